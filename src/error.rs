@@ -1,0 +1,233 @@
+//! The one error type of the crate: a kind with a stable number, and a sentence for people.
+//!
+//! Errors are input: whatever came off a wire or over the C ABI and cannot be taken ends here. A panic is a bug.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// What went wrong, in the numbers of the C API (`RR_ERR_*`). Numbers are grouped by origin and never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum RRError {
+    /// An argument is NULL, out of range or malformed.
+    Arg = -1,
+    /// A struct is newer than this library and uses what it does not know.
+    Version = -2,
+    /// Not possible in the object's present state.
+    State = -3,
+    /// No such stream, session, target or server, or its id has ended.
+    NotFound = -4,
+    /// It exists already.
+    Exists = -5,
+    /// Nothing to do now; try again later. Not a failure.
+    Again = -6,
+    /// Memory could not be had.
+    NoMem = -7,
+    /// A configured limit was reached.
+    Limit = -8,
+    /// Called from a thread that must not call it.
+    Thread = -9,
+    /// This build does not have that feature.
+    Unsupported = -10,
+    /// A bug in this library: a panic was caught.
+    Panic = -11,
+    /// The object or the connection is closed.
+    Closed = -12,
+    /// A deadline passed.
+    Timeout = -20,
+    /// A socket failed.
+    Io = -21,
+    /// A name could not be resolved.
+    Resolve = -22,
+    /// No connection could be made.
+    Connect = -23,
+    /// TLS failed.
+    Tls = -24,
+    /// The certificate was not accepted.
+    Cert = -25,
+    /// The RTMP handshake failed.
+    Handshake = -30,
+    /// The peer broke the protocol.
+    Protocol = -31,
+    /// Authentication was refused.
+    Auth = -32,
+    /// The peer (or the host) refused it.
+    Rejected = -33,
+    /// Another publisher took over.
+    TakenOver = -34,
+    /// The peer was too slow for too long.
+    Slow = -35,
+    /// The peer was silent for too long.
+    Idle = -36,
+    /// Closed by the host.
+    Kicked = -37,
+    /// Tried as often as was configured.
+    GiveUp = -38,
+    // Last added: GiveUp = -38.
+}
+
+impl RRError {
+    /// Every kind, in the order of the numbers.
+    pub const ALL: [Self; 27] = [
+        Self::Arg,
+        Self::Version,
+        Self::State,
+        Self::NotFound,
+        Self::Exists,
+        Self::Again,
+        Self::NoMem,
+        Self::Limit,
+        Self::Thread,
+        Self::Unsupported,
+        Self::Panic,
+        Self::Closed,
+        Self::Timeout,
+        Self::Io,
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Cert,
+        Self::Handshake,
+        Self::Protocol,
+        Self::Auth,
+        Self::Rejected,
+        Self::TakenOver,
+        Self::Slow,
+        Self::Idle,
+        Self::Kicked,
+        Self::GiveUp,
+    ];
+
+    /// The number of the C API, always below zero.
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// The kind behind a number of the C API.
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// One sentence for people, without a full stop.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Arg => "invalid argument",
+            Self::Version => "the struct is newer than this library",
+            Self::State => "not possible in this state",
+            Self::NotFound => "not found, or ended",
+            Self::Exists => "exists already",
+            Self::Again => "nothing to do now, try again",
+            Self::NoMem => "out of memory",
+            Self::Limit => "a configured limit was reached",
+            Self::Thread => "not allowed from this thread",
+            Self::Unsupported => "not supported by this build",
+            Self::Panic => "internal error (a panic was caught)",
+            Self::Closed => "closed",
+            Self::Timeout => "timed out",
+            Self::Io => "input/output error",
+            Self::Resolve => "the name could not be resolved",
+            Self::Connect => "no connection could be made",
+            Self::Tls => "TLS failed",
+            Self::Cert => "the certificate was not accepted",
+            Self::Handshake => "the RTMP handshake failed",
+            Self::Protocol => "the peer broke the protocol",
+            Self::Auth => "authentication was refused",
+            Self::Rejected => "refused",
+            Self::TakenOver => "another publisher took over",
+            Self::Slow => "too slow for too long",
+            Self::Idle => "silent for too long",
+            Self::Kicked => "closed by the host",
+            Self::GiveUp => "gave up after the configured tries",
+        }
+    }
+
+    /// Whether a target that ended this way is worth another try (API rule "retriable or not").
+    pub fn retriable(self) -> bool {
+        matches!(
+            self,
+            Self::Again
+                | Self::NoMem
+                | Self::Limit
+                | Self::Closed
+                | Self::Timeout
+                | Self::Io
+                | Self::Resolve
+                | Self::Connect
+                | Self::Handshake
+                | Self::Slow
+                | Self::Idle
+        )
+    }
+}
+
+/// An error with its detail: the kind decides, the text explains, `by_peer` says whose fault it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: RRError,
+    /// The detail, for people: what was met and what to do about it.
+    pub text: Cow<'static, str>,
+    /// True where the peer caused it (bytes it sent, an answer it gave, its leaving).
+    pub by_peer: bool,
+}
+
+/// What fallible functions of this crate give.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure on our side or the host's.
+    pub fn ours(kind: RRError, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, text: text.into(), by_peer: false }
+    }
+
+    /// A failure the peer caused.
+    pub fn peers(kind: RRError, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, text: text.into(), by_peer: true }
+    }
+
+    /// The peer broke the protocol.
+    pub fn protocol(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::peers(RRError::Protocol, text)
+    }
+
+    /// The peer passed one of our limits.
+    pub fn limit(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::peers(RRError::Limit, text)
+    }
+
+    /// A system call failed.
+    pub fn io(what: &str, error: &std::io::Error) -> Self {
+        Self::ours(RRError::Io, format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.text.is_empty() {
+            return f.write_str(self.kind.sentence());
+        }
+        write!(f, "{}: {}", self.kind.sentence(), self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<RRError> for Failure {
+    fn from(kind: RRError) -> Self {
+        Self::ours(kind, "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_found_again() {
+        for kind in RRError::ALL {
+            assert_eq!(RRError::from_code(kind.code()), Some(kind));
+            assert!(kind.code() < 0 && !kind.sentence().is_empty());
+        }
+        assert_eq!(RRError::from_code(0), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! What a message is on the wire: its head and the numbers of its types (specification 5.4, 6.1.1, 7.1).
+
+/// Message type ids.
+pub mod kind {
+    /// Set Chunk Size (5.4.1).
+    pub const SET_CHUNK_SIZE: u8 = 1;
+    /// Abort Message (5.4.2).
+    pub const ABORT: u8 = 2;
+    /// Acknowledgement (5.4.3).
+    pub const ACK: u8 = 3;
+    /// User Control Message (7.1.7).
+    pub const USER_CONTROL: u8 = 4;
+    /// Window Acknowledgement Size (5.4.4).
+    pub const WINDOW_ACK: u8 = 5;
+    /// Set Peer Bandwidth (5.4.5).
+    pub const PEER_BANDWIDTH: u8 = 6;
+    /// Audio (7.1.4).
+    pub const AUDIO: u8 = 8;
+    /// Video (7.1.5).
+    pub const VIDEO: u8 = 9;
+    /// Data in AMF3 clothing (7.1.2).
+    pub const DATA_AMF3: u8 = 15;
+    /// Shared object, AMF3 (7.1.3).
+    pub const SHARED_AMF3: u8 = 16;
+    /// Command in AMF3 clothing (7.1.1).
+    pub const COMMAND_AMF3: u8 = 17;
+    /// Data, AMF0 (7.1.2).
+    pub const DATA: u8 = 18;
+    /// Shared object, AMF0 (7.1.3).
+    pub const SHARED: u8 = 19;
+    /// Command, AMF0 (7.1.1).
+    pub const COMMAND: u8 = 20;
+    /// Aggregate (7.1.6).
+    pub const AGGREGATE: u8 = 22;
+}
+
+/// Everything about a message but its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct MessageHead {
+    /// Milliseconds, absolute, wrapping at 2^32.
+    pub timestamp_ms: u32,
+    /// One of [`kind`], or whatever else the peer sent.
+    pub type_id: u8,
+    /// Message stream id.
+    pub stream_id: u32,
+    /// Bytes of the body.
+    pub len: u32,
+    /// The chunk stream it came on, or is to go on.
+    pub chunk_stream: u32,
+}
