@@ -1,0 +1,101 @@
+# One command for each habit; `make help` lists them. Continuous integration calls the same targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Where cargo builds. Absolute, for the sub-commands that change directory.
+TARGET := $(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
+SOVERSION := $(shell sed -n 's/^const SOVERSION: u32 = \([0-9]*\);$$/\1/p' build.rs)
+SONAME := librrelay.so.$(SOVERSION)
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+DESTDIR ?=
+
+CC ?= cc
+CARGO ?= cargo
+CFLAGS ?= -O2 -g
+C_STRICT := -std=c99 -Wall -Wextra -Wpedantic -Werror
+SERVER_C := $(wildcard c-examples/rr_server*.c)
+SERVER_H := $(wildcard c-examples/rr_server*.h)
+
+# $(call need,program,what to do)
+need = command -v $(firstword $(1)) >/dev/null 2>&1 || { \
+	echo "rrelay needs '$(firstword $(1))', which is not on this machine: $(2)" >&2; exit 1; }
+need_cc = $(call need,$(CC),install a C compiler (Debian and Ubuntu: apt install gcc).)
+need_cargo = $(call need,$(CARGO),install Rust from https://rustup.rs and open a new shell.)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: run
+run: build ## build and start the bundled server; options by ARGS="--port 1936 --push rtmp://host/app/key"
+	@exec "$(TARGET)/rr_server" $(ARGS)
+
+.PHONY: build
+build: ## the library (release) and the bundled server, target/rr_server
+	@$(need_cargo)
+	@$(need_cc)
+	$(CARGO) build --release --lib
+	@ln -sf librrelay.so "$(TARGET)/release/$(SONAME)"
+	@$(MAKE) --no-print-directory "$(TARGET)/rr_server"
+
+# The server finds the library beside it, wherever the tree is moved to.
+$(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/librrelay.so
+	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $(SERVER_C) -o "$@" \
+		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
+
+.PHONY: test
+test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts
+	$(CARGO) test
+	@$(MAKE) --no-print-directory loom
+
+.PHONY: setup
+setup: ## install what the tests need (ffmpeg, rtmpdump, nginx ...), by apt, only what is missing
+	@$(need_cargo)
+	@tests/setup.sh
+
+.PHONY: lint
+lint: ## format and clippy, warnings are errors
+	@$(need_cargo)
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+.PHONY: header
+header: ## write include/rrelay.h anew from the definitions in src/ffi
+	@$(need_cargo)
+	RR_BLESS=1 $(CARGO) test --test header
+
+.PHONY: loom
+loom: ## every interleaving of the segment's writer and readers
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --lib stream::segment
+
+.PHONY: tsan
+tsan: ## unit tests under ThreadSanitizer; needs a nightly toolchain
+	@tests/tsan.sh "$(TARGET)/tsan"
+
+.PHONY: bench
+bench: ## what it costs, beside what the same bytes cost without it
+	@$(need_cargo)
+	$(CARGO) bench
+
+.PHONY: fuzz
+fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
+	@[ -d fuzz ] || { echo "There are no fuzz targets in this tree." >&2; exit 1; }
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
+		echo "cargo-fuzz is not on this machine: cargo install cargo-fuzz. The same bodies run in make test." >&2; exit 1; }
+	@set -e; for target in $$($(CARGO) fuzz list); do \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$${FUZZ_SECONDS:-60}; done
+
+.PHONY: install
+install: build ## library, header, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR=
+	@packaging/install.sh "$(TARGET)" "$(VERSION)" "$(SOVERSION)" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(BINDIR)"
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -f "$(TARGET)/rr_server"

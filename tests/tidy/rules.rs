@@ -1,0 +1,264 @@
+//! The rules themselves. Each takes a file's name (relative, with `/`) and text, and gives its complaints.
+
+use super::source::{code_of, crate_paths, words};
+
+/// Longest file, in lines: one idea fits, and a reader sees it whole.
+const MAX_LINES: usize = 500;
+
+/// Who may import whom, lowest layer first. A layer may always import itself.
+/// `mask` is pure and any layer may use it.
+const LAYERS: [(&str, &[&str]); 13] = [
+    ("error", &[]),
+    ("mask", &[]),
+    ("config", &["error", "mask"]),
+    ("sync", &["error", "mask", "config"]),
+    ("log", &["error", "mask", "config", "sync"]),
+    ("proto", &["error", "mask", "config"]),
+    ("session", &["error", "mask", "config", "proto"]),
+    ("net", &["error", "mask", "config", "sync", "log", "proto", "session"]),
+    ("stream", &["error", "mask", "config", "sync", "log", "proto", "session", "net"]),
+    ("server", &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream"]),
+    // Bodies for fuzzing and tests: above what they exercise, below nothing.
+    ("fuzzing", &["error", "mask", "config", "sync", "proto", "session", "net", "stream", "server"]),
+    ("rest", &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream", "server"]),
+    ("ffi", &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream", "server", "rest"]),
+];
+
+/// What the files of the relay face may not name, and the files whose job it is.
+const FACE_FORBIDS: [&str; 3] = ["proto", "session", "net"];
+const FACE_EXCEPTIONS: [&str; 2] = ["src/ffi/rr_conn.rs", "src/ffi/rr_frame.rs"];
+
+/// Pairs that share a third thing and never each other.
+const STRANGERS: [([&str; 2], [&str; 2]); 2] =
+    [(["stream", "accumulate"], ["stream", "relay"]), (["ffi", "rr_"], ["ffi", "librtmp"])];
+
+/// Where `unsafe` may stand.
+const UNSAFE_HOMES: [&str; 4] = ["src/ffi/", "src/net/", "src/net.rs", "src/stream/segment"];
+
+/// Whether the table has a row for this module.
+pub(crate) fn is_layer(module: &str) -> bool {
+    LAYERS.iter().any(|(name, _)| *name == module)
+}
+
+/// All complaints about one file.
+pub(crate) fn check(name: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let lines = text.lines().count();
+    if lines > MAX_LINES && name != "include/rrelay.h" {
+        complaints.push(format!("{lines} lines, {MAX_LINES} are the most: split it by noun"));
+    }
+    if let Some(what) = head_comment(name, text) {
+        complaints.push(what.to_owned());
+    }
+    if name.ends_with(".rs") {
+        let code = code_of(text);
+        complaints.extend(marks(name, &code));
+        if let Some(module) = module_of(name) {
+            complaints.extend(imports(name, &module, &code));
+        }
+    }
+    complaints
+}
+
+/// A file says at its head what it is.
+fn head_comment(name: &str, text: &str) -> Option<&'static str> {
+    let first = text.lines().next().unwrap_or("");
+    let good = match name.rsplit('.').next() {
+        Some("rs") => first.starts_with("//! ") && first.len() > 10,
+        Some("c" | "h") => first.starts_with("/*"),
+        Some("py" | "sh") => text.lines().nth(usize::from(first.starts_with("#!"))).is_some_and(is_script_comment),
+        _ => true,
+    };
+    (!good).then_some("no comment at its head that says what it owns")
+}
+
+fn is_script_comment(line: &str) -> bool {
+    line.starts_with("# ") || line.starts_with("\"\"\"")
+}
+
+/// Words that may not be there, or not here.
+fn marks(name: &str, code: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let in_crate = name.starts_with("src/");
+    for word in ["todo", "unimplemented", "dbg"] {
+        complaints.extend(macros(code, word).map(|line| format!("{word}! in line {line}")));
+    }
+    if in_crate && !is_test(name) && name != "src/log.rs" && !name.starts_with("src/log/") {
+        for word in ["print", "println", "eprint", "eprintln"] {
+            complaints.extend(macros(code, word).map(|line| format!("{word}! in line {line}: only log prints")));
+        }
+    }
+    if in_crate && !UNSAFE_HOMES.iter().any(|home| name.starts_with(home)) {
+        complaints.extend(
+            words(code, "unsafe")
+                .map(|at| format!("unsafe in line {}: its homes are ffi, net and stream/segment", line_of(code, at))),
+        );
+    }
+    complaints
+}
+
+/// Whether a file of the crate holds tests alone.
+fn is_test(name: &str) -> bool {
+    name.ends_with("/tests.rs") || name.contains("/tests/")
+}
+
+/// The lines in which `word!` stands.
+fn macros<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    words(code, word).filter(move |at| code[at + word.len()..].starts_with('!')).map(|at| line_of(code, at))
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
+}
+
+/// The module path of a file of the crate, without the root: `src/proto/amf0.rs` is `proto`, `amf0`.
+fn module_of(name: &str) -> Option<Vec<&str>> {
+    let inner = name.strip_prefix("src/")?.strip_suffix(".rs")?;
+    let inner = inner.strip_suffix("/mod").unwrap_or(inner);
+    (inner != "lib").then(|| inner.split('/').collect())
+}
+
+/// The layer table, the face rule, and the strangers.
+fn imports(name: &str, module: &[&str], code: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let Some((layer, allowed)) = LAYERS.iter().find(|(layer, _)| *layer == module[0]) else {
+        return vec![format!("`{}` is in no row of the layer table", module[0])];
+    };
+    let face = name.starts_with("src/ffi/rr_") && !FACE_EXCEPTIONS.contains(&name);
+    for path in crate_paths(code, module) {
+        let Some(target) = path.first().map(String::as_str) else { continue };
+        if !is_layer(target) {
+            continue;
+        }
+        // Tests of any layer share the bodies and tables of `fuzzing`.
+        if target == "fuzzing" && is_test(name) {
+            continue;
+        }
+        if target != *layer && !allowed.contains(&target) {
+            complaints.push(format!("{layer} may not import {target} ({})", path.join("::")));
+        } else if face && FACE_FORBIDS.contains(&target) {
+            complaints.push(format!("the relay face may not import {target} ({})", path.join("::")));
+        }
+        for (one, other) in STRANGERS {
+            for (from, to) in [(one, other), (other, one)] {
+                if is_below(module, from) && is_below(&path, to) {
+                    complaints.push(format!("{} never imports {} ({})", from[1], to[1], path.join("::")));
+                }
+            }
+        }
+    }
+    complaints.sort();
+    complaints.dedup();
+    complaints
+}
+
+/// Whether `path` begins with the two parts; one that ends in `_` is a prefix.
+fn is_below<S: AsRef<str>>(path: &[S], parts: [&str; 2]) -> bool {
+    let second = |name: &str| if parts[1].ends_with('_') { name.starts_with(parts[1]) } else { name == parts[1] };
+    path.len() >= 2 && path[0].as_ref() == parts[0] && second(path[1].as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one complaint about `code` in a file that is otherwise in order; "" for none.
+    fn complaint(name: &str, code: &str) -> String {
+        check(name, &format!("//! What this file owns.\n{code}\n")).join("; ")
+    }
+
+    #[test]
+    fn a_lower_layer_may_not_import_a_higher_one() {
+        assert_eq!(complaint("src/proto/amf0.rs", "use crate::error::Result; use crate::config::X;"), "");
+        for (file, code) in [
+            ("src/proto/amf0.rs", "use crate::log::warn;"),
+            ("src/proto/amf0.rs", "use crate::{error::Result, sync::locked};"),
+            ("src/proto/chunk/tests.rs", "use super::super::super::session::State;"),
+            ("src/session/mod.rs", "fn f() { crate::net::poll() }"),
+            ("src/session/wire.rs", "use crate::sync;"),
+            ("src/stream/mod.rs", "use crate::server::RRServer;"),
+            ("src/server/mod.rs", "use crate::rest::Rest;"),
+            ("src/server/mod.rs", "use crate::ffi::guard;"),
+            ("src/error.rs", "use crate::config::CHUNK_SIZE;"),
+        ] {
+            assert!(complaint(file, code).contains("may not import"), "{file}: {code}");
+        }
+        assert_eq!(complaint("src/proto/amf0.rs", "// crate::log is not for us\nlet a = \"crate::log\";"), "");
+        assert!(complaint("src/other.rs", "").contains("no row"));
+    }
+
+    #[test]
+    fn the_relay_face_stays_off_the_wire() {
+        assert!(complaint("src/ffi/rr_server.rs", "use crate::net::Conn;").contains("relay face"));
+        assert!(complaint("src/ffi/rr_info.rs", "use crate::proto::flv;").contains("relay face"));
+        assert_eq!(complaint("src/ffi/rr_frame.rs", "use crate::proto::flv;"), "");
+        assert_eq!(complaint("src/ffi/rr_conn.rs", "use crate::session::State;"), "");
+        assert_eq!(complaint("src/ffi/event.rs", "use crate::session::State;"), "");
+    }
+
+    #[test]
+    fn strangers_stay_strangers() {
+        for (file, code) in [
+            ("src/stream/accumulate.rs", "use super::relay::Relay;"),
+            ("src/stream/accumulate/clock.rs", "use crate::stream::relay;"),
+            ("src/stream/relay.rs", "use crate::stream::{accumulate::Accm, buffer};"),
+            ("src/ffi/rr_server.rs", "use super::librtmp::log;"),
+            ("src/ffi/librtmp/log.rs", "use crate::ffi::rr_server::X;"),
+        ] {
+            assert!(complaint(file, code).contains("never imports"), "{file}: {code}");
+        }
+        assert_eq!(complaint("src/stream/relay.rs", "use super::buffer::RRBuffer;"), "");
+        assert_eq!(complaint("src/stream/mod.rs", "use self::relay::A; use crate::stream::accumulate::B;"), "");
+    }
+
+    #[test]
+    fn a_file_of_more_than_500_lines_is_refused() {
+        assert_eq!(complaint("src/error.rs", &"\n".repeat(498)), "");
+        assert!(complaint("src/error.rs", &"\n".repeat(499)).contains("split it"));
+        assert!(check("c-examples/a.c", &format!("/* x */{}", "\n".repeat(501))).concat().contains("split it"));
+    }
+
+    #[test]
+    fn a_file_without_a_head_comment_is_refused() {
+        for (name, text) in [
+            ("src/error.rs", "use a;"),
+            ("tests/a.rs", "// no"),
+            ("c-examples/a.c", "int a;"),
+            ("a.sh", "#!/bin/sh\nls"),
+        ] {
+            assert!(check(name, text).concat().contains("head"), "{name}");
+        }
+        assert!(check("a.sh", "#!/bin/sh\n# Lists.\nls").is_empty());
+        assert!(check("c-examples/a.c", "/* A. */\nint a;\n").is_empty());
+    }
+
+    #[test]
+    fn printing_is_for_log_and_tests() {
+        for word in ["println!(\"\")", "eprintln!()", "print!(\"\")", "eprint!(\"\")"] {
+            assert!(complaint("src/sync.rs", word).contains("only log prints"), "{word}");
+            assert_eq!(complaint("src/log.rs", word), "");
+            assert_eq!(complaint("tests/a.rs", word), "");
+            assert_eq!(complaint("benches/a.rs", word), "");
+        }
+        assert_eq!(complaint("src/sync.rs", "// println!(\n"), "");
+    }
+
+    #[test]
+    fn nothing_is_left_undone() {
+        for word in ["todo!()", "unimplemented!()", "dbg!(1)"] {
+            assert_ne!(complaint("src/sync.rs", word), "");
+            assert_ne!(complaint("tests/a.rs", word), "");
+        }
+    }
+
+    #[test]
+    fn unsafe_has_three_homes() {
+        for code in ["unsafe { f() }", "unsafe fn f() {}", "#[unsafe(no_mangle)]", "unsafe impl Send for A {}"] {
+            assert!(complaint("src/stream/mod.rs", code).contains("unsafe in line 2"), "{code}");
+            assert_eq!(complaint("src/stream/segment.rs", code), "");
+            assert_eq!(complaint("src/ffi/mod.rs", code), "");
+            assert_eq!(complaint("src/net/poll.rs", code), "");
+        }
+        assert_eq!(complaint("src/stream/mod.rs", "#![forbid(unsafe_code)]"), "");
+    }
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Unit tests under ThreadSanitizer: tsan.sh TARGET_DIR [cargo test arguments]
+set -eu
+cd "$(dirname "$0")/.."
+target_dir=$1
+shift
+
+command -v rustup >/dev/null 2>&1 && rustup toolchain list | grep -q '^nightly' || {
+    echo "ThreadSanitizer needs a nightly toolchain, and there is none: rustup toolchain install nightly" >&2
+    exit 1
+}
+triple=$(rustc +nightly -vV | sed -n 's/^host: //p')
+build_std=()
+flags="-Zsanitizer=thread"
+if [ -d "$(rustc +nightly --print sysroot)/lib/rustlib/src/rust/library" ]; then
+    build_std=(-Zbuild-std)
+else
+    # Without the standard library's source it stays uninstrumented: its own locks and counts are seen as system calls
+    # and atomics only, and what that misleads is named in tsan.supp.
+    flags="$flags -Cunsafe-allow-abi-mismatch=sanitizer"
+fi
+export RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir"
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp halt_on_error=0 exitcode=66 ${TSAN_OPTIONS:-}"
+exec cargo +nightly test "${build_std[@]}" --target "$triple" --lib "$@"
