@@ -35,6 +35,24 @@ pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes a consumer's socket may hold unsent in the kernel (`TCP_NOTSENT_LOWAT`): without it the kernel hides the lag.
 pub const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
 
+/// Longest log line in bytes; the rest is cut. An error with an address, a masked url and a sentence fits four times.
+pub const LOG_LINE_BYTES: usize = 1024;
+
+/// Log lines of one server that may wait for its sink. A burst at debug level; together at most 1 MiB.
+pub const LOG_LINES: usize = 1024;
+
+/// Identical log lines within this time come once, with their number.
+pub const LOG_REPEAT_MS: u64 = 1_000;
+
+/// Different log lines that are watched for repeats at one time. More kinds of trouble at once are rare.
+pub const LOG_REPEAT_LINES: usize = 32;
+
+/// How long changing a log sink waits for the old one to come back from the host's code.
+pub const LOG_SINK_SWITCH_MS: u64 = 2_000;
+
+/// How long a server that is freed without having been stopped waits for the host's code in the event thread.
+pub const EVENT_THREAD_DROP_MS: u32 = 1_000;
+
 /// Which asks go to the host, as bits (`RR_ASK_*`).
 pub mod ask {
     /// Ask at `connect`.

@@ -1,0 +1,195 @@
+//! What may be shown of bytes that peers or hosts gave us: escaped so that nobody forges log lines, masked so that
+//! stream keys, tokens and passwords do not end in log files.
+//!
+//! Pure functions, no state; any layer may call them. They are for people: what they give is not parsed again.
+
+/// Keys shorter than this many bytes are hidden whole: three shown bytes would be too much of them.
+const SHORT_KEY_BYTES: usize = 8;
+
+/// Bytes of a longer key that are shown, so that people can tell keys apart.
+const SHOWN_KEY_BYTES: usize = 3;
+
+/// What stands for a hidden part.
+const HIDDEN: &str = "***";
+
+/// Whether a character could start a new line, move a terminal's cursor or turn the reading direction, and so make
+/// one log line look like another.
+pub fn is_forging(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// Text of any bytes: what is not UTF-8 comes as `\xNN`, control and direction characters as `\n`, `\u{..}` and the
+/// like. The result is at most ten times as long.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|c| push_escaped(&mut out, c));
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Appends one character, escaped where [`is_forging`] says so.
+pub(crate) fn push_escaped(out: &mut String, c: char) {
+    if is_forging(c) { out.extend(c.escape_default()) } else { out.push(c) }
+}
+
+/// A stream key for people: its first three bytes and `***`; keys under eight bytes are hidden whole.
+pub fn mask_key(key: &[u8]) -> String {
+    if key.len() < SHORT_KEY_BYTES {
+        return if key.is_empty() { String::new() } else { HIDDEN.to_owned() };
+    }
+    escape(&key[..SHOWN_KEY_BYTES]) + HIDDEN
+}
+
+/// A url for people: scheme, host, port and app stay; the key (the last part of a path of two or more parts), values
+/// of query parameters, user and password are hidden, and so is all that follows a space or `#`. Where a part could
+/// be a password with odd characters in it, it is hidden rather than shown.
+pub fn mask_url(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        // Anything else before `://` is no scheme but part of a url within a url, and may hold a password.
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (Some(scheme), rest),
+        _ => (None, url),
+    };
+    let (rest, tail) = cut(rest, &[' ', '#', '\t', '\r', '\n']);
+    let (place, query) = cut(rest, &['?']);
+    let (authority, path) = cut(place, &['/']);
+
+    let mut out = String::with_capacity(url.len() + 8);
+    if let Some(scheme) = scheme {
+        out.push_str(scheme);
+        out.push_str("://");
+    }
+    out.push_str(&shown_authority(authority, rest[authority.len()..].contains('@') || tail.contains('@')));
+    out.push_str(&shown_path(path));
+    if let Some(pairs) = query.strip_prefix('?') {
+        out.push('?');
+        out.push_str(&shown_query(pairs));
+    }
+    if let Some(first) = tail.chars().next() {
+        push_escaped(&mut out, first);
+        out.push_str(HIDDEN);
+    }
+    out
+}
+
+/// Before the first of these characters, and from it on.
+fn cut<'a>(text: &'a str, at: &[char]) -> (&'a str, &'a str) {
+    text.split_at(text.find(at).unwrap_or(text.len()))
+}
+
+/// Host and port. `torn`: an `@` comes later, so what looks like a host may be user and half a password.
+fn shown_authority(authority: &str, torn: bool) -> String {
+    if let Some((_, host)) = authority.rsplit_once('@') {
+        return format!("{HIDDEN}@{}", escape(host.as_bytes()));
+    }
+    let after_brackets = authority.rsplit_once(']').map_or(authority, |(_, port)| port);
+    let odd = match after_brackets.split_once(':') {
+        Some((_, port)) => torn || !port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => false,
+    };
+    if odd { HIDDEN.to_owned() } else { escape(authority.as_bytes()) }
+}
+
+/// The path with its slashes; its last part is the key unless it is the only part (then it is the app).
+fn shown_path(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    // The first of `parts` is the empty text before the first slash.
+    let last = parts.iter().rposition(|part| !part.is_empty()).unwrap_or(0);
+    let app = parts.iter().position(|part| !part.is_empty()).unwrap_or(0);
+    let shown: Vec<String> = parts
+        .iter()
+        .enumerate()
+        .map(|(at, part)| match () {
+            () if part.contains('@') => HIDDEN.to_owned(),
+            () if at == last && at != app => mask_key(part.as_bytes()),
+            () => escape(part.as_bytes()),
+        })
+        .collect();
+    shown.join("/")
+}
+
+/// Query parameters with their names; one without a value may itself be the secret, also one that ends in `=`
+/// (base64).
+fn shown_query(pairs: &str) -> String {
+    let shown: Vec<String> = pairs
+        .split(['&', ';'])
+        .map(|pair| match pair.split_once('=') {
+            Some((name, value)) if !name.contains(['/', '@', '?']) && value.bytes().any(|byte| byte != b'=') => {
+                format!("{}={HIDDEN}", escape(name.as_bytes()))
+            }
+            _ if pair.is_empty() => String::new(),
+            _ => HIDDEN.to_owned(),
+        })
+        .collect();
+    shown.join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_shows_three_bytes_and_a_short_one_nothing() {
+        assert_eq!(mask_key(b"live_123_secret?token=x"), "liv***");
+        assert_eq!(mask_key(b"12345678"), "123***");
+        assert_eq!(mask_key(b"1234567"), "***");
+        assert_eq!(mask_key(b""), "");
+    }
+
+    #[test]
+    fn nothing_a_peer_sends_can_forge_a_line() {
+        assert_eq!(mask_key(b"\n\x1b[31mERROR"), "\\n\\u{1b}[***");
+        assert_eq!(escape(b"a\r\nb\0\x7f\xff\xc3"), "a\\r\\nb\\u{0}\\u{7f}\\xFF\\xC3");
+        assert_eq!(escape("é \u{2028}\u{202e}\u{9b}31m".as_bytes()), "é \\u{2028}\\u{202e}\\u{9b}31m");
+        let all: Vec<u8> = (0..=255).collect();
+        assert!(!escape(&all).chars().any(is_forging));
+        assert_eq!(mask_url("rtmp://h\n2/a\tpp/key"), "rtmp://h\\n***", "from a control character on all is hidden");
+    }
+
+    #[test]
+    fn a_url_shows_where_but_not_what_with() {
+        for (url, shown) in [
+            ("rtmp://a.example:1936/live/abcdefghij", "rtmp://a.example:1936/live/abc***"),
+            ("rtmps://[::1]:443/live/abcdefghij", "rtmps://[::1]:443/live/abc***"),
+            ("rtmp://[::1]/live/key", "rtmp://[::1]/live/***"),
+            ("rtmp://a/live", "rtmp://a/live"),
+            ("rtmp://a/live/", "rtmp://a/live/"),
+            ("rtmp://a", "rtmp://a"),
+            ("rtmp://a/app/inst/abcdefghij/", "rtmp://a/app/inst/abc***/"),
+            ("rtmp://a/live/abcdefghij?token=s3cret&sig=x%20", "rtmp://a/live/abc***?token=***&sig=***"),
+            ("rtmp://a/live/abcdefghij?s3cret", "rtmp://a/live/abc***?***"),
+            ("rtmp://a/live?c2VjcmV0==&v=1", "rtmp://a/live?***&v=***"),
+            ("rtmp://a/live?token=s3cret/abcdefghij?k=s", "rtmp://a/live?token=***"),
+            ("rtmp://me:pw@a:1935/live/abcdefghij", "rtmp://***@a:1935/live/abc***"),
+            ("rtmp://me@a/live", "rtmp://***@a/live"),
+            ("rtmp://a/live/abcdefghij live=1 token=s3cret", "rtmp://a/live/abc*** ***"),
+            ("rtmp://a/live#s3cret", "rtmp://a/live#***"),
+            ("a.example/live/abcdefghij", "a.example/live/abc***"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_url(url), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_with_odd_characters_is_not_shown_in_part() {
+        for url in [
+            "rtmp://me:s3/cret@a/live",
+            "rtmp://me:33/c3ret@a/live",
+            "rtmp://me:s3?cret@a/live",
+            "rtmp://me:s3#cret@a/live",
+            "rtmp://me:s3 cret@a/live",
+            "rtmp://me:s3:cret@a/live",
+            "rtmp://me:s3@cret@a/live",
+            "rtmp://me:33?x=c3ret@a/live",
+            "me:s3cret@a/x?to=http://b",
+        ] {
+            let shown = mask_url(url);
+            assert!(!shown.contains("s3") && !shown.contains("33") && !shown.contains("ret"), "{url} -> {shown}");
+        }
+    }
+}
