@@ -1,0 +1,186 @@
+//! The chunk writer: a message in, the bytes of its chunks out (specification 5.3).
+//!
+//! It has no state: every message starts with a full (type 0) header and goes on with type 3 chunks, so the bytes of a
+//! message are the same whatever was sent before it, and can be shared by all who receive it. The extended timestamp is
+//! repeated on type 3 chunks (5.3.1.3). The reading side is [`super::chunk_read`].
+
+use std::borrow::Cow;
+
+use super::chunk_header::{
+    CHUNK_SIZE_DEFAULT, CHUNK_STREAM_MAX, CHUNK_STREAM_MIN, EXTENDED, HEADER_MAX_BYTES, Previous, Step, parse_header,
+};
+use super::message::MessageHead;
+
+/// The most frequent small chunk. It and single bytes (a continuation's header) are copied with a length known
+/// beforehand, which spares a call each.
+const FREQUENT_BYTES: usize = CHUNK_SIZE_DEFAULT as usize;
+
+/// Bytes that [`encode_into`] writes for a message of `head.len` bytes.
+pub fn wire_len(head: &MessageHead, chunk_size: u32) -> usize {
+    let len = head.len as usize;
+    let continuations = len.saturating_sub(1) / chunk_bytes(chunk_size);
+    let repeated = basic_len(head.chunk_stream) + extension_len(head);
+    repeated + 11 + len + continuations * repeated
+}
+
+/// Writes a message to the start of `dst` and returns how much was written: exactly [`wire_len`].
+///
+/// `head.len` must be `body.len()` and below 2^24, `head.chunk_stream` 2 to 65599, `chunk_size` at least 1.
+///
+/// # Panics
+/// Where `dst` is shorter than [`wire_len`].
+pub fn encode_into(head: &MessageHead, body: &[u8], chunk_size: u32, dst: &mut [u8]) -> usize {
+    encode_parts_into(head, &[body], chunk_size, dst)
+}
+
+/// [`encode_into`] for a body that lies in several parts.
+///
+/// # Panics
+/// Where `dst` is shorter than [`wire_len`].
+pub fn encode_parts_into(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, dst: &mut [u8]) -> usize {
+    let mut rest = &mut *dst;
+    write_chunks(head, parts, chunk_size, |bytes| {
+        let (place, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+        rest = after;
+        match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
+            ([byte], _) => place[0] = *byte,
+            (_, Ok(bytes)) => place.copy_from_slice(bytes),
+            (_, Err(_)) => place.copy_from_slice(bytes),
+        }
+    });
+    let rest = rest.len();
+    dst.len() - rest
+}
+
+/// Appends a message to `out`, under the conditions of [`encode_into`]. Where the body is large, the caller reserves
+/// [`wire_len`] bytes fallibly beforehand.
+pub fn encode(head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
+    out.reserve(wire_len(head, chunk_size));
+    write_chunks(head, &[body], chunk_size, |bytes| match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
+        ([byte], _) => out.push(*byte),
+        (_, Ok(bytes)) => out.extend_from_slice(bytes),
+        (_, Err(_)) => out.extend_from_slice(bytes),
+    });
+}
+
+/// Reads back the message at the start of `wire`, which [`encode`] or [`encode_into`] wrote with this chunk size. What
+/// follows it is ignored. `None` where the bytes are no such message, or memory is out.
+pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8]>)> {
+    let Ok(Step::Header(header)) = parse_header(wire, |_| Some(Previous::default())) else { return None };
+    if header.fmt != 0 {
+        return None;
+    }
+    let head = header.next.head(header.chunk_stream);
+    let wire = wire.get(header.size..wire_len(&head, chunk_size))?;
+    let (len, chunk_size) = (head.len as usize, chunk_bytes(chunk_size));
+    if len <= chunk_size {
+        return Some((head, Cow::Borrowed(wire)));
+    }
+    let mut body = Vec::new();
+    body.try_reserve_exact(len).ok()?;
+    let continuation = continuation_of(&head);
+    for (number, chunk) in wire.chunks(chunk_size + continuation.len).enumerate() {
+        // The first chunk's header is gone, so each piece is a body and the header of the next chunk.
+        let size = chunk_size.min(len - number * chunk_size);
+        body.extend_from_slice(&chunk[..size]);
+        if chunk.len() > size && chunk[size..] != *continuation.bytes() {
+            return None;
+        }
+    }
+    Some((head, Cow::Owned(body)))
+}
+
+/// A header being made.
+struct Header {
+    bytes: [u8; HEADER_MAX_BYTES],
+    len: usize,
+}
+
+impl Header {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Gives `put` all bytes of a message in order.
+#[inline]
+fn write_chunks(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, mut put: impl FnMut(&[u8])) {
+    debug_assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), head.len as usize);
+    debug_assert!(head.len < 1 << 24, "a message of {} bytes has no place in the header", head.len);
+    put(full_header(head).bytes());
+    let continuation = continuation_of(head);
+    let chunk_size = chunk_bytes(chunk_size);
+    let mut room = chunk_size;
+    for part in parts {
+        let mut part = *part;
+        while !part.is_empty() {
+            if room == 0 {
+                put(continuation.bytes());
+                room = chunk_size;
+            }
+            let (chunk, rest) = part.split_at(room.min(part.len()));
+            put(chunk);
+            room -= chunk.len();
+            part = rest;
+        }
+    }
+}
+
+fn full_header(head: &MessageHead) -> Header {
+    let mut header = basic_header(0, head.chunk_stream);
+    header.put(&head.timestamp_ms.min(EXTENDED).to_be_bytes()[1..]);
+    header.put(&head.len.to_be_bytes()[1..]);
+    header.put(&[head.type_id]);
+    header.put(&head.stream_id.to_le_bytes());
+    put_extension(&mut header, head);
+    header
+}
+
+fn continuation_of(head: &MessageHead) -> Header {
+    let mut header = basic_header(3, head.chunk_stream);
+    put_extension(&mut header, head);
+    header
+}
+
+fn put_extension(header: &mut Header, head: &MessageHead) {
+    if extension_len(head) > 0 {
+        header.put(&head.timestamp_ms.to_be_bytes());
+    }
+}
+
+fn basic_header(fmt: u8, chunk_stream: u32) -> Header {
+    debug_assert!((CHUNK_STREAM_MIN..=CHUNK_STREAM_MAX).contains(&chunk_stream));
+    let mut header = Header { bytes: [0; HEADER_MAX_BYTES], len: 0 };
+    let [low, high, ..] = chunk_stream.saturating_sub(64).to_le_bytes();
+    match basic_len(chunk_stream) {
+        1 => header.put(&[fmt << 6 | chunk_stream as u8]), // below 64
+        2 => header.put(&[fmt << 6, low]),
+        _ => header.put(&[fmt << 6 | 1, low, high]),
+    }
+    header
+}
+
+fn basic_len(chunk_stream: u32) -> usize {
+    match chunk_stream {
+        0..=63 => 1,
+        64..=319 => 2,
+        _ => 3,
+    }
+}
+
+fn extension_len(head: &MessageHead) -> usize {
+    if head.timestamp_ms >= EXTENDED { 4 } else { 0 }
+}
+
+/// A chunk size of 0 would never end; it cannot be announced either.
+fn chunk_bytes(chunk_size: u32) -> usize {
+    chunk_size.max(1) as usize
+}
+
+#[cfg(test)]
+mod tests;
