@@ -1,4 +1,14 @@
 //! RTMP without I/O: bytes in, values out, and back. No sockets, no threads, no clock, no log.
 #![forbid(unsafe_code)]
 
+pub mod amf0;
+mod amf3;
+mod chunk_buffers;
+pub mod chunk_header;
+pub mod chunk_read;
+pub mod chunk_write;
+pub mod command;
+pub mod flv;
+pub mod handshake;
 pub mod message;
+pub mod url;

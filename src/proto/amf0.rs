@@ -1,0 +1,320 @@
+//! AMF0, the encoding of commands and data messages: bytes to [`Value`]s and back.
+//!
+//! Values borrow from the input, keep their order and are bounded in depth and number, so neither a deep nest nor
+//! sixteen megabytes of nulls cost more than the limit says. Strings are bytes: peers send Latin-1 and worse. Media
+//! metadata is never re-encoded for passing on; the encoder writes our own commands, always the same bytes for the
+//! same value. AMF3 behind the switch marker is read by [`super::amf3`]. Markers: AMF0 specification, 2.1.
+
+use crate::error::{Failure, RRError, Result};
+use crate::proto::amf3;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Named values in the order of the wire.
+pub type Entries<'a> = Vec<(&'a [u8], Value<'a>)>;
+
+/// One AMF value. AMF3 values come in the form of their AMF0 counterpart (a byte array as a long string).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// 0x00
+    Number(f64),
+    /// 0x01
+    Bool(bool),
+    /// 0x02, and 0x0c when encoding more than 65535 bytes.
+    String(&'a [u8]),
+    /// 0x03
+    Object(Entries<'a>),
+    /// 0x04, reserved in the specification.
+    MovieClip,
+    /// 0x05
+    Null,
+    /// 0x06
+    Undefined,
+    /// 0x07: the n-th object before; never followed.
+    Reference(u16),
+    /// 0x08: the count the sender claimed (often wrong) and the entries there were.
+    EcmaArray(u32, Entries<'a>),
+    /// 0x0a
+    Array(Vec<Self>),
+    /// 0x0b: milliseconds since 1970 and a time zone that the specification reserves.
+    Date(f64, i16),
+    /// 0x0c
+    LongString(&'a [u8]),
+    /// 0x0d
+    Unsupported,
+    /// 0x0e, reserved in the specification.
+    RecordSet,
+    /// 0x0f
+    Xml(&'a [u8]),
+    /// 0x10: class name and entries.
+    Typed(&'a [u8], Entries<'a>),
+}
+
+/// What one message may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How deep objects and arrays may nest.
+    pub depth: u32,
+    /// Values and names together, at all depths.
+    pub elements: u32,
+}
+
+/// For commands: real ones nest 3 deep and hold some dozens of values.
+pub const LIMITS: Limits = Limits { depth: 32, elements: 4096 };
+
+impl<'a> Value<'a> {
+    /// The bytes of a string of either length.
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        match self {
+            Value::String(bytes) | Value::LongString(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Truth as peers mean it: a boolean, or a number other than 0.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(truth) => Some(*truth),
+            Value::Number(number) => Some(*number != 0.0),
+            _ => None,
+        }
+    }
+
+    /// The named values of an object, typed object or ECMA array; empty for anything else.
+    pub fn entries(&self) -> &[(&'a [u8], Self)] {
+        match self {
+            Value::Object(entries) | Value::EcmaArray(_, entries) | Value::Typed(_, entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The first value of that name.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.entries().iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+    }
+}
+
+/// Reads one value at the head of `data` and gives it with the bytes it took.
+///
+/// # Errors
+/// As [`read_values`].
+pub fn read_value<'a>(data: &'a [u8], limits: &Limits) -> Result<(Value<'a>, usize)> {
+    let mut reader = Reader::new(data, limits);
+    let value = reader.value(0)?;
+    Ok((value, reader.pos))
+}
+
+/// Reads values until `data` ends and appends them to `out`. On an error `out` keeps what was read before it.
+///
+/// # Errors
+/// [`RRError::Limit`] past `limits`; [`RRError::Protocol`] for an unknown marker or a value that is cut off. An object
+/// or ECMA array that ends with the data, without its end marker, is no error.
+pub fn read_values<'a>(data: &'a [u8], limits: &Limits, out: &mut Vec<Value<'a>>) -> Result<()> {
+    let mut reader = Reader::new(data, limits);
+    while reader.pos < data.len() {
+        out.push(reader.value(0)?);
+    }
+    Ok(())
+}
+
+/// Position in the data and what is left of the element limit; shared with the AMF3 reader.
+pub(super) struct Reader<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) pos: usize,
+    max_depth: u32,
+    elements_left: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn new(data: &'a [u8], limits: &Limits) -> Self {
+        Self { data, pos: 0, max_depth: limits.depth, elements_left: limits.elements }
+    }
+
+    /// Accounts for one value or name at `depth`.
+    pub(super) fn spend(&mut self, depth: u32) -> Result<()> {
+        if depth > self.max_depth {
+            return Err(Failure::limit("AMF values nest too deep"));
+        }
+        self.elements_left =
+            self.elements_left.checked_sub(1).ok_or_else(|| Failure::limit("too many AMF values in one message"))?;
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+        let bytes = self.data[self.pos..].get(..len).ok_or_else(cut_off)?;
+        self.pos += len;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N)?);
+        Ok(bytes)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub(super) fn double(&mut self) -> Result<f64> {
+        Ok(f64::from_be_bytes(self.array()?))
+    }
+
+    fn short_string(&mut self) -> Result<&'a [u8]> {
+        let len = u16::from_be_bytes(self.array()?);
+        self.take(len.into())
+    }
+
+    fn long_string(&mut self) -> Result<&'a [u8]> {
+        let len = u32::from_be_bytes(self.array()?);
+        self.take(len as usize)
+    }
+
+    fn value(&mut self, depth: u32) -> Result<Value<'a>> {
+        self.spend(depth)?;
+        Ok(match self.byte()? {
+            0x00 => Value::Number(self.double()?),
+            0x01 => Value::Bool(self.byte()? != 0),
+            0x02 => Value::String(self.short_string()?),
+            0x03 => Value::Object(self.entries(depth)?),
+            0x04 => Value::MovieClip,
+            0x05 => Value::Null,
+            0x06 => Value::Undefined,
+            0x07 => Value::Reference(u16::from_be_bytes(self.array()?)),
+            0x08 => {
+                let claimed = u32::from_be_bytes(self.array()?);
+                Value::EcmaArray(claimed, self.entries(depth)?)
+            }
+            0x0a => {
+                let count = u32::from_be_bytes(self.array()?);
+                let mut values = Vec::new(); // the count is a claim: memory follows the values that are there
+                for _ in 0..count {
+                    values.push(self.value(depth + 1)?);
+                }
+                Value::Array(values)
+            }
+            0x0b => Value::Date(self.double()?, i16::from_be_bytes(self.array()?)),
+            0x0c => Value::LongString(self.long_string()?),
+            0x0d => Value::Unsupported,
+            0x0e => Value::RecordSet,
+            0x0f => Value::Xml(self.long_string()?),
+            0x10 => Value::Typed(self.short_string()?, self.entries(depth)?),
+            0x11 => amf3::read(self, depth)?,
+            marker => return Err(Failure::protocol(format!("unknown AMF0 marker 0x{marker:02x}"))),
+        })
+    }
+
+    /// Names and values up to the end marker (empty name, 0x09), or to the end of the data where encoders forget it.
+    fn entries(&mut self, depth: u32) -> Result<Entries<'a>> {
+        let mut entries = Vec::new();
+        loop {
+            if self.data.len() - self.pos < 3 {
+                self.pos = self.data.len(); // not even an end marker fits
+                return Ok(entries);
+            }
+            let name = self.short_string()?;
+            if name.is_empty() && self.data.get(self.pos) == Some(&0x09) {
+                self.pos += 1;
+                return Ok(entries);
+            }
+            entries.push((name, self.value(depth + 1)?));
+        }
+    }
+}
+
+fn cut_off() -> Failure {
+    Failure::protocol("an AMF value is cut off")
+}
+
+/// Whether `failure` of this module says "too much" rather than "malformed".
+pub fn is_limit(failure: &Failure) -> bool {
+    failure.kind == RRError::Limit
+}
+
+/// Appends one value. Strings beyond 65535 bytes become long strings; names beyond that are cut.
+pub fn write_value(value: &Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Number(number) => {
+            out.push(0x00);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        Value::Bool(truth) => out.extend_from_slice(&[0x01, u8::from(*truth)]),
+        Value::String(bytes) => match u16::try_from(bytes.len()) {
+            Ok(len) => {
+                out.push(0x02);
+                out.extend_from_slice(&len.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Err(_) => write_long(0x0c, bytes, out),
+        },
+        Value::Object(entries) => {
+            out.push(0x03);
+            write_entries(entries, out);
+        }
+        Value::MovieClip => out.push(0x04),
+        Value::Null => out.push(0x05),
+        Value::Undefined => out.push(0x06),
+        Value::Reference(index) => {
+            out.push(0x07);
+            out.extend_from_slice(&index.to_be_bytes());
+        }
+        Value::EcmaArray(count, entries) => {
+            out.push(0x08);
+            out.extend_from_slice(&count.to_be_bytes());
+            write_entries(entries, out);
+        }
+        Value::Array(values) => {
+            out.push(0x0a);
+            out.extend_from_slice(&len32(values.len()).to_be_bytes());
+            values.iter().for_each(|value| write_value(value, out));
+        }
+        Value::Date(ms, zone) => {
+            out.push(0x0b);
+            out.extend_from_slice(&ms.to_be_bytes());
+            out.extend_from_slice(&zone.to_be_bytes());
+        }
+        Value::LongString(bytes) => write_long(0x0c, bytes, out),
+        Value::Unsupported => out.push(0x0d),
+        Value::RecordSet => out.push(0x0e),
+        Value::Xml(bytes) => write_long(0x0f, bytes, out),
+        Value::Typed(class, entries) => {
+            out.push(0x10);
+            write_name(class, out);
+            write_entries(entries, out);
+        }
+    }
+}
+
+fn write_name(name: &[u8], out: &mut Vec<u8>) {
+    let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(&name[..len.into()]);
+}
+
+fn write_long(marker: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(marker);
+    out.extend_from_slice(&len32(bytes.len()).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn write_entries(entries: &[(&[u8], Value<'_>)], out: &mut Vec<u8>) {
+    for (name, value) in entries {
+        write_name(name, out);
+        write_value(value, out);
+    }
+    out.extend_from_slice(&[0, 0, 0x09]);
+}
+
+/// Lengths here are of values in a message, which is below 16 MiB.
+fn len32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,313 @@
+//! Commands: bodies of message types 20 and 17 to a [`Call`], and ([`build`]) the bodies we send.
+//!
+//! Reading is lenient, since peers are: a command may have fewer values than the specification asks for, or others;
+//! what is missing gets the default that servers in the field give it. Only AMF beyond its limits is an error.
+//! No state here: which command is allowed when is the session's matter. Source: RTMP specification 7.2, Enhanced
+//! RTMP v2 "Enhancing NetConnection connect Command" and "Reconnect Request".
+
+use crate::error::Result;
+use crate::proto::amf0::{self, LIMITS, Value};
+use crate::proto::message::kind;
+
+pub mod build;
+#[cfg(test)]
+mod tests;
+
+/// `capsEx`: the peer acts on reconnect requests.
+pub const CAPS_RECONNECT: u32 = 0x01;
+/// `capsEx`: multitrack is understood.
+pub const CAPS_MULTITRACK: u32 = 0x02;
+/// `capsEx`: the ModEx signal is understood.
+pub const CAPS_MODEX: u32 = 0x04;
+/// `capsEx`: nanosecond offsets are understood.
+pub const CAPS_NANO: u32 = 0x08;
+
+/// `FourCcInfoMask.CanForward`: what a relay does with any codec.
+pub const CAN_FORWARD: u32 = 0x04;
+
+/// One command as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call<'a> {
+    /// The name; empty where the first value is not a string.
+    pub name: &'a [u8],
+    /// The transaction id, to be repeated in the answer; 0 wants none, and stands for a missing one.
+    pub transaction: f64,
+    /// What it means.
+    pub command: Command<'a>,
+}
+
+/// What a command means. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command<'a> {
+    /// `connect`: opens the conversation.
+    Connect(Box<Connect<'a>>),
+    /// `createStream`: asks for a message stream id.
+    CreateStream,
+    /// `releaseStream`: an announcement of publishers, of no meaning.
+    ReleaseStream(&'a [u8]),
+    /// `FCPublish`: the same.
+    FcPublish(&'a [u8]),
+    /// `FCUnpublish`: the publish of that key ends.
+    FcUnpublish(&'a [u8]),
+    /// `FCSubscribe`: an announcement of players at CDNs.
+    FcSubscribe(&'a [u8]),
+    /// `getStreamLength`: the length of a recording.
+    GetStreamLength(&'a [u8]),
+    /// `_checkbw`: a bandwidth check; answered, nothing is measured.
+    CheckBandwidth,
+    /// `publish`.
+    Publish {
+        /// The stream key, bytes untouched.
+        key: &'a [u8],
+        /// `live`, `record`, `append`, or what came; `live` where none came.
+        kind: &'a [u8],
+    },
+    /// `play`, and `play2` (its transitions in terms of `play`).
+    Play {
+        /// The stream key, bytes untouched.
+        key: &'a [u8],
+        /// Where to begin; -2000: live or else recorded, -1000: live only.
+        start_ms: i64,
+        /// How much; negative: to the end.
+        duration_ms: i64,
+        /// False: after what is playing now.
+        reset: bool,
+    },
+    /// `pause`, `pauseRaw`.
+    Pause {
+        /// True pauses, false goes on.
+        on: bool,
+        /// The player's position.
+        at_ms: i64,
+    },
+    /// `seek`.
+    Seek(i64),
+    /// `receiveAudio`.
+    ReceiveAudio(bool),
+    /// `receiveVideo`.
+    ReceiveVideo(bool),
+    /// `closeStream`: of that id, or of the message's own stream where none is given.
+    CloseStream(Option<u32>),
+    /// `deleteStream`: the same, and the id is free again.
+    DeleteStream(Option<u32>),
+    /// `set_playlist`: librtmp's; tolerated, the `play` after it says what is wanted.
+    SetPlaylist,
+    /// `_result`: an answer. The third and the fourth value.
+    Result(Value<'a>, Value<'a>),
+    /// `_error`: a refusal.
+    Error(Status),
+    /// `onStatus`, and its kin `onFCPublish`, `onFCUnpublish`, `onFCSubscribe`, `onFCUnsubscribe`.
+    Status(Status),
+    /// `onBWDone`.
+    BandwidthDone,
+    /// `close`: a server's way to say it.
+    Close,
+    /// Anything else.
+    Other,
+}
+
+/// The fields of a `connect` command that have names here; all of them stay in the body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Connect<'a> {
+    /// `app`, as sent: often with a query, sometimes with the key.
+    pub app: &'a [u8],
+    /// `tcUrl`
+    pub tc_url: &'a [u8],
+    /// `flashVer`: the peer's program.
+    pub flash_ver: &'a [u8],
+    /// `swfUrl`
+    pub swf_url: &'a [u8],
+    /// `pageUrl`
+    pub page_url: &'a [u8],
+    /// `objectEncoding`: 0 or 3.
+    pub object_encoding: f64,
+    /// `capsEx` (`CAPS_*`).
+    pub caps_ex: u32,
+    /// `fourCcList`; `*` means any.
+    pub four_cc_list: Vec<&'a [u8]>,
+    /// `videoFourCcInfoMap`: FourCC and what can be done with it.
+    pub video_four_cc: Vec<(&'a [u8], u32)>,
+    /// `audioFourCcInfoMap`: the same for audio.
+    pub audio_four_cc: Vec<(&'a [u8], u32)>,
+}
+
+impl Connect<'_> {
+    /// Whether the peer said anything of Enhanced RTMP, so that an answer to it is understood.
+    pub fn speaks_enhanced(&self) -> bool {
+        self.caps_ex != 0
+            || !(self.four_cc_list.is_empty() && self.video_four_cc.is_empty() && self.audio_four_cc.is_empty())
+    }
+}
+
+/// The information object of an onStatus or `_error`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// `status`, `warning` or `error`.
+    pub level: String,
+    /// For programs, e.g. `NetStream.Publish.BadName`.
+    pub code: String,
+    /// For people.
+    pub description: String,
+    /// `ex.redirect`: where to go instead; or `tcUrl` of a reconnect request.
+    pub redirect: Option<String>,
+}
+
+impl Status {
+    /// Whether the peer says no. Some servers leave the level out, or write it as `_error`.
+    pub fn is_error(&self) -> bool {
+        self.level.ends_with("error")
+    }
+
+    fn read(values: &[Value<'_>]) -> Self {
+        // The information object is the last object there is: after a null, after an empty object, or alone.
+        let Some(info) = values.iter().rev().find(|value| !value.entries().is_empty()) else {
+            let words = values.iter().find_map(Value::as_bytes).map(text);
+            return Self { description: words.unwrap_or_default(), ..Self::default() };
+        };
+        let field = |name| info.get(name).and_then(Value::as_bytes).map(text);
+        let redirect = info.get("ex").and_then(|ex| ex.get("redirect")).and_then(Value::as_bytes).map(text);
+        Self {
+            level: field("level").unwrap_or_default(),
+            code: field("code").unwrap_or_default(),
+            description: field("description").or_else(|| field("details")).unwrap_or_default(),
+            redirect: redirect.or_else(|| field("tcUrl")).filter(|url| !url.is_empty()),
+        }
+    }
+}
+
+/// Peer's bytes for people: replacement characters for what is not UTF-8.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl<'a> Call<'a> {
+    /// Reads the body of a command message; `type_id` is `kind::COMMAND` or `kind::COMMAND_AMF3`.
+    ///
+    /// # Errors
+    /// [`crate::error::RRError::Limit`] past the AMF limits. A malformed body is read as far as it goes.
+    pub fn parse(type_id: u8, body: &'a [u8]) -> Result<Self> {
+        // Type 17 begins with a format byte, which is 0 (AMF0) in every peer known; some leave it out.
+        let body = match body {
+            [0, rest @ ..] if type_id == kind::COMMAND_AMF3 => rest,
+            _ => body,
+        };
+        let mut values = Vec::new();
+        if let Err(failure) = amf0::read_values(body, &LIMITS, &mut values)
+            && amf0::is_limit(&failure)
+        {
+            return Err(failure);
+        }
+        let name = values.first().and_then(Value::as_bytes).unwrap_or_default();
+        let transaction = values.get(1).and_then(Value::as_number).unwrap_or(0.0);
+        Ok(Call { name, transaction, command: command(name, values.get(2..).unwrap_or_default()) })
+    }
+}
+
+/// Reads the values after name and transaction id.
+fn command<'a>(name: &[u8], values: &[Value<'a>]) -> Command<'a> {
+    // The first one is the command object, null nearly always; some peers leave it out.
+    let args = match values {
+        [Value::String(_) | Value::LongString(_) | Value::Number(_) | Value::Bool(_), ..] => values,
+        [_, rest @ ..] => rest,
+        [] => values,
+    };
+    let string = |n: usize| args.get(n).and_then(Value::as_bytes);
+    let number = |n: usize| args.get(n).and_then(Value::as_number);
+    let truth = |n: usize| args.get(n).and_then(Value::as_bool);
+    let key = string(0).unwrap_or_default();
+    match name {
+        b"connect" => Command::Connect(Box::new(values.first().map(connect).unwrap_or_default())),
+        b"createStream" | b"initStream" => Command::CreateStream,
+        b"releaseStream" => Command::ReleaseStream(key),
+        b"FCPublish" => Command::FcPublish(key),
+        b"FCUnpublish" => Command::FcUnpublish(key),
+        b"FCSubscribe" => Command::FcSubscribe(key),
+        b"getStreamLength" => Command::GetStreamLength(key),
+        b"_checkbw" | b"checkBandwidth" => Command::CheckBandwidth,
+        b"publish" => Command::Publish { key, kind: string(1).unwrap_or(b"live") },
+        b"play" => Command::Play {
+            key,
+            start_ms: number(1).map_or(-2_000, play_time),
+            duration_ms: number(2).map_or(-1_000, play_time),
+            reset: truth(3).unwrap_or(true),
+        },
+        b"play2" => play2(args.first().or_else(|| values.first())),
+        b"pause" | b"pauseRaw" => Command::Pause { on: truth(0).unwrap_or(true), at_ms: number(1).map_or(0, whole) },
+        b"seek" => Command::Seek(number(0).map_or(0, whole)),
+        b"receiveAudio" => Command::ReceiveAudio(truth(0).unwrap_or(true)),
+        b"receiveVideo" => Command::ReceiveVideo(truth(0).unwrap_or(true)),
+        b"closeStream" => Command::CloseStream(number(0).and_then(stream_id)),
+        b"deleteStream" => Command::DeleteStream(number(0).and_then(stream_id)),
+        b"set_playlist" => Command::SetPlaylist,
+        b"_result" => {
+            let value = |n: usize| values.get(n).cloned().unwrap_or(Value::Undefined);
+            Command::Result(value(0), value(1))
+        }
+        b"_error" => Command::Error(Status::read(values)),
+        b"onStatus" | b"onFCPublish" | b"onFCUnpublish" | b"onFCSubscribe" | b"onFCUnsubscribe" => {
+            Command::Status(Status::read(values))
+        }
+        b"onBWDone" => Command::BandwidthDone,
+        b"close" => Command::Close,
+        _ => Command::Other,
+    }
+}
+
+fn connect<'a>(object: &Value<'a>) -> Connect<'a> {
+    let string = |name| object.get(name).and_then(Value::as_bytes).unwrap_or_default();
+    let number = |name| object.get(name).and_then(Value::as_number).unwrap_or(0.0);
+    let map = |name| {
+        let entries = object.get(name).map(Value::entries).unwrap_or_default();
+        entries.iter().map(|(four_cc, mask)| (*four_cc, mask.as_number().map_or(0, bits))).collect()
+    };
+    let four_cc_list = match object.get("fourCcList") {
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_bytes).collect(),
+        Some(other) => other.entries().iter().filter_map(|(_, four_cc)| four_cc.as_bytes()).collect(),
+        None => Vec::new(),
+    };
+    Connect {
+        app: string("app"),
+        tc_url: string("tcUrl"),
+        flash_ver: string("flashVer"),
+        swf_url: string("swfUrl"),
+        page_url: string("pageUrl"),
+        object_encoding: number("objectEncoding"),
+        caps_ex: bits(number("capsEx")),
+        four_cc_list,
+        video_four_cc: map("videoFourCcInfoMap"),
+        audio_four_cc: map("audioFourCcInfoMap"),
+    }
+}
+
+/// `play2` says with a word what `play` says with `reset`.
+fn play2<'a>(parameters: Option<&Value<'a>>) -> Command<'a> {
+    let field = |name| parameters.and_then(|object| object.get(name));
+    let transition = field("transition").and_then(Value::as_bytes).unwrap_or_default();
+    if transition == b"stop" {
+        return Command::CloseStream(None);
+    }
+    Command::Play {
+        key: field("streamName").and_then(Value::as_bytes).unwrap_or_default(),
+        start_ms: field("start").and_then(Value::as_number).map_or(-2_000, play_time),
+        duration_ms: field("len").and_then(Value::as_number).map_or(-1_000, play_time),
+        reset: !transition.starts_with(b"append"),
+    }
+}
+
+/// The specification counts in seconds, peers in the field in milliseconds; its -2 and -1 have only one meaning.
+fn play_time(number: f64) -> i64 {
+    if number == -2.0 || number == -1.0 { whole(number * 1_000.0) } else { whole(number) }
+}
+
+/// Casting saturates, and turns what is not a number into 0.
+fn whole(number: f64) -> i64 {
+    number as i64
+}
+
+fn bits(number: f64) -> u32 {
+    number as u32
+}
+
+fn stream_id(number: f64) -> Option<u32> {
+    (number >= 0.0 && number <= f64::from(u32::MAX)).then_some(number as u32)
+}

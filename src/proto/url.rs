@@ -1,0 +1,204 @@
+//! `rtmp://` and `rtmps://` urls: where to dial, which application, which key.
+//!
+//! The key is bytes, never decoded or re-encoded: services put signed queries there. A url never goes to a log whole;
+//! [`RtmpUrl::masked`] is for that. No name is resolved here.
+
+use crate::error::{Failure, RRError, Result};
+
+/// A parsed url.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RtmpUrl {
+    /// `rtmps`.
+    pub tls: bool,
+    /// Name or address, an IPv6 one without its brackets.
+    pub host: String,
+    /// 1935, or 443 with TLS, where the url has none.
+    pub port: u16,
+    /// The application: the first part of the path, or all of it where the key was given apart.
+    pub app: String,
+    /// The stream key: all that follows the application, with its slashes and its query.
+    pub key: Vec<u8>,
+    /// The name before `@`.
+    pub user: Option<String>,
+    /// The password before `@`.
+    pub password: Option<String>,
+}
+
+impl RtmpUrl {
+    /// Parses `url`; with `key` the whole path is the application.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] with what is wrong: the scheme, no host, a bad port, control characters.
+    pub fn parse(url: &str, key: Option<&[u8]>) -> Result<Self> {
+        let url = url.trim();
+        if url.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return wrong("a url holds a space or a control character");
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return wrong("a url begins with rtmp:// or rtmps://");
+        };
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "rtmp" => false,
+            "rtmps" => true,
+            _ => return wrong("only rtmp:// and rtmps:// urls are known"),
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, address) = match authority.rsplit_once('@') {
+            Some((login, address)) => (Some(login), address),
+            None => (None, authority),
+        };
+        let (host, port) = host_and_port(address)?;
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+            Some((user, password)) => (Some(user.to_owned()), Some(password.to_owned())),
+            None => (None, None),
+        };
+        let (app, key) = match (key, path.split_once('/')) {
+            (Some(key), _) => (path.trim_end_matches('/'), key.to_vec()),
+            (None, Some((app, key))) => (app, key.as_bytes().to_vec()),
+            (None, None) => (path, Vec::new()),
+        };
+        Ok(Self {
+            tls,
+            host: host.to_owned(),
+            port: port.unwrap_or_else(|| default_port(tls)),
+            app: app.to_owned(),
+            key,
+            user,
+            password,
+        })
+    }
+
+    /// The url as `connect` wants it: without login and key, the port only where it is not the default.
+    pub fn tc_url(&self) -> String {
+        format!("{}/{}", self.origin(), self.app)
+    }
+
+    /// The url for logs: the key cut to its first bytes, no login, no query.
+    pub fn masked(&self) -> String {
+        let app = self.app.split('?').next().unwrap_or_default();
+        let base = format!("{}/{app}", self.origin());
+        if self.key.is_empty() { base } else { format!("{base}/{}", masked_key(&self.key)) }
+    }
+
+    fn origin(&self) -> String {
+        let scheme = if self.tls { "rtmps" } else { "rtmp" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == default_port(self.tls) {
+            format!("{scheme}://{host}")
+        } else {
+            format!("{scheme}://{host}:{}", self.port)
+        }
+    }
+}
+
+/// A key for logs: at most its first two characters, and never more than a quarter of it.
+pub fn masked_key(key: &[u8]) -> String {
+    let shown = (key.len() / 4).min(2);
+    let head = key.iter().take(shown).map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' });
+    head.chain("***".chars()).collect()
+}
+
+/// A login or key in a debug print would end in a log.
+impl std::fmt::Debug for RtmpUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 1935 }
+}
+
+fn host_and_port(address: &str) -> Result<(&str, Option<u16>)> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, "")) => (host, None),
+            Some((host, after)) => match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return wrong("a port stands behind the bracket of an IPv6 address, after a colon"),
+            },
+            None => return wrong("an IPv6 address stands in brackets"),
+        },
+        None => match address.split_once(':') {
+            Some((_, port)) if port.contains(':') => return wrong("an IPv6 address stands in brackets"),
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    if host.is_empty() {
+        return wrong("a url has a host");
+    }
+    match port {
+        None | Some("") => Ok((host, None)),
+        Some(port) => match port.parse() {
+            Ok(port) if port > 0 => Ok((host, Some(port))),
+            _ => wrong("a port is a number from 1 to 65535"),
+        },
+    }
+}
+
+fn wrong<T>(text: &'static str) -> Result<T> {
+    Err(Failure::ours(RRError::Arg, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_is_the_first_part_and_the_key_is_all_the_rest_untouched() {
+        let url = RtmpUrl::parse("rtmp://example.net/live/a/b%20?x=1/2&y", None).unwrap();
+        assert_eq!(
+            (url.tls, url.port, url.app.as_str(), url.key.as_slice()),
+            (false, 1935, "live", &b"a/b%20?x=1/2&y"[..])
+        );
+        assert_eq!(url.tc_url(), "rtmp://example.net/live");
+    }
+
+    #[test]
+    fn with_the_key_apart_the_whole_path_is_the_application() {
+        let url = RtmpUrl::parse("rtmps://h:4433/a/b/", Some(b"k/\xff?z")).unwrap();
+        assert_eq!((url.tls, url.port, url.app.as_str(), url.key.as_slice()), (true, 4433, "a/b", &b"k/\xff?z"[..]));
+        assert_eq!(url.tc_url(), "rtmps://h:4433/a/b");
+    }
+
+    #[test]
+    fn ipv6_addresses_stand_in_brackets_and_keep_them_in_the_tc_url() {
+        let url = RtmpUrl::parse("RTMP://[::1]:1936/live/k", None).unwrap();
+        assert_eq!((url.host.as_str(), url.port), ("::1", 1936));
+        assert_eq!(url.tc_url(), "rtmp://[::1]:1936/live");
+        assert_eq!(RtmpUrl::parse("rtmps://[::1]/live", None).unwrap().port, 443);
+    }
+
+    #[test]
+    fn a_login_is_kept_apart_and_neither_it_nor_the_key_is_shown() {
+        let url = RtmpUrl::parse("rtmp://me:secret@h/live?token=t0k/verysecretkey", None).unwrap();
+        assert_eq!(
+            (url.user.as_deref(), url.password.as_deref(), url.host.as_str()),
+            (Some("me"), Some("secret"), "h")
+        );
+        assert_eq!(url.tc_url(), "rtmp://h/live?token=t0k");
+        assert_eq!(format!("{url:?}"), "rtmp://h/live/ve***");
+        assert_eq!(masked_key(b"abc"), "***");
+    }
+
+    #[test]
+    fn what_is_no_rtmp_url_is_refused_with_a_reason() {
+        for text in [
+            "",
+            "example.net/live",
+            "http://h/live",
+            "rtmp:///live",
+            "rtmp://h:0/l",
+            "rtmp://h:99999/l",
+            "rtmp://::1/l",
+            "rtmp://[::1/l",
+            "rtmp://[::1]x/l",
+            "rtmp://h/a b",
+        ] {
+            let failure = RtmpUrl::parse(text, None).unwrap_err();
+            assert_eq!(failure.kind, RRError::Arg, "{text}");
+            assert!(!failure.text.is_empty());
+        }
+    }
+}
