@@ -1,0 +1,244 @@
+//! Fuzz bodies of AMF0, commands, media facts and both sessions.
+
+use crate::config;
+use crate::error::RRError;
+use crate::proto::amf0::{LIMITS, read_value, read_values, write_value};
+use crate::proto::chunk_write::encode;
+use crate::proto::command::Call;
+use crate::proto::flv;
+use crate::proto::message::{MessageHead, kind};
+use crate::proto::url::RtmpUrl;
+use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
+
+/// Fuzz body: AMF values are read within their limits, what was read can be written, and what was written is read as
+/// the same; any command body is understood somehow.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn amf0(data: &[u8]) {
+    for type_id in [kind::COMMAND, kind::COMMAND_AMF3] {
+        if let Err(failure) = Call::parse(type_id, data) {
+            assert_eq!(failure.kind, RRError::Limit, "only too much is an error");
+        }
+    }
+    let mut values = Vec::new();
+    let ended = read_values(data, &LIMITS, &mut values);
+    assert!(values.len() <= LIMITS.elements as usize);
+    for value in &values {
+        let mut bytes = Vec::new();
+        write_value(value, &mut bytes);
+        let (again, used) = read_value(&bytes, &LIMITS).expect("what was written can be read");
+        let mut twice = Vec::new();
+        write_value(&again, &mut twice);
+        assert_eq!((used, &twice), (bytes.len(), &bytes), "written twice, it is the same");
+    }
+    if let Err(failure) = ended {
+        assert!(matches!(failure.kind, RRError::Limit | RRError::Protocol) && failure.by_peer);
+    }
+}
+
+/// Fuzz body: the facts of any body are within its bounds.
+///
+/// # Panics
+/// Where they are not.
+pub fn flv(data: &[u8]) {
+    let Some((&type_id, body)) = data.split_first() else { return };
+    for type_id in [type_id, kind::AUDIO, kind::VIDEO, kind::DATA, kind::DATA_AMF3] {
+        let facts = flv::facts(type_id, body);
+        assert!(!(facts.key && facts.seq_start), "a configuration is not a picture");
+        assert!(facts.nano_offset < 1 << 24 && facts.cts_ms.abs() <= 1 << 23);
+        let mut count = 0;
+        for track in flv::tracks(type_id, body) {
+            assert!(track.start + track.len <= body.len());
+            count += 1;
+        }
+        assert!(count <= body.len());
+        assert!(flv::data_name(type_id, body).len() <= body.len());
+        assert!(flv::strip_set_data_frame(type_id, body).is_none_or(|at| at <= body.len()));
+    }
+}
+
+/// Bytes of a peer's handshake whose random parts are zeros.
+fn handshake() -> Vec<u8> {
+    let mut bytes = vec![0; 1 + 2 * 1536];
+    bytes[0] = 3;
+    bytes
+}
+
+/// Turns fuzz bytes into chunks: raw ones where the first byte is odd, else a list of messages, each with a head of
+/// type, stream id and two bytes of length.
+fn chunks(data: &[u8]) -> Vec<u8> {
+    let Some((&form, mut rest)) = data.split_first() else { return Vec::new() };
+    if form & 1 == 1 {
+        return rest.to_vec();
+    }
+    let mut wire = Vec::new();
+    while let Some((&[type_id, stream_id, high, low], after)) = rest.split_first_chunk() {
+        let (body, next) = after.split_at(after.len().min(u16::from_be_bytes([high, low]).into()));
+        // Set Chunk Size would change what follows; it comes in the raw form.
+        let type_id = if type_id == kind::SET_CHUNK_SIZE { kind::COMMAND } else { type_id };
+        let len = u32::try_from(body.len()).expect("two bytes of length");
+        let head = MessageHead { timestamp_ms: 0, type_id, stream_id: stream_id.into(), len, chunk_stream: 3 };
+        encode(&head, body, 128, &mut wire);
+        rest = next;
+    }
+    wire
+}
+
+/// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn server_session(data: &[u8]) {
+    let mut session = ServerSession::new(&SessionConfig::default(), 0);
+    let input = [handshake(), chunks(data)].concat();
+    let (mut at, mut asked, mut publishing) = (0, 0u32, None);
+    for now_ms in 0.. {
+        let before = at;
+        let event = match session.next(&input, &mut at, now_ms) {
+            Ok(Some(event)) => event,
+            Ok(None) => return assert_eq!(at, input.len()),
+            Err(failure) => return assert!(failure.by_peer, "{failure}"),
+        };
+        assert!(before <= at && at <= input.len());
+        match event {
+            Event::Connect => {
+                assert!(session.connect().is_some());
+                session.accept_connect();
+            }
+            Event::Publish { stream_id, .. } => {
+                assert!(publishing.is_none(), "one publish at a time");
+                asked += 1;
+                if asked % 3 == 0 {
+                    session.reject_stream(stream_id, "NetStream.Publish.BadName", "no");
+                } else {
+                    session.accept_publish(stream_id);
+                    publishing = Some(stream_id);
+                }
+            }
+            Event::Play { stream_id, .. } => {
+                assert!(publishing.is_none(), "publish or play");
+                asked += 1;
+                match asked % 4 {
+                    0 => session.reject_stream(stream_id, "NetStream.Play.StreamNotFound", "no"),
+                    1 => {
+                        session.accept_play(stream_id);
+                        session.end_play(stream_id);
+                    }
+                    _ => session.accept_play(stream_id),
+                }
+            }
+            Event::EndPublish { stream_id } => assert_eq!(publishing.take(), Some(stream_id)),
+            Event::Message(head) => {
+                assert!(publishing.is_some());
+                assert_eq!(session.body(&input).len(), head.len as usize);
+            }
+            _ => {}
+        }
+        session.take_output();
+        assert!(session.heap_bytes() < config::MAX_OPEN_BYTES_COMMAND * 4 + input.len() * 4);
+    }
+}
+
+/// Fuzz body: client sessions of both kinds take any bytes after a handshake.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn client_session(data: &[u8]) {
+    let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
+    let input = [handshake(), chunks(data)].concat();
+    for publish in [true, false] {
+        let config = SessionConfig::default();
+        let session =
+            if publish { ClientSession::publish(&config, &url, 0) } else { ClientSession::play(&config, &url, 0) };
+        let mut session = session.expect("random bytes");
+        let (mut at, mut started) = (0, false);
+        for now_ms in 0.. {
+            match session.next(&input, &mut at, now_ms) {
+                Ok(Some(Event::Started { stream_id })) => {
+                    assert_eq!(stream_id, session.stream_id());
+                    started = true;
+                }
+                Ok(Some(Event::Message(head))) => {
+                    assert!(started && !publish, "media only comes to players that started");
+                    assert_eq!(session.body(&input).len(), head.len as usize);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    assert_eq!(at, input.len());
+                    break;
+                }
+                Err(failure) => {
+                    assert!(failure.by_peer, "{failure}");
+                    let refused = matches!(failure.kind, RRError::Rejected | RRError::Auth);
+                    assert_eq!(refused, session.refusal().is_some());
+                    break;
+                }
+            }
+            session.take_output();
+        }
+        session.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::{mutate_corpus, tables::table};
+
+    fn bodies() -> Vec<Vec<u8>> {
+        let amf = table(include_str!("../../tests/vectors/amf0.txt"));
+        let commands = table(include_str!("../../tests/vectors/commands.txt"));
+        amf.into_iter().chain(commands).map(|vector| vector.bytes).collect()
+    }
+
+    fn message(body: &[u8], stream_id: u8) -> Vec<u8> {
+        let len = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&[kind::COMMAND, stream_id, len[0], len[1]], body].concat()
+    }
+
+    /// Conversations: the commands named in `opening`, then one of the table, or some media.
+    fn conversations(opening: &[&str]) -> Vec<Vec<u8>> {
+        let commands = table(include_str!("../../tests/vectors/commands.txt"));
+        let named = |name: &&str| commands.iter().find(|vector| vector.name == *name).unwrap().bytes.clone();
+        let opening: Vec<u8> = opening.iter().flat_map(|name| message(&named(name), 1)).collect();
+        let media = b"\x09\x01\0\x02\x17\x01".to_vec();
+        let mut all: Vec<Vec<u8>> =
+            commands.iter().map(|vector| message(&vector.bytes, 1)).chain([media.clone()]).collect();
+        all.iter_mut().for_each(|last| *last = [&[0][..], &opening, last, &media].concat());
+        all.push([&[1][..], b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\0\0\x10\0"].concat());
+        all
+    }
+
+    fn body_of_seeds(seeds: &[Vec<u8>], seed: u64, body: fn(&[u8])) {
+        let tried = mutate_corpus(seeds, seed, 1_500, body);
+        assert!(tried > 50, "only {tried} inputs");
+    }
+
+    #[test]
+    fn amf0_keeps_its_promises_on_mutated_vectors() {
+        body_of_seeds(&bodies(), 3, amf0);
+    }
+
+    #[test]
+    fn media_facts_keep_their_promises_on_mutated_bodies() {
+        let mut seeds: Vec<Vec<u8>> = bodies().into_iter().map(|body| [&[kind::DATA][..], &body].concat()).collect();
+        seeds.push(b"\x09\x97\x02\x0f\x42\x3f\x06\x20hvc1\x01\0\0\x02aabav01\x04\0\0\x01c".to_vec());
+        seeds.push(b"\x08\x95\x11Opus\x01\0\0\x02aa\x02\0\0\x01b".to_vec());
+        body_of_seeds(&seeds, 4, flv);
+    }
+
+    #[test]
+    fn the_server_session_keeps_its_promises_on_mutated_conversations() {
+        body_of_seeds(&conversations(&["our_connect_publisher"]), 5, server_session);
+        body_of_seeds(&conversations(&["our_connect_player", "our_play"]), 6, server_session);
+        body_of_seeds(&conversations(&["our_connect_publisher", "our_publish"]), 7, server_session);
+    }
+
+    #[test]
+    fn the_client_session_keeps_its_promises_on_mutated_conversations() {
+        body_of_seeds(&conversations(&["our_connect_result", "our_result_number"]), 8, client_session);
+        let started = ["our_connect_result", "our_result_number", "our_play_start"];
+        body_of_seeds(&conversations(&started), 9, client_session);
+    }
+}

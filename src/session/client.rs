@@ -1,0 +1,316 @@
+//! The client's side of a conversation: we connect, then publish or play one stream.
+//!
+//! The whole way up to `NetStream.Publish.Start` or `NetStream.Play.Start` is walked here; the driver only moves bytes.
+//! A refusal is an error with the server's code, kept at [`ClientSession::refusal`]. Authentication is not done here:
+//! a challenge is recognised and ends the session. See the module for the driver's duties.
+
+use super::wire::{Incoming, Wire, user, wire_methods};
+use super::{Event, SessionConfig};
+use crate::error::{Failure, RRError, Result};
+use crate::proto::amf0::Value;
+use crate::proto::command::{Call, Command, Status, build};
+use crate::proto::handshake::Handshake;
+use crate::proto::message::{MessageHead, kind};
+use crate::proto::url::RtmpUrl;
+
+/// The transaction ids of our calls, in their order.
+const CONNECT: f64 = 1.0;
+const RELEASE_STREAM: f64 = 2.0;
+const FC_PUBLISH: f64 = 3.0;
+const CREATE_STREAM: f64 = 4.0;
+const START: f64 = 5.0;
+const FC_UNPUBLISH: f64 = 6.0;
+const DELETE_STREAM: f64 = 7.0;
+
+/// The buffer we announce as a player: servers burst that much at the start, and a relay has no use for more.
+const BUFFER_LENGTH_MS: u32 = 1_000;
+
+/// How far we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Handshake,
+    Connect,
+    Create,
+    Start,
+    Running,
+    /// The server ended it; a player waits for it to begin again.
+    Ended,
+    Closing,
+}
+
+/// A server's no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs, e.g. `NetStream.Publish.BadName`.
+    pub code: String,
+    /// For people.
+    pub text: String,
+    /// `ex.redirect`: where to go instead.
+    pub redirect: Option<String>,
+}
+
+/// A conversation that we open.
+///
+/// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
+/// - getters: `stream_id`, `started`, `refusal`, `refusal_code`
+/// - the end: `close`, then send the output
+/// - output: `output`, `take_output`, `consumed`, `note_sent`
+#[derive(Debug)]
+pub struct ClientSession {
+    wire: Wire,
+    config: SessionConfig,
+    publish: bool,
+    app: String,
+    tc_url: String,
+    key: Vec<u8>,
+    step: Step,
+    stream_id: u32,
+    refusal: Option<Box<Refusal>>,
+    /// A message that came where Play.Start should have; given after `Started`.
+    held: Option<MessageHead>,
+}
+
+impl ClientSession {
+    /// A session that publishes to `url`, its first bytes in the output.
+    ///
+    /// # Errors
+    /// [`RRError::Handshake`] where the system gives no random bytes.
+    pub fn publish(config: &SessionConfig, url: &RtmpUrl, now_ms: u64) -> Result<Self> {
+        Self::new(config, url, true, now_ms)
+    }
+
+    /// A session that plays `url`, its first bytes in the output.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn play(config: &SessionConfig, url: &RtmpUrl, now_ms: u64) -> Result<Self> {
+        Self::new(config, url, false, now_ms)
+    }
+
+    fn new(config: &SessionConfig, url: &RtmpUrl, publish: bool, now_ms: u64) -> Result<Self> {
+        let mut wire = Wire::new(Handshake::client(), config.command_limits(), now_ms);
+        wire.start()?;
+        Ok(Self {
+            wire,
+            config: config.clone(),
+            publish,
+            app: url.app.clone(),
+            tc_url: url.tc_url(),
+            key: url.key.clone(),
+            step: Step::Handshake,
+            stream_id: 0,
+            refusal: None,
+            held: None,
+        })
+    }
+
+    /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
+    ///
+    /// # Errors
+    /// They end the session. [`RRError::Rejected`] and [`RRError::Auth`]: the server said no, see
+    /// [`refusal`](Self::refusal). Others as for the server's side.
+    pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
+        if let Some(head) = self.held.take() {
+            return Ok(Some(Event::Message(head)));
+        }
+        while let Some(incoming) = self.wire.next(input, at, now_ms)? {
+            let event = match incoming {
+                Incoming::Handshaken => {
+                    self.send_connect();
+                    None
+                }
+                Incoming::User { event: user::STREAM_EOF, .. } => self.ended("StreamEOF", String::new()),
+                Incoming::User { .. } => None,
+                Incoming::Message(head) => match head.type_id {
+                    kind::COMMAND | kind::COMMAND_AMF3 => {
+                        let body = self.wire.body(input).to_vec(); // commands are few and small
+                        self.command(&head, &body)?
+                    }
+                    _ => self.message(head),
+                },
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    fn send_connect(&mut self) {
+        self.step = Step::Connect;
+        let hello = build::Hello {
+            app: self.app.as_bytes(),
+            tc_url: &self.tc_url,
+            publish: self.publish,
+            caps_ex: self.config.caps_ex,
+        };
+        self.wire.command(0, |out| build::connect(out, CONNECT, &hello));
+    }
+
+    /// Media is for players. Some servers send it without Play.Start, which it then stands for.
+    fn message(&mut self, head: MessageHead) -> Option<Event> {
+        let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
+        match self.step {
+            Step::Running | Step::Ended if !self.publish => Some(Event::Message(head)),
+            Step::Start if !self.publish && media => {
+                self.held = Some(head);
+                Some(self.running())
+            }
+            _ => self.ignore(),
+        }
+    }
+
+    fn ignore(&mut self) -> Option<Event> {
+        self.wire.ignored = self.wire.ignored.saturating_add(1);
+        None
+    }
+
+    fn command(&mut self, head: &MessageHead, body: &[u8]) -> Result<Option<Event>> {
+        let call = Call::parse(head.type_id, body)?;
+        match call.command {
+            Command::Result(first, second) => self.result(call.transaction, &first, &second),
+            Command::Error(status) => self.error(call.transaction, status),
+            Command::Status(status) => self.status(status),
+            Command::Close => Ok(self.ended("close", String::new())),
+            _ if call.name == b"_onbwcheck" => {
+                // FMS's bandwidth check waits for its answer.
+                self.wire.command(0, |out| build::result(out, call.transaction, Value::Undefined));
+                Ok(None)
+            }
+            _ => Ok(self.ignore()),
+        }
+    }
+
+    fn result(&mut self, transaction: f64, first: &Value<'_>, second: &Value<'_>) -> Result<Option<Event>> {
+        if transaction == CONNECT && self.step == Step::Connect {
+            self.step = Step::Create;
+            self.wire.announce_window(self.config.window_ack);
+            self.wire.announce_chunk_size(self.config.chunk_size);
+            if self.publish {
+                let key = self.key.as_slice();
+                let key = || [Value::Null, Value::String(key)];
+                self.wire.command(0, |out| build::call(out, "releaseStream", RELEASE_STREAM, &key()));
+                self.wire.command(0, |out| build::call(out, "FCPublish", FC_PUBLISH, &key()));
+            }
+            self.wire.command(0, |out| build::call(out, "createStream", CREATE_STREAM, &[Value::Null]));
+            return Ok(Some(Event::Connected));
+        }
+        if transaction == CREATE_STREAM && self.step == Step::Create {
+            let Some(id) = second.as_number().or_else(|| first.as_number()) else {
+                return Err(Failure::protocol("createStream was answered without a stream id"));
+            };
+            self.stream_id = id as u32; // a cast saturates; no server counts so far
+            self.step = Step::Start;
+            let key = self.key.as_slice();
+            if self.publish {
+                self.wire.command(self.stream_id, |out| build::publish(out, START, key));
+            } else {
+                self.wire.command(self.stream_id, |out| build::play(out, START, key));
+                self.wire.user(user::SET_BUFFER_LENGTH, &[self.stream_id, BUFFER_LENGTH_MS]);
+            }
+            return Ok(None);
+        }
+        Ok(None) // of releaseStream and the like
+    }
+
+    fn error(&mut self, transaction: f64, status: Status) -> Result<Option<Event>> {
+        // Servers without these calls say so; nobody minds.
+        let minor = [RELEASE_STREAM, FC_PUBLISH, FC_UNPUBLISH, DELETE_STREAM].contains(&transaction);
+        if minor || !matches!(self.step, Step::Connect | Step::Create | Step::Start) {
+            return Ok(self.ignore());
+        }
+        Err(self.refused(status))
+    }
+
+    fn status(&mut self, status: Status) -> Result<Option<Event>> {
+        if status.code == "NetConnection.Connect.ReconnectRequest" {
+            return Ok(Some(Event::Reconnect { url: status.redirect, text: status.description }));
+        }
+        if status.is_error() {
+            return if self.step == Step::Closing { Ok(self.ignore()) } else { Err(self.refused(status)) };
+        }
+        Ok(match status.code.as_str() {
+            "NetStream.Publish.Start" if self.publish && self.step == Step::Start => Some(self.running()),
+            "NetStream.Play.Start" | "NetStream.Play.PublishNotify"
+                if !self.publish && matches!(self.step, Step::Start | Step::Ended) =>
+            {
+                Some(self.running())
+            }
+            "NetStream.Play.UnpublishNotify"
+            | "NetStream.Play.Stop"
+            | "NetStream.Play.Complete"
+            | "NetStream.Unpublish.Success"
+            | "NetConnection.Connect.Closed" => self.ended(&status.code, status.description),
+            _ => None,
+        })
+    }
+
+    fn running(&mut self) -> Event {
+        self.step = Step::Running;
+        if !self.publish {
+            self.wire.set_limits(self.config.media_limits());
+        }
+        Event::Started { stream_id: self.stream_id }
+    }
+
+    /// Servers say the end in several ways one after the other; the first counts.
+    fn ended(&mut self, code: &str, text: String) -> Option<Event> {
+        if self.step != Step::Running {
+            return self.ignore();
+        }
+        self.step = Step::Ended;
+        Some(Event::Ended { code: code.to_owned(), text })
+    }
+
+    fn refused(&mut self, status: Status) -> Failure {
+        let Status { code, description, redirect, .. } = status;
+        // Adobe's and Limelight's challenges lie in the description.
+        let challenge = description.contains("authmod=") || description.contains("AccessManager.Reject");
+        let kind = if challenge { RRError::Auth } else { RRError::Rejected };
+        let text = match (code.is_empty(), description.is_empty()) {
+            (false, false) => format!("{code}: {description}"),
+            (true, true) => "without a reason".to_owned(),
+            _ => format!("{code}{description}"),
+        };
+        self.refusal = Some(Box::new(Refusal { code, text: description, redirect }));
+        Failure::peers(kind, text)
+    }
+
+    /// Says good-bye in the output. Media must not follow.
+    pub fn close(&mut self) {
+        if !matches!(self.step, Step::Start | Step::Running | Step::Ended) {
+            self.step = Step::Closing;
+            return;
+        }
+        self.step = Step::Closing;
+        let (key, id) = (self.key.as_slice(), self.stream_id);
+        if self.publish {
+            let values = [Value::Null, Value::String(key)];
+            self.wire.command(0, |out| build::call(out, "FCUnpublish", FC_UNPUBLISH, &values));
+        }
+        let values = [Value::Null, Value::Number(id.into())];
+        self.wire.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
+    }
+
+    /// The message stream id the server gave; 0 before.
+    pub fn stream_id(&self) -> u32 {
+        self.stream_id
+    }
+
+    /// Whether media may flow.
+    pub fn started(&self) -> bool {
+        self.step == Step::Running
+    }
+
+    /// The server's no, after [`RRError::Rejected`] or [`RRError::Auth`].
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_deref()
+    }
+
+    /// Its code, e.g. `NetStream.Publish.BadName`.
+    pub fn refusal_code(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| refusal.code.as_str())
+    }
+
+    wire_methods!();
+}

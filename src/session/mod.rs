@@ -1,0 +1,170 @@
+//! One RTMP conversation, still without I/O: [`ServerSession`] for who was connected to, [`ClientSession`] for who
+//! connects.
+//!
+//! A session owns the handshake, the chunk reader and the answers to commands; it has no socket, thread, clock or log,
+//! and does not touch media. Whoever drives it keeps to one rule: *feed bytes with `next` until it gives `None`, then
+//! send the output, then read again.*
+//!
+//! ```text
+//! let mut at = 0;
+//! while let Some(event) = session.next(&input, &mut at, now_ms)? { handle(event) }   // the same `input` until None
+//! send(session.take_output());
+//! ```
+//!
+//! - `input` stays the same slice while `at` moves, until `next` gives `None` or an event other than `Message`; then the
+//!   rest may lie elsewhere, which is the moment to hand a connection over. A session moves with its half-read messages.
+//! - `Connect`, `Publish` and `Play` are questions: until the answer is given, `next` fails and takes nothing.
+//! - An error ends the session. The output may still hold a last word for the peer.
+//! - Output goes to the wire between media messages, never inside one.
+//! - Time is a monotonic millisecond count, given with each call.
+#![forbid(unsafe_code)]
+
+mod client;
+mod server;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use client::{ClientSession, Refusal};
+pub use server::{ConnectInfo, ServerSession};
+pub use state::{Role, State};
+
+use crate::config;
+use crate::proto::chunk_read::ReadLimits;
+use crate::proto::command::{CAPS_MODEX, CAPS_MULTITRACK, CAPS_NANO};
+use crate::proto::message::MessageHead;
+
+/// Settings of one session.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Largest message taken from the peer, in bytes.
+    pub max_message: u32,
+    /// Bytes of all half-read messages of a peer that sends us media; others get
+    /// [`config::MAX_OPEN_BYTES_COMMAND`].
+    pub max_open_bytes: usize,
+    /// Chunk streams the peer may use.
+    pub max_chunk_streams: usize,
+    /// Our outgoing chunk size in bytes.
+    pub chunk_size: u32,
+    /// The window we announce, in bytes.
+    pub window_ack: u32,
+    /// What of Enhanced RTMP we offer (`CAPS_*`). A driver that acts on reconnect requests adds `CAPS_RECONNECT`.
+    pub caps_ex: u32,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            max_message: config::MAX_MESSAGE_BYTES,
+            max_open_bytes: config::MAX_OPEN_BYTES,
+            max_chunk_streams: config::MAX_CHUNK_STREAMS,
+            chunk_size: config::CHUNK_SIZE,
+            window_ack: config::WINDOW_ACK_BYTES,
+            caps_ex: CAPS_MULTITRACK | CAPS_MODEX | CAPS_NANO, // media passes untouched, whatever is in it
+        }
+    }
+}
+
+impl SessionConfig {
+    /// For a peer that sends commands only.
+    fn command_limits(&self) -> ReadLimits {
+        let bytes = config::MAX_OPEN_BYTES_COMMAND;
+        ReadLimits {
+            max_message: self.max_message.min(u32::try_from(bytes).unwrap_or(u32::MAX)),
+            max_open_bytes: self.max_open_bytes.min(bytes),
+            max_chunk_streams: self.max_chunk_streams,
+        }
+    }
+
+    /// For a peer that sends media.
+    fn media_limits(&self) -> ReadLimits {
+        ReadLimits {
+            max_message: self.max_message,
+            max_open_bytes: self.max_open_bytes,
+            max_chunk_streams: self.max_chunk_streams,
+        }
+    }
+}
+
+/// What happened. Stream ids are message stream ids of this connection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Server: `connect` came; its fields are at [`ServerSession::connect`]. Answer with `accept_connect` or
+    /// `reject_connect`.
+    Connect,
+    /// Server: the peer wants to publish. Answer with `accept_publish` or `reject_stream`.
+    Publish {
+        /// The stream.
+        stream_id: u32,
+        /// The key as sent, query included.
+        key: Vec<u8>,
+        /// `live`, `record`, `append` or what came.
+        kind: Vec<u8>,
+    },
+    /// Server: the peer wants to play. Answer with `accept_play` or `reject_stream`. Where that stream plays already,
+    /// the old play has ended with this event.
+    Play {
+        /// The stream.
+        stream_id: u32,
+        /// The key as sent, query included.
+        key: Vec<u8>,
+        /// Where to begin; -2000: live or else recorded, -1000: live only.
+        start_ms: i64,
+        /// How much; negative: to the end.
+        duration_ms: i64,
+        /// False where it follows an earlier play.
+        reset: bool,
+    },
+    /// A media message, or one of a type not known here, from a peer that may send such. The body is at `body`.
+    Message(MessageHead),
+    /// Server: the publish ended; the connection goes on.
+    EndPublish {
+        /// The stream.
+        stream_id: u32,
+    },
+    /// Server: the play ended; the connection goes on.
+    EndPlay {
+        /// The stream.
+        stream_id: u32,
+    },
+    /// Server: the player paused or went on; it has been answered.
+    Pause {
+        /// The stream.
+        stream_id: u32,
+        /// True pauses.
+        on: bool,
+        /// The player's position.
+        at_ms: i64,
+    },
+    /// Server: the player wants audio or video, or no longer wants it.
+    Receive {
+        /// The stream.
+        stream_id: u32,
+        /// Audio on or off, if it was about audio.
+        audio: Option<bool>,
+        /// Video on or off, if it was about video.
+        video: Option<bool>,
+    },
+    /// Client: the server took the connection.
+    Connected,
+    /// Client: the publish or play runs. Again after [`Event::Ended`], where a server's publisher comes back.
+    Started {
+        /// The stream id the server gave; ours go out with it.
+        stream_id: u32,
+    },
+    /// Client: the server ended the stream in good order.
+    Ended {
+        /// Its code, or `StreamEOF`, or `close`.
+        code: String,
+        /// Its words.
+        text: String,
+    },
+    /// Client: the server wants us to connect again.
+    Reconnect {
+        /// Where to; `None`: here.
+        url: Option<String>,
+        /// Its words.
+        text: String,
+    },
+}

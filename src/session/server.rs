@@ -1,0 +1,428 @@
+//! The server's side of a conversation: a peer connects, then publishes or plays.
+//!
+//! Everything that needs no decision is answered here; `connect`, `publish` and `play` become questions. One connection
+//! publishes or plays, not both, and publishes one stream at a time; it may play several. See the module for the
+//! driver's duties.
+
+use super::wire::{Incoming, Wire, user, wire_methods};
+use super::{Event, SessionConfig};
+use crate::error::{Failure, RRError, Result};
+use crate::proto::amf0::Value;
+use crate::proto::command::{CAPS_RECONNECT, Call, Command, build};
+use crate::proto::handshake::Handshake;
+use crate::proto::message::{MessageHead, kind};
+
+mod info;
+mod streams;
+
+pub use info::ConnectInfo;
+use streams::{Mode, Next, STREAMS_MAX, Streams};
+
+/// Commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some dozen.
+const COMMANDS_MAX: u32 = 1_000;
+
+/// Longest stream key in bytes. Signed queries of CDNs stay below 2 KiB.
+const KEY_MAX_BYTES: usize = 4_096;
+
+/// The limit of Set Peer Bandwidth: dynamic (5.4.5), as servers send it.
+const BANDWIDTH_DYNAMIC: u8 = 2;
+
+/// What the driver has been asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ask {
+    Nothing,
+    Connect { transaction: f64 },
+    Stream,
+}
+
+/// A conversation that was opened to us.
+///
+/// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
+/// - answers: `accept_connect`, `reject_connect`, `accept_publish`, `accept_play`, `reject_stream`
+/// - news for the peer: `end_publish`, `end_play`, `stream_begin`, `unpublish_notify`, `stream_dry`,
+///   `reconnect_request`, `ping`
+/// - output: `output`, `take_output`, `consumed`, `note_sent`
+#[derive(Debug)]
+pub struct ServerSession {
+    wire: Wire,
+    config: SessionConfig,
+    info: Option<Box<ConnectInfo>>,
+    ask: Ask,
+    connected: bool,
+    finished: bool,
+    streams: Streams,
+    commands: u32,
+}
+
+impl ServerSession {
+    /// A session before its first byte.
+    pub fn new(config: &SessionConfig, now_ms: u64) -> Self {
+        Self {
+            wire: Wire::new(Handshake::server(), config.command_limits(), now_ms),
+            config: config.clone(),
+            info: None,
+            ask: Ask::Nothing,
+            connected: false,
+            finished: false,
+            streams: Streams::default(),
+            commands: 0,
+        }
+    }
+
+    /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
+    ///
+    /// # Errors
+    /// They end the session. [`RRError::Handshake`], [`RRError::Protocol`] and [`RRError::Limit`] are the peer's doing;
+    /// [`RRError::State`] means that a question waits for its answer, and ends nothing.
+    pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
+        if self.finished {
+            *at = input.len();
+            return Ok(None);
+        }
+        if self.ask != Ask::Nothing {
+            return Err(Failure::ours(RRError::State, "the peer's question waits for its answer"));
+        }
+        if let Some(next) = self.streams.due() {
+            return Ok(Some(self.ask_play(next)));
+        }
+        while let Some(incoming) = self.wire.next(input, at, now_ms)? {
+            let event = match incoming {
+                Incoming::Handshaken => None,
+                Incoming::User { event: user::SET_BUFFER_LENGTH, first, second } => {
+                    self.streams.set_buffer_length(first, second);
+                    None
+                }
+                Incoming::User { .. } => None,
+                Incoming::Message(head) => match head.type_id {
+                    kind::COMMAND | kind::COMMAND_AMF3 => {
+                        let body = self.wire.body(input).to_vec(); // commands are few and small
+                        self.command(&head, body)?
+                    }
+                    type_id if !self.connected => {
+                        return Err(Failure::protocol(format!("a message of type {type_id} before connect")));
+                    }
+                    _ if self.streams.publishing().is_some() => Some(Event::Message(head)),
+                    _ => self.ignore(),
+                },
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    fn ignore(&mut self) -> Option<Event> {
+        self.wire.ignored = self.wire.ignored.saturating_add(1);
+        None
+    }
+
+    fn command(&mut self, head: &MessageHead, body: Vec<u8>) -> Result<Option<Event>> {
+        if !self.streams.busy() {
+            self.commands += 1;
+            if self.commands > COMMANDS_MAX {
+                return Err(Failure::limit("too many commands without publish or play"));
+            }
+        }
+        let call = Call::parse(head.type_id, &body)?;
+        if !self.connected {
+            let Command::Connect(connect) = &call.command else {
+                let name = String::from_utf8_lossy(call.name.get(..32).unwrap_or(call.name)).into_owned();
+                return Err(Failure::protocol(format!("the command '{name}' before connect")));
+            };
+            let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id));
+            self.ask = Ask::Connect { transaction };
+            self.info = Some(Box::new(ConnectInfo { raw: body, ..info }));
+            return Ok(Some(Event::Connect));
+        }
+        let (transaction, stream_id) = (call.transaction, head.stream_id);
+        let event = match call.command {
+            Command::CreateStream => {
+                match self.streams.create() {
+                    Some(id) => self.answer(transaction, Value::Number(id.into())),
+                    None => self.wire.command(0, |out| {
+                        let text = format!("at most {STREAMS_MAX} streams");
+                        build::error(out, transaction, "NetConnection.Call.Failed", &text);
+                    }),
+                }
+                None
+            }
+            Command::ReleaseStream(_) => {
+                self.answer(transaction, Value::Undefined);
+                None
+            }
+            Command::FcPublish(key) => {
+                self.answer(transaction, Value::Undefined);
+                self.on_fc("onFCPublish", "NetStream.Publish.Start", key);
+                None
+            }
+            Command::FcSubscribe(key) => {
+                self.answer(transaction, Value::Undefined);
+                self.on_fc("onFCSubscribe", "NetStream.Play.Start", key);
+                None
+            }
+            Command::FcUnpublish(key) => {
+                self.answer(transaction, Value::Undefined);
+                self.on_fc("onFCUnpublish", "NetStream.Unpublish.Success", key);
+                match self.streams.publishing_key(key) {
+                    Some(id) => self.close(id, false),
+                    None => None,
+                }
+            }
+            Command::GetStreamLength(_) | Command::CheckBandwidth => {
+                self.answer(transaction, Value::Number(0.0)); // live has no length; nothing is measured
+                None
+            }
+            Command::Publish { key, kind } => self.publish(stream_id, key, kind)?,
+            Command::Play { key, start_ms, duration_ms, reset } => {
+                let next = Next { stream_id, key: key.to_vec(), start_ms, duration_ms, reset };
+                self.play(next)?
+            }
+            Command::CloseStream(id) => self.close(id.unwrap_or(stream_id), false),
+            Command::DeleteStream(id) => self.close(id.unwrap_or(stream_id), true),
+            Command::Pause { on, at_ms } if self.streams.plays(stream_id) => {
+                let code = if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" };
+                self.status(stream_id, "status", code, "");
+                Some(Event::Pause { stream_id, on, at_ms })
+            }
+            Command::Seek(_) if self.streams.plays(stream_id) => {
+                self.status(stream_id, "status", "NetStream.Seek.Notify", "Live: the position stays.");
+                None
+            }
+            Command::ReceiveAudio(on) if self.streams.plays(stream_id) => {
+                Some(Event::Receive { stream_id, audio: Some(on), video: None })
+            }
+            Command::ReceiveVideo(on) if self.streams.plays(stream_id) => {
+                Some(Event::Receive { stream_id, audio: None, video: Some(on) })
+            }
+            // Answers to what we never asked, a second connect, playlists, and what nobody knows. onBWDone is not sent:
+            // ffmpeg and librtmp only answer it with _checkbw, and Flash players without a handler for it fail.
+            _ => self.ignore(),
+        };
+        Ok(event)
+    }
+
+    fn publish(&mut self, stream_id: u32, key: &[u8], kind: &[u8]) -> Result<Option<Event>> {
+        let stream_id = self.streams.of_message(stream_id)?;
+        let refusal = if self.streams.publishing().is_some() {
+            Some(("NetStream.Publish.BadName", "This connection publishes already."))
+        } else if self.streams.playing().is_some() {
+            Some(("NetStream.Publish.Denied", "This connection plays; publish on another one."))
+        } else if key.len() > KEY_MAX_BYTES {
+            Some(("NetStream.Publish.BadName", "The name is too long."))
+        } else {
+            None
+        };
+        if let Some((code, text)) = refusal {
+            self.status(stream_id, "error", code, text);
+            return Ok(self.ignore());
+        }
+        self.ask = Ask::Stream;
+        self.streams.set(stream_id, Mode::AskedPublish { key: key.to_vec() });
+        Ok(Some(Event::Publish { stream_id, key: key.to_vec(), kind: kind.to_vec() }))
+    }
+
+    fn play(&mut self, mut next: Next) -> Result<Option<Event>> {
+        let stream_id = self.streams.of_message(next.stream_id)?;
+        next.stream_id = stream_id;
+        let refusal = if self.streams.publishing().is_some() {
+            Some("This connection publishes; play on another one.")
+        } else if next.key.len() > KEY_MAX_BYTES {
+            Some("The name is too long.")
+        } else if !next.reset && self.streams.plays(stream_id) {
+            if self.streams.queue(next) {
+                return Ok(None);
+            }
+            self.status(stream_id, "error", "NetStream.Play.Failed", "Too many names wait.");
+            return Ok(self.ignore());
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            self.status(stream_id, "error", "NetStream.Play.Failed", text);
+            return Ok(self.ignore());
+        }
+        self.streams.forget_queue(stream_id);
+        Ok(Some(self.ask_play(next)))
+    }
+
+    fn ask_play(&mut self, next: Next) -> Event {
+        let Next { stream_id, key, start_ms, duration_ms, reset } = next;
+        self.ask = Ask::Stream;
+        self.streams.set(stream_id, Mode::AskedPlay { reset });
+        Event::Play { stream_id, key, start_ms, duration_ms, reset }
+    }
+
+    /// The peer closes a stream; `delete` frees its id too.
+    fn close(&mut self, stream_id: u32, delete: bool) -> Option<Event> {
+        let mode = self.streams.close(stream_id, delete)?;
+        match mode {
+            Mode::Publish { .. } => {
+                self.wire.set_limits(self.config.command_limits());
+                self.status(stream_id, "status", "NetStream.Unpublish.Success", "");
+                Some(Event::EndPublish { stream_id })
+            }
+            Mode::Play => Some(Event::EndPlay { stream_id }),
+            _ => None,
+        }
+    }
+
+    fn answer(&mut self, transaction: f64, value: Value<'_>) {
+        self.wire.command(0, |out| build::result(out, transaction, value));
+    }
+
+    fn on_fc(&mut self, name: &str, code: &str, key: &[u8]) {
+        self.wire.command(0, |out| build::on_fc(out, name, code, key));
+    }
+
+    fn status(&mut self, stream_id: u32, level: &str, code: &str, text: &str) {
+        self.wire.command(stream_id, |out| build::on_status(out, level, code, text, Vec::new()));
+    }
+
+    /// Lets the peer in. Nothing where no `connect` waits.
+    pub fn accept_connect(&mut self) {
+        let (Ask::Connect { transaction }, Some(info)) = (self.ask, &self.info) else { return };
+        self.ask = Ask::Nothing;
+        self.connected = true;
+        self.wire.announce_window(self.config.window_ack);
+        let mut bandwidth = self.config.window_ack.to_be_bytes().to_vec();
+        bandwidth.push(BANDWIDTH_DYNAMIC);
+        self.wire.control(kind::PEER_BANDWIDTH, &bandwidth);
+        self.wire.announce_chunk_size(self.config.chunk_size);
+        let caps_ex = self.config.caps_ex;
+        self.wire.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));
+    }
+
+    /// Turns the peer away, with `redirect` to another url. An empty `code` stands for
+    /// `NetConnection.Connect.Rejected`. What still comes is swallowed; the driver sends the output and closes.
+    pub fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
+        let Ask::Connect { transaction } = self.ask else { return };
+        self.ask = Ask::Nothing;
+        self.finished = true;
+        let code = if code.is_empty() { "NetConnection.Connect.Rejected" } else { code };
+        self.wire.command(0, |out| build::connect_error(out, transaction, code, text, redirect));
+    }
+
+    /// Lets the peer publish. Nothing where that was not asked.
+    pub fn accept_publish(&mut self, stream_id: u32) {
+        let Some(Mode::AskedPublish { key }) = self.streams.mode(stream_id) else { return };
+        let mode = Mode::Publish { key: key.clone() };
+        self.begin(stream_id, mode);
+        self.wire.set_limits(self.config.media_limits());
+        self.wire.user(user::STREAM_BEGIN, &[stream_id]);
+        self.status(stream_id, "status", "NetStream.Publish.Start", "Publishing.");
+    }
+
+    /// Lets the peer play. Metadata and media are the driver's to send. Nothing where that was not asked.
+    pub fn accept_play(&mut self, stream_id: u32) {
+        let Some(&Mode::AskedPlay { reset }) = self.streams.mode(stream_id) else { return };
+        self.begin(stream_id, Mode::Play);
+        self.wire.slim();
+        self.wire.user(user::STREAM_BEGIN, &[stream_id]);
+        if reset {
+            self.status(stream_id, "status", "NetStream.Play.Reset", "Playing and resetting.");
+        }
+        self.status(stream_id, "status", "NetStream.Play.Start", "Playing.");
+        self.wire.data(stream_id, build::sample_access);
+    }
+
+    fn begin(&mut self, stream_id: u32, mode: Mode) {
+        self.ask = Ask::Nothing;
+        self.commands = 0;
+        self.streams.set(stream_id, mode);
+    }
+
+    /// Refuses a publish or play: an onStatus of level error with `code`, e.g. `NetStream.Publish.BadName`,
+    /// `NetStream.Play.StreamNotFound`, at which encoders and players stop. The connection goes on, the stream is idle.
+    pub fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str) {
+        let Some(Mode::AskedPublish { .. } | Mode::AskedPlay { .. }) = self.streams.mode(stream_id) else { return };
+        self.ask = Ask::Nothing;
+        self.streams.set(stream_id, Mode::Idle);
+        self.status(stream_id, "error", code, text);
+    }
+
+    /// Ends a publish from our side, with an onStatus of level error. What still comes of it is ignored.
+    pub fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
+        let Some(Mode::Publish { .. }) = self.streams.mode(stream_id) else { return };
+        self.streams.set(stream_id, Mode::Idle);
+        self.status(stream_id, "error", code, text);
+    }
+
+    /// Ends a play from our side: StreamEOF, and what makes players stop. A queued play follows with the next call of
+    /// [`next`](Self::next), which needs no input for it.
+    pub fn end_play(&mut self, stream_id: u32) {
+        if !self.streams.plays(stream_id) {
+            return;
+        }
+        self.streams.set(stream_id, Mode::Idle);
+        self.wire.user(user::STREAM_EOF, &[stream_id]);
+        if !self.streams.has_queued(stream_id) {
+            self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "The publisher has left.");
+            self.status(stream_id, "status", "NetStream.Play.Stop", "Stopped.");
+        }
+    }
+
+    /// The publisher is gone, and the player is kept for the next one.
+    pub fn unpublish_notify(&mut self, stream_id: u32) {
+        if self.streams.plays(stream_id) {
+            self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "The publisher has left.");
+        }
+    }
+
+    /// A publisher is there again for a player that was kept.
+    pub fn stream_begin(&mut self, stream_id: u32) {
+        if self.streams.plays(stream_id) {
+            self.wire.user(user::STREAM_BEGIN, &[stream_id]);
+            self.status(stream_id, "status", "NetStream.Play.PublishNotify", "A publisher is here.");
+        }
+    }
+
+    /// The stream has no data for now.
+    pub fn stream_dry(&mut self, stream_id: u32) {
+        if self.streams.plays(stream_id) {
+            self.wire.user(user::STREAM_DRY, &[stream_id]);
+        }
+    }
+
+    /// Asks the peer to connect again, elsewhere if `url` is given. False, and nothing written, where the peer did not
+    /// say that it understands.
+    pub fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool {
+        let able = self.connected && self.peer_caps_ex() & CAPS_RECONNECT != 0;
+        if able {
+            self.wire.command(0, |out| build::reconnect_request(out, url, text));
+        }
+        able
+    }
+
+    /// Whether the RTMP handshake is over.
+    pub fn handshaken(&self) -> bool {
+        self.wire.handshaken()
+    }
+
+    /// Whether the peer was turned away and nothing more will come of it.
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// What the peer said in `connect`, from [`Event::Connect`] on.
+    pub fn connect(&self) -> Option<&ConnectInfo> {
+        self.info.as_deref()
+    }
+
+    /// The peer's `capsEx`.
+    pub fn peer_caps_ex(&self) -> u32 {
+        self.info.as_ref().map_or(0, |info| info.caps_ex)
+    }
+
+    /// The player's buffer, as it last told.
+    pub fn buffer_length_ms(&self, stream_id: u32) -> Option<u32> {
+        self.streams.buffer_length_ms(stream_id)
+    }
+
+    /// Heap in use, in bytes, without [`connect`](Self::connect)'s.
+    pub fn heap_bytes(&self) -> usize {
+        self.wire.heap_bytes() + self.streams.heap_bytes()
+    }
+
+    wire_methods!();
+}

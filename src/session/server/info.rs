@@ -1,0 +1,81 @@
+//! What a peer said of itself in `connect`, kept for the host.
+
+use crate::proto::command::{Call, Command, Connect};
+
+/// The fields of a `connect`, and the whole body for those without a name here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConnectInfo {
+    /// `app`, query included.
+    pub app: Vec<u8>,
+    /// `tcUrl`
+    pub tc_url: Vec<u8>,
+    /// `flashVer`: the peer's program.
+    pub flash_ver: Vec<u8>,
+    /// `swfUrl`
+    pub swf_url: Vec<u8>,
+    /// `pageUrl`
+    pub page_url: Vec<u8>,
+    /// `objectEncoding`: 0 or 3.
+    pub object_encoding: f64,
+    /// `capsEx` (`CAPS_*` of [`crate::proto::command`]).
+    pub caps_ex: u32,
+    /// `fourCcList`
+    pub four_cc_list: Vec<Vec<u8>>,
+    /// `videoFourCcInfoMap`
+    pub video_four_cc: Vec<(Vec<u8>, u32)>,
+    /// `audioFourCcInfoMap`
+    pub audio_four_cc: Vec<(Vec<u8>, u32)>,
+    /// The command's whole body, extra arguments included.
+    pub raw: Vec<u8>,
+    /// The message type of `raw`: 20 or 17.
+    pub raw_type: u8,
+}
+
+impl ConnectInfo {
+    /// Copies the named fields; `raw` stays empty.
+    pub(super) fn new(connect: &Connect<'_>, raw_type: u8) -> Self {
+        let map = |list: &[(&[u8], u32)]| list.iter().map(|(code, mask)| (code.to_vec(), *mask)).collect();
+        Self {
+            app: connect.app.to_vec(),
+            tc_url: connect.tc_url.to_vec(),
+            flash_ver: connect.flash_ver.to_vec(),
+            swf_url: connect.swf_url.to_vec(),
+            page_url: connect.page_url.to_vec(),
+            object_encoding: connect.object_encoding,
+            caps_ex: connect.caps_ex,
+            four_cc_list: connect.four_cc_list.iter().map(|code| code.to_vec()).collect(),
+            video_four_cc: map(&connect.video_four_cc),
+            audio_four_cc: map(&connect.audio_four_cc),
+            raw: Vec::new(),
+            raw_type,
+        }
+    }
+
+    /// The fields as they are in `raw`.
+    pub(super) fn fields(&self) -> Connect<'_> {
+        match Call::parse(self.raw_type, &self.raw).map(|call| call.command) {
+            Ok(Command::Connect(connect)) => *connect,
+            _ => Connect::default(),
+        }
+    }
+
+    /// The application without its query.
+    pub fn app_name(&self) -> &[u8] {
+        split_query(&self.app).0
+    }
+
+    /// The query of the application, or else of the url: some clients put it only there.
+    pub fn query(&self) -> &[u8] {
+        match split_query(&self.app).1 {
+            [] => split_query(&self.tc_url).1,
+            query => query,
+        }
+    }
+}
+
+fn split_query(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.iter().position(|byte| *byte == b'?') {
+        Some(mark) => (&bytes[..mark], &bytes[mark + 1..]),
+        None => (bytes, &[]),
+    }
+}

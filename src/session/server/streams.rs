@@ -1,0 +1,184 @@
+//! The message streams a peer has created on its connection, and what each is doing.
+//!
+//! Pure book-keeping: nothing is answered here. Ids are given out from 1, lowest free first, since stream logs are
+//! written with id 1 and a peer with that id gets their bytes as they are.
+
+use crate::error::{Failure, Result};
+
+/// Streams of one connection. Encoders and players use one; a wall of players on one connection some more.
+pub(super) const STREAMS_MAX: usize = 16;
+
+/// Names that may wait behind a stream that plays.
+const QUEUE_MAX: usize = 16;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Mode {
+    #[default]
+    Idle,
+    AskedPublish {
+        key: Vec<u8>,
+    },
+    Publish {
+        key: Vec<u8>,
+    },
+    AskedPlay {
+        reset: bool,
+    },
+    Play,
+}
+
+/// A play that has been asked for.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) stream_id: u32,
+    pub(super) key: Vec<u8>,
+    pub(super) start_ms: i64,
+    pub(super) duration_ms: i64,
+    pub(super) reset: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: u32,
+    mode: Mode,
+    buffer_length_ms: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    list: Vec<Stream>,
+    /// Of all streams, in the order of asking.
+    queue: Vec<Next>,
+}
+
+impl Streams {
+    fn find(&mut self, id: u32) -> Option<&mut Stream> {
+        self.list.iter_mut().find(|stream| stream.id == id)
+    }
+
+    /// A new stream's id; `None` where there are too many.
+    pub(super) fn create(&mut self) -> Option<u32> {
+        let taken = |id: &u32| self.list.iter().any(|stream| stream.id == *id);
+        let id = (1..).find(|id| !taken(id))?;
+        self.add(id).then_some(id)
+    }
+
+    fn add(&mut self, id: u32) -> bool {
+        if self.list.len() >= STREAMS_MAX {
+            return false;
+        }
+        self.list.reserve_exact(1);
+        self.list.push(Stream { id, mode: Mode::Idle, buffer_length_ms: None });
+        true
+    }
+
+    /// The stream that a publish or play on message stream `id` means. Peers that skip createStream, or write 0, are
+    /// understood as far as their wish is clear.
+    pub(super) fn of_message(&mut self, id: u32) -> Result<u32> {
+        if self.find(id).is_some() {
+            return Ok(id);
+        }
+        match self.list.as_slice() {
+            [only] if id == 0 => return Ok(only.id),
+            _ if id == 0 => return Err(Failure::protocol("publish or play without createStream")),
+            _ => {}
+        }
+        if self.add(id) { Ok(id) } else { Err(Failure::limit("too many streams on one connection")) }
+    }
+
+    pub(super) fn mode(&self, id: u32) -> Option<&Mode> {
+        self.list.iter().find(|stream| stream.id == id).map(|stream| &stream.mode)
+    }
+
+    pub(super) fn set(&mut self, id: u32, mode: Mode) {
+        if let Some(stream) = self.find(id) {
+            stream.mode = mode;
+        }
+    }
+
+    /// Ends what the stream does, and gives what it was. `None` where there is no such stream.
+    pub(super) fn close(&mut self, id: u32, delete: bool) -> Option<Mode> {
+        self.forget_queue(id);
+        let mode = std::mem::take(&mut self.find(id)?.mode);
+        if delete {
+            self.list.retain(|stream| stream.id != id);
+        }
+        Some(mode)
+    }
+
+    pub(super) fn plays(&self, id: u32) -> bool {
+        self.mode(id) == Some(&Mode::Play)
+    }
+
+    /// The stream that is published.
+    pub(super) fn publishing(&self) -> Option<u32> {
+        self.list.iter().find(|stream| matches!(stream.mode, Mode::Publish { .. })).map(|stream| stream.id)
+    }
+
+    /// The stream that is published, if `key` means it: FCUnpublish may come without the query, or without a key.
+    pub(super) fn publishing_key(&self, key: &[u8]) -> Option<u32> {
+        let name = |key: &[u8]| key.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec();
+        let found = self.list.iter().find(|stream| match &stream.mode {
+            Mode::Publish { key: published } => key.is_empty() || name(key) == name(published),
+            _ => false,
+        });
+        found.map(|stream| stream.id)
+    }
+
+    /// A stream that is played.
+    pub(super) fn playing(&self) -> Option<u32> {
+        self.list.iter().find(|stream| stream.mode == Mode::Play).map(|stream| stream.id)
+    }
+
+    /// Whether anything is published or played.
+    pub(super) fn busy(&self) -> bool {
+        self.publishing().is_some() || self.playing().is_some()
+    }
+
+    /// Puts a play behind the one that runs. False where too many wait.
+    pub(super) fn queue(&mut self, next: Next) -> bool {
+        let room = self.queue.len() < QUEUE_MAX;
+        if room {
+            self.queue.push(next);
+        }
+        room
+    }
+
+    pub(super) fn forget_queue(&mut self, id: u32) {
+        self.queue.retain(|next| next.stream_id != id);
+    }
+
+    pub(super) fn has_queued(&self, id: u32) -> bool {
+        self.queue.iter().any(|next| next.stream_id == id)
+    }
+
+    /// A queued play whose stream has become idle.
+    pub(super) fn due(&mut self) -> Option<Next> {
+        let idle = |next: &Next| self.mode(next.stream_id) == Some(&Mode::Idle);
+        let found = self.queue.iter().position(idle)?;
+        Some(self.queue.remove(found))
+    }
+
+    pub(super) fn set_buffer_length(&mut self, id: u32, ms: u32) {
+        if let Some(stream) = self.find(id) {
+            stream.buffer_length_ms = Some(ms);
+        }
+    }
+
+    pub(super) fn buffer_length_ms(&self, id: u32) -> Option<u32> {
+        self.list.iter().find(|stream| stream.id == id)?.buffer_length_ms
+    }
+
+    /// Heap in use, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let keys = self.list.iter().map(|stream| match &stream.mode {
+            Mode::AskedPublish { key } | Mode::Publish { key } => key.capacity(),
+            _ => 0,
+        });
+        let queued: usize = self.queue.iter().map(|next| next.key.capacity()).sum();
+        self.list.capacity() * size_of::<Stream>()
+            + self.queue.capacity() * size_of::<Next>()
+            + keys.sum::<usize>()
+            + queued
+    }
+}

@@ -1,0 +1,6 @@
+//! Conversations: a server and a client session, queues between them, virtual time. The files are the promises.
+
+mod conversation;
+mod hostile;
+mod pair;
+mod peers;

@@ -1,0 +1,295 @@
+//! Publishing and playing between our own two sessions: what happens, in which order, and cut at every byte.
+
+use super::super::{Event, ServerSession};
+use super::pair::{Pair, events};
+use crate::error::RRError;
+use crate::proto::command::CAPS_RECONNECT;
+use crate::proto::message::kind;
+
+const KEY: &[u8] = b"key?token=1/2";
+
+fn publish_event() -> Event {
+    Event::Publish { stream_id: 1, key: KEY.to_vec(), kind: b"live".to_vec() }
+}
+
+fn play_event() -> Event {
+    Event::Play { stream_id: 1, key: KEY.to_vec(), start_ms: -2_000, duration_ms: -1_000, reset: true }
+}
+
+fn started() -> Vec<Event> {
+    vec![Event::Connected, Event::Started { stream_id: 1 }]
+}
+
+#[test]
+fn a_publisher_gets_through_to_start_and_its_media_arrives_untouched() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    assert_eq!(events(&pair.server_events), [Event::Connect, publish_event()]);
+    assert_eq!(events(&pair.client_events), started());
+    assert!(pair.client.started());
+
+    let body: Vec<u8> = (0..150_000u32).map(|n| n as u8).collect();
+    pair.client_sends(kind::VIDEO, 7, &body);
+    pair.client_sends(kind::AUDIO, 8, &[]);
+    pair.client_sends(99, 9, b"unknown");
+    pair.run().unwrap();
+    let media = &pair.server_events[2..];
+    let got: Vec<_> = media
+        .iter()
+        .map(|(event, body)| match event {
+            Event::Message(head) => (head.type_id, head.timestamp_ms, body.as_slice()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(got, [(kind::VIDEO, 7, &body[..]), (kind::AUDIO, 8, b""), (99, 9, b"unknown")]);
+}
+
+#[test]
+fn a_player_gets_through_to_start_and_media_follows() {
+    let mut pair = Pair::new(false);
+    pair.run().unwrap();
+    assert_eq!(events(&pair.server_events), [Event::Connect, play_event()]);
+    assert_eq!(pair.server.buffer_length_ms(1), Some(1_000));
+    pair.server_sends(kind::AUDIO, 5, b"\xaf\x01sound");
+    pair.run().unwrap();
+    let expected = events(&pair.client_events);
+    assert_eq!(expected[..2], started());
+    // |RtmpSampleAccess, then the audio.
+    let bodies: Vec<&[u8]> = pair.client_events[2..].iter().map(|(_, body)| body.as_slice()).collect();
+    assert_eq!(bodies, [&b"\x02\0\x11|RtmpSampleAccess\x01\x01\x01\x01"[..], b"\xaf\x01sound"]);
+}
+
+#[test]
+fn every_cut_of_the_bytes_gives_the_same_conversation() {
+    for publish in [true, false] {
+        let mut whole = Pair::new(publish);
+        whole.run().unwrap();
+        for piece in [1, 2, 3, 7, 128, 1_000] {
+            let mut cut = Pair::new(publish);
+            cut.piece = piece;
+            cut.run().unwrap();
+            assert_eq!(events(&cut.server_events), events(&whole.server_events), "pieces of {piece}");
+            assert_eq!(events(&cut.client_events), events(&whole.client_events), "pieces of {piece}");
+        }
+    }
+}
+
+/// Every cut, but for the inside of the handshake's two blocks of random bytes.
+fn cuts(len: usize) -> impl Iterator<Item = usize> {
+    (0..=len).filter(|cut| cut % 1_536 < 4 || cut % 1_536 > 1_532 || *cut > 3_072)
+}
+
+#[test]
+fn one_cut_at_every_byte_of_either_direction_changes_nothing() {
+    // A side does not check the other's random bytes, so a recording plays again.
+    for publish in [true, false] {
+        let mut pair = Pair::new(publish);
+        pair.run().unwrap();
+        pair.client.close();
+        pair.run().unwrap();
+        let (to_server, to_client) = (pair.to_server_log, pair.to_client_log);
+        let server = |cut: usize| {
+            let mut pair = Pair::new(publish);
+            pair.server_takes(&to_server[..cut]).unwrap();
+            pair.server_takes(&to_server[cut..]).unwrap();
+            events(&pair.server_events)
+        };
+        let client = |cut: usize| {
+            let mut pair = Pair::new(publish);
+            pair.client_takes(&to_client[..cut]).unwrap();
+            pair.client_takes(&to_client[cut..]).unwrap();
+            events(&pair.client_events)
+        };
+        let (of_server, of_client) = (server(0), client(0));
+        assert!(of_server.len() >= 3 && of_client.len() >= 2);
+        cuts(to_server.len()).for_each(|cut| assert_eq!(server(cut), of_server, "cut at {cut}"));
+        cuts(to_client.len()).for_each(|cut| assert_eq!(client(cut), of_client, "cut at {cut}"));
+    }
+}
+
+#[test]
+fn a_client_that_closes_ends_its_publish_once_and_the_connection_stays() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    pair.client.close();
+    pair.run().unwrap();
+    let ends = pair.server_events.iter().filter(|(event, _)| *event == Event::EndPublish { stream_id: 1 }).count();
+    assert_eq!(ends, 1);
+    let mut pair = Pair::new(false);
+    pair.run().unwrap();
+    pair.client.close();
+    pair.run().unwrap();
+    assert_eq!(pair.server_events.last().unwrap().0, Event::EndPlay { stream_id: 1 });
+}
+
+#[test]
+fn until_a_question_is_answered_nothing_more_is_taken() {
+    let mut pair = Pair::new(true);
+    pair.answer = |_, _| {};
+    let failure = pair.run().unwrap_err();
+    assert_eq!((failure.kind, failure.by_peer), (RRError::State, false));
+    pair.server.accept_connect();
+    pair.answer = super::pair::yes;
+    pair.run().unwrap();
+    assert!(pair.client.started(), "the question came to no harm");
+}
+
+#[test]
+fn a_refused_publisher_is_told_with_the_code_and_stops_at_once() {
+    let mut pair = Pair::new(true);
+    pair.answer = |server, event| match event {
+        Event::Publish { stream_id, .. } => {
+            server.reject_stream(*stream_id, "NetStream.Publish.BadName", "live already")
+        }
+        other => super::pair::yes(server, other),
+    };
+    let failure = pair.run().unwrap_err();
+    assert_eq!((failure.kind, failure.by_peer), (RRError::Rejected, true));
+    assert_eq!(failure.text, "NetStream.Publish.BadName: live already");
+    assert_eq!(pair.client.refusal_code(), Some("NetStream.Publish.BadName"));
+}
+
+#[test]
+fn a_refused_player_is_told_with_the_code_and_stops_at_once() {
+    let mut pair = Pair::new(false);
+    pair.answer = |server, event| match event {
+        Event::Play { stream_id, .. } => {
+            server.reject_stream(*stream_id, "NetStream.Play.StreamNotFound", "no such stream")
+        }
+        other => super::pair::yes(server, other),
+    };
+    assert_eq!(pair.run().unwrap_err().kind, RRError::Rejected);
+    assert_eq!(pair.client.refusal_code(), Some("NetStream.Play.StreamNotFound"));
+}
+
+#[test]
+fn a_rejected_connect_carries_its_redirect_and_swallows_what_follows() {
+    let mut pair = Pair::new(true);
+    pair.answer = |server, _| server.reject_connect("", "go there", Some("rtmp://other/live"));
+    assert_eq!(pair.run().unwrap_err().kind, RRError::Rejected);
+    let refusal = pair.client.refusal().unwrap();
+    assert_eq!(refusal.code, "NetConnection.Connect.Rejected");
+    assert_eq!((refusal.text.as_str(), refusal.redirect.as_deref()), ("go there", Some("rtmp://other/live")));
+    assert!(pair.server.finished());
+    pair.server_takes(b"anything at all").unwrap();
+}
+
+#[test]
+fn an_authentication_challenge_is_told_from_a_plain_no() {
+    let mut pair = Pair::new(true);
+    let text = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
+    pair.answer = |server, _| {
+        server.reject_connect("", "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ", None)
+    };
+    assert_eq!(pair.run().unwrap_err().kind, RRError::Auth);
+    assert_eq!(pair.client.refusal().unwrap().text, text);
+}
+
+#[test]
+fn the_connect_fields_are_kept_and_enhanced_ones_are_answered() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    let info = pair.server.connect().unwrap();
+    assert_eq!((info.app.as_slice(), info.tc_url.as_slice()), (&b"live"[..], &b"rtmp://example.net/live"[..]));
+    assert_eq!(info.flash_ver, b"FMLE/3.0 (compatible; rrelay)");
+    assert_eq!((info.caps_ex, info.four_cc_list.as_slice()), (0x0e, &[b"*".to_vec()][..]));
+    assert_eq!(info.video_four_cc, [(b"*".to_vec(), 4)]);
+    assert!(info.raw.starts_with(b"\x02\0\x07connect"));
+    let answer = pair.to_client_log.windows(18).any(|bytes| bytes == b"videoFourCcInfoMap");
+    assert!(answer, "the answer says what is forwarded");
+}
+
+#[test]
+fn pings_are_answered_and_measured_both_ways() {
+    let mut pair = Pair::new(false);
+    pair.run().unwrap();
+    pair.server.ping(pair.now_ms);
+    pair.client.ping(pair.now_ms);
+    assert_eq!((pair.server.pings_unanswered(), pair.client.pings_unanswered()), (1, 1));
+    pair.run().unwrap();
+    assert_eq!((pair.server.pings_unanswered(), pair.client.pings_unanswered()), (0, 0));
+    assert_eq!((pair.server.rtt_ms(), pair.client.rtt_ms()), (Some(20), Some(20)));
+    assert_eq!(pair.server.last_heard_ms(), pair.client.last_heard_ms());
+}
+
+#[test]
+fn acknowledgements_carry_the_running_total() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    for _ in 0..12 {
+        pair.client_sends(kind::VIDEO, 0, &vec![0; 500_000]);
+        pair.run().unwrap();
+    }
+    let received = pair.server.received();
+    assert!(received > 6_000_000);
+    // The last of two acknowledgements, each after half the window of 5,000,000.
+    let unacked = pair.client.unacked().unwrap();
+    assert!(unacked < 2_500_000, "{unacked} bytes are open: the totals do not match");
+    assert!(unacked > 900_000, "{unacked}");
+}
+
+#[test]
+fn a_stream_that_ends_is_told_and_a_new_publisher_too() {
+    let mut pair = Pair::new(false);
+    pair.run().unwrap();
+    pair.client_events.clear();
+    pair.server.unpublish_notify(1);
+    pair.run().unwrap();
+    pair.server.stream_begin(1);
+    pair.run().unwrap();
+    pair.server.end_play(1);
+    pair.run().unwrap();
+    let codes: Vec<_> = pair
+        .client_events
+        .iter()
+        .map(|(event, _)| match event {
+            Event::Ended { code, .. } => code.clone(),
+            Event::Started { stream_id: 1 } => "started".to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(codes, ["NetStream.Play.UnpublishNotify", "started", "StreamEOF"]);
+}
+
+#[test]
+fn a_publisher_that_is_replaced_hears_why_and_its_media_is_ignored() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    pair.server.end_publish(1, "NetStream.Publish.BadName", "taken over");
+    let failure = pair.run().unwrap_err();
+    assert_eq!(failure.kind, RRError::Rejected);
+    let before = pair.server_events.len();
+    pair.client_sends(kind::AUDIO, 0, b"late");
+    pair.run().unwrap();
+    assert_eq!((pair.server_events.len(), pair.server.ignored()), (before, 1));
+}
+
+#[test]
+fn a_reconnect_request_goes_only_to_those_who_understand_it() {
+    let mut pair = Pair::new(true);
+    pair.run().unwrap();
+    assert!(!pair.server.reconnect_request(None, "updating"));
+    assert!(pair.server.output().is_empty());
+
+    let mut pair = Pair::new(true);
+    let config = super::super::SessionConfig { caps_ex: CAPS_RECONNECT, ..Default::default() };
+    let url = crate::proto::url::RtmpUrl::parse("rtmp://h/live/k", None).unwrap();
+    pair.client = super::super::ClientSession::publish(&config, &url, 0).unwrap();
+    pair.run().unwrap();
+    assert!(pair.server.reconnect_request(Some("rtmp://other/live"), "updating"));
+    pair.run().unwrap();
+    let expected = Event::Reconnect { url: Some("rtmp://other/live".to_owned()), text: "updating".to_owned() };
+    assert_eq!(pair.client_events.last().unwrap().0, expected);
+    assert!(pair.client.started(), "the publish goes on");
+}
+
+#[test]
+fn a_playing_session_is_small() {
+    let mut pair = Pair::new(false);
+    pair.piece = 1_400;
+    pair.run().unwrap();
+    let output = pair.server.output().len();
+    pair.server.consumed(output);
+    let bytes = size_of::<ServerSession>() + pair.server.heap_bytes();
+    assert!(bytes < 2_048, "{bytes} bytes");
+}

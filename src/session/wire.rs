@@ -1,0 +1,426 @@
+//! What both roles share below commands: handshake, chunks, acknowledgements, pings, aggregates, and the output.
+//!
+//! It answers protocol control and user control messages by itself (specification 5.4, 7.1.7) and gives the rest to
+//! the session above. It knows nothing of commands. Byte counts begin after the handshake: a peer that counts its own
+//! bytes the other way must not see more acknowledged than it sent.
+
+use std::ops::Range;
+
+use crate::error::{Failure, Result};
+use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
+use crate::proto::chunk_read::{ChunkReader, ReadLimits};
+use crate::proto::chunk_write;
+use crate::proto::handshake::Handshake;
+use crate::proto::message::{MessageHead, kind};
+
+/// Events of user control messages.
+pub(super) mod user {
+    /// The stream may be used.
+    pub(crate) const STREAM_BEGIN: u16 = 0;
+    /// Its data is over.
+    pub(crate) const STREAM_EOF: u16 = 1;
+    /// It has no data for now.
+    pub(crate) const STREAM_DRY: u16 = 2;
+    /// The player's buffer, in ms.
+    pub(crate) const SET_BUFFER_LENGTH: u16 = 3;
+    pub(super) const PING: u16 = 6;
+    pub(super) const PONG: u16 = 7;
+}
+
+/// Output that waits for the driver, at most: a peer that asks without reading answers is cut off. Handshake and
+/// connect answers are below 5 KiB together.
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Output buffers above this are given back when they are empty.
+const KEEP_OUTPUT_BYTES: usize = 512;
+
+/// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
+const MIN_ACK_BYTES: u64 = 1024;
+
+/// The window of a peer that announces none, as librtmp assumes it.
+const DEFAULT_WINDOW_BYTES: u32 = 2_500_000;
+
+/// Bytes of a tag's head in an aggregate, and of the back pointer behind its data.
+const TAG_HEAD_BYTES: usize = 11;
+const TAG_TAIL_BYTES: usize = 4;
+
+/// What the session above gets.
+pub(super) enum Incoming {
+    /// The handshake is over.
+    Handshaken,
+    /// Any message but the control ones; its body is at [`Wire::body`].
+    Message(MessageHead),
+    /// A user control event that is not a ping: its first number, and its second or 0.
+    User { event: u16, first: u32, second: u32 },
+}
+
+/// An aggregate message being unpacked.
+#[derive(Debug)]
+struct Aggregate {
+    head: MessageHead,
+    at: usize,
+    /// The first tag's timestamp, which stands for the aggregate's own.
+    base_ms: Option<u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    handshake: Option<Box<Handshake>>,
+    reader: ChunkReader,
+    /// The body within the reader's body, while an aggregate is unpacked.
+    part: Option<Range<usize>>,
+    aggregate: Option<Box<Aggregate>>,
+    out: Vec<u8>,
+    chunk_size: u32,
+    handshake_out: u64,
+    consumed: u64,
+    media_sent: u64,
+    received: u64,
+    ack_sent_at: u64,
+    peer_window: u32,
+    our_window: u32,
+    peer_acked: Option<u32>,
+    ping_ms: u64,
+    pings_unanswered: u32,
+    rtt_ms: Option<u32>,
+    last_heard_ms: u64,
+    pub(super) ignored: u32,
+}
+
+impl Wire {
+    pub(super) fn new(handshake: Handshake, limits: ReadLimits, now_ms: u64) -> Self {
+        Self {
+            handshake: Some(Box::new(handshake)),
+            reader: ChunkReader::new(limits),
+            part: None,
+            aggregate: None,
+            out: Vec::new(),
+            chunk_size: CHUNK_SIZE_DEFAULT,
+            handshake_out: 0,
+            consumed: 0,
+            media_sent: 0,
+            received: 0,
+            ack_sent_at: 0,
+            peer_window: DEFAULT_WINDOW_BYTES,
+            our_window: 0,
+            peer_acked: None,
+            ping_ms: 0,
+            pings_unanswered: 0,
+            rtt_ms: None,
+            last_heard_ms: now_ms,
+            ignored: 0,
+        }
+    }
+
+    /// Client: puts the first handshake bytes into the output.
+    pub(super) fn start(&mut self) -> Result<()> {
+        if let Some(handshake) = &mut self.handshake {
+            handshake.start(&mut self.out)?;
+            self.handshake_out = self.out.len() as u64;
+        }
+        Ok(())
+    }
+
+    pub(super) fn handshaken(&self) -> bool {
+        self.handshake.is_none()
+    }
+
+    pub(super) fn set_limits(&mut self, limits: ReadLimits) {
+        self.reader.set_limits(limits);
+    }
+
+    /// Gives back what a peer that sends little does not need.
+    pub(super) fn slim(&mut self) {
+        self.reader.release_spare();
+    }
+
+    /// The next thing the session above has to know of; `None` when the input is used up.
+    pub(super) fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Incoming>> {
+        if *at < input.len() {
+            self.last_heard_ms = now_ms;
+        }
+        loop {
+            if self.out.len() > MAX_OUTPUT_BYTES {
+                return Err(Failure::limit("the peer asks faster than it takes answers"));
+            }
+            if let Some(handshake) = &mut self.handshake {
+                let before = self.out.len();
+                let done = handshake.feed(input, at, &mut self.out)?;
+                self.handshake_out += (self.out.len() - before) as u64;
+                if !done {
+                    return Ok(None);
+                }
+                self.handshake = None;
+                return Ok(Some(Incoming::Handshaken));
+            }
+            self.part = None;
+            if self.aggregate.is_some() {
+                if let Some(head) = self.next_of_aggregate(input) {
+                    return Ok(Some(Incoming::Message(head)));
+                }
+                self.aggregate = None;
+            }
+            let before = *at;
+            let found = self.reader.next(input, at)?;
+            self.received += (*at - before) as u64;
+            self.acknowledge();
+            let Some(head) = found else { return Ok(None) };
+            match head.type_id {
+                kind::SET_CHUNK_SIZE | kind::ABORT => {}
+                kind::ACK | kind::WINDOW_ACK | kind::PEER_BANDWIDTH => self.window(head.type_id, input),
+                kind::USER_CONTROL => {
+                    if let Some(incoming) = self.user_control(input, now_ms) {
+                        return Ok(Some(incoming));
+                    }
+                }
+                kind::AGGREGATE => self.aggregate = Some(Box::new(Aggregate { head, at: 0, base_ms: None })),
+                _ => return Ok(Some(Incoming::Message(head))),
+            }
+        }
+    }
+
+    /// The body of the message just given; `input` as in [`Wire::next`].
+    pub(super) fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
+        let whole = self.reader.body(input);
+        match &self.part {
+            Some(part) => whole.get(part.clone()).unwrap_or_default(),
+            None => whole,
+        }
+    }
+
+    /// The next audio, video or data tag; others have no place in an aggregate (7.1.6).
+    fn next_of_aggregate(&mut self, input: &[u8]) -> Option<MessageHead> {
+        let aggregate = self.aggregate.as_mut()?;
+        let body = self.reader.body(input);
+        loop {
+            let rest = body.get(aggregate.at..).filter(|rest| !rest.is_empty())?;
+            let Some((tag, data)) = rest.split_first_chunk::<TAG_HEAD_BYTES>() else {
+                self.ignored = self.ignored.saturating_add(1);
+                return None;
+            };
+            let len = u32::from_be_bytes([0, tag[1], tag[2], tag[3]]);
+            let time_ms = u32::from_be_bytes([tag[7], tag[4], tag[5], tag[6]]);
+            let start = aggregate.at + TAG_HEAD_BYTES;
+            let end = start + len as usize;
+            aggregate.at = end + TAG_TAIL_BYTES;
+            let base_ms = *aggregate.base_ms.get_or_insert(time_ms);
+            if data.len() < len as usize || !matches!(tag[0], kind::AUDIO | kind::VIDEO | kind::DATA | kind::DATA_AMF3)
+            {
+                self.ignored = self.ignored.saturating_add(1);
+                continue;
+            }
+            self.part = Some(start..end);
+            let timestamp_ms = aggregate.head.timestamp_ms.wrapping_add(time_ms.wrapping_sub(base_ms));
+            return Some(MessageHead { timestamp_ms, type_id: tag[0], len, ..aggregate.head });
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let due = (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES);
+        if self.received - self.ack_sent_at >= due {
+            self.ack_sent_at = self.received;
+            // The running total, modulo 2^32 (5.4.3).
+            self.control(kind::ACK, &(self.received as u32).to_be_bytes());
+        }
+    }
+
+    fn window(&mut self, type_id: u8, input: &[u8]) {
+        let Some(value) = self.reader.body(input).first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { return };
+        match type_id {
+            kind::ACK => self.peer_acked = Some(value),
+            kind::WINDOW_ACK if value > 0 => self.peer_window = value,
+            // Limiting us means: tell what window we keep (5.4.5).
+            kind::PEER_BANDWIDTH if value > 0 && value != self.our_window => self.announce_window(value),
+            _ => {}
+        }
+    }
+
+    fn user_control(&mut self, input: &[u8], now_ms: u64) -> Option<Incoming> {
+        let body = self.reader.body(input);
+        let (event, numbers) = body.split_first_chunk()?;
+        let event = u16::from_be_bytes(*event);
+        let first = u32::from_be_bytes(*numbers.first_chunk()?);
+        let second =
+            numbers.get(4..8).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        match event {
+            user::PING => self.user(user::PONG, &[first]),
+            user::PONG => {
+                if self.pings_unanswered > 0 && first == self.ping_ms as u32 {
+                    self.rtt_ms = Some(u32::try_from(now_ms.saturating_sub(self.ping_ms)).unwrap_or(u32::MAX));
+                }
+                self.pings_unanswered = 0;
+            }
+            _ => return Some(Incoming::User { event, first, second }),
+        }
+        None
+    }
+
+    /// Writes a protocol control message.
+    pub(super) fn control(&mut self, type_id: u8, body: &[u8]) {
+        self.write(type_id, CONTROL_CHUNK_STREAM, 0, body);
+    }
+
+    /// Writes a user control message.
+    pub(super) fn user(&mut self, event: u16, numbers: &[u32]) {
+        let mut body = event.to_be_bytes().to_vec();
+        numbers.iter().for_each(|number| body.extend_from_slice(&number.to_be_bytes()));
+        self.control(kind::USER_CONTROL, &body);
+    }
+
+    /// Writes a command whose body `build` appends.
+    pub(super) fn command(&mut self, stream_id: u32, build: impl FnOnce(&mut Vec<u8>)) {
+        let mut body = Vec::new();
+        build(&mut body);
+        self.write(kind::COMMAND, COMMAND_CHUNK_STREAM, stream_id, &body);
+    }
+
+    /// Writes a data message whose body `build` appends.
+    pub(super) fn data(&mut self, stream_id: u32, build: impl FnOnce(&mut Vec<u8>)) {
+        let mut body = Vec::new();
+        build(&mut body);
+        self.write(kind::DATA, DATA_CHUNK_STREAM, stream_id, &body);
+    }
+
+    pub(super) fn announce_window(&mut self, bytes: u32) {
+        self.our_window = bytes;
+        self.control(kind::WINDOW_ACK, &bytes.to_be_bytes());
+    }
+
+    /// Announces our chunk size and uses it from the next message on.
+    pub(super) fn announce_chunk_size(&mut self, bytes: u32) {
+        self.control(kind::SET_CHUNK_SIZE, &bytes.to_be_bytes());
+        self.chunk_size = bytes;
+    }
+
+    fn write(&mut self, type_id: u8, chunk_stream: u32, stream_id: u32, body: &[u8]) {
+        let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let head = MessageHead { timestamp_ms: 0, type_id, stream_id, len, chunk_stream };
+        chunk_write::encode(&head, body, self.chunk_size, &mut self.out);
+    }
+
+    pub(super) fn output(&self) -> &[u8] {
+        &self.out
+    }
+
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
+        self.consumed += self.out.len() as u64;
+        std::mem::take(&mut self.out)
+    }
+
+    pub(super) fn consumed(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.out.len());
+        self.consumed += bytes as u64;
+        self.out.drain(..bytes);
+        if self.out.is_empty() && self.out.capacity() > KEEP_OUTPUT_BYTES {
+            self.out = Vec::new();
+        }
+    }
+
+    pub(super) fn note_sent(&mut self, bytes: u64) {
+        self.media_sent += bytes;
+    }
+
+    pub(super) fn unacked(&self) -> Option<u64> {
+        let sent = self.consumed.saturating_sub(self.handshake_out) + self.media_sent;
+        // Modulo 2^32; a peer that counts the handshake too is ahead of us, which is nothing unacknowledged.
+        let behind = (sent as u32).wrapping_sub(self.peer_acked?);
+        Some(if behind.cast_signed() < 0 { 0 } else { behind.into() })
+    }
+
+    pub(super) fn ping(&mut self, now_ms: u64) {
+        self.ping_ms = now_ms;
+        self.pings_unanswered = self.pings_unanswered.saturating_add(1);
+        self.user(user::PING, &[now_ms as u32]);
+    }
+
+    pub(super) fn pings_unanswered(&self) -> u32 {
+        self.pings_unanswered
+    }
+
+    pub(super) fn rtt_ms(&self) -> Option<u32> {
+        self.rtt_ms
+    }
+
+    pub(super) fn last_heard_ms(&self) -> u64 {
+        self.last_heard_ms
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Heap in use, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.reader.heap_bytes() + self.out.capacity()
+    }
+}
+
+const CONTROL_CHUNK_STREAM: u32 = 2; // 5.4: control messages go there
+const COMMAND_CHUNK_STREAM: u32 = 3;
+const DATA_CHUNK_STREAM: u32 = 5;
+
+/// The methods that both sessions hand on to their [`Wire`], documented once.
+macro_rules! wire_methods {
+    () => {
+        /// The body of the [`Event::Message`] that `next` has just given; `input` must be the same as there.
+        pub fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
+            self.wire.body(input)
+        }
+
+        /// Bytes for the peer.
+        pub fn output(&self) -> &[u8] {
+            self.wire.output()
+        }
+
+        /// The same, taken out.
+        pub fn take_output(&mut self) -> Vec<u8> {
+            self.wire.take_output()
+        }
+
+        /// The first `bytes` of the output have been sent.
+        pub fn consumed(&mut self, bytes: usize) {
+            self.wire.consumed(bytes);
+        }
+
+        /// The driver sent that many bytes of its own (media), which the peer will acknowledge too.
+        pub fn note_sent(&mut self, bytes: u64) {
+            self.wire.note_sent(bytes);
+        }
+
+        /// Bytes sent and not acknowledged; `None` before the peer's first acknowledgement.
+        pub fn unacked(&self) -> Option<u64> {
+            self.wire.unacked()
+        }
+
+        /// Puts a ping into the output.
+        pub fn ping(&mut self, now_ms: u64) {
+            self.wire.ping(now_ms);
+        }
+
+        /// Pings since the peer's last answer to one.
+        pub fn pings_unanswered(&self) -> u32 {
+            self.wire.pings_unanswered()
+        }
+
+        /// How long the last answered ping took.
+        pub fn rtt_ms(&self) -> Option<u32> {
+            self.wire.rtt_ms()
+        }
+
+        /// When bytes last came, by the clock given to `next` and `new`.
+        pub fn last_heard_ms(&self) -> u64 {
+            self.wire.last_heard_ms()
+        }
+
+        /// Bytes that came, without the handshake's.
+        pub fn received(&self) -> u64 {
+            self.wire.received()
+        }
+
+        /// Messages and commands that meant nothing here.
+        pub fn ignored(&self) -> u32 {
+            self.wire.ignored
+        }
+    };
+}
+pub(super) use wire_methods;
