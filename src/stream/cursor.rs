@@ -1,0 +1,201 @@
+//! A consumer's place in the log, and all ways to read on from it.
+//!
+//! A cursor never writes, never waits and never keeps the writer waiting. It keeps alive its segment **and every later
+//! one**, so whoever holds one must move it on: [`Cursor::jump_to`] and [`Cursor::to_head`] let the past go. It knows
+//! nothing of sockets. Each consumer owns its own; a cursor may move between threads.
+
+use std::borrow::Cow;
+
+use super::buffer::Head;
+use super::segment::{Arc, Mark, Segment};
+use crate::config::CHUNK_SIZE;
+use crate::proto::chunk_write::body_of;
+
+/// A place in the log.
+///
+/// - to send: [`run`](Self::run) or [`run_until`](Self::run_until), then [`advance`](Self::advance) by what the socket took;
+/// - message by message: [`message`](Self::message), then [`skip_message`](Self::skip_message);
+/// - to leave: [`rest_of_message`](Self::rest_of_message), then [`jump_to`](Self::jump_to) or [`to_head`](Self::to_head);
+/// - to know: [`position`](Self::position), [`message_number`](Self::message_number), [`at_boundary`](Self::at_boundary),
+///   [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
+#[derive(Clone)]
+pub struct Cursor {
+    segment: Arc<Segment>,
+    /// Bytes of the segment before the cursor.
+    pos: u32,
+    /// Index of the mark that `pos` lies in; the number of marks where `pos` is the end of what was published.
+    mark: u32,
+}
+
+/// A message in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// What is known of it.
+    pub mark: Mark,
+    /// Its number in the log, from 0.
+    pub number: u64,
+    /// All its bytes, chunk headers included.
+    pub wire: &'a [u8],
+    /// How many of these bytes lie before the cursor.
+    pub sent: usize,
+}
+
+impl<'a> Message<'a> {
+    /// The body as it was appended: borrowed where it is one chunk, put together where it is more. `None`: memory is out.
+    pub fn body(&self) -> Option<Cow<'a, [u8]>> {
+        body_of(self.wire, CHUNK_SIZE).map(|(_, body)| body)
+    }
+}
+
+/// How far a cursor is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Bytes published and not yet taken.
+    pub bytes: u64,
+    /// Messages not wholly taken.
+    pub messages: u64,
+    /// Age of the oldest byte not yet taken, by its arrival; 0 where all is taken.
+    pub ms: u64,
+}
+
+impl Cursor {
+    pub(in crate::stream) fn at_end_of(segment: &Arc<Segment>) -> Self {
+        let now = segment.published();
+        Self { segment: Arc::clone(segment), pos: now.bytes, mark: now.marks }
+    }
+
+    /// Everything that is published from here to the end of the segment. Empty: nothing is there now.
+    pub fn run(&mut self) -> &[u8] {
+        self.settle();
+        &self.segment.bytes()[self.pos as usize..]
+    }
+
+    /// As [`run`](Self::run), ending before the first message for which `stop` is true. The message that the cursor is
+    /// already inside of is not asked about: its rest always belongs to the run. Empty: nothing is there now, or the
+    /// next message is one to stop at; [`message`](Self::message) tells which.
+    pub fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {
+        self.settle();
+        let marks = self.segment.marks();
+        let ask = self.mark as usize + usize::from(!self.at_boundary());
+        let end = match marks.get(ask..).and_then(|ahead| ahead.iter().find(|mark| stop(mark))) {
+            Some(mark) => mark.start,
+            // Only what the marks above cover: a message published since then was not asked about.
+            None => marks.last().map_or(0, Mark::end),
+        };
+        &self.segment.bytes()[self.pos as usize..end as usize]
+    }
+
+    /// Moves on by `taken` bytes, at most as many as the last run gave.
+    pub fn advance(&mut self, taken: usize) {
+        let marks = self.segment.marks();
+        let end = marks.last().map_or(0, Mark::end);
+        let pos = self.pos as usize + taken;
+        debug_assert!(pos <= end as usize, "a cursor moves over published bytes alone");
+        let pos = u32::try_from(pos).unwrap_or(end).min(end);
+        self.pos = pos;
+        // Mostly the cursor stays in its message or ends at the segment's end.
+        self.mark = if pos == end {
+            marks.len() as u32
+        } else {
+            let ahead = &marks[self.mark as usize..];
+            self.mark + ahead.partition_point(|mark| mark.end() <= pos) as u32
+        };
+    }
+
+    /// The message that the cursor is at the beginning of, or in. `None`: nothing is there now.
+    pub fn message(&mut self) -> Option<Message<'_>> {
+        let mark = self.mark_here()?;
+        Some(Message {
+            mark,
+            number: self.message_number(),
+            wire: &self.segment.bytes()[mark.start as usize..mark.end() as usize],
+            sent: (self.pos - mark.start) as usize,
+        })
+    }
+
+    /// Moves to the end of the message that the cursor is at the beginning of, or in. False: nothing is there now.
+    pub fn skip_message(&mut self) -> bool {
+        let Some(mark) = self.mark_here() else { return false };
+        self.pos = mark.end();
+        self.mark += 1;
+        true
+    }
+
+    /// The mark of the message that the cursor is at the beginning of, or in. `None`: nothing is there now.
+    pub fn mark_here(&mut self) -> Option<Mark> {
+        self.settle();
+        self.segment.marks().get(self.mark as usize).copied()
+    }
+
+    /// Whether the cursor stands between two messages.
+    pub fn at_boundary(&self) -> bool {
+        self.segment.marks().get(self.mark as usize).is_none_or(|mark| mark.start == self.pos)
+    }
+
+    /// The bytes from here to the end of the message that the cursor is inside of; empty at a boundary. A consumer that
+    /// is about to jump copies and sends these first, or its peer's chunk reader loses its place.
+    pub fn rest_of_message(&self) -> &[u8] {
+        match self.segment.marks().get(self.mark as usize) {
+            Some(mark) if mark.start != self.pos => &self.segment.bytes()[self.pos as usize..mark.end() as usize],
+            _ => &[],
+        }
+    }
+
+    /// Bytes of the log before the cursor.
+    pub fn position(&self) -> u64 {
+        self.segment.base() + u64::from(self.pos)
+    }
+
+    /// The number of the message that the cursor is in, or that comes next.
+    pub fn message_number(&self) -> u64 {
+        self.segment.first_message() + u64::from(self.mark)
+    }
+
+    /// How far the cursor is behind `head`. A head of some moments ago will do: what the cursor has passed counts 0.
+    pub fn lag(&mut self, head: Head, now_us: u64) -> Lag {
+        let arrival_us = self.mark_here().map_or(now_us, |mark| mark.arrival_us);
+        Lag {
+            bytes: head.position.saturating_sub(self.position()),
+            messages: head.messages.saturating_sub(self.message_number()),
+            ms: now_us.saturating_sub(arrival_us) / 1000,
+        }
+    }
+
+    /// The place as a [`Head`]: what has been passed.
+    pub fn head(&self) -> Head {
+        Head { position: self.position(), messages: self.message_number() }
+    }
+
+    /// Goes where `other` is, and lets the bytes between go. Inside a message its rest must have been copied before.
+    pub fn jump_to(&mut self, other: &Self) {
+        self.clone_from(other);
+    }
+
+    /// Goes to the end of the log as it is now. From far behind this walks the chain; a jump to a cursor that is
+    /// already there is cheaper.
+    pub fn to_head(&mut self) {
+        while let Some(next) = self.segment.next().cloned() {
+            self.segment = next;
+        }
+        *self = Self::at_end_of(&self.segment);
+    }
+
+    /// Crosses into the next segment where this one is used up for good.
+    fn settle(&mut self) {
+        while self.pos == self.segment.published().bytes {
+            let Some(next) = self.segment.next() else { return };
+            // The segment is sealed, but it may have grown between the two looks above.
+            if self.pos != self.segment.published().bytes {
+                return;
+            }
+            let next = Arc::clone(next);
+            self.segment = next;
+            self.pos = 0;
+            self.mark = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -1,0 +1,223 @@
+//! Where a consumer can begin: the scout looks at every message once and knows the headers and the newest key frame.
+//!
+//! It sends nothing and knows no consumers. The thread that relays owns the scout, lets it [`advance`](Scout::advance) once
+//! per wake, before its consumers, and asks it where to put joiners and those that fell behind.
+//!
+//! **Bound:** the scout's own cursor stands at the head after each advance, and the anchor is let go past `gop_bytes` or
+//! `gop_ms`, so a publisher of one key frame and nothing but other frames after it pins a group's bound of memory and
+//! not more.
+
+mod headers;
+
+pub use headers::{Header, HeaderSet, WireForm};
+
+use super::buffer::Head;
+use super::cursor::Cursor;
+use super::segment::{Mark, flag};
+use crate::config::Start;
+use crate::proto::message::kind;
+
+/// After this long without a picture a stream counts as sound alone, or a player that waits for a key frame would hear
+/// nothing for as long as the camera is off. Longer than the slowest slide show's frames are apart.
+const VIDEO_GONE_US: u64 = 30_000_000;
+
+/// Where a consumer begins, and what it needs before.
+#[derive(Clone)]
+pub struct JoinPoint {
+    /// The first message to send.
+    pub cursor: Cursor,
+    /// The headers valid there.
+    pub headers: HeaderSet,
+    /// Timestamp for the headers, in milliseconds: that of the first message, or of the last one before the head.
+    pub ts_ms: u32,
+}
+
+/// The answer to a joiner.
+#[derive(Clone)]
+pub enum Join {
+    /// Begin here.
+    Here(JoinPoint),
+    /// Hold no cursor and take [`Seen::key`] as soon as there is one.
+    WaitForKey,
+}
+
+/// What an advance met.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// Messages passed.
+    pub messages: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+    /// The newest key frame among them, kept or not: consumers that wait begin here. In a stream without video it is
+    /// the first audio message.
+    pub key: Option<JoinPoint>,
+    /// Another publisher began among them; what was known of the one before is forgotten.
+    pub new_publisher: bool,
+    /// The header set is another one now.
+    pub headers_changed: bool,
+    /// Headers that were too large, or found no memory. Those who join later will miss them.
+    pub headers_lost: u32,
+}
+
+/// Looks at every message of the log once.
+pub struct Scout {
+    cursor: Cursor,
+    headers: HeaderSet,
+    anchor: Option<Anchor>,
+    gop_bytes: u64,
+    gop_us: u64,
+    /// The lowest video track seen; its key frames are the join points. It is the one that plain players show, and 0 in
+    /// all that is not multitrack. Tracks of one publisher mostly have their key frames together; where they have not,
+    /// the others begin to be decodable a little later.
+    join_track: Option<u8>,
+    video_seen_us: Option<u64>,
+    last_arrival_us: u64,
+    last_ts_ms: u32,
+}
+
+struct Anchor {
+    point: JoinPoint,
+    arrival_us: u64,
+}
+
+impl Scout {
+    /// A scout that begins at `cursor`. `gop_bytes` and `gop_ms` bound how far the kept key frame may be behind the
+    /// head, on the wire and by arrival; 0 bytes keeps none.
+    pub fn new(cursor: Cursor, gop_bytes: u32, gop_ms: u32) -> Self {
+        Self {
+            cursor,
+            headers: HeaderSet::default(),
+            anchor: None,
+            gop_bytes: gop_bytes.into(),
+            gop_us: u64::from(gop_ms) * 1000,
+            join_track: None,
+            video_seen_us: None,
+            last_arrival_us: 0,
+            last_ts_ms: 0,
+        }
+    }
+
+    /// Other bounds from now on.
+    pub fn set_bounds(&mut self, gop_bytes: u32, gop_ms: u32) {
+        (self.gop_bytes, self.gop_us) = (gop_bytes.into(), u64::from(gop_ms) * 1000);
+        self.bound_anchor();
+    }
+
+    /// Looks at every message published since the last call. Allocates for a changed header alone.
+    pub fn advance(&mut self) -> Seen {
+        let mut seen = Seen::default();
+        while let Some(mark) = self.cursor.mark_here() {
+            seen.messages += 1;
+            seen.bytes += u64::from(mark.len);
+            if mark.has(flag::NEW_PUBLISHER) {
+                seen = Seen { messages: seen.messages, bytes: seen.bytes, new_publisher: true, ..Seen::default() };
+                seen.headers_changed = !self.headers.is_empty();
+                self.forget();
+            }
+            (self.last_ts_ms, self.last_arrival_us) = (mark.ts_ms, mark.arrival_us);
+            if mark.has(flag::SEQ | flag::META) {
+                self.learn_header(&mut seen);
+            }
+            self.look_for_join(&mark, &mut seen);
+            self.cursor.skip_message();
+        }
+        self.bound_anchor();
+        seen
+    }
+
+    /// The end of the log as far as it was looked at: what lag is measured against.
+    pub fn head(&self) -> Head {
+        self.cursor.head()
+    }
+
+    /// A cursor at [`head`](Self::head).
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// The headers valid at [`head`](Self::head).
+    pub fn headers(&self) -> &HeaderSet {
+        &self.headers
+    }
+
+    /// Whether the publisher sends pictures now.
+    pub fn has_video(&self) -> bool {
+        self.video_seen_us.is_some_and(|seen| self.last_arrival_us.saturating_sub(seen) < VIDEO_GONE_US)
+    }
+
+    /// Where a consumer begins that joins now. A stream without video, or without anything yet, can be joined at its
+    /// head.
+    pub fn join(&self, start: Start) -> Join {
+        match (start, &self.anchor) {
+            (Start::Gop, Some(anchor)) => Join::Here(anchor.point.clone()),
+            (Start::Gop | Start::Key, _) if self.has_video() => Join::WaitForKey,
+            _ => Join::Here(self.point_here(self.last_ts_ms)),
+        }
+    }
+
+    /// The newest key frame, if it is within the bounds: where a consumer that fell behind goes on, provided that this
+    /// lies before it.
+    pub fn newest_key(&self) -> Option<&JoinPoint> {
+        self.anchor.as_ref().map(|anchor| &anchor.point)
+    }
+
+    /// Lets the kept key frame and all that only it holds go: the first thing to do where memory is short.
+    pub fn drop_anchor(&mut self) {
+        self.anchor = None;
+    }
+
+    fn forget(&mut self) {
+        self.headers = HeaderSet::default();
+        self.anchor = None;
+        self.join_track = None;
+        self.video_seen_us = None;
+    }
+
+    fn learn_header(&mut self, seen: &mut Seen) {
+        let Some(message) = self.cursor.message() else { return };
+        match self.headers.learn(&message) {
+            Ok(changed) => seen.headers_changed |= changed,
+            Err(_) => seen.headers_lost += 1,
+        }
+    }
+
+    /// Notes the message that the cursor is at, if a consumer can begin there.
+    fn look_for_join(&mut self, mark: &Mark, seen: &mut Seen) {
+        let frame = !mark.has(flag::SEQ | flag::META);
+        match mark.type_id {
+            kind::VIDEO if !mark.has(flag::META) => {
+                self.video_seen_us = Some(mark.arrival_us);
+                let track = self.join_track.map_or(mark.track, |track| track.min(mark.track));
+                self.join_track = Some(track);
+                if frame && mark.has(flag::KEY) && mark.track == track {
+                    let point = self.point_here(mark.ts_ms);
+                    self.anchor = Some(Anchor { point: point.clone(), arrival_us: mark.arrival_us });
+                    seen.key = Some(point);
+                }
+            }
+            kind::AUDIO if frame && seen.key.is_none() && !self.has_video() => {
+                // A picture of long ago is no place to begin at any more.
+                self.anchor = None;
+                seen.key = Some(self.point_here(mark.ts_ms));
+            }
+            _ => {}
+        }
+    }
+
+    fn point_here(&self, ts_ms: u32) -> JoinPoint {
+        JoinPoint { cursor: self.cursor.clone(), headers: self.headers.clone(), ts_ms }
+    }
+
+    fn bound_anchor(&mut self) {
+        let Some(anchor) = &self.anchor else { return };
+        let bytes = self.head().position - anchor.point.cursor.position();
+        let age_us = self.last_arrival_us.saturating_sub(anchor.arrival_us);
+        if self.gop_bytes == 0 || bytes > self.gop_bytes || age_us > self.gop_us {
+            self.anchor = None;
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -1,0 +1,214 @@
+//! What a decoder must have before it can begin: metadata and sequence headers, kept word for word.
+//!
+//! It decides nothing about when a consumer begins; the [`Scout`](super::Scout) fills it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::buffer::chunk_stream_of;
+use super::super::cursor::Message;
+use super::super::segment::flag;
+use crate::config::media;
+use crate::error::{Failure, RRError, Result};
+use crate::proto::chunk_write::{encode_parts_into, wire_len};
+use crate::proto::flv;
+use crate::proto::message::{MessageHead, kind};
+
+/// Headers kept at most: sixteen tracks of sound and picture with their metadata, twice over.
+const MAX_HEADERS: usize = 64;
+
+/// Bytes of all headers together. Real ones have some dozens to some thousand bytes; whoever sends more is not heard.
+const MAX_HEADER_BYTES: usize = 1024 * 1024;
+
+/// The AMF0 string that asks a server to keep a data message: `02`, length, name.
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+
+/// One message of a [`HeaderSet`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// RTMP message type; data messages are all of type 18 here.
+    pub type_id: u8,
+    /// Metadata (of the stream, or of a codec: colours, speaker layout) rather than a sequence header.
+    pub metadata: bool,
+    /// FourCC of the codec; 0 for data messages.
+    pub codec: u32,
+    /// Track of a multitrack message, else 0.
+    pub track: u8,
+    /// Whether it came as a multitrack message.
+    pub multitrack: bool,
+    /// Whether that message speaks for several tracks; `track` and `codec` are the first one's then.
+    pub many_tracks: bool,
+    /// The body as it came; of data messages the bare part, which is AMF0.
+    pub body: Bytes,
+}
+
+impl Header {
+    /// Whether this one takes the other's place. A plain message speaks for its kind, so a plain header of another
+    /// codec means that the publisher changed codecs; in multitrack messages every FourCC and track stands by itself.
+    fn replaces(&self, other: &Self) -> bool {
+        let place = |header: &Self| {
+            let codec = if header.multitrack { header.codec } else { 0 };
+            (header.type_id, header.metadata, header.multitrack, header.many_tracks, header.track, codec)
+        };
+        place(self) == place(other)
+    }
+
+    fn is_stream_metadata(&self) -> bool {
+        self.metadata && self.type_id == kind::DATA
+    }
+}
+
+/// How headers are to stand on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireForm {
+    /// Timestamp of each: that of the join point, in milliseconds.
+    pub ts_ms: u32,
+    /// Message stream id of the consumer.
+    pub stream_id: u32,
+    /// The chunk size the consumer was told.
+    pub chunk_size: u32,
+    /// Metadata as `@setDataFrame`: for servers we push to. Players get it bare.
+    pub wrap_metadata: bool,
+    /// Which kinds the consumer takes, bits of [`media`].
+    pub media: u32,
+}
+
+/// The headers valid at one position of the log, metadata first, then in the order in which they first came. A clone
+/// shares them; a change to one set never shows in another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderSet(Arc<Vec<Header>>);
+
+impl HeaderSet {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The headers in the order in which they go out.
+    pub fn headers(&self) -> &[Header] {
+        &self.0
+    }
+
+    /// Whether both are the very same set. Cheap; two equal sets that were filled apart may differ here.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Appends the headers to `out` as messages in chunks.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`]; `out` is as before then.
+    pub fn encode(&self, form: &WireForm, out: &mut Vec<u8>) -> Result<()> {
+        let begin = out.len();
+        for header in self.0.iter().filter(|header| form.media & media_of(header.type_id) != 0) {
+            if let Err(failure) = encode_one(header, form, out) {
+                out.truncate(begin);
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a message that is marked as metadata or sequence header. True where the set is another one now.
+    pub(super) fn learn(&mut self, message: &Message<'_>) -> Result<bool> {
+        let mark = &message.mark;
+        let whole = message.body().ok_or_else(no_memory)?;
+        let facts = flv::facts(mark.type_id, &whole);
+        let is_data = media_of(mark.type_id) == media::DATA;
+        let bare = if is_data { bare_data(mark.type_id, &whole) } else { &whole };
+        if bare.len() > MAX_HEADER_BYTES {
+            return Err(Failure::limit("a header larger than all headers together may be"));
+        }
+        let mut header = Header {
+            type_id: if is_data { kind::DATA } else { mark.type_id },
+            metadata: mark.has(flag::META),
+            codec: facts.codec,
+            track: facts.track,
+            multitrack: facts.multitrack,
+            many_tracks: facts.many_tracks,
+            body: Bytes::new(),
+        };
+        let place = self.0.iter().position(|other| header.replaces(other));
+        // Many encoders send theirs again before each key frame: that changes nothing and must cost nothing.
+        if place.is_some_and(|place| self.0[place].body == bare) {
+            return Ok(false);
+        }
+        header.body = copy(bare)?;
+        let headers = Arc::make_mut(&mut self.0);
+        match place {
+            // What speaks for many tracks overrides what came for one of them before, so it must come after it.
+            Some(place) if header.many_tracks => {
+                headers.remove(place);
+                headers.push(header.clone());
+            }
+            Some(place) => headers[place] = header.clone(),
+            None if header.is_stream_metadata() => headers.insert(0, header.clone()),
+            None => headers.push(header.clone()),
+        }
+        make_room(headers, &header);
+        Ok(true)
+    }
+}
+
+/// Lets headers go until the bounds hold: the oldest of the newcomer's sort, then the oldest of any but the metadata.
+fn make_room(headers: &mut Vec<Header>, newest: &Header) {
+    let bytes = |headers: &[Header]| headers.iter().map(|header| header.body.len()).sum::<usize>();
+    while headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
+        let others = || headers.iter().enumerate().filter(|(_, header)| !newest.replaces(header));
+        let sort = |header: &Header| (header.type_id, header.metadata);
+        let victim = others()
+            .find(|(_, header)| sort(header) == sort(newest))
+            .or_else(|| others().find(|(_, header)| !header.is_stream_metadata()))
+            .or_else(|| others().next())
+            .map(|(index, _)| index);
+        // One header alone is within the bounds, so there is another.
+        let Some(victim) = victim else { return };
+        headers.remove(victim);
+    }
+}
+
+fn encode_one(header: &Header, form: &WireForm, out: &mut Vec<u8>) -> Result<()> {
+    let wrap = if form.wrap_metadata && header.is_stream_metadata() { SET_DATA_FRAME } else { &[] };
+    let head = MessageHead {
+        timestamp_ms: form.ts_ms,
+        type_id: header.type_id,
+        stream_id: form.stream_id,
+        // At most MAX_HEADER_BYTES and the name.
+        len: (wrap.len() + header.body.len()) as u32,
+        chunk_stream: chunk_stream_of(header.type_id),
+    };
+    let (begin, len) = (out.len(), wire_len(&head, form.chunk_size));
+    out.try_reserve(len).map_err(|_| no_memory())?;
+    out.resize(begin + len, 0);
+    encode_parts_into(&head, &[wrap, &header.body], form.chunk_size, &mut out[begin..]);
+    Ok(())
+}
+
+/// A data message without the leading 0 of type 15 and without `@setDataFrame`.
+fn bare_data(type_id: u8, body: &[u8]) -> &[u8] {
+    let lead = usize::from(type_id == kind::DATA_AMF3 && body.first() == Some(&0));
+    let start = flv::strip_set_data_frame(type_id, body).unwrap_or(lead);
+    body.get(start..).unwrap_or_default()
+}
+
+fn copy(body: &[u8]) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(body.len()).map_err(|_| no_memory())?;
+    bytes.extend_from_slice(body);
+    Ok(Bytes::from(bytes))
+}
+
+fn no_memory() -> Failure {
+    Failure::ours(RRError::NoMem, "no memory for a header")
+}
+
+/// The bit of [`media`] that a message type belongs to; 0 for none of them.
+fn media_of(type_id: u8) -> u32 {
+    match type_id {
+        kind::AUDIO => media::AUDIO,
+        kind::VIDEO => media::VIDEO,
+        kind::DATA | kind::DATA_AMF3 => media::DATA,
+        _ => 0,
+    }
+}

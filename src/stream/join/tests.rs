@@ -1,0 +1,357 @@
+//! Promises to those who join and those who fell behind.
+
+use super::super::budget::Budget;
+use super::super::buffer::{Entry, RRBuffer};
+use super::*;
+use crate::config::{CHUNK_SIZE, media};
+use crate::proto::chunk_write::{body_of, wire_len};
+use crate::proto::flv;
+
+const AUDIO_HEADER: &[u8] = &[0xAF, 0, 0x12, 0x10];
+const AUDIO: &[u8] = &[0xAF, 1, 7];
+const VIDEO_HEADER: &[u8] = &[0x17, 0, 0, 0, 0, 1, 100];
+const KEY: &[u8] = &[0x17, 1, 0, 0, 0, 9];
+const INTER: &[u8] = &[0x27, 1, 0, 0, 0, 9];
+const BARE: &[u8] = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09";
+
+/// A stream as accumulate would feed it: flags by the facts, one message each 10 ms.
+struct Feed {
+    log: RRBuffer,
+    scout: Scout,
+    ts_ms: u32,
+}
+
+impl Feed {
+    fn new(gop_bytes: u32, gop_ms: u32) -> Self {
+        let log = RRBuffer::new(Budget::new(None));
+        let scout = Scout::new(log.cursor(), gop_bytes, gop_ms);
+        Self { log, scout, ts_ms: 0 }
+    }
+
+    fn put(&mut self, type_id: u8, body: &[u8]) {
+        let facts = flv::facts(type_id, body);
+        let bit = |on: bool, flag: u8| if on { flag } else { 0 };
+        let entry = Entry {
+            ts_ms: self.ts_ms,
+            type_id,
+            flags: bit(facts.key, flag::KEY)
+                | bit(facts.seq_start, flag::SEQ)
+                | bit(facts.metadata || facts.side_config, flag::META)
+                | bit(facts.set_data_frame, flag::SET_DATA_FRAME),
+            track: facts.track,
+            arrival_us: u64::from(self.ts_ms) * 1000,
+        };
+        self.log.append(&entry, &[body]).unwrap();
+        self.ts_ms += 10;
+    }
+
+    fn audio(&mut self, bodies: &[&[u8]]) {
+        bodies.iter().for_each(|body| self.put(kind::AUDIO, body));
+    }
+
+    fn video(&mut self, bodies: &[&[u8]]) {
+        bodies.iter().for_each(|body| self.put(kind::VIDEO, body));
+    }
+
+    /// Metadata and headers at 0, 10 and 20 ms.
+    fn begin(&mut self) {
+        self.put(kind::DATA, &wrapped());
+        self.audio(&[AUDIO_HEADER]);
+        self.video(&[VIDEO_HEADER]);
+    }
+
+    fn here(&self, start: Start) -> JoinPoint {
+        match self.scout.join(start) {
+            Join::Here(point) => point,
+            Join::WaitForKey => panic!("there is a place to join"),
+        }
+    }
+
+    fn waits(&self, start: Start) -> bool {
+        matches!(self.scout.join(start), Join::WaitForKey)
+    }
+}
+
+fn wrapped() -> Vec<u8> {
+    [b"\x02\x00\x0d@setDataFrame", BARE].concat()
+}
+
+fn form() -> WireForm {
+    WireForm { ts_ms: 77, stream_id: 5, chunk_size: 128, wrap_metadata: false, media: media::ALL }
+}
+
+/// Encodes a set and reads it back: type, timestamp, stream id and body of each message.
+fn encoded(set: &HeaderSet, form: &WireForm) -> Vec<(u8, u32, u32, Vec<u8>)> {
+    let mut out = b"before".to_vec();
+    set.encode(form, &mut out).unwrap();
+    let mut wire = out.strip_prefix(b"before").unwrap();
+    let mut all = Vec::new();
+    while !wire.is_empty() {
+        let (head, body) = body_of(wire, form.chunk_size).unwrap();
+        all.push((head.type_id, head.timestamp_ms, head.stream_id, body.into_owned()));
+        wire = &wire[wire_len(&head, form.chunk_size)..];
+    }
+    all
+}
+
+fn bodies(set: &HeaderSet) -> Vec<Vec<u8>> {
+    encoded(set, &form()).into_iter().map(|(.., body)| body).collect()
+}
+
+/// Multitrack with one track of AVC: packet type 0 is a header, 1 a frame.
+fn multitrack(frame: u8, packet: u8, code: &[u8; 4], track: u8) -> Vec<u8> {
+    [&[0x80 | frame << 4 | 6, packet], &code[..], &[track, 1, 2, 3]].concat()
+}
+
+#[test]
+fn a_late_joiner_gets_the_headers_and_the_cached_group() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY, INTER]);
+    feed.audio(&[AUDIO]);
+    feed.scout.advance();
+    feed.video(&[KEY]);
+    feed.audio(&[AUDIO]);
+    feed.video(&[INTER]);
+    let seen = feed.scout.advance();
+    assert_eq!((seen.messages, seen.new_publisher, seen.headers_changed), (3, false, false));
+
+    let mut point = feed.here(Start::Gop);
+    assert_eq!(point.ts_ms, 60);
+    let headers = encoded(&point.headers, &WireForm { ts_ms: point.ts_ms, ..form() });
+    assert_eq!(
+        headers,
+        [
+            (kind::DATA, 60, 5, BARE.to_vec()),
+            (kind::AUDIO, 60, 5, AUDIO_HEADER.to_vec()),
+            (kind::VIDEO, 60, 5, VIDEO_HEADER.to_vec()),
+        ]
+    );
+    let group: Vec<_> = std::iter::from_fn(|| {
+        let body = point.cursor.message()?.body()?.into_owned();
+        point.cursor.skip_message();
+        Some(body)
+    })
+    .collect();
+    assert_eq!(group, [KEY, AUDIO, INTER]);
+}
+
+#[test]
+fn who_wants_a_fresh_key_frame_waits_and_who_wants_now_does_not() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY, INTER]);
+    feed.scout.advance();
+    assert!(feed.waits(Start::Key));
+    let mut now = feed.here(Start::Now);
+    assert!(now.cursor.message().is_none() && now.headers.headers().len() == 3);
+    feed.video(&[INTER]);
+    assert!(feed.scout.advance().key.is_none());
+    feed.video(&[INTER, KEY, INTER, KEY, INTER]);
+    let mut key = feed.scout.advance().key.unwrap();
+    assert_eq!(key.cursor.mark_here().unwrap().ts_ms, 90, "the newest of them");
+    assert_eq!(now.cursor.mark_here().unwrap().ts_ms, 50);
+}
+
+#[test]
+fn without_video_every_audio_message_is_a_join_point() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    assert!(!feed.waits(Start::Gop), "before anything has come one may wait at the head");
+    feed.audio(&[AUDIO_HEADER, AUDIO, AUDIO]);
+    let seen = feed.scout.advance();
+    assert_eq!(seen.key.unwrap().cursor.mark_here().unwrap().ts_ms, 10, "the header is none");
+    for start in [Start::Gop, Start::Key, Start::Now] {
+        let point = feed.here(start);
+        assert_eq!((point.cursor.head(), bodies(&point.headers)), (feed.scout.head(), vec![AUDIO_HEADER.to_vec()]));
+    }
+}
+
+#[test]
+fn a_camera_that_was_switched_off_makes_nobody_wait_for_ever() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY]);
+    for _ in 0..2000 {
+        feed.audio(&[AUDIO]);
+    }
+    feed.scout.advance();
+    assert!(feed.scout.has_video() && feed.waits(Start::Key), "20 s without a picture may be a slide");
+    feed.ts_ms += 10_000;
+    feed.audio(&[AUDIO]);
+    assert!(feed.scout.advance().key.is_some() && !feed.waits(Start::Key));
+}
+
+#[test]
+fn an_hour_of_media_without_key_frames_stays_bounded() {
+    let budget = Budget::new(None);
+    let mut log = RRBuffer::new(budget.clone());
+    let mut scout = Scout::new(log.cursor(), 2_000_000, 3_600_000_000u32 / 1000);
+    for n in 0..90_000u32 {
+        let first = n == 0;
+        let entry = Entry {
+            ts_ms: n * 40,
+            type_id: kind::VIDEO,
+            flags: if first { flag::KEY } else { 0 },
+            arrival_us: u64::from(n) * 40_000,
+            ..Entry::default()
+        };
+        log.append(&entry, &[&[0; 1000]]).unwrap();
+        let seen = scout.advance();
+        assert_eq!(seen.key.is_some(), first);
+        drop(seen);
+        assert!(budget.used() < 2_800_000, "{} bytes after {n} frames", budget.used());
+    }
+    assert!(scout.newest_key().is_none() && budget.used() < 300_000);
+    assert!(matches!(scout.join(Start::Gop), Join::WaitForKey));
+}
+
+#[test]
+fn the_cached_group_is_bounded_by_arrival_not_by_timestamps() {
+    let mut feed = Feed::new(1 << 20, 1000);
+    feed.begin();
+    feed.video(&[KEY]);
+    let jump = |ts_ms: u32, arrival_us: u64| Entry { ts_ms, type_id: kind::VIDEO, arrival_us, ..Entry::default() };
+    feed.log.append(&jump(900_000, 1_000_000), &[INTER]).unwrap();
+    feed.scout.advance();
+    assert!(feed.scout.newest_key().is_some(), "a timestamp may jump");
+    feed.log.append(&jump(0, 1_030_001), &[INTER]).unwrap();
+    feed.scout.advance();
+    assert!(feed.scout.newest_key().is_none() && feed.waits(Start::Gop));
+}
+
+#[test]
+fn without_a_cache_a_key_frame_is_still_seen_by_those_who_wait() {
+    let mut feed = Feed::new(0, 10_000);
+    feed.begin();
+    feed.video(&[KEY]);
+    assert!(feed.scout.advance().key.is_some());
+    assert!(feed.scout.newest_key().is_none() && feed.waits(Start::Gop));
+    let mut pressed = Feed::new(1 << 20, 10_000);
+    pressed.video(&[KEY]);
+    pressed.scout.advance();
+    pressed.scout.drop_anchor();
+    assert!(pressed.scout.newest_key().is_none());
+}
+
+#[test]
+fn headers_are_those_of_the_join_point_not_of_the_head() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY]);
+    feed.scout.advance();
+    let other: &[u8] = &[0x17, 0, 0, 0, 0, 1, 200];
+    feed.video(&[INTER, other]);
+    assert!(feed.scout.advance().headers_changed);
+    assert_eq!(bodies(&feed.here(Start::Gop).headers)[2], VIDEO_HEADER);
+    assert_eq!(bodies(&feed.here(Start::Now).headers)[2], other);
+    assert_eq!(bodies(feed.scout.headers()).len(), 3);
+}
+
+#[test]
+fn another_publisher_begins_with_nothing_of_the_one_before() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY]);
+    feed.scout.advance();
+    // All in one wake: the end of one, the beginning of the other.
+    feed.video(&[KEY]);
+    feed.log.new_publisher();
+    feed.audio(&[AUDIO_HEADER, AUDIO]);
+    let seen = feed.scout.advance();
+    assert!(seen.new_publisher && seen.headers_changed);
+    assert_eq!((seen.messages, seen.key.unwrap().ts_ms), (3, 60), "the old one's key frame is no place to begin");
+    assert_eq!(bodies(feed.scout.headers()), [AUDIO_HEADER]);
+    assert!(feed.scout.newest_key().is_none() && !feed.scout.has_video());
+}
+
+#[test]
+fn headers_sent_again_change_nothing() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.scout.advance();
+    let before = feed.scout.headers().clone();
+    feed.begin();
+    feed.put(kind::DATA, BARE);
+    assert!(!feed.scout.advance().headers_changed);
+    assert!(feed.scout.headers().same(&before), "bare or wrapped, it is the same metadata");
+}
+
+#[test]
+fn metadata_is_wrapped_for_servers_and_bare_for_players() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.audio(&[AUDIO_HEADER]);
+    feed.put(kind::DATA_AMF3, &[&[0], &wrapped()[..]].concat());
+    feed.scout.advance();
+    let set = feed.scout.headers();
+    let wrap = WireForm { wrap_metadata: true, ..form() };
+    assert_eq!(encoded(set, &form())[0], (kind::DATA, 77, 5, BARE.to_vec()), "metadata first, however late");
+    assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 77, 5, wrapped()));
+    let audio_only = WireForm { media: media::AUDIO, ..form() };
+    assert_eq!(encoded(set, &audio_only), [(kind::AUDIO, 77, 5, AUDIO_HEADER.to_vec())]);
+}
+
+#[test]
+fn every_codec_and_track_of_multitrack_keeps_its_header() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    let headers = [
+        multitrack(1, 0, b"avc1", 0),
+        multitrack(1, 0, b"avc1", 1),
+        multitrack(1, 0, b"hvc1", 1),
+        multitrack(1, 0, b"av01", 2),
+    ];
+    headers.iter().for_each(|header| feed.video(&[header]));
+    feed.video(&[VIDEO_HEADER]);
+    feed.scout.advance();
+    let mut expected: Vec<_> = headers.to_vec();
+    expected.push(VIDEO_HEADER.to_vec());
+    assert_eq!(bodies(feed.scout.headers()), expected);
+}
+
+#[test]
+fn a_plain_stream_that_changes_codecs_has_the_new_header_alone() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    let hevc: &[u8] = b"\x90hvc1\x01\x02";
+    feed.video(&[hevc]);
+    feed.scout.advance();
+    assert_eq!(bodies(feed.scout.headers()), [BARE, AUDIO_HEADER, hevc]);
+}
+
+#[test]
+fn the_lowest_track_is_the_one_to_join_at() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.video(&[&multitrack(1, 1, b"avc1", 2)]);
+    assert!(feed.scout.advance().key.is_some(), "as long as no lower one is known");
+    feed.video(&[&multitrack(1, 1, b"avc1", 1), &multitrack(1, 1, b"avc1", 2)]);
+    assert_eq!(feed.scout.advance().key.unwrap().ts_ms, 10);
+    feed.video(&[KEY, &multitrack(1, 1, b"avc1", 1)]);
+    assert_eq!(feed.scout.advance().key.unwrap().ts_ms, 30);
+}
+
+#[test]
+fn headers_without_end_stay_bounded() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.put(kind::DATA, BARE);
+    for track in 0..=255u8 {
+        for code in [b"avc1", b"hvc1", b"av01"] {
+            feed.video(&[&[&multitrack(1, 0, code, track)[..], &[track; 30_000]].concat()]);
+        }
+        feed.scout.advance();
+        let bytes: usize = feed.scout.headers().headers().iter().map(|header| header.body.len()).sum();
+        assert!(bytes <= 1024 * 1024 && feed.scout.headers().headers().len() <= 64);
+    }
+    let kept = feed.scout.headers().headers();
+    assert!(kept[0].metadata && kept[0].body == BARE, "metadata is the last to go");
+    assert_eq!(kept.last().map(|header| (header.codec, header.track)), Some((flv::four_cc(b"av01"), 255)));
+    feed.video(&[&[VIDEO_HEADER, &vec![0; 2 << 20]].concat()]);
+    assert_eq!(feed.scout.advance().headers_lost, 1);
+}
+
+#[test]
+fn a_long_header_goes_out_in_chunks() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    let long = [VIDEO_HEADER, &vec![3; CHUNK_SIZE as usize * 2]].concat();
+    feed.video(&[&long]);
+    feed.scout.advance();
+    assert_eq!(bodies(feed.scout.headers()), [long]);
+}

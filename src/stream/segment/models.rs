@@ -1,0 +1,101 @@
+//! Loom models: every order in which two or three threads may meet over a segment, tried one by one.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --lib stream::segment`
+
+use super::super::budget::Budget;
+use super::super::cursor::Cursor;
+use super::*;
+use loom::thread;
+
+fn put(writer: &mut SegmentWriter, byte: u8) {
+    writer.tail()[..2].fill(byte);
+    writer.publish(Mark { len: 2, ts_ms: u32::from(byte), ..Mark::default() });
+}
+
+fn writer_of(messages: u32, budget: &Budget) -> SegmentWriter {
+    let mut writer = SegmentWriter::start();
+    writer.roll(2 * messages, messages, budget.charge(1).unwrap()).unwrap();
+    writer
+}
+
+/// All a reader can have of a segment, checked for wholeness. Gives the messages.
+fn read(segment: &Segment) -> Vec<u8> {
+    let marks = segment.marks();
+    let bytes = segment.bytes();
+    assert!(bytes.len() >= marks.len() * 2 && bytes.len() % 2 == 0, "whole messages only");
+    for mark in marks {
+        let body = &bytes[mark.start as usize..mark.end() as usize];
+        assert!(body.iter().all(|&byte| u32::from(byte) == mark.ts_ms), "a mark belongs to its bytes");
+    }
+    bytes.iter().step_by(2).copied().collect()
+}
+
+#[test]
+fn a_reader_sees_whole_messages_alone() {
+    loom::model(|| {
+        let budget = Budget::new(None);
+        let mut writer = writer_of(2, &budget);
+        let segment = Arc::clone(writer.segment());
+        let reader = thread::spawn(move || {
+            let (early, late) = (read(&segment), read(&segment));
+            assert!([1, 2].starts_with(&late) && late.starts_with(&early));
+        });
+        put(&mut writer, 1);
+        put(&mut writer, 2);
+        reader.join().unwrap();
+        assert_eq!(read(writer.segment()), [1, 2]);
+    });
+}
+
+#[test]
+fn a_cursor_that_follows_next_misses_nothing() {
+    loom::model(|| {
+        let budget = Budget::new(None);
+        let mut writer = writer_of(2, &budget);
+        let mut cursor = Cursor::at_end_of(writer.segment());
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            for _ in 0..2 {
+                let run = cursor.run();
+                got.extend(run.iter().step_by(2));
+                let taken = run.len();
+                cursor.advance(taken);
+            }
+            assert!([1, 2, 3].starts_with(&got), "in order and without a gap, however far it came: {got:?}");
+            assert_eq!(cursor.message_number(), got.len() as u64);
+        });
+        put(&mut writer, 1);
+        put(&mut writer, 2);
+        writer.roll(2, 1, budget.charge(1).unwrap()).unwrap();
+        put(&mut writer, 3);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn readers_may_let_go_while_the_writer_appends() {
+    let mut model = loom::model::Builder::new();
+    // Two switches besides the waiting ones: enough for any two of the three threads to meet, and done in seconds.
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let budget = Budget::new(None);
+        let mut writer = writer_of(1, &budget);
+        let readers = [Arc::clone(writer.segment()), Arc::clone(writer.segment())].map(|segment| {
+            thread::spawn(move || {
+                let seen = read(&segment);
+                let next = segment.next().map(Arc::clone);
+                drop(segment);
+                assert!(next.is_none_or(|next| read(&next).is_empty()));
+                assert!([1].starts_with(&seen));
+            })
+        });
+        put(&mut writer, 1);
+        writer.roll(2, 1, budget.charge(1).unwrap()).unwrap();
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        assert_eq!(budget.used(), 1, "the sealed segment is gone with its last reader");
+        drop(writer);
+        assert_eq!(budget.used(), 0);
+    });
+}
