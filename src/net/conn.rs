@@ -1,0 +1,213 @@
+//! One socket and one session: bytes from the first into the second, and back.
+//!
+//! A connection has one owner thread at a time; only that thread calls anything here.
+
+use std::io;
+use std::mem;
+use std::ops::ControlFlow;
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::socket::Socket;
+use crate::session::{ClientSession, Event, ServerSession};
+
+/// Which side of the conversation we are.
+#[derive(Debug)]
+pub enum Side {
+    /// The peer opened it.
+    Server(Box<ServerSession>),
+    /// We opened it.
+    Client(Box<ClientSession>),
+}
+
+/// Calls the same method on whichever session it is.
+macro_rules! either {
+    ($side:expr, $session:ident => $call:expr) => {
+        match $side {
+            Side::Server($session) => $call,
+            Side::Client($session) => $call,
+        }
+    };
+}
+
+/// How a round of reading ended.
+#[derive(Debug)]
+pub enum Pumped {
+    /// Nothing is left to read; the poller says when there is.
+    Drained,
+    /// The budget is used up; the owner must come back without being told.
+    More,
+    /// The callback wants this event handled before anything else is read.
+    Held(Event),
+}
+
+/// One RTMP connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// The socket.
+    pub socket: Socket,
+    /// The session.
+    pub side: Side,
+    /// Bytes read from the socket that the session has not seen, because an event was to be handled first.
+    unread: Vec<u8>,
+    /// Bytes read from the socket since the beginning.
+    bytes_in: u64,
+    /// Bytes written to the socket since the beginning.
+    bytes_out: u64,
+}
+
+impl Conn {
+    /// A connection of a fresh socket and session.
+    pub fn new(socket: Socket, side: Side) -> Self {
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0 }
+    }
+
+    /// The server session; `None` where we are the client.
+    pub fn server(&mut self) -> Option<&mut ServerSession> {
+        match &mut self.side {
+            Side::Server(session) => Some(session),
+            Side::Client(_) => None,
+        }
+    }
+
+    /// The client session; `None` where we are the server.
+    pub fn client(&mut self) -> Option<&mut ClientSession> {
+        match &mut self.side {
+            Side::Server(_) => None,
+            Side::Client(session) => Some(session),
+        }
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.bytes_out
+    }
+
+    /// Reads up to `budget` bytes and gives every event, with a message's body, to `on`; where `on` breaks, the rest
+    /// stays unread until the next call. `scratch` is the thread's buffer. A short read counts as having emptied the
+    /// socket, unless `to_end`: after a hand-over, or when the poller has said that the peer is done, the end may stand
+    /// right behind the bytes, and nobody tells of it again.
+    ///
+    /// # Errors
+    /// What ends the session: [`RRError::Closed`] where the peer left, [`RRError::Io`], or the session's own.
+    pub fn pump(
+        &mut self,
+        scratch: &mut [u8],
+        now_ms: u64,
+        budget: usize,
+        to_end: bool,
+        mut on: impl FnMut(Event, &[u8]) -> ControlFlow<Event>,
+    ) -> Result<Pumped> {
+        let held = mem::take(&mut self.unread);
+        // Also with nothing unread: the session may have something of its own to say (a queued play).
+        if let Some(event) = self.feed(&held, now_ms, &mut on)? {
+            return Ok(Pumped::Held(event));
+        }
+        let mut left = budget;
+        while left > 0 {
+            let n = match self.socket.read(scratch) {
+                Ok(0) => return Err(Failure::peers(RRError::Closed, "the peer closed the connection")),
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Pumped::Drained),
+                Err(error) => return Err(Failure::peers(RRError::Io, format!("read: {error}"))),
+            };
+            self.bytes_in += n as u64;
+            let input = scratch.get(..n).unwrap_or_default();
+            if let Some(event) = self.feed(input, now_ms, &mut on)? {
+                return Ok(Pumped::Held(event));
+            }
+            if n < scratch.len() && !to_end {
+                // What comes later is a new edge. It saves a call per read.
+                return Ok(Pumped::Drained);
+            }
+            left = left.saturating_sub(n);
+        }
+        Ok(Pumped::More)
+    }
+
+    fn feed(
+        &mut self,
+        input: &[u8],
+        now_ms: u64,
+        on: &mut impl FnMut(Event, &[u8]) -> ControlFlow<Event>,
+    ) -> Result<Option<Event>> {
+        let mut at = 0;
+        while let Some(event) = either!(&mut self.side, session => session.next(input, &mut at, now_ms))? {
+            let body = match event {
+                Event::Message(_) => either!(&self.side, session => session.body(input)),
+                _ => &[],
+            };
+            if let ControlFlow::Break(event) = on(event, body) {
+                self.unread = input.get(at..).unwrap_or_default().to_vec();
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the session has bytes for the peer.
+    pub fn has_output(&self) -> bool {
+        !either!(&self.side, session => session.output()).is_empty()
+    }
+
+    /// The session's bytes for the peer, for an owner that puts them between media itself.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        either!(&mut self.side, session => session.take_output())
+    }
+
+    /// Writes the session's bytes; true when all are gone. Not for an owner that writes media too.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the socket failed.
+    pub fn flush(&mut self) -> Result<bool> {
+        loop {
+            let output = either!(&self.side, session => session.output());
+            if output.is_empty() {
+                return Ok(true);
+            }
+            match self.socket.write(output) {
+                Ok(n) => {
+                    self.bytes_out += n as u64;
+                    either!(&mut self.side, session => session.consumed(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(Failure::peers(RRError::Io, format!("write: {error}"))),
+            }
+        }
+    }
+
+    /// Writes bytes of the owner's; `None` when the socket takes nothing now.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the socket failed.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        match self.socket.write(bytes) {
+            Ok(n) => {
+                self.bytes_out += n as u64;
+                either!(&mut self.side, session => session.note_sent(n as u64));
+                Ok(Some(n))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Failure::peers(RRError::Io, format!("write: {error}"))),
+        }
+    }
+
+    /// Sends a ping; the answer is counted by the session.
+    pub fn ping(&mut self, now_ms: u64) {
+        either!(&mut self.side, session => session.ping(now_ms));
+    }
+
+    /// Pings without an answer.
+    pub fn pings_unanswered(&self) -> u32 {
+        either!(&self.side, session => session.pings_unanswered())
+    }
+
+    /// When the peer's last bytes came, on the clock `now_ms` is of.
+    pub fn last_heard_ms(&self) -> u64 {
+        either!(&self.side, session => session.last_heard_ms())
+    }
+}

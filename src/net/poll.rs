@@ -1,0 +1,214 @@
+//! Waiting: a thread's poller with the means to wake it, and the event fd a host polls.
+//!
+//! mio is edge-triggered: after a partial read or write nobody wakes the owner again, so owners keep a ready list.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::socket::Socket;
+
+/// The token that reports a wake; never a slot.
+const WAKE: Token = Token(usize::MAX);
+
+const BUSY: u8 = 0;
+const ASLEEP: u8 = 1;
+const ASLEEP_TO_DATA: u8 = 2;
+
+/// Wakes the thread that owns the [`Poller`]. Cheap where that thread is not asleep: no system call.
+#[derive(Debug)]
+pub struct Wake {
+    waker: Waker,
+    sleep: AtomicU8,
+    nudged: AtomicBool,
+}
+
+impl Wake {
+    /// Something other than media waits for the thread.
+    pub fn wake(&self) {
+        self.nudged.store(true, Ordering::Release);
+        // Orders what the caller published before the look at `sleep`; pairs with the fence in `Poller::wait`.
+        fence(Ordering::SeqCst);
+        if self.sleep.swap(BUSY, Ordering::SeqCst) != BUSY {
+            self.ring();
+        }
+    }
+
+    /// Media waits for the thread; one that collects (`merge_ms`) is not disturbed.
+    pub fn wake_for_data(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleep.compare_exchange(ASLEEP, BUSY, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        // It fails only when the counter is full, and then the thread is woken already.
+        let _ = self.waker.wake();
+    }
+}
+
+/// What became ready: the slot under which a socket was added, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// The slot given to [`Poller::add`].
+    pub slot: usize,
+    /// Bytes, an end or an error wait to be read.
+    pub readable: bool,
+    /// The peer has sent its last byte: reading must go on to the end, for nobody tells of it again.
+    pub closed: bool,
+    /// The socket takes bytes again.
+    pub writable: bool,
+}
+
+/// One thread's poller. Only that thread waits; [`Wake`] may be used from any.
+#[derive(Debug)]
+pub struct Poller {
+    poll: Poll,
+    events: Events,
+    wake: Arc<Wake>,
+}
+
+impl Poller {
+    /// # Errors
+    /// [`RRError::Limit`] where the process has no fd left.
+    pub fn new() -> Result<Self> {
+        let failed = |error: io::Error| Failure::ours(RRError::Limit, format!("no poller: {error}"));
+        let poll = Poll::new().map_err(failed)?;
+        let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
+        let wake = Arc::new(Wake { waker, sleep: AtomicU8::new(BUSY), nudged: AtomicBool::new(false) });
+        Ok(Self { poll, events: Events::with_capacity(256), wake })
+    }
+
+    /// The means to wake this poller's thread.
+    pub fn waker(&self) -> Arc<Wake> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Whether [`Wake::wake`] was called since the last look: orders may wait.
+    pub fn take_nudge(&self) -> bool {
+        // Nearly always false, so mostly without a locked instruction.
+        self.wake.nudged.load(Ordering::Relaxed) && self.wake.nudged.swap(false, Ordering::AcqRel)
+    }
+
+    /// Watches a socket for both directions under `slot`.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub fn add(&self, socket: &mut Socket, slot: usize) -> Result<()> {
+        self.poll
+            .registry()
+            .register(socket.source(), Token(slot), Interest::READABLE | Interest::WRITABLE)
+            .map_err(|error| Failure::io("register", &error))
+    }
+
+    /// Stops watching; must come before the socket is closed or handed over (a duplicate in the host would keep
+    /// events coming).
+    pub fn remove(&self, socket: &mut Socket) {
+        // A socket that was never added gives an error, which changes nothing.
+        let _ = self.poll.registry().deregister(socket.source());
+    }
+
+    /// Watches a listening socket.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub fn add_listener(&self, listener: &mut mio::net::TcpListener, slot: usize) -> Result<()> {
+        self.poll
+            .registry()
+            .register(listener, Token(slot), Interest::READABLE)
+            .map_err(|error| Failure::io("register", &error))
+    }
+
+    /// Stops watching a listening socket.
+    pub fn remove_listener(&self, listener: &mut mio::net::TcpListener) {
+        let _ = self.poll.registry().deregister(listener);
+    }
+
+    /// Waits until something is ready, somebody wakes us or `timeout_ms` passed, and puts what is ready into `ready`.
+    /// `has_work` is asked after wakers were told that we sleep: true makes it a mere look. With `collecting`, new
+    /// media does not end the wait.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
+    pub fn wait(
+        &mut self,
+        timeout_ms: Option<u64>,
+        collecting: bool,
+        has_work: impl FnOnce() -> bool,
+        ready: &mut Vec<Ready>,
+    ) -> Result<()> {
+        ready.clear();
+        self.wake.sleep.store(if collecting { ASLEEP_TO_DATA } else { ASLEEP }, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let timeout = if has_work() || self.wake.nudged.load(Ordering::Acquire) { Some(0) } else { timeout_ms };
+        let polled = self.poll.poll(&mut self.events, timeout.map(Duration::from_millis));
+        self.wake.sleep.store(BUSY, Ordering::SeqCst);
+        match polled {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(Failure::io("poll", &error)),
+        }
+        ready.extend(self.events.iter().filter(|event| event.token() != WAKE).map(|event| Ready {
+            slot: event.token().0,
+            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+            closed: event.is_read_closed() || event.is_error(),
+            writable: event.is_writable() || event.is_error(),
+        }));
+        Ok(())
+    }
+}
+
+/// A counter the host can poll: readable while raised.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// # Errors
+    /// [`RRError::Limit`] where the process has no fd left.
+    #[allow(unsafe_code)] // std has no eventfd
+    pub fn new() -> Result<Self> {
+        // SAFETY: eventfd takes two integers and gives a new descriptor or -1.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(Failure::ours(RRError::Limit, format!("eventfd: {}", io::Error::last_os_error())));
+        }
+        // SAFETY: the descriptor is new, open and ours alone.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The descriptor, for polling only.
+    pub fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Makes it readable.
+    #[allow(unsafe_code)] // a write to an fd that is no File
+    pub fn raise(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: the buffer is 8 bytes long, as eventfd wants; a full counter gives EAGAIN and is readable anyway.
+        unsafe { libc::write(self.raw(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Makes it unreadable.
+    #[allow(unsafe_code)] // a read from an fd that is no File
+    pub fn lower(&self) {
+        let mut count = [0_u8; 8];
+        // SAFETY: the buffer is 8 bytes long, as eventfd wants; an empty counter gives EAGAIN at once.
+        unsafe { libc::read(self.raw(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+/// Whether an fd is readable within `timeout_ms`, as a host's poll(2) sees it.
+#[cfg(test)]
+#[allow(unsafe_code)] // std has no poll
+pub(crate) fn readable(fd: RawFd, timeout_ms: i32) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd that lives through the call, and its number.
+    unsafe { libc::poll(&mut poll, 1, timeout_ms) == 1 }
+}

@@ -1,0 +1,252 @@
+//! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the options a relay wants.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use crate::config::NOTSENT_LOWAT_BYTES;
+use crate::error::{Failure, RRError, Result};
+
+/// Connections that may wait in the kernel until we accept them.
+const BACKLOG: i32 = 1024;
+
+/// A connected, non-blocking stream socket. Owned by one thread at a time.
+#[derive(Debug)]
+pub struct Socket {
+    stream: mio::net::TcpStream,
+}
+
+impl Socket {
+    /// Takes a connected stream socket: accepted by us, or by the host (then it may be a unix socket).
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where the fd is not a stream socket; the fd is closed.
+    pub fn adopt(fd: OwnedFd) -> Result<Self> {
+        let not_a_socket = |error: io::Error| Failure::ours(RRError::Arg, format!("not a connected socket: {error}"));
+        {
+            let socket = SockRef::from(&fd);
+            if socket.r#type().map_err(not_a_socket)? != Type::STREAM {
+                return Err(Failure::ours(RRError::Arg, "not a stream socket"));
+            }
+            socket.set_nonblocking(true).map_err(not_a_socket)?;
+            socket.set_cloexec(true).map_err(not_a_socket)?;
+        }
+        let socket = Self { stream: from_fd(fd) };
+        socket.tune();
+        Ok(socket)
+    }
+
+    /// Begins to connect; the socket is writable when that has ended, [`Self::connect_result`] tells how.
+    ///
+    /// # Errors
+    /// [`RRError::Connect`] where it fails at once.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = mio::net::TcpStream::connect(address)
+            .map_err(|error| Failure::peers(RRError::Connect, format!("{address}: {error}")))?;
+        let socket = Self { stream };
+        socket.tune();
+        Ok(socket)
+    }
+
+    /// After a connecting socket became writable: connected, still connecting, or failed.
+    ///
+    /// # Errors
+    /// [`RRError::Connect`] with the reason.
+    pub fn connect_result(&self) -> Result<bool> {
+        let failed = |error: io::Error| Failure::peers(RRError::Connect, error.to_string());
+        if let Some(error) = self.stream.take_error().map_err(failed)? {
+            return Err(failed(error));
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput) => {
+                Ok(false)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// TCP_NODELAY, because a message that is written is to leave, and TCP_NOTSENT_LOWAT, because bytes that wait in
+    /// the kernel are a lag we cannot see. A unix socket has neither, which is fine.
+    fn tune(&self) {
+        let socket = SockRef::from(&self.stream);
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
+    }
+
+    /// The peer's address for people; "unix" for a unix socket.
+    pub fn peer_name(&self) -> String {
+        self.stream.peer_addr().map_or_else(|_| "unix".to_owned(), |address| plain(address).to_string())
+    }
+
+    /// The peer's address without port, as the key of per-address limits.
+    pub fn peer_ip(&self) -> Option<std::net::IpAddr> {
+        self.stream.peer_addr().ok().map(|address| plain(address).ip())
+    }
+
+    /// Our own address for people.
+    pub fn local_name(&self) -> String {
+        self.stream.local_addr().map_or_else(|_| "unix".to_owned(), |address| plain(address).to_string())
+    }
+
+    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The registration source for a poller.
+    pub(crate) fn source(&mut self) -> &mut mio::net::TcpStream {
+        &mut self.stream
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// An IPv4 address that came over an IPv6 socket is shown as what it is.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[allow(unsafe_code)] // the only way from an fd of unknown family to a mio stream
+fn from_fd(fd: OwnedFd) -> mio::net::TcpStream {
+    // SAFETY: the fd is open, ours alone, and a stream socket (checked by the caller); every call made on it (read,
+    // write, shutdown, getsockopt) is one that any stream socket has.
+    unsafe { mio::net::TcpStream::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// Splits "host:port", "[v6]:port", ":port" or "port"; an empty host means every address, IPv6 and IPv4.
+fn split(address: &str) -> Result<(&str, u16)> {
+    let wrong =
+        || Failure::ours(RRError::Arg, format!("\"{address}\" is not an address like 0.0.0.0:1935 or [::]:1935"));
+    let (host, port) = address.rsplit_once(':').unwrap_or(("", address));
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Ok((host, port.parse().map_err(|_| wrong())?))
+}
+
+/// A listening socket. `[::]` and an empty host take IPv4 as well; a machine without IPv6 gets IPv4.
+///
+/// # Errors
+/// [`RRError::Arg`] for a malformed address, [`RRError::Resolve`] for a name without address, [`RRError::Io`] where
+/// it cannot be bound (the text names address and reason).
+pub fn listen(address: &str, reuse_port: bool) -> Result<mio::net::TcpListener> {
+    let (host, port) = split(address)?;
+    let mut candidates: Vec<SocketAddr> = match host {
+        "" => vec![SocketAddr::from(([0_u16; 8], port)), SocketAddr::from(([0, 0, 0, 0], port))],
+        host => (host, port)
+            .to_socket_addrs()
+            .map_err(|error| Failure::ours(RRError::Resolve, format!("{host}: {error}")))?
+            .collect(),
+    };
+    candidates.truncate(8);
+    let mut last = Failure::ours(RRError::Resolve, format!("{host} has no address"));
+    for candidate in candidates {
+        match bind(candidate, reuse_port) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Failure::ours(RRError::Io, format!("cannot listen on {candidate}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<mio::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(!v6.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
+}
+
+/// Takes a socket that listens already (inherited, systemd).
+///
+/// # Errors
+/// [`RRError::Arg`] where it is not a listening stream socket; the fd is closed.
+pub fn listener_from(fd: OwnedFd) -> Result<mio::net::TcpListener> {
+    let not_listening = |error: io::Error| Failure::ours(RRError::Arg, format!("not a listening socket: {error}"));
+    {
+        let socket = SockRef::from(&fd);
+        if socket.r#type().map_err(not_listening)? != Type::STREAM || !socket.is_listener().map_err(not_listening)? {
+            return Err(Failure::ours(RRError::Arg, "not a listening stream socket"));
+        }
+        socket.set_nonblocking(true).map_err(not_listening)?;
+        socket.set_cloexec(true).map_err(not_listening)?;
+    }
+    Ok(mio::net::TcpListener::from_std(std::net::TcpListener::from(fd)))
+}
+
+/// Closes a socket so that what was written still arrives: shuts the write side; the kernel sends the rest. A peer
+/// that still sends would otherwise turn our close into a reset that destroys the last status we wrote.
+pub fn half_close(socket: &Socket) {
+    let _ = socket.stream.shutdown(std::net::Shutdown::Write);
+}
+
+/// The raw number of a socket, for messages to people.
+pub fn number(socket: &Socket) -> i32 {
+    socket.stream.as_raw_fd()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_split_as_people_write_them() {
+        assert_eq!(split("0.0.0.0:1935").unwrap(), ("0.0.0.0", 1935));
+        assert_eq!(split("[::1]:1").unwrap(), ("::1", 1));
+        assert_eq!(split(":1935").unwrap(), ("", 1935));
+        assert_eq!(split("1935").unwrap(), ("", 1935));
+        for wrong in ["", "host", "host:", "host:65536", "[::1]"] {
+            assert!(split(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_empty_host_takes_both_families() {
+        let listener = listen(":0", false).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if std::net::TcpListener::bind("[::1]:0").is_ok() {
+            std::net::TcpStream::connect(("::1", port)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_is_not_taken_for_a_socket() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(Socket::adopt(file.into()).unwrap_err().kind, RRError::Arg);
+    }
+}

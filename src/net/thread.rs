@@ -1,0 +1,61 @@
+//! What a thread of ours may be told about its place on the machine: nice value and CPU set. Linux only; elsewhere
+//! the calls do nothing.
+
+use std::io;
+
+/// Sets the calling thread's nice value (-20..=19); below 0 needs a privilege.
+///
+/// # Errors
+/// What the system says; the thread goes on as it was.
+#[allow(unsafe_code)] // std has no setpriority
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    if nice == 0 {
+        return Ok(());
+    }
+    // SAFETY: takes integers only; who = 0 with PRIO_PROCESS is the calling thread on Linux.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lets the calling thread run on these CPUs only; empty changes nothing.
+///
+/// # Errors
+/// What the system says; the thread goes on as it was.
+#[allow(unsafe_code)] // std has no CPU sets
+pub fn set_cpus(cpus: &[usize]) -> io::Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: cpu_set_t is a plain bit array for which all-zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus.iter().filter(|&&cpu| cpu < libc::CPU_SETSIZE as usize) {
+        // SAFETY: `cpu` is below CPU_SETSIZE, so the bit lies inside the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // SAFETY: the set is initialised and its size is given; pid 0 is the calling thread.
+    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Blocks, in the calling thread, the signals a host may handle: its handlers then run in its own threads, and a write
+/// to a closed pipe gives an error instead of SIGPIPE. Those that tell of a fault in the thread itself, and the
+/// profiler's, stay open.
+#[allow(unsafe_code)] // std has no signal masks
+pub fn block_signals() {
+    // SAFETY: sigset_t is a plain bit array; sigfillset below gives it its value.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours and lives.
+    unsafe { libc::sigfillset(&mut set) };
+    for open in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGPROF] {
+        // SAFETY: the set is initialised, the signal number is the system's own.
+        unsafe { libc::sigdelset(&mut set, open) };
+    }
+    // SAFETY: both pointers are valid or null, and only this thread's mask changes.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+}
