@@ -1,0 +1,389 @@
+//! One consumer of a stream's log: a cursor, a socket, and what lies between where the bytes are not the same.
+//!
+//! The relay owns consumers and tells them when to send. A plain player sends the log's own bytes, as many as the
+//! socket takes, in one call. What must be different for this consumer (control messages, join headers, the rest of a
+//! message before a jump, `@setDataFrame` for targets, another message stream id) goes through its private `out`.
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::config::{CHUNK_SIZE, Start, media};
+use crate::error::{RRError, Result};
+use crate::net::conn::Conn;
+use crate::proto::chunk_write;
+use crate::proto::message::{MessageHead, kind};
+use crate::stream::buffer::Head;
+use crate::stream::cursor::{Cursor, Lag};
+use crate::stream::join::{HeaderSet, JoinPoint, WireForm};
+use crate::stream::meter::Counters;
+use crate::stream::peer::RRSession;
+use crate::stream::segment::{Mark, flag};
+use crate::stream::target::Target;
+
+/// Private bytes that are collected before they are written, on the path of consumers that get their own messages.
+const OUT_BYTES: usize = 64 * 1024;
+
+/// A private buffer larger than this is given back when it is empty: idle consumers hold next to nothing.
+const OUT_KEPT_BYTES: usize = 1024;
+
+/// `@setDataFrame` as an AMF0 string.
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+
+/// Who it is.
+#[derive(Debug)]
+pub(super) enum Who {
+    /// A session that plays.
+    Player(Arc<RRSession>),
+    /// A target we push to.
+    Target(Arc<Target>),
+}
+
+impl Who {
+    pub(super) fn counters(&self) -> &Counters {
+        match self {
+            Self::Player(record) => &record.counters,
+            Self::Target(target) => &target.counters,
+        }
+    }
+}
+
+/// Where it is in the log.
+pub(super) enum Place {
+    /// Nowhere: it waits for a key frame that comes after this log position.
+    Waiting(u64),
+    /// Here.
+    At(Cursor),
+}
+
+/// How a turn of sending ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Everything there is has been sent.
+    All,
+    /// The socket takes no more now.
+    Blocked,
+}
+
+/// Bounds of a consumer's lag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) bytes: u64,
+    pub(super) ms: u64,
+}
+
+/// A player or a target.
+pub(super) struct Consumer {
+    pub(super) conn: Conn,
+    pub(super) who: Who,
+    pub(super) place: Place,
+    pub(super) start: Start,
+    pub(super) bounds: Bounds,
+    /// It is sent to at most this often; 0 sends at once.
+    pub(super) merge_us: u64,
+    pub(super) sent_us: u64,
+    /// The socket took less than all; the poller tells when it takes more.
+    pub(super) blocked: bool,
+    /// More is to be read without being told.
+    pub(super) more: bool,
+    pub(super) paused: bool,
+    /// It has been at the head since it joined: from then on lag counts.
+    pub(super) caught_up: bool,
+    pub(super) joined_ms: u64,
+    /// The socket last took something.
+    pub(super) progress_ms: u64,
+    /// Since when it jumps.
+    pub(super) slow_since_ms: Option<u64>,
+    pub(super) slow_told_ms: u64,
+    pub(super) pinged_ms: u64,
+    /// Log position at which the stream ends for it.
+    pub(super) leave_at: Option<u64>,
+    /// It has been told goodbye and is closed by then.
+    pub(super) close_by_ms: Option<u64>,
+    pub(super) stream_id: u32,
+    media: u32,
+    due: Option<(HeaderSet, u32)>,
+    out: Vec<u8>,
+    out_at: usize,
+}
+
+impl Consumer {
+    pub(super) fn new(conn: Conn, who: Who, stream_id: u32, start: Start, bounds: Bounds, now_ms: u64) -> Self {
+        Self {
+            conn,
+            who,
+            place: Place::Waiting(0),
+            start,
+            bounds,
+            merge_us: 0,
+            sent_us: 0,
+            blocked: false,
+            more: false,
+            paused: false,
+            caught_up: false,
+            joined_ms: now_ms,
+            progress_ms: now_ms,
+            slow_since_ms: None,
+            slow_told_ms: 0,
+            pinged_ms: now_ms,
+            leave_at: None,
+            close_by_ms: None,
+            stream_id,
+            media: media::ALL,
+            due: None,
+            out: Vec::new(),
+            out_at: 0,
+        }
+    }
+
+    /// It begins here: headers first, then from the cursor on.
+    pub(super) fn join(&mut self, point: &JoinPoint, now_ms: u64) {
+        self.due = Some((point.headers.clone(), point.ts_ms));
+        self.place = Place::At(point.cursor.clone());
+        self.caught_up = false;
+        self.joined_ms = now_ms;
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.place, Place::Waiting(_))
+    }
+
+    /// Kinds of media the peer wants or does not want from here on.
+    pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
+        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
+            match wanted {
+                Some(true) => self.media |= bit,
+                Some(false) => self.media &= !bit,
+                None => {}
+            }
+        }
+    }
+
+    /// How far it is behind, as bytes, messages and age.
+    pub(super) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
+        match &mut self.place {
+            Place::At(cursor) => cursor.lag(head, now_us),
+            Place::Waiting(_) => Lag::default(),
+        }
+    }
+
+    /// Whether it is where the stream ends for it, with nothing half sent.
+    pub(super) fn has_reached_end(&self) -> bool {
+        let Some(end) = self.leave_at else { return false };
+        self.out_at == self.out.len()
+            && match &self.place {
+                Place::At(cursor) => cursor.position() >= end && cursor.at_boundary(),
+                Place::Waiting(_) => true,
+            }
+    }
+
+    /// Leaves the place it has fallen behind at: what it is in the middle of is kept to be finished, the rest of the
+    /// way to `to` (or to the next key frame) is dropped. Gives what was dropped, in messages and bytes.
+    pub(super) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> (u64, u64) {
+        let Place::At(cursor) = &mut self.place else { return (0, 0) };
+        let tail = cursor.rest_of_message();
+        let kept = tail.len() as u64;
+        if !tail.is_empty() {
+            self.out.drain(..self.out_at);
+            self.out_at = 0;
+            self.out.extend_from_slice(tail);
+        }
+        let (from, first) = (cursor.position() + kept, cursor.message_number() + u64::from(kept > 0));
+        let (position, message) = match to {
+            Some(point) => (point.cursor.position(), point.cursor.message_number()),
+            None => (head.position, head.messages),
+        };
+        match to {
+            Some(point) => {
+                self.due = Some((point.headers.clone(), point.ts_ms));
+                cursor.jump_to(&point.cursor);
+            }
+            None => {
+                self.due = None;
+                self.place = Place::Waiting(head.position);
+            }
+        }
+        (message.saturating_sub(first), position.saturating_sub(from))
+    }
+
+    /// Sends what there is, as long as the socket takes it.
+    ///
+    /// # Errors
+    /// What the socket or the allocator says; the consumer is over then.
+    pub(super) fn send(&mut self, now_us: u64) -> Result<Sent> {
+        loop {
+            if !self.send_out(now_us)? {
+                return Ok(Sent::Blocked);
+            }
+            if self.conn.has_output() && self.at_boundary() {
+                self.out = self.conn.take_output();
+                continue;
+            }
+            let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
+            if let Some((headers, ts_ms)) = self.due.take() {
+                let form = WireForm {
+                    ts_ms,
+                    stream_id: self.stream_id,
+                    chunk_size: CHUNK_SIZE,
+                    wrap_metadata: matches!(self.who, Who::Target(_)),
+                    media: self.media,
+                };
+                headers.encode(&form, &mut self.out)?;
+                continue;
+            }
+            if self.paused && cursor.at_boundary() {
+                // It sees nothing until it goes on, and must not hold the log meanwhile.
+                cursor.to_head();
+                return Ok(Sent::All);
+            }
+            let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(cursor.position()));
+            if left == 0 && cursor.at_boundary() {
+                return Ok(Sent::All);
+            }
+            let (target, stream_id, wanted) = (matches!(self.who, Who::Target(_)), self.stream_id, self.media);
+            let special = |mark: &Mark| is_special(mark, target, stream_id, wanted);
+            let plain = !target && stream_id == 1 && wanted == media::ALL;
+            let mut run = if plain { cursor.run() } else { cursor.run_until(special) };
+            if u64::try_from(run.len()).is_ok_and(|len| len > left) {
+                run = run.get(..usize::try_from(left).unwrap_or(0)).unwrap_or_default();
+            }
+            if run.is_empty() {
+                if !self.encode_specials()? {
+                    self.caught_up = true;
+                    return Ok(Sent::All);
+                }
+                continue;
+            }
+            let len = run.len();
+            match self.conn.write(run)? {
+                None => return Ok(Sent::Blocked),
+                Some(n) => {
+                    let before = cursor.message_number();
+                    cursor.advance(n);
+                    let counters = self.who.counters();
+                    counters.msgs_out.add(cursor.message_number() - before);
+                    counters.sent(n as u64, now_us);
+                    self.progress_ms = now_us / 1000;
+                    if n < len {
+                        return Ok(Sent::Blocked);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the private bytes; true when none is left.
+    fn send_out(&mut self, now_us: u64) -> Result<bool> {
+        while let Some(rest) = self.out.get(self.out_at..).filter(|rest| !rest.is_empty()) {
+            match self.conn.write(rest)? {
+                None => return Ok(false),
+                Some(n) => {
+                    self.out_at += n;
+                    self.who.counters().sent(n as u64, now_us);
+                    self.progress_ms = now_us / 1000;
+                }
+            }
+        }
+        self.out_at = 0;
+        if self.out.capacity() > OUT_KEPT_BYTES {
+            self.out = Vec::new();
+        } else {
+            self.out.clear();
+        }
+        Ok(true)
+    }
+
+    fn at_boundary(&self) -> bool {
+        match &self.place {
+            Place::At(cursor) => cursor.at_boundary(),
+            Place::Waiting(_) => true,
+        }
+    }
+
+    /// Makes the messages that this consumer gets in a form of its own, as far as they follow each other, within
+    /// [`OUT_BYTES`]. False where none is next.
+    fn encode_specials(&mut self) -> Result<bool> {
+        let Place::At(cursor) = &mut self.place else { return Ok(false) };
+        let target = matches!(self.who, Who::Target(_));
+        let mut any = false;
+        while self.out.len() < OUT_BYTES {
+            let end = self.leave_at.is_some_and(|end| cursor.position() >= end);
+            let Some(message) = cursor.message().filter(|_| !end) else { break };
+            if !is_special(&message.mark, target, self.stream_id, self.media) {
+                break;
+            }
+            any = true;
+            if wanted(message.mark.type_id, self.media) {
+                let body = message.body().ok_or(RRError::NoMem)?;
+                let wrap = target && is_wrapped(&message.mark);
+                encode_own(&message.mark, &body, wrap, self.stream_id, &mut self.out)?;
+                self.who.counters().msgs_out.add(1);
+            }
+            cursor.skip_message();
+        }
+        Ok(any)
+    }
+
+    /// Makes the queue's figures current; called now and then.
+    pub(super) fn measure(&mut self, head: Head, now_us: u64) {
+        let lag = self.lag(head, now_us);
+        let private = (self.out.len() - self.out_at) as u64;
+        let counters = self.who.counters();
+        counters.queue_bytes.set(lag.bytes + private);
+        counters.queue_msgs.set(lag.messages);
+        counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
+        counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
+        counters.bytes_in.set(self.conn.bytes_in());
+    }
+
+    /// The connection and who it was, for the listener or the end.
+    pub(super) fn into_parts(mut self) -> (Conn, Who) {
+        mem::take(&mut self.out);
+        (self.conn, self.who)
+    }
+}
+
+/// Whether this consumer must see this message differently from what the log has.
+fn is_special(mark: &Mark, target: bool, stream_id: u32, media: u32) -> bool {
+    stream_id != 1 || !wanted(mark.type_id, media) || (target && mark.flags & (flag::SET_DATA_FRAME | flag::META) != 0)
+}
+
+/// Whether a server that is published to gets this message as `@setDataFrame`: what came so, and metadata that the host
+/// wrote bare. (META also marks configuration beside the sequence header, which is media.)
+fn is_wrapped(mark: &Mark) -> bool {
+    matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.flags & (flag::SET_DATA_FRAME | flag::META) != 0
+}
+
+/// Whether a message of this type is let through. Sequence headers are of their kind: a peer that wants no video
+/// needs none.
+fn wanted(type_id: u8, media: u32) -> bool {
+    match type_id {
+        kind::AUDIO => media & media::AUDIO != 0,
+        kind::VIDEO => media & media::VIDEO != 0,
+        kind::DATA | kind::DATA_AMF3 => media & media::DATA != 0,
+        _ => true,
+    }
+}
+
+/// One message of the log for one consumer: other stream id, or `@setDataFrame` put in front.
+fn encode_own(mark: &Mark, body: &[u8], wrap: bool, stream_id: u32, out: &mut Vec<u8>) -> Result<()> {
+    let wrapped;
+    let body = if wrap {
+        // An AMF3 data message keeps its leading 0.
+        let lead = usize::from(mark.type_id == kind::DATA_AMF3);
+        let (lead, rest) = body.split_at_checked(lead).unwrap_or((&[], body));
+        wrapped = [lead, SET_DATA_FRAME, rest].concat();
+        &wrapped[..]
+    } else {
+        body
+    };
+    let head = MessageHead {
+        timestamp_ms: mark.ts_ms,
+        type_id: mark.type_id,
+        stream_id,
+        len: u32::try_from(body.len()).unwrap_or(u32::MAX),
+        chunk_stream: super::buffer::chunk_stream_of(mark.type_id),
+    };
+    out.try_reserve(chunk_write::wire_len(&head, CHUNK_SIZE)).map_err(|_| RRError::NoMem)?;
+    chunk_write::encode(&head, body, CHUNK_SIZE, out);
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! What is told to the host: one event struct for everything that happens. Made by whichever thread owns the matter,
+//! queued by the server.
+
+use crate::error::{Failure, RRError};
+use crate::net::clock;
+use crate::session::State;
+
+/// Ids as the C API has them: kind, generation and slot in one number; 0 is none.
+pub type Id = u64;
+
+/// What happened (`RR_EV_*`, same numbers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum EventKind {
+    /// A server's state moved.
+    Server = 1,
+    /// A stream's state moved.
+    Stream,
+    /// A session's state moved.
+    Session,
+    /// A target's state moved.
+    Target,
+    /// A peer wants to connect.
+    ConnectAsk,
+    /// A peer wants to publish.
+    PublishAsk,
+    /// A peer wants to play.
+    PlayAsk,
+    /// Somebody plays a stream without a publisher.
+    Wanted,
+    /// The last player of a stream left.
+    Unwatched,
+    /// The codecs or the metadata of a stream changed.
+    Tracks,
+    /// Dropping began (value > 0, messages) or ended.
+    Slow,
+    /// Timestamps jumped.
+    Clock,
+    /// The peer asks us to reconnect.
+    Reconnect,
+    /// The controller's answer.
+    Next,
+    /// A log line.
+    Log,
+    /// Events were folded or lost.
+    Overflow,
+}
+
+/// Bits of [`Event::flags`] (`RR_EVF_*`).
+pub mod flag {
+    /// Worth another try.
+    pub const RETRIABLE: u32 = 1;
+    /// The peer caused it.
+    pub const BY_PEER: u32 = 2;
+    /// The id ends with this event.
+    pub const LAST: u32 = 4;
+}
+
+/// One event. Strings are bytes as peers sent them; none contains NUL.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// The cause; `None` where all is well.
+    pub error: Option<RRError>,
+    /// The object's state now.
+    pub state: State,
+    /// Its state before.
+    pub prev: State,
+    /// [`flag`] bits.
+    pub flags: u32,
+    /// Of a log line.
+    pub level: u32,
+    /// The stream concerned.
+    pub stream: Id,
+    /// The session concerned.
+    pub session: Id,
+    /// The target concerned.
+    pub target: Id,
+    /// The user pointer of the target, session, stream or server, the first that has one.
+    pub user: usize,
+    /// Wall clock, microseconds.
+    pub time_us: i64,
+    /// Per kind: next try in ms, dropped messages, clock jump in ms ...
+    pub value: i64,
+    /// Application.
+    pub app: Vec<u8>,
+    /// Stream key.
+    pub key: Vec<u8>,
+    /// Peer address.
+    pub addr: Vec<u8>,
+    /// Target url, redirect or tcUrl.
+    pub url: Vec<u8>,
+    /// For people.
+    pub text: Vec<u8>,
+}
+
+impl Event {
+    /// An event of this kind, at this moment, about nothing yet.
+    pub fn new(kind: EventKind) -> Self {
+        Self {
+            kind,
+            error: None,
+            state: State::None,
+            prev: State::None,
+            flags: 0,
+            level: 0,
+            stream: 0,
+            session: 0,
+            target: 0,
+            user: 0,
+            time_us: clock::wall_us(),
+            value: 0,
+            app: Vec::new(),
+            key: Vec::new(),
+            addr: Vec::new(),
+            url: Vec::new(),
+            text: Vec::new(),
+        }
+    }
+
+    /// With the state before and now.
+    #[must_use]
+    pub fn moved(mut self, prev: State, state: State) -> Self {
+        self.prev = prev;
+        self.state = state;
+        self
+    }
+
+    /// With a cause: kind, text, whose fault, worth another try.
+    #[must_use]
+    pub fn because(mut self, failure: &Failure) -> Self {
+        self.error = Some(failure.kind);
+        self.text = failure.text.as_bytes().to_vec();
+        if failure.by_peer {
+            self.flags |= flag::BY_PEER;
+        }
+        if failure.kind.retriable() {
+            self.flags |= flag::RETRIABLE;
+        }
+        self
+    }
+
+    /// The id ends with it.
+    #[must_use]
+    pub fn last(mut self) -> Self {
+        self.flags |= flag::LAST;
+        self
+    }
+}

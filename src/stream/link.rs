@@ -1,0 +1,115 @@
+//! The ways to a stream's two threads, which start when they are first needed.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::config::Start;
+use crate::error::{Failure, RRError, Result};
+use crate::net::conn::Conn;
+use crate::net::poll::{Poller, Wake};
+use crate::stream::accumulate::{self, Arrival};
+use crate::stream::peer::Peer;
+use crate::stream::target::Target;
+use crate::stream::{Book, RRStream, relay};
+use crate::sync::{locked, spawn};
+
+/// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
+const INBOX: usize = 4096;
+
+/// Something for the relay.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A player whose `play` was accepted on this message stream.
+    Player {
+        /// The session.
+        peer: Peer,
+        /// Its message stream.
+        stream_id: u32,
+        /// Where it begins.
+        start: Start,
+    },
+    /// A target that has had `Publish.Start`.
+    Target {
+        /// The target.
+        target: Arc<Target>,
+        /// Its connection.
+        conn: Box<Conn>,
+    },
+}
+
+/// The way to one of the stream's threads.
+#[derive(Debug)]
+pub(super) struct Link<T> {
+    inbox: Sender<T>,
+    pub(super) wake: Arc<Wake>,
+}
+
+impl<T> Clone for Link<T> {
+    fn clone(&self) -> Self {
+        Self { inbox: self.inbox.clone(), wake: Arc::clone(&self.wake) }
+    }
+}
+
+impl<T> Link<T> {
+    pub(super) fn send(&self, item: T) -> std::result::Result<(), T> {
+        match self.inbox.try_send(item) {
+            Ok(()) => {
+                self.wake.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) => Err(item),
+        }
+    }
+}
+
+impl RRStream {
+    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Arrival>> {
+        self.link(|book| &mut book.accumulate, "accmDataThread", accumulate::run)
+    }
+
+    pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
+        self.link(|book| &mut book.relay, "relayDataThread", relay::run)
+    }
+
+    /// The way to a thread, which is started if this is the first use of it.
+    fn link<T: Send + 'static>(
+        self: &Arc<Self>,
+        place: impl Fn(&mut Book) -> &mut Option<Link<T>>,
+        name: &str,
+        body: fn(Arc<Self>, Poller, Receiver<T>),
+    ) -> Result<Link<T>> {
+        if let Some(link) = place(&mut locked(&self.book)) {
+            return Ok(link.clone());
+        }
+        // Made outside the lock (system calls); of two that race the second throws its poller away.
+        let poller = Poller::new()?;
+        let (sender, receiver) = bounded(INBOX);
+        let link = Link { inbox: sender, wake: poller.waker() };
+        let mut book = locked(&self.book);
+        if let Some(link) = place(&mut book) {
+            return Ok(link.clone());
+        }
+        if book.closed {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        let (stream, failed) = (Arc::clone(self), Arc::clone(self));
+        let thread = spawn(
+            name,
+            move || {
+                stream.host.enter_thread();
+                if let Err(error) = crate::net::thread::set_nice(stream.config.nice) {
+                    log::warn!("nice {} was refused: {error}", stream.config.nice);
+                }
+                if let Err(error) = crate::net::thread::set_cpus(&stream.config.cpus) {
+                    log::warn!("the CPU set was refused: {error}");
+                }
+                body(stream, poller, receiver);
+            },
+            move |text| failed.panicked(text),
+        )?;
+        book.threads.push(thread);
+        *place(&mut book) = Some(link.clone());
+        Ok(link)
+    }
+}

@@ -1,0 +1,482 @@
+//! RRStream: one live stream. Its log (RRBuffer), the two threads around it, and the book-keeping of who is on it.
+//!
+//! `accumulate` reads the publisher and appends to the log; `relay` follows the log and feeds players and targets.
+//! The two share the log and the few words here, and nothing else. What they cannot do themselves (events, the
+//! lobby, dialling) they ask of [`Host`], which the server is.
+
+pub mod accumulate;
+pub mod budget;
+pub mod buffer;
+mod consumer;
+pub mod cursor;
+pub mod event;
+mod host;
+pub mod join;
+mod link;
+pub mod meter;
+mod name;
+pub mod peer;
+pub mod relay;
+#[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
+pub mod segment;
+pub mod target;
+pub mod tracks;
+
+pub use self::host::{Host, Timeouts};
+pub use self::link::Delivery;
+pub use self::name::StreamName;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crate::config::StreamConfig;
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::session::State;
+use crate::stream::accumulate::Arrival;
+use crate::stream::budget::Budget;
+use crate::stream::buffer::RRBuffer;
+use crate::stream::cursor::Cursor;
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::link::Link;
+use crate::stream::meter::{Count, Counters, Rate};
+use crate::stream::peer::{Peer, RRSession};
+
+use crate::stream::target::Target;
+use crate::stream::tracks::Tracks;
+use crate::sync::locked;
+
+/// How long a stream whose publisher has gone may take to bring the last messages to its consumers.
+const FLUSH_MS: u64 = 5_000;
+
+/// No end, or none yet.
+const NEVER: u64 = u64::MAX;
+
+/// Who feeds the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Publisher {
+    Session(Id),
+    Host,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    publisher: Option<Publisher>,
+    /// Sessions others opened to us: the publisher first, then players.
+    from_sess_list: Vec<Arc<RRSession>>,
+    /// Sessions we open to others.
+    to_sess_list: Vec<Arc<Target>>,
+    /// Exists by the host's wish, with or without peers.
+    reserved: bool,
+    /// Nobody may come any more.
+    closed: bool,
+    accumulate: Option<Link<Arrival>>,
+    relay: Option<Link<Delivery>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// One live stream.
+#[derive(Debug)]
+pub struct RRStream {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub name: StreamName,
+    /// Its settings.
+    pub config: StreamConfig,
+    /// What came in; written under the buffer's lock.
+    pub counters: Counters,
+    /// Bytes to players and targets together; written by the relay.
+    pub bytes_out: Count,
+    /// Messages to players and targets together; written by the relay.
+    pub msgs_out: Count,
+    /// Rate to players and targets together; written by the relay.
+    pub rate_out: Rate,
+    /// Messages jumped over by all consumers; written by the relay.
+    pub dropped_msgs: Count,
+    /// What it carries.
+    pub tracks: Tracks,
+    host: Arc<dyn Host>,
+    budget: Budget,
+    state: AtomicU32,
+    /// Log position at which the last publisher ended; `NEVER` while one is live or none has been.
+    ended_at: AtomicU64,
+    /// Monotonic ms by which all is to be over; `NEVER` while it runs.
+    stop_by_ms: AtomicU64,
+    buffer: Mutex<RRBuffer>,
+    book: Mutex<Book>,
+}
+
+impl RRStream {
+    /// A stream nobody is on yet. Its threads start when they are first needed.
+    pub fn new(
+        id: Id,
+        name: StreamName,
+        config: StreamConfig,
+        reserved: bool,
+        budget: Budget,
+        host: Arc<dyn Host>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            config,
+            counters: Counters::new(clock::wall_us()),
+            bytes_out: Count::default(),
+            msgs_out: Count::default(),
+            rate_out: Rate::default(),
+            dropped_msgs: Count::default(),
+            tracks: Tracks::default(),
+            host,
+            state: AtomicU32::new(State::Idle.number()),
+            ended_at: AtomicU64::new(NEVER),
+            stop_by_ms: AtomicU64::new(NEVER),
+            buffer: Mutex::new(RRBuffer::new(budget.clone())),
+            budget,
+            book: Mutex::new(Book { reserved, ..Book::default() }),
+        }
+    }
+
+    /// The server it belongs to.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
+    }
+
+    /// An event about this stream, with everything known of it.
+    pub fn event(&self, kind: EventKind) -> Event {
+        let state = self.state();
+        Event {
+            stream: self.id,
+            user: self.config.user,
+            app: self.name.app.clone(),
+            key: self.name.key.clone(),
+            ..Event::new(kind).moved(state, state)
+        }
+    }
+
+    /// Moves on and tells the host.
+    pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
+        let prev = State::from_number(self.state.swap(state.number(), Ordering::AcqRel)).unwrap_or(State::None);
+        if prev != state {
+            self.host.event(change(self.event(EventKind::Stream).moved(prev, state)));
+        }
+    }
+
+    /// By when all is to be over, monotonic ms; `None` while it runs.
+    pub fn stop_by_ms(&self) -> Option<u64> {
+        Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&at| at != NEVER)
+    }
+
+    fn ended_at(&self) -> Option<u64> {
+        Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
+    }
+
+    // ---- publishers
+
+    /// Makes a session the publisher.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where there is one, [`RRError::State`] where the stream is ending.
+    pub fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
+        self.claim_for(Publisher::Session(record.id))?;
+        locked(&self.book).from_sess_list.insert(0, Arc::clone(record));
+        record.set_stream(self.id);
+        Ok(())
+    }
+
+    fn claim_for(self: &Arc<Self>, publisher: Publisher) -> Result<()> {
+        // Before the first byte: the relay's first cursor has to stand where the log begins.
+        self.relay_link()?;
+        let mut book = locked(&self.book);
+        if book.closed {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        if book.publisher.is_some() {
+            return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
+        }
+        book.publisher = Some(publisher);
+        drop(book);
+        locked(&self.buffer).new_publisher();
+        self.tracks.clear();
+        self.ended_at.store(NEVER, Ordering::Release);
+        Ok(())
+    }
+
+    /// Hands the publisher's connection over to the accumulate thread.
+    ///
+    /// # Errors
+    /// The peer, with the reason, where that thread cannot take it.
+    pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
+        match self.accumulate_link() {
+            Ok(link) => {
+                peer.record.set_owner(Arc::clone(&link.wake));
+                let overrun = || Failure::ours(RRError::Limit, "the stream's thread is overrun");
+                link.send(Arrival { peer, stream_id }).map_err(|back| (back.peer, overrun()))
+            }
+            Err(failure) => Err((peer, failure)),
+        }
+    }
+
+    /// The name for log lines: the key is a secret.
+    pub fn masked_name(&self) -> String {
+        format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
+    }
+
+    /// The publisher has gone; called by whoever held the claim.
+    pub fn release(self: &Arc<Self>, record: &RRSession) {
+        self.release_from(&Publisher::Session(record.id));
+        locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
+        self.check_unused();
+    }
+
+    fn release_from(&self, publisher: &Publisher) {
+        let mut book = locked(&self.book);
+        if book.publisher.as_ref() != Some(publisher) {
+            return;
+        }
+        book.publisher = None;
+        let relay = book.relay.clone();
+        drop(book);
+        let end = locked(&self.buffer).head().position;
+        self.ended_at.store(end, Ordering::Release);
+        if self.state() == State::InProgress {
+            self.move_to(State::Idle, |event| event);
+        }
+        if let Some(relay) = relay {
+            relay.wake.wake();
+        }
+    }
+
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        locked(&self.book).publisher.is_some()
+    }
+
+    /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending, or what
+    /// appending says.
+    pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
+        let publisher = locked(&self.book).publisher.clone();
+        match publisher {
+            Some(Publisher::Host) => {}
+            Some(Publisher::Session(_)) => {
+                return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
+            }
+            None if end && body.is_empty() => return Ok(()),
+            None => self.claim_for(Publisher::Host)?,
+        }
+        if !(end && body.is_empty()) {
+            // The wire's clock wraps at 2^32 ms; the low bits are it.
+            let head = crate::proto::message::MessageHead { timestamp_ms: ts_ms as u32, type_id, ..Default::default() };
+            self.take(&head, body, clock::now_us())?;
+            self.rouse();
+        }
+        if end {
+            self.release_from(&Publisher::Host);
+            self.check_unused();
+        }
+        Ok(())
+    }
+
+    // ---- players and targets
+
+    /// Puts a player on the books; it counts as a watcher from here on.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub fn admit(&self, record: &Arc<RRSession>) -> Result<()> {
+        let mut book = locked(&self.book);
+        if book.closed {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        book.from_sess_list.push(Arc::clone(record));
+        drop(book);
+        record.set_stream(self.id);
+        Ok(())
+    }
+
+    /// Hands something over to the relay thread.
+    ///
+    /// # Errors
+    /// The delivery, with the reason, where that thread cannot take it.
+    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
+        match self.relay_link() {
+            Ok(link) => {
+                if let Delivery::Player { peer, .. } = &delivery {
+                    peer.record.set_owner(Arc::clone(&link.wake));
+                }
+                link.send(delivery)
+                    .map_err(|back| (back, Failure::ours(RRError::Limit, "the stream's thread is overrun")))
+            }
+            Err(failure) => Err((delivery, failure)),
+        }
+    }
+
+    /// A player has left.
+    pub fn leave(self: &Arc<Self>, record: &RRSession) {
+        locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
+        self.check_unused();
+    }
+
+    /// Sessions on it: the publisher and the players.
+    pub fn sessions(&self) -> usize {
+        locked(&self.book).from_sess_list.len()
+    }
+
+    /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub fn add_target(self: &Arc<Self>, target: &Arc<Target>) -> Result<()> {
+        self.relay_link()?;
+        let mut book = locked(&self.book);
+        if book.closed {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        book.to_sess_list.push(Arc::clone(target));
+        drop(book);
+        if self.state() == State::InProgress {
+            self.host.dial(target);
+        }
+        Ok(())
+    }
+
+    /// Takes a target off the books.
+    pub fn remove_target(&self, id: Id) {
+        locked(&self.book).to_sess_list.retain(|target| target.id != id);
+    }
+
+    /// The targets.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        locked(&self.book).to_sess_list.clone()
+    }
+
+    /// Rings the relay: a target or a stop flag wants to be looked at.
+    pub fn ring_relay(&self) {
+        let relay = locked(&self.book).relay.clone();
+        if let Some(relay) = relay {
+            relay.wake.wake();
+        }
+    }
+
+    // ---- the end
+
+    /// Whether the host wants it to exist without peers.
+    pub fn is_reserved(&self) -> bool {
+        locked(&self.book).reserved
+    }
+
+    /// From now on it exists without peers too.
+    pub fn reserve(&self) {
+        locked(&self.book).reserved = true;
+    }
+
+    fn check_unused(self: &Arc<Self>) {
+        let book = locked(&self.book);
+        let unused = book.publisher.is_none() && book.from_sess_list.is_empty() && !book.reserved && !book.closed;
+        drop(book);
+        if unused {
+            self.host.stream_unused(self);
+        }
+    }
+
+    /// Closes the books if still nobody is there; true where that was so. The caller then calls [`Self::stop`].
+    pub fn retire(&self) -> bool {
+        let mut book = locked(&self.book);
+        let unused = book.publisher.is_none() && book.from_sess_list.is_empty() && !book.reserved && !book.closed;
+        book.closed |= unused;
+        unused
+    }
+
+    /// Ends the stream: the publisher is closed now, consumers get what is in the log until the deadline. The
+    /// [`Host`] hears of it when it is over.
+    pub fn stop(self: &Arc<Self>, deadline_ms: u64) {
+        let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
+        let first = self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER;
+        let mut book = locked(&self.book);
+        book.closed = true;
+        let (accumulate, relay) = (book.accumulate.clone(), book.relay.clone());
+        drop(book);
+        if first && self.state() != State::Failed {
+            self.move_to(State::Stopping, |event| event);
+        }
+        self.release_from(&Publisher::Host);
+        if let Some(link) = &accumulate {
+            link.wake.wake();
+        }
+        match &relay {
+            Some(link) => link.wake.wake(),
+            // The relay is always started before the accumulate thread, so neither is there.
+            None if first => self.host.stream_over(self, None),
+            None => {}
+        }
+    }
+
+    /// Ends it as unused: consumers that still have something to come get a moment.
+    pub fn stop_unused(self: &Arc<Self>) {
+        self.stop(FLUSH_MS);
+    }
+
+    /// The threads, to be joined by the server's control thread.
+    pub fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        let mut book = locked(&self.book);
+        // The links go too, so that what still sits in the inboxes is closed.
+        book.accumulate = None;
+        book.relay = None;
+        book.to_sess_list.clear();
+        std::mem::take(&mut book.threads)
+    }
+
+    // ---- the log
+
+    /// Appends one message of the publisher's to the log and counts it.
+    fn take(&self, head: &crate::proto::message::MessageHead, body: &[u8], now_us: u64) -> Result<()> {
+        let mut buffer = locked(&self.buffer);
+        accumulate::append(self, &mut buffer, head, body, now_us)?;
+        drop(buffer);
+        if self.state() == State::Idle {
+            self.move_to(State::InProgress, |event| event);
+        }
+        Ok(())
+    }
+
+    /// Tells the relay that there is media.
+    fn rouse(&self) {
+        let relay = locked(&self.book).relay.clone();
+        if let Some(relay) = relay {
+            relay.wake.wake_for_data();
+        }
+    }
+
+    /// The memory its log uses, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// How far the log has got, in bytes.
+    pub fn log_position(&self) -> u64 {
+        locked(&self.buffer).head().position
+    }
+
+    fn first_cursor(&self) -> Cursor {
+        locked(&self.buffer).cursor()
+    }
+
+    /// A thread of the stream panicked: the stream is FAILED, whoever is still on it is closed, all else lives on.
+    fn panicked(self: &Arc<Self>, text: &str) {
+        let failure = Failure::ours(RRError::Panic, text.to_owned());
+        log::error!("stream failed: {failure}");
+        locked(&self.book).closed = true;
+        self.move_to(State::Failed, |event| event.because(&failure));
+        self.stop(0);
+        self.host.stream_over(self, Some(text));
+    }
+}

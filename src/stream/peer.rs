@@ -1,0 +1,219 @@
+//! A session as everybody sees it ([`RRSession`]: id, role, state, counters, orders) and as its owner holds it
+//! ([`Peer`]: that record and the connection).
+//!
+//! The record is shared by all threads; the connection belongs to one thread at a time. Whoever is not the owner
+//! leaves an [`Order`] in the record and rings the owner: orders travel with the session, so none is lost when it is
+//! handed over at that moment.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::config::Decision;
+use crate::net::clock;
+use crate::net::conn::Conn;
+use crate::net::poll::Wake;
+use crate::session::{Role, State};
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::meter::Counters;
+use crate::sync::locked;
+
+/// Orders that wait for one session at most: an answer and a close, and some that came twice.
+const MAX_ORDERS: usize = 8;
+
+/// What the host wants of a session.
+#[derive(Debug)]
+pub enum Order {
+    /// The answer to an ask: yes.
+    Allow(Box<Decision>),
+    /// The answer to an ask: no, with onStatus code and text.
+    Deny(String, String),
+    /// The answer to an ask: go there.
+    Redirect(String),
+    /// Close it.
+    Close(String),
+}
+
+/// Names as the peer gave them.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Application.
+    pub app: Vec<u8>,
+    /// Stream key.
+    pub key: Vec<u8>,
+    /// What program the peer says it is (flashVer).
+    pub agent: Vec<u8>,
+    /// The address it dialled.
+    pub tc_url: Vec<u8>,
+    /// E-RTMP capabilities it claims.
+    pub caps_ex: u32,
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    owner: Option<Arc<Wake>>,
+    orders: VecDeque<Order>,
+}
+
+/// One conversation that a peer opened to us.
+#[derive(Debug)]
+pub struct RRSession {
+    /// Its id.
+    pub id: Id,
+    /// The peer's address.
+    pub addr: String,
+    /// The peer's address without port, where it has one.
+    pub ip: Option<IpAddr>,
+    /// Our address.
+    pub local_addr: String,
+    /// Counters, written by the owner.
+    pub counters: Counters,
+    role: AtomicU32,
+    state: AtomicU32,
+    stream: AtomicU64,
+    user: AtomicUsize,
+    names: Mutex<Names>,
+    post: Mutex<Post>,
+    /// Orders wait; looked at without the lock.
+    mail: AtomicU32,
+}
+
+impl RRSession {
+    /// A session that has just been accepted.
+    pub fn new(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String) -> Self {
+        Self {
+            id,
+            addr,
+            ip,
+            local_addr,
+            counters: Counters::new(clock::wall_us()),
+            role: AtomicU32::new(Role::None.number()),
+            state: AtomicU32::new(State::Handshake.number()),
+            stream: AtomicU64::new(0),
+            user: AtomicUsize::new(0),
+            names: Mutex::default(),
+            post: Mutex::default(),
+            mail: AtomicU32::new(0),
+        }
+    }
+
+    /// Publisher, player ...
+    pub fn role(&self) -> Role {
+        role_of(self.role.load(Ordering::Relaxed))
+    }
+
+    /// Sets the role; owner only.
+    pub fn set_role(&self, role: Role) {
+        self.role.store(role.number(), Ordering::Relaxed);
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Relaxed)).unwrap_or(State::None)
+    }
+
+    /// Sets the state and gives the one before; owner only.
+    pub fn set_state(&self, state: State) -> State {
+        State::from_number(self.state.swap(state.number(), Ordering::Relaxed)).unwrap_or(State::None)
+    }
+
+    /// The stream it publishes to or plays; 0 is none.
+    pub fn stream(&self) -> Id {
+        self.stream.load(Ordering::Relaxed)
+    }
+
+    /// Sets the stream; owner only.
+    pub fn set_stream(&self, stream: Id) {
+        self.stream.store(stream, Ordering::Relaxed);
+    }
+
+    /// The host's pointer.
+    pub fn user(&self) -> usize {
+        self.user.load(Ordering::Relaxed)
+    }
+
+    /// Sets the host's pointer.
+    pub fn set_user(&self, user: usize) {
+        self.user.store(user, Ordering::Relaxed);
+    }
+
+    /// The names.
+    pub fn names(&self) -> Names {
+        locked(&self.names).clone()
+    }
+
+    /// Changes the names; owner only.
+    pub fn rename(&self, change: impl FnOnce(&mut Names)) {
+        change(&mut locked(&self.names));
+    }
+
+    /// An event about this session, with everything known of it.
+    pub fn event(&self, kind: EventKind) -> Event {
+        let names = self.names();
+        let state = self.state();
+        Event {
+            session: self.id,
+            stream: self.stream(),
+            user: self.user(),
+            app: names.app,
+            key: names.key,
+            url: names.tc_url,
+            addr: self.addr.clone().into_bytes(),
+            ..Event::new(kind).moved(state, state)
+        }
+    }
+
+    /// Names the owner that is to be rung. Called before a hand-over, by the one who hands over.
+    pub fn set_owner(&self, owner: Arc<Wake>) {
+        locked(&self.post).owner = Some(owner);
+    }
+
+    /// Leaves an order and rings the owner. False where too many wait already.
+    pub fn order(&self, order: Order) -> bool {
+        let owner = {
+            let mut post = locked(&self.post);
+            if post.orders.len() >= MAX_ORDERS {
+                return false;
+            }
+            post.orders.push_back(order);
+            // Within the lock, as its counterpart in `next_order`: the count is that of the queue.
+            self.mail.store(1, Ordering::Release);
+            post.owner.clone()
+        };
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+        true
+    }
+
+    /// The oldest order; owner only. One load where there is none.
+    pub fn next_order(&self) -> Option<Order> {
+        if self.mail.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut post = locked(&self.post);
+        let order = post.orders.pop_front();
+        if post.orders.is_empty() {
+            self.mail.store(0, Ordering::Release);
+        }
+        order
+    }
+}
+
+/// A session in the hands of its owner.
+#[derive(Debug)]
+pub struct Peer {
+    /// The connection.
+    pub conn: Conn,
+    /// What everybody may look at.
+    pub record: Arc<RRSession>,
+}
+
+/// The role of this number.
+fn role_of(number: u32) -> Role {
+    [Role::Publisher, Role::Standby, Role::Player, Role::Target, Role::Source]
+        .into_iter()
+        .find(|role| role.number() == number)
+        .unwrap_or(Role::None)
+}

@@ -1,0 +1,393 @@
+//! relay: the thread (`relayDataThread`) that follows a stream's log and feeds its players and targets.
+//!
+//! It owns their sockets, reads included. On each wake it first looks at what is new (the scout), then sends to
+//! everybody who has room, then reads who has something to say. It blocks on nobody: a socket that takes no more is
+//! left until the poller says so, its lag is bounded, and past the bound it jumps forward to a key frame.
+
+mod care;
+mod farewell;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crossbeam::channel::Receiver;
+use slab::Slab;
+
+use crate::config::{READ_BUFFER_BYTES, Start};
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::conn::Pumped;
+use crate::net::poll::{Poller, Ready};
+use crate::session::{self, Role, State};
+use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
+use crate::stream::event::{Event, EventKind};
+use crate::stream::join::{Join, Scout, Seen};
+use crate::stream::peer::Peer;
+use crate::stream::{Delivery, RRStream, Timeouts};
+
+/// How often timeouts, lags and figures are looked at.
+const TICK_MS: u64 = 250;
+
+/// Most that is read from one consumer in one turn: they have little to say.
+const READ_BUDGET: usize = READ_BUFFER_BYTES;
+
+/// How a consumer goes on.
+enum Fate {
+    Stays,
+    /// A player that stopped playing and stays connected.
+    Lobby(Option<session::Event>),
+    Over(Failure),
+}
+
+struct Relay {
+    stream: Arc<RRStream>,
+    poller: Poller,
+    inbox: Receiver<Delivery>,
+    scout: Scout,
+    consumers: Slab<Box<Consumer>>,
+    /// How many hold no cursor and wait for a key frame.
+    waiting: usize,
+    /// Media flows: targets have been dialled.
+    dialled: bool,
+    timeouts: Timeouts,
+    next_tick_ms: u64,
+    /// Slots to read without being told.
+    more: Vec<usize>,
+    scratch: Box<[u8]>,
+}
+
+/// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
+pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>) {
+    let scout = Scout::new(stream.first_cursor(), stream.config.gop_bytes, stream.config.gop_ms);
+    let timeouts = stream.host().timeouts();
+    let mut this = Relay {
+        stream,
+        poller,
+        inbox,
+        scout,
+        consumers: Slab::new(),
+        waiting: 0,
+        dialled: false,
+        timeouts,
+        next_tick_ms: 0,
+        more: Vec::new(),
+        scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+    };
+    if let Err(failure) = this.run() {
+        log::error!("relay cannot wait: {failure}");
+    }
+    this.close();
+    this.stream.host().stream_over(&this.stream, None);
+}
+
+impl Relay {
+    fn run(&mut self) -> Result<()> {
+        let mut ready: Vec<Ready> = Vec::new();
+        let mut collect_until_us = None;
+        loop {
+            self.wait(collect_until_us, &mut ready)?;
+            let now_us = clock::now_us();
+            while let Ok(delivery) = self.inbox.try_recv() {
+                self.adopt(delivery, now_us);
+            }
+            let seen = self.scout.advance();
+            self.notice(&seen, now_us);
+            for ready in &ready {
+                self.unblock(*ready, now_us);
+            }
+            collect_until_us = self.send_all(now_us);
+            self.read_all(&ready, now_us);
+            if self.poller.take_nudge() || now_us / 1000 >= self.next_tick_ms {
+                self.next_tick_ms = now_us / 1000 + TICK_MS;
+                self.tick(now_us);
+            }
+            if let Some(by) = self.stream.stop_by_ms() {
+                let flushed = self.consumers.is_empty() && self.inbox.is_empty();
+                if now_us / 1000 >= by || flushed {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, collect_until_us: Option<u64>, ready: &mut Vec<Ready>) -> Result<()> {
+        let now_us = clock::now_us();
+        let tick_ms = if self.consumers.is_empty() && self.stream.stop_by_ms().is_none() {
+            None
+        } else {
+            Some(self.next_tick_ms.saturating_sub(now_us / 1000))
+        };
+        // A collection that ends between two milliseconds ends at the later one: the poller counts in those.
+        let collect_ms = collect_until_us.map(|until| until.saturating_sub(now_us).div_ceil(1000));
+        let timeout = match (tick_ms, collect_ms) {
+            (Some(tick), Some(collect)) => Some(tick.min(collect)),
+            (one, other) => one.or(other),
+        };
+        let timeout = if self.more.is_empty() { timeout } else { Some(0) };
+        let collecting = collect_until_us.is_some();
+        let (scouted, stream, inbox) = (self.scout.head().position, &self.stream, &self.inbox);
+        let has_work = || !inbox.is_empty() || (!collecting && stream.log_position() != scouted);
+        self.poller.wait(timeout, collecting, has_work, ready)
+    }
+
+    // ---- coming
+
+    fn adopt(&mut self, delivery: Delivery, now_us: u64) {
+        let now_ms = now_us / 1000;
+        let config = &self.stream.config;
+        let consumer = match delivery {
+            Delivery::Player { peer: Peer { conn, record }, stream_id, start } => {
+                let prev = record.set_state(State::Waiting);
+                record.set_role(Role::Player);
+                self.stream.host().event(record.event(EventKind::Session).moved(prev, State::Waiting));
+                let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
+                let mut consumer = Consumer::new(conn, Who::Player(record), stream_id, start, bounds, now_ms);
+                consumer.merge_us = u64::from(config.merge_ms) * 1000;
+                consumer
+            }
+            Delivery::Target { target, conn } => {
+                let bounds = Bounds { bytes: target.config.queue_bytes.into(), ms: target.config.queue_ms.into() };
+                let merge_ms = target.config.merge_ms.unwrap_or(config.merge_ms);
+                let start = target.config.start;
+                let mut conn = *conn;
+                let stream_id = conn.client().map_or(1, |session| session.stream_id());
+                target.move_to(State::Waiting, |event| event);
+                let mut consumer = Consumer::new(conn, Who::Target(target), stream_id, start, bounds, now_ms);
+                consumer.merge_us = u64::from(merge_ms) * 1000;
+                consumer
+            }
+        };
+        let mut consumer = Box::new(consumer);
+        let entry = self.consumers.vacant_entry();
+        if let Err(failure) = self.poller.add(&mut consumer.conn.socket, entry.key()) {
+            self.waiting += usize::from(consumer.is_waiting());
+            self.over(consumer, &failure);
+            return;
+        }
+        // What came while it was being handed over is read at once: nobody tells us of it again.
+        self.more.push(entry.key());
+        consumer.more = true;
+        self.waiting += 1;
+        let slot = entry.key();
+        entry.insert(consumer);
+        self.place(slot, now_us);
+    }
+
+    /// Puts a waiting consumer where it may begin, if it may.
+    fn place(&mut self, slot: usize, now_us: u64) {
+        let live = self.stream.ended_at().is_none() && self.scout.head().messages > 0;
+        let Some(consumer) = self.consumers.get_mut(slot).filter(|consumer| live && consumer.is_waiting()) else {
+            return;
+        };
+        if let Join::Here(point) = self.scout.join(consumer.start) {
+            consumer.join(&point, now_us / 1000);
+            self.waiting -= 1;
+            flows(consumer);
+        }
+    }
+
+    // ---- what is new in the log
+
+    fn notice(&mut self, seen: &Seen, now_us: u64) {
+        if seen.messages > 0 && !self.dialled {
+            self.dialled = true;
+            for target in self.stream.targets() {
+                self.stream.host().dial(&target);
+            }
+        }
+        if seen.headers_lost > 0 {
+            log::warn!("{} headers were too large to keep: late joiners will miss them", seen.headers_lost);
+        }
+        if seen.messages > 0 && self.waiting > 0 {
+            self.place_waiting(seen, now_us);
+        }
+        if let Some(end) = self.stream.ended_at().filter(|_| self.scout.head().messages > 0) {
+            // Reached exactly: after the scout has been there, the log holds everything the publisher sent.
+            self.dialled = false;
+            for (_, consumer) in &mut self.consumers {
+                consumer.leave_at.get_or_insert(end);
+            }
+        } else if self.stream.stop_by_ms().is_some() {
+            let end = self.scout.head().position;
+            for (_, consumer) in &mut self.consumers {
+                consumer.leave_at.get_or_insert(end);
+            }
+        }
+    }
+
+    fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
+        let now_ms = now_us / 1000;
+        for (_, consumer) in &mut self.consumers {
+            let Place::Waiting(after) = consumer.place else { continue };
+            let point = match (&seen.key, self.scout.join(consumer.start)) {
+                // It was never in the log: it begins as any joiner does.
+                (_, Join::Here(point)) if after == 0 => point,
+                (Some(key), _) if key.cursor.position() >= after => key.clone(),
+                _ => continue,
+            };
+            let was_slow = after != 0;
+            consumer.join(&point, now_ms);
+            consumer.caught_up = was_slow;
+            self.waiting -= 1;
+            flows(consumer);
+        }
+    }
+
+    // ---- sending
+
+    fn unblock(&mut self, ready: Ready, _now_us: u64) {
+        if let Some(consumer) = self.consumers.get_mut(ready.slot).filter(|_| ready.writable) {
+            consumer.blocked = false;
+        }
+    }
+
+    /// Sends to everybody who has room. Gives when the next who collects is due.
+    fn send_all(&mut self, now_us: u64) -> Option<u64> {
+        let mut due_us: Option<u64> = None;
+        let mut immediate = false;
+        let mut failed: Vec<(usize, Fate)> = Vec::new();
+        let (mut bytes, mut messages) = (0, 0);
+        let head = self.scout.head();
+        for (slot, consumer) in &mut self.consumers {
+            if consumer.close_by_ms.is_some() {
+                continue;
+            }
+            immediate |= consumer.merge_us == 0;
+            if consumer.blocked {
+                continue;
+            }
+            if consumer.merge_us > 0 && consumer.leave_at.is_none() {
+                let at = consumer.sent_us + consumer.merge_us;
+                if now_us < at {
+                    due_us = Some(due_us.map_or(at, |due| due.min(at)));
+                    continue;
+                }
+            }
+            let counters = consumer.who.counters();
+            let (bytes_before, messages_before) = (counters.bytes_out.get(), counters.msgs_out.get());
+            match consumer.send(now_us) {
+                Ok(Sent::All) => {
+                    if consumer.has_reached_end() {
+                        failed.push((slot, Fate::Lobby(None)));
+                    }
+                    let caught_up = matches!(&consumer.place, Place::At(cursor) if cursor.position() >= head.position);
+                    if caught_up && consumer.slow_since_ms.take().is_some() {
+                        self.stream.host().event(slow_event(&self.stream, consumer, 0));
+                    }
+                }
+                Ok(Sent::Blocked) => consumer.blocked = true,
+                Err(failure) => failed.push((slot, Fate::Over(failure))),
+            }
+            let counters = consumer.who.counters();
+            let sent = counters.bytes_out.get() - bytes_before;
+            if sent > 0 {
+                consumer.sent_us = now_us;
+            }
+            bytes += sent;
+            messages += counters.msgs_out.get() - messages_before;
+        }
+        if bytes > 0 {
+            self.stream.bytes_out.add(bytes);
+            self.stream.msgs_out.add(messages);
+            self.stream.rate_out.add(bytes, now_us);
+        }
+        for (slot, fate) in failed {
+            self.leave(slot, fate, now_us);
+        }
+        if immediate { None } else { due_us }
+    }
+
+    // ---- reading
+
+    fn read_all(&mut self, ready: &[Ready], now_us: u64) {
+        let more = std::mem::take(&mut self.more);
+        let told = ready.iter().filter(|ready| ready.readable).map(|ready| (ready.slot, ready.closed));
+        for (slot, to_end) in told.chain(more.into_iter().map(|slot| (slot, true))) {
+            let fate = self.read(slot, to_end, now_us);
+            if !matches!(fate, Fate::Stays) {
+                self.leave(slot, fate, now_us);
+            }
+        }
+    }
+
+    fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        consumer.more = false;
+        let (mut paused, mut receive) = (None, (None, None));
+        let pumped =
+            consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET, to_end, |event, _| match event {
+                session::Event::Pause { on, .. } => {
+                    paused = Some(on);
+                    ControlFlow::Continue(())
+                }
+                session::Event::Receive { audio, video, .. } => {
+                    receive = (audio.or(receive.0), video.or(receive.1));
+                    ControlFlow::Continue(())
+                }
+                // A consumer has no media to tell us.
+                session::Event::Message(_) => ControlFlow::Continue(()),
+                other => ControlFlow::Break(other),
+            });
+        consumer.receive(receive.0, receive.1);
+        if let Some(paused) = paused {
+            consumer.paused = paused;
+        }
+        if paused == Some(false) && !consumer.is_waiting() {
+            // What it missed is past: it goes on at a picture.
+            let point = self.scout.join(Start::Gop);
+            if let Join::Here(point) = point {
+                consumer.join(&point, now_us / 1000);
+            }
+        }
+        match pumped {
+            Ok(Pumped::Drained) => {}
+            Ok(Pumped::More) => {
+                consumer.more = true;
+                self.more.push(slot);
+            }
+            Ok(Pumped::Held(event)) => return self.heard(slot, event),
+            Err(failure) => return Fate::Over(failure),
+        }
+        // Answers leave at once, unless they must wait for the end of a message on its way.
+        if consumer.conn.has_output() && !consumer.blocked && consumer.close_by_ms.is_none() {
+            match consumer.send(now_us) {
+                Ok(Sent::All) => {}
+                Ok(Sent::Blocked) => consumer.blocked = true,
+                Err(failure) => return Fate::Over(failure),
+            }
+        }
+        Fate::Stays
+    }
+
+    /// A consumer says something that ends its consuming.
+    fn heard(&mut self, slot: usize, event: session::Event) -> Fate {
+        let Some(consumer) = self.consumers.get(slot) else { return Fate::Stays };
+        match (&consumer.who, event) {
+            (Who::Player(_), session::Event::EndPlay { .. }) => Fate::Lobby(None),
+            (Who::Player(_), event) => Fate::Lobby(Some(event)),
+            (Who::Target(_), session::Event::Ended { code, text }) => {
+                Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))
+            }
+            (Who::Target(_), session::Event::Reconnect { text, .. }) => {
+                Fate::Over(Failure::peers(RRError::Closed, format!("the server asks to reconnect: {text}")))
+            }
+            (Who::Target(_), _) => Fate::Stays,
+        }
+    }
+}
+
+/// Media flows to it now.
+fn flows(consumer: &Consumer) {
+    match &consumer.who {
+        Who::Player(_) => {}
+        Who::Target(target) => target.move_to(State::InProgress, |event| event),
+    }
+}
+
+fn slow_event(stream: &RRStream, consumer: &Consumer, dropped: i64) -> Event {
+    let about = match &consumer.who {
+        Who::Player(record) => record.event(EventKind::Slow),
+        Who::Target(target) => Event { kind: EventKind::Slow, ..target.event() },
+    };
+    Event { stream: stream.id, value: dropped, ..about }
+}

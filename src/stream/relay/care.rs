@@ -1,0 +1,119 @@
+//! What the relay looks after now and then: timeouts, pings, orders, and the bound of everybody's lag.
+
+use super::{Fate, Relay, slow_event};
+use crate::error::{Failure, RRError};
+use crate::stream::Timeouts;
+use crate::stream::buffer::Head;
+use crate::stream::consumer::{Place, Who};
+use crate::stream::peer::Order;
+
+/// At most one report of a slow consumer in this time.
+const SLOW_REPORT_MS: u64 = 1_000;
+
+/// Pings that may stay without an answer.
+const PINGS_LOST: u32 = 2;
+
+impl Relay {
+    pub(super) fn tick(&mut self, now_us: u64) {
+        let head = self.scout.head();
+        let slots: Vec<usize> = self.consumers.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let fate = self.look_after(slot, head, now_us);
+            if !matches!(fate, Fate::Stays) {
+                self.leave(slot, fate, now_us);
+            }
+        }
+    }
+
+    fn look_after(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
+        let now_ms = now_us / 1000;
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        if let Some(by) = consumer.close_by_ms {
+            let over = now_ms >= by;
+            return if over { Fate::Over(Failure::ours(RRError::Closed, "the stream has ended")) } else { Fate::Stays };
+        }
+        match &consumer.who {
+            Who::Player(record) => {
+                while let Some(order) = record.next_order() {
+                    if let Order::Close(text) = order {
+                        return Fate::Over(Failure::ours(RRError::Kicked, text));
+                    }
+                }
+            }
+            Who::Target(target) => match target.stop_by_ms() {
+                Some(by) if now_ms >= by => return Fate::Over(Failure::ours(RRError::Kicked, "stopped")),
+                Some(_) => {
+                    consumer.leave_at.get_or_insert(head.position);
+                }
+                None => {}
+            },
+        }
+        if consumer.leave_at.is_some() && !consumer.blocked && consumer.has_reached_end() {
+            return Fate::Lobby(None);
+        }
+        consumer.measure(head, now_us);
+        let Timeouts { ping_ms, send_ms, .. } = self.timeouts;
+        if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
+            return Fate::Over(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
+        }
+        if consumer.conn.pings_unanswered() > PINGS_LOST {
+            return Fate::Over(Failure::peers(RRError::Idle, "does not answer pings"));
+        }
+        let quiet_ms = now_ms.saturating_sub(consumer.conn.last_heard_ms().max(consumer.pinged_ms));
+        if ping_ms > 0 && quiet_ms > ping_ms && !consumer.blocked {
+            consumer.pinged_ms = now_ms;
+            consumer.conn.ping(now_ms);
+        }
+        self.bound_lag(slot, head, now_us)
+    }
+
+    /// A consumer past its lag bound jumps forward; one that does so for too long is closed.
+    fn bound_lag(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
+        let now_ms = now_us / 1000;
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        if let Some(since) = consumer.slow_since_ms {
+            let slow_ms = u64::from(self.stream.config.slow_ms);
+            if consumer.blocked && now_ms.saturating_sub(since) > slow_ms && matches!(consumer.who, Who::Player(_)) {
+                return Fate::Over(Failure::peers(RRError::Slow, format!("behind for {slow_ms} ms")));
+            }
+        }
+        let bounds = consumer.bounds;
+        let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
+        let lag = consumer.lag(head, now_us);
+        if !consumer.blocked || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {
+            return Fate::Stays;
+        }
+        let own = match &consumer.place {
+            Place::At(cursor) => cursor.position(),
+            Place::Waiting(_) => return Fate::Stays,
+        };
+        // A key frame ahead of it that is itself within the bounds, or the next one.
+        let ahead = self.scout.newest_key().filter(|key| {
+            let lag = key.cursor.clone().lag(head, now_us);
+            key.cursor.position() > own && lag.bytes <= bounds.bytes && lag.ms <= bounds.ms
+        });
+        let waits = ahead.is_none();
+        let (messages, bytes) = consumer.jump(ahead, head);
+        self.waiting += usize::from(waits);
+        let counters = consumer.who.counters();
+        counters.dropped_msgs.add(messages);
+        counters.dropped_bytes.add(bytes);
+        counters.dropped_runs.add(1);
+        self.stream.dropped_msgs.add(messages);
+        consumer.slow_since_ms.get_or_insert(now_ms);
+        if consumer.slow_told_ms == 0 || now_ms.saturating_sub(consumer.slow_told_ms) >= SLOW_REPORT_MS {
+            consumer.slow_told_ms = now_ms;
+            let event = slow_event(&self.stream, consumer, i64::try_from(messages).unwrap_or(i64::MAX));
+            log::warn!("{} is too slow: {messages} messages dropped, {} ms behind", name_of(&consumer.who), lag.ms);
+            self.stream.host().event(event);
+        }
+        Fate::Stays
+    }
+}
+
+fn name_of(who: &Who) -> String {
+    match who {
+        Who::Player(record) => format!("player {}", record.addr),
+        Who::Target(target) => format!("target {}", crate::log::mask_url(&target.config.url)),
+    }
+}

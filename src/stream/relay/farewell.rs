@@ -1,0 +1,126 @@
+//! How consumers leave the relay: back to the listener, told goodbye, or closed; and the end of the stream.
+
+use std::sync::Arc;
+
+use super::{Fate, Relay};
+use crate::error::Failure;
+use crate::error::RRError;
+use crate::net::clock;
+use crate::net::conn::Conn;
+use crate::net::socket::half_close;
+use crate::session::{self, Role};
+use crate::stream::Delivery;
+use crate::stream::consumer::{Consumer, Who};
+use crate::stream::peer::{Peer, RRSession};
+
+/// A consumer that was told goodbye may take this long to take it.
+const GOODBYE_MS: u64 = 3_000;
+
+impl Relay {
+    pub(super) fn leave(&mut self, slot: usize, fate: Fate, now_us: u64) {
+        match fate {
+            Fate::Stays => {}
+            Fate::Over(failure) => {
+                if let Some(consumer) = self.take(slot) {
+                    self.over(consumer, &failure);
+                }
+            }
+            Fate::Lobby(event) => self.finish(slot, event, now_us),
+        }
+    }
+
+    /// A consumer has had all there was, or wants no more: a player goes back to the listener, a target is told
+    /// goodbye and closed once it has heard that.
+    fn finish(&mut self, slot: usize, event: Option<session::Event>, now_us: u64) {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        if let Who::Target(_) = &consumer.who {
+            if let Some(session) = consumer.conn.client() {
+                session.close();
+            }
+            consumer.close_by_ms = Some(now_us / 1000 + GOODBYE_MS);
+            if consumer.conn.flush().is_ok() {
+                half_close(&consumer.conn.socket);
+            }
+            return;
+        }
+        let ended = consumer.leave_at.is_some();
+        let stream_id = consumer.stream_id;
+        let Some(mut consumer) = self.take(slot) else { return };
+        if ended && let Some(session) = consumer.conn.server() {
+            session.end_play(stream_id);
+        }
+        self.poller.remove(&mut consumer.conn.socket);
+        if let (conn, Who::Player(record)) = consumer.into_parts() {
+            self.stream.host().reclaim(Peer { conn, record: Arc::clone(&record) }, event);
+            self.stream.leave(&record);
+        }
+    }
+
+    fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
+        let consumer = self.consumers.try_remove(slot)?;
+        self.waiting -= usize::from(consumer.is_waiting());
+        Some(consumer)
+    }
+
+    /// A consumer's connection ends here.
+    pub(super) fn over(&mut self, mut consumer: Box<Consumer>, failure: &Failure) {
+        self.poller.remove(&mut consumer.conn.socket);
+        let told_goodbye = consumer.close_by_ms.is_some();
+        let joined_ms = consumer.joined_ms;
+        match consumer.into_parts() {
+            (mut conn, Who::Player(record)) => {
+                end_player(&mut conn, &record, failure);
+                self.stream.host().session_over(&record, failure);
+                self.stream.leave(&record);
+            }
+            (conn, Who::Target(target)) => {
+                drop(conn);
+                let ran_ms = clock::now_ms().saturating_sub(joined_ms);
+                if target.is_stopped() {
+                    self.stream.host().target_over(&target);
+                } else if told_goodbye {
+                    self.stream.host().target_released(&target);
+                    // A publisher that came back meanwhile found it busy.
+                    if self.dialled {
+                        self.stream.host().dial(&target);
+                    }
+                } else {
+                    self.stream.host().target_lost(&target, failure, ran_ms);
+                }
+            }
+        }
+    }
+
+    /// The stream stops: everybody who is left is closed.
+    pub(super) fn close(&mut self) {
+        let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
+        while let Ok(delivery) = self.inbox.try_recv() {
+            match delivery {
+                Delivery::Player { peer: Peer { mut conn, record }, .. } => {
+                    end_player(&mut conn, &record, &failure);
+                    self.stream.host().session_over(&record, &failure);
+                }
+                Delivery::Target { target, .. } => self.stream.host().target_over(&target),
+            }
+        }
+        let slots: Vec<usize> = self.consumers.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(consumer) = self.take(slot) {
+                self.over(consumer, &failure);
+            }
+        }
+    }
+}
+
+/// The player hears that it is over, if its socket takes that.
+fn end_player(conn: &mut Conn, record: &RRSession, failure: &Failure) {
+    if !failure.by_peer {
+        let stream_id = 1;
+        if let Some(session) = conn.server() {
+            session.end_play(stream_id);
+        }
+        let _ = conn.flush();
+    }
+    half_close(&conn.socket);
+    record.set_role(Role::Player);
+}

@@ -1,0 +1,69 @@
+//! What a stream carries, as far as the host is told: codec and track of each kind. Written by accumulate.
+
+use std::sync::Mutex;
+
+use crate::proto::flv::FrameFacts;
+use crate::stream::meter::Count;
+use crate::sync::locked;
+
+/// Tracks that are listed; a stream may carry more, which are relayed all the same.
+const MAX_LISTED: usize = 32;
+
+/// One track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// 8 audio, 9 video.
+    pub type_id: u8,
+    /// Track id of multitrack messages, else 0.
+    pub track: u8,
+    /// FourCC; legacy ids are mapped.
+    pub codec: u32,
+}
+
+impl Track {
+    fn packed(self) -> u64 {
+        u64::from(self.type_id) << 40 | u64::from(self.track) << 32 | u64::from(self.codec)
+    }
+}
+
+/// The tracks of a stream.
+#[derive(Debug, Default)]
+pub struct Tracks {
+    /// The last audio and the last video track seen: nearly every message is of these, and costs a compare.
+    last: [Count; 2],
+    list: Mutex<Vec<Track>>,
+}
+
+impl Tracks {
+    /// Notes a media message's track; true where it is a new one or has another codec than before.
+    pub fn note(&self, type_id: u8, facts: &FrameFacts) -> bool {
+        let track = Track { type_id, track: facts.track, codec: facts.codec };
+        let Some(last) = self.last.get(usize::from(type_id & 1)) else { return false };
+        if facts.codec == 0 || last.get() == track.packed() {
+            return false;
+        }
+        last.set(track.packed());
+        let mut list = locked(&self.list);
+        if let Some(known) = list.iter_mut().find(|known| (known.type_id, known.track) == (type_id, track.track)) {
+            return std::mem::replace(&mut known.codec, track.codec) != track.codec;
+        }
+        let listed = list.len() < MAX_LISTED;
+        if listed {
+            list.push(track);
+        }
+        listed
+    }
+
+    /// A new publisher begins.
+    pub fn clear(&self) {
+        self.last.iter().for_each(|last| last.set(0));
+        locked(&self.list).clear();
+    }
+
+    /// The tracks, video first, then by track id.
+    pub fn list(&self) -> Vec<Track> {
+        let mut list = locked(&self.list).clone();
+        list.sort_by_key(|track| (std::cmp::Reverse(track.type_id), track.track));
+        list
+    }
+}
