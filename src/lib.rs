@@ -7,9 +7,19 @@
 //! ```
 //!
 //! Modules in layer order; each imports only those before it, and `tests/tidy.rs` holds them to it:
-//! [`error`], [`config`], [`sync`], [`proto`].
+//! [`error`], [`config`], [`mask`], [`sync`], [`mod@log`], [`proto`], [`session`], [`net`], [`stream`], [`server`], [`ffi`].
 
 pub mod config;
 pub mod error;
+pub mod ffi;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod log;
+pub mod mask;
+pub mod net;
 pub mod proto;
+pub mod server;
+pub mod session;
+pub mod stream;
 pub mod sync;

@@ -1,0 +1,154 @@
+//! What a guest of the lobby wishes, and how it is granted or refused: the words between the listener and a stream.
+
+use std::sync::Arc;
+
+use crate::config::Decision;
+use crate::error::{Failure, RRError, Result};
+use crate::net::socket::half_close;
+use crate::server::MAX_NAME_BYTES;
+use crate::server::core::Core;
+use crate::session::Event as Said;
+use crate::stream::peer::Peer;
+use crate::stream::{Delivery, RRStream, StreamName};
+
+/// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
+const TRIES: usize = 3;
+
+/// What a peer asked for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    Connect,
+    Publish { stream_id: u32, key: Vec<u8> },
+    Play { stream_id: u32, key: Vec<u8> },
+}
+
+impl Wish {
+    pub(super) fn from_event(event: Said) -> Option<Self> {
+        match event {
+            Said::Connect => Some(Self::Connect),
+            Said::Publish { stream_id, key, .. } => Some(Self::Publish { stream_id, key }),
+            Said::Play { stream_id, key, .. } => Some(Self::Play { stream_id, key }),
+            _ => None,
+        }
+    }
+}
+
+/// Writes what the peer said of itself into its record.
+pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
+    let record = Arc::clone(&peer.record);
+    match wish {
+        Wish::Connect => {
+            let Some(info) = peer.conn.server().and_then(|session| session.connect()) else { return };
+            record.rename(|names| {
+                names.app = clean(&info.app);
+                names.agent = clean(&info.flash_ver);
+                names.tc_url = clean(&info.tc_url);
+                names.caps_ex = info.caps_ex;
+            });
+        }
+        Wish::Publish { key, .. } | Wish::Play { key, .. } => record.rename(|names| names.key = clean(key)),
+    }
+}
+
+/// Names go to C as strings: without NUL, and not without end.
+fn clean(name: &[u8]) -> Vec<u8> {
+    name.iter().copied().take(MAX_NAME_BYTES).filter(|&byte| byte != 0).collect()
+}
+
+/// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
+pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &Decision) -> Result<Arc<RRStream>> {
+    let (stream_id, key, publish) = match wish {
+        Wish::Publish { stream_id, key } => (*stream_id, key, true),
+        Wish::Play { stream_id, key } => (*stream_id, key, false),
+        Wish::Connect => return Err(RRError::State.into()),
+    };
+    let found = if key.len() > MAX_NAME_BYTES || key.contains(&0) {
+        Err(Failure::peers(RRError::Arg, "the stream name is too long or contains NUL"))
+    } else {
+        enter(core, peer, key, publish, decision)
+    };
+    found.inspect_err(|failure| {
+        let code = match (failure.kind, publish) {
+            (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
+            (_, true) => "NetStream.Publish.Failed",
+            (_, false) => "NetStream.Play.Failed",
+        };
+        if let Some(session) = peer.conn.server() {
+            session.reject_stream(stream_id, code, &failure.text);
+        }
+    })
+}
+
+fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<Arc<RRStream>> {
+    let record = &peer.record;
+    let key = decision.rename.as_deref().unwrap_or(key);
+    let name = StreamName { app: record.names().app, key: key.to_vec() };
+    let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
+    for _ in 0..TRIES {
+        let (stream, _) = core.find_or_make(name.clone(), config, false)?;
+        let entered = if publish { stream.claim(record) } else { stream.admit(record) };
+        match entered {
+            Ok(()) => {
+                record.rename(|names| names.key = key.to_vec());
+                return Ok(stream);
+            }
+            // It is ending under this name: its name is freed in a moment, or here.
+            Err(failure) if failure.kind == RRError::State => core.registry().forget_name(&stream),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::ours(RRError::State, "the stream is ending"))
+}
+
+/// Tells the peer yes and gives its connection to the stream's thread.
+pub(super) fn hand_over(core: &Core, stream: &Arc<RRStream>, mut peer: Peer, wish: Wish, decision: &Decision) {
+    let failed = match wish {
+        Wish::Publish { stream_id, .. } => {
+            if let Some(session) = peer.conn.server() {
+                session.accept_publish(stream_id);
+            }
+            log::info!("{} publishes {}", peer.record.addr, stream.masked_name());
+            stream.hand_publisher(peer, stream_id).err().map(|(peer, failure)| (peer, failure, true))
+        }
+        Wish::Play { stream_id, .. } => {
+            if let Some(session) = peer.conn.server() {
+                session.accept_play(stream_id);
+            }
+            log::info!("{} plays {}", peer.record.addr, stream.masked_name());
+            let start = decision.start.unwrap_or(stream.config.start);
+            match stream.deliver(Delivery::Player { peer, stream_id, start }) {
+                Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),
+                _ => None,
+            }
+        }
+        Wish::Connect => None,
+    };
+    if let Some((peer, failure, publisher)) = failed {
+        half_close(&peer.conn.socket);
+        core.end_session(&peer.record, &failure);
+        if publisher {
+            stream.release(&peer.record);
+        } else {
+            stream.leave(&peer.record);
+        }
+    }
+}
+
+/// Tells the peer no. True where it is to leave, false where the connection may go on (another key, another stream).
+pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) -> bool {
+    let Some(session) = peer.conn.server() else { return true };
+    match wish {
+        Wish::Connect => {
+            session.reject_connect(code, text, redirect);
+            true
+        }
+        Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
+            let publish = matches!(wish, Wish::Publish { .. });
+            let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
+            session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
+            let Some(url) = redirect else { return false };
+            session.reconnect_request(Some(url), text);
+            true
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The control thread: joins the threads of streams that have ended, and sees an orderly stop through.
+//!
+//! Only it joins stream threads; a stream's thread that ends says so and goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::net::clock;
+use crate::server::core::Core;
+use crate::session::State;
+use crate::stream::target::News;
+use crate::sync::locked;
+
+/// How long a stop waits past its deadline for threads that are just ending.
+const GRACE_MS: u64 = 2_000;
+
+pub(super) fn run(core: &Arc<Core>) {
+    loop {
+        let streams = {
+            let mut reap = locked(&core.reap);
+            if reap.streams.is_empty() && !reap.nudge && !core.is_closing() {
+                // A stop has deadlines to keep; otherwise only what is told matters.
+                let wait = if core.stop_by_ms().is_some() { 20 } else { 1_000 };
+                let waited = core.reaped.wait_timeout(reap, Duration::from_millis(wait));
+                reap = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            }
+            reap.nudge = false;
+            std::mem::take(&mut reap.streams)
+        };
+        for stream in streams {
+            let targets = stream.targets();
+            if stream.state() == State::Failed {
+                stream.stop(0);
+            }
+            for thread in stream.take_threads() {
+                // Its panic, if any, has been reported.
+                let _ = thread.join();
+            }
+            for target in targets {
+                target.stop(0);
+                core.tell_dialler(&target, News::Over);
+            }
+            core.end_stream(&stream);
+        }
+        let running = !matches!(core.state(), State::Stopped | State::Failed);
+        if let Some(by) = core.stop_by_ms().filter(|_| running)
+            && (core.is_empty() || clock::now_ms() > by.saturating_add(GRACE_MS))
+        {
+            core.stopped();
+        }
+        if core.is_closing() && locked(&core.reap).streams.is_empty() {
+            return;
+        }
+    }
+}

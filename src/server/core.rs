@@ -1,0 +1,417 @@
+//! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Host`] of its streams.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::config::{ServerConfig, StreamConfig};
+use crate::error::{Failure, RRError, Result};
+use crate::log::RRLog;
+use crate::net::clock;
+use crate::net::poll::Wake;
+use crate::net::socket::half_close;
+use crate::server::events::Events;
+use crate::server::lobby::Arrival;
+use crate::server::registry::Registry;
+use crate::server::report::{self, Stats};
+use crate::session::{self, State};
+use crate::stream::budget::Budget;
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::peer::{Peer, RRSession};
+use crate::stream::target::{News, Target};
+use crate::stream::{Host, RRStream, StreamName, Timeouts};
+use crate::sync::locked;
+
+/// Connections that may wait for the listener thread.
+const LOBBY_INBOX: usize = 4096;
+
+/// New targets that may wait for the dialler.
+const DIAL_INBOX: usize = 4096;
+
+/// While the server runs.
+const NEVER: u64 = u64::MAX;
+
+/// The receiving ends, given to the threads.
+pub(super) struct Inboxes {
+    pub(super) lobby: Receiver<Arrival>,
+    pub(super) dialler: Receiver<Arc<Target>>,
+}
+
+/// What waits for the control thread. Bounded by the number of streams.
+#[derive(Debug, Default)]
+pub(super) struct ToReap {
+    pub(super) streams: Vec<Arc<RRStream>>,
+    /// Something else changed.
+    pub(super) nudge: bool,
+}
+
+/// The shared part of a server.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: ServerConfig,
+    pub(super) events: Events,
+    pub(super) budget: Budget,
+    registry: Mutex<Registry>,
+    lobby: Sender<Arrival>,
+    lobby_wake: Arc<Wake>,
+    dialler: Sender<Arc<Target>>,
+    dial_wake: Arc<Wake>,
+    pub(super) reap: Mutex<ToReap>,
+    pub(super) reaped: Condvar,
+    pub(super) started_us: i64,
+    /// What streams that have ended have carried.
+    past: Mutex<Stats>,
+    state: AtomicU32,
+    stop_by_ms: AtomicU64,
+    closing: AtomicBool,
+    itself: std::sync::OnceLock<std::sync::Weak<Self>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Registry({} streams, {} sessions)", self.streams.len(), self.sessions.len())
+    }
+}
+
+impl Core {
+    pub(super) fn new(
+        config: ServerConfig,
+        events: Events,
+        lobby_wake: Arc<Wake>,
+        dial_wake: Arc<Wake>,
+    ) -> (Arc<Self>, Inboxes) {
+        let (lobby, lobby_inbox) = bounded(LOBBY_INBOX);
+        let (dialler, dial_inbox) = bounded(DIAL_INBOX);
+        let core = Arc::new(Self {
+            budget: Budget::new(config.mem_limit_bytes),
+            registry: Mutex::new(Registry::new(&config)),
+            config,
+            events,
+            lobby,
+            lobby_wake,
+            dialler,
+            dial_wake,
+            reap: Mutex::default(),
+            reaped: Condvar::new(),
+            started_us: clock::wall_us(),
+            past: Mutex::default(),
+            state: AtomicU32::new(State::Idle.number()),
+            stop_by_ms: AtomicU64::new(NEVER),
+            closing: AtomicBool::new(false),
+            itself: std::sync::OnceLock::new(),
+        });
+        let _ = core.itself.set(Arc::downgrade(&core));
+        (core, Inboxes { lobby: lobby_inbox, dialler: dial_inbox })
+    }
+
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        locked(&self.registry)
+    }
+
+    // ---- state
+
+    pub(super) fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
+    }
+
+    pub(super) fn move_from(&self, from: State, to: State) {
+        if self.state.compare_exchange(from.number(), to.number(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.events.push(Event { user: self.config.user, ..Event::new(EventKind::Server).moved(from, to) });
+        }
+    }
+
+    fn move_to(&self, to: State, failure: Option<&Failure>) {
+        let from = State::from_number(self.state.swap(to.number(), Ordering::AcqRel)).unwrap_or(State::None);
+        if from != to {
+            let event = Event { user: self.config.user, ..Event::new(EventKind::Server).moved(from, to) };
+            self.events.push(match failure {
+                Some(failure) => event.because(failure),
+                None => event,
+            });
+        }
+    }
+
+    pub(super) fn still_open(&self) -> Result<()> {
+        if self.stop_by_ms().is_some() {
+            return Err(Failure::ours(RRError::State, "the server is stopping"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop_by_ms(&self) -> Option<u64> {
+        Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&by| by != NEVER)
+    }
+
+    /// The threads are to end.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn stop(&self, deadline_ms: u64) {
+        let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
+        if self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER {
+            self.move_to(State::Stopping, None);
+        }
+        let streams: Vec<_> = self.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
+        for stream in streams {
+            stream.stop(deadline_ms);
+        }
+        self.lobby_wake.wake();
+        self.nudge_control();
+    }
+
+    pub(super) fn stopped(&self) {
+        self.move_to(State::Stopped, None);
+        // For those who wait.
+        let _reap = locked(&self.reap);
+        self.reaped.notify_all();
+    }
+
+    pub(super) fn wait_stopped(&self) {
+        let mut reap = locked(&self.reap);
+        while !matches!(self.state(), State::Stopped | State::Failed) {
+            reap = self.reaped.wait(reap).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.lobby_wake.wake();
+        self.dial_wake.wake();
+        self.nudge_control();
+    }
+
+    pub(super) fn nudge_control(&self) {
+        locked(&self.reap).nudge = true;
+        self.reaped.notify_all();
+    }
+
+    /// One of the server's own threads panicked: the server cannot go on, its host can.
+    pub(super) fn thread_failed(&self, text: &str) {
+        let failure = Failure::ours(RRError::Panic, text.to_owned());
+        log::error!("server failed: {failure}");
+        self.stop(0);
+        self.move_to(State::Failed, Some(&failure));
+        self.close();
+    }
+
+    // ---- ways
+
+    /// Gives the listener thread something.
+    pub(super) fn arrive(&self, arrival: Arrival) -> Result<()> {
+        match self.lobby.try_send(arrival) {
+            Ok(()) => {
+                self.lobby_wake.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(_)) => Err(Failure::ours(RRError::Limit, "the listener thread is overrun")),
+            Err(TrySendError::Disconnected(_)) => Err(Failure::ours(RRError::State, "the server has stopped")),
+        }
+    }
+
+    pub(super) fn lobby_wake(&self) -> Arc<Wake> {
+        Arc::clone(&self.lobby_wake)
+    }
+
+    pub(super) fn dial_wake(&self) -> Arc<Wake> {
+        Arc::clone(&self.dial_wake)
+    }
+
+    /// Makes a target known to the dialler.
+    pub(super) fn watch_target(&self, target: &Arc<Target>) -> Result<()> {
+        self.dialler
+            .try_send(Arc::clone(target))
+            .map_err(|_| Failure::ours(RRError::Limit, "the dialler is overrun"))?;
+        self.dial_wake.wake();
+        Ok(())
+    }
+
+    /// Tells the dialler something about a target it knows.
+    pub(super) fn tell_dialler(&self, target: &Target, news: News) {
+        target.tell(news);
+        self.dial_wake.wake();
+    }
+
+    // ---- streams
+
+    /// The stream of this name, made where it is not there; true where it was made.
+    pub(super) fn find_or_make(
+        &self,
+        name: StreamName,
+        config: &StreamConfig,
+        reserved: bool,
+    ) -> Result<(Arc<RRStream>, bool)> {
+        let host = self.itself.get().and_then(std::sync::Weak::upgrade).ok_or(RRError::State)?;
+        let mut registry = self.registry();
+        if let Some(stream) = registry.find(&name) {
+            return Ok((Arc::clone(stream), false));
+        }
+        self.still_open()?;
+        let stream = registry.add_stream(&name.clone(), |id| {
+            Arc::new(RRStream::new(id, name, config.clone(), reserved, self.budget.child(), host))
+        })?;
+        drop(registry);
+        let event = stream.event(EventKind::Stream).moved(State::None, State::Idle);
+        self.events.push(event);
+        Ok((stream, true))
+    }
+
+    /// A session that ended: its id is over.
+    pub(super) fn end_session(&self, record: &RRSession, cause: &Failure) {
+        if !self.registry().remove_session(record.id) {
+            return;
+        }
+        let quiet = matches!(cause.kind, RRError::Closed | RRError::Kicked | RRError::TakenOver);
+        let state = if quiet { State::Stopped } else { State::Failed };
+        let prev = record.set_state(state);
+        let whose = if cause.by_peer { "its doing" } else { "ours" };
+        let role = record.role().name();
+        if quiet {
+            log::info!("{} ({role}) ended: {cause}", record.addr);
+        } else {
+            log::warn!("{} ({role}) was closed, {whose}: {cause}", record.addr);
+        }
+        self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
+        if self.stop_by_ms().is_some() {
+            self.nudge_control();
+        }
+    }
+
+    /// Whether the tables are empty: everything has ended.
+    pub(super) fn is_empty(&self) -> bool {
+        let registry = self.registry();
+        registry.streams.is_empty() && registry.sessions.is_empty()
+    }
+
+    /// What streams that have ended have carried.
+    pub(super) fn past(&self) -> Stats {
+        *locked(&self.past)
+    }
+
+    /// A target that is over: its id ends.
+    pub(super) fn end_target(&self, target: &Target, cause: Option<&Failure>) {
+        target.stream.remove_target(target.id);
+        if self.registry().targets.remove(target.id).is_none() {
+            return;
+        }
+        target.move_to(State::Stopped, |event| {
+            match cause {
+                Some(failure) => event.because(failure),
+                None => event,
+            }
+            .last()
+        });
+    }
+
+    /// The stream's threads are joined: its id ends.
+    pub(super) fn end_stream(&self, stream: &Arc<RRStream>) {
+        {
+            let mut registry = self.registry();
+            registry.forget_name(stream);
+            if registry.streams.remove(stream.id).is_none() {
+                return;
+            }
+        }
+        let carried = report::of_stream(stream, 0);
+        // Rates are of the present.
+        locked(&self.past).add(&Stats { kbps_in: 0, kbps_out: 0, audio_kbps: 0, video_kbps: 0, ..carried });
+        if stream.state() == State::Failed {
+            // FAILED was told when it happened; this one ends the id.
+            self.events.push(stream.event(EventKind::Stream).last());
+        } else {
+            stream.move_to(State::Stopped, Event::last);
+        }
+    }
+}
+
+impl Host for Core {
+    fn event(&self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn reclaim(&self, peer: Peer, event: Option<session::Event>) {
+        peer.record.set_owner(self.lobby_wake());
+        match self.lobby.try_send(Arrival::Back(peer, event)) {
+            Ok(()) => self.lobby_wake.wake(),
+            Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {
+                if let Arrival::Back(peer, _) = arrival {
+                    half_close(&peer.conn.socket);
+                    self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
+                }
+            }
+        }
+    }
+
+    fn session_over(&self, record: &Arc<RRSession>, cause: &Failure) {
+        self.end_session(record, cause);
+    }
+
+    fn dial(&self, target: &Arc<Target>) {
+        self.tell_dialler(target, News::Dial);
+    }
+
+    fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64) {
+        self.tell_dialler(target, News::Lost(cause.clone(), ran_ms));
+    }
+
+    fn target_released(&self, target: &Arc<Target>) {
+        self.tell_dialler(target, News::Released);
+    }
+
+    fn target_over(&self, target: &Arc<Target>) {
+        self.tell_dialler(target, News::Over);
+    }
+
+    fn stream_unused(&self, stream: &Arc<RRStream>) {
+        {
+            let mut registry = self.registry();
+            if !stream.retire() {
+                return;
+            }
+            registry.forget_name(stream);
+        }
+        stream.stop_unused();
+    }
+
+    fn stream_over(&self, stream: &Arc<RRStream>, _panic: Option<&str>) {
+        let mut reap = locked(&self.reap);
+        if !reap.streams.iter().any(|known: &Arc<RRStream>| Arc::ptr_eq(known, stream)) {
+            reap.streams.push(Arc::clone(stream));
+        }
+        drop(reap);
+        self.reaped.notify_all();
+    }
+
+    fn enter_thread(&self) {
+        // For the life of the thread: nothing else of ours runs on it later.
+        crate::net::thread::block_signals();
+        std::mem::forget(RRLog::enter(self.events.log()));
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            first_data_ms: self.config.first_data_ms.into(),
+            idle_ms: self.config.idle_ms.into(),
+            ping_ms: self.config.ping_ms.into(),
+            send_ms: self.config.send_ms.into(),
+        }
+    }
+}
+
+/// Ids of everything below `parent` (0: the server) of one kind.
+pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Vec<Id> {
+    use crate::server::slots::kind;
+    let registry = core.registry();
+    let below = |stream: Id| parent == 0 || stream == parent;
+    match wanted {
+        kind::STREAM => registry.streams.iter().map(|(id, _)| id).filter(|&id| below(id)).collect(),
+        kind::SESSION => {
+            registry.sessions.iter().filter(|(_, session)| below(session.stream())).map(|(id, _)| id).collect()
+        }
+        kind::TARGET => {
+            registry.targets.iter().filter(|(_, target)| below(target.stream.id)).map(|(id, _)| id).collect()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,387 @@
+//! What the event queue, its fd and the event thread promise to a host.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::mpsc;
+
+use super::*;
+use crate::session::State;
+use crate::stream::event::EventKind;
+
+fn numbered(kind: EventKind, id: u64, value: i64) -> Event {
+    let mut event = Event::new(kind);
+    event.session = id;
+    event.value = value;
+    event
+}
+
+fn by_queue(limit: u32) -> Events {
+    Events::start(EventsConfig { limit, ..EventsConfig::default() }).unwrap()
+}
+
+fn by_callback(callback: impl Fn(&Event) + Send + 'static) -> Events {
+    Events::start(EventsConfig { callback: Some(Box::new(callback)), ..EventsConfig::default() }).unwrap()
+}
+
+/// Whether the fd is readable within `timeout_ms`, as a host's poll(2) sees it.
+fn readable(events: &Events, timeout_ms: i32) -> bool {
+    crate::net::poll::readable(events.raw_fd().unwrap(), timeout_ms)
+}
+
+/// A sink that sends lines to the test, and the events with it set.
+fn with_sink(level: LevelFilter, log_events: LevelFilter) -> (Events, mpsc::Receiver<String>) {
+    let events = Events::start(EventsConfig { log_events, ..EventsConfig::default() }).unwrap();
+    let (sender, lines) = mpsc::channel();
+    let sink = move |level, module: &str, line: &str| {
+        assert!(in_callback());
+        sender.send(format!("{level} {module} {line}")).unwrap();
+    };
+    events.set_log(level, LogSink::Callback(Box::new(sink))).unwrap();
+    (events, lines)
+}
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn the_fd_is_readable_exactly_while_an_event_waits() {
+    let events = by_queue(10);
+    assert!(!readable(&events, 0));
+    events.push(numbered(EventKind::Next, 1, 1));
+    events.push(numbered(EventKind::Next, 1, 2));
+    assert!(readable(&events, 0));
+    assert_eq!(events.next(0).unwrap().unwrap().value, 1);
+    assert!(readable(&events, 0));
+    assert_eq!(events.next(-1).unwrap().unwrap().value, 2);
+    assert!(!readable(&events, 0));
+    assert!(events.next(0).unwrap().is_none());
+}
+
+#[test]
+fn next_waits_as_long_as_it_was_told() {
+    let events = by_queue(10);
+    let start = Instant::now();
+    assert!(events.next(60).unwrap().is_none());
+    assert!(start.elapsed() >= Duration::from_millis(60));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            events.push(numbered(EventKind::Next, 1, 7));
+        });
+        assert_eq!(events.next(-1).unwrap().unwrap().value, 7);
+    });
+}
+
+#[test]
+fn a_wake_makes_one_next_give_nothing_and_is_not_lost() {
+    let events = by_queue(10);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            events.wake();
+        });
+        assert!(events.next(-1).unwrap().is_none());
+    });
+    // Before anybody waits, and with an event, which comes first.
+    events.wake();
+    assert!(readable(&events, 0));
+    events.push(numbered(EventKind::Next, 1, 7));
+    assert_eq!(events.next(-1).unwrap().unwrap().value, 7);
+    assert!(readable(&events, 0));
+    assert!(events.next(-1).unwrap().is_none());
+    assert!(!readable(&events, 0));
+}
+
+#[test]
+fn a_second_taker_is_refused_and_the_first_goes_on() {
+    let events = by_queue(10);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| events.next(-1).unwrap().unwrap().value);
+        while !locked(&events.shared.inner).taking {
+            std::thread::yield_now();
+        }
+        assert_eq!(events.next(0).unwrap_err().kind, RRError::Thread);
+        assert_eq!(events.next(-1).unwrap_err().kind, RRError::Thread);
+        events.push(numbered(EventKind::Next, 1, 7));
+        assert_eq!(first.join().unwrap(), 7);
+    });
+    assert!(events.next(0).unwrap().is_none(), "the place is free again");
+}
+
+/// `producers` threads push `each` events and now and then a log line or wake; the taker polls the fd as a host does.
+#[test]
+fn under_stress_no_event_is_lost_and_the_fd_never_lies() {
+    const PRODUCERS: u64 = 4;
+    const EACH: i64 = 5_000;
+    let events = by_queue(64);
+    let mut seen = vec![0_i64; PRODUCERS as usize];
+    std::thread::scope(|scope| {
+        for id in 0..PRODUCERS {
+            let events = &events;
+            scope.spawn(move || {
+                for value in 1..=EACH {
+                    events.push(numbered(EventKind::Next, id, value));
+                    if value % 97 == 0 {
+                        events.push(numbered(EventKind::Log, id, value));
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        while seen.iter().sum::<i64>() < EACH * PRODUCERS as i64 {
+            assert!(readable(&events, 5_000), "the fd sleeps on waiting events: {seen:?}");
+            // This is the only taker and nobody wakes it: readable means an event.
+            let mut event = events.next(0).unwrap();
+            assert!(event.is_some(), "the fd is readable without an event");
+            while let Some(taken) = event {
+                if taken.kind == EventKind::Next {
+                    let seen = &mut seen[taken.session as usize];
+                    assert_eq!(taken.value, *seen + 1, "in order, none missing");
+                    *seen += 1;
+                }
+                event = events.next(0).unwrap();
+            }
+        }
+    });
+    while events.next(0).unwrap().is_some() {}
+    assert!(!readable(&events, 0) && !events.is_full());
+}
+
+#[test]
+fn a_taker_that_blocks_gets_every_event_of_many_producers() {
+    let events = by_queue(1 << 16);
+    std::thread::scope(|scope| {
+        for id in 0..4 {
+            let events = &events;
+            scope.spawn(move || (0..2_000).for_each(|value| events.push(numbered(EventKind::Next, id, value))));
+        }
+        for _ in 0..8_000 {
+            assert!(events.next(5_000).unwrap().is_some());
+        }
+    });
+    assert!(events.next(0).unwrap().is_none());
+}
+
+#[test]
+fn a_full_queue_says_so_and_tells_when_there_is_room() {
+    let told = Arc::new(AtomicU32::new(0));
+    let on_room = Arc::clone(&told);
+    let on_room: Box<dyn Fn() + Send + Sync> = Box::new(move || {
+        on_room.fetch_add(1, Ordering::SeqCst);
+    });
+    let events = Events::start(EventsConfig { limit: 8, on_room: Some(on_room), ..EventsConfig::default() }).unwrap();
+    for id in 1..=9 {
+        assert!(!events.is_full());
+        events.push(numbered(EventKind::Session, id, 0).moved(State::None, State::Handshake));
+    }
+    assert!(events.is_full());
+    while events.is_full() {
+        assert_eq!(told.load(Ordering::SeqCst), 0);
+        assert!(events.next(0).unwrap().is_some());
+    }
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+    assert_eq!(std::iter::from_fn(|| events.next(0).unwrap()).count(), 6);
+    assert_eq!(told.load(Ordering::SeqCst), 1, "once for each time it was full");
+}
+
+#[test]
+fn with_a_callback_events_come_by_it_alone_and_in_order() {
+    let (sender, values) = mpsc::channel();
+    let events = by_callback(move |event| {
+        assert_eq!(std::thread::current().name(), Some("eventThread"));
+        sender.send((event.value, in_callback())).unwrap();
+    });
+    (0..1_000).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    assert!((0..1_000).all(|value| values.recv_timeout(SOON).unwrap() == (value, true)));
+    assert_eq!(events.next(0).unwrap_err().kind, RRError::State);
+    assert_eq!(events.raw_fd().unwrap_err().kind, RRError::State);
+    assert!(!in_callback() && refuse_in_callback().is_ok());
+}
+
+#[test]
+fn inside_a_callback_what_would_block_is_refused_and_the_rest_works() {
+    let (results, result) = mpsc::channel();
+    let other = Arc::new(by_queue(10));
+    let inner = Arc::clone(&other);
+    let events = by_callback(move |_| {
+        inner.push(numbered(EventKind::Next, 1, 7));
+        results
+            .send((inner.next(1), inner.next(0), inner.stop(0), inner.set_log(LevelFilter::Off, LogSink::None)))
+            .unwrap();
+    });
+    events.push(numbered(EventKind::Next, 1, 1));
+    let (waiting, looking, stopping, log) = result.recv_timeout(SOON).unwrap();
+    assert_eq!(waiting.unwrap_err().kind, RRError::Thread);
+    assert_eq!(looking.unwrap().unwrap().value, 7);
+    assert_eq!(stopping.unwrap_err().kind, RRError::Thread);
+    log.unwrap();
+}
+
+#[test]
+fn a_panicking_callback_ends_nothing_and_is_logged() {
+    let (sender, values) = mpsc::channel();
+    let events = by_callback(move |event| {
+        assert!(event.value != 1, "as expected");
+        sender.send(event.value).unwrap();
+    });
+    let (log, lines) = mpsc::channel();
+    let sink = move |_: Level, _: &str, line: &str| {
+        log.send(line.to_owned()).unwrap();
+        assert!(!line.contains("host"), "the sink panics too");
+    };
+    events.set_log(LevelFilter::Error, LogSink::Callback(Box::new(sink))).unwrap();
+    (0..3).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    assert_eq!([values.recv_timeout(SOON), values.recv_timeout(SOON)], [Ok(0), Ok(2)]);
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), "the host's event callback panicked: as expected");
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), "the host's log callback panicked: the sink panics too");
+    assert!(lines.recv_timeout(Duration::from_millis(100)).is_err(), "a broken sink is reported once");
+    let _log = RRLog::enter(events.log());
+    log::error!("fine again");
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), "fine again");
+}
+
+#[test]
+fn lines_come_to_the_sink_at_its_level_and_as_events_at_theirs() {
+    let (events, lines) = with_sink(LevelFilter::Info, LevelFilter::Warn);
+    {
+        let _log = RRLog::enter(events.log());
+        log::warn!("one {}", 1);
+        log::info!("two");
+        log::debug!("three");
+    }
+    let module = "server::events::tests";
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), format!("WARN {module} one 1"));
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), format!("INFO {module} two"));
+    let event = events.next(5_000).unwrap().unwrap();
+    assert_eq!((event.kind, event.level), (EventKind::Log, 2));
+    assert_eq!(event.text, format!("{module}: one 1").into_bytes());
+    events.stop(1_000).unwrap();
+    assert_eq!(lines.recv_timeout(SOON), Err(mpsc::RecvTimeoutError::Disconnected), "the sink went with the thread");
+    assert_eq!(events.next(0).unwrap_err().kind, RRError::Closed);
+}
+
+#[test]
+fn repeated_lines_are_summed_up_by_the_event_thread_without_being_asked() {
+    let (events, lines) = with_sink(LevelFilter::Info, LevelFilter::Off);
+    let _log = RRLog::enter(events.log());
+    (0..50).for_each(|_| log::warn!("again"));
+    let module = "server::events::tests";
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), format!("WARN {module} again"));
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), format!("WARN {module} again... (repeated 49 times)"));
+    log::warn!("again");
+    events.stop(1_000).unwrap();
+    assert_eq!(
+        lines.recv_timeout(SOON).unwrap(),
+        format!("WARN {module} again... (repeated 1 times)"),
+        "not lost by a stop"
+    );
+}
+
+#[test]
+fn a_stuck_sink_stops_nobody_and_what_it_misses_is_counted() {
+    let events = by_queue(10);
+    let (go, gate) = mpsc::channel::<()>();
+    let (sender, lines) = mpsc::channel();
+    let (enter, entered) = mpsc::channel();
+    let sink = move |_: Level, _: &str, line: &str| {
+        enter.send(()).unwrap();
+        let _ = gate.recv();
+        sender.send(line.to_owned()).unwrap();
+    };
+    events.set_log(LevelFilter::Info, LogSink::Callback(Box::new(sink))).unwrap();
+    let _log = RRLog::enter(events.log());
+    let total = LOG_LINES + 500;
+    log::info!("line 0");
+    entered.recv_timeout(SOON).unwrap();
+    (1..total).for_each(|n| log::info!("line {n}"));
+    events.push(numbered(EventKind::Next, 1, 7));
+    assert_eq!(events.next(0).unwrap().unwrap().value, 7);
+    drop(go);
+    let mut kept = 0;
+    let dropped = loop {
+        let line = lines.recv_timeout(SOON).unwrap();
+        if let Some((count, _)) = line.split_once(" log lines dropped") {
+            break count.parse::<usize>().unwrap();
+        }
+        assert_eq!(line, format!("line {kept}"));
+        kept += 1;
+    };
+    assert_eq!(kept + dropped, total);
+}
+
+#[test]
+fn stop_delivers_what_is_queued() {
+    let (sender, values) = mpsc::channel();
+    let events = by_callback(move |event| {
+        std::thread::sleep(Duration::from_micros(100));
+        sender.send(event.value).unwrap();
+    });
+    (0..500).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    events.stop(5_000).unwrap();
+    events.push(numbered(EventKind::Next, 1, -1));
+    assert!(values.into_iter().eq(0..500), "all, and none after the stop");
+    events.stop(0).unwrap();
+}
+
+#[test]
+fn stop_ends_a_waiting_taker_but_leaves_it_what_is_queued() {
+    let events = by_queue(10);
+    std::thread::scope(|scope| {
+        let taker = scope.spawn(|| events.next(-1));
+        while !locked(&events.shared.inner).taking {
+            std::thread::yield_now();
+        }
+        events.stop(1_000).unwrap();
+        assert_eq!(taker.join().unwrap().unwrap_err().kind, RRError::Closed);
+    });
+    let events = by_queue(10);
+    events.push(numbered(EventKind::Next, 1, 7));
+    events.stop(1_000).unwrap();
+    assert_eq!(events.next(-1).unwrap().unwrap().value, 7);
+    assert_eq!(events.next(-1).unwrap_err().kind, RRError::Closed);
+}
+
+#[test]
+fn a_callback_that_never_returns_is_left_behind_and_calls_nothing_more() {
+    let (go, gate) = mpsc::channel::<()>();
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let events = by_callback(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let _ = gate.recv();
+    });
+    (0..10).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    while calls.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let start = Instant::now();
+    assert_eq!(events.stop(50).unwrap_err().kind, RRError::Timeout);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    drop(go);
+    drop(events);
+    // The callback, and with it its counter, goes when the thread ends.
+    while Arc::strong_count(&calls) > 1 {
+        std::thread::yield_now();
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_changed_sink_is_not_running_when_the_change_returns() {
+    let events = by_queue(10);
+    let running = Arc::new(AtomicBool::new(false));
+    let _log = RRLog::enter(events.log());
+    for round in 0..20 {
+        let inside = Arc::clone(&running);
+        let sink = move |_: Level, _: &str, _: &str| {
+            inside.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(2));
+            inside.store(false, Ordering::SeqCst);
+        };
+        events.set_log(LevelFilter::Info, LogSink::Callback(Box::new(sink))).unwrap();
+        (0..10).for_each(|n| log::info!("{round} {n}"));
+        std::thread::sleep(Duration::from_millis(3));
+        events.set_log(LevelFilter::Info, LogSink::None).unwrap();
+        assert!(!running.load(Ordering::SeqCst));
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(!running.load(Ordering::SeqCst), "nor is it called again");
+    }
+}

@@ -1,0 +1,200 @@
+//! The event thread: the only thread of ours in which the host's code runs, and the only one that writes log lines.
+//!
+//! It takes log lines and (in callback mode) events in turn, so that a flood of the one does not starve the other; it
+//! holds no lock while the host's code runs, catches its panics, and sleeps when there is nothing. A sink or callback
+//! that never returns stops this thread alone: [`super::Events::stop`] then leaves it behind.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{EventFn, IN_CALLBACK, Inner, LogSink, Shared, Sink, wait};
+use crate::error::Result;
+use crate::log::{Line, LogHandle, RRLog, print_stderr};
+use crate::net::{clock, thread};
+use crate::stream::event::{Event, EventKind};
+use crate::sync::{locked, panic_text, spawn};
+
+/// What is to be done without the lock.
+enum Job {
+    /// Write a line.
+    Line(Line, LogSink),
+    /// Call the host; true: tell that there is room in the queue again.
+    Event(Event, bool),
+    End,
+}
+
+/// Starts the thread.
+pub(super) fn start(shared: Arc<Shared>, log: LogHandle, callback: Option<EventFn>) -> Result<JoinHandle<()>> {
+    let log_of_panic = log.clone();
+    spawn(
+        "eventThread",
+        move || {
+            thread::block_signals();
+            let _log = RRLog::enter(&log);
+            let _ended = EndGuard(&shared);
+            EventThread { shared: &shared, callback, event_turn: false, sink_is_broken: false }.run();
+        },
+        move |text| {
+            let _log = RRLog::enter(&log_of_panic);
+            log::error!("the event thread panicked: {text}");
+        },
+    )
+}
+
+/// Says that the thread ends, whatever ends it, and lets go of the sink.
+struct EndGuard<'a>(&'a Shared);
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        let mut inner = locked(&self.0.inner);
+        inner.ended = true;
+        let sink = std::mem::replace(&mut inner.sink, Sink::Here(LogSink::None));
+        self.0.returned.notify_all();
+        drop(inner);
+        // There is no line left in which its panic could be told.
+        let _ = call_host(|| drop(sink));
+    }
+}
+
+struct EventThread<'a> {
+    shared: &'a Shared,
+    callback: Option<EventFn>,
+    /// Whether an event comes next where a line waits as well.
+    event_turn: bool,
+    /// The sink panicked at the last line. It is reported once, or the report's own panic would be reported too.
+    sink_is_broken: bool,
+}
+
+impl EventThread<'_> {
+    fn run(mut self) {
+        loop {
+            match self.next_job() {
+                Job::Line(line, sink) => self.write(&line, sink),
+                Job::Event(event, room) => {
+                    self.shared.tell(room);
+                    let panicked = self.callback.as_ref().and_then(|callback| call_host(|| callback(&event)));
+                    if let Some(text) = panicked {
+                        log::error!("the host's event callback panicked: {text}");
+                    }
+                }
+                Job::End => return,
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do. After the deadline of a stop, or when left behind, that is to end.
+    fn next_job(&mut self) -> Job {
+        let mut inner = locked(&self.shared.inner);
+        loop {
+            if inner.ended || inner.closing.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Job::End;
+            }
+            if inner.closing.is_some() {
+                inner.repeats.flush();
+            }
+            let now_ms = clock::now_ms();
+            inner.keep_summaries(now_ms);
+
+            self.event_turn = !self.event_turn;
+            let job = if self.event_turn {
+                self.event_job(&mut inner).or_else(|| self.line_job(&mut inner))
+            } else {
+                self.line_job(&mut inner).or_else(|| self.event_job(&mut inner))
+            };
+            if let Some(job) = job {
+                return job;
+            }
+            if inner.closing.is_some() {
+                return Job::End;
+            }
+            let summary =
+                inner.repeats.next_due_ms().map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms)));
+            inner.thread_waits = true;
+            inner = wait(&self.shared.work, inner, summary.map(|left| Instant::now() + left)).0;
+            inner.thread_waits = false;
+        }
+    }
+
+    fn event_job(&self, inner: &mut Inner) -> Option<Job> {
+        self.callback.as_ref()?;
+        self.shared.take(inner).map(|(event, room)| Job::Event(event, room))
+    }
+
+    /// The next line that somebody wants to see; makes log events of those that are to be events.
+    fn line_job(&self, inner: &mut Inner) -> Option<Job> {
+        while let Some(line) = inner.lines.pop_front().or_else(|| inner.drop_report()) {
+            if line.level <= self.shared.log_events {
+                inner.queue.push(log_event(&line));
+                self.shared.show(inner);
+            }
+            if line.level > inner.sink_level {
+                continue;
+            }
+            match std::mem::replace(&mut inner.sink, Sink::Out(None)) {
+                Sink::Here(LogSink::None) => inner.sink = Sink::Here(LogSink::None),
+                Sink::Here(sink) => return Some(Job::Line(line, sink)),
+                // Not met: only this thread takes the sink out, and it brings it back before it comes here.
+                out @ Sink::Out(_) => inner.sink = out,
+            }
+        }
+        None
+    }
+
+    /// Writes a line and brings the sink back, or lets go of it if it was changed meanwhile.
+    fn write(&mut self, line: &Line, sink: LogSink) {
+        let panicked = call_host(|| match &sink {
+            LogSink::None => {}
+            LogSink::Stderr => print_stderr(line),
+            LogSink::Callback(callback) => callback(line.level, &line.module, &line.text),
+        });
+        let mut inner = locked(&self.shared.inner);
+        let old = match std::mem::replace(&mut inner.sink, Sink::Here(LogSink::None)) {
+            Sink::Out(None) => {
+                inner.sink = Sink::Here(sink);
+                None
+            }
+            Sink::Out(Some(new)) => {
+                inner.sink = Sink::Here(new);
+                Some(sink)
+            }
+            here @ Sink::Here(_) => {
+                inner.sink = here;
+                Some(sink)
+            }
+        };
+        self.shared.returned.notify_all();
+        drop(inner);
+        // The host's code may run when its closure is dropped.
+        let dropped = call_host(|| drop(old));
+        let panicked = panicked.or(dropped);
+        let was_broken = std::mem::replace(&mut self.sink_is_broken, panicked.is_some());
+        if let Some(text) = panicked.filter(|_| !was_broken) {
+            log::error!("the host's log callback panicked: {text}");
+        }
+    }
+}
+
+/// Runs the host's code: records it makes are not ours, calls that block are refused, a panic ends nothing and gives its
+/// text.
+fn call_host(call: impl FnOnce()) -> Option<String> {
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            IN_CALLBACK.set(false);
+        }
+    }
+    let _left = RRLog::leave();
+    let _inside = Inside;
+    IN_CALLBACK.set(true);
+    catch_unwind(AssertUnwindSafe(call)).err().map(|panic| panic_text(panic.as_ref()).to_owned())
+}
+
+fn log_event(line: &Line) -> Event {
+    let mut event = Event::new(EventKind::Log);
+    event.level = line.level as u32;
+    event.time_us = line.time_us;
+    event.text = format!("{}: {}", line.module, line.text).into_bytes();
+    event
+}

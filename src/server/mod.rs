@@ -1,0 +1,406 @@
+//! RRServer: listeners, the registry of streams, sessions and targets, and the threads that belong to no stream.
+//!
+//! Threads: `listenerThread` (the lobby: accepting, handshakes, commands until the role is known), `dialThread`
+//! (targets up to `Publish.Start`), a few `resolverThread`s, `controlThread` (joins what has ended, orderly stop),
+//! `eventThread` (log sinks, the host's callback). Lock order: registry, then a stream's book, then its buffer; none is
+//! held while calling another thread's inbox blocks (none does) or the host.
+
+mod admit;
+mod control;
+mod core;
+mod dialler;
+pub mod events;
+mod lobby;
+mod registry;
+pub mod report;
+mod resolver;
+pub mod slots;
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
+use crate::error::{Failure, RRError, Result};
+use crate::log::{LevelFilter, RRLog};
+use crate::net::poll::Poller;
+use crate::net::socket::{self, Socket};
+use crate::proto::url::RtmpUrl;
+use crate::server::core::Core;
+use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
+use crate::server::lobby::Arrival;
+use crate::session::State;
+use crate::stream::event::{Event, Id};
+use crate::stream::peer::{Order, RRSession};
+use crate::stream::target::{News, Target};
+use crate::stream::{RRStream, StreamName};
+use crate::sync::locked;
+
+/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
+const MAX_NAME_BYTES: usize = 4096;
+
+/// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
+#[derive(Debug)]
+pub struct RRServer {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl RRServer {
+    /// A server that listens nowhere yet; its threads run.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where the process has no fd or thread left.
+    pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
+        let poller = || Poller::new();
+        let (lobby_poller, dial_poller) = (poller()?, poller()?);
+        let lobby_wake = lobby_poller.waker();
+        let on_room = Box::new(move || lobby_wake.wake());
+        let events =
+            Events::start(EventsConfig { limit: config.event_limit, log_events, callback, on_room: Some(on_room) })?;
+        let (core, inboxes) = Core::new(config, events, lobby_poller.waker(), dial_poller.waker());
+        let server = Self { core: Arc::clone(&core), threads: Mutex::default() };
+        let start = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
+            let (entering, failing) = (Arc::clone(&core), Arc::clone(&core));
+            let guarded = move || {
+                let _log = RRLog::enter(entering.events.log());
+                body();
+            };
+            let thread = crate::sync::spawn(name, guarded, move |text| failing.thread_failed(text))?;
+            locked(&server.threads).push(thread);
+            Ok(())
+        };
+        let shared = || Arc::clone(&core);
+        let (one, two, three) = (shared(), shared(), shared());
+        start("listenerThread", Box::new(move || lobby::run(one, lobby_poller, inboxes.lobby)))?;
+        start("dialThread", Box::new(move || dialler::run(two, dial_poller, inboxes.dialler)))?;
+        start("controlThread", Box::new(move || control::run(&three)))?;
+        Ok(server)
+    }
+
+    // ---- the server itself
+
+    /// Listens on an address ("0.0.0.0:1935", "[::]:1935" and ":1935" for both families, port 0 for any) and gives
+    /// the port.
+    ///
+    /// # Errors
+    /// As [`socket::listen`]; [`RRError::State`] once the server stops.
+    pub fn listen(&self, address: &str, reuse_port: bool) -> Result<u16> {
+        self.add_listener(socket::listen(address, reuse_port)?)
+    }
+
+    /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
+    ///
+    /// # Errors
+    /// As [`socket::listener_from`]; [`RRError::State`] once the server stops.
+    pub fn listen_fd(&self, fd: OwnedFd) -> Result<u16> {
+        self.add_listener(socket::listener_from(fd)?)
+    }
+
+    fn add_listener(&self, listener: mio::net::TcpListener) -> Result<u16> {
+        self.core.still_open()?;
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        self.core.arrive(Arrival::Listener(listener))?;
+        self.core.move_from(State::Idle, State::Accepting);
+        Ok(port)
+    }
+
+    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket. The fd is ours
+    /// from here on, also on failure.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] once the server stops.
+    pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>) -> Result<()> {
+        self.core.still_open()?;
+        let socket = Socket::adopt(fd)?;
+        let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
+        self.core.arrive(Arrival::Connection(socket, name))
+    }
+
+    /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
+    /// everything is closed and the server's state is STOPPED. Returns at once.
+    ///
+    /// # Errors
+    /// None so far; a second call shortens the deadline.
+    pub fn stop(&self, deadline_ms: u32) -> Result<()> {
+        self.core.stop(u64::from(deadline_ms));
+        Ok(())
+    }
+
+    /// Stops at once and joins every thread.
+    ///
+    /// # Errors
+    /// [`RRError::Thread`] inside a callback: the event thread cannot wait for itself.
+    pub fn shutdown(&self) -> Result<()> {
+        refuse_in_callback()?;
+        self.core.stop(0);
+        self.core.wait_stopped();
+        self.core.close();
+        for thread in std::mem::take(&mut *locked(&self.threads)) {
+            // Its panic, if any, was reported by the thread itself.
+            let _ = thread.join();
+        }
+        // The events that are left may be taken until the server is gone.
+        self.core.events.stop(1_000)
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.core.state()
+    }
+
+    /// Where log lines of this server go, and from which level on.
+    ///
+    /// # Errors
+    /// [`RRError::Timeout`] where the old sink does not return.
+    pub fn set_log(&self, level: LevelFilter, sink: LogSink) -> Result<()> {
+        self.core.events.set_log(level, sink)
+    }
+
+    /// The host's pointer of this server.
+    pub fn user(&self) -> usize {
+        self.core.config.user
+    }
+
+    /// For log records of calls made by the host's threads.
+    pub fn enter_log(&self) -> crate::log::Entered {
+        RRLog::enter(self.core.events.log())
+    }
+
+    /// The ids of one kind (`slots::kind`) below `parent`: a stream, or 0 for the server.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] where the parent has ended.
+    pub fn list(&self, parent: Id, kind: u8) -> Result<Vec<Id>> {
+        if parent != 0 {
+            self.stream(parent)?;
+        }
+        Ok(core::list(&self.core, parent, kind))
+    }
+
+    /// What an id is; 0 is the server.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn info(&self, id: Id) -> Result<report::Info> {
+        report::info(&self.core, id)
+    }
+
+    /// The figures of an id; 0 is the server.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn stats(&self, id: Id) -> Result<report::Stats> {
+        report::stats(&self.core, id)
+    }
+
+    // ---- events
+
+    /// Readable while an event waits.
+    ///
+    /// # Errors
+    /// [`RRError::State`] with a callback.
+    pub fn event_fd(&self) -> Result<RawFd> {
+        self.core.events.raw_fd()
+    }
+
+    /// The next event; 0 looks, -1 waits for ever.
+    ///
+    /// # Errors
+    /// [`RRError::Thread`] for a second taker, [`RRError::State`] with a callback, [`RRError::Closed`] at the end.
+    pub fn next_event(&self, timeout_ms: i32) -> Result<Option<Event>> {
+        self.core.events.next(timeout_ms)
+    }
+
+    /// Makes a waiting [`Self::next_event`] give `None`.
+    pub fn wake_events(&self) {
+        self.core.events.wake();
+    }
+
+    // ---- sessions
+
+    fn session(&self, id: Id) -> Result<Arc<RRSession>> {
+        self.core.registry().sessions.get(id).cloned().ok_or_else(|| not_found("session"))
+    }
+
+    fn order(&self, id: Id, order: Order) -> Result<()> {
+        if self.session(id)?.order(order) {
+            return Ok(());
+        }
+        Err(Failure::ours(RRError::Again, "the session has not looked at earlier calls yet"))
+    }
+
+    fn answer(&self, id: Id, order: Order) -> Result<()> {
+        if self.session(id)?.state() != State::Waiting {
+            return Err(Failure::ours(RRError::State, "the session waits for no answer"));
+        }
+        self.order(id, order)
+    }
+
+    /// Lets a session that asks in.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`], [`RRError::State`] where it asks nothing.
+    pub fn session_allow(&self, id: Id, decision: Decision) -> Result<()> {
+        if decision.rename.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.contains(&0)) {
+            return Err(Failure::ours(RRError::Arg, "rename is too long"));
+        }
+        self.answer(id, Order::Allow(Box::new(decision)))
+    }
+
+    /// Refuses a session that asks, with an onStatus code ("" takes the usual one) and text.
+    ///
+    /// # Errors
+    /// As [`Self::session_allow`].
+    pub fn session_deny(&self, id: Id, code: &str, text: &str) -> Result<()> {
+        self.answer(id, Order::Deny(code.to_owned(), text.to_owned()))
+    }
+
+    /// Sends a session that asks elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::session_allow`].
+    pub fn session_redirect(&self, id: Id, url: &str) -> Result<()> {
+        self.answer(id, Order::Redirect(url.to_owned()))
+    }
+
+    /// Closes a session.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn session_close(&self, id: Id, text: &str) -> Result<()> {
+        self.order(id, Order::Close(text.to_owned()))
+    }
+
+    // ---- streams
+
+    fn stream(&self, id: Id) -> Result<Arc<RRStream>> {
+        self.core.registry().streams.get(id).cloned().ok_or_else(|| not_found("stream"))
+    }
+
+    /// Makes a stream that exists with or without peers. One that is there already becomes such a stream and keeps
+    /// its settings.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a name with NUL or too long, [`RRError::Exists`] where settings are given and the stream is
+    /// there, [`RRError::Limit`], [`RRError::State`] once the server stops.
+    pub fn stream_create(&self, app: &[u8], key: &[u8], config: Option<StreamConfig>) -> Result<Id> {
+        self.core.still_open()?;
+        let name = name_of(app, key)?;
+        let given = config.is_some();
+        let config = config.unwrap_or_else(|| (*self.core.config.stream).clone());
+        let (stream, made) = self.core.find_or_make(name, &config, true)?;
+        if !made {
+            if given {
+                return Err(Failure::ours(RRError::Exists, "the stream is there with settings of its own"));
+            }
+            stream.reserve();
+        }
+        Ok(stream.id)
+    }
+
+    /// The id of a stream.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn stream_find(&self, app: &[u8], key: &[u8]) -> Result<Id> {
+        let name = name_of(app, key)?;
+        self.core.registry().find(&name).map(|stream| stream.id).ok_or_else(|| not_found("stream"))
+    }
+
+    /// Ends a stream: its publisher is closed, consumers get what is there within the deadline.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn stream_stop(&self, id: Id, deadline_ms: u32) -> Result<()> {
+        self.stream(id)?.stop(u64::from(deadline_ms));
+        Ok(())
+    }
+
+    /// Feeds a stream with a message of the host's own.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is no media or a body too large, [`RRError::Exists`]
+    /// where a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
+    pub fn stream_write(&self, id: Id, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
+        use crate::proto::message::kind;
+        let stream = self.stream(id)?;
+        let media = matches!(type_id, kind::AUDIO | kind::VIDEO | kind::DATA | kind::DATA_AMF3);
+        if !media && (!end || !body.is_empty()) {
+            return Err(Failure::ours(RRError::Arg, format!("message type {type_id} is not audio, video or data")));
+        }
+        if u32::try_from(body.len()).is_ok_and(|len| len <= self.core.config.max_message_bytes) {
+            return stream.write(type_id, ts_ms, body, end);
+        }
+        Err(Failure::ours(RRError::Arg, "the message is larger than max_message"))
+    }
+
+    // ---- targets
+
+    fn target(&self, id: Id) -> Result<Arc<Target>> {
+        self.core.registry().targets.get(id).cloned().ok_or_else(|| not_found("target"))
+    }
+
+    /// Adds a push target to a stream, live or not.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet,
+    /// [`RRError::NotFound`], [`RRError::Limit`].
+    pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        let stream = self.stream(stream)?;
+        let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
+        if url.tls {
+            return Err(Failure::ours(RRError::Unsupported, "rtmps targets are not supported by this build"));
+        }
+        let target = {
+            let mut registry = self.core.registry();
+            let id = registry.targets.insert_with(|id| Arc::new(Target::new(id, Arc::clone(&stream), config, url)))?;
+            registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
+        };
+        if let Err(failure) = self.core.watch_target(&target).and_then(|()| stream.add_target(&target)) {
+            self.core.registry().targets.remove(target.id);
+            return Err(failure);
+        }
+        Ok(target.id)
+    }
+
+    /// Tries a target that waits for its next try now.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn target_retry(&self, id: Id) -> Result<()> {
+        let target = self.target(id)?;
+        self.core.tell_dialler(&target, News::Retry);
+        Ok(())
+    }
+
+    /// Ends a target; one that is connected gets what is there within the deadline. The stream does not notice.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn target_stop(&self, id: Id, deadline_ms: u32) -> Result<()> {
+        let target = self.target(id)?;
+        target.stop(u64::from(deadline_ms));
+        self.core.tell_dialler(&target, News::Stop);
+        target.stream.ring_relay();
+        Ok(())
+    }
+}
+
+impl Drop for RRServer {
+    fn drop(&mut self) {
+        // In a callback it would wait for itself; the ffi refuses that before it comes here.
+        let _ = self.shutdown();
+    }
+}
+
+fn not_found(what: &str) -> Failure {
+    Failure::ours(RRError::NotFound, format!("no such {what}, or it has ended"))
+}
+
+fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
+    if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
+        return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
+    }
+    Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
+}

@@ -1,0 +1,95 @@
+//! The tables of a server: what exists under which id and name. Data alone; the lock around it is the server's first.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::ServerConfig;
+use crate::error::{Failure, RRError, Result};
+use crate::server::slots::{Slots, kind};
+use crate::stream::event::Id;
+use crate::stream::peer::RRSession;
+use crate::stream::target::Target;
+use crate::stream::{RRStream, StreamName};
+
+/// Targets of one server. More than that is not one machine's work.
+const MAX_TARGETS: u32 = 100_000;
+
+/// What exists.
+pub(super) struct Registry {
+    pub(super) streams: Slots<Arc<RRStream>>,
+    pub(super) sessions: Slots<Arc<RRSession>>,
+    pub(super) targets: Slots<Arc<Target>>,
+    names: HashMap<Vec<u8>, Id>,
+    per_ip: HashMap<IpAddr, u32>,
+    max_per_ip: Option<u32>,
+}
+
+impl Registry {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        Self {
+            streams: Slots::new(kind::STREAM, config.max_streams),
+            sessions: Slots::new(kind::SESSION, config.max_sessions),
+            targets: Slots::new(kind::TARGET, MAX_TARGETS),
+            names: HashMap::new(),
+            per_ip: HashMap::new(),
+            max_per_ip: config.max_sessions_ip,
+        }
+    }
+
+    /// The stream of this name.
+    pub(super) fn find(&self, name: &StreamName) -> Option<&Arc<RRStream>> {
+        self.streams.get(*self.names.get(&name.path())?)
+    }
+
+    /// Puts a stream in; `make` gets its id.
+    pub(super) fn add_stream(
+        &mut self,
+        name: &StreamName,
+        make: impl FnOnce(Id) -> Arc<RRStream>,
+    ) -> Result<Arc<RRStream>> {
+        let id = self.streams.insert_with(make)?;
+        self.names.insert(name.path(), id);
+        self.streams.get(id).cloned().ok_or_else(|| RRError::NotFound.into())
+    }
+
+    /// Frees a stream's name: from now on the name means another stream.
+    pub(super) fn forget_name(&mut self, stream: &RRStream) {
+        let path = stream.name.path();
+        if self.names.get(&path) == Some(&stream.id) {
+            self.names.remove(&path);
+        }
+    }
+
+    /// Puts a session in, unless a limit says no.
+    pub(super) fn add_session(
+        &mut self,
+        ip: Option<IpAddr>,
+        make: impl FnOnce(Id) -> Arc<RRSession>,
+    ) -> Result<Arc<RRSession>> {
+        if let (Some(ip), Some(most)) = (ip, self.max_per_ip)
+            && self.per_ip.get(&ip).is_some_and(|&count| count >= most)
+        {
+            return Err(Failure::limit(format!("max_sessions_ip ({most}) is reached")));
+        }
+        let id = self.sessions.insert_with(make)?;
+        if let (Some(ip), Some(_)) = (ip, self.max_per_ip) {
+            *self.per_ip.entry(ip).or_insert(0) += 1;
+        }
+        self.sessions.get(id).cloned().ok_or_else(|| RRError::NotFound.into())
+    }
+
+    /// Takes a session out; false where it was out already.
+    pub(super) fn remove_session(&mut self, id: Id) -> bool {
+        let Some(session) = self.sessions.remove(id) else { return false };
+        if let Some(ip) = session.ip
+            && let Some(count) = self.per_ip.get_mut(&ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_ip.remove(&ip);
+            }
+        }
+        true
+    }
+}

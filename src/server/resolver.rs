@@ -1,0 +1,93 @@
+//! Names to addresses. A look-up blocks and cannot be cancelled, so a few threads do nothing else; they own their job
+//! alone, and nobody waits for them when the server ends.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::poll::Wake;
+use crate::stream::event::Id;
+
+/// Look-ups at one time. A name server that does not answer holds one of them for some seconds.
+const THREADS: usize = 4;
+
+/// Look-ups that may wait for a thread.
+const QUEUE: usize = 1024;
+
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// A look-up to be done.
+#[derive(Debug)]
+struct Question {
+    target: Id,
+    /// Tells an answer to an earlier try from one to this.
+    round: u64,
+    host: String,
+    port: u16,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) target: Id,
+    pub(super) round: u64,
+    pub(super) addresses: Result<Vec<SocketAddr>>,
+}
+
+/// The way to the threads.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    questions: Sender<Question>,
+    jobs: Receiver<Question>,
+    answered: Sender<Answer>,
+    pub(super) answers: Receiver<Answer>,
+    wake: Arc<Wake>,
+    threads: usize,
+}
+
+impl Resolver {
+    /// `wake` is rung with every answer.
+    pub(super) fn new(wake: Arc<Wake>) -> Self {
+        let (questions, jobs) = bounded(QUEUE);
+        // An answer for each question that can be under way: sending one never blocks.
+        let (answered, answers) = bounded(QUEUE + THREADS);
+        Self { questions, jobs, answered, answers, wake, threads: 0 }
+    }
+
+    /// Asks for a name's addresses. An address is its own answer and costs no thread.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where too many wait or no thread can be had.
+    pub(super) fn ask(&mut self, target: Id, round: u64, host: &str, port: u16) -> Result<Option<Vec<SocketAddr>>> {
+        if let Ok(ip) = host.parse() {
+            return Ok(Some(vec![SocketAddr::new(ip, port)]));
+        }
+        self.questions
+            .try_send(Question { target, round, host: host.to_owned(), port })
+            .map_err(|_| Failure::ours(RRError::Limit, "too many names wait to be resolved"))?;
+        if self.threads < THREADS {
+            let (jobs, answered, wake) = (self.jobs.clone(), self.answered.clone(), Arc::clone(&self.wake));
+            // Detached on purpose: it may sit in the C library's look-up for longer than the server lives.
+            drop(crate::sync::spawn("resolverThread", move || serve(&jobs, &answered, &wake), |_| {})?);
+            self.threads += 1;
+        }
+        Ok(None)
+    }
+}
+
+fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
+    // Ends when the resolver is dropped and the questions are used up.
+    while let Ok(Question { target, round, host, port }) = jobs.recv() {
+        let addresses = match (host.as_str(), port).to_socket_addrs() {
+            Ok(found) => Ok(found.take(MAX_ADDRESSES).collect()),
+            Err(error) => Err(Failure::ours(RRError::Resolve, format!("{host}: {error}"))),
+        };
+        if answered.try_send(Answer { target, round, addresses }).is_err() {
+            return;
+        }
+        wake.wake();
+    }
+}

@@ -1,0 +1,275 @@
+//! Where objects live that the host names by number: a table whose ids carry a generation, so that a late call on a
+//! dead id finds nothing instead of a stranger.
+//!
+//! An id is `kind << 56 | generation << 32 | slot + 1`. It knows nothing of what it holds and takes no lock: its
+//! owner does.
+
+use crate::error::{Failure, RRError, Result};
+use crate::stream::event::Id;
+
+/// What an id names: the top byte of every id.
+pub mod kind {
+    /// A server.
+    pub const SERVER: u8 = 1;
+    /// A stream.
+    pub const STREAM: u8 = 2;
+    /// A session: a connection others opened to us.
+    pub const SESSION: u8 = 3;
+    /// A target or source: a connection we open.
+    pub const TARGET: u8 = 4;
+}
+
+/// Generations are 1 to this. A slot that has used them up is not used again: otherwise an id from long ago would
+/// come to life. At a thousand sessions a second that costs one slot every five hours.
+const LAST_GENERATION: u32 = 0xFF_FFFF;
+
+/// The end of the list of free slots.
+const NONE: u32 = u32::MAX;
+
+/// What kind of object an id names ([`kind`]); 0 for the id 0.
+pub fn kind_of(id: Id) -> u8 {
+    id.to_be_bytes()[0]
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Used {
+        generation: u32,
+        value: T,
+    },
+    /// `generation` is the one its next user gets, `next` the next free slot.
+    Free {
+        generation: u32,
+        next: u32,
+    },
+    Retired,
+}
+
+/// A table of objects of one kind, bounded in number.
+#[derive(Debug)]
+pub struct Slots<T> {
+    kind: u8,
+    capacity: u32,
+    live: u32,
+    free: u32,
+    slots: Vec<Slot<T>>,
+}
+
+impl<T> Slots<T> {
+    /// A table for at most `capacity` objects at one time. Allocates nothing yet.
+    pub fn new(kind: u8, capacity: u32) -> Self {
+        Self { kind, capacity, live: 0, free: NONE, slots: Vec::new() }
+    }
+
+    /// Puts an object in and gives its id, never 0.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] when the table is full, [`RRError::NoMem`].
+    pub fn insert(&mut self, value: T) -> Result<Id> {
+        self.insert_with(|_| value)
+    }
+
+    /// The same for an object that knows its id. `make` is called only when there is room.
+    ///
+    /// # Errors
+    /// As [`Slots::insert`].
+    pub fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Result<Id> {
+        if self.live >= self.capacity {
+            return Err(Failure::ours(RRError::Limit, format!("{} is the most there may be", self.capacity)));
+        }
+        let (at, generation) = match self.slots.get(self.free as usize) {
+            Some(&Slot::Free { generation, next }) => {
+                let at = self.free;
+                self.free = next;
+                (at, generation)
+            }
+            _ => {
+                let at = u32::try_from(self.slots.len()).unwrap_or(NONE);
+                if at >= NONE - 1 {
+                    return Err(Failure::ours(RRError::Limit, "all slots are used up"));
+                }
+                self.slots.try_reserve(1).map_err(|_| Failure::from(RRError::NoMem))?;
+                self.slots.push(Slot::Retired);
+                (at, 1)
+            }
+        };
+        let id = self.id(at, generation);
+        // Should `make` panic, the slot stays retired and the table whole.
+        self.slots[at as usize] = Slot::Retired;
+        let value = make(id);
+        self.slots[at as usize] = Slot::Used { generation, value };
+        self.live += 1;
+        Ok(id)
+    }
+
+    /// The object of this id; `None` once it was removed, for ever.
+    pub fn get(&self, id: Id) -> Option<&T> {
+        match self.slots.get(self.slot_of(id)?)? {
+            Slot::Used { generation, value } if *generation == generation_of(id) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        let at = self.slot_of(id)?;
+        match self.slots.get_mut(at)? {
+            Slot::Used { generation, value } if *generation == generation_of(id) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Whether the id is alive.
+    pub fn contains(&self, id: Id) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// Takes the object out; its id is dead from now on.
+    pub fn remove(&mut self, id: Id) -> Option<T> {
+        let at = self.slot_of(id).filter(|_| self.contains(id))?;
+        let generation = generation_of(id);
+        let left = if generation == LAST_GENERATION {
+            Slot::Retired
+        } else {
+            let next = self.free;
+            // The slot of a live id fits 32 bits.
+            self.free = at as u32;
+            Slot::Free { generation: generation + 1, next }
+        };
+        self.live -= 1;
+        match std::mem::replace(&mut self.slots[at], left) {
+            Slot::Used { value, .. } => Some(value),
+            Slot::Free { .. } | Slot::Retired => None,
+        }
+    }
+
+    /// All objects with their ids, in the order of the slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, at)| match slot {
+            Slot::Used { generation, value } => Some((self.id(at, *generation), value)),
+            _ => None,
+        })
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
+        let kind = self.kind;
+        self.slots.iter_mut().zip(0..).filter_map(move |(slot, at)| match slot {
+            Slot::Used { generation, value } => Some((pack(kind, at, *generation), value)),
+            _ => None,
+        })
+    }
+
+    /// All live ids, for a walk during which the table changes.
+    pub fn ids(&self) -> Vec<Id> {
+        self.iter().map(|(id, _)| id).collect()
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.live as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    fn id(&self, at: u32, generation: u32) -> Id {
+        pack(self.kind, at, generation)
+    }
+
+    /// The slot an id of our kind points to.
+    fn slot_of(&self, id: Id) -> Option<usize> {
+        if kind_of(id) != self.kind {
+            return None;
+        }
+        usize::try_from(id & 0xFFFF_FFFF).ok()?.checked_sub(1)
+    }
+}
+
+fn pack(kind: u8, at: u32, generation: u32) -> Id {
+    u64::from(kind) << 56 | u64::from(generation) << 32 | (u64::from(at) + 1)
+}
+
+fn generation_of(id: Id) -> u32 {
+    (id >> 32) as u32 & LAST_GENERATION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn an_id_carries_kind_generation_and_slot() {
+        let mut slots = Slots::new(kind::SESSION, 10);
+        assert_eq!(slots.insert('a').unwrap(), 0x0300_0001_0000_0001);
+        let b = slots.insert('b').unwrap();
+        assert_eq!(b, 0x0300_0001_0000_0002);
+        assert_eq!(slots.remove(b), Some('b'));
+        assert_eq!(
+            slots
+                .insert_with(|id| if id == 0x0300_0002_0000_0002 { 'c' } else { 'x' })
+                .map(|id| slots.get(id).copied()),
+            Ok(Some('c'))
+        );
+        assert_eq!(kind_of(b), kind::SESSION);
+        assert_eq!(kind_of(0), 0);
+    }
+
+    #[test]
+    fn a_stale_id_finds_nothing_for_ever() {
+        let mut slots = Slots::new(kind::TARGET, 2);
+        let mut dead = HashSet::new();
+        for round in 0..10_000 {
+            let id = slots.insert(round).unwrap();
+            assert!(dead.insert(id), "an id came twice");
+            assert_eq!(slots.remove(id), Some(round));
+            assert_eq!(slots.remove(id), None);
+        }
+        let live = slots.insert(-1).unwrap();
+        assert!(dead.iter().all(|&id| slots.get(id).is_none() && slots.get_mut(id).is_none()));
+        assert_eq!((slots.len(), slots.get(live)), (1, Some(&-1)));
+    }
+
+    #[test]
+    fn a_slot_whose_generations_are_used_up_is_not_used_again() {
+        let mut slots = Slots::new(kind::STREAM, 1);
+        let first = slots.insert(0).unwrap();
+        slots.remove(first);
+        // What sixteen million uses would bring about.
+        slots.slots[0] = Slot::Free { generation: LAST_GENERATION, next: NONE };
+        let last = slots.insert(1).unwrap();
+        assert_eq!(last, 0x02FF_FFFF_0000_0001);
+        assert_eq!(slots.remove(last), Some(1));
+        let next = slots.insert(2).unwrap();
+        assert_eq!(next, 0x0200_0001_0000_0002, "the second slot, though the first is empty");
+        assert_eq!((slots.get(first), slots.get(last), slots.get(next)), (None, None, Some(&2)));
+    }
+
+    #[test]
+    fn the_limit_holds_and_room_comes_back() {
+        let mut slots = Slots::new(kind::STREAM, 2);
+        let a = slots.insert('a').unwrap();
+        slots.insert('b').unwrap();
+        assert_eq!(slots.insert('c').unwrap_err().kind, RRError::Limit);
+        slots.remove(a);
+        assert!(slots.insert('c').is_ok());
+        assert_eq!(slots.iter().map(|(_, &c)| c).collect::<String>(), "cb");
+        slots.iter_mut().for_each(|(_, c)| c.make_ascii_uppercase());
+        assert_eq!(slots.ids().into_iter().filter_map(|id| slots.remove(id)).collect::<String>(), "CB");
+        assert!(slots.is_empty());
+    }
+
+    #[test]
+    fn made_up_ids_and_ids_of_another_kind_find_nothing() {
+        let mut slots = Slots::new(kind::STREAM, 8);
+        let id = slots.insert(()).unwrap();
+        for wrong in [0, 1, u64::MAX, id | 1 << 63, id ^ 1 << 56, id ^ 1 << 32, id & !0xFFFF_FFFF, id + 1] {
+            assert!(!slots.contains(wrong), "{wrong:x}");
+            assert_eq!(slots.remove(wrong), None);
+        }
+        assert!(slots.contains(id));
+    }
+}
