@@ -1,0 +1,710 @@
+/*
+ * rrelay.h - an RTMP relay inside your program: publishers in, players and push targets out.
+ *
+ * Made from the definitions in src/ffi by `make header`; do not edit.
+ *
+ * How it is used. rr_server_new makes a server, rr_server_listen opens a port. Whoever publishes rtmp://host/app/key
+ * makes the stream app/key; whoever plays the same address gets it; rr_stream_add_target pushes it on to other
+ * servers. Everything that happens comes as an rr_event. rr_server_free ends it.
+ *
+ * Pointers and ids. rr_server is the only pointer a host keeps. Streams, sessions and targets are numbers: a late
+ * call on one that has ended gives RR_ERR_NOT_FOUND, never a crash.
+ *
+ * Results. Calls give an int: 0 or more is good, below 0 is an RR_ERR_*. rr_strerror gives its sentence;
+ * rr_last_error gives the detail of this thread's last failed call: which argument, which limit, what the system
+ * said. A bug inside the library gives RR_ERR_PANIC. NULL where a pointer is needed gives RR_ERR_ARG.
+ *
+ * Threads. Every function may be called from any thread at any time, but: rr_server_free is the last call on a
+ * server, and one thread at a time takes events. No lock is held while the library calls the host. Callbacks come on
+ * the server's event thread, one at a time; inside one, calls that wait give RR_ERR_THREAD.
+ *
+ * Ownership. Strings and structs given in are copied. A file descriptor given in is the library's at once, also when
+ * the call fails. Strings given out are borrowed; how long is written beside them. There is nothing to free but the
+ * server.
+ *
+ * Config structs. Fill them with RR_INIT, which writes size and defaults, and change what you need. In a number, 0
+ * means the default and RR_OFF means off; in a pointer, NULL means the default. Fields are only ever added at the
+ * end: a program compiled with an older header works with a newer library, and with an older library as long as it
+ * uses nothing new (else RR_ERR_VERSION). What is out of range gives RR_ERR_ARG and what this version does not have
+ * gives RR_ERR_UNSUPPORTED, both with the field's name in rr_last_error.
+ *
+ * The process. No signal handlers, no SIGPIPE, no output unless asked for; every descriptor is close-on-exec. Fork
+ * before rr_server_new, not after. The library stays loaded once loaded (-z nodelete).
+ */
+
+#ifndef RRELAY_H
+#define RRELAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version of this header, 0xMMmmpp; rr_version() is that of the library. */
+#define RR_VERSION 0x000100
+
+#ifndef RR_API
+#define RR_API /* visibility goes here */
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- plain data ------------------------------------------------------------------------------------------------- */
+
+/* One object of a server: a kind, a generation and a place in one number. 0 is none. An id that has ended is an
+   error (RR_ERR_NOT_FOUND), never a crash, so ids may cross threads, logs and JSON. */
+typedef uint64_t rr_id;
+
+/* A stream: one publisher in, any number of players and targets out. */
+typedef rr_id rr_stream;
+
+/* A session: a connection that others opened to us. */
+typedef rr_id rr_session;
+
+/* A target: a connection that we open to push a stream on. */
+typedef rr_id rr_target;
+
+/* The states, one set for every kind of object. */
+typedef enum rr_state {
+    RR_STATE_NONE = 0,                 /* No state: the object is unknown or its id has ended. */
+    /* Server: made, not listening. Stream: no publisher yet. Target: the stream has no media yet. */
+    RR_STATE_IDLE = 1,
+    RR_STATE_ACCEPTING = 2,            /* Server: listening, no session. */
+    RR_STATE_CONNECTING = 3,           /* Target: resolving the name, connecting. */
+    RR_STATE_HANDSHAKE = 4,            /* RTMP handshake and commands run. */
+    /* Session: an ASK waits for its answer, or a standby publisher waits. Target: connected, waits for media. */
+    RR_STATE_WAITING = 5,
+    RR_STATE_IN_PROGRESS = 6,          /* Media flows. Server: it has at least one session. */
+    /* Stream: the publisher is lost, its grace time runs. Target: lost; rr_event's value = ms to the next try. */
+    RR_STATE_RECOVERING = 7,
+    RR_STATE_STOPPING = 8,             /* Draining, flushing, closing. */
+    RR_STATE_STOPPED = 9,              /* Done; the id has ended. */
+    /* Server: the listener is lost. Stream: internal error. Session: protocol, limit. Target: gave up, or fatally
+       refused. */
+    RR_STATE_FAILED = 10,
+} rr_state;
+
+/* Results. A call gives 0 or more when it went well, and one of these, below 0, when not. rr_strerror gives the
+   sentence, rr_last_error the detail. Numbers are never reused. */
+typedef enum rr_error {
+    RR_OK = 0,                         /* It went well. */
+    RR_ERR_ARG = -1,                   /* An argument is NULL, out of range or malformed. */
+    RR_ERR_VERSION = -2,               /* A struct is newer than this library and uses what it does not know. */
+    RR_ERR_STATE = -3,                 /* Not possible in the object's present state. */
+    RR_ERR_NOT_FOUND = -4,             /* No such stream, session, target or server, or its id has ended. */
+    RR_ERR_EXISTS = -5,                /* It exists already. */
+    RR_ERR_AGAIN = -6,                 /* Nothing to do now; try again later. Not a failure. */
+    RR_ERR_NOMEM = -7,                 /* Memory could not be had, or the server's mem_limit is reached. */
+    RR_ERR_LIMIT = -8,                 /* A configured limit was reached. */
+    /* Called from a thread that must not call it: a callback, or a second taker of events. */
+    RR_ERR_THREAD = -9,
+    RR_ERR_UNSUPPORTED = -10,          /* This build does not have that feature; rr_last_error names it. */
+    /* A bug in this library: a panic was caught at the border. The object concerned may be FAILED, nothing else is. */
+    RR_ERR_PANIC = -11,
+    RR_ERR_CLOSED = -12,               /* The object or the connection is closed. */
+    RR_ERR_TIMEOUT = -20,              /* A deadline passed. */
+    RR_ERR_IO = -21,                   /* A socket failed. */
+    RR_ERR_RESOLVE = -22,              /* A name could not be resolved. */
+    RR_ERR_CONNECT = -23,              /* No connection could be made. */
+    RR_ERR_TLS = -24,                  /* TLS failed. */
+    RR_ERR_CERT = -25,                 /* The certificate was not accepted. */
+    RR_ERR_HANDSHAKE = -30,            /* The RTMP handshake failed. */
+    RR_ERR_PROTOCOL = -31,             /* The peer broke the protocol. */
+    RR_ERR_AUTH = -32,                 /* Authentication was refused. */
+    RR_ERR_REJECTED = -33,             /* The peer (or the host) refused it. */
+    RR_ERR_TAKEN_OVER = -34,           /* Another publisher took over. */
+    RR_ERR_SLOW = -35,                 /* The peer was too slow for too long. */
+    RR_ERR_IDLE = -36,                 /* The peer was silent for too long. */
+    RR_ERR_KICKED = -37,               /* Closed by the host. */
+    RR_ERR_GIVE_UP = -38,              /* Tried as often as was configured. */
+} rr_error;
+
+/* Kinds of objects. */
+typedef enum rr_kind {
+    RR_KIND_SERVER = 1,                /* The server itself; its id is 0 in calls. */
+    RR_KIND_STREAM = 2,                /* A stream. */
+    RR_KIND_SESSION = 3,               /* A session. */
+    RR_KIND_TARGET = 4,                /* A target. */
+} rr_kind;
+
+/* What a session or target is to its stream. */
+typedef enum rr_role {
+    RR_ROLE_NONE = 0,                  /* Not known yet. */
+    RR_ROLE_PUBLISHER = 1,             /* It sends the stream to us. */
+    RR_ROLE_STANDBY = 2,               /* It would send the stream to us if the publisher were lost. */
+    RR_ROLE_PLAYER = 3,                /* It takes the stream from us. */
+    RR_ROLE_TARGET = 4,                /* We push the stream to it. */
+} rr_role;
+
+/* What rr_name names. */
+typedef enum rr_name_kind {
+    RR_NAME_STATE = 1,                 /* An rr_state. */
+    RR_NAME_EVENT = 2,                 /* An rr_event_type. */
+} rr_name_kind;
+
+/* Bits of rr_features. */
+typedef enum rr_feature {
+    RR_FEATURE_EVENT_FD = 1,           /* rr_event_fd gives a descriptor. */
+    RR_FEATURE_TLS = 2,                /* rtmps. */
+    RR_FEATURE_RTMPE = 4,              /* rtmpe. */
+    RR_FEATURE_REST = 8,               /* Control by HTTP. */
+} rr_feature;
+
+/* Levels of log lines; each includes those before it. */
+typedef enum rr_log_level {
+    RR_LOG_OFF = 0,                    /* Nothing. */
+    RR_LOG_ERROR = 1,                  /* What failed and needs somebody. */
+    RR_LOG_WARN = 2,                   /* What is wrong and was coped with. */
+    RR_LOG_INFO = 3,                   /* What begins and ends. */
+    RR_LOG_DEBUG = 4,                  /* What was said and decided. */
+    RR_LOG_TRACE = 5,                  /* Every message. */
+} rr_log_level;
+
+/* Bits: what the host is asked. */
+typedef enum rr_ask {
+    RR_ASK_CONNECT = 1,                /* At connect, before the peer has said what it wants. */
+    RR_ASK_PUBLISH = 2,                /* At publish. */
+    RR_ASK_PLAY = 4,                   /* At play. */
+} rr_ask;
+
+/* Bits: kinds of media. */
+typedef enum rr_media {
+    RR_MEDIA_AUDIO = 1,                /* Audio messages. */
+    RR_MEDIA_VIDEO = 2,                /* Video messages. */
+    RR_MEDIA_DATA = 4,                 /* Data messages: metadata, cue points, captions. */
+    RR_MEDIA_ALL = 7,                  /* All of them. */
+} rr_media;
+
+/* What a stream does with a second publisher. */
+typedef enum rr_publisher_policy {
+    RR_PUBLISHER_REJECT = 0,           /* The second one is refused with NetStream.Publish.BadName. */
+    RR_PUBLISHER_TAKEOVER = 1,         /* The second one replaces the first. */
+    RR_PUBLISHER_STANDBY = 2,          /* The second one waits until the first is gone. */
+} rr_publisher_policy;
+
+/* Where a consumer begins. */
+typedef enum rr_start {
+    RR_START_DEFAULT = 0,              /* As the stream is set up; for a stream: RR_START_GOP. */
+    RR_START_KEY = 1,                  /* At the next key frame. */
+    RR_START_GOP = 2,                  /* At the cached group's key frame: a picture at once. */
+    RR_START_NOW = 3,                  /* At the newest message, whatever it is. */
+} rr_start;
+
+/* What is done with the publisher's timestamps. */
+typedef enum rr_clock {
+    RR_CLOCK_PASS = 0,                 /* They are passed on. */
+    RR_CLOCK_ZERO = 1,                 /* They begin at 0. */
+    RR_CLOCK_REPAIR = 2,               /* Jumps are taken out. */
+} rr_clock;
+
+/* What is done with a target that cannot keep up. */
+typedef enum rr_slow_policy {
+    RR_SLOW_RESYNC = 0,                /* It jumps to a key frame. */
+    RR_SLOW_RECONNECT = 1,             /* It is closed and connected again. */
+    RR_SLOW_STOP = 2,                  /* It ends. */
+} rr_slow_policy;
+
+/* Bits for the listening calls. */
+typedef enum rr_listen_flag {
+    RR_LISTEN_TLS = 1,                 /* rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
+} rr_listen_flag;
+
+/* Bits of rr_target_config's flags. */
+typedef enum rr_target_flag {
+    RR_TARGET_INSECURE = 1,            /* No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
+} rr_target_flag;
+
+/* Facts about a frame, bits of rr_frame's flags. */
+typedef enum rr_frame_flag {
+    RR_FRAME_KEY = 1,                  /* A key frame: a decoder can begin here. */
+    RR_FRAME_SEQ = 2,                  /* A sequence header: codec configuration, no picture or sound. */
+    /* The end of a sequence. In rr_stream_write: the publisher has ended, data may be NULL. */
+    RR_FRAME_END = 4,
+    RR_FRAME_META = 8,                 /* Stream metadata (onMetaData). */
+    RR_FRAME_MULTI = 16,               /* An Enhanced RTMP multitrack message. */
+} rr_frame_flag;
+
+/* One RTMP message. */
+typedef struct rr_frame {
+    uint32_t size;                     /* Set by rr_config_init. */
+    uint8_t type;                      /* The RTMP message type: 8 audio, 9 video, 18 or 15 data. */
+    uint8_t track;                     /* Track of an Enhanced RTMP multitrack message, else 0. */
+    uint8_t flags;                     /* RR_FRAME_* bits. */
+    uint8_t reserved0;                 /* Zero. */
+    /* FourCC, first character in the highest byte: 'avc1', 'hvc1', 'av01', 'mp4a', 'Opus' ... Older codec ids are
+       mapped to one. 0 = none or not known. */
+    uint32_t codec;
+    int32_t cts_ms;                    /* Composition time offset of a video frame in ms. */
+    int64_t ts_ms;                     /* Timestamp in ms. rr_frame_parse leaves it 0. */
+    const uint8_t *data;               /* The message body. */
+    size_t len;                        /* Its length in bytes. */
+} rr_frame;
+
+/* Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
+   the last seconds, everything else counts from the object's start. */
+typedef struct rr_stats {
+    uint64_t bytes_in;                 /* Bytes received, protocol included. */
+    uint64_t bytes_out;                /* Bytes sent, protocol included. */
+    uint64_t msgs_in;                  /* Messages received. */
+    uint64_t msgs_out;                 /* Messages sent. */
+    uint64_t audio_bytes;              /* Bytes of audio messages. */
+    uint64_t video_bytes;              /* Bytes of video messages. */
+    uint64_t data_bytes;               /* Bytes of data messages. */
+    uint64_t dropped_msgs;             /* Messages that slow consumers did not get. */
+    uint64_t dropped_bytes;            /* Their bytes. */
+    uint64_t dropped_runs;             /* How often a consumer jumped forward. */
+    /* Bytes that wait: of a consumer its lag, of a stream or server the memory in use. */
+    uint64_t queue_bytes;
+    uint64_t queue_msgs;               /* Messages that wait. */
+    int64_t started_us;                /* Wall clock at the start, us since 1970. */
+    int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
+    int64_t last_ts_ms;                /* Timestamp of the last media message, ms. */
+    int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
+    uint32_t queue_ms;                 /* A consumer's lag: age of the oldest unsent byte, ms. */
+    uint32_t queue_ms_max;             /* The largest lag so far, ms. */
+    uint32_t kbps_in;                  /* kbit/s received. */
+    uint32_t kbps_out;                 /* kbit/s sent. */
+    uint32_t audio_kbps;               /* kbit/s of audio. */
+    uint32_t video_kbps;               /* kbit/s of video. */
+    uint32_t fps_milli;                /* Video frames per 1000 s. */
+    uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
+    uint32_t rtt_us;                   /* Round trip time, us. */
+    uint32_t rtt_var_us;               /* Its variation, us. */
+    uint32_t retransmits;              /* TCP segments sent again. */
+    uint32_t unacked_bytes;            /* Bytes sent that the peer has not acknowledged. */
+    uint32_t connects;                 /* Connections made. */
+    uint32_t failures;                 /* Connections that failed or were refused. */
+    uint32_t unknown_msgs;             /* Messages of unknown type or codec; they are passed on all the same. */
+    uint32_t clock_jumps;              /* Timestamp jumps. */
+    uint32_t sessions;                 /* Sessions now. */
+    uint32_t targets;                  /* Targets now. */
+} rr_stats;
+
+/* What an object is. The strings are never NULL; they are valid until the next rr_info_get on the same thread. */
+typedef struct rr_info {
+    rr_id id;                          /* The object. */
+    rr_id stream;                      /* The stream it belongs to, 0 for none. */
+    uint32_t kind;                     /* RR_KIND_*. */
+    uint32_t state;                    /* RR_STATE_*. */
+    int32_t error;                     /* RR_OK, or why it is in this state. */
+    uint32_t role;                     /* RR_ROLE_*. */
+    uint32_t tls;                      /* 1 over TLS. */
+    uint32_t caps_ex;                  /* The peer's Enhanced RTMP capsEx bits. */
+    uint32_t track_count;              /* How many of codecs are set. */
+    uint32_t retry_in_ms;              /* RR_STATE_RECOVERING: ms to the next try. */
+    uint32_t codecs[8];                /* FourCCs of the first tracks, as in rr_frame. */
+    void *user;                        /* The host's pointer. */
+    const char *app;                   /* RTMP application, as the peer sent it. */
+    const char *key;                   /* Stream key, as the peer sent it. */
+    const char *addr;                  /* The peer's address. */
+    const char *local_addr;            /* Our address on that connection. */
+    const char *url;                   /* Target: where it goes. Session: its tcUrl. */
+    const char *agent;                 /* What the peer calls itself (flashVer). */
+} rr_info;
+
+/* Takes log lines. module and line are valid during the call. It is called on one of the server's threads, one call
+   at a time, with no lock held; media does not wait for it. */
+typedef void (*rr_log_fn)(void *user, int level, const char *module, const char *line);
+
+/* ---- events, the data ------------------------------------------------------------------------------------------- */
+
+/* What happened. */
+typedef enum rr_event_type {
+    RR_EV_NONE = 0,                    /* Nothing. */
+    RR_EV_SERVER = 1,                  /* The server's state moved: prev -> state, error says why. */
+    RR_EV_STREAM = 2,                  /* A stream's state moved. */
+    RR_EV_SESSION = 3,                 /* A session's state moved. */
+    RR_EV_TARGET = 4,                  /* A target's state moved. */
+    RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
+    RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer. */
+    RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer. */
+    RR_EV_WANTED = 8,                  /* Somebody plays a stream that has no publisher. */
+    RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
+    RR_EV_TRACKS = 10,                 /* Codecs or metadata of a stream changed. */
+    /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
+    RR_EV_SLOW = 11,
+    RR_EV_CLOCK = 12,                  /* The publisher's timestamps jumped; value = ms. */
+    RR_EV_RECONNECT = 13,              /* The peer asks us to connect again; url = where, "" = the same place. */
+    RR_EV_LOG = 15,                    /* A log line, in text. */
+    RR_EV_OVERFLOW = 16,               /* Events were lost because they were not taken; value = how many. */
+} rr_event_type;
+
+/* Bits of rr_event's flags. */
+typedef enum rr_event_flag {
+    RR_EVF_RETRIABLE = 1,              /* The error is worth another try. */
+    RR_EVF_BY_PEER = 2,                /* The peer caused it. */
+    RR_EVF_LAST = 4,                   /* The id ends with this event. */
+    RR_EVF_TLS = 8,                    /* Over TLS. */
+} rr_event_flag;
+
+/* One event. The library makes it, and it may grow at its end. It and its strings are valid until the next
+   rr_event_next on the same server, or during the callback. */
+typedef struct rr_event {
+    uint32_t type;                     /* RR_EV_*. */
+    int32_t error;                     /* RR_OK, or the cause. */
+    uint32_t state;                    /* RR_STATE_*, the new one. */
+    uint32_t prev;                     /* RR_STATE_*, the one before. */
+    uint32_t flags;                    /* RR_EVF_* bits. */
+    uint32_t level;                    /* RR_LOG_* of RR_EV_LOG. */
+    rr_stream stream;                  /* The stream concerned, 0 for none. */
+    rr_session session;                /* The session concerned, 0 for none. */
+    rr_target target;                  /* The target concerned, 0 for none. */
+    /* The host's pointer: of the target, session, stream or server, the first that has one. */
+    void *user;
+    int64_t time_us;                   /* Wall clock, us since 1970. */
+    int64_t value;                     /* Depends on the type: ms to the next try, messages lost ... */
+    /* RTMP application: bytes as the peer sent them. Never NULL, as all strings here. */
+    const char *app;
+    const char *key;                   /* Stream key: bytes as the peer sent them. It may be a secret. */
+    const char *addr;                  /* The peer's address. */
+    const char *url;                   /* A url, without the key. */
+    const char *text;                  /* The detail, for people. */
+} rr_event;
+
+/* Takes events. ev is valid during the call. It is called on the server's event thread, one call at a time, in
+   order, with no lock held. It may call any rr_* function that does not wait; rr_server_free does nothing there. */
+typedef void (*rr_event_fn)(void *user, const rr_event *ev);
+
+/* ---- config structs --------------------------------------------------------------------------------------------- */
+
+/* "Not in this version" means: anything but the default gives RR_ERR_UNSUPPORTED. */
+
+/* In a number of a config struct: off. */
+#define RR_OFF 0xFFFFFFFFu
+
+/* Sets up a config struct: RR_INIT(RR_CFG_SERVER, &config); */
+#define RR_INIT(kind, p) rr_config_init((kind), (p), sizeof *(p))
+
+/* Which struct rr_config_init fills. */
+typedef enum rr_config_kind {
+    RR_CFG_SERVER = 1,                 /* rr_server_config. */
+    RR_CFG_STREAM = 2,                 /* rr_stream_config. */
+    RR_CFG_TARGET = 3,                 /* rr_target_config. */
+    RR_CFG_DECISION = 4,               /* rr_decision. */
+    RR_CFG_FRAME = 8,                  /* rr_frame. */
+} rr_config_kind;
+
+/* Settings of a stream. */
+typedef struct rr_stream_config {
+    uint32_t size;                     /* Set by rr_config_init. */
+    uint32_t flags;                    /* No flags yet: 0. */
+    void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
+    uint32_t publisher_policy;         /* RR_PUBLISHER_*: what a second publisher meets. Default: 0 (refused). */
+    /* Keep players and targets this long without a publisher, ms, to 86400000. Default: 0 (not at all). */
+    uint32_t grace_ms;
+    /* Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608. */
+    uint32_t gop_bytes;
+    uint32_t gop_ms;                   /* Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000. */
+    uint32_t max_kbps;                 /* Limit of what a publisher may send. Default: 0 (none). Not in this version. */
+    uint32_t unwatched_ms;             /* For pulled streams. Default: 0 (never). Not in this version. */
+    /* Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0. */
+    int32_t nice;
+    /* Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once). */
+    uint32_t merge_ms;
+    /* RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version. */
+    uint32_t clock;
+    uint32_t start;                    /* RR_START_*: where players begin. Default: 2 (the cached group). */
+    /* A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304. */
+    uint32_t queue_bytes;
+    uint32_t queue_ms;                 /* The same in ms, 100 to 600000. Default: 5000. */
+    /* A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000. */
+    uint32_t slow_ms;
+    uint32_t reserved0;                /* Zero. */
+    const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
+} rr_stream_config;
+
+/* Settings of a target. */
+typedef struct rr_target_config {
+    uint32_t size;                     /* Set by rr_config_init. */
+    uint32_t flags;                    /* RR_TARGET_* bits. */
+    void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
+    const char *url;                   /* rtmp://host[:port]/app[/key]. Must be given. */
+    const char *key;                   /* The stream key, bytes untouched. Default: NULL (the last part of url). */
+    const char *const *backup_urls;    /* More urls, tried in turn, NULL ended. Default: NULL. Not in this version. */
+    const char *username;              /* Adobe or Limelight authentication. Default: NULL. Not in this version. */
+    const char *password;              /* Its password. Default: NULL. Not in this version. */
+    /* Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version. */
+    const char *ca_file;
+    const char *pin_sha256;            /* Hash of the server's key. Default: NULL. Not in this version. */
+    const char *bind_addr;             /* Local address to connect from. Default: NULL (any). Not in this version. */
+    /* First wait after a failure, ms, to 3600000; it doubles from there. Default: 500. */
+    uint32_t retry_min_ms;
+    uint32_t retry_max_ms;             /* Longest wait, ms, to 86400000, not below retry_min_ms. Default: 30000. */
+    uint32_t retry_jitter_pct;         /* Random part of each wait, percent, to 100; RR_OFF = none. Default: 20. */
+    /* Failures in a row before it gives up, to 1000000000; RR_OFF = never. Default: 0 (never). */
+    uint32_t retry_count;
+    /* Time without success before it gives up. Default: 0 (never). Not in this version. */
+    uint32_t retry_total_ms;
+    /* A connection that ran this long makes the next wait the first again, ms. Default: 30000. */
+    uint32_t retry_reset_ms;
+    /* Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000. */
+    uint32_t connect_ms;
+    uint32_t send_ms;                  /* Time a send may take. Default: 0 (the server's). Not in this version. */
+    /* Time without media before it is closed. Default: 0 (never). Not in this version. */
+    uint32_t idle_ms;
+    /* Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608. */
+    uint32_t queue_bytes;
+    uint32_t queue_ms;                 /* The same in ms, 100 to 600000. Default: 10000. */
+    /* RR_SLOW_*. Default: 0 (jump to a key frame). Others are not in this version. */
+    uint32_t slow_policy;
+    /* Time past the lag before slow_policy applies. Default: 0. Not in this version. */
+    uint32_t slow_ms;
+    uint32_t start;                    /* RR_START_*: where the push begins. Default: 2 (the cached group). */
+    /* RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version. */
+    uint32_t clock;
+    /* RR_MEDIA_* bits that are sent. Default: 7 (all). Fewer are not in this version. */
+    uint32_t media;
+    /* Tracks that are sent, bit n = track n. Default: 0 (all). Not in this version. */
+    uint64_t tracks;
+    uint32_t max_kbps;                 /* Limit of what is sent. Default: 0 (none). Not in this version. */
+    uint32_t chunk_size;               /* Chunk size to this peer, bytes. Default: 0 (ours). Not in this version. */
+    /* Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
+    uint32_t merge_ms;
+    uint32_t reserved0;                /* Zero. */
+} rr_target_config;
+
+/* Settings of a server. For every time here RR_OFF means none. */
+typedef struct rr_server_config {
+    uint32_t size;                     /* Set by rr_config_init. */
+    uint32_t flags;                    /* No flags yet: 0. */
+    void *user;                        /* The host's pointer, given to on_event and in events; never touched. */
+    rr_event_fn on_event;              /* Takes the events. Default: NULL (use rr_event_next). */
+    /* Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config). */
+    const rr_stream_config *stream;
+    /* Most memory for media in all queues and caches, bytes, from 1048576. Default: 0 (no limit). */
+    uint64_t mem_limit;
+    /* Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096. */
+    uint32_t event_limit;
+    uint32_t log_events;               /* RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none). */
+    uint32_t max_sessions;             /* Most sessions at one time; RR_OFF = no limit. Default: 10000. */
+    uint32_t max_sessions_ip;          /* Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit). */
+    uint32_t max_streams;              /* Most streams at one time; RR_OFF = no limit. Default: 1000. */
+    uint32_t max_message;              /* Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215. */
+    /* RR_ASK_* bits: what the host is asked. Default: 0 (nothing, all are let in). */
+    uint32_t ask;
+    uint32_t ask_ms;                   /* Time for the host's answer, ms. Default: 5000. */
+    uint32_t ask_default;              /* When no answer comes: 1 allow, 0 deny. Default: 0. */
+    uint32_t handshake_ms;             /* Time from accept to publish or play, ms. Default: 10000. */
+    uint32_t first_data_ms;            /* Time from the start of publishing to the first media, ms. Default: 30000. */
+    uint32_t idle_ms;                  /* A publisher that sends nothing for this long is closed, ms. Default: 30000. */
+    /* A silent player is pinged this often, ms, from 1000; two unanswered pings end it. Default: 30000. */
+    uint32_t ping_ms;
+    /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
+    uint32_t send_ms;
+} rr_server_config;
+
+/* How a session is let in. */
+typedef struct rr_decision {
+    uint32_t size;                     /* Set by rr_config_init. */
+    uint32_t flags;                    /* No flags yet: 0. */
+    void *user;                        /* Becomes the session's user pointer. */
+    const char *rename;                /* Another stream key. Default: NULL (the one asked for). */
+    /* For a publish that makes a stream: its settings. Default: NULL (the server's). */
+    const rr_stream_config *stream;
+    /* For a play: RR_MEDIA_* bits. Default: 7 (all). Fewer are not in this version. */
+    uint32_t media;
+    uint32_t start;                    /* For a play: RR_START_*. Default: 0 (the stream's). */
+} rr_decision;
+
+/* ---- 0. base ---------------------------------------------------------------------------------------------------- */
+
+/* These need no server. */
+
+/* The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, that of the header. */
+RR_API uint32_t rr_version(void);
+
+/* The version of the loaded library as "major.minor.patch", for people. Static. */
+RR_API const char *rr_version_string(void);
+
+/* What the loaded library was built with: RR_FEATURE_* bits. */
+RR_API uint64_t rr_features(void);
+
+/* One sentence for a result. Static, never NULL; any number may be given. */
+RR_API const char *rr_strerror(int err);
+
+/* The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
+   NULL, "" when none failed yet. Valid until the next call on this thread that fails. */
+RR_API const char *rr_last_error(void);
+
+/* The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK". what is RR_NAME_STATE or RR_NAME_EVENT. Static,
+   never NULL; "UNKNOWN" for a number without a name. */
+RR_API const char *rr_name(int what, int value);
+
+/* Writes a config struct's size and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT gives it by
+   itself. A struct of an older header gets its part, one of a newer header zeroes in what this library does not
+   know.
+   Returns: RR_OK; RR_ERR_ARG: cfg is NULL, kind unknown, or size not that of a struct. */
+RR_API int rr_config_init(int kind, void *cfg, size_t size);
+
+/* ---- 1. server -------------------------------------------------------------------------------------------------- */
+
+/* Listeners, streams and everything on them, events, log. Two servers in one process know nothing of each other. */
+typedef struct rr_server rr_server;
+
+/* Makes a server; its threads run, it listens nowhere yet. cfg may be NULL.
+   Returns: RR_OK; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says; RR_ERR_LIMIT: the process has
+   no thread or descriptor left. On failure *out is NULL. */
+RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
+
+/* Stops the server at once, joins its threads and frees it; borrowed events end. The last call on a server, made
+   once. NULL is fine. From a callback it does nothing but set rr_last_error: the event thread cannot wait for
+   itself. */
+RR_API void rr_server_free(rr_server *s);
+
+/* Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
+   flags are RR_LISTEN_*. May be called several times.
+   Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
+   the server stops; RR_ERR_UNSUPPORTED: a flag. */
+RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
+
+/* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
+   also on failure. flags: 0.
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops;
+   RR_ERR_UNSUPPORTED: a flag. */
+RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
+
+/* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
+   failure. peer is the address to show, NULL asks the socket. flags: 0.
+   Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
+   stops; RR_ERR_UNSUPPORTED: a flag. */
+RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
+
+/* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
+   and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
+   reconnect_url must be NULL in this version.
+   Returns: RR_OK; RR_ERR_UNSUPPORTED: reconnect_url is given. */
+RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int deadline_ms);
+
+/* The server's RR_STATE_*.
+   Returns: The state; RR_ERR_ARG: s is NULL. */
+RR_API int rr_server_state(rr_server *s);
+
+/* Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for fn means
+   stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before will not be called again (called from inside
+   that sink: after it returns). Stream keys and tokens are hidden in the lines.
+   Returns: RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet. */
+RR_API int rr_server_set_log(rr_server *s, int level, rr_log_fn fn, void *user);
+
+/* The ids of one kind (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server where parent is 0, else of that
+   stream. The first cap are written to out, which may be NULL where cap is 0.
+   Returns: How many there are, also above cap; RR_ERR_ARG: no such kind; RR_ERR_NOT_FOUND: no such parent. */
+RR_API int rr_server_list(rr_server *s, rr_id parent, int kind, rr_id *out, size_t cap);
+
+/* ---- 2. events -------------------------------------------------------------------------------------------------- */
+
+/* Take them, or the server's queue fills: then repeated states of one object are folded (start and end never are),
+   RR_EV_OVERFLOW says how many, and at last nobody new is let in. Or give rr_server_config an on_event. */
+
+/* A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may
+   be readable with none waiting. Never read or close it; it ends with the server.
+   Returns: The descriptor; RR_ERR_STATE: events come by on_event. */
+RR_API int rr_event_fd(rr_server *s);
+
+/* Takes the next event. Waits for it up to timeout_ms: 0 not at all, -1 for ever. *ev is valid until the next call;
+   it is NULL when there is none. One thread at a time.
+   Returns: 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking, or
+   this would wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events are taken. */
+RR_API int rr_event_next(rr_server *s, const rr_event **ev, int timeout_ms);
+
+/* Makes a waiting rr_event_next give 0, or the next one if none waits. From any thread.
+   Returns: RR_OK; RR_ERR_ARG: s is NULL. */
+RR_API int rr_event_wake(rr_server *s);
+
+/* ---- 3. sessions: what others opened to us ---------------------------------------------------------------------- */
+
+/* With ask set in rr_server_config, a peer waits at connect, publish or play until one of these answers it, from any
+   thread, or ask_ms is over. Meanwhile its media waits in the socket; others do not notice. */
+
+/* Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). d may be NULL: as asked.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or
+   twice); RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what d says. */
+RR_API int rr_session_allow(rr_server *s, rr_session id, const rr_decision *d);
+
+/* Refuses a session that asks. code is the RTMP status code the peer gets ("NetStream.Publish.Denied"), NULL the
+   usual one; text is for people, NULL for none.
+   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing. */
+RR_API int rr_session_deny(rr_server *s, rr_session id, const char *code, const char *text);
+
+/* Sends a session that asks to another server: at CONNECT_ASK as a redirect in the refusal, at PUBLISH_ASK and
+   PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
+   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing. */
+RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
+
+/* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
+RR_API int rr_session_close(rr_server *s, rr_session id, const char *text);
+
+/* ---- 4. streams ------------------------------------------------------------------------------------------------- */
+
+/* Makes a stream that exists with or without peers, for targets added before its publisher is there, or for
+   rr_stream_write. One that is there already is kept from ending with its publisher, and given. cfg may be NULL: the
+   server's.
+   Returns: RR_OK; RR_ERR_EXISTS: it is there and cfg is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server
+   stops; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for names and cfg. */
+RR_API int rr_stream_create(
+    rr_server *s, const char *app, const char *key, const rr_stream_config *cfg, rr_stream *out);
+
+/* The id of a stream by its names.
+   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_stream *out);
+
+/* Ends a stream: its publisher is closed, players and targets have deadline_ms to take what is there. Returns at
+   once; STOPPED comes as an event.
+   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
+
+/* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
+   RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
+   body, ends publishing.
+   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, or larger than
+   max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops. */
+RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
+
+/* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */
+
+/* Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself
+   when it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
+   RR_EV_TARGET.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT; RR_ERR_STATE: the stream stops; RR_ERR_ARG,
+   RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says. */
+RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
+
+/* Makes a target that waits for its next try, or has failed, try now.
+   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+RR_API int rr_target_retry(rr_server *s, rr_target id);
+
+/* Ends a target; a connected one has deadline_ms to take what is there. The stream and everybody else on it do not
+   notice. Returns at once; STOPPED comes as an event.
+   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
+
+/* ---- 6. any id -------------------------------------------------------------------------------------------------- */
+
+/* What an object is, by its id; 0 is the server. size is the caller's sizeof. The strings are valid until the next
+   call of this function on the same thread.
+   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+RR_API int rr_info_get(rr_server *s, rr_id id, rr_info *out, size_t size);
+
+/* An object's counters, by its id; 0 is the server. size is the caller's sizeof.
+   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
+
+/* The server's counters: rr_stats_get with id 0.
+   Returns: RR_OK; RR_ERR_ARG. */
+RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
+
+/* ---- 10. helper ------------------------------------------------------------------------------------------------- */
+
+/* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
+   message type. What cannot be read has no flags and no codec. out is set up with RR_INIT(RR_CFG_FRAME, out) before,
+   and its data is then the pointer given. Pure: no server, any thread.
+   Returns: RR_OK; RR_ERR_ARG: NULL (data may be NULL where len is 0), or out is not set up. */
+RR_API int rr_frame_parse(uint8_t type, const void *data, size_t len, rr_frame *out);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* RRELAY_H */

@@ -1,0 +1,315 @@
+//! The config structs of the C API, with the defaults `rr_config_init` writes. They come from the core's `config.rs`;
+//! what a value means and may be is decided in `convert.rs`.
+//!
+//! Every field's comment has its default as `Default: n`; a test compares them with the core's.
+
+use std::ffi::{c_char, c_void};
+use std::ptr::null;
+
+use super::event::rr_event_fn;
+use crate::config::{ServerConfig, StreamConfig, TargetConfig};
+
+/// Which struct rr_config_init fills.
+#[repr(C)]
+pub enum rr_config_kind {
+    /// rr_server_config.
+    RR_CFG_SERVER = 1,
+    /// rr_stream_config.
+    RR_CFG_STREAM = 2,
+    /// rr_target_config.
+    RR_CFG_TARGET = 3,
+    /// rr_decision.
+    RR_CFG_DECISION = 4,
+    /// rr_frame.
+    RR_CFG_FRAME = 8,
+}
+
+/// Settings of a stream.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rr_stream_config {
+    /// Set by rr_config_init.
+    pub size: u32,
+    /// No flags yet: 0.
+    pub flags: u32,
+    /// The host's pointer, given back in events and rr_info; never touched.
+    pub user: *mut c_void,
+    /// RR_PUBLISHER_*: what a second publisher meets. Default: 0 (refused).
+    pub publisher_policy: u32,
+    /// Keep players and targets this long without a publisher, ms, to 86400000. Default: 0 (not at all).
+    pub grace_ms: u32,
+    /// Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608.
+    pub gop_bytes: u32,
+    /// Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000.
+    pub gop_ms: u32,
+    /// Limit of what a publisher may send. Default: 0 (none). Not in this version.
+    pub max_kbps: u32,
+    /// For pulled streams. Default: 0 (never). Not in this version.
+    pub unwatched_ms: u32,
+    /// Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0.
+    pub nice: i32,
+    /// Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once).
+    pub merge_ms: u32,
+    /// RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version.
+    pub clock: u32,
+    /// RR_START_*: where players begin. Default: 2 (the cached group).
+    pub start: u32,
+    /// A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304.
+    pub queue_bytes: u32,
+    /// The same in ms, 100 to 600000. Default: 5000.
+    pub queue_ms: u32,
+    /// A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000.
+    pub slow_ms: u32,
+    /// Zero.
+    pub reserved0: u32,
+    /// CPUs the stream's threads may use, "0-3,8". Default: NULL (any).
+    pub cpus: *const c_char,
+}
+
+/// Settings of a target.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rr_target_config {
+    /// Set by rr_config_init.
+    pub size: u32,
+    /// RR_TARGET_* bits.
+    pub flags: u32,
+    /// The host's pointer, given back in events and rr_info; never touched.
+    pub user: *mut c_void,
+    /// rtmp://host[:port]/app[/key]. Must be given.
+    pub url: *const c_char,
+    /// The stream key, bytes untouched. Default: NULL (the last part of url).
+    pub key: *const c_char,
+    /// More urls, tried in turn, NULL ended. Default: NULL. Not in this version.
+    pub backup_urls: *const *const c_char,
+    /// Adobe or Limelight authentication. Default: NULL. Not in this version.
+    pub username: *const c_char,
+    /// Its password. Default: NULL. Not in this version.
+    pub password: *const c_char,
+    /// Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version.
+    pub ca_file: *const c_char,
+    /// Hash of the server's key. Default: NULL. Not in this version.
+    pub pin_sha256: *const c_char,
+    /// Local address to connect from. Default: NULL (any). Not in this version.
+    pub bind_addr: *const c_char,
+    /// First wait after a failure, ms, to 3600000; it doubles from there. Default: 500.
+    pub retry_min_ms: u32,
+    /// Longest wait, ms, to 86400000, not below retry_min_ms. Default: 30000.
+    pub retry_max_ms: u32,
+    /// Random part of each wait, percent, to 100; RR_OFF = none. Default: 20.
+    pub retry_jitter_pct: u32,
+    /// Failures in a row before it gives up, to 1000000000; RR_OFF = never. Default: 0 (never).
+    pub retry_count: u32,
+    /// Time without success before it gives up. Default: 0 (never). Not in this version.
+    pub retry_total_ms: u32,
+    /// A connection that ran this long makes the next wait the first again, ms. Default: 30000.
+    pub retry_reset_ms: u32,
+    /// Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000.
+    pub connect_ms: u32,
+    /// Time a send may take. Default: 0 (the server's). Not in this version.
+    pub send_ms: u32,
+    /// Time without media before it is closed. Default: 0 (never). Not in this version.
+    pub idle_ms: u32,
+    /// Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608.
+    pub queue_bytes: u32,
+    /// The same in ms, 100 to 600000. Default: 10000.
+    pub queue_ms: u32,
+    /// RR_SLOW_*. Default: 0 (jump to a key frame). Others are not in this version.
+    pub slow_policy: u32,
+    /// Time past the lag before slow_policy applies. Default: 0. Not in this version.
+    pub slow_ms: u32,
+    /// RR_START_*: where the push begins. Default: 2 (the cached group).
+    pub start: u32,
+    /// RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version.
+    pub clock: u32,
+    /// RR_MEDIA_* bits that are sent. Default: 7 (all). Fewer are not in this version.
+    pub media: u32,
+    /// Tracks that are sent, bit n = track n. Default: 0 (all). Not in this version.
+    pub tracks: u64,
+    /// Limit of what is sent. Default: 0 (none). Not in this version.
+    pub max_kbps: u32,
+    /// Chunk size to this peer, bytes. Default: 0 (ours). Not in this version.
+    pub chunk_size: u32,
+    /// Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
+    pub merge_ms: u32,
+    /// Zero.
+    pub reserved0: u32,
+}
+
+/// Settings of a server. For every time here RR_OFF means none.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rr_server_config {
+    /// Set by rr_config_init.
+    pub size: u32,
+    /// No flags yet: 0.
+    pub flags: u32,
+    /// The host's pointer, given to on_event and in events; never touched.
+    pub user: *mut c_void,
+    /// Takes the events. Default: NULL (use rr_event_next).
+    pub on_event: rr_event_fn,
+    /// Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config).
+    pub stream: *const rr_stream_config,
+    /// Most memory for media in all queues and caches, bytes, from 1048576. Default: 0 (no limit).
+    pub mem_limit: u64,
+    /// Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096.
+    pub event_limit: u32,
+    /// RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none).
+    pub log_events: u32,
+    /// Most sessions at one time; RR_OFF = no limit. Default: 10000.
+    pub max_sessions: u32,
+    /// Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit).
+    pub max_sessions_ip: u32,
+    /// Most streams at one time; RR_OFF = no limit. Default: 1000.
+    pub max_streams: u32,
+    /// Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215.
+    pub max_message: u32,
+    /// RR_ASK_* bits: what the host is asked. Default: 0 (nothing, all are let in).
+    pub ask: u32,
+    /// Time for the host's answer, ms. Default: 5000.
+    pub ask_ms: u32,
+    /// When no answer comes: 1 allow, 0 deny. Default: 0.
+    pub ask_default: u32,
+    /// Time from accept to publish or play, ms. Default: 10000.
+    pub handshake_ms: u32,
+    /// Time from the start of publishing to the first media, ms. Default: 30000.
+    pub first_data_ms: u32,
+    /// A publisher that sends nothing for this long is closed, ms. Default: 30000.
+    pub idle_ms: u32,
+    /// A silent player is pinged this often, ms, from 1000; two unanswered pings end it. Default: 30000.
+    pub ping_ms: u32,
+    /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
+    pub send_ms: u32,
+}
+
+/// How a session is let in.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rr_decision {
+    /// Set by rr_config_init.
+    pub size: u32,
+    /// No flags yet: 0.
+    pub flags: u32,
+    /// Becomes the session's user pointer.
+    pub user: *mut c_void,
+    /// Another stream key. Default: NULL (the one asked for).
+    pub rename: *const c_char,
+    /// For a publish that makes a stream: its settings. Default: NULL (the server's).
+    pub stream: *const rr_stream_config,
+    /// For a play: RR_MEDIA_* bits. Default: 7 (all). Fewer are not in this version.
+    pub media: u32,
+    /// For a play: RR_START_*. Default: 0 (the stream's).
+    pub start: u32,
+}
+
+impl rr_stream_config {
+    /// The core's defaults in C's form.
+    pub fn defaults() -> Self {
+        let core = StreamConfig::default();
+        Self {
+            size: size_of::<Self>() as u32,
+            flags: 0,
+            user: std::ptr::null_mut(),
+            publisher_policy: core.publisher_policy as u32,
+            grace_ms: core.grace_ms,
+            gop_bytes: core.gop_bytes,
+            gop_ms: core.gop_ms,
+            max_kbps: 0,
+            unwatched_ms: 0,
+            nice: core.nice,
+            merge_ms: core.merge_ms,
+            clock: 0,
+            start: super::convert::start_to_c(core.start),
+            queue_bytes: core.queue_bytes,
+            queue_ms: core.queue_ms,
+            slow_ms: core.slow_ms,
+            reserved0: 0,
+            cpus: null(),
+        }
+    }
+}
+
+impl rr_target_config {
+    /// The core's defaults in C's form.
+    pub fn defaults() -> Self {
+        let core = TargetConfig::default();
+        Self {
+            size: size_of::<Self>() as u32,
+            flags: 0,
+            user: std::ptr::null_mut(),
+            url: null(),
+            key: null(),
+            backup_urls: null(),
+            username: null(),
+            password: null(),
+            ca_file: null(),
+            pin_sha256: null(),
+            bind_addr: null(),
+            retry_min_ms: core.retry_min_ms,
+            retry_max_ms: core.retry_max_ms,
+            retry_jitter_pct: core.retry_jitter_pct,
+            retry_count: core.retry_count.unwrap_or(0),
+            retry_total_ms: 0,
+            retry_reset_ms: core.retry_reset_ms,
+            connect_ms: core.connect_ms,
+            send_ms: 0,
+            idle_ms: 0,
+            queue_bytes: core.queue_bytes,
+            queue_ms: core.queue_ms,
+            slow_policy: 0,
+            slow_ms: 0,
+            start: super::convert::start_to_c(core.start),
+            clock: 0,
+            media: crate::config::media::ALL,
+            tracks: 0,
+            max_kbps: 0,
+            chunk_size: 0,
+            merge_ms: core.merge_ms.unwrap_or(0),
+            reserved0: 0,
+        }
+    }
+}
+
+impl rr_server_config {
+    /// The core's defaults in C's form.
+    pub fn defaults() -> Self {
+        let core = ServerConfig::default();
+        Self {
+            size: size_of::<Self>() as u32,
+            flags: 0,
+            user: std::ptr::null_mut(),
+            on_event: None,
+            stream: null(),
+            mem_limit: core.mem_limit_bytes.unwrap_or(0),
+            event_limit: core.event_limit,
+            log_events: 0,
+            max_sessions: core.max_sessions,
+            max_sessions_ip: core.max_sessions_ip.unwrap_or(0),
+            max_streams: core.max_streams,
+            max_message: core.max_message_bytes,
+            ask: core.ask,
+            ask_ms: core.ask_ms,
+            ask_default: u32::from(core.ask_default_allow),
+            handshake_ms: core.handshake_ms,
+            first_data_ms: core.first_data_ms,
+            idle_ms: core.idle_ms,
+            ping_ms: core.ping_ms,
+            send_ms: core.send_ms,
+        }
+    }
+}
+
+impl rr_decision {
+    /// Let in as asked.
+    pub fn defaults() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            flags: 0,
+            user: std::ptr::null_mut(),
+            rename: null(),
+            stream: null(),
+            media: crate::config::media::ALL,
+            start: 0,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! C's config structs turned into the core's: 0 is the default, RR_OFF is off, what is out of range or not there yet is
+//! refused by the field's name.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
+use super::event::rr_event_fn;
+use super::types::{rr_ask, rr_frame, rr_listen_flag, rr_media, rr_target_flag};
+use super::{Sized32, opt_bytes, opt_text, read_struct, text};
+use crate::config::{
+    Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, Start, StreamConfig, TargetConfig, media,
+};
+use crate::error::{Failure, RRError, Result};
+use crate::log::{LevelFilter, level_filter};
+
+/// "Off" in a number of a config struct; the header has it as a macro.
+const OFF: u32 = u32::MAX;
+
+const ANY: RangeInclusive<u32> = 1..=OFF - 1;
+const HOUR_MS: u32 = 3_600_000;
+const DAY_MS: u32 = 24 * HOUR_MS;
+/// A lag bound below one message of a good stream would make every player jump for ever.
+const QUEUE_BYTES: RangeInclusive<u32> = 65_536..=1 << 30;
+const QUEUE_MS: RangeInclusive<u32> = 100..=600_000;
+const MERGE_MS: RangeInclusive<u32> = 1..=10_000;
+const CONNECT_MS: RangeInclusive<u32> = 100..=600_000;
+/// Below this a single key frame would pass the server's limit.
+const MIN_MEM_BYTES: u64 = 1 << 20;
+/// CPU numbers a set may hold, as Linux's own cpu_set_t.
+const CPUS: usize = 1024;
+
+// SAFETY: repr(C), size first, no padding (layout.rs), only numbers and pointers.
+unsafe impl Sized32 for rr_stream_config {
+    const NAME: &'static str = "rr_stream_config";
+}
+// SAFETY: as above.
+unsafe impl Sized32 for rr_target_config {
+    const NAME: &'static str = "rr_target_config";
+}
+// SAFETY: as above; a function pointer is an Option, so zero is valid.
+unsafe impl Sized32 for rr_server_config {
+    const NAME: &'static str = "rr_server_config";
+}
+// SAFETY: as above.
+unsafe impl Sized32 for rr_decision {
+    const NAME: &'static str = "rr_decision";
+}
+// SAFETY: as above.
+unsafe impl Sized32 for rr_frame {
+    const NAME: &'static str = "rr_frame";
+}
+
+fn argument(text: String) -> Failure {
+    Failure::ours(RRError::Arg, text)
+}
+
+/// A number within its range; 0 gives `default`, RR_OFF gives `off`, or is refused where there is none.
+fn number(name: &str, value: u32, default: u32, range: RangeInclusive<u32>, off: Option<u32>) -> Result<u32> {
+    match value {
+        0 => Ok(default),
+        OFF => off.ok_or_else(|| argument(format!("{name} cannot be off"))),
+        _ if range.contains(&value) => Ok(value),
+        _ => Err(argument(format!("{name} is {value}, it goes from {} to {}", range.start(), range.end()))),
+    }
+}
+
+/// Refuses a field whose feature this build does not have.
+pub(super) fn absent(name: &str, is_set: bool) -> Result<()> {
+    if is_set { Err(Failure::ours(RRError::Unsupported, format!("{name} is not in this version"))) } else { Ok(()) }
+}
+
+/// Refuses a limit that this build does not have; without limit is what it has.
+fn absent_limit(name: &str, value: u32) -> Result<()> {
+    absent(name, value != 0 && value != OFF)
+}
+
+/// Refuses bits outside `known`.
+fn bits(name: &str, value: u32, known: u32) -> Result<u32> {
+    if value & !known == 0 { Ok(value) } else { Err(argument(format!("{name} has unknown bits: {value:#x}"))) }
+}
+
+/// Reserved fields are for newer versions of the struct; this one must not overlook them.
+fn reserved(name: &str, value: u32) -> Result<()> {
+    let unknown = || Failure::ours(RRError::Version, format!("{name}: its reserved field is in use"));
+    if value == 0 { Ok(()) } else { Err(unknown()) }
+}
+
+/// Anything but PASS is a later feature.
+fn clock(value: u32) -> Result<()> {
+    match value {
+        0 => Ok(()),
+        1 | 2 => absent("clock", true),
+        _ => Err(argument(format!("clock is {value}, no RR_CLOCK_*"))),
+    }
+}
+
+/// Anything but all media is a later feature.
+fn all_media(value: u32) -> Result<()> {
+    let value = bits("media", value, rr_media::RR_MEDIA_ALL as u32)?;
+    absent("media", value != 0 && value != media::ALL)
+}
+
+/// RR_START_*; `None` is the default.
+fn start(value: u32) -> Result<Option<Start>> {
+    match value {
+        0 => Ok(None),
+        1 => Ok(Some(Start::Key)),
+        2 => Ok(Some(Start::Gop)),
+        3 => Ok(Some(Start::Now)),
+        _ => Err(argument(format!("start is {value}, no RR_START_*"))),
+    }
+}
+
+/// The core's start as RR_START_*.
+pub(super) fn start_to_c(start: Start) -> u32 {
+    match start {
+        Start::Key => 1,
+        Start::Gop => 2,
+        Start::Now => 3,
+    }
+}
+
+/// "0-3,8" as CPU numbers.
+fn cpus(set: &str) -> Result<Vec<usize>> {
+    let wrong = || argument(format!("cpus: \"{set}\" is no list like \"0-3,8\" of numbers below {CPUS}"));
+    let number = |digits: &str| digits.parse().ok().filter(|&cpu: &usize| cpu < CPUS).ok_or_else(wrong);
+    let mut cpus = Vec::new();
+    for part in set.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(wrong());
+        }
+        cpus.extend(first..=last);
+    }
+    cpus.sort_unstable();
+    cpus.dedup();
+    Ok(cpus)
+}
+
+/// The core's settings of a stream; NULL is `None`.
+///
+/// # Safety
+/// The contract of all pointers.
+pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<Option<StreamConfig>> {
+    // SAFETY: contract.
+    let Some(c) = (unsafe { read_struct(pointer) })? else { return Ok(None) };
+    // SAFETY: contract.
+    let set = unsafe { opt_text(c.cpus, "cpus") }?;
+    let default = StreamConfig::default();
+    bits("flags", c.flags, 0)?;
+    reserved(rr_stream_config::NAME, c.reserved0)?;
+    absent_limit("max_kbps", c.max_kbps)?;
+    absent_limit("unwatched_ms", c.unwatched_ms)?;
+    clock(c.clock)?;
+    if !(-20..=19).contains(&c.nice) {
+        return Err(argument(format!("nice is {}, it goes from -20 to 19", c.nice)));
+    }
+    let mut config = StreamConfig {
+        user: c.user as usize,
+        publisher_policy: match c.publisher_policy {
+            0 => PublisherPolicy::Reject,
+            1 => PublisherPolicy::Takeover,
+            2 => PublisherPolicy::Standby,
+            other => return Err(argument(format!("publisher_policy is {other}, no RR_PUBLISHER_*"))),
+        },
+        grace_ms: number("grace_ms", c.grace_ms, default.grace_ms, 1..=DAY_MS, Some(0))?,
+        gop_bytes: number("gop_bytes", c.gop_bytes, default.gop_bytes, 1..=1 << 30, Some(0))?,
+        gop_ms: number("gop_ms", c.gop_ms, default.gop_ms, 1..=HOUR_MS, Some(0))?,
+        nice: c.nice,
+        merge_ms: number("merge_ms", c.merge_ms, default.merge_ms, MERGE_MS, Some(0))?,
+        start: start(c.start)?.unwrap_or(default.start),
+        queue_bytes: number("queue_bytes", c.queue_bytes, default.queue_bytes, QUEUE_BYTES, None)?,
+        queue_ms: number("queue_ms", c.queue_ms, default.queue_ms, QUEUE_MS, None)?,
+        slow_ms: number("slow_ms", c.slow_ms, default.slow_ms, ANY, Some(OFF))?,
+        cpus: set.map(cpus).transpose()?.unwrap_or_default(),
+    };
+    if config.gop_ms == 0 {
+        config.gop_bytes = 0; // one of the two bounds off keeps no group
+    }
+    Ok(Some(config))
+}
+
+/// The core's settings of a target.
+///
+/// # Safety
+/// The contract of all pointers.
+pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<TargetConfig> {
+    // SAFETY: contract.
+    let c = unsafe { read_struct(pointer) }?.ok_or_else(|| super::is_null("cfg"))?;
+    // SAFETY: contract.
+    let url = unsafe { text(c.url, "url") }?;
+    // SAFETY: contract.
+    let key = unsafe { opt_bytes(c.key) };
+    let default = TargetConfig::default();
+    let known = rr_target_flag::RR_TARGET_INSECURE as u32 | rr_target_flag::RR_TARGET_RETRY_FATAL as u32;
+    let flags = bits("flags", c.flags, known)?;
+    reserved(rr_target_config::NAME, c.reserved0)?;
+    absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
+    absent("backup_urls", !c.backup_urls.is_null())?;
+    for (name, string) in [
+        ("username", c.username),
+        ("password", c.password),
+        ("ca_file", c.ca_file),
+        ("pin_sha256", c.pin_sha256),
+        ("bind_addr", c.bind_addr),
+    ] {
+        absent(name, !string.is_null())?;
+    }
+    for (name, limit) in [
+        ("retry_total_ms", c.retry_total_ms),
+        ("send_ms", c.send_ms),
+        ("idle_ms", c.idle_ms),
+        ("slow_ms", c.slow_ms),
+        ("max_kbps", c.max_kbps),
+    ] {
+        absent_limit(name, limit)?;
+    }
+    match c.slow_policy {
+        0 => {}
+        1 | 2 => absent("slow_policy", true)?,
+        other => return Err(argument(format!("slow_policy is {other}, no RR_SLOW_*"))),
+    }
+    clock(c.clock)?;
+    all_media(c.media)?;
+    absent("tracks", c.tracks != 0)?;
+    absent("chunk_size", c.chunk_size != 0)?;
+    let retry_count = number("retry_count", c.retry_count, 0, 1..=1_000_000_000, Some(0))?;
+    let merge_ms = number("merge_ms", c.merge_ms, OFF, MERGE_MS, Some(0))?;
+    let config = TargetConfig {
+        user: c.user as usize,
+        url: url.to_owned(),
+        key: key.map(<[u8]>::to_vec),
+        retry_min_ms: number("retry_min_ms", c.retry_min_ms, default.retry_min_ms, 1..=HOUR_MS, None)?,
+        retry_max_ms: number("retry_max_ms", c.retry_max_ms, default.retry_max_ms, 1..=DAY_MS, None)?,
+        retry_jitter_pct: number("retry_jitter_pct", c.retry_jitter_pct, default.retry_jitter_pct, 1..=100, Some(0))?,
+        retry_count: (retry_count != 0).then_some(retry_count),
+        retry_reset_ms: number("retry_reset_ms", c.retry_reset_ms, default.retry_reset_ms, ANY, None)?,
+        connect_ms: number("connect_ms", c.connect_ms, default.connect_ms, CONNECT_MS, None)?,
+        queue_bytes: number("queue_bytes", c.queue_bytes, default.queue_bytes, QUEUE_BYTES, None)?,
+        queue_ms: number("queue_ms", c.queue_ms, default.queue_ms, QUEUE_MS, None)?,
+        start: start(c.start)?.unwrap_or(default.start),
+        retry_fatal: flags & rr_target_flag::RR_TARGET_RETRY_FATAL as u32 != 0,
+        merge_ms: (merge_ms != OFF).then_some(merge_ms),
+    };
+    if config.retry_min_ms > config.retry_max_ms {
+        let text = format!("retry_min_ms ({}) is above retry_max_ms ({})", config.retry_min_ms, config.retry_max_ms);
+        return Err(argument(text));
+    }
+    Ok(config)
+}
+
+/// How a server's events come: what the core takes beside its settings.
+#[derive(Debug)]
+pub(super) struct EventSetup {
+    /// The host's callback.
+    pub(super) on_event: rr_event_fn,
+    /// Lines up to this level also come as events.
+    pub(super) log_events: LevelFilter,
+}
+
+/// The core's settings of a server; NULL is the default.
+///
+/// # Safety
+/// The contract of all pointers.
+pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(ServerConfig, EventSetup)> {
+    // SAFETY: contract.
+    let Some(c) = (unsafe { read_struct(pointer) })? else {
+        return Ok((ServerConfig::default(), EventSetup { on_event: None, log_events: LevelFilter::Off }));
+    };
+    // SAFETY: contract.
+    let stream = unsafe { stream_config(c.stream) }?;
+    let default = ServerConfig::default();
+    bits("flags", c.flags, 0)?;
+    let unknown = || argument(format!("log_events is {}, no RR_LOG_*", c.log_events));
+    let log_events = i32::try_from(c.log_events).ok().and_then(level_filter).ok_or_else(unknown)?;
+    if c.mem_limit != 0 && c.mem_limit < MIN_MEM_BYTES {
+        return Err(argument(format!("mem_limit is {}, it goes from {MIN_MEM_BYTES}", c.mem_limit)));
+    }
+    if c.ask_default > 1 {
+        return Err(argument(format!("ask_default is {}, it is 0 or 1", c.ask_default)));
+    }
+    let asks = rr_ask::RR_ASK_CONNECT as u32 | rr_ask::RR_ASK_PUBLISH as u32 | rr_ask::RR_ASK_PLAY as u32;
+    let time = |name, value, default| number(name, value, default, ANY, Some(OFF));
+    let limit = |name, value, default| number(name, value, default, ANY, Some(OFF));
+    let per_ip = limit("max_sessions_ip", c.max_sessions_ip, default.max_sessions_ip.unwrap_or(OFF))?;
+    let config = ServerConfig {
+        user: c.user as usize,
+        stream: stream.map_or(default.stream, Arc::new),
+        mem_limit_bytes: (c.mem_limit != 0).then_some(c.mem_limit),
+        event_limit: number("event_limit", c.event_limit, default.event_limit, 16..=1 << 20, None)?,
+        max_sessions: limit("max_sessions", c.max_sessions, default.max_sessions)?,
+        max_sessions_ip: (per_ip != OFF).then_some(per_ip),
+        max_streams: limit("max_streams", c.max_streams, default.max_streams)?,
+        max_message_bytes: number(
+            "max_message",
+            c.max_message,
+            default.max_message_bytes,
+            4096..=MAX_MESSAGE_BYTES,
+            None,
+        )?,
+        ask: bits("ask", c.ask, asks)?,
+        ask_ms: time("ask_ms", c.ask_ms, default.ask_ms)?,
+        ask_default_allow: c.ask_default == 1,
+        handshake_ms: time("handshake_ms", c.handshake_ms, default.handshake_ms)?,
+        first_data_ms: time("first_data_ms", c.first_data_ms, default.first_data_ms)?,
+        idle_ms: time("idle_ms", c.idle_ms, default.idle_ms)?,
+        ping_ms: number("ping_ms", c.ping_ms, default.ping_ms, 1000..=OFF - 1, Some(OFF))?,
+        send_ms: time("send_ms", c.send_ms, default.send_ms)?,
+    };
+    Ok((config, EventSetup { on_event: c.on_event, log_events }))
+}
+
+/// The core's decision; NULL lets in as asked.
+///
+/// # Safety
+/// The contract of all pointers.
+pub(super) unsafe fn decision(pointer: *const rr_decision) -> Result<Decision> {
+    // SAFETY: contract.
+    let Some(c) = (unsafe { read_struct(pointer) })? else { return Ok(Decision::default()) };
+    // SAFETY: contract.
+    let rename = unsafe { opt_bytes(c.rename) };
+    // SAFETY: contract.
+    let stream = unsafe { stream_config(c.stream) }?;
+    bits("flags", c.flags, 0)?;
+    all_media(c.media)?;
+    Ok(Decision {
+        user: c.user as usize,
+        rename: rename.map(<[u8]>::to_vec),
+        stream: stream.map(Arc::new),
+        start: start(c.start)?,
+    })
+}
+
+/// Flags of the listening calls.
+pub(super) fn listen_flags(flags: u32) -> Result<u32> {
+    let tls = rr_listen_flag::RR_LISTEN_TLS as u32;
+    let flags = bits("flags", flags, tls | rr_listen_flag::RR_LISTEN_REUSEPORT as u32)?;
+    absent("flags: RR_LISTEN_TLS", flags & tls != 0)?;
+    Ok(flags)
+}

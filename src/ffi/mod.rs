@@ -1,0 +1,259 @@
+//! The C ABI: exported functions, their structs, and everything that touches a raw pointer.
+//!
+//! An export has four steps: check and convert the arguments, one call into the core, convert the result, return. It
+//! holds no lock and takes no decision. Its body runs in [`guard`], which lets no panic into the host. Nothing outside
+//! this folder imports it.
+//!
+//! # The contract of all pointers
+//!
+//! This holds for every exported function; each says only what is special to it.
+//!
+//! - A pointer argument is NULL or points to what its type says, readable (and, where it is not `const`, writable) for
+//!   the whole call. NULL gives `RR_ERR_ARG` unless the function says what it means.
+//! - A string ends with NUL and does not change during the call. It is copied; nothing of the host's is kept but `user`
+//!   pointers, which are never followed, and callbacks with theirs.
+//! - A config struct begins with its `size`; as many bytes are readable.
+//! - An `rr_server` pointer came from `rr_server_new` and has not been given to `rr_server_free`. Any thread may use
+//!   it.
+//! - What is borrowed by the host (strings, events) lives as long as the function says, and is not written to.
+//!
+//! The helpers below turn pointers into references and values under this contract; a `SAFETY: contract` comment means
+//! it.
+
+// The C names are used verbatim, in Rust too: one name to search for.
+#![allow(non_camel_case_types)]
+// This folder is where pointers of the host become references.
+#![allow(unsafe_code)]
+
+pub mod config;
+mod convert;
+pub mod event;
+mod layout;
+mod names;
+pub mod rr_base;
+pub mod rr_event;
+pub mod rr_frame;
+pub mod rr_info;
+pub mod rr_server;
+pub mod rr_session;
+pub mod rr_stream;
+pub mod rr_target;
+pub mod types;
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use crate::error::{Failure, RRError, Result};
+use crate::sync::panic_text;
+
+/// The largest struct taken. No struct of any version comes near it: a larger `size` is an uninitialised one.
+const MAX_STRUCT_BYTES: usize = 4096;
+
+thread_local! {
+    static LAST_ERROR: RefCell<Option<CString>> = const { RefCell::new(None) };
+}
+
+/// Runs the body of an export. A failure becomes its number, with the detail kept for `rr_last_error`; a panic becomes
+/// `RR_ERR_PANIC`.
+fn guard(body: impl FnOnce() -> Result<c_int>) -> c_int {
+    let failure = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(failure)) => failure,
+        Err(panic) => Failure::ours(RRError::Panic, panic_text(panic.as_ref()).to_owned()),
+    };
+    let code = failure.kind.code();
+    keep_error(&failure);
+    code
+}
+
+/// Runs the body of an export that works on a server; log records made meanwhile are that server's.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn on_server(
+    server: *mut rr_server::rr_server,
+    body: impl FnOnce(&rr_server::rr_server) -> Result<c_int>,
+) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let server = unsafe { reference(server, "s") }?;
+        let _log = server.core.enter_log();
+        body(server)
+    })
+}
+
+/// Keeps the failure's text for this thread's `rr_last_error`.
+fn keep_error(failure: &Failure) {
+    let text = c_string(failure.to_string().into_bytes());
+    // A thread that is ending has no place for it any more: then the number alone must do.
+    let _ = LAST_ERROR.try_with(|last| last.replace(Some(text)));
+}
+
+/// This thread's last failure; it stands until the thread's next failure.
+fn last_error() -> *const c_char {
+    LAST_ERROR
+        .try_with(|last| last.borrow().as_ref().map_or(c"".as_ptr(), |text| text.as_ptr()))
+        .unwrap_or(c"".as_ptr())
+}
+
+/// A C string of these bytes. A NUL within, which C cannot see past, becomes U+FFFD: the name must not look like
+/// another.
+fn c_string(bytes: Vec<u8>) -> CString {
+    CString::new(bytes).unwrap_or_else(|error| {
+        let mut shown = Vec::new();
+        for byte in error.into_vec() {
+            if byte == 0 { shown.extend_from_slice("\u{FFFD}".as_bytes()) } else { shown.push(byte) }
+        }
+        CString::new(shown).unwrap_or_default()
+    })
+}
+
+fn is_null(name: &str) -> Failure {
+    Failure::ours(RRError::Arg, format!("{name} is NULL"))
+}
+
+/// What the pointer points to.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn reference<'a, T>(pointer: *const T, name: &str) -> Result<&'a T> {
+    // SAFETY: contract.
+    unsafe { pointer.as_ref() }.ok_or_else(|| is_null(name))
+}
+
+/// A place of the host's that takes a result; it may be uninitialised.
+struct Out<T>(NonNull<T>);
+
+impl<T> Out<T> {
+    fn new(pointer: *mut T, name: &str) -> Result<Self> {
+        NonNull::new(pointer).map(Self).ok_or_else(|| is_null(name))
+    }
+
+    /// # Safety
+    /// The contract of all pointers.
+    unsafe fn set(self, value: T) {
+        // SAFETY: contract; the old value is the host's plain data and is not dropped.
+        unsafe { self.0.write(value) }
+    }
+}
+
+/// The bytes of a string; NULL is `None`.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn opt_bytes<'a>(pointer: *const c_char) -> Option<&'a [u8]> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: contract, and not NULL.
+    Some(unsafe { CStr::from_ptr(pointer) }.to_bytes())
+}
+
+/// The bytes of a string that must be given.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn bytes<'a>(pointer: *const c_char, name: &str) -> Result<&'a [u8]> {
+    // SAFETY: contract.
+    unsafe { opt_bytes(pointer) }.ok_or_else(|| is_null(name))
+}
+
+/// A string that is text (an address, a url); NULL is `None`.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn opt_text<'a>(pointer: *const c_char, name: &str) -> Result<Option<&'a str>> {
+    // SAFETY: contract.
+    let Some(bytes) = (unsafe { opt_bytes(pointer) }) else { return Ok(None) };
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Failure::ours(RRError::Arg, format!("{name} is not UTF-8: {error}")))?;
+    Ok(Some(text))
+}
+
+/// Text that must be given.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a str> {
+    // SAFETY: contract.
+    unsafe { opt_text(pointer, name) }?.ok_or_else(|| is_null(name))
+}
+
+/// `len` bytes; NULL is fine where `len` is 0.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes are readable.
+unsafe fn slice<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if pointer.is_null() {
+        return Err(is_null(name));
+    }
+    if len > isize::MAX as usize {
+        return Err(Failure::ours(RRError::Arg, format!("{name}: {len} bytes are more than memory has")));
+    }
+    // SAFETY: contract; not NULL, and no longer than a slice may be.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+}
+
+/// A struct that begins with its `size` and may grow at its end.
+///
+/// # Safety
+/// `repr(C)`, a `u32` size first, without padding, and valid with every byte zero and with every bytes C may put there.
+unsafe trait Sized32: Copy {
+    const NAME: &'static str;
+}
+
+/// Reads a struct by the rule of growing structs: what an older host does not have is zero; what a newer host has and
+/// this library does not know must be zero, else `RR_ERR_VERSION`. NULL is `None`.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn read_struct<T: Sized32>(pointer: *const T) -> Result<Option<T>> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: contract: every such struct begins with its size, whatever its length.
+    let size = unsafe { pointer.cast::<u32>().read_unaligned() } as usize;
+    if !(size_of::<u64>()..=MAX_STRUCT_BYTES).contains(&size) {
+        let text = format!("{}: size is {size}; was it set up with rr_config_init?", T::NAME);
+        return Err(Failure::ours(RRError::Arg, text));
+    }
+    // SAFETY: contract: `size` bytes are readable.
+    let given = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), size) };
+    let known = size.min(size_of::<T>());
+    if given[known..].iter().any(|&byte| byte != 0) {
+        let text = format!("{}: this library knows {} of its {size} bytes, and the rest is in use", T::NAME, known);
+        return Err(Failure::ours(RRError::Version, text));
+    }
+    // SAFETY: zero is a valid value of every `Sized32`.
+    let mut value: T = unsafe { std::mem::zeroed() };
+    // SAFETY: `known` bytes are within both; they do not overlap; every value is valid for a `Sized32`.
+    unsafe { std::ptr::copy_nonoverlapping(given.as_ptr(), (&raw mut value).cast::<u8>(), known) };
+    Ok(Some(value))
+}
+
+/// Writes a struct into the host's `size` bytes: as much as fits, zeroes after it.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes are writable. `T` has no padding.
+unsafe fn write_struct<T: Copy>(pointer: *mut c_void, size: usize, value: &T, name: &str) -> Result<()> {
+    if pointer.is_null() {
+        return Err(is_null(name));
+    }
+    if !(size_of::<u64>()..=MAX_STRUCT_BYTES).contains(&size) {
+        return Err(Failure::ours(RRError::Arg, format!("{name}: {size} is not the size of this struct")));
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: contract: `size` bytes are writable.
+    unsafe { pointer.cast::<u8>().write_bytes(0, size) };
+    // SAFETY: `known` bytes are within both, and what the host gave is not ours.
+    unsafe { std::ptr::copy_nonoverlapping(std::ptr::from_ref(value).cast::<u8>(), pointer.cast::<u8>(), known) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

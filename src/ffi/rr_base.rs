@@ -1,0 +1,108 @@
+//! Group 0 of the C API: version, names, the last error, and the set-up of config structs. No server is needed for
+//! these.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use super::config::{rr_config_kind, rr_decision, rr_server_config, rr_stream_config, rr_target_config};
+use super::types::{rr_feature, rr_frame, rr_name_kind};
+use super::{Sized32, guard, last_error, names, write_struct};
+use crate::error::{Failure, RRError, Result};
+
+/// The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, that of the header.
+#[unsafe(no_mangle)]
+pub extern "C" fn rr_version() -> u32 {
+    const VERSION: u32 = (number(env!("CARGO_PKG_VERSION_MAJOR")) << 16)
+        | (number(env!("CARGO_PKG_VERSION_MINOR")) << 8)
+        | number(env!("CARGO_PKG_VERSION_PATCH"));
+    VERSION
+}
+
+/// The version of the loaded library as "major.minor.patch", for people. Static.
+#[unsafe(no_mangle)]
+pub extern "C" fn rr_version_string() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// What the loaded library was built with: RR_FEATURE_* bits.
+#[unsafe(no_mangle)]
+pub extern "C" fn rr_features() -> u64 {
+    rr_feature::RR_FEATURE_EVENT_FD as u64
+}
+
+/// One sentence for a result. Static, never NULL; any number may be given.
+#[unsafe(no_mangle)]
+pub extern "C" fn rr_strerror(err: c_int) -> *const c_char {
+    names::error(err).as_ptr()
+}
+
+/// The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
+/// NULL, "" when none failed yet. Valid until the next call on this thread that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn rr_last_error() -> *const c_char {
+    last_error()
+}
+
+/// The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK". `what` is RR_NAME_STATE or RR_NAME_EVENT. Static,
+/// never NULL; "UNKNOWN" for a number without a name.
+#[unsafe(no_mangle)]
+pub extern "C" fn rr_name(what: c_int, value: c_int) -> *const c_char {
+    const STATE: c_int = rr_name_kind::RR_NAME_STATE as c_int;
+    const EVENT: c_int = rr_name_kind::RR_NAME_EVENT as c_int;
+    match what {
+        STATE => names::state(value).as_ptr(),
+        EVENT => names::event(value).as_ptr(),
+        _ => c"UNKNOWN".as_ptr(),
+    }
+}
+
+/// Writes a config struct's size and defaults. `kind` is RR_CFG_*, `size` the caller's sizeof; RR_INIT gives it by
+/// itself. A struct of an older header gets its part, one of a newer header zeroes in what this library does not know.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: `cfg` is NULL, `kind` unknown, or `size` not that of a struct.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes of `cfg` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_config_init(kind: c_int, cfg: *mut c_void, size: usize) -> c_int {
+    const SERVER: c_int = rr_config_kind::RR_CFG_SERVER as c_int;
+    const STREAM: c_int = rr_config_kind::RR_CFG_STREAM as c_int;
+    const TARGET: c_int = rr_config_kind::RR_CFG_TARGET as c_int;
+    const DECISION: c_int = rr_config_kind::RR_CFG_DECISION as c_int;
+    const FRAME: c_int = rr_config_kind::RR_CFG_FRAME as c_int;
+    guard(|| match kind {
+        // SAFETY: contract.
+        SERVER => unsafe { init(cfg, size, rr_server_config::defaults()) },
+        // SAFETY: contract.
+        STREAM => unsafe { init(cfg, size, rr_stream_config::defaults()) },
+        // SAFETY: contract.
+        TARGET => unsafe { init(cfg, size, rr_target_config::defaults()) },
+        // SAFETY: contract.
+        DECISION => unsafe { init(cfg, size, rr_decision::defaults()) },
+        // SAFETY: contract.
+        FRAME => unsafe { init(cfg, size, rr_frame::empty()) },
+        _ => Err(Failure::ours(RRError::Arg, format!("kind: {kind} is no RR_CFG_*"))),
+    })
+}
+
+/// Writes a struct's defaults, with the size the host has.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes are writable.
+unsafe fn init<T: Sized32>(cfg: *mut c_void, size: usize, defaults: T) -> Result<c_int> {
+    // SAFETY: contract.
+    unsafe { write_struct(cfg, size, &defaults, "cfg") }?;
+    // SAFETY: contract; write_struct has refused NULL and sizes that do not fit.
+    unsafe { cfg.cast::<u32>().write_unaligned(size as u32) };
+    Ok(0)
+}
+
+/// A part of the version, from its decimal digits.
+const fn number(digits: &str) -> u32 {
+    let (digits, mut at, mut value) = (digits.as_bytes(), 0, 0);
+    while at < digits.len() {
+        value = value * 10 + (digits[at] - b'0') as u32;
+        at += 1;
+    }
+    value
+}

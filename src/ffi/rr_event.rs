@@ -1,0 +1,77 @@
+//! Group 2 of the C API: taking events, and the descriptor that says when.
+
+use std::ffi::c_int;
+use std::ptr::null;
+use std::sync::TryLockError;
+
+use super::event::{Held, rr_event};
+use super::rr_server::rr_server;
+use super::{Out, guard, on_server, reference};
+use crate::error::{Failure, RRError, Result};
+
+/// A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may be
+/// readable with none waiting. Never read or close it; it ends with the server.
+///
+/// # Returns
+/// The descriptor; RR_ERR_STATE: events come by on_event.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_event_fd(s: *mut rr_server) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_server(s, |server| server.core.event_fd()) }
+}
+
+/// Takes the next event. Waits for it up to `timeout_ms`: 0 not at all, -1 for ever. `*ev` is valid until the next
+/// call; it is NULL when there is none. One thread at a time.
+///
+/// # Returns
+/// 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking, or this would
+/// wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events are taken.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_event_next(s: *mut rr_server, ev: *mut *const rr_event, timeout_ms: c_int) -> c_int {
+    guard(|| {
+        let out = Out::new(ev, "ev")?;
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let (pointer, found) = take(server, timeout_ms)?;
+        // SAFETY: contract.
+        unsafe { out.set(pointer) };
+        Ok(found)
+    })
+}
+
+/// The event taken, kept in the server until the next is.
+fn take(server: &rr_server, timeout_ms: c_int) -> Result<(*const rr_event, c_int)> {
+    let mut held = match server.held.try_lock() {
+        Ok(held) => held,
+        Err(TryLockError::Poisoned(held)) => held.into_inner(),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Failure::ours(RRError::Thread, "another thread is taking events"));
+        }
+    };
+    *held = None;
+    let Some(event) = server.core.next_event(timeout_ms)? else { return Ok((null(), 0)) };
+    Ok((held.insert(Held::new(event)).event(), 1))
+}
+
+/// Makes a waiting rr_event_next give 0, or the next one if none waits. From any thread.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: `s` is NULL.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_event_wake(s: *mut rr_server) -> c_int {
+    let body = |server: &rr_server| {
+        server.core.wake_events();
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}

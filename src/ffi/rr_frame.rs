@@ -1,0 +1,48 @@
+//! Group 10 of the C API: the few facts of a message body, for hosts that read packets themselves.
+
+use std::ffi::{c_int, c_void};
+
+use super::types::{rr_frame, rr_frame_flag};
+use super::{Sized32, guard, is_null, read_struct, slice, write_struct};
+use crate::proto::flv;
+
+/// Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? `type` is the RTMP
+/// message type. What cannot be read has no flags and no codec. `out` is set up with RR_INIT(RR_CFG_FRAME, out) before,
+/// and its `data` is then the pointer given. Pure: no server, any thread.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: NULL (`data` may be NULL where `len` is 0), or `out` is not set up.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes of `data` are readable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_frame_parse(r#type: u8, data: *const c_void, len: usize, out: *mut rr_frame) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let body = unsafe { slice(data.cast::<u8>(), len, "data") }?;
+        // SAFETY: contract.
+        let given: rr_frame = unsafe { read_struct(out) }?.ok_or_else(|| is_null(rr_frame::NAME))?;
+        let facts = flv::facts(r#type, body);
+        let flags = [
+            (facts.key, rr_frame_flag::RR_FRAME_KEY),
+            (facts.seq_start, rr_frame_flag::RR_FRAME_SEQ),
+            (facts.end_of_sequence, rr_frame_flag::RR_FRAME_END),
+            (facts.metadata, rr_frame_flag::RR_FRAME_META),
+            (facts.multitrack, rr_frame_flag::RR_FRAME_MULTI),
+        ];
+        let frame = rr_frame {
+            size: given.size,
+            r#type,
+            track: facts.track,
+            flags: flags.into_iter().fold(0, |all, (is_set, flag)| if is_set { all | flag as u8 } else { all }),
+            codec: facts.codec,
+            cts_ms: facts.cts_ms,
+            data: data.cast(),
+            len,
+            ..rr_frame::empty()
+        };
+        // SAFETY: contract: read_struct has found as many bytes.
+        unsafe { write_struct(out.cast(), given.size as usize, &frame, "out") }?;
+        Ok(0)
+    })
+}

@@ -1,0 +1,136 @@
+//! Group 6 of the C API: what an object is, and its counters.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_int, c_void};
+
+use super::rr_server::rr_server;
+use super::types::{rr_id, rr_info, rr_stats};
+use super::{c_string, on_server, write_struct};
+use crate::error::{RRError, Result};
+use crate::server::report::{Info, Stats};
+
+thread_local! {
+    /// The strings of this thread's last rr_info.
+    static STRINGS: RefCell<Option<[CString; 6]>> = const { RefCell::new(None) };
+}
+
+/// What an object is, by its id; 0 is the server. `size` is the caller's sizeof. The strings are valid until the next
+/// call of this function on the same thread.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes of `out` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_info_get(s: *mut rr_server, id: rr_id, out: *mut rr_info, size: usize) -> c_int {
+    let body = |server: &rr_server| {
+        let info = lend(server.core.info(id)?)?;
+        // SAFETY: contract.
+        unsafe { write_struct(out.cast::<c_void>(), size, &info, "out") }?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// An object's counters, by its id; 0 is the server. `size` is the caller's sizeof.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes of `out` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stats_get(s: *mut rr_server, id: rr_id, out: *mut rr_stats, size: usize) -> c_int {
+    let body = |server: &rr_server| {
+        let stats = stats_to_c(&server.core.stats(id)?);
+        // SAFETY: contract.
+        unsafe { write_struct(out.cast::<c_void>(), size, &stats, "out") }?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// The server's counters: rr_stats_get with id 0.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes of `out` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_stats(s: *mut rr_server, out: *mut rr_stats, size: usize) -> c_int {
+    // SAFETY: contract.
+    unsafe { rr_stats_get(s, 0, out, size) }
+}
+
+/// C's form of the core's info; the strings stay with this thread.
+fn lend(info: Info) -> Result<rr_info> {
+    let strings =
+        [info.app, info.key, info.addr.into(), info.local_addr.into(), info.url.into(), info.agent].map(c_string);
+    let [app, key, addr, local_addr, url, agent] = strings.each_ref().map(|string| string.as_ptr());
+    // A string's bytes stay where they are when the string moves.
+    STRINGS.try_with(|place| place.replace(Some(strings))).map_err(|_| RRError::Thread)?;
+    Ok(rr_info {
+        id: info.id,
+        stream: info.stream,
+        kind: info.kind,
+        state: info.state as u32,
+        error: info.error.map_or(0, |kind| kind.code()),
+        role: info.role as u32,
+        tls: 0,
+        caps_ex: info.caps_ex,
+        track_count: info.track_count,
+        retry_in_ms: info.retry_in_ms,
+        codecs: info.codecs,
+        user: info.user as *mut c_void,
+        app,
+        key,
+        addr,
+        local_addr,
+        url,
+        agent,
+    })
+}
+
+/// C's form of the core's counters.
+fn stats_to_c(stats: &Stats) -> rr_stats {
+    rr_stats {
+        bytes_in: stats.bytes_in,
+        bytes_out: stats.bytes_out,
+        msgs_in: stats.msgs_in,
+        msgs_out: stats.msgs_out,
+        audio_bytes: stats.audio_bytes,
+        video_bytes: stats.video_bytes,
+        data_bytes: stats.data_bytes,
+        dropped_msgs: stats.dropped_msgs,
+        dropped_bytes: stats.dropped_bytes,
+        dropped_runs: stats.dropped_runs,
+        queue_bytes: stats.queue_bytes,
+        queue_msgs: stats.queue_msgs,
+        started_us: stats.started_us,
+        last_media_us: stats.last_media_us,
+        last_ts_ms: stats.last_ts_ms,
+        last_key_ts_ms: stats.last_key_ts_ms,
+        queue_ms: stats.queue_ms,
+        queue_ms_max: stats.queue_ms_max,
+        kbps_in: stats.kbps_in,
+        kbps_out: stats.kbps_out,
+        audio_kbps: stats.audio_kbps,
+        video_kbps: stats.video_kbps,
+        fps_milli: stats.fps_milli,
+        key_interval_ms: stats.key_interval_ms,
+        rtt_us: stats.rtt_us,
+        rtt_var_us: stats.rtt_var_us,
+        retransmits: stats.retransmits,
+        unacked_bytes: stats.unacked_bytes,
+        connects: stats.connects,
+        failures: stats.failures,
+        unknown_msgs: stats.unknown_msgs,
+        clock_jumps: stats.clock_jumps,
+        sessions: stats.sessions,
+        targets: stats.targets,
+    }
+}

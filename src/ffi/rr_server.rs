@@ -1,0 +1,271 @@
+//! Group 1 of the C API: the server itself. The handle lives here; what it does is `crate::server`'s affair.
+
+use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Mutex;
+
+use super::config::rr_server_config;
+use super::event::{Held, rr_event_fn};
+use super::types::{rr_id, rr_kind, rr_listen_flag, rr_log_fn};
+use super::{Out, convert, guard, is_null, keep_error, on_server, opt_text, reference, text};
+use crate::error::{Failure, RRError, Result};
+use crate::log::{Level, level_filter};
+use crate::server::RRServer;
+use crate::server::events::{EventFn, LogSink};
+
+/// Listeners, streams and everything on them, events, log. Two servers in one process know nothing of each other.
+pub struct rr_server {
+    pub(super) core: RRServer,
+    /// The event on loan to the host.
+    pub(super) held: Mutex<Option<Held>>,
+}
+
+/// Makes a server; its threads run, it listens nowhere yet. `cfg` may be NULL.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `cfg` says; RR_ERR_LIMIT: the process has no thread
+/// or descriptor left. On failure `*out` is NULL.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_new(cfg: *const rr_server_config, out: *mut *mut rr_server) -> c_int {
+    guard(|| {
+        let place = Out::new(out, "out")?;
+        // SAFETY: contract.
+        unsafe { place.set(std::ptr::null_mut()) };
+        // SAFETY: contract.
+        let (config, extra) = unsafe { convert::server_config(cfg) }?;
+        let callback = extra.on_event.and_then(|on_event| event_fn(Some(on_event), config.user));
+        let core = RRServer::new(config, extra.log_events, callback)?;
+        let server = Box::new(rr_server { core, held: Mutex::default() });
+        // SAFETY: contract.
+        unsafe { Out::new(out, "out")?.set(Box::into_raw(server)) };
+        Ok(0)
+    })
+}
+
+/// Stops the server at once, joins its threads and frees it; borrowed events end. The last call on a server, made once.
+/// NULL is fine. From a callback it does nothing but set rr_last_error: the event thread cannot wait for itself.
+///
+/// # Safety
+/// The contract of all pointers; no other call on this server runs or follows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
+    if s.is_null() {
+        return;
+    }
+    guard(|| {
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        if let Err(failure) = server.core.shutdown() {
+            if failure.kind == RRError::Thread {
+                return Err(failure);
+            }
+            keep_error(&failure);
+        }
+        // SAFETY: contract: it came from rr_server_new, and this is the last call.
+        drop(unsafe { Box::from_raw(s) });
+        Ok(0)
+    });
+}
+
+/// Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
+/// `flags` are RR_LISTEN_*. May be called several times.
+///
+/// # Returns
+/// The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server
+/// stops; RR_ERR_UNSUPPORTED: a flag.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char, flags: c_uint) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let addr = unsafe { text(addr, "addr") }?;
+        let flags = convert::listen_flags(flags)?;
+        let port = server.core.listen(addr, flags & rr_listen_flag::RR_LISTEN_REUSEPORT as u32 != 0)?;
+        Ok(c_int::from(port))
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
+/// also on failure. `flags`: 0.
+///
+/// # Returns
+/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops; RR_ERR_UNSUPPORTED:
+/// a flag.
+///
+/// # Safety
+/// The contract of all pointers; nobody else closes `fd`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags: c_uint) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let fd = unsafe { take_fd(fd) }?;
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let _log = server.core.enter_log();
+        convert::listen_flags(flags)?;
+        Ok(c_int::from(server.core.listen_fd(fd)?))
+    })
+}
+
+/// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
+/// `peer` is the address to show, NULL asks the socket. `flags`: 0.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops;
+/// RR_ERR_UNSUPPORTED: a flag.
+///
+/// # Safety
+/// The contract of all pointers; nobody else closes `fd`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_accept_fd(
+    s: *mut rr_server,
+    fd: c_int,
+    peer: *const c_char,
+    flags: c_uint,
+) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let fd = unsafe { take_fd(fd) }?;
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let _log = server.core.enter_log();
+        // SAFETY: contract.
+        let peer = unsafe { opt_text(peer, "peer") }?;
+        convert::listen_flags(flags)?;
+        server.core.accept_fd(fd, peer)?;
+        Ok(0)
+    })
+}
+
+/// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed
+/// and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
+/// `reconnect_url` must be NULL in this version.
+///
+/// # Returns
+/// RR_OK; RR_ERR_UNSUPPORTED: `reconnect_url` is given.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const c_char, deadline_ms: c_uint) -> c_int {
+    let body = |server: &rr_server| {
+        convert::absent("reconnect_url", !reconnect_url.is_null())?;
+        server.core.stop(deadline_ms)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// The server's RR_STATE_*.
+///
+/// # Returns
+/// The state; RR_ERR_ARG: `s` is NULL.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_state(s: *mut rr_server) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_server(s, |server| Ok(server.core.state() as c_int)) }
+}
+
+/// Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for `fn` means
+/// stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before will not be called again (called from inside that
+/// sink: after it returns). Stream keys and tokens are hidden in the lines.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_set_log(
+    s: *mut rr_server,
+    level: c_int,
+    r#fn: rr_log_fn,
+    user: *mut c_void,
+) -> c_int {
+    let body = |server: &rr_server| {
+        let unknown = || Failure::ours(RRError::Arg, format!("level: {level} is no RR_LOG_*"));
+        let filter = level_filter(level).ok_or_else(unknown)?;
+        server.core.set_log(filter, log_sink(r#fn, user as usize))?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// The ids of one `kind` (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server where `parent` is 0, else of that
+/// stream. The first `cap` are written to `out`, which may be NULL where `cap` is 0.
+///
+/// # Returns
+/// How many there are, also above `cap`; RR_ERR_ARG: no such kind; RR_ERR_NOT_FOUND: no such parent.
+///
+/// # Safety
+/// The contract of all pointers; `cap` ids fit `out`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_list(
+    s: *mut rr_server,
+    parent: rr_id,
+    kind: c_int,
+    out: *mut rr_id,
+    cap: usize,
+) -> c_int {
+    let body = |server: &rr_server| {
+        if out.is_null() && cap > 0 {
+            return Err(is_null("out"));
+        }
+        let kinds = rr_kind::RR_KIND_STREAM as c_int..=rr_kind::RR_KIND_TARGET as c_int;
+        let unknown = || Failure::ours(RRError::Arg, format!("kind: {kind} is no RR_KIND_* that can be listed"));
+        let kind = u8::try_from(kind).ok().filter(|&kind| kinds.contains(&c_int::from(kind))).ok_or_else(unknown)?;
+        let ids = server.core.list(parent, kind)?;
+        let fit = ids.len().min(cap);
+        // SAFETY: contract: `cap` ids fit, and the list is ours.
+        unsafe { std::ptr::copy_nonoverlapping(ids.as_ptr(), out, fit) };
+        Ok(c_int::try_from(ids.len()).unwrap_or(c_int::MAX))
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Makes the descriptor ours.
+///
+/// # Safety
+/// Nobody else closes it.
+unsafe fn take_fd(fd: c_int) -> Result<OwnedFd> {
+    // SAFETY: asks about a number; no memory is concerned.
+    if fd < 0 || unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return Err(Failure::ours(RRError::Arg, format!("fd: {fd} is not open")));
+    }
+    // SAFETY: it is open, and the host has given it to us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The host's event callback in the core's form.
+fn event_fn(on_event: rr_event_fn, user: usize) -> Option<EventFn> {
+    let on_event = on_event?;
+    Some(Box::new(move |event| {
+        let held = Held::new(event.clone());
+        // SAFETY: the host's function, as it gave it; the event lives until the call is over.
+        unsafe { on_event(user as *mut c_void, held.event()) };
+    }))
+}
+
+/// The host's log callback in the core's form.
+fn log_sink(sink: rr_log_fn, user: usize) -> LogSink {
+    let Some(sink) = sink else { return LogSink::Stderr };
+    LogSink::Callback(Box::new(move |level: Level, module: &str, line: &str| {
+        let module: CString = super::c_string(module.into());
+        let line = super::c_string(line.into());
+        // SAFETY: the host's function, as it gave it; the strings live until the call is over.
+        unsafe { sink(user as *mut c_void, level as c_int, module.as_ptr(), line.as_ptr()) };
+    }))
+}

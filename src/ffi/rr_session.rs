@@ -1,0 +1,93 @@
+//! Group 3 of the C API: the host's answers about sessions, and closing them.
+
+use std::ffi::{c_char, c_int};
+
+use super::config::rr_decision;
+use super::rr_server::rr_server;
+use super::types::rr_session;
+use super::{convert, on_server, opt_text, text};
+
+/// Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). `d` may be NULL: as asked.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or twice);
+/// RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `d` says.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_allow(s: *mut rr_server, id: rr_session, d: *const rr_decision) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        server.core.session_allow(id, unsafe { convert::decision(d) }?)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Refuses a session that asks. `code` is the RTMP status code the peer gets ("NetStream.Publish.Denied"), NULL the
+/// usual one;
+/// `text` is for people, NULL for none.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_deny(
+    s: *mut rr_server,
+    id: rr_session,
+    code: *const c_char,
+    text: *const c_char,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let code = unsafe { opt_text(code, "code") }?.unwrap_or("");
+        // SAFETY: contract.
+        let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
+        server.core.session_deny(id, code, text)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Sends a session that asks to another server: at CONNECT_ASK as a redirect in the refusal, at PUBLISH_ASK and
+/// PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_redirect(s: *mut rr_server, id: rr_session, url: *const c_char) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        server.core.session_redirect(id, unsafe { text(url, "url") }?)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_close(s: *mut rr_server, id: rr_session, text: *const c_char) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
+        server.core.session_close(id, text)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}

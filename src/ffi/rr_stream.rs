@@ -1,0 +1,115 @@
+//! Group 4 of the C API: streams, and the host as a publisher.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+use super::config::rr_stream_config;
+use super::rr_server::rr_server;
+use super::types::{rr_frame, rr_frame_flag, rr_stream};
+use super::{Out, bytes, convert, is_null, on_server, read_struct, slice};
+
+/// Makes a stream that exists with or without peers, for targets added before its publisher is there, or for
+/// rr_stream_write. One that is there already is kept from ending with its publisher, and given. `cfg` may be NULL: the
+/// server's.
+///
+/// # Returns
+/// RR_OK; RR_ERR_EXISTS: it is there and `cfg` is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server stops;
+/// RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for names and `cfg`.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_create(
+    s: *mut rr_server,
+    app: *const c_char,
+    key: *const c_char,
+    cfg: *const rr_stream_config,
+    out: *mut rr_stream,
+) -> c_int {
+    let body = |server: &rr_server| {
+        let out = Out::new(out, "out")?;
+        // SAFETY: contract.
+        let app = unsafe { bytes(app, "app") }?;
+        // SAFETY: contract.
+        let key = unsafe { bytes(key, "key") }?;
+        // SAFETY: contract.
+        let config = unsafe { convert::stream_config(cfg) }?;
+        let id = server.core.stream_create(app, key, config)?;
+        // SAFETY: contract.
+        unsafe { out.set(id) };
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// The id of a stream by its names.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_find(
+    s: *mut rr_server,
+    app: *const c_char,
+    key: *const c_char,
+    out: *mut rr_stream,
+) -> c_int {
+    let body = |server: &rr_server| {
+        let out = Out::new(out, "out")?;
+        // SAFETY: contract.
+        let app = unsafe { bytes(app, "app") }?;
+        // SAFETY: contract.
+        let key = unsafe { bytes(key, "key") }?;
+        let id = server.core.stream_find(app, key)?;
+        // SAFETY: contract.
+        unsafe { out.set(id) };
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Ends a stream: its publisher is closed, players and targets have `deadline_ms` to take what is there. Returns at
+/// once; STOPPED comes as an event.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadline_ms: c_uint) -> c_int {
+    let body = |server: &rr_server| {
+        server.core.stream_stop(id, deadline_ms)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Publishes a message: the host is the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not below 0), `data`, `len`
+/// and RR_FRAME_END of `flags` are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without
+/// a body, ends publishing.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, or larger than max_message;
+/// RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes of `data` are readable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_write(s: *mut rr_server, id: rr_stream, f: *const rr_frame) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let frame: rr_frame = unsafe { read_struct(f) }?.ok_or_else(|| is_null("f"))?;
+        // SAFETY: contract.
+        let data = unsafe { slice(frame.data, frame.len, "data") }?;
+        let end = frame.flags & rr_frame_flag::RR_FRAME_END as u8 != 0;
+        server.core.stream_write(id, frame.r#type, frame.ts_ms, data, end)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}

@@ -1,0 +1,73 @@
+//! Group 5 of the C API: targets, the connections we open to push a stream on.
+
+use std::ffi::{c_int, c_uint};
+
+use super::config::rr_target_config;
+use super::rr_server::rr_server;
+use super::types::{rr_stream, rr_target};
+use super::{Out, convert, on_server};
+
+/// Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself when
+/// it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
+/// RR_EV_TARGET.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT; RR_ERR_STATE: the stream stops; RR_ERR_ARG, RR_ERR_VERSION or
+/// RR_ERR_UNSUPPORTED for what `cfg` says.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_add_target(
+    s: *mut rr_server,
+    id: rr_stream,
+    cfg: *const rr_target_config,
+    out: *mut rr_target,
+) -> c_int {
+    let body = |server: &rr_server| {
+        let out = Out::new(out, "out")?;
+        // SAFETY: contract.
+        let config = unsafe { convert::target_config(cfg) }?;
+        let target = server.core.target_add(id, config)?;
+        // SAFETY: contract.
+        unsafe { out.set(target) };
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Makes a target that waits for its next try, or has failed, try now.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_target_retry(s: *mut rr_server, id: rr_target) -> c_int {
+    let body = |server: &rr_server| {
+        server.core.target_retry(id)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Ends a target; a connected one has `deadline_ms` to take what is there. The stream and everybody else on it do not
+/// notice. Returns at once; STOPPED comes as an event.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadline_ms: c_uint) -> c_int {
+    let body = |server: &rr_server| {
+        server.core.target_stop(id, deadline_ms)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}

@@ -1,0 +1,347 @@
+//! Promises of the C ABI's ground: the guard, the growth rule, the defaults, the fields that are refused.
+
+use std::ffi::{CStr, c_void};
+use std::ptr::{null, null_mut};
+
+use super::config::*;
+use super::rr_base::*;
+use super::types::*;
+use super::*;
+use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
+
+/// This thread's last error, as text.
+fn detail() -> String {
+    // SAFETY: rr_last_error never gives NULL, and nothing fails while it is read.
+    unsafe { CStr::from_ptr(rr_last_error()) }.to_str().unwrap().to_owned()
+}
+
+fn c_text(pointer: *const c_char) -> &'static str {
+    // SAFETY: only given static strings.
+    unsafe { CStr::from_ptr(pointer) }.to_str().unwrap()
+}
+
+fn stream(change: impl FnOnce(&mut rr_stream_config)) -> Result<StreamConfig> {
+    let mut c = rr_stream_config::defaults();
+    change(&mut c);
+    // SAFETY: a whole struct of this version.
+    unsafe { convert::stream_config(&c) }.map(|config| config.expect("not NULL"))
+}
+
+fn target(change: impl FnOnce(&mut rr_target_config)) -> Result<TargetConfig> {
+    let mut c = rr_target_config::defaults();
+    c.url = c"rtmp://127.0.0.1/live/show".as_ptr();
+    change(&mut c);
+    // SAFETY: a whole struct of this version.
+    unsafe { convert::target_config(&c) }
+}
+
+fn server(change: impl FnOnce(&mut rr_server_config)) -> Result<ServerConfig> {
+    let mut c = rr_server_config::defaults();
+    change(&mut c);
+    // SAFETY: a whole struct of this version.
+    unsafe { convert::server_config(&c) }.map(|(config, _)| config)
+}
+
+fn decision(change: impl FnOnce(&mut rr_decision)) -> Result<Decision> {
+    let mut c = rr_decision::defaults();
+    change(&mut c);
+    // SAFETY: a whole struct of this version.
+    unsafe { convert::decision(&c) }
+}
+
+/// A struct of zeroes.
+fn zero<T: Sized32>() -> T {
+    // SAFETY: zero is a valid value of every `Sized32`.
+    unsafe { std::mem::zeroed() }
+}
+
+/// The failure is of this kind and names the field.
+fn refused<T: std::fmt::Debug>(result: Result<T>, kind: RRError, field: &str) {
+    let failure = result.expect_err(field);
+    assert_eq!(failure.kind, kind, "{field}: {failure}");
+    assert!(failure.text.contains(field), "{field} is not named: {failure}");
+}
+
+#[test]
+fn a_panic_stops_at_the_border() {
+    assert_eq!(guard(|| panic!("as expected")), rr_error::RR_ERR_PANIC as c_int);
+    assert!(detail().contains("as expected"), "{}", detail());
+    assert_eq!(guard(|| Ok(7)), 7);
+    assert!(detail().contains("as expected"), "a good call keeps the last error");
+}
+
+#[test]
+fn the_last_error_is_the_threads_own() {
+    assert_eq!(guard(|| Err(is_null("cfg"))), RRError::Arg.code());
+    assert_eq!(detail(), "invalid argument: cfg is NULL");
+    std::thread::spawn(|| assert_eq!(detail(), "")).join().unwrap();
+}
+
+#[test]
+fn a_nul_inside_a_name_does_not_make_it_another() {
+    assert_eq!(c_string(b"secret\0x".to_vec()).as_bytes(), "secret\u{FFFD}x".as_bytes());
+    assert_eq!(c_string(b"show\xff".to_vec()).as_bytes(), b"show\xff");
+}
+
+#[test]
+fn names_and_sentences_match_the_core() {
+    for kind in RRError::ALL {
+        assert_eq!(c_text(rr_strerror(kind.code())), kind.sentence());
+    }
+    assert_eq!(c_text(rr_strerror(0)), "no error");
+    assert_eq!(c_text(rr_strerror(1935)), "no error");
+    assert_eq!(c_text(rr_strerror(-9999)), "unknown error");
+    assert_eq!(c_text(rr_name(1, rr_state::RR_STATE_IN_PROGRESS as c_int)), "IN_PROGRESS");
+    assert_eq!(c_text(rr_name(1, rr_state::RR_STATE_FAILED as c_int)), "FAILED");
+    assert_eq!(c_text(rr_name(2, event::rr_event_type::RR_EV_OVERFLOW as c_int)), "OVERFLOW");
+    assert_eq!(c_text(rr_name(2, event::rr_event_type::RR_EV_TRACKS as c_int)), "TRACKS");
+    for (what, value) in [(1, 11), (1, -1), (2, 17), (0, 0), (99, 1), (2, i32::MIN)] {
+        assert_eq!(c_text(rr_name(what, value)), "UNKNOWN");
+    }
+}
+
+#[test]
+fn error_numbers_are_the_cores() {
+    for (c, core) in [
+        (rr_error::RR_ERR_ARG, RRError::Arg),
+        (rr_error::RR_ERR_CLOSED, RRError::Closed),
+        (rr_error::RR_ERR_CERT, RRError::Cert),
+        (rr_error::RR_ERR_GIVE_UP, RRError::GiveUp),
+    ] {
+        assert_eq!(c as i32, core.code());
+    }
+}
+
+#[test]
+fn states_and_events_have_the_cores_numbers() {
+    use super::event::rr_event_type as ev;
+    use crate::session::State;
+    use crate::stream::event::EventKind as Kind;
+    for (c, core) in [
+        (rr_state::RR_STATE_IDLE, State::Idle),
+        (rr_state::RR_STATE_ACCEPTING, State::Accepting),
+        (rr_state::RR_STATE_CONNECTING, State::Connecting),
+        (rr_state::RR_STATE_HANDSHAKE, State::Handshake),
+        (rr_state::RR_STATE_WAITING, State::Waiting),
+        (rr_state::RR_STATE_IN_PROGRESS, State::InProgress),
+        (rr_state::RR_STATE_RECOVERING, State::Recovering),
+        (rr_state::RR_STATE_STOPPING, State::Stopping),
+        (rr_state::RR_STATE_STOPPED, State::Stopped),
+        (rr_state::RR_STATE_FAILED, State::Failed),
+    ] {
+        assert_eq!(c as u32, core as u32, "{core:?}");
+    }
+    for (c, core) in [
+        (ev::RR_EV_SERVER, Kind::Server),
+        (ev::RR_EV_STREAM, Kind::Stream),
+        (ev::RR_EV_SESSION, Kind::Session),
+        (ev::RR_EV_TARGET, Kind::Target),
+        (ev::RR_EV_CONNECT_ASK, Kind::ConnectAsk),
+        (ev::RR_EV_PUBLISH_ASK, Kind::PublishAsk),
+        (ev::RR_EV_PLAY_ASK, Kind::PlayAsk),
+        (ev::RR_EV_WANTED, Kind::Wanted),
+        (ev::RR_EV_UNWATCHED, Kind::Unwatched),
+        (ev::RR_EV_TRACKS, Kind::Tracks),
+        (ev::RR_EV_SLOW, Kind::Slow),
+        (ev::RR_EV_CLOCK, Kind::Clock),
+        (ev::RR_EV_RECONNECT, Kind::Reconnect),
+        (ev::RR_EV_LOG, Kind::Log),
+        (ev::RR_EV_OVERFLOW, Kind::Overflow),
+    ] {
+        assert_eq!(c as u32, core as u32, "{core:?}");
+    }
+}
+
+#[test]
+fn an_events_strings_live_as_long_as_it_does() {
+    use crate::stream::event::{Event, EventKind};
+    let mut event = Event::new(EventKind::Target).because(&Failure::peers(RRError::Rejected, "no"));
+    (event.app, event.key, event.user, event.value) = (b"live".to_vec(), b"k\xff".to_vec(), 77, -3);
+    let held = Some(event::Held::new(event));
+    let moved = Box::new(held);
+    let pointer = moved.as_ref().as_ref().unwrap().event();
+    // SAFETY: `moved` lives.
+    let c = unsafe { *pointer };
+    assert_eq!((c.r#type, c.error, c.user as usize, c.value), (4, RRError::Rejected.code(), 77, -3));
+    assert_eq!(c.flags, event::rr_event_flag::RR_EVF_BY_PEER as u32);
+    assert_eq!((c_text(c.app), c_text(c.text), c_text(c.url)), ("live", "no", ""));
+    // SAFETY: `moved` lives.
+    assert_eq!(unsafe { CStr::from_ptr(c.key) }.to_bytes(), b"k\xff");
+}
+
+#[test]
+fn the_version_is_cargos() {
+    assert_eq!(c_text(rr_version_string()), env!("CARGO_PKG_VERSION"));
+    let v = rr_version();
+    assert_eq!(format!("{}.{}.{}", v >> 16, v >> 8 & 255, v & 255), env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn written_defaults_zeroes_and_null_are_the_cores_defaults() {
+    let start = StreamConfig::default();
+    assert_eq!(stream(|_| ()).unwrap(), start);
+    assert_eq!(server(|_| ()).unwrap(), ServerConfig::default());
+    assert_eq!(decision(|_| ()).unwrap(), Decision::default());
+    let url = "rtmp://127.0.0.1/live/show".to_owned();
+    assert_eq!(target(|_| ()).unwrap(), TargetConfig { url: url.clone(), ..TargetConfig::default() });
+    assert_eq!(stream(|c| *c = rr_stream_config { size: c.size, ..zero() }).unwrap(), start);
+    assert_eq!(server(|c| *c = rr_server_config { size: c.size, ..zero() }).unwrap(), ServerConfig::default());
+    assert_eq!(decision(|c| *c = rr_decision { size: c.size, ..zero() }).unwrap(), Decision::default());
+    let zeroes = target(|c| *c = rr_target_config { size: c.size, url: c.url, ..zero() });
+    assert_eq!(zeroes.unwrap(), TargetConfig { url, ..TargetConfig::default() });
+}
+
+#[test]
+fn a_null_config_is_the_default_but_for_a_target() {
+    // SAFETY: NULL may be given, here and below.
+    assert_eq!(unsafe { convert::server_config(null()) }.unwrap().0, ServerConfig::default());
+    // SAFETY: as above.
+    assert_eq!(unsafe { convert::decision(null()) }.unwrap(), Decision::default());
+    // SAFETY: as above.
+    assert!(unsafe { convert::stream_config(null()) }.unwrap().is_none());
+    // SAFETY: as above.
+    refused(unsafe { convert::target_config(null()) }, RRError::Arg, "cfg");
+}
+
+#[test]
+fn off_is_off() {
+    const OFF: u32 = u32::MAX;
+    assert_eq!(stream(|c| c.gop_bytes = OFF).unwrap().gop_bytes, 0);
+    assert_eq!(stream(|c| c.gop_ms = OFF).unwrap().gop_bytes, 0);
+    assert_eq!(stream(|c| c.slow_ms = OFF).unwrap().slow_ms, OFF);
+    assert_eq!(target(|c| c.merge_ms = OFF).unwrap().merge_ms, Some(0));
+    assert_eq!(target(|c| c.retry_count = OFF).unwrap().retry_count, None);
+    assert_eq!(target(|c| c.retry_jitter_pct = OFF).unwrap().retry_jitter_pct, 0);
+    assert_eq!(server(|c| c.max_sessions_ip = OFF).unwrap().max_sessions_ip, None);
+    assert_eq!(server(|c| c.idle_ms = OFF).unwrap().idle_ms, OFF);
+    refused(stream(|c| c.queue_bytes = OFF), RRError::Arg, "queue_bytes");
+    refused(server(|c| c.event_limit = OFF), RRError::Arg, "event_limit");
+}
+
+#[test]
+fn values_arrive() {
+    let config = stream(|c| {
+        (c.publisher_policy, c.grace_ms, c.start, c.merge_ms, c.nice) = (1, 2, 3, 25, -5);
+        c.cpus = c"0-3,8,2".as_ptr();
+        c.user = 77 as *mut c_void;
+    })
+    .unwrap();
+    assert_eq!(config.publisher_policy, crate::config::PublisherPolicy::Takeover);
+    assert_eq!((config.grace_ms, config.start, config.merge_ms), (2, crate::config::Start::Now, 25));
+    assert_eq!((config.nice, config.cpus, config.user), (-5, vec![0, 1, 2, 3, 8], 77));
+    let config = target(|c| {
+        c.key = c"a?b=\xff".as_ptr();
+        (c.retry_count, c.flags, c.merge_ms) = (3, 2, 7);
+    })
+    .unwrap();
+    assert_eq!(config.key.as_deref(), Some(&b"a?b=\xff"[..]));
+    assert_eq!((config.retry_count, config.retry_fatal, config.merge_ms), (Some(3), true, Some(7)));
+    let inner = rr_stream_config { grace_ms: 9, ..rr_stream_config::defaults() };
+    assert_eq!(server(|c| c.stream = &inner).unwrap().stream.grace_ms, 9);
+    assert_eq!(decision(|c| c.stream = &inner).unwrap().stream.unwrap().grace_ms, 9);
+    assert_eq!(decision(|c| c.rename = c"new".as_ptr()).unwrap().rename.as_deref(), Some(&b"new"[..]));
+}
+
+#[test]
+fn what_is_not_there_yet_is_named() {
+    use RRError::Unsupported;
+    let s = c"x".as_ptr();
+    let urls = [s, null()];
+    refused(stream(|c| c.max_kbps = 1), Unsupported, "max_kbps");
+    refused(stream(|c| c.unwatched_ms = 1), Unsupported, "unwatched_ms");
+    refused(stream(|c| c.clock = 2), Unsupported, "clock");
+    refused(target(|c| c.flags = 1), Unsupported, "RR_TARGET_INSECURE");
+    refused(target(|c| c.backup_urls = urls.as_ptr()), Unsupported, "backup_urls");
+    refused(target(|c| c.username = s), Unsupported, "username");
+    refused(target(|c| c.password = s), Unsupported, "password");
+    refused(target(|c| c.ca_file = s), Unsupported, "ca_file");
+    refused(target(|c| c.pin_sha256 = s), Unsupported, "pin_sha256");
+    refused(target(|c| c.bind_addr = s), Unsupported, "bind_addr");
+    refused(target(|c| c.retry_total_ms = 1), Unsupported, "retry_total_ms");
+    refused(target(|c| c.send_ms = 1), Unsupported, "send_ms");
+    refused(target(|c| c.idle_ms = 1), Unsupported, "idle_ms");
+    refused(target(|c| c.slow_policy = 1), Unsupported, "slow_policy");
+    refused(target(|c| c.slow_ms = 1), Unsupported, "slow_ms");
+    refused(target(|c| c.clock = 1), Unsupported, "clock");
+    refused(target(|c| c.media = 1), Unsupported, "media");
+    refused(target(|c| c.tracks = 1), Unsupported, "tracks");
+    refused(target(|c| c.max_kbps = 1), Unsupported, "max_kbps");
+    refused(target(|c| c.chunk_size = 1), Unsupported, "chunk_size");
+    refused(decision(|c| c.media = 3), Unsupported, "media");
+    refused(convert::listen_flags(1), Unsupported, "RR_LISTEN_TLS");
+}
+
+#[test]
+fn what_is_out_of_range_is_named() {
+    use RRError::{Arg, Version};
+    refused(stream(|c| c.flags = 1), Arg, "flags");
+    refused(stream(|c| c.publisher_policy = 3), Arg, "publisher_policy");
+    refused(stream(|c| c.nice = 20), Arg, "nice");
+    refused(stream(|c| c.start = 4), Arg, "start");
+    refused(stream(|c| c.clock = 3), Arg, "clock");
+    refused(stream(|c| c.merge_ms = 10_001), Arg, "merge_ms");
+    refused(stream(|c| c.queue_ms = 99), Arg, "queue_ms");
+    refused(stream(|c| c.reserved0 = 1), Version, "reserved");
+    for set in [c"", c"a", c"3-1", c"0-", c"1024", c"0,,1", c"-1", c"0-1-2"] {
+        refused(stream(|c| c.cpus = set.as_ptr()), Arg, "cpus");
+    }
+    refused(stream(|c| c.cpus = c"\xff".as_ptr()), Arg, "cpus");
+    refused(target(|c| c.url = null()), Arg, "url");
+    refused(target(|c| c.flags = 4), Arg, "flags");
+    refused(target(|c| c.media = 8), Arg, "media");
+    refused(target(|c| c.retry_min_ms = 40_000), Arg, "retry_min_ms");
+    refused(target(|c| c.retry_jitter_pct = 101), Arg, "retry_jitter_pct");
+    refused(target(|c| c.slow_policy = 3), Arg, "slow_policy");
+    refused(target(|c| c.reserved0 = 1), Version, "reserved");
+    refused(server(|c| c.log_events = 6), Arg, "log_events");
+    refused(server(|c| c.ask = 8), Arg, "ask");
+    refused(server(|c| c.ask_default = 2), Arg, "ask_default");
+    refused(server(|c| c.max_message = 1 << 24), Arg, "max_message");
+    refused(server(|c| c.mem_limit = 1), Arg, "mem_limit");
+    refused(convert::listen_flags(8), Arg, "flags");
+}
+
+#[test]
+fn structs_grow_by_the_rule() {
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Newer {
+        known: rr_decision,
+        later: u64,
+    }
+    let mut newer = Newer { known: rr_decision::defaults(), later: 5 };
+    let size = size_of::<Newer>();
+    // SAFETY: `size` bytes are there.
+    let init = unsafe { rr_config_init(4, (&raw mut newer).cast(), size) };
+    assert_eq!((init, newer.known.size as usize, newer.later), (0, size, 0));
+    // SAFETY: the struct is as long as its size says, here and below.
+    assert!(unsafe { convert::decision((&raw const newer).cast()) }.is_ok(), "an unknown tail of zeroes is fine");
+    newer.later = 1;
+    // SAFETY: as above.
+    refused(unsafe { convert::decision((&raw const newer).cast()) }, RRError::Version, "rr_decision");
+
+    let mut older = rr_decision { rename: c"lost".as_ptr(), ..rr_decision::defaults() };
+    older.size = 16; // up to and with `user`
+    // SAFETY: as above.
+    assert_eq!(unsafe { convert::decision(&older) }.unwrap().rename, None, "beyond an older struct's end is nothing");
+    for size in [0, 4, 7, 4097, u32::MAX] {
+        older.size = size;
+        // SAFETY: refused before anything beyond the size is read.
+        refused(unsafe { convert::decision(&older) }, RRError::Arg, "size");
+    }
+}
+
+#[test]
+fn init_writes_no_byte_too_many() {
+    let mut bytes = [0xAA_u8; 64];
+    // SAFETY: 16 bytes are there.
+    assert_eq!(unsafe { rr_config_init(4, bytes.as_mut_ptr().cast(), 16) }, 0);
+    assert_eq!((bytes[0], bytes[8], bytes[16]), (16, 0, 0xAA));
+    for (kind, size) in [(4, 0), (4, 7), (4, 4097), (5, 40), (0, 40)] {
+        // SAFETY: refused before anything is written.
+        let code = unsafe { rr_config_init(kind, bytes.as_mut_ptr().cast(), size) };
+        assert_eq!((code, bytes[0]), (RRError::Arg.code(), 16), "{kind} {size}");
+    }
+    // SAFETY: NULL is refused.
+    assert_eq!(unsafe { rr_config_init(4, null_mut(), 40) }, RRError::Arg.code());
+}
