@@ -1,0 +1,38 @@
+/* What the parts of the bundled server share: its options, and who prints what. */
+#ifndef RR_SERVER_H
+#define RR_SERVER_H
+
+#include "rrelay.h"
+
+#define MAX_PUSHES 64
+
+/* One --push: where to, and of which application (NULL: of all). */
+struct push {
+    const char *app;
+    const char *url;
+};
+
+/* What the command line says. */
+struct options {
+    const char *addr; /* NULL: all, IPv4 and IPv6 */
+    unsigned port;
+    struct push pushes[MAX_PUSHES];
+    size_t push_count;
+    int log_level; /* RR_LOG_* */
+    unsigned max_sessions, max_streams, max_message;
+    rr_stream_config stream;
+};
+
+/* rr_server_options.c: 1 go on, 0 all is said (help), -1 wrong (said on stderr). */
+int parse_options(struct options *o, int argc, char **argv);
+
+/* rr_server_push.c: follows stream events and adds the configured targets to streams that begin. */
+void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
+
+/* rr_server_print.c: all that comes on stdout. */
+void print_start(const struct options *o, int port);
+void print_event(rr_server *s, const rr_event *ev);
+void print_status(rr_server *s);
+void print_error(const char *what, int code);
+
+#endif

@@ -1,0 +1,149 @@
+/* The command line of the bundled server. */
+#include "rr_server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "rr_server - an RTMP relay: one publishes, many play, targets get it pushed\n"
+    "\n"
+    "usage: rr_server [options]\n"
+    "\n"
+    "  --addr ADDRESS      listen on this address only (default: all, IPv4 and IPv6)\n"
+    "  --port PORT         listen on this port (default: 1935; 0: any free one)\n"
+    "  --push [APP=]URL    push every stream (or those of one application) on to URL; may be given several times.\n"
+    "                      rtmp://host/app gets each stream under its own key, rtmp://host/app/key under that key;\n"
+    "                      {key} in the URL becomes the stream's key\n"
+    "  --gop MS[/BYTES]    longest and largest cached group of pictures, so that players start with a picture at\n"
+    "                      once (default: 10000/8388608), or: off\n"
+    "  --merge MS          collect this long before sending: costs latency, saves work (default: 0, at once)\n"
+    "  --grace MS          keep players and targets this long when the publisher is lost (default: 0)\n"
+    "  --max-sessions N    most connections at one time (default: 10000)\n"
+    "  --max-streams N     most streams at one time (default: 1000)\n"
+    "  --max-message N     largest RTMP message taken, in bytes (default: 16777215)\n"
+    "  --nice N            priority of the streams' threads, -20 to 19 (default: 0)\n"
+    "  --log LEVEL         log to stderr: off, error, warn, info, debug, trace (default: warn)\n"
+    "  --version           print the version\n"
+    "  --help              print this\n"
+    "\n"
+    "Ctrl-C (or SIGTERM) stops in order, a second one at once.\n";
+
+static int wrong(const char *option, const char *value) {
+    fprintf(stderr, "rr_server: %s %s: wrong or missing value; --help lists the options\n", option, value ? value : "");
+    return -1;
+}
+
+/* A whole number from `low` to `high`. */
+static int number(const char *text, long low, long high, long *out) {
+    char *end;
+    if (!text || !*text) return 0;
+    *out = strtol(text, &end, 10);
+    return *end == '\0' && *out >= low && *out <= high;
+}
+
+static int unsigned_number(const char *text, long low, long high, unsigned *out) {
+    long value;
+    if (!number(text, low, high, &value)) return 0;
+    *out = (unsigned)value;
+    return 1;
+}
+
+/* "off", MS, or MS/BYTES. */
+static int gop(const char *text, rr_stream_config *c) {
+    char *end;
+    long ms, bytes;
+    if (!text) return 0;
+    if (strcmp(text, "off") == 0) {
+        c->gop_ms = c->gop_bytes = RR_OFF;
+        return 1;
+    }
+    ms = strtol(text, &end, 10);
+    if (end == text || ms < 1 || ms > 3600000) return 0;
+    c->gop_ms = (uint32_t)ms;
+    if (*end == '\0') return 1;
+    if (*end != '/' || !number(end + 1, 1, 1L << 30, &bytes)) return 0;
+    c->gop_bytes = (uint32_t)bytes;
+    return 1;
+}
+
+static int log_level(const char *text, int *out) {
+    static const char *const levels[] = {"off", "error", "warn", "info", "debug", "trace"};
+    int i;
+    for (i = RR_LOG_OFF; text && i <= RR_LOG_TRACE; i++) {
+        if (strcmp(text, levels[i]) == 0) {
+            *out = i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* URL, or APP=URL: the sign counts only before the scheme. */
+static int push(struct options *o, char *text) {
+    char *scheme = text ? strstr(text, "://") : NULL;
+    char *sign = text ? strchr(text, '=') : NULL;
+    struct push *p = &o->pushes[o->push_count];
+    if (!scheme || o->push_count == MAX_PUSHES) return 0;
+    p->app = NULL;
+    p->url = text;
+    if (sign && sign < scheme) {
+        *sign = '\0';
+        p->app = text;
+        p->url = sign + 1;
+    }
+    o->push_count++;
+    return strncmp(p->url, "rtmp://", 7) == 0 || strncmp(p->url, "rtmps://", 8) == 0;
+}
+
+int parse_options(struct options *o, int argc, char **argv) {
+    long nice;
+    int i, good;
+    memset(o, 0, sizeof *o);
+    o->port = 1935;
+    o->log_level = RR_LOG_WARN;
+    RR_INIT(RR_CFG_STREAM, &o->stream);
+    for (i = 1; i < argc; i++) {
+        const char *name = argv[i];
+        char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (strcmp(name, "--version") == 0) {
+            printf("rr_server %s\n", rr_version_string());
+            return 0;
+        }
+        if (strcmp(name, "--addr") == 0) {
+            o->addr = value;
+            good = value && *value;
+        } else if (strcmp(name, "--port") == 0) {
+            good = unsigned_number(value, 0, 65535, &o->port);
+        } else if (strcmp(name, "--push") == 0) {
+            good = push(o, value);
+        } else if (strcmp(name, "--gop") == 0) {
+            good = gop(value, &o->stream);
+        } else if (strcmp(name, "--merge") == 0) {
+            good = unsigned_number(value, 0, 10000, &o->stream.merge_ms);
+        } else if (strcmp(name, "--grace") == 0) {
+            good = unsigned_number(value, 0, 86400000, &o->stream.grace_ms);
+        } else if (strcmp(name, "--max-sessions") == 0) {
+            good = unsigned_number(value, 1, 1000000000, &o->max_sessions);
+        } else if (strcmp(name, "--max-streams") == 0) {
+            good = unsigned_number(value, 1, 1000000000, &o->max_streams);
+        } else if (strcmp(name, "--max-message") == 0) {
+            good = unsigned_number(value, 4096, 16777215, &o->max_message);
+        } else if (strcmp(name, "--nice") == 0) {
+            good = number(value, -20, 19, &nice);
+            if (good) o->stream.nice = (int32_t)nice;
+        } else if (strcmp(name, "--log") == 0) {
+            good = log_level(value, &o->log_level);
+        } else {
+            fprintf(stderr, "rr_server: no option %s; --help lists them\n", name);
+            return -1;
+        }
+        if (!good) return wrong(name, value);
+        i++;
+    }
+    return 1;
+}

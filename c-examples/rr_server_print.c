@@ -1,0 +1,185 @@
+/* What the bundled server says on stdout: how to use it, one line for each event, and on a terminal one for its state. */
+#define _POSIX_C_SOURCE 200809L
+#include "rr_server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Whether the status line stands on the terminal and must make room. */
+static int status_shown;
+
+/* What peers sent, without anything that could move a terminal's cursor. */
+static void put(const char *text) {
+    for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
+}
+
+static void begin_line(int64_t time_us) {
+    time_t seconds = (time_t)(time_us / 1000000);
+    struct tm tm;
+    char text[16];
+    if (status_shown) fputs("\r\033[K", stdout);
+    status_shown = 0;
+    localtime_r(&seconds, &tm);
+    strftime(text, sizeof text, "%H:%M:%S", &tm);
+    printf("%s ", text);
+}
+
+static void end_line(void) {
+    putchar('\n');
+    fflush(stdout);
+}
+
+void print_start(const struct options *o, int port) {
+    const char *host = o->addr ? o->addr : "127.0.0.1";
+    int v6 = strchr(host, ':') && *host != '[';
+    char url[256];
+    size_t i;
+    if (strcmp(host, "0.0.0.0") == 0) host = "127.0.0.1";
+    snprintf(url, sizeof url, "rtmp://%s%s%s:%d/live", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    printf("rr_server %s listens on port %d\n\n", rr_version_string(), port);
+    printf("  publish  ffmpeg -re -i FILE -c copy -f flv %s/show\n", url);
+    printf("           OBS: server %s, stream key show\n", url);
+    printf("           no file? ffmpeg -re -f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine -c:v libx264 -g 50 \\\n");
+    printf("             -pix_fmt yuv420p -c:a aac -f flv %s/show\n", url);
+    printf("  play     ffplay %s/show\n", url);
+    for (i = 0; i < o->push_count; i++) {
+        printf("  push     %s%s -> %s\n", o->pushes[i].app ? o->pushes[i].app : "all streams",
+               o->pushes[i].app ? "/*" : "", o->pushes[i].url);
+    }
+    printf("\nAny application and key will do in place of live/show. Ctrl-C stops.\n\n");
+    fflush(stdout);
+}
+
+void print_error(const char *what, int code) {
+    /* The detail is this thread's; say it before anything else is called. */
+    const char *detail = rr_last_error();
+    begin_line((int64_t)time(NULL) * 1000000);
+    put(what);
+    printf(": ");
+    put(*detail ? detail : rr_strerror(code));
+    end_line();
+}
+
+static void put_name(const rr_event *ev) {
+    if (!*ev->app && !*ev->key) return;
+    putchar(' ');
+    put(ev->app);
+    putchar('/');
+    put(ev->key);
+}
+
+/* "publisher", "player": what a session is to its stream. */
+static const char *role(rr_server *s, rr_id id) {
+    rr_info info;
+    if (rr_info_get(s, id, &info, sizeof info) < 0) return "session";
+    switch (info.role) {
+    case RR_ROLE_PUBLISHER: return "publisher";
+    case RR_ROLE_STANDBY: return "standby";
+    case RR_ROLE_PLAYER: return "player";
+    default: return "session";
+    }
+}
+
+static void put_codecs(rr_server *s, rr_id stream) {
+    rr_info info;
+    uint32_t i;
+    if (rr_info_get(s, stream, &info, sizeof info) < 0) return;
+    for (i = 0; i < info.track_count && i < 8; i++) {
+        uint32_t c = info.codecs[i];
+        char text[5];
+        text[0] = (char)(c >> 24);
+        text[1] = (char)(c >> 16);
+        text[2] = (char)(c >> 8);
+        text[3] = (char)c;
+        text[4] = '\0';
+        putchar(i ? ',' : ' ');
+        put(text);
+    }
+}
+
+static void put_subject(rr_server *s, const rr_event *ev) {
+    if (ev->target) {
+        printf("target ");
+        put(ev->url);
+        printf(" of");
+    } else if (ev->session) {
+        printf("%s ", role(s, ev->session));
+        put(ev->addr);
+    } else {
+        printf(ev->stream ? "stream" : "server");
+    }
+    put_name(ev);
+}
+
+void print_event(rr_server *s, const rr_event *ev) {
+    if (ev->type == RR_EV_LOG) return; /* the log has its own place */
+    begin_line(ev->time_us);
+    put_subject(s, ev);
+    switch (ev->type) {
+    case RR_EV_SERVER:
+    case RR_EV_STREAM:
+    case RR_EV_SESSION:
+    case RR_EV_TARGET:
+        printf(": %s", rr_name(RR_NAME_STATE, (int)ev->state));
+        if (ev->type == RR_EV_TARGET && ev->state == RR_STATE_RECOVERING) {
+            printf(", next try in %lld ms", (long long)ev->value);
+        }
+        break;
+    case RR_EV_TRACKS:
+        printf(": tracks");
+        put_codecs(s, ev->stream);
+        break;
+    case RR_EV_SLOW:
+        printf(": %lld messages skipped, it is slow", (long long)ev->value);
+        break;
+    case RR_EV_OVERFLOW:
+        printf(": %lld events were folded or lost", (long long)ev->value);
+        break;
+    case RR_EV_RECONNECT:
+        printf(": asked to reconnect to ");
+        put(*ev->url ? ev->url : "the same place");
+        break;
+    default:
+        printf(": %s %lld", rr_name(RR_NAME_EVENT, (int)ev->type), (long long)ev->value);
+    }
+    if (ev->error != RR_OK) printf(" (%s)", rr_strerror(ev->error));
+    if (*ev->text) {
+        printf(": ");
+        put(ev->text);
+    }
+    end_line();
+}
+
+/* How many sessions play. */
+static int count_players(rr_server *s) {
+    static rr_session *ids;
+    static size_t room;
+    rr_info info;
+    int i, players = 0;
+    int count = rr_server_list(s, 0, RR_KIND_SESSION, ids, room);
+    if (count > 0 && (size_t)count > room) {
+        rr_session *more = (rr_session *)realloc(ids, (size_t)count * sizeof *ids);
+        if (!more) return 0;
+        ids = more;
+        room = (size_t)count;
+        count = rr_server_list(s, 0, RR_KIND_SESSION, ids, room);
+    }
+    for (i = 0; i < count && (size_t)i < room; i++) {
+        if (rr_info_get(s, ids[i], &info, sizeof info) == RR_OK) players += info.role == RR_ROLE_PLAYER;
+    }
+    return players;
+}
+
+void print_status(rr_server *s) {
+    rr_stats stats;
+    int streams = rr_server_list(s, 0, RR_KIND_STREAM, NULL, 0);
+    if (!isatty(STDOUT_FILENO) || rr_server_stats(s, &stats, sizeof stats) < 0) return;
+    printf("\r\033[K%d streams, %d players, %u targets, %u kbit/s in, %u kbit/s out, %llu messages skipped",
+           streams < 0 ? 0 : streams, count_players(s), stats.targets, stats.kbps_in, stats.kbps_out,
+           (unsigned long long)stats.dropped_msgs);
+    fflush(stdout);
+    status_shown = 1;
+}

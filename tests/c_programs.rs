@@ -1,0 +1,163 @@
+//! C programs on the public header alone, against the library this build made: as C99 and as C++11, dynamically and
+//! statically linked, and under valgrind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// How a program is compiled.
+#[derive(Clone, Copy)]
+enum As {
+    C99,
+    Cxx11,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo leaves the library under test: beside the test programs.
+fn deps() -> PathBuf {
+    let me = std::env::current_exe().expect("a test knows its own path");
+    me.parent().expect("a file has a folder").to_owned()
+}
+
+/// A folder of the test's own, where the library has the name programs look for.
+fn workshop(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let link = folder.join("librrelay.so.0");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(deps().join("librrelay.so"), &link).expect("a link can be made");
+    folder
+}
+
+fn compiler(language: As) -> Command {
+    let mut command = match language {
+        As::C99 => Command::new("cc"),
+        As::Cxx11 => Command::new("c++"),
+    };
+    match language {
+        As::C99 => command.args(["-std=c99", "-x", "c"]),
+        As::Cxx11 => command.args(["-std=c++11", "-x", "c++"]),
+    };
+    command.args(STRICT).arg("-g").arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
+    command
+}
+
+fn good(output: &Output, what: &str) {
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {}\n{words}", output.status);
+}
+
+/// Compiles sources to a program in a workshop, which finds the library beside itself.
+fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
+    let folder = workshop(name);
+    let program = folder.join("program");
+    let mut command = compiler(language);
+    command.args(sources).args(["-x", "none", "-o"]).arg(&program);
+    command.arg(folder.join("librrelay.so.0")).arg("-Wl,-rpath,$ORIGIN");
+    good(&command.output().expect("a C compiler is there"), name);
+    program
+}
+
+fn test_program(name: &str) -> Vec<PathBuf> {
+    vec![root().join("tests/c").join(format!("{name}.c"))]
+}
+
+fn compile_and_run(name: &str) {
+    for (language, word) in [(As::C99, "c99"), (As::Cxx11, "cxx11")] {
+        let what = format!("{name}-{word}");
+        let program = build(&what, &test_program(name), language);
+        good(&Command::new(program).output().expect("it was just built"), &what);
+    }
+}
+
+#[test]
+fn the_base_works_from_c() {
+    compile_and_run("base");
+}
+
+#[test]
+fn null_is_an_error_and_never_a_crash() {
+    compile_and_run("null_sweep");
+}
+
+#[test]
+fn the_null_sweep_leaves_no_function_out() {
+    let sweep = fs::read_to_string(root().join("tests/c/null_sweep.c")).unwrap();
+    let check = fs::read_to_string(root().join("tests/c/check.h")).unwrap();
+    let exports = fs::read_to_string(root().join("include/exports.txt")).unwrap();
+    for line in exports.lines().filter(|line| line.starts_with("rr_")) {
+        let name = line.split(' ').next().unwrap();
+        assert!([&sweep, &check].iter().any(|text| text.contains(&format!("{name}("))), "{name} is not swept");
+    }
+}
+
+#[test]
+fn structs_grow_without_breaking_programs() {
+    compile_and_run("growth");
+}
+
+#[test]
+fn events_come_by_descriptor_and_by_callback() {
+    compile_and_run("events");
+}
+
+#[test]
+fn the_c_programs_are_clean_under_valgrind() {
+    for name in ["null_sweep", "growth", "events"] {
+        let program = build(&format!("{name}-valgrind"), &test_program(name), As::C99);
+        let output = Command::new("valgrind")
+            .args([
+                "-q",
+                "--error-exitcode=9",
+                "--leak-check=full",
+                "--show-leak-kinds=definite",
+                "--errors-for-leak-kinds=definite",
+            ])
+            .arg(program)
+            .output()
+            .expect("valgrind is installed (tests/setup.sh)");
+        good(&output, name);
+    }
+}
+
+#[test]
+fn the_static_library_needs_what_the_pkg_config_file_says() {
+    let template = fs::read_to_string(root().join("packaging/rrelay.pc.in")).unwrap();
+    let private = template.lines().find_map(|line| line.strip_prefix("Libs.private: ")).unwrap();
+    let program = workshop("static").join("program");
+    let mut command = compiler(As::C99);
+    command.arg(root().join("tests/c/base.c")).args(["-x", "none", "-o"]).arg(&program);
+    command.arg(deps().join("librrelay.a")).args(private.split(' '));
+    good(&command.output().unwrap(), "static link");
+    good(&Command::new(program).output().unwrap(), "static run");
+}
+
+/// The bundled server's sources.
+fn server_sources() -> Vec<PathBuf> {
+    let mut sources: Vec<PathBuf> = fs::read_dir(root().join("c-examples"))
+        .expect("the folder can be read")
+        .map(|entry| entry.expect("the folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "c"))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rr_server")))
+        .collect();
+    sources.sort();
+    assert!(!sources.is_empty());
+    sources
+}
+
+#[test]
+fn the_bundled_server_compiles_as_c99_and_as_cxx11() {
+    for (language, name) in [(As::C99, "server-c99"), (As::Cxx11, "server-cxx11")] {
+        let program = build(name, &server_sources(), language);
+        let output = Command::new(&program).arg("--help").output().unwrap();
+        good(&output, name);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("--push"), "its help lists the options");
+        let output = Command::new(&program).arg("--no-such-option").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "a wrong option is told apart from a failure");
+    }
+}
