@@ -164,14 +164,6 @@ impl Poller {
     }
 }
 
-/// Whether an fd is readable within `timeout_ms`, as a host's poll(2) sees it.
-#[cfg(test)]
-pub(crate) fn readable(fd: RawFd, timeout_ms: i32) -> bool {
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one pollfd that lives through the call, and its number.
-    unsafe { libc::poll(&mut poll, 1, timeout_ms) == 1 }
-}
-
 /// A counter the host can poll: readable while raised.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
