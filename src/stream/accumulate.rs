@@ -292,11 +292,13 @@ impl Accumulate {
     /// The stream stops: the publisher and whoever is still on the way here are closed.
     fn close(&mut self) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
+        // From here on nothing more arrives, so what is drained is all.
+        self.stream.close_accumulate();
         let live = self.live.take().map(|live| Arrival { peer: live.peer, stream_id: live.stream_id });
         let waiting: Vec<Arrival> = self.inbox.try_iter().collect();
         for Arrival { mut peer, stream_id } in live.into_iter().chain(waiting) {
             if let Some(session) = peer.conn.server() {
-                session.end_publish(stream_id, "NetStream.Unpublish.Success", &failure.text);
+                session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
             }
             self.end(peer, &failure);
         }
