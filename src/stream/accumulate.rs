@@ -145,6 +145,8 @@ impl Accumulate {
                 log::error!("accumulate cannot wait: {failure}");
                 return;
             }
+            // Whatever it is about is looked at below, in every turn; left up, it would turn the next wait into a look.
+            self.poller.take_nudge();
             let mut readable = ready.iter().any(|ready| ready.slot == LIVE && ready.readable);
             let mut to_end = ready.iter().any(|ready| ready.slot == LIVE && ready.closed);
             while let Ok(arrival) = self.inbox.try_recv() {
