@@ -124,7 +124,8 @@ fn log_lines_come_on_stderr_at_the_level_asked_for() {
         server.signal(15);
         let (code, said) = server.end();
         assert_eq!(code, Some(0), "{said}");
-        let logged = said.lines().any(|line| line.contains(" WARN ") || line.contains(" INFO ") || line.contains(" DEBUG "));
+        let logged =
+            said.lines().any(|line| line.contains(" WARN ") || line.contains(" INFO ") || line.contains(" DEBUG "));
         assert_eq!(logged, expected, "{level}: {said}");
     }
 }
