@@ -29,7 +29,7 @@ impl Tag {
 
     /// What is sent again to whoever joins: metadata and configuration.
     pub(crate) fn is_header(&self) -> bool {
-        self.is_sequence_header() || (self.kind == DATA && self.body.starts_with(b"\x02\x00\x0aonMetaData"))
+        self.is_sequence_header() || self.is_metadata()
     }
 
     pub(crate) fn is_key_frame(&self) -> bool {
@@ -45,9 +45,18 @@ impl Tag {
         self.kind == VIDEO && self.body.get(1) == Some(&2)
     }
 
-    /// librtmp throws away video messages of five bytes and less and audio of one: the end of sequence among them.
-    pub(crate) fn is_kept_by_librtmp(&self) -> bool {
-        self.body.len() > if self.kind == VIDEO { 5 } else { 1 }
+    fn is_metadata(&self) -> bool {
+        self.kind == DATA && self.body.starts_with(b"\x02\x00\x0aonMetaData")
+    }
+
+    /// librtmp throws away data messages but metadata, audio messages of one byte, and video messages of five bytes and
+    /// less: the end of sequence among them.
+    fn is_kept_by_librtmp(&self) -> bool {
+        match self.kind {
+            DATA => self.is_metadata(),
+            VIDEO => self.body.len() > 5,
+            _ => self.body.len() > 1,
+        }
     }
 }
 
@@ -119,6 +128,13 @@ pub(crate) fn write(path: &Path, tags: &[Tag]) {
 /// What librtmp hands to its program of what was published.
 pub(crate) fn as_librtmp_keeps(published: &[Tag]) -> Vec<Tag> {
     published.iter().filter(|tag| tag.is_kept_by_librtmp()).cloned().collect()
+}
+
+/// What a player keeps that keeps everything, without the one message that comes from the server itself.
+pub(crate) fn without_sample_access(arrived: &[Tag]) -> Vec<Tag> {
+    let ours = |tag: &&Tag| tag.kind == DATA && tag.body.starts_with(b"\x02\x00\x11|RtmpSampleAccess");
+    assert_eq!(arrived.iter().filter(ours).count(), 1, "it comes once");
+    arrived.iter().filter(|tag| !ours(tag)).cloned().collect()
 }
 
 /// Sound and picture alone, with times since the first: what a program that muxes anew leaves untouched.

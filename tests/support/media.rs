@@ -107,6 +107,13 @@ pub(crate) fn ffmpeg_plays(room: &Room, name: &str, url: &str) -> (Program, Path
     (room.start(name, "ffmpeg", &args), file)
 }
 
+/// GStreamer plays into a file with one of its two sources.
+pub(crate) fn gstreamer_plays(room: &Room, name: &str, source: &str, url: &str) -> (Program, PathBuf) {
+    let sink = format!("filesink buffer-mode=unbuffered location={name}.flv");
+    let program = gstreamer(room, name, &format!("{source} location={url} ! {sink}"));
+    (program, room.file(&format!("{name}.flv")))
+}
+
 /// A GStreamer pipeline.
 pub(crate) fn gstreamer(room: &Room, name: &str, pipeline: &str) -> Program {
     let mut args = vec!["-e", "-q"];
