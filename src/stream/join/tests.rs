@@ -260,7 +260,11 @@ fn another_publisher_begins_with_nothing_of_the_one_before() {
     let seen = feed.scout.advance();
     let mut first = seen.first.unwrap();
     assert!(seen.headers_changed && first.headers.is_empty());
-    assert_eq!(first.cursor.mark_here().unwrap().ts_ms, 50, "who waits for the other one begins with its first message");
+    assert_eq!(
+        first.cursor.mark_here().unwrap().ts_ms,
+        50,
+        "who waits for the other one begins with its first message"
+    );
     assert_eq!((seen.messages, seen.key.unwrap().ts_ms), (3, 60), "the old one's key frame is no place to begin");
     assert_eq!(bodies(feed.scout.headers()), [AUDIO_HEADER]);
     assert!(feed.scout.newest_key().is_none() && !feed.scout.has_video());
