@@ -21,6 +21,7 @@ use crate::net::poll::{Poller, Ready};
 use crate::session::{self, Role, State};
 use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
 use crate::stream::event::{Event, EventKind};
+use crate::stream::cursor::Cursor;
 use crate::stream::join::{Join, Scout, Seen};
 use crate::stream::peer::Peer;
 use crate::stream::{Delivery, RRStream, Timeouts};
@@ -57,8 +58,8 @@ struct Relay {
 }
 
 /// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
-pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>) {
-    let scout = Scout::new(stream.first_cursor(), stream.config.gop_bytes, stream.config.gop_ms);
+pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>, cursor: Cursor) {
+    let scout = Scout::new(cursor, stream.config.gop_bytes, stream.config.gop_ms);
     let timeouts = stream.host().timeouts();
     let mut this = Relay {
         stream,

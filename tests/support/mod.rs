@@ -5,6 +5,7 @@ pub(crate) mod flv;
 pub(crate) mod media;
 pub(crate) mod nginx;
 pub(crate) mod program;
+pub(crate) mod rml;
 pub(crate) mod server;
 
 use std::time::{Duration, Instant};
