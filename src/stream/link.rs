@@ -120,7 +120,11 @@ impl RRStream {
     }
 
     pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
-        self.link(|book| &mut book.relay, "relayDataThread", relay::run)
+        // Taken here and not by the thread, which begins to run some time later: whoever publishes first has called this
+        // before the first message, and the relay must see that.
+        let begin = self.first_cursor();
+        let body = |stream, poller, inbox| relay::run(stream, begin, poller, inbox);
+        self.link(|book| &mut book.relay, "relayDataThread", body)
     }
 
     /// The way to a thread, which is started if this is the first use of it.
@@ -128,7 +132,7 @@ impl RRStream {
         self: &Arc<Self>,
         place: impl Fn(&mut Book) -> &mut Option<Link<T>>,
         name: &str,
-        body: fn(Arc<Self>, Poller, Receiver<T>),
+        body: impl FnOnce(Arc<Self>, Poller, Receiver<T>) + Send + 'static,
     ) -> Result<Link<T>> {
         if let Some(link) = place(&mut locked(&self.book)) {
             return Ok(link.clone());

@@ -20,6 +20,7 @@ use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::session::{self, Role, State};
 use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
+use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind};
 use crate::stream::join::{Join, Scout, Seen};
 use crate::stream::peer::Peer;
@@ -56,9 +57,10 @@ struct Relay {
     scratch: Box<[u8]>,
 }
 
-/// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
-pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>) {
-    let scout = Scout::new(stream.first_cursor(), stream.config.gop_bytes, stream.config.gop_ms);
+/// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed. `begin` is
+/// where the log begins.
+pub(super) fn run(stream: Arc<RRStream>, begin: Cursor, poller: Poller, inbox: Receiver<Delivery>) {
+    let scout = Scout::new(begin, stream.config.gop_bytes, stream.config.gop_ms);
     let timeouts = stream.host().timeouts();
     let mut this = Relay {
         stream,
