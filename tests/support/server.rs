@@ -45,6 +45,11 @@ impl Relay {
         self.events.lock().unwrap().clone()
     }
 
+    /// What comes from here on is new.
+    pub(crate) fn forget_events(&self) {
+        self.events.lock().unwrap().clear();
+    }
+
     /// Waits for an event, which may have been already.
     pub(crate) fn event(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
         until(what, || self.events.lock().unwrap().iter().find(|event| wanted(event)).cloned())
@@ -97,6 +102,15 @@ impl Relay {
         self.event(&format!("target {target} in {state:?}"), |event| {
             event.kind == EventKind::Target && event.target == target && event.state == state
         })
+    }
+
+    /// Waits until a target that had media has told its server goodbye.
+    pub(crate) fn target_ended_media(&self, target: Id) {
+        self.target_was(target, State::InProgress);
+        until("the target is let go", || {
+            let info = self.server.info(target).ok();
+            info.is_none_or(|info| matches!(info.state, State::Idle | State::Stopped)).then_some(())
+        });
     }
 }
 
