@@ -64,7 +64,9 @@ fn table(players: u32, seconds: u32, rounds: u32) {
         median(&reports[at], |report| report.cpu_s_per_gb)
     };
     let (floor, nginx) = (cost(Contestant::Floor), cost(Contestant::Nginx));
-    println!("                      CPU s/GB  /floor  /nginx     p50      p90      p99      max ms   delivered   load tool");
+    println!(
+        "                      CPU s/GB  /floor  /nginx     p50      p90      p99      max ms   delivered   load tool"
+    );
     for (contestant, reports) in contestants.iter().zip(&reports) {
         let Some(cost) = median(reports, |report| report.cpu_s_per_gb) else { continue };
         let ratio = |base: Option<f64>| base.map_or("-".to_owned(), |base| format!("{:.2}", cost / base));
