@@ -1,27 +1,15 @@
 //! The bundled server, a C program on the public header: a publisher, a player and a push target, and an orderly end.
 
-use std::path::Path;
-use std::process::Command;
-
+use crate::support::c;
 use crate::support::flv::{self, assert_run_from_join, assert_same};
 use crate::support::media::{ffmpeg_publishes, media, rtmpdump_plays};
 use crate::support::program::{Program, Room};
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
 
-/// Builds it in the room, against the library of this build, and starts it on a free port.
+/// Builds it against the library of this build, and starts it on a free port.
 fn start(room: &Room, args: &[&str]) -> (Program, u16) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let tests = std::env::current_exe().unwrap();
-    let library = room.file("librrelay.so.0");
-    std::os::unix::fs::symlink(tests.with_file_name("librrelay.so"), &library).unwrap();
-    let sources = std::fs::read_dir(root.join("c-examples")).unwrap().map(|entry| entry.unwrap().path());
-    let sources = sources.filter(|path| path.extension().is_some_and(|ext| ext == "c"));
-    let mut compiler = Command::new("cc");
-    compiler.args(sources).arg("-I").arg(root.join("include")).arg("-o").arg(room.file("rr_server"));
-    let built = compiler.arg(&library).arg("-Wl,-rpath,$ORIGIN").output().expect("a C compiler is there");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let program = room.file("rr_server");
+    let program = c::build("interop-server", &c::server_sources(), c::As::C99);
     let all: Vec<&str> = ["--addr", "127.0.0.1", "--port", "0"].iter().chain(args).copied().collect();
     let server = room.start("rr_server", program.to_str().unwrap(), &all);
     let port = until("it says its port", || {

@@ -115,6 +115,27 @@ fn who_is_denied_stops_at_once() {
     publisher.fails_within(AT_ONCE);
 }
 
+#[test]
+fn who_is_denied_at_connect_stops_at_once() {
+    let config = ServerConfig { ask: ask::CONNECT, ..ServerConfig::default() };
+    let (room, relay) = (Room::new("denied-connect"), Relay::with(config, "127.0.0.1:0"));
+    let url = relay.url("show");
+    let deny = || {
+        let ask = relay.asks(EventKind::ConnectAsk);
+        relay.server.session_deny(ask.session, "", "not you").unwrap();
+        relay.forget_events();
+    };
+    let mut rtmpdump = rtmpdump_plays(&room, "rtmpdump", &url).0;
+    deny();
+    rtmpdump.fails_within(AT_ONCE);
+    let mut rtmp2src = gstreamer_plays(&room, "rtmp2src", "rtmp2src", &url).0;
+    deny();
+    rtmp2src.fails_within(AT_ONCE);
+    let mut publisher = ffmpeg_publishes(&room, "publisher", media(), &url);
+    deny();
+    publisher.fails_within(AT_ONCE);
+}
+
 /// Publishes by one address and plays by another.
 fn by_addresses(test: &str, listen: &str, publish: &str, play: &str) {
     let (room, relay) = (Room::new(test), Relay::with(ServerConfig::default(), listen));
