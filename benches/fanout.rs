@@ -69,7 +69,7 @@ fn table(players: u32, seconds: u32, rounds: u32) {
     );
     for (contestant, reports) in contestants.iter().zip(&reports) {
         let Some(cost) = median(reports, |report| report.cpu_s_per_gb) else { continue };
-        let ratio = |base: Option<f64>| base.map_or("-".to_owned(), |base| format!("{:.2}", cost / base));
+        let ratio = |base: Option<f64>| base.map_or_else(|| "-".to_owned(), |base| format!("{:.2}", cost / base));
         let value = |pick: fn(&Report) -> f64| median(reports, pick).unwrap_or(0.0);
         let delivered = value(|report| report.delivered_pct);
         // A server that cannot keep up delivers what was sent long before: no age of what it has not delivered is known.

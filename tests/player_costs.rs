@@ -1,5 +1,6 @@
 //! What a player costs the server's memory: nothing per message, and next to nothing while no media comes. Counted in a
 //! real server with players on loopback; the threads that are the players do not count.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
 

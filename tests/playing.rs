@@ -1,4 +1,5 @@
 //! What a player gets and from where on: the join points, pausing, muting, and data messages as each side wants them.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]

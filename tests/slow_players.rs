@@ -1,4 +1,5 @@
 //! A player that does not read costs nobody anything, and one that reads again gets a stream it can show.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]
@@ -44,7 +45,7 @@ fn stall(pictures: u32, slow_ms: u32, send_ms: u32) -> (RRServer, u64, Raw) {
         }
     });
     for number in 0..pictures {
-        let body = picture(number % 10 == 0, number, 60_000);
+        let body = picture(number.is_multiple_of(10), number, 60_000);
         server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
         // The healthy one keeps pace, so that what is held is held by the other.
         told.recv_timeout(raw::PATIENCE).expect("a healthy player gets every picture");
@@ -107,7 +108,7 @@ fn a_key_frame_and_then_none_for_an_hour_keeps_memory_bounded() {
     for number in 0..FRAMES {
         let body = picture(number == 0, number, 300);
         server.stream_write(id, VIDEO, i64::from(number) * 1000 / 30, &body, false).unwrap();
-        if number % 2_000 == 1_999 {
+        if number.is_multiple_of(2_000) {
             until("memory within its bound", || (server.stats(0).unwrap().queue_bytes <= BOUND).then_some(()));
         }
         if number == FRAMES / 2 {
@@ -132,7 +133,7 @@ fn a_player_that_recovers_gets_headers_a_key_frame_and_whole_messages() {
     let id = server.stream_create(b"live", b"show", None).unwrap();
     let header = [0x17, 0, 0, 0, 0, 1, 66, 0, 30];
     let write = |number: u32| {
-        let body = picture(number % 10 == 0, number, 20_000);
+        let body = picture(number.is_multiple_of(10), number, 20_000);
         server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
     };
     server.stream_write(id, VIDEO, 0, &header, false).unwrap();
@@ -170,7 +171,7 @@ fn a_player_that_recovers_gets_headers_a_key_frame_and_whole_messages() {
                 jumps += 1;
                 assert_eq!(after.body, header, "a jump begins with the header");
             }
-            (None, Some(to)) => assert!(to % 10 == 0, "a picture that needs others follows the header"),
+            (None, Some(to)) => assert!(to.is_multiple_of(10), "a picture that needs others follows the header"),
             (None, None) => panic!("two headers"),
         }
     }
