@@ -51,9 +51,7 @@ pub struct Conn {
     unread: Vec<u8>,
     /// Bytes read from the socket since the beginning.
     bytes_in: u64,
-    /// Bytes written to the socket since the beginning.
-    bytes_out: u64,
-    /// Of these, media that the session has not been told of yet.
+    /// Media written to the socket that the session has not been told of yet.
     unnoted: u64,
     /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
     stirred: bool,
@@ -62,7 +60,7 @@ pub struct Conn {
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0, unnoted: 0, stirred: true }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true }
     }
 
     /// The server session; `None` where we are the client.
@@ -86,11 +84,6 @@ impl Conn {
     /// Bytes read so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
-    }
-
-    /// Bytes written so far.
-    pub fn bytes_out(&self) -> u64 {
-        self.bytes_out
     }
 
     /// Reads up to `budget` bytes and gives every event, with a message's body, to `on`; where `on` breaks, the rest
@@ -181,7 +174,6 @@ impl Conn {
             }
             match self.socket.write(output) {
                 Ok(n) => {
-                    self.bytes_out += n as u64;
                     either!(&mut self.side, session => session.consumed(n));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -197,7 +189,6 @@ impl Conn {
     pub fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         match self.socket.write(bytes) {
             Ok(n) => {
-                self.bytes_out += n as u64;
                 self.unnoted += n as u64;
                 Ok(Some(n))
             }
