@@ -149,6 +149,12 @@ impl Conn {
         Ok(None)
     }
 
+    /// Bytes of the peer that were read before the connection was made: the session sees them first.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.unread = bytes.to_vec();
+        self.bytes_in += bytes.len() as u64;
+    }
+
     /// Whether the session has bytes for the peer.
     pub fn has_output(&self) -> bool {
         !either!(&self.side, session => session.output()).is_empty()

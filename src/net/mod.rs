@@ -4,5 +4,6 @@
 pub mod clock;
 pub mod conn;
 pub mod poll;
+pub mod proxy;
 pub mod socket;
 pub mod thread;

@@ -41,6 +41,7 @@ pub(super) fn run(core: &Arc<Core>) {
             }
             core.end_stream(&stream);
         }
+        core.end_drain();
         let running = !matches!(core.state(), State::Stopped | State::Failed);
         if let Some(by) = core.stop_by_ms().filter(|_| running)
             && (core.is_empty() || clock::now_ms() > by.saturating_add(GRACE_MS))

@@ -198,6 +198,7 @@ impl Accumulate {
         while let Some(order) = live.peer.record.next_order() {
             match order {
                 Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                Order::Reconnect(url, text) => live.peer.ask_to_reconnect(url.as_deref(), &text),
                 // Answers to an ask that is over.
                 Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
             }

@@ -35,8 +35,15 @@ impl Relay {
         match &consumer.who {
             Who::Player(record) => {
                 while let Some(order) = record.next_order() {
-                    if let Order::Close(text) = order {
-                        return Fate::Over(Failure::ours(RRError::Kicked, text));
+                    match order {
+                        Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                        Order::Reconnect(url, text) => {
+                            if let Some(session) = consumer.conn.server() {
+                                session.reconnect_request(url.as_deref(), &text);
+                            }
+                        }
+                        // Answers to an ask that is over.
+                        Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
                     }
                 }
             }
