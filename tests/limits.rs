@@ -206,3 +206,69 @@ fn one_session_is_asked_to_reconnect() {
             .any(|said| matches!(said, rrelay::session::Event::Reconnect { url: None, text } if text == "moving"))
     });
 }
+
+#[test]
+fn figures_of_a_stream_its_publisher_and_its_player() {
+    let live = Live::new(ServerConfig::default());
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    let began = Instant::now();
+    let payload = [7; 5_000];
+    for frame in 0..70_u32 {
+        // 40 ms apart, a key frame each second.
+        let due = Duration::from_millis(u64::from(frame) * 40);
+        std::thread::sleep(due.saturating_sub(began.elapsed()));
+        if frame % 25 == 0 {
+            publisher.key_frame(frame * 40, &payload).unwrap();
+        } else {
+            publisher.send(9, frame * 40, &[&[0x27, 1, 0, 0, 0][..], &payload].concat()).unwrap();
+        }
+        player.message();
+    }
+    let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
+    assert_eq!((stream.msgs_in, stream.key_interval_ms, stream.last_ts_ms), (70, 1000, 69 * 40));
+    assert!((24_000..=26_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
+    // 25 frames of 5005 bytes.
+    assert!((900..=1_100).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
+    assert!((900..=1_100).contains(&stream.kbps_out), "{}", stream.kbps_out);
+    assert_eq!((stream.sessions, stream.targets, stream.dropped_msgs), (2, 0, 0));
+    for id in live.server.list(0, kind::SESSION).unwrap() {
+        // The first look asks for fresh figures.
+        live.server.stats(id).unwrap();
+        until("a round trip", || live.server.stats(id).unwrap().rtt_us > 0);
+        let (info, stats) = (live.server.info(id).unwrap(), live.server.stats(id).unwrap());
+        assert!(
+            stats.rtt_us < 1_000_000 && stats.started_us > 0 && stats.last_media_us > stats.started_us,
+            "{stats:?}"
+        );
+        let media = if info.role == rrelay::session::Role::Publisher { stats.msgs_in } else { stats.msgs_out };
+        assert_eq!(media, 70);
+    }
+    let server = live.server.stats(0).unwrap();
+    assert_eq!((server.msgs_in, server.sessions), (70, 2));
+}
+
+/// A reader of figures asks the system nothing and waits for nobody: ten thousand cost some milliseconds.
+#[test]
+fn reading_the_figures_of_many_sessions_is_cheap() {
+    const SESSIONS: u32 = 1_000;
+    allow_files();
+    let live = Live::new(ServerConfig { handshake_ms: 60_000, ..ServerConfig::default() });
+    let _crowd: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            live.server.accept_fd(theirs.into(), Some("192.0.2.1:7"), ListenOptions::default()).unwrap();
+            ours
+        })
+        .collect();
+    until("all are here", || live.sessions() == SESSIONS);
+    let ids = live.server.list(0, kind::SESSION).unwrap();
+    let began = Instant::now();
+    for _ in 0..10 {
+        for &id in &ids {
+            live.server.stats(id).unwrap();
+        }
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(200), "10,000 reads took {took:?}");
+}

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
+use crate::net::tcp_info::{self, TcpFacts};
 use crate::session::{ClientSession, Event, ServerSession};
 
 /// Which side of the conversation we are.
@@ -53,12 +54,13 @@ pub struct Conn {
     bytes_in: u64,
     /// Bytes written to the socket since the beginning.
     bytes_out: u64,
+    sampled_ms: Option<u64>,
 }
 
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0 }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0, sampled_ms: None }
     }
 
     /// The server session; `None` where we are the client.
@@ -200,6 +202,23 @@ impl Conn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(Failure::peers(RRError::Io, format!("write: {error}"))),
         }
+    }
+
+    /// Whether so many milliseconds have passed since this last said yes; the first call does.
+    pub fn is_due(&mut self, now_ms: u64, every_ms: u64) -> bool {
+        let due = self.sampled_ms.is_none_or(|at| now_ms >= at + every_ms);
+        if due {
+            self.sampled_ms = Some(now_ms);
+        }
+        due
+    }
+
+    /// What the system says of the connection now: one system call.
+    pub fn tcp_facts(&self) -> TcpFacts {
+        tcp_info::facts(&self.socket).unwrap_or_else(|| {
+            let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
+            TcpFacts { rtt_us: rtt_ms.saturating_mul(1000), ..TcpFacts::default() }
+        })
     }
 
     /// Sends a ping; the answer is counted by the session.

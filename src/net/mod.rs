@@ -6,4 +6,5 @@ pub mod conn;
 pub mod poll;
 pub mod proxy;
 pub mod socket;
+pub mod tcp_info;
 pub mod thread;

@@ -430,3 +430,6 @@ fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
     }
     Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,8 @@ impl Accumulate {
             }
             // Whatever it is about is looked at below, in every turn; left up, it would turn the next wait into a look.
             self.poller.take_nudge();
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Accumulate);
             let mut readable = ready.iter().any(|ready| ready.slot == LIVE && ready.readable);
             let mut to_end = ready.iter().any(|ready| ready.slot == LIVE && ready.closed);
             while let Ok(arrival) = self.inbox.try_recv() {
@@ -238,6 +240,7 @@ impl Accumulate {
         counters.rate_in.add(bytes_in - counters.bytes_in.get(), now_us);
         counters.bytes_in.set(bytes_in);
         if took {
+            counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
             live.media_ms = now_us / 1000;
             self.stream.rouse();
         }
@@ -260,6 +263,9 @@ impl Accumulate {
     /// Timeouts: the first media, silence, and pings that ask whether the peer is there.
     fn tick(&self, live: &mut Live) -> Fate {
         let now_ms = clock::now_ms();
+        let counters = &live.peer.record.counters;
+        counters.bytes_out.set(live.peer.conn.bytes_out());
+        counters.tcp.refresh(&mut live.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = self.timeouts;
         if live.media_ms == 0 && now_ms.saturating_sub(live.since_ms) > first_data_ms {
             return Fate::Over(Failure::peers(RRError::Idle, "no media after publish"));

@@ -6,9 +6,11 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::error::{RRError, Result};
+use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::chunk_write;
 use crate::proto::message::{MessageHead, kind};
@@ -333,6 +335,11 @@ impl Consumer {
         counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
         counters.bytes_in.set(self.conn.bytes_in());
+        if counters.msgs_out.get() > 0 {
+            let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
+            counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
+        }
+        counters.tcp.refresh(&mut self.conn, now_us / 1000);
     }
 
     /// The connection and who it was, for the listener or the end.

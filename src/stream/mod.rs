@@ -21,6 +21,8 @@ pub mod relay;
 pub mod segment;
 pub mod target;
 pub mod tracks;
+#[cfg(test)]
+pub(crate) mod trip;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
@@ -95,6 +97,10 @@ pub struct RRStream {
     pub rate_out: Rate,
     /// Messages jumped over by all consumers; written by the relay.
     pub dropped_msgs: Count,
+    /// Their bytes.
+    pub dropped_bytes: Count,
+    /// How often one of them jumped.
+    pub dropped_runs: Count,
     /// What it carries.
     pub tracks: Tracks,
     host: Arc<dyn Host>,
@@ -106,6 +112,8 @@ pub struct RRStream {
     stop_by_ms: AtomicU64,
     buffer: Mutex<RRBuffer>,
     book: Mutex<Book>,
+    #[cfg(test)]
+    pub(crate) trip: trip::Trip,
 }
 
 impl RRStream {
@@ -127,6 +135,8 @@ impl RRStream {
             msgs_out: Count::default(),
             rate_out: Rate::default(),
             dropped_msgs: Count::default(),
+            dropped_bytes: Count::default(),
+            dropped_runs: Count::default(),
             tracks: Tracks::default(),
             host,
             state: AtomicU32::new(State::Idle.number()),
@@ -135,6 +145,8 @@ impl RRStream {
             buffer: Mutex::new(RRBuffer::new(budget.clone())),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
+            #[cfg(test)]
+            trip: trip::Trip::default(),
         }
     }
 
@@ -333,6 +345,19 @@ impl RRStream {
     /// The targets.
     pub fn targets(&self) -> Vec<Arc<Target>> {
         locked(&self.book).to_sess_list.clone()
+    }
+
+    /// How many targets it has.
+    pub fn target_count(&self) -> usize {
+        locked(&self.book).to_sess_list.len()
+    }
+
+    /// Rings accumulate: the stream wants to be looked at.
+    pub fn ring_accumulate(&self) {
+        let accumulate = locked(&self.book).accumulate.as_ref().map(|link| Arc::clone(&link.wake));
+        if let Some(wake) = accumulate {
+            wake.wake();
+        }
     }
 
     /// Rings the relay: a target or a stop flag wants to be looked at.

@@ -86,6 +86,8 @@ impl Relay {
         let mut collect_until_us = None;
         loop {
             self.wait(collect_until_us, &mut ready)?;
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Relay);
             let now_us = clock::now_us();
             while let Ok(delivery) = self.inbox.try_recv() {
                 self.adopt(delivery, now_us);

@@ -4,7 +4,7 @@ use super::{Fate, Relay, slow_event};
 use crate::error::{Failure, RRError};
 use crate::stream::Timeouts;
 use crate::stream::buffer::Head;
-use crate::stream::consumer::{Place, Who};
+use crate::stream::consumer::{Consumer, Place, Who};
 use crate::stream::peer::Order;
 
 /// At most one report of a slow consumer in this time.
@@ -23,6 +23,12 @@ impl Relay {
                 self.leave(slot, fate, now_us);
             }
         }
+        // The stream's own lag is that of whoever is furthest behind.
+        let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
+        let lag_ms = self.consumers.iter().map(|(_, consumer)| lag_ms(consumer)).max().unwrap_or(0);
+        let counters = &self.stream.counters;
+        counters.queue_ms.set(lag_ms);
+        counters.queue_ms_max.set(counters.queue_ms_max.get().max(lag_ms));
     }
 
     fn look_after(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
@@ -107,6 +113,8 @@ impl Relay {
         counters.dropped_bytes.add(bytes);
         counters.dropped_runs.add(1);
         self.stream.dropped_msgs.add(messages);
+        self.stream.dropped_bytes.add(bytes);
+        self.stream.dropped_runs.add(1);
         consumer.slow_since_ms.get_or_insert(now_ms);
         if consumer.slow_told_ms == 0 || now_ms.saturating_sub(consumer.slow_told_ms) >= SLOW_REPORT_MS {
             consumer.slow_told_ms = now_ms;
