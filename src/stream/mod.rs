@@ -479,11 +479,11 @@ impl RRStream {
             book.from_sess_list.clone()
         };
         self.move_to(State::Failed, |event| event.because(&failure));
-        self.stop(0);
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
         for record in sessions {
             self.host.session_over(&record, &failure);
         }
+        self.stop(0);
         self.host.stream_over(self, Some(text));
     }
 }

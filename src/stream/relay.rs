@@ -88,6 +88,10 @@ impl Relay {
             self.wait(collect_until_us, &mut ready)?;
             #[cfg(test)]
             self.stream.trip.pass(crate::stream::trip::Over::Relay);
+            if self.stream.state() == State::Failed {
+                // Nobody gets anything more of it, and nobody goes back to the listener from here.
+                return Ok(());
+            }
             let now_us = clock::now_us();
             while let Ok(delivery) = self.inbox.try_recv() {
                 self.adopt(delivery, now_us);
