@@ -204,6 +204,11 @@ impl Conn {
         }
     }
 
+    /// Memory it holds: half-read messages, output, and what was read and not looked at.
+    pub fn heap_bytes(&self) -> usize {
+        self.unread.capacity() + either!(&self.side, session => session.heap_bytes())
+    }
+
     /// Whether so many milliseconds have passed since this last said yes; the first call does.
     pub fn is_due(&mut self, now_ms: u64, every_ms: u64) -> bool {
         let due = self.sampled_ms.is_none_or(|at| now_ms >= at + every_ms);

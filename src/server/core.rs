@@ -1,7 +1,7 @@
 //! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Host`] of its streams.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -70,7 +70,7 @@ pub(super) struct Core {
     /// Where peers are sent while the server drains.
     reconnect: Mutex<Option<String>>,
     closing: AtomicBool,
-    itself: std::sync::OnceLock<std::sync::Weak<Self>>,
+    itself: OnceLock<Weak<Self>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -88,8 +88,15 @@ impl Core {
     ) -> (Arc<Self>, Inboxes) {
         let (lobby, lobby_inbox) = bounded(LOBBY_INBOX);
         let (dialler, dial_inbox) = bounded(DIAL_INBOX);
+        let control: Arc<OnceLock<Weak<Self>>> = Arc::default();
+        let ring = Arc::clone(&control);
+        let alarm = Box::new(move || {
+            if let Some(core) = ring.get().and_then(Weak::upgrade) {
+                core.nudge_control();
+            }
+        });
         let core = Arc::new(Self {
-            budget: Budget::new(config.mem_limit_bytes),
+            budget: Budget::with_alarm(config.mem_limit_bytes, alarm),
             registry: Mutex::new(Registry::new(&config)),
             config,
             events,
@@ -105,9 +112,10 @@ impl Core {
             stop_by_ms: AtomicU64::new(NEVER),
             reconnect: Mutex::default(),
             closing: AtomicBool::new(false),
-            itself: std::sync::OnceLock::new(),
+            itself: OnceLock::new(),
         });
         let _ = core.itself.set(Arc::downgrade(&core));
+        let _ = control.set(Arc::downgrade(&core));
         (core, Inboxes { lobby: lobby_inbox, dialler: dial_inbox })
     }
 
@@ -285,7 +293,7 @@ impl Core {
         config: &StreamConfig,
         reserved: bool,
     ) -> Result<(Arc<RRStream>, bool)> {
-        let host = self.itself.get().and_then(std::sync::Weak::upgrade).ok_or(RRError::State)?;
+        let host = self.itself.get().and_then(Weak::upgrade).ok_or(RRError::State)?;
         let mut registry = self.registry();
         if let Some(stream) = registry.find(&name) {
             return Ok((Arc::clone(stream), false));

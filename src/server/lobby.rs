@@ -24,6 +24,7 @@ use crate::proto::command::CAPS_RECONNECT;
 use crate::server::admit::{self, Wish};
 use crate::server::core::Core;
 use crate::session::{Event as Said, SessionConfig, State};
+use crate::stream::budget::Charge;
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer};
 use door::{Stranger, TurnedAway};
@@ -66,6 +67,8 @@ struct Guest {
     deadline_ms: u64,
     /// The command that made it wait for room in the event queue.
     held: Option<Said>,
+    /// Memory of its half-read messages.
+    memory: Charge,
 }
 
 /// What a slot of the poller is.
@@ -177,7 +180,8 @@ impl Lobby {
             return;
         }
         let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
-        entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event })));
+        let memory = self.core.budget.nothing();
+        entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event, memory })));
         self.guests += 1;
         self.serve(slot);
     }
@@ -227,6 +231,9 @@ impl Lobby {
                     })
                 }
             };
+            if let Err(failure) = guest.memory.follow(guest.peer.conn.heap_bytes()) {
+                return Fate::Over(failure);
+            }
             match said {
                 Ok(Pumped::Drained) => return self.flush(slot),
                 Ok(Pumped::More) => {

@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod dialler;
 pub mod events;
+mod keeper;
 mod lobby;
 mod registry;
 pub mod report;

@@ -18,6 +18,7 @@ use crate::net::socket::half_close;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
 use crate::session::{self, Role, State};
+use crate::stream::budget::Charge;
 use crate::stream::buffer::{Entry, RRBuffer};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer};
@@ -104,6 +105,8 @@ struct Live {
     /// When the last media message came; 0 before the first.
     media_ms: u64,
     pinged_ms: u64,
+    /// Memory of its half-read messages.
+    held: Charge,
 }
 
 /// How the publisher's connection goes on.
@@ -174,7 +177,8 @@ impl Accumulate {
         let event = peer.record.event(EventKind::Session).moved(prev, State::InProgress);
         self.stream.host().event(event);
         let now_ms = clock::now_ms();
-        self.live = Some(Live { peer, stream_id, more: false, since_ms: now_ms, media_ms: 0, pinged_ms: now_ms });
+        let held = self.stream.budget.nothing();
+        self.live = Some(Live { peer, stream_id, more: false, since_ms: now_ms, media_ms: 0, pinged_ms: now_ms, held });
     }
 
     fn turn(&mut self, readable: bool, to_end: bool, writable: bool) {
@@ -205,7 +209,7 @@ impl Accumulate {
                 Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
             }
         }
-        Fate::Stays
+        self.stream.eviction().map_or(Fate::Stays, Fate::Over)
     }
 
     fn read(&mut self, live: &mut Live, to_end: bool) -> Fate {
@@ -220,7 +224,7 @@ impl Accumulate {
                 READ_BUDGET_BYTES,
                 to_end,
                 |event, body| match event {
-                    session::Event::Message(head) => match stream.take(&head, body, now_us) {
+                    session::Event::Message(head) => match stream.take_with_patience(&head, body, now_us) {
                         Ok(()) => {
                             took = true;
                             record.counters.message_in(head.type_id, body.len() as u64, now_us);
@@ -248,6 +252,10 @@ impl Accumulate {
             return Fate::Over(failure);
         }
         live.more = false;
+        let half_read = live.peer.conn.heap_bytes();
+        if let Err(failure) = stream.with_patience(|| live.held.follow(half_read)) {
+            return Fate::Over(failure);
+        }
         match pumped {
             Ok(Pumped::Drained) => Fate::Stays,
             Ok(Pumped::More) => {

@@ -14,6 +14,7 @@ use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::chunk_write;
 use crate::proto::message::{MessageHead, kind};
+use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::join::{HeaderSet, JoinPoint, WireForm};
@@ -106,6 +107,8 @@ pub(super) struct Consumer {
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
+    /// Memory of the private bytes and of the session.
+    held: Option<Charge>,
 }
 
 impl Consumer {
@@ -134,6 +137,7 @@ impl Consumer {
             due: None,
             out: Vec::new(),
             out_at: 0,
+            held: None,
         }
     }
 
@@ -326,7 +330,9 @@ impl Consumer {
     }
 
     /// Makes the queue's figures current; called now and then.
-    pub(super) fn measure(&mut self, head: Head, now_us: u64) {
+    pub(super) fn measure(&mut self, head: Head, now_us: u64, budget: &Budget) {
+        let held = self.out.capacity() + self.conn.heap_bytes();
+        self.held.get_or_insert_with(|| budget.nothing()).follow_anyway(held);
         let lag = self.lag(head, now_us);
         let private = (self.out.len() - self.out_at) as u64;
         let counters = self.who.counters();

@@ -17,6 +17,7 @@ pub mod meter;
 mod name;
 pub mod peer;
 pub mod relay;
+mod relief;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
 pub mod target;
@@ -112,6 +113,7 @@ pub struct RRStream {
     stop_by_ms: AtomicU64,
     buffer: Mutex<RRBuffer>,
     book: Mutex<Book>,
+    relief: relief::Relief,
     #[cfg(test)]
     pub(crate) trip: trip::Trip,
 }
@@ -145,6 +147,7 @@ impl RRStream {
             buffer: Mutex::new(RRBuffer::new(budget.clone())),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
+            relief: relief::Relief::default(),
             #[cfg(test)]
             trip: trip::Trip::default(),
         }
@@ -214,6 +217,8 @@ impl RRStream {
         }
         book.publisher = Some(publisher);
         drop(book);
+        // One that was meant for the publisher before.
+        let _ = self.eviction();
         locked(&self.buffer).new_publisher();
         self.tracks.clear();
         self.ended_at.store(NEVER, Ordering::Release);
@@ -267,7 +272,13 @@ impl RRStream {
     pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         let publisher = locked(&self.book).publisher.clone();
         match publisher {
-            Some(Publisher::Host) => {}
+            Some(Publisher::Host) => {
+                if let Some(failure) = self.eviction() {
+                    self.release_from(&Publisher::Host);
+                    self.check_unused();
+                    return Err(failure);
+                }
+            }
             Some(Publisher::Session(_)) => {
                 return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
             }

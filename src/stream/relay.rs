@@ -6,6 +6,7 @@
 
 mod care;
 mod farewell;
+mod relief;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -204,12 +204,18 @@ impl Client {
         }
     }
 
-    /// Sends a message of a publisher's.
-    pub(crate) fn send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) -> std::io::Result<()> {
+    /// A message of a publisher's as it goes over the wire.
+    pub(crate) fn wire(&self, type_id: u8, ts_ms: u32, body: &[u8]) -> Vec<u8> {
         let stream_id = self.session.stream_id();
         let head = MessageHead { timestamp_ms: ts_ms, type_id, stream_id, len: body.len() as u32, chunk_stream: 6 };
         let mut wire = Vec::new();
         chunk_write::encode(&head, body, SessionConfig::default().chunk_size, &mut wire);
+        wire
+    }
+
+    /// Sends a message of a publisher's.
+    pub(crate) fn send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) -> std::io::Result<()> {
+        let wire = self.wire(type_id, ts_ms, body);
         self.session.note_sent(wire.len() as u64);
         self.socket.write_all(&wire)
     }

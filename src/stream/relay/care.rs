@@ -16,6 +16,7 @@ const PINGS_LOST: u32 = 2;
 impl Relay {
     pub(super) fn tick(&mut self, now_us: u64) {
         let head = self.scout.head();
+        self.relieve(head, now_us);
         let slots: Vec<usize> = self.consumers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let fate = self.look_after(slot, head, now_us);
@@ -64,7 +65,7 @@ impl Relay {
         if consumer.leave_at.is_some() && !consumer.blocked && consumer.has_reached_end() {
             return Fate::Lobby(None);
         }
-        consumer.measure(head, now_us);
+        consumer.measure(head, now_us, &self.stream.budget);
         let Timeouts { ping_ms, send_ms, .. } = self.timeouts;
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Fate::Over(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
