@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
+use crate::net::tcp_info::{self, TcpFacts};
 use crate::session::{ClientSession, Event, ServerSession};
 
 /// Which side of the conversation we are.
@@ -55,12 +56,14 @@ pub struct Conn {
     unnoted: u64,
     /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
     stirred: bool,
+    /// When the system was last asked about it.
+    sampled_ms: Option<u64>,
 }
 
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true, sampled_ms: None }
     }
 
     /// The server session; `None` where we are the client.
@@ -151,6 +154,12 @@ impl Conn {
         Ok(None)
     }
 
+    /// Bytes of the peer that were read before the connection was made: the session sees them first.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.unread = bytes.to_vec();
+        self.bytes_in += bytes.len() as u64;
+    }
+
     /// Whether the session has bytes for the peer.
     pub fn has_output(&mut self) -> bool {
         self.stirred = self.stirred && !either!(&self.side, session => session.output()).is_empty();
@@ -195,6 +204,28 @@ impl Conn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(broken("write", &error)),
         }
+    }
+
+    /// Memory it holds: half-read messages, output, and what was read and not looked at.
+    pub fn heap_bytes(&self) -> usize {
+        self.unread.capacity() + either!(&self.side, session => session.heap_bytes())
+    }
+
+    /// Whether so many milliseconds have passed since this last said yes; the first call does.
+    pub fn is_due(&mut self, now_ms: u64, every_ms: u64) -> bool {
+        let due = self.sampled_ms.is_none_or(|at| now_ms >= at + every_ms);
+        if due {
+            self.sampled_ms = Some(now_ms);
+        }
+        due
+    }
+
+    /// What the system says of the connection now: one system call.
+    pub fn tcp_facts(&self) -> TcpFacts {
+        tcp_info::facts(&self.socket).unwrap_or_else(|| {
+            let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
+            TcpFacts { rtt_us: rtt_ms.saturating_mul(1000), ..TcpFacts::default() }
+        })
     }
 
     /// Sends a ping; the answer is counted by the session.
