@@ -2,6 +2,7 @@
 //! In a process of its own, because it counts all there is.
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
 
 #[path = "support/live.rs"]
 mod live;

@@ -1,6 +1,8 @@
 //! Peers that mean no good. Each ends with its own session closed in bounded time and memory and one clear log line,
 //! while a healthy publisher and player on the same server get on with every message.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
+
 #[path = "support/live.rs"]
 mod live;
 

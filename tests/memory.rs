@@ -1,5 +1,7 @@
 //! The memory limit: who gives way first, and that it holds.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
+
 #[path = "support/live.rs"]
 mod live;
 

@@ -1,6 +1,8 @@
 //! A server under load and trouble for an hour, or for RR_SOAK_SECONDS: `make soak`. Prints what the process holds each ten
 //! seconds, and fails where that grows or media stops.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
+
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/process.rs"]

@@ -273,7 +273,7 @@ impl Accumulate {
         let now_ms = clock::now_ms();
         let counters = &live.peer.record.counters;
         counters.bytes_out.set(live.peer.conn.bytes_out());
-        counters.tcp.refresh(&mut live.peer.conn, now_ms);
+        counters.tcp.refresh(&live.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = self.timeouts;
         if live.media_ms == 0 && now_ms.saturating_sub(live.since_ms) > first_data_ms {
             return Fate::Over(Failure::peers(RRError::Idle, "no media after publish"));

@@ -23,7 +23,8 @@ fn a_panic_in(thread: Over) {
     let mut other_player = live.play("other");
     publisher.key_frame(0, b"0").unwrap();
     other_publisher.key_frame(0, b"0").unwrap();
-    (player.message(), other_player.message());
+    player.message();
+    other_player.message();
 
     let failed = stream(&live, "show");
     failed.trip.stretch(thread);
