@@ -56,14 +56,12 @@ pub struct Conn {
     unnoted: u64,
     /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
     stirred: bool,
-    /// When the system was last asked about it.
-    sampled_ms: Option<u64>,
 }
 
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true, sampled_ms: None }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true }
     }
 
     /// The server session; `None` where we are the client.
@@ -209,15 +207,6 @@ impl Conn {
     /// Memory it holds: half-read messages, output, and what was read and not looked at.
     pub fn heap_bytes(&self) -> usize {
         self.unread.capacity() + either!(&self.side, session => session.heap_bytes())
-    }
-
-    /// Whether so many milliseconds have passed since this last said yes; the first call does.
-    pub fn is_due(&mut self, now_ms: u64, every_ms: u64) -> bool {
-        let due = self.sampled_ms.is_none_or(|at| now_ms >= at + every_ms);
-        if due {
-            self.sampled_ms = Some(now_ms);
-        }
-        due
     }
 
     /// What the system says of the connection now: one system call.

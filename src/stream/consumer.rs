@@ -361,7 +361,7 @@ impl Consumer {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
         }
-        counters.tcp.refresh(&mut self.conn, now_us / 1000);
+        counters.tcp.refresh(&self.conn, now_us / 1000);
     }
 
     /// The connection and who it was, for the listener or the end.

@@ -141,16 +141,20 @@ pub struct TcpFigures {
     /// Somebody has read them since they were written: whoever looks every second gets fresh ones, and for those nobody
     /// looks at the system is asked rarely.
     pub looked_at: AtomicBool,
+    /// When they were written; 0 is never.
+    sampled_ms: Count,
 }
 
 impl TcpFigures {
     /// Asks the system, if it is time to; owner only. What it does not know (a unix socket's round trip) is taken from
     /// the last ping.
-    pub fn refresh(&self, conn: &mut Conn, now_ms: u64) {
+    pub fn refresh(&self, conn: &Conn, now_ms: u64) {
         let every_ms = if self.looked_at.load(Ordering::Relaxed) { SAMPLE_MS } else { SAMPLE_UNSEEN_MS };
-        if !conn.is_due(now_ms, every_ms) {
+        let sampled_ms = self.sampled_ms.get();
+        if sampled_ms != 0 && now_ms < sampled_ms + every_ms {
             return;
         }
+        self.sampled_ms.set(now_ms.max(1));
         self.looked_at.store(false, Ordering::Relaxed);
         let facts = conn.tcp_facts();
         self.rtt_us.store(facts.rtt_us, Ordering::Relaxed);
