@@ -112,6 +112,8 @@ pub struct StreamConfig {
     pub gop_bytes: u32,
     /// The cached group's bound in time.
     pub gop_ms: u32,
+    /// An on-demand source is closed this long after the last player left; `None` keeps it.
+    pub unwatched_ms: Option<u32>,
     /// Nice value of the stream's threads.
     pub nice: i32,
     /// Collect this long before sending; 0 sends at once.
@@ -136,6 +138,7 @@ impl Default for StreamConfig {
             grace_ms: 0,
             gop_bytes: 8 * 1024 * 1024, // 10 s at 6 Mbit/s: a long group of a good stream
             gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
+            unwatched_ms: Some(10_000), // a page that is loaded again finds the stream running
             nice: 0,
             merge_ms: 0,                  // latency first: the host chooses cost
             start: Start::Gop,            // a picture at once is what viewers expect
@@ -159,7 +162,7 @@ pub enum SlowPolicy {
     Stop,
 }
 
-/// Settings of one push target.
+/// Settings of one push target, or of a source that pulls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
@@ -190,6 +193,8 @@ pub struct TargetConfig {
     pub retry_fatal: bool,
     /// Own collecting window; `None` takes the stream's.
     pub merge_ms: Option<u32>,
+    /// Of a source: it connects only while somebody plays.
+    pub on_demand: bool,
 }
 
 impl Default for TargetConfig {
@@ -209,6 +214,7 @@ impl Default for TargetConfig {
             start: Start::Gop,
             retry_fatal: false,
             merge_ms: None,
+            on_demand: false,
         }
     }
 }

@@ -152,11 +152,11 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
     bits("flags", c.flags, 0)?;
     reserved(rr_stream_config::NAME, c.reserved0)?;
     absent_limit("max_kbps", c.max_kbps)?;
-    absent_limit("unwatched_ms", c.unwatched_ms)?;
     clock(c.clock)?;
     if !(-20..=19).contains(&c.nice) {
         return Err(argument(format!("nice is {}, it goes from -20 to 19", c.nice)));
     }
+    let unwatched_ms = default.unwatched_ms.unwrap_or(OFF);
     let mut config = StreamConfig {
         user: c.user as usize,
         publisher_policy: match c.publisher_policy {
@@ -168,6 +168,8 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
         grace_ms: number("grace_ms", c.grace_ms, default.grace_ms, 1..=DAY_MS, Some(0))?,
         gop_bytes: number("gop_bytes", c.gop_bytes, default.gop_bytes, 1..=1 << 30, Some(0))?,
         gop_ms: number("gop_ms", c.gop_ms, default.gop_ms, 1..=HOUR_MS, Some(0))?,
+        unwatched_ms: Some(number("unwatched_ms", c.unwatched_ms, unwatched_ms, 1..=DAY_MS, Some(OFF))?)
+            .filter(|&unwatched_ms| unwatched_ms != OFF),
         nice: c.nice,
         merge_ms: number("merge_ms", c.merge_ms, default.merge_ms, MERGE_MS, Some(0))?,
         start: start(c.start)?.unwrap_or(default.start),
@@ -194,7 +196,12 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     // SAFETY: contract.
     let key = unsafe { opt_bytes(c.key) };
     let default = TargetConfig::default();
-    let known = rr_target_flag::RR_TARGET_INSECURE as u32 | rr_target_flag::RR_TARGET_RETRY_FATAL as u32;
+    let known = [
+        rr_target_flag::RR_TARGET_INSECURE,
+        rr_target_flag::RR_TARGET_RETRY_FATAL,
+        rr_target_flag::RR_TARGET_ON_DEMAND,
+    ];
+    let known = known.into_iter().fold(0, |bits, flag| bits | flag as u32);
     let flags = bits("flags", c.flags, known)?;
     reserved(rr_target_config::NAME, c.reserved0)?;
     absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
@@ -243,6 +250,7 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         start: start(c.start)?.unwrap_or(default.start),
         retry_fatal: flags & rr_target_flag::RR_TARGET_RETRY_FATAL as u32 != 0,
         merge_ms: (merge_ms != OFF).then_some(merge_ms),
+        on_demand: flags & rr_target_flag::RR_TARGET_ON_DEMAND as u32 != 0,
     };
     if config.retry_min_ms > config.retry_max_ms {
         let text = format!("retry_min_ms ({}) is above retry_max_ms ({})", config.retry_min_ms, config.retry_max_ms);

@@ -7,6 +7,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::socket::half_close;
 use crate::server::MAX_NAME_BYTES;
 use crate::server::core::Core;
+use crate::server::source;
 use crate::session::Event as Said;
 use crate::stream::peer::Peer;
 use crate::stream::{Delivery, RRStream, StreamName};
@@ -49,6 +50,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
                     names.tc_url.extend(clean(info.query()));
                 }
                 names.caps_ex = info.caps_ex;
+                names.via = clean(&info.via);
             });
         }
         Wish::Publish { key, .. } | Wish::Play { key, .. } => record.rename(|names| names.key = clean(key)),
@@ -77,7 +79,7 @@ pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &
             (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
             // Not Failed: OBS stops at BadName, Denied and Rejected only.
             (_, true) => "NetStream.Publish.Denied",
-            (_, false) => "NetStream.Play.Failed",
+            (_, false) => source::code_of(failure),
         };
         if let Some(session) = peer.conn.server() {
             session.reject_stream(stream_id, code, &failure.text);
@@ -90,6 +92,9 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
     let key = decision.rename.as_deref().unwrap_or(key);
     let name = StreamName { app: record.names().app, key: key.to_vec() };
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
+    if !publish {
+        source::may_play(core, record, &name)?;
+    }
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
         let entered = if publish { stream.claim(record) } else { stream.admit(record) };

@@ -194,7 +194,7 @@ pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
         dropped_msgs: stream.dropped_msgs.get(),
         queue_bytes: stream.memory(),
         sessions: small(stream.sessions() as u64),
-        targets: small(stream.targets().len() as u64),
+        targets: small((stream.targets().len() + stream.sources().len()) as u64),
         ..Stats::of(&stream.counters, now_us)
     }
 }
@@ -308,7 +308,7 @@ fn info_of_target(target: &Target) -> Info {
         stream: target.stream.id,
         state: target.state(),
         error: target.last_error(),
-        role: Role::Target,
+        role: target.role,
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
         user: target.config.user,
         app: target.stream.name.app.clone(),

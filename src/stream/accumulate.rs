@@ -22,7 +22,8 @@ use crate::stream::buffer::{Entry, RRBuffer};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer};
 use crate::stream::segment::flag;
-use crate::stream::{RRStream, Timeouts};
+use crate::stream::target::Target;
+use crate::stream::{RRStream, Timeouts, source};
 
 /// The publisher sits in this slot; the poller has nobody else.
 const LIVE: usize = 0;
@@ -86,11 +87,12 @@ fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, bytes: 
     }
 }
 
-/// A session whose `publish` was accepted on this message stream.
+/// A session whose `publish` was accepted on this message stream, or a source that has had `Play.Start`.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
+    pub(super) source: Option<Arc<Target>>,
 }
 
 /// The live publisher and what is known of its pace.
@@ -98,12 +100,33 @@ pub(super) struct Arrival {
 struct Live {
     peer: Peer,
     stream_id: u32,
+    /// What it is of, where we opened it; and why it ends.
+    source: Option<Arc<Target>>,
+    goes: source::Goes,
+    bytes_in: u64,
     /// More is to be read without being told.
     more: bool,
     since_ms: u64,
     /// When the last media message came; 0 before the first.
     media_ms: u64,
     pinged_ms: u64,
+}
+
+impl Live {
+    fn new(Arrival { peer, stream_id, source }: Arrival, now_ms: u64) -> Self {
+        let goes = source::Goes::Lost;
+        Self {
+            peer,
+            stream_id,
+            source,
+            goes,
+            bytes_in: 0,
+            more: false,
+            since_ms: now_ms,
+            media_ms: 0,
+            pinged_ms: now_ms,
+        }
+    }
 }
 
 /// How the publisher's connection goes on.
@@ -161,18 +184,20 @@ impl Accumulate {
     }
 
     /// A publisher comes in; the stream's claim on it was made before.
-    fn adopt(&mut self, Arrival { mut peer, stream_id }: Arrival) {
-        if let Err(failure) = self.poller.add(&mut peer.conn.socket, LIVE) {
-            self.stream.host().session_over(&peer.record, &failure);
-            self.stream.release(&peer.record);
+    fn adopt(&mut self, mut arrival: Arrival) {
+        let added = self.poller.add(&mut arrival.peer.conn.socket, LIVE);
+        let live = Live::new(arrival, clock::now_ms());
+        if let Err(failure) = added {
+            self.end(live, &failure);
             return;
         }
-        let prev = peer.record.set_state(State::InProgress);
-        peer.record.set_role(Role::Publisher);
-        let event = peer.record.event(EventKind::Session).moved(prev, State::InProgress);
-        self.stream.host().event(event);
-        let now_ms = clock::now_ms();
-        self.live = Some(Live { peer, stream_id, more: false, since_ms: now_ms, media_ms: 0, pinged_ms: now_ms });
+        let record = &live.peer.record;
+        let prev = record.set_state(State::InProgress);
+        if live.source.is_none() {
+            record.set_role(Role::Publisher);
+            self.stream.host().event(record.event(EventKind::Session).moved(prev, State::InProgress));
+        }
+        self.live = Some(live);
     }
 
     fn turn(&mut self, readable: bool, to_end: bool, writable: bool) {
@@ -190,11 +215,14 @@ impl Accumulate {
         match fate {
             Fate::Stays => self.live = Some(live),
             Fate::Lobby(event) => self.let_go(live.peer, event),
-            Fate::Over(failure) => self.end(live.peer, &failure),
+            Fate::Over(failure) => self.end(live, &failure),
         }
     }
 
     fn obey(&self, live: &mut Live) -> Fate {
+        if live.source.as_ref().is_some_and(|source| source.is_stopped()) {
+            return Fate::Over(Failure::ours(RRError::Kicked, "stopped"));
+        }
         while let Some(order) = live.peer.record.next_order() {
             match order {
                 Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
@@ -208,6 +236,7 @@ impl Accumulate {
     fn read(&mut self, live: &mut Live, to_end: bool) -> Fate {
         let now_us = clock::now_us();
         let (stream, record) = (&self.stream, &live.peer.record);
+        let counters = live.source.as_ref().map_or(&record.counters, |source| &source.counters);
         let mut failed = None;
         let mut took = false;
         let pumped =
@@ -220,7 +249,7 @@ impl Accumulate {
                     session::Event::Message(head) => match stream.take(&head, body, now_us) {
                         Ok(()) => {
                             took = true;
-                            record.counters.message_in(head.type_id, body.len() as u64, now_us);
+                            counters.message_in(head.type_id, body.len() as u64, now_us);
                             ControlFlow::Continue(())
                         }
                         Err(failure) => {
@@ -233,11 +262,15 @@ impl Accumulate {
                 },
             );
         let bytes_in = live.peer.conn.bytes_in();
-        let counters = &live.peer.record.counters;
-        counters.rate_in.add(bytes_in - counters.bytes_in.get(), now_us);
-        counters.bytes_in.set(bytes_in);
+        counters.rate_in.add(bytes_in - live.bytes_in, now_us);
+        counters.bytes_in.add(bytes_in - live.bytes_in);
+        live.bytes_in = bytes_in;
         if took {
             live.media_ms = now_us / 1000;
+            if let Some(source) = &live.source {
+                counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
+                source.move_to(State::InProgress, |event| event);
+            }
             self.stream.rouse();
         }
         if let Some(failure) = failed {
@@ -250,6 +283,11 @@ impl Accumulate {
                 live.more = true;
                 Fate::Stays
             }
+            Ok(Pumped::Held(event)) if live.source.is_some() => {
+                let (failure, goes) = source::heard(event);
+                live.goes = goes;
+                Fate::Over(failure)
+            }
             Ok(Pumped::Held(session::Event::EndPublish { .. })) => Fate::Lobby(None),
             Ok(Pumped::Held(event)) => Fate::Lobby(Some(event)),
             Err(failure) => Fate::Over(failure),
@@ -260,6 +298,9 @@ impl Accumulate {
     fn tick(&self, live: &mut Live) -> Fate {
         let now_ms = clock::now_ms();
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = self.timeouts;
+        if live.source.is_some() {
+            return self.tick_source(live, now_ms);
+        }
         if live.media_ms == 0 && now_ms.saturating_sub(live.since_ms) > first_data_ms {
             return Fate::Over(Failure::peers(RRError::Idle, "no media after publish"));
         }
@@ -274,6 +315,28 @@ impl Accumulate {
         Fate::Stays
     }
 
+    /// A source may be silent, as its server's publisher may; it is to answer pings. Without players it goes in time.
+    fn tick_source(&self, live: &mut Live, now_ms: u64) -> Fate {
+        let Some(source) = &live.source else { return Fate::Stays };
+        let config = &self.stream.config;
+        if let Some(after_ms) = config.unwatched_ms.filter(|_| source.config.on_demand)
+            && self.stream.sources.unwatched_ms(now_ms) > u64::from(after_ms)
+        {
+            live.goes = source::Goes::Unwatched;
+            return Fate::Over(Failure::ours(RRError::Closed, "nobody plays it"));
+        }
+        let conn = &mut live.peer.conn;
+        if conn.pings_unanswered() > source::PINGS_LOST {
+            return Fate::Over(Failure::peers(RRError::Idle, "does not answer pings"));
+        }
+        let ping_ms = self.timeouts.ping_ms;
+        if ping_ms > 0 && now_ms.saturating_sub(conn.last_heard_ms().max(live.pinged_ms)) > ping_ms {
+            live.pinged_ms = now_ms;
+            conn.ping(now_ms);
+        }
+        Fate::Stays
+    }
+
     /// The publisher has unpublished and stays connected.
     fn let_go(&mut self, mut peer: Peer, event: Option<session::Event>) {
         self.poller.remove(&mut peer.conn.socket);
@@ -282,11 +345,18 @@ impl Accumulate {
     }
 
     /// The publisher's connection is over.
-    fn end(&mut self, mut peer: Peer, failure: &Failure) {
+    fn end(&mut self, Live { mut peer, source, goes, .. }: Live, failure: &Failure) {
+        if let Some(session) = peer.conn.client() {
+            session.close();
+        }
         // What the session has to say last (an onStatus) goes out if the socket takes it; the rest is the peer's loss.
         let _ = peer.conn.flush();
         self.poller.remove(&mut peer.conn.socket);
         half_close(&peer.conn.socket);
+        if let Some(source) = source {
+            source::over(&self.stream, &source, &peer.record, failure, goes);
+            return;
+        }
         self.stream.host().session_over(&peer.record, failure);
         self.stream.release(&peer.record);
     }
@@ -296,13 +366,13 @@ impl Accumulate {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_accumulate();
-        let live = self.live.take().map(|live| Arrival { peer: live.peer, stream_id: live.stream_id });
-        let waiting: Vec<Arrival> = self.inbox.try_iter().collect();
-        for Arrival { mut peer, stream_id } in live.into_iter().chain(waiting) {
-            if let Some(session) = peer.conn.server() {
-                session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
+        self.stream.sources().iter().for_each(|source| source.stop(0));
+        let waiting: Vec<Live> = self.inbox.try_iter().map(|arrival| Live::new(arrival, clock::now_ms())).collect();
+        for mut live in self.live.take().into_iter().chain(waiting) {
+            if let Some(session) = live.peer.conn.server() {
+                session.end_publish(live.stream_id, "NetStream.Publish.Denied", &failure.text);
             }
-            self.end(peer, &failure);
+            self.end(live, &failure);
         }
     }
 }

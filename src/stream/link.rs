@@ -68,14 +68,20 @@ impl RRStream {
     /// # Errors
     /// The peer, with the reason, where that thread cannot take it.
     pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
+        let arrival = Arrival { peer, stream_id, source: None };
+        self.hand(arrival).map_err(|(back, failure)| (back.peer, failure))
+    }
+
+    /// The same for any who is to be the publisher.
+    pub(super) fn hand(self: &Arc<Self>, arrival: Arrival) -> std::result::Result<(), (Arrival, Failure)> {
         if let Err(failure) = self.accumulate_link() {
-            return Err((peer, failure));
+            return Err((arrival, failure));
         }
         let book = locked(&self.book);
         // Sent under the lock: a thread that ends takes its link away before it looks into its inbox a last time.
-        let Some(link) = book.accumulate.clone() else { return Err((peer, refused())) };
-        peer.record.set_owner(Arc::clone(&link.wake));
-        link.send(Arrival { peer, stream_id }).map_err(|back| (back.peer, refused()))?;
+        let Some(link) = book.accumulate.clone() else { return Err((arrival, refused())) };
+        arrival.peer.record.set_owner(Arc::clone(&link.wake));
+        link.send(arrival).map_err(|back| (back, refused()))?;
         drop(book);
         link.wake.wake();
         Ok(())

@@ -19,6 +19,7 @@ pub mod peer;
 pub mod relay;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
+mod source;
 pub mod target;
 pub mod tracks;
 
@@ -33,7 +34,7 @@ use std::thread::JoinHandle;
 use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::session::State;
+use crate::session::{self, State};
 use crate::stream::accumulate::Arrival;
 use crate::stream::budget::Budget;
 use crate::stream::buffer::RRBuffer;
@@ -42,7 +43,7 @@ use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::link::Link;
 use crate::stream::meter::{Count, Counters, Rate};
 use crate::stream::peer::RRSession;
-
+use crate::stream::source::Sources;
 use crate::stream::target::Target;
 use crate::stream::tracks::Tracks;
 use crate::sync::locked;
@@ -106,6 +107,7 @@ pub struct RRStream {
     stop_by_ms: AtomicU64,
     buffer: Mutex<RRBuffer>,
     book: Mutex<Book>,
+    sources: Sources,
 }
 
 impl RRStream {
@@ -135,6 +137,7 @@ impl RRStream {
             buffer: Mutex::new(RRBuffer::new(budget.clone())),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
+            sources: Sources::default(),
         }
     }
 
@@ -202,6 +205,7 @@ impl RRStream {
         }
         book.publisher = Some(publisher);
         drop(book);
+        self.sources.served();
         locked(&self.buffer).new_publisher();
         self.tracks.clear();
         self.ended_at.store(NEVER, Ordering::Release);
@@ -236,6 +240,7 @@ impl RRStream {
         if let Some(relay) = relay {
             relay.wake.wake();
         }
+        self.call_sources();
     }
 
     fn host_publishes(&self) -> bool {
@@ -293,18 +298,21 @@ impl RRStream {
         book.from_sess_list.push(Arc::clone(record));
         drop(book);
         record.set_stream(self.id);
+        self.player_came();
         Ok(())
     }
 
     /// A player has left.
     pub fn leave(self: &Arc<Self>, record: &RRSession) {
         locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
+        self.player_left();
         self.check_unused();
     }
 
     /// Sessions on it: the publisher and the players.
     pub fn sessions(&self) -> usize {
-        locked(&self.book).from_sess_list.len()
+        // A source is among them for its time as the publisher, and is counted with the targets.
+        locked(&self.book).from_sess_list.iter().filter(|record| record.role() != session::Role::Source).count()
     }
 
     /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
@@ -343,6 +351,14 @@ impl RRStream {
         }
     }
 
+    /// Rings the accumulate thread: a source's stop flag wants to be looked at.
+    pub fn ring_accumulate(&self) {
+        let accumulate = locked(&self.book).accumulate.clone();
+        if let Some(accumulate) = accumulate {
+            accumulate.wake.wake();
+        }
+    }
+
     // ---- the end
 
     /// Whether the host wants it to exist without peers.
@@ -355,10 +371,13 @@ impl RRStream {
         locked(&self.book).reserved = true;
     }
 
+    fn is_unused(&self, book: &Book) -> bool {
+        let empty = book.publisher.is_none() && book.from_sess_list.is_empty();
+        empty && !book.reserved && !book.closed && !self.sources.hold()
+    }
+
     fn check_unused(self: &Arc<Self>) {
-        let book = locked(&self.book);
-        let unused = book.publisher.is_none() && book.from_sess_list.is_empty() && !book.reserved && !book.closed;
-        drop(book);
+        let unused = self.is_unused(&locked(&self.book));
         if unused {
             self.host.stream_unused(self);
         }
@@ -367,7 +386,7 @@ impl RRStream {
     /// Closes the books if still nobody is there; true where that was so. The caller then calls [`Self::stop`].
     pub fn retire(&self) -> bool {
         let mut book = locked(&self.book);
-        let unused = book.publisher.is_none() && book.from_sess_list.is_empty() && !book.reserved && !book.closed;
+        let unused = self.is_unused(&book);
         book.closed |= unused;
         unused
     }

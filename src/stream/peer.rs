@@ -48,6 +48,8 @@ pub struct Names {
     pub tc_url: Vec<u8>,
     /// E-RTMP capabilities it claims.
     pub caps_ex: u32,
+    /// Of a relay that pulls: the streams it is going to carry this on, with commas between.
+    pub via: Vec<u8>,
 }
 
 #[derive(Debug, Default)]

@@ -97,7 +97,11 @@ impl Relay {
             }
             collect_until_us = self.send_all(now_us);
             self.read_all(&ready, now_us);
-            if self.poller.take_nudge() || now_us / 1000 >= self.next_tick_ms {
+            let nudged = self.poller.take_nudge();
+            if nudged {
+                self.refuse_waiting(now_us);
+            }
+            if nudged || now_us / 1000 >= self.next_tick_ms {
                 self.next_tick_ms = now_us / 1000 + TICK_MS;
                 self.tick(now_us);
             }

@@ -43,7 +43,7 @@ fn built() -> Vec<(&'static str, Vec<u8>)> {
         build(&mut out);
         out
     };
-    let hello = |publish| Hello { app: b"live", tc_url: "rtmp://h/live", publish, caps_ex: 14 };
+    let hello = |publish| Hello { app: b"live", tc_url: "rtmp://h/live", publish, caps_ex: 14, via: b"" };
     vec![
         ("our_connect_result", of(&|out| build::connect_result(out, 1.0, &Connect::default(), 14))),
         ("our_connect_result_enhanced", of(&|out| build::connect_result(out, 1.0, &enhanced, 14))),

@@ -1,7 +1,5 @@
 //! How consumers leave the relay: back to the listener, told goodbye, or closed; and the end of the stream.
 
-use std::sync::Arc;
-
 use super::{Fate, Relay};
 use crate::error::Failure;
 use crate::error::RRError;
@@ -10,7 +8,7 @@ use crate::net::conn::Conn;
 use crate::net::socket::half_close;
 use crate::session::{self, Role};
 use crate::stream::Delivery;
-use crate::stream::consumer::{Consumer, Who};
+use crate::stream::consumer::{Consumer, Place, Who};
 use crate::stream::peer::{Peer, RRSession};
 
 /// A consumer that was told goodbye may take this long to take it.
@@ -51,8 +49,24 @@ impl Relay {
         }
         self.poller.remove(&mut consumer.conn.socket);
         if let (conn, Who::Player(record)) = consumer.into_parts() {
-            self.stream.host().reclaim(Peer { conn, record: Arc::clone(&record) }, event);
+            // First: at the listener it may play this stream again before the next line.
             self.stream.leave(&record);
+            self.stream.host().reclaim(Peer { conn, record }, event);
+        }
+    }
+
+    /// The players who wait for a first message are told that none will come, where that is known.
+    pub(super) fn refuse_waiting(&mut self, now_us: u64) {
+        let Some(refusal) = self.stream.sources.take_refusal() else { return };
+        let waits = |consumer: &Consumer| matches!(consumer.place, Place::Waiting(0));
+        let slots = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(slot, _)| slot);
+        for slot in slots.collect::<Vec<_>>() {
+            let Some(consumer) = self.consumers.get_mut(slot) else { continue };
+            let stream_id = consumer.stream_id;
+            if let Some(session) = consumer.conn.server() {
+                session.fail_play(stream_id, refusal.code, &refusal.failure.text);
+                self.leave(slot, Fate::Over(refusal.failure.clone()), now_us);
+            }
         }
     }
 
