@@ -155,7 +155,7 @@ pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url:
 ///
 /// # Errors
 /// As [`RRStream::hand_source`].
-pub(super) fn started(source: &std::sync::Arc<Target>, conn: Box<Conn>) -> Result<()> {
+pub(super) fn started(source: &std::sync::Arc<Target>, conn: Conn) -> Result<()> {
     source.connects.fetch_add(1, Ordering::Relaxed);
     log::info!("pulling {} from {}", source.stream.masked_name(), source.url.masked());
     source.stream.hand_source(source, conn)

@@ -11,7 +11,7 @@ use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
 use crate::stream::peer::Peer;
 use crate::stream::target::Target;
-use crate::stream::{Book, RRStream, relay};
+use crate::stream::{Book, Claim, RRStream, relay};
 use crate::sync::{locked, spawn};
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -67,13 +67,18 @@ impl RRStream {
     ///
     /// # Errors
     /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
-        let arrival = Arrival { peer, stream_id, source: None };
-        self.hand(arrival).map_err(|(back, failure)| (back.peer, failure))
+    pub fn hand_publisher(
+        self: &Arc<Self>,
+        peer: Peer,
+        stream_id: u32,
+        claim: Claim,
+    ) -> std::result::Result<(), (Peer, Failure)> {
+        let arrival = Arrival { peer, stream_id, claim, source: None };
+        self.hand(Box::new(arrival)).map_err(|(back, failure)| (back.peer, failure))
     }
 
-    /// The same for any who is to be the publisher.
-    pub(super) fn hand(self: &Arc<Self>, arrival: Arrival) -> std::result::Result<(), (Arrival, Failure)> {
+    /// The same for anybody who is to publish.
+    pub(super) fn hand(self: &Arc<Self>, arrival: Box<Arrival>) -> std::result::Result<(), (Box<Arrival>, Failure)> {
         if let Err(failure) = self.accumulate_link() {
             return Err((arrival, failure));
         }
@@ -121,7 +126,7 @@ impl RRStream {
         book.relay = None;
     }
 
-    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Arrival>> {
+    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Box<Arrival>>> {
         self.link(|book| &mut book.accumulate, "accmDataThread", accumulate::run)
     }
 

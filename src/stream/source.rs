@@ -13,6 +13,7 @@ use crate::stream::RRStream;
 use crate::stream::accumulate::Arrival;
 use crate::stream::event::{EventKind, Id};
 use crate::stream::peer::{Peer, RRSession};
+use crate::stream::publish::{Claim, Publisher};
 use crate::stream::target::Target;
 use crate::sync::locked;
 
@@ -170,19 +171,37 @@ impl RRStream {
     /// # Errors
     /// [`RRError::Exists`] where somebody publishes already, [`RRError::State`] where the stream is ending, and
     /// [`RRError::Limit`]; the connection is closed then.
-    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Box<Conn>) -> Result<()> {
+    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn) -> Result<()> {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // It is among the sessions of the stream under the source's id, and in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.addr(), None, conn.socket.local_name()));
         record.set_role(Role::Source);
         record.rename(|names| (names.app, names.key) = (self.name.app.clone(), self.name.key.clone()));
-        self.claim(&record)?;
+        self.claim_for_source(&record)?;
         source.move_to(State::Waiting, |event| event);
-        let peer = Peer { conn: *conn, record: Arc::clone(&record) };
-        self.hand(Arrival { peer, stream_id, source: Some(Arc::clone(source)) }).map_err(|(_, failure)| {
+        let peer = Peer { conn, record: Arc::clone(&record) };
+        let arrival = Arrival { peer, stream_id, claim: Claim::Live, source: Some(Arc::clone(source)) };
+        self.hand(Box::new(arrival)).map_err(|(_, failure)| {
             self.release(&record);
             failure
         })
+    }
+
+    /// A source neither takes over nor stands by: who publishes himself goes before it.
+    fn claim_for_source(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
+        self.relay_link()?;
+        let mut book = locked(&self.book);
+        if book.closed {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        if book.publisher.is_some() {
+            return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
+        }
+        book.publisher = Some(Publisher::Session(record.id));
+        book.recovering = false;
+        book.from_sess_list.insert(0, Arc::clone(record));
+        self.sources.served();
+        Ok(())
     }
 }
 
@@ -212,12 +231,8 @@ pub(super) fn heard(event: session::Event) -> (Failure, Goes) {
     }
 }
 
-/// Its connection is over: the claim is free, and the dialler hears why.
-pub(super) fn over(stream: &Arc<RRStream>, source: &Arc<Target>, record: &RRSession, failure: &Failure, goes: Goes) {
-    let last_us = source.counters.last_media_us.load(std::sync::atomic::Ordering::Relaxed);
-    let ran_ms = u64::try_from((last_us - record.counters.started_us) / 1000).unwrap_or(0);
-    // Before the dialler hears of it: it asks whether the stream is free.
-    stream.release(record);
+/// Its connection is over and the claim is free: the dialler hears why.
+pub(super) fn over(stream: &RRStream, source: &Arc<Target>, failure: &Failure, goes: Goes, ran_ms: u64) {
     let host = stream.host();
     match goes {
         _ if source.is_stopped() => host.target_over(source),
