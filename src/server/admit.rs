@@ -165,10 +165,11 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
         Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
             let publish = matches!(wish, Wish::Publish { .. });
             let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
-            session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
+            // First: whoever stops at the error hears nothing that stands behind it.
             if let Some(url) = redirect {
                 session.reconnect_request(Some(url), text);
             }
+            session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
         }
     }
 }

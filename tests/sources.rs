@@ -1,0 +1,455 @@
+//! Sources: a stream pulled from another server, for good or while somebody plays, and what the host hears of it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rrelay::config::{ServerConfig, StreamConfig, TargetConfig, ask};
+use rrelay::error::{Failure, RRError};
+use rrelay::log::LevelFilter;
+use rrelay::proto::url::RtmpUrl;
+use rrelay::server::RRServer;
+use rrelay::server::slots::kind;
+use rrelay::session::{ClientSession, Event as Said, SessionConfig, State};
+use rrelay::stream::event::{Event, EventKind, Id, flag};
+
+/// How long a step may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What does not happen is waited for as long as this.
+const A_WHILE: Duration = Duration::from_millis(700);
+
+const VIDEO: u8 = 9;
+
+type React = Box<dyn Fn(&RRServer, &Event) + Send>;
+
+/// A server with a host that takes its events.
+struct Server {
+    server: Arc<RRServer>,
+    port: u16,
+    events: Arc<Mutex<Vec<Event>>>,
+    end: Arc<AtomicBool>,
+    host: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn new(config: ServerConfig, react: React) -> Self {
+        Self::on(0, config, react)
+    }
+
+    fn plain() -> Self {
+        Self::new(ServerConfig::default(), Box::new(|_, _| ()))
+    }
+
+    fn on(port: u16, config: ServerConfig, react: React) -> Self {
+        let server = Arc::new(RRServer::new(config, LevelFilter::Off, None).unwrap());
+        let port = server.listen(&format!("127.0.0.1:{port}"), false).unwrap();
+        let (events, end) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let host = {
+            let (server, events, end) = (Arc::clone(&server), Arc::clone(&events), Arc::clone(&end));
+            std::thread::spawn(move || {
+                while !end.load(Ordering::Relaxed) {
+                    if let Ok(Some(event)) = server.next_event(20) {
+                        events.lock().unwrap().push(event.clone());
+                        react(&server, &event);
+                    }
+                }
+            })
+        };
+        Self { server, port, events, end, host: Some(host) }
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/live/{key}", self.port)
+    }
+
+    fn stream(&self, key: &str, config: StreamConfig) -> Id {
+        self.server.stream_create(b"live", key.as_bytes(), Some(config)).unwrap()
+    }
+
+    /// How many events are so.
+    fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
+        self.events.lock().unwrap().iter().filter(|event| is(event)).count()
+    }
+
+    fn await_event(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+        wait_for(what, || self.events.lock().unwrap().iter().find(|event| is(event)).cloned())
+    }
+
+    fn sessions(&self) -> usize {
+        self.server.list(0, kind::SESSION).unwrap().len()
+    }
+
+    fn state_of(&self, id: Id) -> State {
+        self.server.info(id).map_or(State::None, |info| info.state)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        let _ = self.host.take().map(JoinHandle::join);
+        self.server.shutdown().unwrap();
+    }
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for(what, || holds().then_some(()));
+}
+
+/// The host of a server publishes a stream: numbered key frames, forty a second.
+struct Feeder {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Feeder {
+    fn start(origin: &Server, key: &str) -> Self {
+        let id = origin.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+        let (server, end) = (Arc::clone(&origin.server), Arc::new(AtomicBool::new(false)));
+        let ended = Arc::clone(&end);
+        let thread = std::thread::spawn(move || {
+            for n in 0_u32.. {
+                if ended.load(Ordering::Relaxed)
+                    || server.stream_write(id, VIDEO, i64::from(n) * 25, &frame(n), false).is_err()
+                {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(25));
+            }
+        });
+        Self { end, thread: Some(thread) }
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn frame(n: u32) -> Vec<u8> {
+    let mut body = vec![0x17, 1, 0, 0, 0];
+    body.extend(n.to_be_bytes());
+    body.resize(400, 0xAB);
+    body
+}
+
+/// A player of a server.
+struct Player {
+    socket: TcpStream,
+    session: ClientSession,
+    started: bool,
+    /// Number and time of each frame.
+    frames: Vec<(u32, u32)>,
+    over: Option<Failure>,
+}
+
+impl Player {
+    fn of(server: &Server, key: &str) -> Self {
+        let url = RtmpUrl::parse(&server.url(key), None).unwrap();
+        let socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let session = ClientSession::play(&SessionConfig::default(), &url, 0).unwrap();
+        let mut player = Self { socket, session, started: false, frames: Vec::new(), over: None };
+        player.flush();
+        player
+    }
+
+    fn flush(&mut self) {
+        let out = self.session.take_output();
+        let _ = self.socket.write_all(&out);
+    }
+
+    /// One look at what has come.
+    fn look(&mut self) {
+        let mut buffer = [0; 32 * 1024];
+        let read = match self.socket.read(&mut buffer) {
+            Ok(0) => return self.ends(Failure::peers(RRError::Closed, "closed")),
+            Ok(read) => read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return,
+            Err(error) => return self.ends(Failure::peers(RRError::Io, error.to_string())),
+        };
+        let input = &buffer[..read];
+        let mut at = 0;
+        loop {
+            match self.session.next(input, &mut at, 0) {
+                Ok(None) => break,
+                Ok(Some(Said::Started { .. })) => self.started = true,
+                Ok(Some(Said::Message(head))) if head.type_id == VIDEO => {
+                    let body = self.session.body(input);
+                    let number = body[5..9].try_into().map(u32::from_be_bytes).unwrap();
+                    assert_eq!(body, frame(number), "untouched");
+                    self.frames.push((number, head.timestamp_ms));
+                }
+                Ok(Some(Said::Ended { code, .. })) => return self.ends(Failure::peers(RRError::Closed, code)),
+                Ok(Some(_)) => {}
+                Err(failure) => return self.ends(failure),
+            }
+        }
+        self.flush();
+    }
+
+    fn ends(&mut self, failure: Failure) {
+        self.over.get_or_insert(failure);
+    }
+
+    fn sees(&mut self, more: usize) {
+        let enough = self.frames.len() + more;
+        until("frames", || {
+            self.look();
+            assert!(self.over.is_none(), "{:?}", self.over);
+            self.frames.len() >= enough
+        });
+    }
+
+    fn is_refused(&mut self) -> Failure {
+        wait_for("a refusal", || {
+            self.look();
+            self.over.clone()
+        })
+    }
+}
+
+fn source(url: String, on_demand: bool) -> TargetConfig {
+    TargetConfig { url, on_demand, retry_min_ms: 50, retry_max_ms: 200, ..TargetConfig::default() }
+}
+
+fn unwatched(ms: u32) -> StreamConfig {
+    StreamConfig { unwatched_ms: Some(ms), ..StreamConfig::default() }
+}
+
+fn is(kind: EventKind) -> impl Fn(&Event) -> bool {
+    move |event| event.kind == kind
+}
+
+#[test]
+fn on_demand_one_pull_serves_all_who_ask_and_ends_when_nobody_is_left() {
+    let (origin, edge) = (Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&origin, "show");
+    let stream = edge.stream("show", unwatched(300));
+    let id = edge.server.source_add(stream, source(origin.url("show"), true)).unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!((origin.sessions(), edge.state_of(id)), (0, State::Idle), "nobody asks, nobody is asked");
+
+    let mut players: Vec<Player> = (0..3).map(|_| Player::of(&edge, "show")).collect();
+    for player in &mut players {
+        player.sees(10);
+        assert!(player.frames.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "no frame is missing or doubled");
+    }
+    assert_eq!((origin.sessions(), edge.state_of(id)), (1, State::InProgress), "one pull for three");
+    let info = edge.server.info(id).unwrap();
+    assert_eq!((info.role.name(), info.stream), ("source", stream));
+    let stats = edge.server.stats(id).unwrap();
+    assert!(stats.video_bytes > 4_000 && stats.bytes_in > stats.video_bytes && stats.connects == 1, "{stats:?}");
+
+    players.truncate(1);
+    players[0].sees(40);
+    assert_eq!(edge.count(is(EventKind::Unwatched)), 0, "one is left");
+    drop(players);
+    edge.await_event("UNWATCHED", is(EventKind::Unwatched));
+    until("the pull has ended", || origin.sessions() == 0 && edge.state_of(id) == State::Idle);
+
+    Player::of(&edge, "show").sees(5);
+    assert_eq!(edge.server.stats(id).unwrap().connects, 2, "and begins again");
+    until("the second player is gone", || edge.count(is(EventKind::Unwatched)) == 2);
+    assert_eq!(edge.count(is(EventKind::Wanted)), 0, "the source serves it, the host need not");
+
+    edge.server.target_stop(id, 0).unwrap();
+    let ends = |event: &Event| event.target == id && event.flags & flag::LAST != 0;
+    let end = edge.await_event("its end", ends);
+    assert_eq!((end.kind, end.state), (EventKind::Target, State::Stopped));
+    until("the pull has ended", || origin.sessions() == 0);
+    assert_eq!(edge.count(ends), 1);
+    assert_eq!(edge.server.info(id).unwrap_err().kind, RRError::NotFound);
+}
+
+#[test]
+fn a_host_that_hears_wanted_adds_a_source_and_those_who_wait_are_served() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let config = ServerConfig { stream: Arc::new(unwatched(200)), ..ServerConfig::default() };
+    let edge = Server::new(config, Box::new(|_, _| ()));
+    let mut players = [Player::of(&edge, "show"), Player::of(&edge, "show")];
+    let wanted = edge.await_event("WANTED", is(EventKind::Wanted));
+    assert_eq!((wanted.app.as_slice(), wanted.key.as_slice()), (&b"live"[..], &b"show"[..]));
+    until("both wait", || {
+        players.iter_mut().for_each(Player::look);
+        players.iter().all(|player| player.started)
+    });
+    std::thread::sleep(A_WHILE);
+    assert_eq!(edge.count(is(EventKind::Wanted)), 1, "once until it is served");
+
+    let id = edge.server.source_add(wanted.stream, source(origin.url("show"), true)).unwrap();
+    players.iter_mut().for_each(|player| player.sees(5));
+    drop(players);
+    let last = |about: Id| move |event: &Event| event.flags & flag::LAST != 0 && event.stream == about;
+    edge.await_event("the stream ends: nobody reserved it", |event| {
+        event.kind == EventKind::Stream && last(wanted.stream)(event)
+    });
+    edge.await_event("its source with it", |event| event.target == id && last(wanted.stream)(event));
+    until("the pull has ended", || origin.sessions() == 0);
+    assert_eq!((edge.count(is(EventKind::Wanted)), edge.count(is(EventKind::Unwatched))), (1, 1));
+    assert_eq!(edge.count(|event| event.target == id && event.flags & flag::LAST != 0), 1);
+
+    let _again = Player::of(&edge, "show");
+    until("WANTED again", || edge.count(is(EventKind::Wanted)) == 2);
+}
+
+#[test]
+fn players_continue_when_the_origin_is_lost_and_comes_back() {
+    let origin = Server::plain();
+    let port = origin.port;
+    let feeder = Feeder::start(&origin, "show");
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig { grace_ms: 20_000, ..StreamConfig::default() });
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    until("always on, without players", || edge.state_of(id) == State::InProgress);
+    let mut player = Player::of(&edge, "show");
+    player.sees(10);
+
+    drop((feeder, origin));
+    edge.await_event("it waits for the next try", |event| event.target == id && event.state == State::Recovering);
+    let before = player.frames.len();
+    let origin = Server::on(port, ServerConfig::default(), Box::new(|_, _| ()));
+    let _feeder = Feeder::start(&origin, "show");
+    player.sees(20);
+    assert!(player.frames[before..].iter().any(|(number, _)| *number < 20), "from the new origin");
+    assert!(player.frames.windows(2).all(|pair| pair[1].1 >= pair[0].1), "time never goes back: {:?}", player.frames);
+    let stats = edge.server.stats(id).unwrap();
+    assert!(stats.connects == 2 && stats.failures > 0, "{stats:?}");
+    assert_eq!(edge.count(|event| event.flags & flag::LAST != 0), 0, "nothing has ended");
+}
+
+#[test]
+fn what_the_origin_does_not_have_is_asked_once_a_second() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let deny: React = Box::new(move |server, event| {
+        if event.kind == EventKind::PlayAsk {
+            counter.fetch_add(1, Ordering::Relaxed);
+            server.session_deny(event.session, "NetStream.Play.StreamNotFound", "no such show").unwrap();
+        }
+    });
+    let origin = Server::new(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() }, deny);
+    let edge = Server::plain();
+    let stream = edge.stream("none", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(origin.url("none"), true)).unwrap();
+
+    let begun = Instant::now();
+    let mut waiting = [Player::of(&edge, "none"), Player::of(&edge, "none")];
+    for player in &mut waiting {
+        let failure = player.is_refused();
+        assert!(failure.text.starts_with("NetStream.Play.StreamNotFound"), "{failure}");
+    }
+    assert!(Player::of(&edge, "none").is_refused().text.starts_with("NetStream.Play.StreamNotFound"));
+    if begun.elapsed() < Duration::from_millis(900) {
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+    assert_ne!(edge.state_of(id), State::Failed, "it may begin at any time");
+    std::thread::sleep(Duration::from_millis(1_300));
+    let before = asked.load(Ordering::Relaxed);
+    Player::of(&edge, "none").is_refused();
+    assert_eq!(asked.load(Ordering::Relaxed), before + 1, "and is asked again");
+}
+
+#[test]
+fn a_redirect_is_followed_and_one_without_end_is_not() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let elsewhere = format!("rtmp://127.0.0.1:{}/live", origin.port);
+    let send: React = Box::new(move |server, event| {
+        if event.kind == EventKind::ConnectAsk {
+            server.session_redirect(event.session, &elsewhere).unwrap();
+        }
+    });
+    let front = Server::new(ServerConfig { ask: ask::CONNECT, ..ServerConfig::default() }, send);
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(front.url("show"), true)).unwrap();
+    Player::of(&edge, "show").sees(5);
+    let told = edge.await_event("RECONNECT", is(EventKind::Reconnect));
+    assert!(told.target == id && told.url.ends_with(b"/live/sh***") || told.url.ends_with(b"/live/s***"), "{told:?}");
+
+    // At play it is a reconnect request.
+    let elsewhere = format!("rtmp://127.0.0.1:{}/live", origin.port);
+    let send: React = Box::new(move |server, event| {
+        if event.kind == EventKind::PlayAsk {
+            server.session_redirect(event.session, &elsewhere).unwrap();
+        }
+    });
+    let front = Server::new(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() }, send);
+    let stream = edge.stream("moved", StreamConfig::default());
+    let config =
+        TargetConfig { key: Some(b"show".to_vec()), ..source(format!("rtmp://127.0.0.1:{}/live", front.port), true) };
+    edge.server.source_add(stream, config).unwrap();
+    Player::of(&edge, "moved").sees(5);
+
+    let round: React = Box::new(|server, event| {
+        if event.kind == EventKind::ConnectAsk {
+            server.session_redirect(event.session, "/live").unwrap();
+        }
+    });
+    let front = Server::new(ServerConfig { ask: ask::CONNECT, ..ServerConfig::default() }, round);
+    let stream = edge.stream("round", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(front.url("round"), false)).unwrap();
+    let end = edge.await_event("it gives up", |event| event.target == id && event.state == State::Failed);
+    assert_eq!(end.error, Some(RRError::Rejected));
+    let connects = front.count(is(EventKind::ConnectAsk));
+    assert!(connects <= 12, "{connects}: twice the way with its detours");
+}
+
+#[test]
+fn a_pull_that_leads_back_to_its_own_stream_is_refused() {
+    let (one, two) = (Server::plain(), Server::plain());
+    let mirror = one.stream("mirror", StreamConfig::default());
+    let id = one.server.source_add(mirror, source(one.url("mirror"), false)).unwrap();
+    let end = one.await_event("it is refused", |event| event.target == id && event.state == State::Failed);
+    assert_eq!(end.error, Some(RRError::Rejected));
+    assert!(String::from_utf8_lossy(&end.text).contains("loop"), "{:?}", end.text);
+
+    // One stream from another of the same server is no loop.
+    let _feeder = Feeder::start(&one, "show");
+    let copy = one.stream("copy", StreamConfig::default());
+    one.server.source_add(copy, source(one.url("show"), false)).unwrap();
+    Player::of(&one, "copy").sees(5);
+
+    // Over two servers: the one that closes the circle is refused, and who waits hears of it.
+    for (from, to) in [(&one, &two), (&two, &one)] {
+        let stream = from.stream("ring", StreamConfig::default());
+        from.server.source_add(stream, source(to.url("ring"), true)).unwrap();
+    }
+    Player::of(&one, "ring").is_refused();
+    let closes = two.await_event("the last step fails", |event| event.target != 0 && event.state == State::Failed);
+    assert!(String::from_utf8_lossy(&closes.text).contains("loop"), "{:?}", closes.text);
+}
+
+#[test]
+fn who_publishes_goes_before_a_source() {
+    let (origin, edge) = (Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&origin, "show");
+    let own = Feeder::start(&edge, "show");
+    let stream = edge.server.stream_find(b"live", b"show").unwrap();
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!((edge.state_of(id), origin.sessions()), (State::Idle, 0));
+    drop(own);
+    edge.server.stream_write(stream, 0, 0, &[], true).unwrap();
+    until("its turn", || edge.state_of(id) == State::InProgress);
+    Player::of(&edge, "show").sees(5);
+}
