@@ -286,12 +286,12 @@ fn a_host_that_hears_wanted_adds_a_source_and_those_who_wait_are_served() {
     let config = ServerConfig { stream: Arc::new(unwatched(200)), ..ServerConfig::default() };
     let edge = Server::new(config, Box::new(|_, _| ()));
     let mut players = [Player::of(&edge, "show"), Player::of(&edge, "show")];
-    let wanted = edge.await_event("WANTED", is(EventKind::Wanted));
-    assert_eq!((wanted.app.as_slice(), wanted.key.as_slice()), (&b"live"[..], &b"show"[..]));
     until("both wait", || {
         players.iter_mut().for_each(Player::look);
         players.iter().all(|player| player.started)
     });
+    let wanted = edge.await_event("WANTED", is(EventKind::Wanted));
+    assert_eq!((wanted.app.as_slice(), wanted.key.as_slice()), (&b"live"[..], &b"show"[..]));
     std::thread::sleep(A_WHILE);
     assert_eq!(edge.count(is(EventKind::Wanted)), 1, "once until it is served");
 
@@ -307,8 +307,11 @@ fn a_host_that_hears_wanted_adds_a_source_and_those_who_wait_are_served() {
     assert_eq!((edge.count(is(EventKind::Wanted)), edge.count(is(EventKind::Unwatched))), (1, 1));
     assert_eq!(edge.count(|event| event.target == id && event.flags & flag::LAST != 0), 1);
 
-    let _again = Player::of(&edge, "show");
-    until("WANTED again", || edge.count(is(EventKind::Wanted)) == 2);
+    let mut again = Player::of(&edge, "show");
+    until("WANTED again", || {
+        again.look();
+        edge.count(is(EventKind::Wanted)) == 2
+    });
 }
 
 #[test]

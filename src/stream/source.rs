@@ -146,6 +146,8 @@ impl RRStream {
 
     /// Nobody will serve the players who wait: they are told why.
     pub fn refuse_players(&self, code: &'static str, failure: Failure) {
+        // To them it is ours, whoever caused it.
+        let failure = Failure { by_peer: false, ..failure };
         locked(&self.sources.watch).refusal = Some(Refusal { code, failure });
         self.ring_relay();
     }
