@@ -318,11 +318,12 @@ typedef enum rr_event_type {
     RR_EV_SERVER = 1,                  /* The server's state moved: prev -> state, error says why. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
     RR_EV_SESSION = 3,                 /* A session's state moved. */
-    RR_EV_TARGET = 4,                  /* A target's state moved. */
+    RR_EV_TARGET = 4,                  /* A target's or a source's state moved. */
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
     RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer. */
     RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer. */
-    RR_EV_WANTED = 8,                  /* Somebody plays a stream that has no publisher. */
+    /* Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays. */
+    RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
     RR_EV_TRACKS = 10,                 /* Codecs or metadata of a stream changed. */
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */

@@ -244,6 +244,8 @@ fn on_demand_one_pull_serves_all_who_ask_and_ends_when_nobody_is_left() {
     let _feeder = Feeder::start(&origin, "show");
     let stream = edge.stream("show", unwatched(300));
     let id = edge.server.source_add(stream, source(origin.url("show"), true)).unwrap();
+    let refused = edge.server.target_add(stream, source(origin.url("show"), true));
+    assert_eq!(refused.unwrap_err().kind, RRError::Arg, "on demand is nothing for a target");
     std::thread::sleep(A_WHILE);
     assert_eq!((origin.sessions(), edge.state_of(id)), (0, State::Idle), "nobody asks, nobody is asked");
 

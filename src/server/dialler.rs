@@ -178,6 +178,9 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.detour.end();
         job.target.move_to(State::Idle, |event| event);
+        if job.target.is_source() && !job.target.stream.has_publisher() {
+            job.target.stream.opening(false);
+        }
         // Players who came while the source was leaving rang for it in vain.
         if job.target.is_source() && job.target.stream.wants(&job.target) {
             self.dial(id);
@@ -238,6 +241,9 @@ impl Dialler {
         if !target.is_source() && target.stream.state() != State::InProgress {
             self.rest(id);
             return;
+        }
+        if target.is_source() {
+            target.stream.opening(true);
         }
         job.round += 1;
         let round = job.round;
@@ -398,6 +404,7 @@ impl Dialler {
         target.failures.fetch_add(1, Ordering::Relaxed);
         job.detour.end();
         let next = if target.is_source() {
+            target.stream.opening(false);
             source::after(&self.core, &target, &mut job.backoff, failure, (ran_ms, random))
         } else {
             job.backoff.after(&target.config, failure, ran_ms, random)

@@ -93,7 +93,7 @@ impl RRStream {
         intake.clock.forget();
         drop(intake);
         self.ended_at.store(end, Ordering::Release);
-        if matches!(self.state(), State::InProgress | State::Recovering) {
+        if matches!(self.state(), State::Connecting | State::InProgress | State::Recovering) {
             self.move_to(State::Idle, |event| event);
         }
         self.ring_relay();
@@ -240,7 +240,7 @@ impl RRStream {
     /// Appends one message of the publisher's to the log and counts it.
     pub(super) fn take(&self, head: &MessageHead, body: &[u8], now_us: u64) -> Result<()> {
         // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
-        if matches!(self.state(), State::Idle | State::Recovering) {
+        if matches!(self.state(), State::Idle | State::Connecting | State::Recovering) {
             self.move_to(State::InProgress, |event| event);
         }
         let mut intake = locked(&self.intake);
