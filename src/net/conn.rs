@@ -45,24 +45,29 @@ pub enum Pumped {
 pub struct Conn {
     /// The socket.
     pub socket: Socket,
-    /// The session.
-    pub side: Side,
+    /// The session. Whoever may change it goes through [`Self::server`] or [`Self::client`].
+    side: Side,
     /// Bytes read from the socket that the session has not seen, because an event was to be handled first.
     unread: Vec<u8>,
     /// Bytes read from the socket since the beginning.
     bytes_in: u64,
     /// Bytes written to the socket since the beginning.
     bytes_out: u64,
+    /// Of these, media that the session has not been told of yet.
+    unnoted: u64,
+    /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
+    stirred: bool,
 }
 
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0 }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0, unnoted: 0, stirred: true }
     }
 
     /// The server session; `None` where we are the client.
     pub fn server(&mut self) -> Option<&mut ServerSession> {
+        self.stirred = true;
         match &mut self.side {
             Side::Server(session) => Some(session),
             Side::Client(_) => None,
@@ -71,6 +76,7 @@ impl Conn {
 
     /// The client session; `None` where we are the server.
     pub fn client(&mut self) -> Option<&mut ClientSession> {
+        self.stirred = true;
         match &mut self.side {
             Side::Server(_) => None,
             Side::Client(session) => Some(session),
@@ -102,6 +108,9 @@ impl Conn {
         to_end: bool,
         mut on: impl FnMut(Event, &[u8]) -> ControlFlow<Event>,
     ) -> Result<Pumped> {
+        self.stirred = true;
+        let unnoted = mem::take(&mut self.unnoted);
+        either!(&mut self.side, session => session.note_sent(unnoted));
         let held = mem::take(&mut self.unread);
         // Also with nothing unread: the session may have something of its own to say (a queued play).
         if let Some(event) = self.feed(&held, now_ms, &mut on)? {
@@ -150,8 +159,9 @@ impl Conn {
     }
 
     /// Whether the session has bytes for the peer.
-    pub fn has_output(&self) -> bool {
-        !either!(&self.side, session => session.output()).is_empty()
+    pub fn has_output(&mut self) -> bool {
+        self.stirred = self.stirred && !either!(&self.side, session => session.output()).is_empty();
+        self.stirred
     }
 
     /// The session's bytes for the peer, for an owner that puts them between media itself.
@@ -188,7 +198,7 @@ impl Conn {
         match self.socket.write(bytes) {
             Ok(n) => {
                 self.bytes_out += n as u64;
-                either!(&mut self.side, session => session.note_sent(n as u64));
+                self.unnoted += n as u64;
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -198,6 +208,7 @@ impl Conn {
 
     /// Sends a ping; the answer is counted by the session.
     pub fn ping(&mut self, now_ms: u64) {
+        self.stirred = true;
         either!(&mut self.side, session => session.ping(now_ms));
     }
 

@@ -127,20 +127,28 @@ impl RRStream {
     }
 
     pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Box<Arrival>>> {
-        self.link(|book| &mut book.accumulate, "accmDataThread", accumulate::run)
+        self.link(|book| &mut book.accumulate, "accmDataThread", |_| accumulate::run)
     }
 
     pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
-        self.link(|book| &mut book.relay, "relayDataThread", relay::run)
+        // The cursor is made here and not in the thread, which may run for the first time when media has come already.
+        self.link(|book| &mut book.relay, "relayDataThread", |stream| {
+            let cursor = stream.first_cursor();
+            move |stream, poller, inbox| relay::run(stream, poller, inbox, cursor)
+        })
     }
 
     /// The way to a thread, which is started if this is the first use of it.
-    fn link<T: Send + 'static>(
+    fn link<T, F>(
         self: &Arc<Self>,
         place: impl Fn(&mut Book) -> &mut Option<Link<T>>,
         name: &str,
-        body: fn(Arc<Self>, Poller, Receiver<T>),
-    ) -> Result<Link<T>> {
+        body: impl FnOnce(&Self) -> F,
+    ) -> Result<Link<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Self>, Poller, Receiver<T>) + Send + 'static,
+    {
         if let Some(link) = place(&mut locked(&self.book)) {
             return Ok(link.clone());
         }
@@ -156,6 +164,7 @@ impl RRStream {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         let (stream, failed) = (Arc::clone(self), Arc::clone(self));
+        let body = body(self);
         let thread = spawn(
             name,
             move || {
