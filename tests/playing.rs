@@ -94,10 +94,7 @@ fn gop_begins_at_the_cached_key_frame() {
     show.group(2000);
     let mut player = show.play();
     show.group(3000);
-    assert_eq!(
-        read_to(&mut player, 3030),
-        "m2000 v2000 a2000 K2000 S2010 P2020 P2030 K3000 S3010 P3020 P3030"
-    );
+    assert_eq!(read_to(&mut player, 3030), "m2000 v2000 a2000 K2000 S2010 P2020 P2030 K3000 S3010 P3020 P3030");
 }
 
 #[test]

@@ -366,8 +366,8 @@ impl Host for Core {
         self.tell_dialler(target, News::Released);
     }
 
-    fn target_elsewhere(&self, target: &Arc<Target>, url: Option<String>, ran_ms: u64) {
-        self.tell_dialler(target, News::Elsewhere(url, ran_ms));
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64) {
+        self.tell_dialler(target, News::Moved { url, text: text.to_owned(), ran_ms });
     }
 
     fn target_over(&self, target: &Arc<Target>) {

@@ -19,7 +19,7 @@ use crate::net::socket::Socket;
 use crate::server::core::Core;
 use crate::server::resolver::Resolver;
 use crate::server::source::{self, Detour};
-use crate::session::{ClientSession, Event as Said, SessionConfig, State};
+use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
 use crate::stream::Delivery;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::target::{Backoff, News, Next, Target};
@@ -160,11 +160,8 @@ impl Dialler {
             }
             News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms),
             News::Released if matches!(job.phase, Phase::Away) => self.rest(id),
-            News::Elsewhere(url, ran_ms) if matches!(job.phase, Phase::Away) => {
-                if ran_ms >= u64::from(job.target.config.retry_reset_ms) {
-                    job.detour.arrived();
-                }
-                self.elsewhere(id, url);
+            News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
+                self.moved(id, url.as_deref(), &text, ran_ms);
             }
             News::Stop if matches!(job.phase, Phase::Away) => {}
             News::Stop | News::Over => self.forget(id),
@@ -188,16 +185,20 @@ impl Dialler {
     }
 
     /// A source's server sends it to another url, or to its own again.
-    fn elsewhere(&mut self, id: Id, reference: Option<String>) {
+    fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
-        let followed = job.detour.follow(&target.url, reference.as_deref());
-        let url = job.detour.url(&target.url).masked();
+        if ran_ms >= u64::from(target.config.retry_reset_ms) {
+            job.detour.arrived();
+        }
+        let followed = job.detour.follow(&target.url, reference);
+        let url = job.detour.url(&target.url).clone();
         self.set_phase(id, Phase::Rests);
         match followed {
             Ok(()) => {
-                log::info!("source of {} is sent to {url}", target.stream.masked_name());
-                self.core.events.push(Event { kind: EventKind::Reconnect, url: url.into_bytes(), ..target.event() });
+                log::info!("source of {} is sent to {}", target.stream.masked_name(), url.masked());
+                let event = Event { kind: EventKind::Reconnect, url: url.tc_url().into_bytes(), ..target.event() };
+                self.core.events.push(Event { text: text.as_bytes().to_vec(), ..event });
                 self.dial(id);
             }
             Err(failure) => self.failed(id, &failure, 0),
@@ -356,19 +357,20 @@ impl Dialler {
             // With a read budget of one buffer, More means that the peer talks a lot: the next turn goes on.
             Ok(Pumped::Drained | Pumped::More) => {}
             Ok(Pumped::Held(Said::Started { .. })) => self.started(id),
-            Ok(Pumped::Held(Said::Reconnect { url, .. })) if job.target.is_source() => self.elsewhere(id, url),
+            Ok(Pumped::Held(Said::Reconnect { url, text })) if job.target.is_source() => {
+                self.moved(id, url.as_deref(), &text, 0);
+            }
             Ok(Pumped::Held(event)) => {
                 let failure =
                     Failure::peers(RRError::Closed, format!("the server ended it before it began: {event:?}"));
                 self.failed(id, &failure, 0);
             }
-            Err(failure) => {
-                let refusal = conn.client().and_then(|session| session.refusal());
-                match refusal.and_then(|refusal| refusal.redirect.clone()) {
-                    Some(url) if job.target.is_source() => self.elsewhere(id, Some(url)),
-                    _ => self.failed(id, &failure, 0),
+            Err(failure) => match conn.client().and_then(|session| session.refusal().cloned()) {
+                Some(Refusal { redirect: Some(url), text, .. }) if job.target.is_source() => {
+                    self.moved(id, Some(&url), &text, 0);
                 }
-            }
+                _ => self.failed(id, &failure, 0),
+            },
         }
     }
 

@@ -24,8 +24,9 @@ pub trait Host: Send + Sync + Debug {
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
     /// A target was closed in order, because its stream has no media for now.
     fn target_released(&self, target: &Arc<Target>);
-    /// A source's server sends it to another url, or to its own again, after so many ms of media.
-    fn target_elsewhere(&self, target: &Arc<Target>, url: Option<String>, ran_ms: u64);
+    /// A source was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the same place
+    /// again.
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
     /// A target that was told to stop has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
     /// Nobody publishes and nobody plays.

@@ -132,10 +132,14 @@ impl RRStream {
 
     pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
         // The cursor is made here and not in the thread, which may run for the first time when media has come already.
-        self.link(|book| &mut book.relay, "relayDataThread", |stream| {
-            let cursor = stream.first_cursor();
-            move |stream, poller, inbox| relay::run(stream, poller, inbox, cursor)
-        })
+        self.link(
+            |book| &mut book.relay,
+            "relayDataThread",
+            |stream| {
+                let cursor = stream.first_cursor();
+                move |stream, poller, inbox| relay::run(stream, poller, inbox, cursor)
+            },
+        )
     }
 
     /// The way to a thread, which is started if this is the first use of it.

@@ -225,8 +225,8 @@ pub(super) enum Goes {
     Lost,
     /// Nobody has been playing for long enough.
     Unwatched,
-    /// Its server sends it elsewhere, or back to itself.
-    Elsewhere(Option<String>),
+    /// Its server sends it elsewhere, or back to itself; and its words.
+    Elsewhere(Option<String>, String),
 }
 
 /// What a source's server said that ends the pull.
@@ -234,7 +234,7 @@ pub(super) fn heard(event: session::Event) -> (Failure, Goes) {
     match event {
         session::Event::Reconnect { url, text } => {
             let failure = Failure::peers(RRError::Closed, format!("the server asks to reconnect: {text}"));
-            (failure, Goes::Elsewhere(url))
+            (failure, Goes::Elsewhere(url, text))
         }
         session::Event::Ended { code, text } => {
             (Failure::peers(RRError::Closed, format!("the server ended it: {code} {text}")), Goes::Lost)
@@ -250,6 +250,6 @@ pub(super) fn over(stream: &RRStream, source: &Arc<Target>, failure: &Failure, g
         _ if source.is_stopped() => host.target_over(source),
         Goes::Lost => host.target_lost(source, failure, ran_ms),
         Goes::Unwatched => host.target_released(source),
-        Goes::Elsewhere(url) => host.target_elsewhere(source, url, ran_ms),
+        Goes::Elsewhere(url, text) => host.target_moved(source, url, &text, ran_ms),
     }
 }

@@ -24,8 +24,15 @@ pub enum News {
     Lost(Failure, u64),
     /// The relay closed it in order, because the stream has no media for now.
     Released,
-    /// Its server sends it to another url, or to its own again, after so many ms.
-    Elsewhere(Option<String>, u64),
+    /// The server sent it elsewhere, and it was closed.
+    Moved {
+        /// Where to; `None`: to the same place again.
+        url: Option<String>,
+        /// The server's words.
+        text: String,
+        /// After so many ms.
+        ran_ms: u64,
+    },
     /// The host wants a try now.
     Retry,
     /// The host wants it gone.

@@ -106,8 +106,7 @@ impl Raw {
                 "createStream" => raw.command(0, "_result", *transaction, Amf0Value::Null, &[Amf0Value::Number(1.0)]),
                 "publish" => {
                     let status = [("level", "status"), ("code", "NetStream.Publish.Start")];
-                    let status =
-                        status.map(|(name, value)| (name.to_owned(), Amf0Value::Utf8String(value.to_owned())));
+                    let status = status.map(|(name, value)| (name.to_owned(), Amf0Value::Utf8String(value.to_owned())));
                     raw.command(1, "onStatus", 0.0, Amf0Value::Null, &[Amf0Value::Object(status.into())]);
                     return raw;
                 }

@@ -126,7 +126,10 @@ impl Drop for Relay {
             }
         }
         for event in self.events() {
-            eprintln!("{:?} {:?} -> {:?} {:?} session {:x}", event.kind, event.prev, event.state, event.error, event.session);
+            eprintln!(
+                "{:?} {:?} -> {:?} {:?} session {:x}",
+                event.kind, event.prev, event.state, event.error, event.session
+            );
         }
     }
 }
