@@ -1,5 +1,7 @@
 //! Sources: a stream pulled from another server, for good or while somebody plays, and what the host hears of it.
 
+#![allow(clippy::unwrap_used, reason = "what fails ends the test, where it stands")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -138,7 +138,7 @@ pub(super) fn hand_over(
             }
             log::info!("{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or(stream.config.start);
-            match stream.deliver(Delivery::Player { peer, stream_id, start }) {
+            match stream.deliver(Delivery::Player { peer, stream_id, start, resumes: None }) {
                 Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),
                 _ => None,
             }
@@ -171,5 +171,13 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
             }
             session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
         }
+    }
+}
+
+/// A peer that was refused one more play goes on with those it has.
+pub(super) fn resume(core: &Core, peer: Option<Peer>) {
+    if let Some(Err((peer, failure))) = peer.map(RRStream::resume) {
+        half_close(&peer.conn.socket);
+        core.end_session(&peer.record, &failure);
     }
 }

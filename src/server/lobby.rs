@@ -223,7 +223,7 @@ impl Lobby {
         };
         record.set_owner(self.core.lobby_wake());
         let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
-        let peer = Peer { conn: Conn::new(socket, Side::Server(session)), record };
+        let peer = Peer::new(Conn::new(socket, Side::Server(session)), record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
         self.seat(peer, None);
     }
@@ -402,6 +402,11 @@ impl Lobby {
     /// The guest has been told no: what was said goes out, then it may go by itself for a moment.
     fn farewell(&mut self, slot: usize, why: Failure) -> Fate {
         let Some(guest) = self.guest(slot) else { return Fate::Stays };
+        if !guest.peer.plays.is_empty() {
+            let peer = self.take(slot).map(|guest| guest.peer);
+            admit::resume(&self.core, peer);
+            return Fate::Gone;
+        }
         guest.deadline_ms = clock::now_ms() + GOODBYE_MS;
         guest.phase = Phase::Leaves(why);
         match guest.peer.conn.flush() {

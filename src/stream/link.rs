@@ -9,6 +9,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
+use crate::stream::guest::Play;
 use crate::stream::peer::Peer;
 use crate::stream::target::Target;
 use crate::stream::{Book, Claim, RRStream, relay};
@@ -28,6 +29,8 @@ pub enum Delivery {
         stream_id: u32,
         /// Where it begins.
         start: Start,
+        /// It plays already, so far as a guest.
+        resumes: Option<Box<Play>>,
     },
     /// A target that has had `Publish.Start`.
     Target {
@@ -110,6 +113,20 @@ impl RRStream {
         drop(book);
         link.wake.wake();
         Ok(())
+    }
+
+    /// A connection whose own play is over goes on with the newest of the others; there is one at least.
+    ///
+    /// # Errors
+    /// The peer, with the reason, where that stream cannot take it.
+    pub fn resume(mut peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+        let Some(play) = peer.plays.pop() else { return Err((Box::new(peer), refused())) };
+        let (stream, stream_id, start) = (play.stream(), play.stream_id, play.start);
+        peer.record.set_stream(stream.id);
+        match stream.deliver(Delivery::Player { peer, stream_id, start, resumes: Some(Box::new(play)) }) {
+            Err((Delivery::Player { peer, .. }, failure)) => Err((Box::new(peer), failure)),
+            _ => Ok(()),
+        }
     }
 
     /// The accumulate thread takes no more.

@@ -10,6 +10,7 @@ pub mod buffer;
 mod consumer;
 pub mod cursor;
 pub mod event;
+mod guest;
 mod host;
 pub mod join;
 mod link;
@@ -227,7 +228,12 @@ impl RRStream {
 
     /// A player has left.
     pub fn leave(self: &Arc<Self>, record: &RRSession) {
-        locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
+        let mut book = locked(&self.book);
+        // One of them: a session may play the stream twice.
+        if let Some(at) = book.from_sess_list.iter().position(|other| other.id == record.id) {
+            book.from_sess_list.remove(at);
+        }
+        drop(book);
         self.player_left();
         self.check_unused();
     }
@@ -367,9 +373,13 @@ impl RRStream {
         self.budget.used()
     }
 
+    fn head(&self) -> buffer::Head {
+        locked(&self.intake).buffer.head()
+    }
+
     /// How far the log has got, in bytes.
     pub fn log_position(&self) -> u64 {
-        locked(&self.intake).buffer.head().position
+        self.head().position
     }
 
     fn first_cursor(&self) -> Cursor {

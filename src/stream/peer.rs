@@ -16,6 +16,7 @@ use crate::net::conn::Conn;
 use crate::net::poll::Wake;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::guest::Play;
 use crate::stream::meter::Counters;
 use crate::sync::locked;
 
@@ -210,6 +211,15 @@ pub struct Peer {
     pub conn: Conn,
     /// What everybody may look at.
     pub record: Arc<RRSession>,
+    /// Its plays besides the one that it is handed over for.
+    pub plays: Vec<Play>,
+}
+
+impl Peer {
+    /// A session that plays nothing yet.
+    pub fn new(conn: Conn, record: Arc<RRSession>) -> Self {
+        Self { conn, record, plays: Vec::new() }
+    }
 }
 
 /// The role of this number.

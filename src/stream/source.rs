@@ -191,7 +191,7 @@ impl RRStream {
         record.rename(|names| (names.app, names.key) = (self.name.app.clone(), self.name.key.clone()));
         self.claim_for_source(&record)?;
         source.move_to(State::Waiting, |event| event);
-        let peer = Peer { conn, record: Arc::clone(&record) };
+        let peer = Peer::new(conn, Arc::clone(&record));
         let arrival = Arrival { peer, stream_id, claim: Claim::Live, source: Some(Arc::clone(source)) };
         self.hand(Box::new(arrival)).map_err(|(_, failure)| {
             self.release(&record);
