@@ -69,18 +69,20 @@ fn table(players: u32, seconds: u32, rounds: u32) {
     );
     for (contestant, reports) in contestants.iter().zip(&reports) {
         let Some(cost) = median(reports, |report| report.cpu_s_per_gb) else { continue };
-        let ratio = |base: Option<f64>| base.map_or("-".to_owned(), |base| format!("{:.2}", cost / base));
+        let ratio = |base: Option<f64>| base.map_or_else(|| "-".to_owned(), |base| format!("{:.2}", cost / base));
         let value = |pick: fn(&Report) -> f64| median(reports, pick).unwrap_or(0.0);
+        let delivered = value(|report| report.delivered_pct);
+        // A server that cannot keep up delivers what was sent long before: no age of what it has not delivered is known.
+        let age = |ms: f64| if delivered < 99.0 { "overload".to_owned() } else { format!("{ms:.2}") };
         println!(
-            "  {:18} {cost:9.3}  {:>6}  {:>6} {:8.2} {:8.2} {:8.2} {:8.2}     {:6.1} %    {:5.0} %",
+            "  {:18} {cost:9.3}  {:>6}  {:>6} {:>8} {:>8} {:>8} {:>8}     {delivered:6.1} %    {:5.0} %",
             contestant.name(),
             ratio(floor),
             ratio(nginx),
-            value(|report| report.p50_ms),
-            value(|report| report.p90_ms),
-            value(|report| report.p99_ms),
-            reports.iter().map(|report| report.max_ms).fold(0.0, f64::max),
-            value(|report| report.delivered_pct),
+            age(value(|report| report.p50_ms)),
+            age(value(|report| report.p90_ms)),
+            age(value(|report| report.p99_ms)),
+            age(reports.iter().map(|report| report.max_ms).fold(0.0, f64::max)),
             value(|report| report.load_busy_pct),
         );
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
 #[path = "interop/bundled.rs"]

@@ -16,8 +16,8 @@ use rrelay::proto::chunk_write;
 use rrelay::proto::command::build;
 use rrelay::proto::message::{MessageHead, kind};
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::RRServer;
 use rrelay::server::slots;
+use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 use rrelay::stream::event::EventKind;
 
@@ -35,7 +35,7 @@ impl Rig {
     fn new() -> Self {
         let config = ServerConfig { ask: ask::PLAY, ..ServerConfig::default() };
         let server = Arc::new(RRServer::new(config, LevelFilter::Off, None).unwrap());
-        let port = server.listen("127.0.0.1:0", false).unwrap();
+        let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
         let end = Arc::new(AtomicBool::new(false));
         let (host, ended) = (Arc::clone(&server), Arc::clone(&end));
         let events = std::thread::spawn(move || {

@@ -1,6 +1,8 @@
 //! Streams that outlive their publishers: takeover, standby, the grace window, and time that never goes back. The peers
 //! are rml_rtmp's client sessions.
 
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 

@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
+use crate::server::ListenOptions;
 
 /// "Off" in a number of a config struct; the header has it as a macro.
 const OFF: u32 = u32::MAX;
@@ -348,9 +349,10 @@ pub(super) unsafe fn decision(pointer: *const rr_decision) -> Result<Decision> {
 }
 
 /// Flags of the listening calls.
-pub(super) fn listen_flags(flags: u32) -> Result<u32> {
-    let tls = rr_listen_flag::RR_LISTEN_TLS as u32;
-    let flags = bits("flags", flags, tls | rr_listen_flag::RR_LISTEN_REUSEPORT as u32)?;
+pub(super) fn listen_flags(flags: u32) -> Result<ListenOptions> {
+    let (tls, proxy) = (rr_listen_flag::RR_LISTEN_TLS as u32, rr_listen_flag::RR_LISTEN_PROXY as u32);
+    let reuse_port = rr_listen_flag::RR_LISTEN_REUSEPORT as u32;
+    let flags = bits("flags", flags, tls | proxy | reuse_port)?;
     absent("flags: RR_LISTEN_TLS", flags & tls != 0)?;
-    Ok(flags)
+    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0 })
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::config::rr_server_config;
 use super::event::{Held, rr_event_fn};
-use super::types::{rr_id, rr_kind, rr_listen_flag, rr_log_fn};
+use super::types::{rr_id, rr_kind, rr_log_fn};
 use super::{Out, convert, guard, is_null, keep_error, on_server, opt_text, reference, text};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{Level, level_filter};
@@ -84,16 +84,14 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
     let body = |server: &rr_server| {
         // SAFETY: contract.
         let addr = unsafe { text(addr, "addr") }?;
-        let flags = convert::listen_flags(flags)?;
-        let port = server.core.listen(addr, flags & rr_listen_flag::RR_LISTEN_REUSEPORT as u32 != 0)?;
-        Ok(c_int::from(port))
+        Ok(c_int::from(server.core.listen(addr, convert::listen_flags(flags)?)?))
     };
     // SAFETY: contract.
     unsafe { on_server(s, body) }
 }
 
 /// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-/// also on failure. `flags`: 0.
+/// also on failure. `flags`: RR_LISTEN_PROXY or 0.
 ///
 /// # Returns
 /// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops; RR_ERR_UNSUPPORTED:
@@ -109,13 +107,13 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
         // SAFETY: contract.
         let server = unsafe { reference(s, "s") }?;
         let _log = server.core.enter_log();
-        convert::listen_flags(flags)?;
-        Ok(c_int::from(server.core.listen_fd(fd)?))
+        Ok(c_int::from(server.core.listen_fd(fd, convert::listen_flags(flags)?)?))
     })
 }
 
 /// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
-/// `peer` is the address to show, NULL asks the socket. `flags`: 0.
+/// `peer` is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in `flags` the header that comes first says
+/// it.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops;
@@ -138,26 +136,26 @@ pub unsafe extern "C" fn rr_server_accept_fd(
         let _log = server.core.enter_log();
         // SAFETY: contract.
         let peer = unsafe { opt_text(peer, "peer") }?;
-        convert::listen_flags(flags)?;
-        server.core.accept_fd(fd, peer)?;
+        server.core.accept_fd(fd, peer, convert::listen_flags(flags)?)?;
         Ok(0)
     })
 }
 
 /// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed
 /// and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
-/// `reconnect_url` must be NULL in this version.
+/// With a `reconnect_url` streams go on until shortly before the deadline, or until everybody has left: peers that
+/// understand it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_UNSUPPORTED: `reconnect_url` is given.
+/// RR_OK; RR_ERR_ARG.
 ///
 /// # Safety
 /// The contract of all pointers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const c_char, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
-        convert::absent("reconnect_url", !reconnect_url.is_null())?;
-        server.core.stop(deadline_ms)?;
+        // SAFETY: contract.
+        server.core.stop(unsafe { opt_text(reconnect_url, "reconnect_url") }?, deadline_ms)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
+use crate::net::tcp_info::{self, TcpFacts};
 use crate::session::{ClientSession, Event, ServerSession};
 
 /// Which side of the conversation we are.
@@ -51,9 +52,7 @@ pub struct Conn {
     unread: Vec<u8>,
     /// Bytes read from the socket since the beginning.
     bytes_in: u64,
-    /// Bytes written to the socket since the beginning.
-    bytes_out: u64,
-    /// Of these, media that the session has not been told of yet.
+    /// Media written to the socket that the session has not been told of yet.
     unnoted: u64,
     /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
     stirred: bool,
@@ -62,7 +61,7 @@ pub struct Conn {
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0, unnoted: 0, stirred: true }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true }
     }
 
     /// The server session; `None` where we are the client.
@@ -86,11 +85,6 @@ impl Conn {
     /// Bytes read so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
-    }
-
-    /// Bytes written so far.
-    pub fn bytes_out(&self) -> u64 {
-        self.bytes_out
     }
 
     /// Reads up to `budget` bytes and gives every event, with a message's body, to `on`; where `on` breaks, the rest
@@ -158,6 +152,12 @@ impl Conn {
         Ok(None)
     }
 
+    /// Bytes of the peer that were read before the connection was made: the session sees them first.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.unread = bytes.to_vec();
+        self.bytes_in += bytes.len() as u64;
+    }
+
     /// Whether the session has bytes for the peer.
     pub fn has_output(&mut self) -> bool {
         self.stirred = self.stirred && !either!(&self.side, session => session.output()).is_empty();
@@ -181,7 +181,6 @@ impl Conn {
             }
             match self.socket.write(output) {
                 Ok(n) => {
-                    self.bytes_out += n as u64;
                     either!(&mut self.side, session => session.consumed(n));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -197,13 +196,25 @@ impl Conn {
     pub fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         match self.socket.write(bytes) {
             Ok(n) => {
-                self.bytes_out += n as u64;
                 self.unnoted += n as u64;
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(broken("write", &error)),
         }
+    }
+
+    /// Memory it holds: half-read messages, output, and what was read and not looked at.
+    pub fn heap_bytes(&self) -> usize {
+        self.unread.capacity() + either!(&self.side, session => session.heap_bytes())
+    }
+
+    /// What the system says of the connection now: one system call.
+    pub fn tcp_facts(&self) -> TcpFacts {
+        tcp_info::facts(&self.socket).unwrap_or_else(|| {
+            let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
+            TcpFacts { rtt_us: rtt_ms.saturating_mul(1000), ..TcpFacts::default() }
+        })
     }
 
     /// Sends a ping; the answer is counted by the session.

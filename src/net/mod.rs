@@ -4,5 +4,7 @@
 pub mod clock;
 pub mod conn;
 pub mod poll;
+pub mod proxy;
 pub mod socket;
+pub mod tcp_info;
 pub mod thread;

@@ -165,6 +165,8 @@ impl Accumulate {
                 log::error!("accumulate cannot wait: {failure}");
                 return;
             }
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Accumulate);
             while let Ok(arrival) = self.inbox.try_recv() {
                 self.adopt(*arrival);
             }
@@ -203,7 +205,7 @@ impl Accumulate {
         if source.is_none() {
             self.stream.host().event(peer.record.event(EventKind::Session).moved(prev, state));
         }
-        entry.insert(Box::new(Feed::new(peer, stream_id, source, clock::now_ms())));
+        entry.insert(Box::new(Feed::new(peer, stream_id, source, self.stream.budget.nothing(), clock::now_ms())));
         if standby {
             // The one it was to stand behind may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
@@ -236,7 +238,7 @@ impl Accumulate {
         if self.stream.succeed(&feed.peer.record) {
             self.next = Some(slot);
             self.grace_until_ms = None;
-            self.stream.move_to(State::Recovering, |event| event);
+            self.stream.recovers();
         }
     }
 
@@ -276,7 +278,7 @@ impl Accumulate {
                 kept.replay(&head, |head, body| stream.take(head, body, now_us))
                     .and_then(|()| stream.take(&head, body, now_us))
             } else if is_live {
-                stream.take(&head, body, now_us)
+                stream.take_with_patience(&head, body, now_us)
             } else {
                 Ok(())
             };
@@ -290,6 +292,8 @@ impl Accumulate {
         });
         feed.count(took, now_us);
         let pumped = feed.heard(pumped);
+        let half_read = feed.peer.conn.heap_bytes();
+        let held = stream.with_patience(|| feed.held.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -297,6 +301,9 @@ impl Accumulate {
             self.stream.rouse();
         }
         if let Some(failure) = failed {
+            return Fate::Over(failure);
+        }
+        if let Err(failure) = held {
             return Fate::Over(failure);
         }
         match pumped {
@@ -357,10 +364,17 @@ impl Accumulate {
         let max_kbps = if self.live == Some(slot) { self.stream.config.max_kbps } else { 0 };
         let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
         while let Some(order) = feed.peer.record.next_order() {
-            // Answers to an ask that is over are nothing any more.
-            if let Order::Close(text) = order {
-                return Fate::Over(Failure::ours(RRError::Kicked, text));
+            match order {
+                Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
+                // Answers to an ask that is over.
+                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
             }
+        }
+        if self.live == Some(slot)
+            && let Some(failure) = self.stream.eviction()
+        {
+            return Fate::Over(failure);
         }
         match feed.check(&self.stream, now_ms, self.timeouts, max_kbps) {
             Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),
@@ -424,7 +438,7 @@ impl Accumulate {
         }
         if was_live && self.next.is_some() {
             // The one that was to follow at its key frame follows all the same.
-            self.stream.move_to(State::Recovering, |event| event);
+            self.stream.recovers();
             return;
         }
         if !held {
@@ -440,7 +454,7 @@ impl Accumulate {
         }
         if keep {
             self.grace_until_ms = Some(clock::now_ms() + grace_ms);
-            self.stream.move_to(State::Recovering, |event| event);
+            self.stream.recovers();
         } else {
             self.stream.end_feed();
         }
@@ -469,7 +483,9 @@ impl Accumulate {
         self.stream.close_accumulate();
         self.stream.sources().iter().for_each(|source| source.stop(0));
         let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);
-        let feed = |Arrival { peer, stream_id, source, .. }| Feed::new(peer, stream_id, source, clock::now_ms());
+        let nothing = || self.stream.budget.nothing();
+        let now_ms = clock::now_ms();
+        let feed = |Arrival { peer, stream_id, source, .. }| Feed::new(peer, stream_id, source, nothing(), now_ms);
         let waiting: Vec<Box<Feed>> = self.inbox.try_iter().map(|arrival| Box::new(feed(*arrival))).collect();
         for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
             let stream_id = feed.stream_id;

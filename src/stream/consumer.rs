@@ -6,14 +6,17 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::error::{RRError, Result};
+use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::chunk_write;
 use crate::proto::message::{MessageHead, kind};
 use crate::session;
 use crate::stream::RRStream;
+use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::guest::Play;
@@ -105,12 +108,14 @@ pub(super) struct Consumer {
     /// Plays of other streams on its connection, or of this one again.
     pub(super) plays: Vec<Play>,
     /// What its peer said, to be acted on between two messages.
-    pub(super) held: Option<session::Event>,
+    pub(super) said: Option<session::Event>,
     media: u32,
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
     tally: Tally,
+    /// Memory of the private bytes and of the session.
+    held: Option<Charge>,
 }
 
 impl Consumer {
@@ -135,12 +140,13 @@ impl Consumer {
             close_by_ms: None,
             stream_id,
             plays: Vec::new(),
-            held: None,
+            said: None,
             media: media::ALL,
             due: None,
             out: Vec::new(),
             out_at: 0,
             tally: Tally::default(),
+            held: None,
         }
     }
 
@@ -345,7 +351,9 @@ impl Consumer {
     }
 
     /// Makes the queue's figures current; called now and then.
-    pub(super) fn measure(&mut self, head: Head, now_us: u64) {
+    pub(super) fn measure(&mut self, head: Head, now_us: u64, budget: &Budget) {
+        let held = self.out.capacity() + self.conn.heap_bytes();
+        self.held.get_or_insert_with(|| budget.nothing()).follow_anyway(held);
         let lag = self.lag(head, now_us);
         let private = (self.out.len() - self.out_at) as u64;
         let counters = self.who.counters();
@@ -355,6 +363,11 @@ impl Consumer {
         counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
         counters.bytes_in.set(self.conn.bytes_in());
+        if counters.msgs_out.get() > 0 {
+            let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
+            counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
+        }
+        counters.tcp.refresh(&self.conn, now_us / 1000);
     }
 
     /// Puts what the other plays have into `out`; true where that is anything. One that is over is told so.

@@ -99,6 +99,7 @@ impl RRStream {
     ///
     /// # Errors
     /// The delivery, with the reason, where that thread cannot take it.
+    #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         if let Err(failure) = self.relay_link() {
             return Err((delivery, failure));

@@ -19,12 +19,15 @@ mod name;
 pub mod peer;
 mod publish;
 pub mod relay;
+mod relief;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
 mod source;
 pub mod target;
 pub mod timeline;
 pub mod tracks;
+#[cfg(test)]
+pub(crate) mod trip;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
@@ -115,11 +118,16 @@ pub struct RRStream {
     pub rate_out: Rate,
     /// Messages jumped over by all consumers; written by the relay.
     pub dropped_msgs: Count,
+    /// Their bytes.
+    pub dropped_bytes: Count,
+    /// How often one of them jumped.
+    pub dropped_runs: Count,
     /// What it carries.
     pub tracks: Tracks,
     host: Arc<dyn Host>,
     budget: Budget,
     state: AtomicU32,
+    moving: Mutex<()>,
     /// Log position at which the last publisher ended; `NEVER` while one is live or none has been.
     ended_at: AtomicU64,
     /// Monotonic ms by which all is to be over; `NEVER` while it runs.
@@ -129,6 +137,9 @@ pub struct RRStream {
     intake: Mutex<Intake>,
     book: Mutex<Book>,
     sources: Sources,
+    relief: relief::Relief,
+    #[cfg(test)]
+    pub(crate) trip: trip::Trip,
 }
 
 impl RRStream {
@@ -151,9 +162,12 @@ impl RRStream {
             msgs_out: Count::default(),
             rate_out: Rate::default(),
             dropped_msgs: Count::default(),
+            dropped_bytes: Count::default(),
+            dropped_runs: Count::default(),
             tracks: Tracks::default(),
             host,
             state: AtomicU32::new(State::Idle.number()),
+            moving: Mutex::default(),
             ended_at: AtomicU64::new(NEVER),
             stop_by_ms: AtomicU64::new(NEVER),
             switch_to: AtomicU64::new(0),
@@ -161,6 +175,9 @@ impl RRStream {
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
             sources: Sources::default(),
+            relief: relief::Relief::default(),
+            #[cfg(test)]
+            trip: trip::Trip::default(),
         }
     }
 
@@ -191,12 +208,22 @@ impl RRStream {
         }
     }
 
-    /// Moves on and tells the host.
+    /// Moves on and tells the host. A stream that has stopped stays so.
     pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
-        let prev = State::from_number(self.state.swap(state.number(), Ordering::AcqRel)).unwrap_or(State::None);
-        if prev != state {
-            self.host.event(change(self.event(EventKind::Stream).moved(prev, state)));
+        self.move_if(|prev| prev != State::Stopped, state, change);
+    }
+
+    /// Moves on from states that `from` is true for. Looked at, moved and told as one: nobody else's move, and no other
+    /// event of this stream, comes between.
+    pub(super) fn move_if(&self, from: impl FnOnce(State) -> bool, state: State, change: impl FnOnce(Event) -> Event) {
+        let _moving = locked(&self.moving);
+        let prev = self.state();
+        if prev == state || !from(prev) {
+            return;
         }
+        self.state.store(state.number(), Ordering::Release);
+        // Only queues it; nothing of the host's runs under the lock.
+        self.host.event(change(self.event(EventKind::Stream).moved(prev, state)));
     }
 
     /// By when all is to be over, monotonic ms; `None` while it runs.
@@ -272,19 +299,24 @@ impl RRStream {
         locked(&self.book).to_sess_list.clone()
     }
 
+    /// How many targets it has.
+    pub fn target_count(&self) -> usize {
+        locked(&self.book).to_sess_list.len()
+    }
+
+    /// Rings accumulate: the stream wants to be looked at.
+    pub fn ring_accumulate(&self) {
+        let accumulate = locked(&self.book).accumulate.as_ref().map(|link| Arc::clone(&link.wake));
+        if let Some(wake) = accumulate {
+            wake.wake();
+        }
+    }
+
     /// Rings the relay: a target or a stop flag wants to be looked at.
     pub fn ring_relay(&self) {
         let relay = locked(&self.book).relay.clone();
         if let Some(relay) = relay {
             relay.wake.wake();
-        }
-    }
-
-    /// Rings the accumulate thread: a source's stop flag wants to be looked at.
-    pub fn ring_accumulate(&self) {
-        let accumulate = locked(&self.book).accumulate.clone();
-        if let Some(accumulate) = accumulate {
-            accumulate.wake.wake();
         }
     }
 
@@ -328,8 +360,8 @@ impl RRStream {
         book.closed = true;
         let (accumulate, relay) = (book.accumulate.clone(), book.relay.clone());
         drop(book);
-        if first && self.state() != State::Failed {
-            self.move_to(State::Stopping, |event| event);
+        if first {
+            self.move_if(|prev| !matches!(prev, State::Failed | State::Stopped), State::Stopping, |event| event);
         }
         self.end_host();
         if let Some(link) = &accumulate {
@@ -396,11 +428,11 @@ impl RRStream {
             book.from_sess_list.clone()
         };
         self.move_to(State::Failed, |event| event.because(&failure));
-        self.stop(0);
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
         for record in sessions {
             self.host.session_over(&record, &failure);
         }
+        self.stop(0);
         self.host.stream_over(self, Some(text));
     }
 }

@@ -78,6 +78,8 @@ impl RRStream {
 
     /// Whoever holds the claim begins to send: headers of the one before are forgotten where its first message stands.
     pub(super) fn begin_feed(&self) {
+        // One that was meant for the publisher before.
+        let _ = self.eviction();
         let mut intake = locked(&self.intake);
         intake.buffer.new_publisher();
         intake.clock.begin();
@@ -93,9 +95,11 @@ impl RRStream {
         intake.clock.forget();
         drop(intake);
         self.ended_at.store(end, Ordering::Release);
-        if matches!(self.state(), State::Connecting | State::InProgress | State::Recovering) {
-            self.move_to(State::Idle, |event| event);
-        }
+        self.move_if(
+            |prev| matches!(prev, State::Connecting | State::InProgress | State::Recovering),
+            State::Idle,
+            |event| event,
+        );
         self.ring_relay();
     }
 
@@ -142,9 +146,9 @@ impl RRStream {
         self.check_unused();
     }
 
-    /// Whether somebody publishes.
-    pub fn has_publisher(&self) -> bool {
-        locked(&self.book).publisher.is_some()
+    /// The publisher is lost and may be back, or another steps in.
+    pub(super) fn recovers(&self) {
+        self.move_if(|prev| matches!(prev, State::InProgress | State::Idle), State::Recovering, |event| event);
     }
 
     /// The grace window is over.
@@ -181,6 +185,11 @@ impl RRStream {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        locked(&self.book).publisher.is_some()
+    }
+
     // ---- the host as a publisher
 
     /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
@@ -207,7 +216,13 @@ impl RRStream {
         self.relay_link()?;
         let mut book = locked(&self.book);
         match book.publisher {
-            Some(Publisher::Host) => return Ok(()),
+            Some(Publisher::Host) => {
+                drop(book);
+                let Some(failure) = self.eviction() else { return Ok(()) };
+                self.end_host();
+                self.check_unused();
+                return Err(failure);
+            }
             Some(Publisher::Session(_)) => {
                 return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
             }
@@ -240,8 +255,12 @@ impl RRStream {
     /// Appends one message of the publisher's to the log and counts it.
     pub(super) fn take(&self, head: &MessageHead, body: &[u8], now_us: u64) -> Result<()> {
         // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
-        if matches!(self.state(), State::Idle | State::Connecting | State::Recovering) {
-            self.move_to(State::InProgress, |event| event);
+        if self.state() != State::InProgress {
+            self.move_if(
+                |prev| matches!(prev, State::Idle | State::Connecting | State::Recovering),
+                State::InProgress,
+                |event| event,
+            );
         }
         let mut intake = locked(&self.intake);
         let stamped = intake.clock.stamp(head.type_id, head.timestamp_ms, now_us);

@@ -6,6 +6,7 @@
 
 mod care;
 mod farewell;
+mod relief;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -104,6 +105,12 @@ impl Relay {
         let mut collection = Collection::default();
         loop {
             self.wait(collection, &mut ready)?;
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Relay);
+            if self.stream.state() == State::Failed {
+                // Nobody gets anything more of it, and nobody goes back to the listener from here.
+                return Ok(());
+            }
             let now_us = clock::now_us();
             while let Ok(delivery) = self.inbox.try_recv() {
                 self.adopt(delivery, now_us);
@@ -299,8 +306,8 @@ impl Relay {
             match consumer.send(now_us) {
                 Ok(Sent::All) => {
                     if consumer.has_reached_end() {
-                        failed.push((slot, Fate::Lobby(consumer.held.take())));
-                    } else if let Some(event) = consumer.held.take() {
+                        failed.push((slot, Fate::Lobby(consumer.said.take())));
+                    } else if let Some(event) = consumer.said.take() {
                         // Nothing is half sent: the connection may go.
                         failed.push((slot, Fate::Lobby(Some(event))));
                     }
@@ -343,7 +350,7 @@ impl Relay {
     fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         consumer.more = false;
-        if consumer.held.is_some() {
+        if consumer.said.is_some() {
             return Fate::Stays;
         }
         let (mut paused, mut receive) = (None, (None, None));
@@ -421,7 +428,7 @@ impl Relay {
                 if consumer.is_between() {
                     return Fate::Lobby(Some(event));
                 }
-                consumer.held = Some(event);
+                consumer.said = Some(event);
                 Fate::Stays
             }
             (Who::Target(_), session::Event::Ended { code, text }) => {

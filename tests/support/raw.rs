@@ -13,29 +13,29 @@ use rml_rtmp::messages::MessagePayload;
 use rml_rtmp::time::RtmpTimestamp;
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::log::LevelFilter;
-use rrelay::server::RRServer;
 use rrelay::server::slots::kind;
+use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, State};
 
-pub const AUDIO: u8 = 8;
-pub const VIDEO: u8 = 9;
-pub const DATA: u8 = 18;
-pub const DATA_AMF3: u8 = 15;
-pub const COMMAND: u8 = 20;
+pub(crate) const AUDIO: u8 = 8;
+pub(crate) const VIDEO: u8 = 9;
+pub(crate) const DATA: u8 = 18;
+pub(crate) const DATA_AMF3: u8 = 15;
+pub(crate) const COMMAND: u8 = 20;
 
 /// What takes longer than this does not come.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Got {
-    pub type_id: u8,
-    pub ts_ms: u32,
-    pub body: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) type_id: u8,
+    pub(crate) ts_ms: u32,
+    pub(crate) body: Vec<u8>,
 }
 
-pub struct Raw {
-    pub socket: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) socket: TcpStream,
     reader: ChunkDeserializer,
     writer: ChunkSerializer,
     got: VecDeque<Got>,
@@ -74,14 +74,14 @@ impl Raw {
         raw
     }
 
-    pub fn play(port: u16, key: &str) -> Self {
+    pub(crate) fn play(port: u16, key: &str) -> Self {
         let mut raw = Self::connect(port);
         raw.command(1, "play", 0.0, Amf0Value::Null, &[Amf0Value::Utf8String(key.to_owned())]);
         raw.wait_status("NetStream.Play.Start");
         raw
     }
 
-    pub fn publish(port: u16, key: &str) -> Self {
+    pub(crate) fn publish(port: u16, key: &str) -> Self {
         let mut raw = Self::connect(port);
         let args = [key, "live"].map(|arg| Amf0Value::Utf8String(arg.to_owned()));
         raw.command(1, "publish", 0.0, Amf0Value::Null, &args);
@@ -90,7 +90,7 @@ impl Raw {
     }
 
     /// The server's side: takes one client and says yes until it publishes.
-    pub fn accept(listener: &TcpListener) -> Self {
+    pub(crate) fn accept(listener: &TcpListener) -> Self {
         let mut raw = Self::shake(listener.accept().unwrap().0, PeerType::Server);
         loop {
             let got = raw.next().expect("the client goes on");
@@ -115,7 +115,14 @@ impl Raw {
         }
     }
 
-    pub fn command(&mut self, stream_id: u32, name: &str, transaction: f64, object: Amf0Value, args: &[Amf0Value]) {
+    pub(crate) fn command(
+        &mut self,
+        stream_id: u32,
+        name: &str,
+        transaction: f64,
+        object: Amf0Value,
+        args: &[Amf0Value],
+    ) {
         let mut values = vec![Amf0Value::Utf8String(name.to_owned()), Amf0Value::Number(transaction), object];
         values.extend_from_slice(args);
         let body = rml_amf0::serialize(&values).unwrap();
@@ -123,7 +130,7 @@ impl Raw {
     }
 
     /// Sends a message on the stream.
-    pub fn send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) {
+    pub(crate) fn send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) {
         self.send_on(1, type_id, ts_ms, body);
     }
 
@@ -147,7 +154,7 @@ impl Raw {
     }
 
     /// The next message; `None` where none comes within `patience`, or the other side has closed.
-    pub fn next_within(&mut self, patience: Duration) -> Option<Got> {
+    pub(crate) fn next_within(&mut self, patience: Duration) -> Option<Got> {
         let until = Instant::now() + patience;
         let mut buffer = vec![0; 64 * 1024];
         while self.got.is_empty() {
@@ -172,11 +179,11 @@ impl Raw {
     }
 
     /// The next media or data message.
-    pub fn media(&mut self) -> Got {
+    pub(crate) fn media(&mut self) -> Got {
         self.media_within(PATIENCE).expect("media comes")
     }
 
-    pub fn media_within(&mut self, patience: Duration) -> Option<Got> {
+    pub(crate) fn media_within(&mut self, patience: Duration) -> Option<Got> {
         loop {
             let got = self.next_within(patience)?;
             if matches!(got.type_id, AUDIO | VIDEO | DATA | DATA_AMF3) && !got.body.ends_with(SAMPLE_ACCESS) {
@@ -186,7 +193,7 @@ impl Raw {
     }
 
     /// Reads on until an onStatus of this code.
-    pub fn wait_status(&mut self, code: &str) {
+    pub(crate) fn wait_status(&mut self, code: &str) {
         let mut seen = VecDeque::new();
         loop {
             let got = self.next().unwrap_or_else(|| panic!("{code} does not come; what came is {seen:?}"));
@@ -206,7 +213,7 @@ impl Raw {
 const SAMPLE_ACCESS: &[u8] = b"RtmpSampleAccess\x01\x01\x01\x01";
 
 /// Calls `look` until it gives something.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -218,7 +225,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A picture: key frame or not, a number, and a body that can be checked.
-pub fn picture(key: bool, number: u32, len: usize) -> Vec<u8> {
+pub(crate) fn picture(key: bool, number: u32, len: usize) -> Vec<u8> {
     let mut body = vec![if key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
     body.extend_from_slice(&number.to_be_bytes());
     body.resize(len.max(9), number as u8);
@@ -226,7 +233,7 @@ pub fn picture(key: bool, number: u32, len: usize) -> Vec<u8> {
 }
 
 /// The number of a picture, where its body is whole; `None` for a sequence header.
-pub fn number_of(got: &Got) -> Option<u32> {
+pub(crate) fn number_of(got: &Got) -> Option<u32> {
     if got.body[1] == 0 {
         return None;
     }
@@ -236,15 +243,15 @@ pub fn number_of(got: &Got) -> Option<u32> {
 }
 
 /// A server on a free port, and the port. Its events are forgotten.
-pub fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
+pub(crate) fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
     let config = ServerConfig { stream: stream.into(), ..server };
     let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| {}))).unwrap();
-    let port = server.listen("127.0.0.1:0", false).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     (server, port)
 }
 
 /// The player that has been on a stream for the shortest time, once the relay has it.
-pub fn last_player(server: &RRServer, stream: u64, players: usize) -> u64 {
+pub(crate) fn last_player(server: &RRServer, stream: u64, players: usize) -> u64 {
     until("the player", || {
         let sessions = server.list(stream, kind::SESSION).unwrap();
         let playing = |id: &&u64| {

@@ -1,15 +1,18 @@
 //! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands by.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
 use crate::session::{Role, State};
+use crate::stream::budget::Charge;
 use crate::stream::meter::Counters;
 use crate::stream::peer::Peer;
 use crate::stream::source::{self, Goes};
@@ -93,10 +96,12 @@ pub(super) struct Feed {
     bytes_in: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
+    /// Memory of its half-read messages.
+    pub(super) held: Charge,
 }
 
 impl Feed {
-    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, now_ms: u64) -> Self {
+    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, held: Charge, now_ms: u64) -> Self {
         Self {
             peer,
             stream_id,
@@ -108,6 +113,7 @@ impl Feed {
             pinged_ms: now_ms,
             bytes_in: 0,
             over_since_ms: None,
+            held,
         }
     }
 
@@ -119,6 +125,7 @@ impl Feed {
         counters.rate_in.add(bytes, now_us);
         counters.bytes_in.add(bytes);
         if took {
+            counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
             self.media_ms = now_us / 1000;
             if let Some(source) = self.source.as_ref().filter(|_| self.peer.record.role() == Role::Source) {
                 source.move_to(State::InProgress, |event| event);
@@ -168,6 +175,7 @@ impl Feed {
 
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+        self.counters().tcp.refresh(&self.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
         if self.source.is_some() {
             self.check_source(stream, now_ms, ping_ms)?;
