@@ -47,7 +47,7 @@ pub struct Info {
     pub addr: String,
     /// Our address.
     pub local_addr: String,
-    /// Of a target: where it goes.
+    /// Of a target: where it goes, without the key.
     pub url: String,
     /// What program the peer says it is.
     pub agent: Vec<u8>,
@@ -326,7 +326,7 @@ fn info_of_target(target: &Target) -> Info {
         app: target.stream.name.app.clone(),
         key: target.stream.name.key.clone(),
         addr: target.addr(),
-        url: target.config.url.clone(),
+        url: target.url.tc_url(),
         ..nothing(target.id)
     }
 }

@@ -11,7 +11,7 @@ use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
 use crate::stream::peer::Peer;
 use crate::stream::target::Target;
-use crate::stream::{Book, RRStream, relay};
+use crate::stream::{Book, Claim, RRStream, relay};
 use crate::sync::{locked, spawn};
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -67,7 +67,12 @@ impl RRStream {
     ///
     /// # Errors
     /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
+    pub fn hand_publisher(
+        self: &Arc<Self>,
+        peer: Peer,
+        stream_id: u32,
+        claim: Claim,
+    ) -> std::result::Result<(), (Peer, Failure)> {
         if let Err(failure) = self.accumulate_link() {
             return Err((peer, failure));
         }
@@ -75,7 +80,7 @@ impl RRStream {
         // Sent under the lock: a thread that ends takes its link away before it looks into its inbox a last time.
         let Some(link) = book.accumulate.clone() else { return Err((peer, refused())) };
         peer.record.set_owner(Arc::clone(&link.wake));
-        link.send(Arrival { peer, stream_id }).map_err(|back| (back.peer, refused()))?;
+        link.send(Arrival { peer, stream_id, claim }).map_err(|back| (back.peer, refused()))?;
         drop(book);
         link.wake.wake();
         Ok(())
@@ -85,6 +90,7 @@ impl RRStream {
     ///
     /// # Errors
     /// The delivery, with the reason, where that thread cannot take it.
+    #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         if let Err(failure) = self.relay_link() {
             return Err((delivery, failure));
@@ -116,20 +122,32 @@ impl RRStream {
     }
 
     pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Arrival>> {
-        self.link(|book| &mut book.accumulate, "accmDataThread", accumulate::run)
+        self.link(|book| &mut book.accumulate, "accmDataThread", |_| accumulate::run)
     }
 
     pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
-        self.link(|book| &mut book.relay, "relayDataThread", relay::run)
+        // The cursor is made here and not in the thread, which may run for the first time when media has come already.
+        self.link(
+            |book| &mut book.relay,
+            "relayDataThread",
+            |stream| {
+                let cursor = stream.first_cursor();
+                move |stream, poller, inbox| relay::run(stream, poller, inbox, cursor)
+            },
+        )
     }
 
     /// The way to a thread, which is started if this is the first use of it.
-    fn link<T: Send + 'static>(
+    fn link<T, F>(
         self: &Arc<Self>,
         place: impl Fn(&mut Book) -> &mut Option<Link<T>>,
         name: &str,
-        body: fn(Arc<Self>, Poller, Receiver<T>),
-    ) -> Result<Link<T>> {
+        body: impl FnOnce(&Self) -> F,
+    ) -> Result<Link<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Self>, Poller, Receiver<T>) + Send + 'static,
+    {
         if let Some(link) = place(&mut locked(&self.book)) {
             return Ok(link.clone());
         }
@@ -145,6 +163,7 @@ impl RRStream {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         let (stream, failed) = (Arc::clone(self), Arc::clone(self));
+        let body = body(self);
         let thread = spawn(
             name,
             move || {

@@ -114,7 +114,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
     feed.audio(&[AUDIO]);
     feed.video(&[INTER]);
     let seen = feed.scout.advance();
-    assert_eq!((seen.messages, seen.new_publisher, seen.headers_changed), (3, false, false));
+    assert_eq!((seen.messages, seen.first.is_some(), seen.headers_changed), (3, false, false));
 
     let mut point = feed.here(Start::Gop);
     assert_eq!(point.ts_ms, 60);
@@ -122,7 +122,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
     assert_eq!(
         headers,
         [
-            (kind::DATA, 60, 5, BARE.to_vec()),
+            (kind::DATA, 0, 5, BARE.to_vec()),
             (kind::AUDIO, 60, 5, AUDIO_HEADER.to_vec()),
             (kind::VIDEO, 60, 5, VIDEO_HEADER.to_vec()),
         ]
@@ -258,7 +258,13 @@ fn another_publisher_begins_with_nothing_of_the_one_before() {
     feed.log.new_publisher();
     feed.audio(&[AUDIO_HEADER, AUDIO]);
     let seen = feed.scout.advance();
-    assert!(seen.new_publisher && seen.headers_changed);
+    let mut first = seen.first.unwrap();
+    assert!(seen.headers_changed && first.headers.is_empty());
+    assert_eq!(
+        first.cursor.mark_here().unwrap().ts_ms,
+        50,
+        "who waits for the other one begins with its first message"
+    );
     assert_eq!((seen.messages, seen.key.unwrap().ts_ms), (3, 60), "the old one's key frame is no place to begin");
     assert_eq!(bodies(feed.scout.headers()), [AUDIO_HEADER]);
     assert!(feed.scout.newest_key().is_none() && !feed.scout.has_video());
@@ -284,8 +290,8 @@ fn metadata_is_wrapped_for_servers_and_bare_for_players() {
     feed.scout.advance();
     let set = feed.scout.headers();
     let wrap = WireForm { wrap_metadata: true, ..form() };
-    assert_eq!(encoded(set, &form())[0], (kind::DATA, 77, 5, BARE.to_vec()), "metadata first, however late");
-    assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 77, 5, wrapped()));
+    assert_eq!(encoded(set, &form())[0], (kind::DATA, 0, 5, BARE.to_vec()), "metadata first, however late, and at 0");
+    assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 0, 5, wrapped()));
     let audio_only = WireForm { media: media::AUDIO, ..form() };
     assert_eq!(encoded(set, &audio_only), [(kind::AUDIO, 77, 5, AUDIO_HEADER.to_vec())]);
 }
