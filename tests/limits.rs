@@ -244,8 +244,12 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
             stats.rtt_us < 1_000_000 && stats.started_us > 0 && stats.last_media_us > stats.started_us,
             "{stats:?}"
         );
-        let media = if info.role == rrelay::session::Role::Publisher { stats.msgs_in } else { stats.msgs_out };
-        assert_eq!(media, 70);
+        // What a player got is told a few times a second.
+        until("all are counted", || {
+            let stats = live.server.stats(id).unwrap();
+            let publishes = info.role == rrelay::session::Role::Publisher;
+            (if publishes { stats.msgs_in } else { stats.msgs_out }) == 70
+        });
     }
     let server = live.server.stats(0).unwrap();
     assert_eq!((server.msgs_in, server.sessions), (70, 2));
