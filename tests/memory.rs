@@ -1,6 +1,6 @@
 //! The memory limit: who gives way first, and that it holds.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[path = "support/live.rs"]
 mod live;

@@ -196,7 +196,7 @@ impl Accumulate {
         let state = if standby { State::Waiting } else { State::InProgress };
         let prev = peer.record.set_state(state);
         self.stream.host().event(peer.record.event(EventKind::Session).moved(prev, state));
-        entry.insert(Box::new(Feed::new(peer, stream_id, clock::now_ms())));
+        entry.insert(Box::new(Feed::new(peer, stream_id, self.stream.budget.nothing(), clock::now_ms())));
         if standby {
             // The one it was to stand behind may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
@@ -265,8 +265,8 @@ impl Accumulate {
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
-                kept.replay(&head, |head, body| stream.take_with_patience(head, body, now_us))
-                    .and_then(|()| stream.take_with_patience(&head, body, now_us))
+                kept.replay(&head, |head, body| stream.take(head, body, now_us))
+                    .and_then(|()| stream.take(&head, body, now_us))
             } else if is_live {
                 stream.take_with_patience(&head, body, now_us)
             } else {
@@ -281,6 +281,8 @@ impl Accumulate {
             }
         });
         feed.count(took, now_us);
+        let half_read = feed.peer.conn.heap_bytes();
+        let held = stream.with_patience(|| feed.held.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -290,7 +292,7 @@ impl Accumulate {
         if let Some(failure) = failed {
             return Fate::Over(failure);
         }
-        if let Err(failure) = self.feeds.get_mut(slot).map_or(Ok(()), |feed| feed.hold(&self.stream)) {
+        if let Err(failure) = held {
             return Fate::Over(failure);
         }
         match pumped {
@@ -333,9 +335,6 @@ impl Accumulate {
             let fate = self.look_after_one(slot, now_ms);
             self.settle(slot, fate);
         }
-        if let (Some(live), Some(failure)) = (self.live, self.live.and_then(|_| self.stream.eviction())) {
-            self.settle(live, Fate::Over(failure));
-        }
         if let Some(id) = self.stream.take_switch() {
             self.switch(id);
         }
@@ -355,6 +354,11 @@ impl Accumulate {
                 // Answers to an ask that is over.
                 Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
             }
+        }
+        if self.live == Some(slot)
+            && let Some(failure) = self.stream.eviction()
+        {
+            return Fate::Over(failure);
         }
         match feed.check(now_ms, self.timeouts, max_kbps) {
             Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),

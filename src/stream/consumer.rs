@@ -106,9 +106,9 @@ pub(super) struct Consumer {
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
+    tally: Tally,
     /// Memory of the private bytes and of the session.
     held: Option<Charge>,
-    tally: Tally,
 }
 
 impl Consumer {
@@ -136,8 +136,8 @@ impl Consumer {
             due: None,
             out: Vec::new(),
             out_at: 0,
-            held: None,
             tally: Tally::default(),
+            held: None,
         }
     }
 

@@ -268,8 +268,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Notes what was sent. The counters are brought up to date where a rate's step begins, so that each step gets
-    /// what belongs to it.
+    /// Notes what was sent. The counters are brought up to date where a rate's step begins, so that each step gets what
+    /// belongs to it.
     pub fn sent(&mut self, bytes: u64, messages: u64, now_us: u64, counters: &Counters) {
         if now_us / STEP_US != self.at_us / STEP_US {
             self.report(counters);
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_000, 3));
         tally.report(&counters);
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_001, 4));
-        assert_eq!(counters.rate_out.kbps(11_200_000), 500);
+        assert_eq!(counters.rate_out.kbps(11_500_000), 500, "125 kB within two seconds");
     }
 
     #[test]

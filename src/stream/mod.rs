@@ -294,9 +294,9 @@ impl RRStream {
 
     /// Rings accumulate: the stream wants to be looked at.
     pub fn ring_accumulate(&self) {
-        let accumulate = locked(&self.book).accumulate.clone();
-        if let Some(accumulate) = accumulate {
-            accumulate.wake.wake();
+        let accumulate = locked(&self.book).accumulate.as_ref().map(|link| Arc::clone(&link.wake));
+        if let Some(wake) = accumulate {
+            wake.wake();
         }
     }
 

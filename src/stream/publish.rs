@@ -179,6 +179,11 @@ impl RRStream {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        locked(&self.book).publisher.is_some()
+    }
+
     // ---- the host as a publisher
 
     /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
@@ -187,11 +192,6 @@ impl RRStream {
     /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending, or what
     /// appending says.
     pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
-        if let Some(failure) = self.host_publishes().then(|| self.eviction()).flatten() {
-            self.end_host();
-            self.check_unused();
-            return Err(failure);
-        }
         self.claim_for_host(end && body.is_empty())?;
         if !(end && body.is_empty()) {
             // The wire's clock wraps at 2^32 ms; the low bits are it.
@@ -206,15 +206,17 @@ impl RRStream {
         Ok(())
     }
 
-    fn host_publishes(&self) -> bool {
-        locked(&self.book).publisher == Some(Publisher::Host)
-    }
-
     fn claim_for_host(self: &Arc<Self>, ends: bool) -> Result<()> {
         self.relay_link()?;
         let mut book = locked(&self.book);
         match book.publisher {
-            Some(Publisher::Host) => return Ok(()),
+            Some(Publisher::Host) => {
+                drop(book);
+                let Some(failure) = self.eviction() else { return Ok(()) };
+                self.end_host();
+                self.check_unused();
+                return Err(failure);
+            }
             Some(Publisher::Session(_)) => {
                 return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
             }

@@ -10,7 +10,6 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::proto::message::MessageHead;
 use crate::stream::RRStream;
-use crate::sync::locked;
 
 /// Let the kept group go.
 const CACHES: u8 = 1;
@@ -52,11 +51,6 @@ impl RRStream {
     fn want(&self, bits: u8) {
         self.relief.wanted.fetch_or(bits, Ordering::AcqRel);
         self.ring_relay();
-    }
-
-    /// Whether somebody publishes.
-    pub fn has_publisher(&self) -> bool {
-        locked(&self.book).publisher.is_some()
     }
 
     /// The publisher is to be closed: this stream uses the most.

@@ -9,9 +9,9 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
+use crate::stream::Timeouts;
 use crate::stream::budget::Charge;
 use crate::stream::peer::Peer;
-use crate::stream::{RRStream, Timeouts};
 
 /// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
 const MAX_KEPT: usize = 32;
@@ -87,11 +87,11 @@ pub(super) struct Feed {
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
     /// Memory of its half-read messages.
-    held: Option<Charge>,
+    pub(super) held: Charge,
 }
 
 impl Feed {
-    pub(super) fn new(peer: Peer, stream_id: u32, now_ms: u64) -> Self {
+    pub(super) fn new(peer: Peer, stream_id: u32, held: Charge, now_ms: u64) -> Self {
         Self {
             peer,
             stream_id,
@@ -100,7 +100,7 @@ impl Feed {
             media_ms: 0,
             pinged_ms: now_ms,
             over_since_ms: None,
-            held: None,
+            held,
         }
     }
 
@@ -111,16 +111,9 @@ impl Feed {
         counters.rate_in.add(bytes_in - counters.bytes_in.get(), now_us);
         counters.bytes_in.set(bytes_in);
         if took {
-            self.media_ms = now_us / 1000;
             counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
+            self.media_ms = now_us / 1000;
         }
-    }
-
-    /// Counts the memory of what has been half read; waits for room where there is none.
-    pub(super) fn hold(&mut self, stream: &RRStream) -> Result<()> {
-        let bytes = self.peer.conn.heap_bytes();
-        let held = self.held.get_or_insert_with(|| stream.budget.nothing());
-        stream.with_patience(|| held.follow(bytes))
     }
 
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
