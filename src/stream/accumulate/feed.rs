@@ -119,6 +119,7 @@ impl Feed {
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
     pub(super) fn check(&mut self, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
         let counters = &self.peer.record.counters;
+        counters.bytes_out.set(self.peer.conn.bytes_out());
         counters.tcp.refresh(&self.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
         if self.media_ms == 0 && now_ms.saturating_sub(self.since_ms) > first_data_ms {
