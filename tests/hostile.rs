@@ -18,6 +18,7 @@ use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::message::kind;
+use rrelay::session::SessionConfig;
 
 /// Time from accept to publish or play in these tests; also for the first media.
 const DEADLINE_MS: u32 = 400;
@@ -402,6 +403,12 @@ fn one_that_resets_at_every_byte_offset_leaves_nothing_behind() {
     until("all sessions have ended", || live.sessions() == 2);
     until("and their streams", || live.server.list(0, 2).unwrap().len() == 1);
     healthy.goes_on();
-    let mut publisher: Client = live.publish("cut");
+    // One of them may still be on its way in from the kernel.
+    let mut free = None;
+    until("the name to be free again", || {
+        free = Client::configured(live.port, "cut", true, &SessionConfig::default()).ok();
+        free.is_some()
+    });
+    let mut publisher: Client = free.unwrap();
     publisher.key_frame(0, b"free again").unwrap();
 }
