@@ -10,7 +10,7 @@ use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
 use crate::stream::peer::Peer;
-use crate::stream::target::Target;
+use crate::stream::target::{Plan, Target};
 use crate::stream::{Book, Claim, RRStream, relay};
 use crate::sync::{locked, spawn};
 
@@ -35,6 +35,8 @@ pub enum Delivery {
         target: Arc<Target>,
         /// Its connection.
         conn: Box<Conn>,
+        /// What it was connected for.
+        plan: Arc<Plan>,
     },
 }
 
