@@ -260,6 +260,8 @@ pub enum rr_target_flag {
     RR_TARGET_INSECURE = 1,
     /// Retry what is fatal by default (a refused key, for one).
     RR_TARGET_RETRY_FATAL = 2,
+    /// For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after.
+    RR_TARGET_ON_DEMAND = 4,
 }
 
 /// Facts about a frame, bits of rr_frame's flags.

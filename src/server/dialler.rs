@@ -21,6 +21,7 @@ use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::resolver::Resolver;
+use crate::server::source;
 use crate::session::{SessionConfig, State};
 use crate::stream::event::Id;
 use crate::stream::target::backoff::{Backoff, Loss, Next};
@@ -174,9 +175,6 @@ impl Dialler {
                 job.backoff.reset();
                 self.dial(id);
             }
-            News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
-                self.moved(id, url.as_deref(), &text, ran_ms);
-            }
             News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id),
             // Where the relay has it, the relay sees to it.
             News::Updated if !matches!(job.phase, Phase::Away) => {
@@ -185,20 +183,34 @@ impl Dialler {
                     self.renew(id);
                 }
             }
+            // Somebody else publishes the stream now.
+            News::Lost(failure, _) if matches!(job.phase, Phase::Away) && yields(&job.target, &failure) => {
+                self.rest(id);
+            }
             News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms),
             News::Released if matches!(job.phase, Phase::Away) => self.rest(id),
+            News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
+                self.moved(id, url.as_deref(), &text, ran_ms);
+            }
             News::Stop if matches!(job.phase, Phase::Away) => {}
             News::Stop | News::Over => self.forget(id),
             _ => {}
         }
     }
 
-    /// Its stream has no media: nothing is to be done until it has.
+    /// Its stream has no media, or wants no source: nothing is to be done until that changes.
     fn rest(&mut self, id: Id) {
         self.set_phase(id, Phase::Rests);
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.backoff.rest();
-            job.target.move_to(State::Idle, |event| event);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.backoff.rest();
+        job.elsewhere = None;
+        job.target.move_to(State::Idle, |event| event);
+        if job.target.is_source() && !job.target.stream.has_publisher() {
+            job.target.stream.opening(false);
+        }
+        // Players who came while the source was leaving rang for it in vain.
+        if job.target.is_source() && job.target.stream.wants(&job.target) {
+            self.dial(id);
         }
     }
 
@@ -236,10 +248,18 @@ impl Dialler {
     fn dial(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
-        // Within the grace window of a lost publisher too: it is kept then, so it is also got back.
-        if !matches!(target.stream.state(), State::InProgress | State::Recovering) {
+        if target.is_source() && !target.stream.wants(&target) {
+            self.set_phase(id, Phase::Rests);
+            target.move_to(State::Idle, |event| event);
+            return;
+        }
+        // Within the grace window of a lost publisher too: a target is kept then, so it is also got back.
+        if !target.is_source() && !matches!(target.stream.state(), State::InProgress | State::Recovering) {
             self.rest(id);
             return;
+        }
+        if target.is_source() {
+            target.stream.opening(true);
         }
         job.round += 1;
         let round = job.round;
@@ -308,7 +328,12 @@ impl Dialler {
         target.failures.fetch_add(1, Ordering::Relaxed);
         let plan = target.plan();
         let loss = Loss { failure, ran_ms, now_ms: clock::now_ms(), random };
-        let next = job.backoff.after(&plan.config, plan.urls(), loss);
+        let next = if target.is_source() {
+            target.stream.opening(false);
+            source::after(&self.core, &target, &plan, &mut job.backoff, loss)
+        } else {
+            job.backoff.after(&plan.config, plan.urls(), loss)
+        };
         let name = job.url.masked();
         if target.is_stopped() {
             self.forget(id);
@@ -345,9 +370,14 @@ impl Dialler {
                 Some(Phase::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id),
                 Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0),
                 Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0),
-                Some(Phase::Talks { .. }) => self.failed(id, &timeout("no NetStream.Publish.Start"), 0),
+                Some(Phase::Talks { .. }) => self.failed(id, &timeout("no NetStream.Publish.Start or Play.Start"), 0),
                 _ => {}
             }
         }
     }
+}
+
+/// A source that gave way to another publisher has not failed.
+fn yields(target: &Target, failure: &Failure) -> bool {
+    target.is_source() && failure.kind == RRError::TakenOver
 }

@@ -12,10 +12,13 @@ use crate::config::{Start, media};
 use crate::error::Result;
 use crate::net::clock;
 use crate::net::conn::Conn;
+use crate::session;
+use crate::stream::RRStream;
 use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::form::Form;
+use crate::stream::guest::Play;
 use crate::stream::join::{HeaderSet, JoinPoint};
 use crate::stream::meter::{Counters, Tally};
 use crate::stream::pace::Pace;
@@ -24,7 +27,7 @@ use crate::stream::push::Push;
 use crate::stream::target::Target;
 
 /// Private bytes that are collected before they are written, on the path of consumers that get their own messages.
-const OUT_BYTES: usize = 64 * 1024;
+pub(super) const OUT_BYTES: usize = 64 * 1024;
 
 /// A private buffer larger than this is given back when it is empty: idle consumers hold next to nothing.
 const OUT_KEPT_BYTES: usize = 1024;
@@ -107,6 +110,10 @@ pub(super) struct Consumer {
     pub(super) form: Form,
     /// What it is besides, where it is a target.
     pub(super) push: Option<Box<Push>>,
+    /// Plays of other streams on its connection, or of this one again.
+    pub(super) plays: Vec<Play>,
+    /// What its peer said, to be acted on between two messages.
+    pub(super) said: Option<session::Event>,
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
@@ -139,6 +146,8 @@ impl Consumer {
             close_by_ms: None,
             form,
             push: None,
+            plays: Vec::new(),
+            said: None,
             due: None,
             out: Vec::new(),
             out_at: 0,
@@ -161,13 +170,7 @@ impl Consumer {
 
     /// Kinds of media the peer wants or does not want from here on.
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
-        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
-            match wanted {
-                Some(true) => self.form.media |= bit,
-                Some(false) => self.form.media &= !bit,
-                None => {}
-            }
-        }
+        receive(&mut self.form.media, audio, video);
     }
 
     /// When what it has not been sent is due, by the oldest message of it; `None`: now, or there is nothing.
@@ -244,6 +247,9 @@ impl Consumer {
             }
             if self.conn.has_output() && self.at_boundary() {
                 self.out = self.conn.take_output();
+                continue;
+            }
+            if !self.plays.is_empty() && self.at_boundary() && self.send_plays(now_us)? {
                 continue;
             }
             let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
@@ -396,6 +402,70 @@ impl Consumer {
         self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
     }
 
+    /// Puts what the other plays have into `out`; true where that is anything. One that is over is told so.
+    fn send_plays(&mut self, now_us: u64) -> Result<bool> {
+        let (mut any, mut ended) = (false, Vec::new());
+        for play in &mut self.plays {
+            let brought = play.encode(&mut self.out)?;
+            any |= brought.any;
+            self.tally.sent(0, brought.messages, now_us, self.who.counters());
+            if brought.over {
+                ended.push(play.stream_id);
+            }
+        }
+        self.plays.retain(|play| !ended.contains(&play.stream_id));
+        for stream_id in &ended {
+            if let Some(session) = self.conn.server() {
+                session.end_play(*stream_id);
+            }
+        }
+        Ok(any || !ended.is_empty())
+    }
+
+    /// Pause and the like of another play.
+    pub(super) fn tell_play(&mut self, event: &session::Event) {
+        for play in &mut self.plays {
+            match event {
+                session::Event::Pause { stream_id, on, .. } if *stream_id == play.stream_id => {
+                    // What it missed is past: it goes on at a picture.
+                    if play.paused && !on {
+                        play.fall_back();
+                    }
+                    play.paused = *on;
+                }
+                session::Event::Receive { stream_id, audio, video } if *stream_id == play.stream_id => {
+                    receive(&mut play.media, *audio, *video);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether it is between two messages, with nothing half sent.
+    pub(super) fn is_between(&self) -> bool {
+        self.out_at == self.out.len() && self.at_boundary()
+    }
+
+    /// As a guest of its stream, for a connection that goes elsewhere.
+    pub(super) fn make_guest(&mut self, stream: &Arc<RRStream>, record: &Arc<RRSession>) -> Play {
+        let after = if let Place::Waiting(after) = self.place { after } else { 0 };
+        let mut play = Play::new(Arc::clone(stream), Arc::clone(record), self.form.stream_id, self.start, after);
+        (play.media, play.paused) = (self.form.media, self.paused);
+        match mem::replace(&mut self.place, Place::Waiting(0)) {
+            Place::At(cursor) => play.at(cursor, self.due.take()),
+            Place::Waiting(_) => play,
+        }
+    }
+
+    /// It was a guest so far, and is at home now.
+    pub(super) fn resume(&mut self, mut play: Play) {
+        self.leave_at = play.come_home();
+        (self.form.media, self.paused, self.due) = (play.media, play.paused, play.due.take());
+        if let Some(cursor) = play.cursor.take() {
+            self.place = Place::At(cursor);
+        }
+    }
+
     /// The connection and who it was, for the listener or the end.
     pub(super) fn into_parts(mut self) -> (Conn, Who) {
         mem::take(&mut self.out);
@@ -409,4 +479,15 @@ fn within<'a>(pace: &mut Option<Pace>, bytes: &'a [u8], now_us: u64) -> Option<&
     let Some(pace) = pace else { return Some(bytes) };
     let room = pace.room(now_us).min(bytes.len());
     bytes.get(..room).filter(|some| !some.is_empty())
+}
+
+/// Kinds of media that are wanted or no longer wanted.
+fn receive(kinds: &mut u32, audio: Option<bool>, video: Option<bool>) {
+    for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
+        match wanted {
+            Some(true) => *kinds |= bit,
+            Some(false) => *kinds &= !bit,
+            None => {}
+        }
+    }
 }

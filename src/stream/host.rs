@@ -18,14 +18,14 @@ pub trait Host: Send + Sync + Debug {
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
     /// The session's connection is closed.
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure);
-    /// The stream has media: connect this target.
+    /// The stream has media: connect this target. Or it may want this source.
     fn dial(&self, target: &Arc<Target>);
     /// A connected target was lost after `ran_ms` of media.
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
     /// A target was closed in order, because its stream has no media for now.
     fn target_released(&self, target: &Arc<Target>);
-    /// A target was closed in order, after `ran_ms`, because its server sent it elsewhere: to `url`, or to the same
-    /// place again.
+    /// A target, or a source, was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the
+    /// same place again.
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
     /// A target was closed in order, because its new settings want another connection.
     fn target_renewed(&self, target: &Arc<Target>);

@@ -1,5 +1,5 @@
-//! A push target as everybody sees it: what is to be reached, how it goes, what is to be told of it. The dialler
-//! connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does I/O.
+//! A push target, or a source that pulls, as everybody sees it: what is to be reached, how it goes, what is to be told
+//! of it. The dialler connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does I/O.
 
 pub mod backoff;
 
@@ -11,7 +11,7 @@ use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::proto::url::RtmpUrl;
-use crate::session::State;
+use crate::session::{Role, State};
 use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::meter::Counters;
@@ -26,11 +26,7 @@ pub enum News {
     Lost(Failure, u64),
     /// The relay closed it in order, because the stream has no media for now.
     Released,
-    /// The host wants a try now.
-    Retry,
-    /// The host wants it gone.
-    Stop,
-    /// The server sent it elsewhere, and the relay has closed it.
+    /// The server sent it elsewhere, and it was closed.
     Moved {
         /// Where to; `None`: to the same place again.
         url: Option<String>,
@@ -39,6 +35,10 @@ pub enum News {
         /// After so many ms.
         ran_ms: u64,
     },
+    /// The host wants a try now.
+    Retry,
+    /// The host wants it gone.
+    Stop,
     /// Its settings are others now.
     Updated,
     /// The relay closed it because its new settings want a new connection.
@@ -102,7 +102,9 @@ const MAX_NEWS: usize = 16;
 pub struct Target {
     /// Its id.
     pub id: Id,
-    /// The stream it takes from.
+    /// [`Role::Target`] or [`Role::Source`].
+    pub role: Role,
+    /// The stream it takes from, or feeds.
     pub stream: Arc<RRStream>,
     /// Counters, written by the relay while it is connected.
     pub counters: Counters,
@@ -130,6 +132,7 @@ impl Target {
     pub fn new(id: Id, stream: Arc<RRStream>, plan: Plan) -> Self {
         Self {
             id,
+            role: Role::Target,
             stream,
             counters: Counters::new(clock::wall_us()),
             connects: AtomicU32::new(0),
@@ -143,6 +146,17 @@ impl Target {
             way: Mutex::default(),
             error: AtomicI32::new(0),
         }
+    }
+
+    /// The same as a source: it waits for its stream to want it.
+    #[must_use]
+    pub fn pulling(self) -> Self {
+        Self { role: Role::Source, ..self }
+    }
+
+    /// Whether it pulls.
+    pub fn is_source(&self) -> bool {
+        self.role == Role::Source
     }
 
     /// The state.

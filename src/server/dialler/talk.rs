@@ -1,4 +1,4 @@
-//! From a TCP connection to `Publish.Start`: the session, a login where the server wants one, and servers that send us
+//! From a TCP connection to `Publish.Start` or `Play.Start`: the session, a login where the server wants one, and servers that send us
 //! elsewhere.
 
 use std::hash::{BuildHasher, RandomState};
@@ -13,6 +13,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Pumped, Side};
 use crate::proto::auth;
+use crate::server::source;
 use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
 use crate::stream::Delivery;
 use crate::stream::event::{Event, EventKind, Id};
@@ -28,7 +29,12 @@ impl Dialler {
         job.target.set_addr(address.to_string());
         job.target.move_to(State::Handshake, |event| event);
         let config = SessionConfig { chunk_size: job.plan.config.chunk_size, ..self.session.clone() };
-        match ClientSession::publish(&config, &job.url, clock::now_ms()) {
+        let session = if job.target.is_source() {
+            source::session(&self.core, &config, &job.target, &job.url)
+        } else {
+            ClientSession::publish(&config, &job.url, clock::now_ms())
+        };
+        match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
                 job.phase = Phase::Talks { conn, slot, address, by_ms };
@@ -68,13 +74,21 @@ impl Dialler {
         }
     }
 
-    /// The server said `Publish.Start`: the relay may send.
+    /// The server said `Publish.Start`: the relay may send. A source feeds its stream from here on.
     fn started(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.phase, Phase::Away) else { return };
         self.poller.remove(&mut conn.socket);
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
+        if target.is_source() {
+            match source::started(&target, *conn, &job.url) {
+                Ok(()) => {}
+                Err(failure) if failure.kind == RRError::Exists => self.rest(id),
+                Err(failure) => self.failed(id, &failure, 0),
+            }
+            return;
+        }
         target.connects.fetch_add(1, Ordering::Relaxed);
         log::info!("pushing {} to {}", target.stream.masked_name(), job.url.masked());
         let delivery = Delivery::Target { target: Arc::clone(&target), conn, plan: Arc::clone(&job.plan) };
@@ -145,8 +159,9 @@ impl Dialler {
                 self.failed(id, &Failure::ours(RRError::Unsupported, text), ran_ms);
             }
             Ok(_) => {
-                let text = "servers send us from one to another and none takes media";
-                self.failed(id, &Failure::peers(RRError::Closed, text), ran_ms);
+                // Where it never began it is a refusal in other words.
+                let kind = if ran_ms == 0 { RRError::Rejected } else { RRError::Closed };
+                self.failed(id, &Failure::peers(kind, "servers send us from one to another for ever"), ran_ms);
             }
             Err(failure) => {
                 let text = format!("the server sends us to a place that is none: {}", failure.text);

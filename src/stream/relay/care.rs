@@ -95,6 +95,14 @@ impl Relay {
             return Fate::Over(failure);
         }
         let bounds = consumer.bounds;
+        if consumer.blocked {
+            for play in &mut consumer.plays {
+                let lag = play.lag(now_us);
+                if lag.bytes > bounds.bytes || lag.ms > bounds.ms {
+                    play.fall_back();
+                }
+            }
+        }
         let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
         let lag = consumer.lag(head, now_us);
         if !consumer.is_stuck() || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {
