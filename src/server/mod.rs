@@ -27,14 +27,13 @@ use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
 use crate::net::poll::Poller;
 use crate::net::socket::{self, Socket};
-use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
 use crate::server::lobby::Arrival;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
-use crate::stream::target::{News, Target};
+use crate::stream::target::{News, Plan, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
@@ -404,14 +403,11 @@ impl RRServer {
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
-        let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
-        if url.tls {
-            return Err(Failure::ours(RRError::Unsupported, "rtmps urls are not supported by this build"));
-        }
+        let plan = Plan::new(config)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
-                let target = Target::new(id, Arc::clone(&stream), config, url);
+                let target = Target::new(id, Arc::clone(&stream), plan);
                 Arc::new(if pulls { target.pulling() } else { target })
             })?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
@@ -420,9 +416,26 @@ impl RRServer {
         let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
         if let Err(failure) = added {
             self.core.registry().targets.remove(target.id);
+            self.core.tell_dialler(&target, News::Over);
             return Err(failure);
         }
         Ok(target.id)
+    }
+
+    /// Gives a target other settings. Where they name another place or way, it is connected anew at once; all else is
+    /// changed while it runs. More media than before begins at the next key frame.
+    ///
+    /// # Errors
+    /// As [`Self::target_add`].
+    pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
+        let target = self.target(id)?;
+        if config.on_demand && !target.is_source() {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        target.set_plan(Plan::new(config)?);
+        self.core.tell_dialler(&target, News::Updated);
+        target.stream.ring_relay();
+        Ok(())
     }
 
     /// Tries a target that waits for its next try now.

@@ -315,6 +315,7 @@ fn info_of_session(session: &RRSession) -> Info {
 }
 
 fn info_of_target(target: &Target) -> Info {
+    let (plan, way) = (target.plan(), target.way());
     let next_try_ms = target.next_try_ms.load(Ordering::Relaxed);
     Info {
         stream: target.stream.id,
@@ -322,11 +323,11 @@ fn info_of_target(target: &Target) -> Info {
         error: target.last_error(),
         role: target.role,
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
-        user: target.config.user,
+        user: plan.config.user,
         app: target.stream.name.app.clone(),
         key: target.stream.name.key.clone(),
-        addr: target.addr(),
-        url: target.url.tc_url(),
+        addr: way.addr,
+        url: if way.url.is_empty() { plan.url(0).tc_url() } else { way.url },
         ..nothing(target.id)
     }
 }
