@@ -12,4 +12,5 @@ pub mod command;
 pub mod flv;
 pub mod handshake;
 pub mod message;
+pub mod rtmpe;
 pub mod url;
