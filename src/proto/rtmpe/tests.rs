@@ -18,7 +18,7 @@ fn converse(client: &mut Handshake, server: &mut Handshake, cut: usize) -> Resul
     while ends.iter().any(Option::is_none) {
         turns += 1;
         assert!(turns < 10_000, "they wait for each other");
-        for side in 0..2 {
+        for (side, end) in ends.iter_mut().enumerate() {
             let (from, to) = if side == 0 { (&mut *server, &mut *client) } else { (&mut *client, &mut *server) };
             let bytes = from.output()[..from.output().len().min(cut)].to_vec();
             from.consumed(bytes.len());
@@ -26,7 +26,7 @@ fn converse(client: &mut Handshake, server: &mut Handshake, cut: usize) -> Resul
             if !bytes.is_empty()
                 && let Some(done) = to.feed(&bytes, &mut at)?
             {
-                ends[side] = Some(done);
+                *end = Some(done);
             }
             assert_eq!(at, bytes.len());
         }
@@ -157,7 +157,7 @@ fn what_is_not_signed_as_it_must_be_is_refused() {
         fails(&hello, &mut Handshake::client(Options { encrypted: true, ..Options::default() }, 0, &random(13)));
     }
     let (mut client, mut server) = pair(Options { encrypted: true, ..Options::default() }, 14);
-    server.feed(&client.output().to_vec(), &mut 0).unwrap();
+    server.feed(client.output(), &mut 0).unwrap();
     let mut answer = server.output().to_vec();
     *answer.last_mut().unwrap() ^= 1;
     fails(&answer, &mut client);
