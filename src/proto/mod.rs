@@ -16,4 +16,5 @@ pub mod message;
 pub mod rtmpe;
 pub mod rtmpt;
 pub mod socks4;
+pub mod swf;
 pub mod url;
