@@ -40,9 +40,14 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
         Wish::Connect => {
             let Some(info) = peer.conn.server().and_then(|session| session.connect()) else { return };
             record.rename(|names| {
-                names.app = clean(&info.app);
+                names.app = clean(info.app_name());
                 names.agent = clean(&info.flash_ver);
                 names.tc_url = clean(&info.tc_url);
+                // What stands behind the application is the host's to judge; some peers say it there alone.
+                if !names.tc_url.contains(&b'?') && !info.query().is_empty() {
+                    names.tc_url.push(b'?');
+                    names.tc_url.extend(clean(info.query()));
+                }
                 names.caps_ex = info.caps_ex;
             });
         }
@@ -70,7 +75,8 @@ pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &
     found.inspect_err(|failure| {
         let code = match (failure.kind, publish) {
             (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
-            (_, true) => "NetStream.Publish.Failed",
+            // Not Failed: OBS stops at BadName, Denied and Rejected only.
+            (_, true) => "NetStream.Publish.Denied",
             (_, false) => "NetStream.Play.Failed",
         };
         if let Some(session) = peer.conn.server() {
@@ -134,21 +140,19 @@ pub(super) fn hand_over(core: &Core, stream: &Arc<RRStream>, mut peer: Peer, wis
     }
 }
 
-/// Tells the peer no. True where it is to leave, false where the connection may go on (another key, another stream).
-pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) -> bool {
-    let Some(session) = peer.conn.server() else { return true };
+/// Tells the peer no. It is to leave then: some programs (those on librtmp that publish) take no word for an answer,
+/// only the end of the connection.
+pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
+    let Some(session) = peer.conn.server() else { return };
     match wish {
-        Wish::Connect => {
-            session.reject_connect(code, text, redirect);
-            true
-        }
+        Wish::Connect => session.reject_connect(code, text, redirect),
         Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
             let publish = matches!(wish, Wish::Publish { .. });
             let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
             session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
-            let Some(url) = redirect else { return false };
-            session.reconnect_request(Some(url), text);
-            true
+            if let Some(url) = redirect {
+                session.reconnect_request(Some(url), text);
+            }
         }
     }
 }

@@ -145,6 +145,8 @@ impl Accumulate {
                 log::error!("accumulate cannot wait: {failure}");
                 return;
             }
+            // Whatever it is about is looked at below, in every turn; left up, it would turn the next wait into a look.
+            self.poller.take_nudge();
             let mut readable = ready.iter().any(|ready| ready.slot == LIVE && ready.readable);
             let mut to_end = ready.iter().any(|ready| ready.slot == LIVE && ready.closed);
             while let Ok(arrival) = self.inbox.try_recv() {
@@ -292,11 +294,13 @@ impl Accumulate {
     /// The stream stops: the publisher and whoever is still on the way here are closed.
     fn close(&mut self) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
+        // From here on nothing more arrives, so what is drained is all.
+        self.stream.close_accumulate();
         let live = self.live.take().map(|live| Arrival { peer: live.peer, stream_id: live.stream_id });
         let waiting: Vec<Arrival> = self.inbox.try_iter().collect();
         for Arrival { mut peer, stream_id } in live.into_iter().chain(waiting) {
             if let Some(session) = peer.conn.server() {
-                session.end_publish(stream_id, "NetStream.Unpublish.Success", &failure.text);
+                session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
             }
             self.end(peer, &failure);
         }

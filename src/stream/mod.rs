@@ -41,7 +41,7 @@ use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::link::Link;
 use crate::stream::meter::{Count, Counters, Rate};
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::RRSession;
 
 use crate::stream::target::Target;
 use crate::stream::tracks::Tracks;
@@ -208,21 +208,6 @@ impl RRStream {
         Ok(())
     }
 
-    /// Hands the publisher's connection over to the accumulate thread.
-    ///
-    /// # Errors
-    /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
-        match self.accumulate_link() {
-            Ok(link) => {
-                peer.record.set_owner(Arc::clone(&link.wake));
-                let overrun = || Failure::ours(RRError::Limit, "the stream's thread is overrun");
-                link.send(Arrival { peer, stream_id }).map_err(|back| (back.peer, overrun()))
-            }
-            Err(failure) => Err((peer, failure)),
-        }
-    }
-
     /// The name for log lines: the key is a secret.
     pub fn masked_name(&self) -> String {
         format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
@@ -253,6 +238,10 @@ impl RRStream {
         }
     }
 
+    fn host_publishes(&self) -> bool {
+        locked(&self.book).publisher == Some(Publisher::Host)
+    }
+
     /// Whether somebody publishes.
     pub fn has_publisher(&self) -> bool {
         locked(&self.book).publisher.is_some()
@@ -271,7 +260,11 @@ impl RRStream {
                 return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
             }
             None if end && body.is_empty() => return Ok(()),
-            None => self.claim_for(Publisher::Host)?,
+            None => match self.claim_for(Publisher::Host) {
+                // Another of the host's threads was first.
+                Err(failure) if failure.kind == RRError::Exists && self.host_publishes() => {}
+                claimed => claimed?,
+            },
         }
         if !(end && body.is_empty()) {
             // The wire's clock wraps at 2^32 ms; the low bits are it.
@@ -301,23 +294,6 @@ impl RRStream {
         drop(book);
         record.set_stream(self.id);
         Ok(())
-    }
-
-    /// Hands something over to the relay thread.
-    ///
-    /// # Errors
-    /// The delivery, with the reason, where that thread cannot take it.
-    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
-        match self.relay_link() {
-            Ok(link) => {
-                if let Delivery::Player { peer, .. } = &delivery {
-                    peer.record.set_owner(Arc::clone(&link.wake));
-                }
-                link.send(delivery)
-                    .map_err(|back| (back, Failure::ours(RRError::Limit, "the stream's thread is overrun")))
-            }
-            Err(failure) => Err((delivery, failure)),
-        }
     }
 
     /// A player has left.
@@ -439,13 +415,11 @@ impl RRStream {
 
     /// Appends one message of the publisher's to the log and counts it.
     fn take(&self, head: &crate::proto::message::MessageHead, body: &[u8], now_us: u64) -> Result<()> {
-        let mut buffer = locked(&self.buffer);
-        accumulate::append(self, &mut buffer, head, body, now_us)?;
-        drop(buffer);
+        // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
         if self.state() == State::Idle {
             self.move_to(State::InProgress, |event| event);
         }
-        Ok(())
+        accumulate::append(self, &mut locked(&self.buffer), head, body, now_us)
     }
 
     /// Tells the relay that there is media.
@@ -474,9 +448,17 @@ impl RRStream {
     fn panicked(self: &Arc<Self>, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
         log::error!("stream failed: {failure}");
-        locked(&self.book).closed = true;
+        let sessions = {
+            let mut book = locked(&self.book);
+            book.closed = true;
+            book.from_sess_list.clone()
+        };
         self.move_to(State::Failed, |event| event.because(&failure));
         self.stop(0);
+        // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
+        for record in sessions {
+            self.host.session_over(&record, &failure);
+        }
         self.host.stream_over(self, Some(text));
     }
 }
