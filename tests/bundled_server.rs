@@ -3,7 +3,7 @@
 #[path = "support/c.rs"]
 mod c;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -32,6 +32,7 @@ impl Server {
             .args(["--addr", "127.0.0.1", "--port", "0"])
             .args(options)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("it was just built");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
@@ -52,13 +53,15 @@ impl Server {
         assert!(status.success());
     }
 
-    /// The exit code, or none if it does not end in time; and what it said after the greeting.
+    /// The exit code, or none if it does not end in time; and what it said after the greeting, log last.
     fn end(mut self) -> (Option<i32>, String) {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 let mut rest = String::new();
                 self.stdout.read_to_string(&mut rest).expect("text");
+                let stderr = self.child.stderr.as_mut().expect("stderr is piped");
+                stderr.read_to_string(&mut rest).expect("text");
                 return (status.code(), rest);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -107,6 +110,24 @@ fn a_second_signal_stops_it_at_once() {
     let (code, said) = server.end();
     // The first may have been served before the second came.
     assert!(matches!(code, Some(0 | 1)), "{code:?}: {said}");
+}
+
+#[test]
+fn log_lines_come_on_stderr_at_the_level_asked_for() {
+    for (level, expected) in [("debug", true), ("off", false)] {
+        let server = Server::start(&["--log", level]);
+        let mut peer = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: example.net\r\n\r\n").unwrap();
+        // The server closes what is no RTMP.
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+        server.signal(15);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{said}");
+        let logged =
+            said.lines().any(|line| line.contains(" WARN ") || line.contains(" INFO ") || line.contains(" DEBUG "));
+        assert_eq!(logged, expected, "{level}: {said}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::server::MAX_NAME_BYTES;
 use crate::server::core::Core;
 use crate::session::Event as Said;
 use crate::stream::peer::Peer;
-use crate::stream::{Delivery, RRStream, StreamName};
+use crate::stream::{Claim, Delivery, RRStream, StreamName};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
 const TRIES: usize = 3;
@@ -61,7 +61,12 @@ fn clean(name: &[u8]) -> Vec<u8> {
 }
 
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
-pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &Decision) -> Result<Arc<RRStream>> {
+pub(super) fn find_stream(
+    core: &Core,
+    peer: &mut Peer,
+    wish: &Wish,
+    decision: &Decision,
+) -> Result<(Arc<RRStream>, Claim)> {
     let (stream_id, key, publish) = match wish {
         Wish::Publish { stream_id, key } => (*stream_id, key, true),
         Wish::Play { stream_id, key } => (*stream_id, key, false),
@@ -85,18 +90,18 @@ pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &
     })
 }
 
-fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<Arc<RRStream>> {
+fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<(Arc<RRStream>, Claim)> {
     let record = &peer.record;
     let key = decision.rename.as_deref().unwrap_or(key);
     let name = StreamName { app: record.names().app, key: key.to_vec() };
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
-        let entered = if publish { stream.claim(record) } else { stream.admit(record) };
+        let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
         match entered {
-            Ok(()) => {
+            Ok(claim) => {
                 record.rename(|names| names.key = key.to_vec());
-                return Ok(stream);
+                return Ok((stream, claim));
             }
             // It is ending under this name: its name is freed in a moment, or here.
             Err(failure) if failure.kind == RRError::State => core.registry().forget_name(&stream),
@@ -107,14 +112,20 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
 }
 
 /// Tells the peer yes and gives its connection to the stream's thread.
-pub(super) fn hand_over(core: &Core, stream: &Arc<RRStream>, mut peer: Peer, wish: Wish, decision: &Decision) {
+pub(super) fn hand_over(
+    core: &Core,
+    (stream, claim): &(Arc<RRStream>, Claim),
+    mut peer: Peer,
+    wish: Wish,
+    decision: &Decision,
+) {
     let failed = match wish {
         Wish::Publish { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {
                 session.accept_publish(stream_id);
             }
             log::info!("{} publishes {}", peer.record.addr, stream.masked_name());
-            stream.hand_publisher(peer, stream_id).err().map(|(peer, failure)| (peer, failure, true))
+            stream.hand_publisher(peer, stream_id, *claim).err().map(|(peer, failure)| (peer, failure, true))
         }
         Wish::Play { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {

@@ -353,12 +353,12 @@ impl Lobby {
             }
             return Fate::Stays;
         }
-        let stream = match admit::find_stream(&core, &mut guest.peer, &wish, decision) {
-            Ok(stream) => stream,
+        let entered = match admit::find_stream(&core, &mut guest.peer, &wish, decision) {
+            Ok(entered) => entered,
             Err(failure) => return self.farewell(slot, failure),
         };
         let Some(guest) = self.take(slot) else { return Fate::Stays };
-        admit::hand_over(&core, &stream, guest.peer, wish, decision);
+        admit::hand_over(&core, &entered, guest.peer, wish, decision);
         Fate::Gone
     }
 

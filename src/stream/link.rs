@@ -11,7 +11,7 @@ use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
 use crate::stream::peer::Peer;
 use crate::stream::target::Target;
-use crate::stream::{Book, RRStream, relay};
+use crate::stream::{Book, Claim, RRStream, relay};
 use crate::sync::{locked, spawn};
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -67,7 +67,12 @@ impl RRStream {
     ///
     /// # Errors
     /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
+    pub fn hand_publisher(
+        self: &Arc<Self>,
+        peer: Peer,
+        stream_id: u32,
+        claim: Claim,
+    ) -> std::result::Result<(), (Peer, Failure)> {
         if let Err(failure) = self.accumulate_link() {
             return Err((peer, failure));
         }
@@ -75,7 +80,7 @@ impl RRStream {
         // Sent under the lock: a thread that ends takes its link away before it looks into its inbox a last time.
         let Some(link) = book.accumulate.clone() else { return Err((peer, refused())) };
         peer.record.set_owner(Arc::clone(&link.wake));
-        link.send(Arrival { peer, stream_id }).map_err(|back| (back.peer, refused()))?;
+        link.send(Arrival { peer, stream_id, claim }).map_err(|back| (back.peer, refused()))?;
         drop(book);
         link.wake.wake();
         Ok(())

@@ -219,10 +219,13 @@ impl Relay {
         let now_ms = now_us / 1000;
         for (_, consumer) in &mut self.consumers {
             let Place::Waiting(after) = consumer.place else { continue };
-            let point = match (&seen.key, self.scout.join(consumer.start)) {
+            let whole = seen.first.as_ref().filter(|_| after == 0 && consumer.start != Start::Key);
+            let point = match (whole, &seen.key, self.scout.join(consumer.start)) {
+                // It was there before the publisher, so it misses nothing, however much has come at once.
+                (Some(first), ..) => first.clone(),
                 // It was never in the log: it begins as any joiner does.
-                (_, Join::Here(point)) if after == 0 => point,
-                (Some(key), _) if key.cursor.position() >= after => key.clone(),
+                (.., Join::Here(point)) if after == 0 => point,
+                (_, Some(key), _) if key.cursor.position() >= after => key.clone(),
                 _ => continue,
             };
             let was_slow = after != 0;
