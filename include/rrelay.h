@@ -206,13 +206,13 @@ typedef enum rr_slow_policy {
 
 /* Bits for the listening calls. */
 typedef enum rr_listen_flag {
-    RR_LISTEN_TLS = 1,                 /* rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_LISTEN_TLS = 1,                 /* rtmps. rr_server_set_tls comes first. */
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
 } rr_listen_flag;
 
 /* Bits of rr_target_config's flags. */
 typedef enum rr_target_flag {
-    RR_TARGET_INSECURE = 1,            /* No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_TARGET_INSECURE = 1,            /* No certificate check: whoever sits between reads and changes everything. */
     RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
 } rr_target_flag;
 
@@ -397,14 +397,14 @@ typedef struct rr_stream_config {
     /* Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608. */
     uint32_t gop_bytes;
     uint32_t gop_ms;                   /* Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000. */
-    uint32_t max_kbps;                 /* Limit of what a publisher may send. Default: 0 (none). Not in this version. */
+    /* What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit). */
+    uint32_t max_kbps;
     uint32_t unwatched_ms;             /* For pulled streams. Default: 0 (never). Not in this version. */
     /* Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0. */
     int32_t nice;
     /* Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once). */
     uint32_t merge_ms;
-    /* RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version. */
-    uint32_t clock;
+    uint32_t clock;                    /* RR_CLOCK_*: what becomes of timestamps. Default: 0 (they are passed on). */
     uint32_t start;                    /* RR_START_*: where players begin. Default: 2 (the cached group). */
     /* A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304. */
     uint32_t queue_bytes;
@@ -425,9 +425,10 @@ typedef struct rr_target_config {
     const char *const *backup_urls;    /* More urls, tried in turn, NULL ended. Default: NULL. Not in this version. */
     const char *username;              /* Adobe or Limelight authentication. Default: NULL. Not in this version. */
     const char *password;              /* Its password. Default: NULL. Not in this version. */
-    /* Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version. */
-    const char *ca_file;
-    const char *pin_sha256;            /* Hash of the server's key. Default: NULL. Not in this version. */
+    const char *ca_file;               /* Roots to trust for rtmps, a PEM file. Default: NULL (the system's). */
+    /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
+       name and dates; with ca_file both must hold. Default: NULL. */
+    const char *pin_sha256;
     const char *bind_addr;             /* Local address to connect from. Default: NULL (any). Not in this version. */
     /* First wait after a failure, ms, to 3600000; it doubles from there. Default: 500. */
     uint32_t retry_min_ms;
@@ -554,22 +555,28 @@ RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-   flags are RR_LISTEN_*. May be called several times.
+   flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
    Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
-   the server stops; RR_ERR_UNSUPPORTED: a flag. */
+   the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-   also on failure. flags: 0.
-   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops;
-   RR_ERR_UNSUPPORTED: a flag. */
+   also on failure. flags: RR_LISTEN_TLS or 0.
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there
+   is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
-   failure. peer is the address to show, NULL asks the socket. flags: 0.
+   failure. peer is the address to show, NULL asks the socket. flags: RR_LISTEN_TLS or 0.
    Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
-   stops; RR_ERR_UNSUPPORTED: a flag. */
+   stops, or there is no certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
+
+/* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
+   May be called again at any time, when the files have changed: connections from then on are shown what is in them.
+   Returns: RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown
+   before is shown on). */
+RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
    and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.

@@ -192,6 +192,12 @@ pub struct TargetConfig {
     pub url: String,
     /// The stream key, bytes untouched; `None` takes the last part of the url.
     pub key: Option<Vec<u8>>,
+    /// Roots that are trusted instead of the system's, a PEM file.
+    pub ca_file: Option<String>,
+    /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
+    pub pin_sha256: Option<String>,
+    /// The server's certificate is not looked at.
+    pub insecure: bool,
     /// The first wait after a failure; it doubles from there.
     pub retry_min_ms: u32,
     /// The longest wait.
@@ -222,6 +228,9 @@ impl Default for TargetConfig {
             user: 0,
             url: String::new(),
             key: None,
+            ca_file: None,
+            pin_sha256: None,
+            insecure: false,
             retry_min_ms: 500,      // a restarted server is back within a second
             retry_max_ms: 30_000,   // an ingest that is away for an hour is not hammered
             retry_jitter_pct: 20,   // many targets lost at once do not return at once

@@ -5,3 +5,5 @@ mod support;
 
 #[path = "interop/play.rs"]
 mod play;
+#[path = "interop/tls.rs"]
+mod tls;

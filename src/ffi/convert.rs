@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
+use crate::server::ListenOptions;
 
 /// "Off" in a number of a config struct; the header has it as a macro.
 const OFF: u32 = u32::MAX;
@@ -199,19 +200,16 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     let url = unsafe { text(c.url, "url") }?;
     // SAFETY: contract.
     let key = unsafe { opt_bytes(c.key) };
+    // SAFETY: contract.
+    let ca_file = unsafe { opt_text(c.ca_file, "ca_file") }?;
+    // SAFETY: contract.
+    let pin_sha256 = unsafe { opt_text(c.pin_sha256, "pin_sha256") }?;
     let default = TargetConfig::default();
     let known = rr_target_flag::RR_TARGET_INSECURE as u32 | rr_target_flag::RR_TARGET_RETRY_FATAL as u32;
     let flags = bits("flags", c.flags, known)?;
     reserved(rr_target_config::NAME, c.reserved0)?;
-    absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
     absent("backup_urls", !c.backup_urls.is_null())?;
-    for (name, string) in [
-        ("username", c.username),
-        ("password", c.password),
-        ("ca_file", c.ca_file),
-        ("pin_sha256", c.pin_sha256),
-        ("bind_addr", c.bind_addr),
-    ] {
+    for (name, string) in [("username", c.username), ("password", c.password), ("bind_addr", c.bind_addr)] {
         absent(name, !string.is_null())?;
     }
     for (name, limit) in [
@@ -238,6 +236,9 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         user: c.user as usize,
         url: url.to_owned(),
         key: key.map(<[u8]>::to_vec),
+        ca_file: ca_file.map(ToOwned::to_owned),
+        pin_sha256: pin_sha256.map(ToOwned::to_owned),
+        insecure: flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0,
         retry_min_ms: number("retry_min_ms", c.retry_min_ms, default.retry_min_ms, 1..=HOUR_MS, None)?,
         retry_max_ms: number("retry_max_ms", c.retry_max_ms, default.retry_max_ms, 1..=DAY_MS, None)?,
         retry_jitter_pct: number("retry_jitter_pct", c.retry_jitter_pct, default.retry_jitter_pct, 1..=100, Some(0))?,
@@ -340,9 +341,8 @@ pub(super) unsafe fn decision(pointer: *const rr_decision) -> Result<Decision> {
 }
 
 /// Flags of the listening calls.
-pub(super) fn listen_flags(flags: u32) -> Result<u32> {
-    let tls = rr_listen_flag::RR_LISTEN_TLS as u32;
-    let flags = bits("flags", flags, tls | rr_listen_flag::RR_LISTEN_REUSEPORT as u32)?;
-    absent("flags: RR_LISTEN_TLS", flags & tls != 0)?;
-    Ok(flags)
+pub(super) fn listen_flags(flags: u32) -> Result<ListenOptions> {
+    let (tls, reuse_port) = (rr_listen_flag::RR_LISTEN_TLS as u32, rr_listen_flag::RR_LISTEN_REUSEPORT as u32);
+    let flags = bits("flags", flags, tls | reuse_port)?;
+    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, tls: flags & tls != 0 })
 }

@@ -201,7 +201,7 @@ pub fn failure(error: &io::Error, what: &str) -> Failure {
         return failure.clone();
     }
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Failure::peers(RRError::Tls, error.to_string()),
+        io::ErrorKind::UnexpectedEof => Failure::peers(RRError::Closed, error.to_string()),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::peers(RRError::Timeout, what.to_owned()),
         _ => Failure::peers(RRError::Io, format!("{what}: {error}")),
     }

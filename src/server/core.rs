@@ -15,6 +15,7 @@ use crate::server::events::Events;
 use crate::server::lobby::Arrival;
 use crate::server::registry::Registry;
 use crate::server::report::{self, Stats};
+use crate::server::secure::Certificate;
 use crate::session::{self, State};
 use crate::stream::budget::Budget;
 use crate::stream::event::{Event, EventKind, Id};
@@ -52,6 +53,7 @@ pub(super) struct Core {
     pub(super) config: ServerConfig,
     pub(super) events: Events,
     pub(super) budget: Budget,
+    pub(super) certificate: Certificate,
     registry: Mutex<Registry>,
     lobby: Sender<Arrival>,
     lobby_wake: Arc<Wake>,
@@ -85,6 +87,7 @@ impl Core {
         let (dialler, dial_inbox) = bounded(DIAL_INBOX);
         let core = Arc::new(Self {
             budget: Budget::new(config.mem_limit_bytes),
+            certificate: Certificate::default(),
             registry: Mutex::new(Registry::new(&config)),
             config,
             events,

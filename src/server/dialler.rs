@@ -18,6 +18,7 @@ use crate::net::poll::{Poller, Ready};
 use crate::net::socket::Socket;
 use crate::server::core::Core;
 use crate::server::resolver::Resolver;
+use crate::server::secure;
 use crate::session::{ClientSession, Event as Said, SessionConfig, State};
 use crate::stream::Delivery;
 use crate::stream::event::Id;
@@ -269,11 +270,13 @@ impl Dialler {
 
     fn connected(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Connects { socket, slot, by_ms, .. } = std::mem::replace(&mut job.phase, Phase::Rests) else {
+        let Phase::Connects { mut socket, slot, by_ms, .. } = std::mem::replace(&mut job.phase, Phase::Rests) else {
             return;
         };
         job.target.move_to(State::Handshake, |event| event);
-        match ClientSession::publish(&self.session, &job.target.url, clock::now_ms()) {
+        let session = secure::put_on_target(&mut socket, &job.target)
+            .and_then(|()| ClientSession::publish(&self.session, &job.target.url, clock::now_ms()));
+        match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
                 job.phase = Phase::Talks { conn, slot, by_ms };

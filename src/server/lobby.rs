@@ -35,8 +35,8 @@ const GOODBYE_MS: u64 = 2_000;
 /// What comes to the lobby from other threads.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// A socket to accept from.
-    Listener(mio::net::TcpListener),
+    /// A socket to accept from; true with TLS.
+    Listener(mio::net::TcpListener, bool),
     /// A connection the host accepted, and whose it is.
     Connection(Socket, String),
     /// A session whose publishing or playing is over; the event is to be handled first.
@@ -65,7 +65,7 @@ struct Guest {
 
 /// What a slot of the poller is.
 enum Slot {
-    Listener(mio::net::TcpListener),
+    Listener(mio::net::TcpListener, bool),
     Guest(Box<Guest>),
 }
 
@@ -128,7 +128,9 @@ impl Lobby {
             }
             for ready in &ready {
                 match self.slots.get(ready.slot) {
-                    Some(Slot::Listener(_)) if !self.accepting.contains(&ready.slot) => self.accepting.push(ready.slot),
+                    Some(Slot::Listener(..)) if !self.accepting.contains(&ready.slot) => {
+                        self.accepting.push(ready.slot);
+                    }
                     Some(Slot::Guest(_)) => self.serve(ready.slot),
                     _ => {}
                 }
@@ -151,7 +153,7 @@ impl Lobby {
 
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Listener(mut listener) => {
+            Arrival::Listener(mut listener, tls) => {
                 let entry = self.slots.vacant_entry();
                 if let Err(failure) = self.poller.add_listener(&mut listener, entry.key()) {
                     log::error!("cannot listen: {failure}");
@@ -159,7 +161,7 @@ impl Lobby {
                 }
                 // Peers may have been waiting since before it was added.
                 self.accepting.push(entry.key());
-                entry.insert(Slot::Listener(listener));
+                entry.insert(Slot::Listener(listener, tls));
             }
             Arrival::Connection(socket, peer) => self.welcome(socket, peer),
             Arrival::Back(peer, event) => {
@@ -182,12 +184,15 @@ impl Lobby {
         for slot in std::mem::take(&mut self.accepting) {
             let mut again = true;
             for _ in 0..ACCEPT_BATCH {
-                let Some(Slot::Listener(listener)) = self.slots.get(slot) else { break };
+                let Some(Slot::Listener(listener, tls)) = self.slots.get(slot) else { break };
                 match listener.accept() {
                     Ok((stream, _)) => match Socket::adopt(std::os::fd::OwnedFd::from(stream)) {
-                        Ok(socket) => {
+                        Ok(mut socket) => {
                             let name = socket.peer_name();
-                            self.welcome(socket, name);
+                            match if *tls { self.core.certificate.put_on(&mut socket) } else { Ok(()) } {
+                                Ok(()) => self.welcome(socket, name),
+                                Err(failure) => log::error!("{name} was turned away: {failure}"),
+                            }
                         }
                         Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
                     },
@@ -221,6 +226,7 @@ impl Lobby {
                 return;
             }
         };
+        record.set_tls(socket.is_tls());
         record.set_owner(self.core.lobby_wake());
         let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
         let peer = Peer { conn: Conn::new(socket, Side::Server(session)), record };
@@ -470,9 +476,9 @@ impl Lobby {
 
     fn close_listeners(&mut self) {
         let listening: Vec<usize> =
-            self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Listener(_))).map(|(slot, _)| slot).collect();
+            self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Listener(..))).map(|(slot, _)| slot).collect();
         for slot in listening {
-            if let Slot::Listener(mut listener) = self.slots.remove(slot) {
+            if let Slot::Listener(mut listener, _) = self.slots.remove(slot) {
                 self.poller.remove_listener(&mut listener);
             }
         }

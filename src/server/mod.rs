@@ -14,9 +14,11 @@ mod lobby;
 mod registry;
 pub mod report;
 mod resolver;
+mod secure;
 pub mod slots;
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -38,6 +40,15 @@ use crate::sync::locked;
 
 /// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
 const MAX_NAME_BYTES: usize = 4096;
+
+/// How connections come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Several processes share the port.
+    pub reuse_port: bool,
+    /// Each connection begins with TLS; [`RRServer::set_tls`] comes first.
+    pub tls: bool,
+}
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
 #[derive(Debug)]
@@ -84,23 +95,29 @@ impl RRServer {
     /// the port.
     ///
     /// # Errors
-    /// As [`socket::listen`]; [`RRError::State`] once the server stops.
-    pub fn listen(&self, address: &str, reuse_port: bool) -> Result<u16> {
-        self.add_listener(socket::listen(address, reuse_port)?)
+    /// As [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
+    pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
+        self.may_listen(options)?;
+        self.add_listener(socket::listen(address, options.reuse_port)?, options.tls)
     }
 
     /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// As [`socket::listener_from`]; [`RRError::State`] once the server stops.
-    pub fn listen_fd(&self, fd: OwnedFd) -> Result<u16> {
-        self.add_listener(socket::listener_from(fd)?)
+    /// As [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
+    pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
+        self.may_listen(options)?;
+        self.add_listener(socket::listener_from(fd)?, options.tls)
     }
 
-    fn add_listener(&self, listener: mio::net::TcpListener) -> Result<u16> {
+    fn may_listen(&self, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
+        if options.tls { self.core.certificate.needed() } else { Ok(()) }
+    }
+
+    fn add_listener(&self, listener: mio::net::TcpListener, tls: bool) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        self.core.arrive(Arrival::Listener(listener))?;
+        self.core.arrive(Arrival::Listener(listener, tls))?;
         self.core.move_from(State::Idle, State::Accepting);
         Ok(port)
     }
@@ -109,12 +126,25 @@ impl RRServer {
     /// from here on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] once the server stops.
-    pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>) -> Result<()> {
+    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] as for
+    /// [`listen`](Self::listen).
+    pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
-        let socket = Socket::adopt(fd)?;
+        let mut socket = Socket::adopt(fd)?;
+        if options.tls {
+            self.core.certificate.put_on(&mut socket)?;
+        }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.arrive(Arrival::Connection(socket, name))
+    }
+
+    /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any
+    /// time, for connections from then on.
+    ///
+    /// # Errors
+    /// [`RRError::Cert`] with the file and the reason; what was shown before is shown on.
+    pub fn set_tls(&self, chain: &Path, key: &Path) -> Result<()> {
+        self.core.certificate.set(chain, key)
     }
 
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
@@ -352,20 +382,21 @@ impl RRServer {
     /// Adds a push target to a stream, live or not.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet,
+    /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         let stream = self.stream(stream)?;
         let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
-        if url.tls {
-            return Err(Failure::ours(RRError::Unsupported, "rtmps targets are not supported by this build"));
-        }
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| Arc::new(Target::new(id, Arc::clone(&stream), config, url)))?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
         };
-        if let Err(failure) = self.core.watch_target(&target).and_then(|()| stream.add_target(&target)) {
+        // What cannot be trusted is told now, not by the first try.
+        let tls = if target.url.tls { target.tls().map(|_| ()) } else { Ok(()) };
+        if let Err(failure) =
+            tls.and_then(|()| self.core.watch_target(&target)).and_then(|()| stream.add_target(&target))
+        {
             self.core.registry().targets.remove(target.id);
             return Err(failure);
         }

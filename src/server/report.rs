@@ -29,6 +29,8 @@ pub struct Info {
     pub error: Option<RRError>,
     /// Of a session or a target.
     pub role: Role,
+    /// Whether its connection is encrypted.
+    pub tls: bool,
     /// What the peer said of itself at connect.
     pub caps_ex: u32,
     /// Tracks of the stream.
@@ -253,6 +255,7 @@ fn nothing(id: Id) -> Info {
         state: State::None,
         error: None,
         role: Role::None,
+        tls: false,
         caps_ex: 0,
         track_count: 0,
         retry_in_ms: 0,
@@ -291,6 +294,7 @@ fn info_of_session(session: &RRSession) -> Info {
         stream: session.stream(),
         state: session.state(),
         role: session.role(),
+        tls: session.tls(),
         caps_ex: names.caps_ex,
         user: session.user(),
         app: names.app,
@@ -310,6 +314,7 @@ fn info_of_target(target: &Target) -> Info {
         state: target.state(),
         error: target.last_error(),
         role: Role::Target,
+        tls: target.url.tls,
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
         user: target.config.user,
         app: target.stream.name.app.clone(),

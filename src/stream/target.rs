@@ -2,12 +2,14 @@
 //! relay feeds it; nothing here does I/O.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::TargetConfig;
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
 use crate::session::State;
 use crate::stream::RRStream;
@@ -62,6 +64,7 @@ pub struct Target {
     addr: Mutex<String>,
     /// Why it is in its state; 0 where all is well.
     error: AtomicI32,
+    tls: OnceLock<ClientConfig>,
 }
 
 impl Target {
@@ -81,7 +84,24 @@ impl Target {
             news: Mutex::default(),
             addr: Mutex::default(),
             error: AtomicI32::new(0),
+            tls: OnceLock::new(),
         }
+    }
+
+    /// What its connections over TLS share: made at the first call, which reads the roots.
+    ///
+    /// # Errors
+    /// As [`ClientConfig::new`].
+    pub fn tls(&self) -> Result<ClientConfig> {
+        if let Some(made) = self.tls.get() {
+            return Ok(made.clone());
+        }
+        let made = ClientConfig::new(&Trust {
+            ca_file: self.config.ca_file.as_ref().map(PathBuf::from),
+            pin_sha256: self.config.pin_sha256.clone(),
+            insecure: self.config.insecure,
+        })?;
+        Ok(self.tls.get_or_init(|| made).clone())
     }
 
     /// The state.
@@ -124,7 +144,7 @@ impl Target {
             key: self.stream.name.key.clone(),
             url: self.url.tc_url().into_bytes(),
             addr: self.addr().into_bytes(),
-            ..Event::new(EventKind::Target)
+            ..Event::new(EventKind::Target).over_tls(self.url.tls)
         }
     }
 
