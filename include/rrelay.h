@@ -662,6 +662,11 @@ RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_str
    Returns: RR_OK; RR_ERR_NOT_FOUND. */
 RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
+/* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
+   live stands by from there. source is its session.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session does not publish to it. */
+RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
+
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
    body, ends publishing.
