@@ -19,14 +19,10 @@ use rrelay::stream::event::{Id, flag};
 use sha2::{Digest, Sha256};
 
 use crate::support::flv::{self, assert_same};
-use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, media, rtmpdump_plays};
+use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, ffmpeg_publishes_with, media, rtmpdump_plays};
 use crate::support::program::Room;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
-
-/// ffmpeg closes as soon as it has handed its last bytes to the kernel, and where an acknowledgement of ours comes at that
-/// moment, its kernel throws away what is still to be sent. So it must not be far ahead of a build without optimisation.
-const SPEED: u32 = 4;
 
 /// A certificate for 127.0.0.1 that signs itself, in files, and the pin of its key.
 struct Papers {
@@ -81,7 +77,7 @@ fn what_ffmpeg_publishes_over_tls_reaches_players_with_tls_and_without() {
     let (mut old, old_file) = rtmpdump_plays(&room, "librtmp", &url);
     let (mut ffmpeg, ffmpeg_file) = ffmpeg_plays(&room, "ffmpeg", &url);
     relay.has_players("show", 3);
-    ffmpeg_publishes(&room, "publisher", media(), SPEED, &url).ends_well();
+    ffmpeg_publishes(&room, "publisher", media(), &url).ends_well();
     plain.ends_within(PATIENCE);
     old.ends_within(PATIENCE);
     ffmpeg.ends_well();
@@ -109,7 +105,7 @@ fn a_target_pushes_over_tls_to_whom_it_trusts_and_every_message_arrives() {
         });
         let (mut player, file) = rtmpdump_plays(&room, &format!("player-{round}"), &far.url("pushed"));
         far.has_players("pushed", 1);
-        ffmpeg_publishes(&room, &format!("publisher-{round}"), media(), SPEED, &near.url("show")).ends_well();
+        ffmpeg_publishes(&room, &format!("publisher-{round}"), media(), &near.url("show")).ends_well();
         let event = near.target_was(target, State::InProgress);
         assert!(event.flags & flag::TLS != 0);
         assert!(near.server.info(target).expect("it is there").tls);
@@ -134,7 +130,7 @@ fn a_target_that_does_not_trust_the_server_fails_at_once_with_the_reason() {
     ] {
         let near = Relay::new();
         let target = push(&near, port, "127.0.0.1", |config| (config.ca_file, config.pin_sha256) = (ca_file, pin));
-        let mut publisher = ffmpeg_publishes(&room, "publisher", media(), 1, &near.url("show"));
+        let mut publisher = ffmpeg_publishes_with(&room, "publisher", media(), &["-re"], &[], &near.url("show"));
         let event = near.target_was(target, State::Failed);
         assert_eq!((event.error, event.flags & flag::RETRIABLE), (Some(RRError::Cert), 0));
         let text = String::from_utf8_lossy(&event.text).into_owned();
@@ -159,7 +155,7 @@ fn openssl_takes_our_targets_connection() {
     let mut server = command.spawn().expect("openssl is installed"); // it lives as long as its stdin is open
     let near = Relay::new();
     push(&near, port, "127.0.0.1", |config| config.pin_sha256 = Some(papers.pin.clone()));
-    let _publisher = ffmpeg_publishes(&room, "publisher", media(), 1, &near.url("show"));
+    let _publisher = ffmpeg_publishes_with(&room, "publisher", media(), &["-re"], &[], &near.url("show"));
     let said = until("the first bytes of a handshake", || {
         let said = std::fs::read(&words).unwrap_or_default();
         (said.len() >= 1537).then_some(said)
@@ -199,7 +195,7 @@ fn a_player_with_tls_that_stalls_in_the_middle_gets_every_message() {
         turn(&mut conn);
         (relay.count("show", rrelay::session::Role::Player) == 1).then_some(())
     });
-    ffmpeg_publishes(&room, "publisher", media(), 0, &relay.url("show")).ends_well();
+    ffmpeg_publishes_with(&room, "publisher", media(), &[], &[], &relay.url("show")).ends_well();
     std::thread::sleep(Duration::from_millis(500)); // all is sent, as far as the kernel takes it, and nothing is read
     let (got, ..) = turn(&mut conn);
     let media = media().published.iter().filter(|tag| tag.kind != flv::DATA);
@@ -234,13 +230,13 @@ fn a_peer_that_speaks_plain_rtmp_to_tls_costs_one_session_and_nothing_else() {
     let room = Room::new("tls-plain-peer");
     let (relay, port) = secured(&Papers::new(&room, "good", "127.0.0.1"));
     let plain = format!("rtmp://127.0.0.1:{port}/live/show");
-    ffmpeg_publishes(&room, "wrong", media(), 0, &plain).fails_within(PATIENCE);
+    ffmpeg_publishes(&room, "wrong", media(), &plain).fails_within(PATIENCE);
     let over = relay.event("the session is over", |event| event.session != 0 && event.flags & flag::LAST != 0);
     assert_eq!(over.error, Some(RRError::Tls));
     let (mut player, file) = rtmpdump_plays(&room, "player", &relay.url("show"));
     relay.has_players("show", 1);
     let url = format!("rtmps://127.0.0.1:{port}/live/show");
-    ffmpeg_publishes(&room, "right", media(), SPEED, &url).ends_well();
+    ffmpeg_publishes(&room, "right", media(), &url).ends_well();
     player.ends_within(PATIENCE);
     assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
 }
