@@ -186,13 +186,10 @@ impl Lobby {
             for _ in 0..ACCEPT_BATCH {
                 let Some(Slot::Listener(listener, tls)) = self.slots.get(slot) else { break };
                 match listener.accept() {
-                    Ok((stream, _)) => match Socket::adopt(std::os::fd::OwnedFd::from(stream)) {
-                        Ok(mut socket) => {
+                    Ok((stream, _)) => match self.core.certificate.adopt(stream.into(), *tls) {
+                        Ok(socket) => {
                             let name = socket.peer_name();
-                            match if *tls { self.core.certificate.put_on(&mut socket) } else { Ok(()) } {
-                                Ok(()) => self.welcome(socket, name),
-                                Err(failure) => log::error!("{name} was turned away: {failure}"),
-                            }
+                            self.welcome(socket, name);
                         }
                         Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
                     },

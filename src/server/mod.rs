@@ -26,7 +26,7 @@ use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
 use crate::net::poll::Poller;
-use crate::net::socket::{self, Socket};
+use crate::net::socket;
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
@@ -130,10 +130,7 @@ impl RRServer {
     /// [`listen`](Self::listen).
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
-        let mut socket = Socket::adopt(fd)?;
-        if options.tls {
-            self.core.certificate.put_on(&mut socket)?;
-        }
+        let socket = self.core.certificate.adopt(fd, options.tls)?;
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.arrive(Arrival::Connection(socket, name))
     }

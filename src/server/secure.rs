@@ -1,5 +1,6 @@
 //! TLS of a server's own: the certificate its listeners show, and whom its targets trust.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -31,10 +32,13 @@ impl Certificate {
         self.get().map(|_| ())
     }
 
-    /// Puts TLS on a connection that was accepted.
-    pub(super) fn put_on(&self, socket: &mut Socket) -> Result<()> {
-        socket.secure(TlsStream::server(&self.get()?)?);
-        Ok(())
+    /// Takes a connection that was accepted, and puts TLS on it where that is wanted.
+    pub(super) fn adopt(&self, fd: OwnedFd, tls: bool) -> Result<Socket> {
+        let mut socket = Socket::adopt(fd)?;
+        if tls {
+            socket.secure(TlsStream::server(&self.get()?)?);
+        }
+        Ok(socket)
     }
 }
 
