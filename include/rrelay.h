@@ -207,6 +207,8 @@ typedef enum rr_slow_policy {
 /* Bits for the listening calls. */
 typedef enum rr_listen_flag {
     RR_LISTEN_TLS = 1,                 /* rtmps. rr_server_set_tls comes first. */
+    /* A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed. */
+    RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
 } rr_listen_flag;
 
@@ -561,13 +563,14 @@ RR_API void rr_server_free(rr_server *s);
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-   also on failure. flags: RR_LISTEN_TLS or 0.
+   also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
    Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there
    is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
-   failure. peer is the address to show, NULL asks the socket. flags: RR_LISTEN_TLS or 0.
+   failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
+   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
    Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
    stops, or there is no certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
@@ -579,9 +582,10 @@ RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned 
 RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
-   and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
-   reconnect_url must be NULL in this version.
-   Returns: RR_OK; RR_ERR_UNSUPPORTED: reconnect_url is given. */
+   and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a
+   reconnect_url streams go on until shortly before the deadline, or until everybody has left: peers that understand
+   it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
+   Returns: RR_OK; RR_ERR_ARG. */
 RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int deadline_ms);
 
 /* The server's RR_STATE_*.
@@ -638,6 +642,11 @@ RR_API int rr_session_deny(rr_server *s, rr_session id, const char *code, const 
    PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
    Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing. */
 RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
+
+/* Asks a session's peer to connect again (E-RTMP), to url, or to where it is if that is NULL. It leaves when it has;
+   until then all goes on. text is for people, NULL for none.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands. */
+RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, const char *text);
 
 /* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */

@@ -92,7 +92,7 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
 }
 
 /// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-/// also on failure. `flags`: RR_LISTEN_TLS or 0.
+/// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
 ///
 /// # Returns
 /// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there is no
@@ -113,7 +113,8 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
 }
 
 /// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
-/// `peer` is the address to show, NULL asks the socket. `flags`: RR_LISTEN_TLS or 0.
+/// `peer` is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in `flags` the header that comes first says
+/// it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops, or there
@@ -168,18 +169,19 @@ pub unsafe extern "C" fn rr_server_set_tls(
 
 /// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed
 /// and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
-/// `reconnect_url` must be NULL in this version.
+/// With a `reconnect_url` streams go on until shortly before the deadline, or until everybody has left: peers that
+/// understand it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_UNSUPPORTED: `reconnect_url` is given.
+/// RR_OK; RR_ERR_ARG.
 ///
 /// # Safety
 /// The contract of all pointers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const c_char, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
-        convert::absent("reconnect_url", !reconnect_url.is_null())?;
-        server.core.stop(deadline_ms)?;
+        // SAFETY: contract.
+        server.core.stop(unsafe { opt_text(reconnect_url, "reconnect_url") }?, deadline_ms)?;
         Ok(0)
     };
     // SAFETY: contract.

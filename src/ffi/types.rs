@@ -247,6 +247,8 @@ pub enum rr_slow_policy {
 pub enum rr_listen_flag {
     /// rtmps. rr_server_set_tls comes first.
     RR_LISTEN_TLS = 1,
+    /// A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed.
+    RR_LISTEN_PROXY = 2,
     /// Several processes share the port (SO_REUSEPORT).
     RR_LISTEN_REUSEPORT = 4,
 }

@@ -57,6 +57,18 @@ impl TlsStream {
         Self { tls, ended: false, failed: None }
     }
 
+    /// Ciphertext of the peer's that was read before TLS was there: it comes first.
+    ///
+    /// # Errors
+    /// [`RRError::Tls`] where it is none.
+    pub fn put_back(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.tls.read_tls(&mut bytes).map_err(|error| failure(&error, "reading"))?;
+            self.tls.process_new_packets().map_err(|error| because(&error))?;
+        }
+        Ok(())
+    }
+
     /// Whether the peer is known and accepted.
     pub fn is_established(&self) -> bool {
         !self.tls.is_handshaking()

@@ -10,6 +10,7 @@ mod control;
 mod core;
 mod dialler;
 pub mod events;
+mod keeper;
 mod lobby;
 mod registry;
 pub mod report;
@@ -26,7 +27,7 @@ use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
 use crate::net::poll::Poller;
-use crate::net::socket;
+use crate::net::socket::{self, Socket};
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
@@ -46,7 +47,9 @@ const MAX_NAME_BYTES: usize = 4096;
 pub struct ListenOptions {
     /// Several processes share the port.
     pub reuse_port: bool,
-    /// Each connection begins with TLS; [`RRServer::set_tls`] comes first.
+    /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
+    pub proxy: bool,
+    /// Each connection begins with TLS (after the PROXY header, where there is one); [`RRServer::set_tls`] comes first.
     pub tls: bool,
 }
 
@@ -98,7 +101,7 @@ impl RRServer {
     /// As [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
     pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
         self.may_listen(options)?;
-        self.add_listener(socket::listen(address, options.reuse_port)?, options.tls)
+        self.add_listener(socket::listen(address, options.reuse_port)?, options)
     }
 
     /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
@@ -107,7 +110,7 @@ impl RRServer {
     /// As [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
     pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
         self.may_listen(options)?;
-        self.add_listener(socket::listener_from(fd)?, options.tls)
+        self.add_listener(socket::listener_from(fd)?, options)
     }
 
     fn may_listen(&self, options: ListenOptions) -> Result<()> {
@@ -115,24 +118,24 @@ impl RRServer {
         if options.tls { self.core.certificate.needed() } else { Ok(()) }
     }
 
-    fn add_listener(&self, listener: mio::net::TcpListener, tls: bool) -> Result<u16> {
+    fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        self.core.arrive(Arrival::Listener(listener, tls))?;
+        self.core.arrive(Arrival::Listener(listener, options))?;
         self.core.move_from(State::Idle, State::Accepting);
         Ok(port)
     }
 
-    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket. The fd is ours
-    /// from here on, also on failure.
+    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket; a PROXY header,
+    /// where one is to come, knows better than both. The fd is ours from here on, also on failure.
     ///
     /// # Errors
     /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] as for
     /// [`listen`](Self::listen).
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
-        self.core.still_open()?;
-        let socket = self.core.certificate.adopt(fd, options.tls)?;
+        self.may_listen(options)?;
+        let socket = Socket::adopt(fd)?;
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
-        self.core.arrive(Arrival::Connection(socket, name))
+        self.core.arrive(Arrival::Connection(socket, name, options))
     }
 
     /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any
@@ -147,10 +150,16 @@ impl RRServer {
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
     /// everything is closed and the server's state is STOPPED. Returns at once.
     ///
+    /// With `reconnect_url` streams go on until shortly before the deadline: peers that understand it are asked to
+    /// connect again there, and leave when they have.
+    ///
     /// # Errors
     /// None so far; a second call shortens the deadline.
-    pub fn stop(&self, deadline_ms: u32) -> Result<()> {
-        self.core.stop(u64::from(deadline_ms));
+    pub fn stop(&self, reconnect_url: Option<&str>, deadline_ms: u32) -> Result<()> {
+        match reconnect_url {
+            Some(url) => self.core.drain(url, u64::from(deadline_ms)),
+            None => self.core.stop(u64::from(deadline_ms)),
+        }
         Ok(())
     }
 
@@ -289,6 +298,17 @@ impl RRServer {
     /// As [`Self::session_allow`].
     pub fn session_redirect(&self, id: Id, url: &str) -> Result<()> {
         self.answer(id, Order::Redirect(url.to_owned()))
+    }
+
+    /// Asks a session's peer to connect again (E-RTMP), elsewhere if `url` is given.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`], [`RRError::Unsupported`] where the peer did not say that it understands.
+    pub fn session_reconnect(&self, id: Id, url: Option<&str>, text: &str) -> Result<()> {
+        if !self.session(id)?.reconnects() {
+            return Err(Failure::ours(RRError::Unsupported, "the peer does not understand reconnect requests"));
+        }
+        self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
     }
 
     /// Closes a session.
@@ -440,3 +460,6 @@ fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
     }
     Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
 }
+
+#[cfg(test)]
+mod tests;

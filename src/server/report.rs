@@ -97,6 +97,8 @@ pub struct Stats {
 
 impl Stats {
     fn of(counters: &Counters, now_us: u64) -> Self {
+        let tcp = &counters.tcp;
+        tcp.looked_at.store(true, Ordering::Relaxed);
         Self {
             bytes_in: counters.bytes_in.get(),
             bytes_out: counters.bytes_out.get(),
@@ -120,8 +122,12 @@ impl Stats {
             kbps_out: counters.rate_out.kbps(now_us),
             audio_kbps: counters.rate_audio.kbps(now_us),
             video_kbps: counters.rate_video.kbps(now_us),
-            fps_milli: small(counters.rate_frames.per_second(now_us) * 1000),
+            fps_milli: counters.rate_frames.milli(now_us),
             key_interval_ms: counters.key_interval_ms.load(Ordering::Relaxed),
+            rtt_us: tcp.rtt_us.load(Ordering::Relaxed),
+            rtt_var_us: tcp.rtt_var_us.load(Ordering::Relaxed),
+            retransmits: tcp.retransmits.load(Ordering::Relaxed),
+            unacked_bytes: tcp.unacked_bytes.load(Ordering::Relaxed),
             unknown_msgs: small(counters.unknown_msgs.get()),
             clock_jumps: small(counters.clock_jumps.get()),
             ..Self::default()
@@ -145,6 +151,7 @@ impl Stats {
         self.audio_kbps = self.audio_kbps.saturating_add(other.audio_kbps);
         self.video_kbps = self.video_kbps.saturating_add(other.video_kbps);
         self.unknown_msgs = self.unknown_msgs.saturating_add(other.unknown_msgs);
+        self.clock_jumps = self.clock_jumps.saturating_add(other.clock_jumps);
     }
 }
 
@@ -195,9 +202,11 @@ pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
         msgs_out: stream.msgs_out.get(),
         kbps_out: stream.rate_out.kbps(now_us),
         dropped_msgs: stream.dropped_msgs.get(),
+        dropped_bytes: stream.dropped_bytes.get(),
+        dropped_runs: stream.dropped_runs.get(),
         queue_bytes: stream.memory(),
         sessions: small(stream.sessions() as u64),
-        targets: small(stream.targets().len() as u64),
+        targets: small(stream.target_count() as u64),
         ..Stats::of(&stream.counters, now_us)
     }
 }
@@ -279,6 +288,8 @@ fn info_of_stream(stream: &RRStream) -> Info {
     Info {
         stream: stream.id,
         state: stream.state(),
+        // Nothing but a panic fails a stream.
+        error: (stream.state() == State::Failed).then_some(RRError::Panic),
         track_count: small(tracks.len() as u64),
         codecs,
         user: stream.config.user,

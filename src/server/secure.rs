@@ -1,6 +1,5 @@
 //! TLS of a server's own: the certificate its listeners show, and whom its targets trust.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -32,13 +31,12 @@ impl Certificate {
         self.get().map(|_| ())
     }
 
-    /// Takes a connection that was accepted, and puts TLS on it where that is wanted.
-    pub(super) fn adopt(&self, fd: OwnedFd, tls: bool) -> Result<Socket> {
-        let mut socket = Socket::adopt(fd)?;
-        if tls {
-            socket.secure(TlsStream::server(&self.get()?)?);
-        }
-        Ok(socket)
+    /// Puts TLS on a connection that was accepted; `read` are bytes of the peer that were read before.
+    pub(super) fn put_on(&self, socket: &mut Socket, read: &[u8]) -> Result<()> {
+        let mut tls = TlsStream::server(&self.get()?)?;
+        tls.put_back(read)?;
+        socket.secure(tls);
+        Ok(())
     }
 }
 

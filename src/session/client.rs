@@ -312,5 +312,10 @@ impl ClientSession {
         self.refusal.as_ref().map(|refusal| refusal.code.as_str())
     }
 
+    /// Heap in use, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.wire.heap_bytes()
+    }
+
     wire_methods!();
 }

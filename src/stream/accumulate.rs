@@ -161,6 +161,8 @@ impl Accumulate {
                 log::error!("accumulate cannot wait: {failure}");
                 return;
             }
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Accumulate);
             while let Ok(arrival) = self.inbox.try_recv() {
                 self.adopt(arrival);
             }
@@ -194,7 +196,7 @@ impl Accumulate {
         let state = if standby { State::Waiting } else { State::InProgress };
         let prev = peer.record.set_state(state);
         self.stream.host().event(peer.record.event(EventKind::Session).moved(prev, state));
-        entry.insert(Box::new(Feed::new(peer, stream_id, clock::now_ms())));
+        entry.insert(Box::new(Feed::new(peer, stream_id, self.stream.budget.nothing(), clock::now_ms())));
         if standby {
             // The one it was to stand behind may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
@@ -266,7 +268,7 @@ impl Accumulate {
                 kept.replay(&head, |head, body| stream.take(head, body, now_us))
                     .and_then(|()| stream.take(&head, body, now_us))
             } else if is_live {
-                stream.take(&head, body, now_us)
+                stream.take_with_patience(&head, body, now_us)
             } else {
                 Ok(())
             };
@@ -279,6 +281,8 @@ impl Accumulate {
             }
         });
         feed.count(took, now_us);
+        let half_read = feed.peer.conn.heap_bytes();
+        let held = stream.with_patience(|| feed.held.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -286,6 +290,9 @@ impl Accumulate {
             self.stream.rouse();
         }
         if let Some(failure) = failed {
+            return Fate::Over(failure);
+        }
+        if let Err(failure) = held {
             return Fate::Over(failure);
         }
         match pumped {
@@ -341,10 +348,17 @@ impl Accumulate {
         let max_kbps = if self.live == Some(slot) { self.stream.config.max_kbps } else { 0 };
         let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
         while let Some(order) = feed.peer.record.next_order() {
-            // Answers to an ask that is over are nothing any more.
-            if let Order::Close(text) = order {
-                return Fate::Over(Failure::ours(RRError::Kicked, text));
+            match order {
+                Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
+                // Answers to an ask that is over.
+                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
             }
+        }
+        if self.live == Some(slot)
+            && let Some(failure) = self.stream.eviction()
+        {
+            return Fate::Over(failure);
         }
         match feed.check(now_ms, self.timeouts, max_kbps) {
             Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),

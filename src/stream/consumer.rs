@@ -6,12 +6,15 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::error::{RRError, Result};
+use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::chunk_write;
 use crate::proto::message::{MessageHead, kind};
+use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::join::{HeaderSet, JoinPoint, WireForm};
@@ -104,6 +107,8 @@ pub(super) struct Consumer {
     out: Vec<u8>,
     out_at: usize,
     tally: Tally,
+    /// Memory of the private bytes and of the session.
+    held: Option<Charge>,
 }
 
 impl Consumer {
@@ -132,6 +137,7 @@ impl Consumer {
             out: Vec::new(),
             out_at: 0,
             tally: Tally::default(),
+            held: None,
         }
     }
 
@@ -345,7 +351,9 @@ impl Consumer {
     }
 
     /// Makes the queue's figures current; called now and then.
-    pub(super) fn measure(&mut self, head: Head, now_us: u64) {
+    pub(super) fn measure(&mut self, head: Head, now_us: u64, budget: &Budget) {
+        let held = self.out.capacity() + self.conn.heap_bytes();
+        self.held.get_or_insert_with(|| budget.nothing()).follow_anyway(held);
         let lag = self.lag(head, now_us);
         let private = (self.out.len() - self.out_at) as u64;
         let counters = self.who.counters();
@@ -355,6 +363,11 @@ impl Consumer {
         counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
         counters.bytes_in.set(self.conn.bytes_in());
+        if counters.msgs_out.get() > 0 {
+            let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
+            counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
+        }
+        counters.tcp.refresh(&self.conn, now_us / 1000);
     }
 
     /// The connection and who it was, for the listener or the end.

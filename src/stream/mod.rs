@@ -18,11 +18,14 @@ mod name;
 pub mod peer;
 mod publish;
 pub mod relay;
+mod relief;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
 pub mod target;
 pub mod timeline;
 pub mod tracks;
+#[cfg(test)]
+pub(crate) mod trip;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
@@ -113,6 +116,10 @@ pub struct RRStream {
     pub rate_out: Rate,
     /// Messages jumped over by all consumers; written by the relay.
     pub dropped_msgs: Count,
+    /// Their bytes.
+    pub dropped_bytes: Count,
+    /// How often one of them jumped.
+    pub dropped_runs: Count,
     /// What it carries.
     pub tracks: Tracks,
     host: Arc<dyn Host>,
@@ -127,6 +134,9 @@ pub struct RRStream {
     switch_to: AtomicU64,
     intake: Mutex<Intake>,
     book: Mutex<Book>,
+    relief: relief::Relief,
+    #[cfg(test)]
+    pub(crate) trip: trip::Trip,
 }
 
 impl RRStream {
@@ -149,6 +159,8 @@ impl RRStream {
             msgs_out: Count::default(),
             rate_out: Rate::default(),
             dropped_msgs: Count::default(),
+            dropped_bytes: Count::default(),
+            dropped_runs: Count::default(),
             tracks: Tracks::default(),
             host,
             state: AtomicU32::new(State::Idle.number()),
@@ -159,6 +171,9 @@ impl RRStream {
             intake: Mutex::new(Intake { buffer: RRBuffer::new(budget.clone()), clock: Clock::new(clock_mode) }),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
+            relief: relief::Relief::default(),
+            #[cfg(test)]
+            trip: trip::Trip::default(),
         }
     }
 
@@ -272,6 +287,19 @@ impl RRStream {
         locked(&self.book).to_sess_list.clone()
     }
 
+    /// How many targets it has.
+    pub fn target_count(&self) -> usize {
+        locked(&self.book).to_sess_list.len()
+    }
+
+    /// Rings accumulate: the stream wants to be looked at.
+    pub fn ring_accumulate(&self) {
+        let accumulate = locked(&self.book).accumulate.as_ref().map(|link| Arc::clone(&link.wake));
+        if let Some(wake) = accumulate {
+            wake.wake();
+        }
+    }
+
     /// Rings the relay: a target or a stop flag wants to be looked at.
     pub fn ring_relay(&self) {
         let relay = locked(&self.book).relay.clone();
@@ -379,11 +407,11 @@ impl RRStream {
             book.from_sess_list.clone()
         };
         self.move_to(State::Failed, |event| event.because(&failure));
-        self.stop(0);
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
         for record in sessions {
             self.host.session_over(&record, &failure);
         }
+        self.stop(0);
         self.host.stream_over(self, Some(text));
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Decision;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::poll::Wake;
+use crate::proto::command::CAPS_RECONNECT;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::meter::Counters;
@@ -31,6 +32,8 @@ pub enum Order {
     Deny(String, String),
     /// The answer to an ask: go there.
     Redirect(String),
+    /// Ask the peer to connect again, elsewhere if a url is given; with words for people.
+    Reconnect(Option<String>, String),
     /// Close it.
     Close(String),
 }
@@ -160,6 +163,11 @@ impl RRSession {
         change(&mut locked(&self.names));
     }
 
+    /// Whether the peer said at connect that it understands the reconnect request.
+    pub fn reconnects(&self) -> bool {
+        locked(&self.names).caps_ex & CAPS_RECONNECT != 0
+    }
+
     /// An event about this session, with everything known of it.
     pub fn event(&self, kind: EventKind) -> Event {
         let names = self.names();
@@ -220,6 +228,15 @@ pub struct Peer {
     pub conn: Conn,
     /// What everybody may look at.
     pub record: Arc<RRSession>,
+}
+
+impl Peer {
+    /// Sends the E-RTMP reconnect request, to a peer that understands it; the owner flushes.
+    pub fn ask_to_reconnect(&mut self, url: Option<&str>, text: &str) {
+        if let Some(session) = self.conn.server() {
+            session.reconnect_request(url, text);
+        }
+    }
 }
 
 /// The role of this number.

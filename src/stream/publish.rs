@@ -77,6 +77,8 @@ impl RRStream {
 
     /// Whoever holds the claim begins to send: headers of the one before are forgotten where its first message stands.
     pub(super) fn begin_feed(&self) {
+        // One that was meant for the publisher before.
+        let _ = self.eviction();
         let mut intake = locked(&self.intake);
         intake.buffer.new_publisher();
         intake.clock.begin();
@@ -177,6 +179,11 @@ impl RRStream {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        locked(&self.book).publisher.is_some()
+    }
+
     // ---- the host as a publisher
 
     /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
@@ -203,7 +210,13 @@ impl RRStream {
         self.relay_link()?;
         let mut book = locked(&self.book);
         match book.publisher {
-            Some(Publisher::Host) => return Ok(()),
+            Some(Publisher::Host) => {
+                drop(book);
+                let Some(failure) = self.eviction() else { return Ok(()) };
+                self.end_host();
+                self.check_unused();
+                return Err(failure);
+            }
             Some(Publisher::Session(_)) => {
                 return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
             }

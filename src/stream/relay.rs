@@ -6,6 +6,7 @@
 
 mod care;
 mod farewell;
+mod relief;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -96,6 +97,12 @@ impl Relay {
         let mut collection = Collection::default();
         loop {
             self.wait(collection, &mut ready)?;
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Relay);
+            if self.stream.state() == State::Failed {
+                // Nobody gets anything more of it, and nobody goes back to the listener from here.
+                return Ok(());
+            }
             let now_us = clock::now_us();
             while let Ok(delivery) = self.inbox.try_recv() {
                 self.adopt(delivery, now_us);

@@ -32,6 +32,7 @@ static void without_a_server(void) {
     CHECK(rr_session_deny(NULL, 1, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_session_redirect(NULL, 1, "rtmp://127.0.0.1/a") == RR_ERR_ARG);
     CHECK(rr_session_close(NULL, 1, NULL) == RR_ERR_ARG);
+    CHECK(rr_session_reconnect(NULL, 1, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_stream_create(NULL, "live", "show", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_stop(NULL, 1, 0) == RR_ERR_ARG);
@@ -79,7 +80,6 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_server_accept_fd(s, fds[0], NULL, 0) < 0);
     CHECK(rr_server_listen_fd(s, fds[1], 0) < 0);
     CHECK(close(fds[0]) == -1 && close(fds[1]) == -1);
-    CHECK(rr_server_stop(s, "rtmp://127.0.0.1/", 0) == RR_ERR_UNSUPPORTED);
     CHECK(rr_server_state(s) == RR_STATE_IDLE);
     CHECK(rr_server_set_log(s, 99, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_server_set_log(s, RR_LOG_OFF, NULL, NULL) == RR_OK);
@@ -114,6 +114,7 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_session_redirect(s, gone, NULL) == RR_ERR_ARG);
         CHECK(rr_session_redirect(s, gone, "rtmp://127.0.0.1/a") == RR_ERR_NOT_FOUND);
         CHECK(rr_session_close(s, gone, NULL) == RR_ERR_NOT_FOUND);
+        CHECK(rr_session_reconnect(s, gone, NULL, NULL) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_switch(s, gone, 1) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_write(s, gone, NULL) == RR_ERR_ARG);

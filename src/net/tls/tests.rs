@@ -364,6 +364,23 @@ fn what_is_read_and_not_yet_given_is_counted() {
 }
 
 #[test]
+fn what_was_read_before_comes_first() {
+    let papers = Papers::new("before");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    let waits = pair.client(|tls, end| tls.handshake(end)).unwrap_err();
+    assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
+    let hello: Vec<u8> = pair.up.bytes.drain(..).collect();
+    let (read, unread) = hello.split_at(100);
+    pair.server.put_back(read).unwrap();
+    pair.up.bytes.extend(unread);
+    pair.shake().0.unwrap();
+    assert_eq!(pair.carry(true, b"hello"), b"hello");
+    let mut other = TlsStream::server(&server).unwrap();
+    assert_eq!(other.put_back(b"GET / HTTP/1.0\r\n\r\n").unwrap_err().kind, RRError::Tls);
+}
+
+#[test]
 fn files_that_are_not_there_or_not_right_are_named() {
     let papers = Papers::new("files");
     let (_, _) = papers.server("good.test", false, |_| {});

@@ -1,12 +1,16 @@
 //! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands by.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
 use crate::stream::Timeouts;
+use crate::stream::budget::Charge;
 use crate::stream::peer::Peer;
 
 /// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
@@ -82,10 +86,12 @@ pub(super) struct Feed {
     pinged_ms: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
+    /// Memory of its half-read messages.
+    pub(super) held: Charge,
 }
 
 impl Feed {
-    pub(super) fn new(peer: Peer, stream_id: u32, now_ms: u64) -> Self {
+    pub(super) fn new(peer: Peer, stream_id: u32, held: Charge, now_ms: u64) -> Self {
         Self {
             peer,
             stream_id,
@@ -94,6 +100,7 @@ impl Feed {
             media_ms: 0,
             pinged_ms: now_ms,
             over_since_ms: None,
+            held,
         }
     }
 
@@ -104,12 +111,15 @@ impl Feed {
         counters.rate_in.add(bytes_in - counters.bytes_in.get(), now_us);
         counters.bytes_in.set(bytes_in);
         if took {
+            counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
             self.media_ms = now_us / 1000;
         }
     }
 
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
     pub(super) fn check(&mut self, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+        let counters = &self.peer.record.counters;
+        counters.tcp.refresh(&self.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
         if self.media_ms == 0 && now_ms.saturating_sub(self.since_ms) > first_data_ms {
             return Err(Failure::peers(RRError::Idle, "no media after publish"));
