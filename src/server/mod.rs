@@ -17,6 +17,7 @@ pub mod report;
 mod resolver;
 mod secure;
 pub mod slots;
+mod source;
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
@@ -134,6 +135,10 @@ impl RRServer {
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.may_listen(options)?;
         let socket = Socket::adopt(fd)?;
+        let most = self.core.config.max_sessions;
+        if self.core.registry().sessions.len() >= most as usize {
+            return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
+        }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.arrive(Arrival::Connection(socket, name, options))
     }
@@ -402,18 +407,37 @@ impl RRServer {
     /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        if config.on_demand {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        self.add(stream, config, false)
+    }
+
+    /// Adds a source to a stream: it pulls, and is the stream's publisher while it is connected. It waits while
+    /// somebody else publishes, and with `on_demand` while nobody plays. All else is as with a target.
+    ///
+    /// # Errors
+    /// As [`Self::target_add`].
+    pub fn source_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        self.add(stream, config, true)
+    }
+
+    fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
         let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
         let target = {
             let mut registry = self.core.registry();
-            let id = registry.targets.insert_with(|id| Arc::new(Target::new(id, Arc::clone(&stream), config, url)))?;
+            let id = registry.targets.insert_with(|id| {
+                let target = Target::new(id, Arc::clone(&stream), config, url);
+                Arc::new(if pulls { target.pulling() } else { target })
+            })?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
         };
         // What cannot be trusted is told now, not by the first try.
-        let tls = if target.url.tls { target.tls().map(|_| ()) } else { Ok(()) };
-        if let Err(failure) =
-            tls.and_then(|()| self.core.watch_target(&target)).and_then(|()| stream.add_target(&target))
-        {
+        let secure = if target.url.tls { target.tls().map(|_| ()) } else { Ok(()) };
+        let added = secure.and_then(|()| self.core.watch_target(&target));
+        let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
+        if let Err(failure) = added {
             self.core.registry().targets.remove(target.id);
             return Err(failure);
         }
@@ -439,6 +463,7 @@ impl RRServer {
         target.stop(u64::from(deadline_ms));
         self.core.tell_dialler(&target, News::Stop);
         target.stream.ring_relay();
+        target.stream.ring_accumulate();
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
 use crate::net::tls::{ServerConfig, TlsStream};
+use crate::proto::url::RtmpUrl;
 use crate::stream::target::Target;
 use crate::sync::locked;
 
@@ -40,10 +41,10 @@ impl Certificate {
     }
 }
 
-/// Puts TLS on a target's connection, where its url says so.
-pub(super) fn put_on_target(socket: &mut Socket, target: &Target) -> Result<()> {
-    if target.url.tls {
-        socket.secure(TlsStream::client(&target.tls()?, &target.url.host)?);
+/// Puts TLS on a target's connection, where the url says so to which it goes.
+pub(super) fn put_on_target(socket: &mut Socket, target: &Target, url: &RtmpUrl) -> Result<()> {
+    if url.tls {
+        socket.secure(TlsStream::client(&target.tls()?, &url.host)?);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A push target: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
+//! A push target, or a source that pulls: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
 //! relay feeds it; nothing here does I/O.
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
-use crate::session::State;
+use crate::session::{Role, State};
 use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::meter::Counters;
@@ -26,6 +26,15 @@ pub enum News {
     Lost(Failure, u64),
     /// The relay closed it in order, because the stream has no media for now.
     Released,
+    /// The server sent it elsewhere, and it was closed.
+    Moved {
+        /// Where to; `None`: to the same place again.
+        url: Option<String>,
+        /// The server's words.
+        text: String,
+        /// After so many ms.
+        ran_ms: u64,
+    },
     /// The host wants a try now.
     Retry,
     /// The host wants it gone.
@@ -42,7 +51,9 @@ const MAX_NEWS: usize = 16;
 pub struct Target {
     /// Its id.
     pub id: Id,
-    /// The stream it takes from.
+    /// [`Role::Target`] or [`Role::Source`].
+    pub role: Role,
+    /// The stream it takes from, or feeds.
     pub stream: Arc<RRStream>,
     /// Its settings.
     pub config: TargetConfig,
@@ -73,6 +84,7 @@ impl Target {
     pub fn new(id: Id, stream: Arc<RRStream>, config: TargetConfig, url: RtmpUrl) -> Self {
         Self {
             id,
+            role: Role::Target,
             stream,
             config,
             url,
@@ -104,6 +116,17 @@ impl Target {
             insecure: self.config.insecure,
         })?;
         Ok(self.tls.get_or_init(|| made).clone())
+    }
+
+    /// The same as a source: it waits for its stream to want it.
+    #[must_use]
+    pub fn pulling(self) -> Self {
+        Self { role: Role::Source, ..self }
+    }
+
+    /// Whether it pulls.
+    pub fn is_source(&self) -> bool {
+        self.role == Role::Source
     }
 
     /// The state.
