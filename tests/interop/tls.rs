@@ -121,6 +121,24 @@ fn a_target_pushes_over_tls_to_whom_it_trusts_and_every_message_arrives() {
 }
 
 #[test]
+fn a_source_pulls_over_tls() {
+    let room = Room::new("tls-source");
+    let papers = Papers::new(&room, "good", "127.0.0.1");
+    let (far, port) = secured(&papers);
+    let near = Relay::new();
+    let stream = near.server.stream_create(b"live", b"pulled", None).expect("it is the first");
+    let url = format!("rtmps://127.0.0.1:{port}/live/show");
+    let config = TargetConfig { url, pin_sha256: Some(papers.pin.clone()), ..TargetConfig::default() };
+    near.server.source_add(stream, config).expect("the pin is one");
+    let (mut player, file) = rtmpdump_plays(&room, "player", &near.url("pulled"));
+    near.has_players("pulled", 1);
+    far.has_players("show", 1);
+    ffmpeg_publishes(&room, "publisher", media(), &far.url("show")).ends_well();
+    player.ends_within(PATIENCE);
+    assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
+}
+
+#[test]
 fn a_target_that_does_not_trust_the_server_fails_at_once_with_the_reason() {
     let room = Room::new("tls-refused");
     let (good, other) = (Papers::new(&room, "good", "127.0.0.1"), Papers::new(&room, "other", "other.test"));
