@@ -206,7 +206,7 @@ typedef enum rr_slow_policy {
 
 /* Bits for the listening calls. */
 typedef enum rr_listen_flag {
-    RR_LISTEN_TLS = 1,                 /* rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_LISTEN_TLS = 1,                 /* rtmps. rr_server_set_tls comes first. */
     /* A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed. */
     RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
@@ -214,7 +214,7 @@ typedef enum rr_listen_flag {
 
 /* Bits of rr_target_config's flags. */
 typedef enum rr_target_flag {
-    RR_TARGET_INSECURE = 1,            /* No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_TARGET_INSECURE = 1,            /* No certificate check: whoever sits between reads and changes everything. */
     RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
     /* For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after. */
     RR_TARGET_ON_DEMAND = 4,
@@ -571,23 +571,29 @@ RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-   flags are RR_LISTEN_*. May be called several times.
+   flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
    Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
-   the server stops; RR_ERR_UNSUPPORTED: a flag. */
+   the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-   also on failure. flags: RR_LISTEN_PROXY or 0.
-   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops;
-   RR_ERR_UNSUPPORTED: a flag. */
+   also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there
+   is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
    failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
-   first says it.
+   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
    Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
-   stops; RR_ERR_UNSUPPORTED: a flag. */
+   stops, or there is no certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
+
+/* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
+   May be called again at any time, when the files have changed: connections from then on are shown what is in them.
+   Returns: RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown
+   before is shown on). */
+RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
    and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a

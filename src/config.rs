@@ -191,10 +191,12 @@ impl TargetConfig {
     /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
     /// it runs.
     pub fn same_way(&self, other: &Self) -> bool {
-        let way = |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr);
+        let way = |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr, config.insecure);
+        let trust = |config: &Self| (config.ca_file.clone(), config.pin_sha256.clone());
         (&self.url, &self.key, &self.username, &self.password)
             == (&other.url, &other.key, &other.username, &other.password)
             && way(self) == way(other)
+            && trust(self) == trust(other)
     }
 }
 
@@ -207,6 +209,12 @@ pub struct TargetConfig {
     pub url: String,
     /// The stream key, bytes untouched; `None` takes the last part of the url.
     pub key: Option<Vec<u8>>,
+    /// Roots that are trusted instead of the system's, a PEM file.
+    pub ca_file: Option<String>,
+    /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
+    pub pin_sha256: Option<String>,
+    /// The server's certificate is not looked at.
+    pub insecure: bool,
     /// More urls, tried in turn after `url`; a key given apart is theirs too.
     pub backup_urls: Vec<String>,
     /// Name for Adobe or Limelight authentication; `None` takes what the url has.
@@ -268,6 +276,9 @@ impl Default for TargetConfig {
             user: 0,
             url: String::new(),
             key: None,
+            ca_file: None,
+            pin_sha256: None,
+            insecure: false,
             backup_urls: Vec::new(),
             username: None,
             password: None,

@@ -234,7 +234,8 @@ fn a_reconnect_request_is_honoured_at_once() {
 fn servers_that_always_send_us_back_are_waited_for() {
     let again = Ingest::new(|_| Script { then: Then::Elsewhere(None), ..Script::default() });
     let mut rig = Rig::new();
-    let target = rig.server.target_add(rig.stream, push(&again.url())).unwrap();
+    let config = TargetConfig { retry_min_ms: 60_000, retry_max_ms: 60_000, ..push(&again.url()) };
+    let target = rig.server.target_add(rig.stream, config).unwrap();
     rig.begin(0);
     let failure = until("a failure", || {
         rig.frame(40, 100);

@@ -87,9 +87,10 @@ pub struct rr_target_config {
     pub username: *const c_char,
     /// Its password. Default: NULL.
     pub password: *const c_char,
-    /// Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version.
+    /// Roots to trust for rtmps, a PEM file. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// Hash of the server's key. Default: NULL. Not in this version.
+    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots, name
+    /// and dates; with ca_file both must hold. Default: NULL.
     pub pin_sha256: *const c_char,
     /// Local IPv4 or IPv6 address to connect from. Default: NULL (any).
     pub bind_addr: *const c_char,

@@ -199,6 +199,10 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     let url = unsafe { text(c.url, "url") }?;
     // SAFETY: contract.
     let key = unsafe { opt_bytes(c.key) };
+    // SAFETY: contract.
+    let ca_file = unsafe { opt_text(c.ca_file, "ca_file") }?;
+    // SAFETY: contract.
+    let pin_sha256 = unsafe { opt_text(c.pin_sha256, "pin_sha256") }?;
     let default = TargetConfig::default();
     let known = [
         rr_target_flag::RR_TARGET_INSECURE,
@@ -208,10 +212,6 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     let known = known.into_iter().fold(0, |bits, flag| bits | flag as u32);
     let flags = bits("flags", c.flags, known)?;
     reserved(rr_target_config::NAME, c.reserved0)?;
-    absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
-    for (name, string) in [("ca_file", c.ca_file), ("pin_sha256", c.pin_sha256)] {
-        absent(name, !string.is_null())?;
-    }
     // SAFETY: contract.
     let backup_urls = unsafe { texts(c.backup_urls, "backup_urls", MAX_BACKUP_URLS) }?;
     // SAFETY: contract.
@@ -235,6 +235,9 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         username: username.map(ToOwned::to_owned),
         password: password.map(ToOwned::to_owned),
         bind_addr,
+        ca_file: ca_file.map(ToOwned::to_owned),
+        pin_sha256: pin_sha256.map(ToOwned::to_owned),
+        insecure: flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0,
         retry_min_ms: number("retry_min_ms", c.retry_min_ms, default.retry_min_ms, 1..=HOUR_MS, None)?,
         retry_max_ms: number("retry_max_ms", c.retry_max_ms, default.retry_max_ms, 1..=DAY_MS, None)?,
         retry_jitter_pct: number("retry_jitter_pct", c.retry_jitter_pct, default.retry_jitter_pct, 1..=100, Some(0))?,
@@ -362,6 +365,5 @@ pub(super) fn listen_flags(flags: u32) -> Result<ListenOptions> {
     let (tls, proxy) = (rr_listen_flag::RR_LISTEN_TLS as u32, rr_listen_flag::RR_LISTEN_PROXY as u32);
     let reuse_port = rr_listen_flag::RR_LISTEN_REUSEPORT as u32;
     let flags = bits("flags", flags, tls | proxy | reuse_port)?;
-    absent("flags: RR_LISTEN_TLS", flags & tls != 0)?;
-    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0 })
+    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0, tls: flags & tls != 0 })
 }

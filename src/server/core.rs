@@ -15,6 +15,7 @@ use crate::server::events::Events;
 use crate::server::lobby::Arrival;
 use crate::server::registry::Registry;
 use crate::server::report::{self, Stats};
+use crate::server::secure::Certificate;
 use crate::server::source::Absent;
 use crate::session::{self, State};
 use crate::stream::budget::Budget;
@@ -56,6 +57,7 @@ pub(super) struct Core {
     pub(super) config: ServerConfig,
     pub(super) events: Events,
     pub(super) budget: Budget,
+    pub(super) certificate: Certificate,
     registry: Mutex<Registry>,
     lobby: Sender<Arrival>,
     lobby_wake: Arc<Wake>,
@@ -99,6 +101,7 @@ impl Core {
         });
         let core = Arc::new(Self {
             budget: Budget::with_alarm(config.mem_limit_bytes, alarm),
+            certificate: Certificate::default(),
             registry: Mutex::new(Registry::new(&config)),
             config,
             events,
@@ -387,8 +390,8 @@ impl Host for Core {
         match self.lobby.try_send(Arrival::Back(peer, event)) {
             Ok(()) => self.lobby_wake.wake(),
             Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {
-                if let Arrival::Back(peer, _) = arrival {
-                    half_close(&peer.conn.socket);
+                if let Arrival::Back(mut peer, _) = arrival {
+                    half_close(&mut peer.conn.socket);
                     self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
                 }
             }

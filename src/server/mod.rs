@@ -15,10 +15,12 @@ mod lobby;
 mod registry;
 pub mod report;
 mod resolver;
+mod secure;
 pub mod slots;
 mod source;
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -47,6 +49,8 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
     pub proxy: bool,
+    /// Each connection begins with TLS (after the PROXY header, where there is one); [`RRServer::set_tls`] comes first.
+    pub tls: bool,
 }
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
@@ -94,23 +98,29 @@ impl RRServer {
     /// the port.
     ///
     /// # Errors
-    /// As [`socket::listen`]; [`RRError::State`] once the server stops.
+    /// As [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
     pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
-        self.add_listener(socket::listen(address, options.reuse_port)?, options.proxy)
+        self.may_listen(options)?;
+        self.add_listener(socket::listen(address, options.reuse_port)?, options)
     }
 
     /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// As [`socket::listener_from`]; [`RRError::State`] once the server stops.
+    /// As [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
     pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
-        self.add_listener(socket::listener_from(fd)?, options.proxy)
+        self.may_listen(options)?;
+        self.add_listener(socket::listener_from(fd)?, options)
     }
 
-    fn add_listener(&self, listener: mio::net::TcpListener, proxy: bool) -> Result<u16> {
+    fn may_listen(&self, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
+        if options.tls { self.core.certificate.needed() } else { Ok(()) }
+    }
+
+    fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        self.core.arrive(Arrival::Listener(listener, proxy))?;
+        self.core.arrive(Arrival::Listener(listener, options))?;
         self.core.move_from(State::Idle, State::Accepting);
         Ok(port)
     }
@@ -119,16 +129,26 @@ impl RRServer {
     /// where one is to come, knows better than both. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] once the server stops.
+    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] as for
+    /// [`listen`](Self::listen).
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
-        self.core.still_open()?;
+        self.may_listen(options)?;
         let socket = Socket::adopt(fd)?;
         let most = self.core.config.max_sessions;
         if self.core.registry().sessions.len() >= most as usize {
             return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
         }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
-        self.core.arrive(Arrival::Connection(socket, name, options.proxy))
+        self.core.arrive(Arrival::Connection(socket, name, options))
+    }
+
+    /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any
+    /// time, for connections from then on.
+    ///
+    /// # Errors
+    /// [`RRError::Cert`] with the file and the reason; what was shown before is shown on.
+    pub fn set_tls(&self, chain: &Path, key: &Path) -> Result<()> {
+        self.core.certificate.set(chain, key)
     }
 
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
@@ -383,7 +403,7 @@ impl RRServer {
     /// Adds a push target to a stream, live or not.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet,
+    /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         if config.on_demand {
@@ -403,7 +423,7 @@ impl RRServer {
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
-        let plan = Plan::new(config)?;
+        let plan = Plan::ready(config)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
@@ -432,7 +452,7 @@ impl RRServer {
         if config.on_demand && !target.is_source() {
             return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
         }
-        target.set_plan(Plan::new(config)?);
+        target.set_plan(Plan::ready(config)?);
         self.core.tell_dialler(&target, News::Updated);
         target.stream.ring_relay();
         Ok(())

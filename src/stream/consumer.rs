@@ -336,7 +336,8 @@ impl Consumer {
         } else {
             self.out.clear();
         }
-        Ok(None)
+        // What TLS holds has left the log, not the machine.
+        Ok((!self.conn.settle()?).then_some(Sent::Blocked))
     }
 
     fn at_boundary(&self) -> bool {

@@ -4,12 +4,14 @@
 pub mod backoff;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
 use crate::session::{Role, State};
 use crate::stream::RRStream;
@@ -54,24 +56,47 @@ pub struct Plan {
     pub config: TargetConfig,
     url: RtmpUrl,
     backups: Vec<RtmpUrl>,
+    tls: OnceLock<ClientConfig>,
 }
 
 impl Plan {
     /// Reads the urls.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet.
+    /// [`RRError::Arg`] for a malformed url.
     pub fn new(config: TargetConfig) -> Result<Self> {
-        let read = |url: &String| {
-            let url = RtmpUrl::parse(url, config.key.as_deref())?;
-            if url.tls {
-                return Err(Failure::ours(RRError::Unsupported, "rtmps targets are not supported by this build"));
-            }
-            Ok(url)
-        };
+        let read = |url: &String| RtmpUrl::parse(url, config.key.as_deref());
         let url = read(&config.url)?;
         let backups = config.backup_urls.iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { url, backups, config })
+        Ok(Self { url, backups, config, tls: OnceLock::new() })
+    }
+
+    /// As [`Self::new`], and whom it cannot trust (a file that holds no roots) is told now, not by the first try.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Self::tls`].
+    pub fn ready(config: TargetConfig) -> Result<Self> {
+        let plan = Self::new(config)?;
+        if (0..plan.urls()).any(|index| plan.url(index).tls) {
+            plan.tls()?;
+        }
+        Ok(plan)
+    }
+
+    /// What its connections over TLS share: made at the first call, which reads the roots.
+    ///
+    /// # Errors
+    /// As [`ClientConfig::new`].
+    pub fn tls(&self) -> Result<ClientConfig> {
+        if let Some(made) = self.tls.get() {
+            return Ok(made.clone());
+        }
+        let made = ClientConfig::new(&Trust {
+            ca_file: self.config.ca_file.as_ref().map(PathBuf::from),
+            pin_sha256: self.config.pin_sha256.clone(),
+            insecure: self.config.insecure,
+        })?;
+        Ok(self.tls.get_or_init(|| made).clone())
     }
 
     /// How many urls there are.
@@ -92,6 +117,11 @@ pub struct Way {
     pub url: String,
     /// The address; empty before there is one.
     pub addr: String,
+}
+
+/// Whether connections to this url are over TLS.
+pub fn is_tls(url: &str) -> bool {
+    url.starts_with("rtmps:")
 }
 
 /// News of the host's that may wait for one target; each kind comes once in the time the dialler takes for a turn.
@@ -205,15 +235,17 @@ impl Target {
     pub fn event(&self) -> Event {
         let plan = self.plan();
         let way = self.way();
+        let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
+        let tls = is_tls(&url);
         Event {
             target: self.id,
             stream: self.stream.id,
             user: if plan.config.user == 0 { self.stream.config.user } else { plan.config.user },
             app: self.stream.name.app.clone(),
             key: self.stream.name.key.clone(),
-            url: if way.url.is_empty() { plan.url(0).tc_url() } else { way.url }.into_bytes(),
+            url: url.into_bytes(),
             addr: way.addr.into_bytes(),
-            ..Event::new(EventKind::Target)
+            ..Event::new(EventKind::Target).over_tls(tls)
         }
     }
 

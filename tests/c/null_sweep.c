@@ -22,6 +22,7 @@ static void without_a_server(void) {
     CHECK(rr_server_stop(NULL, NULL, 0) == RR_ERR_ARG);
     CHECK(rr_server_state(NULL) == RR_ERR_ARG);
     CHECK(rr_server_stats(NULL, &stats, sizeof stats) == RR_ERR_ARG);
+    CHECK(rr_server_set_tls(NULL, "a", "b") == RR_ERR_ARG);
     CHECK(rr_server_set_log(NULL, RR_LOG_INFO, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_server_list(NULL, 0, RR_KIND_STREAM, &id, 1) == RR_ERR_ARG);
     CHECK(rr_event_fd(NULL) == RR_ERR_ARG);
@@ -69,7 +70,10 @@ static void with_a_server(rr_server *s) {
     size_t i;
 
     CHECK(rr_server_listen(s, NULL, 0) == RR_ERR_ARG);
-    CHECK(rr_server_listen(s, "127.0.0.1:0", RR_LISTEN_TLS) == RR_ERR_UNSUPPORTED);
+    CHECK(rr_server_listen(s, "127.0.0.1:0", RR_LISTEN_TLS) == RR_ERR_STATE);
+    CHECK(rr_server_set_tls(s, NULL, "key.pem") == RR_ERR_ARG);
+    CHECK(rr_server_set_tls(s, "cert.pem", NULL) == RR_ERR_ARG);
+    CHECK(rr_server_set_tls(s, "/nowhere/cert.pem", "/nowhere/key.pem") == RR_ERR_CERT);
     CHECK(rr_server_listen(s, "127.0.0.1:0", 1u << 31) == RR_ERR_ARG);
     CHECK(rr_server_listen(s, "not an address", 0) < 0);
     CHECK(rr_server_listen_fd(s, -1, 0) == RR_ERR_ARG);

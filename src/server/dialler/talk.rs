@@ -13,7 +13,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Pumped, Side};
 use crate::proto::auth;
-use crate::server::source;
+use crate::server::{secure, source};
 use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
 use crate::stream::Delivery;
 use crate::stream::event::{Event, EventKind, Id};
@@ -23,17 +23,19 @@ const READS: usize = 4;
 
 impl Dialler {
     pub(super) fn connected(&mut self, id: Id, winner: Runner) {
-        let Runner { socket, slot, address } = winner;
+        let Runner { mut socket, slot, address } = winner;
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Connects { by_ms, .. } = job.phase else { return };
         job.target.set_addr(address.to_string());
         job.target.move_to(State::Handshake, |event| event);
         let config = SessionConfig { chunk_size: job.plan.config.chunk_size, ..self.session.clone() };
-        let session = if job.target.is_source() {
-            source::session(&self.core, &config, &job.target, &job.url)
-        } else {
-            ClientSession::publish(&config, &job.url, clock::now_ms())
-        };
+        let session = secure::put_on_target(&mut socket, &job.plan, &job.url).and_then(|()| {
+            if job.target.is_source() {
+                source::session(&self.core, &config, &job.target, &job.url)
+            } else {
+                ClientSession::publish(&config, &job.url, clock::now_ms())
+            }
+        });
         match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
@@ -146,17 +148,17 @@ impl Dialler {
         };
         let may = job.backoff.may_move(&job.plan.config, ran_ms);
         match there {
-            Ok(url) if may && !url.tls => {
+            Ok(url) if job.url.tls && !url.tls => {
+                let text = format!("the server sends us from rtmps to {}, where all can listen", url.tc_url());
+                self.failed(id, &Failure::peers(RRError::Rejected, text), ran_ms);
+            }
+            Ok(url) if may => {
                 log::info!("target {}: the server sends us to {}", job.url.masked(), url.masked());
                 let event = Event { kind: EventKind::Reconnect, ..job.target.event() };
                 let text = text.as_bytes().to_vec();
                 self.core.events.push(Event { url: url.tc_url().into_bytes(), text, ..event });
                 job.elsewhere = Some(url);
                 self.dial(id);
-            }
-            Ok(url) if url.tls => {
-                let text = "the server sends us to an rtmps url, which this build does not support";
-                self.failed(id, &Failure::ours(RRError::Unsupported, text), ran_ms);
             }
             Ok(_) => {
                 // Where it never began it is a refusal in other words.

@@ -44,7 +44,7 @@ impl Relay {
             let goes_on = consumer.push.as_ref().is_some_and(|push| push.parting.is_some());
             consumer.close_by_ms = Some(now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
             if consumer.conn.flush().is_ok() {
-                half_close(&consumer.conn.socket);
+                half_close(&mut consumer.conn.socket);
             }
             return;
         }
@@ -80,8 +80,8 @@ impl Relay {
         let peer = Peer { conn, record, plays };
         if event.is_some() || peer.plays.is_empty() {
             self.stream.host().reclaim(peer, event);
-        } else if let Err((peer, failure)) = RRStream::resume(peer) {
-            half_close(&peer.conn.socket);
+        } else if let Err((mut peer, failure)) = RRStream::resume(peer) {
+            half_close(&mut peer.conn.socket);
             self.stream.host().session_over(&peer.record, &failure);
         }
     }
@@ -168,6 +168,6 @@ fn end_player(conn: &mut Conn, record: &RRSession, stream_id: u32, failure: &Fai
         }
         let _ = conn.flush();
     }
-    half_close(&conn.socket);
+    half_close(&mut conn.socket);
     record.set_role(Role::Player);
 }
