@@ -247,7 +247,8 @@ typedef struct rr_frame {
 } rr_frame;
 
 /* Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
-   the last seconds, everything else counts from the object's start. */
+   the last two seconds, everything else counts from the object's start. Reading asks the system nothing: what it
+   says of a connection (rtt_us to unacked_bytes) is a second old at most for whoever reads once a second. */
 typedef struct rr_stats {
     uint64_t bytes_in;                 /* Bytes received, protocol included. */
     uint64_t bytes_out;                /* Bytes sent, protocol included. */
@@ -266,7 +267,8 @@ typedef struct rr_stats {
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
     int64_t last_ts_ms;                /* Timestamp of the last media message, ms. */
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
-    uint32_t queue_ms;                 /* A consumer's lag: age of the oldest unsent byte, ms. */
+    /* A consumer's lag: age of the oldest unsent byte, ms; of a stream that of whoever is furthest behind. */
+    uint32_t queue_ms;
     uint32_t queue_ms_max;             /* The largest lag so far, ms. */
     uint32_t kbps_in;                  /* kbit/s received. */
     uint32_t kbps_out;                 /* kbit/s sent. */
@@ -274,7 +276,7 @@ typedef struct rr_stats {
     uint32_t video_kbps;               /* kbit/s of video. */
     uint32_t fps_milli;                /* Video frames per 1000 s. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
-    uint32_t rtt_us;                   /* Round trip time, us. */
+    uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
     uint32_t rtt_var_us;               /* Its variation, us. */
     uint32_t retransmits;              /* TCP segments sent again. */
     uint32_t unacked_bytes;            /* Bytes sent that the peer has not acknowledged. */

@@ -123,6 +123,10 @@ impl RRServer {
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
         let socket = Socket::adopt(fd)?;
+        let most = self.core.config.max_sessions;
+        if self.core.registry().sessions.len() >= most as usize {
+            return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
+        }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.arrive(Arrival::Connection(socket, name, options.proxy))
     }

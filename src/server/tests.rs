@@ -4,3 +4,4 @@
 mod live;
 
 mod failed_stream;
+mod figures;

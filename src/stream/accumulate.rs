@@ -275,8 +275,8 @@ impl Accumulate {
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
-                kept.replay(&head, |head, body| stream.take(head, body, now_us))
-                    .and_then(|()| stream.take(&head, body, now_us))
+                kept.replay(&head, |head, body| stream.take_with_patience(head, body, now_us))
+                    .and_then(|()| stream.take_with_patience(&head, body, now_us))
             } else if is_live {
                 stream.take_with_patience(&head, body, now_us)
             } else {

@@ -52,6 +52,8 @@ struct Seat {
     asks: Option<u64>,
     point: Option<JoinPoint>,
     end: Option<u64>,
+    /// It is to let go of the log, and has not done so yet.
+    retreats: bool,
     gone: bool,
 }
 
@@ -85,6 +87,19 @@ impl Guest {
             owner.ring();
         }
         goes_on
+    }
+}
+
+impl Guest {
+    /// Memory is short: whatever it holds of the log goes, and it begins again at a key frame behind `after`.
+    pub(super) fn retreat(&self, after: u64) {
+        let mut seat = locked(&self.seat);
+        (seat.retreats, seat.point, seat.asks) = (true, None, Some(after.max(1)));
+        let owner = seat.owner.clone();
+        drop(seat);
+        if let Some(owner) = owner {
+            owner.ring();
+        }
     }
 }
 
@@ -165,6 +180,9 @@ impl Play {
     /// What its relay has found for it, and where its stream ends.
     fn look(&mut self) -> Option<u64> {
         let mut seat = locked(&self.guest.seat);
+        if std::mem::take(&mut seat.retreats) {
+            (self.cursor, self.due) = (None, None);
+        }
         if let Some(point) = seat.point.take() {
             (self.cursor, self.due) = (Some(point.cursor), Some((point.headers, point.ts_ms)));
         }

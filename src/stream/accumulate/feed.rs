@@ -175,6 +175,7 @@ impl Feed {
 
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+        self.counters().bytes_out.set(self.peer.conn.bytes_out());
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
         if self.source.is_some() {

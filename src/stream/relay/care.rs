@@ -100,6 +100,10 @@ impl Relay {
                 let lag = play.lag(now_us);
                 if lag.bytes > bounds.bytes || lag.ms > bounds.ms {
                     play.fall_back();
+                    let counters = consumer.who.counters();
+                    counters.dropped_msgs.add(lag.messages);
+                    counters.dropped_bytes.add(lag.bytes);
+                    counters.dropped_runs.add(1);
                 }
             }
         }
