@@ -103,7 +103,7 @@ fn it_gives_up_after_so_many_failures_or_so_much_time() {
 }
 
 /// A target at a server that takes nothing after Publish.Start, fed until `done`.
-fn starve(config: TargetConfig, done: impl Fn(&mut Rig, u64) -> bool) -> (Rig, u64) {
+fn starve(config: TargetConfig, done: impl Fn(&mut Rig, u64) -> bool) -> (Rig, u64, Ingest) {
     let stalls = Ingest::new(|_| Script { then: Then::Stall, ..Script::default() });
     let mut rig = Rig::new();
     let config = TargetConfig { queue_bytes: 256 * 1024, queue_ms: 60_000, ..config };
@@ -115,7 +115,7 @@ fn starve(config: TargetConfig, done: impl Fn(&mut Rig, u64) -> bool) -> (Rig, u
         rig.frame(ts_ms, 20_000);
         done(&mut rig, target).then_some(())
     });
-    (rig, target)
+    (rig, target, stalls)
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_server_that_never_reads_is_jumped_for() {
         rig.take_events();
         rig.events.iter().any(|event| event.kind == EventKind::Slow && event.target == target && event.value > 0)
     };
-    let (mut rig, target) = starve(push(""), slow);
+    let (mut rig, target, _stalls) = starve(push(""), slow);
     let stats = rig.server.stats(target).unwrap();
     assert!(stats.dropped_msgs > 0 && stats.dropped_runs > 0, "{stats:?}");
     assert!(!rig.states(target).contains(&State::Recovering), "the connection stays");
@@ -134,11 +134,11 @@ fn a_server_that_never_reads_is_jumped_for() {
 fn a_server_that_never_reads_is_reconnected_or_stopped_where_the_host_says_so() {
     let moved_to = |wanted| move |rig: &mut Rig, target| rig.states(target).contains(&wanted);
     let reconnect = TargetConfig { slow_policy: SlowPolicy::Reconnect, ..push("") };
-    let (mut rig, target) = starve(reconnect, moved_to(State::Recovering));
+    let (mut rig, target, _stalls) = starve(reconnect, moved_to(State::Recovering));
     assert_eq!(rig.wait_for(target, State::Recovering).error, Some(RRError::Slow));
 
     let jump_first = TargetConfig { slow_policy: SlowPolicy::Stop, slow_ms: Some(300), ..push("") };
-    let (mut rig, target) = starve(jump_first, moved_to(State::Failed));
+    let (mut rig, target, _stalls) = starve(jump_first, moved_to(State::Failed));
     assert_eq!(rig.wait_for(target, State::Failed).error, Some(RRError::Slow));
     assert!(rig.server.stats(target).unwrap().dropped_runs > 0, "until then it jumped");
 }
@@ -146,7 +146,7 @@ fn a_server_that_never_reads_is_reconnected_or_stopped_where_the_host_says_so() 
 #[test]
 fn a_server_that_takes_nothing_for_send_ms_is_lost() {
     let config = TargetConfig { send_ms: Some(300), ..push("") };
-    let (mut rig, target) = starve(config, |rig, target| rig.states(target).contains(&State::Recovering));
+    let (mut rig, target, _stalls) = starve(config, |rig, target| rig.states(target).contains(&State::Recovering));
     assert_eq!(rig.wait_for(target, State::Recovering).error, Some(RRError::Timeout));
 }
 

@@ -278,7 +278,6 @@ fn values_arrive() {
 #[test]
 fn what_is_not_there_yet_is_named() {
     use RRError::Unsupported;
-
     refused(decision(|c| c.media = 3), Unsupported, "media");
 }
 

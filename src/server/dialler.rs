@@ -190,7 +190,7 @@ impl Dialler {
             News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms),
             News::Released if matches!(job.phase, Phase::Away) => self.rest(id),
             News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
-                self.moved(id, url.as_deref(), &text, ran_ms);
+                self.moved(id, url.as_deref(), &text, ran_ms.max(1)); // it ran, however short
             }
             News::Stop if matches!(job.phase, Phase::Away) => {}
             News::Stop | News::Over => self.forget(id),

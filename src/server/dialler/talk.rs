@@ -134,6 +134,7 @@ impl Dialler {
     }
 
     /// The server sends us to `reference`, or to the same place again: at once, for it is no failure, but not for ever.
+    /// `ran_ms` is 0 where it never began.
     pub(super) fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.target.is_stopped() {
