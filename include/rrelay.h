@@ -436,9 +436,10 @@ typedef struct rr_target_config {
     /* Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything). */
     const char *username;
     const char *password;              /* Its password. Default: NULL. */
-    /* Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version. */
-    const char *ca_file;
-    const char *pin_sha256;            /* Hash of the server's key. Default: NULL. Not in this version. */
+    const char *ca_file;               /* Roots to trust for rtmps, a PEM file. Default: NULL (the system's). */
+    /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
+       name and dates; with ca_file both must hold. Default: NULL. */
+    const char *pin_sha256;
     const char *bind_addr;             /* Local IPv4 or IPv6 address to connect from. Default: NULL (any). */
     /* First wait after a failure, ms, to 3600000; it doubles from there. Default: 500. */
     uint32_t retry_min_ms;

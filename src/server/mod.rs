@@ -36,11 +36,8 @@ use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
 use crate::stream::target::{News, Plan, Target};
-use crate::stream::{RRStream, StreamName};
+use crate::stream::{MAX_NAME_BYTES, RRStream, StreamName};
 use crate::sync::locked;
-
-/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
-const MAX_NAME_BYTES: usize = 4096;
 
 /// How connections come in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -337,7 +334,7 @@ impl RRServer {
     /// there, [`RRError::Limit`], [`RRError::State`] once the server stops.
     pub fn stream_create(&self, app: &[u8], key: &[u8], config: Option<StreamConfig>) -> Result<Id> {
         self.core.still_open()?;
-        let name = name_of(app, key)?;
+        let name = StreamName::checked(app, key)?;
         let given = config.is_some();
         let config = config.unwrap_or_else(|| (*self.core.config.stream).clone());
         let (stream, made) = self.core.find_or_make(name, &config, true)?;
@@ -355,7 +352,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn stream_find(&self, app: &[u8], key: &[u8]) -> Result<Id> {
-        let name = name_of(app, key)?;
+        let name = StreamName::checked(app, key)?;
         self.core.registry().find(&name).map(|stream| stream.id).ok_or_else(|| not_found("stream"))
     }
 
@@ -491,13 +488,6 @@ impl Drop for RRServer {
 
 fn not_found(what: &str) -> Failure {
     Failure::ours(RRError::NotFound, format!("no such {what}, or it has ended"))
-}
-
-fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
-    if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
-        return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
-    }
-    Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
 }
 
 #[cfg(test)]

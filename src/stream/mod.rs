@@ -34,7 +34,7 @@ pub(crate) mod trip;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
-pub use self::name::StreamName;
+pub use self::name::{MAX_NAME_BYTES, StreamName};
 pub use self::publish::Claim;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
