@@ -4,10 +4,13 @@
 //! while over mutated vectors, cargo-fuzz may run them for longer.
 
 pub mod log;
+mod operations;
 mod session;
 pub mod tables;
 pub mod vectors;
 
+pub use log::log_operations;
+pub use operations::operations;
 pub use session::{amf0, client_session, flv, server_session};
 
 use std::time::{Duration, Instant};
