@@ -134,6 +134,8 @@ pub struct StreamConfig {
     pub max_kbps: u32,
     /// What becomes of timestamps.
     pub clock: ClockMode,
+    /// An on-demand source is closed this long after the last player left; `None` keeps it.
+    pub unwatched_ms: Option<u32>,
     /// Nice value of the stream's threads.
     pub nice: i32,
     /// Collect this long before sending; 0 sends at once.
@@ -160,6 +162,7 @@ impl Default for StreamConfig {
             gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
             max_kbps: 0,
             clock: ClockMode::Pass,
+            unwatched_ms: Some(10_000), // a page that is loaded again finds the stream running
             nice: 0,
             merge_ms: 0,                  // latency first: the host chooses cost
             start: Start::Gop,            // a picture at once is what viewers expect
@@ -183,7 +186,7 @@ pub enum SlowPolicy {
     Stop,
 }
 
-/// Settings of one push target.
+/// Settings of one push target, or of a source that pulls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
@@ -214,6 +217,8 @@ pub struct TargetConfig {
     pub retry_fatal: bool,
     /// Own collecting window; `None` takes the stream's.
     pub merge_ms: Option<u32>,
+    /// Of a source: it connects only while somebody plays.
+    pub on_demand: bool,
 }
 
 impl Default for TargetConfig {
@@ -233,6 +238,7 @@ impl Default for TargetConfig {
             start: Start::Gop,
             retry_fatal: false,
             merge_ms: None,
+            on_demand: false,
         }
     }
 }

@@ -131,6 +131,19 @@ fn allow_files() {
 }
 
 #[test]
+fn a_connection_the_host_accepted_is_refused_where_there_is_no_room() {
+    let live = Live::new(ServerConfig { max_sessions: 1, ..ServerConfig::default() });
+    let pair = || std::os::unix::net::UnixStream::pair().unwrap();
+    let (_ours, theirs) = pair();
+    live.server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap();
+    until("it is here", || live.sessions() == 1);
+    let (mut ours, theirs) = pair();
+    let refused = live.server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap_err();
+    assert_eq!(refused.kind, RRError::Limit);
+    assert_eq!(std::io::Read::read(&mut ours, &mut [0]).unwrap(), 0, "it was closed");
+}
+
+#[test]
 fn no_more_streams_than_allowed_and_room_comes_back() {
     let live = Live::new(ServerConfig { max_streams: 2, ..ServerConfig::default() });
     let one = live.publish("one");

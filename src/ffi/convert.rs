@@ -158,10 +158,10 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
     let default = StreamConfig::default();
     bits("flags", c.flags, 0)?;
     reserved(rr_stream_config::NAME, c.reserved0)?;
-    absent_limit("unwatched_ms", c.unwatched_ms)?;
     if !(-20..=19).contains(&c.nice) {
         return Err(argument(format!("nice is {}, it goes from -20 to 19", c.nice)));
     }
+    let unwatched_ms = default.unwatched_ms.unwrap_or(OFF);
     let mut config = StreamConfig {
         user: c.user as usize,
         publisher_policy: match c.publisher_policy {
@@ -175,6 +175,8 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
         gop_ms: number("gop_ms", c.gop_ms, default.gop_ms, 1..=HOUR_MS, Some(0))?,
         max_kbps: number("max_kbps", c.max_kbps, default.max_kbps, ANY, Some(0))?,
         clock: clock(c.clock)?,
+        unwatched_ms: Some(number("unwatched_ms", c.unwatched_ms, unwatched_ms, 1..=DAY_MS, Some(OFF))?)
+            .filter(|&unwatched_ms| unwatched_ms != OFF),
         nice: c.nice,
         merge_ms: number("merge_ms", c.merge_ms, default.merge_ms, MERGE_MS, Some(0))?,
         start: start(c.start)?.unwrap_or(default.start),
@@ -201,7 +203,12 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     // SAFETY: contract.
     let key = unsafe { opt_bytes(c.key) };
     let default = TargetConfig::default();
-    let known = rr_target_flag::RR_TARGET_INSECURE as u32 | rr_target_flag::RR_TARGET_RETRY_FATAL as u32;
+    let known = [
+        rr_target_flag::RR_TARGET_INSECURE,
+        rr_target_flag::RR_TARGET_RETRY_FATAL,
+        rr_target_flag::RR_TARGET_ON_DEMAND,
+    ];
+    let known = known.into_iter().fold(0, |bits, flag| bits | flag as u32);
     let flags = bits("flags", c.flags, known)?;
     reserved(rr_target_config::NAME, c.reserved0)?;
     absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
@@ -250,6 +257,7 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         start: start(c.start)?.unwrap_or(default.start),
         retry_fatal: flags & rr_target_flag::RR_TARGET_RETRY_FATAL as u32 != 0,
         merge_ms: (merge_ms != OFF).then_some(merge_ms),
+        on_demand: flags & rr_target_flag::RR_TARGET_ON_DEMAND as u32 != 0,
     };
     if config.retry_min_ms > config.retry_max_ms {
         let text = format!("retry_min_ms ({}) is above retry_max_ms ({})", config.retry_min_ms, config.retry_max_ms);

@@ -208,6 +208,7 @@ fn off_is_off() {
     const OFF: u32 = u32::MAX;
     assert_eq!(stream(|c| c.gop_bytes = OFF).unwrap().gop_bytes, 0);
     assert_eq!(stream(|c| c.gop_ms = OFF).unwrap().gop_bytes, 0);
+    assert_eq!(stream(|c| c.unwatched_ms = OFF).unwrap().unwatched_ms, None);
     assert_eq!(stream(|c| c.slow_ms = OFF).unwrap().slow_ms, OFF);
     assert_eq!(target(|c| c.merge_ms = OFF).unwrap().merge_ms, Some(0));
     assert_eq!(target(|c| c.retry_count = OFF).unwrap().retry_count, None);
@@ -247,7 +248,6 @@ fn what_is_not_there_yet_is_named() {
     use RRError::Unsupported;
     let s = c"x".as_ptr();
     let urls = [s, null()];
-    refused(stream(|c| c.unwatched_ms = 1), Unsupported, "unwatched_ms");
     refused(target(|c| c.flags = 1), Unsupported, "RR_TARGET_INSECURE");
     refused(target(|c| c.backup_urls = urls.as_ptr()), Unsupported, "backup_urls");
     refused(target(|c| c.username = s), Unsupported, "username");
@@ -285,7 +285,7 @@ fn what_is_out_of_range_is_named() {
     }
     refused(stream(|c| c.cpus = c"\xff".as_ptr()), Arg, "cpus");
     refused(target(|c| c.url = null()), Arg, "url");
-    refused(target(|c| c.flags = 4), Arg, "flags");
+    refused(target(|c| c.flags = 8), Arg, "flags");
     refused(target(|c| c.media = 8), Arg, "media");
     refused(target(|c| c.retry_min_ms = 40_000), Arg, "retry_min_ms");
     refused(target(|c| c.retry_jitter_pct = 101), Arg, "retry_jitter_pct");

@@ -260,6 +260,8 @@ pub enum rr_target_flag {
     RR_TARGET_INSECURE = 1,
     /// Retry what is fatal by default (a refused key, for one).
     RR_TARGET_RETRY_FATAL = 2,
+    /// For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after.
+    RR_TARGET_ON_DEMAND = 4,
 }
 
 /// Facts about a frame, bits of rr_frame's flags.
@@ -305,7 +307,8 @@ pub struct rr_frame {
 }
 
 /// Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
-/// the last seconds, everything else counts from the object's start.
+/// the last two seconds, everything else counts from the object's start. Reading asks the system nothing: what it says of
+/// a connection (rtt_us to unacked_bytes) is a second old at most for whoever reads once a second.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct rr_stats {
@@ -341,7 +344,7 @@ pub struct rr_stats {
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
-    /// A consumer's lag: age of the oldest unsent byte, ms.
+    /// A consumer's lag: age of the oldest unsent byte, ms; of a stream that of whoever is furthest behind.
     pub queue_ms: u32,
     /// The largest lag so far, ms.
     pub queue_ms_max: u32,
@@ -357,7 +360,7 @@ pub struct rr_stats {
     pub fps_milli: u32,
     /// Time between the last two key frames, ms.
     pub key_interval_ms: u32,
-    /// Round trip time, us.
+    /// Round trip time, us: TCP's, or of the last ping where there is none.
     pub rtt_us: u32,
     /// Its variation, us.
     pub rtt_var_us: u32,

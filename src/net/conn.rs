@@ -217,6 +217,11 @@ impl Conn {
         })
     }
 
+    /// Bytes sent, by the session and by the owner.
+    pub fn bytes_out(&self) -> u64 {
+        either!(&self.side, session => session.sent())
+    }
+
     /// Sends a ping; the answer is counted by the session.
     pub fn ping(&mut self, now_ms: u64) {
         self.stirred = true;

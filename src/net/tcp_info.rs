@@ -17,6 +17,12 @@ pub struct TcpFacts {
     pub unacked_bytes: u32,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has asked.
+    pub(crate) static ASKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// Asks the system; `None` where the socket is no TCP socket.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // std and socket2 have no TCP_INFO
@@ -26,6 +32,8 @@ pub fn facts(socket: &Socket) -> Option<TcpFacts> {
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t; // some hundred bytes
     let fd = socket.as_fd().as_raw_fd();
+    #[cfg(test)]
+    ASKED.set(ASKED.get() + 1);
     // SAFETY: the fd is open, `info` has `len` writable bytes, and both live through the call.
     let got = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut len) };
     (got == 0).then(|| TcpFacts {

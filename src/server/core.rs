@@ -15,6 +15,7 @@ use crate::server::events::Events;
 use crate::server::lobby::Arrival;
 use crate::server::registry::Registry;
 use crate::server::report::{self, Stats};
+use crate::server::source::Absent;
 use crate::session::{self, State};
 use crate::stream::budget::Budget;
 use crate::stream::event::{Event, EventKind, Id};
@@ -63,6 +64,7 @@ pub(super) struct Core {
     pub(super) reap: Mutex<ToReap>,
     pub(super) reaped: Condvar,
     pub(super) started_us: i64,
+    pub(super) absent: Absent,
     /// What streams that have ended have carried.
     past: Mutex<Stats>,
     state: AtomicU32,
@@ -107,6 +109,7 @@ impl Core {
             reap: Mutex::default(),
             reaped: Condvar::new(),
             started_us: clock::wall_us(),
+            absent: Absent::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             stop_by_ms: AtomicU64::new(NEVER),
@@ -343,7 +346,11 @@ impl Core {
     /// A target that is over: its id ends.
     pub(super) fn end_target(&self, target: &Target, cause: Option<&Failure>) {
         target.stream.remove_target(target.id);
-        if self.registry().targets.remove(target.id).is_none() {
+        let known = self.registry().targets.remove(target.id).is_some();
+        if target.is_source() {
+            target.stream.remove_source(target.id);
+        }
+        if !known {
             return;
         }
         target.move_to(State::Stopped, |event| {
@@ -408,6 +415,10 @@ impl Host for Core {
 
     fn target_released(&self, target: &Arc<Target>) {
         self.tell_dialler(target, News::Released);
+    }
+
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64) {
+        self.tell_dialler(target, News::Moved { url, text: text.to_owned(), ran_ms });
     }
 
     fn target_over(&self, target: &Arc<Target>) {

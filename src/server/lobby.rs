@@ -356,6 +356,11 @@ impl Lobby {
     /// The guest has been told no: what was said goes out, then it may go by itself for a moment.
     fn farewell(&mut self, slot: usize, why: Failure) -> Fate {
         let Some(guest) = self.guest(slot) else { return Fate::Stays };
+        if !guest.peer.plays.is_empty() {
+            let peer = self.take(slot).map(|guest| guest.peer);
+            admit::resume(&self.core, peer);
+            return Fate::Gone;
+        }
         guest.deadline_ms = clock::now_ms() + GOODBYE_MS;
         guest.phase = Phase::Leaves(why);
         match guest.peer.conn.flush() {

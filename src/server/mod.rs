@@ -16,6 +16,7 @@ mod registry;
 pub mod report;
 mod resolver;
 pub mod slots;
+mod source;
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Arc, Mutex};
@@ -125,6 +126,10 @@ impl RRServer {
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
         let socket = Socket::adopt(fd)?;
+        let most = self.core.config.max_sessions;
+        if self.core.registry().sessions.len() >= most as usize {
+            return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
+        }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.arrive(Arrival::Connection(socket, name, options.proxy))
     }
@@ -384,17 +389,38 @@ impl RRServer {
     /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        if config.on_demand {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        self.add(stream, config, false)
+    }
+
+    /// Adds a source to a stream: it pulls, and is the stream's publisher while it is connected. It waits while
+    /// somebody else publishes, and with `on_demand` while nobody plays. All else is as with a target.
+    ///
+    /// # Errors
+    /// As [`Self::target_add`].
+    pub fn source_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        self.add(stream, config, true)
+    }
+
+    fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
         let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
         if url.tls {
-            return Err(Failure::ours(RRError::Unsupported, "rtmps targets are not supported by this build"));
+            return Err(Failure::ours(RRError::Unsupported, "rtmps urls are not supported by this build"));
         }
         let target = {
             let mut registry = self.core.registry();
-            let id = registry.targets.insert_with(|id| Arc::new(Target::new(id, Arc::clone(&stream), config, url)))?;
+            let id = registry.targets.insert_with(|id| {
+                let target = Target::new(id, Arc::clone(&stream), config, url);
+                Arc::new(if pulls { target.pulling() } else { target })
+            })?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
         };
-        if let Err(failure) = self.core.watch_target(&target).and_then(|()| stream.add_target(&target)) {
+        let added = self.core.watch_target(&target);
+        let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
+        if let Err(failure) = added {
             self.core.registry().targets.remove(target.id);
             return Err(failure);
         }
@@ -420,6 +446,7 @@ impl RRServer {
         target.stop(u64::from(deadline_ms));
         self.core.tell_dialler(&target, News::Stop);
         target.stream.ring_relay();
+        target.stream.ring_accumulate();
         Ok(())
     }
 }

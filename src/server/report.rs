@@ -204,7 +204,7 @@ pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
         dropped_runs: stream.dropped_runs.get(),
         queue_bytes: stream.memory(),
         sessions: small(stream.sessions() as u64),
-        targets: small(stream.target_count() as u64),
+        targets: small((stream.target_count() + stream.sources().len()) as u64),
         ..Stats::of(&stream.counters, now_us)
     }
 }
@@ -320,7 +320,7 @@ fn info_of_target(target: &Target) -> Info {
         stream: target.stream.id,
         state: target.state(),
         error: target.last_error(),
-        role: Role::Target,
+        role: target.role,
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
         user: target.config.user,
         app: target.stream.name.app.clone(),

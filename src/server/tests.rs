@@ -4,6 +4,7 @@
 mod live;
 
 mod failed_stream;
+mod figures;
 
 use crate::config::{ServerConfig, TargetConfig};
 use crate::log::LevelFilter;

@@ -296,6 +296,29 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::conn::Side;
+    use crate::net::socket::Socket;
+    use crate::net::tcp_info::ASKED;
+    use crate::session::{ServerSession, SessionConfig};
+
+    #[test]
+    fn the_system_is_asked_once_a_second_at_most_and_rarely_where_nobody_looks() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let session = Box::new(ServerSession::new(&SessionConfig::default(), 0));
+        let conn = Conn::new(Socket::adopt(client.into()).unwrap(), Side::Server(session));
+        let figures = TcpFigures::default();
+        let ask = |from_ms: u64, to_ms: u64, looks: bool| {
+            let before = ASKED.get();
+            for now_ms in (from_ms..to_ms).step_by(50) {
+                figures.looked_at.store(looks, Ordering::Relaxed);
+                figures.refresh(&conn, now_ms);
+            }
+            ASKED.get() - before
+        };
+        assert_eq!(ask(50, 10_050, true), 10);
+        assert_eq!(ask(10_050, 60_050, false), 5);
+    }
 
     #[test]
     fn a_tally_puts_each_byte_into_the_step_it_was_sent_in() {

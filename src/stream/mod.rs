@@ -10,6 +10,7 @@ pub mod buffer;
 mod consumer;
 pub mod cursor;
 pub mod event;
+mod guest;
 mod host;
 pub mod join;
 mod link;
@@ -21,6 +22,7 @@ pub mod relay;
 mod relief;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
+mod source;
 pub mod target;
 pub mod timeline;
 pub mod tracks;
@@ -49,9 +51,9 @@ use crate::stream::link::Link;
 use crate::stream::meter::{Count, Counters, Rate};
 use crate::stream::peer::RRSession;
 use crate::stream::publish::Publisher;
-use crate::stream::timeline::Clock;
-
+use crate::stream::source::Sources;
 use crate::stream::target::Target;
+use crate::stream::timeline::Clock;
 use crate::stream::tracks::Tracks;
 use crate::sync::locked;
 
@@ -74,7 +76,7 @@ struct Book {
     reserved: bool,
     /// Nobody may come any more.
     closed: bool,
-    accumulate: Option<Link<Arrival>>,
+    accumulate: Option<Link<Box<Arrival>>>,
     relay: Option<Link<Delivery>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -134,6 +136,7 @@ pub struct RRStream {
     switch_to: AtomicU64,
     intake: Mutex<Intake>,
     book: Mutex<Book>,
+    sources: Sources,
     relief: relief::Relief,
     #[cfg(test)]
     pub(crate) trip: trip::Trip,
@@ -171,6 +174,7 @@ impl RRStream {
             intake: Mutex::new(Intake { buffer: RRBuffer::new(budget.clone()), clock: Clock::new(clock_mode) }),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
+            sources: Sources::default(),
             relief: relief::Relief::default(),
             #[cfg(test)]
             trip: trip::Trip::default(),
@@ -245,18 +249,26 @@ impl RRStream {
         book.from_sess_list.push(Arc::clone(record));
         drop(book);
         record.set_stream(self.id);
+        self.player_came();
         Ok(())
     }
 
     /// A player has left.
     pub fn leave(self: &Arc<Self>, record: &RRSession) {
-        locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
+        let mut book = locked(&self.book);
+        // One of them: a session may play the stream twice.
+        if let Some(at) = book.from_sess_list.iter().position(|other| other.id == record.id) {
+            book.from_sess_list.remove(at);
+        }
+        drop(book);
+        self.player_left();
         self.check_unused();
     }
 
     /// Sessions on it: the publisher and the players.
     pub fn sessions(&self) -> usize {
-        locked(&self.book).from_sess_list.len()
+        // A source is among them for its time as the publisher, and is counted with the targets.
+        locked(&self.book).from_sess_list.iter().filter(|record| record.role() != Role::Source).count()
     }
 
     /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
@@ -320,8 +332,13 @@ impl RRStream {
         locked(&self.book).reserved = true;
     }
 
-    pub(super) fn check_unused(self: &Arc<Self>) {
-        if locked(&self.book).is_unused() {
+    fn is_unused(&self, book: &Book) -> bool {
+        book.is_unused() && !self.sources.hold()
+    }
+
+    fn check_unused(self: &Arc<Self>) {
+        let unused = self.is_unused(&locked(&self.book));
+        if unused {
             self.host.stream_unused(self);
         }
     }
@@ -329,7 +346,7 @@ impl RRStream {
     /// Closes the books if still nobody is there; true where that was so. The caller then calls [`Self::stop`].
     pub fn retire(&self) -> bool {
         let mut book = locked(&self.book);
-        let unused = book.is_unused();
+        let unused = self.is_unused(&book);
         book.closed |= unused;
         unused
     }
@@ -388,9 +405,13 @@ impl RRStream {
         self.budget.used()
     }
 
+    fn head(&self) -> buffer::Head {
+        locked(&self.intake).buffer.head()
+    }
+
     /// How far the log has got, in bytes.
     pub fn log_position(&self) -> u64 {
-        locked(&self.intake).buffer.head().position
+        self.head().position
     }
 
     fn first_cursor(&self) -> Cursor {

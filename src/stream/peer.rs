@@ -17,6 +17,7 @@ use crate::net::poll::Wake;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::guest::Play;
 use crate::stream::meter::Counters;
 use crate::sync::locked;
 
@@ -51,6 +52,8 @@ pub struct Names {
     pub tc_url: Vec<u8>,
     /// E-RTMP capabilities it claims.
     pub caps_ex: u32,
+    /// Of a relay that pulls: the streams it is going to carry this on, with commas between.
+    pub via: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -216,6 +219,15 @@ pub struct Peer {
     pub conn: Conn,
     /// What everybody may look at.
     pub record: Arc<RRSession>,
+    /// Its plays besides the one that it is handed over for.
+    pub plays: Vec<Play>,
+}
+
+impl Peer {
+    /// A session that plays nothing yet.
+    pub fn new(conn: Conn, record: Arc<RRSession>) -> Self {
+        Self { conn, record, plays: Vec::new() }
+    }
 }
 
 impl Peer {

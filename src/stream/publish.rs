@@ -61,6 +61,7 @@ impl RRStream {
                 book.publisher = Some(Publisher::Session(record.id));
                 book.recovering = false;
                 book.from_sess_list.insert(0, Arc::clone(record));
+                self.sources.served();
             }
             Claim::Standby if book.standbys() >= MAX_STANDBYS => {
                 return Err(Failure::ours(RRError::Limit, "as many publishers as may stand by do so already"));
@@ -94,7 +95,11 @@ impl RRStream {
         intake.clock.forget();
         drop(intake);
         self.ended_at.store(end, Ordering::Release);
-        self.move_if(|prev| matches!(prev, State::InProgress | State::Recovering), State::Idle, |event| event);
+        self.move_if(
+            |prev| matches!(prev, State::Connecting | State::InProgress | State::Recovering),
+            State::Idle,
+            |event| event,
+        );
         self.ring_relay();
     }
 
@@ -136,6 +141,7 @@ impl RRStream {
     pub fn release(self: &Arc<Self>, record: &RRSession) {
         if self.lose(record, false) {
             self.end_feed();
+            self.call_sources();
         }
         self.check_unused();
     }
@@ -227,6 +233,7 @@ impl RRStream {
         book.publisher = Some(Publisher::Host);
         book.recovering = false;
         drop(book);
+        self.sources.served();
         self.begin_feed();
         Ok(())
     }
@@ -240,6 +247,7 @@ impl RRStream {
         book.publisher = None;
         drop(book);
         self.end_feed();
+        self.call_sources();
     }
 
     // ---- the way into the log
@@ -248,7 +256,11 @@ impl RRStream {
     pub(super) fn take(&self, head: &MessageHead, body: &[u8], now_us: u64) -> Result<()> {
         // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
         if self.state() != State::InProgress {
-            self.move_if(|prev| matches!(prev, State::Idle | State::Recovering), State::InProgress, |event| event);
+            self.move_if(
+                |prev| matches!(prev, State::Idle | State::Connecting | State::Recovering),
+                State::InProgress,
+                |event| event,
+            );
         }
         let mut intake = locked(&self.intake);
         let stamped = intake.clock.stamp(head.type_id, head.timestamp_ms, now_us);

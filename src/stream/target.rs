@@ -1,4 +1,4 @@
-//! A push target: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
+//! A push target, or a source that pulls: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
 //! relay feeds it; nothing here does I/O.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use crate::config::TargetConfig;
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::proto::url::RtmpUrl;
-use crate::session::State;
+use crate::session::{Role, State};
 use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::meter::Counters;
@@ -24,6 +24,15 @@ pub enum News {
     Lost(Failure, u64),
     /// The relay closed it in order, because the stream has no media for now.
     Released,
+    /// The server sent it elsewhere, and it was closed.
+    Moved {
+        /// Where to; `None`: to the same place again.
+        url: Option<String>,
+        /// The server's words.
+        text: String,
+        /// After so many ms.
+        ran_ms: u64,
+    },
     /// The host wants a try now.
     Retry,
     /// The host wants it gone.
@@ -40,7 +49,9 @@ const MAX_NEWS: usize = 16;
 pub struct Target {
     /// Its id.
     pub id: Id,
-    /// The stream it takes from.
+    /// [`Role::Target`] or [`Role::Source`].
+    pub role: Role,
+    /// The stream it takes from, or feeds.
     pub stream: Arc<RRStream>,
     /// Its settings.
     pub config: TargetConfig,
@@ -70,6 +81,7 @@ impl Target {
     pub fn new(id: Id, stream: Arc<RRStream>, config: TargetConfig, url: RtmpUrl) -> Self {
         Self {
             id,
+            role: Role::Target,
             stream,
             config,
             url,
@@ -84,6 +96,17 @@ impl Target {
             addr: Mutex::default(),
             error: AtomicI32::new(0),
         }
+    }
+
+    /// The same as a source: it waits for its stream to want it.
+    #[must_use]
+    pub fn pulling(self) -> Self {
+        Self { role: Role::Source, ..self }
+    }
+
+    /// Whether it pulls.
+    pub fn is_source(&self) -> bool {
+        self.role == Role::Source
     }
 
     /// The state.

@@ -150,7 +150,7 @@ impl Lobby {
         let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
         let mut conn = Conn::new(socket, Side::Server(session));
         conn.put_back(rest);
-        let peer = Peer { conn, record };
+        let peer = Peer::new(conn, record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
         self.seat(peer, None);
     }

@@ -92,6 +92,18 @@ impl Relay {
             }
         }
         let bounds = consumer.bounds;
+        if consumer.blocked {
+            for play in &mut consumer.plays {
+                let lag = play.lag(now_us);
+                if lag.bytes > bounds.bytes || lag.ms > bounds.ms {
+                    play.fall_back();
+                    let counters = consumer.who.counters();
+                    counters.dropped_msgs.add(lag.messages);
+                    counters.dropped_bytes.add(lag.bytes);
+                    counters.dropped_runs.add(1);
+                }
+            }
+        }
         let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
         let lag = consumer.lag(head, now_us);
         if !consumer.blocked || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {

@@ -15,6 +15,8 @@ impl Relay {
         }
         if wanted.cursors {
             self.drop_lag(head, now_us);
+            // How far behind these are is their owners' to know.
+            self.guests.iter().for_each(|guest| guest.retreat(head.position));
         }
     }
 
