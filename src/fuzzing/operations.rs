@@ -69,7 +69,7 @@ impl Wire {
         let mut handshake = vec![0; 1 + 2 * 1536];
         handshake[0] = 3;
         self.raw(&handshake);
-        let hello = Hello { app: b"live", tc_url: "rtmp://h/live", publish: true, caps_ex: 1 };
+        let hello = Hello { app: b"live", tc_url: "rtmp://h/live", publish: true, caps_ex: 1, via: b"" };
         self.call(0, |body| build::connect(body, 1.0, &hello));
         self.call(0, |body| build::call(body, "createStream", 2.0, &[Value::Null]));
     }
