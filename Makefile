@@ -90,14 +90,24 @@ bench: ## what it costs, beside what the same bytes cost without it
 
 .PHONY: fuzz
 fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
-	@[ -d fuzz ] || { echo "There are no fuzz targets in this tree." >&2; exit 1; }
+	@$(need_cargo)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { \
 		echo "cargo-fuzz is not on this machine: cargo install cargo-fuzz. The same bodies run in make test." >&2; exit 1; }
-	@set -e; for target in $$($(CARGO) fuzz list); do \
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$${FUZZ_SECONDS:-60}; done
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { \
+		echo "cargo-fuzz needs a nightly toolchain: rustup toolchain install nightly." >&2; exit 1; }
+	@set -e; for target in $$($(CARGO) fuzz list); do echo "== $$target"; mkdir -p "fuzz/corpus/$$target"; \
+		$(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- \
+			-max_total_time=$${FUZZ_SECONDS:-60} -timeout=60 -print_final_stats=1; done
+
+.PHONY: seeds
+seeds: ## write fuzz/seeds anew from the golden tables in tests/vectors
+	@$(need_cargo)
+	RR_BLESS=1 $(CARGO) test --lib fuzzing::seeds
 
 .PHONY: install
-install: build ## library, header, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR=
+install: ## library, header, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR=
+	@if command -v $(firstword $(CARGO)) >/dev/null 2>&1; then $(MAKE) --no-print-directory build; \
+		elif [ ! -x "$(TARGET)/rr_server" ]; then $(need_cargo); fi # root often has no cargo: then what is built goes in
 	@packaging/install.sh "$(TARGET)" "$(VERSION)" "$(SOVERSION)" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(BINDIR)"
 
 .PHONY: clean

@@ -4,10 +4,14 @@
 //! while over mutated vectors, cargo-fuzz may run them for longer.
 
 pub mod log;
+mod operations;
+pub mod seeds;
 mod session;
 pub mod tables;
 pub mod vectors;
 
+pub use log::log_operations;
+pub use operations::operations;
 pub use session::{amf0, client_session, flv, server_session};
 
 use std::time::{Duration, Instant};
@@ -217,19 +221,15 @@ pub fn chunk_writer(data: &[u8]) {
 mod tests {
     use super::*;
 
-    fn seeds() -> Vec<Vec<u8>> {
-        vectors::chunk().into_iter().map(|vector| vector.bytes).filter(|bytes| bytes.len() < 10_000).collect()
-    }
-
     #[test]
     fn the_chunk_reader_keeps_its_promises_on_mutated_vectors() {
-        let tried = mutate_corpus(&seeds(), 1, 2000, chunk_reader);
+        let tried = mutate_corpus(&seeds::chunks(), 1, 2000, chunk_reader);
         assert!(tried > 100, "only {tried} inputs");
     }
 
     #[test]
     fn the_chunk_writer_is_read_back_whatever_it_is_given() {
-        let tried = mutate_corpus(&seeds(), 2, 1000, chunk_writer);
+        let tried = mutate_corpus(&seeds::chunks(), 2, 1000, chunk_writer);
         assert!(tried > 100, "only {tried} inputs");
     }
 }

@@ -184,31 +184,7 @@ pub fn client_session(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::{mutate_corpus, tables::table};
-
-    fn bodies() -> Vec<Vec<u8>> {
-        let amf = table(include_str!("../../tests/vectors/amf0.txt"));
-        let commands = table(include_str!("../../tests/vectors/commands.txt"));
-        amf.into_iter().chain(commands).map(|vector| vector.bytes).collect()
-    }
-
-    fn message(body: &[u8], stream_id: u8) -> Vec<u8> {
-        let len = u16::try_from(body.len()).unwrap().to_be_bytes();
-        [&[kind::COMMAND, stream_id, len[0], len[1]], body].concat()
-    }
-
-    /// Conversations: the commands named in `opening`, then one of the table, or some media.
-    fn conversations(opening: &[&str]) -> Vec<Vec<u8>> {
-        let commands = table(include_str!("../../tests/vectors/commands.txt"));
-        let named = |name: &&str| commands.iter().find(|vector| vector.name == *name).unwrap().bytes.clone();
-        let opening: Vec<u8> = opening.iter().flat_map(|name| message(&named(name), 1)).collect();
-        let media = b"\x09\x01\0\x02\x17\x01".to_vec();
-        let mut all: Vec<Vec<u8>> =
-            commands.iter().map(|vector| message(&vector.bytes, 1)).chain([media.clone()]).collect();
-        all.iter_mut().for_each(|last| *last = [&[0][..], &opening, last, &media].concat());
-        all.push([&[1][..], b"\x02\0\0\0\0\0\x04\x01\0\0\0\0\0\0\x10\0"].concat());
-        all
-    }
+    use crate::fuzzing::{mutate_corpus, seeds};
 
     fn body_of_seeds(seeds: &[Vec<u8>], seed: u64, body: fn(&[u8])) {
         let tried = mutate_corpus(seeds, seed, 1_500, body);
@@ -217,28 +193,27 @@ mod tests {
 
     #[test]
     fn amf0_keeps_its_promises_on_mutated_vectors() {
-        body_of_seeds(&bodies(), 3, amf0);
+        body_of_seeds(&seeds::bodies(), 3, amf0);
     }
 
     #[test]
     fn media_facts_keep_their_promises_on_mutated_bodies() {
-        let mut seeds: Vec<Vec<u8>> = bodies().into_iter().map(|body| [&[kind::DATA][..], &body].concat()).collect();
-        seeds.push(b"\x09\x97\x02\x0f\x42\x3f\x06\x20hvc1\x01\0\0\x02aabav01\x04\0\0\x01c".to_vec());
-        seeds.push(b"\x08\x95\x11Opus\x01\0\0\x02aa\x02\0\0\x01b".to_vec());
-        body_of_seeds(&seeds, 4, flv);
+        body_of_seeds(&seeds::media(), 4, flv);
     }
 
     #[test]
     fn the_server_session_keeps_its_promises_on_mutated_conversations() {
-        body_of_seeds(&conversations(&["our_connect_publisher"]), 5, server_session);
-        body_of_seeds(&conversations(&["our_connect_player", "our_play"]), 6, server_session);
-        body_of_seeds(&conversations(&["our_connect_publisher", "our_publish"]), 7, server_session);
+        let seeds = seeds::server_conversations();
+        for (seeds, seed) in seeds.chunks(seeds.len().div_ceil(3)).zip(5..) {
+            body_of_seeds(seeds, seed, server_session);
+        }
     }
 
     #[test]
     fn the_client_session_keeps_its_promises_on_mutated_conversations() {
-        body_of_seeds(&conversations(&["our_connect_result", "our_result_number"]), 8, client_session);
-        let started = ["our_connect_result", "our_result_number", "our_play_start"];
-        body_of_seeds(&conversations(&started), 9, client_session);
+        let seeds = seeds::client_conversations();
+        for (seeds, seed) in seeds.chunks(seeds.len().div_ceil(2)).zip(8..) {
+            body_of_seeds(seeds, seed, client_session);
+        }
     }
 }

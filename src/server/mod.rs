@@ -29,6 +29,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
 use crate::net::poll::Poller;
 use crate::net::socket::{self, Socket};
+use crate::net::thread;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
 use crate::server::lobby::Arrival;
@@ -74,6 +75,7 @@ impl RRServer {
         let start = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
             let (entering, failing) = (Arc::clone(&core), Arc::clone(&core));
             let guarded = move || {
+                thread::block_signals();
                 let _log = RRLog::enter(entering.events.log());
                 body();
             };

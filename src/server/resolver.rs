@@ -71,7 +71,14 @@ impl Resolver {
         if self.threads < THREADS {
             let (jobs, answered, wake) = (self.jobs.clone(), self.answered.clone(), Arc::clone(&self.wake));
             // Detached on purpose: it may sit in the C library's look-up for longer than the server lives.
-            drop(crate::sync::spawn("resolverThread", move || serve(&jobs, &answered, &wake), |_| {})?);
+            drop(crate::sync::spawn(
+                "resolverThread",
+                move || {
+                    crate::net::thread::block_signals();
+                    serve(&jobs, &answered, &wake);
+                },
+                |_| {},
+            )?);
             self.threads += 1;
         }
         Ok(None)

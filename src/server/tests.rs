@@ -5,3 +5,33 @@ mod live;
 
 mod failed_stream;
 mod figures;
+
+use crate::config::{ServerConfig, TargetConfig};
+use crate::log::LevelFilter;
+use crate::server::RRServer;
+
+/// A signal that the host handles must not interrupt a thread of ours, nor run the host's handler on its small stack.
+#[test]
+fn no_thread_of_a_server_takes_the_hosts_signals() {
+    let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+    let stream = server.stream_create(b"live", b"signals", None).unwrap();
+    server.stream_write(stream, 9, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    let config = TargetConfig { url: "rtmp://localhost:1/live/x".to_owned(), ..TargetConfig::default() };
+    server.target_add(stream, config).unwrap();
+    let wanted = ["listenerThread", "dialThread", "controlThread", "eventThread", "relayDataThread", "resolverThread"];
+    live::until("all threads run with SIGTERM blocked", || {
+        let mut blocked = Vec::new();
+        for task in std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok) {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let mask =
+                read("status").lines().find_map(|line| line.strip_prefix("SigBlk:").map(str::trim).map(str::to_owned));
+            let mask = mask.and_then(|mask| u64::from_str_radix(&mask, 16).ok()).unwrap_or(0);
+            let name = read("comm").trim().to_owned();
+            if mask & (1 << (libc::SIGTERM - 1)) != 0 {
+                blocked.push(name);
+            }
+        }
+        wanted.iter().all(|name| blocked.iter().any(|other| other == name))
+    });
+    server.shutdown().unwrap();
+}
