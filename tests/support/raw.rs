@@ -26,6 +26,9 @@ pub(crate) const COMMAND: u8 = 20;
 /// What takes longer than this does not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
+/// Larger than any message sent here.
+const CHUNK_SIZE: u32 = 256 * 1024;
+
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Got {
@@ -63,6 +66,9 @@ impl Raw {
         let (reader, writer) = (ChunkDeserializer::new(), ChunkSerializer::new());
         let mut raw = Self { socket, reader, writer, got: VecDeque::new(), greeting: Vec::new() };
         raw.take(&rest);
+        // rml_rtmp cannot cut a message into chunks when told to write whole headers: none may be longer than a chunk.
+        let size = raw.writer.set_max_chunk_size(CHUNK_SIZE, RtmpTimestamp::new(0)).unwrap();
+        raw.socket.write_all(&size.bytes).unwrap();
         raw
     }
 
