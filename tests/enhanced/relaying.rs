@@ -171,7 +171,7 @@ fn three_hops_change_nothing() {
 }
 
 #[test]
-fn the_host_is_told_every_track_and_its_codec() {
+fn the_host_is_told_every_track_and_its_codec_and_how_far_apart_key_frames_are() {
     let relay = Relay::new();
     for (vector, tags) in vectors::all() {
         let mut player = Raw::play(relay.port, vector.name);
@@ -182,7 +182,9 @@ fn the_host_is_told_every_track_and_its_codec() {
         let mut expected: Vec<Name> = read::unpack(tags).into_keys().collect();
         expected.sort_by_key(|&(kind, _, track)| (kind == AUDIO, track));
         let expected: Vec<u32> = expected.iter().map(|(_, four_cc, _)| u32::from_be_bytes(*four_cc)).collect();
-        let info = relay.server.info(relay.stream(vector.name).unwrap()).unwrap();
+        let stream = relay.stream(vector.name).unwrap();
+        assert_eq!(relay.server.stats(stream).unwrap().key_interval_ms, 400, "{}", vector.name);
+        let info = relay.server.info(stream).unwrap();
         assert_eq!(info.track_count as usize, expected.len(), "{}", vector.name);
         assert_eq!(info.codecs[..expected.len()], expected, "{}", vector.name);
     }

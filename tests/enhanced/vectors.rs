@@ -131,11 +131,8 @@ impl Vector {
                 let with = |(other, _, its): &(&Track, &Encoded, &Sample)| {
                     other.form == track.form && its.dts_ns == sample.dts_ns && its.key == sample.key
                 };
-                let group: Vec<_> = if alone {
-                    vec![left.remove(0)]
-                } else {
-                    left.extract_if(.., |one| with(one)).collect()
-                };
+                let group: Vec<_> =
+                    if alone { vec![left.remove(0)] } else { left.extract_if(.., |one| with(one)).collect() };
                 frames.push(self.frame(track.form, encoded.is_video(), &group));
             }
         }
@@ -229,7 +226,8 @@ fn taken_apart_again_they_are_the_frames_of_the_encoders() {
             let got = tracks.remove(&(kind, encoded.four_cc, *id)).unwrap_or_else(|| panic!("{} {file}", vector.name));
             assert_eq!(got.config, encoded.config, "{} {file}", vector.name);
             assert_eq!(got.ended, *form != Legacy || kind == VIDEO, "{} {file}", vector.name);
-            let expected: Vec<Frame> = encoded.samples.iter().map(|sample| frame_of(sample, kind, vector.nano)).collect();
+            let expected: Vec<Frame> =
+                encoded.samples.iter().map(|sample| frame_of(sample, kind, vector.nano)).collect();
             assert!(got.frames == expected, "{} {file}", vector.name);
         }
         assert!(tracks.is_empty(), "{}: {:?}", vector.name, tracks.keys());
@@ -312,7 +310,11 @@ fn the_crate_sees_in_every_message_what_the_reader_sees() {
                 assert_eq!((track.id, track.codec), (part.track, u32::from_be_bytes(part.four_cc)));
                 // The payload begins with what is before the frame: packet type and composition time.
                 let payload = &tag.body[track.start..][..track.len];
-                assert!(payload.ends_with(&part.data) && payload.len() <= part.data.len() + 4, "{} {index}", vector.name);
+                assert!(
+                    payload.ends_with(&part.data) && payload.len() <= part.data.len() + 4,
+                    "{} {index}",
+                    vector.name
+                );
             }
         }
     }
@@ -327,7 +329,8 @@ fn rr_frame_parse_says_the_same() {
             // SAFETY: the body is readable, the frame is set up.
             let code = unsafe { rr_frame_parse(tag.kind, tag.body.as_ptr().cast(), tag.body.len(), &raw mut frame) };
             assert_eq!(code, 0);
-            let flags = [expected.key, expected.seq_start, expected.end_of_sequence, expected.metadata, expected.multitrack];
+            let flags =
+                [expected.key, expected.seq_start, expected.end_of_sequence, expected.metadata, expected.multitrack];
             let flags = flags.into_iter().rev().fold(0_u8, |all, flag| all << 1 | u8::from(flag));
             assert_eq!(
                 (frame.r#type, frame.flags, frame.codec, frame.track, frame.cts_ms, frame.len),

@@ -129,8 +129,7 @@ fn object(fields: &[(&str, f64)]) -> Vec<u8> {
 /// `onMetaData` with the FourCCs as numbers, which is how E-RTMP announces codecs there.
 pub(crate) fn on_meta_data(video: [u8; 4], audio: [u8; 4]) -> Vec<u8> {
     let code = |four_cc| f64::from(u32::from_be_bytes(four_cc));
-    let fields =
-        [("width", 64.0), ("height", 64.0), ("videocodecid", code(video)), ("audiocodecid", code(audio))];
+    let fields = [("width", 64.0), ("height", 64.0), ("videocodecid", code(video)), ("audiocodecid", code(audio))];
     [string("onMetaData"), object(&fields)].concat()
 }
 
