@@ -146,6 +146,8 @@ fn video_legacy(first: u8, rest: &[u8]) -> FrameFacts {
 /// What stands between the first byte and the payload.
 struct ExHeader<'a> {
     packet: u8,
+    /// A command frame: a byte follows and no tracks.
+    command: bool,
     /// Some for multitrack: 0 one track, 1 many of one codec, 2 many of many.
     multitrack: Option<u8>,
     codec: u32,
@@ -154,8 +156,9 @@ struct ExHeader<'a> {
     rest: Option<&'a [u8]>,
 }
 
-fn ex_header(mut packet: u8, multitrack_type: u8, command: bool, mut rest: &[u8]) -> ExHeader<'_> {
-    let mut header = ExHeader { packet, multitrack: None, codec: 0, nano_offset: 0, rest: None };
+/// `command_frame`: what the frame type says, which means nothing for metadata.
+fn ex_header(mut packet: u8, multitrack_type: u8, command_frame: bool, mut rest: &[u8]) -> ExHeader<'_> {
+    let mut header = ExHeader { packet, command: false, multitrack: None, codec: 0, nano_offset: 0, rest: None };
     while packet == MOD_EX {
         // Size less one in a byte; 255 there says that it is in the next two.
         let (len, at) = match rest {
@@ -171,7 +174,8 @@ fn ex_header(mut packet: u8, multitrack_type: u8, command: bool, mut rest: &[u8]
         rest = &rest[at + len + 1..];
     }
     header.packet = packet;
-    if command {
+    if command_frame && packet != VIDEO_METADATA {
+        header.command = true;
         header.rest = Some(rest);
         return header;
     }
@@ -238,11 +242,10 @@ fn audio_enhanced(first: u8, rest: &[u8]) -> FrameFacts {
 
 fn video_enhanced(first: u8, rest: &[u8]) -> FrameFacts {
     let frame = first >> 4 & 0x07;
-    let command = frame == FRAME_COMMAND && first & 0x0f != VIDEO_METADATA;
-    let header = ex_header(first & 0x0f, VIDEO_MULTITRACK, command, rest);
+    let header = ex_header(first & 0x0f, VIDEO_MULTITRACK, frame == FRAME_COMMAND, rest);
     let mut facts = header.facts();
-    facts.command = command;
-    if header.rest.is_none() || command {
+    facts.command = header.command;
+    if header.rest.is_none() || header.command {
         return facts;
     }
     match header.packet {
@@ -267,8 +270,7 @@ pub fn tracks(type_id: u8, body: &[u8]) -> impl Iterator<Item = Track> + '_ {
             Some(ex_header(first & 0x0f, AUDIO_MULTITRACK, false, rest))
         }
         (kind::VIDEO, [first, rest @ ..]) if first & 0x80 != 0 => {
-            let command = first >> 4 & 0x07 == FRAME_COMMAND && first & 0x0f != VIDEO_METADATA;
-            Some(ex_header(first & 0x0f, VIDEO_MULTITRACK, command, rest))
+            Some(ex_header(first & 0x0f, VIDEO_MULTITRACK, first >> 4 & 0x07 == FRAME_COMMAND, rest))
         }
         _ => None,
     };

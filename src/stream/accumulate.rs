@@ -68,12 +68,12 @@ pub(super) fn append(
         Some(bare) => buffer.append(&entry, &[body.get(bare..).unwrap_or_default()])?,
         None => buffer.append(&entry, &[body])?,
     }
-    count(stream, head, &facts, body.len() as u64, now_us);
+    count(stream, head, &facts, body, now_us);
     Ok(())
 }
 
-fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, bytes: u64, now_us: u64) {
-    let counters = &stream.counters;
+fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &[u8], now_us: u64) {
+    let (counters, bytes) = (&stream.counters, body.len() as u64);
     counters.message_in(head.type_id, bytes, now_us);
     counters.bytes_in.add(bytes);
     counters.rate_in.add(bytes, now_us);
@@ -84,12 +84,10 @@ fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, bytes: 
     counters.last_ts_ms.store(ts_ms, Ordering::Relaxed);
     counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
     if facts.key && !facts.seq_start && head.type_id == kind::VIDEO {
-        let before = counters.last_key_ts_ms.swap(ts_ms, Ordering::Relaxed);
-        let interval = u32::try_from(ts_ms - before).unwrap_or(0);
-        counters.key_interval_ms.store(interval, Ordering::Relaxed);
+        counters.key_frame(ts_ms);
     }
     let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
-    if (media && stream.tracks.note(head.type_id, facts)) || facts.metadata {
+    if (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata {
         stream.host().event(stream.event(EventKind::Tracks));
     }
 }

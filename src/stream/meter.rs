@@ -231,6 +231,14 @@ impl Counters {
         Self { started_us, ..Self::default() }
     }
 
+    /// A key frame came. Tracks mostly have theirs at one time, each in a message of its own: these are one.
+    pub fn key_frame(&self, ts_ms: i64) {
+        let before = self.last_key_ts_ms.swap(ts_ms, Ordering::Relaxed);
+        if ts_ms != before {
+            self.key_interval_ms.store(u32::try_from(ts_ms - before).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
     /// One message came in; owner only.
     pub fn message_in(&self, type_id: u8, bytes: u64, now_us: u64) {
         self.msgs_in.add(1);

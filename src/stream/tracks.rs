@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use crate::proto::flv::FrameFacts;
+use crate::proto::flv::{self, FrameFacts};
 use crate::stream::meter::Count;
 use crate::sync::locked;
 
@@ -35,11 +35,20 @@ pub struct Tracks {
 }
 
 impl Tracks {
-    /// Notes a media message's track; true where it is a new one or has another codec than before.
-    pub fn note(&self, type_id: u8, facts: &FrameFacts) -> bool {
-        let track = Track { type_id, track: facts.track, codec: facts.codec };
+    /// Notes a media message's tracks; true where one is new or has another codec than before.
+    pub fn note(&self, type_id: u8, facts: &FrameFacts, body: &[u8]) -> bool {
+        if !facts.many_tracks {
+            return self.note_one(Track { type_id, track: facts.track, codec: facts.codec });
+        }
+        // No message costs more than the list is long.
+        let tracks = flv::tracks(type_id, body).take(MAX_LISTED);
+        tracks.fold(false, |new, track| self.note_one(Track { type_id, track: track.id, codec: track.codec }) | new)
+    }
+
+    fn note_one(&self, track: Track) -> bool {
+        let type_id = track.type_id;
         let Some(last) = self.last.get(usize::from(type_id & 1)) else { return false };
-        if facts.codec == 0 || last.get() == track.packed() {
+        if track.codec == 0 || last.get() == track.packed() {
             return false;
         }
         last.set(track.packed());

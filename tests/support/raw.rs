@@ -26,6 +26,9 @@ pub(crate) const COMMAND: u8 = 20;
 /// What takes longer than this does not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
+/// Larger than any message sent here.
+const CHUNK_SIZE: u32 = 256 * 1024;
+
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Got {
@@ -39,6 +42,8 @@ pub(crate) struct Raw {
     reader: ChunkDeserializer,
     writer: ChunkSerializer,
     got: VecDeque<Got>,
+    /// What a client that was accepted said in `connect`, or a server answered to it.
+    pub(crate) greeting: Vec<Amf0Value>,
 }
 
 impl Raw {
@@ -59,19 +64,39 @@ impl Raw {
             }
         };
         let (reader, writer) = (ChunkDeserializer::new(), ChunkSerializer::new());
-        let mut raw = Self { socket, reader, writer, got: VecDeque::new() };
+        let mut raw = Self { socket, reader, writer, got: VecDeque::new(), greeting: Vec::new() };
         raw.take(&rest);
+        // rml_rtmp cannot cut a message into chunks when told to write whole headers: none may be longer than a chunk.
+        let size = raw.writer.set_max_chunk_size(CHUNK_SIZE, RtmpTimestamp::new(0)).unwrap();
+        raw.socket.write_all(&size.bytes).unwrap();
         raw
     }
 
     /// A client that has connected to `live` and has made its stream 1.
     fn connect(port: u16) -> Self {
-        let mut raw = Self::shake(TcpStream::connect(("127.0.0.1", port)).unwrap(), PeerType::Client);
-        let object = [("app", "live".to_owned()), ("tcUrl", format!("rtmp://127.0.0.1:{port}/live"))];
-        let object = object.map(|(name, value)| (name.to_owned(), Amf0Value::Utf8String(value)));
-        raw.command(0, "connect", 1.0, Amf0Value::Object(object.into()), &[]);
+        let mut raw = Self::connect_saying(port, &[]);
         raw.command(0, "createStream", 2.0, Amf0Value::Null, &[]);
         raw
+    }
+
+    /// A client that says these things of itself when it connects to `live`. The answer is not read.
+    pub(crate) fn connect_saying(port: u16, more: &[(&str, Amf0Value)]) -> Self {
+        let mut raw = Self::shake(TcpStream::connect(("127.0.0.1", port)).unwrap(), PeerType::Client);
+        let url = Amf0Value::Utf8String(format!("rtmp://127.0.0.1:{port}/live"));
+        let usual = [("app", Amf0Value::Utf8String("live".to_owned())), ("tcUrl", url)];
+        let object = usual.iter().chain(more).map(|(name, value)| ((*name).to_owned(), value.clone()));
+        raw.command(0, "connect", 1.0, Amf0Value::Object(object.collect()), &[]);
+        raw
+    }
+
+    /// Reads on until the answer to `connect`, which is kept as the greeting.
+    pub(crate) fn wait_connected(&mut self) {
+        while self.greeting.is_empty() {
+            let got = self.next().expect("an answer");
+            if got.type_id == COMMAND {
+                self.greeting = rml_amf0::deserialize(&mut got.body.as_slice()).unwrap();
+            }
+        }
     }
 
     pub(crate) fn play(port: u16, key: &str) -> Self {
@@ -102,7 +127,10 @@ impl Raw {
                 panic!("{values:?}")
             };
             match name.as_str() {
-                "connect" => raw.command(0, "_result", *transaction, Amf0Value::Null, &[Amf0Value::Null]),
+                "connect" => {
+                    raw.greeting = values.clone();
+                    raw.command(0, "_result", *transaction, Amf0Value::Null, &[Amf0Value::Null]);
+                }
                 "createStream" => raw.command(0, "_result", *transaction, Amf0Value::Null, &[Amf0Value::Number(1.0)]),
                 "publish" => {
                     let status = [("level", "status"), ("code", "NetStream.Publish.Start")];

@@ -62,6 +62,8 @@ fn enhanced_video_packets() {
     assert_eq!(video("a3 68766331 00"), hevc);
     assert_eq!(video("92 68766331"), FrameFacts { end_of_sequence: true, ..hevc });
     assert_eq!(video("d4 68766331 02"), FrameFacts { side_config: true, ..hevc }, "the frame type means nothing here");
+    let behind = video("d7 02 000001 04 68766331 02");
+    assert_eq!(behind, FrameFacts { side_config: true, nano_offset: 1, ..hevc }, "nor behind an extension");
     let av1 = FrameFacts { codec: four_cc(b"av01"), ..FrameFacts::default() };
     assert_eq!(video("91 61763031 123456"), FrameFacts { key: true, ..av1 }, "AV1 has no composition time");
     assert_eq!(video("95 61763031 00"), FrameFacts { seq_start: true, ..av1 }, "as MPEG-2 TS");

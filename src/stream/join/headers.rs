@@ -22,6 +22,9 @@ const MAX_HEADERS: usize = 64;
 /// Bytes of all headers together. Real ones have some dozens to some thousand bytes; whoever sends more is not heard.
 const MAX_HEADER_BYTES: usize = 1024 * 1024;
 
+/// Tracks of a header that are looked at when two are compared: more than any encoder has.
+const MAX_COMPARED: usize = 64;
+
 /// The AMF0 string that asks a server to keep a data message: `02`, length, name.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
@@ -53,6 +56,19 @@ impl Header {
             (header.type_id, header.metadata, header.multitrack, header.many_tracks, header.track, codec)
         };
         place(self) == place(other)
+    }
+
+    /// Whether this one, coming later, speaks for a track of the other's too, and so overrides it there.
+    fn overrides(&self, other: &Self) -> bool {
+        let sort = |header: &Self| (header.type_id, header.metadata, header.multitrack);
+        if !(self.many_tracks || other.many_tracks) || sort(self) != sort(other) {
+            return false;
+        }
+        let mut tracks = flv::tracks(other.type_id, &other.body).take(MAX_COMPARED);
+        tracks.any(|track| {
+            let mut ours = flv::tracks(self.type_id, &self.body).take(MAX_COMPARED);
+            ours.any(|own| (own.id, own.codec) == (track.id, track.codec))
+        })
     }
 
     fn is_stream_metadata(&self) -> bool {
@@ -137,15 +153,21 @@ impl HeaderSet {
             body: Bytes::new(),
         };
         let place = self.0.iter().position(|other| header.replaces(other));
+        let from_place = place.map_or(&[][..], |place| &self.0[place..]);
+        let overridden = |header: &Header| from_place.iter().skip(1).any(|later| later.overrides(header));
         // Many encoders send theirs again before each key frame: that changes nothing and must cost nothing.
-        if place.is_some_and(|place| self.0[place].body == bare) {
+        if let Some(known) = from_place.first()
+            && known.body == bare
+            && !overridden(known)
+        {
             return Ok(false);
         }
         header.body = copy(bare)?;
+        let overridden = overridden(&header);
         let headers = Arc::make_mut(&mut self.0);
         match place {
-            // What speaks for many tracks overrides what came for one of them before, so it must come after it.
-            Some(place) if header.many_tracks => {
+            // The newest word on a track must stand behind those it overrides.
+            Some(place) if overridden => {
                 headers.remove(place);
                 headers.push(header.clone());
             }

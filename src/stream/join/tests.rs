@@ -314,6 +314,31 @@ fn every_codec_and_track_of_multitrack_keeps_its_header() {
 }
 
 #[test]
+fn what_came_last_for_a_track_stands_behind_what_came_before_whoever_else_it_is_for() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    // Tracks 0 and 1 of AVC with a byte each, and 2 in a message of its own.
+    let both = |byte| [&[0x96, 0x10], &b"avc1"[..], &[0, 0, 0, 1, byte, 1, 0, 0, 1, byte]].concat();
+    let (one, other) = (multitrack(1, 0, b"avc1", 1), multitrack(1, 0, b"avc1", 2));
+    let changed = [&one[..], &[9]].concat();
+    let steps: [(&[u8], [&[u8]; 3]); 6] = [
+        (&one, [&both(7), &other, &one]),
+        (&both(7), [&other, &one, &both(7)]),
+        (&other, [&other, &one, &both(7)]),
+        (&changed, [&other, &both(7), &changed]),
+        (&both(8), [&other, &changed, &both(8)]),
+        (&both(8), [&other, &changed, &both(8)]),
+    ];
+    feed.video(&[&both(7), &other]);
+    for (header, expected) in steps {
+        feed.video(&[header]);
+        feed.scout.advance();
+        assert_eq!(bodies(feed.scout.headers()), expected);
+    }
+    feed.video(&[&both(8), &other]);
+    assert!(!feed.scout.advance().headers_changed, "what is in force already changes nothing");
+}
+
+#[test]
 fn a_plain_stream_that_changes_codecs_has_the_new_header_alone() {
     let mut feed = Feed::new(1 << 20, 10_000);
     feed.begin();
