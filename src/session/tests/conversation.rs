@@ -323,7 +323,7 @@ fn a_reconnect_request_goes_only_to_those_who_understand_it() {
     let mut pair = Pair::new(true);
     let config = SessionConfig { caps_ex: CAPS_RECONNECT, ..Default::default() };
     let url = RtmpUrl::parse("rtmp://h/live/k", None).unwrap();
-    pair.client = super::super::ClientSession::publish(&config, &url, 0).unwrap();
+    pair.client = ClientSession::publish(&config, &url, 0).unwrap();
     pair.run().unwrap();
     assert!(pair.server.reconnect_request(Some("rtmp://other/live"), "updating"));
     pair.run().unwrap();
