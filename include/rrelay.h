@@ -429,7 +429,7 @@ typedef struct rr_target_config {
     uint32_t size;                     /* Set by rr_config_init. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
-    const char *url;                   /* rtmp://host[:port]/app[/key]. Must be given. */
+    const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
     const char *key;                   /* The stream key, bytes untouched. Default: NULL (the last part of url). */
     /* More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL. */
     const char *const *backup_urls;

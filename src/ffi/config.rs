@@ -77,7 +77,7 @@ pub struct rr_target_config {
     pub flags: u32,
     /// The host's pointer, given back in events and rr_info; never touched.
     pub user: *mut c_void,
-    /// rtmp://host[:port]/app[/key]. Must be given.
+    /// rtmp://host[:port]/app[/key], or rtmps://. Must be given.
     pub url: *const c_char,
     /// The stream key, bytes untouched. Default: NULL (the last part of url).
     pub key: *const c_char,

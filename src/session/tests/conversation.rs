@@ -1,10 +1,12 @@
 //! Publishing and playing between our own two sessions: what happens, in which order, and cut at every byte.
 
-use super::super::{Event, ServerSession, SessionConfig};
-use super::pair::{Pair, events};
+use super::super::{ClientSession, Event, ServerSession, SessionConfig};
+use super::pair::{Pair, events, yes};
 use crate::error::RRError;
+use crate::proto::auth;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::message::kind;
+use crate::proto::url::RtmpUrl;
 
 const KEY: &[u8] = b"key?token=1/2";
 
@@ -93,7 +95,7 @@ fn one_cut_at_every_byte_of_either_direction_changes_nothing() {
             for part in [&to_server[..cut], &to_server[cut..]] {
                 let mut at = 0;
                 while let Some(event) = session.next(part, &mut at, 0).unwrap() {
-                    super::pair::yes(&mut session, &event);
+                    yes(&mut session, &event);
                     seen.push(event);
                 }
             }
@@ -138,7 +140,7 @@ fn until_a_question_is_answered_nothing_more_is_taken() {
     let failure = pair.run().unwrap_err();
     assert_eq!((failure.kind, failure.by_peer), (RRError::State, false));
     pair.server.accept_connect();
-    pair.answer = super::pair::yes;
+    pair.answer = yes;
     pair.run().unwrap();
     assert!(pair.client.started(), "the question came to no harm");
 }
@@ -150,7 +152,7 @@ fn a_refused_publisher_is_told_with_the_code_and_stops_at_once() {
         Event::Publish { stream_id, .. } => {
             server.reject_stream(*stream_id, "NetStream.Publish.BadName", "live already")
         }
-        other => super::pair::yes(server, other),
+        other => yes(server, other),
     };
     let failure = pair.run().unwrap_err();
     assert_eq!((failure.kind, failure.by_peer), (RRError::Rejected, true));
@@ -165,7 +167,7 @@ fn a_refused_player_is_told_with_the_code_and_stops_at_once() {
         Event::Play { stream_id, .. } => {
             server.reject_stream(*stream_id, "NetStream.Play.StreamNotFound", "no such stream")
         }
-        other => super::pair::yes(server, other),
+        other => yes(server, other),
     };
     assert_eq!(pair.run().unwrap_err().kind, RRError::Rejected);
     assert_eq!(pair.client.refusal_code(), Some("NetStream.Play.StreamNotFound"));
@@ -192,6 +194,44 @@ fn an_authentication_challenge_is_told_from_a_plain_no() {
     };
     assert_eq!(pair.run().unwrap_err().kind, RRError::Auth);
     assert_eq!(pair.client.refusal().unwrap().text, text);
+}
+
+/// Each connection is a session of its own; what goes from one to the next is the query behind the application.
+#[test]
+fn a_publisher_logs_in_with_the_third_connection() {
+    let asks: [fn(&mut ServerSession, &Event); 3] = [
+        |server, _| {
+            server.reject_connect("", "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ", None)
+        },
+        |server, _| {
+            let text = "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth&user=joe&salt=s&challenge=c";
+            server.reject_connect("", text, None);
+        },
+        yes,
+    ];
+    let mut url = RtmpUrl::parse("rtmp://example.net/live/key", None).unwrap();
+    let mut apps = Vec::new();
+    for answer in asks {
+        let mut pair = Pair::new(true);
+        pair.client = ClientSession::publish(&SessionConfig::default(), &url, 0).unwrap();
+        pair.answer = answer;
+        let end = pair.run();
+        let info = pair.server.connect().unwrap();
+        let app = String::from_utf8(info.app.clone()).unwrap();
+        assert_eq!(info.tc_url, format!("rtmp://example.net/{app}").as_bytes(), "both carry the query");
+        apps.push(app);
+        let Err(failure) = end else { break };
+        assert_eq!(failure.kind, RRError::Auth);
+        let text = &pair.client.refusal().unwrap().text;
+        let auth::Answer::Retry(query) =
+            auth::answer(url.app.as_bytes(), b"joe", b"secret", text.as_bytes(), [1, 2, 3, 4])
+        else {
+            panic!("{text}")
+        };
+        url.app = String::from_utf8(auth::with_query(url.app.as_bytes(), &query)).unwrap();
+    }
+    assert_eq!(apps[..2], ["live", "live?authmod=adobe&user=joe"]);
+    assert!(apps[2].starts_with("live?authmod=adobe&user=joe&challenge=01020304&response="), "{apps:?}");
 }
 
 #[test]
@@ -282,8 +322,8 @@ fn a_reconnect_request_goes_only_to_those_who_understand_it() {
 
     let mut pair = Pair::new(true);
     let config = SessionConfig { caps_ex: CAPS_RECONNECT, ..Default::default() };
-    let url = crate::proto::url::RtmpUrl::parse("rtmp://h/live/k", None).unwrap();
-    pair.client = super::super::ClientSession::publish(&config, &url, 0).unwrap();
+    let url = RtmpUrl::parse("rtmp://h/live/k", None).unwrap();
+    pair.client = ClientSession::publish(&config, &url, 0).unwrap();
     pair.run().unwrap();
     assert!(pair.server.reconnect_request(Some("rtmp://other/live"), "updating"));
     pair.run().unwrap();
