@@ -3,6 +3,7 @@
 
 pub mod amf0;
 mod amf3;
+pub mod auth;
 mod chunk_buffers;
 pub mod chunk_header;
 pub mod chunk_read;
@@ -11,4 +12,5 @@ pub mod command;
 pub mod flv;
 pub mod handshake;
 pub mod message;
+pub mod rtmpe;
 pub mod url;
