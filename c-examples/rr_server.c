@@ -1,6 +1,6 @@
 /*
- * The bundled server: an RTMP relay on the public header alone. It shows the whole use of the library: set up a config, listen, take
- * events in one's own loop, add targets, stop in order.
+ * The bundled server: an RTMP relay on the public header alone. It shows the whole use of the library: set up a config,
+ * listen, take events in one's own loop, add targets, stop in order.
  *
  *   cc -Iinclude c-examples/rr_server*.c -lrrelay -o rr_server
  */
@@ -57,12 +57,12 @@ static rr_server *make_server(const struct options *o) {
     c.max_sessions = o->max_sessions; /* 0: the default */
     c.max_streams = o->max_streams;
     c.max_message = o->max_message;
+    c.log_events = (uint32_t)o->log_level;
     code = rr_server_new(&c, &s);
     if (code < 0) {
         fprintf(stderr, "rr_server: %s\n", rr_last_error());
         return NULL;
     }
-    rr_server_set_log(s, o->log_level, NULL, NULL);
     return s;
 }
 

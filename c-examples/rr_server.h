@@ -29,7 +29,7 @@ int parse_options(struct options *o, int argc, char **argv);
 /* rr_server_push.c: follows stream events and adds the configured targets to streams that begin. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
 
-/* rr_server_print.c: all that comes on stdout. */
+/* rr_server_print.c: all that is said, but for errors at the start. */
 void print_start(const struct options *o, int port);
 void print_event(rr_server *s, const rr_event *ev);
 void print_status(rr_server *s);

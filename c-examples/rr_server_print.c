@@ -1,4 +1,5 @@
-/* What the bundled server says on stdout: how to use it, one line for each event, and on a terminal one for its state. */
+/* What the bundled server says: how to use it, one line for each event, on a terminal one for its state; log lines go
+   to stderr. */
 #define _POSIX_C_SOURCE 200809L
 #include "rr_server.h"
 
@@ -16,15 +17,24 @@ static void put(const char *text) {
     for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
 }
 
-static void begin_line(int64_t time_us) {
+/* "12:34:56" */
+static const char *clock_of(int64_t time_us, char text[16]) {
     time_t seconds = (time_t)(time_us / 1000000);
     struct tm tm;
-    char text[16];
+    localtime_r(&seconds, &tm);
+    strftime(text, 16, "%H:%M:%S", &tm);
+    return text;
+}
+
+static void clear_status(void) {
     if (status_shown) fputs("\r\033[K", stdout);
     status_shown = 0;
-    localtime_r(&seconds, &tm);
-    strftime(text, sizeof text, "%H:%M:%S", &tm);
-    printf("%s ", text);
+}
+
+static void begin_line(int64_t time_us) {
+    char text[16];
+    clear_status();
+    printf("%s ", clock_of(time_us, text));
 }
 
 static void end_line(void) {
@@ -42,8 +52,8 @@ void print_start(const struct options *o, int port) {
     printf("rr_server %s listens on port %d\n\n", rr_version_string(), port);
     printf("  publish  ffmpeg -re -i FILE -c copy -f flv %s/show\n", url);
     printf("           OBS: server %s, stream key show\n", url);
-    printf("           no file? ffmpeg -re -f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine -c:v libx264 -g 50 \\\n");
-    printf("             -pix_fmt yuv420p -c:a aac -f flv %s/show\n", url);
+    printf("           no file? ffmpeg -re -f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine \\\n");
+    printf("             -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s/show\n", url);
     printf("  play     ffplay %s/show\n", url);
     for (i = 0; i < o->push_count; i++) {
         printf("  push     %s%s -> %s\n", o->pushes[i].app ? o->pushes[i].app : "all streams",
@@ -114,8 +124,20 @@ static void put_subject(rr_server *s, const rr_event *ev) {
     put_name(ev);
 }
 
+/* Log lines come as events, so that they and the status line do not cross. They hold no control characters. */
+static void print_log(const rr_event *ev) {
+    static const char *const levels[] = {"OFF", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
+    char text[16];
+    clear_status();
+    fflush(stdout);
+    fprintf(stderr, "%s %s %s\n", clock_of(ev->time_us, text), levels[ev->level % 6], ev->text);
+}
+
 void print_event(rr_server *s, const rr_event *ev) {
-    if (ev->type == RR_EV_LOG) return; /* the log has its own place */
+    if (ev->type == RR_EV_LOG) {
+        print_log(ev);
+        return;
+    }
     begin_line(ev->time_us);
     put_subject(s, ev);
     switch (ev->type) {

@@ -53,6 +53,12 @@ pub const LOG_SINK_SWITCH_MS: u64 = 2_000;
 /// How long a server that is freed without having been stopped waits for the host's code in the event thread.
 pub const EVENT_THREAD_DROP_MS: u32 = 1_000;
 
+/// How long a publisher may be above `max_kbps`: an encoder's peak at a scene change is over by then.
+pub const OVER_RATE_MS: u64 = 10_000;
+
+/// Publishers that may stand by on one stream: a backup, and its backup.
+pub const MAX_STANDBYS: usize = 4;
+
 /// Which asks go to the host, as bits (`RR_ASK_*`).
 pub mod ask {
     /// Ask at `connect`.
@@ -99,6 +105,18 @@ pub enum PublisherPolicy {
     Standby,
 }
 
+/// What becomes of publishers' timestamps (`RR_CLOCK_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ClockMode {
+    /// They pass as they are.
+    #[default]
+    Pass,
+    /// They begin at 0.
+    Zero,
+    /// Jumps that both tracks make are mended.
+    Repair,
+}
+
 /// Settings of one stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamConfig {
@@ -112,6 +130,10 @@ pub struct StreamConfig {
     pub gop_bytes: u32,
     /// The cached group's bound in time.
     pub gop_ms: u32,
+    /// A publisher that sends more than this for [`OVER_RATE_MS`] is closed; 0 is no bound.
+    pub max_kbps: u32,
+    /// What becomes of timestamps.
+    pub clock: ClockMode,
     /// Nice value of the stream's threads.
     pub nice: i32,
     /// Collect this long before sending; 0 sends at once.
@@ -136,6 +158,8 @@ impl Default for StreamConfig {
             grace_ms: 0,
             gop_bytes: 8 * 1024 * 1024, // 10 s at 6 Mbit/s: a long group of a good stream
             gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
+            max_kbps: 0,
+            clock: ClockMode::Pass,
             nice: 0,
             merge_ms: 0,                  // latency first: the host chooses cost
             start: Start::Gop,            // a picture at once is what viewers expect

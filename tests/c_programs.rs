@@ -1,67 +1,14 @@
 //! C programs on the public header alone, against the library this build made: as C99 and as C++11, dynamically and
 //! statically linked, and under valgrind.
 
+#[path = "support/c.rs"]
+mod c;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::Command;
 
-const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
-
-/// How a program is compiled.
-#[derive(Clone, Copy)]
-enum As {
-    C99,
-    Cxx11,
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where cargo leaves the library under test: beside the test programs.
-fn deps() -> PathBuf {
-    let me = std::env::current_exe().expect("a test knows its own path");
-    me.parent().expect("a file has a folder").to_owned()
-}
-
-/// A folder of the test's own, where the library has the name programs look for.
-fn workshop(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&folder).expect("the target folder can be written");
-    let link = folder.join("librrelay.so.0");
-    let _ = fs::remove_file(&link);
-    std::os::unix::fs::symlink(deps().join("librrelay.so"), &link).expect("a link can be made");
-    folder
-}
-
-fn compiler(language: As) -> Command {
-    let mut command = match language {
-        As::C99 => Command::new("cc"),
-        As::Cxx11 => Command::new("c++"),
-    };
-    match language {
-        As::C99 => command.args(["-std=c99", "-x", "c"]),
-        As::Cxx11 => command.args(["-std=c++11", "-x", "c++"]),
-    };
-    command.args(STRICT).arg("-g").arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
-    command
-}
-
-fn good(output: &Output, what: &str) {
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {}\n{words}", output.status);
-}
-
-/// Compiles sources to a program in a workshop, which finds the library beside itself.
-fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
-    let folder = workshop(name);
-    let program = folder.join("program");
-    let mut command = compiler(language);
-    command.args(sources).args(["-x", "none", "-o"]).arg(&program);
-    command.arg(folder.join("librrelay.so.0")).arg("-Wl,-rpath,$ORIGIN");
-    good(&command.output().expect("a C compiler is there"), name);
-    program
-}
+use c::{As, build, compiler, deps, good, root, server_sources, workshop};
 
 fn test_program(name: &str) -> Vec<PathBuf> {
     vec![root().join("tests/c").join(format!("{name}.c"))]
@@ -135,19 +82,6 @@ fn the_static_library_needs_what_the_pkg_config_file_says() {
     command.arg(deps().join("librrelay.a")).args(private.split(' '));
     good(&command.output().unwrap(), "static link");
     good(&Command::new(program).output().unwrap(), "static run");
-}
-
-/// The bundled server's sources.
-fn server_sources() -> Vec<PathBuf> {
-    let mut sources: Vec<PathBuf> = fs::read_dir(root().join("c-examples"))
-        .expect("the folder can be read")
-        .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "c"))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rr_server")))
-        .collect();
-    sources.sort();
-    assert!(!sources.is_empty());
-    sources
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub struct rr_stream_config {
     pub gop_bytes: u32,
     /// Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000.
     pub gop_ms: u32,
-    /// Limit of what a publisher may send. Default: 0 (none). Not in this version.
+    /// What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit).
     pub max_kbps: u32,
     /// For pulled streams. Default: 0 (never). Not in this version.
     pub unwatched_ms: u32,
@@ -50,7 +50,7 @@ pub struct rr_stream_config {
     pub nice: i32,
     /// Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once).
     pub merge_ms: u32,
-    /// RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version.
+    /// RR_CLOCK_*: what becomes of timestamps. Default: 0 (they are passed on).
     pub clock: u32,
     /// RR_START_*: where players begin. Default: 2 (the cached group).
     pub start: u32,

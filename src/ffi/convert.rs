@@ -9,7 +9,7 @@ use super::event::rr_event_fn;
 use super::types::{rr_ask, rr_frame, rr_listen_flag, rr_media, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text};
 use crate::config::{
-    Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, Start, StreamConfig, TargetConfig, media,
+    ClockMode, Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, Start, StreamConfig, TargetConfig, media,
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
@@ -86,13 +86,19 @@ fn reserved(name: &str, value: u32) -> Result<()> {
     if value == 0 { Ok(()) } else { Err(unknown()) }
 }
 
-/// Anything but PASS is a later feature.
-fn clock(value: u32) -> Result<()> {
+/// RR_CLOCK_*.
+fn clock(value: u32) -> Result<ClockMode> {
     match value {
-        0 => Ok(()),
-        1 | 2 => absent("clock", true),
+        0 => Ok(ClockMode::Pass),
+        1 => Ok(ClockMode::Zero),
+        2 => Ok(ClockMode::Repair),
         _ => Err(argument(format!("clock is {value}, no RR_CLOCK_*"))),
     }
+}
+
+/// Anything but PASS is a later feature of targets.
+fn target_clock(value: u32) -> Result<()> {
+    absent("clock", clock(value)? != ClockMode::Pass)
 }
 
 /// Anything but all media is a later feature.
@@ -151,9 +157,7 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
     let default = StreamConfig::default();
     bits("flags", c.flags, 0)?;
     reserved(rr_stream_config::NAME, c.reserved0)?;
-    absent_limit("max_kbps", c.max_kbps)?;
     absent_limit("unwatched_ms", c.unwatched_ms)?;
-    clock(c.clock)?;
     if !(-20..=19).contains(&c.nice) {
         return Err(argument(format!("nice is {}, it goes from -20 to 19", c.nice)));
     }
@@ -168,6 +172,8 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
         grace_ms: number("grace_ms", c.grace_ms, default.grace_ms, 1..=DAY_MS, Some(0))?,
         gop_bytes: number("gop_bytes", c.gop_bytes, default.gop_bytes, 1..=1 << 30, Some(0))?,
         gop_ms: number("gop_ms", c.gop_ms, default.gop_ms, 1..=HOUR_MS, Some(0))?,
+        max_kbps: number("max_kbps", c.max_kbps, default.max_kbps, ANY, Some(0))?,
+        clock: clock(c.clock)?,
         nice: c.nice,
         merge_ms: number("merge_ms", c.merge_ms, default.merge_ms, MERGE_MS, Some(0))?,
         start: start(c.start)?.unwrap_or(default.start),
@@ -222,7 +228,7 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         1 | 2 => absent("slow_policy", true)?,
         other => return Err(argument(format!("slow_policy is {other}, no RR_SLOW_*"))),
     }
-    clock(c.clock)?;
+    target_clock(c.clock)?;
     all_media(c.media)?;
     absent("tracks", c.tracks != 0)?;
     absent("chunk_size", c.chunk_size != 0)?;

@@ -247,9 +247,7 @@ fn what_is_not_there_yet_is_named() {
     use RRError::Unsupported;
     let s = c"x".as_ptr();
     let urls = [s, null()];
-    refused(stream(|c| c.max_kbps = 1), Unsupported, "max_kbps");
     refused(stream(|c| c.unwatched_ms = 1), Unsupported, "unwatched_ms");
-    refused(stream(|c| c.clock = 2), Unsupported, "clock");
     refused(target(|c| c.flags = 1), Unsupported, "RR_TARGET_INSECURE");
     refused(target(|c| c.backup_urls = urls.as_ptr()), Unsupported, "backup_urls");
     refused(target(|c| c.username = s), Unsupported, "username");

@@ -180,7 +180,11 @@ impl Model {
         let fresh = &self.lines[from..];
         assert_eq!(seen.messages as usize, fresh.len());
         assert_eq!(seen.bytes as usize, fresh.iter().map(|line| line.end - line.start).sum::<usize>());
-        assert_eq!(seen.new_publisher, fresh.iter().any(|line| line.entry.flags & flag::NEW_PUBLISHER != 0));
+        let begin = fresh.iter().rposition(|line| line.entry.flags & flag::NEW_PUBLISHER != 0);
+        assert_eq!(
+            seen.first.as_ref().map(|point| point.cursor.position()),
+            begin.map(|index| fresh[index].start as u64)
+        );
         assert_eq!((seen.headers_lost, scout.head().position), (0, self.wire.len() as u64));
         let first = from.max(self.publisher(self.scouted));
         match self.lines[first..].iter().rposition(Self::is_key) {

@@ -45,12 +45,15 @@ impl XorShift {
     }
 }
 
+/// Mutations that are tried however slow the machine is.
+const LEAST: u64 = 200;
+
 /// Gives `body` mutations of `seeds` for `millis` milliseconds, each seed unchanged first. Returns how many were tried.
 pub fn mutate_corpus(seeds: &[Vec<u8>], seed: u64, millis: u64, mut body: impl FnMut(&[u8])) -> u64 {
     let mut random = XorShift::new(seed);
     seeds.iter().for_each(|seed| body(seed));
     let (start, mut tried) = (Instant::now(), seeds.len() as u64);
-    while start.elapsed() < Duration::from_millis(millis) {
+    while start.elapsed() < Duration::from_millis(millis) || tried < LEAST {
         let mut data = seeds.get(random.below(seeds.len())).cloned().unwrap_or_default();
         for _ in 0..=random.below(6) {
             mutate(&mut data, seeds, &mut random);

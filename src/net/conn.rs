@@ -113,7 +113,7 @@ impl Conn {
                 Ok(0) => return Err(Failure::peers(RRError::Closed, "the peer closed the connection")),
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Pumped::Drained),
-                Err(error) => return Err(Failure::peers(RRError::Io, format!("read: {error}"))),
+                Err(error) => return Err(broken("read", &error)),
             };
             self.bytes_in += n as u64;
             let input = scratch.get(..n).unwrap_or_default();
@@ -175,7 +175,7 @@ impl Conn {
                     either!(&mut self.side, session => session.consumed(n));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(Failure::peers(RRError::Io, format!("write: {error}"))),
+                Err(error) => return Err(broken("write", &error)),
             }
         }
     }
@@ -192,7 +192,7 @@ impl Conn {
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(Failure::peers(RRError::Io, format!("write: {error}"))),
+            Err(error) => Err(broken("write", &error)),
         }
     }
 
@@ -210,4 +210,13 @@ impl Conn {
     pub fn last_heard_ms(&self) -> u64 {
         either!(&self.side, session => session.last_heard_ms())
     }
+}
+
+/// What a failed socket means. A reset is how many programs end: they close with something of ours unread.
+fn broken(doing: &str, error: &io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RRError::Closed,
+        _ => RRError::Io,
+    };
+    Failure::peers(kind, format!("{doing}: {error}"))
 }

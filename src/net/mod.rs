@@ -6,3 +6,4 @@ pub mod conn;
 pub mod poll;
 pub mod socket;
 pub mod thread;
+pub mod tls;

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Type};
 
@@ -75,6 +76,13 @@ impl Socket {
         let socket = SockRef::from(&self.stream);
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
+    }
+
+    /// Bytes that the peer does not acknowledge for this long end the connection (TCP_USER_TIMEOUT, Linux): a peer whose
+    /// network has gone would otherwise stay for a quarter of an hour.
+    pub fn set_user_timeout(&self, timeout_ms: u64) {
+        // A unix socket has no such thing, which is fine.
+        let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms)));
     }
 
     /// The peer's address for people; "unix" for a unix socket.

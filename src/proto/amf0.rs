@@ -3,7 +3,7 @@
 //! Values borrow from the input, keep their order and are bounded in depth and number, so neither a deep nest nor
 //! sixteen megabytes of nulls cost more than the limit says. Strings are bytes: peers send Latin-1 and worse. Media
 //! metadata is never re-encoded for passing on; the encoder writes our own commands, always the same bytes for the
-//! same value. AMF3 behind the switch marker is read by [`super::amf3`]. Markers: AMF0 specification, 2.1.
+//! same value. AMF3 behind the switch marker is read by `amf3` beside this file. Markers: AMF0 specification, 2.1.
 
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf3;

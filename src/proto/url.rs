@@ -68,6 +68,39 @@ impl RtmpUrl {
         })
     }
 
+    /// Where a server sends us with `ex.redirect` or the `tcUrl` of a reconnect request: an absolute url or a reference
+    /// relative to ours (Enhanced RTMP, "Reconnect Request"). The key stays ours, and so does the login on the same
+    /// host; servers that repeat the key at the end of the url are understood.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn elsewhere(&self, reference: &str) -> Result<Self> {
+        let reference = reference.trim();
+        let scheme = if self.tls { "rtmps" } else { "rtmp" };
+        let absolute = if reference.contains("://") {
+            reference.to_owned()
+        } else if reference.starts_with("//") {
+            format!("{scheme}:{reference}")
+        } else if reference.starts_with('/') {
+            format!("{}{reference}", self.origin())
+        } else {
+            let folder = self.app.rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("{}/{folder}{}{reference}", self.origin(), if folder.is_empty() { "" } else { "/" })
+        };
+        let mut url = Self::parse(&absolute, Some(&self.key))?;
+        let name = |key: &[u8]| key.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec();
+        if let Some((app, key)) = url.app.split_once('/')
+            && !key.is_empty()
+            && name(key.as_bytes()) == name(&self.key)
+        {
+            url.app = app.to_owned();
+        }
+        if url.user.is_none() && url.host == self.host {
+            (url.user, url.password) = (self.user.clone(), self.password.clone());
+        }
+        Ok(url)
+    }
+
     /// The url as `connect` wants it: without login and key, the port only where it is not the default.
     pub fn tc_url(&self) -> String {
         format!("{}/{}", self.origin(), self.app)
@@ -180,6 +213,23 @@ mod tests {
         assert_eq!(url.tc_url(), "rtmp://h/live?token=t0k");
         assert_eq!(format!("{url:?}"), "rtmp://h/live/ve***");
         assert_eq!(masked_key(b"abc"), "***");
+    }
+
+    #[test]
+    fn a_redirect_leads_to_another_server_with_the_same_key() {
+        let url = RtmpUrl::parse("rtmp://me:pw@h:1936/live/key?t=1", None).unwrap();
+        let go = |reference: &str| {
+            let url = url.elsewhere(reference).unwrap();
+            assert_eq!(url.key, b"key?t=1");
+            (url.tc_url(), url.user.is_some())
+        };
+        assert_eq!(go("rtmp://other/live2"), ("rtmp://other/live2".to_owned(), false));
+        assert_eq!(go("rtmps://other/live2/key?t=1"), ("rtmps://other/live2".to_owned(), false));
+        assert_eq!(go("rtmp://other/live2/inst"), ("rtmp://other/live2/inst".to_owned(), false));
+        assert_eq!(go("//192.0.2.0/app"), ("rtmp://192.0.2.0/app".to_owned(), false));
+        assert_eq!(go("/app"), ("rtmp://h:1936/app".to_owned(), true));
+        assert_eq!(go("app"), ("rtmp://h:1936/app".to_owned(), true));
+        assert!(url.elsewhere("http://other/live").is_err());
     }
 
     #[test]

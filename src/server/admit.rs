@@ -9,7 +9,7 @@ use crate::server::MAX_NAME_BYTES;
 use crate::server::core::Core;
 use crate::session::Event as Said;
 use crate::stream::peer::Peer;
-use crate::stream::{Delivery, RRStream, StreamName};
+use crate::stream::{Claim, Delivery, RRStream, StreamName};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
 const TRIES: usize = 3;
@@ -40,9 +40,14 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
         Wish::Connect => {
             let Some(info) = peer.conn.server().and_then(|session| session.connect()) else { return };
             record.rename(|names| {
-                names.app = clean(&info.app);
+                names.app = clean(info.app_name());
                 names.agent = clean(&info.flash_ver);
                 names.tc_url = clean(&info.tc_url);
+                // What stands behind the application is the host's to judge; some peers say it there alone.
+                if !names.tc_url.contains(&b'?') && !info.query().is_empty() {
+                    names.tc_url.push(b'?');
+                    names.tc_url.extend(clean(info.query()));
+                }
                 names.caps_ex = info.caps_ex;
             });
         }
@@ -56,7 +61,12 @@ fn clean(name: &[u8]) -> Vec<u8> {
 }
 
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
-pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &Decision) -> Result<Arc<RRStream>> {
+pub(super) fn find_stream(
+    core: &Core,
+    peer: &mut Peer,
+    wish: &Wish,
+    decision: &Decision,
+) -> Result<(Arc<RRStream>, Claim)> {
     let (stream_id, key, publish) = match wish {
         Wish::Publish { stream_id, key } => (*stream_id, key, true),
         Wish::Play { stream_id, key } => (*stream_id, key, false),
@@ -70,7 +80,8 @@ pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &
     found.inspect_err(|failure| {
         let code = match (failure.kind, publish) {
             (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
-            (_, true) => "NetStream.Publish.Failed",
+            // Not Failed: OBS stops at BadName, Denied and Rejected only.
+            (_, true) => "NetStream.Publish.Denied",
             (_, false) => "NetStream.Play.Failed",
         };
         if let Some(session) = peer.conn.server() {
@@ -79,18 +90,18 @@ pub(super) fn find_stream(core: &Core, peer: &mut Peer, wish: &Wish, decision: &
     })
 }
 
-fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<Arc<RRStream>> {
+fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<(Arc<RRStream>, Claim)> {
     let record = &peer.record;
     let key = decision.rename.as_deref().unwrap_or(key);
     let name = StreamName { app: record.names().app, key: key.to_vec() };
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
-        let entered = if publish { stream.claim(record) } else { stream.admit(record) };
+        let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
         match entered {
-            Ok(()) => {
+            Ok(claim) => {
                 record.rename(|names| names.key = key.to_vec());
-                return Ok(stream);
+                return Ok((stream, claim));
             }
             // It is ending under this name: its name is freed in a moment, or here.
             Err(failure) if failure.kind == RRError::State => core.registry().forget_name(&stream),
@@ -101,14 +112,20 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
 }
 
 /// Tells the peer yes and gives its connection to the stream's thread.
-pub(super) fn hand_over(core: &Core, stream: &Arc<RRStream>, mut peer: Peer, wish: Wish, decision: &Decision) {
+pub(super) fn hand_over(
+    core: &Core,
+    (stream, claim): &(Arc<RRStream>, Claim),
+    mut peer: Peer,
+    wish: Wish,
+    decision: &Decision,
+) {
     let failed = match wish {
         Wish::Publish { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {
                 session.accept_publish(stream_id);
             }
             log::info!("{} publishes {}", peer.record.addr, stream.masked_name());
-            stream.hand_publisher(peer, stream_id).err().map(|(peer, failure)| (peer, failure, true))
+            stream.hand_publisher(peer, stream_id, *claim).err().map(|(peer, failure)| (peer, failure, true))
         }
         Wish::Play { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {
@@ -134,21 +151,19 @@ pub(super) fn hand_over(core: &Core, stream: &Arc<RRStream>, mut peer: Peer, wis
     }
 }
 
-/// Tells the peer no. True where it is to leave, false where the connection may go on (another key, another stream).
-pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) -> bool {
-    let Some(session) = peer.conn.server() else { return true };
+/// Tells the peer no. It is to leave then: some programs (those on librtmp that publish) take no word for an answer,
+/// only the end of the connection.
+pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
+    let Some(session) = peer.conn.server() else { return };
     match wish {
-        Wish::Connect => {
-            session.reject_connect(code, text, redirect);
-            true
-        }
+        Wish::Connect => session.reject_connect(code, text, redirect),
         Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
             let publish = matches!(wish, Wish::Publish { .. });
             let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
             session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
-            let Some(url) = redirect else { return false };
-            session.reconnect_request(Some(url), text);
-            true
+            if let Some(url) = redirect {
+                session.reconnect_request(Some(url), text);
+            }
         }
     }
 }

@@ -29,9 +29,8 @@ pub(super) fn run(core: &Arc<Core>) {
         };
         for stream in streams {
             let targets = stream.targets();
-            if stream.state() == State::Failed {
-                stream.stop(0);
-            }
+            // One of its threads may have ended by itself: the other is to follow.
+            stream.stop(0);
             for thread in stream.take_threads() {
                 // Its panic, if any, has been reported.
                 let _ = thread.join();

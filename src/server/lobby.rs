@@ -353,15 +353,12 @@ impl Lobby {
             }
             return Fate::Stays;
         }
-        let stream = match admit::find_stream(&core, &mut guest.peer, &wish, decision) {
-            Ok(stream) => stream,
-            Err(failure) => {
-                log::info!("{}: {failure}", guest.peer.record.addr);
-                return Fate::Stays;
-            }
+        let entered = match admit::find_stream(&core, &mut guest.peer, &wish, decision) {
+            Ok(entered) => entered,
+            Err(failure) => return self.farewell(slot, failure),
         };
         let Some(guest) = self.take(slot) else { return Fate::Stays };
-        admit::hand_over(&core, &stream, guest.peer, wish, decision);
+        admit::hand_over(&core, &entered, guest.peer, wish, decision);
         Fate::Gone
     }
 
@@ -398,12 +395,23 @@ impl Lobby {
 
     fn refuse(&mut self, slot: usize, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) -> Fate {
         let Some(guest) = self.guest(slot) else { return Fate::Stays };
-        let leaves = admit::refuse(&mut guest.peer, wish, code, text, redirect);
-        if leaves {
-            guest.deadline_ms = clock::now_ms() + GOODBYE_MS;
-            guest.phase = Phase::Leaves(Failure::ours(RRError::Rejected, text.to_owned()));
+        admit::refuse(&mut guest.peer, wish, code, text, redirect);
+        self.farewell(slot, Failure::ours(RRError::Rejected, text.to_owned()))
+    }
+
+    /// The guest has been told no: what was said goes out, then it may go by itself for a moment.
+    fn farewell(&mut self, slot: usize, why: Failure) -> Fate {
+        let Some(guest) = self.guest(slot) else { return Fate::Stays };
+        guest.deadline_ms = clock::now_ms() + GOODBYE_MS;
+        guest.phase = Phase::Leaves(why);
+        match guest.peer.conn.flush() {
+            Ok(true) => {
+                half_close(&guest.peer.conn.socket);
+                Fate::Stays
+            }
+            Ok(false) => Fate::Stays,
+            Err(failure) => Fate::Over(failure),
         }
-        self.flush(slot)
     }
 
     /// Deadlines; and whoever waited for room in the event queue.

@@ -317,6 +317,14 @@ impl RRServer {
         Ok(())
     }
 
+    /// Makes a publisher that stands by the live one, from its next key frame.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] for the stream, or where the session does not publish to it.
+    pub fn stream_switch(&self, id: Id, source: Id) -> Result<()> {
+        self.stream(id)?.switch(source)
+    }
+
     /// Feeds a stream with a message of the host's own.
     ///
     /// # Errors

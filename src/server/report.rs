@@ -47,7 +47,7 @@ pub struct Info {
     pub addr: String,
     /// Our address.
     pub local_addr: String,
-    /// Of a target: where it goes.
+    /// Of a target: where it goes, without the key.
     pub url: String,
     /// What program the peer says it is.
     pub agent: Vec<u8>,
@@ -121,6 +121,7 @@ impl Stats {
             fps_milli: small(counters.rate_frames.per_second(now_us) * 1000),
             key_interval_ms: counters.key_interval_ms.load(Ordering::Relaxed),
             unknown_msgs: small(counters.unknown_msgs.get()),
+            clock_jumps: small(counters.clock_jumps.get()),
             ..Self::default()
         }
     }
@@ -314,7 +315,7 @@ fn info_of_target(target: &Target) -> Info {
         app: target.stream.name.app.clone(),
         key: target.stream.name.key.clone(),
         addr: target.addr(),
-        url: target.config.url.clone(),
+        url: target.url.tc_url(),
         ..nothing(target.id)
     }
 }

@@ -1,14 +1,20 @@
-//! accumulate: the thread (`accmDataThread`) that reads a stream's publisher and appends what it sends to the log.
+//! accumulate: the thread (`accmDataThread`) that reads a stream's publishers and appends what the live one sends to the
+//! log.
 //!
-//! It owns the publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it appends
-//! and rings the relay. The connection goes back to the listener when the peer unpublishes and stays.
+//! It owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it appends
+//! and rings the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys are read
+//! under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
+
+mod feed;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam::channel::Receiver;
+use slab::Slab;
 
+use self::feed::Feed;
 use crate::config::{READ_BUDGET_BYTES, READ_BUFFER_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
@@ -20,15 +26,15 @@ use crate::proto::message::{MessageHead, kind};
 use crate::session::{self, Role, State};
 use crate::stream::buffer::{Entry, RRBuffer};
 use crate::stream::event::EventKind;
-use crate::stream::peer::{Order, Peer};
+use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::segment::flag;
-use crate::stream::{RRStream, Timeouts};
-
-/// The publisher sits in this slot; the poller has nobody else.
-const LIVE: usize = 0;
+use crate::stream::{Claim, RRStream, Timeouts};
 
 /// How often timeouts are looked at.
 const TICK_MS: u64 = 500;
+
+/// Why a publisher was replaced, for it and for people.
+const TAKEN_OVER: &str = "another publisher took over";
 
 /// Appends one message to the log, as consumers are to get it: data messages bare, everything verbatim.
 pub(super) fn append(
@@ -91,22 +97,10 @@ fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, bytes: 
 pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
+    pub(super) claim: Claim,
 }
 
-/// The live publisher and what is known of its pace.
-#[derive(Debug)]
-struct Live {
-    peer: Peer,
-    stream_id: u32,
-    /// More is to be read without being told.
-    more: bool,
-    since_ms: u64,
-    /// When the last media message came; 0 before the first.
-    media_ms: u64,
-    pinged_ms: u64,
-}
-
-/// How the publisher's connection goes on.
+/// How a publisher's connection goes on.
 enum Fate {
     /// It goes on publishing.
     Stays,
@@ -120,7 +114,16 @@ struct Accumulate {
     stream: Arc<RRStream>,
     poller: Poller,
     inbox: Receiver<Arrival>,
-    live: Option<Live>,
+    feeds: Slab<Box<Feed>>,
+    /// Whose messages go into the log.
+    live: Option<usize>,
+    /// Who steps in at its next key frame.
+    next: Option<usize>,
+    /// The publisher was lost; until then its place is kept.
+    grace_until_ms: Option<u64>,
+    /// Feeds to read without being told.
+    more: Vec<usize>,
+    next_tick_ms: u64,
     timeouts: Timeouts,
     scratch: Box<[u8]>,
 }
@@ -128,8 +131,19 @@ struct Accumulate {
 /// The thread's body; ends when the stream is told to stop.
 pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Arrival>) {
     let timeouts = stream.host().timeouts();
-    let scratch = vec![0; READ_BUFFER_BYTES].into_boxed_slice();
-    let mut this = Accumulate { stream, poller, inbox, live: None, timeouts, scratch };
+    let mut this = Accumulate {
+        stream,
+        poller,
+        inbox,
+        feeds: Slab::new(),
+        live: None,
+        next: None,
+        grace_until_ms: None,
+        more: Vec::new(),
+        next_tick_ms: 0,
+        timeouts,
+        scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+    };
     this.run();
     this.close();
 }
@@ -138,114 +152,146 @@ impl Accumulate {
     fn run(&mut self) {
         let mut ready: Vec<Ready> = Vec::new();
         while self.stream.stop_by_ms().is_none() {
-            let timeout = self.live.as_ref().map(|live| if live.more { 0 } else { TICK_MS });
+            let idle = self.feeds.is_empty() && self.grace_until_ms.is_none();
+            let timeout = if idle { None } else { Some(self.next_tick_ms.saturating_sub(clock::now_ms())) };
+            let timeout = if self.more.is_empty() { timeout } else { Some(0) };
             let (stream, inbox) = (&self.stream, &self.inbox);
             let has_work = || !inbox.is_empty() || stream.stop_by_ms().is_some();
             if let Err(failure) = self.poller.wait(timeout, false, has_work, &mut ready) {
                 log::error!("accumulate cannot wait: {failure}");
                 return;
             }
-            let mut readable = ready.iter().any(|ready| ready.slot == LIVE && ready.readable);
-            let mut to_end = ready.iter().any(|ready| ready.slot == LIVE && ready.closed);
             while let Ok(arrival) = self.inbox.try_recv() {
                 self.adopt(arrival);
-                (readable, to_end) = (true, true);
             }
-            let more = self.live.as_ref().is_some_and(|live| live.more);
-            (readable, to_end) = (readable || more, to_end || more);
-            let writable = ready.iter().any(|ready| ready.slot == LIVE && ready.writable);
-            self.turn(readable, to_end, writable);
+            let more = std::mem::take(&mut self.more);
+            for ready in &ready {
+                self.turn(ready.slot, ready.readable, ready.closed);
+            }
+            for slot in more {
+                self.turn(slot, true, true);
+            }
+            let due = clock::now_ms() >= self.next_tick_ms;
+            if self.poller.take_nudge() || due {
+                self.look_after();
+            }
         }
     }
 
-    /// A publisher comes in; the stream's claim on it was made before.
-    fn adopt(&mut self, Arrival { mut peer, stream_id }: Arrival) {
-        if let Err(failure) = self.poller.add(&mut peer.conn.socket, LIVE) {
+    // ---- coming
+
+    /// A publisher comes in; the stream's claim for it was made before.
+    fn adopt(&mut self, Arrival { mut peer, stream_id, claim }: Arrival) {
+        let standby = claim == Claim::Standby;
+        let entry = self.feeds.vacant_entry();
+        let slot = entry.key();
+        if let Err(failure) = self.poller.add(&mut peer.conn.socket, slot) {
             self.stream.host().session_over(&peer.record, &failure);
             self.stream.release(&peer.record);
             return;
         }
-        let prev = peer.record.set_state(State::InProgress);
-        peer.record.set_role(Role::Publisher);
-        let event = peer.record.event(EventKind::Session).moved(prev, State::InProgress);
-        self.stream.host().event(event);
-        let now_ms = clock::now_ms();
-        self.live = Some(Live { peer, stream_id, more: false, since_ms: now_ms, media_ms: 0, pinged_ms: now_ms });
-    }
-
-    fn turn(&mut self, readable: bool, to_end: bool, writable: bool) {
-        let Some(mut live) = self.live.take() else { return };
-        let mut fate = self.obey(&mut live);
-        if matches!(fate, Fate::Stays) && readable {
-            fate = self.read(&mut live, to_end);
-        }
-        if matches!(fate, Fate::Stays) {
-            fate = self.tick(&mut live);
-        }
-        if matches!(fate, Fate::Stays) && (readable || writable || live.peer.conn.has_output()) {
-            fate = live.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays);
-        }
-        match fate {
-            Fate::Stays => self.live = Some(live),
-            Fate::Lobby(event) => self.let_go(live.peer, event),
-            Fate::Over(failure) => self.end(live.peer, &failure),
-        }
-    }
-
-    fn obey(&self, live: &mut Live) -> Fate {
-        while let Some(order) = live.peer.record.next_order() {
-            match order {
-                Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
-                // Answers to an ask that is over.
-                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
+        peer.conn.socket.set_user_timeout(self.timeouts.idle_ms);
+        let state = if standby { State::Waiting } else { State::InProgress };
+        let prev = peer.record.set_state(state);
+        self.stream.host().event(peer.record.event(EventKind::Session).moved(prev, state));
+        entry.insert(Box::new(Feed::new(peer, stream_id, clock::now_ms())));
+        if standby {
+            // The one it was to stand behind may have gone while it was on its way.
+            if self.live.is_none() && self.next.is_none() {
+                self.appoint(slot);
             }
+        } else {
+            if let Some(old) = self.live.take() {
+                self.replace(old);
+            }
+            (self.live, self.next, self.grace_until_ms) = (Some(slot), None, None);
+            self.stream.begin_feed();
         }
-        Fate::Stays
+        // What came while it was being handed over is read at once: nobody tells us of it again.
+        self.more.push(slot);
     }
 
-    fn read(&mut self, live: &mut Live, to_end: bool) -> Fate {
+    /// The publisher is replaced by one that took over.
+    fn replace(&mut self, slot: usize) {
+        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+        let stream_id = feed.stream_id;
+        if let Some(session) = feed.peer.conn.server() {
+            session.end_publish(stream_id, "NetStream.Publish.BadName", TAKEN_OVER);
+        }
+        self.end(feed.peer, &Failure::ours(RRError::TakenOver, TAKEN_OVER));
+    }
+
+    /// This standby steps in at its next key frame.
+    fn appoint(&mut self, slot: usize) {
+        let Some(feed) = self.feeds.get(slot) else { return };
+        if self.stream.succeed(&feed.peer.record) {
+            self.next = Some(slot);
+            self.grace_until_ms = None;
+            self.stream.move_to(State::Recovering, |event| event);
+        }
+    }
+
+    // ---- reading
+
+    fn turn(&mut self, slot: usize, readable: bool, to_end: bool) {
+        let mut fate = if readable { self.read(slot, to_end) } else { Fate::Stays };
+        if let (Fate::Stays, Some(feed)) = (&fate, self.feeds.get_mut(slot)) {
+            fate = feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays);
+        }
+        self.settle(slot, fate);
+    }
+
+    fn read(&mut self, slot: usize, to_end: bool) -> Fate {
+        let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
         let now_us = clock::now_us();
-        let (stream, record) = (&self.stream, &live.peer.record);
-        let mut failed = None;
-        let mut took = false;
-        let pumped =
-            live.peer.conn.pump(
-                &mut self.scratch,
-                now_us / 1000,
-                READ_BUDGET_BYTES,
-                to_end,
-                |event, body| match event {
-                    session::Event::Message(head) => match stream.take(&head, body, now_us) {
-                        Ok(()) => {
-                            took = true;
-                            record.counters.message_in(head.type_id, body.len() as u64, now_us);
-                            ControlFlow::Continue(())
-                        }
-                        Err(failure) => {
-                            failed = Some(failure);
-                            ControlFlow::Break(event)
-                        }
-                    },
+        let stream = &self.stream;
+        let mut is_live = self.live == Some(slot);
+        let may_step_in = self.next == Some(slot);
+        let (mut failed, mut took) = (None, false);
+        let Feed { peer, kept, .. } = &mut **feed;
+        let record = &peer.record;
+        let pumped = peer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
+            let session::Event::Message(head) = event else {
+                return match event {
                     session::Event::Pause { .. } | session::Event::Receive { .. } => ControlFlow::Continue(()),
                     other => ControlFlow::Break(other),
-                },
-            );
-        let bytes_in = live.peer.conn.bytes_in();
-        let counters = &live.peer.record.counters;
-        counters.rate_in.add(bytes_in - counters.bytes_in.get(), now_us);
-        counters.bytes_in.set(bytes_in);
-        if took {
-            live.media_ms = now_us / 1000;
+                };
+            };
+            took = true;
+            record.counters.message_in(head.type_id, body.len() as u64, now_us);
+            let steps_in = !is_live && kept.look(&head, body) && may_step_in;
+            let taken = if steps_in {
+                is_live = true;
+                stream.begin_feed();
+                kept.replay(&head, |head, body| stream.take(head, body, now_us))
+                    .and_then(|()| stream.take(&head, body, now_us))
+            } else if is_live {
+                stream.take(&head, body, now_us)
+            } else {
+                Ok(())
+            };
+            match taken {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(failure) => {
+                    failed = Some(failure);
+                    ControlFlow::Break(event)
+                }
+            }
+        });
+        feed.count(took, now_us);
+        if is_live && self.live != Some(slot) {
+            self.step_in(slot);
+        }
+        if is_live && took {
             self.stream.rouse();
         }
         if let Some(failure) = failed {
             return Fate::Over(failure);
         }
-        live.more = false;
         match pumped {
             Ok(Pumped::Drained) => Fate::Stays,
             Ok(Pumped::More) => {
-                live.more = true;
+                self.more.push(slot);
                 Fate::Stays
             }
             Ok(Pumped::Held(session::Event::EndPublish { .. })) => Fate::Lobby(None),
@@ -254,51 +300,160 @@ impl Accumulate {
         }
     }
 
-    /// Timeouts: the first media, silence, and pings that ask whether the peer is there.
-    fn tick(&self, live: &mut Live) -> Fate {
+    /// A standby's key frame has come, and it is in the log: the standby is the publisher. One that was live by the
+    /// host's switch stands by from here on.
+    fn step_in(&mut self, slot: usize) {
+        if let Some(old) = self.live.replace(slot) {
+            self.rename(old, Role::Standby, State::Waiting);
+        }
+        self.next = None;
+        self.rename(slot, Role::Publisher, State::InProgress);
+    }
+
+    fn rename(&self, slot: usize, role: Role, state: State) {
+        let Some(feed) = self.feeds.get(slot) else { return };
+        let record = &feed.peer.record;
+        record.set_role(role);
+        let prev = record.set_state(state);
+        self.stream.host().event(record.event(EventKind::Session).moved(prev, state));
+    }
+
+    // ---- orders and time
+
+    fn look_after(&mut self) {
         let now_ms = clock::now_ms();
-        let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = self.timeouts;
-        if live.media_ms == 0 && now_ms.saturating_sub(live.since_ms) > first_data_ms {
-            return Fate::Over(Failure::peers(RRError::Idle, "no media after publish"));
+        self.next_tick_ms = now_ms + TICK_MS;
+        let slots: Vec<usize> = self.feeds.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let fate = self.look_after_one(slot, now_ms);
+            self.settle(slot, fate);
         }
-        let silent_ms = now_ms.saturating_sub(live.media_ms.max(live.since_ms));
-        if live.media_ms != 0 && silent_ms > idle_ms {
-            return Fate::Over(Failure::peers(RRError::Idle, format!("no media for {silent_ms} ms")));
+        if let Some(id) = self.stream.take_switch() {
+            self.switch(id);
         }
-        if ping_ms != 0 && silent_ms > ping_ms.min(idle_ms / 2) && now_ms.saturating_sub(live.pinged_ms) > ping_ms {
-            live.pinged_ms = now_ms;
-            live.peer.conn.ping(now_ms);
+        if self.grace_until_ms.is_some_and(|until| now_ms >= until) {
+            self.grace_until_ms = None;
+            self.stream.give_up_waiting();
         }
-        Fate::Stays
     }
 
-    /// The publisher has unpublished and stays connected.
-    fn let_go(&mut self, mut peer: Peer, event: Option<session::Event>) {
-        self.poller.remove(&mut peer.conn.socket);
-        self.stream.release(&peer.record);
-        self.stream.host().reclaim(peer, event);
+    fn look_after_one(&mut self, slot: usize, now_ms: u64) -> Fate {
+        let max_kbps = if self.live == Some(slot) { self.stream.config.max_kbps } else { 0 };
+        let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
+        while let Some(order) = feed.peer.record.next_order() {
+            // Answers to an ask that is over are nothing any more.
+            if let Order::Close(text) = order {
+                return Fate::Over(Failure::ours(RRError::Kicked, text));
+            }
+        }
+        match feed.check(now_ms, self.timeouts, max_kbps) {
+            Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),
+            Err(failure) => Fate::Over(failure),
+        }
     }
 
-    /// The publisher's connection is over.
+    /// The host wants this one live from its next key frame.
+    fn switch(&mut self, id: crate::stream::event::Id) {
+        let found = self.feeds.iter().find(|(_, feed)| feed.peer.record.id == id).map(|(slot, _)| slot);
+        let Some(slot) = found.filter(|&slot| self.live != Some(slot)) else { return };
+        match self.live.and_then(|live| self.feeds.get(live)) {
+            Some(live) => {
+                let (from, to) =
+                    (Arc::clone(&live.peer.record), self.feeds.get(slot).map(|f| Arc::clone(&f.peer.record)));
+                if to.is_some_and(|to| self.stream.exchange(&from, &to)) {
+                    self.next = Some(slot);
+                }
+            }
+            None => self.appoint(slot),
+        }
+    }
+
+    // ---- going
+
+    fn settle(&mut self, slot: usize, fate: Fate) {
+        let (event, failure) = match fate {
+            Fate::Stays => return,
+            Fate::Lobby(event) => (event, None),
+            Fate::Over(failure) => (None, Some(failure)),
+        };
+        let Some(feed) = self.feeds.try_remove(slot) else { return };
+        let mut peer = feed.peer;
+        let record = Arc::clone(&peer.record);
+        let orderly = failure.is_none();
+        // Before the connection goes anywhere: the name is free for whoever comes next.
+        self.gone(slot, &record, orderly);
+        match failure {
+            Some(failure) => self.end(peer, &failure),
+            None => {
+                self.poller.remove(&mut peer.conn.socket);
+                self.stream.host().reclaim(peer, event);
+            }
+        }
+        self.stream.check_unused();
+    }
+
+    /// A publisher has gone: a standby follows, or the place is kept for a while, or the stream is without.
+    fn gone(&mut self, slot: usize, record: &RRSession, orderly: bool) {
+        let was_next = self.next.take_if(|next| *next == slot).is_some();
+        let was_live = self.live.take_if(|live| *live == slot).is_some();
+        let grace_ms = u64::from(self.stream.config.grace_ms);
+        // Who unpublishes means it; who is lost may come back.
+        let keep = grace_ms > 0 && !orderly && was_live;
+        let held = self.stream.lose(record, keep);
+        if was_next && self.live.is_some() {
+            // It was to be switched to and has gone: the one that is live keeps its place.
+            let live = self.live.and_then(|live| self.feeds.get(live)).map(|feed| Arc::clone(&feed.peer.record));
+            live.map(|live| self.stream.succeed(&live));
+            return;
+        }
+        if was_live && self.next.is_some() {
+            // The one that was to follow at its key frame follows all the same.
+            self.stream.move_to(State::Recovering, |event| event);
+            return;
+        }
+        if !held {
+            return;
+        }
+        let standby =
+            self.feeds.iter().find(|(_, feed)| feed.peer.record.role() == Role::Standby).map(|(slot, _)| slot);
+        if let Some(slot) = standby {
+            self.appoint(slot);
+        }
+        if self.next.is_some() {
+            return;
+        }
+        if keep {
+            self.grace_until_ms = Some(clock::now_ms() + grace_ms);
+            self.stream.move_to(State::Recovering, |event| event);
+        } else {
+            self.stream.end_feed();
+        }
+    }
+
+    /// A publisher's connection is over.
     fn end(&mut self, mut peer: Peer, failure: &Failure) {
         // What the session has to say last (an onStatus) goes out if the socket takes it; the rest is the peer's loss.
         let _ = peer.conn.flush();
         self.poller.remove(&mut peer.conn.socket);
         half_close(&peer.conn.socket);
+        self.stream.lose(&peer.record, false);
         self.stream.host().session_over(&peer.record, failure);
-        self.stream.release(&peer.record);
     }
 
-    /// The stream stops: the publisher and whoever is still on the way here are closed.
+    /// The stream stops: its publishers and whoever is still on the way here are closed.
     fn close(&mut self) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
-        let live = self.live.take().map(|live| Arrival { peer: live.peer, stream_id: live.stream_id });
-        let waiting: Vec<Arrival> = self.inbox.try_iter().collect();
-        for Arrival { mut peer, stream_id } in live.into_iter().chain(waiting) {
+        // From here on nothing more arrives, so what is drained is all.
+        self.stream.close_accumulate();
+        let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| (feed.peer, feed.stream_id));
+        let waiting: Vec<(Peer, u32)> =
+            self.inbox.try_iter().map(|arrival| (arrival.peer, arrival.stream_id)).collect();
+        for (mut peer, stream_id) in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
             if let Some(session) = peer.conn.server() {
-                session.end_publish(stream_id, "NetStream.Unpublish.Success", &failure.text);
+                session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
             }
             self.end(peer, &failure);
         }
+        self.stream.end_feed();
     }
 }

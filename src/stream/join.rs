@@ -51,8 +51,9 @@ pub struct Seen {
     /// The newest key frame among them, kept or not: consumers that wait begin here. In a stream without video it is
     /// the first audio message.
     pub key: Option<JoinPoint>,
-    /// Another publisher began among them; what was known of the one before is forgotten.
-    pub new_publisher: bool,
+    /// Another publisher began among them, with this message; what was known of the one before is forgotten. Consumers
+    /// that were there before it begin here: it is the whole of the stream.
+    pub first: Option<JoinPoint>,
     /// The header set is another one now.
     pub headers_changed: bool,
     /// Headers that were too large, or found no memory. Those who join later will miss them.
@@ -110,9 +111,10 @@ impl Scout {
             seen.messages += 1;
             seen.bytes += u64::from(mark.len);
             if mark.has(flag::NEW_PUBLISHER) {
-                seen = Seen { messages: seen.messages, bytes: seen.bytes, new_publisher: true, ..Seen::default() };
+                seen = Seen { messages: seen.messages, bytes: seen.bytes, ..Seen::default() };
                 seen.headers_changed = !self.headers.is_empty();
                 self.forget();
+                seen.first = Some(self.point_here(mark.ts_ms));
             }
             (self.last_ts_ms, self.last_arrival_us) = (mark.ts_ms, mark.arrival_us);
             if mark.has(flag::SEQ | flag::META) {

@@ -11,7 +11,7 @@ use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
 use crate::stream::peer::Peer;
 use crate::stream::target::Target;
-use crate::stream::{Book, RRStream, relay};
+use crate::stream::{Book, Claim, RRStream, relay};
 use crate::sync::{locked, spawn};
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -52,18 +52,74 @@ impl<T> Clone for Link<T> {
 }
 
 impl<T> Link<T> {
-    pub(super) fn send(&self, item: T) -> std::result::Result<(), T> {
-        match self.inbox.try_send(item) {
-            Ok(()) => {
-                self.wake.wake();
-                Ok(())
-            }
-            Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) => Err(item),
-        }
+    fn send(&self, item: T) -> std::result::Result<(), T> {
+        self.inbox.try_send(item).map_err(TrySendError::into_inner)
     }
 }
 
+/// Why a hand-over was not taken.
+fn refused() -> Failure {
+    Failure::ours(RRError::Limit, "the stream's thread has ended or is overrun")
+}
+
 impl RRStream {
+    /// Hands the publisher's connection over to the accumulate thread.
+    ///
+    /// # Errors
+    /// The peer, with the reason, where that thread cannot take it.
+    pub fn hand_publisher(
+        self: &Arc<Self>,
+        peer: Peer,
+        stream_id: u32,
+        claim: Claim,
+    ) -> std::result::Result<(), (Peer, Failure)> {
+        if let Err(failure) = self.accumulate_link() {
+            return Err((peer, failure));
+        }
+        let book = locked(&self.book);
+        // Sent under the lock: a thread that ends takes its link away before it looks into its inbox a last time.
+        let Some(link) = book.accumulate.clone() else { return Err((peer, refused())) };
+        peer.record.set_owner(Arc::clone(&link.wake));
+        link.send(Arrival { peer, stream_id, claim }).map_err(|back| (back.peer, refused()))?;
+        drop(book);
+        link.wake.wake();
+        Ok(())
+    }
+
+    /// Hands something over to the relay thread.
+    ///
+    /// # Errors
+    /// The delivery, with the reason, where that thread cannot take it.
+    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
+        if let Err(failure) = self.relay_link() {
+            return Err((delivery, failure));
+        }
+        let book = locked(&self.book);
+        // Under the lock, as above.
+        let Some(link) = book.relay.clone() else { return Err((delivery, refused())) };
+        if let Delivery::Player { peer, .. } = &delivery {
+            peer.record.set_owner(Arc::clone(&link.wake));
+        }
+        link.send(delivery).map_err(|back| (back, refused()))?;
+        drop(book);
+        link.wake.wake();
+        Ok(())
+    }
+
+    /// The accumulate thread takes no more.
+    pub(super) fn close_accumulate(&self) {
+        let mut book = locked(&self.book);
+        book.closed = true;
+        book.accumulate = None;
+    }
+
+    /// The relay thread takes no more.
+    pub(super) fn close_relay(&self) {
+        let mut book = locked(&self.book);
+        book.closed = true;
+        book.relay = None;
+    }
+
     pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Arrival>> {
         self.link(|book| &mut book.accumulate, "accmDataThread", accumulate::run)
     }

@@ -96,6 +96,10 @@ pub struct Counters {
     pub queue_ms_max: Count,
     /// Messages of unknown type.
     pub unknown_msgs: Count,
+    /// Jumps of the publisher's time.
+    pub clock_jumps: Count,
+    /// When the last jump was reported, monotonic.
+    pub clock_told_us: Count,
     /// Rate in.
     pub rate_in: Rate,
     /// Rate out.

@@ -16,15 +16,18 @@ mod link;
 pub mod meter;
 mod name;
 pub mod peer;
+mod publish;
 pub mod relay;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
 pub mod target;
+pub mod timeline;
 pub mod tracks;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
 pub use self::name::StreamName;
+pub use self::publish::Claim;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +36,7 @@ use std::thread::JoinHandle;
 use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::session::State;
+use crate::session::{Role, State};
 use crate::stream::accumulate::Arrival;
 use crate::stream::budget::Budget;
 use crate::stream::buffer::RRBuffer;
@@ -41,7 +44,9 @@ use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::link::Link;
 use crate::stream::meter::{Count, Counters, Rate};
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::RRSession;
+use crate::stream::publish::Publisher;
+use crate::stream::timeline::Clock;
 
 use crate::stream::target::Target;
 use crate::stream::tracks::Tracks;
@@ -53,16 +58,11 @@ const FLUSH_MS: u64 = 5_000;
 /// No end, or none yet.
 const NEVER: u64 = u64::MAX;
 
-/// Who feeds the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Publisher {
-    Session(Id),
-    Host,
-}
-
 #[derive(Debug, Default)]
 struct Book {
     publisher: Option<Publisher>,
+    /// The publisher was lost, and the grace window runs.
+    recovering: bool,
     /// Sessions others opened to us: the publisher first, then players.
     from_sess_list: Vec<Arc<RRSession>>,
     /// Sessions we open to others.
@@ -76,6 +76,24 @@ struct Book {
     threads: Vec<JoinHandle<()>>,
 }
 
+impl Book {
+    fn standbys(&self) -> usize {
+        self.from_sess_list.iter().filter(|record| record.role() == Role::Standby).count()
+    }
+
+    fn is_unused(&self) -> bool {
+        let wanted = self.publisher.is_some() || self.recovering || self.reserved;
+        !wanted && self.from_sess_list.is_empty() && !self.closed
+    }
+}
+
+/// The way into the log: whoever publishes holds this lock for each message.
+#[derive(Debug)]
+struct Intake {
+    buffer: RRBuffer,
+    clock: Clock,
+}
+
 /// One live stream.
 #[derive(Debug)]
 pub struct RRStream {
@@ -85,7 +103,7 @@ pub struct RRStream {
     pub name: StreamName,
     /// Its settings.
     pub config: StreamConfig,
-    /// What came in; written under the buffer's lock.
+    /// What came in; written under the intake's lock.
     pub counters: Counters,
     /// Bytes to players and targets together; written by the relay.
     pub bytes_out: Count,
@@ -104,7 +122,9 @@ pub struct RRStream {
     ended_at: AtomicU64,
     /// Monotonic ms by which all is to be over; `NEVER` while it runs.
     stop_by_ms: AtomicU64,
-    buffer: Mutex<RRBuffer>,
+    /// The publisher the host wants live; 0 is none.
+    switch_to: AtomicU64,
+    intake: Mutex<Intake>,
     book: Mutex<Book>,
 }
 
@@ -118,6 +138,7 @@ impl RRStream {
         budget: Budget,
         host: Arc<dyn Host>,
     ) -> Self {
+        let clock_mode = config.clock;
         Self {
             id,
             name,
@@ -132,7 +153,8 @@ impl RRStream {
             state: AtomicU32::new(State::Idle.number()),
             ended_at: AtomicU64::new(NEVER),
             stop_by_ms: AtomicU64::new(NEVER),
-            buffer: Mutex::new(RRBuffer::new(budget.clone())),
+            switch_to: AtomicU64::new(0),
+            intake: Mutex::new(Intake { buffer: RRBuffer::new(budget.clone()), clock: Clock::new(clock_mode) }),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
         }
@@ -141,6 +163,11 @@ impl RRStream {
     /// The server it belongs to.
     pub fn host(&self) -> &Arc<dyn Host> {
         &self.host
+    }
+
+    /// The name for log lines: the key is a secret.
+    pub fn masked_name(&self) -> String {
+        format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
     }
 
     /// The state.
@@ -177,115 +204,6 @@ impl RRStream {
         Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
     }
 
-    // ---- publishers
-
-    /// Makes a session the publisher.
-    ///
-    /// # Errors
-    /// [`RRError::Exists`] where there is one, [`RRError::State`] where the stream is ending.
-    pub fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
-        self.claim_for(Publisher::Session(record.id))?;
-        locked(&self.book).from_sess_list.insert(0, Arc::clone(record));
-        record.set_stream(self.id);
-        Ok(())
-    }
-
-    fn claim_for(self: &Arc<Self>, publisher: Publisher) -> Result<()> {
-        // Before the first byte: the relay's first cursor has to stand where the log begins.
-        self.relay_link()?;
-        let mut book = locked(&self.book);
-        if book.closed {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
-        }
-        if book.publisher.is_some() {
-            return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
-        }
-        book.publisher = Some(publisher);
-        drop(book);
-        locked(&self.buffer).new_publisher();
-        self.tracks.clear();
-        self.ended_at.store(NEVER, Ordering::Release);
-        Ok(())
-    }
-
-    /// Hands the publisher's connection over to the accumulate thread.
-    ///
-    /// # Errors
-    /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(self: &Arc<Self>, peer: Peer, stream_id: u32) -> std::result::Result<(), (Peer, Failure)> {
-        match self.accumulate_link() {
-            Ok(link) => {
-                peer.record.set_owner(Arc::clone(&link.wake));
-                let overrun = || Failure::ours(RRError::Limit, "the stream's thread is overrun");
-                link.send(Arrival { peer, stream_id }).map_err(|back| (back.peer, overrun()))
-            }
-            Err(failure) => Err((peer, failure)),
-        }
-    }
-
-    /// The name for log lines: the key is a secret.
-    pub fn masked_name(&self) -> String {
-        format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
-    }
-
-    /// The publisher has gone; called by whoever held the claim.
-    pub fn release(self: &Arc<Self>, record: &RRSession) {
-        self.release_from(&Publisher::Session(record.id));
-        locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
-        self.check_unused();
-    }
-
-    fn release_from(&self, publisher: &Publisher) {
-        let mut book = locked(&self.book);
-        if book.publisher.as_ref() != Some(publisher) {
-            return;
-        }
-        book.publisher = None;
-        let relay = book.relay.clone();
-        drop(book);
-        let end = locked(&self.buffer).head().position;
-        self.ended_at.store(end, Ordering::Release);
-        if self.state() == State::InProgress {
-            self.move_to(State::Idle, |event| event);
-        }
-        if let Some(relay) = relay {
-            relay.wake.wake();
-        }
-    }
-
-    /// Whether somebody publishes.
-    pub fn has_publisher(&self) -> bool {
-        locked(&self.book).publisher.is_some()
-    }
-
-    /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
-    ///
-    /// # Errors
-    /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending, or what
-    /// appending says.
-    pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
-        let publisher = locked(&self.book).publisher.clone();
-        match publisher {
-            Some(Publisher::Host) => {}
-            Some(Publisher::Session(_)) => {
-                return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
-            }
-            None if end && body.is_empty() => return Ok(()),
-            None => self.claim_for(Publisher::Host)?,
-        }
-        if !(end && body.is_empty()) {
-            // The wire's clock wraps at 2^32 ms; the low bits are it.
-            let head = crate::proto::message::MessageHead { timestamp_ms: ts_ms as u32, type_id, ..Default::default() };
-            self.take(&head, body, clock::now_us())?;
-            self.rouse();
-        }
-        if end {
-            self.release_from(&Publisher::Host);
-            self.check_unused();
-        }
-        Ok(())
-    }
-
     // ---- players and targets
 
     /// Puts a player on the books; it counts as a watcher from here on.
@@ -301,23 +219,6 @@ impl RRStream {
         drop(book);
         record.set_stream(self.id);
         Ok(())
-    }
-
-    /// Hands something over to the relay thread.
-    ///
-    /// # Errors
-    /// The delivery, with the reason, where that thread cannot take it.
-    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
-        match self.relay_link() {
-            Ok(link) => {
-                if let Delivery::Player { peer, .. } = &delivery {
-                    peer.record.set_owner(Arc::clone(&link.wake));
-                }
-                link.send(delivery)
-                    .map_err(|back| (back, Failure::ours(RRError::Limit, "the stream's thread is overrun")))
-            }
-            Err(failure) => Err((delivery, failure)),
-        }
     }
 
     /// A player has left.
@@ -379,11 +280,8 @@ impl RRStream {
         locked(&self.book).reserved = true;
     }
 
-    fn check_unused(self: &Arc<Self>) {
-        let book = locked(&self.book);
-        let unused = book.publisher.is_none() && book.from_sess_list.is_empty() && !book.reserved && !book.closed;
-        drop(book);
-        if unused {
+    pub(super) fn check_unused(self: &Arc<Self>) {
+        if locked(&self.book).is_unused() {
             self.host.stream_unused(self);
         }
     }
@@ -391,7 +289,7 @@ impl RRStream {
     /// Closes the books if still nobody is there; true where that was so. The caller then calls [`Self::stop`].
     pub fn retire(&self) -> bool {
         let mut book = locked(&self.book);
-        let unused = book.publisher.is_none() && book.from_sess_list.is_empty() && !book.reserved && !book.closed;
+        let unused = book.is_unused();
         book.closed |= unused;
         unused
     }
@@ -408,7 +306,7 @@ impl RRStream {
         if first && self.state() != State::Failed {
             self.move_to(State::Stopping, |event| event);
         }
-        self.release_from(&Publisher::Host);
+        self.end_host();
         if let Some(link) = &accumulate {
             link.wake.wake();
         }
@@ -437,17 +335,6 @@ impl RRStream {
 
     // ---- the log
 
-    /// Appends one message of the publisher's to the log and counts it.
-    fn take(&self, head: &crate::proto::message::MessageHead, body: &[u8], now_us: u64) -> Result<()> {
-        let mut buffer = locked(&self.buffer);
-        accumulate::append(self, &mut buffer, head, body, now_us)?;
-        drop(buffer);
-        if self.state() == State::Idle {
-            self.move_to(State::InProgress, |event| event);
-        }
-        Ok(())
-    }
-
     /// Tells the relay that there is media.
     fn rouse(&self) {
         let relay = locked(&self.book).relay.clone();
@@ -463,20 +350,28 @@ impl RRStream {
 
     /// How far the log has got, in bytes.
     pub fn log_position(&self) -> u64 {
-        locked(&self.buffer).head().position
+        locked(&self.intake).buffer.head().position
     }
 
     fn first_cursor(&self) -> Cursor {
-        locked(&self.buffer).cursor()
+        locked(&self.intake).buffer.cursor()
     }
 
     /// A thread of the stream panicked: the stream is FAILED, whoever is still on it is closed, all else lives on.
     fn panicked(self: &Arc<Self>, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
         log::error!("stream failed: {failure}");
-        locked(&self.book).closed = true;
+        let sessions = {
+            let mut book = locked(&self.book);
+            book.closed = true;
+            book.from_sess_list.clone()
+        };
         self.move_to(State::Failed, |event| event.because(&failure));
         self.stop(0);
+        // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
+        for record in sessions {
+            self.host.session_over(&record, &failure);
+        }
         self.host.stream_over(self, Some(text));
     }
 }

@@ -47,8 +47,8 @@ struct Relay {
     consumers: Slab<Box<Consumer>>,
     /// How many hold no cursor and wait for a key frame.
     waiting: usize,
-    /// Media flows: targets have been dialled.
-    dialled: bool,
+    /// Media flows: a publisher's messages have been seen, and its end has not.
+    live: bool,
     timeouts: Timeouts,
     next_tick_ms: u64,
     /// Slots to read without being told.
@@ -67,7 +67,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         scout,
         consumers: Slab::new(),
         waiting: 0,
-        dialled: false,
+        live: false,
         timeouts,
         next_tick_ms: 0,
         more: Vec::new(),
@@ -175,22 +175,22 @@ impl Relay {
 
     /// Puts a waiting consumer where it may begin, if it may.
     fn place(&mut self, slot: usize, now_us: u64) {
-        let live = self.stream.ended_at().is_none() && self.scout.head().messages > 0;
+        let live = self.live;
         let Some(consumer) = self.consumers.get_mut(slot).filter(|consumer| live && consumer.is_waiting()) else {
             return;
         };
         if let Join::Here(point) = self.scout.join(consumer.start) {
             consumer.join(&point, now_us / 1000);
             self.waiting -= 1;
-            flows(consumer);
+            flows(&self.stream, consumer);
         }
     }
 
     // ---- what is new in the log
 
     fn notice(&mut self, seen: &Seen, now_us: u64) {
-        if seen.messages > 0 && !self.dialled {
-            self.dialled = true;
+        if seen.messages > 0 && !self.live {
+            self.live = true;
             for target in self.stream.targets() {
                 self.stream.host().dial(&target);
             }
@@ -201,14 +201,14 @@ impl Relay {
         if seen.messages > 0 && self.waiting > 0 {
             self.place_waiting(seen, now_us);
         }
-        if let Some(end) = self.stream.ended_at().filter(|_| self.scout.head().messages > 0) {
-            // Reached exactly: after the scout has been there, the log holds everything the publisher sent.
-            self.dialled = false;
-            for (_, consumer) in &mut self.consumers {
-                consumer.leave_at.get_or_insert(end);
-            }
-        } else if self.stream.stop_by_ms().is_some() {
-            let end = self.scout.head().position;
+        // Looked at after the scout has moved: it has been where the publisher ended, so the log up to there is known.
+        let ended = self.stream.ended_at().filter(|_| self.live);
+        let end = match self.stream.stop_by_ms() {
+            Some(_) => ended.or_else(|| Some(self.scout.head().position)),
+            None => ended,
+        };
+        if let Some(end) = end {
+            self.live = false;
             for (_, consumer) in &mut self.consumers {
                 consumer.leave_at.get_or_insert(end);
             }
@@ -219,17 +219,20 @@ impl Relay {
         let now_ms = now_us / 1000;
         for (_, consumer) in &mut self.consumers {
             let Place::Waiting(after) = consumer.place else { continue };
-            let point = match (&seen.key, self.scout.join(consumer.start)) {
+            let whole = seen.first.as_ref().filter(|_| after == 0 && consumer.start != Start::Key);
+            let point = match (whole, &seen.key, self.scout.join(consumer.start)) {
+                // It was there before the publisher, so it misses nothing, however much has come at once.
+                (Some(first), ..) => first.clone(),
                 // It was never in the log: it begins as any joiner does.
-                (_, Join::Here(point)) if after == 0 => point,
-                (Some(key), _) if key.cursor.position() >= after => key.clone(),
+                (.., Join::Here(point)) if after == 0 => point,
+                (_, Some(key), _) if key.cursor.position() >= after => key.clone(),
                 _ => continue,
             };
             let was_slow = after != 0;
             consumer.join(&point, now_ms);
             consumer.caught_up = was_slow;
             self.waiting -= 1;
-            flows(consumer);
+            flows(&self.stream, consumer);
         }
     }
 
@@ -345,9 +348,14 @@ impl Relay {
                 consumer.more = true;
                 self.more.push(slot);
             }
-            Ok(Pumped::Held(event)) => return self.heard(slot, event),
+            Ok(Pumped::Held(event)) => match self.heard(slot, event) {
+                // What stands behind it has been read from the socket already.
+                Fate::Stays => self.more.push(slot),
+                fate => return fate,
+            },
             Err(failure) => return Fate::Over(failure),
         }
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         // Answers leave at once, unless they must wait for the end of a message on its way.
         if consumer.conn.has_output() && !consumer.blocked && consumer.close_by_ms.is_none() {
             match consumer.send(now_us) {
@@ -377,9 +385,14 @@ impl Relay {
 }
 
 /// Media flows to it now.
-fn flows(consumer: &Consumer) {
+fn flows(stream: &RRStream, consumer: &Consumer) {
     match &consumer.who {
-        Who::Player(_) => {}
+        Who::Player(record) => {
+            let prev = record.set_state(State::InProgress);
+            if prev != State::InProgress {
+                stream.host().event(record.event(EventKind::Session).moved(prev, State::InProgress));
+            }
+        }
         Who::Target(target) => target.move_to(State::InProgress, |event| event),
     }
 }

@@ -122,7 +122,7 @@ impl Target {
             user: if self.config.user == 0 { self.stream.config.user } else { self.config.user },
             app: self.stream.name.app.clone(),
             key: self.stream.name.key.clone(),
-            url: self.config.url.clone().into_bytes(),
+            url: self.url.tc_url().into_bytes(),
             addr: self.addr().into_bytes(),
             ..Event::new(EventKind::Target)
         }

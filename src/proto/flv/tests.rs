@@ -17,6 +17,7 @@ fn legacy_avc_tells_configuration_key_frame_and_composition_time() {
     assert_eq!(video("17 00 000000 0142"), FrameFacts { seq_start: true, ..base });
     assert_eq!(video("17 01 000050 00"), FrameFacts { key: true, cts_ms: 80, ..base });
     assert_eq!(video("27 01 ffffd8 00"), FrameFacts { cts_ms: -40, ..base });
+    assert_eq!((video("27 01 800000").cts_ms, video("27 01 7fffff").cts_ms), (-8_388_608, 8_388_607));
     assert_eq!(video("17 02 000000"), FrameFacts { end_of_sequence: true, ..base });
     assert_eq!(video("57 00"), FrameFacts { command: true, ..base }, "a seek mark is not a configuration");
     assert_eq!(video("17"), base, "cut off: not a key frame");

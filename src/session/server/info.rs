@@ -59,9 +59,10 @@ impl ConnectInfo {
         }
     }
 
-    /// The application without its query.
+    /// The application without its query, and without the slash that some clients leave at its end.
     pub fn app_name(&self) -> &[u8] {
-        split_query(&self.app).0
+        let name = split_query(&self.app).0;
+        name.strip_suffix(b"/").unwrap_or(name)
     }
 
     /// The query of the application, or else of the url: some clients put it only there.
@@ -77,5 +78,24 @@ fn split_query(bytes: &[u8]) -> (&[u8], &[u8]) {
     match bytes.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&bytes[..mark], &bytes[mark + 1..]),
         None => (bytes, &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_and_its_query_are_told_apart_wherever_the_query_is() {
+        let info = |app: &[u8], tc_url: &[u8]| ConnectInfo {
+            app: app.to_vec(),
+            tc_url: tc_url.to_vec(),
+            ..Default::default()
+        };
+        let plain = info(b"live/", b"rtmp://h/live/");
+        assert_eq!((plain.app_name(), plain.query()), (&b"live"[..], &b""[..]));
+        let with_query = info(b"live?a=1?b", b"rtmp://h/live?c=2");
+        assert_eq!((with_query.app_name(), with_query.query()), (&b"live"[..], &b"a=1?b"[..]));
+        assert_eq!(info(b"live", b"rtmp://h/live?c=2").query(), b"c=2");
     }
 }

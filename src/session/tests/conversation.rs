@@ -1,6 +1,6 @@
 //! Publishing and playing between our own two sessions: what happens, in which order, and cut at every byte.
 
-use super::super::{Event, ServerSession};
+use super::super::{Event, ServerSession, SessionConfig};
 use super::pair::{Pair, events};
 use crate::error::RRError;
 use crate::proto::command::CAPS_RECONNECT;
@@ -89,16 +89,25 @@ fn one_cut_at_every_byte_of_either_direction_changes_nothing() {
         pair.run().unwrap();
         let (to_server, to_client) = (pair.to_server_log, pair.to_client_log);
         let server = |cut: usize| {
-            let mut pair = Pair::new(publish);
-            pair.server_takes(&to_server[..cut]).unwrap();
-            pair.server_takes(&to_server[cut..]).unwrap();
-            events(&pair.server_events)
+            let (mut session, mut seen) = (ServerSession::new(&SessionConfig::default(), 0), Vec::new());
+            for part in [&to_server[..cut], &to_server[cut..]] {
+                let mut at = 0;
+                while let Some(event) = session.next(part, &mut at, 0).unwrap() {
+                    super::pair::yes(&mut session, &event);
+                    seen.push(event);
+                }
+            }
+            seen
         };
         let client = |cut: usize| {
-            let mut pair = Pair::new(publish);
-            pair.client_takes(&to_client[..cut]).unwrap();
-            pair.client_takes(&to_client[cut..]).unwrap();
-            events(&pair.client_events)
+            let (mut session, mut seen) = (super::pair::client(publish), Vec::new());
+            for part in [&to_client[..cut], &to_client[cut..]] {
+                let mut at = 0;
+                while let Some(event) = session.next(part, &mut at, 0).unwrap() {
+                    seen.push(event);
+                }
+            }
+            seen
         };
         let (of_server, of_client) = (server(0), client(0));
         assert!(of_server.len() >= 3 && of_client.len() >= 2);
@@ -272,7 +281,7 @@ fn a_reconnect_request_goes_only_to_those_who_understand_it() {
     assert!(pair.server.output().is_empty());
 
     let mut pair = Pair::new(true);
-    let config = super::super::SessionConfig { caps_ex: CAPS_RECONNECT, ..Default::default() };
+    let config = SessionConfig { caps_ex: CAPS_RECONNECT, ..Default::default() };
     let url = crate::proto::url::RtmpUrl::parse("rtmp://h/live/k", None).unwrap();
     pair.client = super::super::ClientSession::publish(&config, &url, 0).unwrap();
     pair.run().unwrap();

@@ -1,6 +1,6 @@
 //! What hostile and odd peers send, and what becomes of it: a clear failure, or an answer, never a panic.
 
-use super::super::{ClientSession, Event, ServerSession, SessionConfig};
+use super::super::{Event, ServerSession, SessionConfig};
 use super::pair::{events, head, yes};
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
@@ -8,7 +8,6 @@ use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write::encode;
 use crate::proto::command::{Call, Command, build};
 use crate::proto::message::kind;
-use crate::proto::url::RtmpUrl;
 
 /// A server session whose handshake is over, and the bytes a peer sends it.
 struct Peer {
@@ -260,6 +259,16 @@ fn the_calls_of_encoders_are_answered_in_order() {
 }
 
 #[test]
+fn fc_unpublish_ends_the_publish_it_names_with_or_without_its_query() {
+    for (name, ends) in [("k", true), ("k?a=1", true), ("k?b=2", true), ("", true), ("other", false)] {
+        let mut peer = Peer::connected();
+        peer.call(1, "publish", &[NULL, key("k?a=1")]).unwrap();
+        peer.call(0, "FCUnpublish", &[NULL, key(name)]).unwrap();
+        assert_eq!(peer.events.len() == 2, ends, "{name}");
+    }
+}
+
+#[test]
 fn one_connection_publishes_once_and_does_not_also_play() {
     let mut peer = Peer::connected();
     peer.call(0, "createStream", &[NULL]).unwrap();
@@ -277,6 +286,9 @@ fn one_connection_publishes_once_and_does_not_also_play() {
     peer.call(1, "publish", &[NULL, key("a")]).unwrap();
     assert_eq!(peer.replies(), ["onStatus error NetStream.Publish.Denied on 1"]);
     let long = "k".repeat(5_000);
+    let mut other = Peer::connected();
+    other.call(1, "publish", &[NULL, key(&long)]).unwrap();
+    assert_eq!(other.replies(), ["onStatus error NetStream.Publish.BadName on 1"]);
     peer.call(1, "play", &[NULL, key(&long)]).unwrap();
     assert_eq!(peer.replies(), ["onStatus error NetStream.Play.Failed on 1"]);
 }
@@ -379,6 +391,7 @@ fn an_aggregate_is_unpacked_with_its_times() {
     // Behind it, in the same input, one that is cut off inside a tag.
     let cut = &whole[..whole.len() - 10];
     encode(&head(kind::AGGREGATE, 1, 0, cut), cut, 128, &mut wire);
+    encode(&head(kind::AUDIO, 1, 7, b"plain"), b"plain", 128, &mut wire);
     peer.raw(&wire).unwrap();
     let got: Vec<_> = peer
         .events
@@ -388,12 +401,13 @@ fn an_aggregate_is_unpacked_with_its_times() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let expected: [(u8, u32, u32, &[u8]); 5] = [
+    let expected: [(u8, u32, u32, &[u8]); 6] = [
         (kind::AUDIO, 5_000, 3, b"one"),
         (kind::VIDEO, 5_040, 3, b"two"),
         (kind::AUDIO, 4_990, 0, b""),
         (kind::AUDIO, 0, 3, b"one"),
         (kind::VIDEO, 40, 3, b"two"),
+        (kind::AUDIO, 7, 5, b"plain"),
     ];
     assert_eq!(got, expected);
     assert_eq!(peer.session.ignored(), 3, "two commands, and the tag that was cut off");
@@ -410,35 +424,57 @@ fn a_window_of_one_byte_does_not_make_us_answer_every_byte() {
     assert!(peer.replies().len() <= 2);
 }
 
+/// Runs a client session against a server that says `messages` whatever we send.
+fn client_hears(publish: bool, messages: &[(u8, Vec<u8>)]) -> Result<Vec<Event>, Failure> {
+    let mut session = super::pair::client(publish);
+    let mut wire = vec![0; 1 + 2 * 1536];
+    wire[0] = 3;
+    for (type_id, body) in messages {
+        encode(&head(*type_id, 1, 0, body), body, 128, &mut wire);
+    }
+    let (mut at, mut events) = (0, Vec::new());
+    while let Some(event) = session.next(&wire, &mut at, 0)? {
+        if let Event::Message(head) = event {
+            assert_eq!(session.body(&wire).len(), head.len as usize);
+        }
+        events.push(event);
+    }
+    Ok(events)
+}
+
+fn command(name: &str, transaction: f64, values: &[Value<'_>]) -> (u8, Vec<u8>) {
+    let mut body = Vec::new();
+    build::call(&mut body, name, transaction, values);
+    (kind::COMMAND, body)
+}
+
 #[test]
 fn a_server_that_sends_nonsense_to_our_client_ends_in_a_clear_failure() {
-    let url = RtmpUrl::parse("rtmp://h/live/k", None).unwrap();
-    let run = |bodies: &[Vec<u8>]| {
-        let mut session = ClientSession::publish(&SessionConfig::default(), &url, 0).unwrap();
-        let mut wire = vec![0; 1 + 2 * 1536];
-        wire[0] = 3;
-        for body in bodies {
-            encode(&head(kind::COMMAND, 0, 0, body), body, 128, &mut wire);
-        }
-        let mut at = 0;
-        loop {
-            match session.next(&wire, &mut at, 0) {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(failure) => return Err(failure),
-            }
-        }
+    let run = |messages: &[(u8, Vec<u8>)]| client_hears(true, messages).map(drop);
+    let connected = command("_result", 1.0, &[NULL, NULL]);
+    fails(run(&[connected.clone(), command("_result", 4.0, &[NULL, NULL])]), RRError::Protocol, "stream id");
+    fails(run(&[connected.clone(), command("_error", 4.0, &[])]), RRError::Rejected, "without a reason");
+    fails(run(&[command("_error", 1.0, &[NULL, key("go away")])]), RRError::Rejected, "go away");
+    fails(run(&[command("_error", 1.0, &[NULL, key("authmod=llnw")])]), RRError::Auth, "authmod");
+    fails(run(&[command("onStatus", 0.0, &[NULL; 5000])]), RRError::Limit, "too many AMF values");
+    run(&[connected, command("_error", 2.0, &[NULL, key("no releaseStream here")])]).unwrap();
+    run(&[command("_result", 4.0, &[NULL, Value::Number(1.0)]), command("_result", 77.0, &[])]).unwrap();
+}
+
+#[test]
+fn media_of_a_server_that_forgets_play_start_stands_for_it() {
+    let until_play = [command("_result", 1.0, &[]), command("_result", 4.0, &[NULL, Value::Number(7.0)])];
+    let messages = [
+        &until_play[..],
+        &[(kind::DATA, b"early".to_vec()), (kind::AUDIO, b"one".to_vec()), (kind::VIDEO, b"2".to_vec())],
+    ]
+    .concat();
+    let events = client_hears(false, &messages).unwrap();
+    let [Event::Connected, Event::Started { stream_id: 7 }, Event::Message(one), Event::Message(two)] =
+        events.as_slice()
+    else {
+        panic!("{events:?}")
     };
-    let call = |name: &str, transaction: f64, values: &[Value<'_>]| {
-        let mut body = Vec::new();
-        build::call(&mut body, name, transaction, values);
-        body
-    };
-    let connected = call("_result", 1.0, &[NULL, NULL]);
-    fails(run(&[connected.clone(), call("_result", 4.0, &[NULL, NULL])]), RRError::Protocol, "stream id");
-    fails(run(&[connected.clone(), call("_error", 4.0, &[])]), RRError::Rejected, "without a reason");
-    fails(run(&[call("_error", 1.0, &[NULL, key("go away")])]), RRError::Rejected, "go away");
-    fails(run(&[call("onStatus", 0.0, &[NULL; 5000])]), RRError::Limit, "too many AMF values");
-    run(&[connected.clone(), call("_error", 2.0, &[NULL, key("no releaseStream here")])]).unwrap();
-    run(&[call("_result", 4.0, &[NULL, Value::Number(1.0)]), call("_result", 77.0, &[])]).unwrap();
+    assert_eq!((one.type_id, two.type_id), (kind::AUDIO, kind::VIDEO));
+    assert_eq!(client_hears(true, &messages).unwrap(), [Event::Connected], "a publisher waits for Publish.Start");
 }

@@ -39,15 +39,20 @@ pub(super) fn yes(server: &mut ServerSession, event: &Event) {
     }
 }
 
+/// A client session that wants `live` and `key?token=1/2`.
+pub(super) fn client(publish: bool) -> ClientSession {
+    let config = SessionConfig::default();
+    let url = RtmpUrl::parse("rtmp://example.net/live/key?token=1/2", None).unwrap();
+    let client = if publish { ClientSession::publish(&config, &url, 0) } else { ClientSession::play(&config, &url, 0) };
+    client.unwrap()
+}
+
 impl Pair {
     pub(super) fn new(publish: bool) -> Self {
         let config = SessionConfig::default();
-        let url = RtmpUrl::parse("rtmp://example.net/live/key?token=1/2", None).unwrap();
-        let client =
-            if publish { ClientSession::publish(&config, &url, 0) } else { ClientSession::play(&config, &url, 0) };
         Self {
             server: ServerSession::new(&config, 0),
-            client: client.unwrap(),
+            client: client(publish),
             server_events: Vec::new(),
             client_events: Vec::new(),
             to_server: Vec::new(),

@@ -114,7 +114,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
     feed.audio(&[AUDIO]);
     feed.video(&[INTER]);
     let seen = feed.scout.advance();
-    assert_eq!((seen.messages, seen.new_publisher, seen.headers_changed), (3, false, false));
+    assert_eq!((seen.messages, seen.first.is_some(), seen.headers_changed), (3, false, false));
 
     let mut point = feed.here(Start::Gop);
     assert_eq!(point.ts_ms, 60);
@@ -258,7 +258,13 @@ fn another_publisher_begins_with_nothing_of_the_one_before() {
     feed.log.new_publisher();
     feed.audio(&[AUDIO_HEADER, AUDIO]);
     let seen = feed.scout.advance();
-    assert!(seen.new_publisher && seen.headers_changed);
+    let mut first = seen.first.unwrap();
+    assert!(seen.headers_changed && first.headers.is_empty());
+    assert_eq!(
+        first.cursor.mark_here().unwrap().ts_ms,
+        50,
+        "who waits for the other one begins with its first message"
+    );
     assert_eq!((seen.messages, seen.key.unwrap().ts_ms), (3, 60), "the old one's key frame is no place to begin");
     assert_eq!(bodies(feed.scout.headers()), [AUDIO_HEADER]);
     assert!(feed.scout.newest_key().is_none() && !feed.scout.has_video());

@@ -66,10 +66,10 @@ impl Relay {
     pub(super) fn over(&mut self, mut consumer: Box<Consumer>, failure: &Failure) {
         self.poller.remove(&mut consumer.conn.socket);
         let told_goodbye = consumer.close_by_ms.is_some();
-        let joined_ms = consumer.joined_ms;
+        let (joined_ms, stream_id) = (consumer.joined_ms, consumer.stream_id);
         match consumer.into_parts() {
             (mut conn, Who::Player(record)) => {
-                end_player(&mut conn, &record, failure);
+                end_player(&mut conn, &record, stream_id, failure);
                 self.stream.host().session_over(&record, failure);
                 self.stream.leave(&record);
             }
@@ -81,7 +81,7 @@ impl Relay {
                 } else if told_goodbye {
                     self.stream.host().target_released(&target);
                     // A publisher that came back meanwhile found it busy.
-                    if self.dialled {
+                    if self.live {
                         self.stream.host().dial(&target);
                     }
                 } else {
@@ -94,10 +94,15 @@ impl Relay {
     /// The stream stops: everybody who is left is closed.
     pub(super) fn close(&mut self) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
+        // From here on nothing more arrives, so what is drained is all.
+        self.stream.close_relay();
+        for target in self.stream.targets() {
+            target.stop(0);
+        }
         while let Ok(delivery) = self.inbox.try_recv() {
             match delivery {
-                Delivery::Player { peer: Peer { mut conn, record }, .. } => {
-                    end_player(&mut conn, &record, &failure);
+                Delivery::Player { peer: Peer { mut conn, record }, stream_id, .. } => {
+                    end_player(&mut conn, &record, stream_id, &failure);
                     self.stream.host().session_over(&record, &failure);
                 }
                 Delivery::Target { target, .. } => self.stream.host().target_over(&target),
@@ -113,9 +118,8 @@ impl Relay {
 }
 
 /// The player hears that it is over, if its socket takes that.
-fn end_player(conn: &mut Conn, record: &RRSession, failure: &Failure) {
+fn end_player(conn: &mut Conn, record: &RRSession, stream_id: u32, failure: &Failure) {
     if !failure.by_peer {
-        let stream_id = 1;
         if let Some(session) = conn.server() {
             session.end_play(stream_id);
         }

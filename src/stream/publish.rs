@@ -1,0 +1,257 @@
+//! Who publishes a stream: claims, standbys, the grace window, the host as a publisher, and the way into the log.
+//!
+//! A claim is made by the listener's thread and kept in the book; the accumulate thread begins, loses and passes on the
+//! feed. All moves of the book are made under its lock, so two who come at once cannot both be the publisher.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::config::{MAX_STANDBYS, PublisherPolicy};
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::proto::message::MessageHead;
+use crate::session::{Role, State};
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::peer::RRSession;
+use crate::stream::{NEVER, RRStream, accumulate};
+use crate::sync::locked;
+
+/// Timestamp jumps are reported at most this often.
+const JUMP_REPORT_US: u64 = 1_000_000;
+
+/// Who feeds the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Publisher {
+    Session(Id),
+    Host,
+}
+
+/// What a publisher that came is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the publisher; one that was there is replaced.
+    Live,
+    /// It waits until the one that is there has gone.
+    Standby,
+}
+
+impl RRStream {
+    /// Makes a session the publisher, or one that stands by, as the stream's policy says.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where there is one and the policy is to reject, [`RRError::Limit`] with too many standbys,
+    /// [`RRError::State`] where the stream is ending.
+    pub fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
+        // Before the first byte: the relay's first cursor has to stand where the log begins.
+        self.relay_link()?;
+        let mut book = locked(&self.book);
+        if book.closed {
+            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        }
+        let claim = match (&book.publisher, self.config.publisher_policy) {
+            (None, _) | (Some(_), PublisherPolicy::Takeover) => Claim::Live,
+            (Some(_), PublisherPolicy::Standby) => Claim::Standby,
+            (Some(_), PublisherPolicy::Reject) => {
+                return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
+            }
+        };
+        match claim {
+            Claim::Live => {
+                record.set_role(Role::Publisher);
+                book.publisher = Some(Publisher::Session(record.id));
+                book.recovering = false;
+                book.from_sess_list.insert(0, Arc::clone(record));
+            }
+            Claim::Standby if book.standbys() >= MAX_STANDBYS => {
+                return Err(Failure::ours(RRError::Limit, "as many publishers as may stand by do so already"));
+            }
+            Claim::Standby => {
+                record.set_role(Role::Standby);
+                book.from_sess_list.push(Arc::clone(record));
+            }
+        }
+        drop(book);
+        record.set_stream(self.id);
+        Ok(claim)
+    }
+
+    /// Whoever holds the claim begins to send: headers of the one before are forgotten where its first message stands.
+    pub(super) fn begin_feed(&self) {
+        let mut intake = locked(&self.intake);
+        intake.buffer.new_publisher();
+        intake.clock.begin();
+        drop(intake);
+        self.tracks.clear();
+        self.ended_at.store(NEVER, Ordering::Release);
+    }
+
+    /// The publisher has gone and nobody follows: consumers get what is there and are told.
+    pub(super) fn end_feed(&self) {
+        let mut intake = locked(&self.intake);
+        let end = intake.buffer.head().position;
+        intake.clock.forget();
+        drop(intake);
+        self.ended_at.store(end, Ordering::Release);
+        if matches!(self.state(), State::InProgress | State::Recovering) {
+            self.move_to(State::Idle, |event| event);
+        }
+        self.ring_relay();
+    }
+
+    /// A session that published or stood by has gone. With `keep` its place stays open for the grace window; true where
+    /// it was the publisher.
+    pub(super) fn lose(&self, record: &RRSession, keep: bool) -> bool {
+        let mut book = locked(&self.book);
+        book.from_sess_list.retain(|other| other.id != record.id);
+        let was_live = book.publisher == Some(Publisher::Session(record.id));
+        if was_live {
+            book.publisher = None;
+            book.recovering = keep;
+        }
+        was_live
+    }
+
+    /// A session that stood by is the publisher from now on; false where another has come first.
+    pub(super) fn succeed(&self, record: &Arc<RRSession>) -> bool {
+        let mut book = locked(&self.book);
+        let free = book.publisher.is_none() && !book.closed;
+        if free {
+            book.publisher = Some(Publisher::Session(record.id));
+            book.recovering = false;
+        }
+        free
+    }
+
+    /// The publisher and one that stands by change places, by the host's wish.
+    pub(super) fn exchange(&self, from: &RRSession, to: &RRSession) -> bool {
+        let mut book = locked(&self.book);
+        let held = book.publisher == Some(Publisher::Session(from.id));
+        if held {
+            book.publisher = Some(Publisher::Session(to.id));
+        }
+        held
+    }
+
+    /// The publisher that was let in has gone before it could begin, or has ended; called by whoever held it.
+    pub fn release(self: &Arc<Self>, record: &RRSession) {
+        if self.lose(record, false) {
+            self.end_feed();
+        }
+        self.check_unused();
+    }
+
+    /// The grace window is over.
+    pub(super) fn give_up_waiting(self: &Arc<Self>) {
+        let waited = std::mem::take(&mut locked(&self.book).recovering);
+        if waited {
+            self.end_feed();
+            self.check_unused();
+        }
+    }
+
+    /// Wants this standby live from its next key frame.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] where it does not stand by on this stream.
+    pub fn switch(&self, id: Id) -> Result<()> {
+        let book = locked(&self.book);
+        let publishes = |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby);
+        let known = book.from_sess_list.iter().any(|record| record.id == id && publishes(record));
+        let accumulate = book.accumulate.clone();
+        drop(book);
+        if !known {
+            return Err(Failure::ours(RRError::NotFound, "that session does not publish to this stream"));
+        }
+        self.switch_to.store(id, Ordering::Release);
+        if let Some(link) = accumulate {
+            link.wake.wake();
+        }
+        Ok(())
+    }
+
+    /// The publisher the host wants live, once.
+    pub(super) fn take_switch(&self) -> Option<Id> {
+        Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
+    }
+
+    // ---- the host as a publisher
+
+    /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending, or what
+    /// appending says.
+    pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
+        self.claim_for_host(end && body.is_empty())?;
+        if !(end && body.is_empty()) {
+            // The wire's clock wraps at 2^32 ms; the low bits are it.
+            let head = MessageHead { timestamp_ms: ts_ms as u32, type_id, ..MessageHead::default() };
+            self.take(&head, body, clock::now_us())?;
+            self.rouse();
+        }
+        if end {
+            self.end_host();
+            self.check_unused();
+        }
+        Ok(())
+    }
+
+    fn claim_for_host(self: &Arc<Self>, ends: bool) -> Result<()> {
+        self.relay_link()?;
+        let mut book = locked(&self.book);
+        match book.publisher {
+            Some(Publisher::Host) => return Ok(()),
+            Some(Publisher::Session(_)) => {
+                return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
+            }
+            None if ends => return Ok(()),
+            None if book.closed => return Err(Failure::ours(RRError::State, "the stream is ending")),
+            None => {}
+        }
+        book.publisher = Some(Publisher::Host);
+        book.recovering = false;
+        drop(book);
+        self.begin_feed();
+        Ok(())
+    }
+
+    /// The host publishes no more, if it did.
+    pub(super) fn end_host(&self) {
+        let mut book = locked(&self.book);
+        if book.publisher != Some(Publisher::Host) {
+            return;
+        }
+        book.publisher = None;
+        drop(book);
+        self.end_feed();
+    }
+
+    // ---- the way into the log
+
+    /// Appends one message of the publisher's to the log and counts it.
+    pub(super) fn take(&self, head: &MessageHead, body: &[u8], now_us: u64) -> Result<()> {
+        // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
+        if matches!(self.state(), State::Idle | State::Recovering) {
+            self.move_to(State::InProgress, |event| event);
+        }
+        let mut intake = locked(&self.intake);
+        let stamped = intake.clock.stamp(head.type_id, head.timestamp_ms, now_us);
+        let head = MessageHead { timestamp_ms: stamped.ts_ms, ..*head };
+        accumulate::append(self, &mut intake.buffer, &head, body, now_us)?;
+        drop(intake);
+        if let Some(jump_ms) = stamped.jump_ms {
+            self.report_jump(jump_ms, now_us);
+        }
+        Ok(())
+    }
+
+    fn report_jump(&self, jump_ms: i64, now_us: u64) {
+        self.counters.clock_jumps.add(1);
+        let told = self.counters.clock_told_us.get();
+        if told == 0 || now_us.saturating_sub(told) > JUMP_REPORT_US {
+            self.counters.clock_told_us.set(now_us);
+            log::warn!("the publisher's time jumped by {jump_ms} ms");
+            self.host.event(Event { value: jump_ms, ..self.event(EventKind::Clock) });
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A stream's time: what timestamps become on their way into the log.
+//!
+//! Three modes. *Pass* leaves a publisher's time as it is. *Zero* lets every stream begin at 0. *Repair* also mends
+//! jumps: when both tracks jump by more than a second, time goes on as if they had not. In all modes a publisher that
+//! follows another while players stay continues the time of the one before: last time plus the gap on the wall clock,
+//! never back. Audio and video out of order are never touched: that is how interleaving looks.
+
+use crate::config::ClockMode;
+use crate::proto::message::kind;
+
+/// A step of one track above this, either way, is a jump.
+const JUMP_MS: i64 = 1_000;
+
+/// What became of a timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// The timestamp in the log.
+    pub ts_ms: u32,
+    /// By how much the publisher's time jumped here, if it did.
+    pub jump_ms: Option<i64>,
+}
+
+/// One track's time, as it came and when.
+#[derive(Clone, Copy, Debug)]
+struct Track {
+    ts_ms: u32,
+    arrival_us: u64,
+}
+
+/// The newest message's time, as it went into the log.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    ts_ms: u32,
+    arrival_us: u64,
+}
+
+/// The clock of one stream. Pure: time comes in as an argument.
+#[derive(Debug, Default)]
+pub struct Clock {
+    mode: ClockMode,
+    offset_ms: u32,
+    /// The offset before a repair that only one track has asked for so far, and that track.
+    unconfirmed: Option<(u32, usize)>,
+    tracks: [Option<Track>; 2],
+    last: Option<Last>,
+    /// The next message is the first of its publisher.
+    begins: bool,
+}
+
+/// How far `to` is from `from`, over the wrap at 2^32 where that is the shorter way.
+fn step(from: u32, to: u32) -> i64 {
+    i64::from(to.wrapping_sub(from) as i32)
+}
+
+impl Clock {
+    /// A clock nobody has sent a timestamp to.
+    pub fn new(mode: ClockMode) -> Self {
+        Self { mode, begins: true, ..Self::default() }
+    }
+
+    /// Another publisher begins. Where players stayed, its time continues that of the one before.
+    pub fn begin(&mut self) {
+        self.begins = true;
+        self.tracks = [None; 2];
+        self.unconfirmed = None;
+    }
+
+    /// Nobody is left who would notice: the next publisher has a time of its own.
+    pub fn forget(&mut self) {
+        *self = Self::new(self.mode);
+    }
+
+    /// The timestamp for the log.
+    pub fn stamp(&mut self, type_id: u8, ts_ms: u32, now_us: u64) -> Stamped {
+        if std::mem::take(&mut self.begins) {
+            self.offset_ms = match (self.last, self.mode) {
+                (Some(last), _) => {
+                    let gap_ms = (now_us.saturating_sub(last.arrival_us) / 1000).clamp(1, u64::from(u32::MAX / 4));
+                    last.ts_ms.wrapping_add(gap_ms as u32).wrapping_sub(ts_ms)
+                }
+                (None, ClockMode::Zero) => ts_ms.wrapping_neg(),
+                (None, _) => 0,
+            };
+        }
+        let jump_ms = self.look(type_id, ts_ms, now_us);
+        let out = ts_ms.wrapping_add(self.offset_ms);
+        self.last = match self.last {
+            // The newest time, not the newest message's: tracks are not in order.
+            Some(last) if step(last.ts_ms, out) < 0 && jump_ms.is_none() => Some(last),
+            _ => Some(Last { ts_ms: out, arrival_us: now_us }),
+        };
+        Stamped { ts_ms: out, jump_ms }
+    }
+
+    /// Looks for a jump, and mends it where that is the mode.
+    fn look(&mut self, type_id: u8, ts_ms: u32, now_us: u64) -> Option<i64> {
+        let index = match type_id {
+            kind::AUDIO => 0,
+            kind::VIDEO => 1,
+            _ => return None,
+        };
+        let before = self.tracks.get(index).copied().flatten();
+        let other = self.tracks.get(1 - index).copied().flatten();
+        if let Some(track) = self.tracks.get_mut(index) {
+            *track = Some(Track { ts_ms, arrival_us: now_us });
+        }
+        self.confirm(index, ts_ms, other);
+        let before = before?;
+        let jump_ms = step(before.ts_ms, ts_ms);
+        if jump_ms.abs() <= JUMP_MS || self.is_a_pause(ts_ms, before, other, now_us) {
+            return None;
+        }
+        if self.mode == ClockMode::Repair && self.unconfirmed.is_none_or(|(_, first)| first == index) {
+            let elapsed_ms = (now_us.saturating_sub(before.arrival_us) / 1000).clamp(1, JUMP_MS as u64) as u32;
+            let last = self.last.map_or(0, |last| last.ts_ms);
+            self.unconfirmed.get_or_insert((self.offset_ms, index));
+            if other.is_none() {
+                self.unconfirmed = None;
+            }
+            self.offset_ms = last.wrapping_add(elapsed_ms).wrapping_sub(ts_ms);
+        }
+        Some(jump_ms)
+    }
+
+    /// A track that was silent and goes on in time with the wall clock or with the other track has not jumped.
+    fn is_a_pause(&self, ts_ms: u32, before: Track, other: Option<Track>, now_us: u64) -> bool {
+        let waited_ms = i64::try_from(now_us.saturating_sub(before.arrival_us) / 1000).unwrap_or(i64::MAX);
+        let in_time = (step(before.ts_ms, ts_ms) - waited_ms).abs() <= JUMP_MS;
+        in_time || other.is_some_and(|other| step(other.ts_ms, ts_ms).abs() <= JUMP_MS)
+    }
+
+    /// A repair that one track asked for stands when the other has jumped as well, and is taken back when it has not.
+    fn confirm(&mut self, index: usize, ts_ms: u32, first: Option<Track>) {
+        let Some((offset_before, asked)) = self.unconfirmed.filter(|&(_, asked)| asked != index) else { return };
+        debug_assert_ne!(asked, index);
+        self.unconfirmed = None;
+        if first.is_some_and(|first| step(first.ts_ms, ts_ms).abs() > JUMP_MS) {
+            self.offset_ms = offset_before;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V: u8 = kind::VIDEO;
+    const A: u8 = kind::AUDIO;
+
+    /// Feeds (type, timestamp) pairs 20 ms apart and gives what comes out.
+    fn run(clock: &mut Clock, begin_us: u64, messages: &[(u8, u32)]) -> Vec<u32> {
+        let stamp = |(i, &(t, ts))| clock.stamp(t, ts, begin_us + i as u64 * 20_000).ts_ms;
+        messages.iter().enumerate().map(stamp).collect()
+    }
+
+    #[test]
+    fn pass_changes_nothing_within_a_publisher() {
+        let mut clock = Clock::new(ClockMode::Pass);
+        let times = [(V, 500), (A, 480), (V, 540), (A, 90_000), (V, 10), (V, u32::MAX), (V, 5)];
+        let expected: Vec<u32> = times.iter().map(|t| t.1).collect();
+        assert_eq!(run(&mut clock, 0, &times), expected);
+    }
+
+    #[test]
+    fn zero_begins_at_zero_and_keeps_distances() {
+        let mut clock = Clock::new(ClockMode::Zero);
+        assert_eq!(run(&mut clock, 0, &[(V, 70_000), (A, 70_010), (V, 70_040)]), [0, 10, 40]);
+    }
+
+    #[test]
+    fn a_publisher_that_follows_continues_the_time_and_never_goes_back() {
+        for mode in [ClockMode::Pass, ClockMode::Zero, ClockMode::Repair] {
+            let mut clock = Clock::new(mode);
+            let first = run(&mut clock, 0, &[(V, 1000), (A, 990), (V, 1040)]);
+            clock.begin();
+            // 3 s later, beginning at 0 again.
+            let second = run(&mut clock, 3_040_000, &[(V, 0), (A, 5), (V, 40)]);
+            assert_eq!(second, [first[2] + 3000, first[2] + 3005, first[2] + 3040], "{mode:?}");
+            clock.forget();
+            assert_eq!(run(&mut clock, 9_000_000, &[(V, 7)]), [if mode == ClockMode::Zero { 0 } else { 7 }]);
+        }
+    }
+
+    #[test]
+    fn repair_mends_a_jump_that_both_tracks_make() {
+        let mut clock = Clock::new(ClockMode::Repair);
+        let out =
+            run(&mut clock, 0, &[(V, 50_000), (A, 50_000), (V, 50_040), (A, 50_023), (V, 0), (A, 3), (V, 40), (A, 26)]);
+        assert_eq!(out[..4], [50_000, 50_000, 50_040, 50_023]);
+        for pair in out[4..].windows(2) {
+            assert!(step(pair[0], pair[1]).abs() < 100, "{out:?}");
+        }
+        assert!(step(out[2], out[4]) > 0 && step(out[2], out[4]) <= 1000, "{out:?}");
+    }
+
+    #[test]
+    fn repair_leaves_a_jump_of_one_track_alone() {
+        let mut clock = Clock::new(ClockMode::Repair);
+        let out =
+            run(&mut clock, 0, &[(V, 1000), (A, 1000), (V, 1040), (A, 90_000), (V, 1080), (A, 90_020), (V, 1120)]);
+        assert_eq!((out[4], out[6]), (1080, 1120), "video goes on as it was: {out:?}");
+    }
+
+    #[test]
+    fn audio_and_video_out_of_order_are_no_jump() {
+        let mut clock = Clock::new(ClockMode::Repair);
+        let times = [(V, 1000), (A, 400), (V, 1040), (A, 1100), (V, 1080), (A, 420)];
+        let expected: Vec<u32> = times.iter().map(|t| t.1).collect();
+        assert_eq!(run(&mut clock, 0, &times), expected);
+    }
+
+    #[test]
+    fn a_jump_is_reported_once_and_a_pause_in_time_is_none() {
+        let mut clock = Clock::new(ClockMode::Pass);
+        assert_eq!(clock.stamp(V, 0, 0).jump_ms, None);
+        assert_eq!(clock.stamp(V, 40, 40_000).jump_ms, None);
+        assert_eq!(clock.stamp(V, 60_040, 60_040_000).jump_ms, None, "a minute of silence, in time");
+        assert_eq!(clock.stamp(V, 10, 60_080_000).jump_ms, Some(-60_030));
+        assert_eq!(clock.stamp(V, 50, 60_120_000).jump_ms, None);
+    }
+
+    #[test]
+    fn the_wrap_at_two_to_the_thirty_two_is_no_jump() {
+        let mut clock = Clock::new(ClockMode::Repair);
+        assert_eq!(run(&mut clock, 0, &[(V, u32::MAX - 10), (V, 9), (V, 29)]), [u32::MAX - 10, 9, 29]);
+    }
+}

@@ -1,0 +1,147 @@
+//! The bundled server as its user meets it: it says how to use it, stops in order when asked, and says why it cannot start.
+
+#[path = "support/c.rs"]
+mod c;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a step may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| c::build("server-run", &c::server_sources(), c::As::C99))
+}
+
+/// A running server, killed when the test is over.
+struct Server {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    port: u16,
+    greeting: String,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let mut child = Command::new(program())
+            .args(["--addr", "127.0.0.1", "--port", "0"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it was just built");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut greeting = String::new();
+        while !greeting.contains("Ctrl-C") {
+            assert!(stdout.read_line(&mut greeting).expect("text") > 0, "it ended: {greeting}");
+        }
+        let (_, rest) = greeting.split_once("listens on port ").expect("the port is said");
+        let port = rest.split_whitespace().next().expect("a word").parse().expect("a number");
+        Self { child, stdout, port, greeting }
+    }
+
+    fn signal(&self, number: i32) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // Through the program everybody has: the tests keep out of `unsafe`.
+        let status =
+            Command::new("kill").args([format!("-{number}"), pid.to_string()]).status().expect("kill is there");
+        assert!(status.success());
+    }
+
+    /// The exit code, or none if it does not end in time; and what it said after the greeting, log last.
+    fn end(mut self) -> (Option<i32>, String) {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                let mut rest = String::new();
+                self.stdout.read_to_string(&mut rest).expect("text");
+                let stderr = self.child.stderr.as_mut().expect("stderr is piped");
+                stderr.read_to_string(&mut rest).expect("text");
+                return (status.code(), rest);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        (None, String::new())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_how_to_use_it() {
+    let server = Server::start(&["--push", "live=rtmp://127.0.0.1:1/app"]);
+    for word in [
+        format!("ffplay rtmp://127.0.0.1:{}/live/show", server.port),
+        format!("-f flv rtmp://127.0.0.1:{}/live/show", server.port),
+        "live/* -> rtmp://127.0.0.1:1/app".to_owned(),
+    ] {
+        assert!(server.greeting.contains(&word), "{word} is not in:\n{}", server.greeting);
+    }
+    TcpStream::connect(("127.0.0.1", server.port)).expect("it listens where it says");
+}
+
+#[test]
+fn a_signal_stops_it_in_order() {
+    for number in [2, 15] {
+        let server = Server::start(&[]);
+        let _idle = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        server.signal(number);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "signal {number}: {said}");
+        assert!(said.contains("server: ACCEPTING") && said.contains("server: STOPPED"), "{said}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_it_at_once() {
+    let server = Server::start(&[]);
+    server.signal(15);
+    server.signal(2);
+    let (code, said) = server.end();
+    // The first may have been served before the second came.
+    assert!(matches!(code, Some(0 | 1)), "{code:?}: {said}");
+}
+
+#[test]
+fn log_lines_come_on_stderr_at_the_level_asked_for() {
+    for (level, expected) in [("debug", true), ("off", false)] {
+        let server = Server::start(&["--log", level]);
+        let mut peer = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: example.net\r\n\r\n").unwrap();
+        // The server closes what is no RTMP.
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+        server.signal(15);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{said}");
+        let logged =
+            said.lines().any(|line| line.contains(" WARN ") || line.contains(" INFO ") || line.contains(" DEBUG "));
+        assert_eq!(logged, expected, "{level}: {said}");
+    }
+}
+
+#[test]
+fn it_says_why_it_cannot_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = Command::new(program()).args(["--addr", "127.0.0.1", "--port", &port]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+    for wrong in [&["--port", "65536"][..], &["--gop", "x"], &["--push", "nowhere"], &["--log", "loud"], &["--nice"]] {
+        let output = Command::new(program()).args(wrong).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {said}");
+        assert!(said.contains(wrong[0]), "{wrong:?} is not named: {said}");
+    }
+}

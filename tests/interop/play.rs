@@ -1,0 +1,75 @@
+//! ffmpeg publishes H.264 and AAC; every player gets every message, and ends by itself when the publisher has ended.
+//!
+//! The players wait before the publisher comes, so they must get the stream from its very first message.
+
+use crate::support::flv::{self, Tag, adler32, assert_same};
+use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, gstreamer_plays, media, rtmpdump_plays};
+use crate::support::program::{Program, Room};
+use crate::support::server::Relay;
+use crate::support::{PATIENCE, until};
+
+/// The publisher comes to a player that waits, sends as fast as it can, and goes.
+fn publish_to_waiting_player(room: &Room, relay: &Relay, player: &mut Program) {
+    assert!(player.is_running());
+    relay.has_players("show", 1);
+    ffmpeg_publishes(room, "publisher", media(), 0, &relay.url("show")).ends_well();
+}
+
+#[test]
+fn rtmpdump_gets_what_ffmpeg_publishes() {
+    let (room, relay) = (Room::new("rtmpdump"), Relay::new());
+    let (mut player, file) = rtmpdump_plays(&room, "player", &relay.url("show"));
+    publish_to_waiting_player(&room, &relay, &mut player);
+    player.ends_within(PATIENCE);
+    assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
+}
+
+#[test]
+fn ffmpeg_gets_what_ffmpeg_publishes() {
+    let (room, relay) = (Room::new("ffmpeg"), Relay::new());
+    let (mut player, file) = ffmpeg_plays(&room, "player", &relay.url("show"));
+    publish_to_waiting_player(&room, &relay, &mut player);
+    player.ends_well();
+    assert_same(&flv::frames_since_first(&media().published), &flv::frames_since_first(&flv::read(&file)));
+}
+
+#[test]
+fn ffprobe_gets_what_ffmpeg_publishes() {
+    let (room, relay) = (Room::new("ffprobe"), Relay::new());
+    let show = ["-show_entries", "packet=codec_type,dts,data_hash", "-show_data_hash", "adler32", "-of", "csv=p=0"];
+    let mut args = vec!["-v", "error"];
+    args.extend(show);
+    let url = relay.url("show");
+    args.push(&url);
+    let mut player = room.start("player", "ffprobe", &args);
+    publish_to_waiting_player(&room, &relay, &mut player);
+    player.ends_well();
+    let expected: Vec<String> = media().published.iter().filter(|tag| tag.is_frame()).map(as_ffprobe_shows).collect();
+    assert_eq!(player.words().lines().collect::<Vec<_>>(), expected);
+}
+
+/// A packet is what lies behind the five bytes of an AVC message, or the two of an AAC one.
+fn as_ffprobe_shows(tag: &Tag) -> String {
+    let (name, head) = if tag.kind == flv::VIDEO { ("video", 5) } else { ("audio", 2) };
+    format!("{name},{},adler32:{:08x}", tag.ts_ms, adler32(&tag.body[head..]))
+}
+
+#[test]
+fn gstreamer_rtmpsrc_gets_what_ffmpeg_publishes() {
+    let (room, relay) = (Room::new("rtmpsrc"), Relay::new());
+    let (mut player, file) = gstreamer_plays(&room, "player", "rtmpsrc", &relay.url("show"));
+    publish_to_waiting_player(&room, &relay, &mut player);
+    let expected = flv::as_librtmp_keeps(&media().published);
+    // It does not end: when a stream is over it connects again by itself.
+    until("all has come", || (flv::read_so_far(&file).len() >= expected.len()).then_some(()));
+    assert_same(&expected, &flv::read(&file));
+}
+
+#[test]
+fn gstreamer_rtmp2src_gets_what_ffmpeg_publishes() {
+    let (room, relay) = (Room::new("rtmp2src"), Relay::new());
+    let (mut player, file) = gstreamer_plays(&room, "player", "rtmp2src", &relay.url("show"));
+    publish_to_waiting_player(&room, &relay, &mut player);
+    player.ends_well();
+    assert_same(&media().published, &flv::without_sample_access(&flv::read(&file)));
+}

@@ -1,0 +1,78 @@
+//! Compiling C programs against the library this build made.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// How a program is compiled.
+#[derive(Clone, Copy)]
+pub(crate) enum As {
+    C99,
+    Cxx11,
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo leaves the library under test: beside the test programs.
+pub(crate) fn deps() -> PathBuf {
+    let me = std::env::current_exe().expect("a test knows its own path");
+    me.parent().expect("a file has a folder").to_owned()
+}
+
+/// A folder of the test's own, where the library has the name programs look for.
+pub(crate) fn workshop(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let link = folder.join("librrelay.so.0");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(deps().join("librrelay.so"), &link).expect("a link can be made");
+    folder
+}
+
+pub(crate) fn compiler(language: As) -> Command {
+    let mut command = match language {
+        As::C99 => Command::new("cc"),
+        As::Cxx11 => Command::new("c++"),
+    };
+    match language {
+        As::C99 => command.args(["-std=c99", "-x", "c"]),
+        As::Cxx11 => command.args(["-std=c++11", "-x", "c++"]),
+    };
+    command.args(STRICT).arg("-g").arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
+    command
+}
+
+pub(crate) fn good(output: &Output, what: &str) {
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {}\n{words}", output.status);
+}
+
+/// Compiles sources to a program in a workshop, which finds the library beside itself.
+pub(crate) fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
+    let folder = workshop(name);
+    let program = folder.join("program");
+    let mut command = compiler(language);
+    command.args(sources).args(["-x", "none", "-o"]).arg(&program);
+    command.arg(folder.join("librrelay.so.0")).arg("-Wl,-rpath,$ORIGIN");
+    good(&command.output().expect("a C compiler is there"), name);
+    program
+}
+
+/// The bundled server's sources.
+pub(crate) fn server_sources() -> Vec<PathBuf> {
+    let mut sources: Vec<PathBuf> = fs::read_dir(root().join("c-examples"))
+        .expect("the examples are there")
+        .map(|entry| entry.expect("they can be listed").path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "c"))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rr_server")))
+        .collect();
+    sources.sort();
+    assert!(!sources.is_empty());
+    sources
+}

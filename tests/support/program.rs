@@ -1,0 +1,108 @@
+//! Programs that a test runs: each in the test's own folder with its words in a file, awaited with a bound, and ended
+//! by its own pid whatever happens.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, until};
+
+/// A test's own folder, empty at the beginning.
+pub(crate) struct Room(PathBuf);
+
+impl Room {
+    pub(crate) fn new(test: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop").join(test);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("the target folder can be written");
+        Self(folder)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Starts a program; `name` is what it is called in this test.
+    pub(crate) fn start(&self, name: &str, program: &str, args: &[&str]) -> Program {
+        let log = self.file(&format!("{name}.log"));
+        let words = File::create(&log).unwrap();
+        let child = Command::new(program)
+            .args(args)
+            .current_dir(&self.0)
+            .stdin(Stdio::null())
+            .stdout(words.try_clone().unwrap())
+            .stderr(words)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} cannot be started (tests/setup.sh installs it): {error}"));
+        Program { name: name.to_owned(), child, log, started: Instant::now() }
+    }
+}
+
+/// A running program.
+pub(crate) struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    started: Instant,
+}
+
+impl Program {
+    /// Waits until it ends by itself.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our own child can be asked") {
+                return status;
+            }
+            if Instant::now() >= deadline {
+                panic!("{} still runs after {limit:?}; it said:\n{}", self.name, self.words());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until it ends by itself, with success.
+    pub(crate) fn ends_well(&mut self) {
+        let status = self.ends_within(PATIENCE);
+        assert!(status.success(), "{}: {status}; it said:\n{}", self.name, self.words());
+    }
+
+    /// Waits until it ends by itself and says that it failed; gives how long it ran.
+    pub(crate) fn fails_within(&mut self, limit: Duration) -> Duration {
+        let status = self.ends_within(limit);
+        assert!(!status.success(), "{} succeeded; it said:\n{}", self.name, self.words());
+        self.started.elapsed()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn words(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it has said this.
+    pub(crate) fn says(&mut self, what: &str) {
+        let name = self.name.clone();
+        until(&format!("{name} says \"{what}\""), || {
+            assert!(self.is_running() || self.words().contains(what), "{name} is gone; it said:\n{}", self.words());
+            self.words().contains(what).then_some(())
+        });
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be asked").is_none()
+    }
+
+    /// Asks it to end, as a user or a service manager does.
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        assert!(status.expect("there is a kill").success());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
