@@ -140,8 +140,8 @@ pub(super) fn hand_over(
         }
         Wish::Connect => None,
     };
-    if let Some((peer, failure, publisher)) = failed {
-        half_close(&peer.conn.socket);
+    if let Some((mut peer, failure, publisher)) = failed {
+        half_close(&mut peer.conn.socket);
         core.end_session(&peer.record, &failure);
         if publisher {
             stream.release(&peer.record);

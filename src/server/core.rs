@@ -335,8 +335,8 @@ impl Host for Core {
         match self.lobby.try_send(Arrival::Back(peer, event)) {
             Ok(()) => self.lobby_wake.wake(),
             Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {
-                if let Arrival::Back(peer, _) = arrival {
-                    half_close(&peer.conn.socket);
+                if let Arrival::Back(mut peer, _) = arrival {
+                    half_close(&mut peer.conn.socket);
                     self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
                 }
             }

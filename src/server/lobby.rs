@@ -406,7 +406,7 @@ impl Lobby {
         guest.phase = Phase::Leaves(why);
         match guest.peer.conn.flush() {
             Ok(true) => {
-                half_close(&guest.peer.conn.socket);
+                half_close(&mut guest.peer.conn.socket);
                 Fate::Stays
             }
             Ok(false) => Fate::Stays,
@@ -453,7 +453,7 @@ impl Lobby {
             && let Some(mut guest) = self.take(slot)
         {
             let _ = guest.peer.conn.flush();
-            half_close(&guest.peer.conn.socket);
+            half_close(&mut guest.peer.conn.socket);
             self.core.end_session(&guest.peer.record, &failure);
         }
     }

@@ -210,6 +210,12 @@ impl Consumer {
     /// # Errors
     /// What the socket or the allocator says; the consumer is over then.
     pub(super) fn send(&mut self, now_us: u64) -> Result<Sent> {
+        let sent = self.send_on(now_us)?;
+        // What TLS still holds has left the log, not the machine.
+        Ok(if sent == Sent::All && !self.conn.settle()? { Sent::Blocked } else { sent })
+    }
+
+    fn send_on(&mut self, now_us: u64) -> Result<Sent> {
         loop {
             if !self.send_out(now_us)? {
                 return Ok(Sent::Blocked);

@@ -39,7 +39,7 @@ impl Relay {
             }
             consumer.close_by_ms = Some(now_us / 1000 + GOODBYE_MS);
             if consumer.conn.flush().is_ok() {
-                half_close(&consumer.conn.socket);
+                half_close(&mut consumer.conn.socket);
             }
             return;
         }
@@ -125,6 +125,6 @@ fn end_player(conn: &mut Conn, record: &RRSession, stream_id: u32, failure: &Fai
         }
         let _ = conn.flush();
     }
-    half_close(&conn.socket);
+    half_close(&mut conn.socket);
     record.set_role(Role::Player);
 }
