@@ -25,11 +25,6 @@ impl<'a> Output<'a> {
         self.buffer.len() - self.at
     }
 
-    /// What was written.
-    pub(super) fn written(&self) -> &[u8] {
-        &self.buffer[..self.at]
-    }
-
     pub(super) fn put(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.at.checked_add(bytes.len())?;
         self.buffer.get_mut(self.at..end)?.copy_from_slice(bytes);

@@ -16,7 +16,6 @@ pub(super) const ERROR: c_int = 1;
 pub(super) const WARNING: c_int = 2;
 pub(super) const INFO: c_int = 3;
 pub(super) const DEBUG: c_int = 4;
-pub(super) const DEBUG2: c_int = 5;
 const ALL: c_int = 6;
 
 /// Longest text of one record, its end mark not counted.
