@@ -271,13 +271,13 @@ fn hex(level: c_int, data: &[u8]) {
 /// Sixteen bytes a record: place, numbers in two groups, characters.
 fn hex_and_text(level: c_int, data: &[u8]) {
     for (index, row) in data.chunks(16).enumerate() {
-        let mut line = vec![b' '; 72];
+        let mut line = vec![b' '; 78];
         let place = format!("  {:04x}: ", index * 16);
         line[..place.len()].copy_from_slice(place.as_bytes());
         for (column, &byte) in row.iter().enumerate() {
             let at = 9 + 3 * column + usize::from(column > 7);
             line[at..at + 2].copy_from_slice(format!("{byte:02x}").as_bytes());
-            line[60 + column - 1] = if (32..=126).contains(&byte) { byte } else { b'.' };
+            line[60 + column] = if (32..=126).contains(&byte) { byte } else { b'.' };
         }
         record(level, &String::from_utf8_lossy(&line));
     }
