@@ -5,5 +5,6 @@ pub mod clock;
 pub mod conn;
 pub mod poll;
 pub mod socket;
+pub mod swf;
 pub mod thread;
 pub mod tls;

@@ -90,6 +90,7 @@ impl RRStream {
     ///
     /// # Errors
     /// The delivery, with the reason, where that thread cannot take it.
+    #[allow(clippy::result_large_err)] // the connection itself comes back, at most once in its life
     pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         if let Err(failure) = self.relay_link() {
             return Err((delivery, failure));
