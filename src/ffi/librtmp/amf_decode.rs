@@ -100,13 +100,7 @@ pub(super) fn object_at(object: &mut AMFObject, data: &[u8], names: bool, depth:
 }
 
 /// Decodes `len` values of an array.
-pub(super) fn array_at(
-    object: &mut AMFObject,
-    data: &[u8],
-    len: u32,
-    names: bool,
-    depth: u32,
-) -> Result<usize, Bad> {
+pub(super) fn array_at(object: &mut AMFObject, data: &[u8], len: u32, names: bool, depth: u32) -> Result<usize, Bad> {
     *object = AMFObject::EMPTY;
     let mut input = Input(data);
     for _ in 0..len {
@@ -128,12 +122,7 @@ pub(super) fn keep(object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(
 }
 
 /// Decodes one value, with its name if `names`. Gives the bytes taken.
-pub(super) fn property_at(
-    prop: &mut AMFObjectProperty,
-    data: &[u8],
-    names: bool,
-    depth: u32,
-) -> Result<usize, Bad> {
+pub(super) fn property_at(prop: &mut AMFObjectProperty, data: &[u8], names: bool, depth: u32) -> Result<usize, Bad> {
     prop.p_name = AVal::NULL;
     let mut input = Input(data);
     if names {

@@ -3,9 +3,9 @@
 use std::ffi::{c_char, c_int, c_short, c_uint, c_ushort};
 
 use super::amf::MAX_DEPTH;
-use super::amf3::data;
 use super::amf_decode::{self as decode, as_int};
 use super::amf_encode::Output;
+use super::amf3::data;
 use super::types::*;
 use super::{guard, log};
 
@@ -237,12 +237,7 @@ pub unsafe extern "C" fn AMF_DecodeLongString(data: *const c_char, out: *mut AVa
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_Decode(
-    object: *mut AMFObject,
-    buffer: *const c_char,
-    size: c_int,
-    names: c_int,
-) -> c_int {
+pub unsafe extern "C" fn AMF_Decode(object: *mut AMFObject, buffer: *const c_char, size: c_int, names: c_int) -> c_int {
     guard(-1, || {
         // SAFETY: contract.
         let Some(object) = (unsafe { object.as_mut() }) else { return -1 };

@@ -167,11 +167,7 @@ fn find_prefix<'a>(object: &'a AMFObject, prefix: &[u8], depth: u32) -> Option<&
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ClientPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
     // SAFETY: contract.
-    unsafe {
-        on_session(r, 0, |r| {
-            packet.as_ref().map_or(0, |packet| client_packet(r, packet) as c_int)
-        })
-    }
+    unsafe { on_session(r, 0, |r| packet.as_ref().map_or(0, |packet| client_packet(r, packet) as c_int)) }
 }
 
 /// # Safety

@@ -37,8 +37,7 @@ fn dial(r: &mut RTMP) -> bool {
         return false;
     }
     let proxied = r.Link.socksport != 0;
-    let (host, port) =
-        if proxied { (r.Link.sockshost, r.Link.socksport) } else { (r.Link.hostname, r.Link.port) };
+    let (host, port) = if proxied { (r.Link.sockshost, r.Link.socksport) } else { (r.Link.hostname, r.Link.port) };
     let addresses = resolve(host.bytes(), port);
     addresses.into_iter().any(|address| !interrupted() && open_socket(r, &SockAddr::from(address)))
 }

@@ -16,6 +16,7 @@ pub(super) const ERROR: c_int = 1;
 pub(super) const WARNING: c_int = 2;
 pub(super) const INFO: c_int = 3;
 pub(super) const DEBUG: c_int = 4;
+pub(super) const DEBUG2: c_int = 5;
 const ALL: c_int = 6;
 
 /// Longest text of one record, its end mark not counted.
@@ -269,7 +270,7 @@ fn hex(level: c_int, data: &[u8]) {
 }
 
 /// Sixteen bytes a record: place, numbers in two groups, characters.
-fn hex_and_text(level: c_int, data: &[u8]) {
+pub(super) fn hex_and_text(level: c_int, data: &[u8]) {
     for (index, row) in data.chunks(16).enumerate() {
         let mut line = vec![b' '; 78];
         let place = format!("  {:04x}: ", index * 16);

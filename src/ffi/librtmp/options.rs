@@ -228,8 +228,7 @@ fn set_url(r: &mut RTMP, buffer: &'static mut [u8]) -> bool {
     }
     r.Link.port = parsed.port as u16;
     r.Link.app = parsed.app.map_or(AVal::NULL, AVal::of);
-    r.Link.playpath0 =
-        if parsed.playpath.is_empty() { AVal::NULL } else { mem::copy(&url::playpath(parsed.playpath)) };
+    r.Link.playpath0 = if parsed.playpath.is_empty() { AVal::NULL } else { mem::copy(&url::playpath(parsed.playpath)) };
     r.Link.playpath = r.Link.playpath0;
 
     while let Some(equals) = options.iter().position(|&byte| byte == b'=') {
@@ -426,7 +425,8 @@ fn log_setup(link: &RTMP_LNK) {
     log::debug(&format!("Hostname : {}", link.hostname.shown()));
     log::debug(&format!("Port     : {}", link.port));
     log::debug(&format!("Playpath : {}", link.playpath.shown()));
-    for (name, value) in [("tcUrl", link.tcUrl), ("swfUrl", link.swfUrl), ("pageUrl", link.pageUrl), ("app", link.app)] {
+    for (name, value) in [("tcUrl", link.tcUrl), ("swfUrl", link.swfUrl), ("pageUrl", link.pageUrl), ("app", link.app)]
+    {
         if !value.is_empty() {
             log::debug(&format!("{name:<9}: {}", value.shown()));
         }

@@ -313,6 +313,10 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
         // SAFETY: there is a byte after the room, which is at least as long as the message.
         unsafe { packet.m_body.add(packet.m_nBodySize as usize).write(0) };
     }
+    if log::wants(log::DEBUG2) {
+        log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
+        log::hex_and_text(log::DEBUG2, packet.body());
+    }
     packet.m_nTimeStamp = entry.previous.timestamp_ms;
     entry.previous.open = false;
     entry.packet.m_body = std::ptr::null_mut();

@@ -117,6 +117,10 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         return false;
     }
     encode(&mut out, packet, packet.body(), time, chunk_size, channel);
+    if log::wants(log::DEBUG2) {
+        log::record(log::DEBUG2, &format!("RTMP_SendPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
+        log::hex_and_text(log::DEBUG2, &out);
+    }
     let sent = send_bytes(r, &mut out);
     if !sent {
         return false;
@@ -169,7 +173,8 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
     };
     let Err(error) = result else { return true };
     if error.kind() != io::ErrorKind::ConnectionAborted {
-        log::error(&format!("RTMP send error: {error} ({} bytes)", bytes.len()));
+        let code = error.raw_os_error().map_or_else(|| error.to_string(), |code| code.to_string());
+        log::error(&format!("WriteN, RTMP send error {code} ({} bytes)", bytes.len()));
     }
     close_session(r, false);
     false
@@ -178,9 +183,7 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendPacket(r: *mut RTMP, packet: *mut RTMPPacket, queue: c_int) -> c_int {
     // SAFETY: contract.
-    unsafe {
-        on_session(r, FALSE, |r| packet.as_mut().is_some_and(|packet| send_packet(r, packet, queue != 0)).into())
-    }
+    unsafe { on_session(r, FALSE, |r| packet.as_mut().is_some_and(|packet| send_packet(r, packet, queue != 0)).into()) }
 }
 
 #[unsafe(no_mangle)]

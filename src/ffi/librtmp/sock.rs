@@ -91,8 +91,7 @@ impl Read for Wire<'_> {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
             // SAFETY: the buffer is writable for its length.
-            let got =
-                unsafe { libc::recv(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+            let got = unsafe { libc::recv(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
             if let Ok(got) = usize::try_from(got) {
                 return Ok(got);
             }

@@ -17,8 +17,7 @@ fn hash(url: &[u8], age_days: c_int) -> Result<SwfId> {
     let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".swfinfo"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
     let age = u32::try_from(age_days).unwrap_or(0);
-    let _ = (url, age, cache, now, TIMEOUT);
-    Err(crate::error::RRError::Unsupported.into())
+    crate::net::swf::hash(url, age, cache.as_deref(), now, TIMEOUT)
 }
 
 /// Gives the session the hash of its `swfUrl`.

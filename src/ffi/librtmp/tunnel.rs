@@ -4,8 +4,8 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use super::types::*;
 use super::log;
+use super::types::*;
 use crate::proto::rtmpt::Tunnel;
 
 /// Read from the socket at a time.
@@ -121,7 +121,8 @@ pub(super) fn post(r: &mut RTMP, bytes: &[u8]) -> Option<io::Result<()>> {
 
 /// Says that the tunnel ends.
 pub(super) fn close(r: &mut RTMP) {
-    let Some(mut tunnelled) = r.inner_ref().and_then(|inner| inner.tunnel.as_ref()).is_some().then(|| r.inner().tunnel.take()).flatten()
+    let Some(mut tunnelled) =
+        r.inner_ref().and_then(|inner| inner.tunnel.as_ref()).is_some().then(|| r.inner().tunnel.take()).flatten()
     else {
         return;
     };

@@ -86,12 +86,8 @@ pub struct AMFObjectProperty {
 
 impl AMFObjectProperty {
     /// No property: what a look-up that finds nothing gives.
-    pub const INVALID: Self = Self {
-        p_name: AVal::NULL,
-        p_type: AMF_INVALID,
-        p_vu: AMFValue { p_aval: AVal::NULL },
-        p_UTCoffset: 0,
-    };
+    pub const INVALID: Self =
+        Self { p_name: AVal::NULL, p_type: AMF_INVALID, p_vu: AMFValue { p_aval: AVal::NULL }, p_UTCoffset: 0 };
 
     /// The number, whatever the type says: any eight bytes are one.
     pub fn number(&self) -> f64 {
