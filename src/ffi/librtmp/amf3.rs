@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int};
 
 use super::amf::MAX_DEPTH;
 use super::amf_decode::{Bad, Input, as_int, in_place, keep};
+use super::ptr::{bytes, given, given_mut};
 use super::types::*;
 use super::{guard, log, mem};
 
@@ -141,7 +142,10 @@ pub(super) fn object_at(object: &mut AMFObject, data: &[u8], marked: bool, depth
         keep(object, &prop)?;
     }
     let mut last = AMFObjectProperty::INVALID;
-    while dynamic {
+    if !dynamic {
+        return Ok(data.len() - input.0.len());
+    }
+    loop {
         let taken = property_at(&mut last, input.0, true, depth)?;
         input.take(taken)?;
         let end = last.p_name.is_empty();
@@ -164,10 +168,8 @@ const LONGEST: usize = 4;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3ReadInteger(data: *const c_char, value: *mut i32) -> c_int {
     guard(0, || {
-        // SAFETY: contract.
-        let Some(value) = (unsafe { value.as_mut() }) else { return 0 };
-        // SAFETY: contract.
-        let bytes = unsafe { integer_bytes(data) };
+        let Some(value) = given_mut(value) else { return 0 };
+        let bytes = integer_bytes(data);
         let mut input = Input(&bytes[..]);
         match input.integer() {
             Ok(number) => {
@@ -180,15 +182,14 @@ pub unsafe extern "C" fn AMF3ReadInteger(data: *const c_char, value: *mut i32) -
 }
 
 /// The bytes of one integer, which says itself where it ends: none after its last is read.
-///
-/// # Safety
-/// `data` is NULL or points to a whole integer.
-unsafe fn integer_bytes(data: *const c_char) -> [u8; LONGEST] {
+fn integer_bytes(data: *const c_char) -> [u8; LONGEST] {
     let mut bytes = [0; LONGEST];
     if !data.is_null() {
         for (index, place) in bytes.iter_mut().enumerate() {
             // SAFETY: contract of this function: the byte before said that this one follows.
-            *place = unsafe { data.cast::<u8>().add(index).read() };
+            let at = unsafe { data.cast::<u8>().add(index) };
+            // SAFETY: as above.
+            *place = unsafe { at.read() };
             if *place & 0x80 == 0 {
                 break;
             }
@@ -200,14 +201,12 @@ unsafe fn integer_bytes(data: *const c_char) -> [u8; LONGEST] {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3ReadString(data: *const c_char, text: *mut AVal) -> c_int {
     guard(0, || {
-        // SAFETY: contract.
-        let Some(text) = (unsafe { text.as_mut() }) else { return 0 };
+        let Some(text) = given_mut(text) else { return 0 };
         *text = AVal::NULL;
         if data.is_null() {
             return 0;
         }
-        // SAFETY: contract.
-        let bytes = unsafe { integer_bytes(data) };
+        let bytes = integer_bytes(data);
         let mut input = Input(&bytes[..]);
         let Ok(head) = input.integer() else { return 0 };
         let taken = LONGEST - input.0.len();
@@ -223,17 +222,6 @@ pub unsafe extern "C" fn AMF3ReadString(data: *const c_char, text: *mut AVal) ->
     })
 }
 
-/// # Safety
-/// The contract of all pointers; `size` bytes are readable.
-pub(super) unsafe fn data<'a>(buffer: *const c_char, size: c_int) -> Option<&'a [u8]> {
-    let size = usize::try_from(size).ok()?;
-    if buffer.is_null() {
-        return None;
-    }
-    // SAFETY: contract.
-    Some(unsafe { std::slice::from_raw_parts(buffer.cast(), size) })
-}
-
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3_Decode(
     object: *mut AMFObject,
@@ -242,11 +230,9 @@ pub unsafe extern "C" fn AMF3_Decode(
     marked: c_int,
 ) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(object) = (unsafe { object.as_mut() }) else { return -1 };
+        let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
-        // SAFETY: contract.
-        let Some(data) = (unsafe { data(buffer, size) }) else { return -1 };
+        let Some(data) = bytes(buffer, size) else { return -1 };
         as_int(object_at(object, data, marked != 0, 0))
     })
 }
@@ -259,10 +245,8 @@ pub unsafe extern "C" fn AMF3Prop_Decode(
     names: c_int,
 ) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(prop) = (unsafe { prop.as_mut() }) else { return -1 };
-        // SAFETY: contract.
-        let Some(data) = (unsafe { data(buffer, size) }) else { return -1 };
+        let Some(prop) = given_mut(prop) else { return -1 };
+        let Some(data) = bytes(buffer, size) else { return -1 };
         as_int(property_at(prop, data, names != 0, 0))
     })
 }
@@ -270,10 +254,8 @@ pub unsafe extern "C" fn AMF3Prop_Decode(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3CD_AddProp(class: *mut AMF3ClassDef, prop: *const AVal) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(class) = (unsafe { class.as_mut() }) else { return };
-        // SAFETY: contract.
-        let Some(prop) = (unsafe { prop.as_ref() }) else { return };
+        let Some(class) = given_mut(class) else { return };
+        let Some(prop) = given(prop) else { return };
         let Ok(len) = usize::try_from(class.cd_num) else { return };
         if len % STEP == 0 {
             // SAFETY: contract: the list is the C allocator's.
@@ -296,8 +278,7 @@ pub unsafe extern "C" fn AMF3CD_GetProp(class: *mut AMF3ClassDef, index: c_int) 
     static NONE: NoName = NoName(AVal::NULL);
     let none = (&raw const NONE.0).cast_mut();
     guard(none, || {
-        // SAFETY: contract.
-        let Some(class) = (unsafe { class.as_ref() }) else { return none };
+        let Some(class) = given(class) else { return none };
         if index < 0 || index >= class.cd_num || class.cd_props.is_null() {
             return none;
         }

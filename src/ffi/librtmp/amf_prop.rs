@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int, c_short, c_uint, c_ushort};
 use super::amf::MAX_DEPTH;
 use super::amf_decode::{self as decode, as_int};
 use super::amf_encode::Output;
-use super::amf3::data;
+use super::ptr::{bytes, given, given_mut, put};
 use super::types::*;
 use super::{guard, log};
 
@@ -22,26 +22,15 @@ fn invalid() -> *mut AMFObjectProperty {
 }
 
 /// A property that may be written.
-///
-/// # Safety
-/// The contract of all pointers.
-unsafe fn writable<'a>(prop: *mut AMFObjectProperty) -> Option<&'a mut AMFObjectProperty> {
+fn writable<'a>(prop: *mut AMFObjectProperty) -> Option<&'a mut AMFObjectProperty> {
     if std::ptr::eq(prop, invalid()) {
         return None;
     }
-    // SAFETY: contract.
-    unsafe { prop.as_mut() }
+    given_mut(prop)
 }
 
 /// Runs an encoder on the room between two pointers and gives the pointer after what it wrote, or NULL.
-///
-/// # Safety
-/// The contract of all pointers; what lies between the two is writable.
-unsafe fn encode(
-    start: *mut c_char,
-    end: *mut c_char,
-    body: impl FnOnce(&mut Output<'_>) -> Option<()>,
-) -> *mut c_char {
+fn encode(start: *mut c_char, end: *mut c_char, body: impl FnOnce(&mut Output<'_>) -> Option<()>) -> *mut c_char {
     guard(std::ptr::null_mut(), || {
         let room = (end as usize).checked_sub(start as usize).filter(|&room| room <= isize::MAX as usize);
         let (false, Some(room)) = (start.is_null(), room) else { return std::ptr::null_mut() };
@@ -58,48 +47,38 @@ unsafe fn encode(
 }
 
 /// The bytes of a string argument; NULL has none.
-///
-/// # Safety
-/// The contract of all pointers.
-unsafe fn text<'a>(text: *const AVal) -> &'a [u8] {
-    // SAFETY: contract.
-    unsafe { text.as_ref() }.map_or(&[], |text| text.long_bytes())
+fn text<'a>(text: *const AVal) -> &'a [u8] {
+    given(text).map_or(&[], |text| text.long_bytes())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeString(output: *mut c_char, end: *mut c_char, value: *const AVal) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.string(text(value))) }
+    encode(output, end, |output| output.string(text(value)))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeNumber(output: *mut c_char, end: *mut c_char, value: f64) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.number(value)) }
+    encode(output, end, |output| output.number(value))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeInt16(output: *mut c_char, end: *mut c_char, value: c_short) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.put(&value.to_be_bytes())) }
+    encode(output, end, |output| output.put(&value.to_be_bytes()))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeInt24(output: *mut c_char, end: *mut c_char, value: c_int) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.be24(value as u32)) }
+    encode(output, end, |output| output.be24(value as u32))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeInt32(output: *mut c_char, end: *mut c_char, value: c_int) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.put(&value.to_be_bytes())) }
+    encode(output, end, |output| output.put(&value.to_be_bytes()))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeBoolean(output: *mut c_char, end: *mut c_char, value: c_int) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.boolean(value != 0)) }
+    encode(output, end, |output| output.boolean(value != 0))
 }
 
 #[unsafe(no_mangle)]
@@ -109,8 +88,7 @@ pub unsafe extern "C" fn AMF_EncodeNamedString(
     name: *const AVal,
     value: *const AVal,
 ) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.named_string(text(name), text(value))) }
+    encode(output, end, |output| output.named_string(text(name), text(value)))
 }
 
 #[unsafe(no_mangle)]
@@ -120,8 +98,7 @@ pub unsafe extern "C" fn AMF_EncodeNamedNumber(
     name: *const AVal,
     value: f64,
 ) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.named_number(text(name), value)) }
+    encode(output, end, |output| output.named_number(text(name), value))
 }
 
 #[unsafe(no_mangle)]
@@ -131,14 +108,12 @@ pub unsafe extern "C" fn AMF_EncodeNamedBoolean(
     name: *const AVal,
     value: c_int,
 ) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(output, end, |output| output.named_boolean(text(name), value != 0)) }
+    encode(output, end, |output| output.named_boolean(text(name), value != 0))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_Encode(object: *mut AMFObject, start: *mut c_char, end: *mut c_char) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(start, end, |output| output.object(object.as_ref()?)) }
+    encode(start, end, |output| output.object(given(object)?))
 }
 
 #[unsafe(no_mangle)]
@@ -147,14 +122,12 @@ pub unsafe extern "C" fn AMF_EncodeEcmaArray(
     start: *mut c_char,
     end: *mut c_char,
 ) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(start, end, |output| output.ecma_array(object.as_ref()?, 0)) }
+    encode(start, end, |output| output.ecma_array(given(object)?, 0))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeArray(object: *mut AMFObject, start: *mut c_char, end: *mut c_char) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(start, end, |output| output.strict_array(object.as_ref()?, 0)) }
+    encode(start, end, |output| output.strict_array(given(object)?, 0))
 }
 
 #[unsafe(no_mangle)]
@@ -163,15 +136,11 @@ pub unsafe extern "C" fn AMFProp_Encode(
     start: *mut c_char,
     end: *mut c_char,
 ) -> *mut c_char {
-    // SAFETY: contract.
-    unsafe { encode(start, end, |output| output.property(prop.as_ref()?)) }
+    encode(start, end, |output| output.property(given(prop)?))
 }
 
 /// The first `N` bytes; zeroes for NULL.
-///
-/// # Safety
-/// The contract of all pointers; `N` bytes are readable.
-unsafe fn first<const N: usize>(data: *const c_char) -> [u8; N] {
+fn first<const N: usize>(data: *const c_char) -> [u8; N] {
     if data.is_null() {
         return [0; N];
     }
@@ -181,41 +150,32 @@ unsafe fn first<const N: usize>(data: *const c_char) -> [u8; N] {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeInt16(data: *const c_char) -> c_ushort {
-    // SAFETY: contract.
-    u16::from_be_bytes(unsafe { first(data) })
+    u16::from_be_bytes(first(data))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeInt24(data: *const c_char) -> c_uint {
-    // SAFETY: contract.
-    decode::be24(&unsafe { first::<3>(data) })
+    decode::be24(&first::<3>(data))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeInt32(data: *const c_char) -> c_uint {
-    // SAFETY: contract.
-    u32::from_be_bytes(unsafe { first(data) })
+    u32::from_be_bytes(first(data))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeNumber(data: *const c_char) -> f64 {
-    // SAFETY: contract.
-    f64::from_be_bytes(unsafe { first(data) })
+    f64::from_be_bytes(first(data))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeBoolean(data: *const c_char) -> c_int {
-    // SAFETY: contract.
-    (unsafe { first::<1>(data) } != [0]).into()
+    (first::<1>(data) != [0]).into()
 }
 
 /// Points `out` at the `len` bytes behind a length of `head` bytes.
-///
-/// # Safety
-/// The contract of all pointers.
-unsafe fn behind(data: *const c_char, head: usize, len: c_int, out: *mut AVal) {
-    // SAFETY: contract.
-    let Some(out) = (unsafe { out.as_mut() }) else { return };
+fn behind(data: *const c_char, head: usize, len: c_int, out: *mut AVal) {
+    let Some(out) = given_mut(out) else { return };
     *out = AVal::NULL;
     if len > 0 {
         // SAFETY: contract: the string follows its length.
@@ -226,24 +186,20 @@ unsafe fn behind(data: *const c_char, head: usize, len: c_int, out: *mut AVal) {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeString(data: *const c_char, out: *mut AVal) {
-    // SAFETY: contract.
-    unsafe { behind(data, 2, AMF_DecodeInt16(data).into(), out) };
+    behind(data, 2, u16::from_be_bytes(first(data)).into(), out);
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeLongString(data: *const c_char, out: *mut AVal) {
-    // SAFETY: contract.
-    unsafe { behind(data, 4, AMF_DecodeInt32(data) as c_int, out) };
+    behind(data, 4, u32::from_be_bytes(first(data)) as c_int, out);
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_Decode(object: *mut AMFObject, buffer: *const c_char, size: c_int, names: c_int) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(object) = (unsafe { object.as_mut() }) else { return -1 };
+        let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
-        // SAFETY: contract.
-        let Some(data) = (unsafe { data(buffer, size) }) else { return if size == 0 { 0 } else { -1 } };
+        let Some(data) = bytes(buffer, size) else { return if size == 0 { 0 } else { -1 } };
         as_int(decode::object(object, data, names != 0))
     })
 }
@@ -257,11 +213,9 @@ pub unsafe extern "C" fn AMF_DecodeArray(
     names: c_int,
 ) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(object) = (unsafe { object.as_mut() }) else { return -1 };
+        let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
-        // SAFETY: contract.
-        let Some(data) = (unsafe { data(buffer, size) }) else { return -1 };
+        let Some(data) = bytes(buffer, size) else { return -1 };
         as_int(decode::array_at(object, data, u32::try_from(len).unwrap_or(0), names != 0, 0))
     })
 }
@@ -274,34 +228,28 @@ pub unsafe extern "C" fn AMFProp_Decode(
     names: c_int,
 ) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(prop) = (unsafe { writable(prop) }) else { return -1 };
+        let Some(prop) = writable(prop) else { return -1 };
         *prop = AMFObjectProperty::INVALID;
-        // SAFETY: contract.
-        let Some(data) = (unsafe { data(buffer, size) }) else { return -1 };
+        let Some(data) = bytes(buffer, size) else { return -1 };
         as_int(decode::property_at(prop, data, names != 0, 0))
     })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_Dump(object: *mut AMFObject) {
-    // SAFETY: contract.
-    guard((), || unsafe { object.as_ref() }.map(log::object).unwrap_or_default());
+    guard((), || given(object).map(log::object).unwrap_or_default());
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_Reset(object: *mut AMFObject) {
-    // SAFETY: contract.
-    guard((), || unsafe { object.as_mut() }.map(AMFObject::reset).unwrap_or_default());
+    guard((), || given_mut(object).map(AMFObject::reset).unwrap_or_default());
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_AddProp(object: *mut AMFObject, prop: *const AMFObjectProperty) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(object) = (unsafe { object.as_mut() }) else { return };
-        // SAFETY: contract.
-        let Some(prop) = (unsafe { prop.as_ref() }) else { return };
+        let Some(object) = given_mut(object) else { return };
+        let Some(prop) = given(prop) else { return };
         if !object.add(prop) {
             log::error("AMF: out of memory");
         }
@@ -310,8 +258,7 @@ pub unsafe extern "C" fn AMF_AddProp(object: *mut AMFObject, prop: *const AMFObj
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_CountProp(object: *mut AMFObject) -> c_int {
-    // SAFETY: contract.
-    unsafe { object.as_ref() }.map_or(0, |object| object.o_num)
+    given(object).map_or(0, |object| object.o_num)
 }
 
 #[unsafe(no_mangle)]
@@ -321,119 +268,86 @@ pub unsafe extern "C" fn AMF_GetProp(
     index: c_int,
 ) -> *mut AMFObjectProperty {
     guard(invalid(), || {
-        // SAFETY: contract.
-        let Some(object) = (unsafe { object.as_ref() }) else { return invalid() };
+        let Some(object) = given(object) else { return invalid() };
         let found = match usize::try_from(index) {
             Ok(index) => object.at(index),
-            // SAFETY: contract.
-            Err(_) => unsafe { name.as_ref() }.and_then(|name| object.named(name.bytes())),
+            Err(_) => given(name).and_then(|name| object.named(name.bytes())),
         };
-        found.map_or(invalid(), |prop| std::ptr::from_ref(prop).cast_mut())
+        found.map_or_else(invalid, |prop| std::ptr::from_ref(prop).cast_mut())
     })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetType(prop: *mut AMFObjectProperty) -> c_uint {
-    // SAFETY: contract.
-    unsafe { prop.as_ref() }.map_or(AMF_INVALID, |prop| prop.p_type)
+    given(prop).map_or(AMF_INVALID, |prop| prop.p_type)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_IsValid(prop: *mut AMFObjectProperty) -> c_int {
-    // SAFETY: contract.
-    unsafe { prop.as_ref() }.is_some_and(|prop| prop.p_type != AMF_INVALID).into()
+    given(prop).is_some_and(|prop| prop.p_type != AMF_INVALID).into()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetNumber(prop: *mut AMFObjectProperty) -> f64 {
-    // SAFETY: contract.
-    unsafe { prop.as_ref() }.map_or(0.0, AMFObjectProperty::number)
+    given(prop).map_or(0.0, AMFObjectProperty::number)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetBoolean(prop: *mut AMFObjectProperty) -> c_int {
-    // SAFETY: contract.
-    unsafe { prop.as_ref() }.is_some_and(|prop| prop.number() != 0.0).into()
-}
-
-/// Writes a result where the program wants it.
-///
-/// # Safety
-/// The contract of all pointers.
-unsafe fn set<T>(out: *mut T, value: T) {
-    if !out.is_null() {
-        // SAFETY: contract; what was there is the program's plain data.
-        unsafe { out.write(value) };
-    }
+    given(prop).is_some_and(|prop| prop.number() != 0.0).into()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetString(prop: *mut AMFObjectProperty, out: *mut AVal) {
-    // SAFETY: contract.
-    let value = unsafe { prop.as_ref() }.filter(|prop| prop.p_type == AMF_STRING).map_or(AVal::NULL, |p| p.string());
-    // SAFETY: contract.
-    unsafe { set(out, value) };
+    let value = given(prop).filter(|prop| prop.p_type == AMF_STRING).map_or(AVal::NULL, |p| p.string());
+    put(out, value);
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetObject(prop: *mut AMFObjectProperty, out: *mut AMFObject) {
-    // SAFETY: contract.
-    let value = unsafe { prop.as_ref() }.filter(|p| p.p_type == AMF_OBJECT).map_or(AMFObject::EMPTY, |p| p.object());
-    // SAFETY: contract.
-    unsafe { set(out, value) };
+    let value = given(prop).filter(|p| p.p_type == AMF_OBJECT).map_or(AMFObject::EMPTY, |p| p.object());
+    put(out, value);
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetName(prop: *mut AMFObjectProperty, out: *mut AVal) {
-    // SAFETY: contract.
-    let value = unsafe { prop.as_ref() }.map_or(AVal::NULL, |prop| prop.p_name);
-    // SAFETY: contract.
-    unsafe { set(out, value) };
+    let value = given(prop).map_or(AVal::NULL, |prop| prop.p_name);
+    put(out, value);
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetName(prop: *mut AMFObjectProperty, name: *const AVal) {
-    // SAFETY: contract.
-    if let (Some(prop), Some(name)) = unsafe { (writable(prop), name.as_ref()) } {
+    if let (Some(prop), Some(name)) = (writable(prop), given(name)) {
         prop.p_name = *name;
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetNumber(prop: *mut AMFObjectProperty, value: f64) {
-    // SAFETY: contract.
-    unsafe { set_value(prop, AMF_NUMBER, AMFValue { p_number: value }) };
+    set_value(prop, AMF_NUMBER, AMFValue { p_number: value });
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetBoolean(prop: *mut AMFObjectProperty, value: c_int) {
-    // SAFETY: contract.
-    unsafe { set_value(prop, AMF_BOOLEAN, AMFValue { p_number: f64::from(u8::from(value != 0)) }) };
+    set_value(prop, AMF_BOOLEAN, AMFValue { p_number: f64::from(u8::from(value != 0)) });
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetString(prop: *mut AMFObjectProperty, value: *const AVal) {
-    // SAFETY: contract.
-    if let Some(value) = unsafe { value.as_ref() } {
-        // SAFETY: contract.
-        unsafe { set_value(prop, AMF_STRING, AMFValue { p_aval: *value }) };
+    if let Some(value) = given(value) {
+        set_value(prop, AMF_STRING, AMFValue { p_aval: *value });
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetObject(prop: *mut AMFObjectProperty, value: *const AMFObject) {
-    // SAFETY: contract.
-    if let Some(value) = unsafe { value.as_ref() } {
-        // SAFETY: contract.
-        unsafe { set_value(prop, AMF_OBJECT, AMFValue { p_object: *value }) };
+    if let Some(value) = given(value) {
+        set_value(prop, AMF_OBJECT, AMFValue { p_object: *value });
     }
 }
 
-/// # Safety
-/// The contract of all pointers.
-unsafe fn set_value(prop: *mut AMFObjectProperty, kind: c_uint, value: AMFValue) {
-    // SAFETY: contract.
-    if let Some(prop) = unsafe { writable(prop) } {
+fn set_value(prop: *mut AMFObjectProperty, kind: c_uint, value: AMFValue) {
+    if let Some(prop) = writable(prop) {
         prop.p_type = kind;
         prop.p_vu = value;
     }
@@ -442,8 +356,7 @@ unsafe fn set_value(prop: *mut AMFObjectProperty, kind: c_uint, value: AMFValue)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_Dump(prop: *mut AMFObjectProperty) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(prop) = (unsafe { prop.as_ref() }) else { return };
+        let Some(prop) = given(prop) else { return };
         if log::wants(log::DEBUG) {
             dump_property(prop, 0);
         }
@@ -453,8 +366,7 @@ pub unsafe extern "C" fn AMFProp_Dump(prop: *mut AMFObjectProperty) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_Reset(prop: *mut AMFObjectProperty) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(prop) = (unsafe { writable(prop) }) else { return };
+        let Some(prop) = writable(prop) else { return };
         prop.object().reset();
         prop.p_vu = AMFValue { p_aval: AVal::NULL };
         prop.p_type = AMF_INVALID;

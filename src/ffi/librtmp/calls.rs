@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 
+use super::ptr::given_mut;
 use super::types::*;
 use super::{guard, mem};
 
@@ -72,8 +73,7 @@ fn erase(r: &mut RTMP, index: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_DropRequest(r: *mut RTMP, index: c_int, freeit: c_int) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(r) = (unsafe { r.as_mut() }) else { return };
+        let Some(r) = given_mut(r) else { return };
         let Ok(index) = usize::try_from(index) else { return };
         if freeit != 0 { remove(r, index) } else { erase(r, index) }
     });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
 use super::life::{free_packet_body, on_session};
+use super::ptr::{given, given_mut, put};
 use super::recv::read_packet;
 use super::types::*;
 use super::{commands, control, guard, invoke, log};
@@ -166,26 +167,19 @@ fn find_prefix<'a>(object: &'a AMFObject, prefix: &[u8], depth: u32) -> Option<&
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ClientPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, 0, |r| packet.as_ref().map_or(0, |packet| client_packet(r, packet) as c_int)) }
+    on_session(r, 0, |r| given(packet).map_or(0, |packet| client_packet(r, packet) as c_int))
 }
 
-/// # Safety
-/// The contract of all pointers.
-unsafe fn look_up(
+fn look_up(
     object: *mut AMFObject,
     name: *const AVal,
     out: *mut AMFObjectProperty,
     find: impl FnOnce(&AMFObject, &[u8]) -> Option<AMFObjectProperty>,
 ) -> c_int {
     guard(FALSE, || {
-        // SAFETY: contract.
-        let (Some(object), Some(name)) = (unsafe { (object.as_ref(), name.as_ref()) }) else { return FALSE };
+        let (Some(object), Some(name)) = (given(object), given(name)) else { return FALSE };
         let Some(found) = find(object, name.bytes()) else { return FALSE };
-        if !out.is_null() {
-            // SAFETY: contract; what was there is plain data.
-            unsafe { out.write(found) };
-        }
+        put(out, found);
         TRUE
     })
 }
@@ -196,8 +190,7 @@ pub unsafe extern "C" fn RTMP_FindFirstMatchingProperty(
     name: *const AVal,
     out: *mut AMFObjectProperty,
 ) -> c_int {
-    // SAFETY: contract.
-    unsafe { look_up(object, name, out, |object, name| find_first(object, name).copied()) }
+    look_up(object, name, out, |object, name| find_first(object, name).copied())
 }
 
 #[unsafe(no_mangle)]
@@ -206,8 +199,7 @@ pub unsafe extern "C" fn RTMP_FindPrefixProperty(
     name: *const AVal,
     out: *mut AMFObjectProperty,
 ) -> c_int {
-    // SAFETY: contract.
-    unsafe { look_up(object, name, out, |object, name| find_prefix(object, name, 0).copied()) }
+    look_up(object, name, out, |object, name| find_prefix(object, name, 0).copied())
 }
 
 /// Reads up to the next media message, which `packet` then holds.
@@ -240,8 +232,7 @@ pub(super) fn next_media(r: &mut RTMP, packet: &mut RTMPPacket) -> Outcome {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_GetNextMediaPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, 0, |r| packet.as_mut().map_or(0, |packet| next_media(r, packet) as c_int)) }
+    on_session(r, 0, |r| given_mut(packet).map_or(0, |packet| next_media(r, packet) as c_int))
 }
 
 /// Reads until the server says that the stream plays or is published.
@@ -267,8 +258,7 @@ pub(super) fn connect_stream(r: &mut RTMP, seek_ms: c_int) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ConnectStream(r: *mut RTMP, seek_ms: c_int) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| connect_stream(r, seek_ms).into()) }
+    on_session(r, FALSE, |r| connect_stream(r, seek_ms).into())
 }
 
 fn delete_stream(r: &mut RTMP) {
@@ -283,20 +273,16 @@ fn delete_stream(r: &mut RTMP) {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_DeleteStream(r: *mut RTMP) {
-    // SAFETY: contract.
-    unsafe { on_session(r, (), delete_stream) }
+    on_session(r, (), delete_stream)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ReconnectStream(r: *mut RTMP, seek_ms: c_int) -> c_int {
-    // SAFETY: contract.
-    unsafe {
-        on_session(r, FALSE, |r| {
-            delete_stream(r);
-            commands::create_stream(r);
-            connect_stream(r, seek_ms).into()
-        })
-    }
+    on_session(r, FALSE, |r| {
+        delete_stream(r);
+        commands::create_stream(r);
+        connect_stream(r, seek_ms).into()
+    })
 }
 
 /// Between pausing and going on.
@@ -320,6 +306,5 @@ fn toggle_stream(r: &mut RTMP) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ToggleStream(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| toggle_stream(r).into()) }
+    on_session(r, FALSE, |r| toggle_stream(r).into())
 }

@@ -290,24 +290,20 @@ fn extras_room(object: &AMFObject, depth: u32) -> usize {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendCreateStream(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| create_stream(r).into()) }
+    on_session(r, FALSE, |r| create_stream(r).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendSeek(r: *mut RTMP, time: c_int) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| seek(r, time).into()) }
+    on_session(r, FALSE, |r| seek(r, time).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendPause(r: *mut RTMP, on: c_int, time: c_int) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| send_pause(r, on != 0, time).into()) }
+    on_session(r, FALSE, |r| send_pause(r, on != 0, time).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Pause(r: *mut RTMP, on: c_int) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| pause(r, on != 0).into()) }
+    on_session(r, FALSE, |r| pause(r, on != 0).into())
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::life::{close_session, on_session};
+use super::ptr::{given, given_mut, put};
 use super::recv::read_exact;
 use super::send::{send_packet, send_raw};
 use super::sock::Wire;
@@ -274,26 +275,27 @@ fn replace(field: &mut AVal, flags: &mut c_int, bit: c_int, text: &[u8]) {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Connect(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| connect(r, packet.as_mut()).into()) }
+    on_session(r, FALSE, |r| connect(r, given_mut(packet)).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Connect0(r: *mut RTMP, address: *const libc::sockaddr) -> c_int {
     let open = |r: &mut RTMP| {
-        // SAFETY: contract.
-        let Some(address) = (unsafe { copy_address(address) }) else { return FALSE };
+        let Some(address) = copy_address(address) else { return FALSE };
         open_socket(r, &address).into()
     };
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, open) }
+    on_session(r, FALSE, open)
 }
 
-/// # Safety
-/// The contract of all pointers; the address is as long as its family's are.
-unsafe fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
-    // SAFETY: contract.
-    let family = i32::from(unsafe { address.as_ref() }?.sa_family);
+/// Copies bytes of the program's, which are so many and lie apart.
+fn fill(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: contract; an address of its family's length, and room for any address.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+}
+
+/// An address of the program's, as long as its family's are.
+fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
+    let family = i32::from(given(address)?.sa_family);
     let len = match family {
         libc::AF_INET => size_of::<libc::sockaddr_in>(),
         libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
@@ -303,8 +305,8 @@ unsafe fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
     // SAFETY: the closure writes an address of this length into room for any.
     let copied = unsafe {
         SockAddr::try_init(|storage, stored| {
-            std::ptr::copy_nonoverlapping(address.cast::<u8>(), storage.cast::<u8>(), len);
-            *stored = len as libc::socklen_t;
+            fill(address.cast(), storage.cast(), len);
+            put(stored, len as libc::socklen_t);
             Ok(())
         })
     };
@@ -313,8 +315,7 @@ unsafe fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Connect1(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| (r.is_connected() && negotiate(r, packet.as_mut())).into()) }
+    on_session(r, FALSE, |r| (r.is_connected() && negotiate(r, given_mut(packet))).into())
 }
 
 fn serve(r: &mut RTMP) -> bool {
@@ -323,8 +324,7 @@ fn serve(r: &mut RTMP) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Serve(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| serve(r).into()) }
+    on_session(r, FALSE, |r| serve(r).into())
 }
 
 /// The name the project's first server knew it by.

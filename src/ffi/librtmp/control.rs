@@ -147,20 +147,17 @@ fn on_buffer_empty(r: &mut RTMP) {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendCtrl(r: *mut RTMP, event: c_short, object: c_uint, time: c_uint) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| send_ctrl(r, event, object, time).into()) }
+    on_session(r, FALSE, |r| send_ctrl(r, event, object, time).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendServerBW(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| send_server_bandwidth(r).into()) }
+    on_session(r, FALSE, |r| send_server_bandwidth(r).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendClientBW(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| send_client_bandwidth(r).into()) }
+    on_session(r, FALSE, |r| send_client_bandwidth(r).into())
 }
 
 /// Tells the server how much it may send ahead.
@@ -171,10 +168,7 @@ pub(super) fn send_buffer_length(r: &mut RTMP) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_UpdateBufferMS(r: *mut RTMP) {
-    // SAFETY: contract.
-    unsafe {
-        on_session(r, (), |r| {
-            send_buffer_length(r);
-        });
-    }
+    on_session(r, (), |r| {
+        send_buffer_length(r);
+    });
 }

@@ -7,6 +7,7 @@ use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
 use super::client::{Outcome, next_media};
 use super::life::{free_packet_body, on_session};
+use super::ptr::{bytes, bytes_mut};
 use super::types::*;
 use super::{log, mem};
 
@@ -70,7 +71,9 @@ fn read(r: &mut RTMP, out: &mut [u8]) -> c_int {
 
 fn invalid() -> c_int {
     // SAFETY: the thread's own errno.
-    unsafe { *libc::__errno_location() = libc::EINVAL };
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { errno.write(libc::EINVAL) };
     -1
 }
 
@@ -140,10 +143,7 @@ fn media(r: &mut RTMP, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8>
     if empty || r.m_read.flags & RTMP_READ_SEEKING != 0 {
         return Ok(());
     }
-    let body = match resume(r, packet, body)? {
-        Some(body) => body,
-        None => return Ok(()),
-    };
+    let Some(body) = resume(r, packet, body)? else { return Ok(()) };
     if out.try_reserve(body.len() + TAG_HEAD + TAG_TAIL).is_err() {
         log::error("out of memory");
         return Err(RTMP_READ_ERROR);
@@ -223,8 +223,7 @@ fn resume<'a>(r: &mut RTMP, packet: &RTMPPacket, body: &'a [u8]) -> Result<Optio
         log::error("FLV Stream metadata doesn't match!");
         return Err(RTMP_READ_ERROR);
     }
-    // SAFETY: contract: the program's own buffer.
-    let frame = unsafe { bytes_of(r.m_read.initialFrame, r.m_read.nInitialFrameSize) };
+    let frame = bytes_of(r.m_read.initialFrame, r.m_read.nInitialFrameSize);
     if kind == TAGS {
         return resume_tags(r, body, frame);
     }
@@ -271,8 +270,7 @@ fn resume_tags<'a>(r: &mut RTMP, body: &'a [u8], frame: &[u8]) -> Result<Option<
 
 /// Whether this is the stream's metadata, and not the file's.
 fn differs(r: &RTMP, body: &[u8]) -> bool {
-    // SAFETY: contract: the program's own buffer.
-    let known = unsafe { bytes_of(r.m_read.metaHeader, r.m_read.nMetaHeaderSize) };
+    let known = bytes_of(r.m_read.metaHeader, r.m_read.nMetaHeaderSize);
     if known.is_empty() || known == body {
         return false;
     }
@@ -280,26 +278,13 @@ fn differs(r: &RTMP, body: &[u8]) -> bool {
     decode::object(&mut object.0, body, false).is_ok() && object.0.string_at(0) == b"onMetaData"
 }
 
-/// # Safety
-/// The contract of all pointers.
-unsafe fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
-    if start.is_null() || len == 0 {
-        return &[];
-    }
-    // SAFETY: contract.
-    unsafe { std::slice::from_raw_parts(start.cast(), len as usize) }
+/// A buffer that the program told its length apart.
+fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
+    c_int::try_from(len).ok().and_then(|len| bytes(start, len)).unwrap_or_default()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Read(r: *mut RTMP, buffer: *mut c_char, size: c_int) -> c_int {
-    let read_into = |r: &mut RTMP| {
-        let Ok(len) = usize::try_from(size) else { return invalid() };
-        if buffer.is_null() {
-            return if len == 0 { 0 } else { invalid() };
-        }
-        // SAFETY: contract: `size` bytes may be written.
-        read(r, unsafe { std::slice::from_raw_parts_mut(buffer.cast(), len) })
-    };
-    // SAFETY: contract.
-    unsafe { on_session(r, -1, read_into) }
+    let read_into = |r: &mut RTMP| bytes_mut(buffer, size).map_or_else(invalid, |buffer| read(r, buffer));
+    on_session(r, -1, read_into)
 }

@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int};
 use super::amf_decode::be24;
 use super::life::{free_packet_body, on_session};
 use super::mem;
+use super::ptr::bytes;
 use super::send::send_packet;
 use super::types::*;
 
@@ -136,14 +137,9 @@ fn finish(r: &mut RTMP) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Write(r: *mut RTMP, data: *const c_char, size: c_int) -> c_int {
-    let write_from = |r: &mut RTMP| {
-        let Ok(len) = usize::try_from(size) else { return -1 };
-        if data.is_null() {
-            return if len == 0 { 0 } else { -1 };
-        }
-        // SAFETY: contract: `size` bytes.
-        if write(r, unsafe { std::slice::from_raw_parts(data.cast(), len) }) { size } else { -1 }
+    let write_from = |r: &mut RTMP| match bytes(data, size) {
+        Some(data) if write(r, data) => size,
+        _ => -1,
     };
-    // SAFETY: contract.
-    unsafe { on_session(r, -1, write_from) }
+    on_session(r, -1, write_from)
 }

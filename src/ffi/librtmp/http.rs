@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::ptr::given_mut;
 use super::types::HTTP_ctx;
 use super::{guard, log};
 use crate::net::tls::{ClientConfig, TlsStream, Trust};
@@ -98,8 +99,7 @@ fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> boo
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn HTTP_get(http: *mut HTTP_ctx, url: *const c_char, sink: Option<Sink>) -> c_int {
     guard(LOST_CONNECTION, || {
-        // SAFETY: contract.
-        let (Some(http), Some(sink), false) = (unsafe { http.as_mut() }, sink, url.is_null()) else {
+        let (Some(http), Some(sink), false) = (given_mut(http), sink, url.is_null()) else {
             return BAD_REQUEST;
         };
         http.status = -1;

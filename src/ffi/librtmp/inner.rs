@@ -4,6 +4,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
+use super::ptr::entry;
 use super::types::{AVal, RTMP, RTMPPacket};
 use crate::proto::chunk_header::{HEADER_MAX_BYTES, Previous};
 use crate::proto::rtmpe::Ciphers;
@@ -85,8 +86,7 @@ impl RTMP {
         if channel < 0 || channel >= self.m_channelsAllocatedIn || self.m_channelTimestamp.is_null() {
             return 0;
         }
-        // SAFETY: the table has m_channelsAllocatedIn entries.
-        unsafe { self.m_channelTimestamp.add(channel as usize).read() as u32 }
+        *entry(self.m_channelTimestamp, channel as usize) as u32
     }
 }
 

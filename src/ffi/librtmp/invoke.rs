@@ -28,10 +28,8 @@ pub(super) fn on_invoke(r: &mut RTMP, body: &[u8]) -> bool {
     }
     match method {
         b"_result" => on_result(r, object, transaction),
-        b"onBWDone" => {
-            if r.m_nBWCheckCounter == 0 {
-                commands::check_bandwidth(r);
-            }
+        b"onBWDone" if r.m_nBWCheckCounter == 0 => {
+            commands::check_bandwidth(r);
         }
         b"onFCUnsubscribe" => {
             close_session(r, false);

@@ -10,6 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use super::inner::ChannelIn;
+use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{commands, guard, mem};
 
@@ -33,15 +34,12 @@ const VIDEO_CODECS: f64 = 252.0;
 pub static RTMP_TLS_ctx: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Runs a call on a session. NULL gives `otherwise`.
-///
-/// # Safety
-/// The contract of all pointers.
-pub(super) unsafe fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut RTMP) -> T) -> T {
+pub(super) fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut RTMP) -> T) -> T {
     if r.is_null() {
         return otherwise;
     }
     // SAFETY: contract: a session.
-    let running = unsafe { &*(&raw const (*r).m_sb.running) };
+    let running = unsafe { &(*r).m_sb.running };
     running.fetch_add(1, Ordering::Acquire);
     let result = guard(otherwise, || {
         // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
@@ -79,12 +77,11 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         return;
     }
     // SAFETY: contract: a session.
-    let running = unsafe { &*(&raw const (*r).m_sb.running) };
+    let running = unsafe { &(*r).m_sb.running };
     loop {
         let state = running.load(Ordering::Acquire);
         if state & CALLS == 0 {
-            // SAFETY: contract.
-            return unsafe { on_session(r, (), |r| close_session(r, false)) };
+            return on_session(r, (), |r| close_session(r, false));
         }
         let marked = state | CLOSING | HANDS_ON_FD;
         if state & HANDS_ON_FD != 0 {
@@ -93,8 +90,10 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
             break;
         }
     }
-    // SAFETY: contract: a session; its owner reads and writes this field too, hence as an atomic.
-    let fd = unsafe { AtomicI32::from_ptr(&raw mut (*r).m_sb.sb_socket) }.load(Ordering::SeqCst);
+    // SAFETY: contract: a session.
+    let socket = unsafe { &raw mut (*r).m_sb.sb_socket };
+    // SAFETY: its owner reads and writes this field too, hence as an atomic.
+    let fd = unsafe { AtomicI32::from_ptr(socket) }.load(Ordering::SeqCst);
     if fd != -1 {
         // SAFETY: the descriptor stays open while HANDS_ON_FD is set.
         unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
@@ -189,8 +188,7 @@ pub(super) fn free_packet_body(packet: &mut RTMPPacket) {
 
 fn free_channels(r: &mut RTMP) {
     for index in 0..usize::try_from(r.m_channelsAllocatedIn).unwrap_or(0) {
-        // SAFETY: the table has so many entries.
-        let channel = unsafe { r.m_vecChannelsIn.add(index).read() };
+        let channel = *entry(r.m_vecChannelsIn, index);
         if !channel.is_null() {
             // SAFETY: made from a Box by the reader, and forgotten.
             let mut channel = unsafe { Box::from_raw(channel.cast::<ChannelIn>()) };
@@ -198,8 +196,7 @@ fn free_channels(r: &mut RTMP) {
         }
     }
     for index in 0..usize::try_from(r.m_channelsAllocatedOut).unwrap_or(0) {
-        // SAFETY: the table has so many entries.
-        let packet = unsafe { r.m_vecChannelsOut.add(index).read() };
+        let packet = *entry(r.m_vecChannelsOut, index);
         if !packet.is_null() {
             // SAFETY: made from a Box by the sender, and forgotten. Its body was never kept.
             drop(unsafe { Box::from_raw(packet) });
@@ -278,40 +275,34 @@ pub extern "C" fn RTMP_TLS_Init() {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_EnableWrite(r: *mut RTMP) {
-    // SAFETY: contract.
-    if let Some(r) = unsafe { r.as_mut() } {
+    if let Some(r) = given_mut(r) {
         r.Link.protocol |= RTMP_FEATURE_WRITE;
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_IsConnected(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { r.as_ref() }.is_some_and(RTMP::is_connected).into()
+    given(r).is_some_and(RTMP::is_connected).into()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Socket(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { r.as_ref() }.map_or(-1, |r| r.m_sb.sb_socket)
+    given(r).map_or(-1, |r| r.m_sb.sb_socket)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_IsTimedout(r: *mut RTMP) -> c_int {
-    // SAFETY: contract.
-    unsafe { r.as_ref() }.map_or(0, |r| r.m_sb.sb_timedout)
+    given(r).map_or(0, |r| r.m_sb.sb_timedout)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_GetDuration(r: *mut RTMP) -> f64 {
-    // SAFETY: contract.
-    unsafe { r.as_ref() }.map_or(0.0, |r| r.m_fDuration)
+    given(r).map_or(0.0, |r| r.m_fDuration)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SetBufferMS(r: *mut RTMP, size: c_int) {
-    // SAFETY: contract.
-    if let Some(r) = unsafe { r.as_mut() } {
+    if let Some(r) = given_mut(r) {
         r.m_nBufferMS = size;
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use super::guard;
+use super::ptr::{bytes, given};
 use super::types::{AMFObject, RTMPPacket};
 use crate::sync::locked;
 
@@ -95,11 +96,7 @@ fn output() -> *mut libc::FILE {
 ///
 /// # Safety
 /// `format` and `arguments` belong together.
-unsafe fn format_into<'a>(
-    text: &'a mut [u8; MAX_TEXT_BYTES + 1],
-    format: *const c_char,
-    arguments: *mut c_void,
-) -> &'a [u8] {
+unsafe fn format_into(text: &mut [u8; MAX_TEXT_BYTES + 1], format: *const c_char, arguments: *mut c_void) -> &[u8] {
     // SAFETY: contract of this function; the size is the buffer's.
     let len = unsafe { vsnprintf(text.as_mut_ptr().cast(), text.len(), format, arguments) };
     &text[..usize::try_from(len).unwrap_or(0).min(MAX_TEXT_BYTES)]
@@ -225,22 +222,14 @@ pub extern "C" fn RTMP_LogSetCallback(sink: Option<Sink>) {
 }
 
 /// The bytes of a dump; NULL has none.
-///
-/// # Safety
-/// The contract of all pointers.
-unsafe fn dumped<'a>(data: *const u8, len: c_ulong) -> Option<&'a [u8]> {
-    if data.is_null() {
-        return None;
-    }
-    // SAFETY: contract.
-    Some(unsafe { std::slice::from_raw_parts(data, usize::try_from(len).ok()?) })
+fn dumped<'a>(data: *const u8, len: c_ulong) -> Option<&'a [u8]> {
+    bytes(data.cast(), c_int::try_from(len).ok()?)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_LogHex(level: c_int, data: *const u8, len: c_ulong) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(data) = (unsafe { dumped(data, len) }) else { return };
+        let Some(data) = dumped(data, len) else { return };
         if wants(level) {
             hex(level, data);
         }
@@ -250,8 +239,7 @@ pub unsafe extern "C" fn RTMP_LogHex(level: c_int, data: *const u8, len: c_ulong
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_LogHexString(level: c_int, data: *const u8, len: c_ulong) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(data) = (unsafe { dumped(data, len) }) else { return };
+        let Some(data) = dumped(data, len) else { return };
         if wants(level) {
             hex_and_text(level, data);
         }
@@ -290,8 +278,7 @@ pub(super) fn hex_and_text(level: c_int, data: &[u8]) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPPacket_Dump(packet: *const RTMPPacket) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(p) = (unsafe { packet.as_ref() }) else { return };
+        let Some(p) = given(packet) else { return };
         record(
             DEBUG,
             &format!(

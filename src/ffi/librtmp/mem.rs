@@ -4,6 +4,7 @@
 use std::ffi::c_char;
 use std::ptr;
 
+use super::ptr::entry;
 use super::types::{AVal, RTMP_MAX_HEADER_SIZE};
 
 /// Grows (or makes, from NULL) an array to `len` elements; the new ones are not set. `None`: no memory, and the old
@@ -57,8 +58,7 @@ pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char
     let block = unsafe { grow(block, len as usize + RTMP_MAX_HEADER_SIZE + 1) }?;
     // SAFETY: within the block.
     let body = unsafe { block.add(RTMP_MAX_HEADER_SIZE) };
-    // SAFETY: within the block: its last byte.
-    unsafe { body.add(len as usize).write(0) };
+    *entry(body, len as usize) = 0;
     Some(body)
 }
 
@@ -68,8 +68,10 @@ pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char
 /// `body` is NULL, from this file, or from a program that follows the 18 byte rule; and not used again.
 pub(super) unsafe fn free_body(body: *mut c_char) {
     if !body.is_null() {
+        // SAFETY: a body begins so many bytes after its block.
+        let block = unsafe { body.sub(RTMP_MAX_HEADER_SIZE) };
         // SAFETY: contract of this function.
-        unsafe { free(body.sub(RTMP_MAX_HEADER_SIZE)) };
+        unsafe { free(block) };
     }
 }
 

@@ -45,6 +45,7 @@ mod life;
 pub(crate) mod log;
 mod mem;
 mod options;
+mod ptr;
 mod recv;
 mod send;
 mod sock;

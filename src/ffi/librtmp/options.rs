@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint};
 
 use super::amf::MAX_DEPTH;
+use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{guard, log, mem, tls, url};
 
@@ -169,8 +170,7 @@ fn innermost(object: &mut AMFObject, depth: u32) -> Option<&mut AMFObject> {
     for _ in 0..depth {
         let last = usize::try_from(open.o_num).ok()?.checked_sub(1)?;
         open.at(last).filter(|prop| prop.p_type == AMF_OBJECT)?;
-        // SAFETY: the array has o_num properties, and the object owns it.
-        let prop = unsafe { &mut *open.o_props.add(last) };
+        let prop = entry(open.o_props, last);
         // SAFETY: its type says that it is an object.
         open = unsafe { &mut prop.p_vu.p_object };
     }
@@ -302,10 +302,8 @@ fn unescape(text: &mut [u8]) -> Option<usize> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SetOpt(r: *mut RTMP, name: *const AVal, value: *mut AVal) -> c_int {
     guard(FALSE, || {
-        // SAFETY: contract.
-        let Some(r) = (unsafe { r.as_mut() }) else { return FALSE };
-        // SAFETY: contract.
-        let (Some(name), Some(value)) = (unsafe { (name.as_ref(), value.as_ref()) }) else { return FALSE };
+        let Some(r) = given_mut(r) else { return FALSE };
+        let (Some(name), Some(value)) = (given(name), given(value)) else { return FALSE };
         set(r, name.bytes(), *value).into()
     })
 }
@@ -313,8 +311,7 @@ pub unsafe extern "C" fn RTMP_SetOpt(r: *mut RTMP, name: *const AVal, value: *mu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SetupURL(r: *mut RTMP, url: *mut c_char) -> c_int {
     guard(FALSE, || {
-        // SAFETY: contract.
-        let Some(r) = (unsafe { r.as_mut() }) else { return FALSE };
+        let Some(r) = given_mut(r) else { return FALSE };
         if url.is_null() {
             return FALSE;
         }
@@ -333,13 +330,9 @@ pub unsafe extern "C" fn RTMP_SetupURL(r: *mut RTMP, url: *mut c_char) -> c_int 
 }
 
 /// Takes what is given: an empty string leaves what an earlier option set.
-///
-/// # Safety
-/// The contract of all pointers.
-unsafe fn take(field: &mut AVal, given: *const AVal) {
-    // SAFETY: contract.
-    if let Some(given) = unsafe { given.as_ref() }.filter(|given| !given.is_empty()) {
-        *field = *given;
+fn take(field: &mut AVal, value: *const AVal) {
+    if let Some(value) = given(value).filter(|value| !value.is_empty()) {
+        *field = *value;
     }
 }
 
@@ -368,8 +361,7 @@ pub unsafe extern "C" fn RTMP_SetupStream(
     timeout: c_long,
 ) {
     guard((), || {
-        // SAFETY: contract.
-        let Some(r) = (unsafe { r.as_mut() }) else { return };
+        let Some(r) = given_mut(r) else { return };
         let link = &mut r.Link;
         for (field, given) in [
             (&mut link.tcUrl, tcUrl),
@@ -383,18 +375,14 @@ pub unsafe extern "C" fn RTMP_SetupStream(
             (&mut link.playpath, playpath),
             (&mut link.sockshost, sockshost),
         ] {
-            // SAFETY: contract.
-            unsafe { take(field, given) };
+            take(field, given);
         }
         link.flashVer = RTMP_DefaultFlashVer.0;
-        // SAFETY: contract.
-        unsafe { take(&mut link.flashVer, flashVer) };
-        // SAFETY: contract.
-        if unsafe { auth.as_ref() }.is_some_and(|auth| !auth.is_empty()) {
+        take(&mut link.flashVer, flashVer);
+        if given(auth).is_some_and(|auth| !auth.is_empty()) {
             link.lFlags |= RTMP_LF_AUTH;
         }
-        // SAFETY: contract.
-        match unsafe { swfSHA256Hash.as_ref() }.and_then(|hash| hash.bytes().first_chunk()) {
+        match given(swfSHA256Hash).and_then(|hash| hash.bytes().first_chunk()) {
             Some(hash) if swfSize > 0 => {
                 link.SWFHash = *hash;
                 link.SWFSize = swfSize;

@@ -9,6 +9,7 @@ use std::io;
 
 use super::inner::{ChannelIn, OpenChunk, grow_table};
 use super::life::{close_session, free_packet_body, on_session};
+use super::ptr::{entry, given_mut};
 use super::send::TABLE_STEP;
 use super::types::*;
 use super::{control, log, mem};
@@ -116,8 +117,7 @@ impl RTMP {
         if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
             return None;
         }
-        // SAFETY: within the table.
-        let entry = unsafe { self.m_vecChannelsIn.add(index).read() };
+        let entry = *entry(self.m_vecChannelsIn, index);
         (!entry.is_null()).then_some(entry.cast())
     }
 
@@ -130,24 +130,22 @@ impl RTMP {
         if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
             let len = index + TABLE_STEP;
             let old = self.m_channelsAllocatedIn;
-            // SAFETY: both tables are ours with `old` entries, and zero bytes are valid entries.
-            let grown = unsafe {
-                grow_table(&mut self.m_vecChannelsIn, old, len) && grow_table(&mut self.m_channelTimestamp, old, len)
-            };
-            if !grown {
+            // SAFETY: the table is ours with `old` entries, and NULL is a valid one.
+            let grown = unsafe { grow_table(&mut self.m_vecChannelsIn, old, len) };
+            // SAFETY: the table is ours with `old` entries, and 0 is a valid one.
+            if !grown || !unsafe { grow_table(&mut self.m_channelTimestamp, old, len) } {
                 return None;
             }
             self.m_channelsAllocatedIn = len as c_int;
         }
-        let entry = Box::into_raw(Box::new(ChannelIn {
+        let made = Box::into_raw(Box::new(ChannelIn {
             packet: RTMPPacket::EMPTY,
             previous: Previous::default(),
             room: 0,
             used: false,
         }));
-        // SAFETY: within the table.
-        unsafe { self.m_vecChannelsIn.add(index).write(entry.cast()) };
-        Some(entry)
+        *entry(self.m_vecChannelsIn, index) = made.cast();
+        Some(made)
     }
 }
 
@@ -290,8 +288,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
     let raw = packet.m_chunk;
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
     *packet = RTMPPacket { m_chunk: raw, ..entry.packet };
-    // SAFETY: contract: NULL or a chunk of the caller's.
-    if let Some(raw) = unsafe { raw.as_mut() } {
+    if let Some(raw) = given_mut(raw) {
         raw.c_headerSize = chunk.header_len as c_int;
         for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
             *place = byte as _;
@@ -310,8 +307,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
     }
     if !packet.m_body.is_null() {
         // Programs print strings of a body with %s.
-        // SAFETY: there is a byte after the room, which is at least as long as the message.
-        unsafe { packet.m_body.add(packet.m_nBodySize as usize).write(0) };
+        *super::ptr::entry(packet.m_body, packet.m_nBodySize as usize) = 0;
     }
     if log::wants(log::DEBUG2) {
         log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
@@ -327,12 +323,10 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
         let inner = r.inner();
         inner.open_bytes = inner.open_bytes.saturating_sub(room.into());
     }
-    // SAFETY: the table has an entry for every chunk stream that was met.
-    unsafe { r.m_channelTimestamp.add(chunk.channel as usize).write(packet.m_nTimeStamp as c_int) };
+    *super::ptr::entry(r.m_channelTimestamp, chunk.channel as usize) = packet.m_nTimeStamp as c_int;
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| packet.as_mut().is_some_and(|packet| read_packet(r, packet)).into()) }
+    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| read_packet(r, packet)).into())
 }

@@ -8,6 +8,7 @@ use std::io;
 
 use super::inner::grow_table;
 use super::life::{close_session, free_packet_body, on_session};
+use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{amf_decode, calls, guard, log, mem};
 use crate::proto::chunk_header::{CHUNK_STREAM_MAX, EXTENDED};
@@ -24,7 +25,7 @@ const KEPT_BYTES: usize = 256 * 1024;
 pub(super) const TABLE_STEP: usize = 10;
 
 /// The packet that was sent last on a chunk stream; makes room for it in the table.
-fn last_sent(r: &mut RTMP, channel: usize) -> Option<*mut *mut RTMPPacket> {
+fn last_sent(r: &mut RTMP, channel: usize) -> Option<&'static mut *mut RTMPPacket> {
     if channel >= usize::try_from(r.m_channelsAllocatedOut).unwrap_or(0) {
         let len = channel + TABLE_STEP;
         // SAFETY: the table is ours; NULL entries are valid.
@@ -33,8 +34,7 @@ fn last_sent(r: &mut RTMP, channel: usize) -> Option<*mut *mut RTMPPacket> {
         }
         r.m_channelsAllocatedOut = len as c_int;
     }
-    // SAFETY: within the table.
-    Some(unsafe { r.m_vecChannelsOut.add(channel) })
+    Some(entry(r.m_vecChannelsOut, channel))
 }
 
 /// Makes the header as short as what was sent before allows. Gives the time to write.
@@ -101,8 +101,7 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         return false;
     }
     let Some(place) = last_sent(r, channel) else { return false };
-    // SAFETY: an entry of the table: NULL or a Box of ours.
-    let last = unsafe { (*place).as_mut() };
+    let last = given_mut(*place);
     let time = compress(packet, last.as_deref());
     if packet.m_headerType > MINIMUM {
         log::error(&format!("there is no header type {}", packet.m_headerType));
@@ -133,8 +132,8 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
     let kept = RTMPPacket { m_body: std::ptr::null_mut(), m_chunk: std::ptr::null_mut(), ..*packet };
     match last {
         Some(last) => *last = kept,
-        // SAFETY: the entry is in the table, which sending does not move.
-        None => unsafe { place.write(Box::into_raw(Box::new(kept))) },
+        // The table is where it was: sending does not move it.
+        None => *place = Box::into_raw(Box::new(kept)),
     }
     true
 }
@@ -182,14 +181,12 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendPacket(r: *mut RTMP, packet: *mut RTMPPacket, queue: c_int) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| packet.as_mut().is_some_and(|packet| send_packet(r, packet, queue != 0)).into()) }
+    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| send_packet(r, packet, queue != 0)).into())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendChunk(r: *mut RTMP, chunk: *mut RTMPChunk) -> c_int {
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, |r| chunk.as_ref().is_some_and(|chunk| send_chunk(r, chunk)).into()) }
+    on_session(r, FALSE, |r| given(chunk).is_some_and(|chunk| send_chunk(r, chunk)).into())
 }
 
 fn send_chunk(r: &mut RTMP, chunk: &RTMPChunk) -> bool {
@@ -209,8 +206,7 @@ fn send_chunk(r: &mut RTMP, chunk: &RTMPChunk) -> bool {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPPacket_Reset(packet: *mut RTMPPacket) {
-    // SAFETY: contract.
-    let Some(p) = (unsafe { packet.as_mut() }) else { return };
+    let Some(p) = given_mut(packet) else { return };
     (p.m_headerType, p.m_packetType, p.m_hasAbsTimestamp) = (0, 0, 0);
     (p.m_nChannel, p.m_nTimeStamp, p.m_nInfoField2) = (0, 0, 0);
     (p.m_nBodySize, p.m_nBytesRead) = (0, 0);
@@ -219,8 +215,7 @@ pub unsafe extern "C" fn RTMPPacket_Reset(packet: *mut RTMPPacket) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPPacket_Alloc(packet: *mut RTMPPacket, size: u32) -> c_int {
     guard(FALSE, || {
-        // SAFETY: contract.
-        let Some(packet) = (unsafe { packet.as_mut() }) else { return FALSE };
+        let Some(packet) = given_mut(packet) else { return FALSE };
         let Some(body) = mem::body(size) else { return FALSE };
         packet.m_body = body;
         packet.m_nBytesRead = 0;
@@ -231,8 +226,7 @@ pub unsafe extern "C" fn RTMPPacket_Alloc(packet: *mut RTMPPacket, size: u32) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPPacket_Free(packet: *mut RTMPPacket) {
     guard((), || {
-        // SAFETY: contract.
-        if let Some(packet) = unsafe { packet.as_mut() } {
+        if let Some(packet) = given_mut(packet) {
             free_packet_body(packet);
         }
     });

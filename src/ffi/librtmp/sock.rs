@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::guard;
 use super::life::CLOSING;
+use super::ptr::{bytes, given_mut};
 use super::types::*;
 use crate::net::tls::TlsStream;
 
@@ -152,8 +153,7 @@ impl RTMPSockBuf {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
         let mut wire = Wire::new(fd, &self.running, timeout_s);
-        // SAFETY: NULL, or a Box of this library; `wire` borrows another field.
-        match unsafe { tls.as_mut() } {
+        match given_mut(tls) {
             None => wire.read(buffer),
             Some(tls) => tls.read(&mut wire, buffer),
         }
@@ -164,8 +164,7 @@ impl RTMPSockBuf {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
         let mut wire = Wire::new(fd, &self.running, timeout_s);
-        // SAFETY: NULL, or a Box of this library; `wire` borrows another field.
-        let Some(tls) = (unsafe { tls.as_mut() }) else { return wire.write_all(bytes) };
+        let Some(tls) = given_mut(tls) else { return wire.write_all(bytes) };
         while !bytes.is_empty() {
             let taken = tls.write(&mut wire, bytes)?;
             bytes = &bytes[taken..];
@@ -181,8 +180,9 @@ impl RTMPSockBuf {
         if from + len > RTMP_BUFFER_CACHE_SIZE {
             return &[];
         }
-        // SAFETY: within sb_buf.
-        unsafe { std::slice::from_raw_parts(self.sb_buf.as_ptr().add(from).cast(), len) }
+        let ahead = &self.sb_buf[from..from + len];
+        // SAFETY: the same bytes, of the other sign.
+        unsafe { std::slice::from_raw_parts(ahead.as_ptr().cast(), len) }
     }
 
     /// Where they begin in `sb_buf`.
@@ -209,10 +209,9 @@ impl RTMPSockBuf {
             self.sb_size = len as c_int;
         }
         let end = self.start() + len;
-        // SAFETY: the rest of sb_buf.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.sb_buf.as_mut_ptr().add(end).cast(), RTMP_BUFFER_CACHE_SIZE - end)
-        }
+        let rest = &mut self.sb_buf[end..];
+        // SAFETY: the same bytes, of the other sign.
+        unsafe { std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len()) }
     }
 
     /// Closes TLS and the socket.
@@ -222,8 +221,7 @@ impl RTMPSockBuf {
         let fd = self.sb_socket;
         if fd != -1 {
             let mut wire = Wire::new(fd, &self.running, 1);
-            // SAFETY: NULL, or a Box of this library; `wire` borrows another field.
-            if let Some(tls) = unsafe { tls.as_mut() } {
+            if let Some(tls) = given_mut(tls) {
                 tls.close(&mut wire);
             }
         }
@@ -246,8 +244,7 @@ const SEND_TIMEOUT_S: c_int = 30;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: *mut RTMPSockBuf) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(sb) = (unsafe { sb.as_mut() }) else { return -1 };
+        let Some(sb) = given_mut(sb) else { return -1 };
         if sb.sb_size <= 0 {
             sb.sb_size = 0;
             sb.sb_start = sb.sb_buf.as_mut_ptr();
@@ -278,14 +275,8 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPSockBuf_Send(sb: *mut RTMPSockBuf, data: *const c_char, len: c_int) -> c_int {
     guard(-1, || {
-        // SAFETY: contract.
-        let Some(sb) = (unsafe { sb.as_mut() }) else { return -1 };
-        let Ok(size) = usize::try_from(len) else { return -1 };
-        if data.is_null() {
-            return -1;
-        }
-        // SAFETY: contract: `len` bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(data.cast(), size) };
+        let Some(sb) = given_mut(sb) else { return -1 };
+        let Some(bytes) = bytes(data, len) else { return -1 };
         sb.send_all(bytes, SEND_TIMEOUT_S).map_or(-1, |()| len)
     })
 }
@@ -293,8 +284,7 @@ pub unsafe extern "C" fn RTMPSockBuf_Send(sb: *mut RTMPSockBuf, data: *const c_c
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMPSockBuf_Close(sb: *mut RTMPSockBuf) -> c_int {
     guard(0, || {
-        // SAFETY: contract.
-        let Some(sb) = (unsafe { sb.as_mut() }) else { return 0 };
+        let Some(sb) = given_mut(sb) else { return 0 };
         sb.close()
     })
 }

@@ -1,9 +1,10 @@
 //! `RTMP_HashSWF`, and the same for a session that is to verify its player.
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::ptr::{c_string, given_mut};
 use super::types::*;
 use super::{guard, log};
 use crate::error::Result;
@@ -31,14 +32,12 @@ pub(super) fn verify(link: &mut RTMP_LNK) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_HashSWF(url: *const c_char, size: *mut c_uint, out: *mut u8, age: c_int) -> c_int {
     guard(-1, || {
-        // SAFETY: contract: a C string, and room for a hash.
-        let (Some(size), Some(out), false) =
-            (unsafe { (size.as_mut(), out.cast::<[u8; RTMP_SWF_HASHLEN]>().as_mut(), url.is_null()) })
+        let (Some(url), Some(size), Some(out)) =
+            (c_string(url), given_mut(size), given_mut(out.cast::<[u8; RTMP_SWF_HASHLEN]>()))
         else {
             return -1;
         };
-        // SAFETY: contract: a C string.
-        match hash(unsafe { CStr::from_ptr(url) }.to_bytes(), age) {
+        match hash(url, age) {
             Ok(swf) => {
                 (*size, *out) = (swf.size, swf.hash);
                 0

@@ -4,7 +4,7 @@
 //! It is switched off by the option `tlsInsecure=1` of a session, or for a process by `RRELAY_TLS_INSECURE=1` in the
 //! environment; `RRELAY_CA_FILE` names a file of other roots.
 
-use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::ffi::{OsStr, c_char, c_int, c_void};
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::path::Path;
 use socket2::Socket;
 
 use super::life::on_session;
+use super::ptr::c_string;
 use super::sock::Wire;
 use super::types::*;
 use super::{guard, log};
@@ -64,25 +65,17 @@ pub unsafe extern "C" fn RTMP_TLS_Accept(r: *mut RTMP, context: *mut c_void) -> 
         let Some(config) = (unsafe { context.cast::<ServerConfig>().as_ref() }) else { return FALSE };
         start(r, TlsStream::server(config)).into()
     };
-    // SAFETY: contract.
-    unsafe { on_session(r, FALSE, accept) }
+    on_session(r, FALSE, accept)
 }
 
-/// # Safety
-/// The contract of all pointers.
-unsafe fn path<'a>(text: *const c_char) -> Option<&'a Path> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: contract: a C string.
-    Some(Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())))
+fn path<'a>(text: *const c_char) -> Option<&'a Path> {
+    c_string(text).map(|bytes| Path::new(OsStr::from_bytes(bytes)))
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_TLS_AllocServerContext(cert: *const c_char, key: *const c_char) -> *mut c_void {
     guard(std::ptr::null_mut(), || {
-        // SAFETY: contract.
-        let made = match unsafe { (path(cert), path(key)) } {
+        let made = match (path(cert), path(key)) {
             (Some(cert), Some(key)) => ServerConfig::from_pem(cert, key),
             _ => Err(Failure::from(crate::error::RRError::Arg)),
         };

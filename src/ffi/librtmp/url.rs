@@ -2,8 +2,9 @@
 //!
 //! `proto::url` is the relay's parser; it refuses what this one takes and splits the path elsewhere.
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint};
 
+use super::ptr::{c_string, given, put};
 use super::types::*;
 use super::{guard, log, mem};
 
@@ -133,7 +134,7 @@ fn app_of(path: &[u8]) -> (usize, usize) {
     }
     // An application has up to three parts, of which the last path part is none.
     let slashes: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
-    let end = slashes.get(2).or(slashes.get(1)).or(slashes.first()).copied().unwrap_or(path.len());
+    let end = slashes.iter().take(3).next_back().copied().unwrap_or(path.len());
     (end, end)
 }
 
@@ -184,15 +185,6 @@ pub(super) fn hex_pair(digits: &[u8]) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// # Safety
-/// The contract of all pointers.
-unsafe fn put<T>(out: *mut T, value: T) {
-    if !out.is_null() {
-        // SAFETY: contract; what was there is plain data.
-        unsafe { out.write(value) };
-    }
-}
-
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ParseURL(
     url: *const c_char,
@@ -204,34 +196,21 @@ pub unsafe extern "C" fn RTMP_ParseURL(
 ) -> c_int {
     guard(FALSE, || {
         // What the caller frees must be NULL on failure.
-        // SAFETY: contract, here and for the next three.
-        unsafe { put(protocol, 0) };
-        // SAFETY: contract.
-        unsafe { put(port, 0) };
-        // SAFETY: contract.
-        unsafe { put(playpath_out, AVal::NULL) };
-        // SAFETY: contract.
-        unsafe { put(app, AVal::NULL) };
-        if url.is_null() {
-            return FALSE;
-        }
-        // SAFETY: contract: a C string.
-        let Some(parsed) = parse(unsafe { CStr::from_ptr(url) }.to_bytes()) else { return FALSE };
-        // SAFETY: contract.
-        unsafe { put(protocol, parsed.protocol) };
+        put(protocol, 0);
+        put(port, 0);
+        put(playpath_out, AVal::NULL);
+        put(app, AVal::NULL);
+        let Some(parsed) = c_string(url).and_then(parse) else { return FALSE };
+        put(protocol, parsed.protocol);
         if let Some(name) = parsed.host {
-            // SAFETY: contract.
-            unsafe { put(host, AVal::of(name)) };
+            put(host, AVal::of(name));
         }
-        // SAFETY: contract.
-        unsafe { put(port, parsed.port) };
+        put(port, parsed.port);
         if let Some(name) = parsed.app {
-            // SAFETY: contract.
-            unsafe { put(app, AVal::of(name)) };
+            put(app, AVal::of(name));
         }
         if !parsed.playpath.is_empty() && !playpath_out.is_null() {
-            // SAFETY: contract.
-            unsafe { put(playpath_out, mem::copy(&playpath(parsed.playpath))) };
+            put(playpath_out, mem::copy(&playpath(parsed.playpath)));
         }
         TRUE
     })
@@ -240,11 +219,9 @@ pub unsafe extern "C" fn RTMP_ParseURL(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ParsePlaypath(text: *const AVal, out: *mut AVal) {
     guard((), || {
-        // SAFETY: contract.
-        let bytes = unsafe { text.as_ref() }.map_or(&[][..], |text| text.long_bytes());
+        let bytes = given(text).map_or(&[][..], |text| text.long_bytes());
         if !out.is_null() {
-            // SAFETY: contract.
-            unsafe { put(out, mem::copy(&playpath(bytes))) };
+            put(out, mem::copy(&playpath(bytes)));
         }
     });
 }
