@@ -81,7 +81,7 @@ tsan: ## unit tests under ThreadSanitizer; needs a nightly toolchain
 .PHONY: bench
 bench: ## what it costs, beside what the same bytes cost without it
 	@$(need_cargo)
-	$(CARGO) bench
+	$(CARGO) bench --bench codec --bench fanout
 
 .PHONY: fuzz
 fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain

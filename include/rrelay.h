@@ -397,14 +397,14 @@ typedef struct rr_stream_config {
     /* Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608. */
     uint32_t gop_bytes;
     uint32_t gop_ms;                   /* Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000. */
-    uint32_t max_kbps;                 /* Limit of what a publisher may send. Default: 0 (none). Not in this version. */
+    /* What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit). */
+    uint32_t max_kbps;
     uint32_t unwatched_ms;             /* For pulled streams. Default: 0 (never). Not in this version. */
     /* Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0. */
     int32_t nice;
     /* Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once). */
     uint32_t merge_ms;
-    /* RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version. */
-    uint32_t clock;
+    uint32_t clock;                    /* RR_CLOCK_*: what becomes of timestamps. Default: 0 (they are passed on). */
     uint32_t start;                    /* RR_START_*: where players begin. Default: 2 (the cached group). */
     /* A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304. */
     uint32_t queue_bytes;
@@ -654,6 +654,11 @@ RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_str
    once; STOPPED comes as an event.
    Returns: RR_OK; RR_ERR_NOT_FOUND. */
 RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
+
+/* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
+   live stands by from there. source is its session.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session does not publish to it. */
+RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a

@@ -1,7 +1,18 @@
 //! Real programs against the server: what they publish is what arrives, and they end when they should. Each test has
 //! its own server, port and folder, and ends its own programs.
 
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
+#[path = "interop/bundled.rs"]
+mod bundled;
+#[path = "interop/join.rs"]
+mod join;
 #[path = "interop/play.rs"]
 mod play;
+#[path = "interop/publish.rs"]
+mod publish;
+#[path = "interop/targets.rs"]
+mod targets;

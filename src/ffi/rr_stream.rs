@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use super::config::rr_stream_config;
 use super::rr_server::rr_server;
-use super::types::{rr_frame, rr_frame_flag, rr_stream};
+use super::types::{rr_frame, rr_frame_flag, rr_id, rr_stream};
 use super::{Out, bytes, convert, is_null, on_server, read_struct, slice};
 
 /// Makes a stream that exists with or without peers, for targets added before its publisher is there, or for
@@ -83,6 +83,24 @@ pub unsafe extern "C" fn rr_stream_find(
 pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
         server.core.stream_stop(id, deadline_ms)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
+/// live stands by from there. `source` is its session.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session does not publish to it.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, source: rr_id) -> c_int {
+    let body = |server: &rr_server| {
+        server.core.stream_switch(id, source)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -46,24 +46,27 @@ pub enum Pumped {
 pub struct Conn {
     /// The socket.
     pub socket: Socket,
-    /// The session.
-    pub side: Side,
+    /// The session. Whoever may change it goes through [`Self::server`] or [`Self::client`].
+    side: Side,
     /// Bytes read from the socket that the session has not seen, because an event was to be handled first.
     unread: Vec<u8>,
     /// Bytes read from the socket since the beginning.
     bytes_in: u64,
-    /// Bytes written to the socket since the beginning.
-    bytes_out: u64,
+    /// Media written to the socket that the session has not been told of yet.
+    unnoted: u64,
+    /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
+    stirred: bool,
 }
 
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, bytes_out: 0 }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true }
     }
 
     /// The server session; `None` where we are the client.
     pub fn server(&mut self) -> Option<&mut ServerSession> {
+        self.stirred = true;
         match &mut self.side {
             Side::Server(session) => Some(session),
             Side::Client(_) => None,
@@ -72,6 +75,7 @@ impl Conn {
 
     /// The client session; `None` where we are the server.
     pub fn client(&mut self) -> Option<&mut ClientSession> {
+        self.stirred = true;
         match &mut self.side {
             Side::Server(_) => None,
             Side::Client(session) => Some(session),
@@ -81,11 +85,6 @@ impl Conn {
     /// Bytes read so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
-    }
-
-    /// Bytes written so far.
-    pub fn bytes_out(&self) -> u64 {
-        self.bytes_out
     }
 
     /// Reads up to `budget` bytes and gives every event, with a message's body, to `on`; where `on` breaks, the rest
@@ -103,6 +102,9 @@ impl Conn {
         to_end: bool,
         mut on: impl FnMut(Event, &[u8]) -> ControlFlow<Event>,
     ) -> Result<Pumped> {
+        self.stirred = true;
+        let unnoted = mem::take(&mut self.unnoted);
+        either!(&mut self.side, session => session.note_sent(unnoted));
         let held = mem::take(&mut self.unread);
         // Also with nothing unread: the session may have something of its own to say (a queued play).
         if let Some(event) = self.feed(&held, now_ms, &mut on)? {
@@ -151,8 +153,9 @@ impl Conn {
     }
 
     /// Whether the session has bytes for the peer.
-    pub fn has_output(&self) -> bool {
-        !either!(&self.side, session => session.output()).is_empty()
+    pub fn has_output(&mut self) -> bool {
+        self.stirred = self.stirred && !either!(&self.side, session => session.output()).is_empty();
+        self.stirred
     }
 
     /// The session's bytes for the peer, for an owner that puts them between media itself.
@@ -172,7 +175,6 @@ impl Conn {
             }
             match self.socket.write(output) {
                 Ok(n) => {
-                    self.bytes_out += n as u64;
                     either!(&mut self.side, session => session.consumed(n));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -188,8 +190,7 @@ impl Conn {
     pub fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         match self.socket.write(bytes) {
             Ok(n) => {
-                self.bytes_out += n as u64;
-                either!(&mut self.side, session => session.note_sent(n as u64));
+                self.unnoted += n as u64;
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -207,6 +208,7 @@ impl Conn {
 
     /// Sends a ping; the answer is counted by the session.
     pub fn ping(&mut self, now_ms: u64) {
+        self.stirred = true;
         either!(&mut self.side, session => session.ping(now_ms));
     }
 

@@ -251,9 +251,9 @@ impl Core {
         let stream = registry.add_stream(&name.clone(), |id| {
             Arc::new(RRStream::new(id, name, config.clone(), reserved, self.budget.child(), host))
         })?;
+        // Before anybody else can find it, so that it is the stream's first event.
+        self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
-        let event = stream.event(EventKind::Stream).moved(State::None, State::Idle);
-        self.events.push(event);
         Ok((stream, true))
     }
 

@@ -227,7 +227,7 @@ impl Accumulate {
         if self.stream.succeed(&feed.peer.record) {
             self.next = Some(slot);
             self.grace_until_ms = None;
-            self.stream.move_to(State::Recovering, |event| event);
+            self.stream.recovers();
         }
     }
 
@@ -408,7 +408,7 @@ impl Accumulate {
         }
         if was_live && self.next.is_some() {
             // The one that was to follow at its key frame follows all the same.
-            self.stream.move_to(State::Recovering, |event| event);
+            self.stream.recovers();
             return;
         }
         if !held {
@@ -424,7 +424,7 @@ impl Accumulate {
         }
         if keep {
             self.grace_until_ms = Some(clock::now_ms() + grace_ms);
-            self.stream.move_to(State::Recovering, |event| event);
+            self.stream.recovers();
         } else {
             self.stream.end_feed();
         }

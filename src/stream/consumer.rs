@@ -15,7 +15,7 @@ use crate::proto::message::{MessageHead, kind};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::join::{HeaderSet, JoinPoint, WireForm};
-use crate::stream::meter::Counters;
+use crate::stream::meter::{Counters, Tally};
 use crate::stream::peer::RRSession;
 use crate::stream::segment::{Mark, flag};
 use crate::stream::target::Target;
@@ -78,9 +78,8 @@ pub(super) struct Consumer {
     pub(super) place: Place,
     pub(super) start: Start,
     pub(super) bounds: Bounds,
-    /// It is sent to at most this often; 0 sends at once.
+    /// A message waits this long for others to go with it; 0 sends at once.
     pub(super) merge_us: u64,
-    pub(super) sent_us: u64,
     /// The socket took less than all; the poller tells when it takes more.
     pub(super) blocked: bool,
     /// More is to be read without being told.
@@ -104,6 +103,7 @@ pub(super) struct Consumer {
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
+    tally: Tally,
 }
 
 impl Consumer {
@@ -115,7 +115,6 @@ impl Consumer {
             start,
             bounds,
             merge_us: 0,
-            sent_us: 0,
             blocked: false,
             more: false,
             paused: false,
@@ -132,6 +131,7 @@ impl Consumer {
             due: None,
             out: Vec::new(),
             out_at: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -156,6 +156,22 @@ impl Consumer {
                 None => {}
             }
         }
+    }
+
+    /// When what it has not been sent is due, by the oldest message of it; `None`: now, or there is nothing.
+    pub(super) fn due_us(&mut self) -> Option<u64> {
+        let private = self.out_at < self.out.len() || self.conn.has_output();
+        match &mut self.place {
+            Place::At(cursor) if self.merge_us > 0 && self.leave_at.is_none() && !private => {
+                cursor.mark_here().map(|mark| mark.arrival_us + self.merge_us)
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes and messages it was ever sent.
+    pub(super) fn sent(&self) -> (u64, u64) {
+        self.tally.total()
     }
 
     /// How far it is behind, as bytes, messages and age.
@@ -253,7 +269,7 @@ impl Consumer {
                 run = run.get(..usize::try_from(left).unwrap_or(0)).unwrap_or_default();
             }
             if run.is_empty() {
-                if !self.encode_specials()? {
+                if !self.encode_specials(now_us)? {
                     self.caught_up = true;
                     return Ok(Sent::All);
                 }
@@ -265,9 +281,8 @@ impl Consumer {
                 Some(n) => {
                     let before = cursor.message_number();
                     cursor.advance(n);
-                    let counters = self.who.counters();
-                    counters.msgs_out.add(cursor.message_number() - before);
-                    counters.sent(n as u64, now_us);
+                    let messages = cursor.message_number() - before;
+                    self.tally.sent(n as u64, messages, now_us, self.who.counters());
                     self.progress_ms = now_us / 1000;
                     if n < len {
                         return Ok(Sent::Blocked);
@@ -284,7 +299,7 @@ impl Consumer {
                 None => return Ok(false),
                 Some(n) => {
                     self.out_at += n;
-                    self.who.counters().sent(n as u64, now_us);
+                    self.tally.sent(n as u64, 0, now_us, self.who.counters());
                     self.progress_ms = now_us / 1000;
                 }
             }
@@ -307,7 +322,7 @@ impl Consumer {
 
     /// Makes the messages that this consumer gets in a form of its own, as far as they follow each other, within
     /// [`OUT_BYTES`]. False where none is next.
-    fn encode_specials(&mut self) -> Result<bool> {
+    fn encode_specials(&mut self, now_us: u64) -> Result<bool> {
         let Place::At(cursor) = &mut self.place else { return Ok(false) };
         let target = matches!(self.who, Who::Target(_));
         let mut any = false;
@@ -322,7 +337,7 @@ impl Consumer {
                 let body = message.body().ok_or(RRError::NoMem)?;
                 let wrap = target && is_wrapped(&message.mark);
                 encode_own(&message.mark, &body, wrap, self.stream_id, &mut self.out)?;
-                self.who.counters().msgs_out.add(1);
+                self.tally.sent(0, 1, now_us, self.who.counters());
             }
             cursor.skip_message();
         }
@@ -334,6 +349,7 @@ impl Consumer {
         let lag = self.lag(head, now_us);
         let private = (self.out.len() - self.out_at) as u64;
         let counters = self.who.counters();
+        self.tally.report(counters);
         counters.queue_bytes.set(lag.bytes + private);
         counters.queue_msgs.set(lag.messages);
         counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
@@ -344,6 +360,7 @@ impl Consumer {
     /// The connection and who it was, for the listener or the end.
     pub(super) fn into_parts(mut self) -> (Conn, Who) {
         mem::take(&mut self.out);
+        self.tally.report(self.who.counters());
         (self.conn, self.who)
     }
 }

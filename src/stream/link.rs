@@ -90,7 +90,7 @@ impl RRStream {
     ///
     /// # Errors
     /// The delivery, with the reason, where that thread cannot take it.
-    #[allow(clippy::result_large_err)] // the connection itself comes back, at most once in its life
+    #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         if let Err(failure) = self.relay_link() {
             return Err((delivery, failure));
@@ -122,20 +122,32 @@ impl RRStream {
     }
 
     pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Arrival>> {
-        self.link(|book| &mut book.accumulate, "accmDataThread", accumulate::run)
+        self.link(|book| &mut book.accumulate, "accmDataThread", |_| accumulate::run)
     }
 
     pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
-        self.link(|book| &mut book.relay, "relayDataThread", relay::run)
+        // The cursor is made here and not in the thread, which may run for the first time when media has come already.
+        self.link(
+            |book| &mut book.relay,
+            "relayDataThread",
+            |stream| {
+                let cursor = stream.first_cursor();
+                move |stream, poller, inbox| relay::run(stream, poller, inbox, cursor)
+            },
+        )
     }
 
     /// The way to a thread, which is started if this is the first use of it.
-    fn link<T: Send + 'static>(
+    fn link<T, F>(
         self: &Arc<Self>,
         place: impl Fn(&mut Book) -> &mut Option<Link<T>>,
         name: &str,
-        body: fn(Arc<Self>, Poller, Receiver<T>),
-    ) -> Result<Link<T>> {
+        body: impl FnOnce(&Self) -> F,
+    ) -> Result<Link<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Self>, Poller, Receiver<T>) + Send + 'static,
+    {
         if let Some(link) = place(&mut locked(&self.book)) {
             return Ok(link.clone());
         }
@@ -151,6 +163,7 @@ impl RRStream {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         let (stream, failed) = (Arc::clone(self), Arc::clone(self));
+        let body = body(self);
         let thread = spawn(
             name,
             move || {

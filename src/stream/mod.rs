@@ -118,6 +118,7 @@ pub struct RRStream {
     host: Arc<dyn Host>,
     budget: Budget,
     state: AtomicU32,
+    moving: Mutex<()>,
     /// Log position at which the last publisher ended; `NEVER` while one is live or none has been.
     ended_at: AtomicU64,
     /// Monotonic ms by which all is to be over; `NEVER` while it runs.
@@ -151,6 +152,7 @@ impl RRStream {
             tracks: Tracks::default(),
             host,
             state: AtomicU32::new(State::Idle.number()),
+            moving: Mutex::default(),
             ended_at: AtomicU64::new(NEVER),
             stop_by_ms: AtomicU64::new(NEVER),
             switch_to: AtomicU64::new(0),
@@ -187,12 +189,22 @@ impl RRStream {
         }
     }
 
-    /// Moves on and tells the host.
+    /// Moves on and tells the host. A stream that has stopped stays so.
     pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
-        let prev = State::from_number(self.state.swap(state.number(), Ordering::AcqRel)).unwrap_or(State::None);
-        if prev != state {
-            self.host.event(change(self.event(EventKind::Stream).moved(prev, state)));
+        self.move_if(|prev| prev != State::Stopped, state, change);
+    }
+
+    /// Moves on from states that `from` is true for. Looked at, moved and told as one: nobody else's move, and no other
+    /// event of this stream, comes between.
+    pub(super) fn move_if(&self, from: impl FnOnce(State) -> bool, state: State, change: impl FnOnce(Event) -> Event) {
+        let _moving = locked(&self.moving);
+        let prev = self.state();
+        if prev == state || !from(prev) {
+            return;
         }
+        self.state.store(state.number(), Ordering::Release);
+        // Only queues it; nothing of the host's runs under the lock.
+        self.host.event(change(self.event(EventKind::Stream).moved(prev, state)));
     }
 
     /// By when all is to be over, monotonic ms; `None` while it runs.
@@ -303,8 +315,8 @@ impl RRStream {
         book.closed = true;
         let (accumulate, relay) = (book.accumulate.clone(), book.relay.clone());
         drop(book);
-        if first && self.state() != State::Failed {
-            self.move_to(State::Stopping, |event| event);
+        if first {
+            self.move_if(|prev| !matches!(prev, State::Failed | State::Stopped), State::Stopping, |event| event);
         }
         self.end_host();
         if let Some(link) = &accumulate {

@@ -92,9 +92,7 @@ impl RRStream {
         intake.clock.forget();
         drop(intake);
         self.ended_at.store(end, Ordering::Release);
-        if matches!(self.state(), State::InProgress | State::Recovering) {
-            self.move_to(State::Idle, |event| event);
-        }
+        self.move_if(|prev| matches!(prev, State::InProgress | State::Recovering), State::Idle, |event| event);
         self.ring_relay();
     }
 
@@ -138,6 +136,11 @@ impl RRStream {
             self.end_feed();
         }
         self.check_unused();
+    }
+
+    /// The publisher is lost and may be back, or another steps in.
+    pub(super) fn recovers(&self) {
+        self.move_if(|prev| matches!(prev, State::InProgress | State::Idle), State::Recovering, |event| event);
     }
 
     /// The grace window is over.
@@ -231,8 +234,8 @@ impl RRStream {
     /// Appends one message of the publisher's to the log and counts it.
     pub(super) fn take(&self, head: &MessageHead, body: &[u8], now_us: u64) -> Result<()> {
         // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
-        if matches!(self.state(), State::Idle | State::Recovering) {
-            self.move_to(State::InProgress, |event| event);
+        if self.state() != State::InProgress {
+            self.move_if(|prev| matches!(prev, State::Idle | State::Recovering), State::InProgress, |event| event);
         }
         let mut intake = locked(&self.intake);
         let stamped = intake.clock.stamp(head.type_id, head.timestamp_ms, now_us);

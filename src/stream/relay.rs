@@ -20,6 +20,7 @@ use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::session::{self, Role, State};
 use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
+use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind};
 use crate::stream::join::{Join, Scout, Seen};
 use crate::stream::peer::Peer;
@@ -37,6 +38,15 @@ enum Fate {
     /// A player that stopped playing and stays connected.
     Lobby(Option<session::Event>),
     Over(Failure),
+}
+
+/// What consumers with a `merge_ms` have to say to the next wait.
+#[derive(Clone, Copy, Default)]
+struct Collection {
+    /// The first of them is due then.
+    until_us: Option<u64>,
+    /// Others want every message at once.
+    immediate: bool,
 }
 
 struct Relay {
@@ -57,8 +67,8 @@ struct Relay {
 }
 
 /// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
-pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>) {
-    let scout = Scout::new(stream.first_cursor(), stream.config.gop_bytes, stream.config.gop_ms);
+pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>, cursor: Cursor) {
+    let scout = Scout::new(cursor, stream.config.gop_bytes, stream.config.gop_ms);
     let timeouts = stream.host().timeouts();
     let mut this = Relay {
         stream,
@@ -83,9 +93,9 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
 impl Relay {
     fn run(&mut self) -> Result<()> {
         let mut ready: Vec<Ready> = Vec::new();
-        let mut collect_until_us = None;
+        let mut collection = Collection::default();
         loop {
-            self.wait(collect_until_us, &mut ready)?;
+            self.wait(collection, &mut ready)?;
             let now_us = clock::now_us();
             while let Ok(delivery) = self.inbox.try_recv() {
                 self.adopt(delivery, now_us);
@@ -95,7 +105,7 @@ impl Relay {
             for ready in &ready {
                 self.unblock(*ready, now_us);
             }
-            collect_until_us = self.send_all(now_us);
+            collection = self.send_all(now_us);
             self.read_all(&ready, now_us);
             if self.poller.take_nudge() || now_us / 1000 >= self.next_tick_ms {
                 self.next_tick_ms = now_us / 1000 + TICK_MS;
@@ -110,7 +120,7 @@ impl Relay {
         }
     }
 
-    fn wait(&mut self, collect_until_us: Option<u64>, ready: &mut Vec<Ready>) -> Result<()> {
+    fn wait(&mut self, collection: Collection, ready: &mut Vec<Ready>) -> Result<()> {
         let now_us = clock::now_us();
         let tick_ms = if self.consumers.is_empty() && self.stream.stop_by_ms().is_none() {
             None
@@ -118,13 +128,13 @@ impl Relay {
             Some(self.next_tick_ms.saturating_sub(now_us / 1000))
         };
         // A collection that ends between two milliseconds ends at the later one: the poller counts in those.
-        let collect_ms = collect_until_us.map(|until| until.saturating_sub(now_us).div_ceil(1000));
+        let collect_ms = collection.until_us.map(|until| until.saturating_sub(now_us).div_ceil(1000));
         let timeout = match (tick_ms, collect_ms) {
             (Some(tick), Some(collect)) => Some(tick.min(collect)),
             (one, other) => one.or(other),
         };
         let timeout = if self.more.is_empty() { timeout } else { Some(0) };
-        let collecting = collect_until_us.is_some();
+        let collecting = collection.until_us.is_some() && !collection.immediate;
         let (scouted, stream, inbox) = (self.scout.head().position, &self.stream, &self.inbox);
         let has_work = || !inbox.is_empty() || (!collecting && stream.log_position() != scouted);
         self.poller.wait(timeout, collecting, has_work, ready)
@@ -244,10 +254,9 @@ impl Relay {
         }
     }
 
-    /// Sends to everybody who has room. Gives when the next who collects is due.
-    fn send_all(&mut self, now_us: u64) -> Option<u64> {
-        let mut due_us: Option<u64> = None;
-        let mut immediate = false;
+    /// Sends to everybody who has room and does not collect just now.
+    fn send_all(&mut self, now_us: u64) -> Collection {
+        let mut collection = Collection::default();
         let mut failed: Vec<(usize, Fate)> = Vec::new();
         let (mut bytes, mut messages) = (0, 0);
         let head = self.scout.head();
@@ -255,19 +264,15 @@ impl Relay {
             if consumer.close_by_ms.is_some() {
                 continue;
             }
-            immediate |= consumer.merge_us == 0;
+            collection.immediate |= consumer.merge_us == 0;
             if consumer.blocked {
                 continue;
             }
-            if consumer.merge_us > 0 && consumer.leave_at.is_none() {
-                let at = consumer.sent_us + consumer.merge_us;
-                if now_us < at {
-                    due_us = Some(due_us.map_or(at, |due| due.min(at)));
-                    continue;
-                }
+            if let Some(at) = consumer.due_us().filter(|at| now_us < *at) {
+                collection.until_us = Some(collection.until_us.map_or(at, |until| until.min(at)));
+                continue;
             }
-            let counters = consumer.who.counters();
-            let (bytes_before, messages_before) = (counters.bytes_out.get(), counters.msgs_out.get());
+            let before = consumer.sent();
             match consumer.send(now_us) {
                 Ok(Sent::All) => {
                     if consumer.has_reached_end() {
@@ -281,13 +286,9 @@ impl Relay {
                 Ok(Sent::Blocked) => consumer.blocked = true,
                 Err(failure) => failed.push((slot, Fate::Over(failure))),
             }
-            let counters = consumer.who.counters();
-            let sent = counters.bytes_out.get() - bytes_before;
-            if sent > 0 {
-                consumer.sent_us = now_us;
-            }
-            bytes += sent;
-            messages += counters.msgs_out.get() - messages_before;
+            let after = consumer.sent();
+            bytes += after.0 - before.0;
+            messages += after.1 - before.1;
         }
         if bytes > 0 {
             self.stream.bytes_out.add(bytes);
@@ -297,7 +298,7 @@ impl Relay {
         for (slot, fate) in failed {
             self.leave(slot, fate, now_us);
         }
-        if immediate { None } else { due_us }
+        collection
     }
 
     // ---- reading

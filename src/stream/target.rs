@@ -55,6 +55,7 @@ pub struct Target {
     /// Monotonic ms of the next try; 0 while none is due.
     pub next_try_ms: AtomicU64,
     state: AtomicU32,
+    moving: Mutex<()>,
     /// Monotonic ms by which it is to be gone; `u64::MAX` while it is wanted.
     stop_by_ms: AtomicU64,
     news: Mutex<VecDeque<News>>,
@@ -77,6 +78,7 @@ impl Target {
             failures: AtomicU32::new(0),
             next_try_ms: AtomicU64::new(0),
             state: AtomicU32::new(State::Idle.number()),
+            moving: Mutex::default(),
             stop_by_ms: AtomicU64::new(u64::MAX),
             news: Mutex::default(),
             addr: Mutex::default(),
@@ -91,6 +93,8 @@ impl Target {
 
     /// Moves on and tells the host; a target that has ended stays ended.
     pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
+        // Looked at, moved and told as one, so that nothing comes after the last event.
+        let _moving = locked(&self.moving);
         let prev = self.state();
         if prev == state || prev == State::Stopped {
             return;

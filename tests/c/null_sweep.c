@@ -35,6 +35,7 @@ static void without_a_server(void) {
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_stop(NULL, 1, 0) == RR_ERR_ARG);
     CHECK(rr_stream_write(NULL, 1, &frame) == RR_ERR_ARG);
+    CHECK(rr_stream_switch(NULL, 1, 1) == RR_ERR_ARG);
     CHECK(rr_stream_add_target(NULL, 1, NULL, &id) == RR_ERR_ARG);
     CHECK(rr_target_retry(NULL, 1) == RR_ERR_ARG);
     CHECK(rr_target_stop(NULL, 1, 0) == RR_ERR_ARG);
@@ -110,6 +111,7 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_session_redirect(s, gone, "rtmp://127.0.0.1/a") == RR_ERR_NOT_FOUND);
         CHECK(rr_session_close(s, gone, NULL) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
+        CHECK(rr_stream_switch(s, gone, 1) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_write(s, gone, NULL) == RR_ERR_ARG);
         CHECK(rr_stream_write(s, gone, &frame) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_add_target(s, gone, NULL, &id) == RR_ERR_ARG);

@@ -3,16 +3,18 @@
 //! The players wait before the publisher comes, so they must get the stream from its very first message.
 
 use crate::support::flv::{self, Tag, adler32, assert_same};
-use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, gstreamer_plays, media, rtmpdump_plays};
+use crate::support::media::{
+    ffmpeg_plays, ffmpeg_publishes, ffmpeg_publishes_with, gstreamer_plays, media, rtmpdump_plays,
+};
 use crate::support::program::{Program, Room};
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
 
-/// The publisher comes to a player that waits, sends as fast as it can, and goes.
+/// The publisher comes to a player that waits, sends its six seconds in one, and goes.
 fn publish_to_waiting_player(room: &Room, relay: &Relay, player: &mut Program) {
     assert!(player.is_running());
     relay.has_players("show", 1);
-    ffmpeg_publishes(room, "publisher", media(), 0, &relay.url("show")).ends_well();
+    ffmpeg_publishes(room, "publisher", media(), &relay.url("show")).ends_well();
 }
 
 #[test]
@@ -22,6 +24,18 @@ fn rtmpdump_gets_what_ffmpeg_publishes() {
     publish_to_waiting_player(&room, &relay, &mut player);
     player.ends_within(PATIENCE);
     assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
+}
+
+#[test]
+fn what_is_published_in_one_burst_arrives_from_its_first_message() {
+    let (room, relay) = (Room::new("burst"), Relay::new());
+    let mut players = [0, 1, 2, 3].map(|number| rtmpdump_plays(&room, &format!("player-{number}"), &relay.url("show")));
+    relay.has_players("show", 4);
+    ffmpeg_publishes_with(&room, "publisher", media(), &[], &[], &relay.url("show")).ends_well();
+    for (player, file) in &mut players {
+        player.ends_within(PATIENCE);
+        assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(file));
+    }
 }
 
 #[test]
@@ -71,5 +85,6 @@ fn gstreamer_rtmp2src_gets_what_ffmpeg_publishes() {
     let (mut player, file) = gstreamer_plays(&room, "player", "rtmp2src", &relay.url("show"));
     publish_to_waiting_player(&room, &relay, &mut player);
     player.ends_well();
-    assert_same(&media().published, &flv::without_sample_access(&flv::read(&file)));
+    let (published, arrived) = flv::as_rtmp2src_keeps(&media().published, &file);
+    assert_same(&published, &arrived);
 }

@@ -49,14 +49,10 @@ impl Tag {
         self.kind == DATA && self.body.starts_with(b"\x02\x00\x0aonMetaData")
     }
 
-    /// librtmp throws away data messages but metadata, audio messages of one byte, and video messages of five bytes and
-    /// less: the end of sequence among them.
-    fn is_kept_by_librtmp(&self) -> bool {
-        match self.kind {
-            DATA => self.is_metadata(),
-            VIDEO => self.body.len() > 5,
-            _ => self.body.len() > 1,
-        }
+    /// librtmp and GStreamer throw away audio messages of one byte and video messages of five and less: the end of
+    /// sequence among them.
+    fn is_too_small_for_players(&self) -> bool {
+        self.body.len() <= if self.kind == VIDEO { 5 } else { 1 }
     }
 }
 
@@ -125,13 +121,29 @@ pub(crate) fn write(path: &Path, tags: &[Tag]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// What librtmp hands to its program of what was published.
+/// What librtmp hands to its program of what was published: of data messages the metadata alone.
 pub(crate) fn as_librtmp_keeps(published: &[Tag]) -> Vec<Tag> {
-    published.iter().filter(|tag| tag.is_kept_by_librtmp()).cloned().collect()
+    published
+        .iter()
+        .filter(|tag| tag.kind != DATA || tag.is_metadata())
+        .filter(|tag| !tag.is_too_small_for_players())
+        .cloned()
+        .collect()
+}
+
+/// What rtmp2src keeps of what was published, and what arrived of it, ready to be compared. When it hears that the
+/// stream is over it throws away the message it holds in its hands, if it holds one: the last may be missing.
+pub(crate) fn as_rtmp2src_keeps(published: &[Tag], file: &Path) -> (Vec<Tag>, Vec<Tag>) {
+    let mut expected: Vec<Tag> = published.iter().filter(|tag| !tag.is_too_small_for_players()).cloned().collect();
+    let arrived = without_sample_access(&read(file));
+    if arrived.last() != expected.last() {
+        expected.pop();
+    }
+    (expected, arrived)
 }
 
 /// What a player keeps that keeps everything, without the one message that comes from the server itself.
-pub(crate) fn without_sample_access(arrived: &[Tag]) -> Vec<Tag> {
+fn without_sample_access(arrived: &[Tag]) -> Vec<Tag> {
     let ours = |tag: &&Tag| tag.kind == DATA && tag.body.starts_with(b"\x02\x00\x11|RtmpSampleAccess");
     assert_eq!(arrived.iter().filter(ours).count(), 1, "it comes once");
     arrived.iter().filter(|tag| !ours(tag)).cloned().collect()
@@ -153,7 +165,7 @@ pub(crate) fn assert_same(published: &[Tag], arrived: &[Tag]) {
     assert_eq!(arrived, published, "as many messages arrive as were published");
 }
 
-/// A late joiner: first the headers in force, at the join point's time; from there on a run of what was published, in
+/// A late joiner: first the headers in force, metadata at 0, the others at the join point's time; from there on a run of what was published, in
 /// order, unchanged. Gives where in `published` it begins and where it ends.
 pub(crate) fn assert_run_from_join(published: &[Tag], arrived: &[Tag]) -> std::ops::Range<usize> {
     let lead = arrived.iter().take_while(|tag| tag.is_header()).count();
@@ -161,7 +173,7 @@ pub(crate) fn assert_run_from_join(published: &[Tag], arrived: &[Tag]) -> std::o
     let begin = published.iter().position(|tag| tag == first);
     let begin = begin.unwrap_or_else(|| panic!("the first message was never published: {first:?}"));
     for header in &arrived[..lead] {
-        assert_eq!(header.ts_ms, first.ts_ms, "headers have the join point's time: {header:?}");
+        assert_eq!(header.ts_ms, if header.is_metadata() { 0 } else { first.ts_ms }, "{header:?}");
     }
     let (led, before) = (&arrived[..lead], &published[..begin]);
     for kind in [AUDIO, VIDEO, DATA] {

@@ -1,10 +1,12 @@
 //! What the tests with real programs share: a folder each, programs that are ended by their own pid, an FLV reader that
 //! knows nothing of the crate, and servers to drive.
 
+pub(crate) mod c;
 pub(crate) mod flv;
 pub(crate) mod media;
 pub(crate) mod nginx;
 pub(crate) mod program;
+pub(crate) mod rml;
 pub(crate) mod server;
 
 use std::time::{Duration, Instant};

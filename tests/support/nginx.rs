@@ -39,7 +39,7 @@ impl Nginx {
         fs::create_dir_all(&folder).unwrap();
         let here = folder.display();
         let config = format!(
-            "load_module modules/ngx_rtmp_module.so;
+            "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
             daemon off; master_process off; pid {here}/pid; error_log {here}/error.log info;
             events {{ worker_connections 64; }}
             rtmp {{

@@ -29,6 +29,9 @@ impl Relay {
         let told = Arc::clone(&events);
         let keep = move |event: &Event| told.lock().unwrap().push(event.clone());
         let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(keep))).unwrap();
+        if std::env::var_os("RR_LOG").is_some() {
+            server.set_log(LevelFilter::Debug, rrelay::server::events::LogSink::Stderr).unwrap();
+        }
         let port = server.listen(listen, false).unwrap();
         let host = if listen.starts_with("[::1]") { "[::1]" } else { "127.0.0.1" };
         Self { server, port, host, events }
@@ -40,6 +43,11 @@ impl Relay {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
+    }
+
+    /// What comes from here on is new.
+    pub(crate) fn forget_events(&self) {
+        self.events.lock().unwrap().clear();
     }
 
     /// Waits for an event, which may have been already.
@@ -94,5 +102,34 @@ impl Relay {
         self.event(&format!("target {target} in {state:?}"), |event| {
             event.kind == EventKind::Target && event.target == target && event.state == state
         })
+    }
+
+    /// Waits until a target that had media has told its server goodbye.
+    pub(crate) fn target_ended_media(&self, target: Id) {
+        self.target_was(target, State::InProgress);
+        until("the target is let go", || {
+            let info = self.server.info(target).ok();
+            info.is_none_or(|info| matches!(info.state, State::Idle | State::Stopped)).then_some(())
+        });
+    }
+}
+
+impl Drop for Relay {
+    /// A test that fails says what the server knew.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for kind in [kind::STREAM, kind::SESSION, kind::TARGET] {
+            for id in self.server.list(0, kind).unwrap_or_default() {
+                eprintln!("{:?}\n    {:?}", self.server.info(id), self.server.stats(id));
+            }
+        }
+        for event in self.events() {
+            eprintln!(
+                "{:?} {:?} -> {:?} {:?} session {:x}",
+                event.kind, event.prev, event.state, event.error, event.session
+            );
+        }
     }
 }

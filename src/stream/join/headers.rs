@@ -62,7 +62,7 @@ impl Header {
 /// How headers are to stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireForm {
-    /// Timestamp of each: that of the join point, in milliseconds.
+    /// Timestamp of the sequence headers: that of the join point, in milliseconds.
     pub ts_ms: u32,
     /// Message stream id of the consumer.
     pub stream_id: u32,
@@ -171,7 +171,8 @@ fn make_room(headers: &mut Vec<Header>, newest: &Header) {
 fn encode_one(header: &Header, form: &WireForm, out: &mut Vec<u8>) -> Result<()> {
     let wrap = if form.wrap_metadata && header.is_stream_metadata() { SET_DATA_FRAME } else { &[] };
     let head = MessageHead {
-        timestamp_ms: form.ts_ms,
+        // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
+        timestamp_ms: if header.is_stream_metadata() { 0 } else { form.ts_ms },
         type_id: header.type_id,
         stream_id: form.stream_id,
         // At most MAX_HEADER_BYTES and the name.

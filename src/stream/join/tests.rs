@@ -122,7 +122,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
     assert_eq!(
         headers,
         [
-            (kind::DATA, 60, 5, BARE.to_vec()),
+            (kind::DATA, 0, 5, BARE.to_vec()),
             (kind::AUDIO, 60, 5, AUDIO_HEADER.to_vec()),
             (kind::VIDEO, 60, 5, VIDEO_HEADER.to_vec()),
         ]
@@ -290,8 +290,8 @@ fn metadata_is_wrapped_for_servers_and_bare_for_players() {
     feed.scout.advance();
     let set = feed.scout.headers();
     let wrap = WireForm { wrap_metadata: true, ..form() };
-    assert_eq!(encoded(set, &form())[0], (kind::DATA, 77, 5, BARE.to_vec()), "metadata first, however late");
-    assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 77, 5, wrapped()));
+    assert_eq!(encoded(set, &form())[0], (kind::DATA, 0, 5, BARE.to_vec()), "metadata first, however late, and at 0");
+    assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 0, 5, wrapped()));
     let audio_only = WireForm { media: media::AUDIO, ..form() };
     assert_eq!(encoded(set, &audio_only), [(kind::AUDIO, 77, 5, AUDIO_HEADER.to_vec())]);
 }

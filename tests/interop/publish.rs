@@ -1,0 +1,121 @@
+//! Other publishers than ffmpeg, and what a publisher may say besides plain media: data messages in the midst, times
+//! past 24 bits, a query in its key.
+
+use crate::support::flv::{self, DATA, Tag, assert_same};
+use crate::support::media::{
+    as_ffmpeg_publishes, ffmpeg_publishes, ffmpeg_publishes_with, gstreamer, gstreamer_plays, media, rtmpdump_plays,
+};
+use crate::support::program::Room;
+use crate::support::server::Relay;
+use crate::support::{PATIENCE, until};
+use rrelay::session::{Role, State};
+use rrelay::stream::event::EventKind;
+
+/// flvmux writes one stream; a file keeps what the sink gets.
+fn gstreamer_publishes(sink: &str) {
+    let (room, relay) = (Room::new(sink), Relay::new());
+    let url = relay.url("show");
+    let (mut player, file) = rtmpdump_plays(&room, "player", &url);
+    relay.has_players("show", 1);
+    let source = media().file.display();
+    let mux = "flvmux name=mux streamable=true ! tee name=both";
+    let keep = "both. ! queue ! filesink location=published.flv";
+    let send = format!("both. ! queue ! {sink} sync=false location={url}");
+    let parts = "demux.video ! h264parse ! queue ! mux. demux.audio ! aacparse ! queue ! mux.";
+    let pipeline = format!("filesrc location={source} ! flvdemux name=demux {parts} {mux} {keep} {send}");
+    gstreamer(&room, "publisher", &pipeline).ends_well();
+    player.ends_within(PATIENCE);
+    let published = flv::read(&room.file("published.flv"));
+    assert!(flv::frames_since_first(&published).len() > 300, "the pipeline sent the whole of it");
+    assert_same(&flv::as_librtmp_keeps(&published), &flv::read(&file));
+}
+
+#[test]
+fn what_gstreamer_rtmpsink_publishes_arrives() {
+    gstreamer_publishes("rtmpsink");
+}
+
+#[test]
+fn what_gstreamer_rtmp2sink_publishes_arrives() {
+    gstreamer_publishes("rtmp2sink");
+}
+
+#[test]
+fn data_messages_in_the_midst_of_media_arrive_in_their_place() {
+    let (room, relay) = (Room::new("data"), Relay::new());
+    let url = relay.url("show");
+    let mut published = Vec::new();
+    for (index, tag) in media().published.iter().enumerate() {
+        published.push(tag.clone());
+        if index % 20 == 19 {
+            let body = [b"\x02\x00\x0aonCuePoint\x00\x40".as_slice(), &[index as u8; 7]].concat();
+            published.push(Tag { kind: DATA, ts_ms: tag.ts_ms, body });
+        }
+    }
+    flv::write(&room.file("published.flv"), &published);
+    let (mut player, file) = gstreamer_plays(&room, "player", "rtmp2src", &url);
+    relay.has_players("show", 1);
+    // In one buffer: librtmp must see each tag's head whole.
+    let pipeline = format!("filesrc blocksize=100000000 location=published.flv ! rtmpsink location={url}");
+    gstreamer(&room, "publisher", &pipeline).ends_well();
+    player.ends_well();
+    let (published, arrived) = flv::as_rtmp2src_keeps(&published, &file);
+    assert_same(&published, &arrived);
+}
+
+#[test]
+fn times_past_24_bits_arrive_as_they_are() {
+    let (room, relay) = (Room::new("late-times"), Relay::new());
+    let url = relay.url("show");
+    let (mut player, file) = rtmpdump_plays(&room, "player", &url);
+    relay.has_players("show", 1);
+    // 0xffffff ms are 16777.215 s: the stream crosses that in its midst.
+    let options = ["-output_ts_offset", "16774"];
+    let published = as_ffmpeg_publishes(&media().file, &options, &room.file("published.flv"));
+    let crosses = |tag: &&Tag| tag.is_frame() && tag.ts_ms >= 0xff_ffff;
+    assert!(
+        published.iter().any(|tag| crosses(&tag))
+            && !published.iter().filter(|tag| tag.is_frame()).all(|tag| crosses(&tag))
+    );
+    ffmpeg_publishes_with(&room, "publisher", media(), &["-readrate", "6"], &options, &url).ends_well();
+    player.ends_within(PATIENCE);
+    assert_same(&flv::as_librtmp_keeps(&published), &flv::read(&file));
+}
+
+#[test]
+fn a_query_is_part_of_the_key() {
+    let (room, relay) = (Room::new("query"), Relay::new());
+    let key = "show?token=a.b&x=1+2=";
+    let (mut player, file) = rtmpdump_plays(&room, "player", &relay.url(key));
+    relay.has_players(key, 1);
+    ffmpeg_publishes(&room, "publisher", media(), &relay.url(key)).ends_well();
+    player.ends_within(PATIENCE);
+    assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
+    let told =
+        relay.event("the stream is live", |event| event.kind == EventKind::Stream && event.state == State::InProgress);
+    assert_eq!((told.app, told.key), (b"live".to_vec(), key.as_bytes().to_vec()));
+}
+
+#[test]
+fn a_second_publisher_is_refused_at_once_and_the_first_not_disturbed() {
+    let (room, relay) = (Room::new("second"), Relay::new());
+    let url = relay.url("show");
+    let (mut player, file) = rtmpdump_plays(&room, "player", &url);
+    relay.has_players("show", 1);
+    let mut first = ffmpeg_publishes_with(&room, "first", media(), &["-re"], &[], &url);
+    relay.has_messages("show", 10);
+    let mut ffmpeg = ffmpeg_publishes(&room, "ffmpeg", media(), &url);
+    let source = media().file.display();
+    let librtmp = format!("filesrc blocksize=100000000 location={source} ! rtmpsink location={url}");
+    let mut librtmp = gstreamer(&room, "librtmp", &librtmp);
+    for second in [&mut ffmpeg, &mut librtmp] {
+        second.fails_within(crate::support::AT_ONCE);
+    }
+    assert!(ffmpeg.words().contains("has a publisher already"), "{}", ffmpeg.words());
+    assert!(first.is_running());
+    assert_eq!(relay.count("show", Role::Publisher), 1);
+    first.ends_well();
+    player.ends_within(PATIENCE);
+    assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
+    until("the sessions are gone", || (relay.count("show", Role::Player) == 0).then_some(()));
+}

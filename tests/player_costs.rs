@@ -1,0 +1,139 @@
+//! What a player costs the server's memory: nothing per message, and next to nothing while no media comes. Counted in a
+//! real server with players on loopback; the threads that are the players do not count.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+// A counting allocator implements an unsafe trait.
+#![allow(unsafe_code)]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/raw.rs"]
+mod raw;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use raw::{Raw, VIDEO, last_player, picture, relay, until};
+use rrelay::config::{ServerConfig, StreamConfig};
+
+struct Counting;
+
+/// Allocations of all threads that count.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Bytes that are allocated, by whatever thread.
+static LIVE: AtomicI64 = AtomicI64::new(0);
+/// What is counted belongs to the whole process: one test at a time.
+static GATE: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    static IS_PLAYER: Cell<bool> = const { Cell::new(false) };
+}
+
+fn note(bytes: usize) {
+    if !IS_PLAYER.get() {
+        COUNT.fetch_add(1, Relaxed);
+    }
+    LIVE.fetch_add(bytes as i64, Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches atomics and a thread-local without a
+// destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size());
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as i64, Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(size);
+        LIVE.fetch_sub(layout.size() as i64, Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Messages of one count.
+const MESSAGES: u32 = 1_000;
+
+/// Allocations that they may make, however many players there are: 18 for the six segments of the log that their
+/// megabyte fills, as many again to spare, and two in each look of the relay after its consumers, four times a second.
+fn allowed(time: Duration) -> u64 {
+    36 + 2 * (time.as_millis() as u64 / 250 + 1)
+}
+
+/// Allocations of the server while [`MESSAGES`] go to so many players, each message by itself, and how long that took.
+fn allocations_with(players: usize) -> (u64, Duration) {
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    IS_PLAYER.set(true);
+    let mut sockets: Vec<TcpStream> = (0..players).map(|_| Raw::play(port, "show").socket).collect();
+    let mut buffer = vec![0; 1 << 20];
+    let body = picture(true, 1, 1_000);
+    let wire_bytes = body.len() + 12;
+    let mut drain = |sockets: &mut Vec<TcpStream>, mut bytes: usize| {
+        while bytes > 0 {
+            let piece = bytes.min(buffer.len());
+            sockets.iter_mut().for_each(|socket| socket.read_exact(&mut buffer[..piece]).unwrap());
+            bytes -= piece;
+        }
+    };
+    last_player(&server, stream, players);
+    let mut count = (0, Duration::ZERO);
+    // The first hundred let buffers grow to their size and the first segments pass.
+    for (round, messages) in [(0, 100), (1, MESSAGES)] {
+        IS_PLAYER.set(false);
+        let (before, begun) = (COUNT.load(Relaxed), Instant::now());
+        for number in 0..messages {
+            server.stream_write(stream, VIDEO, i64::from(round * 100 + number), &body, false).unwrap();
+            // So that the relay finds one message at a time.
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        IS_PLAYER.set(true);
+        drain(&mut sockets, wire_bytes * messages as usize);
+        count = (COUNT.load(Relaxed) - before, begun.elapsed());
+    }
+    IS_PLAYER.set(false);
+    let expected = u64::from(100 + MESSAGES) * players as u64;
+    until("the figures", || (server.stats(stream).unwrap().msgs_out == expected).then_some(()));
+    count
+}
+
+#[test]
+fn no_allocation_per_message_and_player() {
+    let _gate = GATE.lock().unwrap();
+    for players in [1, 50] {
+        let (count, time) = allocations_with(players);
+        println!("{count} allocations for {MESSAGES} messages to {players} players in {time:?}");
+        assert!(count <= allowed(time), "{count} allocations with {players} players in {time:?}");
+    }
+}
+
+#[test]
+fn an_idle_player_costs_less_than_8_kib() {
+    const PLAYERS: usize = 500;
+    let _gate = GATE.lock().unwrap();
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    let mut sockets: Vec<TcpStream> = Vec::with_capacity(PLAYERS + 1);
+    sockets.push(Raw::play(port, "show").socket);
+    last_player(&server, stream, 1);
+    let before = LIVE.load(Relaxed);
+    sockets.extend((0..PLAYERS).map(|_| Raw::play(port, "show").socket));
+    last_player(&server, stream, PLAYERS + 1);
+    let each = (LIVE.load(Relaxed) - before) / PLAYERS as i64;
+    println!("{each} bytes for each idle player");
+    assert!((1..8 * 1024).contains(&each), "{each} bytes");
+}

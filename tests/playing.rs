@@ -1,0 +1,221 @@
+//! What a player gets and from where on: the join points, pausing, muting, and data messages as each side wants them.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/raw.rs"]
+mod raw;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use raw::{AUDIO, DATA, DATA_AMF3, Got, Raw, VIDEO, last_player, picture, relay, until};
+use rml_amf0::Amf0Value;
+use rrelay::config::{ServerConfig, Start, StreamConfig, TargetConfig};
+use rrelay::server::RRServer;
+use rrelay::session::State;
+
+/// Long enough for what is not to come.
+const SILENCE: Duration = Duration::from_millis(150);
+
+/// A fed stream. Each message is told by its first bytes and its time.
+struct Show {
+    server: RRServer,
+    port: u16,
+    id: u64,
+}
+
+const METADATA: &[u8] = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09";
+const VIDEO_HEADER: &[u8] = &[0x17, 0, 0, 0, 0, 1, 66, 0, 30];
+const AUDIO_HEADER: &[u8] = &[0xAF, 0, 0x11, 0x90];
+
+impl Show {
+    fn new(start: Start) -> Self {
+        let (server, port) = relay(StreamConfig { start, ..StreamConfig::default() }, ServerConfig::default());
+        let id = server.stream_create(b"live", b"show", None).unwrap();
+        Self { server, port, id }
+    }
+
+    fn write(&self, type_id: u8, ts_ms: i64, body: &[u8]) {
+        self.server.stream_write(self.id, type_id, ts_ms, body, false).unwrap();
+    }
+
+    fn headers(&self) {
+        self.write(DATA, 0, METADATA);
+        self.write(VIDEO, 0, VIDEO_HEADER);
+        self.write(AUDIO, 0, AUDIO_HEADER);
+    }
+
+    /// A key frame at `ts_ms`, then sound and two pictures that need it, 10 ms apart.
+    fn group(&self, ts_ms: u32) {
+        self.write(VIDEO, ts_ms.into(), &picture(true, ts_ms, 100));
+        self.write(AUDIO, i64::from(ts_ms) + 10, &[0xAF, 1, 7]);
+        for ts_ms in [ts_ms + 20, ts_ms + 30] {
+            self.write(VIDEO, ts_ms.into(), &picture(false, ts_ms, 100));
+        }
+    }
+
+    fn play(&self) -> Raw {
+        let player = Raw::play(self.port, "show");
+        last_player(&self.server, self.id, 1);
+        player
+    }
+}
+
+/// What a message is: `m`etadata, `v` and `a` headers, `K`ey frame, `P`icture, `S`ound, with its time.
+fn sign(got: &Got) -> String {
+    let sign = match (got.type_id, got.body.as_slice()) {
+        (DATA, body) if body == METADATA => 'm',
+        (VIDEO, [0x17, 0, ..]) => 'v',
+        (AUDIO, [_, 0, ..]) => 'a',
+        (VIDEO, [0x17, ..]) => 'K',
+        (VIDEO, _) => 'P',
+        (AUDIO, _) => 'S',
+        other => panic!("{other:?}"),
+    };
+    format!("{sign}{}", got.ts_ms)
+}
+
+/// The signs of all messages up to the one of time `last`.
+fn read_to(player: &mut Raw, last: u32) -> String {
+    let mut signs = Vec::new();
+    loop {
+        let got = player.media();
+        signs.push(sign(&got));
+        if got.ts_ms == last {
+            return signs.join(" ");
+        }
+    }
+}
+
+#[test]
+fn gop_begins_at_the_cached_key_frame() {
+    let show = Show::new(Start::Gop);
+    show.headers();
+    show.group(1000);
+    show.group(2000);
+    let mut player = show.play();
+    show.group(3000);
+    assert_eq!(read_to(&mut player, 3030), "m0 v2000 a2000 K2000 S2010 P2020 P2030 K3000 S3010 P3020 P3030");
+}
+
+#[test]
+fn key_begins_at_the_next_key_frame() {
+    let show = Show::new(Start::Key);
+    show.headers();
+    show.group(1000);
+    let mut player = show.play();
+    show.write(VIDEO, 1040, &picture(false, 4, 100));
+    show.group(2000);
+    assert_eq!(read_to(&mut player, 2030), "m0 v2000 a2000 K2000 S2010 P2020 P2030");
+}
+
+#[test]
+fn now_begins_with_whatever_comes() {
+    let show = Show::new(Start::Now);
+    show.headers();
+    show.group(1000);
+    let mut player = show.play();
+    // The headers come at once, which also says that it has its place.
+    let headers: Vec<String> = (0..3).map(|_| sign(&player.media())).collect();
+    assert_eq!(headers, ["m0", "v1030", "a1030"]);
+    show.write(VIDEO, 1040, &picture(false, 4, 100));
+    show.group(2000);
+    assert_eq!(read_to(&mut player, 2030), "P1040 K2000 S2010 P2020 P2030");
+}
+
+#[test]
+fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
+    let show = Show::new(Start::Gop);
+    show.headers();
+    show.group(1000);
+    let mut player = show.play();
+    read_to(&mut player, 1030);
+    let pause = |player: &mut Raw, on: bool| {
+        player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on), Amf0Value::Number(0.0)]);
+        player.wait_status(if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" });
+    };
+    pause(&mut player, true);
+    show.group(2000);
+    show.group(3000);
+    assert_eq!(player.media_within(SILENCE), None);
+    pause(&mut player, false);
+    show.group(4000);
+    let signs = read_to(&mut player, 4030);
+    let (headers, rest) = signs.split_at("m0 v3000 a3000 ".len());
+    assert_eq!((headers, rest), ("m0 v3000 a3000 ", "K3000 S3010 P3020 P3030 K4000 S4010 P4020 P4030"));
+}
+
+#[test]
+fn a_player_that_wants_no_audio_or_no_video_gets_none() {
+    let show = Show::new(Start::Gop);
+    show.headers();
+    show.group(1000);
+    let mut player = show.play();
+    read_to(&mut player, 1030);
+    let want = |player: &mut Raw, what: &str, on: bool| {
+        player.command(1, what, 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on)]);
+        // No answer is promised: a pause that is answered says that what stands before it has been read.
+        player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true), Amf0Value::Number(0.0)]);
+        player.wait_status("NetStream.Pause.Notify");
+        player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(false), Amf0Value::Number(0.0)]);
+        player.wait_status("NetStream.Unpause.Notify");
+    };
+    want(&mut player, "receiveAudio", false);
+    show.group(2000);
+    let signs = read_to(&mut player, 2030);
+    assert!(signs.ends_with("K2000 P2020 P2030") && !signs.contains(['S', 'a']), "{signs}");
+    want(&mut player, "receiveVideo", false);
+    want(&mut player, "receiveAudio", true);
+    show.group(3000);
+    let signs = read_to(&mut player, 3010);
+    assert!(signs.ends_with("S3010") && !signs.contains(['K', 'P', 'v']), "{signs}");
+    want(&mut player, "receiveVideo", true);
+    show.group(4000);
+    let signs = read_to(&mut player, 4030);
+    assert!(signs.ends_with("K4000 S4010 P4020 P4030") && signs.contains('v'), "{signs}");
+}
+
+/// An AMF0 string.
+fn text(value: &str) -> Vec<u8> {
+    [&[2, 0, value.len() as u8], value.as_bytes()].concat()
+}
+
+#[test]
+fn data_messages_come_all_in_order_bare_to_players_and_wrapped_to_targets() {
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = Raw::play(port, "show");
+    last_player(&server, id, 1);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtmp://127.0.0.1:{}/live/copy", listener.local_addr().unwrap().port());
+    let target = server.target_add(id, TargetConfig { url, ..TargetConfig::default() }).unwrap();
+    let mut publisher = Raw::publish(port, "show");
+    // The first message has the target dialled; it begins with this key frame.
+    publisher.send(VIDEO, 0, &picture(true, 0, 100));
+    let mut copy = Raw::accept(&listener);
+    until("the target's turn", || (server.info(target).unwrap().state == State::InProgress).then_some(()));
+
+    let wrapped = |body: &[u8]| [text("@setDataFrame"), body.to_vec()].concat();
+    let amf3 = |body: &[u8]| [&[0], body].concat();
+    let cue = [text("onCuePoint"), text("a")].concat();
+    let odd = b"\x02\x00\x03\xFF\xFE\xFD\x05".to_vec(); // a name that is no UTF-8
+    let none = vec![0x05]; // no name at all
+    let sent = [
+        (DATA, wrapped(METADATA), METADATA.to_vec()),
+        (DATA, cue.clone(), cue.clone()),
+        (DATA_AMF3, amf3(&wrapped(METADATA)), amf3(METADATA)),
+        (DATA, wrapped(&cue), cue.clone()),
+        (DATA, odd.clone(), odd),
+        (DATA, none.clone(), none),
+        (DATA_AMF3, amf3(&cue), amf3(&cue)),
+    ];
+    for ((type_id, body, _), ts_ms) in sent.iter().zip(1..) {
+        publisher.send(*type_id, ts_ms, body);
+    }
+    assert_eq!(player.media().type_id, VIDEO);
+    assert_eq!(copy.media().type_id, VIDEO);
+    for ((type_id, body, bare), ts_ms) in sent.into_iter().zip(1..) {
+        assert_eq!(player.media(), Got { type_id, ts_ms, body: bare });
+        assert_eq!(copy.media(), Got { type_id, ts_ms, body }, "a target gets what was published");
+    }
+}

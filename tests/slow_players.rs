@@ -1,0 +1,179 @@
+//! A player that does not read costs nobody anything, and one that reads again gets a stream it can show.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/raw.rs"]
+mod raw;
+
+use std::io::Read;
+use std::thread;
+use std::time::Duration;
+
+use raw::{Got, Raw, VIDEO, last_player, number_of, picture, relay, until};
+use rrelay::config::{ServerConfig, Start, StreamConfig};
+use rrelay::server::RRServer;
+
+/// What lies in the log beyond the bounds of its holders: the segments that the first and the last byte are in, the one
+/// that is being filled, and their marks.
+const SEGMENTS_BYTES: u64 = 3 * (256 + 16) * 1024;
+
+const QUEUE_BYTES: u32 = 1024 * 1024;
+
+/// What a server with one stream may hold: the cached group and the furthest player's queue, which lie over each other
+/// but need not.
+const BOUND: u64 = 2 * QUEUE_BYTES as u64 + SEGMENTS_BYTES;
+
+fn small_queues() -> StreamConfig {
+    StreamConfig { queue_bytes: QUEUE_BYTES, gop_bytes: QUEUE_BYTES, ..StreamConfig::default() }
+}
+
+/// Feeds pictures of 60 KB while one player reads and another one's window is shut. Gives the server, and the stalled
+/// player with its id.
+fn stall(pictures: u32, slow_ms: u32, send_ms: u32) -> (RRServer, u64, Raw) {
+    let stream = StreamConfig { slow_ms, ..small_queues() };
+    let (server, port) = relay(stream, ServerConfig { send_ms, ..ServerConfig::default() });
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut healthy = Raw::play(port, "show");
+    last_player(&server, id, 1);
+    let stalled = Raw::play(port, "show");
+    let session = last_player(&server, id, 2);
+    let (tell, told) = std::sync::mpsc::channel();
+    let reader = thread::spawn(move || {
+        for number in 0..pictures {
+            assert_eq!(number_of(&healthy.media()), Some(number), "every picture, in order");
+            tell.send(()).unwrap();
+        }
+    });
+    for number in 0..pictures {
+        let body = picture(number.is_multiple_of(10), number, 60_000);
+        server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
+        // The healthy one keeps pace, so that what is held is held by the other.
+        told.recv_timeout(raw::PATIENCE).expect("a healthy player gets every picture");
+        // The relay looks after its consumers four times a second, in which this feed can pass any bound.
+        until("the memory that a shut window held", || (server.stats(0).unwrap().queue_bytes <= BOUND).then_some(()));
+    }
+    reader.join().unwrap();
+    (server, session, stalled)
+}
+
+/// No end within the test.
+const LATE_MS: u32 = 60_000;
+
+#[test]
+fn a_shut_window_pins_nothing() {
+    let (server, session, mut stalled) = stall(600, LATE_MS, LATE_MS);
+    let stats = server.stats(session).expect("it is still there");
+    assert!(stats.dropped_bytes > 30_000_000, "{} bytes", stats.dropped_bytes);
+    // The figure is of the last look; the next one is after the jump.
+    let waits = || server.stats(session).unwrap().queue_bytes;
+    until("its queue within the bound", || (waits() <= u64::from(QUEUE_BYTES)).then_some(()));
+    server.shutdown().unwrap();
+    // What was on its way is whole up to where it was cut off.
+    let mut pictures = 0;
+    while let Some(got) = stalled.media_within(Duration::from_millis(300)) {
+        pictures += u32::from(number_of(&got).is_some());
+    }
+    assert!(pictures > 0);
+}
+
+/// Stalls a player until it is gone.
+fn ends_with(slow_ms: u32, send_ms: u32) {
+    let (server, session, _stalled) = stall(60, slow_ms, send_ms);
+    until("the end of the stalled player", || server.stats(session).is_err().then_some(()));
+}
+
+#[test]
+fn a_player_behind_for_slow_ms_is_closed() {
+    ends_with(500, LATE_MS);
+}
+
+#[test]
+fn a_player_that_takes_nothing_for_send_ms_is_closed() {
+    ends_with(LATE_MS, 500);
+}
+
+#[test]
+fn a_key_frame_and_then_none_for_an_hour_keeps_memory_bounded() {
+    const FRAMES: u32 = 30 * 3600;
+    let (server, port) = relay(small_queues(), ServerConfig::default());
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    // One is there from the beginning and reads; one comes late and waits for a key frame.
+    let mut reading = Raw::play(port, "show").socket;
+    last_player(&server, id, 1);
+    let reader = thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while reading.read(&mut buffer).is_ok_and(|n| n > 0) {}
+    });
+    let mut waiting = None;
+    for number in 0..FRAMES {
+        let body = picture(number == 0, number, 300);
+        server.stream_write(id, VIDEO, i64::from(number) * 1000 / 30, &body, false).unwrap();
+        if number.is_multiple_of(2_000) {
+            until("memory within its bound", || (server.stats(0).unwrap().queue_bytes <= BOUND).then_some(()));
+        }
+        if number == FRAMES / 2 {
+            waiting = Some(Raw::play(port, "show"));
+        }
+    }
+    let mut waiting = waiting.expect("it came half-way");
+    last_player(&server, id, 2);
+    let key = picture(true, FRAMES, 300);
+    server.stream_write(id, VIDEO, 3_600_000, &key, false).unwrap();
+    assert_eq!(waiting.media(), Got { type_id: VIDEO, ts_ms: 3_600_000, body: key });
+    server.shutdown().unwrap();
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_player_that_recovers_gets_headers_a_key_frame_and_whole_messages() {
+    let (server, port) = relay(
+        StreamConfig { queue_bytes: 256 * 1024, start: Start::Now, ..StreamConfig::default() },
+        ServerConfig::default(),
+    );
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let header = [0x17, 0, 0, 0, 0, 1, 66, 0, 30];
+    let write = |number: u32| {
+        let body = picture(number.is_multiple_of(10), number, 20_000);
+        server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
+    };
+    server.stream_write(id, VIDEO, 0, &header, false).unwrap();
+    let mut player = Raw::play(port, "show");
+    let session = last_player(&server, id, 1);
+    let mut number = 0;
+    // Nobody reads until something has been dropped; then it reads while more comes.
+    until("the jump", || {
+        write(number);
+        number += 1;
+        thread::sleep(Duration::from_millis(1));
+        (server.stats(session).unwrap().dropped_runs > 0).then_some(())
+    });
+    let mut seen: Vec<(Got, Option<u32>)> = Vec::new();
+    let last = number + 30;
+    while seen.last().is_none_or(|(_, seen)| *seen != Some(last)) {
+        if number <= last {
+            write(number);
+            number += 1;
+        }
+        let got = player.media();
+        let number = number_of(&got);
+        seen.push((got, number));
+    }
+    let stats = server.stats(session).unwrap();
+    let missing = seen.iter().filter_map(|(_, number)| *number).zip(0..).map(|(seen, at)| seen - at).max();
+    assert_eq!(missing.map(u64::from), Some(stats.dropped_msgs), "what is missing is what was counted");
+    let mut jumps = 0;
+    for pair in seen.windows(2) {
+        let ((before, from), (after, to)) = (&pair[0], &pair[1]);
+        assert!(after.ts_ms >= before.ts_ms, "time goes back from {} to {}", before.ts_ms, after.ts_ms);
+        match (from, to) {
+            (Some(from), Some(to)) => assert_eq!(from + 1, *to, "nothing is missing but at a jump"),
+            (Some(_), None) => {
+                jumps += 1;
+                assert_eq!(after.body, header, "a jump begins with the header");
+            }
+            (None, Some(to)) => assert!(to.is_multiple_of(10), "a picture that needs others follows the header"),
+            (None, None) => panic!("two headers"),
+        }
+    }
+    assert_eq!(jumps, stats.dropped_runs);
+}

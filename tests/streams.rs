@@ -1,0 +1,257 @@
+//! Streams that outlive their publishers: takeover, standby, the grace window, and time that never goes back. The peers
+//! are rml_rtmp's client sessions.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig};
+use rrelay::error::RRError;
+use rrelay::session::{Role, State};
+use rrelay::stream::event::{Event, EventKind};
+
+use support::rml::{Client, Got, inter_frame, key_frame, sequence_header};
+use support::server::Relay;
+use support::until;
+
+/// A server whose streams are set up so.
+fn relay(change: impl FnOnce(&mut StreamConfig)) -> Relay {
+    let mut stream = StreamConfig::default();
+    change(&mut stream);
+    Relay::with(ServerConfig { stream: Arc::new(stream), ..ServerConfig::default() }, "127.0.0.1:0")
+}
+
+/// A header and some frames: encoder `id`, a key frame and two that need it, 40 ms apart.
+fn send_group(publisher: &mut Client, id: u8, from_ms: u32, first: u32) {
+    publisher.send(from_ms, sequence_header(id));
+    publisher.send(from_ms, key_frame(first));
+    publisher.send(from_ms + 40, inter_frame(first + 1));
+    publisher.send(from_ms + 80, inter_frame(first + 2));
+}
+
+fn ended(relay: &Relay, session: u64, why: RRError) -> Event {
+    relay.event("the session's end", |event| {
+        event.kind == EventKind::Session && event.session == session && event.error == Some(why)
+    })
+}
+
+fn publisher_of(relay: &Relay, key: &str) -> u64 {
+    let stream = until("the stream", || relay.stream(key));
+    until("a publisher", || {
+        let sessions = relay.server.list(stream, rrelay::server::slots::kind::SESSION).ok()?;
+        sessions.into_iter().find(|&id| relay.server.info(id).is_ok_and(|info| info.role == Role::Publisher))
+    })
+}
+
+/// Frames by their numbers, headers left out.
+fn bodies(got: &[Got]) -> Vec<Vec<u8>> {
+    got.iter().map(|got| got.body.clone()).filter(|body| body[1] != 0).collect()
+}
+
+fn never_back(got: &[Got]) {
+    for pair in got.windows(2) {
+        assert!(
+            pair[1].ts_ms >= pair[0].ts_ms,
+            "time went back: {:?}",
+            got.iter().map(|got| got.ts_ms).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn a_second_publisher_is_refused_and_leaves_the_first_alone() {
+    let relay = relay(|_| {});
+    let mut first = Client::publish(relay.port, "show");
+    send_group(&mut first, 1, 0, 0);
+    let mut second = Client::ask_to_publish(relay.port, "show");
+    second.wait_over();
+    assert!(
+        !second.started && second.said.iter().any(|word| word.contains("NetStream.Publish.BadName")),
+        "{:?}",
+        second.said
+    );
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
+}
+
+#[test]
+fn a_newer_publisher_takes_over_and_players_stay() {
+    let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Takeover);
+    let mut first = Client::publish(relay.port, "show");
+    let old = publisher_of(&relay, "show");
+    send_group(&mut first, 1, 100_000, 0);
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
+
+    let mut second = Client::publish(relay.port, "show");
+    send_group(&mut second, 2, 0, 10);
+    player.wait("the second one's frames", |player| bodies(&player.video).len() == 6);
+    ended(&relay, old, RRError::TakenOver);
+    first.wait_over();
+    assert_eq!(player.video.last().unwrap().body, inter_frame(12));
+    assert!(player.video.iter().any(|got| got.body == sequence_header(2)), "the new headers are sent");
+    never_back(&player.video);
+}
+
+#[test]
+fn a_lost_publisher_that_returns_in_the_grace_window_finds_its_players() {
+    let relay = relay(|stream| stream.grace_ms = 10_000);
+    let mut first = Client::publish(relay.port, "show");
+    send_group(&mut first, 1, 5_000, 0);
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first frames", |player| bodies(&player.video).len() == 3);
+    drop(first);
+    relay.event("the grace window", |event| event.kind == EventKind::Stream && event.state == State::Recovering);
+    std::thread::sleep(Duration::from_millis(200));
+
+    let mut second = Client::publish(relay.port, "show");
+    send_group(&mut second, 1, 0, 10);
+    player.wait("frames after the gap", |player| bodies(&player.video).len() == 6);
+    never_back(&player.video);
+    let (before, after) = (player.video[3].ts_ms, player.video[4].ts_ms);
+    assert!((before + 150..before + 3_000).contains(&after), "time goes on by the gap: {before} to {after}");
+    assert!(!player.said.iter().any(|word| word.contains("Unpublish")), "{:?}", player.said);
+}
+
+#[test]
+fn a_grace_window_that_passes_ends_the_stream_for_its_players() {
+    let relay = relay(|stream| stream.grace_ms = 300);
+    let mut publisher = Client::publish(relay.port, "show");
+    send_group(&mut publisher, 1, 0, 0);
+    let mut player = Client::play(relay.port, "show");
+    player.wait("frames", |player| bodies(&player.video).len() == 3);
+    drop(publisher);
+    player.wait("the end", |player| player.said.iter().any(|word| word.contains("UnpublishNotify")));
+    drop(player);
+    until("the stream to be gone", || relay.stream("show").is_none().then_some(()));
+}
+
+#[test]
+fn a_standby_steps_in_at_its_next_key_frame_with_its_own_headers() {
+    let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Standby);
+    let mut first = Client::publish(relay.port, "show");
+    send_group(&mut first, 1, 0, 0);
+    let mut second = Client::publish(relay.port, "show");
+    until("a standby", || (relay.count("show", Role::Standby) == 1).then_some(()));
+    send_group(&mut second, 2, 70_000, 10);
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
+    assert!(player.video.iter().all(|got| got.body != key_frame(10)), "a standby is not heard");
+
+    drop(first);
+    relay.event("recovering", |event| event.kind == EventKind::Stream && event.state == State::Recovering);
+    second.send(70_120, inter_frame(13));
+    second.send(70_160, key_frame(14));
+    second.send(70_200, inter_frame(15));
+    player.wait("the standby's frames", |player| bodies(&player.video).len() == 5);
+    let all: Vec<_> = player.video.iter().map(|got| got.body.clone()).collect();
+    assert_eq!(all[4..], [sequence_header(2), key_frame(14), inter_frame(15)], "from its key frame on, headers first");
+    never_back(&player.video);
+    assert_eq!(relay.count("show", Role::Publisher), 1);
+}
+
+#[test]
+fn the_host_switches_to_a_standby_and_back() {
+    let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Standby);
+    let mut first = Client::publish(relay.port, "show");
+    let one = publisher_of(&relay, "show");
+    send_group(&mut first, 1, 0, 0);
+    let mut second = Client::publish(relay.port, "show");
+    send_group(&mut second, 2, 0, 10);
+    let stream = relay.stream("show").unwrap();
+    let standby = |id: u64| relay.server.info(id).is_ok_and(|info| info.role == Role::Standby);
+    let sessions = || relay.server.list(stream, rrelay::server::slots::kind::SESSION).unwrap();
+    let two = until("a standby", || sessions().into_iter().find(|&id| standby(id)));
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
+
+    relay.server.stream_switch(stream, two).unwrap();
+    assert_eq!(relay.server.stream_switch(stream, 77).unwrap_err().kind, RRError::NotFound);
+    // Until the other one's key frame the first goes on.
+    until("the switch to be looked at", || {
+        first.send(120, inter_frame(3));
+        second.send(200, key_frame(20));
+        player.read();
+        player.video.iter().any(|got| got.body == key_frame(20)).then_some(())
+    });
+    until("the first stands by", || standby(one).then_some(()));
+    relay.server.stream_switch(stream, one).unwrap();
+    until("the switch back", || {
+        first.send(400, key_frame(4));
+        player.read();
+        player.video.iter().any(|got| got.body == key_frame(4)).then_some(())
+    });
+    never_back(&player.video);
+}
+
+#[test]
+fn a_publisher_above_its_rate_is_closed_and_told_why() {
+    let relay = relay(|stream| stream.max_kbps = 100);
+    let mut publisher = Client::publish(relay.port, "show");
+    let session = publisher_of(&relay, "show");
+    let big = [key_frame(1), vec![0; 2_000]].concat();
+    // Ten seconds above its rate, which the server measures; no step of this takes as long.
+    let deadline = std::time::Instant::now() + Duration::from_secs(25);
+    while !publisher.over {
+        assert!(std::time::Instant::now() < deadline, "it is still there");
+        publisher.send(0, big.clone());
+        publisher.read();
+    }
+    ended(&relay, session, RRError::Limit);
+}
+
+#[test]
+fn a_publisher_that_sends_nothing_is_closed() {
+    let config = ServerConfig { first_data_ms: 300, ..ServerConfig::default() };
+    let relay = Relay::with(config, "127.0.0.1:0");
+    let mut publisher = Client::publish(relay.port, "show");
+    let session = publisher_of(&relay, "show");
+    publisher.wait_over();
+    ended(&relay, session, RRError::Idle);
+    let config = ServerConfig { idle_ms: 300, ..ServerConfig::default() };
+    let relay = Relay::with(config, "127.0.0.1:0");
+    let mut publisher = Client::publish(relay.port, "show");
+    let session = publisher_of(&relay, "show");
+    send_group(&mut publisher, 1, 0, 0);
+    publisher.wait_over();
+    ended(&relay, session, RRError::Idle);
+}
+
+#[test]
+fn a_jump_of_the_publishers_time_is_reported() {
+    let relay = relay(|_| {});
+    let mut publisher = Client::publish(relay.port, "show");
+    send_group(&mut publisher, 1, 500_000, 0);
+    send_group(&mut publisher, 1, 0, 3);
+    let event = relay.event("the jump", |event| event.kind == EventKind::Clock);
+    assert_eq!(event.value, -500_080);
+    let stats = relay.server.stats(event.stream).unwrap();
+    assert_eq!(stats.clock_jumps, 1);
+}
+
+#[test]
+fn the_host_as_publisher_feeds_players_and_others_are_refused() {
+    let relay = relay(|_| {});
+    let stream = relay.server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = Client::play(relay.port, "show");
+    for (n, ts_ms) in [(0, 0), (1, 40), (2, 80)] {
+        let body = if n == 0 { key_frame(0) } else { inter_frame(n) };
+        relay.server.stream_write(stream, 9, ts_ms, &body, false).unwrap();
+    }
+    player.wait("the host's frames", |player| player.video.len() == 3);
+    let mut other = Client::ask_to_publish(relay.port, "show");
+    other.wait_over();
+    relay.server.stream_write(stream, 9, 0, &[], true).unwrap();
+    player.wait("the end", |player| player.said.iter().any(|word| word.contains("UnpublishNotify")));
+    let mut session = Client::publish(relay.port, "show");
+    send_group(&mut session, 1, 0, 0);
+    relay.event("media again", |event| {
+        event.kind == EventKind::Stream && event.state == State::InProgress && event.prev == State::Idle
+    });
+    let refused = relay.server.stream_write(stream, 9, 0, &key_frame(0), false).unwrap_err();
+    assert_eq!(refused.kind, RRError::Exists);
+}

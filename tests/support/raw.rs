@@ -1,0 +1,263 @@
+//! A peer that does what it is told and nothing by itself: handshake, chunks and AMF by rml_rtmp, the conversation by
+//! hand. It never reads unless asked, acknowledges nothing, and shows every message as it came.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rml_amf0::Amf0Value;
+use rml_rtmp::chunk_io::{ChunkDeserializer, ChunkSerializer};
+use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
+use rml_rtmp::messages::MessagePayload;
+use rml_rtmp::time::RtmpTimestamp;
+use rrelay::config::{ServerConfig, StreamConfig};
+use rrelay::log::LevelFilter;
+use rrelay::server::RRServer;
+use rrelay::server::slots::kind;
+use rrelay::session::{Role, State};
+
+pub(crate) const AUDIO: u8 = 8;
+pub(crate) const VIDEO: u8 = 9;
+pub(crate) const DATA: u8 = 18;
+pub(crate) const DATA_AMF3: u8 = 15;
+pub(crate) const COMMAND: u8 = 20;
+
+/// What takes longer than this does not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Got {
+    pub(crate) type_id: u8,
+    pub(crate) ts_ms: u32,
+    pub(crate) body: Vec<u8>,
+}
+
+pub(crate) struct Raw {
+    pub(crate) socket: TcpStream,
+    reader: ChunkDeserializer,
+    writer: ChunkSerializer,
+    got: VecDeque<Got>,
+}
+
+impl Raw {
+    fn shake(mut socket: TcpStream, role: PeerType) -> Self {
+        socket.set_nodelay(true).unwrap();
+        let mut handshake = Handshake::new(role);
+        socket.write_all(&handshake.generate_outbound_p0_and_p1().unwrap()).unwrap();
+        let mut buffer = [0; 4096];
+        let rest = loop {
+            let n = socket.read(&mut buffer).unwrap();
+            assert_ne!(n, 0, "closed in the handshake");
+            match handshake.process_bytes(&buffer[..n]).unwrap() {
+                HandshakeProcessResult::InProgress { response_bytes } => socket.write_all(&response_bytes).unwrap(),
+                HandshakeProcessResult::Completed { response_bytes, remaining_bytes } => {
+                    socket.write_all(&response_bytes).unwrap();
+                    break remaining_bytes;
+                }
+            }
+        };
+        let (reader, writer) = (ChunkDeserializer::new(), ChunkSerializer::new());
+        let mut raw = Self { socket, reader, writer, got: VecDeque::new() };
+        raw.take(&rest);
+        raw
+    }
+
+    /// A client that has connected to `live` and has made its stream 1.
+    fn connect(port: u16) -> Self {
+        let mut raw = Self::shake(TcpStream::connect(("127.0.0.1", port)).unwrap(), PeerType::Client);
+        let object = [("app", "live".to_owned()), ("tcUrl", format!("rtmp://127.0.0.1:{port}/live"))];
+        let object = object.map(|(name, value)| (name.to_owned(), Amf0Value::Utf8String(value)));
+        raw.command(0, "connect", 1.0, Amf0Value::Object(object.into()), &[]);
+        raw.command(0, "createStream", 2.0, Amf0Value::Null, &[]);
+        raw
+    }
+
+    pub(crate) fn play(port: u16, key: &str) -> Self {
+        let mut raw = Self::connect(port);
+        raw.command(1, "play", 0.0, Amf0Value::Null, &[Amf0Value::Utf8String(key.to_owned())]);
+        raw.wait_status("NetStream.Play.Start");
+        raw
+    }
+
+    pub(crate) fn publish(port: u16, key: &str) -> Self {
+        let mut raw = Self::connect(port);
+        let args = [key, "live"].map(|arg| Amf0Value::Utf8String(arg.to_owned()));
+        raw.command(1, "publish", 0.0, Amf0Value::Null, &args);
+        raw.wait_status("NetStream.Publish.Start");
+        raw
+    }
+
+    /// The server's side: takes one client and says yes until it publishes.
+    pub(crate) fn accept(listener: &TcpListener) -> Self {
+        let mut raw = Self::shake(listener.accept().unwrap().0, PeerType::Server);
+        loop {
+            let got = raw.next().expect("the client goes on");
+            if got.type_id != COMMAND {
+                continue;
+            }
+            let values = rml_amf0::deserialize(&mut got.body.as_slice()).unwrap();
+            let [Amf0Value::Utf8String(name), Amf0Value::Number(transaction), ..] = values.as_slice() else {
+                panic!("{values:?}")
+            };
+            match name.as_str() {
+                "connect" => raw.command(0, "_result", *transaction, Amf0Value::Null, &[Amf0Value::Null]),
+                "createStream" => raw.command(0, "_result", *transaction, Amf0Value::Null, &[Amf0Value::Number(1.0)]),
+                "publish" => {
+                    let status = [("level", "status"), ("code", "NetStream.Publish.Start")];
+                    let status = status.map(|(name, value)| (name.to_owned(), Amf0Value::Utf8String(value.to_owned())));
+                    raw.command(1, "onStatus", 0.0, Amf0Value::Null, &[Amf0Value::Object(status.into())]);
+                    return raw;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn command(
+        &mut self,
+        stream_id: u32,
+        name: &str,
+        transaction: f64,
+        object: Amf0Value,
+        args: &[Amf0Value],
+    ) {
+        let mut values = vec![Amf0Value::Utf8String(name.to_owned()), Amf0Value::Number(transaction), object];
+        values.extend_from_slice(args);
+        let body = rml_amf0::serialize(&values).unwrap();
+        self.send_on(stream_id, COMMAND, 0, &body);
+    }
+
+    /// Sends a message on the stream.
+    pub(crate) fn send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) {
+        self.send_on(1, type_id, ts_ms, body);
+    }
+
+    fn send_on(&mut self, message_stream_id: u32, type_id: u8, ts_ms: u32, body: &[u8]) {
+        let timestamp = RtmpTimestamp::new(ts_ms);
+        let payload = MessagePayload { timestamp, type_id, message_stream_id, data: body.to_vec().into() };
+        let packet = self.writer.serialize(&payload, true, false).unwrap();
+        self.socket.write_all(&packet.bytes).unwrap();
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes;
+        while let Some(payload) = self.reader.get_next_message(bytes).expect("whole messages, one after another") {
+            bytes = &[];
+            if let (1, Some(size)) = (payload.type_id, payload.data.first_chunk()) {
+                self.reader.set_max_chunk_size(u32::from_be_bytes(*size) as usize).unwrap();
+            }
+            let (type_id, ts_ms) = (payload.type_id, payload.timestamp.value);
+            self.got.push_back(Got { type_id, ts_ms, body: payload.data.to_vec() });
+        }
+    }
+
+    /// The next message; `None` where none comes within `patience`, or the other side has closed.
+    pub(crate) fn next_within(&mut self, patience: Duration) -> Option<Got> {
+        let until = Instant::now() + patience;
+        let mut buffer = vec![0; 64 * 1024];
+        while self.got.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(n) => self.take(&buffer[..n]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.got.pop_front()
+    }
+
+    fn next(&mut self) -> Option<Got> {
+        self.next_within(PATIENCE)
+    }
+
+    /// The next media or data message.
+    pub(crate) fn media(&mut self) -> Got {
+        self.media_within(PATIENCE).expect("media comes")
+    }
+
+    pub(crate) fn media_within(&mut self, patience: Duration) -> Option<Got> {
+        loop {
+            let got = self.next_within(patience)?;
+            if matches!(got.type_id, AUDIO | VIDEO | DATA | DATA_AMF3) && !got.body.ends_with(SAMPLE_ACCESS) {
+                return Some(got);
+            }
+        }
+    }
+
+    /// Reads on until an onStatus of this code.
+    pub(crate) fn wait_status(&mut self, code: &str) {
+        let mut seen = VecDeque::new();
+        loop {
+            let got = self.next().unwrap_or_else(|| panic!("{code} does not come; what came is {seen:?}"));
+            let found = got.type_id == COMMAND && got.body.windows(code.len()).any(|part| part == code.as_bytes());
+            seen.push_back(got);
+            if found {
+                // What came before it is still to be looked at.
+                let media = seen.into_iter().filter(|got| got.type_id != COMMAND);
+                self.got = media.chain(std::mem::take(&mut self.got)).collect();
+                return;
+            }
+        }
+    }
+}
+
+/// The end of `|RtmpSampleAccess` true true, which servers say before media.
+const SAMPLE_ACCESS: &[u8] = b"RtmpSampleAccess\x01\x01\x01\x01";
+
+/// Calls `look` until it gives something.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A picture: key frame or not, a number, and a body that can be checked.
+pub(crate) fn picture(key: bool, number: u32, len: usize) -> Vec<u8> {
+    let mut body = vec![if key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
+    body.extend_from_slice(&number.to_be_bytes());
+    body.resize(len.max(9), number as u8);
+    body
+}
+
+/// The number of a picture, where its body is whole; `None` for a sequence header.
+pub(crate) fn number_of(got: &Got) -> Option<u32> {
+    if got.body[1] == 0 {
+        return None;
+    }
+    let number = u32::from_be_bytes(*got.body[5..].first_chunk().unwrap());
+    assert!(got.body[9..].iter().all(|&byte| byte == number as u8), "the body of {number} is damaged");
+    Some(number)
+}
+
+/// A server on a free port, and the port. Its events are forgotten.
+pub(crate) fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
+    let config = ServerConfig { stream: stream.into(), ..server };
+    let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| {}))).unwrap();
+    let port = server.listen("127.0.0.1:0", false).unwrap();
+    (server, port)
+}
+
+/// The player that has been on a stream for the shortest time, once the relay has it.
+pub(crate) fn last_player(server: &RRServer, stream: u64, players: usize) -> u64 {
+    until("the player", || {
+        let sessions = server.list(stream, kind::SESSION).unwrap();
+        let playing = |id: &&u64| {
+            let info = server.info(**id);
+            info.is_ok_and(|info| info.role == Role::Player && info.state != State::Handshake)
+        };
+        (sessions.iter().filter(playing).count() == players).then(|| sessions[sessions.len() - 1])
+    })
+}
