@@ -1,0 +1,154 @@
+//! The distribution's own programs on our library, against nginx and each other: the media that comes out is the media
+//! that went in.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::linked;
+use crate::support::flv;
+use crate::support::media::media;
+use crate::support::nginx::Nginx;
+use crate::support::program::{Program, Room};
+use crate::support::until;
+
+/// Starts a program whose librtmp is ours.
+fn on_ours(room: &Room, name: &str, program: &str, arguments: &[&str]) -> Program {
+    let path = format!("LD_LIBRARY_PATH={}", linked::folder().display());
+    let all: Vec<&str> = [path.as_str(), program].iter().chain(arguments).copied().collect();
+    room.start(name, "env", &all)
+}
+
+/// Whether the loader gives this program our library.
+#[test]
+fn the_programs_load_our_library() {
+    for program in ["/usr/bin/rtmpdump", "/usr/bin/curl"] {
+        let output = Command::new("ldd").arg(program).env("LD_LIBRARY_PATH", linked::folder()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find(|line| line.contains("librtmp.so.1")).expect("it links librtmp");
+        assert!(line.contains(&*linked::folder().to_string_lossy()), "{line}");
+    }
+}
+
+/// The frames of two files are the same, whatever muxed them.
+fn assert_same_frames(one: &Path, other: &Path) {
+    let (one, other) = (flv::frames_since_first(&flv::read_so_far(one)), flv::frames_since_first(&flv::read(other)));
+    assert!(!other.is_empty());
+    assert_eq!(one.len(), other.len());
+    flv::assert_same(&other, &one);
+}
+
+/// A folder with a file that nginx plays, and the url of the two.
+fn stored(room: &Room) -> (Nginx, String) {
+    let nginx = Nginx::start(room);
+    let url = format!("rtmp://127.0.0.1:{}/vod/a.flv", nginx.port);
+    fs::copy(&media().file, room.file("nginx/a.flv")).unwrap();
+    (nginx, url)
+}
+
+#[test]
+fn rtmpdump_downloads_a_stored_stream_as_with_its_own_library() {
+    let room = Room::new("librtmp-rtmpdump-stored");
+    let (_nginx, url) = stored(&room);
+    on_ours(&room, "ours", "rtmpdump", &["-q", "-r", &url, "-o", "ours.flv"]).ends_within(super::support::PATIENCE);
+    room.start("theirs", "rtmpdump", &["-q", "-r", &url, "-o", "theirs.flv"]).ends_within(super::support::PATIENCE);
+    assert_same_frames(&room.file("ours.flv"), &media().file);
+    assert_eq!(fs::read(room.file("ours.flv")).unwrap(), fs::read(room.file("theirs.flv")).unwrap());
+}
+
+#[test]
+fn curl_downloads_a_stored_stream() {
+    let room = Room::new("librtmp-curl-stored");
+    let (_nginx, url) = stored(&room);
+    on_ours(&room, "curl", "curl", &["-s", "-o", "curl.flv", &url]).ends_well();
+    assert_same_frames(&room.file("curl.flv"), &media().file);
+}
+
+#[test]
+fn rtmpgw_passes_a_stored_stream_on_by_http() {
+    let room = Room::new("librtmp-rtmpgw");
+    let (_nginx, url) = stored(&room);
+    let port = crate::support::nginx::Reserved::new();
+    let number = port.port.to_string();
+    let _gateway = on_ours(&room, "rtmpgw", "/usr/sbin/rtmpgw", &["-g", &number, "-r", &url]);
+    until("rtmpgw listens", || std::net::TcpStream::connect(("127.0.0.1", port.port)).ok());
+    let page = format!("http://127.0.0.1:{number}/");
+    room.start("curl", "curl", &["-s", "-m", "20", "-o", "gw.flv", &page]).ends_within(super::support::PATIENCE);
+    assert_same_frames(&room.file("gw.flv"), &media().file);
+}
+
+/// Publishes by one program to nginx, which records; the record holds every frame.
+fn publishes(room: &Room, publisher: impl FnOnce(&Nginx, &str) -> Program) {
+    let nginx = Nginx::start(room);
+    let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
+    let mut program = publisher(&nginx, &url);
+    program.ends_well();
+    let record = room.file("nginx/k.flv");
+    let all = flv::frames_since_first(&flv::read(&media().file)).len();
+    until("nginx has recorded all", || {
+        (record.exists() && flv::frames_since_first(&flv::read_so_far(&record)).len() == all).then_some(())
+    });
+    assert_same_frames(&record, &media().file);
+}
+
+#[test]
+fn curl_publishes() {
+    let room = Room::new("librtmp-curl-publish");
+    let file = media().file.to_str().unwrap();
+    publishes(&room, |_, url| on_ours(&room, "curl", "curl", &["-s", "-T", file, url]));
+}
+
+#[test]
+fn rtmpsink_publishes_in_slices_cut_anywhere() {
+    let room = Room::new("librtmp-rtmpsink");
+    let file = format!("location={}", media().file.display());
+    publishes(&room, |_, url| {
+        let target = format!("location={url}");
+        let pipeline = ["-q", "filesrc", &file, "blocksize=777", "!", "rtmpsink", &target];
+        on_ours(&room, "gst", "gst-launch-1.0", &pipeline)
+    });
+}
+
+#[test]
+fn rtmpdump_and_rtmpsrc_play_live() {
+    let room = Room::new("librtmp-live");
+    let nginx = Nginx::start(&room);
+    let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
+    let mut dump = on_ours(&room, "rtmpdump", "rtmpdump", &["-v", "-V", "-r", &url, "-o", "dump.flv"]);
+    let source = format!("location={url} live=1");
+    let pipeline = ["-q", "rtmpsrc", &source, "num-buffers=20", "!", "filesink", "location=gst.flv"];
+    let mut gst = on_ours(&room, "gst", "gst-launch-1.0", &pipeline);
+    dump.says("Starting Live Stream");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let mut publisher = crate::support::media::ffmpeg_publishes(&room, "ffmpeg", media(), &url);
+    publisher.ends_well();
+    gst.ends_well();
+    let published = flv::frames_since_first(&media().published);
+    // nginx does not say that a live stream is over: rtmpdump would wait for the next publisher.
+    dump.says("received ctrl. type: 1");
+    dump.terminate();
+    dump.ends_within(super::support::PATIENCE);
+    let dumped = flv::frames_since_first(&flv::read_so_far(&room.file("dump.flv")));
+    assert!(dumped.len() >= published.len() - 2, "{} of {}", dumped.len(), published.len());
+    flv::assert_same(&published[..dumped.len()], &dumped);
+    let got = flv::frames_since_first(&flv::read_so_far(&room.file("gst.flv")));
+    assert!(got.len() > 20);
+    flv::assert_same(&published[..got.len()], &got);
+}
+
+#[test]
+fn rtmpsuck_records_what_passes_through() {
+    let room = Room::new("librtmp-rtmpsuck");
+    let (nginx, _) = stored(&room);
+    // rtmpsuck listens on port 1935 alone, so it can only be tried where that is free.
+    if std::net::TcpListener::bind(("0.0.0.0", 1935)).is_err() {
+        return;
+    }
+    let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 25 | timeout 25 /usr/sbin/rtmpsuck"]);
+    until("rtmpsuck listens", || std::net::TcpStream::connect(("127.0.0.1", 1935)).ok());
+    let application = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
+    let through = "rtmp://127.0.0.1:1935/vod/a.flv";
+    let arguments = ["-q", "-r", through, "-t", &application, "-o", "through.flv"];
+    room.start("rtmpdump", "rtmpdump", &arguments).ends_within(super::support::PATIENCE);
+    assert_same_frames(&room.file("through.flv"), &media().file);
+}
