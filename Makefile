@@ -49,6 +49,10 @@ $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/
 	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $(SERVER_C) -o "$@" \
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
 
+.PHONY: librtmp
+librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo feature librtmp)
+	@packaging/librtmp.sh "$(TARGET)/release/librrelay.a" "$(TARGET)/librtmp"
+
 .PHONY: test
 test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts
 	$(CARGO) test
@@ -92,8 +96,9 @@ fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and
 		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$${FUZZ_SECONDS:-60}; done
 
 .PHONY: install
-install: build ## library, header, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR=
+install: build $(if $(LIBRTMP),librtmp) ## library, headers, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR= LIBRTMP=1
 	@packaging/install.sh "$(TARGET)" "$(VERSION)" "$(SOVERSION)" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(BINDIR)"
+	@[ -z "$(LIBRTMP)" ] || packaging/install-librtmp.sh "$(TARGET)/librtmp" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)"
 
 .PHONY: clean
 clean: ## remove what was built

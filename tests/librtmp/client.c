@@ -16,7 +16,7 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(url, sizeof url, "%s", argv[1]);
-    RTMP_LogSetLevel(RTMP_LOGALL);
+    RTMP_LogSetLevel(RTMP_LOGDEBUG);
     r = RTMP_Alloc();
     RTMP_Init(r);
     if (RTMP_SetupURL(r, url)) {

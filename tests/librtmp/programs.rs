@@ -68,10 +68,12 @@ fn curl_downloads_a_stored_stream() {
 fn rtmpgw_passes_a_stored_stream_on_by_http() {
     let room = Room::new("librtmp-rtmpgw");
     let (_nginx, url) = stored(&room);
-    let port = crate::support::nginx::Reserved::new();
-    let number = port.port.to_string();
-    let _gateway = on_ours(&room, "rtmpgw", "/usr/sbin/rtmpgw", &["-g", &number, "-r", &url]);
-    until("rtmpgw listens", || std::net::TcpStream::connect(("127.0.0.1", port.port)).ok());
+    // It does not share its port, and ends with its input.
+    let port = crate::support::nginx::Reserved::new().port;
+    let number = port.to_string();
+    let serve = format!("sleep 25 | timeout 25 /usr/sbin/rtmpgw -g {number} -r {url}");
+    let _gateway = on_ours(&room, "rtmpgw", "sh", &["-c", &serve]);
+    until("rtmpgw listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     let page = format!("http://127.0.0.1:{number}/");
     room.start("curl", "curl", &["-s", "-m", "20", "-o", "gw.flv", &page]).ends_within(super::support::PATIENCE);
     assert_same_frames(&room.file("gw.flv"), &media().file);
@@ -116,7 +118,7 @@ fn rtmpdump_and_rtmpsrc_play_live() {
     let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
     let mut dump = on_ours(&room, "rtmpdump", "rtmpdump", &["-v", "-V", "-r", &url, "-o", "dump.flv"]);
     let source = format!("location={url} live=1");
-    let pipeline = ["-q", "rtmpsrc", &source, "num-buffers=20", "!", "filesink", "location=gst.flv"];
+    let pipeline = ["-q", "rtmpsrc", &source, "num-buffers=100", "!", "filesink", "location=gst.flv"];
     let mut gst = on_ours(&room, "gst", "gst-launch-1.0", &pipeline);
     dump.says("Starting Live Stream");
     std::thread::sleep(std::time::Duration::from_millis(500));

@@ -28,7 +28,7 @@ int main(void)
     }
     printf("%d\n", ntohs(address.sin_port));
     fflush(stdout);
-    RTMP_LogSetLevel(RTMP_LOGALL);
+    RTMP_LogSetLevel(RTMP_LOGDEBUG);
     RTMP_Init(r);
     r->m_sb.sb_socket = accept(listener, NULL, NULL);
     setsockopt(r->m_sb.sb_socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);

@@ -131,8 +131,7 @@ fn write_out(bytes: &[u8], flush: bool) {
 }
 
 /// What `RTMP_Log` does.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn rrelay_log_message(level: c_int, format: *const c_char, arguments: *mut c_void) {
+unsafe extern "C" fn log_message(level: c_int, format: *const c_char, arguments: *mut c_void) {
     if !wants(level) || format.is_null() {
         return;
     }
@@ -156,8 +155,7 @@ fn print_open_line(text: &[u8]) {
 }
 
 /// What `RTMP_LogPrintf` does: text to the output, unless the level is CRIT.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn rrelay_log_print(format: *const c_char, arguments: *mut c_void) {
+unsafe extern "C" fn log_print(format: *const c_char, arguments: *mut c_void) {
     if RTMP_debuglevel.load(Ordering::Relaxed) == CRIT || format.is_null() {
         return;
     }
@@ -167,8 +165,7 @@ unsafe extern "C" fn rrelay_log_print(format: *const c_char, arguments: *mut c_v
 }
 
 /// What `RTMP_LogStatus` does: text that the next record shall not continue.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn rrelay_log_status(format: *const c_char, arguments: *mut c_void) {
+unsafe extern "C" fn log_status(format: *const c_char, arguments: *mut c_void) {
     if RTMP_debuglevel.load(Ordering::Relaxed) == CRIT || format.is_null() {
         return;
     }
@@ -177,6 +174,20 @@ unsafe extern "C" fn rrelay_log_status(format: *const c_char, arguments: *mut c_
     write_out(unsafe { format_into(&mut text, format, arguments) }, true);
     STATUS_OPEN.store(true, Ordering::Relaxed);
 }
+
+/// Gives the C shim a name to call a function here by, which the shared library does not export.
+macro_rules! hidden {
+    ($name:literal, $function:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        core::arch::global_asm!(concat!(".globl ", $name, "\n.hidden ", $name, "\n", $name, ": jmp {0}"), sym $function);
+        #[cfg(target_arch = "aarch64")]
+        core::arch::global_asm!(concat!(".globl ", $name, "\n.hidden ", $name, "\n", $name, ": b {0}"), sym $function);
+    };
+}
+
+hidden!("rrelay_log_message", log_message);
+hidden!("rrelay_log_print", log_print);
+hidden!("rrelay_log_status", log_status);
 
 /// Defines a variadic export that jumps to its C twin with every argument in place.
 macro_rules! variadic {
