@@ -175,8 +175,17 @@ fn random() -> [u8; RANDOM_BYTES] {
     bytes
 }
 
-/// Does the handshake of either side.
+/// Does the handshake of either side, without reading ahead: what follows it may be encrypted.
 fn shake_hands(r: &mut RTMP, client: bool) -> bool {
+    let exact = std::mem::replace(&mut r.inner().exact, true);
+    let done = exchange(r, client);
+    if done {
+        r.inner().exact = exact;
+    }
+    done
+}
+
+fn exchange(r: &mut RTMP, client: bool) -> bool {
     let random = random();
     let uptime = super::life::RTMP_GetTime();
     let swf = (r.Link.SWFSize != 0).then_some(SwfId { hash: r.Link.SWFHash, size: r.Link.SWFSize });
