@@ -15,3 +15,5 @@ mod linked;
 mod programs;
 #[path = "librtmp/surface.rs"]
 mod surface;
+#[path = "librtmp/transports.rs"]
+mod transports;

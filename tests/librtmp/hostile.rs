@@ -12,16 +12,16 @@ use super::linked;
 use crate::support::c::{good, root};
 use crate::support::program::Room;
 
-/// The two C programs.
-fn program(name: &'static str) -> PathBuf {
+/// The C programs.
+pub(crate) fn program(name: &'static str) -> PathBuf {
     static ROOM: OnceLock<Room> = OnceLock::new();
     let room = ROOM.get_or_init(|| {
         let room = Room::new("librtmp-hostile");
-        for name in ["client", "server"] {
+        for name in ["client", "server", "foreign_close"] {
             let mut cc = Command::new("cc");
             cc.args(["-std=gnu99", "-g", "-Wall", "-Wextra", "-Werror"]);
             cc.arg(root().join(format!("tests/librtmp/{name}.c"))).arg("-o").arg(room.file(name));
-            cc.arg("-I").arg(root().join("include")).arg("-L").arg(linked::folder()).arg("-lrtmp");
+            cc.arg("-I").arg(root().join("include")).arg("-L").arg(linked::folder()).args(["-lrtmp", "-lpthread"]);
             good(&cc.output().unwrap(), name);
         }
         room
@@ -53,7 +53,7 @@ fn full(channel: u8, kind: u8, len: usize, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A whole message in chunks of 65536 bytes, which is told first.
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = full(2, 1, 4, &65_536u32.to_be_bytes());
     let mut chunks = body.chunks(65_536);
     bytes.extend(full(3, kind, body.len(), chunks.next().unwrap_or_default()));
@@ -64,7 +64,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn text(value: &str) -> Vec<u8> {
+pub(crate) fn text(value: &str) -> Vec<u8> {
     [&[2][..], &(value.len() as u16).to_be_bytes(), value.as_bytes()].concat()
 }
 
@@ -87,7 +87,7 @@ fn token(value: &[u8]) -> Vec<u8> {
 }
 
 /// `_error` to connect with a description of these bytes.
-fn refusal(description: &[u8]) -> Vec<u8> {
+pub(crate) fn refusal(description: &[u8]) -> Vec<u8> {
     let object = [b"\x03\0\x0bdescription", description, b"\0\0\x09"].concat();
     message(20, &[text("_error"), number(1.0), vec![5], object].concat())
 }
@@ -170,7 +170,7 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The plain handshake of a server, or of a client.
-fn shake_hands(stream: &mut TcpStream, server: bool) {
+pub(crate) fn shake_hands(stream: &mut TcpStream, server: bool) {
     let mut hello = vec![0; 1537];
     if server {
         stream.read_exact(&mut hello).unwrap();
@@ -238,6 +238,13 @@ fn a_server_survives_every_client() {
         let words = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{what}: {}\n{}", output.status, &words[words.len().saturating_sub(3000)..]);
     }
+}
+
+#[test]
+fn another_thread_may_close_at_any_time() {
+    let output = watched("foreign_close").output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "good\n");
 }
 
 #[test]

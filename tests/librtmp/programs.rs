@@ -71,7 +71,7 @@ fn rtmpgw_passes_a_stored_stream_on_by_http() {
     // It does not share its port, and ends with its input.
     let port = crate::support::nginx::Reserved::new().port;
     let number = port.to_string();
-    let serve = format!("sleep 25 | timeout 25 /usr/sbin/rtmpgw -g {number} -r {url}");
+    let serve = format!("sleep 40 | timeout 25 /usr/sbin/rtmpgw -g {number} -r {url}");
     let _gateway = on_ours(&room, "rtmpgw", "sh", &["-c", &serve]);
     until("rtmpgw listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     let page = format!("http://127.0.0.1:{number}/");
@@ -138,19 +138,45 @@ fn rtmpdump_and_rtmpsrc_play_live() {
     flv::assert_same(&published[..got.len()], &got);
 }
 
+/// Programs that listen on port 1935 and nowhere else take turns; where somebody else has it they cannot be tried.
+fn standard_port() -> Option<std::sync::MutexGuard<'static, ()>> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    std::net::TcpListener::bind(("0.0.0.0", 1935)).is_ok().then_some(turn)
+}
+
+#[test]
+fn rtmpe_is_spoken_with_the_original_both_ways() {
+    let room = Room::new("librtmp-rtmpe");
+    let Some(_turn) = standard_port() else { return };
+    for (server_is_ours, client_is_ours) in [(true, false), (false, true)] {
+        let run = |ours: bool, name: &str, arguments: &[&str]| {
+            if ours { on_ours(&room, name, "sh", arguments) } else { room.start(name, "sh", arguments) }
+        };
+        // At the end of its input rtmpsrv writes without end: the input outlives it.
+        let mut server = run(server_is_ours, "rtmpsrv", &["-c", "sleep 40 | timeout 5 /usr/sbin/rtmpsrv -z"]);
+        until("rtmpsrv listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
+        let play = "rtmpdump -V -m 3 -r rtmpe://127.0.0.1:1935/app/key -o key.flv";
+        let mut client = run(client_is_ours, "rtmpdump", &["-c", play]);
+        client.says("NetStream.Play.Stop");
+        client.ends_within(super::support::PATIENCE);
+        until("the port is free", || std::net::TcpListener::bind(("0.0.0.0", 1935)).ok());
+        assert!(!server.words().contains("broke the protocol"), "{}", server.words());
+        assert!(server.is_running(), "its input has not ended");
+    }
+}
+
 #[test]
 fn rtmpsuck_records_what_passes_through() {
     let room = Room::new("librtmp-rtmpsuck");
     let (nginx, _) = stored(&room);
-    // rtmpsuck listens on port 1935 alone, so it can only be tried where that is free.
-    if std::net::TcpListener::bind(("0.0.0.0", 1935)).is_err() {
-        return;
-    }
-    let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 25 | timeout 25 /usr/sbin/rtmpsuck"]);
-    until("rtmpsuck listens", || std::net::TcpStream::connect(("127.0.0.1", 1935)).ok());
+    let Some(_turn) = standard_port() else { return };
+    let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 40 | timeout 12 /usr/sbin/rtmpsuck"]);
+    until("rtmpsuck listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
     let application = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
     let through = "rtmp://127.0.0.1:1935/vod/a.flv";
     let arguments = ["-q", "-r", through, "-t", &application, "-o", "through.flv"];
     room.start("rtmpdump", "rtmpdump", &arguments).ends_within(super::support::PATIENCE);
     assert_same_frames(&room.file("through.flv"), &media().file);
+    until("the port is free", || std::net::TcpListener::bind(("0.0.0.0", 1935)).ok());
 }

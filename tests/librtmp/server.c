@@ -1,5 +1,6 @@
 /* A server of librtmp as programs write it: takes one client, decodes and dumps its commands and data. Ends with 0
- * whatever the client does; tests/librtmp/hostile.rs looks for crashes and for memory errors. Prints its port. */
+ * whatever the client does; tests/librtmp/hostile.rs looks for crashes and for memory errors. Prints its port.
+ * server [certificate key] */
 #include <arpa/inet.h>
 #include <librtmp/log.h>
 #include <librtmp/rtmp.h>
@@ -9,8 +10,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-int main(void)
+int main(int argc, char **argv)
 {
+    void *tls = argc > 2 ? RTMP_TLS_AllocServerContext(argv[1], argv[2]) : NULL;
     struct sockaddr_in address;
     struct timeval patience = { 5, 0 };
     socklen_t len = sizeof address;
@@ -33,7 +35,7 @@ int main(void)
     r->m_sb.sb_socket = accept(listener, NULL, NULL);
     setsockopt(r->m_sb.sb_socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     memset(&packet, 0, sizeof packet);
-    if (RTMP_Serve(r)) {
+    if ((argc < 3 || RTMP_TLS_Accept(r, tls)) && RTMP_Serve(r)) {
         while (RTMP_IsConnected(r) && RTMP_ReadPacket(r, &packet)) {
             if (!RTMPPacket_IsReady(&packet)) {
                 continue;
@@ -54,6 +56,7 @@ int main(void)
     printf("%d messages\n", messages);
     RTMP_Close(r);
     RTMP_Free(r);
+    RTMP_TLS_FreeServerContext(tls);
     close(listener);
     return 0;
 }
