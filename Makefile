@@ -82,6 +82,11 @@ loom: ## every interleaving of the segment's writer and readers
 tsan: ## unit tests under ThreadSanitizer; needs a nightly toolchain
 	@tests/tsan.sh "$(TARGET)/tsan"
 
+.PHONY: soak
+soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where anything grows
+	@$(need_cargo)
+	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --ignored --nocapture
+
 .PHONY: bench
 bench: ## what it costs, beside what the same bytes cost without it
 	@$(need_cargo)

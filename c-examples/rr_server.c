@@ -78,17 +78,20 @@ static int listen_on(rr_server *s, const struct options *o) {
     return port;
 }
 
+/* Log lines take a way of their own and may come a little after the last event, ms. */
+enum { LAST_LINES_MS = 100 };
+
 /* Takes what waits; 1 when the server has stopped, -1 when it failed. */
 static int take_events(rr_server *s, const struct options *o) {
     const rr_event *ev;
-    int code;
-    while ((code = rr_event_next(s, &ev, 0)) == 1) {
+    int code, stopped = 0;
+    while ((code = rr_event_next(s, &ev, stopped ? LAST_LINES_MS : 0)) == 1) {
         print_event(s, ev);
         push_follow(s, o, ev);
-        if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) return 1;
+        if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) stopped = 1;
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_FAILED) return -1;
     }
-    return code == RR_ERR_CLOSED ? 1 : code < 0 ? -1 : 0;
+    return stopped || code == RR_ERR_CLOSED ? 1 : code < 0 ? -1 : 0;
 }
 
 /* Until the server has stopped. Gives the program's exit code. */

@@ -206,14 +206,18 @@ typedef enum rr_slow_policy {
 
 /* Bits for the listening calls. */
 typedef enum rr_listen_flag {
-    RR_LISTEN_TLS = 1,                 /* rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_LISTEN_TLS = 1,                 /* rtmps. rr_server_set_tls comes first. */
+    /* A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed. */
+    RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
 } rr_listen_flag;
 
 /* Bits of rr_target_config's flags. */
 typedef enum rr_target_flag {
-    RR_TARGET_INSECURE = 1,            /* No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_TARGET_INSECURE = 1,            /* No certificate check: whoever sits between reads and changes everything. */
     RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
+    /* For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after. */
+    RR_TARGET_ON_DEMAND = 4,
 } rr_target_flag;
 
 /* Facts about a frame, bits of rr_frame's flags. */
@@ -243,7 +247,8 @@ typedef struct rr_frame {
 } rr_frame;
 
 /* Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
-   the last seconds, everything else counts from the object's start. */
+   the last two seconds, everything else counts from the object's start. Reading asks the system nothing: what it
+   says of a connection (rtt_us to unacked_bytes) is a second old at most for whoever reads once a second. */
 typedef struct rr_stats {
     uint64_t bytes_in;                 /* Bytes received, protocol included. */
     uint64_t bytes_out;                /* Bytes sent, protocol included. */
@@ -262,7 +267,8 @@ typedef struct rr_stats {
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
     int64_t last_ts_ms;                /* Timestamp of the last media message, ms. */
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
-    uint32_t queue_ms;                 /* A consumer's lag: age of the oldest unsent byte, ms. */
+    /* A consumer's lag: age of the oldest unsent byte, ms; of a stream that of whoever is furthest behind. */
+    uint32_t queue_ms;
     uint32_t queue_ms_max;             /* The largest lag so far, ms. */
     uint32_t kbps_in;                  /* kbit/s received. */
     uint32_t kbps_out;                 /* kbit/s sent. */
@@ -270,7 +276,7 @@ typedef struct rr_stats {
     uint32_t video_kbps;               /* kbit/s of video. */
     uint32_t fps_milli;                /* Video frames per 1000 s. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
-    uint32_t rtt_us;                   /* Round trip time, us. */
+    uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
     uint32_t rtt_var_us;               /* Its variation, us. */
     uint32_t retransmits;              /* TCP segments sent again. */
     uint32_t unacked_bytes;            /* Bytes sent that the peer has not acknowledged. */
@@ -316,11 +322,12 @@ typedef enum rr_event_type {
     RR_EV_SERVER = 1,                  /* The server's state moved: prev -> state, error says why. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
     RR_EV_SESSION = 3,                 /* A session's state moved. */
-    RR_EV_TARGET = 4,                  /* A target's state moved. */
+    RR_EV_TARGET = 4,                  /* A target's or a source's state moved. */
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
     RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer. */
     RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer. */
-    RR_EV_WANTED = 8,                  /* Somebody plays a stream that has no publisher. */
+    /* Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays. */
+    RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
     RR_EV_TRACKS = 10,                 /* Codecs or metadata of a stream changed. */
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
@@ -399,7 +406,9 @@ typedef struct rr_stream_config {
     uint32_t gop_ms;                   /* Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000. */
     /* What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit). */
     uint32_t max_kbps;
-    uint32_t unwatched_ms;             /* For pulled streams. Default: 0 (never). Not in this version. */
+    /* A source with RR_TARGET_ON_DEMAND is closed this long after the last player left, ms, to 86400000; RR_OFF =
+       never. Default: 10000. */
+    uint32_t unwatched_ms;
     /* Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0. */
     int32_t nice;
     /* Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once). */
@@ -415,7 +424,7 @@ typedef struct rr_stream_config {
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
 } rr_stream_config;
 
-/* Settings of a target. */
+/* Settings of a target, or of a source. */
 typedef struct rr_target_config {
     uint32_t size;                     /* Set by rr_config_init. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
@@ -425,9 +434,10 @@ typedef struct rr_target_config {
     const char *const *backup_urls;    /* More urls, tried in turn, NULL ended. Default: NULL. Not in this version. */
     const char *username;              /* Adobe or Limelight authentication. Default: NULL. Not in this version. */
     const char *password;              /* Its password. Default: NULL. Not in this version. */
-    /* Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version. */
-    const char *ca_file;
-    const char *pin_sha256;            /* Hash of the server's key. Default: NULL. Not in this version. */
+    const char *ca_file;               /* Roots to trust for rtmps, a PEM file. Default: NULL (the system's). */
+    /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
+       name and dates; with ca_file both must hold. Default: NULL. */
+    const char *pin_sha256;
     const char *bind_addr;             /* Local address to connect from. Default: NULL (any). Not in this version. */
     /* First wait after a failure, ms, to 3600000; it doubles from there. Default: 500. */
     uint32_t retry_min_ms;
@@ -554,27 +564,35 @@ RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-   flags are RR_LISTEN_*. May be called several times.
+   flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
    Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
-   the server stops; RR_ERR_UNSUPPORTED: a flag. */
+   the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-   also on failure. flags: 0.
-   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops;
-   RR_ERR_UNSUPPORTED: a flag. */
+   also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there
+   is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
-   failure. peer is the address to show, NULL asks the socket. flags: 0.
+   failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
+   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
    Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
-   stops; RR_ERR_UNSUPPORTED: a flag. */
+   stops, or there is no certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
 
+/* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
+   May be called again at any time, when the files have changed: connections from then on are shown what is in them.
+   Returns: RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown
+   before is shown on). */
+RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
+
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
-   and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
-   reconnect_url must be NULL in this version.
-   Returns: RR_OK; RR_ERR_UNSUPPORTED: reconnect_url is given. */
+   and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a
+   reconnect_url streams go on until shortly before the deadline, or until everybody has left: peers that understand
+   it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
+   Returns: RR_OK; RR_ERR_ARG. */
 RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int deadline_ms);
 
 /* The server's RR_STATE_*.
@@ -632,6 +650,11 @@ RR_API int rr_session_deny(rr_server *s, rr_session id, const char *code, const 
    Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing. */
 RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
 
+/* Asks a session's peer to connect again (E-RTMP), to url, or to where it is if that is NULL. It leaves when it has;
+   until then all goes on. text is for people, NULL for none.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands. */
+RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, const char *text);
+
 /* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_session_close(rr_server *s, rr_session id, const char *text);
@@ -675,6 +698,16 @@ RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT; RR_ERR_STATE: the stream stops; RR_ERR_ARG,
    RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says. */
 RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
+
+/* Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes
+   the stream, comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a
+   reconnect request). With RR_TARGET_ON_DEMAND it is connected only while somebody plays, one pull for all, and for
+   unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
+   added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a
+   publisher would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as
+   RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_retry and rr_target_stop.
+   Returns: As rr_stream_add_target. */
+RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
 /* Makes a target that waits for its next try, or has failed, try now.
    Returns: RR_OK; RR_ERR_NOT_FOUND. */

@@ -134,6 +134,8 @@ pub struct StreamConfig {
     pub max_kbps: u32,
     /// What becomes of timestamps.
     pub clock: ClockMode,
+    /// An on-demand source is closed this long after the last player left; `None` keeps it.
+    pub unwatched_ms: Option<u32>,
     /// Nice value of the stream's threads.
     pub nice: i32,
     /// Collect this long before sending; 0 sends at once.
@@ -160,6 +162,7 @@ impl Default for StreamConfig {
             gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
             max_kbps: 0,
             clock: ClockMode::Pass,
+            unwatched_ms: Some(10_000), // a page that is loaded again finds the stream running
             nice: 0,
             merge_ms: 0,                  // latency first: the host chooses cost
             start: Start::Gop,            // a picture at once is what viewers expect
@@ -183,7 +186,7 @@ pub enum SlowPolicy {
     Stop,
 }
 
-/// Settings of one push target.
+/// Settings of one push target, or of a source that pulls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
@@ -192,6 +195,12 @@ pub struct TargetConfig {
     pub url: String,
     /// The stream key, bytes untouched; `None` takes the last part of the url.
     pub key: Option<Vec<u8>>,
+    /// Roots that are trusted instead of the system's, a PEM file.
+    pub ca_file: Option<String>,
+    /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
+    pub pin_sha256: Option<String>,
+    /// The server's certificate is not looked at.
+    pub insecure: bool,
     /// The first wait after a failure; it doubles from there.
     pub retry_min_ms: u32,
     /// The longest wait.
@@ -214,6 +223,8 @@ pub struct TargetConfig {
     pub retry_fatal: bool,
     /// Own collecting window; `None` takes the stream's.
     pub merge_ms: Option<u32>,
+    /// Of a source: it connects only while somebody plays.
+    pub on_demand: bool,
 }
 
 impl Default for TargetConfig {
@@ -222,6 +233,9 @@ impl Default for TargetConfig {
             user: 0,
             url: String::new(),
             key: None,
+            ca_file: None,
+            pin_sha256: None,
+            insecure: false,
             retry_min_ms: 500,      // a restarted server is back within a second
             retry_max_ms: 30_000,   // an ingest that is away for an hour is not hammered
             retry_jitter_pct: 20,   // many targets lost at once do not return at once
@@ -233,6 +247,7 @@ impl Default for TargetConfig {
             start: Start::Gop,
             retry_fatal: false,
             merge_ms: None,
+            on_demand: false,
         }
     }
 }

@@ -9,6 +9,10 @@
 //! Modules in layer order; each imports only those before it, and `tests/tidy.rs` holds them to it:
 //! [`error`], [`config`], [`mask`], [`sync`], [`mod@log`], [`proto`], [`session`], [`net`], [`stream`], [`server`], [`ffi`].
 
+// So that what integration tests share can be used by tests in the crate too.
+#[cfg(test)]
+extern crate self as rrelay;
+
 pub mod config;
 pub mod error;
 pub mod ffi;

@@ -1,5 +1,7 @@
 //! The bundled server as its user meets it: it says how to use it, stops in order when asked, and says why it cannot start.
 
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
 #[path = "support/c.rs"]
 mod c;
 

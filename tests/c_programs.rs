@@ -1,6 +1,8 @@
 //! C programs on the public header alone, against the library this build made: as C99 and as C++11, dynamically and
 //! statically linked, and under valgrind.
 
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
 #[path = "support/c.rs"]
 mod c;
 

@@ -22,6 +22,8 @@ struct Show {
     server: RRServer,
     port: u16,
     id: u64,
+    /// A player that has been there from the beginning: what it has got, the relay has seen.
+    witness: Raw,
 }
 
 const METADATA: &[u8] = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09";
@@ -32,7 +34,9 @@ impl Show {
     fn new(start: Start) -> Self {
         let (server, port) = relay(StreamConfig { start, ..StreamConfig::default() }, ServerConfig::default());
         let id = server.stream_create(b"live", b"show", None).unwrap();
-        Self { server, port, id }
+        let witness = Raw::play(port, "show");
+        last_player(&server, id, 1);
+        Self { server, port, id, witness }
     }
 
     fn write(&self, type_id: u8, ts_ms: i64, body: &[u8]) {
@@ -54,9 +58,12 @@ impl Show {
         }
     }
 
-    fn play(&self) -> Raw {
+    /// A player that comes after everything that was written.
+    fn play(&mut self) -> Raw {
+        let newest = self.server.stats(self.id).unwrap().last_ts_ms;
+        while i64::from(self.witness.media().ts_ms) != newest {}
         let player = Raw::play(self.port, "show");
-        last_player(&self.server, self.id, 1);
+        last_player(&self.server, self.id, 2);
         player
     }
 }
@@ -89,7 +96,7 @@ fn read_to(player: &mut Raw, last: u32) -> String {
 
 #[test]
 fn gop_begins_at_the_cached_key_frame() {
-    let show = Show::new(Start::Gop);
+    let mut show = Show::new(Start::Gop);
     show.headers();
     show.group(1000);
     show.group(2000);
@@ -100,7 +107,7 @@ fn gop_begins_at_the_cached_key_frame() {
 
 #[test]
 fn key_begins_at_the_next_key_frame() {
-    let show = Show::new(Start::Key);
+    let mut show = Show::new(Start::Key);
     show.headers();
     show.group(1000);
     let mut player = show.play();
@@ -111,7 +118,7 @@ fn key_begins_at_the_next_key_frame() {
 
 #[test]
 fn now_begins_with_whatever_comes() {
-    let show = Show::new(Start::Now);
+    let mut show = Show::new(Start::Now);
     show.headers();
     show.group(1000);
     let mut player = show.play();
@@ -125,7 +132,7 @@ fn now_begins_with_whatever_comes() {
 
 #[test]
 fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
-    let show = Show::new(Start::Gop);
+    let mut show = Show::new(Start::Gop);
     show.headers();
     show.group(1000);
     let mut player = show.play();
@@ -147,7 +154,7 @@ fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
 
 #[test]
 fn a_player_that_wants_no_audio_or_no_video_gets_none() {
-    let show = Show::new(Start::Gop);
+    let mut show = Show::new(Start::Gop);
     show.headers();
     show.group(1000);
     let mut player = show.play();

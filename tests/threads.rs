@@ -21,7 +21,7 @@ use rrelay::ffi::rr_server::{
 };
 use rrelay::ffi::rr_session::{rr_session_allow, rr_session_close};
 use rrelay::ffi::rr_stream::{rr_stream_create, rr_stream_find, rr_stream_stop, rr_stream_write};
-use rrelay::ffi::rr_target::{rr_stream_add_target, rr_target_retry, rr_target_stop};
+use rrelay::ffi::rr_target::{rr_stream_add_source, rr_stream_add_target, rr_target_retry, rr_target_stop};
 use rrelay::ffi::types::{rr_error, rr_frame, rr_info, rr_state, rr_stats};
 
 const PANIC: c_int = rr_error::RR_ERR_PANIC as c_int;
@@ -90,6 +90,9 @@ fn host(server: Shared, thread: u64) {
             calm(rr_stream_write(s, stream, &frame(&header, round as i64)));
             let added = calm(rr_stream_add_target(s, stream, &target_config(url), &mut target));
             TARGETS.fetch_add(u64::from(added == 0), Ordering::Relaxed);
+            let mut source = 0;
+            calm(rr_stream_add_source(s, stream, &target_config(url), &mut source));
+            calm(rr_target_stop(s, source, 0));
             for ts in 0..10 {
                 let written = calm(rr_stream_write(s, stream, &frame(&key, round as i64 * 100 + ts)));
                 WRITTEN.fetch_add(u64::from(written == 0), Ordering::Relaxed);

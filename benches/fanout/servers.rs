@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use rrelay::config::{ServerConfig, StreamConfig};
-use rrelay::server::RRServer;
+use rrelay::server::{ListenOptions, RRServer};
 
 use crate::load::{self, Report};
 
@@ -148,7 +148,7 @@ pub(crate) fn rrelay(merge_ms: u32) {
     let config = ServerConfig { stream: stream.into(), ..ServerConfig::default() };
     let ignore = Box::new(|_: &rrelay::stream::event::Event| {});
     let server = RRServer::new(config, rrelay::log::LevelFilter::Off, Some(ignore)).expect("it starts");
-    announce(server.listen("127.0.0.1:0", false).expect("a port is free"));
+    announce(server.listen("127.0.0.1:0", ListenOptions::default()).expect("a port is free"));
     // The parent kills us; should it vanish, its end of the pipe closes.
     let _ = io::stdin().read(&mut [0]);
 }

@@ -44,7 +44,8 @@ pub struct rr_stream_config {
     pub gop_ms: u32,
     /// What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit).
     pub max_kbps: u32,
-    /// For pulled streams. Default: 0 (never). Not in this version.
+    /// A source with RR_TARGET_ON_DEMAND is closed this long after the last player left, ms, to 86400000; RR_OFF =
+    /// never. Default: 10000.
     pub unwatched_ms: u32,
     /// Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0.
     pub nice: i32,
@@ -66,7 +67,7 @@ pub struct rr_stream_config {
     pub cpus: *const c_char,
 }
 
-/// Settings of a target.
+/// Settings of a target, or of a source.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_target_config {
@@ -86,9 +87,10 @@ pub struct rr_target_config {
     pub username: *const c_char,
     /// Its password. Default: NULL. Not in this version.
     pub password: *const c_char,
-    /// Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version.
+    /// Roots to trust for rtmps, a PEM file. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// Hash of the server's key. Default: NULL. Not in this version.
+    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots, name
+    /// and dates; with ca_file both must hold. Default: NULL.
     pub pin_sha256: *const c_char,
     /// Local address to connect from. Default: NULL (any). Not in this version.
     pub bind_addr: *const c_char,
@@ -215,7 +217,7 @@ impl rr_stream_config {
             gop_bytes: core.gop_bytes,
             gop_ms: core.gop_ms,
             max_kbps: 0,
-            unwatched_ms: 0,
+            unwatched_ms: core.unwatched_ms.unwrap_or(u32::MAX),
             nice: core.nice,
             merge_ms: core.merge_ms,
             clock: 0,

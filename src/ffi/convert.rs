@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
+use crate::server::ListenOptions;
 
 /// "Off" in a number of a config struct; the header has it as a macro.
 const OFF: u32 = u32::MAX;
@@ -157,10 +158,10 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
     let default = StreamConfig::default();
     bits("flags", c.flags, 0)?;
     reserved(rr_stream_config::NAME, c.reserved0)?;
-    absent_limit("unwatched_ms", c.unwatched_ms)?;
     if !(-20..=19).contains(&c.nice) {
         return Err(argument(format!("nice is {}, it goes from -20 to 19", c.nice)));
     }
+    let unwatched_ms = default.unwatched_ms.unwrap_or(OFF);
     let mut config = StreamConfig {
         user: c.user as usize,
         publisher_policy: match c.publisher_policy {
@@ -174,6 +175,8 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
         gop_ms: number("gop_ms", c.gop_ms, default.gop_ms, 1..=HOUR_MS, Some(0))?,
         max_kbps: number("max_kbps", c.max_kbps, default.max_kbps, ANY, Some(0))?,
         clock: clock(c.clock)?,
+        unwatched_ms: Some(number("unwatched_ms", c.unwatched_ms, unwatched_ms, 1..=DAY_MS, Some(OFF))?)
+            .filter(|&unwatched_ms| unwatched_ms != OFF),
         nice: c.nice,
         merge_ms: number("merge_ms", c.merge_ms, default.merge_ms, MERGE_MS, Some(0))?,
         start: start(c.start)?.unwrap_or(default.start),
@@ -199,19 +202,21 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     let url = unsafe { text(c.url, "url") }?;
     // SAFETY: contract.
     let key = unsafe { opt_bytes(c.key) };
+    // SAFETY: contract.
+    let ca_file = unsafe { opt_text(c.ca_file, "ca_file") }?;
+    // SAFETY: contract.
+    let pin_sha256 = unsafe { opt_text(c.pin_sha256, "pin_sha256") }?;
     let default = TargetConfig::default();
-    let known = rr_target_flag::RR_TARGET_INSECURE as u32 | rr_target_flag::RR_TARGET_RETRY_FATAL as u32;
+    let known = [
+        rr_target_flag::RR_TARGET_INSECURE,
+        rr_target_flag::RR_TARGET_RETRY_FATAL,
+        rr_target_flag::RR_TARGET_ON_DEMAND,
+    ];
+    let known = known.into_iter().fold(0, |bits, flag| bits | flag as u32);
     let flags = bits("flags", c.flags, known)?;
     reserved(rr_target_config::NAME, c.reserved0)?;
-    absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
     absent("backup_urls", !c.backup_urls.is_null())?;
-    for (name, string) in [
-        ("username", c.username),
-        ("password", c.password),
-        ("ca_file", c.ca_file),
-        ("pin_sha256", c.pin_sha256),
-        ("bind_addr", c.bind_addr),
-    ] {
+    for (name, string) in [("username", c.username), ("password", c.password), ("bind_addr", c.bind_addr)] {
         absent(name, !string.is_null())?;
     }
     for (name, limit) in [
@@ -238,6 +243,9 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         user: c.user as usize,
         url: url.to_owned(),
         key: key.map(<[u8]>::to_vec),
+        ca_file: ca_file.map(ToOwned::to_owned),
+        pin_sha256: pin_sha256.map(ToOwned::to_owned),
+        insecure: flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0,
         retry_min_ms: number("retry_min_ms", c.retry_min_ms, default.retry_min_ms, 1..=HOUR_MS, None)?,
         retry_max_ms: number("retry_max_ms", c.retry_max_ms, default.retry_max_ms, 1..=DAY_MS, None)?,
         retry_jitter_pct: number("retry_jitter_pct", c.retry_jitter_pct, default.retry_jitter_pct, 1..=100, Some(0))?,
@@ -249,6 +257,7 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         start: start(c.start)?.unwrap_or(default.start),
         retry_fatal: flags & rr_target_flag::RR_TARGET_RETRY_FATAL as u32 != 0,
         merge_ms: (merge_ms != OFF).then_some(merge_ms),
+        on_demand: flags & rr_target_flag::RR_TARGET_ON_DEMAND as u32 != 0,
     };
     if config.retry_min_ms > config.retry_max_ms {
         let text = format!("retry_min_ms ({}) is above retry_max_ms ({})", config.retry_min_ms, config.retry_max_ms);
@@ -340,9 +349,9 @@ pub(super) unsafe fn decision(pointer: *const rr_decision) -> Result<Decision> {
 }
 
 /// Flags of the listening calls.
-pub(super) fn listen_flags(flags: u32) -> Result<u32> {
-    let tls = rr_listen_flag::RR_LISTEN_TLS as u32;
-    let flags = bits("flags", flags, tls | rr_listen_flag::RR_LISTEN_REUSEPORT as u32)?;
-    absent("flags: RR_LISTEN_TLS", flags & tls != 0)?;
-    Ok(flags)
+pub(super) fn listen_flags(flags: u32) -> Result<ListenOptions> {
+    let (tls, proxy) = (rr_listen_flag::RR_LISTEN_TLS as u32, rr_listen_flag::RR_LISTEN_PROXY as u32);
+    let reuse_port = rr_listen_flag::RR_LISTEN_REUSEPORT as u32;
+    let flags = bits("flags", flags, tls | proxy | reuse_port)?;
+    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0, tls: flags & tls != 0 })
 }

@@ -17,7 +17,7 @@ pub enum rr_event_type {
     RR_EV_STREAM = 2,
     /// A session's state moved.
     RR_EV_SESSION = 3,
-    /// A target's state moved.
+    /// A target's or a source's state moved.
     RR_EV_TARGET = 4,
     /// A peer connects; answer with rr_session_allow, _deny or _redirect.
     RR_EV_CONNECT_ASK = 5,
@@ -25,7 +25,7 @@ pub enum rr_event_type {
     RR_EV_PUBLISH_ASK = 6,
     /// A peer wants to play app/key; answer.
     RR_EV_PLAY_ASK = 7,
-    /// Somebody plays a stream that has no publisher.
+    /// Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays.
     RR_EV_WANTED = 8,
     /// The last player of a stream has left.
     RR_EV_UNWATCHED = 9,

@@ -2,11 +2,12 @@
 
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Mutex;
 
 use super::config::rr_server_config;
 use super::event::{Held, rr_event_fn};
-use super::types::{rr_id, rr_kind, rr_listen_flag, rr_log_fn};
+use super::types::{rr_id, rr_kind, rr_log_fn};
 use super::{Out, convert, guard, is_null, keep_error, on_server, opt_text, reference, text};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{Level, level_filter};
@@ -71,11 +72,11 @@ pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
 }
 
 /// Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-/// `flags` are RR_LISTEN_*. May be called several times.
+/// `flags` are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
 ///
 /// # Returns
 /// The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server
-/// stops; RR_ERR_UNSUPPORTED: a flag.
+/// stops, or there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -84,20 +85,18 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
     let body = |server: &rr_server| {
         // SAFETY: contract.
         let addr = unsafe { text(addr, "addr") }?;
-        let flags = convert::listen_flags(flags)?;
-        let port = server.core.listen(addr, flags & rr_listen_flag::RR_LISTEN_REUSEPORT as u32 != 0)?;
-        Ok(c_int::from(port))
+        Ok(c_int::from(server.core.listen(addr, convert::listen_flags(flags)?)?))
     };
     // SAFETY: contract.
     unsafe { on_server(s, body) }
 }
 
 /// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-/// also on failure. `flags`: 0.
+/// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
 ///
 /// # Returns
-/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops; RR_ERR_UNSUPPORTED:
-/// a flag.
+/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there is no
+/// certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -109,17 +108,17 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
         // SAFETY: contract.
         let server = unsafe { reference(s, "s") }?;
         let _log = server.core.enter_log();
-        convert::listen_flags(flags)?;
-        Ok(c_int::from(server.core.listen_fd(fd)?))
+        Ok(c_int::from(server.core.listen_fd(fd, convert::listen_flags(flags)?)?))
     })
 }
 
 /// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
-/// `peer` is the address to show, NULL asks the socket. `flags`: 0.
+/// `peer` is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in `flags` the header that comes first says
+/// it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops;
-/// RR_ERR_UNSUPPORTED: a flag.
+/// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops, or there
+/// is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -138,26 +137,51 @@ pub unsafe extern "C" fn rr_server_accept_fd(
         let _log = server.core.enter_log();
         // SAFETY: contract.
         let peer = unsafe { opt_text(peer, "peer") }?;
-        convert::listen_flags(flags)?;
-        server.core.accept_fd(fd, peer)?;
+        server.core.accept_fd(fd, peer, convert::listen_flags(flags)?)?;
         Ok(0)
     })
 }
 
-/// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed
-/// and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
-/// `reconnect_url` must be NULL in this version.
+/// The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key. May be
+/// called again at any time, when the files have changed: connections from then on are shown what is in them.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_UNSUPPORTED: `reconnect_url` is given.
+/// RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown before is shown
+/// on).
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_set_tls(
+    s: *mut rr_server,
+    cert_pem: *const c_char,
+    key_pem: *const c_char,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let (chain, key) = (unsafe { text(cert_pem, "cert_pem") }?, unsafe { text(key_pem, "key_pem") }?);
+        server.core.set_tls(Path::new(chain), Path::new(key))?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed
+/// and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
+/// With a `reconnect_url` streams go on until shortly before the deadline, or until everybody has left: peers that
+/// understand it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG.
 ///
 /// # Safety
 /// The contract of all pointers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const c_char, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
-        convert::absent("reconnect_url", !reconnect_url.is_null())?;
-        server.core.stop(deadline_ms)?;
+        // SAFETY: contract.
+        server.core.stop(unsafe { opt_text(reconnect_url, "reconnect_url") }?, deadline_ms)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -73,6 +73,33 @@ pub unsafe extern "C" fn rr_session_redirect(s: *mut rr_server, id: rr_session, 
     unsafe { on_server(s, body) }
 }
 
+/// Asks a session's peer to connect again (E-RTMP), to `url`, or to where it is if that is NULL. It leaves when it has;
+/// until then all goes on. `text` is for people, NULL for none.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_reconnect(
+    s: *mut rr_server,
+    id: rr_session,
+    url: *const c_char,
+    text: *const c_char,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let url = unsafe { opt_text(url, "url") }?;
+        // SAFETY: contract.
+        let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
+        server.core.session_reconnect(id, url, text)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
 /// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none.
 ///
 /// # Returns

@@ -1,4 +1,4 @@
-//! Group 5 of the C API: targets, the connections we open to push a stream on.
+//! Group 5 of the C API: targets and sources, the connections we open to push a stream on or to pull it.
 
 use std::ffi::{c_int, c_uint};
 
@@ -31,6 +31,39 @@ pub unsafe extern "C" fn rr_stream_add_target(
         let target = server.core.target_add(id, config)?;
         // SAFETY: contract.
         unsafe { out.set(target) };
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes the
+/// stream, comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a reconnect
+/// request). With RR_TARGET_ON_DEMAND it is connected only while somebody plays, one pull for all, and for
+/// unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
+/// added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a publisher
+/// would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as RR_EV_TARGET;
+/// a source is a target to rr_info_get, rr_stats_get, rr_target_retry and rr_target_stop.
+///
+/// # Returns
+/// As rr_stream_add_target.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_stream_add_source(
+    s: *mut rr_server,
+    id: rr_stream,
+    cfg: *const rr_target_config,
+    out: *mut rr_target,
+) -> c_int {
+    let body = |server: &rr_server| {
+        let out = Out::new(out, "out")?;
+        // SAFETY: contract.
+        let config = unsafe { convert::target_config(cfg) }?;
+        let source = server.core.source_add(id, config)?;
+        // SAFETY: contract.
+        unsafe { out.set(source) };
         Ok(0)
     };
     // SAFETY: contract.

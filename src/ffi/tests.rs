@@ -208,6 +208,7 @@ fn off_is_off() {
     const OFF: u32 = u32::MAX;
     assert_eq!(stream(|c| c.gop_bytes = OFF).unwrap().gop_bytes, 0);
     assert_eq!(stream(|c| c.gop_ms = OFF).unwrap().gop_bytes, 0);
+    assert_eq!(stream(|c| c.unwatched_ms = OFF).unwrap().unwatched_ms, None);
     assert_eq!(stream(|c| c.slow_ms = OFF).unwrap().slow_ms, OFF);
     assert_eq!(target(|c| c.merge_ms = OFF).unwrap().merge_ms, Some(0));
     assert_eq!(target(|c| c.retry_count = OFF).unwrap().retry_count, None);
@@ -231,9 +232,12 @@ fn values_arrive() {
     assert_eq!((config.nice, config.cpus, config.user), (-5, vec![0, 1, 2, 3, 8], 77));
     let config = target(|c| {
         c.key = c"a?b=\xff".as_ptr();
-        (c.retry_count, c.flags, c.merge_ms) = (3, 2, 7);
+        (c.retry_count, c.flags, c.merge_ms) = (3, 3, 7);
+        (c.ca_file, c.pin_sha256) = (c"roots.pem".as_ptr(), c"pin".as_ptr());
     })
     .unwrap();
+    assert_eq!((config.ca_file.as_deref(), config.pin_sha256.as_deref()), (Some("roots.pem"), Some("pin")));
+    assert!(config.insecure && convert::listen_flags(1).unwrap().tls);
     assert_eq!(config.key.as_deref(), Some(&b"a?b=\xff"[..]));
     assert_eq!((config.retry_count, config.retry_fatal, config.merge_ms), (Some(3), true, Some(7)));
     let inner = rr_stream_config { grace_ms: 9, ..rr_stream_config::defaults() };
@@ -247,13 +251,9 @@ fn what_is_not_there_yet_is_named() {
     use RRError::Unsupported;
     let s = c"x".as_ptr();
     let urls = [s, null()];
-    refused(stream(|c| c.unwatched_ms = 1), Unsupported, "unwatched_ms");
-    refused(target(|c| c.flags = 1), Unsupported, "RR_TARGET_INSECURE");
     refused(target(|c| c.backup_urls = urls.as_ptr()), Unsupported, "backup_urls");
     refused(target(|c| c.username = s), Unsupported, "username");
     refused(target(|c| c.password = s), Unsupported, "password");
-    refused(target(|c| c.ca_file = s), Unsupported, "ca_file");
-    refused(target(|c| c.pin_sha256 = s), Unsupported, "pin_sha256");
     refused(target(|c| c.bind_addr = s), Unsupported, "bind_addr");
     refused(target(|c| c.retry_total_ms = 1), Unsupported, "retry_total_ms");
     refused(target(|c| c.send_ms = 1), Unsupported, "send_ms");
@@ -266,7 +266,6 @@ fn what_is_not_there_yet_is_named() {
     refused(target(|c| c.max_kbps = 1), Unsupported, "max_kbps");
     refused(target(|c| c.chunk_size = 1), Unsupported, "chunk_size");
     refused(decision(|c| c.media = 3), Unsupported, "media");
-    refused(convert::listen_flags(1), Unsupported, "RR_LISTEN_TLS");
 }
 
 #[test]
@@ -285,7 +284,7 @@ fn what_is_out_of_range_is_named() {
     }
     refused(stream(|c| c.cpus = c"\xff".as_ptr()), Arg, "cpus");
     refused(target(|c| c.url = null()), Arg, "url");
-    refused(target(|c| c.flags = 4), Arg, "flags");
+    refused(target(|c| c.flags = 8), Arg, "flags");
     refused(target(|c| c.media = 8), Arg, "media");
     refused(target(|c| c.retry_min_ms = 40_000), Arg, "retry_min_ms");
     refused(target(|c| c.retry_jitter_pct = 101), Arg, "retry_jitter_pct");

@@ -245,8 +245,10 @@ pub enum rr_slow_policy {
 /// Bits for the listening calls.
 #[repr(C)]
 pub enum rr_listen_flag {
-    /// rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set.
+    /// rtmps. rr_server_set_tls comes first.
     RR_LISTEN_TLS = 1,
+    /// A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed.
+    RR_LISTEN_PROXY = 2,
     /// Several processes share the port (SO_REUSEPORT).
     RR_LISTEN_REUSEPORT = 4,
 }
@@ -254,10 +256,12 @@ pub enum rr_listen_flag {
 /// Bits of rr_target_config's flags.
 #[repr(C)]
 pub enum rr_target_flag {
-    /// No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set.
+    /// No certificate check: whoever sits between reads and changes everything.
     RR_TARGET_INSECURE = 1,
     /// Retry what is fatal by default (a refused key, for one).
     RR_TARGET_RETRY_FATAL = 2,
+    /// For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after.
+    RR_TARGET_ON_DEMAND = 4,
 }
 
 /// Facts about a frame, bits of rr_frame's flags.
@@ -303,7 +307,8 @@ pub struct rr_frame {
 }
 
 /// Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
-/// the last seconds, everything else counts from the object's start.
+/// the last two seconds, everything else counts from the object's start. Reading asks the system nothing: what it says of
+/// a connection (rtt_us to unacked_bytes) is a second old at most for whoever reads once a second.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct rr_stats {
@@ -339,7 +344,7 @@ pub struct rr_stats {
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
-    /// A consumer's lag: age of the oldest unsent byte, ms.
+    /// A consumer's lag: age of the oldest unsent byte, ms; of a stream that of whoever is furthest behind.
     pub queue_ms: u32,
     /// The largest lag so far, ms.
     pub queue_ms_max: u32,
@@ -355,7 +360,7 @@ pub struct rr_stats {
     pub fps_milli: u32,
     /// Time between the last two key frames, ms.
     pub key_interval_ms: u32,
-    /// Round trip time, us.
+    /// Round trip time, us: TCP's, or of the last ping where there is none.
     pub rtt_us: u32,
     /// Its variation, us.
     pub rtt_var_us: u32,

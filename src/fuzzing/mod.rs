@@ -13,6 +13,7 @@ pub use session::{amf0, client_session, flv, server_session};
 use std::time::{Duration, Instant};
 
 use crate::error::{Failure, RRError};
+use crate::net::proxy;
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write;
 use crate::proto::message::MessageHead;
@@ -42,6 +43,19 @@ impl XorShift {
     /// A number below `end`; 0 where `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % (end as u64).max(1)) as usize
+    }
+}
+
+/// The PROXY header before a connection: any bytes are taken, refused or waited for, within bounds; more bytes behind a
+/// header change nothing.
+pub fn proxy_header(data: &[u8]) {
+    match proxy::parse(data) {
+        Ok(Some(header)) => {
+            assert!(header.bytes <= data.len() && header.bytes <= proxy::HEADER_MAX_BYTES);
+            assert_eq!(proxy::parse(&data[..header.bytes]), Ok(Some(header)));
+        }
+        Ok(None) => assert!(data.len() < proxy::HEADER_MAX_BYTES, "waits for more than a header can have"),
+        Err(failure) => assert!(failure.by_peer),
     }
 }
 

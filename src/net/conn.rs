@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
+use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
 use crate::session::{ClientSession, Event, ServerSession};
 
@@ -152,6 +153,12 @@ impl Conn {
         Ok(None)
     }
 
+    /// Bytes of the peer that were read before the connection was made: the session sees them first.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.unread = bytes.to_vec();
+        self.bytes_in += bytes.len() as u64;
+    }
+
     /// Whether the session has bytes for the peer.
     pub fn has_output(&mut self) -> bool {
         self.stirred = self.stirred && !either!(&self.side, session => session.output()).is_empty();
@@ -204,6 +211,24 @@ impl Conn {
     /// As [`write`](Self::write).
     pub fn settle(&mut self) -> Result<bool> {
         self.socket.settle().map_err(|error| broken("write", &error))
+    }
+
+    /// Memory it holds: half-read messages, output, and what was read and not looked at.
+    pub fn heap_bytes(&self) -> usize {
+        self.unread.capacity() + either!(&self.side, session => session.heap_bytes())
+    }
+
+    /// What the system says of the connection now: one system call.
+    pub fn tcp_facts(&self) -> TcpFacts {
+        tcp_info::facts(&self.socket).unwrap_or_else(|| {
+            let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
+            TcpFacts { rtt_us: rtt_ms.saturating_mul(1000), ..TcpFacts::default() }
+        })
+    }
+
+    /// Bytes sent, by the session and by the owner.
+    pub fn bytes_out(&self) -> u64 {
+        either!(&self.side, session => session.sent())
     }
 
     /// Sends a ping; the answer is counted by the session.

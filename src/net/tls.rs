@@ -57,6 +57,18 @@ impl TlsStream {
         Self { tls, ended: false, failed: None }
     }
 
+    /// Ciphertext of the peer's that was read before TLS was there: it comes first.
+    ///
+    /// # Errors
+    /// [`RRError::Tls`] where it is none.
+    pub fn put_back(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.tls.read_tls(&mut bytes).map_err(|error| failure(&error, "reading"))?;
+            self.tls.process_new_packets().map_err(|error| because(&error))?;
+        }
+        Ok(())
+    }
+
     /// Whether the peer is known and accepted.
     pub fn is_established(&self) -> bool {
         !self.tls.is_handshaking()
@@ -201,7 +213,7 @@ pub fn failure(error: &io::Error, what: &str) -> Failure {
         return failure.clone();
     }
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => Failure::peers(RRError::Tls, error.to_string()),
+        io::ErrorKind::UnexpectedEof => Failure::peers(RRError::Closed, error.to_string()),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::peers(RRError::Timeout, what.to_owned()),
         _ => Failure::peers(RRError::Io, format!("{what}: {error}")),
     }

@@ -25,6 +25,10 @@ pub const CAPS_NANO: u32 = 0x08;
 /// `FourCcInfoMask.CanForward`: what a relay does with any codec.
 pub const CAN_FORWARD: u32 = 0x04;
 
+/// A field of our own in the `connect` of a relay that pulls: on which streams of which servers what it asks for is
+/// going to run. Other servers overlook it.
+pub const VIA: &str = "rrVia";
+
 /// One command as it came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call<'a> {
@@ -129,6 +133,8 @@ pub struct Connect<'a> {
     pub video_four_cc: Vec<(&'a [u8], u32)>,
     /// `audioFourCcInfoMap`: the same for audio.
     pub audio_four_cc: Vec<(&'a [u8], u32)>,
+    /// [`VIA`]
+    pub via: &'a [u8],
 }
 
 impl Connect<'_> {
@@ -276,6 +282,7 @@ fn connect<'a>(object: &Value<'a>) -> Connect<'a> {
         four_cc_list,
         video_four_cc: map("videoFourCcInfoMap"),
         audio_four_cc: map("audioFourCcInfoMap"),
+        via: string(VIA),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::socket::half_close;
 use crate::server::MAX_NAME_BYTES;
 use crate::server::core::Core;
+use crate::server::source;
 use crate::session::Event as Said;
 use crate::stream::peer::Peer;
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
@@ -49,6 +50,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
                     names.tc_url.extend(clean(info.query()));
                 }
                 names.caps_ex = info.caps_ex;
+                names.via = clean(&info.via);
             });
         }
         Wish::Publish { key, .. } | Wish::Play { key, .. } => record.rename(|names| names.key = clean(key)),
@@ -82,7 +84,7 @@ pub(super) fn find_stream(
             (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
             // Not Failed: OBS stops at BadName, Denied and Rejected only.
             (_, true) => "NetStream.Publish.Denied",
-            (_, false) => "NetStream.Play.Failed",
+            (_, false) => source::code_of(failure),
         };
         if let Some(session) = peer.conn.server() {
             session.reject_stream(stream_id, code, &failure.text);
@@ -95,6 +97,9 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
     let key = decision.rename.as_deref().unwrap_or(key);
     let name = StreamName { app: record.names().app, key: key.to_vec() };
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
+    if !publish {
+        source::may_play(core, record, &name)?;
+    }
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
         let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
@@ -133,7 +138,7 @@ pub(super) fn hand_over(
             }
             log::info!("{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or(stream.config.start);
-            match stream.deliver(Delivery::Player { peer, stream_id, start }) {
+            match stream.deliver(Delivery::Player { peer, stream_id, start, resumes: None }) {
                 Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),
                 _ => None,
             }
@@ -160,10 +165,19 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
         Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
             let publish = matches!(wish, Wish::Publish { .. });
             let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
-            session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
+            // First: whoever stops at the error hears nothing that stands behind it.
             if let Some(url) = redirect {
                 session.reconnect_request(Some(url), text);
             }
+            session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
         }
+    }
+}
+
+/// A peer that was refused one more play goes on with those it has.
+pub(super) fn resume(core: &Core, peer: Option<Peer>) {
+    if let Some(Err((mut peer, failure))) = peer.map(RRStream::resume) {
+        half_close(&mut peer.conn.socket);
+        core.end_session(&peer.record, &failure);
     }
 }

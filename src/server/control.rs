@@ -1,4 +1,5 @@
-//! The control thread: joins the threads of streams that have ended, and sees an orderly stop through.
+//! The control thread: joins the threads of streams that have ended, keeps the memory limit, and sees an orderly stop
+//! through.
 //!
 //! Only it joins stream threads; a stream's thread that ends says so and goes.
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use crate::net::clock;
 use crate::server::core::Core;
+use crate::server::keeper::{Keeper, PASS_MS};
 use crate::session::State;
 use crate::stream::target::News;
 use crate::sync::locked;
@@ -15,12 +17,17 @@ use crate::sync::locked;
 const GRACE_MS: u64 = 2_000;
 
 pub(super) fn run(core: &Arc<Core>) {
+    let mut keeper = Keeper::default();
     loop {
         let streams = {
             let mut reap = locked(&core.reap);
             if reap.streams.is_empty() && !reap.nudge && !core.is_closing() {
                 // A stop has deadlines to keep; otherwise only what is told matters.
-                let wait = if core.stop_by_ms().is_some() { 20 } else { 1_000 };
+                let wait = match core.stop_by_ms() {
+                    Some(_) => 20,
+                    None if keeper.is_busy() => PASS_MS,
+                    None => 1_000,
+                };
                 let waited = core.reaped.wait_timeout(reap, Duration::from_millis(wait));
                 reap = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
             }
@@ -28,7 +35,8 @@ pub(super) fn run(core: &Arc<Core>) {
             std::mem::take(&mut reap.streams)
         };
         for stream in streams {
-            let targets = stream.targets();
+            let targets = stream.targets().into_iter().chain(stream.sources());
+            let targets: Vec<_> = targets.collect();
             // One of its threads may have ended by itself: the other is to follow.
             stream.stop(0);
             for thread in stream.take_threads() {
@@ -41,6 +49,8 @@ pub(super) fn run(core: &Arc<Core>) {
             }
             core.end_stream(&stream);
         }
+        keeper.look(core);
+        core.end_drain();
         let running = !matches!(core.state(), State::Stopped | State::Failed);
         if let Some(by) = core.stop_by_ms().filter(|_| running)
             && (core.is_empty() || clock::now_ms() > by.saturating_add(GRACE_MS))

@@ -1,7 +1,7 @@
 //! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Host`] of its streams.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -15,10 +15,12 @@ use crate::server::events::Events;
 use crate::server::lobby::Arrival;
 use crate::server::registry::Registry;
 use crate::server::report::{self, Stats};
+use crate::server::secure::Certificate;
+use crate::server::source::Absent;
 use crate::session::{self, State};
 use crate::stream::budget::Budget;
 use crate::stream::event::{Event, EventKind, Id};
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::target::{News, Target};
 use crate::stream::{Host, RRStream, StreamName, Timeouts};
 use crate::sync::locked;
@@ -28,6 +30,9 @@ const LOBBY_INBOX: usize = 4096;
 
 /// New targets that may wait for the dialler.
 const DIAL_INBOX: usize = 4096;
+
+/// What a drain leaves of its deadline for the last messages.
+const DRAIN_FLUSH_MS: u64 = 500;
 
 /// While the server runs.
 const NEVER: u64 = u64::MAX;
@@ -52,6 +57,7 @@ pub(super) struct Core {
     pub(super) config: ServerConfig,
     pub(super) events: Events,
     pub(super) budget: Budget,
+    pub(super) certificate: Certificate,
     registry: Mutex<Registry>,
     lobby: Sender<Arrival>,
     lobby_wake: Arc<Wake>,
@@ -60,12 +66,15 @@ pub(super) struct Core {
     pub(super) reap: Mutex<ToReap>,
     pub(super) reaped: Condvar,
     pub(super) started_us: i64,
+    pub(super) absent: Absent,
     /// What streams that have ended have carried.
     past: Mutex<Stats>,
     state: AtomicU32,
     stop_by_ms: AtomicU64,
+    /// Where peers are sent while the server drains.
+    reconnect: Mutex<Option<String>>,
     closing: AtomicBool,
-    itself: std::sync::OnceLock<std::sync::Weak<Self>>,
+    itself: OnceLock<Weak<Self>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -83,8 +92,16 @@ impl Core {
     ) -> (Arc<Self>, Inboxes) {
         let (lobby, lobby_inbox) = bounded(LOBBY_INBOX);
         let (dialler, dial_inbox) = bounded(DIAL_INBOX);
+        let control: Arc<OnceLock<Weak<Self>>> = Arc::default();
+        let ring = Arc::clone(&control);
+        let alarm = Box::new(move || {
+            if let Some(core) = ring.get().and_then(Weak::upgrade) {
+                core.nudge_control();
+            }
+        });
         let core = Arc::new(Self {
-            budget: Budget::new(config.mem_limit_bytes),
+            budget: Budget::with_alarm(config.mem_limit_bytes, alarm),
+            certificate: Certificate::default(),
             registry: Mutex::new(Registry::new(&config)),
             config,
             events,
@@ -95,13 +112,16 @@ impl Core {
             reap: Mutex::default(),
             reaped: Condvar::new(),
             started_us: clock::wall_us(),
+            absent: Absent::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             stop_by_ms: AtomicU64::new(NEVER),
+            reconnect: Mutex::default(),
             closing: AtomicBool::new(false),
-            itself: std::sync::OnceLock::new(),
+            itself: OnceLock::new(),
         });
         let _ = core.itself.set(Arc::downgrade(&core));
+        let _ = control.set(Arc::downgrade(&core));
         (core, Inboxes { lobby: lobby_inbox, dialler: dial_inbox })
     }
 
@@ -149,16 +169,53 @@ impl Core {
     }
 
     pub(super) fn stop(&self, deadline_ms: u64) {
+        self.begin_stop(deadline_ms);
+        self.stop_streams(deadline_ms);
+        self.lobby_wake.wake();
+        self.nudge_control();
+    }
+
+    /// Nobody new from now on; whoever understands it is asked to go to `url`. The control thread stops the streams
+    /// when all have gone, or in time before the deadline.
+    pub(super) fn drain(&self, url: &str, deadline_ms: u64) {
+        *locked(&self.reconnect) = Some(url.to_owned());
+        self.begin_stop(deadline_ms);
+        let sessions: Vec<_> = self.registry().sessions.iter().map(|(_, session)| Arc::clone(session)).collect();
+        for session in sessions.iter().filter(|session| session.stream() != 0 && session.reconnects()) {
+            session.order(Order::Reconnect(Some(url.to_owned()), "the server stops".to_owned()));
+        }
+        self.lobby_wake.wake();
+        self.nudge_control();
+    }
+
+    /// Where peers are to go while the server drains.
+    pub(super) fn reconnect_url(&self) -> Option<String> {
+        locked(&self.reconnect).clone()
+    }
+
+    /// While it drains: the end of the streams begins where nobody is left, or so long before the deadline that their
+    /// consumers can take what is on its way.
+    pub(super) fn end_drain(&self) {
+        let Some(by) = self.stop_by_ms().filter(|_| self.reconnect_url().is_some()) else { return };
+        let left_ms = by.saturating_sub(clock::now_ms());
+        if left_ms <= DRAIN_FLUSH_MS || self.registry().sessions.is_empty() {
+            *locked(&self.reconnect) = None;
+            self.stop_streams(left_ms);
+        }
+    }
+
+    fn begin_stop(&self, deadline_ms: u64) {
         let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
         if self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER {
             self.move_to(State::Stopping, None);
         }
+    }
+
+    fn stop_streams(&self, deadline_ms: u64) {
         let streams: Vec<_> = self.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
         for stream in streams {
             stream.stop(deadline_ms);
         }
-        self.lobby_wake.wake();
-        self.nudge_control();
     }
 
     pub(super) fn stopped(&self) {
@@ -242,7 +299,7 @@ impl Core {
         config: &StreamConfig,
         reserved: bool,
     ) -> Result<(Arc<RRStream>, bool)> {
-        let host = self.itself.get().and_then(std::sync::Weak::upgrade).ok_or(RRError::State)?;
+        let host = self.itself.get().and_then(Weak::upgrade).ok_or(RRError::State)?;
         let mut registry = self.registry();
         if let Some(stream) = registry.find(&name) {
             return Ok((Arc::clone(stream), false));
@@ -292,7 +349,11 @@ impl Core {
     /// A target that is over: its id ends.
     pub(super) fn end_target(&self, target: &Target, cause: Option<&Failure>) {
         target.stream.remove_target(target.id);
-        if self.registry().targets.remove(target.id).is_none() {
+        let known = self.registry().targets.remove(target.id).is_some();
+        if target.is_source() {
+            target.stream.remove_source(target.id);
+        }
+        if !known {
             return;
         }
         target.move_to(State::Stopped, |event| {
@@ -357,6 +418,10 @@ impl Host for Core {
 
     fn target_released(&self, target: &Arc<Target>) {
         self.tell_dialler(target, News::Released);
+    }
+
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64) {
+        self.tell_dialler(target, News::Moved { url, text: text.to_owned(), ran_ms });
     }
 
     fn target_over(&self, target: &Arc<Target>) {

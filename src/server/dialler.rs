@@ -18,9 +18,11 @@ use crate::net::poll::{Poller, Ready};
 use crate::net::socket::Socket;
 use crate::server::core::Core;
 use crate::server::resolver::Resolver;
-use crate::session::{ClientSession, Event as Said, SessionConfig, State};
+use crate::server::secure;
+use crate::server::source::{self, Detour};
+use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
 use crate::stream::Delivery;
-use crate::stream::event::Id;
+use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::target::{Backoff, News, Next, Target};
 
 /// How often deadlines are looked at while something is under way.
@@ -50,6 +52,7 @@ struct Job {
     backoff: Backoff,
     phase: Phase,
     round: u64,
+    detour: Detour,
 }
 
 struct Dialler {
@@ -94,8 +97,13 @@ impl Dialler {
                 return;
             }
             while let Ok(target) = self.inbox.try_recv() {
-                let job =
-                    Job { target: Arc::clone(&target), backoff: Backoff::default(), phase: Phase::Rests, round: 0 };
+                let job = Job {
+                    target: Arc::clone(&target),
+                    backoff: Backoff::default(),
+                    phase: Phase::Rests,
+                    round: 0,
+                    detour: Detour::default(),
+                };
                 self.jobs.insert(target.id, job);
             }
             if self.poller.take_nudge() {
@@ -147,19 +155,54 @@ impl Dialler {
         match news {
             News::Dial if matches!(job.phase, Phase::Rests) && job.target.state() != State::Failed => self.dial(id),
             News::Retry if matches!(job.phase, Phase::Rests | Phase::Waits { .. }) => self.dial(id),
+            // Somebody else publishes the stream now.
+            News::Lost(failure, _) if matches!(job.phase, Phase::Away) && yields(&job.target, &failure) => {
+                self.rest(id)
+            }
             News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms),
             News::Released if matches!(job.phase, Phase::Away) => self.rest(id),
+            News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
+                self.moved(id, url.as_deref(), &text, ran_ms);
+            }
             News::Stop if matches!(job.phase, Phase::Away) => {}
             News::Stop | News::Over => self.forget(id),
             _ => {}
         }
     }
 
-    /// Its stream has no media: nothing is to be done until it has.
+    /// Its stream has no media, or wants no source: nothing is to be done until that changes.
     fn rest(&mut self, id: Id) {
         self.set_phase(id, Phase::Rests);
-        if let Some(job) = self.jobs.get(&id) {
-            job.target.move_to(State::Idle, |event| event);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.detour.end();
+        job.target.move_to(State::Idle, |event| event);
+        if job.target.is_source() && !job.target.stream.has_publisher() {
+            job.target.stream.opening(false);
+        }
+        // Players who came while the source was leaving rang for it in vain.
+        if job.target.is_source() && job.target.stream.wants(&job.target) {
+            self.dial(id);
+        }
+    }
+
+    /// A source's server sends it to another url, or to its own again.
+    fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let target = Arc::clone(&job.target);
+        if ran_ms >= u64::from(target.config.retry_reset_ms) {
+            job.detour.arrived();
+        }
+        let followed = job.detour.follow(&target.url, reference);
+        let url = job.detour.url(&target.url).clone();
+        self.set_phase(id, Phase::Rests);
+        match followed {
+            Ok(()) => {
+                log::info!("source of {} is sent to {}", target.stream.masked_name(), url.masked());
+                let event = Event { kind: EventKind::Reconnect, url: url.tc_url().into_bytes(), ..target.event() };
+                self.core.events.push(Event { text: text.as_bytes().to_vec(), ..event });
+                self.dial(id);
+            }
+            Err(failure) => self.failed(id, &failure, 0),
         }
     }
 
@@ -192,16 +235,28 @@ impl Dialler {
     fn dial(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
-        if target.stream.state() != State::InProgress {
+        if target.is_source() && !target.stream.wants(&target) {
+            self.set_phase(id, Phase::Rests);
+            target.move_to(State::Idle, |event| event);
+            return;
+        }
+        if !target.is_source() && target.stream.state() != State::InProgress {
             self.rest(id);
             return;
+        }
+        if target.is_source() {
+            target.stream.opening(true);
         }
         job.round += 1;
         let round = job.round;
         target.move_to(State::Connecting, |event| event);
         let by_ms = clock::now_ms() + u64::from(target.config.connect_ms);
         self.set_phase(id, Phase::Resolves { by_ms });
-        match self.resolver.ask(id, round, &target.url.host, target.url.port) {
+        let (host, port) = match self.jobs.get(&id).map(|job| job.detour.url(&target.url)) {
+            Some(url) => (url.host.clone(), url.port),
+            None => return,
+        };
+        match self.resolver.ask(id, round, &host, port) {
             Ok(None) => {}
             Ok(Some(addresses)) => self.resolved(id, Ok(addresses)),
             Err(failure) => self.failed(id, &failure, 0),
@@ -269,11 +324,17 @@ impl Dialler {
 
     fn connected(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Connects { socket, slot, by_ms, .. } = std::mem::replace(&mut job.phase, Phase::Rests) else {
+        let Phase::Connects { mut socket, slot, by_ms, .. } = std::mem::replace(&mut job.phase, Phase::Rests) else {
             return;
         };
         job.target.move_to(State::Handshake, |event| event);
-        match ClientSession::publish(&self.session, &job.target.url, clock::now_ms()) {
+        let url = job.detour.url(&job.target.url);
+        let secured = secure::put_on_target(&mut socket, &job.target, url);
+        let session = secured.and_then(|()| match job.target.is_source() {
+            true => source::session(&self.core, &self.session, &job.target, url),
+            false => ClientSession::publish(&self.session, url, clock::now_ms()),
+        });
+        match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
                 job.phase = Phase::Talks { conn, slot, by_ms };
@@ -287,7 +348,8 @@ impl Dialler {
     }
 
     fn talk(&mut self, id: Id) {
-        let Some(Job { phase: Phase::Talks { conn, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Phase::Talks { conn, .. } = &mut job.phase else { return };
         let pumped = conn.pump(&mut self.scratch, clock::now_ms(), READ_BUFFER_BYTES, true, |event, _| match event {
             Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
             _ => ControlFlow::Continue(()),
@@ -296,12 +358,20 @@ impl Dialler {
             // With a read budget of one buffer, More means that the peer talks a lot: the next turn goes on.
             Ok(Pumped::Drained | Pumped::More) => {}
             Ok(Pumped::Held(Said::Started { .. })) => self.started(id),
+            Ok(Pumped::Held(Said::Reconnect { url, text })) if job.target.is_source() => {
+                self.moved(id, url.as_deref(), &text, 0);
+            }
             Ok(Pumped::Held(event)) => {
                 let failure =
                     Failure::peers(RRError::Closed, format!("the server ended it before it began: {event:?}"));
                 self.failed(id, &failure, 0);
             }
-            Err(failure) => self.failed(id, &failure, 0),
+            Err(failure) => match conn.client().and_then(|session| session.refusal().cloned()) {
+                Some(Refusal { redirect: Some(url), text, .. }) if job.target.is_source() => {
+                    self.moved(id, Some(&url), &text, 0);
+                }
+                _ => self.failed(id, &failure, 0),
+            },
         }
     }
 
@@ -312,6 +382,14 @@ impl Dialler {
         self.poller.remove(&mut conn.socket);
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
+        if target.is_source() {
+            match source::started(&target, *conn) {
+                Ok(()) => {}
+                Err(failure) if failure.kind == RRError::Exists => self.rest(id),
+                Err(failure) => self.failed(id, &failure, 0),
+            }
+            return;
+        }
         target.connects.fetch_add(1, Ordering::Relaxed);
         log::info!("pushing {} to {}", target.stream.masked_name(), target.url.masked());
         if let Err((_, failure)) = target.stream.deliver(Delivery::Target { target: Arc::clone(&target), conn }) {
@@ -327,7 +405,13 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
         target.failures.fetch_add(1, Ordering::Relaxed);
-        let next = job.backoff.after(&target.config, failure, ran_ms, random);
+        job.detour.end();
+        let next = if target.is_source() {
+            target.stream.opening(false);
+            source::after(&self.core, &target, &mut job.backoff, failure, (ran_ms, random))
+        } else {
+            job.backoff.after(&target.config, failure, ran_ms, random)
+        };
         let name = target.url.masked();
         if target.is_stopped() {
             self.forget(id);
@@ -372,9 +456,14 @@ impl Dialler {
                 Some(Phase::Connects { .. }) if next_address => self.next_address(id, timeout("no TCP connection")),
                 Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0),
                 Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0),
-                Some(Phase::Talks { .. }) => self.failed(id, &timeout("no NetStream.Publish.Start"), 0),
+                Some(Phase::Talks { .. }) => self.failed(id, &timeout("no NetStream.Publish.Start or Play.Start"), 0),
                 _ => {}
             }
         }
     }
+}
+
+/// A source that gave way to another publisher has not failed.
+fn yields(target: &Target, failure: &Failure) -> bool {
+    target.is_source() && failure.kind == RRError::TakenOver
 }

@@ -3,8 +3,11 @@
 //!
 //! Every guest has a deadline, so a slow or silent peer costs one slot here and nothing else. While the host does not
 //! take its events nobody is let further: the queue must not grow by what peers do.
+//!
+//! How connections come in is `lobby/door.rs`.
 
-use std::io;
+mod door;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,20 +17,24 @@ use slab::Slab;
 use crate::config::{Decision, READ_BUFFER_BYTES, ask};
 use crate::error::{Failure, RRError};
 use crate::net::clock;
-use crate::net::conn::{Conn, Pumped, Side};
+use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::net::socket::{Socket, half_close};
+use crate::proto::command::CAPS_RECONNECT;
+use crate::server::ListenOptions;
 use crate::server::admit::{self, Wish};
 use crate::server::core::Core;
-use crate::session::{Event as Said, ServerSession, SessionConfig, State};
+use crate::session::{Event as Said, SessionConfig, State};
+use crate::stream::budget::Charge;
 use crate::stream::event::EventKind;
-use crate::stream::peer::{Order, Peer, RRSession};
+use crate::stream::peer::{Order, Peer};
+use door::{Stranger, TurnedAway};
 
 /// How often deadlines are looked at.
 const TICK_MS: u64 = 100;
 
-/// Connections accepted in one turn before those who are here are served.
-const ACCEPT_BATCH: usize = 64;
+/// What guests hear when the server stops.
+const STOPPING: &str = "the server stops";
 
 /// A refused peer may take this long to read why.
 const GOODBYE_MS: u64 = 2_000;
@@ -36,9 +43,9 @@ const GOODBYE_MS: u64 = 2_000;
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// A socket to accept from.
-    Listener(mio::net::TcpListener),
-    /// A connection the host accepted, and whose it is.
-    Connection(Socket, String),
+    Listener(mio::net::TcpListener, ListenOptions),
+    /// A connection and whose it is, as far as no PROXY header says that.
+    Connection(Socket, String, ListenOptions),
     /// A session whose publishing or playing is over; the event is to be handled first.
     Back(Peer, Option<Said>),
 }
@@ -61,11 +68,14 @@ struct Guest {
     deadline_ms: u64,
     /// The command that made it wait for room in the event queue.
     held: Option<Said>,
+    /// Memory of its half-read messages.
+    memory: Charge,
 }
 
 /// What a slot of the poller is.
 enum Slot {
-    Listener(mio::net::TcpListener),
+    Listener(mio::net::TcpListener, ListenOptions),
+    Stranger(Box<Stranger>),
     Guest(Box<Guest>),
 }
 
@@ -83,6 +93,8 @@ struct Lobby {
     inbox: Receiver<Arrival>,
     slots: Slab<Slot>,
     guests: usize,
+    strangers: usize,
+    turned_away: TurnedAway,
     session: SessionConfig,
     /// Listeners that may have more to accept.
     accepting: Vec<usize>,
@@ -93,13 +105,18 @@ struct Lobby {
 }
 
 pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
-    let session = SessionConfig { max_message: core.config.max_message_bytes, ..SessionConfig::default() };
+    let usual = SessionConfig::default();
+    // Peers that understand it are asked to reconnect when the server drains.
+    let caps_ex = usual.caps_ex | CAPS_RECONNECT;
+    let session = SessionConfig { max_message: core.config.max_message_bytes, caps_ex, ..usual };
     let mut this = Lobby {
         core,
         poller,
         inbox,
         slots: Slab::new(),
         guests: 0,
+        strangers: 0,
+        turned_away: TurnedAway::default(),
         session,
         accepting: Vec::new(),
         more: Vec::new(),
@@ -113,10 +130,14 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
 impl Lobby {
     fn run(&mut self) {
         let mut ready: Vec<Ready> = Vec::new();
+        let mut at_once = false;
         while !self.core.is_closing() {
-            let idle = self.guests == 0 && self.accepting.is_empty() && self.core.stop_by_ms().is_none();
+            let idle = self.guests == 0
+                && self.strangers == 0
+                && self.accepting.is_empty()
+                && self.core.stop_by_ms().is_none();
             let timeout = if idle { None } else { Some(self.next_tick_ms.saturating_sub(clock::now_ms())) };
-            let timeout = if self.more.is_empty() { timeout } else { Some(0) };
+            let timeout = if self.more.is_empty() && !at_once { timeout } else { Some(0) };
             let (inbox, core) = (&self.inbox, &self.core);
             let has_work = || !inbox.is_empty() || core.is_closing();
             if let Err(failure) = self.poller.wait(timeout, false, has_work, &mut ready) {
@@ -128,15 +149,18 @@ impl Lobby {
             }
             for ready in &ready {
                 match self.slots.get(ready.slot) {
-                    Some(Slot::Listener(_)) if !self.accepting.contains(&ready.slot) => self.accepting.push(ready.slot),
+                    Some(Slot::Listener(..)) if !self.accepting.contains(&ready.slot) => {
+                        self.accepting.push(ready.slot)
+                    }
                     Some(Slot::Guest(_)) => self.serve(ready.slot),
+                    Some(Slot::Stranger(_)) => self.hear_stranger(ready.slot),
                     _ => {}
                 }
             }
             for slot in std::mem::take(&mut self.more) {
                 self.serve(slot);
             }
-            self.accept();
+            at_once = self.accept();
             if self.poller.take_nudge() {
                 self.obey();
             }
@@ -149,85 +173,6 @@ impl Lobby {
 
     // ---- coming
 
-    fn arrive(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Listener(mut listener) => {
-                let entry = self.slots.vacant_entry();
-                if let Err(failure) = self.poller.add_listener(&mut listener, entry.key()) {
-                    log::error!("cannot listen: {failure}");
-                    return;
-                }
-                // Peers may have been waiting since before it was added.
-                self.accepting.push(entry.key());
-                entry.insert(Slot::Listener(listener));
-            }
-            Arrival::Connection(socket, peer) => self.welcome(socket, peer),
-            Arrival::Back(peer, event) => {
-                let prev = peer.record.set_state(State::Handshake);
-                peer.record.set_stream(0);
-                self.core.events.push(peer.record.event(EventKind::Session).moved(prev, State::Handshake));
-                self.seat(peer, event);
-            }
-        }
-    }
-
-    fn accept(&mut self) {
-        if self.core.stop_by_ms().is_some() {
-            self.close_listeners();
-        }
-        if self.core.events.is_full() {
-            // Tried again at the next tick, or when there is room.
-            return;
-        }
-        for slot in std::mem::take(&mut self.accepting) {
-            let mut again = true;
-            for _ in 0..ACCEPT_BATCH {
-                let Some(Slot::Listener(listener)) = self.slots.get(slot) else { break };
-                match listener.accept() {
-                    Ok((stream, _)) => match Socket::adopt(std::os::fd::OwnedFd::from(stream)) {
-                        Ok(socket) => {
-                            let name = socket.peer_name();
-                            self.welcome(socket, name);
-                        }
-                        Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
-                    },
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        again = false;
-                        break;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    Err(error) => {
-                        // No fd is left, mostly: the peers wait in the kernel until the next tick.
-                        log::warn!("cannot accept, will try again: {error}");
-                        break;
-                    }
-                }
-            }
-            if again {
-                self.accepting.push(slot);
-            }
-        }
-    }
-
-    /// A new connection gets a session.
-    fn welcome(&mut self, socket: Socket, addr: String) {
-        let ip = addr.parse().ok().map(|address: std::net::SocketAddr| address.ip()).or_else(|| socket.peer_ip());
-        let local = socket.local_name();
-        let made = self.core.registry().add_session(ip, |id| Arc::new(RRSession::new(id, addr.clone(), ip, local)));
-        let record = match made {
-            Ok(record) => record,
-            Err(failure) => {
-                log::warn!("{addr} was turned away: {failure}");
-                return;
-            }
-        };
-        record.set_owner(self.core.lobby_wake());
-        let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
-        let peer = Peer { conn: Conn::new(socket, Side::Server(session)), record };
-        self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
-        self.seat(peer, None);
-    }
-
     fn seat(&mut self, mut peer: Peer, event: Option<Said>) {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
@@ -236,7 +181,8 @@ impl Lobby {
             return;
         }
         let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
-        entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event })));
+        let memory = self.core.budget.nothing();
+        entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event, memory })));
         self.guests += 1;
         self.serve(slot);
     }
@@ -286,6 +232,9 @@ impl Lobby {
                     })
                 }
             };
+            if let Err(failure) = guest.memory.follow(guest.peer.conn.heap_bytes()) {
+                return Fate::Over(failure);
+            }
             match said {
                 Ok(Pumped::Drained) => return self.flush(slot),
                 Ok(Pumped::More) => {
@@ -380,6 +329,10 @@ impl Lobby {
             return Fate::Over(Failure::ours(RRError::Kicked, text));
         }
         let Some(guest) = self.guest(slot) else { return Fate::Stays };
+        if let Order::Reconnect(url, text) = order {
+            guest.peer.ask_to_reconnect(url.as_deref(), &text);
+            return self.flush(slot);
+        }
         // An answer that comes after the deadline, or twice, answers nothing.
         let Phase::Asks(_) = &guest.phase else { return Fate::Stays };
         let Phase::Asks(wish) = std::mem::replace(&mut guest.phase, Phase::Talks) else { return Fate::Stays };
@@ -388,7 +341,7 @@ impl Lobby {
             Order::Allow(decision) => self.grant(slot, wish, &decision),
             Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None),
             Order::Redirect(url) => self.refuse(slot, &wish, "", "go to another server", Some(&url)),
-            Order::Close(_) => Fate::Stays,
+            Order::Close(_) | Order::Reconnect(..) => Fate::Stays,
         };
         if matches!(fate, Fate::Stays) { self.talk(slot) } else { fate }
     }
@@ -402,6 +355,11 @@ impl Lobby {
     /// The guest has been told no: what was said goes out, then it may go by itself for a moment.
     fn farewell(&mut self, slot: usize, why: Failure) -> Fate {
         let Some(guest) = self.guest(slot) else { return Fate::Stays };
+        if !guest.peer.plays.is_empty() {
+            let peer = self.take(slot).map(|guest| guest.peer);
+            admit::resume(&self.core, peer);
+            return Fate::Gone;
+        }
         guest.deadline_ms = clock::now_ms() + GOODBYE_MS;
         guest.phase = Phase::Leaves(why);
         match guest.peer.conn.flush() {
@@ -418,13 +376,19 @@ impl Lobby {
     fn tick(&mut self) {
         let now_ms = clock::now_ms();
         let stop_by = self.core.stop_by_ms();
+        self.turned_away.tell();
+        self.close_strangers(stop_by.is_some());
         let allow = self.core.config.ask_default_allow;
         let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let Some(guest) = self.guest(slot) else { continue };
             if stop_by.is_some() && !matches!(guest.phase, Phase::Leaves(_)) {
                 // Who is not on a stream yet has nothing to lose.
-                self.settle(slot, Fate::Over(Failure::ours(RRError::Kicked, "the server stops")));
+                let url = self.core.reconnect_url();
+                if let (Some(url), Some(guest)) = (url, self.guest(slot)) {
+                    guest.peer.ask_to_reconnect(Some(&url), STOPPING);
+                }
+                self.settle(slot, Fate::Over(Failure::ours(RRError::Kicked, STOPPING)));
                 continue;
             }
             if guest.held.is_some() {
@@ -468,20 +432,10 @@ impl Lobby {
         Some(guest)
     }
 
-    fn close_listeners(&mut self) {
-        let listening: Vec<usize> =
-            self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Listener(_))).map(|(slot, _)| slot).collect();
-        for slot in listening {
-            if let Slot::Listener(mut listener) = self.slots.remove(slot) {
-                self.poller.remove_listener(&mut listener);
-            }
-        }
-        self.accepting.clear();
-    }
-
     fn close(&mut self) {
-        let failure = Failure::ours(RRError::Kicked, "the server stops");
+        let failure = Failure::ours(RRError::Kicked, STOPPING);
         self.close_listeners();
+        self.close_strangers(true);
         let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.settle(slot, Fate::Over(failure.clone()));

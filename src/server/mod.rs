@@ -10,13 +10,17 @@ mod control;
 mod core;
 mod dialler;
 pub mod events;
+mod keeper;
 mod lobby;
 mod registry;
 pub mod report;
 mod resolver;
+mod secure;
 pub mod slots;
+mod source;
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -38,6 +42,17 @@ use crate::sync::locked;
 
 /// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
 const MAX_NAME_BYTES: usize = 4096;
+
+/// How connections come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Several processes share the port.
+    pub reuse_port: bool,
+    /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
+    pub proxy: bool,
+    /// Each connection begins with TLS (after the PROXY header, where there is one); [`RRServer::set_tls`] comes first.
+    pub tls: bool,
+}
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
 #[derive(Debug)]
@@ -84,46 +99,72 @@ impl RRServer {
     /// the port.
     ///
     /// # Errors
-    /// As [`socket::listen`]; [`RRError::State`] once the server stops.
-    pub fn listen(&self, address: &str, reuse_port: bool) -> Result<u16> {
-        self.add_listener(socket::listen(address, reuse_port)?)
+    /// As [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
+    pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
+        self.may_listen(options)?;
+        self.add_listener(socket::listen(address, options.reuse_port)?, options)
     }
 
     /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// As [`socket::listener_from`]; [`RRError::State`] once the server stops.
-    pub fn listen_fd(&self, fd: OwnedFd) -> Result<u16> {
-        self.add_listener(socket::listener_from(fd)?)
+    /// As [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
+    pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
+        self.may_listen(options)?;
+        self.add_listener(socket::listener_from(fd)?, options)
     }
 
-    fn add_listener(&self, listener: mio::net::TcpListener) -> Result<u16> {
+    fn may_listen(&self, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
+        if options.tls { self.core.certificate.needed() } else { Ok(()) }
+    }
+
+    fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        self.core.arrive(Arrival::Listener(listener))?;
+        self.core.arrive(Arrival::Listener(listener, options))?;
         self.core.move_from(State::Idle, State::Accepting);
         Ok(port)
     }
 
-    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket. The fd is ours
-    /// from here on, also on failure.
+    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket; a PROXY header,
+    /// where one is to come, knows better than both. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] once the server stops.
-    pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>) -> Result<()> {
-        self.core.still_open()?;
+    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] as for
+    /// [`listen`](Self::listen).
+    pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
+        self.may_listen(options)?;
         let socket = Socket::adopt(fd)?;
+        let most = self.core.config.max_sessions;
+        if self.core.registry().sessions.len() >= most as usize {
+            return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
+        }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
-        self.core.arrive(Arrival::Connection(socket, name))
+        self.core.arrive(Arrival::Connection(socket, name, options))
+    }
+
+    /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any
+    /// time, for connections from then on.
+    ///
+    /// # Errors
+    /// [`RRError::Cert`] with the file and the reason; what was shown before is shown on.
+    pub fn set_tls(&self, chain: &Path, key: &Path) -> Result<()> {
+        self.core.certificate.set(chain, key)
     }
 
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
     /// everything is closed and the server's state is STOPPED. Returns at once.
     ///
+    /// With `reconnect_url` streams go on until shortly before the deadline: peers that understand it are asked to
+    /// connect again there, and leave when they have.
+    ///
     /// # Errors
     /// None so far; a second call shortens the deadline.
-    pub fn stop(&self, deadline_ms: u32) -> Result<()> {
-        self.core.stop(u64::from(deadline_ms));
+    pub fn stop(&self, reconnect_url: Option<&str>, deadline_ms: u32) -> Result<()> {
+        match reconnect_url {
+            Some(url) => self.core.drain(url, u64::from(deadline_ms)),
+            None => self.core.stop(u64::from(deadline_ms)),
+        }
         Ok(())
     }
 
@@ -264,6 +305,17 @@ impl RRServer {
         self.answer(id, Order::Redirect(url.to_owned()))
     }
 
+    /// Asks a session's peer to connect again (E-RTMP), elsewhere if `url` is given.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`], [`RRError::Unsupported`] where the peer did not say that it understands.
+    pub fn session_reconnect(&self, id: Id, url: Option<&str>, text: &str) -> Result<()> {
+        if !self.session(id)?.reconnects() {
+            return Err(Failure::ours(RRError::Unsupported, "the peer does not understand reconnect requests"));
+        }
+        self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
+    }
+
     /// Closes a session.
     ///
     /// # Errors
@@ -352,20 +404,40 @@ impl RRServer {
     /// Adds a push target to a stream, live or not.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet,
+    /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        if config.on_demand {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        self.add(stream, config, false)
+    }
+
+    /// Adds a source to a stream: it pulls, and is the stream's publisher while it is connected. It waits while
+    /// somebody else publishes, and with `on_demand` while nobody plays. All else is as with a target.
+    ///
+    /// # Errors
+    /// As [`Self::target_add`].
+    pub fn source_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
+        self.add(stream, config, true)
+    }
+
+    fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
         let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
-        if url.tls {
-            return Err(Failure::ours(RRError::Unsupported, "rtmps targets are not supported by this build"));
-        }
         let target = {
             let mut registry = self.core.registry();
-            let id = registry.targets.insert_with(|id| Arc::new(Target::new(id, Arc::clone(&stream), config, url)))?;
+            let id = registry.targets.insert_with(|id| {
+                let target = Target::new(id, Arc::clone(&stream), config, url);
+                Arc::new(if pulls { target.pulling() } else { target })
+            })?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
         };
-        if let Err(failure) = self.core.watch_target(&target).and_then(|()| stream.add_target(&target)) {
+        // What cannot be trusted is told now, not by the first try.
+        let secure = if target.url.tls { target.tls().map(|_| ()) } else { Ok(()) };
+        let added = secure.and_then(|()| self.core.watch_target(&target));
+        let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
+        if let Err(failure) = added {
             self.core.registry().targets.remove(target.id);
             return Err(failure);
         }
@@ -391,6 +463,7 @@ impl RRServer {
         target.stop(u64::from(deadline_ms));
         self.core.tell_dialler(&target, News::Stop);
         target.stream.ring_relay();
+        target.stream.ring_accumulate();
         Ok(())
     }
 }
@@ -412,3 +485,6 @@ fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
     }
     Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
 }
+
+#[cfg(test)]
+mod tests;

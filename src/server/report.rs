@@ -29,6 +29,8 @@ pub struct Info {
     pub error: Option<RRError>,
     /// Of a session or a target.
     pub role: Role,
+    /// Whether its connection is encrypted.
+    pub tls: bool,
     /// What the peer said of itself at connect.
     pub caps_ex: u32,
     /// Tracks of the stream.
@@ -95,6 +97,8 @@ pub struct Stats {
 
 impl Stats {
     fn of(counters: &Counters, now_us: u64) -> Self {
+        let tcp = &counters.tcp;
+        tcp.looked_at.store(true, Ordering::Relaxed);
         Self {
             bytes_in: counters.bytes_in.get(),
             bytes_out: counters.bytes_out.get(),
@@ -118,8 +122,12 @@ impl Stats {
             kbps_out: counters.rate_out.kbps(now_us),
             audio_kbps: counters.rate_audio.kbps(now_us),
             video_kbps: counters.rate_video.kbps(now_us),
-            fps_milli: small(counters.rate_frames.per_second(now_us) * 1000),
+            fps_milli: counters.rate_frames.milli(now_us),
             key_interval_ms: counters.key_interval_ms.load(Ordering::Relaxed),
+            rtt_us: tcp.rtt_us.load(Ordering::Relaxed),
+            rtt_var_us: tcp.rtt_var_us.load(Ordering::Relaxed),
+            retransmits: tcp.retransmits.load(Ordering::Relaxed),
+            unacked_bytes: tcp.unacked_bytes.load(Ordering::Relaxed),
             unknown_msgs: small(counters.unknown_msgs.get()),
             clock_jumps: small(counters.clock_jumps.get()),
             ..Self::default()
@@ -143,6 +151,7 @@ impl Stats {
         self.audio_kbps = self.audio_kbps.saturating_add(other.audio_kbps);
         self.video_kbps = self.video_kbps.saturating_add(other.video_kbps);
         self.unknown_msgs = self.unknown_msgs.saturating_add(other.unknown_msgs);
+        self.clock_jumps = self.clock_jumps.saturating_add(other.clock_jumps);
     }
 }
 
@@ -193,9 +202,11 @@ pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
         msgs_out: stream.msgs_out.get(),
         kbps_out: stream.rate_out.kbps(now_us),
         dropped_msgs: stream.dropped_msgs.get(),
+        dropped_bytes: stream.dropped_bytes.get(),
+        dropped_runs: stream.dropped_runs.get(),
         queue_bytes: stream.memory(),
         sessions: small(stream.sessions() as u64),
-        targets: small(stream.targets().len() as u64),
+        targets: small((stream.target_count() + stream.sources().len()) as u64),
         ..Stats::of(&stream.counters, now_us)
     }
 }
@@ -253,6 +264,7 @@ fn nothing(id: Id) -> Info {
         state: State::None,
         error: None,
         role: Role::None,
+        tls: false,
         caps_ex: 0,
         track_count: 0,
         retry_in_ms: 0,
@@ -276,6 +288,8 @@ fn info_of_stream(stream: &RRStream) -> Info {
     Info {
         stream: stream.id,
         state: stream.state(),
+        // Nothing but a panic fails a stream.
+        error: (stream.state() == State::Failed).then_some(RRError::Panic),
         track_count: small(tracks.len() as u64),
         codecs,
         user: stream.config.user,
@@ -291,6 +305,7 @@ fn info_of_session(session: &RRSession) -> Info {
         stream: session.stream(),
         state: session.state(),
         role: session.role(),
+        tls: session.tls(),
         caps_ex: names.caps_ex,
         user: session.user(),
         app: names.app,
@@ -309,7 +324,8 @@ fn info_of_target(target: &Target) -> Info {
         stream: target.stream.id,
         state: target.state(),
         error: target.last_error(),
-        role: Role::Target,
+        role: target.role,
+        tls: target.url.tls,
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
         user: target.config.user,
         app: target.stream.name.app.clone(),

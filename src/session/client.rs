@@ -63,6 +63,7 @@ pub struct ClientSession {
     app: String,
     tc_url: String,
     key: Vec<u8>,
+    via: Vec<u8>,
     step: Step,
     stream_id: u32,
     refusal: Option<Box<Refusal>>,
@@ -97,11 +98,18 @@ impl ClientSession {
             app: url.app.clone(),
             tc_url: url.tc_url(),
             key: url.key.clone(),
+            via: Vec::new(),
             step: Step::Handshake,
             stream_id: 0,
             refusal: None,
             held: None,
         })
+    }
+
+    /// Says in `connect` on which streams what is played is going to run (`rrVia`). To be called before the first
+    /// [`next`](Self::next).
+    pub fn set_via(&mut self, via: Vec<u8>) {
+        self.via = via;
     }
 
     /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
@@ -143,6 +151,7 @@ impl ClientSession {
             tc_url: &self.tc_url,
             publish: self.publish,
             caps_ex: self.config.caps_ex,
+            via: &self.via,
         };
         self.wire.command(0, |out| build::connect(out, CONNECT, &hello));
     }
@@ -310,6 +319,11 @@ impl ClientSession {
     /// Its code, e.g. `NetStream.Publish.BadName`.
     pub fn refusal_code(&self) -> Option<&str> {
         self.refusal.as_ref().map(|refusal| refusal.code.as_str())
+    }
+
+    /// Heap in use, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.wire.heap_bytes()
     }
 
     wire_methods!();

@@ -362,6 +362,15 @@ impl ServerSession {
         }
     }
 
+    /// Ends a play that has been accepted and never had anything, as [`reject_stream`](Self::reject_stream) would have
+    /// refused it.
+    pub fn fail_play(&mut self, stream_id: u32, code: &str, text: &str) {
+        if self.streams.plays(stream_id) {
+            self.streams.set(stream_id, Mode::Idle);
+            self.status(stream_id, "error", code, text);
+        }
+    }
+
     /// The publisher is gone, and the player is kept for the next one.
     pub fn unpublish_notify(&mut self, stream_id: u32) {
         if self.streams.plays(stream_id) {

@@ -327,6 +327,10 @@ impl Wire {
         Some(if behind.cast_signed() < 0 { 0 } else { behind.into() })
     }
 
+    pub(super) fn sent(&self) -> u64 {
+        self.consumed + self.media_sent
+    }
+
     pub(super) fn ping(&mut self, now_ms: u64) {
         self.ping_ms = now_ms;
         self.pings_unanswered = self.pings_unanswered.saturating_add(1);
@@ -405,6 +409,11 @@ macro_rules! wire_methods {
         /// How long the last answered ping took.
         pub fn rtt_ms(&self) -> Option<u32> {
             self.wire.rtt_ms()
+        }
+
+        /// Bytes sent, the driver's own among them.
+        pub fn sent(&self) -> u64 {
+            self.wire.sent()
         }
 
         /// When bytes last came, by the clock given to `next` and `new`.

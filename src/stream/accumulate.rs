@@ -28,6 +28,8 @@ use crate::stream::buffer::{Entry, RRBuffer};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::segment::flag;
+use crate::stream::source::{self, Goes};
+use crate::stream::target::Target;
 use crate::stream::{Claim, RRStream, Timeouts};
 
 /// How often timeouts are looked at.
@@ -98,6 +100,8 @@ pub(super) struct Arrival {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
     pub(super) claim: Claim,
+    /// What it is of, where we opened it: a source that has had `Play.Start`.
+    pub(super) source: Option<Arc<Target>>,
 }
 
 /// How a publisher's connection goes on.
@@ -113,7 +117,7 @@ enum Fate {
 struct Accumulate {
     stream: Arc<RRStream>,
     poller: Poller,
-    inbox: Receiver<Arrival>,
+    inbox: Receiver<Box<Arrival>>,
     feeds: Slab<Box<Feed>>,
     /// Whose messages go into the log.
     live: Option<usize>,
@@ -129,7 +133,7 @@ struct Accumulate {
 }
 
 /// The thread's body; ends when the stream is told to stop.
-pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Arrival>) {
+pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Box<Arrival>>) {
     let timeouts = stream.host().timeouts();
     let mut this = Accumulate {
         stream,
@@ -161,8 +165,10 @@ impl Accumulate {
                 log::error!("accumulate cannot wait: {failure}");
                 return;
             }
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Accumulate);
             while let Ok(arrival) = self.inbox.try_recv() {
-                self.adopt(arrival);
+                self.adopt(*arrival);
             }
             let more = std::mem::take(&mut self.more);
             for ready in &ready {
@@ -181,20 +187,25 @@ impl Accumulate {
     // ---- coming
 
     /// A publisher comes in; the stream's claim for it was made before.
-    fn adopt(&mut self, Arrival { mut peer, stream_id, claim }: Arrival) {
+    fn adopt(&mut self, Arrival { mut peer, stream_id, claim, source }: Arrival) {
         let standby = claim == Claim::Standby;
         let entry = self.feeds.vacant_entry();
         let slot = entry.key();
         if let Err(failure) = self.poller.add(&mut peer.conn.socket, slot) {
-            self.stream.host().session_over(&peer.record, &failure);
             self.stream.release(&peer.record);
+            match source {
+                Some(source) => source::over(&self.stream, &source, &failure, Goes::Lost, 0),
+                None => self.stream.host().session_over(&peer.record, &failure),
+            }
             return;
         }
         peer.conn.socket.set_user_timeout(self.timeouts.idle_ms);
         let state = if standby { State::Waiting } else { State::InProgress };
         let prev = peer.record.set_state(state);
-        self.stream.host().event(peer.record.event(EventKind::Session).moved(prev, state));
-        entry.insert(Box::new(Feed::new(peer, stream_id, clock::now_ms())));
+        if source.is_none() {
+            self.stream.host().event(peer.record.event(EventKind::Session).moved(prev, state));
+        }
+        entry.insert(Box::new(Feed::new(peer, stream_id, source, self.stream.budget.nothing(), clock::now_ms())));
         if standby {
             // The one it was to stand behind may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
@@ -218,7 +229,7 @@ impl Accumulate {
         if let Some(session) = feed.peer.conn.server() {
             session.end_publish(stream_id, "NetStream.Publish.BadName", TAKEN_OVER);
         }
-        self.end(feed.peer, &Failure::ours(RRError::TakenOver, TAKEN_OVER));
+        self.end(*feed, &Failure::ours(RRError::TakenOver, TAKEN_OVER));
     }
 
     /// This standby steps in at its next key frame.
@@ -248,8 +259,9 @@ impl Accumulate {
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
         let (mut failed, mut took) = (None, false);
-        let Feed { peer, kept, .. } = &mut **feed;
+        let Feed { peer, kept, source, .. } = &mut **feed;
         let record = &peer.record;
+        let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
         let pumped = peer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
             let session::Event::Message(head) = event else {
                 return match event {
@@ -258,15 +270,15 @@ impl Accumulate {
                 };
             };
             took = true;
-            record.counters.message_in(head.type_id, body.len() as u64, now_us);
+            counters.message_in(head.type_id, body.len() as u64, now_us);
             let steps_in = !is_live && kept.look(&head, body) && may_step_in;
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
-                kept.replay(&head, |head, body| stream.take(head, body, now_us))
-                    .and_then(|()| stream.take(&head, body, now_us))
+                kept.replay(&head, |head, body| stream.take_with_patience(head, body, now_us))
+                    .and_then(|()| stream.take_with_patience(&head, body, now_us))
             } else if is_live {
-                stream.take(&head, body, now_us)
+                stream.take_with_patience(&head, body, now_us)
             } else {
                 Ok(())
             };
@@ -279,6 +291,9 @@ impl Accumulate {
             }
         });
         feed.count(took, now_us);
+        let pumped = feed.heard(pumped);
+        let half_read = feed.peer.conn.heap_bytes();
+        let held = stream.with_patience(|| feed.held.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -286,6 +301,9 @@ impl Accumulate {
             self.stream.rouse();
         }
         if let Some(failure) = failed {
+            return Fate::Over(failure);
+        }
+        if let Err(failure) = held {
             return Fate::Over(failure);
         }
         match pumped {
@@ -313,6 +331,11 @@ impl Accumulate {
     fn rename(&self, slot: usize, role: Role, state: State) {
         let Some(feed) = self.feeds.get(slot) else { return };
         let record = &feed.peer.record;
+        if let Some(source) = &feed.source {
+            record.set_role(if role == Role::Publisher { Role::Source } else { role });
+            source.move_to(state, |event| event);
+            return;
+        }
         record.set_role(role);
         let prev = record.set_state(state);
         self.stream.host().event(record.event(EventKind::Session).moved(prev, state));
@@ -341,12 +364,19 @@ impl Accumulate {
         let max_kbps = if self.live == Some(slot) { self.stream.config.max_kbps } else { 0 };
         let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
         while let Some(order) = feed.peer.record.next_order() {
-            // Answers to an ask that is over are nothing any more.
-            if let Order::Close(text) = order {
-                return Fate::Over(Failure::ours(RRError::Kicked, text));
+            match order {
+                Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
+                // Answers to an ask that is over.
+                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
             }
         }
-        match feed.check(now_ms, self.timeouts, max_kbps) {
+        if self.live == Some(slot)
+            && let Some(failure) = self.stream.eviction()
+        {
+            return Fate::Over(failure);
+        }
+        match feed.check(&self.stream, now_ms, self.timeouts, max_kbps) {
             Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),
             Err(failure) => Fate::Over(failure),
         }
@@ -376,19 +406,19 @@ impl Accumulate {
             Fate::Lobby(event) => (event, None),
             Fate::Over(failure) => (None, Some(failure)),
         };
-        let Some(feed) = self.feeds.try_remove(slot) else { return };
-        let mut peer = feed.peer;
-        let record = Arc::clone(&peer.record);
+        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+        let record = Arc::clone(&feed.peer.record);
         let orderly = failure.is_none();
         // Before the connection goes anywhere: the name is free for whoever comes next.
         self.gone(slot, &record, orderly);
         match failure {
-            Some(failure) => self.end(peer, &failure),
+            Some(failure) => self.end(*feed, &failure),
             None => {
-                self.poller.remove(&mut peer.conn.socket);
-                self.stream.host().reclaim(peer, event);
+                self.poller.remove(&mut feed.peer.conn.socket);
+                self.stream.host().reclaim(feed.peer, event);
             }
         }
+        self.stream.call_sources();
         self.stream.check_unused();
     }
 
@@ -431,13 +461,19 @@ impl Accumulate {
     }
 
     /// A publisher's connection is over.
-    fn end(&mut self, mut peer: Peer, failure: &Failure) {
+    fn end(&mut self, Feed { mut peer, source, goes, media_ms, since_ms, .. }: Feed, failure: &Failure) {
+        if let Some(session) = peer.conn.client() {
+            session.close();
+        }
         // What the session has to say last (an onStatus) goes out if the socket takes it; the rest is the peer's loss.
         let _ = peer.conn.flush();
         self.poller.remove(&mut peer.conn.socket);
         half_close(&mut peer.conn.socket);
         self.stream.lose(&peer.record, false);
-        self.stream.host().session_over(&peer.record, failure);
+        match source {
+            Some(source) => source::over(&self.stream, &source, failure, goes, media_ms.saturating_sub(since_ms)),
+            None => self.stream.host().session_over(&peer.record, failure),
+        }
     }
 
     /// The stream stops: its publishers and whoever is still on the way here are closed.
@@ -445,14 +481,18 @@ impl Accumulate {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_accumulate();
-        let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| (feed.peer, feed.stream_id));
-        let waiting: Vec<(Peer, u32)> =
-            self.inbox.try_iter().map(|arrival| (arrival.peer, arrival.stream_id)).collect();
-        for (mut peer, stream_id) in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
-            if let Some(session) = peer.conn.server() {
+        self.stream.sources().iter().for_each(|source| source.stop(0));
+        let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);
+        let nothing = || self.stream.budget.nothing();
+        let now_ms = clock::now_ms();
+        let feed = |Arrival { peer, stream_id, source, .. }| Feed::new(peer, stream_id, source, nothing(), now_ms);
+        let waiting: Vec<Box<Feed>> = self.inbox.try_iter().map(|arrival| Box::new(feed(*arrival))).collect();
+        for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
+            let stream_id = feed.stream_id;
+            if let Some(session) = feed.peer.conn.server() {
                 session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
             }
-            self.end(peer, &failure);
+            self.end(*feed, &failure);
         }
         self.stream.end_feed();
     }

@@ -3,6 +3,7 @@
 //! Whoever holds segments, tails or half-read messages holds a [`Charge`] for them, which gives the bytes back when it
 //! is dropped. It does not allocate the memory itself and decides nothing about who has to give way.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,23 +14,58 @@ use crate::error::{Failure, RRError, Result};
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Counter>);
 
-#[derive(Debug)]
 struct Counter {
     used: AtomicU64,
     limit: u64,
+    /// From here on memory is short.
+    mark: u64,
+    refused: AtomicU64,
     parent: Option<Budget>,
+    alarm: Option<Alarm>,
 }
+
+/// Called, from any thread and with locks of streams held, when memory becomes short or was refused.
+pub type Alarm = Box<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Counter({} of {})", self.used.load(Relaxed), self.limit)
+    }
+}
+
+/// Half-read messages and private buffers are counted in steps of so many bytes: smaller changes cost nothing.
+const STEP_BYTES: u64 = 4096;
 
 impl Budget {
     /// A budget of its own. `None` counts without a bound.
     pub fn new(limit_bytes: Option<u64>) -> Self {
-        let limit = limit_bytes.unwrap_or(u64::MAX);
-        Self(Arc::new(Counter { used: AtomicU64::new(0), limit, parent: None }))
+        Self::made(limit_bytes, None, None)
+    }
+
+    /// The same with somebody who is told when it becomes short.
+    pub fn with_alarm(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
+        Self::made(limit_bytes, None, Some(alarm))
+    }
+
+    fn made(limit: Option<u64>, parent: Option<Self>, alarm: Option<Alarm>) -> Self {
+        let limit = limit.unwrap_or(u64::MAX);
+        let (used, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Counter { used, limit, mark: limit - limit / 8, refused, parent, alarm }))
     }
 
     /// A counter without a limit of its own whose bytes count in this one too: a stream's share of its server's.
     pub fn child(&self) -> Self {
-        Self(Arc::new(Counter { used: AtomicU64::new(0), limit: u64::MAX, parent: Some(self.clone()) }))
+        Self::made(None, Some(self.clone()), None)
+    }
+
+    /// Whether nearly all is used.
+    pub fn is_short(&self) -> bool {
+        self.used() >= self.0.mark
+    }
+
+    /// How often something was refused since the beginning, here or in a child.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Relaxed)
     }
 
     /// Bytes charged at this moment.
@@ -40,6 +76,11 @@ impl Budget {
     /// The bound in bytes, if there is one.
     pub fn limit(&self) -> Option<u64> {
         (self.0.limit != u64::MAX).then_some(self.0.limit)
+    }
+
+    /// A charge of nothing yet, for what grows and shrinks.
+    pub fn nothing(&self) -> Charge {
+        Charge { budget: self.clone(), bytes: 0 }
     }
 
     /// Takes `bytes` from the budget.
@@ -56,13 +97,26 @@ impl Budget {
         let mut counter = Some(self);
         while let Some(Self(now)) = counter {
             let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= now.limit);
-            if now.used.fetch_update(Relaxed, Relaxed, fits).is_err() {
+            let Ok(before) = now.used.fetch_update(Relaxed, Relaxed, fits) else {
                 self.give_back(bytes, Some(now));
+                now.refused.fetch_add(1, Relaxed);
+                now.alarm();
                 return Err(Failure::ours(RRError::Limit, "the memory limit of the server is reached"));
-            }
+            };
+            now.tell(before, bytes);
             counter = now.parent.as_ref();
         }
         Ok(())
+    }
+
+    /// Counts `bytes` in every counter up to the root, limits or not.
+    fn force(&self, bytes: u64) {
+        let mut counter = Some(self);
+        while let Some(Self(now)) = counter {
+            let before = now.used.fetch_add(bytes, Relaxed);
+            now.tell(before, bytes);
+            counter = now.parent.as_ref();
+        }
     }
 
     /// Takes `bytes` off every counter from here up, ending before `end`.
@@ -74,6 +128,21 @@ impl Budget {
             }
             now.used.fetch_sub(bytes, Relaxed);
             counter = now.parent.as_ref();
+        }
+    }
+}
+
+impl Counter {
+    /// Raises the alarm where `bytes` more than `before` pass the mark.
+    fn tell(&self, before: u64, bytes: u64) {
+        if before < self.mark && self.mark - before <= bytes {
+            self.alarm();
+        }
+    }
+
+    fn alarm(&self) {
+        if let Some(alarm) = &self.alarm {
+            alarm();
         }
     }
 }
@@ -103,6 +172,27 @@ impl Charge {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Holds about `bytes` from now on: buffers that grow and shrink all the time. Nothing is counted for changes
+    /// within a step of 4 KiB.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize).
+    pub fn follow(&mut self, bytes: usize) -> Result<()> {
+        let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
+        if bytes == self.bytes { Ok(()) } else { self.resize(bytes) }
+    }
+
+    /// The same for what is there whether there is room or not: where it passes a limit, others have to give way.
+    pub fn follow_anyway(&mut self, bytes: usize) {
+        let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
+        if bytes > self.bytes {
+            self.budget.force(bytes - self.bytes);
+        } else {
+            self.budget.give_back(self.bytes - bytes, None);
+        }
+        self.bytes = bytes;
     }
 }
 
@@ -142,5 +232,36 @@ mod tests {
         charge.resize(1).unwrap();
         assert_eq!(budget.used(), 1);
         assert!(budget.charge(u64::MAX).is_err(), "a sum past 2^64 is past the limit");
+    }
+
+    #[test]
+    fn it_tells_when_it_becomes_short_and_when_it_refuses() {
+        let rung = Arc::new(AtomicU64::new(0));
+        let bell = Arc::clone(&rung);
+        let server = Budget::with_alarm(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
+        let stream = server.child();
+        let first = stream.charge(699).unwrap();
+        assert_eq!((rung.load(Relaxed), server.is_short()), (0, false));
+        let second = stream.charge(1).unwrap();
+        assert_eq!((rung.load(Relaxed), server.is_short()), (1, true), "seven eighths");
+        assert!(stream.charge(101).is_err());
+        assert_eq!((rung.load(Relaxed), server.refused()), (2, 1));
+        drop((first, second));
+        assert!(!server.is_short());
+    }
+
+    #[test]
+    fn buffers_are_followed_in_steps_and_counted_though_there_is_no_room() {
+        let server = Budget::new(Some(10_000));
+        let mut charge = server.child().nothing();
+        charge.follow(4095).unwrap();
+        assert_eq!(server.used(), 0);
+        charge.follow(9_000).unwrap();
+        assert_eq!(server.used(), 8192);
+        assert!(charge.follow(20_000).is_err());
+        charge.follow_anyway(20_000);
+        assert_eq!(server.used(), 16_384);
+        charge.follow_anyway(0);
+        assert_eq!(server.used(), 0);
     }
 }

@@ -6,14 +6,20 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::error::{RRError, Result};
+use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::chunk_write;
 use crate::proto::message::{MessageHead, kind};
+use crate::session;
+use crate::stream::RRStream;
+use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
+use crate::stream::guest::Play;
 use crate::stream::join::{HeaderSet, JoinPoint, WireForm};
 use crate::stream::meter::{Counters, Tally};
 use crate::stream::peer::RRSession;
@@ -21,7 +27,7 @@ use crate::stream::segment::{Mark, flag};
 use crate::stream::target::Target;
 
 /// Private bytes that are collected before they are written, on the path of consumers that get their own messages.
-const OUT_BYTES: usize = 64 * 1024;
+pub(super) const OUT_BYTES: usize = 64 * 1024;
 
 /// A private buffer larger than this is given back when it is empty: idle consumers hold next to nothing.
 const OUT_KEPT_BYTES: usize = 1024;
@@ -99,11 +105,17 @@ pub(super) struct Consumer {
     /// It has been told goodbye and is closed by then.
     pub(super) close_by_ms: Option<u64>,
     pub(super) stream_id: u32,
+    /// Plays of other streams on its connection, or of this one again.
+    pub(super) plays: Vec<Play>,
+    /// What its peer said, to be acted on between two messages.
+    pub(super) said: Option<session::Event>,
     media: u32,
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
     tally: Tally,
+    /// Memory of the private bytes and of the session.
+    held: Option<Charge>,
 }
 
 impl Consumer {
@@ -127,11 +139,14 @@ impl Consumer {
             leave_at: None,
             close_by_ms: None,
             stream_id,
+            plays: Vec::new(),
+            said: None,
             media: media::ALL,
             due: None,
             out: Vec::new(),
             out_at: 0,
             tally: Tally::default(),
+            held: None,
         }
     }
 
@@ -149,13 +164,7 @@ impl Consumer {
 
     /// Kinds of media the peer wants or does not want from here on.
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
-        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
-            match wanted {
-                Some(true) => self.media |= bit,
-                Some(false) => self.media &= !bit,
-                None => {}
-            }
-        }
+        receive(&mut self.media, audio, video);
     }
 
     /// When what it has not been sent is due, by the oldest message of it; `None`: now, or there is nothing.
@@ -226,18 +235,15 @@ impl Consumer {
     /// # Errors
     /// What the socket or the allocator says; the consumer is over then.
     pub(super) fn send(&mut self, now_us: u64) -> Result<Sent> {
-        let sent = self.send_on(now_us)?;
-        // What TLS still holds has left the log, not the machine.
-        Ok(if sent == Sent::All && !self.conn.settle()? { Sent::Blocked } else { sent })
-    }
-
-    fn send_on(&mut self, now_us: u64) -> Result<Sent> {
         loop {
             if !self.send_out(now_us)? {
                 return Ok(Sent::Blocked);
             }
             if self.conn.has_output() && self.at_boundary() {
                 self.out = self.conn.take_output();
+                continue;
+            }
+            if !self.plays.is_empty() && self.at_boundary() && self.send_plays(now_us)? {
                 continue;
             }
             let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
@@ -310,7 +316,7 @@ impl Consumer {
         } else {
             self.out.clear();
         }
-        Ok(true)
+        self.conn.settle() // what TLS holds has left the log, not the machine
     }
 
     fn at_boundary(&self) -> bool {
@@ -345,7 +351,9 @@ impl Consumer {
     }
 
     /// Makes the queue's figures current; called now and then.
-    pub(super) fn measure(&mut self, head: Head, now_us: u64) {
+    pub(super) fn measure(&mut self, head: Head, now_us: u64, budget: &Budget) {
+        let held = self.out.capacity() + self.conn.heap_bytes();
+        self.held.get_or_insert_with(|| budget.nothing()).follow_anyway(held);
         let lag = self.lag(head, now_us);
         let private = (self.out.len() - self.out_at) as u64;
         let counters = self.who.counters();
@@ -355,6 +363,75 @@ impl Consumer {
         counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
         counters.bytes_in.set(self.conn.bytes_in());
+        if counters.msgs_out.get() > 0 {
+            let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
+            counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
+        }
+        counters.tcp.refresh(&self.conn, now_us / 1000);
+    }
+
+    /// Puts what the other plays have into `out`; true where that is anything. One that is over is told so.
+    fn send_plays(&mut self, now_us: u64) -> Result<bool> {
+        let (mut any, mut ended) = (false, Vec::new());
+        for play in &mut self.plays {
+            let brought = play.encode(&mut self.out)?;
+            any |= brought.any;
+            self.tally.sent(0, brought.messages, now_us, self.who.counters());
+            if brought.over {
+                ended.push(play.stream_id);
+            }
+        }
+        self.plays.retain(|play| !ended.contains(&play.stream_id));
+        for stream_id in &ended {
+            if let Some(session) = self.conn.server() {
+                session.end_play(*stream_id);
+            }
+        }
+        Ok(any || !ended.is_empty())
+    }
+
+    /// Pause and the like of another play.
+    pub(super) fn tell_play(&mut self, event: &session::Event) {
+        for play in &mut self.plays {
+            match event {
+                session::Event::Pause { stream_id, on, .. } if *stream_id == play.stream_id => {
+                    // What it missed is past: it goes on at a picture.
+                    if play.paused && !on {
+                        play.fall_back();
+                    }
+                    play.paused = *on;
+                }
+                session::Event::Receive { stream_id, audio, video } if *stream_id == play.stream_id => {
+                    receive(&mut play.media, *audio, *video);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether it is between two messages, with nothing half sent.
+    pub(super) fn is_between(&self) -> bool {
+        self.out_at == self.out.len() && self.at_boundary()
+    }
+
+    /// As a guest of its stream, for a connection that goes elsewhere.
+    pub(super) fn make_guest(&mut self, stream: &Arc<RRStream>, record: &Arc<RRSession>) -> Play {
+        let after = if let Place::Waiting(after) = self.place { after } else { 0 };
+        let mut play = Play::new(Arc::clone(stream), Arc::clone(record), self.stream_id, self.start, after);
+        (play.media, play.paused) = (self.media, self.paused);
+        match mem::replace(&mut self.place, Place::Waiting(0)) {
+            Place::At(cursor) => play.at(cursor, self.due.take()),
+            Place::Waiting(_) => play,
+        }
+    }
+
+    /// It was a guest so far, and is at home now.
+    pub(super) fn resume(&mut self, mut play: Play) {
+        self.leave_at = play.come_home();
+        (self.media, self.paused, self.due) = (play.media, play.paused, play.due.take());
+        if let Some(cursor) = play.cursor.take() {
+            self.place = Place::At(cursor);
+        }
     }
 
     /// The connection and who it was, for the listener or the end.
@@ -378,7 +455,7 @@ fn is_wrapped(mark: &Mark) -> bool {
 
 /// Whether a message of this type is let through. Sequence headers are of their kind: a peer that wants no video
 /// needs none.
-fn wanted(type_id: u8, media: u32) -> bool {
+pub(super) fn wanted(type_id: u8, media: u32) -> bool {
     match type_id {
         kind::AUDIO => media & media::AUDIO != 0,
         kind::VIDEO => media & media::VIDEO != 0,
@@ -388,7 +465,7 @@ fn wanted(type_id: u8, media: u32) -> bool {
 }
 
 /// One message of the log for one consumer: other stream id, or `@setDataFrame` put in front.
-fn encode_own(mark: &Mark, body: &[u8], wrap: bool, stream_id: u32, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn encode_own(mark: &Mark, body: &[u8], wrap: bool, stream_id: u32, out: &mut Vec<u8>) -> Result<()> {
     let wrapped;
     let body = if wrap {
         // An AMF3 data message keeps its leading 0.
@@ -409,4 +486,15 @@ fn encode_own(mark: &Mark, body: &[u8], wrap: bool, stream_id: u32, out: &mut Ve
     out.try_reserve(chunk_write::wire_len(&head, CHUNK_SIZE)).map_err(|_| RRError::NoMem)?;
     chunk_write::encode(&head, body, CHUNK_SIZE, out);
     Ok(())
+}
+
+/// Kinds of media that are wanted or no longer wanted.
+fn receive(kinds: &mut u32, audio: Option<bool>, video: Option<bool>) {
+    for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
+        match wanted {
+            Some(true) => *kinds |= bit,
+            Some(false) => *kinds &= !bit,
+            None => {}
+        }
+    }
 }

@@ -18,12 +18,15 @@ pub trait Host: Send + Sync + Debug {
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
     /// The session's connection is closed.
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure);
-    /// The stream has media: connect this target.
+    /// The stream has media: connect this target. Or it may want this source.
     fn dial(&self, target: &Arc<Target>);
     /// A connected target was lost after `ran_ms` of media.
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
     /// A target was closed in order, because its stream has no media for now.
     fn target_released(&self, target: &Arc<Target>);
+    /// A source was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the same place
+    /// again.
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
     /// A target that was told to stop has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
     /// Nobody publishes and nobody plays.

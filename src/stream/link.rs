@@ -9,6 +9,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
+use crate::stream::guest::Play;
 use crate::stream::peer::Peer;
 use crate::stream::target::Target;
 use crate::stream::{Book, Claim, RRStream, relay};
@@ -28,6 +29,8 @@ pub enum Delivery {
         stream_id: u32,
         /// Where it begins.
         start: Start,
+        /// It plays already, so far as a guest.
+        resumes: Option<Box<Play>>,
     },
     /// A target that has had `Publish.Start`.
     Target {
@@ -73,14 +76,20 @@ impl RRStream {
         stream_id: u32,
         claim: Claim,
     ) -> std::result::Result<(), (Peer, Failure)> {
+        let arrival = Arrival { peer, stream_id, claim, source: None };
+        self.hand(Box::new(arrival)).map_err(|(back, failure)| (back.peer, failure))
+    }
+
+    /// The same for anybody who is to publish.
+    pub(super) fn hand(self: &Arc<Self>, arrival: Box<Arrival>) -> std::result::Result<(), (Box<Arrival>, Failure)> {
         if let Err(failure) = self.accumulate_link() {
-            return Err((peer, failure));
+            return Err((arrival, failure));
         }
         let book = locked(&self.book);
         // Sent under the lock: a thread that ends takes its link away before it looks into its inbox a last time.
-        let Some(link) = book.accumulate.clone() else { return Err((peer, refused())) };
-        peer.record.set_owner(Arc::clone(&link.wake));
-        link.send(Arrival { peer, stream_id, claim }).map_err(|back| (back.peer, refused()))?;
+        let Some(link) = book.accumulate.clone() else { return Err((arrival, refused())) };
+        arrival.peer.record.set_owner(Arc::clone(&link.wake));
+        link.send(arrival).map_err(|back| (back, refused()))?;
         drop(book);
         link.wake.wake();
         Ok(())
@@ -107,6 +116,20 @@ impl RRStream {
         Ok(())
     }
 
+    /// A connection whose own play is over goes on with the newest of the others; there is one at least.
+    ///
+    /// # Errors
+    /// The peer, with the reason, where that stream cannot take it.
+    pub fn resume(mut peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+        let Some(play) = peer.plays.pop() else { return Err((Box::new(peer), refused())) };
+        let (stream, stream_id, start) = (play.stream(), play.stream_id, play.start);
+        peer.record.set_stream(stream.id);
+        match stream.deliver(Delivery::Player { peer, stream_id, start, resumes: Some(Box::new(play)) }) {
+            Err((Delivery::Player { peer, .. }, failure)) => Err((Box::new(peer), failure)),
+            _ => Ok(()),
+        }
+    }
+
     /// The accumulate thread takes no more.
     pub(super) fn close_accumulate(&self) {
         let mut book = locked(&self.book);
@@ -121,7 +144,7 @@ impl RRStream {
         book.relay = None;
     }
 
-    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Arrival>> {
+    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Box<Arrival>>> {
         self.link(|book| &mut book.accumulate, "accmDataThread", |_| accumulate::run)
     }
 

@@ -1,11 +1,26 @@
-//! Counters that one thread writes and any thread reads, and rates over about two seconds.
+//! Counters that one thread writes and any thread reads, and rates over the last two seconds.
+//!
+//! Readers take no lock and make no system call; what they see of one object may be some nanoseconds apart.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use crate::net::conn::Conn;
 use crate::proto::message::kind;
 
-/// How long one window of a rate lasts; a rate is that of the last whole window.
-const WINDOW_US: u64 = 1_000_000;
+/// How often the system is asked about a connection that somebody looks at.
+const SAMPLE_MS: u64 = 1_000;
+
+/// The same where nobody does: what a first look finds is this old at most.
+const SAMPLE_UNSEEN_MS: u64 = 10_000;
+
+/// A rate is counted in steps this long.
+const STEP_US: u64 = 500_000;
+
+/// Whole steps a rate is over: the last two seconds.
+const STEPS: u64 = 4;
+
+/// The whole steps and the one being counted.
+const PLACES: usize = STEPS as usize + 1;
 
 /// A number only its owner changes: no locked instruction on the hot path.
 #[derive(Debug, Default)]
@@ -28,38 +43,124 @@ impl Count {
     }
 }
 
-/// How many per second, over the last whole window of a second. Written by one thread.
+/// How many per second, over the last two seconds. Written by one thread.
 #[derive(Debug, Default)]
 pub struct Rate {
-    window: Count,
-    current: Count,
-    last: Count,
+    /// The step being counted, by its number since the clock began.
+    step: Count,
+    counts: [Count; PLACES],
 }
 
 impl Rate {
-    /// Counts at a moment; owner only.
-    pub fn add(&self, n: u64, now_us: u64) {
-        let (window, seen) = (now_us / WINDOW_US, self.window.get());
-        if window != seen {
-            self.last.set(if window == seen + 1 { self.current.get() } else { 0 });
-            self.current.set(0);
-            self.window.set(window);
+    /// Counts at a moment; owner only. True where this is the first of its step.
+    pub fn add(&self, n: u64, now_us: u64) -> bool {
+        let (step, seen) = (now_us / STEP_US, self.step.get());
+        if step != seen {
+            for stale in (seen + 1..=step).rev().take(PLACES) {
+                self.place(stale).set(0);
+            }
+            self.step.set(step);
         }
-        self.current.add(n);
+        let count = self.place(step);
+        count.add(n);
+        count.get() == n
     }
 
-    /// The count of the last whole window; 0 when nothing was counted since.
+    /// The sum of the last two whole seconds, in steps.
+    fn sum(&self, now_us: u64) -> u64 {
+        let (step, seen) = (now_us / STEP_US, self.step.get());
+        // Steps after the last count are empty; those long before it have been counted over.
+        let whole = step.saturating_sub(STEPS)..step;
+        whole.filter(|&at| at <= seen && at + STEPS >= seen).map(|at| self.place(at).get()).sum()
+    }
+
+    fn place(&self, step: u64) -> &Count {
+        &self.counts[(step % PLACES as u64) as usize]
+    }
+
+    /// The mean of the last two seconds.
     pub fn per_second(&self, now_us: u64) -> u64 {
-        match (now_us / WINDOW_US).wrapping_sub(self.window.get()) {
-            0 => self.last.get(),
-            1 => self.current.get(),
-            _ => 0,
-        }
+        self.sum(now_us) * 1_000_000 / (STEPS * STEP_US)
     }
 
     /// The same of bytes, in kbit/s.
     pub fn kbps(&self, now_us: u64) -> u32 {
         u32::try_from(self.per_second(now_us).saturating_mul(8) / 1000).unwrap_or(u32::MAX)
+    }
+}
+
+/// Frames per second. Whole frames of two seconds would be half a frame coarse, so the time between the first frames of
+/// two steps counts, and not the steps' own length.
+#[derive(Debug, Default)]
+pub struct FrameRate {
+    frames: Rate,
+    /// When the first frame of a step came.
+    first_us: [Count; PLACES],
+}
+
+impl FrameRate {
+    /// One frame came; owner only.
+    pub fn add(&self, now_us: u64) {
+        if self.frames.add(1, now_us) {
+            self.first(now_us / STEP_US).set(now_us);
+        }
+    }
+
+    fn first(&self, step: u64) -> &Count {
+        &self.first_us[(step % PLACES as u64) as usize]
+    }
+
+    /// Thousandths of a frame per second, over the last two seconds; 0 where none came for so long.
+    pub fn milli(&self, now_us: u64) -> u32 {
+        let (step, seen) = (now_us / STEP_US, self.frames.step.get());
+        if step > seen + STEPS {
+            return 0;
+        }
+        // From the first frame of the oldest step with one to the first frame of the newest.
+        let oldest = (seen.saturating_sub(STEPS)..seen).find(|&at| self.frames.place(at).get() > 0);
+        let Some(oldest) = oldest else { return 0 };
+        let frames: u64 = (oldest..seen).map(|at| self.frames.place(at).get()).sum();
+        let time_us = self.first(seen).get().saturating_sub(self.first(oldest).get());
+        // Where the newest frame is old itself, the silence since then counts.
+        let time_us = time_us + now_us.saturating_sub(self.first(seen).get()).saturating_sub(2 * STEP_US);
+        u32::try_from((frames * 1_000_000_000).checked_div(time_us).unwrap_or(0)).unwrap_or(u32::MAX)
+    }
+}
+
+/// What the system knows of a connection, written by its owner at most once a second.
+#[derive(Debug, Default)]
+pub struct TcpFigures {
+    /// Round trip time, smoothed.
+    pub rtt_us: AtomicU32,
+    /// Its mean deviation.
+    pub rtt_var_us: AtomicU32,
+    /// Segments sent again since the beginning.
+    pub retransmits: AtomicU32,
+    /// Bytes sent that the peer has not acknowledged.
+    pub unacked_bytes: AtomicU32,
+    /// Somebody has read them since they were written: whoever looks every second gets fresh ones, and for those nobody
+    /// looks at the system is asked rarely.
+    pub looked_at: AtomicBool,
+    /// When they were written; 0 is never.
+    sampled_ms: Count,
+}
+
+impl TcpFigures {
+    /// Asks the system, if it is time to; owner only. What it does not know (a unix socket's round trip) is taken from
+    /// the last ping.
+    pub fn refresh(&self, conn: &Conn, now_ms: u64) {
+        let every_ms = if self.looked_at.load(Ordering::Relaxed) { SAMPLE_MS } else { SAMPLE_UNSEEN_MS };
+        let sampled_ms = self.sampled_ms.get();
+        if sampled_ms != 0 && now_ms < sampled_ms + every_ms {
+            return;
+        }
+        self.sampled_ms.set(now_ms.max(1));
+        self.looked_at.store(false, Ordering::Relaxed);
+        let facts = conn.tcp_facts();
+        self.rtt_us.store(facts.rtt_us, Ordering::Relaxed);
+        self.rtt_var_us.store(facts.rtt_var_us, Ordering::Relaxed);
+        self.retransmits.store(facts.retransmits, Ordering::Relaxed);
+        self.unacked_bytes.store(facts.unacked_bytes, Ordering::Relaxed);
     }
 }
 
@@ -116,8 +217,10 @@ pub struct Counters {
     pub last_media_us: AtomicI64,
     /// Between the last two key frames.
     pub key_interval_ms: AtomicU32,
-    /// Rate of video messages.
-    pub rate_frames: Rate,
+    /// Rate of video frames.
+    pub rate_frames: FrameRate,
+    /// What the system says of the connection.
+    pub tcp: TcpFigures,
     /// Wall clock of the beginning.
     pub started_us: i64,
 }
@@ -139,7 +242,7 @@ impl Counters {
             kind::VIDEO => {
                 self.video_bytes.add(bytes);
                 self.rate_video.add(bytes, now_us);
-                self.rate_frames.add(1, now_us);
+                self.rate_frames.add(now_us);
             }
             kind::DATA | kind::DATA_AMF3 => self.data_bytes.add(bytes),
             _ => self.unknown_msgs.add(1),
@@ -165,10 +268,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Notes what was sent. The counters are brought up to date where a second begins, so that each rate's window gets
-    /// what belongs to it.
+    /// Notes what was sent. The counters are brought up to date where a rate's step begins, so that each step gets what
+    /// belongs to it.
     pub fn sent(&mut self, bytes: u64, messages: u64, now_us: u64, counters: &Counters) {
-        if now_us / WINDOW_US != self.at_us / WINDOW_US {
+        if now_us / STEP_US != self.at_us / STEP_US {
             self.report(counters);
         }
         self.at_us = now_us;
@@ -193,9 +296,32 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::conn::Side;
+    use crate::net::socket::Socket;
+    use crate::net::tcp_info::ASKED;
+    use crate::session::{ServerSession, SessionConfig};
 
     #[test]
-    fn a_tally_puts_each_byte_into_the_second_it_was_sent_in() {
+    fn the_system_is_asked_once_a_second_at_most_and_rarely_where_nobody_looks() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let session = Box::new(ServerSession::new(&SessionConfig::default(), 0));
+        let conn = Conn::new(Socket::adopt(client.into()).unwrap(), Side::Server(session));
+        let figures = TcpFigures::default();
+        let ask = |from_ms: u64, to_ms: u64, looks: bool| {
+            let before = ASKED.get();
+            for now_ms in (from_ms..to_ms).step_by(50) {
+                figures.looked_at.store(looks, Ordering::Relaxed);
+                figures.refresh(&conn, now_ms);
+            }
+            ASKED.get() - before
+        };
+        assert_eq!(ask(50, 10_050, true), 10);
+        assert_eq!(ask(10_050, 60_050, false), 5);
+    }
+
+    #[test]
+    fn a_tally_puts_each_byte_into_the_step_it_was_sent_in() {
         let (counters, mut tally) = (Counters::default(), Tally::default());
         tally.sent(125_000, 3, 10_900_000, &counters);
         assert_eq!(counters.bytes_out.get(), 0);
@@ -203,17 +329,56 @@ mod tests {
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_000, 3));
         tally.report(&counters);
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_001, 4));
-        assert_eq!(counters.rate_out.kbps(11_200_000), 1000);
+        assert_eq!(counters.rate_out.kbps(11_500_000), 500, "125 kB within two seconds");
     }
 
     #[test]
-    fn a_rate_is_that_of_the_last_whole_second() {
+    fn a_rate_is_the_mean_of_the_last_two_seconds() {
         let rate = Rate::default();
-        rate.add(125_000, 10_200_000);
-        assert_eq!(rate.kbps(10_900_000), 0, "the first window is not over");
-        assert_eq!(rate.kbps(11_500_000), 1000);
-        rate.add(1, 11_600_000);
-        assert_eq!(rate.kbps(11_700_000), 1000);
-        assert_eq!(rate.kbps(14_000_000), 0, "nothing came for two seconds");
+        for step in 0..20 {
+            rate.add(62_500, 10_000_000 + step * 500_000 + 100);
+        }
+        // The last step, from 19.5 s on, is not over yet.
+        assert_eq!(rate.kbps(19_900_000), 1000);
+        assert_eq!(rate.kbps(20_100_000), 1000);
+        assert_eq!(rate.kbps(21_100_000), 500, "two of four steps were silent");
+        assert_eq!(rate.kbps(22_100_000), 0, "nothing came for two seconds");
+        rate.add(125_000, 60_000_000);
+        assert_eq!(rate.kbps(60_400_000), 0, "what came before the silence is forgotten");
+        assert_eq!(rate.kbps(60_600_000), 500);
+    }
+
+    #[test]
+    fn frames_per_second_are_finer_than_whole_frames() {
+        let ntsc = FrameRate::default();
+        for frame in 0..300 {
+            ntsc.add(5_000_000 + frame * 1_001_000_000 / 30_000);
+        }
+        let milli = ntsc.milli(15_000_000);
+        assert!((29_960..=29_980).contains(&milli), "{milli}");
+        // A frame every three seconds at the end of it is no stream of 30 frames.
+        assert!(ntsc.milli(17_000_000) < 29_000);
+        assert_eq!(ntsc.milli(18_000_000), 0);
+        assert_eq!(FrameRate::default().milli(1_000_000), 0);
+        let slides = FrameRate::default();
+        for second in 0..10 {
+            slides.add(20_000_000 + second * 1_000_000);
+        }
+        assert_eq!(slides.milli(29_100_000), 1000);
+    }
+
+    #[test]
+    fn a_rate_read_while_it_is_written_stays_sane() {
+        let rate = std::sync::Arc::new(Rate::default());
+        let writer = std::sync::Arc::clone(&rate);
+        let thread = std::thread::spawn(move || {
+            for n in 0..200_000 {
+                writer.add(1, n * 100);
+            }
+        });
+        while !thread.is_finished() {
+            assert!(rate.per_second(20_000_000) <= 200_000);
+        }
+        thread.join().unwrap();
     }
 }

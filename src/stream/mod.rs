@@ -10,6 +10,7 @@ pub mod buffer;
 mod consumer;
 pub mod cursor;
 pub mod event;
+mod guest;
 mod host;
 pub mod join;
 mod link;
@@ -18,11 +19,15 @@ mod name;
 pub mod peer;
 mod publish;
 pub mod relay;
+mod relief;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
 pub mod segment;
+mod source;
 pub mod target;
 pub mod timeline;
 pub mod tracks;
+#[cfg(test)]
+pub(crate) mod trip;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
@@ -46,9 +51,9 @@ use crate::stream::link::Link;
 use crate::stream::meter::{Count, Counters, Rate};
 use crate::stream::peer::RRSession;
 use crate::stream::publish::Publisher;
-use crate::stream::timeline::Clock;
-
+use crate::stream::source::Sources;
 use crate::stream::target::Target;
+use crate::stream::timeline::Clock;
 use crate::stream::tracks::Tracks;
 use crate::sync::locked;
 
@@ -71,7 +76,7 @@ struct Book {
     reserved: bool,
     /// Nobody may come any more.
     closed: bool,
-    accumulate: Option<Link<Arrival>>,
+    accumulate: Option<Link<Box<Arrival>>>,
     relay: Option<Link<Delivery>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -113,6 +118,10 @@ pub struct RRStream {
     pub rate_out: Rate,
     /// Messages jumped over by all consumers; written by the relay.
     pub dropped_msgs: Count,
+    /// Their bytes.
+    pub dropped_bytes: Count,
+    /// How often one of them jumped.
+    pub dropped_runs: Count,
     /// What it carries.
     pub tracks: Tracks,
     host: Arc<dyn Host>,
@@ -127,6 +136,10 @@ pub struct RRStream {
     switch_to: AtomicU64,
     intake: Mutex<Intake>,
     book: Mutex<Book>,
+    sources: Sources,
+    relief: relief::Relief,
+    #[cfg(test)]
+    pub(crate) trip: trip::Trip,
 }
 
 impl RRStream {
@@ -149,6 +162,8 @@ impl RRStream {
             msgs_out: Count::default(),
             rate_out: Rate::default(),
             dropped_msgs: Count::default(),
+            dropped_bytes: Count::default(),
+            dropped_runs: Count::default(),
             tracks: Tracks::default(),
             host,
             state: AtomicU32::new(State::Idle.number()),
@@ -159,6 +174,10 @@ impl RRStream {
             intake: Mutex::new(Intake { buffer: RRBuffer::new(budget.clone()), clock: Clock::new(clock_mode) }),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
+            sources: Sources::default(),
+            relief: relief::Relief::default(),
+            #[cfg(test)]
+            trip: trip::Trip::default(),
         }
     }
 
@@ -230,18 +249,26 @@ impl RRStream {
         book.from_sess_list.push(Arc::clone(record));
         drop(book);
         record.set_stream(self.id);
+        self.player_came();
         Ok(())
     }
 
     /// A player has left.
     pub fn leave(self: &Arc<Self>, record: &RRSession) {
-        locked(&self.book).from_sess_list.retain(|other| other.id != record.id);
+        let mut book = locked(&self.book);
+        // One of them: a session may play the stream twice.
+        if let Some(at) = book.from_sess_list.iter().position(|other| other.id == record.id) {
+            book.from_sess_list.remove(at);
+        }
+        drop(book);
+        self.player_left();
         self.check_unused();
     }
 
     /// Sessions on it: the publisher and the players.
     pub fn sessions(&self) -> usize {
-        locked(&self.book).from_sess_list.len()
+        // A source is among them for its time as the publisher, and is counted with the targets.
+        locked(&self.book).from_sess_list.iter().filter(|record| record.role() != Role::Source).count()
     }
 
     /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
@@ -272,6 +299,19 @@ impl RRStream {
         locked(&self.book).to_sess_list.clone()
     }
 
+    /// How many targets it has.
+    pub fn target_count(&self) -> usize {
+        locked(&self.book).to_sess_list.len()
+    }
+
+    /// Rings accumulate: the stream wants to be looked at.
+    pub fn ring_accumulate(&self) {
+        let accumulate = locked(&self.book).accumulate.as_ref().map(|link| Arc::clone(&link.wake));
+        if let Some(wake) = accumulate {
+            wake.wake();
+        }
+    }
+
     /// Rings the relay: a target or a stop flag wants to be looked at.
     pub fn ring_relay(&self) {
         let relay = locked(&self.book).relay.clone();
@@ -292,8 +332,13 @@ impl RRStream {
         locked(&self.book).reserved = true;
     }
 
-    pub(super) fn check_unused(self: &Arc<Self>) {
-        if locked(&self.book).is_unused() {
+    fn is_unused(&self, book: &Book) -> bool {
+        book.is_unused() && !self.sources.hold()
+    }
+
+    fn check_unused(self: &Arc<Self>) {
+        let unused = self.is_unused(&locked(&self.book));
+        if unused {
             self.host.stream_unused(self);
         }
     }
@@ -301,7 +346,7 @@ impl RRStream {
     /// Closes the books if still nobody is there; true where that was so. The caller then calls [`Self::stop`].
     pub fn retire(&self) -> bool {
         let mut book = locked(&self.book);
-        let unused = book.is_unused();
+        let unused = self.is_unused(&book);
         book.closed |= unused;
         unused
     }
@@ -360,9 +405,13 @@ impl RRStream {
         self.budget.used()
     }
 
+    fn head(&self) -> buffer::Head {
+        locked(&self.intake).buffer.head()
+    }
+
     /// How far the log has got, in bytes.
     pub fn log_position(&self) -> u64 {
-        locked(&self.intake).buffer.head().position
+        self.head().position
     }
 
     fn first_cursor(&self) -> Cursor {
@@ -379,11 +428,11 @@ impl RRStream {
             book.from_sess_list.clone()
         };
         self.move_to(State::Failed, |event| event.because(&failure));
-        self.stop(0);
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
         for record in sessions {
             self.host.session_over(&record, &failure);
         }
+        self.stop(0);
         self.host.stream_over(self, Some(text));
     }
 }

@@ -7,15 +7,17 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Decision;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::poll::Wake;
+use crate::proto::command::CAPS_RECONNECT;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::guest::Play;
 use crate::stream::meter::Counters;
 use crate::sync::locked;
 
@@ -31,6 +33,8 @@ pub enum Order {
     Deny(String, String),
     /// The answer to an ask: go there.
     Redirect(String),
+    /// Ask the peer to connect again, elsewhere if a url is given; with words for people.
+    Reconnect(Option<String>, String),
     /// Close it.
     Close(String),
 }
@@ -48,6 +52,8 @@ pub struct Names {
     pub tc_url: Vec<u8>,
     /// E-RTMP capabilities it claims.
     pub caps_ex: u32,
+    /// Of a relay that pulls: the streams it is going to carry this on, with commas between.
+    pub via: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +79,7 @@ pub struct RRSession {
     state: AtomicU32,
     stream: AtomicU64,
     user: AtomicUsize,
+    tls: AtomicBool,
     names: Mutex<Names>,
     post: Mutex<Post>,
     /// Orders wait; looked at without the lock.
@@ -92,6 +99,7 @@ impl RRSession {
             state: AtomicU32::new(State::Handshake.number()),
             stream: AtomicU64::new(0),
             user: AtomicUsize::new(0),
+            tls: AtomicBool::new(false),
             names: Mutex::default(),
             post: Mutex::default(),
             mail: AtomicU32::new(0),
@@ -138,6 +146,16 @@ impl RRSession {
         self.user.store(user, Ordering::Relaxed);
     }
 
+    /// Whether the connection is encrypted.
+    pub fn tls(&self) -> bool {
+        self.tls.load(Ordering::Relaxed)
+    }
+
+    /// Says that the connection is encrypted; owner only.
+    pub fn set_tls(&self, tls: bool) {
+        self.tls.store(tls, Ordering::Relaxed);
+    }
+
     /// The names.
     pub fn names(&self) -> Names {
         locked(&self.names).clone()
@@ -146,6 +164,11 @@ impl RRSession {
     /// Changes the names; owner only.
     pub fn rename(&self, change: impl FnOnce(&mut Names)) {
         change(&mut locked(&self.names));
+    }
+
+    /// Whether the peer said at connect that it understands the reconnect request.
+    pub fn reconnects(&self) -> bool {
+        locked(&self.names).caps_ex & CAPS_RECONNECT != 0
     }
 
     /// An event about this session, with everything known of it.
@@ -160,7 +183,7 @@ impl RRSession {
             key: names.key,
             url: names.tc_url,
             addr: self.addr.clone().into_bytes(),
-            ..Event::new(kind).moved(state, state)
+            ..Event::new(kind).moved(state, state).over_tls(self.tls())
         }
     }
 
@@ -208,6 +231,24 @@ pub struct Peer {
     pub conn: Conn,
     /// What everybody may look at.
     pub record: Arc<RRSession>,
+    /// Its plays besides the one that it is handed over for.
+    pub plays: Vec<Play>,
+}
+
+impl Peer {
+    /// A session that plays nothing yet.
+    pub fn new(conn: Conn, record: Arc<RRSession>) -> Self {
+        Self { conn, record, plays: Vec::new() }
+    }
+}
+
+impl Peer {
+    /// Sends the E-RTMP reconnect request, to a peer that understands it; the owner flushes.
+    pub fn ask_to_reconnect(&mut self, url: Option<&str>, text: &str) {
+        if let Some(session) = self.conn.server() {
+            session.reconnect_request(url, text);
+        }
+    }
 }
 
 /// The role of this number.

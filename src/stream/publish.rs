@@ -61,6 +61,7 @@ impl RRStream {
                 book.publisher = Some(Publisher::Session(record.id));
                 book.recovering = false;
                 book.from_sess_list.insert(0, Arc::clone(record));
+                self.sources.served();
             }
             Claim::Standby if book.standbys() >= MAX_STANDBYS => {
                 return Err(Failure::ours(RRError::Limit, "as many publishers as may stand by do so already"));
@@ -77,6 +78,8 @@ impl RRStream {
 
     /// Whoever holds the claim begins to send: headers of the one before are forgotten where its first message stands.
     pub(super) fn begin_feed(&self) {
+        // One that was meant for the publisher before.
+        let _ = self.eviction();
         let mut intake = locked(&self.intake);
         intake.buffer.new_publisher();
         intake.clock.begin();
@@ -92,7 +95,11 @@ impl RRStream {
         intake.clock.forget();
         drop(intake);
         self.ended_at.store(end, Ordering::Release);
-        self.move_if(|prev| matches!(prev, State::InProgress | State::Recovering), State::Idle, |event| event);
+        self.move_if(
+            |prev| matches!(prev, State::Connecting | State::InProgress | State::Recovering),
+            State::Idle,
+            |event| event,
+        );
         self.ring_relay();
     }
 
@@ -134,6 +141,7 @@ impl RRStream {
     pub fn release(self: &Arc<Self>, record: &RRSession) {
         if self.lose(record, false) {
             self.end_feed();
+            self.call_sources();
         }
         self.check_unused();
     }
@@ -177,6 +185,11 @@ impl RRStream {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        locked(&self.book).publisher.is_some()
+    }
+
     // ---- the host as a publisher
 
     /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
@@ -203,7 +216,13 @@ impl RRStream {
         self.relay_link()?;
         let mut book = locked(&self.book);
         match book.publisher {
-            Some(Publisher::Host) => return Ok(()),
+            Some(Publisher::Host) => {
+                drop(book);
+                let Some(failure) = self.eviction() else { return Ok(()) };
+                self.end_host();
+                self.check_unused();
+                return Err(failure);
+            }
             Some(Publisher::Session(_)) => {
                 return Err(Failure::ours(RRError::Exists, "a session publishes this stream"));
             }
@@ -214,6 +233,7 @@ impl RRStream {
         book.publisher = Some(Publisher::Host);
         book.recovering = false;
         drop(book);
+        self.sources.served();
         self.begin_feed();
         Ok(())
     }
@@ -227,6 +247,7 @@ impl RRStream {
         book.publisher = None;
         drop(book);
         self.end_feed();
+        self.call_sources();
     }
 
     // ---- the way into the log
@@ -235,7 +256,11 @@ impl RRStream {
     pub(super) fn take(&self, head: &MessageHead, body: &[u8], now_us: u64) -> Result<()> {
         // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
         if self.state() != State::InProgress {
-            self.move_if(|prev| matches!(prev, State::Idle | State::Recovering), State::InProgress, |event| event);
+            self.move_if(
+                |prev| matches!(prev, State::Idle | State::Connecting | State::Recovering),
+                State::InProgress,
+                |event| event,
+            );
         }
         let mut intake = locked(&self.intake);
         let stamped = intake.clock.stamp(head.type_id, head.timestamp_ms, now_us);

@@ -6,6 +6,7 @@
 
 mod care;
 mod farewell;
+mod relief;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::session::{self, Role, State};
 use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
 use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind};
+use crate::stream::guest::{Bell, Guest};
 use crate::stream::join::{Join, Scout, Seen};
 use crate::stream::peer::Peer;
 use crate::stream::{Delivery, RRStream, Timeouts};
@@ -55,6 +57,10 @@ struct Relay {
     inbox: Receiver<Delivery>,
     scout: Scout,
     consumers: Slab<Box<Consumer>>,
+    /// Plays of this stream on connections of other relays.
+    guests: Vec<Arc<Guest>>,
+    /// Rung by the relays whose guests are on connections here.
+    bell: Arc<Bell>,
     /// How many hold no cursor and wait for a key frame.
     waiting: usize,
     /// Media flows: a publisher's messages have been seen, and its end has not.
@@ -70,8 +76,11 @@ struct Relay {
 pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>, cursor: Cursor) {
     let scout = Scout::new(cursor, stream.config.gop_bytes, stream.config.gop_ms);
     let timeouts = stream.host().timeouts();
+    let bell = Bell::new(poller.waker());
     let mut this = Relay {
         stream,
+        bell,
+        guests: Vec::new(),
         poller,
         inbox,
         scout,
@@ -96,10 +105,17 @@ impl Relay {
         let mut collection = Collection::default();
         loop {
             self.wait(collection, &mut ready)?;
+            #[cfg(test)]
+            self.stream.trip.pass(crate::stream::trip::Over::Relay);
+            if self.stream.state() == State::Failed {
+                // Nobody gets anything more of it, and nobody goes back to the listener from here.
+                return Ok(());
+            }
             let now_us = clock::now_us();
             while let Ok(delivery) = self.inbox.try_recv() {
                 self.adopt(delivery, now_us);
             }
+            self.bell.silence();
             let seen = self.scout.advance();
             self.notice(&seen, now_us);
             for ready in &ready {
@@ -107,7 +123,11 @@ impl Relay {
             }
             collection = self.send_all(now_us);
             self.read_all(&ready, now_us);
-            if self.poller.take_nudge() || now_us / 1000 >= self.next_tick_ms {
+            let nudged = self.poller.take_nudge();
+            if nudged {
+                self.refuse_waiting(now_us);
+            }
+            if nudged || now_us / 1000 >= self.next_tick_ms {
                 self.next_tick_ms = now_us / 1000 + TICK_MS;
                 self.tick(now_us);
             }
@@ -136,7 +156,8 @@ impl Relay {
         let timeout = if self.more.is_empty() { timeout } else { Some(0) };
         let collecting = collection.until_us.is_some() && !collection.immediate;
         let (scouted, stream, inbox) = (self.scout.head().position, &self.stream, &self.inbox);
-        let has_work = || !inbox.is_empty() || (!collecting && stream.log_position() != scouted);
+        let bell = &self.bell;
+        let has_work = || !inbox.is_empty() || bell.is_rung() || (!collecting && stream.log_position() != scouted);
         self.poller.wait(timeout, collecting, has_work, ready)
     }
 
@@ -146,13 +167,20 @@ impl Relay {
         let now_ms = now_us / 1000;
         let config = &self.stream.config;
         let consumer = match delivery {
-            Delivery::Player { peer: Peer { conn, record }, stream_id, start } => {
-                let prev = record.set_state(State::Waiting);
+            Delivery::Player { peer: Peer { conn, record, plays }, stream_id, start, resumes } => {
                 record.set_role(Role::Player);
-                self.stream.host().event(record.event(EventKind::Session).moved(prev, State::Waiting));
+                if resumes.is_none() {
+                    let prev = record.set_state(State::Waiting);
+                    self.stream.host().event(record.event(EventKind::Session).moved(prev, State::Waiting));
+                }
                 let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
                 let mut consumer = Consumer::new(conn, Who::Player(record), stream_id, start, bounds, now_ms);
                 consumer.merge_us = u64::from(config.merge_ms) * 1000;
+                plays.iter().for_each(|play| play.set_owner(&self.bell));
+                consumer.plays = plays;
+                if let Some(play) = resumes {
+                    consumer.resume(*play);
+                }
                 consumer
             }
             Delivery::Target { target, conn } => {
@@ -177,7 +205,7 @@ impl Relay {
         // What came while it was being handed over is read at once: nobody tells us of it again.
         self.more.push(entry.key());
         consumer.more = true;
-        self.waiting += 1;
+        self.waiting += usize::from(consumer.is_waiting());
         let slot = entry.key();
         entry.insert(consumer);
         self.place(slot, now_us);
@@ -223,6 +251,8 @@ impl Relay {
                 consumer.leave_at.get_or_insert(end);
             }
         }
+        let (scout, live) = (&self.scout, self.live);
+        self.guests.retain(|guest| guest.serve(scout, seen, live, end));
     }
 
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
@@ -276,7 +306,10 @@ impl Relay {
             match consumer.send(now_us) {
                 Ok(Sent::All) => {
                     if consumer.has_reached_end() {
-                        failed.push((slot, Fate::Lobby(None)));
+                        failed.push((slot, Fate::Lobby(consumer.said.take())));
+                    } else if let Some(event) = consumer.said.take() {
+                        // Nothing is half sent: the connection may go.
+                        failed.push((slot, Fate::Lobby(Some(event))));
                     }
                     let caught_up = matches!(&consumer.place, Place::At(cursor) if cursor.position() >= head.position);
                     if caught_up && consumer.slow_since_ms.take().is_some() {
@@ -317,9 +350,19 @@ impl Relay {
     fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         consumer.more = false;
+        if consumer.said.is_some() {
+            return Fate::Stays;
+        }
         let (mut paused, mut receive) = (None, (None, None));
+        let (own, mut others) = (consumer.stream_id, Vec::new());
         let pumped =
             consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET, to_end, |event, _| match event {
+                session::Event::Pause { stream_id, .. } | session::Event::Receive { stream_id, .. }
+                    if stream_id != own =>
+                {
+                    others.push(event);
+                    ControlFlow::Continue(())
+                }
                 session::Event::Pause { on, .. } => {
                     paused = Some(on);
                     ControlFlow::Continue(())
@@ -333,6 +376,7 @@ impl Relay {
                 other => ControlFlow::Break(other),
             });
         consumer.receive(receive.0, receive.1);
+        others.iter().for_each(|event| consumer.tell_play(event));
         if let Some(paused) = paused {
             consumer.paused = paused;
         }
@@ -370,10 +414,23 @@ impl Relay {
 
     /// A consumer says something that ends its consuming.
     fn heard(&mut self, slot: usize, event: session::Event) -> Fate {
-        let Some(consumer) = self.consumers.get(slot) else { return Fate::Stays };
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         match (&consumer.who, event) {
-            (Who::Player(_), session::Event::EndPlay { .. }) => Fate::Lobby(None),
-            (Who::Player(_), event) => Fate::Lobby(Some(event)),
+            (Who::Player(_), event) => {
+                // One of the other plays is over, or another takes its place.
+                if let session::Event::EndPlay { stream_id } | session::Event::Play { stream_id, .. } = event {
+                    let before = consumer.plays.len();
+                    consumer.plays.retain(|play| play.stream_id != stream_id);
+                    if before > consumer.plays.len() && matches!(event, session::Event::EndPlay { .. }) {
+                        return Fate::Stays;
+                    }
+                }
+                if consumer.is_between() {
+                    return Fate::Lobby(Some(event));
+                }
+                consumer.said = Some(event);
+                Fate::Stays
+            }
             (Who::Target(_), session::Event::Ended { code, text }) => {
                 Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))
             }

@@ -1,15 +1,17 @@
-//! A push target: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
+//! A push target, or a source that pulls: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
 //! relay feeds it; nothing here does I/O.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::TargetConfig;
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
-use crate::session::State;
+use crate::session::{Role, State};
 use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::meter::Counters;
@@ -24,6 +26,15 @@ pub enum News {
     Lost(Failure, u64),
     /// The relay closed it in order, because the stream has no media for now.
     Released,
+    /// The server sent it elsewhere, and it was closed.
+    Moved {
+        /// Where to; `None`: to the same place again.
+        url: Option<String>,
+        /// The server's words.
+        text: String,
+        /// After so many ms.
+        ran_ms: u64,
+    },
     /// The host wants a try now.
     Retry,
     /// The host wants it gone.
@@ -40,7 +51,9 @@ const MAX_NEWS: usize = 16;
 pub struct Target {
     /// Its id.
     pub id: Id,
-    /// The stream it takes from.
+    /// [`Role::Target`] or [`Role::Source`].
+    pub role: Role,
+    /// The stream it takes from, or feeds.
     pub stream: Arc<RRStream>,
     /// Its settings.
     pub config: TargetConfig,
@@ -63,6 +76,7 @@ pub struct Target {
     addr: Mutex<String>,
     /// Why it is in its state; 0 where all is well.
     error: AtomicI32,
+    tls: OnceLock<ClientConfig>,
 }
 
 impl Target {
@@ -70,6 +84,7 @@ impl Target {
     pub fn new(id: Id, stream: Arc<RRStream>, config: TargetConfig, url: RtmpUrl) -> Self {
         Self {
             id,
+            role: Role::Target,
             stream,
             config,
             url,
@@ -83,7 +98,35 @@ impl Target {
             news: Mutex::default(),
             addr: Mutex::default(),
             error: AtomicI32::new(0),
+            tls: OnceLock::new(),
         }
+    }
+
+    /// What its connections over TLS share: made at the first call, which reads the roots.
+    ///
+    /// # Errors
+    /// As [`ClientConfig::new`].
+    pub fn tls(&self) -> Result<ClientConfig> {
+        if let Some(made) = self.tls.get() {
+            return Ok(made.clone());
+        }
+        let made = ClientConfig::new(&Trust {
+            ca_file: self.config.ca_file.as_ref().map(PathBuf::from),
+            pin_sha256: self.config.pin_sha256.clone(),
+            insecure: self.config.insecure,
+        })?;
+        Ok(self.tls.get_or_init(|| made).clone())
+    }
+
+    /// The same as a source: it waits for its stream to want it.
+    #[must_use]
+    pub fn pulling(self) -> Self {
+        Self { role: Role::Source, ..self }
+    }
+
+    /// Whether it pulls.
+    pub fn is_source(&self) -> bool {
+        self.role == Role::Source
     }
 
     /// The state.
@@ -128,7 +171,7 @@ impl Target {
             key: self.stream.name.key.clone(),
             url: self.url.tc_url().into_bytes(),
             addr: self.addr().into_bytes(),
-            ..Event::new(EventKind::Target)
+            ..Event::new(EventKind::Target).over_tls(self.url.tls)
         }
     }
 

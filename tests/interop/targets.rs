@@ -114,7 +114,7 @@ fn a_target_where_nobody_listens_is_reached_when_somebody_does() {
         ffmpeg_publishes_with(&room, "publisher", media(), &["-readrate", "3"], &[], &relay.url("show"));
     until("two tries in vain", || (relay.server.stats(target).ok()?.failures >= 2).then_some(()));
     reserved.socket.listen(16).unwrap();
-    far.server.listen_fd(reserved.socket.into()).unwrap();
+    far.server.listen_fd(reserved.socket.into(), rrelay::server::ListenOptions::default()).unwrap();
     relay.target_was(target, State::InProgress);
     publisher.ends_well();
     player.ends_within(PATIENCE);

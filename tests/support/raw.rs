@@ -13,8 +13,8 @@ use rml_rtmp::messages::MessagePayload;
 use rml_rtmp::time::RtmpTimestamp;
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::log::LevelFilter;
-use rrelay::server::RRServer;
 use rrelay::server::slots::kind;
+use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, State};
 
 pub(crate) const AUDIO: u8 = 8;
@@ -246,7 +246,7 @@ pub(crate) fn number_of(got: &Got) -> Option<u32> {
 pub(crate) fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
     let config = ServerConfig { stream: stream.into(), ..server };
     let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| {}))).unwrap();
-    let port = server.listen("127.0.0.1:0", false).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     (server, port)
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use rrelay::config::{ServerConfig, TargetConfig};
 use rrelay::log::LevelFilter;
-use rrelay::server::RRServer;
 use rrelay::server::slots::kind;
+use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, State};
 use rrelay::stream::event::{Event, EventKind, Id};
 
@@ -32,7 +32,7 @@ impl Relay {
         if std::env::var_os("RR_LOG").is_some() {
             server.set_log(LevelFilter::Debug, rrelay::server::events::LogSink::Stderr).unwrap();
         }
-        let port = server.listen(listen, false).unwrap();
+        let port = server.listen(listen, ListenOptions::default()).unwrap();
         let host = if listen.starts_with("[::1]") { "[::1]" } else { "127.0.0.1" };
         Self { server, port, host, events }
     }

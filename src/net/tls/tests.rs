@@ -276,16 +276,19 @@ fn the_switch_for_insecure_accepts_anything() {
 fn session_tickets_are_no_data_and_no_error() {
     let papers = Papers::new("tickets");
     let (server, _) = papers.server("good.test", false, |_| {});
-    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
-    let (client, server) = pair.shake();
+    let mut pair = Pair::new(&papers.trust(), &server.with_tickets(), "good.test", usize::MAX);
+    let (client, shaken) = pair.shake();
     client.unwrap();
-    server.unwrap();
+    shaken.unwrap();
     assert!(!pair.down.bytes.is_empty(), "the tickets are on their way, and nothing else");
     let mut buffer = [0; 100];
     let error = pair.client(|tls, end| tls.read(end, &mut buffer)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     assert!(pair.down.bytes.is_empty());
     assert_eq!(pair.carry(false, b"data"), b"data");
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.shake().0.unwrap();
+    assert!(pair.down.bytes.is_empty(), "our own servers send none");
 }
 
 #[test]
@@ -341,7 +344,7 @@ fn a_peer_that_does_not_speak_tls_or_leaves_is_an_error_each_time_it_is_asked() 
     pair.down.closed = true;
     for _ in 0..2 {
         let error = pair.client(|tls, end| tls.read(end, &mut buffer)).unwrap_err();
-        assert_eq!(failure(&error, "read").kind, RRError::Tls);
+        assert_eq!(failure(&error, "read").kind, RRError::Closed);
     }
     assert_eq!(failure(&io::ErrorKind::TimedOut.into(), "connect").kind, RRError::Timeout);
     assert_eq!(failure(&io::ErrorKind::ConnectionReset.into(), "read").kind, RRError::Io);
@@ -358,6 +361,23 @@ fn what_is_read_and_not_yet_given_is_counted() {
     let mut buffer = [0; 4];
     assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 4);
     assert_eq!(pair.server.buffered(), 6);
+}
+
+#[test]
+fn what_was_read_before_comes_first() {
+    let papers = Papers::new("before");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    let waits = pair.client(|tls, end| tls.handshake(end)).unwrap_err();
+    assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
+    let hello: Vec<u8> = pair.up.bytes.drain(..).collect();
+    let (read, unread) = hello.split_at(100);
+    pair.server.put_back(read).unwrap();
+    pair.up.bytes.extend(unread);
+    pair.shake().0.unwrap();
+    assert_eq!(pair.carry(true, b"hello"), b"hello");
+    let mut other = TlsStream::server(&server).unwrap();
+    assert_eq!(other.put_back(b"GET / HTTP/1.0\r\n\r\n").unwrap_err().kind, RRError::Tls);
 }
 
 #[test]

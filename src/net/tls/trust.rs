@@ -81,13 +81,23 @@ impl ServerConfig {
     pub fn from_pem(certificates: &Path, key: &Path) -> Result<Self> {
         let chain = certificates_of(certificates)?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| of_file(key, &error))?;
-        let config = rustls::ServerConfig::builder_with_provider(provider())
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::ours(RRError::Tls, error.to_string()))?
             .with_no_client_auth()
             .with_single_cert(chain, private)
             .map_err(|error| Failure::ours(RRError::Cert, format!("{}: {error}", certificates.display())))?;
+        // Connections last for hours, so resuming saves nothing; and librtmp 2.4 takes a ticket for an error.
+        config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))
+    }
+
+    /// A server as others are.
+    #[cfg(test)]
+    pub(super) fn with_tickets(&self) -> Self {
+        let mut config = (*self.0).clone();
+        config.send_tls13_tickets = 2;
+        Self(Arc::new(config))
     }
 
     pub(super) fn inner(&self) -> Arc<rustls::ServerConfig> {

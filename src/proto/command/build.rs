@@ -1,7 +1,7 @@
 //! The command and data bodies we send, both roles. Each function appends one body to `out`; the same arguments give
 //! the same bytes.
 
-use super::{CAN_FORWARD, Connect};
+use super::{CAN_FORWARD, Connect, VIA};
 use crate::proto::amf0::{Entries, Value, write_value};
 
 /// What FMS called itself; peers that look at it look for a version of at least 3.
@@ -99,6 +99,8 @@ pub struct Hello<'a> {
     pub publish: bool,
     /// `capsEx`.
     pub caps_ex: u32,
+    /// [`VIA`](super::VIA), which a relay sends that pulls; left out where it is empty.
+    pub via: &'a [u8],
 }
 
 /// `connect`, as encoders and players in the field send it, with the fields of Enhanced RTMP.
@@ -123,6 +125,9 @@ pub fn connect(out: &mut Vec<u8>, transaction: f64, hello: &Hello<'_>) {
     fields.push((b"videoFourCcInfoMap", any()));
     fields.push((b"audioFourCcInfoMap", any()));
     fields.push((b"capsEx", Value::Number(hello.caps_ex.into())));
+    if !hello.via.is_empty() {
+        fields.push((VIA.as_bytes(), Value::String(hello.via)));
+    }
     call(out, "connect", transaction, &[Value::Object(fields)]);
 }
 

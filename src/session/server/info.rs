@@ -25,6 +25,8 @@ pub struct ConnectInfo {
     pub video_four_cc: Vec<(Vec<u8>, u32)>,
     /// `audioFourCcInfoMap`
     pub audio_four_cc: Vec<(Vec<u8>, u32)>,
+    /// `rrVia`: the streams that a relay which pulls is going to carry it on.
+    pub via: Vec<u8>,
     /// The command's whole body, extra arguments included.
     pub raw: Vec<u8>,
     /// The message type of `raw`: 20 or 17.
@@ -46,6 +48,7 @@ impl ConnectInfo {
             four_cc_list: connect.four_cc_list.iter().map(|code| code.to_vec()).collect(),
             video_four_cc: map(&connect.video_four_cc),
             audio_four_cc: map(&connect.audio_four_cc),
+            via: connect.via.to_vec(),
             raw: Vec::new(),
             raw_type,
         }

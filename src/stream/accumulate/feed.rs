@@ -1,13 +1,23 @@
 //! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands by.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 
 use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::conn::Pumped;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
-use crate::stream::Timeouts;
+use crate::session::{Role, State};
+use crate::stream::budget::Charge;
+use crate::stream::meter::Counters;
 use crate::stream::peer::Peer;
+use crate::stream::source::{self, Goes};
+use crate::stream::target::Target;
+use crate::stream::{RRStream, Timeouts};
 
 /// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
 const MAX_KEPT: usize = 32;
@@ -76,41 +86,102 @@ pub(super) struct Feed {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
     pub(super) kept: Headers,
-    since_ms: u64,
+    /// What it is of, where we opened it; and why it ends.
+    pub(super) source: Option<Arc<Target>>,
+    pub(super) goes: Goes,
+    pub(super) since_ms: u64,
     /// When the last media message came; 0 before the first.
-    media_ms: u64,
+    pub(super) media_ms: u64,
     pinged_ms: u64,
+    bytes_in: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
+    /// Memory of its half-read messages.
+    pub(super) held: Charge,
 }
 
 impl Feed {
-    pub(super) fn new(peer: Peer, stream_id: u32, now_ms: u64) -> Self {
+    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, held: Charge, now_ms: u64) -> Self {
         Self {
             peer,
             stream_id,
             kept: Headers::default(),
+            source,
+            goes: Goes::Lost,
             since_ms: now_ms,
             media_ms: 0,
             pinged_ms: now_ms,
+            bytes_in: 0,
             over_since_ms: None,
+            held,
         }
     }
 
     /// Counts what a turn of reading brought.
     pub(super) fn count(&mut self, took: bool, now_us: u64) {
-        let bytes_in = self.peer.conn.bytes_in();
-        let counters = &self.peer.record.counters;
-        counters.rate_in.add(bytes_in - counters.bytes_in.get(), now_us);
-        counters.bytes_in.set(bytes_in);
+        let bytes = self.peer.conn.bytes_in() - self.bytes_in;
+        self.bytes_in += bytes;
+        let counters = self.counters();
+        counters.rate_in.add(bytes, now_us);
+        counters.bytes_in.add(bytes);
         if took {
+            counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
             self.media_ms = now_us / 1000;
+            if let Some(source) = self.source.as_ref().filter(|_| self.peer.record.role() == Role::Source) {
+                source.move_to(State::InProgress, |event| event);
+            }
         }
     }
 
+    /// A source counts over all its connections.
+    fn counters(&self) -> &Counters {
+        self.source.as_ref().map_or(&self.peer.record.counters, |source| &source.counters)
+    }
+
+    /// Whatever a source's server says ends the pull; a publisher's words are not looked at here.
+    pub(super) fn heard(&mut self, pumped: Result<Pumped>) -> Result<Pumped> {
+        match pumped {
+            Ok(Pumped::Held(event)) if self.source.is_some() => {
+                let (failure, goes) = source::heard(event);
+                self.goes = goes;
+                Err(failure)
+            }
+            pumped => pumped,
+        }
+    }
+
+    /// A source may be silent, as its server's publisher may; it is to answer pings. Without players it goes in time.
+    fn check_source(&mut self, stream: &RRStream, now_ms: u64, ping_ms: u64) -> Result<()> {
+        let Some(source) = &self.source else { return Ok(()) };
+        if source.is_stopped() {
+            return Err(Failure::ours(RRError::Kicked, "stopped"));
+        }
+        if let Some(after_ms) = stream.config.unwatched_ms.filter(|_| source.config.on_demand)
+            && stream.sources.unwatched_ms(now_ms) > u64::from(after_ms)
+        {
+            self.goes = Goes::Unwatched;
+            return Err(Failure::ours(RRError::Closed, "nobody plays it"));
+        }
+        let conn = &mut self.peer.conn;
+        if conn.pings_unanswered() > source::PINGS_LOST {
+            return Err(Failure::peers(RRError::Idle, "does not answer pings"));
+        }
+        if ping_ms > 0 && now_ms.saturating_sub(conn.last_heard_ms().max(self.pinged_ms)) > ping_ms {
+            self.pinged_ms = now_ms;
+            conn.ping(now_ms);
+        }
+        Ok(())
+    }
+
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
-    pub(super) fn check(&mut self, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+    pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+        self.counters().bytes_out.set(self.peer.conn.bytes_out());
+        self.counters().tcp.refresh(&self.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
+        if self.source.is_some() {
+            self.check_source(stream, now_ms, ping_ms)?;
+            return self.check_rate(now_ms, max_kbps);
+        }
         if self.media_ms == 0 && now_ms.saturating_sub(self.since_ms) > first_data_ms {
             return Err(Failure::peers(RRError::Idle, "no media after publish"));
         }
@@ -122,7 +193,11 @@ impl Feed {
             self.pinged_ms = now_ms;
             self.peer.conn.ping(now_ms);
         }
-        let kbps = self.peer.record.counters.rate_in.kbps(now_ms * 1000);
+        self.check_rate(now_ms, max_kbps)
+    }
+
+    fn check_rate(&mut self, now_ms: u64, max_kbps: u32) -> Result<()> {
+        let kbps = self.counters().rate_in.kbps(now_ms * 1000);
         if max_kbps == 0 || kbps <= max_kbps {
             self.over_since_ms = None;
             return Ok(());

@@ -4,7 +4,7 @@ use super::{Fate, Relay, slow_event};
 use crate::error::{Failure, RRError};
 use crate::stream::Timeouts;
 use crate::stream::buffer::Head;
-use crate::stream::consumer::{Place, Who};
+use crate::stream::consumer::{Consumer, Place, Who};
 use crate::stream::peer::Order;
 
 /// At most one report of a slow consumer in this time.
@@ -16,6 +16,7 @@ const PINGS_LOST: u32 = 2;
 impl Relay {
     pub(super) fn tick(&mut self, now_us: u64) {
         let head = self.scout.head();
+        self.relieve(head, now_us);
         let slots: Vec<usize> = self.consumers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let fate = self.look_after(slot, head, now_us);
@@ -23,6 +24,12 @@ impl Relay {
                 self.leave(slot, fate, now_us);
             }
         }
+        // The stream's own lag is that of whoever is furthest behind.
+        let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
+        let lag_ms = self.consumers.iter().map(|(_, consumer)| lag_ms(consumer)).max().unwrap_or(0);
+        let counters = &self.stream.counters;
+        counters.queue_ms.set(lag_ms);
+        counters.queue_ms_max.set(counters.queue_ms_max.get().max(lag_ms));
     }
 
     fn look_after(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
@@ -35,8 +42,15 @@ impl Relay {
         match &consumer.who {
             Who::Player(record) => {
                 while let Some(order) = record.next_order() {
-                    if let Order::Close(text) = order {
-                        return Fate::Over(Failure::ours(RRError::Kicked, text));
+                    match order {
+                        Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                        Order::Reconnect(url, text) => {
+                            if let Some(session) = consumer.conn.server() {
+                                session.reconnect_request(url.as_deref(), &text);
+                            }
+                        }
+                        // Answers to an ask that is over.
+                        Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
                     }
                 }
             }
@@ -51,7 +65,7 @@ impl Relay {
         if consumer.leave_at.is_some() && !consumer.blocked && consumer.has_reached_end() {
             return Fate::Lobby(None);
         }
-        consumer.measure(head, now_us);
+        consumer.measure(head, now_us, &self.stream.budget);
         let Timeouts { ping_ms, send_ms, .. } = self.timeouts;
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Fate::Over(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
@@ -78,6 +92,18 @@ impl Relay {
             }
         }
         let bounds = consumer.bounds;
+        if consumer.blocked {
+            for play in &mut consumer.plays {
+                let lag = play.lag(now_us);
+                if lag.bytes > bounds.bytes || lag.ms > bounds.ms {
+                    play.fall_back();
+                    let counters = consumer.who.counters();
+                    counters.dropped_msgs.add(lag.messages);
+                    counters.dropped_bytes.add(lag.bytes);
+                    counters.dropped_runs.add(1);
+                }
+            }
+        }
         let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
         let lag = consumer.lag(head, now_us);
         if !consumer.blocked || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {
@@ -100,6 +126,8 @@ impl Relay {
         counters.dropped_bytes.add(bytes);
         counters.dropped_runs.add(1);
         self.stream.dropped_msgs.add(messages);
+        self.stream.dropped_bytes.add(bytes);
+        self.stream.dropped_runs.add(1);
         consumer.slow_since_ms.get_or_insert(now_ms);
         if consumer.slow_told_ms == 0 || now_ms.saturating_sub(consumer.slow_told_ms) >= SLOW_REPORT_MS {
             consumer.slow_told_ms = now_ms;

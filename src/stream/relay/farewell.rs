@@ -9,9 +9,10 @@ use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::socket::half_close;
 use crate::session::{self, Role};
-use crate::stream::Delivery;
-use crate::stream::consumer::{Consumer, Who};
+use crate::stream::consumer::{Consumer, Place, Who};
+use crate::stream::join::Seen;
 use crate::stream::peer::{Peer, RRSession};
+use crate::stream::{Delivery, RRStream};
 
 /// A consumer that was told goodbye may take this long to take it.
 const GOODBYE_MS: u64 = 3_000;
@@ -50,9 +51,49 @@ impl Relay {
             session.end_play(stream_id);
         }
         self.poller.remove(&mut consumer.conn.socket);
-        if let (conn, Who::Player(record)) = consumer.into_parts() {
-            self.stream.host().reclaim(Peer { conn, record: Arc::clone(&record) }, event);
-            self.stream.leave(&record);
+        let mut plays = std::mem::take(&mut consumer.plays);
+        let another = match &event {
+            Some(session::Event::Play { stream_id: other, .. }) => !ended && *other != stream_id,
+            _ => false,
+        };
+        let guest = match &consumer.who {
+            Who::Player(record) if another => {
+                let record = Arc::clone(record);
+                Some(consumer.make_guest(&self.stream, &record))
+            }
+            _ => None,
+        };
+        let (conn, Who::Player(record)) = consumer.into_parts() else { return };
+        match guest {
+            Some(play) => {
+                self.guests.push(play.guest());
+                plays.push(play);
+            }
+            // First: at the listener it may play this stream again before the next line.
+            None => self.stream.leave(&record),
+        }
+        let event = event.filter(|event| !matches!(event, session::Event::EndPlay { .. }));
+        let peer = Peer { conn, record, plays };
+        if event.is_some() || peer.plays.is_empty() {
+            self.stream.host().reclaim(peer, event);
+        } else if let Err((mut peer, failure)) = RRStream::resume(peer) {
+            half_close(&mut peer.conn.socket);
+            self.stream.host().session_over(&peer.record, &failure);
+        }
+    }
+
+    /// The players who wait for a first message are told that none will come, where that is known.
+    pub(super) fn refuse_waiting(&mut self, now_us: u64) {
+        let Some(refusal) = self.stream.sources.take_refusal() else { return };
+        let waits = |consumer: &Consumer| matches!(consumer.place, Place::Waiting(0));
+        let slots = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(slot, _)| slot);
+        for slot in slots.collect::<Vec<_>>() {
+            let Some(consumer) = self.consumers.get_mut(slot) else { continue };
+            let stream_id = consumer.stream_id;
+            if let Some(session) = consumer.conn.server() {
+                session.fail_play(stream_id, refusal.code, &refusal.failure.text);
+                self.leave(slot, Fate::Over(refusal.failure.clone()), now_us);
+            }
         }
     }
 
@@ -96,12 +137,16 @@ impl Relay {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_relay();
+        let (scout, end) = (&self.scout, Some(self.scout.head().position));
+        self.guests.drain(..).for_each(|guest| {
+            guest.serve(scout, &Seen::default(), false, end);
+        });
         for target in self.stream.targets() {
             target.stop(0);
         }
         while let Ok(delivery) = self.inbox.try_recv() {
             match delivery {
-                Delivery::Player { peer: Peer { mut conn, record }, stream_id, .. } => {
+                Delivery::Player { peer: Peer { mut conn, record, .. }, stream_id, .. } => {
                     end_player(&mut conn, &record, stream_id, &failure);
                     self.stream.host().session_over(&record, &failure);
                 }

@@ -1,0 +1,66 @@
+//! What the system knows of a TCP connection (`TCP_INFO`, Linux; elsewhere nothing is known).
+//!
+//! One system call for each look. Who looks how often is the owner's matter: `stream::meter` bounds it.
+
+use crate::net::socket::Socket;
+
+/// Round trip, retransmissions, and what is on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFacts {
+    /// Round trip time, smoothed, in microseconds.
+    pub rtt_us: u32,
+    /// Its mean deviation, in microseconds.
+    pub rtt_var_us: u32,
+    /// Segments sent again since the beginning.
+    pub retransmits: u32,
+    /// Bytes sent and not acknowledged: segments on their way, each counted full.
+    pub unacked_bytes: u32,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has asked.
+    pub(crate) static ASKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Asks the system; `None` where the socket is no TCP socket.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)] // std and socket2 have no TCP_INFO
+pub fn facts(socket: &Socket) -> Option<TcpFacts> {
+    use std::os::fd::{AsFd, AsRawFd};
+    // SAFETY: tcp_info is plain numbers, for which all-zero is valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t; // some hundred bytes
+    let fd = socket.as_fd().as_raw_fd();
+    #[cfg(test)]
+    ASKED.set(ASKED.get() + 1);
+    // SAFETY: the fd is open, `info` has `len` writable bytes, and both live through the call.
+    let got = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut len) };
+    (got == 0).then(|| TcpFacts {
+        rtt_us: info.tcpi_rtt,
+        rtt_var_us: info.tcpi_rttvar,
+        retransmits: info.tcpi_total_retrans,
+        unacked_bytes: info.tcpi_unacked.saturating_mul(info.tcpi_snd_mss),
+    })
+}
+
+/// Asks the system; it is not known how to here.
+#[cfg(not(target_os = "linux"))]
+pub fn facts(_socket: &Socket) -> Option<TcpFacts> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tcp_connection_has_a_round_trip_and_a_unix_socket_has_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let facts = facts(&Socket::adopt(client.into()).unwrap()).unwrap();
+        assert!(facts.rtt_us > 0 && facts.rtt_us < 1_000_000, "{facts:?}");
+        let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(super::facts(&Socket::adopt(unix.into()).unwrap()), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! What the dialler does differently for a source, and what the listener asks before somebody plays: where a pull is
+//! sent to, what is known to be absent, and whether a pull would lead back to itself.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::conn::Conn;
+use crate::proto::command::CAPS_RECONNECT;
+use crate::proto::url::RtmpUrl;
+use crate::server::core::Core;
+use crate::session::{ClientSession, SessionConfig};
+use crate::stream::peer::RRSession;
+use crate::stream::target::{Backoff, Next, Target};
+use crate::stream::{RRStream, StreamName};
+use crate::sync::locked;
+
+/// How long a server's "there is no such stream" stands before it is asked again: many who ask at once ask once, and
+/// a stream that begins is not missed for long.
+const ABSENT_MS: u64 = 1_000;
+
+/// Absent streams that are remembered. More in one second are guesses of somebody's, and are asked for each.
+const MAX_ABSENT: usize = 4_096;
+
+/// How often in a row a pull may be sent elsewhere. Two are a cluster's way, more are servers that disagree.
+const MAX_DETOURS: u32 = 5;
+
+/// What a pull is told that would lead back to its own stream. Of our own making: only relays that send `rrVia` get it.
+const LOOP_CODE: &str = "NetStream.Play.Loop";
+
+/// What is known of streams that nobody has: until when, by path.
+#[derive(Debug)]
+pub(super) struct Absent {
+    paths: Mutex<HashMap<Vec<u8>, u64>>,
+    /// This server among those that a pull may run through.
+    node: u64,
+}
+
+impl Default for Absent {
+    fn default() -> Self {
+        // Seeded by the system: two servers have the same number once in 2^64.
+        Self { paths: Mutex::default(), node: RandomState::new().build_hasher().finish() }
+    }
+}
+
+impl Absent {
+    fn note(&self, name: &StreamName, now_ms: u64) {
+        let mut paths = locked(&self.paths);
+        if paths.len() >= MAX_ABSENT {
+            paths.retain(|_, until| *until > now_ms);
+        }
+        if paths.len() < MAX_ABSENT {
+            paths.insert(name.path(), now_ms + ABSENT_MS);
+        }
+    }
+
+    fn holds(&self, name: &StreamName, now_ms: u64) -> bool {
+        let mut paths = locked(&self.paths);
+        let Some(&until) = paths.get(&name.path()) else { return false };
+        if until <= now_ms {
+            paths.remove(&name.path());
+        }
+        until > now_ms
+    }
+
+    /// A stream of this server as `rrVia` has it.
+    fn step(&self, stream: &RRStream) -> String {
+        format!("{:016x}.{:x}", self.node, stream.id)
+    }
+}
+
+/// Why nobody may play this now: it is known to be absent, or the player is a relay whose pull runs through this very
+/// stream. [`RRError::NotFound`] and [`RRError::Exists`].
+pub(super) fn may_play(core: &Core, record: &RRSession, name: &StreamName) -> Result<()> {
+    let Some(stream) = core.registry().find(name).cloned() else { return known(core, name) };
+    let step = core.absent.step(&stream);
+    if record.names().via.split(|&byte| byte == b',').any(|other| other == step.as_bytes()) {
+        return Err(Failure::peers(RRError::Exists, "a loop: this pull leads back to the stream that it is to feed"));
+    }
+    if stream.has_publisher() { Ok(()) } else { known(core, name) }
+}
+
+fn known(core: &Core, name: &StreamName) -> Result<()> {
+    if core.absent.holds(name, clock::now_ms()) {
+        return Err(Failure::ours(RRError::NotFound, "no such stream; its source was asked a moment ago"));
+    }
+    Ok(())
+}
+
+/// The code for a player who is refused because of what [`may_play`] or a source says.
+pub(super) fn code_of(failure: &Failure) -> &'static str {
+    match failure.kind {
+        RRError::NotFound => "NetStream.Play.StreamNotFound",
+        RRError::Exists => LOOP_CODE,
+        _ => "NetStream.Play.Failed",
+    }
+}
+
+/// Where a source goes when its server has sent it elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Detour {
+    url: Option<RtmpUrl>,
+    taken: u32,
+}
+
+impl Detour {
+    /// The url to dial: the one it was sent to, or else its own.
+    pub(super) fn url<'a>(&'a self, own: &'a RtmpUrl) -> &'a RtmpUrl {
+        self.url.as_ref().unwrap_or(own)
+    }
+
+    /// Takes the way to `reference`; `None` is the same server again.
+    ///
+    /// # Errors
+    /// [`RRError::Rejected`] where that is too often, or away from TLS; [`RRError::Arg`] for no url.
+    pub(super) fn follow(&mut self, own: &RtmpUrl, reference: Option<&str>) -> Result<()> {
+        self.taken += 1;
+        if self.taken > MAX_DETOURS {
+            let text = format!("sent elsewhere {MAX_DETOURS} times in a row");
+            return Err(Failure::peers(RRError::Rejected, text));
+        }
+        let Some(reference) = reference else { return Ok(()) };
+        let url = self.url(own).elsewhere(reference)?;
+        if self.url(own).tls && !url.tls {
+            return Err(Failure::peers(
+                RRError::Rejected,
+                "the server sends us from rtmps to rtmp, where all can listen",
+            ));
+        }
+        self.url = Some(url);
+        Ok(())
+    }
+
+    /// It ran well: what comes now is not "in a row".
+    pub(super) fn arrived(&mut self) {
+        self.taken = 0;
+    }
+
+    /// Back to its own url.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The session of a pull: it follows reconnect requests, and says where what it plays is going to run.
+pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url: &RtmpUrl) -> Result<ClientSession> {
+    let config = SessionConfig { caps_ex: config.caps_ex | CAPS_RECONNECT, ..config.clone() };
+    let mut session = ClientSession::play(&config, url, clock::now_ms())?;
+    session.set_via(source.stream.paths(core.absent.step(&source.stream)));
+    Ok(session)
+}
+
+/// Gives a source that has had `Play.Start` to its stream.
+///
+/// # Errors
+/// As [`RRStream::hand_source`].
+pub(super) fn started(source: &std::sync::Arc<Target>, conn: Conn) -> Result<()> {
+    source.connects.fetch_add(1, Ordering::Relaxed);
+    log::info!("pulling {} from {}", source.stream.masked_name(), source.url.masked());
+    source.stream.hand_source(source, conn)
+}
+
+/// What comes after a source's failure. Players who wait in vain hear of it.
+pub(super) fn after(
+    core: &Core,
+    source: &Target,
+    backoff: &mut Backoff,
+    failure: &Failure,
+    (ran_ms, random): (u64, u64),
+) -> Next {
+    let refused = failure.kind == RRError::Rejected;
+    let looped = refused && failure.text.starts_with(LOOP_CODE);
+    // A player's no is about the stream: it may begin at any time.
+    let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
+    if absent && source.config.on_demand {
+        core.absent.note(&source.stream.name, clock::now_ms());
+        let told = Failure { kind: RRError::NotFound, ..failure.clone() };
+        source.stream.refuse_players(code_of(&told), told);
+        return Next::Retry(ABSENT_MS);
+    }
+    let judged = if absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
+    let next = if looped { Next::Fatal } else { backoff.after(&source.config, &judged, ran_ms, random) };
+    if !matches!(next, Next::Retry(_)) {
+        source.stream.refuse_players("NetStream.Play.Failed", failure.clone());
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detour_ends_after_a_few_and_begins_anew_after_good_running() {
+        let own = RtmpUrl::parse("rtmp://a/live/k", None).unwrap();
+        let mut detour = Detour::default();
+        for _ in 0..MAX_DETOURS {
+            detour.follow(&own, Some("rtmp://b/other")).unwrap();
+        }
+        assert_eq!(detour.url(&own).tc_url(), "rtmp://b/other");
+        assert_eq!(detour.follow(&own, Some("rtmp://c/l")).unwrap_err().kind, RRError::Rejected);
+        detour.arrived();
+        detour.follow(&own, None).unwrap();
+        assert_eq!(detour.url(&own).tc_url(), "rtmp://b/other", "the same server again");
+        detour.end();
+        assert_eq!(detour.url(&own), &own);
+        detour.follow(&own, Some("rtmps://c/l")).unwrap();
+        assert_eq!(
+            detour.follow(&own, Some("rtmp://c/l")).unwrap_err().kind,
+            RRError::Rejected,
+            "no way back to plain"
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_so_for_a_second_and_the_memory_of_it_is_bounded() {
+        let absent = Absent::default();
+        let name = |n: usize| StreamName { app: b"live".to_vec(), key: n.to_string().into_bytes() };
+        absent.note(&name(0), 5_000);
+        assert!(absent.holds(&name(0), 5_999) && !absent.holds(&name(1), 5_000));
+        assert!(!absent.holds(&name(0), 6_000));
+        for n in 0..MAX_ABSENT + 10 {
+            absent.note(&name(n), 7_000);
+        }
+        assert_eq!(locked(&absent.paths).len(), MAX_ABSENT);
+        absent.note(&name(MAX_ABSENT + 10), 8_000);
+        assert_eq!(locked(&absent.paths).len(), 1, "what is past makes room");
+    }
+}

@@ -1,0 +1,68 @@
+//! A stream whose thread panics is FAILED; its peers are closed, everything else lives, and it can be started again.
+
+use std::sync::Arc;
+
+use super::live::{Live, until};
+use crate::config::ServerConfig;
+use crate::error::RRError;
+use crate::server::slots::kind;
+use crate::session::State;
+use crate::stream::RRStream;
+use crate::stream::event::{EventKind, flag};
+use crate::stream::trip::Over;
+
+fn stream(live: &Live, key: &str) -> Arc<RRStream> {
+    live.server.stream(live.server.stream_find(b"live", key.as_bytes()).unwrap()).unwrap()
+}
+
+fn a_panic_in(thread: Over) {
+    let live = Live::new(ServerConfig::default());
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    let mut other_publisher = live.publish("other");
+    let mut other_player = live.play("other");
+    publisher.key_frame(0, b"0").unwrap();
+    other_publisher.key_frame(0, b"0").unwrap();
+    player.message();
+    other_player.message();
+
+    let failed = stream(&live, "show");
+    failed.trip.stretch(thread);
+    failed.ring_accumulate();
+    failed.ring_relay();
+    publisher.closed();
+    player.closed();
+    until("the ids end", || live.server.stream(failed.id).is_err() && live.sessions() == 2);
+    let of_it: Vec<_> =
+        live.events_of(EventKind::Stream).into_iter().filter(|event| event.stream == failed.id).collect();
+    let told = of_it.iter().find(|event| event.state == State::Failed).expect("FAILED is told");
+    assert_eq!(told.error, Some(RRError::Panic));
+    assert!(String::from_utf8_lossy(&told.text).contains("tripped in"), "{told:?}");
+    let last = of_it.iter().filter(|event| event.flags & flag::LAST != 0).count();
+    assert_eq!(last, 1, "the stream's id ends once: {of_it:#?}");
+    for addr in [publisher.addr(), player.addr()] {
+        let end = live.end_of(&addr);
+        assert_eq!((end.error, end.state), (Some(RRError::Panic), State::Failed));
+    }
+    live.line_with(&["stream failed", "tripped in"]);
+
+    // All else lives, and the name is free.
+    other_publisher.key_frame(40, b"1").unwrap();
+    assert!(other_player.message().1.ends_with(b"1"));
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    publisher.key_frame(0, b"again").unwrap();
+    assert!(player.message().1.ends_with(b"again"));
+    assert_ne!(stream(&live, "show").id, failed.id);
+    assert_eq!(live.server.list(0, kind::STREAM).unwrap().len(), 2);
+}
+
+#[test]
+fn a_panic_in_accumulate_fails_that_stream_alone() {
+    a_panic_in(Over::Accumulate);
+}
+
+#[test]
+fn a_panic_in_the_relay_fails_that_stream_alone() {
+    a_panic_in(Over::Relay);
+}

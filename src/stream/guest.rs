@@ -1,0 +1,236 @@
+//! Several plays on one connection. The connection belongs to one relay, that of the stream that was asked for last; the
+//! other plays are guests of their streams' relays.
+//!
+//! A relay tells its guests what only its scout knows: where to begin, where the stream ends, that there is more. The
+//! owner reads the other stream's log with a cursor of its own and sends between two messages of its own stream. When
+//! the owner's own play ends, the connection goes to the relay of the newest play that is left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::config::{CHUNK_SIZE, Start, media};
+use crate::error::{RRError, Result};
+use crate::net::poll::Wake;
+use crate::stream::RRStream;
+use crate::stream::consumer::{OUT_BYTES, encode_own, wanted};
+use crate::stream::cursor::{Cursor, Lag};
+use crate::stream::join::{HeaderSet, Join, JoinPoint, Scout, Seen, WireForm};
+use crate::stream::peer::RRSession;
+use crate::sync::locked;
+
+/// How other relays ring the one that owns connections with plays of their streams.
+#[derive(Debug)]
+pub(super) struct Bell {
+    wake: Arc<Wake>,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    pub(super) fn new(wake: Arc<Wake>) -> Arc<Self> {
+        Arc::new(Self { wake, rung: AtomicBool::new(false) })
+    }
+
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.wake.wake_for_data();
+    }
+
+    pub(super) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    pub(super) fn silence(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+#[derive(Default)]
+struct Seat {
+    owner: Option<Arc<Bell>>,
+    /// It holds no cursor and begins at a key frame behind this log position; 0 begins as any joiner.
+    asks: Option<u64>,
+    point: Option<JoinPoint>,
+    end: Option<u64>,
+    /// It is to let go of the log, and has not done so yet.
+    retreats: bool,
+    gone: bool,
+}
+
+/// What a stream's relay knows of a play that another relay sends.
+pub(super) struct Guest {
+    start: Start,
+    seat: Mutex<Seat>,
+}
+
+impl Guest {
+    /// What is new in the stream, for the owner; false where the play is over.
+    pub(super) fn serve(&self, scout: &Scout, seen: &Seen, live: bool, end: Option<u64>) -> bool {
+        let mut seat = locked(&self.seat);
+        if let (Some(after), true) = (seat.asks, live) {
+            let point = match (scout.join(self.start), &seen.key) {
+                (Join::Here(point), _) if after == 0 => Some(point),
+                (_, Some(key)) if key.cursor.position() >= after => Some(key.clone()),
+                _ => None,
+            };
+            if point.is_some() {
+                (seat.point, seat.asks) = (point, None);
+            }
+        }
+        let ends = end.is_some() && seat.end.is_none();
+        if ends {
+            seat.end = end;
+        }
+        let (goes_on, owner) = (!seat.gone, seat.owner.clone());
+        drop(seat);
+        if let Some(owner) = owner.filter(|_| seen.messages > 0 || ends) {
+            owner.ring();
+        }
+        goes_on
+    }
+}
+
+impl Guest {
+    /// Memory is short: whatever it holds of the log goes, and it begins again at a key frame behind `after`.
+    pub(super) fn retreat(&self, after: u64) {
+        let mut seat = locked(&self.seat);
+        (seat.retreats, seat.point, seat.asks) = (true, None, Some(after.max(1)));
+        let owner = seat.owner.clone();
+        drop(seat);
+        if let Some(owner) = owner {
+            owner.ring();
+        }
+    }
+}
+
+/// A play whose connection another stream's relay owns; in the owner's hands.
+pub struct Play {
+    stream: Arc<RRStream>,
+    record: Arc<RRSession>,
+    guest: Arc<Guest>,
+    /// Its message stream.
+    pub(super) stream_id: u32,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) due: Option<(HeaderSet, u32)>,
+    pub(super) media: u32,
+    pub(super) paused: bool,
+    pub(super) start: Start,
+    /// It is on the books of its stream and has to be taken off.
+    booked: bool,
+}
+
+impl std::fmt::Debug for Play {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Play({} on {})", self.stream_id, self.stream.masked_name())
+    }
+}
+
+/// What a turn of a play brought.
+pub(super) struct Brought {
+    pub(super) messages: u64,
+    pub(super) any: bool,
+    /// The stream has ended for it.
+    pub(super) over: bool,
+}
+
+impl Play {
+    /// A play that is on the books of `stream` already. Without a cursor it begins behind `after`.
+    pub(super) fn new(stream: Arc<RRStream>, record: Arc<RRSession>, stream_id: u32, start: Start, after: u64) -> Self {
+        let seat = Seat { asks: Some(after), ..Seat::default() };
+        let guest = Arc::new(Guest { start, seat: Mutex::new(seat) });
+        let (cursor, due, media, paused) = (None, None, media::ALL, false);
+        Self { stream, record, guest, stream_id, cursor, due, media, paused, start, booked: true }
+    }
+
+    /// It goes on where it is.
+    pub(super) fn at(mut self, cursor: Cursor, due: Option<(HeaderSet, u32)>) -> Self {
+        locked(&self.guest.seat).asks = None;
+        (self.cursor, self.due) = (Some(cursor), due);
+        self
+    }
+
+    pub(super) fn guest(&self) -> Arc<Guest> {
+        Arc::clone(&self.guest)
+    }
+
+    pub(super) fn stream(&self) -> Arc<RRStream> {
+        Arc::clone(&self.stream)
+    }
+
+    /// Another relay owns the connection.
+    pub(super) fn set_owner(&self, bell: &Arc<Bell>) {
+        locked(&self.guest.seat).owner = Some(Arc::clone(bell));
+        bell.ring();
+    }
+
+    /// The connection is its own stream's now: it is a guest no more. Gives where its stream ends.
+    pub(super) fn come_home(&mut self) -> Option<u64> {
+        self.booked = false;
+        self.look()
+    }
+
+    /// Past its bound it lets go of the log and waits for the next key frame.
+    pub(super) fn fall_back(&mut self) {
+        let head = self.stream.log_position();
+        self.cursor = None;
+        self.due = None;
+        locked(&self.guest.seat).asks = Some(head.max(1));
+    }
+
+    /// What its relay has found for it, and where its stream ends.
+    fn look(&mut self) -> Option<u64> {
+        let mut seat = locked(&self.guest.seat);
+        if std::mem::take(&mut seat.retreats) {
+            (self.cursor, self.due) = (None, None);
+        }
+        if let Some(point) = seat.point.take() {
+            (self.cursor, self.due) = (Some(point.cursor), Some((point.headers, point.ts_ms)));
+        }
+        seat.end
+    }
+
+    pub(super) fn lag(&mut self, now_us: u64) -> Lag {
+        self.look();
+        let head = self.stream.head();
+        self.cursor.as_mut().map_or_else(Lag::default, |cursor| cursor.lag(head, now_us))
+    }
+
+    /// Writes its messages to `out`, up to a bound.
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>) -> Result<Brought> {
+        let mut brought = Brought { messages: 0, any: false, over: false };
+        let end = self.look();
+        let Some(cursor) = &mut self.cursor else {
+            brought.over = end.is_some();
+            return Ok(brought);
+        };
+        if let Some((headers, ts_ms)) = self.due.take() {
+            let (stream_id, media) = (self.stream_id, self.media);
+            headers.encode(&WireForm { ts_ms, stream_id, chunk_size: CHUNK_SIZE, wrap_metadata: false, media }, out)?;
+            brought.any = true;
+        }
+        if self.paused {
+            cursor.to_head();
+        }
+        let begun = out.len();
+        while out.len() - begun < OUT_BYTES {
+            brought.over = end.is_some_and(|end| cursor.position() >= end);
+            let Some(message) = cursor.message().filter(|_| !brought.over) else { break };
+            if wanted(message.mark.type_id, self.media) {
+                let body = message.body().ok_or(RRError::NoMem)?;
+                encode_own(&message.mark, &body, false, self.stream_id, out)?;
+                brought.messages += 1;
+            }
+            brought.any = true;
+            cursor.skip_message();
+        }
+        Ok(brought)
+    }
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        locked(&self.guest.seat).gone = true;
+        if self.booked {
+            self.stream.leave(&self.record);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A thousand publishers and players come and go, or are kicked: threads, descriptors and memory are what they were.
+//! In a process of its own, because it counts all there is.
+// A counting allocator implements an unsafe trait.
+#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
+
+#[path = "support/live.rs"]
+mod live;
+#[path = "support/process.rs"]
+mod process;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use live::{Live, until};
+use process::{Holds, holds};
+use rrelay::config::ServerConfig;
+use rrelay::server::slots::kind;
+
+struct Counting;
+
+/// Bytes that are allocated now.
+static BYTES: AtomicI64 = AtomicI64::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches a number.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        BYTES.fetch_add(size as i64 - layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What a thousand cycles may leave: tables that have grown to the most they ever held at one time. A hundred bytes left
+/// by each cycle would be more.
+const TABLES: i64 = 64 * 1024;
+
+/// One publisher and one player meet, a message passes, and they go in one of the ways there are.
+fn cycle(live: &Live, round: u32) {
+    let key = format!("show{}", round % 7);
+    let mut publisher = live.publish(&key);
+    let mut player = live.play(&key);
+    publisher.key_frame(0, &[7; 20_000]).unwrap();
+    player.message();
+    match round % 4 {
+        0 => {
+            for id in live.server.list(0, kind::SESSION).unwrap() {
+                // One may have gone with the other.
+                let _ = live.server.session_close(id, "kicked");
+            }
+        }
+        1 => drop(publisher),
+        2 => live.server.stream_stop(live.server.stream_find(b"live", key.as_bytes()).unwrap(), 100).unwrap(),
+        _ => drop(player),
+    }
+}
+
+/// After everybody has gone.
+fn at_rest(live: &Live) -> (Holds, i64) {
+    until("all have gone", || live.sessions() == 0 && live.server.list(0, kind::STREAM).unwrap().is_empty());
+    assert_eq!(live.server.stats(0).unwrap().queue_bytes, 0, "media memory is counted that nobody holds");
+    let by_now = || {
+        *live.events.lock().unwrap() = Vec::new();
+        *live.lines.lock().unwrap() = Vec::new();
+        (holds(), BYTES.load(Ordering::Relaxed))
+    };
+    let mut least = by_now();
+    // Threads end a moment after their stream.
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let now = by_now();
+        least = if now.0.threads < least.0.threads || now.1 < least.1 { now } else { least };
+    }
+    least
+}
+
+#[test]
+fn a_thousand_cycles_leave_nothing_behind() {
+    let fresh = holds();
+    let live = Live::new(ServerConfig::default());
+    // What grows once has grown after these.
+    (0..40).for_each(|round| cycle(&live, round));
+    let (before, bytes) = at_rest(&live);
+    (0..1_000).for_each(|round| cycle(&live, round));
+    let (after, bytes_after) = at_rest(&live);
+    assert_eq!(after, before);
+    assert!((bytes_after - bytes).abs() < TABLES, "{bytes} bytes before, {bytes_after} after");
+    drop(live);
+    until("a server that is gone leaves nothing", || holds() == fresh);
+}

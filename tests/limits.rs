@@ -1,0 +1,294 @@
+//! The limits of a server, at its door: PROXY headers, sessions, addresses, streams.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/live.rs"]
+mod live;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use live::{Client, Live, is_closed, raw, until};
+use rrelay::config::ServerConfig;
+use rrelay::error::RRError;
+use rrelay::server::ListenOptions;
+use rrelay::server::slots::kind;
+use rrelay::session::{SessionConfig, State};
+
+const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false };
+
+fn headed(port: u16, header: &[u8]) -> TcpStream {
+    let mut socket = raw(port);
+    socket.write_all(header).unwrap();
+    socket
+}
+
+#[test]
+fn a_proxy_header_says_whose_the_connection_is() {
+    let live = Live::with(ServerConfig { max_sessions_ip: Some(1), ..ServerConfig::default() }, PROXY);
+    let config = SessionConfig::default();
+    let publisher = headed(live.port, b"PROXY TCP4 203.0.113.7 10.0.0.1 54321 1935\r\n");
+    let mut publisher = Client::over(publisher, live.port, "show", true, &config).unwrap();
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x08\x0a\0\0\x01\xd4\x31\x07\x8f";
+    let mut player = Client::over(headed(live.port, v2), live.port, "show", false, &config).unwrap();
+    publisher.key_frame(0, b"picture").unwrap();
+    assert!(player.message().1.ends_with(b"picture"));
+
+    let sessions = live.server.list(0, kind::SESSION).unwrap();
+    let mut seen: Vec<_> = sessions.iter().map(|&id| live.server.info(id).unwrap()).collect();
+    seen.sort_by(|a, b| a.addr.cmp(&b.addr));
+    assert_eq!([&seen[0].addr, &seen[1].addr], ["203.0.113.7:54321", "203.0.113.8:54321"]);
+    assert_eq!(seen[0].local_addr, "10.0.0.1:1935");
+    // The limit for each address counts these, not the balancer.
+    let mut second = headed(live.port, b"PROXY TCP4 203.0.113.7 10.0.0.1 54322 1935\r\n");
+    assert!(is_closed(&mut second, Duration::from_secs(2)));
+    live.line_with(&["turned away", "203.0.113.7:54322", "max_sessions_ip"]);
+    drop(publisher);
+    live.end_of("203.0.113.7:54321");
+}
+
+#[test]
+fn a_header_that_comes_byte_by_byte_and_one_that_brings_bytes_along_are_taken() {
+    let live = Live::with(ServerConfig::default(), PROXY);
+    let mut slow = raw(live.port);
+    for byte in b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n" {
+        slow.write_all(&[*byte]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Client::over(slow, live.port, "slow", true, &SessionConfig::default()).unwrap();
+    live.line_with(&["[2001:db8::7]:1", "publishes"]);
+    // The handshake's first byte arrives with the header: an old version is refused by the session, not the header.
+    let mut both = headed(live.port, b"PROXY UNKNOWN\r\n\x06");
+    both.write_all(&[0; 1536]).unwrap();
+    assert!(is_closed(&mut both, Duration::from_secs(2)));
+    let addr = both.local_addr().unwrap().to_string();
+    assert_eq!(live.end_of(&addr).error, Some(RRError::Handshake));
+}
+
+#[test]
+fn a_peer_without_a_proxy_header_is_closed() {
+    let config = ServerConfig { handshake_ms: 200, ..ServerConfig::default() };
+    let live = Live::with(config, PROXY);
+    let mut plain = headed(live.port, b"\x03");
+    assert!(is_closed(&mut plain, Duration::from_secs(2)));
+    live.line_with(&["no PROXY header"]);
+    let mut silent = headed(live.port, b"PROXY TCP4 203.0");
+    assert!(is_closed(&mut silent, Duration::from_secs(2)));
+    live.line_with(&["no PROXY header in time"]);
+    assert_eq!(live.sessions(), 0, "none of them was a session");
+    // A connection the host accepted, with the flag.
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    live.server.accept_fd(theirs.into(), None, PROXY).unwrap();
+    ours.write_all(b"PROXY TCP4 203.0.113.9 10.0.0.1 7 1935\r\n").unwrap();
+    until("a session", || live.sessions() == 1);
+    let id = live.server.list(0, kind::SESSION).unwrap()[0];
+    assert_eq!(live.server.info(id).unwrap().addr, "203.0.113.9:7");
+}
+
+#[test]
+fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
+    allow_files();
+    let config =
+        ServerConfig { max_sessions: 1_000, handshake_ms: 60_000, event_limit: 100_000, ..ServerConfig::default() };
+    let live = Live::new(config);
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    publisher.key_frame(0, b"0").unwrap();
+    player.message();
+
+    let began = Instant::now();
+    let crowd: Vec<TcpStream> = (0..5_000).map(|_| raw(live.port)).collect();
+    publisher.key_frame(40, b"1").unwrap();
+    let sent = Instant::now();
+    assert!(player.message().1.ends_with(b"1"));
+    assert!(sent.elapsed() < Duration::from_millis(500), "others wait {:?}", sent.elapsed());
+    until("a thousand", || live.sessions() == 1_000);
+    crowd.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+    let open = |mut socket: &TcpStream| {
+        let read = std::io::Read::read(&mut socket, &mut [0]);
+        read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    until("all but those who found room are closed", || crowd.iter().filter(|socket| open(socket)).count() == 998);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let lines = live.lines_with("turned away") as u64;
+    assert!((1..=took.as_secs() + 2).contains(&lines), "{lines} lines in {took:?}");
+    publisher.key_frame(80, b"2").unwrap();
+    assert!(player.message().1.ends_with(b"2"));
+}
+
+/// Raises the soft limit of open files to the hard one.
+#[allow(unsafe_code, reason = "std has no setrlimit")]
+fn allow_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is there.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert!(limit.rlim_cur > 10_100, "this test needs 10,100 files, {} are allowed", limit.rlim_cur);
+}
+
+#[test]
+fn a_connection_the_host_accepted_is_refused_where_there_is_no_room() {
+    let live = Live::new(ServerConfig { max_sessions: 1, ..ServerConfig::default() });
+    let pair = || std::os::unix::net::UnixStream::pair().unwrap();
+    let (_ours, theirs) = pair();
+    live.server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap();
+    until("it is here", || live.sessions() == 1);
+    let (mut ours, theirs) = pair();
+    let refused = live.server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap_err();
+    assert_eq!(refused.kind, RRError::Limit);
+    assert_eq!(std::io::Read::read(&mut ours, &mut [0]).unwrap(), 0, "it was closed");
+}
+
+#[test]
+fn no_more_streams_than_allowed_and_room_comes_back() {
+    let live = Live::new(ServerConfig { max_streams: 2, ..ServerConfig::default() });
+    let one = live.publish("one");
+    let _two = live.publish("two");
+    let third = Client::configured(live.port, "three", true, &SessionConfig::default());
+    assert!(third.is_err_and(|failure| failure.text.contains("NetStream.Publish.Denied")));
+    drop(one);
+    until("room", || Client::configured(live.port, "three", true, &SessionConfig::default()).is_ok());
+}
+
+#[test]
+fn a_drain_sends_those_elsewhere_who_understand_it_and_lets_the_others_run_to_the_deadline() {
+    let live = Live::new(ServerConfig::default());
+    let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
+    let unable = SessionConfig { caps_ex: 0, ..SessionConfig::default() };
+    let mut publisher = Client::configured(live.port, "show", true, &unable).unwrap();
+    let mut modern = Client::configured(live.port, "show", false, &able).unwrap();
+    let mut old = Client::configured(live.port, "show", false, &unable).unwrap();
+    publisher.key_frame(0, b"0").unwrap();
+    modern.message();
+    old.message();
+
+    let began = Instant::now();
+    live.server.stop(Some("rtmp://127.0.0.2/live"), 1_500).unwrap();
+    until("the request", || {
+        modern.turn(Duration::from_millis(5)).unwrap();
+        modern.said.iter().any(|said| {
+            matches!(said, rrelay::session::Event::Reconnect { url: Some(url), .. } if url == "rtmp://127.0.0.2/live")
+        })
+    });
+    until("the listener closes", || TcpStream::connect(("127.0.0.1", live.port)).is_err());
+    // Media flows on, for both.
+    publisher.key_frame(40, b"1").unwrap();
+    assert!(modern.message().1.ends_with(b"1") && old.message().1.ends_with(b"1"));
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(!old.said.iter().any(|said| matches!(said, rrelay::session::Event::Reconnect { .. })));
+    drop(modern);
+    until("the end", || live.server.state() == State::Stopped);
+    assert!(began.elapsed() >= Duration::from_millis(950), "others had until the deadline: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    old.closed();
+}
+
+#[test]
+fn a_drain_ends_when_everybody_has_gone() {
+    let live = Live::new(ServerConfig::default());
+    let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
+    let publisher = Client::configured(live.port, "show", true, &able).unwrap();
+    let began = Instant::now();
+    live.server.stop(Some("rtmp://127.0.0.2/live"), 60_000).unwrap();
+    drop(publisher);
+    until("the end", || live.server.state() == State::Stopped);
+    assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn one_session_is_asked_to_reconnect() {
+    let live = Live::new(ServerConfig::default());
+    let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
+    let mut publisher = Client::configured(live.port, "show", true, &able).unwrap();
+    let _old = live.publish("other");
+    for id in live.server.list(0, kind::SESSION).unwrap() {
+        let info = live.server.info(id).unwrap();
+        let asked = live.server.session_reconnect(id, None, "moving");
+        if info.key == b"show" {
+            asked.unwrap();
+        } else {
+            assert_eq!(asked.unwrap_err().kind, RRError::Unsupported);
+        }
+    }
+    until("the request", || {
+        publisher.turn(Duration::from_millis(5)).unwrap();
+        publisher
+            .said
+            .iter()
+            .any(|said| matches!(said, rrelay::session::Event::Reconnect { url: None, text } if text == "moving"))
+    });
+}
+
+#[test]
+fn figures_of_a_stream_its_publisher_and_its_player() {
+    let live = Live::new(ServerConfig::default());
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    let began = Instant::now();
+    let payload = [7; 5_000];
+    for frame in 0..70_u32 {
+        // 40 ms apart, a key frame each second.
+        let due = Duration::from_millis(u64::from(frame) * 40);
+        std::thread::sleep(due.saturating_sub(began.elapsed()));
+        if frame % 25 == 0 {
+            publisher.key_frame(frame * 40, &payload).unwrap();
+        } else {
+            publisher.send(9, frame * 40, &[&[0x27, 1, 0, 0, 0][..], &payload].concat()).unwrap();
+        }
+        player.message();
+    }
+    let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
+    assert_eq!((stream.msgs_in, stream.key_interval_ms, stream.last_ts_ms), (70, 1000, 69 * 40));
+    assert!((24_000..=26_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
+    // 25 frames of 5005 bytes.
+    assert!((900..=1_100).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
+    assert!((900..=1_100).contains(&stream.kbps_out), "{}", stream.kbps_out);
+    assert_eq!((stream.sessions, stream.targets, stream.dropped_msgs), (2, 0, 0));
+    for id in live.server.list(0, kind::SESSION).unwrap() {
+        // The first look asks for fresh figures.
+        live.server.stats(id).unwrap();
+        until("a round trip", || live.server.stats(id).unwrap().rtt_us > 0);
+        let info = live.server.info(id).unwrap();
+        // A consumer's figures are brought up to date a few times a second.
+        let media = |stats: &rrelay::server::report::Stats| {
+            if info.role == rrelay::session::Role::Publisher { stats.msgs_in } else { stats.msgs_out }
+        };
+        until("all messages to be counted", || media(&live.server.stats(id).unwrap()) == 70);
+        let stats = live.server.stats(id).unwrap();
+        assert!(
+            stats.rtt_us < 1_000_000 && stats.started_us > 0 && stats.last_media_us > stats.started_us,
+            "{stats:?}"
+        );
+    }
+    let server = live.server.stats(0).unwrap();
+    assert_eq!((server.msgs_in, server.sessions), (70, 2));
+}
+
+/// A reader of figures asks the system nothing and waits for nobody: ten thousand cost some milliseconds.
+#[test]
+fn reading_the_figures_of_many_sessions_is_cheap() {
+    const SESSIONS: u32 = 1_000;
+    allow_files();
+    let live = Live::new(ServerConfig { handshake_ms: 60_000, ..ServerConfig::default() });
+    let _crowd: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            live.server.accept_fd(theirs.into(), Some("192.0.2.1:7"), ListenOptions::default()).unwrap();
+            ours
+        })
+        .collect();
+    until("all are here", || live.sessions() == SESSIONS);
+    let ids = live.server.list(0, kind::SESSION).unwrap();
+    let began = Instant::now();
+    for _ in 0..10 {
+        for &id in &ids {
+            live.server.stats(id).unwrap();
+        }
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(200), "10,000 reads took {took:?}");
+}

@@ -1,0 +1,88 @@
+//! The memory limit: who gives way first, and that it holds.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/live.rs"]
+mod live;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use live::{Client, Live, until};
+use rrelay::config::{ServerConfig, StreamConfig};
+use rrelay::error::RRError;
+use rrelay::server::slots::kind;
+
+const LIMIT: u64 = 2 << 20;
+
+fn live(stream: StreamConfig) -> Live {
+    Live::new(ServerConfig { mem_limit_bytes: Some(LIMIT), stream: Arc::new(stream), ..ServerConfig::default() })
+}
+
+/// Frame by frame from publisher to player; the memory stays within the limit all the time.
+fn pass_frames(live: &Live, publisher: &mut Client, player: &mut Client, frames: u32, bytes: usize) {
+    for frame in 0..frames {
+        let mut body = vec![0x27, 1, 0, 0, 0];
+        body.extend(frame.to_be_bytes());
+        body.resize(bytes, 7);
+        publisher.send(9, frame * 40, &body).unwrap();
+        assert_eq!(player.message().1[5..9], frame.to_be_bytes(), "a message was lost");
+        let used = live.server.stats(0).unwrap().queue_bytes;
+        assert!(used <= LIMIT, "{used} bytes after frame {frame}");
+    }
+}
+
+#[test]
+fn kept_groups_go_first() {
+    let live = live(StreamConfig::default());
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    publisher.key_frame(0, b"key").unwrap();
+    player.message();
+    // Three times the limit since the key frame, within the group's own bound.
+    pass_frames(&live, &mut publisher, &mut player, 100, 60_000);
+    let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
+    assert_eq!((stream.msgs_in, stream.dropped_msgs), (101, 0), "nobody had to jump");
+}
+
+#[test]
+fn then_those_jump_who_are_furthest_behind() {
+    let patient = StreamConfig { queue_bytes: 1 << 30, queue_ms: 600_000, ..StreamConfig::default() };
+    let live = live(patient);
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    let stalled = live.play("show");
+    publisher.key_frame(0, b"key").unwrap();
+    player.message();
+    pass_frames(&live, &mut publisher, &mut player, 200, 60_000);
+    let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
+    assert!(stream.dropped_msgs > 10 && stream.dropped_runs > 0, "{}", stream.dropped_msgs);
+    live.line_with(&["memory is short", "jumped"]);
+    for id in live.server.list(0, kind::SESSION).unwrap() {
+        let dropped = live.server.stats(id).unwrap().dropped_msgs;
+        assert_eq!(dropped > 0, live.server.info(id).unwrap().addr == stalled.addr());
+    }
+}
+
+#[test]
+fn then_the_largest_stream_loses_its_publisher() {
+    let live = live(StreamConfig::default());
+    let mut publisher = live.publish("small");
+    let mut player = live.play("small");
+    publisher.key_frame(0, b"key").unwrap();
+    player.message();
+    // Half a message stays half a message: there is nothing that could be dropped.
+    let mut large = live.publish("large");
+    let half = large.wire(9, 0, &vec![7; 6 << 20])[..4 << 20].to_vec();
+    let mut pipe = large.socket.try_clone().unwrap();
+    let writer = std::thread::spawn(move || drop(pipe.write_all(&half)));
+    until("it is closed", || large.turn(std::time::Duration::from_millis(5)).is_err());
+    writer.join().unwrap();
+    let end = live.end_of(&large.addr());
+    assert_eq!(end.error, Some(RRError::Limit));
+    live.line_with(&["memory limit", "uses the most"]);
+    pass_frames(&live, &mut publisher, &mut player, 50, 10_000);
+    until("its memory is free", || live.server.stats(0).unwrap().queue_bytes < LIMIT / 2);
+    let mut again = live.publish("large");
+    again.key_frame(0, b"key").unwrap();
+}

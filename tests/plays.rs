@@ -1,0 +1,234 @@
+//! Several plays on one connection: each stream on its own message stream, begun and ended one by one.
+
+#![allow(clippy::unwrap_used, reason = "what fails ends the test, where it stands")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rrelay::config::{ServerConfig, ask};
+use rrelay::log::LevelFilter;
+use rrelay::proto::amf0::Value;
+use rrelay::proto::chunk_write;
+use rrelay::proto::command::build;
+use rrelay::proto::message::{MessageHead, kind};
+use rrelay::proto::url::RtmpUrl;
+use rrelay::server::slots;
+use rrelay::server::{ListenOptions, RRServer};
+use rrelay::session::{ClientSession, Event as Said, SessionConfig};
+use rrelay::stream::event::EventKind;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A server whose host feeds streams with numbered key frames and denies every play of "denied".
+struct Rig {
+    server: Arc<RRServer>,
+    port: u16,
+    end: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let config = ServerConfig { ask: ask::PLAY, ..ServerConfig::default() };
+        let server = Arc::new(RRServer::new(config, LevelFilter::Off, None).unwrap());
+        let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+        let end = Arc::new(AtomicBool::new(false));
+        let (host, ended) = (Arc::clone(&server), Arc::clone(&end));
+        let events = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let Ok(Some(event)) = host.next_event(20) else { continue };
+                if event.kind == EventKind::PlayAsk && event.key == b"denied" {
+                    host.session_deny(event.session, "", "not this one").unwrap();
+                } else if event.kind == EventKind::PlayAsk {
+                    host.session_allow(event.session, Default::default()).unwrap();
+                }
+            }
+        });
+        Self { server, port, end, threads: vec![events] }
+    }
+
+    /// Feeds a stream; `first` tells its frames from those of others.
+    fn feed(&mut self, key: &str, first: u32) {
+        let id = self.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+        let (server, end) = (Arc::clone(&self.server), Arc::clone(&self.end));
+        self.threads.push(std::thread::spawn(move || {
+            for n in 0.. {
+                let written = server.stream_write(id, kind::VIDEO, i64::from(n) * 10, &frame(first + n), false);
+                if end.load(Ordering::Relaxed) || written.is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }));
+    }
+
+    fn stop(&self, key: &str) {
+        let id = self.server.stream_find(b"live", key.as_bytes()).unwrap();
+        self.server.stream_stop(id, 1_000).unwrap();
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+        self.server.shutdown().unwrap();
+    }
+}
+
+fn frame(n: u32) -> Vec<u8> {
+    let mut body = vec![0x17, 1, 0, 0, 0];
+    body.extend(n.to_be_bytes());
+    // More than one chunk now and then.
+    body.resize(if n.is_multiple_of(7) { 70_000 } else { 300 }, 0xAB);
+    body
+}
+
+struct Player {
+    socket: TcpStream,
+    session: ClientSession,
+    /// Message stream and number of each frame.
+    frames: Vec<(u32, u32)>,
+}
+
+impl Player {
+    fn of(rig: &Rig, key: &str) -> Self {
+        let url = RtmpUrl::parse(&format!("rtmp://127.0.0.1:{}/live/{key}", rig.port), None).unwrap();
+        let mut socket = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let mut session = ClientSession::play(&SessionConfig::default(), &url, 0).unwrap();
+        socket.write_all(&session.take_output()).unwrap();
+        Self { socket, session, frames: Vec::new() }
+    }
+
+    fn call(&mut self, stream_id: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let (mut body, mut wire) = (Vec::new(), Vec::new());
+        write(&mut body);
+        let len = u32::try_from(body.len()).unwrap();
+        let head = MessageHead { type_id: kind::COMMAND, stream_id, len, chunk_stream: 3, timestamp_ms: 0 };
+        chunk_write::encode(&head, &body, 60_000, &mut wire);
+        self.socket.write_all(&wire).unwrap();
+    }
+
+    /// Plays another stream on a message stream of its own.
+    fn also(&mut self, stream_id: u32, key: &str) {
+        self.call(0, |out| build::call(out, "createStream", 20.0, &[Value::Null]));
+        self.call(stream_id, |out| build::play(out, 21.0, key.as_bytes()));
+    }
+
+    fn no_longer(&mut self, stream_id: u32) {
+        let values = [Value::Null, Value::Number(stream_id.into())];
+        self.call(0, |out| build::call(out, "deleteStream", 22.0, &values));
+    }
+
+    fn look(&mut self) {
+        let mut buffer = vec![0; 64 * 1024];
+        let read = match self.socket.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return,
+            Err(error) => panic!("{error}"),
+        };
+        assert_ne!(read, 0, "the connection stays");
+        let (input, mut at) = (&buffer[..read], 0);
+        loop {
+            match self.session.next(input, &mut at, 0) {
+                Ok(None) => break,
+                Ok(Some(Said::Message(head))) if head.type_id == kind::VIDEO => {
+                    let body = self.session.body(input);
+                    let number = body[5..9].try_into().map(u32::from_be_bytes).unwrap();
+                    assert!(body == frame(number), "untouched");
+                    self.frames.push((head.stream_id, number));
+                }
+                // The refusal of one play is none of the connection.
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+        self.socket.write_all(&self.session.take_output()).unwrap();
+    }
+
+    fn numbers(&self, stream_id: u32) -> Vec<u32> {
+        self.frames.iter().filter(|(id, _)| *id == stream_id).map(|(_, number)| *number).collect()
+    }
+
+    /// So many more frames come on this message stream.
+    fn sees(&mut self, stream_id: u32, more: usize) {
+        let enough = self.numbers(stream_id).len() + more;
+        let end = Instant::now() + PATIENCE;
+        while self.numbers(stream_id).len() < enough {
+            self.look();
+            assert!(Instant::now() < end, "{} of {enough} frames on {stream_id}", self.numbers(stream_id).len());
+        }
+    }
+
+    fn has_no_gap(&self, stream_id: u32) {
+        let numbers = self.numbers(stream_id);
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{stream_id}: {numbers:?}");
+    }
+}
+
+#[test]
+fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
+    let mut rig = Rig::new();
+    rig.feed("one", 0);
+    rig.feed("two", 1_000_000);
+    rig.feed("three", 2_000_000);
+    let mut player = Player::of(&rig, "one");
+    player.sees(1, 20);
+    player.also(2, "two");
+    player.sees(2, 20);
+    player.also(3, "three");
+    for stream_id in [1, 2, 3] {
+        player.sees(stream_id, 30);
+        player.has_no_gap(stream_id);
+    }
+    assert!(player.numbers(1).iter().all(|number| *number < 1_000_000));
+    assert!(player.numbers(2).iter().all(|number| (1_000_000..2_000_000).contains(number)));
+    assert_eq!(rig.server.list(0, slots::kind::SESSION).unwrap().len(), 1);
+
+    // The newest ends: the connection goes to another owner, the others do not notice.
+    player.no_longer(3);
+    player.sees(1, 30);
+    player.sees(2, 30);
+    // The one that is a guest ends.
+    player.no_longer(1);
+    player.sees(2, 30);
+    let ended = player.numbers(1).len();
+    player.sees(2, 20);
+    assert!(player.numbers(1).len() == ended, "and no more of it");
+    [1, 2].into_iter().for_each(|stream_id| player.has_no_gap(stream_id));
+
+    // One that is refused costs the others nothing.
+    player.also(4, "denied");
+    player.sees(2, 50);
+    player.has_no_gap(2);
+    assert_eq!(rig.server.list(0, slots::kind::SESSION).unwrap().len(), 1);
+}
+
+#[test]
+fn a_stream_that_stops_ends_its_play_alone() {
+    let mut rig = Rig::new();
+    rig.feed("one", 0);
+    rig.feed("two", 1_000_000);
+    rig.feed("three", 2_000_000);
+    let mut player = Player::of(&rig, "one");
+    player.sees(1, 5);
+    for (stream_id, key) in [(2, "two"), (3, "three")] {
+        player.also(stream_id, key);
+        player.sees(stream_id, 5);
+    }
+    rig.stop("two"); // a guest's
+    player.sees(1, 20);
+    rig.stop("three"); // the owner's
+    player.sees(1, 40);
+    player.has_no_gap(1);
+    drop(player);
+    let end = Instant::now() + PATIENCE;
+    while !rig.server.list(0, slots::kind::SESSION).unwrap().is_empty() {
+        assert!(Instant::now() < end, "the session ends with its connection");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,279 @@
+//! Sources: a stream pulled from another server, for good or while somebody plays, and what the host hears of it.
+
+#![allow(clippy::unwrap_used, reason = "what fails ends the test, where it stands")]
+
+#[path = "sources/rig.rs"]
+mod rig;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rig::{A_WHILE, Feeder, Player, Publisher, React, Server, until};
+use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig, ask};
+use rrelay::error::RRError;
+use rrelay::session::State;
+use rrelay::stream::event::{Event, EventKind, Id, flag};
+
+fn source(url: String, on_demand: bool) -> TargetConfig {
+    TargetConfig { url, on_demand, retry_min_ms: 50, retry_max_ms: 200, ..TargetConfig::default() }
+}
+
+fn unwatched(ms: u32) -> StreamConfig {
+    StreamConfig { unwatched_ms: Some(ms), ..StreamConfig::default() }
+}
+
+fn is(kind: EventKind) -> impl Fn(&Event) -> bool {
+    move |event| event.kind == kind
+}
+
+#[test]
+fn on_demand_one_pull_serves_all_who_ask_and_ends_when_nobody_is_left() {
+    let (origin, edge) = (Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&origin, "show");
+    let stream = edge.stream("show", unwatched(300));
+    let id = edge.server.source_add(stream, source(origin.url("show"), true)).unwrap();
+    let refused = edge.server.target_add(stream, source(origin.url("show"), true));
+    assert_eq!(refused.unwrap_err().kind, RRError::Arg, "on demand is nothing for a target");
+    std::thread::sleep(A_WHILE);
+    assert_eq!((origin.sessions(), edge.state_of(id)), (0, State::Idle), "nobody asks, nobody is asked");
+
+    let mut players: Vec<Player> = (0..3).map(|_| Player::of(&edge, "show")).collect();
+    for player in &mut players {
+        player.sees(10);
+        assert!(player.frames.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "no frame is missing or doubled");
+    }
+    assert_eq!((origin.sessions(), edge.state_of(id)), (1, State::InProgress), "one pull for three");
+    let info = edge.server.info(id).unwrap();
+    assert_eq!((info.role.name(), info.stream), ("source", stream));
+    let stats = edge.server.stats(id).unwrap();
+    assert!(stats.video_bytes > 4_000 && stats.bytes_in > stats.video_bytes && stats.connects == 1, "{stats:?}");
+
+    players.truncate(1);
+    players[0].sees(40);
+    assert_eq!(edge.count(is(EventKind::Unwatched)), 0, "one is left");
+    drop(players);
+    edge.await_event("UNWATCHED", is(EventKind::Unwatched));
+    until("the pull has ended", || origin.sessions() == 0 && edge.state_of(id) == State::Idle);
+
+    Player::of(&edge, "show").sees(5);
+    assert_eq!(edge.server.stats(id).unwrap().connects, 2, "and begins again");
+    until("the second player is gone", || edge.count(is(EventKind::Unwatched)) == 2);
+    assert_eq!(edge.count(is(EventKind::Wanted)), 0, "the source serves it, the host need not");
+
+    edge.server.target_stop(id, 0).unwrap();
+    let ends = |event: &Event| event.target == id && event.flags & flag::LAST != 0;
+    let end = edge.await_event("its end", ends);
+    assert_eq!((end.kind, end.state), (EventKind::Target, State::Stopped));
+    until("the pull has ended", || origin.sessions() == 0);
+    assert_eq!(edge.count(ends), 1);
+    assert_eq!(edge.server.info(id).unwrap_err().kind, RRError::NotFound);
+}
+
+#[test]
+fn a_host_that_hears_wanted_adds_a_source_and_those_who_wait_are_served() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let config = ServerConfig { stream: Arc::new(unwatched(200)), ..ServerConfig::default() };
+    let edge = Server::new(config, Box::new(|_, _| ()));
+    let mut players = [Player::of(&edge, "show"), Player::of(&edge, "show")];
+    until("both wait", || {
+        players.iter_mut().for_each(Player::look);
+        players.iter().all(|player| player.started)
+    });
+    let wanted = edge.await_event("WANTED", is(EventKind::Wanted));
+    assert_eq!((wanted.app.as_slice(), wanted.key.as_slice()), (&b"live"[..], &b"show"[..]));
+    std::thread::sleep(A_WHILE);
+    assert_eq!(edge.count(is(EventKind::Wanted)), 1, "once until it is served");
+
+    let id = edge.server.source_add(wanted.stream, source(origin.url("show"), true)).unwrap();
+    players.iter_mut().for_each(|player| player.sees(5));
+    drop(players);
+    let last = |about: Id| move |event: &Event| event.flags & flag::LAST != 0 && event.stream == about;
+    edge.await_event("the stream ends: nobody reserved it", |event| {
+        event.kind == EventKind::Stream && last(wanted.stream)(event)
+    });
+    edge.await_event("its source with it", |event| event.target == id && last(wanted.stream)(event));
+    until("the pull has ended", || origin.sessions() == 0);
+    assert_eq!((edge.count(is(EventKind::Wanted)), edge.count(is(EventKind::Unwatched))), (1, 1));
+    assert_eq!(edge.count(|event| event.target == id && event.flags & flag::LAST != 0), 1);
+
+    let mut again = Player::of(&edge, "show");
+    until("WANTED again", || {
+        again.look();
+        edge.count(is(EventKind::Wanted)) == 2
+    });
+}
+
+#[test]
+fn players_continue_when_the_origin_is_lost_and_comes_back() {
+    let origin = Server::plain();
+    let port = origin.port;
+    let feeder = Feeder::start(&origin, "show");
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig { grace_ms: 20_000, ..StreamConfig::default() });
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    until("always on, without players", || edge.state_of(id) == State::InProgress);
+    let mut player = Player::of(&edge, "show");
+    player.sees(10);
+
+    drop((feeder, origin));
+    edge.await_event("it waits for the next try", |event| event.target == id && event.state == State::Recovering);
+    let before = player.frames.len();
+    let origin = Server::on(port, ServerConfig::default(), Box::new(|_, _| ()));
+    let _feeder = Feeder::start(&origin, "show");
+    player.sees(20);
+    assert!(player.frames[before..].iter().any(|(number, _)| *number < 20), "from the new origin");
+    assert!(player.frames.windows(2).all(|pair| pair[1].1 >= pair[0].1), "time never goes back: {:?}", player.frames);
+    let stats = edge.server.stats(id).unwrap();
+    assert!(stats.connects == 2 && stats.failures > 0, "{stats:?}");
+    assert_eq!(edge.count(|event| event.flags & flag::LAST != 0), 0, "nothing has ended");
+}
+
+#[test]
+fn what_the_origin_does_not_have_is_asked_once_a_second() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let deny: React = Box::new(move |server, event| {
+        if event.kind == EventKind::PlayAsk {
+            counter.fetch_add(1, Ordering::Relaxed);
+            server.session_deny(event.session, "NetStream.Play.StreamNotFound", "no such show").unwrap();
+        }
+    });
+    let origin = Server::new(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() }, deny);
+    let edge = Server::plain();
+    let stream = edge.stream("none", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(origin.url("none"), true)).unwrap();
+
+    let begun = Instant::now();
+    let mut waiting = [Player::of(&edge, "none"), Player::of(&edge, "none")];
+    for player in &mut waiting {
+        let failure = player.is_refused();
+        assert!(failure.text.starts_with("NetStream.Play.StreamNotFound"), "{failure}");
+    }
+    assert!(Player::of(&edge, "none").is_refused().text.starts_with("NetStream.Play.StreamNotFound"));
+    if begun.elapsed() < Duration::from_millis(900) {
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+    assert_ne!(edge.state_of(id), State::Failed, "it may begin at any time");
+    std::thread::sleep(Duration::from_millis(1_300));
+    let before = asked.load(Ordering::Relaxed);
+    Player::of(&edge, "none").is_refused();
+    assert_eq!(asked.load(Ordering::Relaxed), before + 1, "and is asked again");
+}
+
+#[test]
+fn a_redirect_is_followed_and_one_without_end_is_not() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let elsewhere = format!("rtmp://127.0.0.1:{}/live", origin.port);
+    let send: React = Box::new(move |server, event| {
+        if event.kind == EventKind::ConnectAsk {
+            server.session_redirect(event.session, &elsewhere).unwrap();
+        }
+    });
+    let front = Server::new(ServerConfig { ask: ask::CONNECT, ..ServerConfig::default() }, send);
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(front.url("show"), true)).unwrap();
+    Player::of(&edge, "show").sees(5);
+    let told = edge.await_event("RECONNECT", is(EventKind::Reconnect));
+    assert_eq!(
+        (told.target, String::from_utf8(told.url).unwrap()),
+        (id, format!("rtmp://127.0.0.1:{}/live", origin.port))
+    );
+
+    // At play it is a reconnect request.
+    let elsewhere = format!("rtmp://127.0.0.1:{}/live", origin.port);
+    let send: React = Box::new(move |server, event| {
+        if event.kind == EventKind::PlayAsk {
+            server.session_redirect(event.session, &elsewhere).unwrap();
+        }
+    });
+    let front = Server::new(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() }, send);
+    let stream = edge.stream("moved", StreamConfig::default());
+    let config =
+        TargetConfig { key: Some(b"show".to_vec()), ..source(format!("rtmp://127.0.0.1:{}/live", front.port), true) };
+    edge.server.source_add(stream, config).unwrap();
+    Player::of(&edge, "moved").sees(5);
+
+    let round: React = Box::new(|server, event| {
+        if event.kind == EventKind::ConnectAsk {
+            server.session_redirect(event.session, "/live").unwrap();
+        }
+    });
+    let front = Server::new(ServerConfig { ask: ask::CONNECT, ..ServerConfig::default() }, round);
+    let stream = edge.stream("round", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(front.url("round"), false)).unwrap();
+    let end = edge.await_event("it gives up", |event| event.target == id && event.state == State::Failed);
+    assert_eq!(end.error, Some(RRError::Rejected));
+    let connects = front.count(is(EventKind::ConnectAsk));
+    assert!(connects <= 12, "{connects}: twice the way with its detours");
+}
+
+#[test]
+fn a_pull_that_leads_back_to_its_own_stream_is_refused() {
+    let (one, two) = (Server::plain(), Server::plain());
+    let mirror = one.stream("mirror", StreamConfig::default());
+    let id = one.server.source_add(mirror, source(one.url("mirror"), false)).unwrap();
+    let end = one.await_event("it is refused", |event| event.target == id && event.state == State::Failed);
+    assert_eq!(end.error, Some(RRError::Rejected));
+    assert!(String::from_utf8_lossy(&end.text).contains("loop"), "{:?}", end.text);
+
+    // One stream from another of the same server is no loop.
+    let _feeder = Feeder::start(&one, "show");
+    let copy = one.stream("copy", StreamConfig::default());
+    one.server.source_add(copy, source(one.url("show"), false)).unwrap();
+    Player::of(&one, "copy").sees(5);
+
+    // Over two servers: the one that closes the circle is refused, and who waits hears of it.
+    for (from, to) in [(&one, &two), (&two, &one)] {
+        let stream = from.stream("ring", StreamConfig::default());
+        from.server.source_add(stream, source(to.url("ring"), true)).unwrap();
+    }
+    Player::of(&one, "ring").is_refused();
+    let closes = two.await_event("the last step fails", |event| event.target != 0 && event.state == State::Failed);
+    assert!(String::from_utf8_lossy(&closes.text).contains("loop"), "{:?}", closes.text);
+}
+
+#[test]
+fn a_source_gives_way_to_who_takes_over_and_follows_him() {
+    let (origin, edge) = (Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&origin, "show");
+    let config = StreamConfig { publisher_policy: PublisherPolicy::Takeover, ..StreamConfig::default() };
+    let stream = edge.stream("show", config);
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    until("it pulls", || edge.state_of(id) == State::InProgress);
+    let publisher = Publisher::of(&edge, "show");
+    until("it rests", || edge.state_of(id) == State::Idle && origin.sessions() == 0);
+    assert_eq!(edge.server.stats(id).unwrap().failures, 0, "that is no failure");
+    drop(publisher);
+    until("it pulls again", || edge.state_of(id) == State::InProgress);
+
+    // The stream's end is the source's, wherever that is.
+    let dead = source("rtmp://127.0.0.1:1/live/dead".to_owned(), false);
+    let lost = edge.server.source_add(edge.stream("dead", StreamConfig::default()), dead).unwrap();
+    until("it waits for its next try", || edge.state_of(lost) == State::Recovering);
+    for (stream, source) in [(b"show", id), (b"dead", lost)] {
+        edge.server.stream_stop(edge.server.stream_find(b"live", stream).unwrap(), 100).unwrap();
+        edge.await_event("its end", |event| event.target == source && event.flags & flag::LAST != 0);
+    }
+    until("the pull has ended", || origin.sessions() == 0);
+    std::thread::sleep(A_WHILE);
+    assert_eq!(edge.count(|event| event.target != 0 && event.flags & flag::LAST != 0), 2, "one end each");
+}
+
+#[test]
+fn who_publishes_goes_before_a_source() {
+    let (origin, edge) = (Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&origin, "show");
+    let own = Feeder::start(&edge, "show");
+    let stream = edge.server.stream_find(b"live", b"show").unwrap();
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!((edge.state_of(id), origin.sessions()), (State::Idle, 0));
+    drop(own);
+    edge.server.stream_write(stream, 0, 0, &[], true).unwrap();
+    until("its turn", || edge.state_of(id) == State::InProgress);
+    Player::of(&edge, "show").sees(5);
+}

@@ -1,0 +1,22 @@
+//! What this process holds: threads, descriptors, memory, as Linux counts them.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+/// Threads and open descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holds {
+    pub(crate) threads: usize,
+    pub(crate) fds: usize,
+}
+
+pub(crate) fn holds() -> Holds {
+    let count = |folder: &str| std::fs::read_dir(folder).expect("Linux has /proc").count();
+    Holds { threads: count("/proc/self/task"), fds: count("/proc/self/fd") }
+}
+
+/// Resident memory in KiB.
+pub(crate) fn rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has /proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has a size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
