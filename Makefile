@@ -85,7 +85,7 @@ tsan: ## unit tests under ThreadSanitizer; needs a nightly toolchain
 .PHONY: soak
 soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where anything grows
 	@$(need_cargo)
-	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --ignored --nocapture
+	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --nocapture
 
 .PHONY: bench
 bench: ## what it costs, beside what the same bytes cost without it

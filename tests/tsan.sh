@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Tests under ThreadSanitizer: tsan.sh TARGET_DIR. The unit tests, and those that go through the C functions.
+# Tests under ThreadSanitizer: tsan.sh TARGET_DIR. The unit tests, those that go through the C functions, and those of the
+# relay with players and publishers over loopback.
 set -eu
 cd "$(dirname "$0")/.."
 target_dir=$1
@@ -22,4 +23,5 @@ export RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir"
 export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp halt_on_error=0 exitcode=66 allocator_may_return_null=1 ${TSAN_OPTIONS:-}"
 # The fuzz bodies are one thread each and count what they manage in a time: nothing to see here, and too slow.
 cargo +nightly test "${build_std[@]}" --target "$triple" --lib -- --skip fuzzing::
-cargo +nightly test "${build_std[@]}" --target "$triple" --test threads
+cargo +nightly test "${build_std[@]}" --target "$triple" --test threads --test playing \
+    --test slow_players --test streams

@@ -1,0 +1,172 @@
+//! What README.md says is so: its programs are taken out of the page, built, run and used, and its ways to link are gone
+//! over against an installation in a folder.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::c::{As, build, deps, good, root, workshop};
+use support::program::{Program, Room};
+use support::rml::{Client, key_frame, sequence_header};
+use support::server::Relay;
+use support::until;
+
+/// The code blocks of the page in one language.
+fn blocks(language: &str) -> Vec<String> {
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let fence = format!("```{language}\n");
+    let blocks = page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    let blocks: Vec<String> = blocks.collect();
+    assert!(!blocks.is_empty(), "the page has no {language}");
+    blocks
+}
+
+/// The port that a program says to publish to.
+fn port_of(program: &Program) -> u16 {
+    until("the program listens", || {
+        let words = program.words();
+        let (_, rest) = words.split_once("rtmp://127.0.0.1:")?;
+        rest.split_once('/')?.0.parse().ok()
+    })
+}
+
+/// Publishes to a program of the page and waits until it says so; the publisher stays.
+fn publish(program: &Program, said: &str) -> Client {
+    let mut publisher = Client::publish(port_of(program), "show");
+    publisher.send(0, sequence_header(1));
+    publisher.send(0, key_frame(1));
+    until("the program says that the stream is live", || program.words().contains(said).then_some(()));
+    publisher
+}
+
+/// `make install` into a folder, with the library of this build.
+fn installation(name: &str) -> PathBuf {
+    let built = workshop(&format!("readme-{name}-target"));
+    let prefix = workshop(&format!("readme-{name}-prefix"));
+    fs::create_dir_all(built.join("release")).unwrap();
+    for library in ["librrelay.so", "librrelay.a"] {
+        let link = built.join("release").join(library);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(deps().join(library), link).unwrap();
+    }
+    fs::write(built.join("rr_server"), "").unwrap();
+    let script = root().join("packaging/install.sh");
+    let at = |folder: &str| prefix.join(folder).into_os_string();
+    let output = Command::new(script)
+        .args([built.as_os_str(), env!("CARGO_PKG_VERSION").as_ref(), "0".as_ref(), "".as_ref(), prefix.as_os_str()])
+        .args([at("lib"), at("include"), at("bin")])
+        .output()
+        .unwrap();
+    good(&output, "install.sh");
+    prefix
+}
+
+/// That a program built against an installation runs: told to listen on no address, it says so and ends.
+fn runs(program: &Path, prefix: &Path) {
+    let output = Command::new(program)
+        .arg("no address")
+        .env("LD_LIBRARY_PATH", prefix.join("lib"))
+        .output()
+        .expect("it is there");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("address"), "{output:?}");
+}
+
+#[test]
+fn the_c_program_relays_and_pushes() {
+    let room = Room::new("readme-c");
+    let source = room.file("relay.c");
+    fs::write(&source, blocks("c").concat()).unwrap();
+    let program = build("readme-c", &[source], As::C99);
+    let other = Relay::new();
+    let program = room.start("relay", program.to_str().unwrap(), &["127.0.0.1:0", &other.url("show")]);
+    let _publisher = publish(&program, "STREAM live/show: IN_PROGRESS");
+    other.has_messages("show", 2);
+    until("the program says that it pushes", || {
+        program.words().contains("TARGET live/show: IN_PROGRESS").then_some(())
+    });
+}
+
+#[test]
+fn the_python_program_relays() {
+    let room = Room::new("readme-python");
+    let source = room.file("relay.py");
+    fs::write(&source, blocks("python").concat()).unwrap();
+    let library = format!("LD_LIBRARY_PATH={}", workshop("readme-python").display());
+    let program = room.start("relay", "env", &[&library, "python3", source.to_str().unwrap(), "127.0.0.1:0"]);
+    let _publisher = publish(&program, "STREAM live show IN_PROGRESS");
+}
+
+#[test]
+fn programs_are_linked_by_pkg_config() {
+    let prefix = installation("pkg-config");
+    let room = Room::new("readme-link");
+    fs::write(room.file("relay.c"), blocks("c").concat()).unwrap();
+    let commands = blocks("sh").concat();
+    let commands: Vec<&str> = commands.lines().filter(|line| line.starts_with("cc ")).collect();
+    assert_eq!(commands.len(), 2, "one dynamic, one static");
+    for command in commands {
+        let output = Command::new("bash")
+            .args(["-c", command])
+            .current_dir(room.file(""))
+            .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
+            .output()
+            .unwrap();
+        good(&output, command);
+        runs(&room.file("relay"), &prefix);
+    }
+    let server = Command::new(prefix.join("bin/rr_server")).arg("--version").output().unwrap();
+    assert_eq!(server.stdout, concat!("rr_server ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+}
+
+#[test]
+fn programs_are_linked_by_cmake() {
+    let prefix = installation("cmake");
+    for library in ["rrelay::rrelay", "rrelay::static"] {
+        let room = Room::new(&format!("readme-{}", library.replace("::", "-")));
+        fs::write(room.file("relay.c"), blocks("c").concat()).unwrap();
+        let text = blocks("cmake").concat();
+        let link = "target_link_libraries(relay rrelay::rrelay)";
+        assert!(text.contains(link));
+        fs::write(room.file("CMakeLists.txt"), text.replace(link, &format!("target_link_libraries(relay {library})")))
+            .unwrap();
+        let prefix_path = format!("-DCMAKE_PREFIX_PATH={}", prefix.display());
+        for args in [&["-B", "build", &prefix_path][..], &["--build", "build"]] {
+            let output = Command::new("cmake").args(args).current_dir(room.file("")).output();
+            good(&output.expect("cmake is installed (tests/setup.sh)"), &args.join(" "));
+        }
+        runs(&room.file("build/relay"), &prefix);
+    }
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = page.split("## What works with what").nth(1).unwrap().split("## Limits").next().unwrap();
+    let mut tests = String::new();
+    for folder in ["tests", "tests/interop", "src/proto/flv", "src/stream/join"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                tests.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut named = 0;
+    for word in table.split('`').skip(1).step_by(2) {
+        if word.ends_with(".rs") {
+            let places = ["", "tests/interop"].map(|folder| root().join(folder).join(word));
+            assert!(places.iter().any(|place| place.is_file()), "{word}");
+        } else if word.matches('_').count() >= 2 && !word.starts_with("rr_") {
+            let name = format!("fn {word}");
+            assert!(tests.contains(&name), "there is no test {word}");
+            named += 1;
+        }
+    }
+    assert!(named >= 20, "only {named}");
+}
