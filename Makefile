@@ -49,6 +49,10 @@ $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/
 	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $(SERVER_C) -o "$@" \
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
 
+.PHONY: librtmp
+librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo feature librtmp)
+	@packaging/librtmp.sh "$(TARGET)/release/librrelay.a" "$(TARGET)/librtmp"
+
 .PHONY: test
 test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts
 	$(CARGO) test
@@ -105,10 +109,11 @@ seeds: ## write fuzz/seeds anew from the golden tables in tests/vectors
 	RR_BLESS=1 $(CARGO) test --lib fuzzing::seeds
 
 .PHONY: install
-install: ## library, header, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR=
-	@if command -v $(firstword $(CARGO)) >/dev/null 2>&1; then $(MAKE) --no-print-directory build; \
+install: ## library, headers, pkg-config and CMake files, server; PREFIX=/usr/local DESTDIR= LIBRTMP=1
+	@if command -v $(firstword $(CARGO)) >/dev/null 2>&1; then $(MAKE) --no-print-directory build $(if $(LIBRTMP),librtmp); \
 		elif [ ! -x "$(TARGET)/rr_server" ]; then $(need_cargo); fi # root often has no cargo: then what is built goes in
 	@packaging/install.sh "$(TARGET)" "$(VERSION)" "$(SOVERSION)" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)" "$(BINDIR)"
+	@[ -z "$(LIBRTMP)" ] || packaging/install-librtmp.sh "$(TARGET)/librtmp" "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)"
 
 .PHONY: clean
 clean: ## remove what was built

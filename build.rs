@@ -12,4 +12,9 @@ fn main() {
         // Threads of ours may still be leaving when a host closes the library: its code must stay mapped.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
+    if std::env::var_os("CARGO_FEATURE_LIBRTMP").is_some() {
+        let shim = "src/ffi/librtmp/shim.c";
+        println!("cargo::rerun-if-changed={shim}");
+        cc::Build::new().file(shim).std("c99").warnings_into_errors(true).compile("rrelay_shim");
+    }
 }

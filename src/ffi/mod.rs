@@ -29,6 +29,9 @@ pub mod config;
 mod convert;
 pub mod event;
 mod layout;
+/// cbindgen:ignore
+#[cfg(feature = "librtmp")]
+pub mod librtmp;
 mod names;
 pub mod rr_base;
 pub mod rr_event;

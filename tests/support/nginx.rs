@@ -47,6 +47,7 @@ impl Nginx {
                     listen 127.0.0.1:{port};
                     chunk_size 60000;
                     application live {{ live on; meta copy; record all; record_path {here}; }}
+                    application vod {{ play {here}; }}
                 }}
             }}"
         );

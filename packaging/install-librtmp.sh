@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what `make librtmp` left: install-librtmp.sh FOLDER DESTDIR PREFIX LIBDIR INCLUDEDIR
+set -eu
+folder=$1 destdir=$2 prefix=$3 libdir=$4 includedir=$5
+here=$(cd "$(dirname "$0")" && pwd)
+
+lib=$destdir$libdir
+install -d "$lib/pkgconfig" "$destdir$includedir/librtmp"
+install -m 755 "$folder/librtmp.so.1" "$lib/librtmp.so.1"
+ln -sfn librtmp.so.1 "$lib/librtmp.so"
+install -m 644 "$here"/../include/librtmp/*.h "$destdir$includedir/librtmp/"
+sed -e "s|@PREFIX@|$prefix|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" \
+    "$here/librtmp.pc.in" >"$lib/pkgconfig/librtmp.pc"
+chmod 644 "$lib/pkgconfig/librtmp.pc"

@@ -1,0 +1,106 @@
+//! Objects: the array of properties behind an [`AMFObject`], in the C allocator's memory because programs build and
+//! free such arrays too. Nothing is decoded or encoded here.
+
+use super::mem;
+use super::types::{AMFObject, AMFObjectProperty};
+
+/// How deep objects may nest: real messages stay below ten. Each level costs stack in the host's thread.
+pub(super) const MAX_DEPTH: u32 = 128;
+
+/// Arrays grow by so many properties. It is part of the interface: the room of an array follows from its count, because
+/// programs build arrays as well.
+const STEP: usize = 16;
+
+impl AMFObject {
+    /// The properties.
+    pub fn props(&self) -> &[AMFObjectProperty] {
+        let len = usize::try_from(self.o_num).unwrap_or(0);
+        if self.o_props.is_null() || len == 0 {
+            return &[];
+        }
+        // SAFETY: contract: o_num properties lie at o_props.
+        unsafe { std::slice::from_raw_parts(self.o_props, len) }
+    }
+
+    /// The property of this place.
+    pub fn at(&self, index: usize) -> Option<&AMFObjectProperty> {
+        self.props().get(index)
+    }
+
+    /// The first property of this name.
+    pub fn named(&self, name: &[u8]) -> Option<&AMFObjectProperty> {
+        self.props().iter().find(|prop| prop.p_name.bytes() == name)
+    }
+
+    /// The string at this place; empty where there is none.
+    pub fn string_at(&self, index: usize) -> &[u8] {
+        self.at(index).map_or(&[], |prop| prop.string().long_bytes())
+    }
+
+    /// The number at this place; 0 where there is none.
+    pub fn number_at(&self, index: usize) -> f64 {
+        self.at(index).filter(|prop| prop.p_type <= 1).map_or(0.0, AMFObjectProperty::number)
+    }
+
+    /// The first property of this name, at any depth.
+    pub fn find(&self, matches: &dyn Fn(&[u8]) -> bool, depth: u32) -> Option<&AMFObjectProperty> {
+        for prop in self.props() {
+            if matches(prop.p_name.bytes()) {
+                return Some(prop);
+            }
+            if depth < MAX_DEPTH {
+                // The array lives as long as `self` does; `object` copies only its head.
+                let inner = prop.object();
+                if let Some(found) = inner.find(matches, depth + 1) {
+                    // SAFETY: contract: inner arrays belong to the outer object and live with it.
+                    return Some(unsafe { &*std::ptr::from_ref(found) });
+                }
+            }
+        }
+        None
+    }
+
+    /// Appends a property. False without memory, and nothing is changed.
+    pub fn add(&mut self, prop: &AMFObjectProperty) -> bool {
+        let len = usize::try_from(self.o_num).unwrap_or(0);
+        if len % STEP == 0 {
+            // SAFETY: contract: the array is the C allocator's.
+            let Some(props) = (unsafe { mem::grow(self.o_props, len + STEP) }) else { return false };
+            self.o_props = props;
+        }
+        if self.o_props.is_null() {
+            return false;
+        }
+        // SAFETY: the array has room up to the next multiple of STEP.
+        let place = unsafe { self.o_props.add(len) };
+        // SAFETY: as above; what was there is not dropped.
+        unsafe { place.write(*prop) };
+        self.o_num += 1;
+        true
+    }
+
+    /// Frees all arrays, the inner ones first, and leaves an empty object.
+    pub fn reset(&mut self) {
+        self.reset_at(0);
+    }
+
+    fn reset_at(&mut self, depth: u32) {
+        if depth < 2 * MAX_DEPTH {
+            for prop in self.props() {
+                prop.object().reset_at(depth + 1);
+            }
+        }
+        // SAFETY: contract: the array is the C allocator's, and the object forgets it.
+        unsafe { mem::free(self.o_props) };
+        *self = Self::EMPTY;
+    }
+}
+
+/// An object of our own: freed when it goes out of scope.
+pub(super) struct Owned(pub(super) AMFObject);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.reset();
+    }
+}

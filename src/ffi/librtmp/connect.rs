@@ -1,0 +1,344 @@
+//! Making a connection: name, proxy, socket, TLS or tunnel, handshake, connect command; and accepting one.
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::os::fd::IntoRawFd;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::life::{close_session, on_session};
+use super::ptr::{given, given_mut, put};
+use super::recv::read_exact;
+use super::send::{send_packet, send_raw};
+use super::sock::Wire;
+use super::types::*;
+use super::{commands, log, mem, tls, tunnel};
+use crate::proto::auth::{self, Answer};
+use crate::proto::rtmpe::{Handshake, Options, RANDOM_BYTES, Signed, SwfId};
+use crate::proto::socks4;
+
+/// Resolves a name to all its addresses.
+fn resolve(host: &[u8], port: u16) -> Vec<SocketAddr> {
+    let Ok(name) = std::str::from_utf8(host) else { return Vec::new() };
+    match (name, port).to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => {
+            log::error(&format!("Problem accessing the DNS. (addr: {name}): {error}"));
+            Vec::new()
+        }
+    }
+}
+
+/// Connects to the server of `Link`, or to the proxy in front of it. All addresses are tried.
+fn dial(r: &mut RTMP) -> bool {
+    if r.Link.hostname.is_empty() {
+        return false;
+    }
+    let proxied = r.Link.socksport != 0;
+    let (host, port) = if proxied { (r.Link.sockshost, r.Link.socksport) } else { (r.Link.hostname, r.Link.port) };
+    let addresses = resolve(host.bytes(), port);
+    addresses.into_iter().any(|address| !interrupted() && open_socket(r, &SockAddr::from(address)))
+}
+
+/// Connects to one address. The session has the socket then.
+fn open_socket(r: &mut RTMP, address: &SockAddr) -> bool {
+    r.m_sb.sb_timedout = FALSE;
+    r.m_pausing = 0;
+    r.m_fDuration = 0.0;
+    match try_socket(r, address) {
+        Ok(()) => {}
+        Err(error) => {
+            let code = error.raw_os_error().unwrap_or(libc::ETIMEDOUT);
+            log::error(&format!("RTMP_Connect0, failed to connect socket. {code} ({})", plain_text(code)));
+            close_session(r, true);
+            return false;
+        }
+    }
+    if r.Link.socksport != 0
+        && let Err(text) = through_proxy(r)
+    {
+        log::error(&format!("RTMP_Connect0, SOCKS negotiation failed: {text}"));
+        close_session(r, true);
+        return false;
+    }
+    true
+}
+
+/// The system's sentence for an error number, without what Rust adds to it.
+fn plain_text(code: i32) -> String {
+    let text = io::Error::from_raw_os_error(code).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+fn try_socket(r: &mut RTMP, address: &SockAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::from(i32::from(address.family())), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let timeout = u64::try_from(r.Link.timeout).unwrap_or(0);
+    let started = socket.connect(address);
+    // From here on another thread can end the attempt by closing the session.
+    r.m_sb.sb_socket = socket.into_raw_fd();
+    r.inner().own_socket = true;
+    match started {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            Wire::new(r.m_sb.sb_socket, &r.m_sb.running, r.Link.timeout).wait_connected()?;
+        }
+        other => other?,
+    }
+    let socket = std::mem::ManuallyDrop::new(tls::borrowed(r.m_sb.sb_socket));
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    socket.set_nonblocking(false)?;
+    if timeout > 0 && socket.set_read_timeout(Some(Duration::from_secs(timeout))).is_err() {
+        log::error(&format!("setting the socket timeout to {timeout}s failed"));
+    }
+    // A unix socket has no such thing.
+    let _ = socket.set_tcp_nodelay(true);
+    Ok(())
+}
+
+/// Asks a SOCKS4 proxy for the server, whose address has to be found here.
+fn through_proxy(r: &mut RTMP) -> Result<(), String> {
+    let address = resolve(r.Link.hostname.bytes(), r.Link.port).into_iter().find_map(|address| match address.ip() {
+        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, address.port())),
+        IpAddr::V6(_) => None,
+    });
+    let Some(address) = address else { return Err("the server has no IPv4 address".to_owned()) };
+    let timeout_s = r.Link.timeout;
+    r.m_sb.send_all(&socks4::request(address), timeout_s).map_err(|error| error.to_string())?;
+    let mut reply = [0; socks4::REPLY_BYTES];
+    let mut got = 0;
+    while got < reply.len() {
+        match r.m_sb.receive(&mut reply[got..], timeout_s) {
+            Ok(0) => return Err("the proxy closed the connection".to_owned()),
+            Ok(more) => got += more,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    socks4::check_reply(&reply).map_err(|failure| failure.to_string())
+}
+
+/// Everything after the socket: TLS, tunnel, handshake, connect command.
+fn negotiate(r: &mut RTMP, given: Option<&mut RTMPPacket>) -> bool {
+    let inner = r.inner();
+    inner.exact = !inner.own_socket;
+    let ready = (r.Link.protocol & RTMP_FEATURE_SSL == 0 || tls::start_client(r))
+        && (r.Link.protocol & RTMP_FEATURE_HTTP == 0 || tunnel::open(r));
+    if !ready {
+        close_session(r, true);
+        return false;
+    }
+    log::debug("RTMP_Connect1, ... connected, handshaking");
+    if !shake_hands(r, true) {
+        log::error("RTMP_Connect1, handshake failed.");
+        close_session(r, true);
+        return false;
+    }
+    log::debug("RTMP_Connect1, handshaked");
+    let sent = match given {
+        Some(packet) => send_packet(r, packet, true),
+        None => commands::connect(r),
+    };
+    if !sent {
+        log::error("RTMP_Connect1, RTMP connect failed.");
+        close_session(r, true);
+    }
+    sent
+}
+
+/// The whole way of a client.
+fn connect(r: &mut RTMP, given: Option<&mut RTMPPacket>) -> bool {
+    if !dial(r) {
+        return false;
+    }
+    r.m_bSendCounter = TRUE as u8;
+    negotiate(r, given)
+}
+
+/// Random bytes of the system; the clock's where it has none.
+fn random() -> [u8; RANDOM_BYTES] {
+    let mut bytes = [0; RANDOM_BYTES];
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &mut bytes[done..];
+        // SAFETY: the buffer is writable for its length.
+        let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(got) {
+            Ok(got) => done += got,
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    bytes
+}
+
+/// Does the handshake of either side, without reading ahead: what follows it may be encrypted.
+fn shake_hands(r: &mut RTMP, client: bool) -> bool {
+    let exact = std::mem::replace(&mut r.inner().exact, true);
+    let done = exchange(r, client);
+    if done {
+        r.inner().exact = exact;
+    }
+    done
+}
+
+fn exchange(r: &mut RTMP, client: bool) -> bool {
+    let random = random();
+    let uptime = super::life::RTMP_GetTime();
+    let swf = (r.Link.SWFSize != 0).then_some(SwfId { hash: r.Link.SWFHash, size: r.Link.SWFSize });
+    let encrypted = r.Link.protocol & RTMP_FEATURE_ENC != 0;
+    let mut handshake = if client {
+        Handshake::client(Options { signed: encrypted || swf.is_some(), encrypted, swf }, uptime, &random)
+    } else {
+        Handshake::server(None, uptime, &random)
+    };
+    loop {
+        let output = handshake.output().to_vec();
+        if !output.is_empty() && !send_raw(r, &output) {
+            return false;
+        }
+        handshake.consumed(output.len());
+        let mut input = vec![0; handshake.want()];
+        if !read_exact(r, &mut input) {
+            return false;
+        }
+        let mut at = 0;
+        match handshake.feed(&input, &mut at) {
+            Ok(None) => {}
+            Ok(Some(done)) => {
+                let output = handshake.output().to_vec();
+                if !output.is_empty() && !send_raw(r, &output) {
+                    return false;
+                }
+                finish(r, done);
+                return true;
+            }
+            Err(failure) => {
+                log::error(&format!("handshake: {failure}"));
+                return false;
+            }
+        }
+    }
+}
+
+/// Takes over what the handshake agreed on.
+fn finish(r: &mut RTMP, done: crate::proto::rtmpe::Done) {
+    if done.signed == Signed::Invalid {
+        log::warning("handshake: the peer's signature is not genuine");
+    }
+    if !done.echo_matches && matches!(done.signed, Signed::Plain) {
+        log::warning("handshake: the peer did not return what was sent");
+    }
+    if let Some(response) = done.swf_response {
+        r.Link.SWFVerificationResponse = response.map(|byte| byte as _);
+    }
+    if done.ciphers.is_some() {
+        r.Link.protocol |= RTMP_FEATURE_ENC;
+    }
+    r.inner().ciphers = done.ciphers;
+}
+
+/// A publisher was refused with this description: tries once more with what the server asks for. False: it does not
+/// ask, or there is no second answer.
+pub(super) fn log_in(r: &mut RTMP, description: &[u8]) -> bool {
+    let random = random();
+    let nonce = [random[0], random[1], random[2], random[3]];
+    let (user, password) = (r.Link.pubUser.long_bytes(), r.Link.pubPasswd.long_bytes());
+    let app = r.Link.app.long_bytes();
+    let query = match auth::answer(app, user, password, description, nonce) {
+        Answer::Retry(query) => query,
+        Answer::Refused(refusal) => {
+            log::error(&format!("authentication failed: {}", refusal.text()));
+            close_session(r, false);
+            return true;
+        }
+        Answer::NotAuth => return false,
+    };
+    let app = auth::with_query(auth::bare(app), &query);
+    let url = auth::with_query(auth::bare(r.Link.tcUrl.long_bytes()), &query);
+    replace(&mut r.Link.app, &mut r.Link.lFlags, RTMP_LF_FAPU, &app);
+    replace(&mut r.Link.tcUrl, &mut r.Link.lFlags, RTMP_LF_FTCU, &url);
+    let own = r.inner_ref().is_some_and(|inner| inner.own_socket);
+    close_session(r, true);
+    if !own {
+        log::debug("the server wants a new connection; the program's socket is closed");
+    }
+    if !connect(r, None) {
+        log::error("the second connect failed");
+    }
+    true
+}
+
+/// Puts a string of our own in place of what was there.
+fn replace(field: &mut AVal, flags: &mut c_int, bit: c_int, text: &[u8]) {
+    let old = std::mem::replace(field, mem::copy(text));
+    if *flags & bit != 0 {
+        // SAFETY: the flag says that it is ours, from the C allocator.
+        unsafe { mem::free(old.av_val) };
+    }
+    *flags |= bit;
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Connect(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
+    on_session(r, FALSE, |r| connect(r, given_mut(packet)).into())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Connect0(r: *mut RTMP, address: *const libc::sockaddr) -> c_int {
+    let open = |r: &mut RTMP| {
+        let Some(address) = copy_address(address) else { return FALSE };
+        open_socket(r, &address).into()
+    };
+    on_session(r, FALSE, open)
+}
+
+/// Copies bytes of the program's, which are so many and lie apart.
+fn fill(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: contract; an address of its family's length, and room for any address.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+}
+
+/// An address of the program's, as long as its family's are.
+fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
+    let family = i32::from(given(address)?.sa_family);
+    let len = match family {
+        libc::AF_INET => size_of::<libc::sockaddr_in>(),
+        libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
+        libc::AF_UNIX => size_of::<libc::sockaddr_un>(),
+        _ => return None,
+    };
+    // SAFETY: the closure writes an address of this length into room for any.
+    let copied = unsafe {
+        SockAddr::try_init(|storage, stored| {
+            fill(address.cast(), storage.cast(), len);
+            put(stored, len as libc::socklen_t);
+            Ok(())
+        })
+    };
+    copied.ok().map(|((), address)| address)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Connect1(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
+    on_session(r, FALSE, |r| (r.is_connected() && negotiate(r, given_mut(packet))).into())
+}
+
+fn serve(r: &mut RTMP) -> bool {
+    r.is_connected() && shake_hands(r, false)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Serve(r: *mut RTMP) -> c_int {
+    on_session(r, FALSE, |r| serve(r).into())
+}
+
+/// The name the project's first server knew it by.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Server(r: *mut RTMP) -> c_int {
+    // SAFETY: contract.
+    unsafe { RTMP_Serve(r) }
+}

@@ -1,0 +1,290 @@
+//! `RTMP_Read`: the stream as an FLV file, one media message a call, also from where an earlier download stopped.
+
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+use super::amf::Owned;
+use super::amf_decode::{self as decode, be24};
+use super::client::{Outcome, next_media};
+use super::life::{free_packet_body, on_session};
+use super::ptr::{bytes, bytes_mut};
+use super::types::*;
+use super::{log, mem};
+
+const AUDIO: u8 = 8;
+const VIDEO: u8 = 9;
+const INFO: u8 = 18;
+const TAGS: u8 = 22;
+
+/// Bytes of a tag before and after its data.
+const TAG_HEAD: usize = 11;
+const TAG_TAIL: usize = 4;
+
+/// The file's head; the fifth byte says what it holds.
+const FILE_HEAD: [u8; 13] = [b'F', b'L', b'V', 1, 0, 0, 0, 0, 9, 0, 0, 0, 0];
+
+/// What is held back at most until it is known whether there is audio and video.
+const PROBE_BYTES: usize = 128 * 1024;
+
+/// Messages that a resumed download skips at most, looking for where it stopped.
+const MAX_SKIPPED: u32 = 50;
+
+/// Reads FLV into `out`. Gives the bytes, or -1 with `errno` set.
+fn read(r: &mut RTMP, out: &mut [u8]) -> c_int {
+    match r.m_read.status {
+        RTMP_READ_EOF | RTMP_READ_COMPLETE => return 0,
+        RTMP_READ_ERROR => return invalid(),
+        _ => {}
+    }
+    if r.m_read.flags & RTMP_READ_HEADER == 0 {
+        if r.m_read.flags & RTMP_READ_RESUME == 0
+            && let Err(status) = probe(r)
+        {
+            r.m_read.status = status;
+            return if status == RTMP_READ_ERROR { invalid() } else { 0 };
+        }
+        r.m_read.flags |= RTMP_READ_HEADER;
+    }
+    if r.m_read.flags & RTMP_READ_SEEKING != 0 {
+        hold(r, &[]);
+    }
+    let mut done = take_held(r, out);
+    while done < out.len() {
+        let mut tags = Vec::new();
+        match next_tags(r, &mut tags) {
+            Ok(()) if tags.is_empty() => {}
+            Ok(()) => {
+                let len = tags.len().min(out.len() - done);
+                out[done..done + len].copy_from_slice(&tags[..len]);
+                done += len;
+                hold(r, &tags[len..]);
+                break;
+            }
+            Err(status) => {
+                r.m_read.status = status;
+                break;
+            }
+        }
+    }
+    c_int::try_from(done).unwrap_or(c_int::MAX)
+}
+
+fn invalid() -> c_int {
+    // SAFETY: the thread's own errno.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { errno.write(libc::EINVAL) };
+    -1
+}
+
+/// Reads until the file's head can be written, and holds it with what was read.
+fn probe(r: &mut RTMP) -> Result<(), i8> {
+    let mut file = FILE_HEAD.to_vec();
+    while r.m_read.timestamp == 0 && r.m_read.dataType != 5 && file.len() < PROBE_BYTES {
+        next_tags(r, &mut file)?;
+    }
+    file[4] = r.m_read.dataType;
+    hold(r, &file);
+    Ok(())
+}
+
+/// Keeps `bytes` for the next call, in place of what was kept.
+fn hold(r: &mut RTMP, bytes: &[u8]) {
+    // SAFETY: made below alone, from the C allocator.
+    unsafe { mem::free(r.m_read.buf) };
+    (r.m_read.buf, r.m_read.bufpos, r.m_read.buflen) = (ptr::null_mut(), ptr::null_mut(), 0);
+    if !bytes.is_empty() {
+        let held = mem::copy(bytes);
+        (r.m_read.buf, r.m_read.bufpos) = (held.av_val, held.av_val);
+        r.m_read.buflen = if held.av_val.is_null() { 0 } else { bytes.len() as u32 };
+    }
+}
+
+/// Gives what is held.
+fn take_held(r: &mut RTMP, out: &mut [u8]) -> usize {
+    if r.m_read.buf.is_null() {
+        return 0;
+    }
+    let len = out.len().min(r.m_read.buflen as usize);
+    // SAFETY: buflen bytes are left at bufpos.
+    let held = unsafe { std::slice::from_raw_parts(r.m_read.bufpos.cast::<u8>(), len) };
+    out[..len].copy_from_slice(held);
+    r.m_read.buflen -= len as u32;
+    if r.m_read.buflen == 0 {
+        hold(r, &[]);
+    } else {
+        // SAFETY: still within what is held.
+        r.m_read.bufpos = unsafe { r.m_read.bufpos.add(len) };
+    }
+    len
+}
+
+/// Reads one media message and appends it as tags; nothing where it is not for the file.
+fn next_tags(r: &mut RTMP, out: &mut Vec<u8>) -> Result<(), i8> {
+    let mut packet = RTMPPacket::EMPTY;
+    let result = match next_media(r, &mut packet) {
+        Outcome::Nothing => Err(RTMP_READ_EOF),
+        Outcome::Ended => Err(RTMP_READ_COMPLETE),
+        Outcome::Media => media(r, &packet, out),
+    };
+    free_packet_body(&mut packet);
+    result
+}
+
+fn media(r: &mut RTMP, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8> {
+    let body = packet.body();
+    let kind = packet.m_packetType;
+    note_kind(r, kind);
+    let empty = match kind {
+        VIDEO => body.len() <= 5,
+        AUDIO => body.len() <= 1,
+        _ => false,
+    };
+    if empty || r.m_read.flags & RTMP_READ_SEEKING != 0 {
+        return Ok(());
+    }
+    let Some(body) = resume(r, packet, body)? else { return Ok(()) };
+    if out.try_reserve(body.len() + TAG_HEAD + TAG_TAIL).is_err() {
+        log::error("out of memory");
+        return Err(RTMP_READ_ERROR);
+    }
+    if kind == TAGS {
+        return copy_tags(r, packet, body, out);
+    }
+    let time = r.m_read.nResumeTS.wrapping_add(packet.m_nTimeStamp);
+    out.push(kind);
+    out.extend_from_slice(&(body.len() as u32).to_be_bytes()[1..]);
+    out.extend_from_slice(&tag_time(time));
+    out.extend_from_slice(&[0; 3]);
+    out.extend_from_slice(body);
+    out.extend_from_slice(&((TAG_HEAD + body.len()) as u32).to_be_bytes());
+    note_time(r, packet, time);
+    Ok(())
+}
+
+fn note_kind(r: &mut RTMP, kind: u8) {
+    r.m_read.dataType |= match kind {
+        AUDIO => 4,
+        VIDEO => 1,
+        _ => 0,
+    };
+}
+
+fn note_time(r: &mut RTMP, packet: &RTMPPacket, time: u32) {
+    let live = r.Link.lFlags & RTMP_LF_LIVE != 0;
+    r.m_read.timestamp = if live { packet.m_nTimeStamp } else { time };
+}
+
+/// The time field of a tag: 24 bits, then the highest eight.
+fn tag_time(time: u32) -> [u8; 4] {
+    let [high, a, b, c] = time.to_be_bytes();
+    [a, b, c, high]
+}
+
+fn time_of(tag: &[u8]) -> u32 {
+    be24(&tag[4..]) | u32::from(tag[7]) << 24
+}
+
+/// Tags that came in one message: their times are moved to the message's, a missing end is put right.
+fn copy_tags(r: &mut RTMP, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) -> Result<(), i8> {
+    if body.len() < TAG_HEAD {
+        return Ok(());
+    }
+    let shift = packet.m_nTimeStamp.wrapping_sub(time_of(body)).wrapping_add(r.m_read.nResumeTS);
+    let mut rest = body;
+    let mut time = packet.m_nTimeStamp;
+    while rest.len() > TAG_HEAD {
+        let len = be24(&rest[1..]) as usize;
+        let Some(data) = rest.get(TAG_HEAD..TAG_HEAD + len) else {
+            log::error("a tag is longer than its message");
+            return Err(RTMP_READ_ERROR);
+        };
+        time = time_of(rest).wrapping_add(shift);
+        note_kind(r, rest[0]);
+        out.extend_from_slice(&rest[..4]);
+        out.extend_from_slice(&tag_time(time));
+        out.extend_from_slice(&rest[8..TAG_HEAD]);
+        out.extend_from_slice(data);
+        out.extend_from_slice(&((TAG_HEAD + len) as u32).to_be_bytes());
+        rest = rest.get(TAG_HEAD + len + TAG_TAIL..).unwrap_or_default();
+    }
+    note_time(r, packet, time);
+    Ok(())
+}
+
+/// Where a download is resumed: skips what the file has already. `None`: skip this message. A server must begin at time
+/// 0 again after the seek, with the frame the file ends with.
+fn resume<'a>(r: &mut RTMP, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<&'a [u8]>, i8> {
+    if r.m_read.flags & RTMP_READ_RESUME == 0 || r.m_read.flags & RTMP_READ_NO_IGNORE != 0 {
+        return Ok(Some(body));
+    }
+    let kind = packet.m_packetType;
+    if packet.m_nTimeStamp == 0 && kind == INFO && differs(r, body) {
+        log::error("FLV Stream metadata doesn't match!");
+        return Err(RTMP_READ_ERROR);
+    }
+    let frame = bytes_of(r.m_read.initialFrame, r.m_read.nInitialFrameSize);
+    if kind == TAGS {
+        return resume_tags(r, body, frame);
+    }
+    if r.m_read.flags & RTMP_READ_GOTKF == 0 && !frame.is_empty() {
+        if packet.m_nTimeStamp == 0 && kind == r.m_read.initialFrameType && body == frame {
+            log::debug("Checked keyframe successfully!");
+            r.m_read.flags |= RTMP_READ_GOTKF;
+            return Ok(None);
+        }
+        r.m_read.nIgnoredFrameCounter += 1;
+        if r.m_read.nIgnoredFrameCounter > MAX_SKIPPED {
+            log::error("Couldn't find keyframe to resume from!");
+            return Err(RTMP_READ_ERROR);
+        }
+        return Ok(None);
+    }
+    if packet.m_nTimeStamp == 0 {
+        return Ok(None);
+    }
+    r.m_read.flags |= RTMP_READ_NO_IGNORE;
+    Ok(Some(body))
+}
+
+/// The same for tags in one message: what comes after the frame is new.
+fn resume_tags<'a>(r: &mut RTMP, body: &'a [u8], frame: &[u8]) -> Result<Option<&'a [u8]>, i8> {
+    let mut rest = body;
+    while rest.len() > TAG_HEAD {
+        let end = TAG_HEAD + be24(&rest[1..]) as usize;
+        let Some(data) = rest.get(TAG_HEAD..end) else { break };
+        let found = rest[0] == r.m_read.initialFrameType && data == frame;
+        rest = rest.get(end + TAG_TAIL..).unwrap_or_default();
+        if found {
+            r.m_read.flags |= RTMP_READ_GOTFLVK | RTMP_READ_GOTKF | RTMP_READ_NO_IGNORE;
+            return Ok((!rest.is_empty()).then_some(rest));
+        }
+    }
+    r.m_read.nIgnoredFlvFrameCounter += 1;
+    if r.m_read.nIgnoredFlvFrameCounter > MAX_SKIPPED {
+        log::error("Couldn't find keyframe to resume from!");
+        return Err(RTMP_READ_ERROR);
+    }
+    Ok(None)
+}
+
+/// Whether this is the stream's metadata, and not the file's.
+fn differs(r: &RTMP, body: &[u8]) -> bool {
+    let known = bytes_of(r.m_read.metaHeader, r.m_read.nMetaHeaderSize);
+    if known.is_empty() || known == body {
+        return false;
+    }
+    let mut object = Owned(AMFObject::EMPTY);
+    decode::object(&mut object.0, body, false).is_ok() && object.0.string_at(0) == b"onMetaData"
+}
+
+/// A buffer that the program told its length apart.
+fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
+    c_int::try_from(len).ok().and_then(|len| bytes(start, len)).unwrap_or_default()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Read(r: *mut RTMP, buffer: *mut c_char, size: c_int) -> c_int {
+    let read_into = |r: &mut RTMP| bytes_mut(buffer, size).map_or_else(invalid, |buffer| read(r, buffer));
+    on_session(r, -1, read_into)
+}

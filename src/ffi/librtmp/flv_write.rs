@@ -1,0 +1,145 @@
+//! `RTMP_Write`: an FLV file, in slices cut anywhere, as messages.
+
+use std::ffi::{c_char, c_int};
+
+use super::amf_decode::be24;
+use super::life::{free_packet_body, on_session};
+use super::mem;
+use super::ptr::bytes;
+use super::send::send_packet;
+use super::types::*;
+
+const INFO: u8 = 18;
+
+/// Chunk stream of what is published.
+const CHANNEL: c_int = 4;
+
+/// Bytes before a file's first tag, of a tag's head, and after its data.
+const FILE_HEAD: usize = 13;
+const TAG_HEAD: usize = 11;
+const TAG_TAIL: u8 = 4;
+
+/// What stands before a script tag's data on the wire, so that servers keep it for those who join later.
+const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
+
+/// A head that is cut, and the end of the tag before it.
+#[derive(Default)]
+pub(super) struct Writing {
+    head: [u8; FILE_HEAD],
+    len: usize,
+    /// Bytes after a tag's data that are still to come.
+    tail: u8,
+    /// A tag's data is being taken.
+    open: bool,
+}
+
+impl Writing {
+    /// Takes bytes of a head; gives them when they are all there.
+    fn head(&mut self, input: &mut &[u8]) -> Option<[u8; FILE_HEAD]> {
+        if self.head[..self.len].starts_with(b"FLV") && input.starts_with(b"FLV") {
+            // A cut head that is offered once more from its start: librtmp does not take one.
+            self.len = 0;
+        }
+        while let Some((&byte, rest)) = input.split_first() {
+            self.head[self.len] = byte;
+            self.len += 1;
+            *input = rest;
+            let whole = if self.head[0] == b'F' { FILE_HEAD } else { TAG_HEAD };
+            if self.len == whole {
+                self.len = 0;
+                return Some(self.head);
+            }
+        }
+        None
+    }
+}
+
+/// Takes all of `input`. False: a message could not be sent.
+fn write(r: &mut RTMP, mut input: &[u8]) -> bool {
+    while !input.is_empty() {
+        let writing = &mut r.inner().writing;
+        if writing.tail > 0 {
+            let len = input.len().min(writing.tail.into());
+            writing.tail -= len as u8;
+            input = &input[len..];
+        } else if !writing.open {
+            let Some(head) = writing.head(&mut input) else { break };
+            if head.starts_with(b"FLV") {
+                continue;
+            }
+            if !begin(r, &head) {
+                return false;
+            }
+            if r.m_write.m_nBodySize == 0 && !finish(r) {
+                return false;
+            }
+        } else if !go_on(r, &mut input) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Makes a message of a tag's head.
+fn begin(r: &mut RTMP, head: &[u8; FILE_HEAD]) -> bool {
+    let kind = head[0];
+    let prefix = if kind == INFO { &SET_DATA_FRAME[..] } else { &[] };
+    let len = be24(&head[1..]) + prefix.len() as u32;
+    let time = be24(&head[4..]) | u32::from(head[7]) << 24;
+    let stream = r.m_stream_id;
+    let packet = &mut r.m_write;
+    free_packet_body(packet);
+    let Some(body) = mem::body(len) else { return false };
+    let absolute = kind == INFO || (matches!(kind, 8 | 9) && time == 0);
+    *packet = RTMPPacket {
+        m_headerType: if absolute { 0 } else { 1 },
+        m_packetType: kind,
+        m_nChannel: CHANNEL,
+        m_nTimeStamp: time,
+        m_nInfoField2: stream,
+        m_nBodySize: len,
+        m_nBytesRead: prefix.len() as u32,
+        m_body: body,
+        ..RTMPPacket::EMPTY
+    };
+    // SAFETY: the body is longer than the prefix, which is a part of it.
+    unsafe { std::ptr::copy_nonoverlapping(prefix.as_ptr(), body.cast(), prefix.len()) };
+    r.inner().writing.open = true;
+    true
+}
+
+fn go_on(r: &mut RTMP, input: &mut &[u8]) -> bool {
+    let packet = &mut r.m_write;
+    let len = input.len().min((packet.m_nBodySize - packet.m_nBytesRead) as usize);
+    // SAFETY: within the body.
+    let target = unsafe { packet.m_body.add(packet.m_nBytesRead as usize) };
+    // SAFETY: as above; the input is the program's.
+    unsafe { std::ptr::copy_nonoverlapping(input.as_ptr(), target.cast(), len) };
+    packet.m_nBytesRead += len as u32;
+    *input = &input[len..];
+    packet.m_nBytesRead < packet.m_nBodySize || finish(r)
+}
+
+/// Sends the message and expects the end of its tag.
+fn finish(r: &mut RTMP) -> bool {
+    let mut packet = std::mem::replace(&mut r.m_write, RTMPPacket::EMPTY);
+    let sent = send_packet(r, &mut packet, false);
+    free_packet_body(&mut packet);
+    packet.m_nBytesRead = 0;
+    r.m_write = packet;
+    if sent {
+        let writing = &mut r.inner().writing;
+        writing.tail = TAG_TAIL;
+        writing.open = false;
+    }
+    sent
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Write(r: *mut RTMP, data: *const c_char, size: c_int) -> c_int {
+    let write_from = |r: &mut RTMP| match bytes(data, size) {
+        Some(data) if write(r, data) => size,
+        _ => -1,
+    };
+    on_session(r, -1, write_from)
+}

@@ -1,0 +1,148 @@
+//! `HTTP_get`: one file over HTTP into a callback. No redirects.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use super::ptr::given_mut;
+use super::types::HTTP_ctx;
+use super::{guard, log};
+use crate::net::tls::{ClientConfig, TlsStream, Trust};
+use crate::proto::http::{HttpUrl, ResponseReader, get_request};
+
+/// Results, by librtmp's numbers.
+const OK: c_int = 0;
+const NOT_MODIFIED: c_int = 1;
+const NOT_FOUND: c_int = 2;
+const BAD_REQUEST: c_int = 3;
+const SERVER_ERROR: c_int = 4;
+const REDIRECTED: c_int = 5;
+const LOST_CONNECTION: c_int = 6;
+
+/// For connecting and for each read.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest file that is fetched.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// The buffer that programs give for a date has this length, end mark included.
+const DATE_BYTES: usize = 64;
+
+const AGENT: &str = "Mozilla/5.0";
+
+type Sink = unsafe extern "C" fn(*mut c_void, usize, usize, *mut c_void) -> usize;
+
+fn connect(url: &HttpUrl) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in (url.host.as_str(), url.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                stream.set_write_timeout(Some(TIMEOUT))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What a response said.
+struct Answer {
+    status: u16,
+    length: Option<u64>,
+    modified: Vec<u8>,
+}
+
+/// Fetches a file; `sink` gets its bytes, and says with false that it has enough.
+fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<Answer> {
+    let text = |failure: crate::error::Failure| io::Error::other(failure.to_string());
+    let mut stream = connect(url)?;
+    let mut tls = None;
+    if url.tls {
+        let config = ClientConfig::new(&Trust::default()).map_err(text)?;
+        tls = Some(TlsStream::client(&config, &url.host).map_err(text)?);
+    }
+    let request = get_request(url, AGENT, since);
+    match &mut tls {
+        None => stream.write_all(&request)?,
+        Some(tls) => {
+            let mut rest = &request[..];
+            while !rest.is_empty() {
+                let taken = tls.write(&mut stream, rest)?;
+                rest = &rest[taken..];
+            }
+            while !tls.flush(&mut stream)? {}
+        }
+    }
+    let mut reader = ResponseReader::new(MAX_BYTES);
+    let mut buffer = vec![0; 16 << 10];
+    while !reader.is_complete() {
+        let got = match &mut tls {
+            None => stream.read(&mut buffer)?,
+            Some(tls) => tls.read(&mut stream, &mut buffer)?,
+        };
+        if got == 0 {
+            reader.end().map_err(text)?;
+            break;
+        }
+        let body = reader.feed(&buffer[..got]).map_err(text)?;
+        if reader.head().is_some_and(|head| head.status != 200) || !(body.is_empty() || sink(body)) {
+            break;
+        }
+    }
+    let head = reader.head().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok(Answer { status: head.status, length: head.length, modified: head.modified.clone() })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn HTTP_get(http: *mut HTTP_ctx, url: *const c_char, sink: Option<Sink>) -> c_int {
+    guard(LOST_CONNECTION, || {
+        let (Some(http), Some(sink), false) = (given_mut(http), sink, url.is_null()) else {
+            return BAD_REQUEST;
+        };
+        http.status = -1;
+        // SAFETY: contract: a C string.
+        let Ok(url) = HttpUrl::parse(unsafe { CStr::from_ptr(url) }.to_bytes()) else { return BAD_REQUEST };
+        let since: &[u8] = if http.date.is_null() {
+            &[]
+        } else {
+            // SAFETY: contract: a C string.
+            unsafe { CStr::from_ptr(http.date) }.to_bytes()
+        };
+        let data = http.data;
+        let mut pass = |body: &[u8]| {
+            // SAFETY: contract: the program's callback, with the data it gave for it.
+            unsafe { sink(body.as_ptr().cast_mut().cast(), 1, body.len(), data) == body.len() }
+        };
+        match fetch(&url, (!since.is_empty()).then_some(since), &mut pass) {
+            Ok(answer) => finish(http, &answer),
+            Err(error) => {
+                log::error(&format!("HTTP: {error}"));
+                LOST_CONNECTION
+            }
+        }
+    })
+}
+
+/// Tells the program what was found.
+fn finish(http: &mut HTTP_ctx, answer: &Answer) -> c_int {
+    http.status = answer.status.into();
+    match answer.status {
+        200 => {}
+        304 => return NOT_MODIFIED,
+        404 => return NOT_FOUND,
+        300..400 => return REDIRECTED,
+        400..500 => return BAD_REQUEST,
+        _ => return SERVER_ERROR,
+    }
+    http.size = answer.length.and_then(|length| c_int::try_from(length).ok()).unwrap_or(0);
+    if !http.date.is_null() && !answer.modified.is_empty() && answer.modified.len() < DATE_BYTES {
+        // SAFETY: contract: a buffer of 64 bytes.
+        let date = unsafe { std::slice::from_raw_parts_mut(http.date.cast::<u8>(), answer.modified.len() + 1) };
+        date[..answer.modified.len()].copy_from_slice(&answer.modified);
+        date[answer.modified.len()] = 0;
+    }
+    OK
+}

@@ -1,0 +1,327 @@
+//! From `RTMP_Alloc` to `RTMP_Free`, and the rule that lets another thread close a session.
+//!
+//! Every call on a session counts itself in `m_sb.running` (padding in C). `RTMP_Close` closes at once where no call is
+//! running; else it marks the session [`CLOSING`] and shuts the socket down, so that the running call fails soon, and
+//! the last call that leaves does the closing. The mark [`HANDS_ON_FD`] keeps the descriptor open while the foreign
+//! thread shuts it down: its number cannot belong to another file meanwhile.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+
+use super::inner::ChannelIn;
+use super::ptr::{entry, given, given_mut};
+use super::types::*;
+use super::{commands, guard, mem};
+
+/// A close from another thread waits for the running call.
+pub(super) const CLOSING: u32 = 1 << 31;
+/// Another thread is using the descriptor.
+const HANDS_ON_FD: u32 = 1 << 30;
+/// The count of running calls.
+const CALLS: u32 = HANDS_ON_FD - 1;
+
+/// What sessions begin with.
+const BUFFER_MS: c_int = 30_000;
+const BANDWIDTH_BYTES: c_int = 2_500_000;
+const TIMEOUT_S: c_int = 30;
+const SWF_AGE_DAYS: c_int = 30;
+const AUDIO_CODECS: f64 = 3191.0;
+const VIDEO_CODECS: f64 = 252.0;
+
+/// Programs can look whether TLS was set up; nothing here needs it.
+#[unsafe(no_mangle)]
+pub static RTMP_TLS_ctx: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Runs a call on a session. NULL gives `otherwise`.
+pub(super) fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut RTMP) -> T) -> T {
+    if r.is_null() {
+        return otherwise;
+    }
+    // SAFETY: contract: a session.
+    let running = unsafe { &(*r).m_sb.running };
+    running.fetch_add(1, Ordering::Acquire);
+    let result = guard(otherwise, || {
+        // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
+        body(unsafe { &mut *r })
+    });
+    // SAFETY: contract, as above.
+    unsafe { leave(r, running) };
+    result
+}
+
+/// Ends a call; the last one does the closing that was asked for.
+///
+/// # Safety
+/// The contract of all pointers; this call is counted.
+unsafe fn leave(r: *mut RTMP, running: &AtomicU32) {
+    loop {
+        let state = running.load(Ordering::Acquire);
+        let mut next = state - 1;
+        if state & CLOSING != 0 && state & CALLS == 1 {
+            guard((), || {
+                // SAFETY: contract: no other call is running.
+                close_session(unsafe { &mut *r }, false);
+            });
+            next = (state - 1) & !CLOSING;
+        }
+        if running.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return;
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
+    if r.is_null() {
+        return;
+    }
+    // SAFETY: contract: a session.
+    let running = unsafe { &(*r).m_sb.running };
+    loop {
+        let state = running.load(Ordering::Acquire);
+        if state & CALLS == 0 {
+            return on_session(r, (), |r| close_session(r, false));
+        }
+        let marked = state | CLOSING | HANDS_ON_FD;
+        if state & HANDS_ON_FD != 0 {
+            std::thread::yield_now();
+        } else if running.compare_exchange(state, marked, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            break;
+        }
+    }
+    // SAFETY: contract: a session.
+    let socket = unsafe { &raw mut (*r).m_sb.sb_socket };
+    // SAFETY: its owner reads and writes this field too, hence as an atomic.
+    let fd = unsafe { AtomicI32::from_ptr(socket) }.load(Ordering::SeqCst);
+    if fd != -1 {
+        // SAFETY: the descriptor stays open while HANDS_ON_FD is set.
+        unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+    }
+    running.fetch_and(!HANDS_ON_FD, Ordering::SeqCst);
+}
+
+impl RTMPSockBuf {
+    /// Takes the descriptor out of the session, once no other thread has its hands on it.
+    pub(super) fn take_socket(&mut self) -> c_int {
+        // SAFETY: our own field; a foreign close reads it as an atomic.
+        let fd = unsafe { AtomicI32::from_ptr(&raw mut self.sb_socket) }.swap(-1, Ordering::SeqCst);
+        while self.running.load(Ordering::SeqCst) & HANDS_ON_FD != 0 {
+            std::thread::yield_now();
+        }
+        fd
+    }
+}
+
+/// Ends the conversation and frees what belongs to it. Chunk sizes, bandwidths and the strings of `Link` stay; with
+/// `keep_url` the ones that authentication made, too.
+pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
+    if r.is_connected() {
+        if r.m_stream_id > 0 {
+            let stream = std::mem::replace(&mut r.m_stream_id, -1);
+            // Sending that fails closes as well; it finds no stream then and ends here.
+            if r.is_publisher() {
+                commands::fc_unpublish(r);
+            }
+            commands::delete_stream(r, stream);
+        }
+        super::tunnel::close(r);
+        r.m_sb.close();
+    }
+    r.m_sb.close();
+    r.m_stream_id = -1;
+    r.m_nBWCheckCounter = 0;
+    (r.m_nBytesIn, r.m_nBytesInSent) = (0, 0);
+    reset_reading(r);
+    r.m_write.m_nBytesRead = 0;
+    free_packet_body(&mut r.m_write);
+    free_channels(r);
+    free_calls(r);
+    r.m_numInvokes = 0;
+    r.m_bPlaying = 0;
+    r.m_sb.sb_size = 0;
+    (r.m_msgCounter, r.m_resplen, r.m_unackd) = (0, 0, 0);
+    r.drop_inner();
+    if !keep_url {
+        free_made(&mut r.Link.tcUrl, &mut r.Link.lFlags, RTMP_LF_FTCU);
+        free_made(&mut r.Link.app, &mut r.Link.lFlags, RTMP_LF_FAPU);
+        let made = std::mem::replace(&mut r.Link.playpath0, AVal::NULL).av_val;
+        if !made.is_null() && ptr::eq(made, r.Link.playpath.av_val) {
+            r.Link.playpath = AVal::NULL;
+        }
+        // SAFETY: from the C allocator, and forgotten.
+        unsafe { mem::free(made) };
+    }
+}
+
+/// Frees a string that this library made.
+fn free_made(text: &mut AVal, flags: &mut c_int, bit: c_int) {
+    if *flags & bit != 0 {
+        *flags &= !bit;
+        // SAFETY: the flag says that it is from the C allocator and ours.
+        unsafe { mem::free(text.av_val) };
+        *text = AVal::NULL;
+    }
+}
+
+/// Forgets what `RTMP_Read` holds.
+fn reset_reading(r: &mut RTMP) {
+    // SAFETY: made by `RTMP_Read` alone, from the C allocator.
+    unsafe { mem::free(r.m_read.buf) };
+    r.m_read.buf = ptr::null_mut();
+    r.m_read.bufpos = ptr::null_mut();
+    r.m_read.buflen = 0;
+    r.m_read.dataType = 0;
+    r.m_read.flags = 0;
+    r.m_read.status = 0;
+    r.m_read.nResumeTS = 0;
+    r.m_read.nIgnoredFrameCounter = 0;
+    r.m_read.nIgnoredFlvFrameCounter = 0;
+}
+
+/// Frees a packet's body.
+pub(super) fn free_packet_body(packet: &mut RTMPPacket) {
+    let body = std::mem::replace(&mut packet.m_body, ptr::null_mut());
+    // SAFETY: contract: 18 bytes after a block of the C allocator.
+    unsafe { mem::free_body(body) };
+}
+
+fn free_channels(r: &mut RTMP) {
+    for index in 0..usize::try_from(r.m_channelsAllocatedIn).unwrap_or(0) {
+        let channel = *entry(r.m_vecChannelsIn, index);
+        if !channel.is_null() {
+            // SAFETY: made from a Box by the reader, and forgotten.
+            let mut channel = unsafe { Box::from_raw(channel.cast::<ChannelIn>()) };
+            free_packet_body(&mut channel.packet);
+        }
+    }
+    for index in 0..usize::try_from(r.m_channelsAllocatedOut).unwrap_or(0) {
+        let packet = *entry(r.m_vecChannelsOut, index);
+        if !packet.is_null() {
+            // SAFETY: made from a Box by the sender, and forgotten. Its body was never kept.
+            drop(unsafe { Box::from_raw(packet) });
+        }
+    }
+    // SAFETY: the tables are ours, from the C allocator; likewise the next two.
+    unsafe { mem::free(r.m_vecChannelsIn) };
+    // SAFETY: as above.
+    unsafe { mem::free(r.m_vecChannelsOut) };
+    // SAFETY: as above.
+    unsafe { mem::free(r.m_channelTimestamp) };
+    (r.m_vecChannelsIn, r.m_vecChannelsOut, r.m_channelTimestamp) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    (r.m_channelsAllocatedIn, r.m_channelsAllocatedOut) = (0, 0);
+}
+
+fn free_calls(r: &mut RTMP) {
+    while r.m_numCalls > 0 {
+        super::calls::remove(r, 0);
+    }
+    // SAFETY: made by `calls`, from the C allocator.
+    unsafe { mem::free(r.m_methodCalls) };
+    r.m_methodCalls = ptr::null_mut();
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn RTMP_Alloc() -> *mut RTMP {
+    mem::zeroed()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Free(r: *mut RTMP) {
+    if r.is_null() {
+        return;
+    }
+    guard((), || {
+        // SAFETY: contract: the caller gives the session up.
+        let r = unsafe { &mut *r };
+        // A socket that the program brought stays its own.
+        if !r.inner_ref().is_some_and(|inner| inner.own_socket) {
+            r.m_sb.sb_socket = -1;
+        }
+        close_session(r, false);
+    });
+    // SAFETY: contract: from RTMP_Alloc.
+    unsafe { mem::free(r) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Init(r: *mut RTMP) {
+    if r.is_null() {
+        return;
+    }
+    // SAFETY: contract: memory for a session; what was there is not looked at.
+    unsafe { ptr::write_bytes(r, 0, 1) };
+    // SAFETY: zero bytes are a session.
+    let r = unsafe { &mut *r };
+    r.m_sb.sb_socket = -1;
+    r.m_inChunkSize = RTMP_DEFAULT_CHUNKSIZE;
+    r.m_outChunkSize = RTMP_DEFAULT_CHUNKSIZE;
+    r.m_nBufferMS = BUFFER_MS;
+    r.m_nClientBW = BANDWIDTH_BYTES;
+    r.m_nClientBW2 = 2;
+    r.m_nServerBW = BANDWIDTH_BYTES;
+    r.m_fAudioCodecs = AUDIO_CODECS;
+    r.m_fVideoCodecs = VIDEO_CODECS;
+    r.Link.timeout = TIMEOUT_S;
+    r.Link.swfAge = SWF_AGE_DAYS;
+    RTMP_TLS_Init();
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn RTMP_TLS_Init() {
+    static MARK: u8 = 0;
+    RTMP_TLS_ctx.store((&raw const MARK).cast_mut().cast(), Ordering::Relaxed);
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_EnableWrite(r: *mut RTMP) {
+    if let Some(r) = given_mut(r) {
+        r.Link.protocol |= RTMP_FEATURE_WRITE;
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_IsConnected(r: *mut RTMP) -> c_int {
+    given(r).is_some_and(RTMP::is_connected).into()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_Socket(r: *mut RTMP) -> c_int {
+    given(r).map_or(-1, |r| r.m_sb.sb_socket)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_IsTimedout(r: *mut RTMP) -> c_int {
+    given(r).map_or(0, |r| r.m_sb.sb_timedout)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_GetDuration(r: *mut RTMP) -> f64 {
+    given(r).map_or(0.0, |r| r.m_fDuration)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_SetBufferMS(r: *mut RTMP, size: c_int) {
+    if let Some(r) = given_mut(r) {
+        r.m_nBufferMS = size;
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn RTMP_LibVersion() -> c_int {
+    RTMP_LIB_VERSION
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn RTMP_UserInterrupt() {
+    RTMP_ctrlC.store(TRUE, Ordering::Relaxed);
+}
+
+/// Milliseconds of a clock that only goes forward. It wraps after 49 days.
+#[unsafe(no_mangle)]
+pub extern "C" fn RTMP_GetTime() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: our own value.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    (time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000) as u32
+}

@@ -1,0 +1,88 @@
+//! Memory that crosses the border: it comes from and goes back to the C allocator, because programs free what the
+//! library allocated and the other way round.
+
+use std::ffi::c_char;
+use std::ptr;
+
+use super::ptr::entry;
+use super::types::{AVal, RTMP_MAX_HEADER_SIZE};
+
+/// Grows (or makes, from NULL) an array to `len` elements; the new ones are not set. `None`: no memory, and the old
+/// array stands.
+///
+/// # Safety
+/// `old` is NULL or from the C allocator.
+pub(super) unsafe fn grow<T>(old: *mut T, len: usize) -> Option<*mut T> {
+    let bytes = len.checked_mul(size_of::<T>())?;
+    // SAFETY: contract of this function.
+    let new = unsafe { libc::realloc(old.cast(), bytes) };
+    (!new.is_null()).then_some(new.cast())
+}
+
+/// Frees what the C allocator gave; NULL is nothing.
+///
+/// # Safety
+/// `pointer` is NULL or from the C allocator, and not used again.
+pub(super) unsafe fn free<T>(pointer: *mut T) {
+    // SAFETY: contract of this function.
+    unsafe { libc::free(pointer.cast()) };
+}
+
+/// One zeroed `T`. NULL without memory.
+pub(super) fn zeroed<T>() -> *mut T {
+    // SAFETY: calloc takes any numbers.
+    unsafe { libc::calloc(1, size_of::<T>()) }.cast()
+}
+
+/// A zeroed body of `len` bytes with room for a header before it and a zero after it, as `RTMPPacket_Free` frees it.
+pub(super) fn body(len: u32) -> Option<*mut c_char> {
+    let bytes = len as usize + RTMP_MAX_HEADER_SIZE + 1;
+    // SAFETY: calloc takes any numbers.
+    let block: *mut c_char = unsafe { libc::calloc(1, bytes) }.cast();
+    // SAFETY: the block is longer than the header.
+    (!block.is_null()).then(|| unsafe { block.add(RTMP_MAX_HEADER_SIZE) })
+}
+
+/// Grows a body to `len` bytes with a zero after them; NULL makes a new one. What is new is not set.
+///
+/// # Safety
+/// `old` is NULL or from [`body`] or this function.
+pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char> {
+    let block = if old.is_null() {
+        old
+    } else {
+        // SAFETY: a body begins so many bytes after its block.
+        unsafe { old.sub(RTMP_MAX_HEADER_SIZE) }
+    };
+    // SAFETY: the block is the allocator's.
+    let block = unsafe { grow(block, len as usize + RTMP_MAX_HEADER_SIZE + 1) }?;
+    // SAFETY: within the block.
+    let body = unsafe { block.add(RTMP_MAX_HEADER_SIZE) };
+    *entry(body, len as usize) = 0;
+    Some(body)
+}
+
+/// Frees a body; NULL is nothing.
+///
+/// # Safety
+/// `body` is NULL, from this file, or from a program that follows the 18 byte rule; and not used again.
+pub(super) unsafe fn free_body(body: *mut c_char) {
+    if !body.is_null() {
+        // SAFETY: a body begins so many bytes after its block.
+        let block = unsafe { body.sub(RTMP_MAX_HEADER_SIZE) };
+        // SAFETY: contract of this function.
+        unsafe { free(block) };
+    }
+}
+
+/// A copy of `text` with a zero after it, which `free()` frees. [`AVal::NULL`] without memory.
+pub(super) fn copy(text: &[u8]) -> AVal {
+    // SAFETY: calloc takes any numbers.
+    let block: *mut c_char = unsafe { libc::calloc(1, text.len() + 1) }.cast();
+    if block.is_null() {
+        return AVal::NULL;
+    }
+    // SAFETY: the block is new and long enough.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), block.cast(), text.len()) };
+    AVal { av_val: block, av_len: i32::try_from(text.len()).unwrap_or(0) }
+}

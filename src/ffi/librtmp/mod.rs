@@ -1,0 +1,72 @@
+//! The librtmp face: the symbols of `librtmp.so.1` over this crate's protocol code. It never meets the relay face.
+//!
+//! Each export converts its pointers once and calls; behaviour works on references. All state a program can see lies in
+//! the public structures; the rest hangs on a pointer no program touches ([`inner`]).
+//!
+//! # The contract of all pointers
+//!
+//! - A pointer is NULL or points to what its type says, for the whole call. Where librtmp would read through NULL, this
+//!   face does nothing and reports failure: nobody can depend on the crash.
+//! - An [`types::AVal`] that is not NULL has `av_len` readable bytes. It is not copied: it must outlive its use, for
+//!   [`types::RTMP_LNK`] the whole session.
+//! - An `RTMP` was given to `RTMP_Init` (or comes from `RTMP_Alloc`), and does not move while it is connected.
+//! - `m_body` of a packet to send has 18 writable bytes before it; they are not used, and nothing there is written.
+//! - What the C allocator gave on one side may be freed on the other: bodies (18 bytes before them), property arrays,
+//!   playpaths.
+//! - One call at a time per session, but for `RTMP_Close`: from another thread it shuts the socket down, and the call
+//!   that is running then fails and finishes the closing.
+//!
+//! A `SAFETY: contract` comment means these.
+
+// The C names are used verbatim.
+#![allow(non_snake_case)]
+// Exports are reached through the symbol table alone.
+#![allow(unreachable_pub)]
+#![allow(missing_docs)] // What a function does is said in include/librtmp/*.h, for the people who call it.
+#![allow(clippy::missing_safety_doc)] // The contract above is the whole of it.
+
+mod amf;
+mod amf3;
+mod amf_decode;
+mod amf_encode;
+mod amf_prop;
+mod calls;
+mod client;
+mod commands;
+mod connect;
+mod control;
+mod flv_read;
+mod flv_write;
+mod http;
+mod inner;
+mod invoke;
+mod layout;
+mod life;
+pub(crate) mod log;
+mod mem;
+mod options;
+mod ptr;
+mod recv;
+mod send;
+mod sock;
+mod swf;
+mod tls;
+mod token;
+mod tunnel;
+pub mod types;
+mod url;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::sync::panic_text;
+
+/// Runs the body of an export and lets no panic into the program: that gives `otherwise` and a log line.
+fn guard<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => value,
+        Err(panic) => {
+            log::error(&format!("internal error: {}", panic_text(panic.as_ref())));
+            otherwise
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Packets in: `RTMP_ReadPacket`, one chunk a call, over [`crate::proto::chunk_header`].
+//!
+//! A header is only taken when it is whole, and a chunk that is cut by a time-out is gone on with at the next call: a
+//! time-out loses nothing. Bytes are read ahead into `m_sb`, where programs that poll can see them, unless the session
+//! is exact ([`super::inner`]). Memory for a body follows the bytes that came.
+
+use std::ffi::c_int;
+use std::io;
+
+use super::inner::{ChannelIn, OpenChunk, grow_table};
+use super::life::{close_session, free_packet_body, on_session};
+use super::ptr::{entry, given_mut};
+use super::send::TABLE_STEP;
+use super::types::*;
+use super::{control, log, mem};
+use crate::proto::chunk_header::{ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
+
+/// Set aside for a body before any of it came; doubled as it comes.
+const FIRST_ROOM_BYTES: u32 = 64 * 1024;
+
+/// Room that all half-read messages of a session may take together: four of the largest.
+const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
+
+/// A rest of a chunk that is longer goes straight into the body, not through `m_sb`.
+const DIRECT_BYTES: usize = 4096;
+
+/// Reads into `buffer` from wherever the session's bytes come, decrypted. `None`: nothing came in time, or the session
+/// was closed.
+fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<usize> {
+    let timeout_s = r.Link.timeout;
+    r.m_sb.sb_timedout = FALSE;
+    let result = match super::tunnel::receive(r, buffer) {
+        Some(result) => result,
+        None => r.m_sb.receive(buffer, timeout_s),
+    };
+    match result {
+        Ok(0) if buffer.is_empty() => Some(0),
+        Ok(0) => {
+            log::debug("RTMP socket closed by peer");
+            close_session(r, false);
+            None
+        }
+        Ok(got) => {
+            if let Some(ciphers) = r.m_clientID_inner().and_then(|inner| inner.ciphers.as_mut()) {
+                ciphers.read.apply(&mut buffer[..got]);
+            }
+            Some(got)
+        }
+        Err(error) if super::sock::is_timeout(&error) => {
+            r.m_sb.sb_timedout = TRUE;
+            None
+        }
+        Err(error) => {
+            if error.kind() != io::ErrorKind::ConnectionAborted {
+                log::error(&format!("RTMP recv error: {error}"));
+            }
+            close_session(r, false);
+            None
+        }
+    }
+}
+
+/// Reads more into `m_sb`: at least one byte, and no more than `need` where the session is exact.
+pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
+    let exact = r.inner_ref().is_some_and(|inner| inner.exact);
+    let room = r.m_sb.free_part();
+    let len = if exact { need.min(room.len()) } else { room.len() };
+    let start = room.as_mut_ptr();
+    // SAFETY: the free part of sb_buf, which nothing below touches.
+    let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
+    let Some(got) = receive(r, room) else { return false };
+    r.m_sb.sb_size += got as c_int;
+    true
+}
+
+/// Fills `buffer`: what was read ahead first.
+fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
+    let mut done = 0;
+    while done < buffer.len() {
+        let rest = &mut buffer[done..];
+        let ahead = r.m_sb.buffered();
+        if !ahead.is_empty() {
+            let len = ahead.len().min(rest.len());
+            rest[..len].copy_from_slice(&ahead[..len]);
+            r.m_sb.consume(len);
+            done += len;
+        } else if rest.len() >= DIRECT_BYTES || r.inner_ref().is_some_and(|inner| inner.exact) {
+            let Some(got) = receive(r, rest) else { break };
+            done += got;
+        } else if !fill(r, rest.len()) {
+            break;
+        }
+    }
+    done
+}
+
+/// Reads exactly as many bytes; for handshakes. False: they did not come.
+pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
+    let done = read_into(r, buffer);
+    count(r, done);
+    done == buffer.len()
+}
+
+fn count(r: &mut RTMP, len: usize) {
+    r.m_nBytesIn = r.m_nBytesIn.wrapping_add(len as c_int);
+}
+
+impl RTMP {
+    /// The library's own part, if it is there.
+    fn m_clientID_inner(&mut self) -> Option<&mut super::inner::Inner> {
+        if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
+    }
+
+    /// What is remembered of an incoming chunk stream.
+    fn channel_in(&self, channel: u32) -> Option<*mut ChannelIn> {
+        let index = usize::try_from(channel).ok()?;
+        if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
+            return None;
+        }
+        let entry = *entry(self.m_vecChannelsIn, index);
+        (!entry.is_null()).then_some(entry.cast())
+    }
+
+    /// The same, made if it is not there. `None`: no memory.
+    fn channel_in_made(&mut self, channel: u32) -> Option<*mut ChannelIn> {
+        if let Some(entry) = self.channel_in(channel) {
+            return Some(entry);
+        }
+        let index = channel as usize;
+        if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
+            let len = index + TABLE_STEP;
+            let old = self.m_channelsAllocatedIn;
+            // SAFETY: the table is ours with `old` entries, and NULL is a valid one.
+            let grown = unsafe { grow_table(&mut self.m_vecChannelsIn, old, len) };
+            // SAFETY: the table is ours with `old` entries, and 0 is a valid one.
+            if !grown || !unsafe { grow_table(&mut self.m_channelTimestamp, old, len) } {
+                return None;
+            }
+            self.m_channelsAllocatedIn = len as c_int;
+        }
+        let made = Box::into_raw(Box::new(ChannelIn {
+            packet: RTMPPacket::EMPTY,
+            previous: Previous::default(),
+            room: 0,
+            used: false,
+        }));
+        *entry(self.m_vecChannelsIn, index) = made.cast();
+        Some(made)
+    }
+}
+
+/// Reads the next header; what is too short for one stays in `m_sb`.
+fn read_header(r: &mut RTMP) -> Option<(ChunkHeader, [u8; HEADER_MAX_BYTES])> {
+    loop {
+        let bytes = r.m_sb.buffered();
+        let step = parse_header(bytes, |channel| {
+            // SAFETY: an entry of the table.
+            let entry = unsafe { r.channel_in(channel)?.as_ref() }?;
+            entry.used.then_some(entry.previous)
+        });
+        match step {
+            Ok(Step::Header(header)) => {
+                let mut raw = [0; HEADER_MAX_BYTES];
+                raw[..header.size].copy_from_slice(&bytes[..header.size]);
+                r.m_sb.consume(header.size);
+                count(r, header.size);
+                return Some((header, raw));
+            }
+            Ok(Step::Need(more)) => {
+                if !fill(r, more) {
+                    return None;
+                }
+            }
+            Err(failure) => {
+                log::error(&format!("RTMP: {failure}"));
+                close_session(r, false);
+                return None;
+            }
+        }
+    }
+}
+
+/// Takes a new header into its chunk stream.
+fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
+    let (header, raw) = read_header(r)?;
+    let channel = r.channel_in_made(header.chunk_stream);
+    // SAFETY: an entry of the table, which nothing below takes out.
+    let Some(entry) = (unsafe { channel.and_then(|entry| entry.as_mut()) }) else {
+        log::error("out of memory");
+        return None;
+    };
+    let packet = &mut entry.packet;
+    if header.starts {
+        // A message that a new one interrupts is void.
+        free_packet_body(packet);
+        let inner = r.inner();
+        inner.open_bytes = inner.open_bytes.saturating_sub(entry.room.into());
+        entry.room = 0;
+        let stream = if header.fmt == 1 && !entry.used { given.m_nInfoField2 as u32 } else { header.next.stream_id };
+        entry.previous = Previous { stream_id: stream, ..header.next };
+        *packet = RTMPPacket {
+            m_headerType: header.fmt,
+            m_packetType: header.next.type_id,
+            m_hasAbsTimestamp: (header.fmt == 0).into(),
+            m_nChannel: header.chunk_stream as c_int,
+            m_nTimeStamp: header.next.field_ms,
+            m_nInfoField2: stream as i32,
+            m_nBodySize: header.next.len,
+            ..RTMPPacket::EMPTY
+        };
+        entry.used = true;
+    } else {
+        entry.previous = header.next;
+    }
+    let chunk_size = u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1);
+    Some(OpenChunk {
+        channel: header.chunk_stream,
+        missing: chunk_size.min(packet.m_nBodySize - packet.m_nBytesRead),
+        header: raw,
+        header_len: header.size,
+        from: packet.m_nBytesRead,
+    })
+}
+
+/// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
+fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
+    if len <= entry.room && !entry.packet.m_body.is_null() {
+        return true;
+    }
+    let room = len.max(FIRST_ROOM_BYTES).max(entry.room.saturating_mul(2)).min(entry.packet.m_nBodySize);
+    let inner = r.inner();
+    let open = inner.open_bytes - u64::from(entry.room) + u64::from(room);
+    if open > MAX_OPEN_BYTES {
+        log::error(&format!("RTMP: unfinished messages of more than {MAX_OPEN_BYTES} bytes"));
+        return false;
+    }
+    // SAFETY: the body is ours or NULL.
+    let Some(body) = (unsafe { mem::grow_body(entry.packet.m_body, room) }) else {
+        log::error("out of memory");
+        return false;
+    };
+    inner.open_bytes = open;
+    entry.packet.m_body = body;
+    entry.room = room;
+    true
+}
+
+/// Reads one chunk into `packet`. False: nothing came in time, or the session is closed.
+pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
+    let chunk = match r.m_clientID_inner().and_then(|inner| inner.open_chunk.take()) {
+        Some(chunk) => chunk,
+        None => match begin(r, packet) {
+            Some(chunk) => chunk,
+            None => return false,
+        },
+    };
+    let Some(entry) = r.channel_in(chunk.channel) else { return false };
+    // SAFETY: an entry of the table, which reading does not take out unless the session is closed.
+    let entry = unsafe { &mut *entry };
+    if chunk.missing > 0 {
+        if !reserve(r, entry, entry.packet.m_nBytesRead + chunk.missing) {
+            close_session(r, false);
+            return false;
+        }
+        let from = entry.packet.m_nBytesRead as usize;
+        // SAFETY: within the room that was made.
+        let start = unsafe { entry.packet.m_body.add(from) };
+        // SAFETY: as above.
+        let target = unsafe { std::slice::from_raw_parts_mut(start.cast(), chunk.missing as usize) };
+        let got = read_into(r, target);
+        count(r, got);
+        if got < chunk.missing as usize {
+            if r.is_connected() {
+                entry.packet.m_nBytesRead += got as u32;
+                r.inner().open_chunk = Some(OpenChunk { missing: chunk.missing - got as u32, ..chunk });
+            }
+            return false;
+        }
+        entry.packet.m_nBytesRead += chunk.missing;
+    }
+    hand_over(r, entry, packet, &chunk);
+    control::report_bytes_read(r);
+    true
+}
+
+/// Fills the caller's packet, with the body when it is whole.
+fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk: &OpenChunk) {
+    let raw = packet.m_chunk;
+    let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
+    *packet = RTMPPacket { m_chunk: raw, ..entry.packet };
+    if let Some(raw) = given_mut(raw) {
+        raw.c_headerSize = chunk.header_len as c_int;
+        for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
+            *place = byte as _;
+        }
+        raw.c_chunkSize = (entry.packet.m_nBytesRead - chunk.from) as c_int;
+        raw.c_chunk = if packet.m_body.is_null() {
+            std::ptr::null_mut()
+        } else {
+            // SAFETY: within the body.
+            unsafe { packet.m_body.add(chunk.from as usize) }
+        };
+    }
+    if !whole {
+        packet.m_body = std::ptr::null_mut();
+        return;
+    }
+    if !packet.m_body.is_null() {
+        // Programs print strings of a body with %s.
+        *super::ptr::entry(packet.m_body, packet.m_nBodySize as usize) = 0;
+    }
+    if log::wants(log::DEBUG2) {
+        log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
+        log::hex_and_text(log::DEBUG2, packet.body());
+    }
+    packet.m_nTimeStamp = entry.previous.timestamp_ms;
+    entry.previous.open = false;
+    entry.packet.m_body = std::ptr::null_mut();
+    entry.packet.m_nBytesRead = 0;
+    entry.packet.m_hasAbsTimestamp = 0;
+    let room = std::mem::take(&mut entry.room);
+    if room > 0 {
+        let inner = r.inner();
+        inner.open_bytes = inner.open_bytes.saturating_sub(room.into());
+    }
+    *super::ptr::entry(r.m_channelTimestamp, chunk.channel as usize) = packet.m_nTimeStamp as c_int;
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
+    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| read_packet(r, packet)).into())
+}

@@ -1,0 +1,233 @@
+//! Packets out: `RTMP_SendPacket`, `RTMP_SendChunk`, and the last step of every send: encryption, tunnel, socket.
+//!
+//! A message is put together with all its chunk headers in one buffer of the session and leaves in one system call. The
+//! packet's body is only read, so one body can go to many sessions.
+
+use std::ffi::c_int;
+use std::io;
+
+use super::inner::grow_table;
+use super::life::{close_session, free_packet_body, on_session};
+use super::ptr::{entry, given, given_mut};
+use super::types::*;
+use super::{amf_decode, calls, guard, log, mem};
+use crate::proto::chunk_header::{CHUNK_STREAM_MAX, EXTENDED};
+
+/// Header types of a chunk, and their bytes after the chunk stream id.
+const MEDIUM: u8 = 1;
+const SMALL: u8 = 2;
+const MINIMUM: u8 = 3;
+
+/// A larger send buffer than this is not kept for the next message.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// Tables of chunk streams grow to this many beyond the one that is needed.
+pub(super) const TABLE_STEP: usize = 10;
+
+/// The packet that was sent last on a chunk stream; makes room for it in the table.
+fn last_sent(r: &mut RTMP, channel: usize) -> Option<&'static mut *mut RTMPPacket> {
+    if channel >= usize::try_from(r.m_channelsAllocatedOut).unwrap_or(0) {
+        let len = channel + TABLE_STEP;
+        // SAFETY: the table is ours; NULL entries are valid.
+        if !unsafe { grow_table(&mut r.m_vecChannelsOut, r.m_channelsAllocatedOut, len) } {
+            return None;
+        }
+        r.m_channelsAllocatedOut = len as c_int;
+    }
+    Some(entry(r.m_vecChannelsOut, channel))
+}
+
+/// Makes the header as short as what was sent before allows. Gives the time to write.
+fn compress(packet: &mut RTMPPacket, last: Option<&RTMPPacket>) -> u32 {
+    let mut base = 0;
+    if let Some(last) = last.filter(|_| packet.m_headerType != 0) {
+        let same = last.m_nBodySize == packet.m_nBodySize && last.m_packetType == packet.m_packetType;
+        if same && packet.m_headerType == MEDIUM {
+            packet.m_headerType = SMALL;
+        }
+        if last.m_nTimeStamp == packet.m_nTimeStamp && packet.m_headerType == SMALL {
+            packet.m_headerType = MINIMUM;
+        }
+        base = last.m_nTimeStamp;
+    }
+    packet.m_nTimeStamp.wrapping_sub(base)
+}
+
+/// Chunk type and chunk stream id, in one to three bytes.
+fn put_basic(out: &mut Vec<u8>, kind: u8, channel: usize) {
+    let kind = kind << 6;
+    match channel {
+        0..64 => out.push(kind | channel as u8),
+        64..320 => out.extend_from_slice(&[kind, (channel - 64) as u8]),
+        _ => {
+            out.push(kind | 1);
+            out.extend_from_slice(&((channel - 64) as u16).to_le_bytes());
+        }
+    }
+}
+
+/// The whole message: first header, then the body with a type 3 header wherever a chunk ends.
+fn encode(out: &mut Vec<u8>, packet: &RTMPPacket, body: &[u8], time: u32, chunk_size: usize, channel: usize) {
+    put_basic(out, packet.m_headerType, channel);
+    if packet.m_headerType < MINIMUM {
+        out.extend_from_slice(&time.min(EXTENDED).to_be_bytes()[1..]);
+    }
+    if packet.m_headerType < SMALL {
+        out.extend_from_slice(&packet.m_nBodySize.to_be_bytes()[1..]);
+        out.push(packet.m_packetType);
+    }
+    if packet.m_headerType == 0 {
+        out.extend_from_slice(&packet.m_nInfoField2.to_le_bytes());
+    }
+    let extended = (time >= EXTENDED).then(|| time.to_be_bytes());
+    out.extend_from_slice(extended.as_ref().map_or(&[], |time| &time[..]));
+    let mut chunks = body.chunks(chunk_size);
+    out.extend_from_slice(chunks.next().unwrap_or_default());
+    for chunk in chunks {
+        put_basic(out, MINIMUM, channel);
+        out.extend_from_slice(extended.as_ref().map_or(&[], |time| &time[..]));
+        out.extend_from_slice(chunk);
+    }
+}
+
+/// Sends one message. Its header type is changed to the one that was used.
+pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) -> bool {
+    let Some(channel) = usize::try_from(packet.m_nChannel).ok().filter(|&id| id <= CHUNK_STREAM_MAX as usize) else {
+        log::error(&format!("there is no chunk stream {}", packet.m_nChannel));
+        return false;
+    };
+    if packet.m_nBodySize > MAX_BODY_BYTES || (packet.m_body.is_null() && packet.m_nBodySize > 0) {
+        log::error(&format!("a message of {} bytes cannot be sent", packet.m_nBodySize));
+        return false;
+    }
+    let Some(place) = last_sent(r, channel) else { return false };
+    let last = given_mut(*place);
+    let time = compress(packet, last.as_deref());
+    if packet.m_headerType > MINIMUM {
+        log::error(&format!("there is no header type {}", packet.m_headerType));
+        return false;
+    }
+    let chunk_size = usize::try_from(r.m_outChunkSize).unwrap_or(0).max(1);
+    let mut out = std::mem::take(&mut r.inner().out);
+    out.clear();
+    let chunks = packet.m_nBodySize as usize / chunk_size + 1;
+    if out.try_reserve(packet.m_nBodySize as usize + chunks * 7 + RTMP_MAX_HEADER_SIZE).is_err() {
+        log::error("out of memory");
+        return false;
+    }
+    encode(&mut out, packet, packet.body(), time, chunk_size, channel);
+    if log::wants(log::DEBUG2) {
+        log::record(log::DEBUG2, &format!("RTMP_SendPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
+        log::hex_and_text(log::DEBUG2, &out);
+    }
+    let sent = send_bytes(r, &mut out);
+    if !sent {
+        return false;
+    }
+    out.shrink_to(KEPT_BYTES);
+    r.inner().out = out;
+    if packet.m_packetType == 20 {
+        note_call(r, packet.body(), queue);
+    }
+    let kept = RTMPPacket { m_body: std::ptr::null_mut(), m_chunk: std::ptr::null_mut(), ..*packet };
+    match last {
+        Some(last) => *last = kept,
+        // The table is where it was: sending does not move it.
+        None => *place = Box::into_raw(Box::new(kept)),
+    }
+    true
+}
+
+/// Logs a command, and remembers it where its answer is wanted.
+fn note_call(r: &mut RTMP, body: &[u8], queue: bool) {
+    let mut input = amf_decode::Input(body.get(1..).unwrap_or_default());
+    let Ok(len) = input.be16() else { return };
+    let Ok(method) = input.take(len.into()) else { return };
+    if log::wants(log::DEBUG) {
+        log::debug(&format!("Invoking {}", String::from_utf8_lossy(method)));
+    }
+    if queue {
+        let transaction = amf_decode::be_f64(input.0.get(1..).unwrap_or_default());
+        calls::queue(r, method, transaction as c_int);
+    }
+}
+
+/// Encrypts, wraps and sends. On failure the session is closed.
+pub(super) fn send_bytes(r: &mut RTMP, bytes: &mut [u8]) -> bool {
+    if let Some(ciphers) = &mut r.inner().ciphers {
+        ciphers.write.apply(bytes);
+    }
+    send_raw(r, bytes)
+}
+
+/// As [`send_bytes`], unencrypted: for handshakes.
+pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
+    if !r.is_connected() {
+        return false;
+    }
+    let timeout_s = r.Link.timeout;
+    let result = match super::tunnel::post(r, bytes) {
+        Some(result) => result,
+        None => r.m_sb.send_all(bytes, timeout_s),
+    };
+    let Err(error) = result else { return true };
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        let code = error.raw_os_error().map_or_else(|| error.to_string(), |code| code.to_string());
+        log::error(&format!("WriteN, RTMP send error {code} ({} bytes)", bytes.len()));
+    }
+    close_session(r, false);
+    false
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_SendPacket(r: *mut RTMP, packet: *mut RTMPPacket, queue: c_int) -> c_int {
+    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| send_packet(r, packet, queue != 0)).into())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_SendChunk(r: *mut RTMP, chunk: *mut RTMPChunk) -> c_int {
+    on_session(r, FALSE, |r| given(chunk).is_some_and(|chunk| send_chunk(r, chunk)).into())
+}
+
+fn send_chunk(r: &mut RTMP, chunk: &RTMPChunk) -> bool {
+    let Some(header) = usize::try_from(chunk.c_headerSize).ok().and_then(|len| chunk.c_header.get(..len)) else {
+        return false;
+    };
+    let mut out: Vec<u8> = header.iter().map(|&byte| byte as u8).collect();
+    match usize::try_from(chunk.c_chunkSize) {
+        Ok(len) if len > 0 && !chunk.c_chunk.is_null() => {
+            // SAFETY: contract: so many bytes.
+            out.extend_from_slice(unsafe { std::slice::from_raw_parts(chunk.c_chunk.cast(), len) });
+        }
+        _ => {}
+    }
+    send_bytes(r, &mut out)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMPPacket_Reset(packet: *mut RTMPPacket) {
+    let Some(p) = given_mut(packet) else { return };
+    (p.m_headerType, p.m_packetType, p.m_hasAbsTimestamp) = (0, 0, 0);
+    (p.m_nChannel, p.m_nTimeStamp, p.m_nInfoField2) = (0, 0, 0);
+    (p.m_nBodySize, p.m_nBytesRead) = (0, 0);
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMPPacket_Alloc(packet: *mut RTMPPacket, size: u32) -> c_int {
+    guard(FALSE, || {
+        let Some(packet) = given_mut(packet) else { return FALSE };
+        let Some(body) = mem::body(size) else { return FALSE };
+        packet.m_body = body;
+        packet.m_nBytesRead = 0;
+        TRUE
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMPPacket_Free(packet: *mut RTMPPacket) {
+    guard((), || {
+        if let Some(packet) = given_mut(packet) {
+            free_packet_body(packet);
+        }
+    });
+}

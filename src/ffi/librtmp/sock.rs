@@ -1,0 +1,290 @@
+//! The socket of a session: reads and writes that can be interrupted, end after the time-out, and go through TLS where
+//! there is any. Also the `RTMPSockBuf_*` exports.
+//!
+//! A call tries without waiting first, and waits in slices: `RTMP_ctrlC` and a close from another thread are seen within
+//! [`SLICE_MS`].
+
+use std::ffi::{c_char, c_int};
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem::size_of;
+use std::sync::atomic::Ordering;
+
+use super::guard;
+use super::life::CLOSING;
+use super::ptr::{bytes, given_mut};
+use super::types::*;
+use crate::net::tls::TlsStream;
+
+/// Longest wait that cannot be interrupted, in milliseconds.
+const SLICE_MS: u64 = 200;
+
+/// A socket for the length of one call.
+pub(super) struct Wire<'a> {
+    fd: c_int,
+    running: &'a std::sync::atomic::AtomicU32,
+    /// What a write waits, in milliseconds; 0 is for ever.
+    send_timeout_ms: u64,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(fd: c_int, running: &'a std::sync::atomic::AtomicU32, timeout_s: c_int) -> Self {
+        Self { fd, running, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
+    }
+
+    fn stopped(&self) -> bool {
+        interrupted() || self.running.load(Ordering::Relaxed) & CLOSING != 0
+    }
+
+    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), `Interrupted` when
+    /// the program wants the call to end.
+    fn wait(&self, events: i16, timeout_ms: u64) -> io::Result<()> {
+        let mut waited = 0;
+        loop {
+            if self.stopped() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
+            let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
+            // SAFETY: one pollfd of our own.
+            let ready = unsafe { libc::poll(&raw mut poll, 1, left as c_int) };
+            if ready > 0 {
+                return Ok(());
+            }
+            if ready < 0 && io::Error::last_os_error().kind() != ErrorKind::Interrupted {
+                return Err(io::Error::last_os_error());
+            }
+            waited += left;
+            if timeout_ms != 0 && waited >= timeout_ms {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    /// Waits until a connection attempt has ended, either way.
+    pub(super) fn wait_connected(&self) -> io::Result<()> {
+        self.wait(libc::POLLOUT, self.send_timeout_ms)
+    }
+
+    /// How long a read of this socket may wait, in milliseconds; 0 is for ever. `None`: not at all.
+    fn receive_timeout_ms(&self) -> Option<u64> {
+        // SAFETY: asks for flags alone.
+        let flags = unsafe { libc::fcntl(self.fd, libc::F_GETFL) };
+        if flags >= 0 && flags & libc::O_NONBLOCK != 0 {
+            return None;
+        }
+        let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        let mut len = size_of::<libc::timeval>() as libc::socklen_t;
+        // SAFETY: the pointers are to our own values, with their size.
+        let result = unsafe {
+            libc::getsockopt(self.fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw mut time).cast(), &raw mut len)
+        };
+        if result != 0 {
+            return Some(0);
+        }
+        Some(time.tv_sec as u64 * 1000 + (time.tv_usec as u64).div_ceil(1000))
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.stopped() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+            // SAFETY: the buffer is writable for its length.
+            let got = unsafe { libc::recv(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+            if let Ok(got) = usize::try_from(got) {
+                return Ok(got);
+            }
+            let error = io::Error::last_os_error();
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => match self.receive_timeout_ms() {
+                    None => return Err(ErrorKind::TimedOut.into()),
+                    Some(timeout_ms) => self.wait(libc::POLLIN, timeout_ms)?,
+                },
+                _ => return Err(error),
+            }
+        }
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            // SAFETY: the bytes are readable for their length.
+            let sent = unsafe {
+                libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+            };
+            if let Ok(sent) = usize::try_from(sent) {
+                return Ok(sent);
+            }
+            let error = io::Error::last_os_error();
+            match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => self.wait(libc::POLLOUT, self.send_timeout_ms)?,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl RTMPSockBuf {
+    /// Puts TLS over the socket.
+    pub(super) fn set_tls(&mut self, tls: TlsStream) {
+        self.drop_tls();
+        self.sb_ssl = Box::into_raw(Box::new(tls)).cast();
+    }
+
+    fn drop_tls(&mut self) {
+        let tls = std::mem::replace(&mut self.sb_ssl, std::ptr::null_mut());
+        if !tls.is_null() {
+            // SAFETY: from the Box of `set_tls`, and forgotten.
+            drop(unsafe { Box::<TlsStream>::from_raw(tls.cast()) });
+        }
+    }
+
+    /// Reads from the socket, through TLS.
+    pub(super) fn receive(&mut self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+        let fd = self.sb_socket;
+        let tls = self.sb_ssl.cast::<TlsStream>();
+        let mut wire = Wire::new(fd, &self.running, timeout_s);
+        match given_mut(tls) {
+            None => wire.read(buffer),
+            Some(tls) => tls.read(&mut wire, buffer),
+        }
+    }
+
+    /// Writes all bytes to the socket, through TLS.
+    pub(super) fn send_all(&mut self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
+        let fd = self.sb_socket;
+        let tls = self.sb_ssl.cast::<TlsStream>();
+        let mut wire = Wire::new(fd, &self.running, timeout_s);
+        let Some(tls) = given_mut(tls) else { return wire.write_all(bytes) };
+        while !bytes.is_empty() {
+            let taken = tls.write(&mut wire, bytes)?;
+            bytes = &bytes[taken..];
+        }
+        while !tls.flush(&mut wire)? {}
+        Ok(())
+    }
+
+    /// The bytes that were read ahead.
+    pub(super) fn buffered(&self) -> &[u8] {
+        let len = usize::try_from(self.sb_size).unwrap_or(0);
+        let from = self.start();
+        if from + len > RTMP_BUFFER_CACHE_SIZE {
+            return &[];
+        }
+        let ahead = &self.sb_buf[from..from + len];
+        // SAFETY: the same bytes, of the other sign.
+        unsafe { std::slice::from_raw_parts(ahead.as_ptr().cast(), len) }
+    }
+
+    /// Where they begin in `sb_buf`.
+    fn start(&self) -> usize {
+        (self.sb_start as usize).saturating_sub(self.sb_buf.as_ptr() as usize).min(RTMP_BUFFER_CACHE_SIZE)
+    }
+
+    /// Forgets `len` of them.
+    pub(super) fn consume(&mut self, len: usize) {
+        let len = len.min(self.buffered().len());
+        let from = self.start() + len;
+        self.sb_size -= len as c_int;
+        // SAFETY: within sb_buf, or one past its end.
+        self.sb_start = unsafe { self.sb_buf.as_mut_ptr().add(from) };
+    }
+
+    /// The free part of `sb_buf`, behind what was read ahead; that is moved to the front where it must be.
+    pub(super) fn free_part(&mut self) -> &mut [u8] {
+        let len = self.buffered().len();
+        let from = self.start();
+        if len == 0 || from + len + HEADROOM > RTMP_BUFFER_CACHE_SIZE {
+            self.sb_buf.copy_within(from..from + len, 0);
+            self.sb_start = self.sb_buf.as_mut_ptr();
+            self.sb_size = len as c_int;
+        }
+        let end = self.start() + len;
+        let rest = &mut self.sb_buf[end..];
+        // SAFETY: the same bytes, of the other sign.
+        unsafe { std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len()) }
+    }
+
+    /// Closes TLS and the socket.
+    pub(super) fn close(&mut self) -> c_int {
+        let tls = self.sb_ssl.cast::<TlsStream>();
+        // The farewell of TLS needs the descriptor, which another thread may still shut down.
+        let fd = self.sb_socket;
+        if fd != -1 {
+            let mut wire = Wire::new(fd, &self.running, 1);
+            if let Some(tls) = given_mut(tls) {
+                tls.close(&mut wire);
+            }
+        }
+        self.drop_tls();
+        let fd = self.take_socket();
+        if fd == -1 {
+            return 0;
+        }
+        // SAFETY: the session's socket, which it forgot above.
+        unsafe { libc::close(fd) }
+    }
+}
+
+/// So much room is always left for the next header.
+const HEADROOM: usize = 64;
+
+/// The seconds that a send through a bare socket buffer waits: what sessions begin with.
+const SEND_TIMEOUT_S: c_int = 30;
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: *mut RTMPSockBuf) -> c_int {
+    guard(-1, || {
+        let Some(sb) = given_mut(sb) else { return -1 };
+        if sb.sb_size <= 0 {
+            sb.sb_size = 0;
+            sb.sb_start = sb.sb_buf.as_mut_ptr();
+        }
+        let room = sb.free_part();
+        let (start, len) = (room.as_mut_ptr(), room.len());
+        // SAFETY: the free part of sb_buf, which `receive` does not touch.
+        let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
+        match sb.receive(room, SEND_TIMEOUT_S) {
+            Ok(got) => {
+                sb.sb_size += got as c_int;
+                got as c_int
+            }
+            Err(error) if is_timeout(&error) => {
+                sb.sb_timedout = TRUE;
+                0
+            }
+            Err(_) => -1,
+        }
+    })
+}
+
+/// Whether nothing came in time; the connection stands.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMPSockBuf_Send(sb: *mut RTMPSockBuf, data: *const c_char, len: c_int) -> c_int {
+    guard(-1, || {
+        let Some(sb) = given_mut(sb) else { return -1 };
+        let Some(bytes) = bytes(data, len) else { return -1 };
+        sb.send_all(bytes, SEND_TIMEOUT_S).map_or(-1, |()| len)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMPSockBuf_Close(sb: *mut RTMPSockBuf) -> c_int {
+    guard(0, || {
+        let Some(sb) = given_mut(sb) else { return 0 };
+        sb.close()
+    })
+}

@@ -1,0 +1,51 @@
+//! `RTMP_HashSWF`, and the same for a session that is to verify its player.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::ptr::{c_string, given_mut};
+use super::types::*;
+use super::{guard, log};
+use crate::error::Result;
+use crate::proto::rtmpe::SwfId;
+
+/// For connecting and for each read.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Hashes a player, or finds its hash in the file that librtmp keeps in the home directory.
+fn hash(url: &[u8], age_days: c_int) -> Result<SwfId> {
+    let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".swfinfo"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
+    let age = u32::try_from(age_days).unwrap_or(0);
+    crate::net::swf::hash(url, age, cache.as_deref(), now, TIMEOUT)
+}
+
+/// Gives the session the hash of its `swfUrl`.
+pub(super) fn verify(link: &mut RTMP_LNK) {
+    match hash(link.swfUrl.long_bytes(), link.swfAge) {
+        Ok(swf) => (link.SWFHash, link.SWFSize) = (swf.hash, swf.size),
+        Err(failure) => log::error(&format!("the player cannot be hashed: {failure}")),
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_HashSWF(url: *const c_char, size: *mut c_uint, out: *mut u8, age: c_int) -> c_int {
+    guard(-1, || {
+        let (Some(url), Some(size), Some(out)) =
+            (c_string(url), given_mut(size), given_mut(out.cast::<[u8; RTMP_SWF_HASHLEN]>()))
+        else {
+            return -1;
+        };
+        match hash(url, age) {
+            Ok(swf) => {
+                (*size, *out) = (swf.size, swf.hash);
+                0
+            }
+            Err(failure) => {
+                log::error(&format!("the player cannot be hashed: {failure}"));
+                -1
+            }
+        }
+    })
+}

@@ -1,0 +1,227 @@
+//! `RTMP_ParseURL` and `RTMP_ParsePlaypath`: librtmp's own reading of urls, which programs rely on to the letter.
+//!
+//! `proto::url` is the relay's parser; it refuses what this one takes and splits the path elsewhere.
+
+use std::ffi::{c_char, c_int, c_uint};
+
+use super::ptr::{c_string, given, put};
+use super::types::*;
+use super::{guard, log, mem};
+
+/// Names of the protocols by number, as they stand in urls.
+pub(super) const SCHEMES: [&str; 9] = ["rtmp", "rtmpt", "rtmpe", "rtmpte", "rtmps", "rtmpts", "", "", "rtmfp"];
+
+/// The longest host name that is taken, in bytes.
+const MAX_HOST_BYTES: usize = 255;
+
+/// A table of seven bytes a name, end marks included.
+const fn table(upper: bool) -> [[u8; 7]; 9] {
+    let mut rows = [[0; 7]; 9];
+    let mut row = 0;
+    while row < rows.len() {
+        let name = SCHEMES[row].as_bytes();
+        let mut at = 0;
+        while at < name.len() {
+            rows[row][at] = if upper { name[at].to_ascii_uppercase() } else { name[at] };
+            at += 1;
+        }
+        row += 1;
+    }
+    rows
+}
+
+#[unsafe(no_mangle)]
+pub static RTMPProtocolStrings: [[u8; 7]; 9] = table(true);
+
+#[unsafe(no_mangle)]
+pub static RTMPProtocolStringsLower: [[u8; 7]; 9] = table(false);
+
+/// What a url says. The parts point into it.
+pub(super) struct Parsed<'a> {
+    pub(super) protocol: c_int,
+    /// `None`: too long, and then not to be touched.
+    pub(super) host: Option<&'a [u8]>,
+    /// 0 where there is none, or none that can be.
+    pub(super) port: u32,
+    pub(super) app: Option<&'a [u8]>,
+    /// Not yet treated by [`playpath`].
+    pub(super) playpath: &'a [u8],
+}
+
+fn find(text: &[u8], byte: u8) -> Option<usize> {
+    text.iter().position(|&each| each == byte)
+}
+
+fn find_text(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// The number at the start, as `atoi` reads it; 0 where there is none.
+pub(super) fn leading_number(text: &[u8]) -> i64 {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let value = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0i64, |value, byte| value.saturating_mul(10).saturating_add(i64::from(byte - b'0')));
+    if negative { -value } else { value }
+}
+
+fn protocol_of(scheme: &[u8]) -> c_int {
+    let known = SCHEMES.iter().position(|name| !name.is_empty() && scheme.eq_ignore_ascii_case(name.as_bytes()));
+    known.map_or_else(
+        || {
+            log::warning(&format!("unknown protocol \"{}\", rtmp is assumed", String::from_utf8_lossy(scheme)));
+            0
+        },
+        |index| index as c_int,
+    )
+}
+
+/// Splits a url. `None`: there is no `://`, or nothing after it.
+pub(super) fn parse(url: &[u8]) -> Option<Parsed<'_>> {
+    let colon = find(url, b':')?;
+    let rest = url.get(colon..)?.strip_prefix(b"://").filter(|rest| !rest.is_empty());
+    let Some(rest) = rest else {
+        log::error("RTMP URL: there is no host after ://");
+        return None;
+    };
+    let protocol = protocol_of(&url[..colon]);
+    let slash = find(rest, b'/');
+    let authority = &rest[..slash.unwrap_or(rest.len())];
+    let (host, after) = match (authority, find(authority, b']')) {
+        // An address in brackets is the host; a colon within it is not the port's.
+        ([b'[', ..], Some(end)) => (&authority[1..end], &authority[end + 1..]),
+        _ => authority.split_at(find(authority, b':').unwrap_or(authority.len())),
+    };
+    let port = match after {
+        [b':', digits @ ..] => leading_number(digits),
+        _ => 0,
+    };
+    let mut parsed = Parsed { protocol, host: None, port: 0, app: None, playpath: &[] };
+    if host.len() <= MAX_HOST_BYTES {
+        parsed.host = Some(host);
+    } else {
+        log::warning("RTMP URL: the host name is longer than 255 characters");
+    }
+    match u16::try_from(port) {
+        Ok(port) => parsed.port = port.into(),
+        Err(_) => log::warning(&format!("RTMP URL: port {port} does not exist")),
+    }
+    let Some(slash) = slash else {
+        log::warning("RTMP URL: there is no application");
+        return Some(parsed);
+    };
+    let path = &rest[slash + 1..];
+    let (app, name) = app_of(path);
+    parsed.app = Some(&path[..app]);
+    let playpath = &path[name..];
+    parsed.playpath = playpath.strip_prefix(b"/").unwrap_or(playpath);
+    Some(parsed)
+}
+
+/// Bytes of the path that are the application, and where the playpath begins.
+fn app_of(path: &[u8]) -> (usize, usize) {
+    if let (Some(question), Some(_)) = (find(path, b'?'), find_text(path, b"slist=")) {
+        return (path.len(), question);
+    }
+    if path.starts_with(b"ondemand/") {
+        return (8, 8);
+    }
+    // An application has up to three parts, of which the last path part is none.
+    let slashes: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
+    let end = slashes.iter().take(3).next_back().copied().unwrap_or(path.len());
+    (end, end)
+}
+
+/// A playpath as servers want it: `mp4:` and `mp3:` by extension, extension off, `%xx` decoded.
+pub(super) fn playpath(text: &[u8]) -> Vec<u8> {
+    let listed = if text.first() == Some(&b'?') { find_text(text, b"slist=") } else { None };
+    let path = match listed {
+        Some(at) => {
+            let path = &text[at + 6..];
+            &path[..find(path, b'&').unwrap_or(path.len())]
+        }
+        None => text,
+    };
+    let end = find(path, b'?').unwrap_or(path.len());
+    let ext = end.checked_sub(4).filter(|_| path.len() >= 4);
+    let kind = ext.map_or(&b""[..], |at| &path[at..end]);
+    let (prefix, mut cut) = match kind {
+        b".f4v" | b".mp4" => (&b"mp4:"[..], true),
+        b".mp3" => (&b"mp3:"[..], true),
+        b".flv" => (&b""[..], listed.is_none()),
+        _ => (&b""[..], false),
+    };
+    let mut out = Vec::with_capacity(path.len() + 4);
+    if !prefix.is_empty() && path.starts_with(prefix) {
+        cut = false;
+    } else {
+        out.extend_from_slice(prefix);
+    }
+    let mut at = 0;
+    while let Some(&byte) = path.get(at) {
+        if cut && Some(at) == ext {
+            at += 4;
+        } else if let (b'%', Some(value)) = (byte, path.get(at + 1..at + 3).and_then(hex_pair)) {
+            out.push(value);
+            at += 3;
+        } else {
+            out.push(byte);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// The byte that two hex digits name.
+pub(super) fn hex_pair(digits: &[u8]) -> Option<u8> {
+    let [high, low] = digits else { return None };
+    let value = char::from(*high).to_digit(16)? * 16 + char::from(*low).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_ParseURL(
+    url: *const c_char,
+    protocol: *mut c_int,
+    host: *mut AVal,
+    port: *mut c_uint,
+    playpath_out: *mut AVal,
+    app: *mut AVal,
+) -> c_int {
+    guard(FALSE, || {
+        // What the caller frees must be NULL on failure.
+        put(protocol, 0);
+        put(port, 0);
+        put(playpath_out, AVal::NULL);
+        put(app, AVal::NULL);
+        let Some(parsed) = c_string(url).and_then(parse) else { return FALSE };
+        put(protocol, parsed.protocol);
+        if let Some(name) = parsed.host {
+            put(host, AVal::of(name));
+        }
+        put(port, parsed.port);
+        if let Some(name) = parsed.app {
+            put(app, AVal::of(name));
+        }
+        if !parsed.playpath.is_empty() && !playpath_out.is_null() {
+            put(playpath_out, mem::copy(&playpath(parsed.playpath)));
+        }
+        TRUE
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RTMP_ParsePlaypath(text: *const AVal, out: *mut AVal) {
+    guard((), || {
+        let bytes = given(text).map_or(&[][..], |text| text.long_bytes());
+        if !out.is_null() {
+            put(out, mem::copy(&playpath(bytes)));
+        }
+    });
+}

@@ -1,0 +1,19 @@
+//! librtmp's face: what it exports, what programs that know librtmp's headers see of it, and the distribution's own
+//! programs on it.
+
+#![cfg(feature = "librtmp")]
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod support;
+
+#[path = "librtmp/hostile.rs"]
+mod hostile;
+#[path = "librtmp/linked.rs"]
+mod linked;
+#[path = "librtmp/programs.rs"]
+mod programs;
+#[path = "librtmp/surface.rs"]
+mod surface;
+#[path = "librtmp/transports.rs"]
+mod transports;

@@ -1,0 +1,97 @@
+/* RTMP_Close from another thread while a call is running, and RTMP_UserInterrupt: the call ends soon, nothing is used
+ * after it is freed, and the session can be used again. Prints "good". */
+#include <librtmp/log.h>
+#include <librtmp/rtmp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUNDS 60
+
+static RTMP r;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void *close_soon(void *unused)
+{
+    (void)unused;
+    usleep((useconds_t)(rand() % 20000));
+    RTMP_Close(&r);
+    return NULL;
+}
+
+static void *interrupt_soon(void *unused)
+{
+    (void)unused;
+    usleep(50000);
+    RTMP_UserInterrupt();
+    return NULL;
+}
+
+static void send_one(void)
+{
+    RTMPPacket packet;
+    memset(&packet, 0, sizeof packet);
+    if (RTMPPacket_Alloc(&packet, 100000)) {
+        packet.m_nBodySize = 100000;
+        packet.m_nChannel = 4;
+        packet.m_packetType = RTMP_PACKET_TYPE_VIDEO;
+        RTMP_SendPacket(&r, &packet, FALSE);
+        RTMPPacket_Free(&packet);
+    }
+}
+
+/* One round: a thread reads or writes for ever, another closes. */
+static int round_of(int writing, void *(*end)(void *))
+{
+    int pair[2];
+    double begin;
+    pthread_t other;
+    RTMPPacket packet;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+        return 0;
+    }
+    RTMP_Init(&r);
+    r.m_sb.sb_socket = pair[0];
+    memset(&packet, 0, sizeof packet);
+    begin = now();
+    pthread_create(&other, NULL, end, NULL);
+    do {
+        if (writing) {
+            send_one();
+        } else if (RTMP_ReadPacket(&r, &packet)) {
+            RTMPPacket_Free(&packet);
+        }
+    } while (RTMP_IsConnected(&r) && !RTMP_ctrlC);
+    pthread_join(other, NULL);
+    RTMP_ctrlC = 0;
+    RTMP_Close(&r);
+    close(pair[1]);
+    return now() - begin < 5 && !RTMP_IsConnected(&r);
+}
+
+int main(void)
+{
+    int i;
+    RTMP_LogSetLevel(RTMP_LOGCRIT);
+    for (i = 0; i < ROUNDS; i++) {
+        if (!round_of(i % 2, close_soon)) {
+            return 1;
+        }
+    }
+    if (!round_of(0, interrupt_soon) || !round_of(1, interrupt_soon)) {
+        return 2;
+    }
+    puts("good");
+    return 0;
+}

@@ -1,0 +1,205 @@
+//! The distribution's own programs on our library, against nginx and each other: the media that comes out is the media
+//! that went in.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::linked;
+use crate::support::c::{good, root};
+use crate::support::flv;
+use crate::support::media::media;
+use crate::support::nginx::Nginx;
+use crate::support::program::{Program, Room};
+use crate::support::until;
+
+/// Starts a program whose librtmp is ours.
+fn on_ours(room: &Room, name: &str, program: &str, arguments: &[&str]) -> Program {
+    let path = format!("LD_LIBRARY_PATH={}", linked::folder().display());
+    let all: Vec<&str> = [path.as_str(), program].iter().chain(arguments).copied().collect();
+    room.start(name, "env", &all)
+}
+
+/// Whether the loader gives this program our library.
+#[test]
+fn the_programs_load_our_library() {
+    for program in ["/usr/bin/rtmpdump", "/usr/bin/curl"] {
+        let output = Command::new("ldd").arg(program).env("LD_LIBRARY_PATH", linked::folder()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find(|line| line.contains("librtmp.so.1")).expect("it links librtmp");
+        assert!(line.contains(&*linked::folder().to_string_lossy()), "{line}");
+    }
+}
+
+/// The frames of two files are the same, whatever muxed them.
+fn assert_same_frames(one: &Path, other: &Path) {
+    let (one, other) = (flv::frames_since_first(&flv::read_so_far(one)), flv::frames_since_first(&flv::read(other)));
+    assert!(!other.is_empty());
+    assert_eq!(one.len(), other.len());
+    flv::assert_same(&other, &one);
+}
+
+/// A folder with a file that nginx plays, and the url of the two.
+fn stored(room: &Room) -> (Nginx, String) {
+    let nginx = Nginx::start(room);
+    let url = format!("rtmp://127.0.0.1:{}/vod/a.flv", nginx.port);
+    fs::copy(&media().file, room.file("nginx/a.flv")).unwrap();
+    (nginx, url)
+}
+
+#[test]
+fn rtmpdump_downloads_a_stored_stream_as_with_its_own_library() {
+    let room = Room::new("librtmp-rtmpdump-stored");
+    let (_nginx, url) = stored(&room);
+    on_ours(&room, "ours", "rtmpdump", &["-q", "-r", &url, "-o", "ours.flv"]).ends_within(super::support::PATIENCE);
+    room.start("theirs", "rtmpdump", &["-q", "-r", &url, "-o", "theirs.flv"]).ends_within(super::support::PATIENCE);
+    assert_same_frames(&room.file("ours.flv"), &media().file);
+    assert_eq!(fs::read(room.file("ours.flv")).unwrap(), fs::read(room.file("theirs.flv")).unwrap());
+}
+
+#[test]
+fn curl_downloads_a_stored_stream() {
+    let room = Room::new("librtmp-curl-stored");
+    let (_nginx, url) = stored(&room);
+    on_ours(&room, "curl", "curl", &["-s", "-o", "curl.flv", &url]).ends_well();
+    assert_same_frames(&room.file("curl.flv"), &media().file);
+}
+
+#[test]
+fn rtmpgw_passes_a_stored_stream_on_by_http() {
+    let room = Room::new("librtmp-rtmpgw");
+    let (_nginx, url) = stored(&room);
+    // It does not share its port, and ends with its input.
+    let port = crate::support::nginx::Reserved::new().port;
+    let number = port.to_string();
+    let serve = format!("sleep 40 | timeout 25 /usr/sbin/rtmpgw -g {number} -r {url}");
+    let _gateway = on_ours(&room, "rtmpgw", "sh", &["-c", &serve]);
+    until("rtmpgw listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let page = format!("http://127.0.0.1:{number}/");
+    room.start("curl", "curl", &["-s", "-m", "20", "-o", "gw.flv", &page]).ends_within(super::support::PATIENCE);
+    assert_same_frames(&room.file("gw.flv"), &media().file);
+}
+
+/// Publishes by one program to nginx, which records; the record holds every frame.
+fn publishes(room: &Room, publisher: impl FnOnce(&Nginx, &str) -> Program) {
+    let nginx = Nginx::start(room);
+    let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
+    let mut program = publisher(&nginx, &url);
+    program.ends_well();
+    let record = room.file("nginx/k.flv");
+    let all = flv::frames_since_first(&flv::read(&media().file)).len();
+    until("nginx has recorded all", || {
+        (record.exists() && flv::frames_since_first(&flv::read_so_far(&record)).len() == all).then_some(())
+    });
+    assert_same_frames(&record, &media().file);
+}
+
+#[test]
+fn curl_publishes() {
+    let room = Room::new("librtmp-curl-publish");
+    let file = media().file.to_str().unwrap();
+    publishes(&room, |_, url| on_ours(&room, "curl", "curl", &["-s", "-T", file, url]));
+}
+
+#[test]
+fn rtmpsink_publishes_in_slices_cut_anywhere() {
+    let room = Room::new("librtmp-rtmpsink");
+    let file = format!("location={}", media().file.display());
+    publishes(&room, |_, url| {
+        let target = format!("location={url}");
+        let pipeline = ["-q", "filesrc", &file, "blocksize=777", "!", "rtmpsink", &target];
+        on_ours(&room, "gst", "gst-launch-1.0", &pipeline)
+    });
+}
+
+#[test]
+fn ffmpeg_publishes_to_a_server_of_rtmp_serve() {
+    let room = Room::new("librtmp-basic-server");
+    let program = room.file("basic_server");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-D_DEFAULT_SOURCE", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]);
+    cc.arg(root().join("include")).arg(root().join("c-examples/basic_server.c")).arg("-o").arg(&program);
+    cc.arg("-L").arg(linked::folder()).args(["-lrtmp", "-lpthread"]);
+    good(&cc.output().unwrap(), "basic_server");
+    let port = crate::support::nginx::Reserved::new().port;
+    let mut server = on_ours(&room, "server", program.to_str().unwrap(), &[&port.to_string(), "saved.flv"]);
+    until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let url = format!("rtmp://127.0.0.1:{port}/app/key");
+    crate::support::media::ffmpeg_publishes(&room, "ffmpeg", media(), &url).ends_well();
+    let published = flv::frames_since_first(&media().published);
+    until("all is saved", || {
+        assert!(server.is_running(), "{}", server.words());
+        let saved = flv::frames_since_first(&flv::read_so_far(&room.file("saved.flv")));
+        (saved.len() == published.len()).then(|| flv::assert_same(&published, &saved))
+    });
+}
+
+#[test]
+fn rtmpdump_and_rtmpsrc_play_live() {
+    let room = Room::new("librtmp-live");
+    let nginx = Nginx::start(&room);
+    let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
+    let mut dump = on_ours(&room, "rtmpdump", "rtmpdump", &["-v", "-V", "-r", &url, "-o", "dump.flv"]);
+    let source = format!("location={url} live=1");
+    let pipeline = ["-q", "rtmpsrc", &source, "num-buffers=100", "!", "filesink", "location=gst.flv"];
+    let mut gst = on_ours(&room, "gst", "gst-launch-1.0", &pipeline);
+    dump.says("Starting Live Stream");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let mut publisher = crate::support::media::ffmpeg_publishes(&room, "ffmpeg", media(), &url);
+    publisher.ends_well();
+    gst.ends_well();
+    let published = flv::frames_since_first(&media().published);
+    // nginx does not say that a live stream is over: rtmpdump would wait for the next publisher.
+    dump.says("received ctrl. type: 1");
+    dump.terminate();
+    dump.ends_within(super::support::PATIENCE);
+    let dumped = flv::frames_since_first(&flv::read_so_far(&room.file("dump.flv")));
+    assert!(dumped.len() >= published.len() - 2, "{} of {}", dumped.len(), published.len());
+    flv::assert_same(&published[..dumped.len()], &dumped);
+    let got = flv::frames_since_first(&flv::read_so_far(&room.file("gst.flv")));
+    assert!(got.len() > 20);
+    flv::assert_same(&published[..got.len()], &got);
+}
+
+/// Programs that listen on port 1935 and nowhere else take turns; where somebody else has it they cannot be tried.
+fn standard_port() -> Option<std::sync::MutexGuard<'static, ()>> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    std::net::TcpListener::bind(("0.0.0.0", 1935)).is_ok().then_some(turn)
+}
+
+#[test]
+fn rtmpe_is_spoken_with_the_original_both_ways() {
+    let room = Room::new("librtmp-rtmpe");
+    let Some(_turn) = standard_port() else { return };
+    for (server_is_ours, client_is_ours) in [(true, false), (false, true)] {
+        let run = |ours: bool, name: &str, arguments: &[&str]| {
+            if ours { on_ours(&room, name, "sh", arguments) } else { room.start(name, "sh", arguments) }
+        };
+        // At the end of its input rtmpsrv writes without end: the input outlives it.
+        let mut server = run(server_is_ours, "rtmpsrv", &["-c", "sleep 40 | timeout 5 /usr/sbin/rtmpsrv -z"]);
+        until("rtmpsrv listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
+        let play = "rtmpdump -V -m 3 -r rtmpe://127.0.0.1:1935/app/key -o key.flv";
+        let mut client = run(client_is_ours, "rtmpdump", &["-c", play]);
+        client.says("NetStream.Play.Stop");
+        client.ends_within(super::support::PATIENCE);
+        until("the port is free", || std::net::TcpListener::bind(("0.0.0.0", 1935)).ok());
+        assert!(!server.words().contains("broke the protocol"), "{}", server.words());
+        assert!(server.is_running(), "its input has not ended");
+    }
+}
+
+#[test]
+fn rtmpsuck_records_what_passes_through() {
+    let room = Room::new("librtmp-rtmpsuck");
+    let (nginx, _) = stored(&room);
+    let Some(_turn) = standard_port() else { return };
+    let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 40 | timeout 12 /usr/sbin/rtmpsuck"]);
+    until("rtmpsuck listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
+    let application = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
+    let through = "rtmp://127.0.0.1:1935/vod/a.flv";
+    let arguments = ["-q", "-r", through, "-t", &application, "-o", "through.flv"];
+    room.start("rtmpdump", "rtmpdump", &arguments).ends_within(super::support::PATIENCE);
+    assert_same_frames(&room.file("through.flv"), &media().file);
+    until("the port is free", || std::net::TcpListener::bind(("0.0.0.0", 1935)).ok());
+}

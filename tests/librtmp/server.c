@@ -1,0 +1,62 @@
+/* A server of librtmp as programs write it: takes one client, decodes and dumps its commands and data. Ends with 0
+ * whatever the client does; tests/librtmp/hostile.rs looks for crashes and for memory errors. Prints its port.
+ * server [certificate key] */
+#include <arpa/inet.h>
+#include <librtmp/log.h>
+#include <librtmp/rtmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    void *tls = argc > 2 ? RTMP_TLS_AllocServerContext(argv[1], argv[2]) : NULL;
+    struct sockaddr_in address;
+    struct timeval patience = { 5, 0 };
+    socklen_t len = sizeof address;
+    RTMPPacket packet;
+    AMFObject object;
+    RTMP *r = RTMP_Alloc();
+    int listener = socket(AF_INET, SOCK_STREAM, 0), messages = 0;
+
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1)
+        || getsockname(listener, (struct sockaddr *)&address, &len)) {
+        return 2;
+    }
+    printf("%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    RTMP_LogSetLevel(RTMP_LOGDEBUG);
+    RTMP_Init(r);
+    r->m_sb.sb_socket = accept(listener, NULL, NULL);
+    setsockopt(r->m_sb.sb_socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    memset(&packet, 0, sizeof packet);
+    if ((argc < 3 || RTMP_TLS_Accept(r, tls)) && RTMP_Serve(r)) {
+        while (RTMP_IsConnected(r) && RTMP_ReadPacket(r, &packet)) {
+            if (!RTMPPacket_IsReady(&packet)) {
+                continue;
+            }
+            messages++;
+            if (packet.m_packetType == RTMP_PACKET_TYPE_CHUNK_SIZE && packet.m_nBodySize >= 4) {
+                r->m_inChunkSize = (int)AMF_DecodeInt32(packet.m_body);
+            } else if (packet.m_packetType == RTMP_PACKET_TYPE_INVOKE || packet.m_packetType == RTMP_PACKET_TYPE_INFO) {
+                AMF_Decode(&object, packet.m_body, (int)packet.m_nBodySize, FALSE);
+                AMF_Dump(&object);
+                AMF_Reset(&object);
+            } else {
+                RTMP_ClientPacket(r, &packet);
+            }
+            RTMPPacket_Free(&packet);
+        }
+    }
+    printf("%d messages\n", messages);
+    RTMP_Close(r);
+    RTMP_Free(r);
+    RTMP_TLS_FreeServerContext(tls);
+    close(listener);
+    return 0;
+}

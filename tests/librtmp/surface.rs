@@ -1,0 +1,122 @@
+//! Symbols, structures and single functions, compared with librtmp's.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::linked;
+use crate::support::c::{good, root};
+use crate::support::program::Room;
+
+/// Where Debian's package puts the original. The comparisons with it are made where it is installed.
+const ORIGINAL: &str = "/usr/lib/x86_64-linux-gnu/librtmp.so.1";
+
+/// Name, kind (`T` for functions, `D` for data of any section) and, for data, the size.
+fn symbols(library: &Path) -> BTreeSet<String> {
+    let output = Command::new("nm").args(["-DS", "--defined-only"]).arg(library).output().unwrap();
+    good(&output, "nm");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (name, kind) = (words[words.len() - 1], words[words.len() - 2]);
+            let name = name.split('@').next().unwrap();
+            if kind == "T" { format!("{name} T") } else { format!("{name} D {}", words[1].trim_start_matches('0')) }
+        })
+        .collect()
+}
+
+#[test]
+fn the_library_exports_what_is_listed() {
+    let listed: BTreeSet<String> = fs::read_to_string(root().join("include/librtmp/exports.txt"))
+        .unwrap()
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    let exported: BTreeSet<String> = symbols(&linked::folder().join("librtmp.so.1"))
+        .iter()
+        .map(|symbol| symbol.split(' ').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, exported);
+    assert_eq!(listed.len(), 116 + 5);
+}
+
+#[test]
+fn every_symbol_of_the_original_is_there_with_its_kind_and_size() {
+    if !Path::new(ORIGINAL).exists() {
+        return;
+    }
+    let ours = symbols(&linked::folder().join("librtmp.so.1"));
+    let missing: Vec<String> = symbols(Path::new(ORIGINAL)).difference(&ours).cloned().collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// Compiles a program against our headers and our library.
+fn compile(room: &Room, name: &str, arguments: &[&str]) -> PathBuf {
+    let program = room.file(name);
+    let mut cc = Command::new("cc");
+    cc.arg("-O1").arg(root().join(format!("tests/oracle/{name}.c"))).arg("-o").arg(&program);
+    cc.arg("-I").arg(root().join("include")).arg("-L").arg(linked::folder()).args(arguments);
+    good(&cc.output().unwrap(), name);
+    program
+}
+
+fn printed(program: &Path) -> String {
+    let output = Command::new(program).env("LD_LIBRARY_PATH", linked::folder()).output().unwrap();
+    good(&output, "the program");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn golden(name: &str) -> String {
+    let bytes = fs::read(root().join(format!("tests/oracle/{name}.golden"))).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn every_structure_of_the_headers_has_its_layout() {
+    let room = Room::new("librtmp-layout");
+    assert_eq!(printed(&compile(&room, "layout", &[])), golden("layout"));
+}
+
+#[test]
+fn what_is_answered_differently_is_what_the_documents_list() {
+    let room = Room::new("librtmp-probe");
+    let ours = printed(&compile(&room, "probe", &["-lrtmp"]));
+    let theirs = golden("probe");
+    assert_eq!(ours.lines().count(), theirs.lines().count(), "no line more and no line less");
+    let differing: Vec<String> = theirs
+        .lines()
+        .zip(ours.lines())
+        .filter(|(theirs, ours)| theirs != ours)
+        .flat_map(|(theirs, ours)| [format!("< {theirs}"), format!("> {ours}")])
+        .collect();
+    let listed: Vec<String> = fs::read_to_string(root().join("docs/librtmp.md"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with("< ") || line.starts_with("> "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(differing, listed);
+}
+
+#[test]
+fn the_headers_are_c_and_cxx() {
+    let room = Room::new("librtmp-headers");
+    let source = room.file("all.c");
+    let text = "#include <string.h>\n#include <librtmp/rtmp.h>\n#include <librtmp/amf.h>\n#include <librtmp/log.h>\n\
+        #include <librtmp/http.h>\n\
+        int main(void) { AVal a = AVC(\"\"); RTMP_Log(RTMP_LOGDEBUG, \"%d\", 1); return !AVMATCH(&a, &a); }\n";
+    fs::write(&source, text).unwrap();
+    for (compiler, arguments) in [("cc", ["-std=c99", "-xc"]), ("c++", ["-std=c++11", "-xc++"])] {
+        let mut command = Command::new(compiler);
+        command.args(arguments).args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-write-strings"]);
+        command.arg("-I").arg(root().join("include")).arg(&source).args(["-xnone", "-o"]).arg(room.file("all"));
+        command.arg("-L").arg(linked::folder()).arg("-lrtmp");
+        good(&command.output().unwrap(), compiler);
+        let run = Command::new(room.file("all")).env("LD_LIBRARY_PATH", linked::folder()).output().unwrap();
+        good(&run, compiler);
+    }
+}

@@ -1,0 +1,96 @@
+//! What lies around a session of a client: TLS that verifies, and a publisher's login.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::hostile::{message, program, refusal, shake_hands, text};
+use super::linked;
+use crate::support::c::good;
+use crate::support::program::Room;
+
+/// Runs client and server of C against each other over TLS and gives how many messages the server got.
+fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
+    let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
+    let mut server = Command::new(program("server"))
+        .args([&certificate, &key])
+        .env("LD_LIBRARY_PATH", linked::folder())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let mut client = Command::new(program("client"));
+    client.arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
+    client.env("LD_LIBRARY_PATH", linked::folder());
+    client.env_remove("RRELAY_TLS_INSECURE");
+    if let Some(roots) = roots {
+        client.env("RRELAY_CA_FILE", roots);
+    }
+    good(&client.output().unwrap(), "client");
+    line.clear();
+    out.read_line(&mut line).unwrap();
+    server.wait().unwrap();
+    line.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn rtmps_verifies_unless_it_is_told_not_to() {
+    let room = Room::new("librtmp-rtmps");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=localhost"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.arg("-keyout").arg(room.file("key.pem")).arg("-out").arg(room.file("cert.pem"));
+    good(&openssl.output().unwrap(), "openssl");
+    assert_eq!(messages_over_tls(&room, "", None), 0, "nobody has signed this certificate");
+    assert_eq!(messages_over_tls(&room, "tlsInsecure=1", None), 1);
+    let roots = room.file("cert.pem");
+    assert_eq!(messages_over_tls(&room, "", roots.to_str()), 1, "it is among the roots that were named");
+}
+
+/// Reads a client's connect command, as text.
+fn connect_of(listener: &TcpListener) -> (TcpStream, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    shake_hands(&mut stream, true);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut bytes = vec![0; 4096];
+    let mut got = 0;
+    while !bytes[..got].ends_with(b"\0\0\x09") {
+        let more = stream.read(&mut bytes[got..]).unwrap();
+        assert!(more > 0);
+        got += more;
+    }
+    // A chunk header may stand anywhere in it.
+    let text = bytes[..got].iter().filter(|&&byte| byte != 0xC3).copied().collect::<Vec<u8>>();
+    (stream, String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_publisher_logs_in_when_the_server_asks() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("rtmp://{}/app/play timeout=5 pubUser=me pubPasswd=secret", listener.local_addr().unwrap());
+    let mut client = Command::new(program("client"))
+        .args([&url, "publish"])
+        .env("LD_LIBRARY_PATH", linked::folder())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut first, words) = connect_of(&listener);
+    assert!(!words.contains("authmod"), "{words}");
+    let ask = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
+    first.write_all(&refusal(&text(ask))).unwrap();
+    let (mut second, words) = connect_of(&listener);
+    assert!(words.contains("authmod=adobe&user=me") && !words.contains("response="), "{words}");
+    let challenge = "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth&user=me&salt=c2FsdA==\
+        &challenge=Y2hhbGxlbmdl&opaque=b3BhcXVl";
+    second.write_all(&refusal(&text(challenge))).unwrap();
+    let (mut third, words) = connect_of(&listener);
+    assert!(words.contains("response=") && words.contains("opaque=b3BhcXVl") && !words.contains("secret"), "{words}");
+    third.write_all(&message(20, &[text("close"), vec![5]].concat())).unwrap();
+    drop(third);
+    assert!(client.wait().unwrap().success());
+}
