@@ -22,7 +22,7 @@ const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
 /// A rest of a chunk that is longer goes straight into the body, not through `m_sb`.
-const DIRECT_BYTES: usize = 4096;
+const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
 
 /// Reads into `buffer` from wherever the session's bytes come, decrypted. `None`: nothing came in time, or the session
 /// was closed.
