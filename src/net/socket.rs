@@ -1,7 +1,7 @@
 //! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the options a relay wants.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -42,13 +42,35 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Begins to connect; the socket is writable when that has ended, [`Self::connect_result`] tells how.
+    /// [`Self::connect_from`] any address of ours.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        Self::connect_from(address, None)
+    }
+
+    /// Begins to connect, from the address `bind` if there is one; the socket is writable when that has ended,
+    /// [`Self::connect_result`] tells how.
     ///
     /// # Errors
     /// [`RRError::Connect`] where it fails at once.
-    pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = mio::net::TcpStream::connect(address)
-            .map_err(|error| Failure::peers(RRError::Connect, format!("{address}: {error}")))?;
+    pub fn connect_from(address: SocketAddr, bind: Option<IpAddr>) -> Result<Self> {
+        let refused = |error: io::Error| Failure::peers(RRError::Connect, format!("{address}: {error}"));
+        let stream = match bind {
+            None => mio::net::TcpStream::connect(address).map_err(refused)?,
+            Some(ip) => {
+                let no_bind = |error| Failure::ours(RRError::Connect, format!("cannot connect from {ip}: {error}"));
+                let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+                    .map_err(no_bind)?;
+                socket.set_nonblocking(true).map_err(no_bind)?;
+                socket.bind(&SocketAddr::new(ip, 0).into()).map_err(no_bind)?;
+                match socket.connect(&address.into()) {
+                    Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(refused(error)),
+                    _ => mio::net::TcpStream::from_std(socket.into()),
+                }
+            }
+        };
         let socket = Self { stream, tls: None };
         socket.tune();
         Ok(socket)
@@ -94,7 +116,7 @@ impl Socket {
     }
 
     /// The peer's address without port, as the key of per-address limits.
-    pub fn peer_ip(&self) -> Option<std::net::IpAddr> {
+    pub fn peer_ip(&self) -> Option<IpAddr> {
         self.stream.peer_addr().ok().map(|address| plain(address).ip())
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::half_close;
-use crate::server::MAX_NAME_BYTES;
 use crate::server::core::Core;
 use crate::server::source;
 use crate::session::Event as Said;
+use crate::stream::MAX_NAME_BYTES;
 use crate::stream::peer::Peer;
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
 

@@ -346,8 +346,8 @@ impl Core {
         *locked(&self.past)
     }
 
-    /// A target that is over: its id ends.
-    pub(super) fn end_target(&self, target: &Target, cause: Option<&Failure>) {
+    /// A target that is over: its id ends, with one event, whoever comes first.
+    pub(super) fn end_target(&self, target: &Target, cause: &Failure) {
         target.stream.remove_target(target.id);
         let known = self.registry().targets.remove(target.id).is_some();
         if target.is_source() {
@@ -356,13 +356,7 @@ impl Core {
         if !known {
             return;
         }
-        target.move_to(State::Stopped, |event| {
-            match cause {
-                Some(failure) => event.because(failure),
-                None => event,
-            }
-            .last()
-        });
+        target.move_to(State::Stopped, |event| event.because(cause).last());
     }
 
     /// The stream's threads are joined: its id ends.
@@ -422,6 +416,10 @@ impl Host for Core {
 
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64) {
         self.tell_dialler(target, News::Moved { url, text: text.to_owned(), ran_ms });
+    }
+
+    fn target_renewed(&self, target: &Arc<Target>) {
+        self.tell_dialler(target, News::Renewed);
     }
 
     fn target_over(&self, target: &Arc<Target>) {

@@ -29,19 +29,15 @@ use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
 use crate::net::poll::Poller;
 use crate::net::socket::{self, Socket};
-use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
 use crate::server::lobby::Arrival;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
-use crate::stream::target::{News, Target};
-use crate::stream::{RRStream, StreamName};
+use crate::stream::target::{News, Plan, Target};
+use crate::stream::{MAX_NAME_BYTES, RRStream, StreamName};
 use crate::sync::locked;
-
-/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
-const MAX_NAME_BYTES: usize = 4096;
 
 /// How connections come in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -338,7 +334,7 @@ impl RRServer {
     /// there, [`RRError::Limit`], [`RRError::State`] once the server stops.
     pub fn stream_create(&self, app: &[u8], key: &[u8], config: Option<StreamConfig>) -> Result<Id> {
         self.core.still_open()?;
-        let name = name_of(app, key)?;
+        let name = StreamName::checked(app, key)?;
         let given = config.is_some();
         let config = config.unwrap_or_else(|| (*self.core.config.stream).clone());
         let (stream, made) = self.core.find_or_make(name, &config, true)?;
@@ -356,7 +352,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn stream_find(&self, app: &[u8], key: &[u8]) -> Result<Id> {
-        let name = name_of(app, key)?;
+        let name = StreamName::checked(app, key)?;
         self.core.registry().find(&name).map(|stream| stream.id).ok_or_else(|| not_found("stream"))
     }
 
@@ -424,24 +420,39 @@ impl RRServer {
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
-        let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
+        let plan = Plan::ready(config)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
-                let target = Target::new(id, Arc::clone(&stream), config, url);
+                let target = Target::new(id, Arc::clone(&stream), plan);
                 Arc::new(if pulls { target.pulling() } else { target })
             })?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
         };
-        // What cannot be trusted is told now, not by the first try.
-        let secure = if target.url.tls { target.tls().map(|_| ()) } else { Ok(()) };
-        let added = secure.and_then(|()| self.core.watch_target(&target));
+        let added = self.core.watch_target(&target);
         let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
         if let Err(failure) = added {
             self.core.registry().targets.remove(target.id);
+            self.core.tell_dialler(&target, News::Over);
             return Err(failure);
         }
         Ok(target.id)
+    }
+
+    /// Gives a target other settings. Where they name another place or way, it is connected anew at once; all else is
+    /// changed while it runs. More media than before begins at the next key frame.
+    ///
+    /// # Errors
+    /// As [`Self::target_add`].
+    pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
+        let target = self.target(id)?;
+        if config.on_demand && !target.is_source() {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        target.set_plan(Plan::ready(config)?);
+        self.core.tell_dialler(&target, News::Updated);
+        target.stream.ring_relay();
+        Ok(())
     }
 
     /// Tries a target that waits for its next try now.
@@ -477,13 +488,6 @@ impl Drop for RRServer {
 
 fn not_found(what: &str) -> Failure {
     Failure::ours(RRError::NotFound, format!("no such {what}, or it has ended"))
-}
-
-fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
-    if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
-        return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
-    }
-    Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
 }
 
 #[cfg(test)]

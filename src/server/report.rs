@@ -12,7 +12,7 @@ use crate::stream::RRStream;
 use crate::stream::event::Id;
 use crate::stream::meter::Counters;
 use crate::stream::peer::RRSession;
-use crate::stream::target::Target;
+use crate::stream::target::{Target, is_tls};
 
 /// What an object is (`rr_info`).
 #[derive(Clone, Debug)]
@@ -319,19 +319,21 @@ fn info_of_session(session: &RRSession) -> Info {
 }
 
 fn info_of_target(target: &Target) -> Info {
+    let (plan, way) = (target.plan(), target.way());
     let next_try_ms = target.next_try_ms.load(Ordering::Relaxed);
+    let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
     Info {
         stream: target.stream.id,
         state: target.state(),
         error: target.last_error(),
         role: target.role,
-        tls: target.url.tls,
+        tls: is_tls(&url),
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
-        user: target.config.user,
+        user: plan.config.user,
         app: target.stream.name.app.clone(),
         key: target.stream.name.key.clone(),
-        addr: target.addr(),
-        url: target.url.tc_url(),
+        addr: way.addr,
+        url,
         ..nothing(target.id)
     }
 }

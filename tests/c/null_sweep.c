@@ -39,6 +39,7 @@ static void without_a_server(void) {
     CHECK(rr_stream_write(NULL, 1, &frame) == RR_ERR_ARG);
     CHECK(rr_stream_switch(NULL, 1, 1) == RR_ERR_ARG);
     CHECK(rr_stream_add_target(NULL, 1, NULL, &id) == RR_ERR_ARG);
+    CHECK(rr_target_update(NULL, 1, NULL) == RR_ERR_ARG);
     CHECK(rr_stream_add_source(NULL, 1, NULL, &id) == RR_ERR_ARG);
     CHECK(rr_target_retry(NULL, 1) == RR_ERR_ARG);
     CHECK(rr_target_stop(NULL, 1, 0) == RR_ERR_ARG);
@@ -129,6 +130,8 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_stream_add_target(s, gone, &target, NULL) == RR_ERR_ARG);
         CHECK(rr_stream_add_source(s, gone, &target, NULL) == RR_ERR_ARG);
         CHECK(rr_stream_add_target(s, gone, &target, &id) == RR_ERR_NOT_FOUND);
+        CHECK(rr_target_update(s, gone, NULL) == RR_ERR_ARG);
+        CHECK(rr_target_update(s, gone, &target) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_add_source(s, gone, &target, &id) == RR_ERR_NOT_FOUND);
         CHECK(rr_target_retry(s, gone) == RR_ERR_NOT_FOUND);
         CHECK(rr_target_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
