@@ -206,7 +206,7 @@ typedef enum rr_slow_policy {
 
 /* Bits for the listening calls. */
 typedef enum rr_listen_flag {
-    RR_LISTEN_TLS = 1,                 /* rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_LISTEN_TLS = 1,                 /* rtmps. rr_server_set_tls comes first. */
     /* A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed. */
     RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
@@ -214,7 +214,7 @@ typedef enum rr_listen_flag {
 
 /* Bits of rr_target_config's flags. */
 typedef enum rr_target_flag {
-    RR_TARGET_INSECURE = 1,            /* No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set. */
+    RR_TARGET_INSECURE = 1,            /* No certificate check: whoever sits between reads and changes everything. */
     RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
     /* For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after. */
     RR_TARGET_ON_DEMAND = 4,
@@ -431,44 +431,53 @@ typedef struct rr_target_config {
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     const char *url;                   /* rtmp://host[:port]/app[/key]. Must be given. */
     const char *key;                   /* The stream key, bytes untouched. Default: NULL (the last part of url). */
-    const char *const *backup_urls;    /* More urls, tried in turn, NULL ended. Default: NULL. Not in this version. */
-    const char *username;              /* Adobe or Limelight authentication. Default: NULL. Not in this version. */
-    const char *password;              /* Its password. Default: NULL. Not in this version. */
-    /* Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version. */
-    const char *ca_file;
-    const char *pin_sha256;            /* Hash of the server's key. Default: NULL. Not in this version. */
-    const char *bind_addr;             /* Local address to connect from. Default: NULL (any). Not in this version. */
+    /* More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL. */
+    const char *const *backup_urls;
+    /* Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything). */
+    const char *username;
+    const char *password;              /* Its password. Default: NULL. */
+    const char *ca_file;               /* Roots to trust for rtmps, a PEM file. Default: NULL (the system's). */
+    /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
+       name and dates; with ca_file both must hold. Default: NULL. */
+    const char *pin_sha256;
+    const char *bind_addr;             /* Local IPv4 or IPv6 address to connect from. Default: NULL (any). */
     /* First wait after a failure, ms, to 3600000; it doubles from there. Default: 500. */
     uint32_t retry_min_ms;
     uint32_t retry_max_ms;             /* Longest wait, ms, to 86400000, not below retry_min_ms. Default: 30000. */
     uint32_t retry_jitter_pct;         /* Random part of each wait, percent, to 100; RR_OFF = none. Default: 20. */
-    /* Failures in a row before it gives up, to 1000000000; RR_OFF = never. Default: 0 (never). */
+    /* Failures in a row before it gives up, to 1000000000; with backup_urls all of them failing is one. RR_OFF =
+       never. Default: 0 (never). */
     uint32_t retry_count;
-    /* Time without success before it gives up. Default: 0 (never). Not in this version. */
+    /* Time from the first failure of a row to giving up, ms, to 4294967294; RR_OFF = never. Default: 0 (never). */
     uint32_t retry_total_ms;
     /* A connection that ran this long makes the next wait the first again, ms. Default: 30000. */
     uint32_t retry_reset_ms;
     /* Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000. */
     uint32_t connect_ms;
-    uint32_t send_ms;                  /* Time a send may take. Default: 0 (the server's). Not in this version. */
-    /* Time without media before it is closed. Default: 0 (never). Not in this version. */
+    /* A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms). */
+    uint32_t send_ms;
+    /* Without media for this long it is closed in order, ms; it connects again when media comes. Default: 0 (never). */
     uint32_t idle_ms;
     /* Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608. */
     uint32_t queue_bytes;
     uint32_t queue_ms;                 /* The same in ms, 100 to 600000. Default: 10000. */
-    /* RR_SLOW_*. Default: 0 (jump to a key frame). Others are not in this version. */
-    uint32_t slow_policy;
-    /* Time past the lag before slow_policy applies. Default: 0. Not in this version. */
+    uint32_t slow_policy;              /* RR_SLOW_*: what happens past that. Default: 0 (jump to a key frame). */
+    /* How long it may stay slow, jumping to key frames, until it is reconnected (RR_SLOW_STOP: stopped), ms.
+       Default: 0 (RR_SLOW_RESYNC: for ever, else not at all). */
     uint32_t slow_ms;
     uint32_t start;                    /* RR_START_*: where the push begins. Default: 2 (the cached group). */
-    /* RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version. */
+    /* RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. (Repairing is a stream's.) Default:
+       0. */
     uint32_t clock;
-    /* RR_MEDIA_* bits that are sent. Default: 7 (all). Fewer are not in this version. */
-    uint32_t media;
-    /* Tracks that are sent, bit n = track n. Default: 0 (all). Not in this version. */
+    uint32_t media;                    /* RR_MEDIA_* bits that are sent. Default: 7 (all). */
+    /* Tracks that are sent: bit n = multitrack id n, bit 0 also what is not multitrack; a message of many tracks is
+       sent where one of them is. Default: 0 (all). */
     uint64_t tracks;
-    uint32_t max_kbps;                 /* Limit of what is sent. Default: 0 (none). Not in this version. */
-    uint32_t chunk_size;               /* Chunk size to this peer, bytes. Default: 0 (ours). Not in this version. */
+    /* Not more than this is sent, kbit/s, 8 to 10000000; what the stream has beyond it is lag, see queue_ms. RR_OFF
+       = none. Default: 0 (none). */
+    uint32_t max_kbps;
+    /* Chunk size to this peer, bytes, 128 to 16777215; another than the default costs a copy. Default: 60000. */
+    uint32_t chunk_size;
     /* Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
     uint32_t merge_ms;
     uint32_t reserved0;                /* Zero. */
@@ -563,23 +572,29 @@ RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-   flags are RR_LISTEN_*. May be called several times.
+   flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
    Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
-   the server stops; RR_ERR_UNSUPPORTED: a flag. */
+   the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-   also on failure. flags: RR_LISTEN_PROXY or 0.
-   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops;
-   RR_ERR_UNSUPPORTED: a flag. */
+   also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there
+   is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
    failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
-   first says it.
+   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
    Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
-   stops; RR_ERR_UNSUPPORTED: a flag. */
+   stops, or there is no certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
+
+/* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
+   May be called again at any time, when the files have changed: connections from then on are shown what is in them.
+   Returns: RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown
+   before is shown on). */
+RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
    and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a
@@ -701,6 +716,13 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_retry and rr_target_stop.
    Returns: As rr_stream_add_target. */
 RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
+
+/* Gives a target other settings; cfg is all of them, as for rr_stream_add_target. Another url, key, username,
+   password, bind_addr, clock or chunk_size connects it anew, at once and without a wait. All else is changed while
+   it runs: what media and tracks take away ends now, what they add begins at the next key frame.
+   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says: the target
+   is as before then. */
+RR_API int rr_target_update(rr_server *s, rr_target id, const rr_target_config *cfg);
 
 /* Makes a target that waits for its next try, or has failed, try now.
    Returns: RR_OK; RR_ERR_NOT_FOUND. */

@@ -2,6 +2,7 @@
 //!
 //! These are the core's own forms; `ffi` fills them from the C structs, where 0 means the default written here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Our outgoing chunk size in bytes. 60000 is below the 65536 that some servers refuse to pass, and large enough
@@ -186,6 +187,19 @@ pub enum SlowPolicy {
     Stop,
 }
 
+impl TargetConfig {
+    /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
+    /// it runs.
+    pub fn same_way(&self, other: &Self) -> bool {
+        let way = |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr, config.insecure);
+        let trust = |config: &Self| (config.ca_file.clone(), config.pin_sha256.clone());
+        (&self.url, &self.key, &self.username, &self.password)
+            == (&other.url, &other.key, &other.username, &other.password)
+            && way(self) == way(other)
+            && trust(self) == trust(other)
+    }
+}
+
 /// Settings of one push target, or of a source that pulls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
@@ -195,24 +209,59 @@ pub struct TargetConfig {
     pub url: String,
     /// The stream key, bytes untouched; `None` takes the last part of the url.
     pub key: Option<Vec<u8>>,
+    /// Roots that are trusted instead of the system's, a PEM file.
+    pub ca_file: Option<String>,
+    /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
+    pub pin_sha256: Option<String>,
+    /// The server's certificate is not looked at.
+    pub insecure: bool,
+    /// More urls, tried in turn after `url`; a key given apart is theirs too.
+    pub backup_urls: Vec<String>,
+    /// Name for Adobe or Limelight authentication; `None` takes what the url has.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// Local address to connect from.
+    pub bind_addr: Option<IpAddr>,
     /// The first wait after a failure; it doubles from there.
     pub retry_min_ms: u32,
     /// The longest wait.
     pub retry_max_ms: u32,
     /// Random part of each wait, in percent of it.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before giving up; `None` never gives up.
+    /// Failures in a row before giving up, one of all urls counting once; `None` never gives up.
     pub retry_count: Option<u32>,
+    /// Time from the first failure of a row to giving up; `None` never gives up.
+    pub retry_total_ms: Option<u32>,
     /// A connection that ran this long resets the wait.
     pub retry_reset_ms: u32,
     /// Time for name, TCP and RTMP until `Publish.Start`.
     pub connect_ms: u32,
+    /// A target whose socket takes nothing for this long is lost; `None` takes the server's time.
+    pub send_ms: Option<u32>,
+    /// Without media for this long it is closed until media comes again; `None` keeps it.
+    pub idle_ms: Option<u32>,
     /// Lag bound in bytes.
     pub queue_bytes: u32,
     /// Lag bound in time.
     pub queue_ms: u32,
+    /// What happens past the bound.
+    pub slow_policy: SlowPolicy,
+    /// How long it jumps to key frames before it is reconnected or stopped; `None`: for ever where the policy is to
+    /// jump, else not at all.
+    pub slow_ms: Option<u32>,
     /// Where the push begins.
     pub start: Start,
+    /// Timestamps of each connection begin at 0; else they are passed on.
+    pub from_zero: bool,
+    /// Kinds that are sent, bits of [`media`].
+    pub media: u32,
+    /// Tracks that are sent: bit n for the multitrack id n, bit 0 also for what is not multitrack; 0 sends all.
+    pub tracks: u64,
+    /// Not more than this is sent, in kbit/s; what the stream has beyond it is lag.
+    pub max_kbps: Option<u32>,
+    /// Chunk size to this server in bytes.
+    pub chunk_size: u32,
     /// Retry what is fatal by default.
     pub retry_fatal: bool,
     /// Own collecting window; `None` takes the stream's.
@@ -227,15 +276,32 @@ impl Default for TargetConfig {
             user: 0,
             url: String::new(),
             key: None,
-            retry_min_ms: 500,      // a restarted server is back within a second
-            retry_max_ms: 30_000,   // an ingest that is away for an hour is not hammered
-            retry_jitter_pct: 20,   // many targets lost at once do not return at once
-            retry_count: None,      // a push is expected to come back
+            ca_file: None,
+            pin_sha256: None,
+            insecure: false,
+            backup_urls: Vec::new(),
+            username: None,
+            password: None,
+            bind_addr: None,
+            retry_min_ms: 500,    // a restarted server is back within a second
+            retry_max_ms: 30_000, // an ingest that is away for an hour is not hammered
+            retry_jitter_pct: 20, // many targets lost at once do not return at once
+            retry_count: None,    // a push is expected to come back
+            retry_total_ms: None,
             retry_reset_ms: 30_000, // half a minute of media is good running
             connect_ms: 10_000,     // a slow TLS ingest across the world answers within 3 s
+            send_ms: None,
+            idle_ms: None,
             queue_bytes: 8 * 1024 * 1024,
             queue_ms: 10_000, // ingests tolerate more lag than viewers
+            slow_policy: SlowPolicy::Resync,
+            slow_ms: None,
             start: Start::Gop,
+            from_zero: false,
+            media: media::ALL,
+            tracks: 0,
+            max_kbps: None,
+            chunk_size: CHUNK_SIZE,
             retry_fatal: false,
             merge_ms: None,
             on_demand: false,

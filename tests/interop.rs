@@ -16,3 +16,5 @@ mod play;
 mod publish;
 #[path = "interop/targets.rs"]
 mod targets;
+#[path = "interop/tls.rs"]
+mod tls;

@@ -16,7 +16,7 @@ use rrelay::server::ListenOptions;
 use rrelay::server::slots::kind;
 use rrelay::session::{SessionConfig, State};
 
-const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true };
+const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false };
 
 fn headed(port: u16, header: &[u8]) -> TcpStream {
     let mut socket = raw(port);

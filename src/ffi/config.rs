@@ -81,17 +81,18 @@ pub struct rr_target_config {
     pub url: *const c_char,
     /// The stream key, bytes untouched. Default: NULL (the last part of url).
     pub key: *const c_char,
-    /// More urls, tried in turn, NULL ended. Default: NULL. Not in this version.
+    /// More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL.
     pub backup_urls: *const *const c_char,
-    /// Adobe or Limelight authentication. Default: NULL. Not in this version.
+    /// Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything).
     pub username: *const c_char,
-    /// Its password. Default: NULL. Not in this version.
+    /// Its password. Default: NULL.
     pub password: *const c_char,
-    /// Certificates to trust, a PEM file. Default: NULL (the system's). Not in this version.
+    /// Roots to trust for rtmps, a PEM file. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// Hash of the server's key. Default: NULL. Not in this version.
+    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots, name
+    /// and dates; with ca_file both must hold. Default: NULL.
     pub pin_sha256: *const c_char,
-    /// Local address to connect from. Default: NULL (any). Not in this version.
+    /// Local IPv4 or IPv6 address to connect from. Default: NULL (any).
     pub bind_addr: *const c_char,
     /// First wait after a failure, ms, to 3600000; it doubles from there. Default: 500.
     pub retry_min_ms: u32,
@@ -99,37 +100,41 @@ pub struct rr_target_config {
     pub retry_max_ms: u32,
     /// Random part of each wait, percent, to 100; RR_OFF = none. Default: 20.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before it gives up, to 1000000000; RR_OFF = never. Default: 0 (never).
+    /// Failures in a row before it gives up, to 1000000000; with backup_urls all of them failing is one. RR_OFF = never.
+    /// Default: 0 (never).
     pub retry_count: u32,
-    /// Time without success before it gives up. Default: 0 (never). Not in this version.
+    /// Time from the first failure of a row to giving up, ms, to 4294967294; RR_OFF = never. Default: 0 (never).
     pub retry_total_ms: u32,
     /// A connection that ran this long makes the next wait the first again, ms. Default: 30000.
     pub retry_reset_ms: u32,
     /// Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000.
     pub connect_ms: u32,
-    /// Time a send may take. Default: 0 (the server's). Not in this version.
+    /// A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms).
     pub send_ms: u32,
-    /// Time without media before it is closed. Default: 0 (never). Not in this version.
+    /// Without media for this long it is closed in order, ms; it connects again when media comes. Default: 0 (never).
     pub idle_ms: u32,
     /// Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608.
     pub queue_bytes: u32,
     /// The same in ms, 100 to 600000. Default: 10000.
     pub queue_ms: u32,
-    /// RR_SLOW_*. Default: 0 (jump to a key frame). Others are not in this version.
+    /// RR_SLOW_*: what happens past that. Default: 0 (jump to a key frame).
     pub slow_policy: u32,
-    /// Time past the lag before slow_policy applies. Default: 0. Not in this version.
+    /// How long it may stay slow, jumping to key frames, until it is reconnected (RR_SLOW_STOP: stopped), ms. Default: 0
+    /// (RR_SLOW_RESYNC: for ever, else not at all).
     pub slow_ms: u32,
     /// RR_START_*: where the push begins. Default: 2 (the cached group).
     pub start: u32,
-    /// RR_CLOCK_*. Default: 0 (timestamps are passed on). Others are not in this version.
+    /// RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. (Repairing is a stream's.) Default: 0.
     pub clock: u32,
-    /// RR_MEDIA_* bits that are sent. Default: 7 (all). Fewer are not in this version.
+    /// RR_MEDIA_* bits that are sent. Default: 7 (all).
     pub media: u32,
-    /// Tracks that are sent, bit n = track n. Default: 0 (all). Not in this version.
+    /// Tracks that are sent: bit n = multitrack id n, bit 0 also what is not multitrack; a message of many tracks is sent
+    /// where one of them is. Default: 0 (all).
     pub tracks: u64,
-    /// Limit of what is sent. Default: 0 (none). Not in this version.
+    /// Not more than this is sent, kbit/s, 8 to 10000000; what the stream has beyond it is lag, see queue_ms. RR_OFF =
+    /// none. Default: 0 (none).
     pub max_kbps: u32,
-    /// Chunk size to this peer, bytes. Default: 0 (ours). Not in this version.
+    /// Chunk size to this peer, bytes, 128 to 16777215; another than the default costs a copy. Default: 60000.
     pub chunk_size: u32,
     /// Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
     pub merge_ms: u32,
@@ -250,21 +255,21 @@ impl rr_target_config {
             retry_max_ms: core.retry_max_ms,
             retry_jitter_pct: core.retry_jitter_pct,
             retry_count: core.retry_count.unwrap_or(0),
-            retry_total_ms: 0,
+            retry_total_ms: core.retry_total_ms.unwrap_or(0),
             retry_reset_ms: core.retry_reset_ms,
             connect_ms: core.connect_ms,
-            send_ms: 0,
-            idle_ms: 0,
+            send_ms: core.send_ms.unwrap_or(0),
+            idle_ms: core.idle_ms.unwrap_or(0),
             queue_bytes: core.queue_bytes,
             queue_ms: core.queue_ms,
-            slow_policy: 0,
-            slow_ms: 0,
+            slow_policy: core.slow_policy as u32,
+            slow_ms: core.slow_ms.unwrap_or(0),
             start: super::convert::start_to_c(core.start),
-            clock: 0,
-            media: crate::config::media::ALL,
-            tracks: 0,
-            max_kbps: 0,
-            chunk_size: 0,
+            clock: u32::from(core.from_zero),
+            media: core.media,
+            tracks: core.tracks,
+            max_kbps: core.max_kbps.unwrap_or(0),
+            chunk_size: core.chunk_size,
             merge_ms: core.merge_ms.unwrap_or(0),
             reserved0: 0,
         }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
 use super::event::rr_event_fn;
 use super::types::{rr_ask, rr_frame, rr_listen_flag, rr_media, rr_target_flag};
-use super::{Sized32, opt_bytes, opt_text, read_struct, text};
+use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
 use crate::config::{
-    ClockMode, Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, Start, StreamConfig, TargetConfig, media,
+    ClockMode, Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig,
+    TargetConfig, media,
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
@@ -25,6 +26,12 @@ const DAY_MS: u32 = 24 * HOUR_MS;
 const QUEUE_BYTES: RangeInclusive<u32> = 65_536..=1 << 30;
 const QUEUE_MS: RangeInclusive<u32> = 100..=600_000;
 const MERGE_MS: RangeInclusive<u32> = 1..=10_000;
+/// Below 8 kbit/s nothing can be heard; 10 Gbit/s is beyond one connection.
+const KBPS: RangeInclusive<u32> = 8..=10_000_000;
+/// What the protocol begins with, and its largest message.
+const CHUNK_BYTES: RangeInclusive<u32> = 128..=MAX_MESSAGE_BYTES;
+/// More places than anybody has; a list without its NULL is found out.
+const MAX_BACKUP_URLS: usize = 16;
 const CONNECT_MS: RangeInclusive<u32> = 100..=600_000;
 /// Below this a single key frame would pass the server's limit.
 const MIN_MEM_BYTES: u64 = 1 << 20;
@@ -71,11 +78,6 @@ pub(super) fn absent(name: &str, is_set: bool) -> Result<()> {
     if is_set { Err(Failure::ours(RRError::Unsupported, format!("{name} is not in this version"))) } else { Ok(()) }
 }
 
-/// Refuses a limit that this build does not have; without limit is what it has.
-fn absent_limit(name: &str, value: u32) -> Result<()> {
-    absent(name, value != 0 && value != OFF)
-}
-
 /// Refuses bits outside `known`.
 fn bits(name: &str, value: u32, known: u32) -> Result<u32> {
     if value & !known == 0 { Ok(value) } else { Err(argument(format!("{name} has unknown bits: {value:#x}"))) }
@@ -95,11 +97,6 @@ fn clock(value: u32) -> Result<ClockMode> {
         2 => Ok(ClockMode::Repair),
         _ => Err(argument(format!("clock is {value}, no RR_CLOCK_*"))),
     }
-}
-
-/// Anything but PASS is a later feature of targets.
-fn target_clock(value: u32) -> Result<()> {
-    absent("clock", clock(value)? != ClockMode::Pass)
 }
 
 /// Anything but all media is a later feature.
@@ -202,6 +199,10 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     let url = unsafe { text(c.url, "url") }?;
     // SAFETY: contract.
     let key = unsafe { opt_bytes(c.key) };
+    // SAFETY: contract.
+    let ca_file = unsafe { opt_text(c.ca_file, "ca_file") }?;
+    // SAFETY: contract.
+    let pin_sha256 = unsafe { opt_text(c.pin_sha256, "pin_sha256") }?;
     let default = TargetConfig::default();
     let known = [
         rr_target_flag::RR_TARGET_INSECURE,
@@ -211,50 +212,61 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     let known = known.into_iter().fold(0, |bits, flag| bits | flag as u32);
     let flags = bits("flags", c.flags, known)?;
     reserved(rr_target_config::NAME, c.reserved0)?;
-    absent("flags: RR_TARGET_INSECURE", flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0)?;
-    absent("backup_urls", !c.backup_urls.is_null())?;
-    for (name, string) in [
-        ("username", c.username),
-        ("password", c.password),
-        ("ca_file", c.ca_file),
-        ("pin_sha256", c.pin_sha256),
-        ("bind_addr", c.bind_addr),
-    ] {
-        absent(name, !string.is_null())?;
-    }
-    for (name, limit) in [
-        ("retry_total_ms", c.retry_total_ms),
-        ("send_ms", c.send_ms),
-        ("idle_ms", c.idle_ms),
-        ("slow_ms", c.slow_ms),
-        ("max_kbps", c.max_kbps),
-    ] {
-        absent_limit(name, limit)?;
-    }
-    match c.slow_policy {
-        0 => {}
-        1 | 2 => absent("slow_policy", true)?,
-        other => return Err(argument(format!("slow_policy is {other}, no RR_SLOW_*"))),
-    }
-    target_clock(c.clock)?;
-    all_media(c.media)?;
-    absent("tracks", c.tracks != 0)?;
-    absent("chunk_size", c.chunk_size != 0)?;
+    // SAFETY: contract.
+    let backup_urls = unsafe { texts(c.backup_urls, "backup_urls", MAX_BACKUP_URLS) }?;
+    // SAFETY: contract.
+    let username = unsafe { opt_text(c.username, "username") }?;
+    // SAFETY: contract.
+    let password = unsafe { opt_text(c.password, "password") }?;
+    // SAFETY: contract.
+    let bind_addr = unsafe { opt_text(c.bind_addr, "bind_addr") }?;
+    let no_address = |text: &str| argument(format!("bind_addr: \"{text}\" is no IPv4 or IPv6 address"));
+    let bind_addr = bind_addr.map(|text| text.parse().map_err(|_| no_address(text))).transpose()?;
+    let limit =
+        |name, value, range| Ok::<_, Failure>(Some(number(name, value, 0, range, Some(0))?).filter(|&n| n != 0));
+    let media = bits("media", c.media, rr_media::RR_MEDIA_ALL as u32)?;
     let retry_count = number("retry_count", c.retry_count, 0, 1..=1_000_000_000, Some(0))?;
     let merge_ms = number("merge_ms", c.merge_ms, OFF, MERGE_MS, Some(0))?;
     let config = TargetConfig {
         user: c.user as usize,
         url: url.to_owned(),
         key: key.map(<[u8]>::to_vec),
+        backup_urls,
+        username: username.map(ToOwned::to_owned),
+        password: password.map(ToOwned::to_owned),
+        bind_addr,
+        ca_file: ca_file.map(ToOwned::to_owned),
+        pin_sha256: pin_sha256.map(ToOwned::to_owned),
+        insecure: flags & rr_target_flag::RR_TARGET_INSECURE as u32 != 0,
         retry_min_ms: number("retry_min_ms", c.retry_min_ms, default.retry_min_ms, 1..=HOUR_MS, None)?,
         retry_max_ms: number("retry_max_ms", c.retry_max_ms, default.retry_max_ms, 1..=DAY_MS, None)?,
         retry_jitter_pct: number("retry_jitter_pct", c.retry_jitter_pct, default.retry_jitter_pct, 1..=100, Some(0))?,
         retry_count: (retry_count != 0).then_some(retry_count),
+        retry_total_ms: limit("retry_total_ms", c.retry_total_ms, ANY)?,
         retry_reset_ms: number("retry_reset_ms", c.retry_reset_ms, default.retry_reset_ms, ANY, None)?,
         connect_ms: number("connect_ms", c.connect_ms, default.connect_ms, CONNECT_MS, None)?,
+        send_ms: (c.send_ms != 0).then_some(c.send_ms), // RR_OFF is a time that never passes
+        idle_ms: limit("idle_ms", c.idle_ms, ANY)?,
         queue_bytes: number("queue_bytes", c.queue_bytes, default.queue_bytes, QUEUE_BYTES, None)?,
         queue_ms: number("queue_ms", c.queue_ms, default.queue_ms, QUEUE_MS, None)?,
         start: start(c.start)?.unwrap_or(default.start),
+        slow_policy: match c.slow_policy {
+            0 => SlowPolicy::Resync,
+            1 => SlowPolicy::Reconnect,
+            2 => SlowPolicy::Stop,
+            other => return Err(argument(format!("slow_policy is {other}, no RR_SLOW_*"))),
+        },
+        slow_ms: limit("slow_ms", c.slow_ms, ANY)?,
+        from_zero: match c.clock {
+            0 => false,
+            1 => true,
+            2 => return Err(argument("clock: RR_CLOCK_REPAIR is for streams, not for targets".to_owned())),
+            other => return Err(argument(format!("clock is {other}, no RR_CLOCK_*"))),
+        },
+        media: if media == 0 { default.media } else { media },
+        tracks: c.tracks,
+        max_kbps: limit("max_kbps", c.max_kbps, KBPS)?,
+        chunk_size: number("chunk_size", c.chunk_size, default.chunk_size, CHUNK_BYTES, None)?,
         retry_fatal: flags & rr_target_flag::RR_TARGET_RETRY_FATAL as u32 != 0,
         merge_ms: (merge_ms != OFF).then_some(merge_ms),
         on_demand: flags & rr_target_flag::RR_TARGET_ON_DEMAND as u32 != 0,
@@ -353,6 +365,5 @@ pub(super) fn listen_flags(flags: u32) -> Result<ListenOptions> {
     let (tls, proxy) = (rr_listen_flag::RR_LISTEN_TLS as u32, rr_listen_flag::RR_LISTEN_PROXY as u32);
     let reuse_port = rr_listen_flag::RR_LISTEN_REUSEPORT as u32;
     let flags = bits("flags", flags, tls | proxy | reuse_port)?;
-    absent("flags: RR_LISTEN_TLS", flags & tls != 0)?;
-    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0 })
+    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0, tls: flags & tls != 0 })
 }

@@ -181,6 +181,27 @@ unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a str> {
     unsafe { opt_text(pointer, name) }?.ok_or_else(|| is_null(name))
 }
 
+/// A list of texts that NULL ends, `most` of them; NULL for the list is an empty one.
+///
+/// # Safety
+/// The contract of all pointers; up to `most + 1` pointers are readable, fewer where a NULL ends them.
+unsafe fn texts(list: *const *const c_char, name: &str, most: usize) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    while !list.is_null() {
+        // SAFETY: the entries before were not NULL, so this one is there.
+        let place = unsafe { list.add(found.len()) };
+        // SAFETY: as above.
+        let entry = unsafe { *place };
+        // SAFETY: contract.
+        let Some(text) = (unsafe { opt_text(entry, name) })? else { break };
+        if found.len() == most {
+            return Err(Failure::ours(RRError::Arg, format!("{name} has more than {most} entries")));
+        }
+        found.push(text.to_owned());
+    }
+    Ok(found)
+}
+
 /// `len` bytes; NULL is fine where `len` is 0.
 ///
 /// # Safety

@@ -26,7 +26,7 @@ pub extern "C" fn rr_version_string() -> *const c_char {
 /// What the loaded library was built with: RR_FEATURE_* bits.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_features() -> u64 {
-    rr_feature::RR_FEATURE_EVENT_FD as u64
+    rr_feature::RR_FEATURE_EVENT_FD as u64 | rr_feature::RR_FEATURE_TLS as u64
 }
 
 /// One sentence for a result. Static, never NULL; any number may be given.

@@ -80,7 +80,7 @@ fn lend(info: Info) -> Result<rr_info> {
         state: info.state as u32,
         error: info.error.map_or(0, |kind| kind.code()),
         role: info.role as u32,
-        tls: 0,
+        tls: info.tls.into(),
         caps_ex: info.caps_ex,
         track_count: info.track_count,
         retry_in_ms: info.retry_in_ms,

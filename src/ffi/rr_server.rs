@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Mutex;
 
 use super::config::rr_server_config;
@@ -71,11 +72,11 @@ pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
 }
 
 /// Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-/// `flags` are RR_LISTEN_*. May be called several times.
+/// `flags` are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
 ///
 /// # Returns
 /// The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server
-/// stops; RR_ERR_UNSUPPORTED: a flag.
+/// stops, or there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -91,11 +92,11 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
 }
 
 /// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-/// also on failure. `flags`: RR_LISTEN_PROXY or 0.
+/// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
 ///
 /// # Returns
-/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops; RR_ERR_UNSUPPORTED:
-/// a flag.
+/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there is no
+/// certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -113,11 +114,11 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
 
 /// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
 /// `peer` is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in `flags` the header that comes first says
-/// it.
+/// it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops;
-/// RR_ERR_UNSUPPORTED: a flag.
+/// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops, or there
+/// is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -139,6 +140,31 @@ pub unsafe extern "C" fn rr_server_accept_fd(
         server.core.accept_fd(fd, peer, convert::listen_flags(flags)?)?;
         Ok(0)
     })
+}
+
+/// The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key. May be
+/// called again at any time, when the files have changed: connections from then on are shown what is in them.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown before is shown
+/// on).
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_set_tls(
+    s: *mut rr_server,
+    cert_pem: *const c_char,
+    key_pem: *const c_char,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let (chain, key) = (unsafe { text(cert_pem, "cert_pem") }?, unsafe { text(key_pem, "key_pem") }?);
+        server.core.set_tls(Path::new(chain), Path::new(key))?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
 }
 
 /// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed

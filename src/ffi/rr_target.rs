@@ -70,6 +70,28 @@ pub unsafe extern "C" fn rr_stream_add_source(
     unsafe { on_server(s, body) }
 }
 
+/// Gives a target other settings; `cfg` is all of them, as for rr_stream_add_target. Another url, key, username,
+/// password, bind_addr, clock or chunk_size connects it anew, at once and without a wait. All else is changed while it
+/// runs: what media and tracks take away ends now, what they add begins at the next key frame.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `cfg` says: the target is as before
+/// then.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_target_update(s: *mut rr_server, id: rr_target, cfg: *const rr_target_config) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let config = unsafe { convert::target_config(cfg) }?;
+        server.core.target_update(id, config)?;
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
 /// Makes a target that waits for its next try, or has failed, try now.
 ///
 /// # Returns

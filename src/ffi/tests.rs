@@ -212,6 +212,9 @@ fn off_is_off() {
     assert_eq!(stream(|c| c.slow_ms = OFF).unwrap().slow_ms, OFF);
     assert_eq!(target(|c| c.merge_ms = OFF).unwrap().merge_ms, Some(0));
     assert_eq!(target(|c| c.retry_count = OFF).unwrap().retry_count, None);
+    assert_eq!(target(|c| c.max_kbps = OFF).unwrap().max_kbps, None);
+    assert_eq!(target(|c| c.idle_ms = OFF).unwrap().idle_ms, None);
+    assert_eq!(target(|c| c.send_ms = OFF).unwrap().send_ms, Some(OFF));
     assert_eq!(target(|c| c.retry_jitter_pct = OFF).unwrap().retry_jitter_pct, 0);
     assert_eq!(server(|c| c.max_sessions_ip = OFF).unwrap().max_sessions_ip, None);
     assert_eq!(server(|c| c.idle_ms = OFF).unwrap().idle_ms, OFF);
@@ -232,11 +235,40 @@ fn values_arrive() {
     assert_eq!((config.nice, config.cpus, config.user), (-5, vec![0, 1, 2, 3, 8], 77));
     let config = target(|c| {
         c.key = c"a?b=\xff".as_ptr();
-        (c.retry_count, c.flags, c.merge_ms) = (3, 2, 7);
+        (c.retry_count, c.flags, c.merge_ms) = (3, 3, 7);
+        (c.ca_file, c.pin_sha256) = (c"roots.pem".as_ptr(), c"pin".as_ptr());
     })
     .unwrap();
+    assert_eq!((config.ca_file.as_deref(), config.pin_sha256.as_deref()), (Some("roots.pem"), Some("pin")));
+    assert!(config.insecure && convert::listen_flags(1).unwrap().tls);
     assert_eq!(config.key.as_deref(), Some(&b"a?b=\xff"[..]));
     assert_eq!((config.retry_count, config.retry_fatal, config.merge_ms), (Some(3), true, Some(7)));
+    let urls = [c"rtmp://b/live".as_ptr(), c"rtmp://c/live".as_ptr(), null()];
+    let config = target(|c| {
+        (c.backup_urls, c.bind_addr) = (urls.as_ptr(), c"::1".as_ptr());
+        (c.username, c.password) = (c"me".as_ptr(), c"secret".as_ptr());
+        (c.retry_total_ms, c.send_ms, c.idle_ms, c.slow_policy, c.slow_ms) = (1, 2, 3, 2, 4);
+        (c.clock, c.media, c.tracks, c.max_kbps, c.chunk_size) = (1, 3, 1 << 63, 8, 128);
+    });
+    let expected = TargetConfig {
+        url: "rtmp://127.0.0.1/live/show".to_owned(),
+        backup_urls: vec!["rtmp://b/live".to_owned(), "rtmp://c/live".to_owned()],
+        bind_addr: Some("::1".parse().unwrap()),
+        username: Some("me".to_owned()),
+        password: Some("secret".to_owned()),
+        retry_total_ms: Some(1),
+        send_ms: Some(2),
+        idle_ms: Some(3),
+        slow_policy: crate::config::SlowPolicy::Stop,
+        slow_ms: Some(4),
+        from_zero: true,
+        media: 3,
+        tracks: 1 << 63,
+        max_kbps: Some(8),
+        chunk_size: 128,
+        ..TargetConfig::default()
+    };
+    assert_eq!(config.unwrap(), expected);
     let inner = rr_stream_config { grace_ms: 9, ..rr_stream_config::defaults() };
     assert_eq!(server(|c| c.stream = &inner).unwrap().stream.grace_ms, 9);
     assert_eq!(decision(|c| c.stream = &inner).unwrap().stream.unwrap().grace_ms, 9);
@@ -246,27 +278,7 @@ fn values_arrive() {
 #[test]
 fn what_is_not_there_yet_is_named() {
     use RRError::Unsupported;
-    let s = c"x".as_ptr();
-    let urls = [s, null()];
-    refused(target(|c| c.flags = 1), Unsupported, "RR_TARGET_INSECURE");
-    refused(target(|c| c.backup_urls = urls.as_ptr()), Unsupported, "backup_urls");
-    refused(target(|c| c.username = s), Unsupported, "username");
-    refused(target(|c| c.password = s), Unsupported, "password");
-    refused(target(|c| c.ca_file = s), Unsupported, "ca_file");
-    refused(target(|c| c.pin_sha256 = s), Unsupported, "pin_sha256");
-    refused(target(|c| c.bind_addr = s), Unsupported, "bind_addr");
-    refused(target(|c| c.retry_total_ms = 1), Unsupported, "retry_total_ms");
-    refused(target(|c| c.send_ms = 1), Unsupported, "send_ms");
-    refused(target(|c| c.idle_ms = 1), Unsupported, "idle_ms");
-    refused(target(|c| c.slow_policy = 1), Unsupported, "slow_policy");
-    refused(target(|c| c.slow_ms = 1), Unsupported, "slow_ms");
-    refused(target(|c| c.clock = 1), Unsupported, "clock");
-    refused(target(|c| c.media = 1), Unsupported, "media");
-    refused(target(|c| c.tracks = 1), Unsupported, "tracks");
-    refused(target(|c| c.max_kbps = 1), Unsupported, "max_kbps");
-    refused(target(|c| c.chunk_size = 1), Unsupported, "chunk_size");
     refused(decision(|c| c.media = 3), Unsupported, "media");
-    refused(convert::listen_flags(1), Unsupported, "RR_LISTEN_TLS");
 }
 
 #[test]
@@ -290,6 +302,13 @@ fn what_is_out_of_range_is_named() {
     refused(target(|c| c.retry_min_ms = 40_000), Arg, "retry_min_ms");
     refused(target(|c| c.retry_jitter_pct = 101), Arg, "retry_jitter_pct");
     refused(target(|c| c.slow_policy = 3), Arg, "slow_policy");
+    refused(target(|c| c.clock = 2), Arg, "clock");
+    refused(target(|c| c.chunk_size = 127), Arg, "chunk_size");
+    refused(target(|c| c.chunk_size = 1 << 24), Arg, "chunk_size");
+    refused(target(|c| c.max_kbps = 7), Arg, "max_kbps");
+    refused(target(|c| c.bind_addr = c"host".as_ptr()), Arg, "bind_addr");
+    let urls = [c"rtmp://b/live".as_ptr(); 17];
+    refused(target(|c| c.backup_urls = urls.as_ptr()), Arg, "backup_urls");
     refused(target(|c| c.reserved0 = 1), Version, "reserved");
     refused(server(|c| c.log_events = 6), Arg, "log_events");
     refused(server(|c| c.ask = 8), Arg, "ask");

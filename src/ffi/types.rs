@@ -245,7 +245,7 @@ pub enum rr_slow_policy {
 /// Bits for the listening calls.
 #[repr(C)]
 pub enum rr_listen_flag {
-    /// rtmps. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set.
+    /// rtmps. rr_server_set_tls comes first.
     RR_LISTEN_TLS = 1,
     /// A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed.
     RR_LISTEN_PROXY = 2,
@@ -256,7 +256,7 @@ pub enum rr_listen_flag {
 /// Bits of rr_target_config's flags.
 #[repr(C)]
 pub enum rr_target_flag {
-    /// No certificate check. RR_ERR_UNSUPPORTED where RR_FEATURE_TLS is not set.
+    /// No certificate check: whoever sits between reads and changes everything.
     RR_TARGET_INSECURE = 1,
     /// Retry what is fatal by default (a refused key, for one).
     RR_TARGET_RETRY_FATAL = 2,

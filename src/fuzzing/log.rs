@@ -161,7 +161,14 @@ impl Model {
         let all: Vec<_> = set.headers().iter().map(|header| (header.type_id, &header.body[..])).collect();
         assert_eq!(all, expected);
         let mut out = Vec::new();
-        let form = WireForm { ts_ms: 1, stream_id: 1, chunk_size: 4096, wrap_metadata: true, media: media::ALL };
+        let form = WireForm {
+            ts_ms: 1,
+            stream_id: 1,
+            chunk_size: 4096,
+            wrap_metadata: true,
+            media: media::ALL,
+            tracks: u64::MAX,
+        };
         set.encode(&form, &mut out).expect("memory for headers");
         assert_eq!(out.is_empty(), expected.is_empty());
     }

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
 use crate::net::tcp_info::{self, TcpFacts};
+use crate::net::tls;
 use crate::session::{ClientSession, Event, ServerSession};
 
 /// Which side of the conversation we are.
@@ -123,7 +124,7 @@ impl Conn {
             if let Some(event) = self.feed(input, now_ms, &mut on)? {
                 return Ok(Pumped::Held(event));
             }
-            if n < scratch.len() && !to_end {
+            if n < scratch.len() && !to_end && !self.socket.is_tls() {
                 // What comes later is a new edge. It saves a call per read.
                 return Ok(Pumped::Drained);
             }
@@ -177,7 +178,7 @@ impl Conn {
         loop {
             let output = either!(&self.side, session => session.output());
             if output.is_empty() {
-                return Ok(true);
+                return self.settle();
             }
             match self.socket.write(output) {
                 Ok(n) => {
@@ -202,6 +203,14 @@ impl Conn {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(broken("write", &error)),
         }
+    }
+
+    /// Sends what TLS holds of what was written; true when nothing is held. Without TLS there is never anything.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn settle(&mut self) -> Result<bool> {
+        self.socket.settle().map_err(|error| broken("write", &error))
     }
 
     /// Memory it holds: half-read messages, output, and what was read and not looked at.
@@ -241,9 +250,10 @@ impl Conn {
 
 /// What a failed socket means. A reset is how many programs end: they close with something of ours unread.
 fn broken(doing: &str, error: &io::Error) -> Failure {
-    let kind = match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RRError::Closed,
-        _ => RRError::Io,
-    };
-    Failure::peers(kind, format!("{doing}: {error}"))
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            Failure::peers(RRError::Closed, format!("{doing}: {error}"))
+        }
+        _ => tls::failure(error, doing),
+    }
 }

@@ -6,5 +6,7 @@ pub mod conn;
 pub mod poll;
 pub mod proxy;
 pub mod socket;
+pub mod swf;
 pub mod tcp_info;
 pub mod thread;
+pub mod tls;

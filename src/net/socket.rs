@@ -1,7 +1,7 @@
 //! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the options a relay wants.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::config::NOTSENT_LOWAT_BYTES;
 use crate::error::{Failure, RRError, Result};
+use crate::net::tls::TlsStream;
 
 /// Connections that may wait in the kernel until we accept them.
 const BACKLOG: i32 = 1024;
@@ -17,6 +18,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct Socket {
     stream: mio::net::TcpStream,
+    /// What is read and written goes through it.
+    tls: Option<Box<TlsStream>>,
 }
 
 impl Socket {
@@ -34,19 +37,41 @@ impl Socket {
             socket.set_nonblocking(true).map_err(not_a_socket)?;
             socket.set_cloexec(true).map_err(not_a_socket)?;
         }
-        let socket = Self { stream: from_fd(fd) };
+        let socket = Self { stream: from_fd(fd), tls: None };
         socket.tune();
         Ok(socket)
     }
 
-    /// Begins to connect; the socket is writable when that has ended, [`Self::connect_result`] tells how.
+    /// [`Self::connect_from`] any address of ours.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        Self::connect_from(address, None)
+    }
+
+    /// Begins to connect, from the address `bind` if there is one; the socket is writable when that has ended,
+    /// [`Self::connect_result`] tells how.
     ///
     /// # Errors
     /// [`RRError::Connect`] where it fails at once.
-    pub fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = mio::net::TcpStream::connect(address)
-            .map_err(|error| Failure::peers(RRError::Connect, format!("{address}: {error}")))?;
-        let socket = Self { stream };
+    pub fn connect_from(address: SocketAddr, bind: Option<IpAddr>) -> Result<Self> {
+        let refused = |error: io::Error| Failure::peers(RRError::Connect, format!("{address}: {error}"));
+        let stream = match bind {
+            None => mio::net::TcpStream::connect(address).map_err(refused)?,
+            Some(ip) => {
+                let no_bind = |error| Failure::ours(RRError::Connect, format!("cannot connect from {ip}: {error}"));
+                let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+                    .map_err(no_bind)?;
+                socket.set_nonblocking(true).map_err(no_bind)?;
+                socket.bind(&SocketAddr::new(ip, 0).into()).map_err(no_bind)?;
+                match socket.connect(&address.into()) {
+                    Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(refused(error)),
+                    _ => mio::net::TcpStream::from_std(socket.into()),
+                }
+            }
+        };
+        let socket = Self { stream, tls: None };
         socket.tune();
         Ok(socket)
     }
@@ -91,7 +116,7 @@ impl Socket {
     }
 
     /// The peer's address without port, as the key of per-address limits.
-    pub fn peer_ip(&self) -> Option<std::net::IpAddr> {
+    pub fn peer_ip(&self) -> Option<IpAddr> {
         self.stream.peer_addr().ok().map(|address| plain(address).ip())
     }
 
@@ -100,26 +125,60 @@ impl Socket {
         self.stream.local_addr().map_or_else(|_| "unix".to_owned(), |address| plain(address).to_string())
     }
 
+    /// From here on, everything is encrypted. The first read or write begins the handshake.
+    pub fn secure(&mut self, tls: TlsStream) {
+        self.tls = Some(Box::new(tls));
+    }
+
+    /// Whether it is encrypted. Then a short read does not mean that nothing is left.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, or TLS: see [`crate::net::tls::failure`].
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.stream.read(buffer) {
+            let result = match &mut self.tls {
+                None => self.stream.read(buffer),
+                Some(tls) => tls.read(&mut self.stream, buffer),
+            };
+            match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
         }
     }
 
-    /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL).
+    /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL). With TLS, what was taken may
+    /// wait here in part, see [`settle`](Self::settle).
     ///
     /// # Errors
-    /// What the system says.
+    /// As [`read`](Self::read).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.stream.write(bytes) {
+            let result = match &mut self.tls {
+                None => self.stream.write(bytes),
+                Some(tls) => tls.write(&mut self.stream, bytes),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Hands the kernel what TLS still holds of what was written; false where it takes no more now. The owner comes
+    /// back when the socket is writable.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn settle(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        loop {
+            match tls.flush(&mut self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -218,7 +277,10 @@ pub fn listener_from(fd: OwnedFd) -> Result<mio::net::TcpListener> {
 
 /// Closes a socket so that what was written still arrives: shuts the write side; the kernel sends the rest. A peer
 /// that still sends would otherwise turn our close into a reset that destroys the last status we wrote.
-pub fn half_close(socket: &Socket) {
+pub fn half_close(socket: &mut Socket) {
+    if let Some(tls) = &mut socket.tls {
+        tls.close(&mut socket.stream);
+    }
     let _ = socket.stream.shutdown(std::net::Shutdown::Write);
 }
 

@@ -3,6 +3,7 @@
 
 pub mod amf0;
 mod amf3;
+pub mod auth;
 mod chunk_buffers;
 pub mod chunk_header;
 pub mod chunk_read;
@@ -10,5 +11,10 @@ pub mod chunk_write;
 pub mod command;
 pub mod flv;
 pub mod handshake;
+pub mod http;
 pub mod message;
+pub mod rtmpe;
+pub mod rtmpt;
+pub mod socks4;
+pub mod swf;
 pub mod url;

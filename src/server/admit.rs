@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::half_close;
-use crate::server::MAX_NAME_BYTES;
 use crate::server::core::Core;
 use crate::server::source;
 use crate::session::Event as Said;
+use crate::stream::MAX_NAME_BYTES;
 use crate::stream::peer::Peer;
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
 
@@ -145,8 +145,8 @@ pub(super) fn hand_over(
         }
         Wish::Connect => None,
     };
-    if let Some((peer, failure, publisher)) = failed {
-        half_close(&peer.conn.socket);
+    if let Some((mut peer, failure, publisher)) = failed {
+        half_close(&mut peer.conn.socket);
         core.end_session(&peer.record, &failure);
         if publisher {
             stream.release(&peer.record);
@@ -176,8 +176,8 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
 
 /// A peer that was refused one more play goes on with those it has.
 pub(super) fn resume(core: &Core, peer: Option<Peer>) {
-    if let Some(Err((peer, failure))) = peer.map(RRStream::resume) {
-        half_close(&peer.conn.socket);
+    if let Some(Err((mut peer, failure))) = peer.map(RRStream::resume) {
+        half_close(&mut peer.conn.socket);
         core.end_session(&peer.record, &failure);
     }
 }

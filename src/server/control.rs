@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::server::core::Core;
 use crate::server::keeper::{Keeper, PASS_MS};
@@ -45,6 +46,8 @@ pub(super) fn run(core: &Arc<Core>) {
             }
             for target in targets {
                 target.stop(0);
+                // Here and not by the dialler, which may end before it hears of it.
+                core.end_target(&target, &Failure::ours(RRError::Kicked, "the stream has ended"));
                 core.tell_dialler(&target, News::Over);
             }
             core.end_stream(&stream);

@@ -15,6 +15,7 @@ use crate::server::events::Events;
 use crate::server::lobby::Arrival;
 use crate::server::registry::Registry;
 use crate::server::report::{self, Stats};
+use crate::server::secure::Certificate;
 use crate::server::source::Absent;
 use crate::session::{self, State};
 use crate::stream::budget::Budget;
@@ -56,6 +57,7 @@ pub(super) struct Core {
     pub(super) config: ServerConfig,
     pub(super) events: Events,
     pub(super) budget: Budget,
+    pub(super) certificate: Certificate,
     registry: Mutex<Registry>,
     lobby: Sender<Arrival>,
     lobby_wake: Arc<Wake>,
@@ -99,6 +101,7 @@ impl Core {
         });
         let core = Arc::new(Self {
             budget: Budget::with_alarm(config.mem_limit_bytes, alarm),
+            certificate: Certificate::default(),
             registry: Mutex::new(Registry::new(&config)),
             config,
             events,
@@ -343,8 +346,8 @@ impl Core {
         *locked(&self.past)
     }
 
-    /// A target that is over: its id ends.
-    pub(super) fn end_target(&self, target: &Target, cause: Option<&Failure>) {
+    /// A target that is over: its id ends, with one event, whoever comes first.
+    pub(super) fn end_target(&self, target: &Target, cause: &Failure) {
         target.stream.remove_target(target.id);
         let known = self.registry().targets.remove(target.id).is_some();
         if target.is_source() {
@@ -353,13 +356,7 @@ impl Core {
         if !known {
             return;
         }
-        target.move_to(State::Stopped, |event| {
-            match cause {
-                Some(failure) => event.because(failure),
-                None => event,
-            }
-            .last()
-        });
+        target.move_to(State::Stopped, |event| event.because(cause).last());
     }
 
     /// The stream's threads are joined: its id ends.
@@ -393,8 +390,8 @@ impl Host for Core {
         match self.lobby.try_send(Arrival::Back(peer, event)) {
             Ok(()) => self.lobby_wake.wake(),
             Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {
-                if let Arrival::Back(peer, _) = arrival {
-                    half_close(&peer.conn.socket);
+                if let Arrival::Back(mut peer, _) = arrival {
+                    half_close(&mut peer.conn.socket);
                     self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
                 }
             }
@@ -419,6 +416,10 @@ impl Host for Core {
 
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64) {
         self.tell_dialler(target, News::Moved { url, text: text.to_owned(), ran_ms });
+    }
+
+    fn target_renewed(&self, target: &Arc<Target>) {
+        self.tell_dialler(target, News::Renewed);
     }
 
     fn target_over(&self, target: &Arc<Target>) {

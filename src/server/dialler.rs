@@ -1,9 +1,11 @@
 //! The dialler: connects targets up to `Publish.Start` and hands them to their stream's relay; decides what comes after
 //! a failure. Every target is known here from its first day to its last, whoever has its connection.
 
+mod race;
+mod talk;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,22 +15,19 @@ use slab::Slab;
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::conn::{Conn, Pumped, Side};
+use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Ready};
-use crate::net::socket::Socket;
+use crate::proto::command::CAPS_RECONNECT;
+use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::resolver::Resolver;
-use crate::server::source::{self, Detour};
-use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
-use crate::stream::Delivery;
-use crate::stream::event::{Event, EventKind, Id};
-use crate::stream::target::{Backoff, News, Next, Target};
+use crate::server::source;
+use crate::session::{SessionConfig, State};
+use crate::stream::event::Id;
+use crate::stream::target::backoff::{Backoff, Loss, Next};
+use crate::stream::target::{News, Plan, Target};
 
-/// How often deadlines are looked at while something is under way.
-const TICK_MS: u64 = 50;
-
-/// An address among several gets at least this long.
-const MIN_ADDRESS_MS: u64 = 1_000;
+use race::{Lap, Race};
 
 /// Where a target is.
 enum Phase {
@@ -38,12 +37,24 @@ enum Phase {
     Waits { at_ms: u64 },
     /// Its name is being looked up.
     Resolves { by_ms: u64 },
-    /// TCP.
-    Connects { socket: Socket, slot: usize, rest: Vec<SocketAddr>, address_by_ms: u64, by_ms: u64 },
+    /// TCP, to one of its addresses.
+    Connects { race: Race, by_ms: u64 },
     /// RTMP up to `Publish.Start`.
-    Talks { conn: Box<Conn>, slot: usize, by_ms: u64 },
+    Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64 },
     /// The relay has it.
     Away,
+}
+
+impl Phase {
+    /// When it is to be looked at without being told, monotonic ms.
+    fn due_ms(&self) -> Option<u64> {
+        match self {
+            Self::Rests | Self::Away => None,
+            Self::Waits { at_ms } => Some(*at_ms),
+            Self::Connects { race, by_ms } => Some(race.due_ms().min(*by_ms)),
+            Self::Resolves { by_ms } | Self::Talks { by_ms, .. } => Some(*by_ms),
+        }
+    }
 }
 
 struct Job {
@@ -51,7 +62,20 @@ struct Job {
     backoff: Backoff,
     phase: Phase,
     round: u64,
-    detour: Detour,
+    /// What the try under way is for.
+    plan: Arc<Plan>,
+    /// Where it goes: one of the plan's urls with what a login adds, or where a server has sent us.
+    url: RtmpUrl,
+    /// Where a server has sent us, for the next try.
+    elsewhere: Option<RtmpUrl>,
+}
+
+impl Job {
+    fn new(target: Arc<Target>) -> Self {
+        let plan = target.plan();
+        let url = plan.url(0).clone();
+        Self { target, backoff: Backoff::default(), phase: Phase::Rests, round: 0, plan, url, elsewhere: None }
+    }
 }
 
 struct Dialler {
@@ -69,7 +93,12 @@ struct Dialler {
 
 pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arc<Target>>) {
     let resolver = Resolver::new(core.dial_wake());
-    let session = SessionConfig { max_message: core.config.max_message_bytes, ..SessionConfig::default() };
+    let ours = SessionConfig::default();
+    let session = SessionConfig {
+        max_message: core.config.max_message_bytes,
+        caps_ex: ours.caps_ex | CAPS_RECONNECT, // we do as we are asked, see `moved`
+        ..ours
+    };
     let mut this = Dialler {
         core,
         poller,
@@ -95,17 +124,13 @@ impl Dialler {
                 log::error!("the dialler cannot wait: {failure}");
                 return;
             }
+            let mut told = self.poller.take_nudge();
             while let Ok(target) = self.inbox.try_recv() {
-                let job = Job {
-                    target: Arc::clone(&target),
-                    backoff: Backoff::default(),
-                    phase: Phase::Rests,
-                    round: 0,
-                    detour: Detour::default(),
-                };
-                self.jobs.insert(target.id, job);
+                self.jobs.insert(target.id, Job::new(target));
+                // What was said of it before it was known here has had its ring already.
+                told = true;
             }
-            if self.poller.take_nudge() {
+            if told {
                 self.hear();
             }
             while let Ok(answer) = self.resolver.answers.try_recv() {
@@ -127,15 +152,8 @@ impl Dialler {
     }
 
     fn timeout_ms(&self) -> Option<u64> {
-        let now_ms = clock::now_ms();
-        self.jobs
-            .values()
-            .filter_map(|job| match &job.phase {
-                Phase::Rests | Phase::Away => None,
-                Phase::Waits { at_ms } => Some(at_ms.saturating_sub(now_ms)),
-                Phase::Resolves { .. } | Phase::Connects { .. } | Phase::Talks { .. } => Some(TICK_MS),
-            })
-            .min()
+        let due_ms = self.jobs.values().filter_map(|job| job.phase.due_ms()).min();
+        due_ms.map(|due| due.saturating_sub(clock::now_ms()))
     }
 
     // ---- news
@@ -153,15 +171,26 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         match news {
             News::Dial if matches!(job.phase, Phase::Rests) && job.target.state() != State::Failed => self.dial(id),
-            News::Retry if matches!(job.phase, Phase::Rests | Phase::Waits { .. }) => self.dial(id),
+            News::Retry if matches!(job.phase, Phase::Rests | Phase::Waits { .. }) => {
+                job.backoff.reset();
+                self.dial(id);
+            }
+            News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id),
+            // Where the relay has it, the relay sees to it.
+            News::Updated if !matches!(job.phase, Phase::Away) => {
+                let other = !job.plan.config.same_way(&job.target.plan().config);
+                if other && job.target.state() != State::Idle {
+                    self.renew(id);
+                }
+            }
             // Somebody else publishes the stream now.
             News::Lost(failure, _) if matches!(job.phase, Phase::Away) && yields(&job.target, &failure) => {
-                self.rest(id)
+                self.rest(id);
             }
             News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms),
             News::Released if matches!(job.phase, Phase::Away) => self.rest(id),
             News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
-                self.moved(id, url.as_deref(), &text, ran_ms);
+                self.moved(id, url.as_deref(), &text, ran_ms.max(1)); // it ran, however short
             }
             News::Stop if matches!(job.phase, Phase::Away) => {}
             News::Stop | News::Over => self.forget(id),
@@ -173,7 +202,8 @@ impl Dialler {
     fn rest(&mut self, id: Id) {
         self.set_phase(id, Phase::Rests);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.detour.end();
+        job.backoff.rest();
+        job.elsewhere = None;
         job.target.move_to(State::Idle, |event| event);
         if job.target.is_source() && !job.target.stream.has_publisher() {
             job.target.stream.opening(false);
@@ -184,31 +214,18 @@ impl Dialler {
         }
     }
 
-    /// A source's server sends it to another url, or to its own again.
-    fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64) {
+    /// Its settings are others: what happened under the old ones does not count.
+    fn renew(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let target = Arc::clone(&job.target);
-        if ran_ms >= u64::from(target.config.retry_reset_ms) {
-            job.detour.arrived();
-        }
-        let followed = job.detour.follow(&target.url, reference);
-        let url = job.detour.url(&target.url).clone();
-        self.set_phase(id, Phase::Rests);
-        match followed {
-            Ok(()) => {
-                log::info!("source of {} is sent to {}", target.stream.masked_name(), url.masked());
-                let event = Event { kind: EventKind::Reconnect, url: url.tc_url().into_bytes(), ..target.event() };
-                self.core.events.push(Event { text: text.as_bytes().to_vec(), ..event });
-                self.dial(id);
-            }
-            Err(failure) => self.failed(id, &failure, 0),
-        }
+        job.backoff.reset();
+        job.elsewhere = None;
+        self.dial(id);
     }
 
     fn forget(&mut self, id: Id) {
         self.set_phase(id, Phase::Rests);
         if let Some(job) = self.jobs.remove(&id) {
-            self.core.end_target(&job.target, None);
+            self.core.end_target(&job.target, &Failure::ours(RRError::Kicked, "the target was stopped"));
         }
     }
 
@@ -217,10 +234,7 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.target.next_try_ms.store(if let Phase::Waits { at_ms } = phase { at_ms } else { 0 }, Ordering::Relaxed);
         match std::mem::replace(&mut job.phase, phase) {
-            Phase::Connects { mut socket, slot, .. } => {
-                self.poller.remove(&mut socket);
-                self.slots.try_remove(slot);
-            }
+            Phase::Connects { mut race, .. } => race.stop(&self.poller, &mut self.slots),
             Phase::Talks { mut conn, slot, .. } => {
                 self.poller.remove(&mut conn.socket);
                 self.slots.try_remove(slot);
@@ -239,7 +253,8 @@ impl Dialler {
             target.move_to(State::Idle, |event| event);
             return;
         }
-        if !target.is_source() && target.stream.state() != State::InProgress {
+        // Within the grace window of a lost publisher too: a target is kept then, so it is also got back.
+        if !target.is_source() && !matches!(target.stream.state(), State::InProgress | State::Recovering) {
             self.rest(id);
             return;
         }
@@ -248,13 +263,14 @@ impl Dialler {
         }
         job.round += 1;
         let round = job.round;
+        job.plan = target.plan();
+        let index = job.backoff.url();
+        job.url = job.elsewhere.take().unwrap_or_else(|| job.plan.url(index).clone());
+        target.set_url(job.url.tc_url());
+        let by_ms = clock::now_ms() + u64::from(job.plan.config.connect_ms);
+        let (host, port) = (job.url.host.clone(), job.url.port);
         target.move_to(State::Connecting, |event| event);
-        let by_ms = clock::now_ms() + u64::from(target.config.connect_ms);
         self.set_phase(id, Phase::Resolves { by_ms });
-        let (host, port) = match self.jobs.get(&id).map(|job| job.detour.url(&target.url)) {
-            Some(url) => (url.host.clone(), url.port),
-            None => return,
-        };
         match self.resolver.ask(id, round, &host, port) {
             Ok(None) => {}
             Ok(Some(addresses)) => self.resolved(id, Ok(addresses)),
@@ -266,133 +282,39 @@ impl Dialler {
         let Some(Job { phase: Phase::Resolves { by_ms }, .. }) = self.jobs.get(&id) else { return };
         let by_ms = *by_ms;
         match addresses {
-            Ok(addresses) => self.connect(id, addresses, by_ms, None),
+            Ok(addresses) => self.connect(id, addresses, by_ms),
             Err(failure) => self.failed(id, &failure, 0),
         }
     }
 
     /// Connects to the first address that lets itself be connected to.
-    fn connect(&mut self, id: Id, mut addresses: Vec<SocketAddr>, by_ms: u64, last: Option<Failure>) {
-        let mut last = last.unwrap_or_else(|| Failure::ours(RRError::Resolve, "the name has no address"));
-        while !addresses.is_empty() {
-            let address = addresses.remove(0);
-            let entry = self.slots.vacant_entry();
-            let slot = entry.key();
-            let begun = Socket::connect(address).and_then(|mut socket| {
-                self.poller.add(&mut socket, slot)?;
-                Ok(socket)
-            });
-            match begun {
-                Ok(socket) => {
-                    entry.insert(id);
-                    let now_ms = clock::now_ms();
-                    let share = by_ms.saturating_sub(now_ms) / (addresses.len() as u64 + 1);
-                    let address_by_ms = now_ms + share.max(MIN_ADDRESS_MS);
-                    if let Some(job) = self.jobs.get(&id) {
-                        job.target.set_addr(address.to_string());
-                    }
-                    self.set_phase(id, Phase::Connects { socket, slot, rest: addresses, address_by_ms, by_ms });
-                    return;
-                }
-                Err(failure) => last = failure,
-            }
-        }
-        self.failed(id, &last, 0);
+    fn connect(&mut self, id: Id, addresses: Vec<SocketAddr>, by_ms: u64) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let race = Race::new(addresses, job.plan.config.bind_addr);
+        self.set_phase(id, Phase::Connects { race, by_ms });
+        self.race(id);
     }
 
     /// A socket has something to say.
     fn step(&mut self, id: Id) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        match &mut job.phase {
-            Phase::Connects { socket, .. } => match socket.connect_result() {
-                Ok(false) => {}
-                Ok(true) => self.connected(id),
-                Err(failure) => self.next_address(id, failure),
-            },
-            Phase::Talks { .. } => self.talk(id),
+        match self.jobs.get(&id).map(|job| &job.phase) {
+            Some(Phase::Connects { .. }) => self.race(id),
+            Some(Phase::Talks { .. }) => self.talk(id),
             _ => {}
         }
     }
 
-    fn next_address(&mut self, id: Id, failure: Failure) {
-        let Some(Job { phase: Phase::Connects { rest, by_ms, .. }, .. }) = self.jobs.get_mut(&id) else { return };
-        let (rest, by_ms) = (std::mem::take(rest), *by_ms);
-        self.set_phase(id, Phase::Resolves { by_ms });
-        self.connect(id, rest, by_ms, Some(failure));
-    }
-
-    fn connected(&mut self, id: Id) {
+    fn race(&mut self, id: Id) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Connects { socket, slot, by_ms, .. } = std::mem::replace(&mut job.phase, Phase::Rests) else {
-            return;
-        };
-        job.target.move_to(State::Handshake, |event| event);
-        let url = job.detour.url(&job.target.url);
-        let session = if job.target.is_source() {
-            source::session(&self.core, &self.session, &job.target, url)
-        } else {
-            ClientSession::publish(&self.session, url, clock::now_ms())
-        };
-        match session {
-            Ok(session) => {
-                let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
-                job.phase = Phase::Talks { conn, slot, by_ms };
-                self.talk(id);
-            }
-            Err(failure) => {
-                self.slots.try_remove(slot);
-                self.failed(id, &failure, 0);
-            }
-        }
-    }
-
-    fn talk(&mut self, id: Id) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Talks { conn, .. } = &mut job.phase else { return };
-        let pumped = conn.pump(&mut self.scratch, clock::now_ms(), READ_BUFFER_BYTES, true, |event, _| match event {
-            Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
-            _ => ControlFlow::Continue(()),
-        });
-        match pumped.and_then(|pumped| conn.flush().map(|_| pumped)) {
-            // With a read budget of one buffer, More means that the peer talks a lot: the next turn goes on.
-            Ok(Pumped::Drained | Pumped::More) => {}
-            Ok(Pumped::Held(Said::Started { .. })) => self.started(id),
-            Ok(Pumped::Held(Said::Reconnect { url, text })) if job.target.is_source() => {
-                self.moved(id, url.as_deref(), &text, 0);
-            }
-            Ok(Pumped::Held(event)) => {
-                let failure =
-                    Failure::peers(RRError::Closed, format!("the server ended it before it began: {event:?}"));
-                self.failed(id, &failure, 0);
-            }
-            Err(failure) => match conn.client().and_then(|session| session.refusal().cloned()) {
-                Some(Refusal { redirect: Some(url), text, .. }) if job.target.is_source() => {
-                    self.moved(id, Some(&url), &text, 0);
+        let Phase::Connects { race, .. } = &mut job.phase else { return };
+        match race.step(&self.poller, &mut self.slots, id, clock::now_ms()) {
+            Lap::Running => {
+                if let Some(address) = race.newest() {
+                    job.target.set_addr(address.to_string());
                 }
-                _ => self.failed(id, &failure, 0),
-            },
-        }
-    }
-
-    /// The server said `Publish.Start`: the relay may send.
-    fn started(&mut self, id: Id) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.phase, Phase::Away) else { return };
-        self.poller.remove(&mut conn.socket);
-        self.slots.try_remove(slot);
-        let target = Arc::clone(&job.target);
-        if target.is_source() {
-            match source::started(&target, *conn) {
-                Ok(()) => {}
-                Err(failure) if failure.kind == RRError::Exists => self.rest(id),
-                Err(failure) => self.failed(id, &failure, 0),
             }
-            return;
-        }
-        target.connects.fetch_add(1, Ordering::Relaxed);
-        log::info!("pushing {} to {}", target.stream.masked_name(), target.url.masked());
-        if let Err((_, failure)) = target.stream.deliver(Delivery::Target { target: Arc::clone(&target), conn }) {
-            self.failed(id, &failure, 0);
+            Lap::Won(winner) => self.connected(id, *winner),
+            Lap::Lost(failure) => self.failed(id, &failure, 0),
         }
     }
 
@@ -404,14 +326,15 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
         target.failures.fetch_add(1, Ordering::Relaxed);
-        job.detour.end();
+        let plan = target.plan();
+        let loss = Loss { failure, ran_ms, now_ms: clock::now_ms(), random };
         let next = if target.is_source() {
             target.stream.opening(false);
-            source::after(&self.core, &target, &mut job.backoff, failure, (ran_ms, random))
+            source::after(&self.core, &target, &plan, &mut job.backoff, loss)
         } else {
-            job.backoff.after(&target.config, failure, ran_ms, random)
+            job.backoff.after(&plan.config, plan.urls(), loss)
         };
-        let name = target.url.masked();
+        let name = job.url.masked();
         if target.is_stopped() {
             self.forget(id);
             return;
@@ -438,21 +361,13 @@ impl Dialler {
 
     fn tick(&mut self) {
         let now_ms = clock::now_ms();
-        let late = |id: &Id, job: &Job| {
-            let (due, address) = match &job.phase {
-                Phase::Waits { at_ms } => (*at_ms, false),
-                Phase::Resolves { by_ms } | Phase::Talks { by_ms, .. } => (*by_ms, false),
-                Phase::Connects { address_by_ms, by_ms, .. } => (*address_by_ms.min(by_ms), address_by_ms < by_ms),
-                Phase::Rests | Phase::Away => return None,
-            };
-            (now_ms >= due).then_some((*id, address))
-        };
-        let due: Vec<(Id, bool)> = self.jobs.iter().filter_map(|(id, job)| late(id, job)).collect();
-        for (id, next_address) in due {
+        let is_due = |job: &Job| job.phase.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
+        let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
+        for id in due {
             let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
             match self.jobs.get(&id).map(|job| &job.phase) {
                 Some(Phase::Waits { .. }) => self.dial(id),
-                Some(Phase::Connects { .. }) if next_address => self.next_address(id, timeout("no TCP connection")),
+                Some(Phase::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id),
                 Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0),
                 Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0),
                 Some(Phase::Talks { .. }) => self.failed(id, &timeout("no NetStream.Publish.Start or Play.Start"), 0),

@@ -21,6 +21,7 @@ use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::net::socket::{Socket, half_close};
 use crate::proto::command::CAPS_RECONNECT;
+use crate::server::ListenOptions;
 use crate::server::admit::{self, Wish};
 use crate::server::core::Core;
 use crate::session::{Event as Said, SessionConfig, State};
@@ -41,10 +42,10 @@ const GOODBYE_MS: u64 = 2_000;
 /// What comes to the lobby from other threads.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// A socket to accept from; true where a PROXY header comes first.
-    Listener(mio::net::TcpListener, bool),
-    /// A connection and whose it is; true where a PROXY header says that.
-    Connection(Socket, String, bool),
+    /// A socket to accept from.
+    Listener(mio::net::TcpListener, ListenOptions),
+    /// A connection and whose it is, as far as no PROXY header says that.
+    Connection(Socket, String, ListenOptions),
     /// A session whose publishing or playing is over; the event is to be handled first.
     Back(Peer, Option<Said>),
 }
@@ -73,7 +74,7 @@ struct Guest {
 
 /// What a slot of the poller is.
 enum Slot {
-    Listener(mio::net::TcpListener, bool),
+    Listener(mio::net::TcpListener, ListenOptions),
     Stranger(Box<Stranger>),
     Guest(Box<Guest>),
 }
@@ -365,7 +366,7 @@ impl Lobby {
         guest.phase = Phase::Leaves(why);
         match guest.peer.conn.flush() {
             Ok(true) => {
-                half_close(&guest.peer.conn.socket);
+                half_close(&mut guest.peer.conn.socket);
                 Fate::Stays
             }
             Ok(false) => Fate::Stays,
@@ -418,7 +419,7 @@ impl Lobby {
             && let Some(mut guest) = self.take(slot)
         {
             let _ = guest.peer.conn.flush();
-            half_close(&guest.peer.conn.socket);
+            half_close(&mut guest.peer.conn.socket);
             self.core.end_session(&guest.peer.record, &failure);
         }
     }

@@ -15,10 +15,12 @@ mod lobby;
 mod registry;
 pub mod report;
 mod resolver;
+mod secure;
 pub mod slots;
 mod source;
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -28,19 +30,15 @@ use crate::log::{LevelFilter, RRLog};
 use crate::net::poll::Poller;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
-use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
 use crate::server::lobby::Arrival;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
-use crate::stream::target::{News, Target};
-use crate::stream::{RRStream, StreamName};
+use crate::stream::target::{News, Plan, Target};
+use crate::stream::{MAX_NAME_BYTES, RRStream, StreamName};
 use crate::sync::locked;
-
-/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
-const MAX_NAME_BYTES: usize = 4096;
 
 /// How connections come in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +47,8 @@ pub struct ListenOptions {
     pub reuse_port: bool,
     /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
     pub proxy: bool,
+    /// Each connection begins with TLS (after the PROXY header, where there is one); [`RRServer::set_tls`] comes first.
+    pub tls: bool,
 }
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
@@ -97,23 +97,29 @@ impl RRServer {
     /// the port.
     ///
     /// # Errors
-    /// As [`socket::listen`]; [`RRError::State`] once the server stops.
+    /// As [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
     pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
-        self.add_listener(socket::listen(address, options.reuse_port)?, options.proxy)
+        self.may_listen(options)?;
+        self.add_listener(socket::listen(address, options.reuse_port)?, options)
     }
 
     /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// As [`socket::listener_from`]; [`RRError::State`] once the server stops.
+    /// As [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
     pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
-        self.add_listener(socket::listener_from(fd)?, options.proxy)
+        self.may_listen(options)?;
+        self.add_listener(socket::listener_from(fd)?, options)
     }
 
-    fn add_listener(&self, listener: mio::net::TcpListener, proxy: bool) -> Result<u16> {
+    fn may_listen(&self, options: ListenOptions) -> Result<()> {
         self.core.still_open()?;
+        if options.tls { self.core.certificate.needed() } else { Ok(()) }
+    }
+
+    fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        self.core.arrive(Arrival::Listener(listener, proxy))?;
+        self.core.arrive(Arrival::Listener(listener, options))?;
         self.core.move_from(State::Idle, State::Accepting);
         Ok(port)
     }
@@ -122,16 +128,26 @@ impl RRServer {
     /// where one is to come, knows better than both. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] once the server stops.
+    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] as for
+    /// [`listen`](Self::listen).
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
-        self.core.still_open()?;
+        self.may_listen(options)?;
         let socket = Socket::adopt(fd)?;
         let most = self.core.config.max_sessions;
         if self.core.registry().sessions.len() >= most as usize {
             return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
         }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
-        self.core.arrive(Arrival::Connection(socket, name, options.proxy))
+        self.core.arrive(Arrival::Connection(socket, name, options))
+    }
+
+    /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any
+    /// time, for connections from then on.
+    ///
+    /// # Errors
+    /// [`RRError::Cert`] with the file and the reason; what was shown before is shown on.
+    pub fn set_tls(&self, chain: &Path, key: &Path) -> Result<()> {
+        self.core.certificate.set(chain, key)
     }
 
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
@@ -320,7 +336,7 @@ impl RRServer {
     /// there, [`RRError::Limit`], [`RRError::State`] once the server stops.
     pub fn stream_create(&self, app: &[u8], key: &[u8], config: Option<StreamConfig>) -> Result<Id> {
         self.core.still_open()?;
-        let name = name_of(app, key)?;
+        let name = StreamName::checked(app, key)?;
         let given = config.is_some();
         let config = config.unwrap_or_else(|| (*self.core.config.stream).clone());
         let (stream, made) = self.core.find_or_make(name, &config, true)?;
@@ -338,7 +354,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn stream_find(&self, app: &[u8], key: &[u8]) -> Result<Id> {
-        let name = name_of(app, key)?;
+        let name = StreamName::checked(app, key)?;
         self.core.registry().find(&name).map(|stream| stream.id).ok_or_else(|| not_found("stream"))
     }
 
@@ -386,7 +402,7 @@ impl RRServer {
     /// Adds a push target to a stream, live or not.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url, [`RRError::Unsupported`] for a scheme that is not there yet,
+    /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         if config.on_demand {
@@ -406,14 +422,11 @@ impl RRServer {
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         let stream = self.stream(stream)?;
-        let url = RtmpUrl::parse(&config.url, config.key.as_deref())?;
-        if url.tls {
-            return Err(Failure::ours(RRError::Unsupported, "rtmps urls are not supported by this build"));
-        }
+        let plan = Plan::ready(config)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
-                let target = Target::new(id, Arc::clone(&stream), config, url);
+                let target = Target::new(id, Arc::clone(&stream), plan);
                 Arc::new(if pulls { target.pulling() } else { target })
             })?;
             registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
@@ -422,9 +435,26 @@ impl RRServer {
         let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
         if let Err(failure) = added {
             self.core.registry().targets.remove(target.id);
+            self.core.tell_dialler(&target, News::Over);
             return Err(failure);
         }
         Ok(target.id)
+    }
+
+    /// Gives a target other settings. Where they name another place or way, it is connected anew at once; all else is
+    /// changed while it runs. More media than before begins at the next key frame.
+    ///
+    /// # Errors
+    /// As [`Self::target_add`].
+    pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
+        let target = self.target(id)?;
+        if config.on_demand && !target.is_source() {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        target.set_plan(Plan::ready(config)?);
+        self.core.tell_dialler(&target, News::Updated);
+        target.stream.ring_relay();
+        Ok(())
     }
 
     /// Tries a target that waits for its next try now.
@@ -460,13 +490,6 @@ impl Drop for RRServer {
 
 fn not_found(what: &str) -> Failure {
     Failure::ours(RRError::NotFound, format!("no such {what}, or it has ended"))
-}
-
-fn name_of(app: &[u8], key: &[u8]) -> Result<StreamName> {
-    if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
-        return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
-    }
-    Ok(StreamName { app: app.to_vec(), key: key.to_vec() })
 }
 
 #[cfg(test)]

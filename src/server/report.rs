@@ -12,7 +12,7 @@ use crate::stream::RRStream;
 use crate::stream::event::Id;
 use crate::stream::meter::Counters;
 use crate::stream::peer::RRSession;
-use crate::stream::target::Target;
+use crate::stream::target::{Target, is_tls};
 
 /// What an object is (`rr_info`).
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Info {
     pub error: Option<RRError>,
     /// Of a session or a target.
     pub role: Role,
+    /// Whether its connection is encrypted.
+    pub tls: bool,
     /// What the peer said of itself at connect.
     pub caps_ex: u32,
     /// Tracks of the stream.
@@ -262,6 +264,7 @@ fn nothing(id: Id) -> Info {
         state: State::None,
         error: None,
         role: Role::None,
+        tls: false,
         caps_ex: 0,
         track_count: 0,
         retry_in_ms: 0,
@@ -302,6 +305,7 @@ fn info_of_session(session: &RRSession) -> Info {
         stream: session.stream(),
         state: session.state(),
         role: session.role(),
+        tls: session.tls(),
         caps_ex: names.caps_ex,
         user: session.user(),
         app: names.app,
@@ -315,18 +319,21 @@ fn info_of_session(session: &RRSession) -> Info {
 }
 
 fn info_of_target(target: &Target) -> Info {
+    let (plan, way) = (target.plan(), target.way());
     let next_try_ms = target.next_try_ms.load(Ordering::Relaxed);
+    let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
     Info {
         stream: target.stream.id,
         state: target.state(),
         error: target.last_error(),
         role: target.role,
+        tls: is_tls(&url),
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
-        user: target.config.user,
+        user: plan.config.user,
         app: target.stream.name.app.clone(),
         key: target.stream.name.key.clone(),
-        addr: target.addr(),
-        url: target.url.tc_url(),
+        addr: way.addr,
+        url,
         ..nothing(target.id)
     }
 }

@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Conn;
-use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::session::{ClientSession, SessionConfig};
 use crate::stream::peer::RRSession;
-use crate::stream::target::{Backoff, Next, Target};
+use crate::stream::target::backoff::{Backoff, Loss, Next};
+use crate::stream::target::{Plan, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
@@ -25,9 +25,6 @@ const ABSENT_MS: u64 = 1_000;
 
 /// Absent streams that are remembered. More in one second are guesses of somebody's, and are asked for each.
 const MAX_ABSENT: usize = 4_096;
-
-/// How often in a row a pull may be sent elsewhere. Two are a cluster's way, more are servers that disagree.
-const MAX_DETOURS: u32 = 5;
 
 /// What a pull is told that would lead back to its own stream. Of our own making: only relays that send `rrVia` get it.
 const LOOP_CODE: &str = "NetStream.Play.Loop";
@@ -100,53 +97,9 @@ pub(super) fn code_of(failure: &Failure) -> &'static str {
     }
 }
 
-/// Where a source goes when its server has sent it elsewhere.
-#[derive(Debug, Default)]
-pub(super) struct Detour {
-    url: Option<RtmpUrl>,
-    taken: u32,
-}
-
-impl Detour {
-    /// The url to dial: the one it was sent to, or else its own.
-    pub(super) fn url<'a>(&'a self, own: &'a RtmpUrl) -> &'a RtmpUrl {
-        self.url.as_ref().unwrap_or(own)
-    }
-
-    /// Takes the way to `reference`; `None` is the same server again.
-    ///
-    /// # Errors
-    /// [`RRError::Rejected`] where that is too often, [`RRError::Unsupported`] for rtmps, [`RRError::Arg`] for no url.
-    pub(super) fn follow(&mut self, own: &RtmpUrl, reference: Option<&str>) -> Result<()> {
-        self.taken += 1;
-        if self.taken > MAX_DETOURS {
-            let text = format!("sent elsewhere {MAX_DETOURS} times in a row");
-            return Err(Failure::peers(RRError::Rejected, text));
-        }
-        let Some(reference) = reference else { return Ok(()) };
-        let url = self.url(own).elsewhere(reference)?;
-        if url.tls {
-            return Err(Failure::peers(RRError::Unsupported, "the server sends us to rtmps, which this build lacks"));
-        }
-        self.url = Some(url);
-        Ok(())
-    }
-
-    /// It ran well: what comes now is not "in a row".
-    pub(super) fn arrived(&mut self) {
-        self.taken = 0;
-    }
-
-    /// Back to its own url.
-    pub(super) fn end(&mut self) {
-        *self = Self::default();
-    }
-}
-
 /// The session of a pull: it follows reconnect requests, and says where what it plays is going to run.
 pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url: &RtmpUrl) -> Result<ClientSession> {
-    let config = SessionConfig { caps_ex: config.caps_ex | CAPS_RECONNECT, ..config.clone() };
-    let mut session = ClientSession::play(&config, url, clock::now_ms())?;
+    let mut session = ClientSession::play(config, url, clock::now_ms())?;
     session.set_via(source.stream.paths(core.absent.step(&source.stream)));
     Ok(session)
 }
@@ -155,32 +108,28 @@ pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url:
 ///
 /// # Errors
 /// As [`RRStream::hand_source`].
-pub(super) fn started(source: &std::sync::Arc<Target>, conn: Conn) -> Result<()> {
+pub(super) fn started(source: &std::sync::Arc<Target>, conn: Conn, url: &RtmpUrl) -> Result<()> {
     source.connects.fetch_add(1, Ordering::Relaxed);
-    log::info!("pulling {} from {}", source.stream.masked_name(), source.url.masked());
+    log::info!("pulling {} from {}", source.stream.masked_name(), url.masked());
     source.stream.hand_source(source, conn)
 }
 
 /// What comes after a source's failure. Players who wait in vain hear of it.
-pub(super) fn after(
-    core: &Core,
-    source: &Target,
-    backoff: &mut Backoff,
-    failure: &Failure,
-    (ran_ms, random): (u64, u64),
-) -> Next {
+pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
+    let failure = loss.failure;
     let refused = failure.kind == RRError::Rejected;
     let looped = refused && failure.text.starts_with(LOOP_CODE);
     // A player's no is about the stream: it may begin at any time.
     let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
-    if absent && source.config.on_demand {
+    if absent && plan.config.on_demand {
         core.absent.note(&source.stream.name, clock::now_ms());
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
         source.stream.refuse_players(code_of(&told), told);
         return Next::Retry(ABSENT_MS);
     }
     let judged = if absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
-    let next = if looped { Next::Fatal } else { backoff.after(&source.config, &judged, ran_ms, random) };
+    let next =
+        if looped { Next::Fatal } else { backoff.after(&plan.config, plan.urls(), Loss { failure: &judged, ..loss }) };
     if !matches!(next, Next::Retry(_)) {
         source.stream.refuse_players("NetStream.Play.Failed", failure.clone());
     }
@@ -190,23 +139,6 @@ pub(super) fn after(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_detour_ends_after_a_few_and_begins_anew_after_good_running() {
-        let own = RtmpUrl::parse("rtmp://a/live/k", None).unwrap();
-        let mut detour = Detour::default();
-        for _ in 0..MAX_DETOURS {
-            detour.follow(&own, Some("rtmp://b/other")).unwrap();
-        }
-        assert_eq!(detour.url(&own).tc_url(), "rtmp://b/other");
-        assert_eq!(detour.follow(&own, Some("rtmp://c/l")).unwrap_err().kind, RRError::Rejected);
-        detour.arrived();
-        detour.follow(&own, None).unwrap();
-        assert_eq!(detour.url(&own).tc_url(), "rtmp://b/other", "the same server again");
-        detour.end();
-        assert_eq!(detour.url(&own), &own);
-        assert_eq!(detour.follow(&own, Some("rtmps://c/l")).unwrap_err().kind, RRError::Unsupported);
-    }
 
     #[test]
     fn what_is_absent_is_so_for_a_second_and_the_memory_of_it_is_bounded() {

@@ -468,7 +468,7 @@ impl Accumulate {
         // What the session has to say last (an onStatus) goes out if the socket takes it; the rest is the peer's loss.
         let _ = peer.conn.flush();
         self.poller.remove(&mut peer.conn.socket);
-        half_close(&peer.conn.socket);
+        half_close(&mut peer.conn.socket);
         self.stream.lose(&peer.record, false);
         match source {
             Some(source) => source::over(&self.stream, &source, failure, goes, media_ms.saturating_sub(since_ms)),

@@ -2,28 +2,28 @@
 //!
 //! The relay owns consumers and tells them when to send. A plain player sends the log's own bytes, as many as the
 //! socket takes, in one call. What must be different for this consumer (control messages, join headers, the rest of a
-//! message before a jump, `@setDataFrame` for targets, another message stream id) goes through its private `out`.
+//! message before a jump, all that its [`Form`] makes another message of) goes through its private `out`.
 
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::config::{CHUNK_SIZE, Start, media};
-use crate::error::{RRError, Result};
+use crate::config::{Start, media};
+use crate::error::Result;
 use crate::net::clock;
 use crate::net::conn::Conn;
-use crate::proto::chunk_write;
-use crate::proto::message::{MessageHead, kind};
 use crate::session;
 use crate::stream::RRStream;
 use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
+use crate::stream::form::Form;
 use crate::stream::guest::Play;
-use crate::stream::join::{HeaderSet, JoinPoint, WireForm};
+use crate::stream::join::{HeaderSet, JoinPoint};
 use crate::stream::meter::{Counters, Tally};
+use crate::stream::pace::Pace;
 use crate::stream::peer::RRSession;
-use crate::stream::segment::{Mark, flag};
+use crate::stream::push::Push;
 use crate::stream::target::Target;
 
 /// Private bytes that are collected before they are written, on the path of consumers that get their own messages.
@@ -31,9 +31,6 @@ pub(super) const OUT_BYTES: usize = 64 * 1024;
 
 /// A private buffer larger than this is given back when it is empty: idle consumers hold next to nothing.
 const OUT_KEPT_BYTES: usize = 1024;
-
-/// `@setDataFrame` as an AMF0 string.
-const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
 /// Who it is.
 #[derive(Debug)]
@@ -68,6 +65,8 @@ pub(super) enum Sent {
     All,
     /// The socket takes no more now.
     Blocked,
+    /// It may not have more now.
+    Held,
 }
 
 /// Bounds of a consumer's lag.
@@ -88,6 +87,9 @@ pub(super) struct Consumer {
     pub(super) merge_us: u64,
     /// The socket took less than all; the poller tells when it takes more.
     pub(super) blocked: bool,
+    /// It may not have more than so much in a time; where it is held for that, it is looked at again then.
+    pub(super) pace: Option<Pace>,
+    pub(super) held_until_us: Option<u64>,
     /// More is to be read without being told.
     pub(super) more: bool,
     pub(super) paused: bool,
@@ -104,12 +106,14 @@ pub(super) struct Consumer {
     pub(super) leave_at: Option<u64>,
     /// It has been told goodbye and is closed by then.
     pub(super) close_by_ms: Option<u64>,
-    pub(super) stream_id: u32,
+    /// How it is to get messages.
+    pub(super) form: Form,
+    /// What it is besides, where it is a target.
+    pub(super) push: Option<Box<Push>>,
     /// Plays of other streams on its connection, or of this one again.
     pub(super) plays: Vec<Play>,
     /// What its peer said, to be acted on between two messages.
     pub(super) said: Option<session::Event>,
-    media: u32,
     due: Option<(HeaderSet, u32)>,
     out: Vec<u8>,
     out_at: usize,
@@ -119,7 +123,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(conn: Conn, who: Who, stream_id: u32, start: Start, bounds: Bounds, now_ms: u64) -> Self {
+    pub(super) fn new(conn: Conn, who: Who, form: Form, start: Start, bounds: Bounds, now_ms: u64) -> Self {
         Self {
             conn,
             who,
@@ -128,6 +132,8 @@ impl Consumer {
             bounds,
             merge_us: 0,
             blocked: false,
+            pace: None,
+            held_until_us: None,
             more: false,
             paused: false,
             caught_up: false,
@@ -138,10 +144,10 @@ impl Consumer {
             pinged_ms: now_ms,
             leave_at: None,
             close_by_ms: None,
-            stream_id,
+            form,
+            push: None,
             plays: Vec::new(),
             said: None,
-            media: media::ALL,
             due: None,
             out: Vec::new(),
             out_at: 0,
@@ -164,7 +170,7 @@ impl Consumer {
 
     /// Kinds of media the peer wants or does not want from here on.
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
-        receive(&mut self.media, audio, video);
+        receive(&mut self.form.media, audio, video);
     }
 
     /// When what it has not been sent is due, by the oldest message of it; `None`: now, or there is nothing.
@@ -236,8 +242,8 @@ impl Consumer {
     /// What the socket or the allocator says; the consumer is over then.
     pub(super) fn send(&mut self, now_us: u64) -> Result<Sent> {
         loop {
-            if !self.send_out(now_us)? {
-                return Ok(Sent::Blocked);
+            if let Some(sent) = self.send_out(now_us)? {
+                return Ok(sent);
             }
             if self.conn.has_output() && self.at_boundary() {
                 self.out = self.conn.take_output();
@@ -248,13 +254,7 @@ impl Consumer {
             }
             let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
             if let Some((headers, ts_ms)) = self.due.take() {
-                let form = WireForm {
-                    ts_ms,
-                    stream_id: self.stream_id,
-                    chunk_size: CHUNK_SIZE,
-                    wrap_metadata: matches!(self.who, Who::Target(_)),
-                    media: self.media,
-                };
+                let form = self.form.headers(ts_ms);
                 headers.encode(&form, &mut self.out)?;
                 continue;
             }
@@ -263,14 +263,20 @@ impl Consumer {
                 cursor.to_head();
                 return Ok(Sent::All);
             }
+            if let Some(push) = self.push.as_mut().filter(|_| cursor.at_boundary())
+                && let Some(point) = push.widened_at(cursor.position())
+            {
+                self.form.widen(&push.plan.config);
+                self.due = Some((point.headers, point.ts_ms));
+                continue;
+            }
             let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(cursor.position()));
             if left == 0 && cursor.at_boundary() {
                 return Ok(Sent::All);
             }
-            let (target, stream_id, wanted) = (matches!(self.who, Who::Target(_)), self.stream_id, self.media);
-            let special = |mark: &Mark| is_special(mark, target, stream_id, wanted);
-            let plain = !target && stream_id == 1 && wanted == media::ALL;
-            let mut run = if plain { cursor.run() } else { cursor.run_until(special) };
+            let left = self.push.as_ref().map_or(left, |push| left.min(push.widens_in(cursor.position())));
+            let form = &self.form;
+            let mut run = if form.is_plain() { cursor.run() } else { cursor.run_until(|mark| form.is_special(mark)) };
             if u64::try_from(run.len()).is_ok_and(|len| len > left) {
                 run = run.get(..usize::try_from(left).unwrap_or(0)).unwrap_or_default();
             }
@@ -281,16 +287,23 @@ impl Consumer {
                 }
                 continue;
             }
-            let len = run.len();
+            let Some(run) = within(&mut self.pace, run, now_us) else {
+                self.held_until_us = self.pace.as_ref().map(Pace::ready_us);
+                return Ok(Sent::Held);
+            };
+            let asked = run.len();
             match self.conn.write(run)? {
                 None => return Ok(Sent::Blocked),
                 Some(n) => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.spend(n);
+                    }
                     let before = cursor.message_number();
                     cursor.advance(n);
                     let messages = cursor.message_number() - before;
                     self.tally.sent(n as u64, messages, now_us, self.who.counters());
                     self.progress_ms = now_us / 1000;
-                    if n < len {
+                    if n < asked {
                         return Ok(Sent::Blocked);
                     }
                 }
@@ -298,12 +311,19 @@ impl Consumer {
         }
     }
 
-    /// Writes the private bytes; true when none is left.
-    fn send_out(&mut self, now_us: u64) -> Result<bool> {
+    /// Writes the private bytes; `None` when none is left.
+    fn send_out(&mut self, now_us: u64) -> Result<Option<Sent>> {
         while let Some(rest) = self.out.get(self.out_at..).filter(|rest| !rest.is_empty()) {
+            let Some(rest) = within(&mut self.pace, rest, now_us) else {
+                self.held_until_us = self.pace.as_ref().map(Pace::ready_us);
+                return Ok(Some(Sent::Held));
+            };
             match self.conn.write(rest)? {
-                None => return Ok(false),
+                None => return Ok(Some(Sent::Blocked)),
                 Some(n) => {
+                    if let Some(pace) = &mut self.pace {
+                        pace.spend(n);
+                    }
                     self.out_at += n;
                     self.tally.sent(n as u64, 0, now_us, self.who.counters());
                     self.progress_ms = now_us / 1000;
@@ -316,7 +336,8 @@ impl Consumer {
         } else {
             self.out.clear();
         }
-        Ok(true)
+        // What TLS holds has left the log, not the machine.
+        Ok((!self.conn.settle()?).then_some(Sent::Blocked))
     }
 
     fn at_boundary(&self) -> bool {
@@ -330,19 +351,17 @@ impl Consumer {
     /// [`OUT_BYTES`]. False where none is next.
     fn encode_specials(&mut self, now_us: u64) -> Result<bool> {
         let Place::At(cursor) = &mut self.place else { return Ok(false) };
-        let target = matches!(self.who, Who::Target(_));
+        let turn = self.push.as_ref().map_or(u64::MAX, |push| push.widens_in(cursor.position()));
+        let turn = cursor.position().saturating_add(turn);
+        let end = self.leave_at.map_or(turn, |end| end.min(turn));
         let mut any = false;
-        while self.out.len() < OUT_BYTES {
-            let end = self.leave_at.is_some_and(|end| cursor.position() >= end);
-            let Some(message) = cursor.message().filter(|_| !end) else { break };
-            if !is_special(&message.mark, target, self.stream_id, self.media) {
+        while self.out.len() < OUT_BYTES && cursor.position() < end {
+            let Some(message) = cursor.message() else { break };
+            if !self.form.is_special(&message.mark) {
                 break;
             }
             any = true;
-            if wanted(message.mark.type_id, self.media) {
-                let body = message.body().ok_or(RRError::NoMem)?;
-                let wrap = target && is_wrapped(&message.mark);
-                encode_own(&message.mark, &body, wrap, self.stream_id, &mut self.out)?;
+            if self.form.encode(&message, &mut self.out)? {
                 self.tally.sent(0, 1, now_us, self.who.counters());
             }
             cursor.skip_message();
@@ -368,6 +387,20 @@ impl Consumer {
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
         }
         counters.tcp.refresh(&self.conn, now_us / 1000);
+    }
+
+    /// Whether what waits for it waits for it: the socket, or its own bound.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.blocked || self.held_until_us.is_some()
+    }
+
+    /// It ends after the message it is in the middle of.
+    pub(super) fn leave_here(&mut self) {
+        let here = match &self.place {
+            Place::At(cursor) => cursor.position() + cursor.rest_of_message().len() as u64,
+            Place::Waiting(at) => *at,
+        };
+        self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
     }
 
     /// Puts what the other plays have into `out`; true where that is anything. One that is over is told so.
@@ -417,8 +450,8 @@ impl Consumer {
     /// As a guest of its stream, for a connection that goes elsewhere.
     pub(super) fn make_guest(&mut self, stream: &Arc<RRStream>, record: &Arc<RRSession>) -> Play {
         let after = if let Place::Waiting(after) = self.place { after } else { 0 };
-        let mut play = Play::new(Arc::clone(stream), Arc::clone(record), self.stream_id, self.start, after);
-        (play.media, play.paused) = (self.media, self.paused);
+        let mut play = Play::new(Arc::clone(stream), Arc::clone(record), self.form.stream_id, self.start, after);
+        (play.media, play.paused) = (self.form.media, self.paused);
         match mem::replace(&mut self.place, Place::Waiting(0)) {
             Place::At(cursor) => play.at(cursor, self.due.take()),
             Place::Waiting(_) => play,
@@ -428,7 +461,7 @@ impl Consumer {
     /// It was a guest so far, and is at home now.
     pub(super) fn resume(&mut self, mut play: Play) {
         self.leave_at = play.come_home();
-        (self.media, self.paused, self.due) = (play.media, play.paused, play.due.take());
+        (self.form.media, self.paused, self.due) = (play.media, play.paused, play.due.take());
         if let Some(cursor) = play.cursor.take() {
             self.place = Place::At(cursor);
         }
@@ -442,50 +475,11 @@ impl Consumer {
     }
 }
 
-/// Whether this consumer must see this message differently from what the log has.
-fn is_special(mark: &Mark, target: bool, stream_id: u32, media: u32) -> bool {
-    stream_id != 1 || !wanted(mark.type_id, media) || (target && mark.flags & (flag::SET_DATA_FRAME | flag::META) != 0)
-}
-
-/// Whether a server that is published to gets this message as `@setDataFrame`: what came so, and metadata that the host
-/// wrote bare. (META also marks configuration beside the sequence header, which is media.)
-fn is_wrapped(mark: &Mark) -> bool {
-    matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.flags & (flag::SET_DATA_FRAME | flag::META) != 0
-}
-
-/// Whether a message of this type is let through. Sequence headers are of their kind: a peer that wants no video
-/// needs none.
-pub(super) fn wanted(type_id: u8, media: u32) -> bool {
-    match type_id {
-        kind::AUDIO => media & media::AUDIO != 0,
-        kind::VIDEO => media & media::VIDEO != 0,
-        kind::DATA | kind::DATA_AMF3 => media & media::DATA != 0,
-        _ => true,
-    }
-}
-
-/// One message of the log for one consumer: other stream id, or `@setDataFrame` put in front.
-pub(super) fn encode_own(mark: &Mark, body: &[u8], wrap: bool, stream_id: u32, out: &mut Vec<u8>) -> Result<()> {
-    let wrapped;
-    let body = if wrap {
-        // An AMF3 data message keeps its leading 0.
-        let lead = usize::from(mark.type_id == kind::DATA_AMF3);
-        let (lead, rest) = body.split_at_checked(lead).unwrap_or((&[], body));
-        wrapped = [lead, SET_DATA_FRAME, rest].concat();
-        &wrapped[..]
-    } else {
-        body
-    };
-    let head = MessageHead {
-        timestamp_ms: mark.ts_ms,
-        type_id: mark.type_id,
-        stream_id,
-        len: u32::try_from(body.len()).unwrap_or(u32::MAX),
-        chunk_stream: super::buffer::chunk_stream_of(mark.type_id),
-    };
-    out.try_reserve(chunk_write::wire_len(&head, CHUNK_SIZE)).map_err(|_| RRError::NoMem)?;
-    chunk_write::encode(&head, body, CHUNK_SIZE, out);
-    Ok(())
+/// As much of the bytes as may go now; `None` where none may.
+fn within<'a>(pace: &mut Option<Pace>, bytes: &'a [u8], now_us: u64) -> Option<&'a [u8]> {
+    let Some(pace) = pace else { return Some(bytes) };
+    let room = pace.room(now_us).min(bytes.len());
+    bytes.get(..room).filter(|some| !some.is_empty())
 }
 
 /// Kinds of media that are wanted or no longer wanted.

@@ -54,6 +54,8 @@ pub mod flag {
     pub const BY_PEER: u32 = 2;
     /// The id ends with this event.
     pub const LAST: u32 = 4;
+    /// It is about a connection with TLS.
+    pub const TLS: u32 = 8;
 }
 
 /// One event. Strings are bytes as peers sent them; none contains NUL.
@@ -137,6 +139,15 @@ impl Event {
         }
         if failure.kind.retriable() {
             self.flags |= flag::RETRIABLE;
+        }
+        self
+    }
+
+    /// It is about a connection with TLS, or about one without.
+    #[must_use]
+    pub fn over_tls(mut self, tls: bool) -> Self {
+        if tls {
+            self.flags |= flag::TLS;
         }
         self
     }

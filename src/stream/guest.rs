@@ -8,13 +8,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::config::{CHUNK_SIZE, Start, media};
-use crate::error::{RRError, Result};
+use crate::config::{Start, media};
+use crate::error::Result;
 use crate::net::poll::Wake;
 use crate::stream::RRStream;
-use crate::stream::consumer::{OUT_BYTES, encode_own, wanted};
+use crate::stream::consumer::OUT_BYTES;
 use crate::stream::cursor::{Cursor, Lag};
-use crate::stream::join::{HeaderSet, Join, JoinPoint, Scout, Seen, WireForm};
+use crate::stream::form::Form;
+use crate::stream::join::{HeaderSet, Join, JoinPoint, Scout, Seen};
 use crate::stream::peer::RRSession;
 use crate::sync::locked;
 
@@ -202,9 +203,10 @@ impl Play {
             brought.over = end.is_some();
             return Ok(brought);
         };
+        let mut form = Form::of_player(self.stream_id);
+        form.media = self.media;
         if let Some((headers, ts_ms)) = self.due.take() {
-            let (stream_id, media) = (self.stream_id, self.media);
-            headers.encode(&WireForm { ts_ms, stream_id, chunk_size: CHUNK_SIZE, wrap_metadata: false, media }, out)?;
+            headers.encode(&form.headers(ts_ms), out)?;
             brought.any = true;
         }
         if self.paused {
@@ -214,11 +216,7 @@ impl Play {
         while out.len() - begun < OUT_BYTES {
             brought.over = end.is_some_and(|end| cursor.position() >= end);
             let Some(message) = cursor.message().filter(|_| !brought.over) else { break };
-            if wanted(message.mark.type_id, self.media) {
-                let body = message.body().ok_or(RRError::NoMem)?;
-                encode_own(&message.mark, &body, false, self.stream_id, out)?;
-                brought.messages += 1;
-            }
+            brought.messages += u64::from(form.encode(&message, out)?);
             brought.any = true;
             cursor.skip_message();
         }

@@ -24,9 +24,11 @@ pub trait Host: Send + Sync + Debug {
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
     /// A target was closed in order, because its stream has no media for now.
     fn target_released(&self, target: &Arc<Target>);
-    /// A source was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the same place
-    /// again.
+    /// A target, or a source, was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the
+    /// same place again.
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
+    /// A target was closed in order, because its new settings want another connection.
+    fn target_renewed(&self, target: &Arc<Target>);
     /// A target that was told to stop has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
     /// Nobody publishes and nobody plays.

@@ -11,7 +11,7 @@ use crate::net::poll::{Poller, Wake};
 use crate::stream::accumulate::{self, Arrival};
 use crate::stream::guest::Play;
 use crate::stream::peer::Peer;
-use crate::stream::target::Target;
+use crate::stream::target::{Plan, Target};
 use crate::stream::{Book, Claim, RRStream, relay};
 use crate::sync::{locked, spawn};
 
@@ -38,6 +38,8 @@ pub enum Delivery {
         target: Arc<Target>,
         /// Its connection.
         conn: Box<Conn>,
+        /// What it was connected for.
+        plan: Arc<Plan>,
     },
 }
 

@@ -10,14 +10,17 @@ pub mod buffer;
 mod consumer;
 pub mod cursor;
 pub mod event;
+mod form;
 mod guest;
 mod host;
 pub mod join;
 mod link;
 pub mod meter;
 mod name;
+mod pace;
 pub mod peer;
 mod publish;
+mod push;
 pub mod relay;
 mod relief;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
@@ -31,7 +34,7 @@ pub(crate) mod trip;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;
-pub use self::name::StreamName;
+pub use self::name::{MAX_NAME_BYTES, StreamName};
 pub use self::publish::Claim;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -283,7 +286,7 @@ impl RRStream {
         }
         book.to_sess_list.push(Arc::clone(target));
         drop(book);
-        if self.state() == State::InProgress {
+        if matches!(self.state(), State::InProgress | State::Recovering) {
             self.host.dial(target);
         }
         Ok(())

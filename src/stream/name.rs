@@ -1,5 +1,10 @@
 //! A stream's name: application and key, and what makes two names the same stream.
 
+use crate::error::{Failure, RRError, Result};
+
+/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
+pub const MAX_NAME_BYTES: usize = 4096;
+
 /// A stream's name, as the peer gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct StreamName {
@@ -10,6 +15,17 @@ pub struct StreamName {
 }
 
 impl StreamName {
+    /// A name the host gives.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where it is too long or contains NUL.
+    pub fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
+        if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
+            return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
+        }
+        Ok(Self { app: app.to_vec(), key: key.to_vec() })
+    }
+
     /// What makes two names the same stream: peers split `app/key` at different slashes (`live` + `a/b`, `live/a` +
     /// `b`), so it is the path as a whole that counts.
     pub fn path(&self) -> Vec<u8> {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Decision;
@@ -79,6 +79,7 @@ pub struct RRSession {
     state: AtomicU32,
     stream: AtomicU64,
     user: AtomicUsize,
+    tls: AtomicBool,
     names: Mutex<Names>,
     post: Mutex<Post>,
     /// Orders wait; looked at without the lock.
@@ -98,6 +99,7 @@ impl RRSession {
             state: AtomicU32::new(State::Handshake.number()),
             stream: AtomicU64::new(0),
             user: AtomicUsize::new(0),
+            tls: AtomicBool::new(false),
             names: Mutex::default(),
             post: Mutex::default(),
             mail: AtomicU32::new(0),
@@ -144,6 +146,16 @@ impl RRSession {
         self.user.store(user, Ordering::Relaxed);
     }
 
+    /// Whether the connection is encrypted.
+    pub fn tls(&self) -> bool {
+        self.tls.load(Ordering::Relaxed)
+    }
+
+    /// Says that the connection is encrypted; owner only.
+    pub fn set_tls(&self, tls: bool) {
+        self.tls.store(tls, Ordering::Relaxed);
+    }
+
     /// The names.
     pub fn names(&self) -> Names {
         locked(&self.names).clone()
@@ -171,7 +183,7 @@ impl RRSession {
             key: names.key,
             url: names.tc_url,
             addr: self.addr.clone().into_bytes(),
-            ..Event::new(kind).moved(state, state)
+            ..Event::new(kind).moved(state, state).over_tls(self.tls())
         }
     }
 

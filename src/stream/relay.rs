@@ -7,6 +7,7 @@
 mod care;
 mod farewell;
 mod relief;
+mod targets;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use crate::session::{self, Role, State};
 use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
 use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind};
+use crate::stream::form::Form;
 use crate::stream::guest::{Bell, Guest};
 use crate::stream::join::{Join, Scout, Seen};
 use crate::stream::peer::Peer;
+use crate::stream::push::Parting;
 use crate::stream::{Delivery, RRStream, Timeouts};
 
 /// How often timeouts, lags and figures are looked at.
@@ -65,6 +68,14 @@ struct Relay {
     waiting: usize,
     /// Media flows: a publisher's messages have been seen, and its end has not.
     live: bool,
+    /// When the last message came.
+    media_ms: u64,
+    /// Targets were closed because no media came: they are dialled when it does.
+    has_idle_targets: bool,
+    /// Some target waits for a key frame to get more than before.
+    widening: bool,
+    /// When the next consumer that is held by its bound may have more.
+    held_until_us: Option<u64>,
     timeouts: Timeouts,
     next_tick_ms: u64,
     /// Slots to read without being told.
@@ -87,6 +98,10 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         consumers: Slab::new(),
         waiting: 0,
         live: false,
+        media_ms: 0,
+        has_idle_targets: false,
+        widening: false,
+        held_until_us: None,
         timeouts,
         next_tick_ms: 0,
         more: Vec::new(),
@@ -149,10 +164,8 @@ impl Relay {
         };
         // A collection that ends between two milliseconds ends at the later one: the poller counts in those.
         let collect_ms = collection.until_us.map(|until| until.saturating_sub(now_us).div_ceil(1000));
-        let timeout = match (tick_ms, collect_ms) {
-            (Some(tick), Some(collect)) => Some(tick.min(collect)),
-            (one, other) => one.or(other),
-        };
+        let held_ms = self.held_until_us.map(|until| until.saturating_sub(now_us).div_ceil(1000));
+        let timeout = [tick_ms, collect_ms, held_ms].into_iter().flatten().min();
         let timeout = if self.more.is_empty() { timeout } else { Some(0) };
         let collecting = collection.until_us.is_some() && !collection.immediate;
         let (scouted, stream, inbox) = (self.scout.head().position, &self.stream, &self.inbox);
@@ -174,7 +187,8 @@ impl Relay {
                     self.stream.host().event(record.event(EventKind::Session).moved(prev, State::Waiting));
                 }
                 let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
-                let mut consumer = Consumer::new(conn, Who::Player(record), stream_id, start, bounds, now_ms);
+                let form = Form::of_player(stream_id);
+                let mut consumer = Consumer::new(conn, Who::Player(record), form, start, bounds, now_ms);
                 consumer.merge_us = u64::from(config.merge_ms) * 1000;
                 plays.iter().for_each(|play| play.set_owner(&self.bell));
                 consumer.plays = plays;
@@ -183,17 +197,7 @@ impl Relay {
                 }
                 consumer
             }
-            Delivery::Target { target, conn } => {
-                let bounds = Bounds { bytes: target.config.queue_bytes.into(), ms: target.config.queue_ms.into() };
-                let merge_ms = target.config.merge_ms.unwrap_or(config.merge_ms);
-                let start = target.config.start;
-                let mut conn = *conn;
-                let stream_id = conn.client().map_or(1, |session| session.stream_id());
-                target.move_to(State::Waiting, |event| event);
-                let mut consumer = Consumer::new(conn, Who::Target(target), stream_id, start, bounds, now_ms);
-                consumer.merge_us = u64::from(merge_ms) * 1000;
-                consumer
-            }
+            Delivery::Target { target, conn, plan } => self.new_target(target, *conn, plan, now_us),
         };
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();
@@ -227,8 +231,12 @@ impl Relay {
     // ---- what is new in the log
 
     fn notice(&mut self, seen: &Seen, now_us: u64) {
-        if seen.messages > 0 && !self.live {
+        if seen.messages > 0 {
+            self.media_ms = now_us / 1000;
+        }
+        if seen.messages > 0 && (!self.live || self.has_idle_targets) {
             self.live = true;
+            self.has_idle_targets = false;
             for target in self.stream.targets() {
                 self.stream.host().dial(&target);
             }
@@ -238,6 +246,9 @@ impl Relay {
         }
         if seen.messages > 0 && self.waiting > 0 {
             self.place_waiting(seen, now_us);
+        }
+        if let Some(key) = seen.key.as_ref().filter(|_| self.widening) {
+            self.turn_at(key);
         }
         // Looked at after the scout has moved: it has been where the publisher ended, so the log up to there is known.
         let ended = self.stream.ended_at().filter(|_| self.live);
@@ -290,10 +301,16 @@ impl Relay {
         let mut failed: Vec<(usize, Fate)> = Vec::new();
         let (mut bytes, mut messages) = (0, 0);
         let head = self.scout.head();
+        let mut held_until_us: Option<u64> = None;
         for (slot, consumer) in &mut self.consumers {
             if consumer.close_by_ms.is_some() {
                 continue;
             }
+            if let Some(at) = consumer.held_until_us.filter(|&at| now_us < at) {
+                held_until_us = Some(held_until_us.map_or(at, |held| held.min(at)));
+                continue;
+            }
+            consumer.held_until_us = None;
             collection.immediate |= consumer.merge_us == 0;
             if consumer.blocked {
                 continue;
@@ -317,12 +334,16 @@ impl Relay {
                     }
                 }
                 Ok(Sent::Blocked) => consumer.blocked = true,
+                Ok(Sent::Held) => {
+                    held_until_us = held_until_us.into_iter().chain(consumer.held_until_us).min();
+                }
                 Err(failure) => failed.push((slot, Fate::Over(failure))),
             }
             let after = consumer.sent();
             bytes += after.0 - before.0;
             messages += after.1 - before.1;
         }
+        self.held_until_us = held_until_us;
         if bytes > 0 {
             self.stream.bytes_out.add(bytes);
             self.stream.msgs_out.add(messages);
@@ -354,7 +375,7 @@ impl Relay {
             return Fate::Stays;
         }
         let (mut paused, mut receive) = (None, (None, None));
-        let (own, mut others) = (consumer.stream_id, Vec::new());
+        let (own, mut others) = (consumer.form.stream_id, Vec::new());
         let pumped =
             consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET, to_end, |event, _| match event {
                 session::Event::Pause { stream_id, .. } | session::Event::Receive { stream_id, .. }
@@ -402,9 +423,9 @@ impl Relay {
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         // Answers leave at once, unless they must wait for the end of a message on its way.
-        if consumer.conn.has_output() && !consumer.blocked && consumer.close_by_ms.is_none() {
+        if consumer.conn.has_output() && !consumer.is_stuck() && consumer.close_by_ms.is_none() {
             match consumer.send(now_us) {
-                Ok(Sent::All) => {}
+                Ok(Sent::All | Sent::Held) => {}
                 Ok(Sent::Blocked) => consumer.blocked = true,
                 Err(failure) => return Fate::Over(failure),
             }
@@ -434,8 +455,9 @@ impl Relay {
             (Who::Target(_), session::Event::Ended { code, text }) => {
                 Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))
             }
-            (Who::Target(_), session::Event::Reconnect { text, .. }) => {
-                Fate::Over(Failure::peers(RRError::Closed, format!("the server asks to reconnect: {text}")))
+            (Who::Target(_), session::Event::Reconnect { url, text }) => {
+                self.part(slot, Parting::Moved { url, text });
+                Fate::Stays
             }
             (Who::Target(_), _) => Fate::Stays,
         }

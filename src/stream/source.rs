@@ -52,7 +52,7 @@ pub(super) struct Sources {
 impl Sources {
     /// Whether a source that is not on demand holds the stream, as a publisher would.
     pub(super) fn hold(&self) -> bool {
-        locked(&self.watch).list.iter().any(|source| !source.config.on_demand && !source.is_stopped())
+        locked(&self.watch).list.iter().any(|source| !source.plan().config.on_demand && !source.is_stopped())
     }
 
     /// Somebody publishes: who waited is served, and the next who waits is worth telling.
@@ -105,7 +105,7 @@ impl RRStream {
         let book = locked(&self.book);
         let free = book.publisher.is_none() && !book.closed;
         drop(book);
-        free && (!source.config.on_demand || locked(&self.sources.watch).players > 0)
+        free && (!source.plan().config.on_demand || locked(&self.sources.watch).players > 0)
     }
 
     /// A player is on the books. The host hears of it where nobody will serve it, once.
@@ -186,7 +186,7 @@ impl RRStream {
     pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn) -> Result<()> {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // It is among the sessions of the stream under the source's id, and in no table of the server's.
-        let record = Arc::new(RRSession::new(source.id, source.addr(), None, conn.socket.local_name()));
+        let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.set_role(Role::Source);
         record.rename(|names| (names.app, names.key) = (self.name.app.clone(), self.name.key.clone()));
         self.claim_for_source(&record)?;

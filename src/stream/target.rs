@@ -1,13 +1,17 @@
-//! A push target, or a source that pulls: what is to be reached, how it goes, and when the next try is due. The dialler connects it, the
-//! relay feeds it; nothing here does I/O.
+//! A push target, or a source that pulls, as everybody sees it: what is to be reached, how it goes, what is to be told
+//! of it. The dialler connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does I/O.
+
+pub mod backoff;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::config::TargetConfig;
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
 use crate::session::{Role, State};
 use crate::stream::RRStream;
@@ -37,11 +41,90 @@ pub enum News {
     Retry,
     /// The host wants it gone.
     Stop,
+    /// Its settings are others now.
+    Updated,
+    /// The relay closed it because its new settings want a new connection.
+    Renewed,
     /// It is gone: whoever had it has closed it.
     Over,
 }
 
-/// News that may wait for one target; each kind comes once in the time the dialler takes for a turn.
+/// What a target is to do: its settings and the places they name.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The settings.
+    pub config: TargetConfig,
+    url: RtmpUrl,
+    backups: Vec<RtmpUrl>,
+    tls: OnceLock<ClientConfig>,
+}
+
+impl Plan {
+    /// Reads the urls.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a malformed url.
+    pub fn new(config: TargetConfig) -> Result<Self> {
+        let read = |url: &String| RtmpUrl::parse(url, config.key.as_deref());
+        let url = read(&config.url)?;
+        let backups = config.backup_urls.iter().map(read).collect::<Result<_>>()?;
+        Ok(Self { url, backups, config, tls: OnceLock::new() })
+    }
+
+    /// As [`Self::new`], and whom it cannot trust (a file that holds no roots) is told now, not by the first try.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Self::tls`].
+    pub fn ready(config: TargetConfig) -> Result<Self> {
+        let plan = Self::new(config)?;
+        if (0..plan.urls()).any(|index| plan.url(index).tls) {
+            plan.tls()?;
+        }
+        Ok(plan)
+    }
+
+    /// What its connections over TLS share: made at the first call, which reads the roots.
+    ///
+    /// # Errors
+    /// As [`ClientConfig::new`].
+    pub fn tls(&self) -> Result<ClientConfig> {
+        if let Some(made) = self.tls.get() {
+            return Ok(made.clone());
+        }
+        let made = ClientConfig::new(&Trust {
+            ca_file: self.config.ca_file.as_ref().map(PathBuf::from),
+            pin_sha256: self.config.pin_sha256.clone(),
+            insecure: self.config.insecure,
+        })?;
+        Ok(self.tls.get_or_init(|| made).clone())
+    }
+
+    /// How many urls there are.
+    pub fn urls(&self) -> usize {
+        1 + self.backups.len()
+    }
+
+    /// Where it goes: 0 is the url, the backups follow; beyond them it is the url again.
+    pub fn url(&self, index: usize) -> &RtmpUrl {
+        index.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.url)
+    }
+}
+
+/// Which place a target is at, for people.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// The url that is tried or connected, without key and login; empty before the first try.
+    pub url: String,
+    /// The address; empty before there is one.
+    pub addr: String,
+}
+
+/// Whether connections to this url are over TLS.
+pub fn is_tls(url: &str) -> bool {
+    url.starts_with("rtmps:")
+}
+
+/// News of the host's that may wait for one target; each kind comes once in the time the dialler takes for a turn.
 const MAX_NEWS: usize = 16;
 
 /// One push target of one stream. Shared; the state is moved by whichever thread has it in hand.
@@ -53,10 +136,6 @@ pub struct Target {
     pub role: Role,
     /// The stream it takes from, or feeds.
     pub stream: Arc<RRStream>,
-    /// Its settings.
-    pub config: TargetConfig,
-    /// Where it goes.
-    pub url: RtmpUrl,
     /// Counters, written by the relay while it is connected.
     pub counters: Counters,
     /// Connections that got as far as `Publish.Start`.
@@ -65,35 +144,36 @@ pub struct Target {
     pub failures: AtomicU32,
     /// Monotonic ms of the next try; 0 while none is due.
     pub next_try_ms: AtomicU64,
+    plan: Mutex<Arc<Plan>>,
     state: AtomicU32,
+    /// Held from a move to its event, so that events come in the order of the moves, the last one last.
     moving: Mutex<()>,
     /// Monotonic ms by which it is to be gone; `u64::MAX` while it is wanted.
     stop_by_ms: AtomicU64,
     news: Mutex<VecDeque<News>>,
-    /// The address that is or was connected.
-    addr: Mutex<String>,
+    /// What is or was connected.
+    way: Mutex<Way>,
     /// Why it is in its state; 0 where all is well.
     error: AtomicI32,
 }
 
 impl Target {
     /// A target that waits for its stream to have media.
-    pub fn new(id: Id, stream: Arc<RRStream>, config: TargetConfig, url: RtmpUrl) -> Self {
+    pub fn new(id: Id, stream: Arc<RRStream>, plan: Plan) -> Self {
         Self {
             id,
             role: Role::Target,
             stream,
-            config,
-            url,
             counters: Counters::new(clock::wall_us()),
             connects: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             next_try_ms: AtomicU64::new(0),
+            plan: Mutex::new(Arc::new(plan)),
             state: AtomicU32::new(State::Idle.number()),
             moving: Mutex::default(),
             stop_by_ms: AtomicU64::new(u64::MAX),
             news: Mutex::default(),
-            addr: Mutex::default(),
+            way: Mutex::default(),
             error: AtomicI32::new(0),
         }
     }
@@ -112,6 +192,16 @@ impl Target {
     /// The state.
     pub fn state(&self) -> State {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
+    }
+
+    /// What it is to do now.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&locked(&self.plan))
+    }
+
+    /// Other settings from now on; the dialler and the relay are to be told.
+    pub fn set_plan(&self, plan: Plan) {
+        *locked(&self.plan) = Arc::new(plan);
     }
 
     /// Moves on and tells the host; a target that has ended stays ended.
@@ -143,26 +233,35 @@ impl Target {
 
     /// An event about this target, with everything known of it.
     pub fn event(&self) -> Event {
+        let plan = self.plan();
+        let way = self.way();
+        let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
+        let tls = is_tls(&url);
         Event {
             target: self.id,
             stream: self.stream.id,
-            user: if self.config.user == 0 { self.stream.config.user } else { self.config.user },
+            user: if plan.config.user == 0 { self.stream.config.user } else { plan.config.user },
             app: self.stream.name.app.clone(),
             key: self.stream.name.key.clone(),
-            url: self.url.tc_url().into_bytes(),
-            addr: self.addr().into_bytes(),
-            ..Event::new(EventKind::Target)
+            url: url.into_bytes(),
+            addr: way.addr.into_bytes(),
+            ..Event::new(EventKind::Target).over_tls(tls)
         }
     }
 
-    /// The address that is or was connected, for people.
-    pub fn addr(&self) -> String {
-        locked(&self.addr).clone()
+    /// What is or was connected, for people.
+    pub fn way(&self) -> Way {
+        locked(&self.way).clone()
+    }
+
+    /// Notes the url being tried; nothing is connected.
+    pub fn set_url(&self, url: String) {
+        *locked(&self.way) = Way { url, addr: String::new() };
     }
 
     /// Notes the address being connected.
     pub fn set_addr(&self, addr: String) {
-        *locked(&self.addr) = addr;
+        locked(&self.way).addr = addr;
     }
 
     /// The host wants it gone within so many ms.
@@ -184,109 +283,20 @@ impl Target {
     /// Leaves news for the dialler, which is to be rung afterwards.
     pub fn tell(&self, news: News) {
         let mut waiting = locked(&self.news);
-        if waiting.len() < MAX_NEWS {
-            waiting.push_back(news);
-        } else if let Some(last) = waiting.back_mut() {
-            // So many at once say the same; the newest is what counts.
-            *last = news;
+        let same = |other: &News| std::mem::discriminant(other) == std::mem::discriminant(&news);
+        let repeats = waiting.back().is_some_and(same);
+        // Only the host can say the same over and over; what the relay says comes once for each connection.
+        let by_host = matches!(news, News::Retry | News::Updated | News::Stop);
+        if repeats {
+            waiting.pop_back();
+        } else if by_host && waiting.len() >= MAX_NEWS {
+            return;
         }
+        waiting.push_back(news);
     }
 
     /// The oldest news; for the dialler.
     pub fn next_news(&self) -> Option<News> {
         locked(&self.news).pop_front()
-    }
-}
-
-/// What comes after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Another try after so many milliseconds.
-    Retry(u64),
-    /// None: this cause does not pass by itself.
-    Fatal,
-    /// None: tried as often as was configured.
-    GiveUp,
-}
-
-/// The reconnect policy: growing back-off with jitter, a cap, a reset after good running, and an end.
-#[derive(Clone, Debug, Default)]
-pub struct Backoff {
-    failures_in_row: u32,
-    refused_in_row: u32,
-}
-
-impl Backoff {
-    /// What comes after a failure. `ran_ms` is how long media flowed before it; `random` is any number, for jitter.
-    pub fn after(&mut self, config: &TargetConfig, failure: &Failure, ran_ms: u64, random: u64) -> Next {
-        if ran_ms >= u64::from(config.retry_reset_ms) {
-            *self = Self::default();
-        }
-        self.failures_in_row += 1;
-        // Some ingests answer BadName while the old session times out: once is not fatal.
-        self.refused_in_row = if failure.kind == RRError::Rejected { self.refused_in_row + 1 } else { 0 };
-        let once_refused = failure.kind == RRError::Rejected && self.refused_in_row < 2;
-        if !(failure.kind.retriable() || once_refused || config.retry_fatal) {
-            return Next::Fatal;
-        }
-        if config.retry_count.is_some_and(|count| self.failures_in_row > count) {
-            return Next::GiveUp;
-        }
-        let doublings = (self.failures_in_row - 1).min(20);
-        let wait = (u64::from(config.retry_min_ms) << doublings).min(u64::from(config.retry_max_ms));
-        let spread = wait * u64::from(config.retry_jitter_pct.min(100)) / 100;
-        // Jitter takes away only, so the cap stays a cap.
-        Next::Retry(wait - if spread == 0 { 0 } else { random % (spread + 1) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config() -> TargetConfig {
-        TargetConfig { retry_jitter_pct: 0, ..TargetConfig::default() }
-    }
-
-    fn io() -> Failure {
-        Failure::peers(RRError::Io, "reset")
-    }
-
-    #[test]
-    fn waits_double_up_to_the_cap_and_good_running_resets_them() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<Next> = (0..9).map(|_| backoff.after(&config(), &io(), 0, 7)).collect();
-        let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000].map(Next::Retry);
-        assert_eq!(waits, expected);
-        assert_eq!(backoff.after(&config(), &io(), 30_000, 7), Next::Retry(500));
-    }
-
-    #[test]
-    fn jitter_stays_below_the_cap_and_above_its_share() {
-        let config = TargetConfig::default();
-        for random in 0..1000 {
-            let mut backoff = Backoff { failures_in_row: 30, refused_in_row: 0 };
-            let Next::Retry(wait) = backoff.after(&config, &io(), 0, random * 7919) else { panic!("no retry") };
-            assert!((24_000..=30_000).contains(&wait), "{wait}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_fatal_the_second_time_in_a_row() {
-        let refused = Failure::peers(RRError::Rejected, "NetStream.Publish.BadName");
-        let mut backoff = Backoff::default();
-        assert!(matches!(backoff.after(&config(), &refused, 0, 0), Next::Retry(_)));
-        assert_eq!(backoff.after(&config(), &refused, 0, 0), Next::Fatal);
-        let stubborn = TargetConfig { retry_fatal: true, ..config() };
-        assert!(matches!(backoff.after(&stubborn, &refused, 0, 0), Next::Retry(_)));
-    }
-
-    #[test]
-    fn it_gives_up_after_the_configured_tries() {
-        let config = TargetConfig { retry_count: Some(2), ..config() };
-        let mut backoff = Backoff::default();
-        assert!(matches!(backoff.after(&config, &io(), 0, 0), Next::Retry(_)));
-        assert!(matches!(backoff.after(&config, &io(), 0, 0), Next::Retry(_)));
-        assert_eq!(backoff.after(&config, &io(), 0, 0), Next::GiveUp);
     }
 }

@@ -22,6 +22,7 @@ static void without_a_server(void) {
     CHECK(rr_server_stop(NULL, NULL, 0) == RR_ERR_ARG);
     CHECK(rr_server_state(NULL) == RR_ERR_ARG);
     CHECK(rr_server_stats(NULL, &stats, sizeof stats) == RR_ERR_ARG);
+    CHECK(rr_server_set_tls(NULL, "a", "b") == RR_ERR_ARG);
     CHECK(rr_server_set_log(NULL, RR_LOG_INFO, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_server_list(NULL, 0, RR_KIND_STREAM, &id, 1) == RR_ERR_ARG);
     CHECK(rr_event_fd(NULL) == RR_ERR_ARG);
@@ -38,6 +39,7 @@ static void without_a_server(void) {
     CHECK(rr_stream_write(NULL, 1, &frame) == RR_ERR_ARG);
     CHECK(rr_stream_switch(NULL, 1, 1) == RR_ERR_ARG);
     CHECK(rr_stream_add_target(NULL, 1, NULL, &id) == RR_ERR_ARG);
+    CHECK(rr_target_update(NULL, 1, NULL) == RR_ERR_ARG);
     CHECK(rr_stream_add_source(NULL, 1, NULL, &id) == RR_ERR_ARG);
     CHECK(rr_target_retry(NULL, 1) == RR_ERR_ARG);
     CHECK(rr_target_stop(NULL, 1, 0) == RR_ERR_ARG);
@@ -68,7 +70,10 @@ static void with_a_server(rr_server *s) {
     size_t i;
 
     CHECK(rr_server_listen(s, NULL, 0) == RR_ERR_ARG);
-    CHECK(rr_server_listen(s, "127.0.0.1:0", RR_LISTEN_TLS) == RR_ERR_UNSUPPORTED);
+    CHECK(rr_server_listen(s, "127.0.0.1:0", RR_LISTEN_TLS) == RR_ERR_STATE);
+    CHECK(rr_server_set_tls(s, NULL, "key.pem") == RR_ERR_ARG);
+    CHECK(rr_server_set_tls(s, "cert.pem", NULL) == RR_ERR_ARG);
+    CHECK(rr_server_set_tls(s, "/nowhere/cert.pem", "/nowhere/key.pem") == RR_ERR_CERT);
     CHECK(rr_server_listen(s, "127.0.0.1:0", 1u << 31) == RR_ERR_ARG);
     CHECK(rr_server_listen(s, "not an address", 0) < 0);
     CHECK(rr_server_listen_fd(s, -1, 0) == RR_ERR_ARG);
@@ -125,6 +130,8 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_stream_add_target(s, gone, &target, NULL) == RR_ERR_ARG);
         CHECK(rr_stream_add_source(s, gone, &target, NULL) == RR_ERR_ARG);
         CHECK(rr_stream_add_target(s, gone, &target, &id) == RR_ERR_NOT_FOUND);
+        CHECK(rr_target_update(s, gone, NULL) == RR_ERR_ARG);
+        CHECK(rr_target_update(s, gone, &target) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_add_source(s, gone, &target, &id) == RR_ERR_NOT_FOUND);
         CHECK(rr_target_retry(s, gone) == RR_ERR_NOT_FOUND);
         CHECK(rr_target_stop(s, gone, 0) == RR_ERR_NOT_FOUND);

@@ -14,6 +14,7 @@ use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::proxy;
 use crate::net::socket::Socket;
+use crate::server::ListenOptions;
 use crate::session::{ServerSession, State};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Peer, RRSession};
@@ -30,6 +31,7 @@ pub(super) struct Stranger {
     socket: Socket,
     /// The balancer's address, or what the host said.
     name: String,
+    options: ListenOptions,
     bytes: Vec<u8>,
     deadline_ms: u64,
 }
@@ -66,7 +68,7 @@ impl TurnedAway {
 impl Lobby {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Listener(mut listener, proxy) => {
+            Arrival::Listener(mut listener, options) => {
                 let entry = self.slots.vacant_entry();
                 if let Err(failure) = self.poller.add_listener(&mut listener, entry.key()) {
                     log::error!("cannot listen: {failure}");
@@ -74,12 +76,12 @@ impl Lobby {
                 }
                 // Peers may have been waiting since before it was added.
                 self.accepting.push(entry.key());
-                entry.insert(Slot::Listener(listener, proxy));
+                entry.insert(Slot::Listener(listener, options));
             }
-            Arrival::Connection(socket, name, true) => self.admit_stranger(socket, name),
-            Arrival::Connection(socket, name, false) => {
+            Arrival::Connection(socket, name, options) if options.proxy => self.admit_stranger(socket, name, options),
+            Arrival::Connection(socket, name, options) => {
                 let local = socket.local_name();
-                self.welcome(socket, name, local, &[]);
+                self.welcome(socket, name, local, &[], options);
             }
             Arrival::Back(peer, event) => {
                 let prev = peer.record.set_state(State::Handshake);
@@ -111,13 +113,13 @@ impl Lobby {
     /// `None`: nobody waits. `Some(false)`: to be tried again, but not now.
     fn accept_from(&mut self, slot: usize) -> Option<bool> {
         for _ in 0..ACCEPT_BATCH {
-            let Some(Slot::Listener(listener, proxy)) = self.slots.get(slot) else { return None };
-            let proxy = *proxy;
+            let Some(Slot::Listener(listener, options)) = self.slots.get(slot) else { return None };
+            let options = *options;
             match listener.accept() {
                 Ok((stream, _)) => match Socket::adopt(OwnedFd::from(stream)) {
                     Ok(socket) => {
                         let name = socket.peer_name();
-                        self.arrive(Arrival::Connection(socket, name, proxy));
+                        self.arrive(Arrival::Connection(socket, name, options));
                     }
                     Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
                 },
@@ -134,9 +136,11 @@ impl Lobby {
     }
 
     /// A new connection gets a session; `rest` are bytes of it that were read already.
-    fn welcome(&mut self, socket: Socket, addr: String, local: String, rest: &[u8]) {
+    fn welcome(&mut self, mut socket: Socket, addr: String, local: String, rest: &[u8], options: ListenOptions) {
         let ip = ip_of(&addr).or_else(|| socket.peer_ip());
-        let made = self.room().and_then(|()| {
+        let secured = if options.tls { self.core.certificate.put_on(&mut socket, rest) } else { Ok(()) };
+        let rest = if options.tls { &[] } else { rest };
+        let made = secured.and_then(|()| self.room()).and_then(|()| {
             self.core.registry().add_session(ip, |id| Arc::new(RRSession::new(id, addr.clone(), ip, local)))
         });
         let record = match made {
@@ -146,6 +150,7 @@ impl Lobby {
                 return;
             }
         };
+        record.set_tls(options.tls);
         record.set_owner(self.core.lobby_wake());
         let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
         let mut conn = Conn::new(socket, Side::Server(session));
@@ -166,7 +171,7 @@ impl Lobby {
         Ok(())
     }
 
-    fn admit_stranger(&mut self, mut socket: Socket, name: String) {
+    fn admit_stranger(&mut self, mut socket: Socket, name: String, options: ListenOptions) {
         let most = self.core.config.max_sessions as usize;
         if self.core.registry().sessions.len() + self.strangers >= most {
             self.turned_away.add(&name, &Failure::ours(RRError::Limit, format!("{most} is the most there may be")));
@@ -179,7 +184,7 @@ impl Lobby {
             return;
         }
         let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
-        entry.insert(Slot::Stranger(Box::new(Stranger { socket, name, bytes: Vec::new(), deadline_ms })));
+        entry.insert(Slot::Stranger(Box::new(Stranger { socket, name, options, bytes: Vec::new(), deadline_ms })));
         self.strangers += 1;
         self.hear_stranger(slot);
     }
@@ -209,7 +214,7 @@ impl Lobby {
                 let addr = header.peer.map_or(stranger.name, |address| address.to_string());
                 let local = header.local.map_or_else(|| stranger.socket.local_name(), |address| address.to_string());
                 let rest = stranger.bytes.get(header.bytes..).unwrap_or_default();
-                self.welcome(stranger.socket, addr, local, rest);
+                self.welcome(stranger.socket, addr, local, rest, stranger.options);
             }
             Err(failure) => log::warn!("{} was closed before it had a session: {failure}", stranger.name),
         }

@@ -156,7 +156,7 @@ impl Feed {
         if source.is_stopped() {
             return Err(Failure::ours(RRError::Kicked, "stopped"));
         }
-        if let Some(after_ms) = stream.config.unwatched_ms.filter(|_| source.config.on_demand)
+        if let Some(after_ms) = stream.config.unwatched_ms.filter(|_| source.plan().config.on_demand)
             && stream.sources.unwatched_ms(now_ms) > u64::from(after_ms)
         {
             self.goes = Goes::Unwatched;

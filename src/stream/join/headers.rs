@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::buffer::chunk_stream_of;
 use super::super::cursor::Message;
+use super::super::form::wants_tracks;
 use super::super::segment::flag;
 use crate::config::media;
 use crate::error::{Failure, RRError, Result};
@@ -72,6 +73,8 @@ pub struct WireForm {
     pub wrap_metadata: bool,
     /// Which kinds the consumer takes, bits of [`media`].
     pub media: u32,
+    /// Which tracks, bit n for id n; `u64::MAX` for all.
+    pub tracks: u64,
 }
 
 /// The headers valid at one position of the log, metadata first, then in the order in which they first came. A clone
@@ -101,7 +104,11 @@ impl HeaderSet {
     /// [`RRError::NoMem`]; `out` is as before then.
     pub fn encode(&self, form: &WireForm, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
-        for header in self.0.iter().filter(|header| form.media & media_of(header.type_id) != 0) {
+        let wanted = |header: &&Header| {
+            form.media & media_of(header.type_id) != 0
+                && (form.tracks == u64::MAX || wants_tracks(form.tracks, header.type_id, &header.body))
+        };
+        for header in self.0.iter().filter(wanted) {
             if let Err(failure) = encode_one(header, form, out) {
                 out.truncate(begin);
                 return Err(failure);

@@ -77,7 +77,7 @@ fn wrapped() -> Vec<u8> {
 }
 
 fn form() -> WireForm {
-    WireForm { ts_ms: 77, stream_id: 5, chunk_size: 128, wrap_metadata: false, media: media::ALL }
+    WireForm { ts_ms: 77, stream_id: 5, chunk_size: 128, wrap_metadata: false, media: media::ALL, tracks: u64::MAX }
 }
 
 /// Encodes a set and reads it back: type, timestamp, stream id and body of each message.

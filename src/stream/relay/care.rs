@@ -1,5 +1,6 @@
 //! What the relay looks after now and then: timeouts, pings, orders, and the bound of everybody's lag.
 
+use super::targets::too_slow;
 use super::{Fate, Relay, slow_event};
 use crate::error::{Failure, RRError};
 use crate::stream::Timeouts;
@@ -54,19 +55,21 @@ impl Relay {
                     }
                 }
             }
-            Who::Target(target) => match target.stop_by_ms() {
-                Some(by) if now_ms >= by => return Fate::Over(Failure::ours(RRError::Kicked, "stopped")),
-                Some(_) => {
-                    consumer.leave_at.get_or_insert(head.position);
+            Who::Target(_) => {
+                let fate = self.look_after_target(slot, head, now_us);
+                if !matches!(fate, Fate::Stays) {
+                    return fate;
                 }
-                None => {}
-            },
+            }
         }
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         if consumer.leave_at.is_some() && !consumer.blocked && consumer.has_reached_end() {
             return Fate::Lobby(None);
         }
         consumer.measure(head, now_us, &self.stream.budget);
         let Timeouts { ping_ms, send_ms, .. } = self.timeouts;
+        let own_ms = consumer.push.as_ref().and_then(|push| push.plan.config.send_ms);
+        let send_ms = own_ms.map_or(send_ms, u64::from);
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Fate::Over(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
         }
@@ -85,11 +88,11 @@ impl Relay {
     fn bound_lag(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
         let now_ms = now_us / 1000;
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        if let Some(since) = consumer.slow_since_ms {
-            let slow_ms = u64::from(self.stream.config.slow_ms);
-            if consumer.blocked && now_ms.saturating_sub(since) > slow_ms && matches!(consumer.who, Who::Player(_)) {
-                return Fate::Over(Failure::peers(RRError::Slow, format!("behind for {slow_ms} ms")));
-            }
+        let slow_ms = u64::from(self.stream.config.slow_ms);
+        if let Some(since) = consumer.slow_since_ms.filter(|_| consumer.is_stuck())
+            && let Some(failure) = too_slow(consumer, now_ms.saturating_sub(since), slow_ms)
+        {
+            return Fate::Over(failure);
         }
         let bounds = consumer.bounds;
         if consumer.blocked {
@@ -106,8 +109,13 @@ impl Relay {
         }
         let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
         let lag = consumer.lag(head, now_us);
-        if !consumer.blocked || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {
+        if !consumer.is_stuck() || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {
             return Fate::Stays;
+        }
+        if consumer.push.is_some()
+            && let Some(failure) = too_slow(consumer, 0, slow_ms)
+        {
+            return Fate::Over(failure);
         }
         let own = match &consumer.place {
             Place::At(cursor) => cursor.position(),
@@ -142,6 +150,6 @@ impl Relay {
 fn name_of(who: &Who) -> String {
     match who {
         Who::Player(record) => format!("player {}", record.addr),
-        Who::Target(target) => format!("target {}", crate::log::mask_url(&target.config.url)),
+        Who::Target(target) => format!("target {}", crate::log::mask_url(&target.way().url)),
     }
 }

@@ -17,6 +17,9 @@ use crate::stream::{Delivery, RRStream};
 /// A consumer that was told goodbye may take this long to take it.
 const GOODBYE_MS: u64 = 3_000;
 
+/// The same where the target connects again afterwards: the media that flows meanwhile is lost to it.
+const SHORT_GOODBYE_MS: u64 = 500;
+
 impl Relay {
     pub(super) fn leave(&mut self, slot: usize, fate: Fate, now_us: u64) {
         match fate {
@@ -38,14 +41,15 @@ impl Relay {
             if let Some(session) = consumer.conn.client() {
                 session.close();
             }
-            consumer.close_by_ms = Some(now_us / 1000 + GOODBYE_MS);
+            let goes_on = consumer.push.as_ref().is_some_and(|push| push.parting.is_some());
+            consumer.close_by_ms = Some(now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
             if consumer.conn.flush().is_ok() {
-                half_close(&consumer.conn.socket);
+                half_close(&mut consumer.conn.socket);
             }
             return;
         }
         let ended = consumer.leave_at.is_some();
-        let stream_id = consumer.stream_id;
+        let stream_id = consumer.form.stream_id;
         let Some(mut consumer) = self.take(slot) else { return };
         if ended && let Some(session) = consumer.conn.server() {
             session.end_play(stream_id);
@@ -76,8 +80,8 @@ impl Relay {
         let peer = Peer { conn, record, plays };
         if event.is_some() || peer.plays.is_empty() {
             self.stream.host().reclaim(peer, event);
-        } else if let Err((peer, failure)) = RRStream::resume(peer) {
-            half_close(&peer.conn.socket);
+        } else if let Err((mut peer, failure)) = RRStream::resume(peer) {
+            half_close(&mut peer.conn.socket);
             self.stream.host().session_over(&peer.record, &failure);
         }
     }
@@ -89,7 +93,7 @@ impl Relay {
         let slots = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(slot, _)| slot);
         for slot in slots.collect::<Vec<_>>() {
             let Some(consumer) = self.consumers.get_mut(slot) else { continue };
-            let stream_id = consumer.stream_id;
+            let stream_id = consumer.form.stream_id;
             if let Some(session) = consumer.conn.server() {
                 session.fail_play(stream_id, refusal.code, &refusal.failure.text);
                 self.leave(slot, Fate::Over(refusal.failure.clone()), now_us);
@@ -107,7 +111,8 @@ impl Relay {
     pub(super) fn over(&mut self, mut consumer: Box<Consumer>, failure: &Failure) {
         self.poller.remove(&mut consumer.conn.socket);
         let told_goodbye = consumer.close_by_ms.is_some();
-        let (joined_ms, stream_id) = (consumer.joined_ms, consumer.stream_id);
+        let stream_id = consumer.form.stream_id;
+        let push = consumer.push.take();
         match consumer.into_parts() {
             (mut conn, Who::Player(record)) => {
                 end_player(&mut conn, &record, stream_id, failure);
@@ -116,17 +121,10 @@ impl Relay {
             }
             (conn, Who::Target(target)) => {
                 drop(conn);
-                let ran_ms = clock::now_ms().saturating_sub(joined_ms);
                 if target.is_stopped() {
                     self.stream.host().target_over(&target);
-                } else if told_goodbye {
-                    self.stream.host().target_released(&target);
-                    // A publisher that came back meanwhile found it busy.
-                    if self.live {
-                        self.stream.host().dial(&target);
-                    }
                 } else {
-                    self.stream.host().target_lost(&target, failure, ran_ms);
+                    self.target_left(&target, push, told_goodbye, failure, clock::now_ms());
                 }
             }
         }
@@ -170,6 +168,6 @@ fn end_player(conn: &mut Conn, record: &RRSession, stream_id: u32, failure: &Fai
         }
         let _ = conn.flush();
     }
-    half_close(&conn.socket);
+    half_close(&mut conn.socket);
     record.set_role(Role::Player);
 }

@@ -1,0 +1,278 @@
+//! Fetches and hashes a player's SWF file, with the cache that librtmp's programs share. Blocking, for the librtmp face
+//! alone; the relay never calls it.
+//!
+//! Everything is bounded: the file, the answer's head, each wait, and the whole fetch. No redirects. A cache that cannot
+//! be read or written costs a fetch and nothing else.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::tls::{self, ClientConfig, TlsStream, Trust};
+use crate::proto::http::{HttpUrl, ResponseReader, get_request};
+use crate::proto::rtmpe::SwfId;
+use crate::proto::swf::SwfHasher;
+use crate::proto::swf::cache::{Cache, Entry, MAX_BYTES};
+
+/// Longest file, compressed or not. Players are a few megabytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// The whole fetch may take so many times the time of one wait.
+const WAITS: u32 = 12;
+
+const DAY_S: i64 = 86_400;
+
+/// Where and how long to look.
+#[derive(Clone, Debug)]
+pub struct Fetch<'a> {
+    /// A cached result that is younger is taken unasked; 0 always asks.
+    pub age_days: u32,
+    /// The cache, usually `~/.swfinfo`.
+    pub cache: Option<&'a Path>,
+    /// Unix seconds now.
+    pub now_s: i64,
+    /// Of one wait: for a connection, for the next bytes.
+    pub timeout: Duration,
+    /// For `https` urls.
+    pub trust: &'a Trust,
+}
+
+/// Size and HMAC of the file behind `url`; servers of `https` urls must be trusted by the system. See [`hash_with`].
+///
+/// # Errors
+/// As [`hash_with`].
+pub fn hash(url: &[u8], age_days: u32, cache: Option<&Path>, now_s: i64, timeout: Duration) -> Result<SwfId> {
+    hash_with(url, &Fetch { age_days, cache, now_s, timeout, trust: &Trust::default() })
+}
+
+/// Size and HMAC of the file behind `url`.
+///
+/// # Errors
+/// [`RRError::Arg`] for a bad url; [`RRError::Resolve`], [`RRError::Connect`], [`RRError::Cert`], [`RRError::Tls`],
+/// [`RRError::Timeout`], [`RRError::Closed`], [`RRError::Io`] on the way; [`RRError::NotFound`] (404) or
+/// [`RRError::Rejected`] as the server says; [`RRError::Protocol`] or [`RRError::Limit`] for what it sends.
+pub fn hash_with(url: &[u8], fetch: &Fetch<'_>) -> Result<SwfId> {
+    let target = HttpUrl::parse(url)?;
+    let mut cache = fetch.cache.map(read_cache).unwrap_or_default();
+    let known = cache.find(url).cloned();
+    if let Some(entry) = known.as_ref().filter(|entry| is_fresh(entry, fetch)) {
+        return Ok(entry.swf);
+    }
+    let since = known.as_ref().map(|entry| entry.modified.as_slice());
+    let (swf, modified) = match get(&target, since, fetch)? {
+        Some(found) => found,
+        None => known
+            .map(|entry| (entry.swf, entry.modified))
+            .ok_or_else(|| Failure::protocol("\"not modified\" without having asked"))?,
+    };
+    cache.put(Entry { url: url.to_vec(), checked_s: fetch.now_s, modified, swf });
+    if let Some(Err(error)) = fetch.cache.map(|path| write_cache(path, &cache.to_bytes())) {
+        log::debug!("the cache of SWF hashes cannot be written: {error}");
+    }
+    Ok(swf)
+}
+
+fn is_fresh(entry: &Entry, fetch: &Fetch<'_>) -> bool {
+    let age_s = fetch.now_s.saturating_sub(entry.checked_s);
+    entry.checked_s > 0 && (0..i64::from(fetch.age_days) * DAY_S).contains(&age_s)
+}
+
+fn read_cache(path: &Path) -> Cache {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES as u64).read_to_end(&mut text));
+    read.map_or_else(|_| Cache::default(), |_| Cache::parse(&text))
+}
+
+/// Beside it first and then in its place, so that another program never reads half of it.
+fn write_cache(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    fs::write(&beside, text)?;
+    fs::rename(&beside, path).inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })
+}
+
+/// Asks the server; `None` where it says that nothing has changed.
+fn get(url: &HttpUrl, since: Option<&[u8]>, fetch: &Fetch<'_>) -> Result<Option<(SwfId, Vec<u8>)>> {
+    let deadline = Instant::now() + fetch.timeout * WAITS;
+    let mut link = Link::open(url, fetch)?;
+    link.write(&get_request(url, "Mozilla/5.0", since))?;
+    let mut answer = ResponseReader::new(MAX_FILE);
+    let mut hasher = SwfHasher::new(MAX_FILE);
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let n = link.read(&mut buffer)?;
+        if n == 0 {
+            answer.end()?;
+        }
+        let body = answer.feed(buffer.get(..n).unwrap_or_default())?;
+        match answer.head().map(|head| head.status) {
+            None => {}
+            Some(200) => hasher.push(body)?,
+            Some(304) => return Ok(None),
+            Some(404) => return Err(Failure::peers(RRError::NotFound, "the SWF file is not there (status 404)")),
+            Some(status) => {
+                return Err(Failure::peers(
+                    RRError::Rejected,
+                    format!("the HTTP server answered with status {status}"),
+                ));
+            }
+        }
+        if n == 0 || answer.is_complete() {
+            let modified = answer.head().map(|head| head.modified.clone()).unwrap_or_default();
+            return Ok(Some((hasher.finish()?, modified)));
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::peers(RRError::Timeout, "the HTTP server takes too long for the SWF file"));
+        }
+    }
+}
+
+/// A blocking connection, with TLS or without.
+struct Link {
+    socket: TcpStream,
+    tls: Option<TlsStream>,
+}
+
+impl Link {
+    fn open(url: &HttpUrl, fetch: &Fetch<'_>) -> Result<Self> {
+        let resolved = (url.host.as_str(), url.port).to_socket_addrs();
+        let addresses: Vec<SocketAddr> = resolved
+            .map_err(|error| Failure::ours(RRError::Resolve, format!("{}: {error}", url.host)))?
+            .take(8)
+            .collect();
+        let mut last = Failure::ours(RRError::Resolve, "the name has no address");
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, fetch.timeout) {
+                Ok(socket) => return Self::prepare(socket, url, fetch),
+                Err(error) => last = Failure::peers(RRError::Connect, format!("{address}: {error}")),
+            }
+        }
+        Err(last)
+    }
+
+    fn prepare(socket: TcpStream, url: &HttpUrl, fetch: &Fetch<'_>) -> Result<Self> {
+        let timeout = Some(fetch.timeout);
+        let set = socket.set_read_timeout(timeout).and_then(|()| socket.set_write_timeout(timeout));
+        set.map_err(|error| Failure::io("socket timeout", &error))?;
+        let tls = if url.tls { Some(TlsStream::client(&ClientConfig::new(fetch.trust)?, &url.host)?) } else { None };
+        Ok(Self { socket, tls })
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let result = match &mut self.tls {
+            Some(tls) => tls.read(&mut self.socket, buffer),
+            None => self.socket.read(buffer),
+        };
+        result.map_err(|error| tls::failure(&error, "reading from the HTTP server"))
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let result = match &mut self.tls {
+                Some(tls) => tls.write(&mut self.socket, bytes),
+                None => self.socket.write(bytes),
+            };
+            let n = result.map_err(|error| tls::failure(&error, "writing to the HTTP server"))?;
+            bytes = bytes.get(n..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+
+    const FILE: &[u8] = b"FWS\x08\x01\x02\x03\x04 the rest of a player";
+
+    /// Answers one connection per text, and gives the requests.
+    fn server(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/player.swf", listener.local_addr().unwrap());
+        let thread = thread::spawn(move || {
+            let mut requests = Vec::new();
+            for answer in answers {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut buffer = [0; 4096];
+                let n = socket.read(&mut buffer).unwrap();
+                requests.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+                socket.write_all(&answer).unwrap();
+            }
+            requests
+        });
+        (url, thread)
+    }
+
+    fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+        [head.as_bytes(), b"\r\n\r\n", body].concat()
+    }
+
+    fn ask(url: &str, cache: Option<&Path>, age_days: u32, now_s: i64) -> Result<SwfId> {
+        hash(url.as_bytes(), age_days, cache, now_s, Duration::from_millis(500))
+    }
+
+    fn expected() -> SwfId {
+        let mut hasher = SwfHasher::new(1000);
+        hasher.push(FILE).unwrap();
+        hasher.finish().unwrap()
+    }
+
+    #[test]
+    fn a_file_is_fetched_once_then_asked_for_by_date_then_not_at_all_while_young() {
+        let cache = std::env::temp_dir().join(format!("rrelay-swfinfo-{}", std::process::id()));
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let (url, server) = server(vec![
+            answer(&format!("HTTP/1.0 200 OK\r\nLast-Modified: {date}"), FILE),
+            answer("HTTP/1.1 304 Not Modified", b""),
+        ]);
+        let now_s = 1_000_000_000;
+        assert_eq!(ask(&url, Some(&cache), 0, now_s).unwrap(), expected());
+        assert_eq!(ask(&url, Some(&cache), 0, now_s + DAY_S).unwrap(), expected());
+        let requests = server.join().unwrap();
+        assert!(!requests[0].contains("If-Modified-Since"));
+        assert!(requests[1].contains(&format!("If-Modified-Since: {date}\r\n")));
+        // The server is gone: only the cache can answer, and only while it is young.
+        assert_eq!(ask(&url, Some(&cache), 2, now_s + 2 * DAY_S).unwrap(), expected());
+        assert_eq!(ask(&url, Some(&cache), 2, now_s + 3 * DAY_S).unwrap_err().kind, RRError::Connect);
+        assert_eq!(ask(&url, None, 2, now_s + DAY_S).unwrap_err().kind, RRError::Connect);
+        fs::remove_file(&cache).unwrap();
+    }
+
+    #[test]
+    fn what_goes_wrong_has_its_own_kind() {
+        let length = format!("HTTP/1.0 200 OK\r\nContent-Length: {}", FILE.len() + 1);
+        for (bytes, kind) in [
+            (answer("HTTP/1.0 404 Not Found", b""), RRError::NotFound),
+            (answer("HTTP/1.0 302 Found\r\nLocation: http://x/", b""), RRError::Rejected),
+            (answer("HTTP/1.0 304 Not Modified", b""), RRError::Protocol),
+            (answer(&length, FILE), RRError::Closed),
+            (answer("HTTP/1.0 200 OK", b"FWS"), RRError::Protocol),
+            (answer("HTTP/1.0 200 OK\r\nContent-Length: 99999999999", b""), RRError::Limit),
+            (b"HTTP/1.0 200".to_vec(), RRError::Closed),
+            (b"what?".to_vec(), RRError::Protocol),
+        ] {
+            let (url, server) = server(vec![bytes.clone()]);
+            let failure = ask(&url, None, 0, 0).unwrap_err();
+            assert_eq!(failure.kind, kind, "{failure}: {}", String::from_utf8_lossy(&bytes));
+            server.join().unwrap();
+        }
+        assert_eq!(ask("rtmp://h/", None, 0, 0).unwrap_err().kind, RRError::Arg);
+    }
+
+    #[test]
+    fn a_silent_server_is_left_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let began = Instant::now();
+        assert_eq!(ask(&url, None, 0, 0).unwrap_err().kind, RRError::Timeout);
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}

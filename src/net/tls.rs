@@ -1,0 +1,279 @@
+//! TLS over a transport that the caller holds: the same object serves a blocking socket with timeouts and one that
+//! never blocks. rustls does the work.
+//!
+//! No socket is opened, waited for or closed here. An error of the transport (`WouldBlock`, `TimedOut`, `Interrupted`)
+//! passes through and loses nothing: the same call is made again later. What TLS itself finds wrong comes as an
+//! `io::Error` that [`failure`] turns into a [`Failure`] with its reason. Who is trusted: [`trust`].
+
+pub mod trust;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read, Write};
+
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, ServerConnection};
+
+pub use self::trust::{ClientConfig, ServerConfig, Trust};
+use crate::error::{Failure, RRError, Result};
+
+/// Ciphertext, and plaintext before the handshake is done, that may wait for the transport.
+const HELD_BYTES: usize = 64 << 10;
+
+/// One TLS connection.
+pub struct TlsStream {
+    tls: Connection,
+    /// The transport has ended.
+    ended: bool,
+    /// What TLS found wrong; every call after it fails in the same way.
+    failed: Option<Failure>,
+}
+
+impl TlsStream {
+    /// The side that connects to `host`, a name or an address, which the certificate is to be for.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where `host` is neither.
+    pub fn client(config: &ClientConfig, host: &str) -> Result<Self> {
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(host.trim_end_matches('.').to_owned())
+            .map_err(|_| Failure::ours(RRError::Arg, "the host is neither a DNS name nor an address"))?;
+        let tls = ClientConnection::new(config.inner(), name).map_err(|error| because(&error))?;
+        Ok(Self::new(tls.into()))
+    }
+
+    /// The side that was connected to.
+    ///
+    /// # Errors
+    /// [`RRError::Tls`] where rustls cannot use the configuration.
+    pub fn server(config: &ServerConfig) -> Result<Self> {
+        let tls = ServerConnection::new(config.inner()).map_err(|error| because(&error))?;
+        Ok(Self::new(tls.into()))
+    }
+
+    fn new(mut tls: Connection) -> Self {
+        tls.set_buffer_limit(Some(HELD_BYTES));
+        Self { tls, ended: false, failed: None }
+    }
+
+    /// Ciphertext of the peer's that was read before TLS was there: it comes first.
+    ///
+    /// # Errors
+    /// [`RRError::Tls`] where it is none.
+    pub fn put_back(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.tls.read_tls(&mut bytes).map_err(|error| failure(&error, "reading"))?;
+            self.tls.process_new_packets().map_err(|error| because(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the peer is known and accepted.
+    pub fn is_established(&self) -> bool {
+        !self.tls.is_handshaking()
+    }
+
+    /// Goes on with the handshake until it is done. [`read`](Self::read) and [`write`](Self::write) do so as well.
+    ///
+    /// # Errors
+    /// The transport's, or TLS's.
+    pub fn handshake<T: Read + Write>(&mut self, transport: &mut T) -> io::Result<()> {
+        self.flush(transport)?;
+        while self.tls.is_handshaking() {
+            if !self.take(transport)? {
+                return Err(left_in_handshake());
+            }
+            if !self.flush(transport)? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads plaintext: what is there and fits, else what one read of the transport brings. 0 at the end, or where
+    /// `buffer` is empty.
+    ///
+    /// # Errors
+    /// The transport's while there is nothing to give, or TLS's.
+    pub fn read<T: Read + Write>(&mut self, transport: &mut T, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if self.ended && self.tls.is_handshaking() {
+                return Err(left_in_handshake());
+            }
+            match self.read_ready(buffer)? {
+                Some(n) => return Ok(n),
+                None if self.take(transport)? || self.tls.is_handshaking() => {}
+                None => return self.read_ready(buffer).map(Option::unwrap_or_default),
+            }
+        }
+    }
+
+    /// What is decrypted already; `None` where more must be read, 0 at the end.
+    fn read_ready(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut given = 0;
+        while given < buffer.len() {
+            match self.tls.reader().read(&mut buffer[given..]) {
+                Ok(0) => return Ok(Some(given)), // the peer said good-bye
+                Ok(n) => given += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((given > 0).then_some(given)),
+                // Closed without a good-bye. RTMP has lengths of its own, so nothing can be cut off unnoticed.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(given)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(given))
+    }
+
+    /// Encrypts and sends plaintext; gives how many bytes of it were taken, which may be fewer than all. What of the
+    /// ciphertext the transport does not take is held, see [`flush`](Self::flush), and goes first the next time.
+    ///
+    /// # Errors
+    /// The transport's while no byte was taken (`WouldBlock` while ciphertext is held or the handshake goes on), or
+    /// TLS's.
+    pub fn write<T: Read + Write>(&mut self, transport: &mut T, bytes: &[u8]) -> io::Result<usize> {
+        if self.tls.is_handshaking() {
+            self.handshake(transport)?;
+        }
+        if !self.flush(transport)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut taken = 0;
+        while taken < bytes.len() {
+            taken += self.tls.writer().write(&bytes[taken..])?;
+            match self.flush(transport) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => break, // these bytes are taken; an error comes back at the next call
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Sends held ciphertext; true when none is left, false where the transport takes no more now.
+    ///
+    /// # Errors
+    /// The transport's, but for `WouldBlock`; TLS's.
+    pub fn flush<T: Write>(&mut self, transport: &mut T) -> io::Result<bool> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(transport) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        self.failed.clone().map_or(Ok(true), |failure| Err(wrapped(failure)))
+    }
+
+    /// Plaintext bytes that [`read`](Self::read) gives without the transport: a caller that polls its socket looks
+    /// here first.
+    pub fn buffered(&mut self) -> usize {
+        self.tls.process_new_packets().map_or(0, |state| state.plaintext_bytes_to_read())
+    }
+
+    /// Says good-bye, as far as the transport takes it.
+    pub fn close<T: Write>(&mut self, transport: &mut T) {
+        self.tls.send_close_notify();
+        let _ = self.flush(transport);
+    }
+
+    /// Reads ciphertext once and looks at it. False at the end of the transport.
+    fn take<T: Read + Write>(&mut self, transport: &mut T) -> io::Result<bool> {
+        if let Some(failure) = &self.failed {
+            return Err(wrapped(failure.clone()));
+        }
+        if self.ended {
+            return Ok(false);
+        }
+        self.ended = self.tls.read_tls(transport)? == 0;
+        if let Err(error) = self.tls.process_new_packets() {
+            let failure = because(&error);
+            let _ = self.flush(transport); // the alert that tells the peer
+            self.failed = Some(failure.clone());
+            return Err(wrapped(failure));
+        }
+        // Answers of TLS's own (key updates, tickets) leave with the next write where they do not now.
+        let _ = self.flush(transport);
+        Ok(!self.ended)
+    }
+}
+
+impl std::fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStream").field("established", &self.is_established()).finish_non_exhaustive()
+    }
+}
+
+/// What an error of a [`TlsStream`] means; `what` is what was being done, for those of the transport.
+pub fn failure(error: &io::Error, what: &str) -> Failure {
+    if let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
+        return failure.clone();
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Failure::peers(RRError::Closed, error.to_string()),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::peers(RRError::Timeout, what.to_owned()),
+        _ => Failure::peers(RRError::Io, format!("{what}: {error}")),
+    }
+}
+
+fn left_in_handshake() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed during the TLS handshake")
+}
+
+fn wrapped(failure: Failure) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, failure)
+}
+
+/// The reason in words, and whose fault it is.
+fn because(error: &rustls::Error) -> Failure {
+    use rustls::Error;
+    match error {
+        Error::InvalidCertificate(reason) => Failure::peers(RRError::Cert, certificate_text(reason)),
+        Error::NoCertificatesPresented => Failure::peers(RRError::Cert, "the peer showed no certificate"),
+        Error::AlertReceived(alert) => {
+            use AlertDescription as A;
+            let about_ours = matches!(
+                *alert,
+                A::BadCertificate
+                    | A::UnsupportedCertificate
+                    | A::CertificateRevoked
+                    | A::CertificateExpired
+                    | A::CertificateUnknown
+                    | A::UnknownCA
+            );
+            if about_ours {
+                Failure::peers(RRError::Cert, format!("the peer does not accept our certificate ({alert:?})"))
+            } else {
+                Failure::peers(RRError::Tls, format!("the peer ended it ({alert:?})"))
+            }
+        }
+        Error::InvalidMessage(_) => Failure::peers(RRError::Tls, "the peer does not speak TLS, or speaks it wrongly"),
+        Error::PeerIncompatible(reason) => {
+            Failure::peers(RRError::Tls, format!("no version or cipher in common with the peer ({reason:?})"))
+        }
+        other => Failure::peers(RRError::Tls, other.to_string()),
+    }
+}
+
+fn certificate_text(reason: &CertificateError) -> String {
+    use CertificateError as C;
+    match reason {
+        C::Expired | C::ExpiredContext { .. } => "the certificate has expired".to_owned(),
+        C::NotValidYet | C::NotValidYetContext { .. } => "the certificate is not valid yet".to_owned(),
+        C::NotValidForName => "the certificate is for another name".to_owned(),
+        C::NotValidForNameContext { expected, presented } => {
+            let names = presented.iter().take(4).map(|name| crate::mask::escape(name.as_bytes()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("the certificate is not for {} but for {names}", expected.to_str())
+        }
+        C::UnknownIssuer => "the certificate's issuer is not trusted: self-signed, or its root is missing".to_owned(),
+        C::Revoked => "the certificate is revoked".to_owned(),
+        C::BadSignature => "the certificate's signature is wrong".to_owned(),
+        C::BadEncoding => "the certificate cannot be read".to_owned(),
+        C::ApplicationVerificationFailure => "the certificate's key is not the pinned one".to_owned(),
+        other => format!("the certificate is not accepted: {other}"),
+    }
+}

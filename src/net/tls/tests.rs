@@ -1,0 +1,404 @@
+//! TLS of both sides in memory, with certificates made here: who is accepted, what is said, and that no cut and no
+//! blocked transport loses a byte.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+/// A folder of certificates: a root, and servers' certificates by name.
+struct Papers {
+    folder: PathBuf,
+    root: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Papers {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("rrelay-tls-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "root of the tests");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.join("root.pem"), root.pem()).unwrap();
+        Self { folder, root }
+    }
+
+    /// A certificate for `host`, changed as wanted; gives the server that shows it and the pin of its key.
+    fn server(
+        &self,
+        host: &str,
+        self_signed: bool,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (ServerConfig, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        change(&mut params);
+        let certificate =
+            if self_signed { params.self_signed(&key).unwrap() } else { params.signed_by(&key, &self.root).unwrap() };
+        let (chain, private) = (self.folder.join(format!("{host}.pem")), self.folder.join(format!("{host}.key")));
+        std::fs::write(&chain, certificate.pem()).unwrap();
+        std::fs::write(&private, key.serialize_pem()).unwrap();
+        let pin = Sha256::digest(key.subject_public_key_info()).iter().map(|byte| format!("{byte:02x}")).collect();
+        (ServerConfig::from_pem(&chain, &private).unwrap(), pin)
+    }
+
+    fn trust(&self) -> Trust {
+        Trust { ca_file: Some(self.folder.join("root.pem")), ..Trust::default() }
+    }
+}
+
+impl Drop for Papers {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One direction's bytes on their way, of which at most `room` are taken.
+#[derive(Default)]
+struct Pipe {
+    bytes: VecDeque<u8>,
+    closed: bool,
+}
+
+/// A transport that never blocks: takes and gives little at a time.
+struct End<'a> {
+    incoming: &'a mut Pipe,
+    outgoing: &'a mut Pipe,
+    room: usize,
+}
+
+impl Read for End<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.incoming.bytes.is_empty() && !self.incoming.closed {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = buffer.len().min(self.room);
+        self.incoming.bytes.read(&mut buffer[..length])
+    }
+}
+
+impl Write for End<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(self.room.saturating_sub(self.outgoing.bytes.len()));
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.outgoing.bytes.extend(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A client and a server with two pipes between them.
+struct Pair {
+    client: TlsStream,
+    server: TlsStream,
+    up: Pipe,
+    down: Pipe,
+    room: usize,
+}
+
+impl Pair {
+    fn new(trust: &Trust, server: &ServerConfig, host: &str, room: usize) -> Self {
+        let client = TlsStream::client(&ClientConfig::new(trust).unwrap(), host).unwrap();
+        Self { client, server: TlsStream::server(server).unwrap(), up: Pipe::default(), down: Pipe::default(), room }
+    }
+
+    fn client<R>(&mut self, act: impl FnOnce(&mut TlsStream, &mut End<'_>) -> R) -> R {
+        let mut end = End { incoming: &mut self.down, outgoing: &mut self.up, room: self.room };
+        act(&mut self.client, &mut end)
+    }
+
+    fn server<R>(&mut self, act: impl FnOnce(&mut TlsStream, &mut End<'_>) -> R) -> R {
+        let mut end = End { incoming: &mut self.up, outgoing: &mut self.down, room: self.room };
+        act(&mut self.server, &mut end)
+    }
+
+    /// Both sides' ends of the handshake.
+    fn shake(&mut self) -> (io::Result<()>, io::Result<()>) {
+        let waits =
+            |result: &io::Result<()>| result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        for _ in 0..100_000 {
+            let client = self.client(|tls, end| tls.handshake(end));
+            let server = self.server(|tls, end| tls.handshake(end));
+            if !waits(&client) && (!waits(&server) || client.is_err()) {
+                let server = if client.is_err() { self.server(|tls, end| tls.handshake(end)) } else { server };
+                return (client, server);
+            }
+        }
+        panic!("the handshake does not end")
+    }
+
+    /// Sends all from one side to the other, as far as the pipe's room lets it, step by step.
+    fn carry(&mut self, from_client: bool, bytes: &[u8]) -> Vec<u8> {
+        let (mut sent, mut got, mut buffer) = (0, Vec::new(), [0; 777]);
+        for _ in 0..1_000_000 {
+            if got.len() == bytes.len() {
+                return got;
+            }
+            let rest = &bytes[sent..];
+            let written = if from_client {
+                self.client(|tls, end| if rest.is_empty() { tls.flush(end).map(|_| 0) } else { tls.write(end, rest) })
+            } else {
+                self.server(|tls, end| if rest.is_empty() { tls.flush(end).map(|_| 0) } else { tls.write(end, rest) })
+            };
+            match written {
+                Ok(n) => sent += n,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            let read = if from_client {
+                self.server(|tls, end| tls.read(end, &mut buffer))
+            } else {
+                self.client(|tls, end| tls.read(end, &mut buffer))
+            };
+            match read {
+                Ok(n) => got.extend_from_slice(&buffer[..n]),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        panic!("bytes got lost")
+    }
+}
+
+fn refusal(trust: &Trust, server: &ServerConfig, host: &str) -> Failure {
+    let (client, server) = Pair::new(trust, server, host, usize::MAX).shake();
+    assert!(server.is_err(), "the server hears of it");
+    failure(&client.unwrap_err(), "handshake")
+}
+
+#[test]
+fn a_trusted_certificate_for_the_right_name_is_accepted_and_bytes_arrive_however_they_are_cut() {
+    let papers = Papers::new("good");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at / 7) as u8).collect();
+    for room in [1_000, 17, usize::MAX] {
+        let mut pair = Pair::new(&papers.trust(), &server, "good.test", room);
+        let (client, server) = pair.shake();
+        client.unwrap();
+        server.unwrap();
+        let bytes = if room == 17 { &bytes[..20_000] } else { &bytes[..] };
+        assert_eq!(pair.carry(true, bytes), bytes);
+        assert_eq!(pair.carry(false, bytes), bytes);
+    }
+}
+
+#[test]
+fn an_address_is_a_name_too() {
+    let papers = Papers::new("ip");
+    let (server, _) = papers.server("127.0.0.1", false, |_| {});
+    Pair::new(&papers.trust(), &server, "127.0.0.1", usize::MAX).shake().0.unwrap();
+    let config = ClientConfig::new(&papers.trust()).unwrap();
+    TlsStream::client(&config, "[::1]").unwrap();
+    TlsStream::client(&config, "trailing.dot.").unwrap();
+    assert_eq!(TlsStream::client(&config, "no name").unwrap_err().kind, RRError::Arg);
+    assert_eq!(TlsStream::client(&config, "").unwrap_err().kind, RRError::Arg);
+}
+
+#[test]
+fn a_certificate_that_is_not_right_is_refused_with_the_reason() {
+    let papers = Papers::new("bad");
+    let (other, _) = papers.server("other.test", false, |_| {});
+    let (expired, _) = papers.server("old.test", false, |params| {
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    let (future, _) = papers.server("new.test", false, |params| {
+        params.not_before = rcgen::date_time_ymd(4000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(4001, 1, 1);
+    });
+    let (own, _) = papers.server("own.test", true, |_| {});
+    for (server, host, reason) in [
+        (&other, "good.test", "not for good.test but for"),
+        (&expired, "old.test", "has expired"),
+        (&future, "new.test", "not valid yet"),
+        (&own, "own.test", "issuer is not trusted"),
+    ] {
+        let failure = refusal(&papers.trust(), server, host);
+        assert_eq!((failure.kind, failure.by_peer), (RRError::Cert, true), "{failure}");
+        assert!(failure.text.contains(reason), "{failure}");
+    }
+    let (good, _) = papers.server("good.test", false, |_| {});
+    assert!(Pair::new(&papers.trust(), &good, "good.test", usize::MAX).shake().0.is_ok());
+}
+
+#[test]
+fn the_system_does_not_trust_our_root() {
+    let papers = Papers::new("system");
+    let (good, _) = papers.server("good.test", false, |_| {});
+    let failure = match ClientConfig::new(&Trust::default()) {
+        Ok(_) => refusal(&Trust::default(), &good, "good.test"),
+        Err(failure) => failure, // a system without roots says so
+    };
+    assert_eq!(failure.kind, RRError::Cert);
+}
+
+#[test]
+fn a_pinned_key_is_trusted_whoever_signed_it_and_no_other_is() {
+    let papers = Papers::new("pin");
+    let (own, pin) = papers.server("own.test", true, |_| {});
+    let (good, good_pin) = papers.server("good.test", false, |_| {});
+    let pinned = |pin: &str| Trust { pin_sha256: Some(pin.to_owned()), ..Trust::default() };
+    let both = |pin: &str| Trust { pin_sha256: Some(pin.to_owned()), ..papers.trust() };
+    Pair::new(&pinned(&pin), &own, "any.test", usize::MAX).shake().0.unwrap();
+    Pair::new(&both(&good_pin), &good, "good.test", usize::MAX).shake().0.unwrap();
+    for (trust, server, host, reason) in [
+        (pinned(&good_pin), &own, "own.test", "pinned"),
+        (both(&pin), &good, "good.test", "pinned"),
+        (both(&pin), &own, "own.test", "not trusted"),
+        (both(&good_pin), &good, "wrong.test", "not for wrong.test"),
+    ] {
+        let failure = refusal(&trust, server, host);
+        assert!(failure.kind == RRError::Cert && failure.text.contains(reason), "{failure}");
+    }
+}
+
+#[test]
+fn the_switch_for_insecure_accepts_anything() {
+    let papers = Papers::new("insecure");
+    let (own, _) = papers.server("own.test", true, |params| {
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    let trust = Trust { insecure: true, ..papers.trust() };
+    let mut pair = Pair::new(&trust, &own, "whatever.test", usize::MAX);
+    pair.shake().0.unwrap();
+    assert_eq!(pair.carry(true, b"hello"), b"hello");
+}
+
+#[test]
+fn session_tickets_are_no_data_and_no_error() {
+    let papers = Papers::new("tickets");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server.with_tickets(), "good.test", usize::MAX);
+    let (client, shaken) = pair.shake();
+    client.unwrap();
+    shaken.unwrap();
+    assert!(!pair.down.bytes.is_empty(), "the tickets are on their way, and nothing else");
+    let mut buffer = [0; 100];
+    let error = pair.client(|tls, end| tls.read(end, &mut buffer)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert!(pair.down.bytes.is_empty());
+    assert_eq!(pair.carry(false, b"data"), b"data");
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.shake().0.unwrap();
+    assert!(pair.down.bytes.is_empty(), "our own servers send none");
+}
+
+#[test]
+fn the_ciphertext_that_is_held_is_bounded() {
+    let papers = Papers::new("bound");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.shake().0.unwrap();
+    pair.up.bytes.clear();
+    pair.room = 10; // from now on the transport takes 10 bytes and no more
+    let bytes = vec![0; 1 << 20];
+    let taken = pair.client(|tls, end| tls.write(end, &bytes)).unwrap();
+    assert!(taken > 0 && taken <= HELD_BYTES, "{taken}");
+    for _ in 0..3 {
+        let error = pair.client(|tls, end| tls.write(end, &bytes)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+    assert!(!pair.client(|tls, end| tls.flush(end)).unwrap());
+}
+
+#[test]
+fn a_good_bye_and_a_cut_both_end_the_stream_after_its_last_bytes() {
+    let papers = Papers::new("bye");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    for polite in [true, false] {
+        let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+        pair.shake().0.unwrap();
+        pair.client(|tls, end| tls.write(end, b"last")).unwrap();
+        if polite {
+            pair.client(|tls, end| tls.close(end));
+        }
+        pair.up.closed = true;
+        let mut buffer = [0; 100];
+        assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 4);
+        for _ in 0..2 {
+            assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 0, "{polite}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_speak_tls_or_leaves_is_an_error_each_time_it_is_asked() {
+    let papers = Papers::new("noise");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut buffer = [0; 100];
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.up.bytes.extend([3; 1537]); // RTMP on a TLS port
+    for _ in 0..2 {
+        let error = pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap_err();
+        assert_eq!(failure(&error, "read").kind, RRError::Tls);
+    }
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.down.closed = true;
+    for _ in 0..2 {
+        let error = pair.client(|tls, end| tls.read(end, &mut buffer)).unwrap_err();
+        assert_eq!(failure(&error, "read").kind, RRError::Closed);
+    }
+    assert_eq!(failure(&io::ErrorKind::TimedOut.into(), "connect").kind, RRError::Timeout);
+    assert_eq!(failure(&io::ErrorKind::ConnectionReset.into(), "read").kind, RRError::Io);
+}
+
+#[test]
+fn what_is_read_and_not_yet_given_is_counted() {
+    let papers = Papers::new("buffered");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.shake().0.unwrap();
+    pair.client(|tls, end| tls.write(end, b"0123456789")).unwrap();
+    assert_eq!(pair.server.buffered(), 0);
+    let mut buffer = [0; 4];
+    assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 4);
+    assert_eq!(pair.server.buffered(), 6);
+}
+
+#[test]
+fn what_was_read_before_comes_first() {
+    let papers = Papers::new("before");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    let waits = pair.client(|tls, end| tls.handshake(end)).unwrap_err();
+    assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
+    let hello: Vec<u8> = pair.up.bytes.drain(..).collect();
+    let (read, unread) = hello.split_at(100);
+    pair.server.put_back(read).unwrap();
+    pair.up.bytes.extend(unread);
+    pair.shake().0.unwrap();
+    assert_eq!(pair.carry(true, b"hello"), b"hello");
+    let mut other = TlsStream::server(&server).unwrap();
+    assert_eq!(other.put_back(b"GET / HTTP/1.0\r\n\r\n").unwrap_err().kind, RRError::Tls);
+}
+
+#[test]
+fn files_that_are_not_there_or_not_right_are_named() {
+    let papers = Papers::new("files");
+    let (_, _) = papers.server("good.test", false, |_| {});
+    let (_, _) = papers.server("other.test", false, |_| {});
+    let path = |name: &str| papers.folder.join(name);
+    std::fs::write(path("empty.pem"), "nothing here").unwrap();
+    for (chain, key, named) in [
+        ("missing.pem", "good.test.key", "missing.pem"),
+        ("empty.pem", "good.test.key", "empty.pem"),
+        ("good.test.pem", "empty.pem", "empty.pem"),
+        ("good.test.pem", "other.test.key", "good.test.pem"),
+    ] {
+        let failure = ServerConfig::from_pem(&path(chain), &path(key)).unwrap_err();
+        assert!(failure.kind == RRError::Cert && failure.text.contains(named), "{failure}");
+    }
+    for file in ["missing.pem", "empty.pem"] {
+        let trust = Trust { ca_file: Some(path(file)), ..Trust::default() };
+        let failure = ClientConfig::new(&trust).unwrap_err();
+        assert!(failure.kind == RRError::Cert && failure.text.contains(file), "{failure}");
+    }
+}

@@ -1,0 +1,213 @@
+//! Connecting to a name with several addresses: one try after the other begins, a little later each, and the first
+//! that connects wins (RFC 8305, "Happy Eyeballs"). So a family that leads nowhere costs a quarter of a second, not a
+//! timeout.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use slab::Slab;
+
+use crate::error::{Failure, RRError};
+use crate::net::poll::Poller;
+use crate::net::socket::Socket;
+use crate::stream::event::Id;
+
+/// The next address begins so long after the last one, if that has neither connected nor failed (RFC 8305, section 5).
+const STEP_MS: u64 = 250;
+
+/// A connection that has begun.
+#[derive(Debug)]
+pub(super) struct Runner {
+    pub(super) socket: Socket,
+    /// Under which the poller has it.
+    pub(super) slot: usize,
+    pub(super) address: SocketAddr,
+}
+
+/// How it stands.
+#[derive(Debug)]
+pub(super) enum Lap {
+    Running,
+    Won(Box<Runner>),
+    /// All have failed; the last one's reason.
+    Lost(Failure),
+}
+
+/// The addresses of one try.
+#[derive(Debug)]
+pub(super) struct Race {
+    runners: Vec<Runner>,
+    waiting: VecDeque<SocketAddr>,
+    /// When the next one begins.
+    next_ms: u64,
+    bind: Option<IpAddr>,
+    last: Failure,
+}
+
+impl Race {
+    /// A race that has not begun; the first [`step`](Self::step) begins it.
+    pub(super) fn new(addresses: Vec<SocketAddr>, bind: Option<IpAddr>) -> Self {
+        let fits = |address: &SocketAddr| bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
+        let none = if addresses.is_empty() { "the name has no address" } else { "no address of bind_addr's family" };
+        let waiting = alternate(addresses.into_iter().filter(fits).collect());
+        Self { runners: Vec::new(), waiting, next_ms: 0, bind, last: Failure::ours(RRError::Resolve, none) }
+    }
+
+    /// When it is to be looked at without being told; `u64::MAX` for never.
+    pub(super) fn due_ms(&self) -> u64 {
+        if self.waiting.is_empty() { u64::MAX } else { self.next_ms }
+    }
+
+    /// The address that began last, for people.
+    pub(super) fn newest(&self) -> Option<SocketAddr> {
+        self.runners.last().map(|runner| runner.address)
+    }
+
+    /// Looks at those who run and begins what is due.
+    pub(super) fn step(&mut self, poller: &Poller, slots: &mut Slab<Id>, id: Id, now_ms: u64) -> Lap {
+        let mut at = 0;
+        while let Some(runner) = self.runners.get(at) {
+            match runner.socket.connect_result() {
+                Ok(false) => at += 1,
+                Ok(true) => {
+                    let winner = self.runners.swap_remove(at);
+                    self.stop(poller, slots);
+                    return Lap::Won(Box::new(winner));
+                }
+                Err(failure) => {
+                    let Runner { mut socket, slot, address } = self.runners.swap_remove(at);
+                    poller.remove(&mut socket);
+                    slots.try_remove(slot);
+                    self.last = Failure { text: format!("{address}: {}", failure.text).into(), ..failure };
+                    self.next_ms = now_ms; // no need to wait for that one
+                }
+            }
+        }
+        while now_ms >= self.next_ms
+            && let Some(address) = self.waiting.pop_front()
+        {
+            let entry = slots.vacant_entry();
+            let begun = Socket::connect_from(address, self.bind).and_then(|mut socket| {
+                poller.add(&mut socket, entry.key())?;
+                Ok(socket)
+            });
+            match begun {
+                Ok(socket) => {
+                    self.runners.push(Runner { socket, slot: entry.key(), address });
+                    entry.insert(id);
+                    self.next_ms = now_ms + STEP_MS;
+                }
+                Err(failure) => self.last = failure,
+            }
+        }
+        if self.runners.is_empty() && self.waiting.is_empty() { Lap::Lost(self.last.clone()) } else { Lap::Running }
+    }
+
+    /// Ends those who run.
+    pub(super) fn stop(&mut self, poller: &Poller, slots: &mut Slab<Id>) {
+        for mut runner in self.runners.drain(..) {
+            poller.remove(&mut runner.socket);
+            slots.try_remove(runner.slot);
+        }
+    }
+}
+
+/// The families in turn, each in the resolver's order, its first choice first (RFC 8305, section 4).
+fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv4() == first_is_v4);
+    let mut order = VecDeque::with_capacity(one.len() + other.len());
+    while !(one.is_empty() && other.is_empty()) {
+        order.extend(one.pop_front());
+        order.extend(other.pop_front());
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::clock;
+    use std::net::TcpListener;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// Runs a race to its end; the result and how long it took.
+    fn run(mut race: Race) -> (Lap, u64) {
+        let (mut poller, mut slots) = (Poller::new().unwrap(), Slab::new());
+        let (begin_ms, mut ready) = (clock::now_ms(), Vec::new());
+        loop {
+            let now_ms = clock::now_ms();
+            match race.step(&poller, &mut slots, 7, now_ms) {
+                Lap::Running => {}
+                lap => {
+                    let kept = usize::from(matches!(lap, Lap::Won(_)));
+                    assert_eq!(slots.len(), kept, "whoever did not win is forgotten");
+                    return (lap, now_ms - begin_ms);
+                }
+            }
+            assert!(now_ms - begin_ms < 5_000, "no end");
+            let timeout = race.due_ms().saturating_sub(now_ms).min(1_000);
+            poller.wait(Some(timeout), false, || false, &mut ready).unwrap();
+        }
+    }
+
+    /// A listener that takes no connection any more: its queue is full, so the kernel lets further ones wait.
+    fn black_hole() -> (TcpListener, Vec<std::net::TcpStream>) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().unwrap();
+        let fill = || std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200));
+        let queue: Vec<_> = std::iter::from_fn(|| fill().ok()).take(16).collect();
+        assert!(queue.len() < 16, "the queue has no end");
+        (listener, queue)
+    }
+
+    #[test]
+    fn families_take_turns_and_the_first_choice_is_first() {
+        let order = alternate(addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]));
+        assert_eq!(Vec::from(order), addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]));
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_costs_a_quarter_of_a_second() {
+        let (nowhere, _queue) = black_hole();
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = good.local_addr().unwrap();
+        let (lap, took_ms) = run(Race::new(vec![nowhere.local_addr().unwrap(), to], None));
+        let Lap::Won(winner) = lap else { panic!("{lap:?}") };
+        assert_eq!(winner.address, to);
+        assert!((STEP_MS..STEP_MS + 500).contains(&took_ms), "{took_ms} ms");
+    }
+
+    #[test]
+    fn an_address_that_refuses_costs_nothing() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (lap, took_ms) = run(Race::new(vec![closed, good.local_addr().unwrap()], None));
+        assert!(matches!(lap, Lap::Won(_)), "{lap:?}");
+        assert!(took_ms < STEP_MS, "{took_ms} ms");
+        let (lap, _) = run(Race::new(vec![closed, closed], None));
+        let Lap::Lost(failure) = lap else { panic!("{lap:?}") };
+        assert_eq!(failure.kind, RRError::Connect);
+        assert!(failure.text.contains(&closed.to_string()), "{failure}");
+    }
+
+    #[test]
+    fn it_connects_from_the_address_it_is_bound_to() {
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let from: IpAddr = "127.0.0.7".parse().unwrap();
+        let mut to = addresses(&["[::1]:9"]);
+        to.push(good.local_addr().unwrap());
+        let (lap, _) = run(Race::new(to, Some(from)));
+        assert!(matches!(lap, Lap::Won(_)), "the other family is left out: {lap:?}");
+        assert_eq!(good.accept().unwrap().1.ip(), from);
+        let (lap, _) = run(Race::new(addresses(&["[::1]:9"]), Some(from)));
+        assert!(matches!(lap, Lap::Lost(failure) if failure.text.contains("bind_addr")));
+    }
+}

@@ -1,0 +1,175 @@
+//! From a TCP connection to `Publish.Start` or `Play.Start`: the session, a login where the server wants one, and servers that send us
+//! elsewhere.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::race::Runner;
+use super::{Dialler, Job, Phase};
+use crate::config::READ_BUFFER_BYTES;
+use crate::error::{Failure, RRError};
+use crate::net::clock;
+use crate::net::conn::{Conn, Pumped, Side};
+use crate::proto::auth;
+use crate::server::{secure, source};
+use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
+use crate::stream::Delivery;
+use crate::stream::event::{Event, EventKind, Id};
+
+/// Reads of a scratch buffer each in one turn. What a server says before `Publish.Start` fits in one many times over.
+const READS: usize = 4;
+
+impl Dialler {
+    pub(super) fn connected(&mut self, id: Id, winner: Runner) {
+        let Runner { mut socket, slot, address } = winner;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Phase::Connects { by_ms, .. } = job.phase else { return };
+        job.target.set_addr(address.to_string());
+        job.target.move_to(State::Handshake, |event| event);
+        let config = SessionConfig { chunk_size: job.plan.config.chunk_size, ..self.session.clone() };
+        let session = secure::put_on_target(&mut socket, &job.plan, &job.url).and_then(|()| {
+            if job.target.is_source() {
+                source::session(&self.core, &config, &job.target, &job.url)
+            } else {
+                ClientSession::publish(&config, &job.url, clock::now_ms())
+            }
+        });
+        match session {
+            Ok(session) => {
+                let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
+                job.phase = Phase::Talks { conn, slot, address, by_ms };
+                self.talk(id);
+            }
+            Err(failure) => {
+                self.slots.try_remove(slot);
+                self.failed(id, &failure, 0);
+            }
+        }
+    }
+
+    pub(super) fn talk(&mut self, id: Id) {
+        let Some(Job { phase: Phase::Talks { conn, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+        let budget = READS * READ_BUFFER_BYTES;
+        let pumped = conn.pump(&mut self.scratch, clock::now_ms(), budget, true, |event, _| match event {
+            Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
+            _ => ControlFlow::Continue(()),
+        });
+        match pumped.and_then(|pumped| conn.flush().map(|_| pumped)) {
+            Ok(Pumped::Drained) => {}
+            Ok(Pumped::More) => {
+                let text = "the server has much to say and takes no media";
+                self.failed(id, &Failure::peers(RRError::Protocol, text), 0);
+            }
+            Ok(Pumped::Held(Said::Started { .. })) => self.started(id),
+            Ok(Pumped::Held(Said::Reconnect { url, text })) => self.moved(id, url.as_deref(), &text, 0),
+            Ok(Pumped::Held(event)) => {
+                let failure =
+                    Failure::peers(RRError::Closed, format!("the server ended it before it began: {event:?}"));
+                self.failed(id, &failure, 0);
+            }
+            Err(failure) => {
+                let refusal = conn.client().and_then(|session| session.refusal().cloned());
+                self.refused(id, &failure, refusal);
+            }
+        }
+    }
+
+    /// The server said `Publish.Start`: the relay may send. A source feeds its stream from here on.
+    fn started(&mut self, id: Id) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Phase::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.phase, Phase::Away) else { return };
+        self.poller.remove(&mut conn.socket);
+        self.slots.try_remove(slot);
+        let target = Arc::clone(&job.target);
+        if target.is_source() {
+            match source::started(&target, *conn, &job.url) {
+                Ok(()) => {}
+                Err(failure) if failure.kind == RRError::Exists => self.rest(id),
+                Err(failure) => self.failed(id, &failure, 0),
+            }
+            return;
+        }
+        target.connects.fetch_add(1, Ordering::Relaxed);
+        log::info!("pushing {} to {}", target.stream.masked_name(), job.url.masked());
+        let delivery = Delivery::Target { target: Arc::clone(&target), conn, plan: Arc::clone(&job.plan) };
+        if let Err((_, failure)) = target.stream.deliver(delivery) {
+            self.failed(id, &failure, 0);
+        }
+    }
+
+    /// The server said no: that may be a redirect, or a challenge to log in.
+    fn refused(&mut self, id: Id, failure: &Failure, refusal: Option<Refusal>) {
+        match refusal {
+            Some(Refusal { redirect: Some(url), text, .. }) => self.moved(id, Some(&url), &text, 0),
+            Some(refusal) if failure.kind == RRError::Auth => {
+                if let Err(failure) = self.log_in(id, &refusal, failure) {
+                    self.failed(id, &failure, 0);
+                }
+            }
+            _ => self.failed(id, failure, 0),
+        }
+    }
+
+    /// Answers a challenge: the same address once more, with a longer query behind the application.
+    fn log_in(&mut self, id: Id, refusal: &Refusal, failure: &Failure) -> Result<(), Failure> {
+        let Some(job) = self.jobs.get_mut(&id) else { return Ok(()) };
+        let Phase::Talks { address, by_ms, .. } = job.phase else { return Ok(()) };
+        let config = &job.plan.config;
+        let user = config.username.as_ref().or(job.url.user.as_ref()).map_or("", String::as_str);
+        let password = config.password.as_ref().or(job.url.password.as_ref()).map_or("", String::as_str);
+        // Drawn from the system's random numbers; only to be another one each time.
+        let [a, b, c, d, ..] = RandomState::new().hash_one(id).to_ne_bytes();
+        let (app, text) = (job.url.app.as_bytes(), refusal.text.as_bytes());
+        match auth::answer(app, user.as_bytes(), password.as_bytes(), text, [a, b, c, d]) {
+            auth::Answer::Retry(query) => {
+                job.url.app = String::from_utf8_lossy(&auth::with_query(app, &query)).into_owned();
+                self.connect(id, vec![address], by_ms);
+                Ok(())
+            }
+            auth::Answer::Refused(reason) => Err(Failure { text: reason.text().into(), ..failure.clone() }),
+            auth::Answer::NotAuth => Err(failure.clone()),
+        }
+    }
+
+    /// The server sends us to `reference`, or to the same place again: at once, for it is no failure, but not for ever.
+    /// `ran_ms` is 0 where it never began.
+    pub(super) fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.target.is_stopped() {
+            self.forget(id);
+            return;
+        }
+        let bare = auth::bare(job.url.app.as_bytes()).len();
+        job.url.app.truncate(bare); // a login was for that connection
+        let there = match reference {
+            Some(reference) => job.url.elsewhere(reference),
+            None => Ok(job.url.clone()),
+        };
+        let may = job.backoff.may_move(&job.plan.config, ran_ms);
+        match there {
+            Ok(url) if job.url.tls && !url.tls => {
+                let text = format!("the server sends us from rtmps to {}, where all can listen", url.tc_url());
+                self.failed(id, &Failure::peers(RRError::Rejected, text), ran_ms);
+            }
+            Ok(url) if may => {
+                log::info!("target {}: the server sends us to {}", job.url.masked(), url.masked());
+                let event = Event { kind: EventKind::Reconnect, ..job.target.event() };
+                let text = text.as_bytes().to_vec();
+                self.core.events.push(Event { url: url.tc_url().into_bytes(), text, ..event });
+                job.elsewhere = Some(url);
+                self.dial(id);
+            }
+            Ok(_) => {
+                // Where it never began it is a refusal in other words.
+                let kind = if ran_ms == 0 { RRError::Rejected } else { RRError::Closed };
+                self.failed(id, &Failure::peers(kind, "servers send us from one to another for ever"), ran_ms);
+            }
+            Err(failure) => {
+                let text = format!("the server sends us to a place that is none: {}", failure.text);
+                self.failed(id, &Failure::peers(RRError::Closed, text), ran_ms);
+            }
+        }
+    }
+}

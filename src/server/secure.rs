@@ -1,0 +1,50 @@
+//! TLS of a server's own: the certificate its listeners show, and whom its targets trust.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::socket::Socket;
+use crate::net::tls::{ServerConfig, TlsStream};
+use crate::proto::url::RtmpUrl;
+use crate::stream::target::Plan;
+use crate::sync::locked;
+
+/// The certificate that listeners with TLS show; it may be changed while they listen.
+#[derive(Debug, Default)]
+pub(super) struct Certificate(Mutex<Option<ServerConfig>>);
+
+impl Certificate {
+    /// Reads the files; connections from here on are shown what is in them. What was there before stays where that fails.
+    pub(super) fn set(&self, chain: &Path, key: &Path) -> Result<()> {
+        let config = ServerConfig::from_pem(chain, key)?;
+        *locked(&self.0) = Some(config);
+        Ok(())
+    }
+
+    fn get(&self) -> Result<ServerConfig> {
+        let none = || Failure::ours(RRError::State, "there is no certificate to show yet");
+        locked(&self.0).clone().ok_or_else(none)
+    }
+
+    /// Whether there is one.
+    pub(super) fn needed(&self) -> Result<()> {
+        self.get().map(|_| ())
+    }
+
+    /// Puts TLS on a connection that was accepted; `read` are bytes of the peer that were read before.
+    pub(super) fn put_on(&self, socket: &mut Socket, read: &[u8]) -> Result<()> {
+        let mut tls = TlsStream::server(&self.get()?)?;
+        tls.put_back(read)?;
+        socket.secure(tls);
+        Ok(())
+    }
+}
+
+/// Puts TLS on a target's connection, where the url says so to which it goes.
+pub(super) fn put_on_target(socket: &mut Socket, plan: &Plan, url: &RtmpUrl) -> Result<()> {
+    if url.tls {
+        socket.secure(TlsStream::client(&plan.tls()?, &url.host)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! The reconnect policy of a target: which url is tried next and when, growing waits with jitter and a cap, a reset after
+//! good running, and an end. It reads no clock and does nothing by itself; the dialler owns one for each target.
+
+use crate::config::{SlowPolicy, TargetConfig};
+use crate::error::{Failure, RRError};
+
+/// A server may send us elsewhere so often without a good run between; then it is a failure. Two servers that send us
+/// to each other would otherwise keep us busy for ever.
+const MOVES: u32 = 5;
+
+/// What comes after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another try after so many milliseconds.
+    Retry(u64),
+    /// None: this cause does not pass by itself.
+    Fatal,
+    /// None: tried as often, or as long, as was configured.
+    GiveUp,
+}
+
+/// One connection, or try of one, that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss<'a> {
+    /// Why.
+    pub failure: &'a Failure,
+    /// How long media flowed before it; 0 where it never did.
+    pub ran_ms: u64,
+    /// Monotonic ms.
+    pub now_ms: u64,
+    /// Any number, for jitter.
+    pub random: u64,
+}
+
+/// How the tries of one target went. A round tries every url once; only a whole round that failed makes the wait grow
+/// and counts towards giving up.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff {
+    /// The url to try now.
+    url: usize,
+    /// Rounds that failed.
+    failures_in_row: u32,
+    /// When the first failure of the row was.
+    since_ms: Option<u64>,
+    /// For each url how often it has refused us in a row, and whether it is not worth another try.
+    refusals: Vec<(u32, bool)>,
+    moves_in_row: u32,
+}
+
+impl Backoff {
+    /// The number of the url to try now.
+    pub fn url(&self) -> usize {
+        self.url
+    }
+
+    /// All that went wrong is forgotten: the next try is a first one.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// There is nothing to send for now: the time until giving up does not pass.
+    pub fn rest(&mut self) {
+        self.since_ms = None;
+    }
+
+    /// Whether the server may send us elsewhere, which costs no wait; it is a failure where it does so all the time.
+    pub fn may_move(&mut self, config: &TargetConfig, ran_ms: u64) -> bool {
+        if ran_ms >= u64::from(config.retry_reset_ms) {
+            self.reset();
+        }
+        self.moves_in_row += 1;
+        self.moves_in_row <= MOVES
+    }
+
+    /// What comes after a failure at [`url`](Self::url), of `urls` there are.
+    pub fn after(&mut self, config: &TargetConfig, urls: usize, loss: Loss<'_>) -> Next {
+        let urls = urls.max(1);
+        if loss.ran_ms >= u64::from(config.retry_reset_ms) {
+            // It was good: the first url has the first right again, also where another one ran.
+            let ran = self.url;
+            self.reset();
+            self.url = ran % urls;
+        }
+        let since_ms = *self.since_ms.get_or_insert(loss.now_ms);
+        self.refusals.resize(urls, (0, false));
+        self.url = self.url.min(urls - 1);
+        if config.slow_policy == SlowPolicy::Stop && loss.failure.kind == RRError::Slow {
+            return Next::Fatal; // the host wants it so, whatever else may be tried
+        }
+        self.judge(config, loss.failure);
+        let worth = |(_, fatal): &(u32, bool)| !fatal;
+        let round_goes_on = loss.ran_ms < u64::from(config.retry_reset_ms);
+        let later = self.refusals.iter().skip(self.url + 1).position(worth).filter(|_| round_goes_on);
+        if let Some(ahead) = later {
+            self.url += 1 + ahead;
+            // The next place of this round is tried at once, but within the time there is.
+            return if Self::is_late(config, since_ms, loss.now_ms) { Next::GiveUp } else { Next::Retry(0) };
+        }
+        let Some(first) = self.refusals.iter().position(worth) else { return Next::Fatal };
+        self.url = first;
+        self.failures_in_row += 1;
+        let too_often = config.retry_count.is_some_and(|count| self.failures_in_row > count);
+        if too_often || Self::is_late(config, since_ms, loss.now_ms) {
+            return Next::GiveUp;
+        }
+        let wait = self.wait(config, loss.random);
+        // The last try is when the time is up, not a wait later.
+        let left = config.retry_total_ms.map_or(u64::MAX, |total| since_ms + u64::from(total) - loss.now_ms);
+        Next::Retry(wait.min(left))
+    }
+
+    /// Notes what this url's failure says about its next try.
+    fn judge(&mut self, config: &TargetConfig, failure: &Failure) {
+        let Some((refused_in_row, fatal)) = self.refusals.get_mut(self.url) else { return };
+        // Some ingests answer BadName while the old session times out: once is not fatal.
+        *refused_in_row = if failure.kind == RRError::Rejected { *refused_in_row + 1 } else { 0 };
+        let once_refused = failure.kind == RRError::Rejected && *refused_in_row < 2;
+        *fatal = !(failure.kind.retriable() || once_refused || config.retry_fatal);
+    }
+
+    fn is_late(config: &TargetConfig, since_ms: u64, now_ms: u64) -> bool {
+        config.retry_total_ms.is_some_and(|total| now_ms.saturating_sub(since_ms) >= u64::from(total))
+    }
+
+    fn wait(&self, config: &TargetConfig, random: u64) -> u64 {
+        let doublings = self.failures_in_row.saturating_sub(1).min(20);
+        let wait = (u64::from(config.retry_min_ms) << doublings).min(u64::from(config.retry_max_ms));
+        let spread = wait * u64::from(config.retry_jitter_pct.min(100)) / 100;
+        // Jitter takes away only, so the cap stays a cap.
+        wait - if spread == 0 { 0 } else { random % (spread + 1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> TargetConfig {
+        TargetConfig { retry_jitter_pct: 0, ..TargetConfig::default() }
+    }
+
+    /// What comes after failures of this kind, one after the other.
+    fn after(backoff: &mut Backoff, config: &TargetConfig, urls: usize, kind: RRError, ran_ms: u64) -> Next {
+        let failure = Failure::peers(kind, "as expected");
+        backoff.after(config, urls, Loss { failure: &failure, ran_ms, now_ms: 1_000, random: 7 })
+    }
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_good_running_resets_them() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<Next> = (0..9).map(|_| after(&mut backoff, &config(), 1, RRError::Io, 29_999)).collect();
+        let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000].map(Next::Retry);
+        assert_eq!(waits, expected);
+        assert_eq!(after(&mut backoff, &config(), 1, RRError::Io, 30_000), Next::Retry(500));
+    }
+
+    #[test]
+    fn jitter_stays_below_the_cap_and_above_its_share() {
+        let config = TargetConfig::default();
+        for random in 0..1000 {
+            let mut backoff = Backoff { failures_in_row: 30, ..Backoff::default() };
+            let failure = Failure::peers(RRError::Io, "reset");
+            let loss = Loss { failure: &failure, ran_ms: 0, now_ms: 0, random: random * 7919 };
+            let Next::Retry(wait) = backoff.after(&config, 1, loss) else { panic!("no retry") };
+            assert!((24_000..=30_000).contains(&wait), "{wait}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_fatal_the_second_time_in_a_row() {
+        let mut backoff = Backoff::default();
+        assert_eq!(after(&mut backoff, &config(), 1, RRError::Rejected, 0), Next::Retry(500));
+        assert_eq!(after(&mut backoff, &config(), 1, RRError::Io, 0), Next::Retry(1000));
+        assert_eq!(after(&mut backoff, &config(), 1, RRError::Rejected, 0), Next::Retry(2000), "not in a row");
+        assert_eq!(after(&mut backoff, &config(), 1, RRError::Rejected, 0), Next::Fatal);
+        let stubborn = TargetConfig { retry_fatal: true, ..config() };
+        assert_eq!(after(&mut backoff, &stubborn, 1, RRError::Rejected, 0), Next::Retry(4000));
+        assert_eq!(after(&mut backoff, &config(), 1, RRError::Auth, 0), Next::Fatal);
+    }
+
+    #[test]
+    fn backup_urls_are_tried_at_once_and_one_round_is_one_failure() {
+        let config = TargetConfig { retry_count: Some(1), ..config() };
+        let mut backoff = Backoff::default();
+        let steps: Vec<_> =
+            (0..5).map(|_| (backoff.url(), after(&mut backoff, &config, 3, RRError::Connect, 0))).collect();
+        let now = Next::Retry(0);
+        assert_eq!(steps, [(0, now), (1, now), (2, Next::Retry(500)), (0, now), (1, now)]);
+        assert_eq!(after(&mut backoff, &config, 3, RRError::Connect, 0), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_url_that_refuses_for_good_leaves_the_others_to_try() {
+        let mut backoff = Backoff::default();
+        assert_eq!(after(&mut backoff, &config(), 2, RRError::Auth, 0), Next::Retry(0));
+        assert_eq!((backoff.url(), after(&mut backoff, &config(), 2, RRError::Io, 0)), (1, Next::Retry(500)));
+        assert_eq!((backoff.url(), after(&mut backoff, &config(), 2, RRError::Auth, 0)), (1, Next::Fatal));
+    }
+
+    #[test]
+    fn a_lost_backup_that_ran_well_gives_the_first_url_its_right_back() {
+        let mut backoff = Backoff::default();
+        after(&mut backoff, &config(), 2, RRError::Io, 0);
+        assert_eq!(backoff.url(), 1);
+        assert_eq!(after(&mut backoff, &config(), 2, RRError::Io, 60_000), Next::Retry(500));
+        assert_eq!(backoff.url(), 0);
+    }
+
+    #[test]
+    fn it_gives_up_when_the_time_is_up_with_a_last_try_then() {
+        let config = TargetConfig { retry_total_ms: Some(1_200), ..config() };
+        let mut backoff = Backoff::default();
+        let failure = Failure::peers(RRError::Connect, "refused");
+        let mut at = |now_ms| backoff.after(&config, 1, Loss { failure: &failure, ran_ms: 0, now_ms, random: 0 });
+        assert_eq!(at(10_000), Next::Retry(500));
+        assert_eq!(at(10_500), Next::Retry(700), "not 1000: the time ends before");
+        assert_eq!(at(11_200), Next::GiveUp);
+    }
+
+    #[test]
+    fn too_slow_ends_it_where_the_host_says_so() {
+        let config = TargetConfig { slow_policy: SlowPolicy::Stop, retry_fatal: true, ..config() };
+        assert_eq!(after(&mut Backoff::default(), &config, 3, RRError::Slow, 90_000), Next::Fatal);
+        assert_eq!(after(&mut Backoff::default(), &self::config(), 1, RRError::Slow, 0), Next::Retry(500));
+    }
+
+    #[test]
+    fn servers_that_send_us_to_each_other_are_a_failure() {
+        let mut backoff = Backoff::default();
+        let moves = (0..20).take_while(|_| backoff.may_move(&config(), 0)).count();
+        assert_eq!(moves, 5);
+        assert!(backoff.may_move(&config(), 30_000), "after a good run it may again");
+    }
+}
