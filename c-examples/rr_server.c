@@ -2,7 +2,9 @@
  * The bundled server: an RTMP relay on the public header alone. It shows the whole use of the library: set up a config,
  * listen, take events in one's own loop, add targets, stop in order.
  *
- *   cc -Iinclude c-examples/rr_server*.c -lrrelay -o rr_server
+ * In the tree `make build` makes it; where the library is installed:
+ *
+ *   cc c-examples/rr_server*.c $(pkg-config --cflags --libs rrelay) -o rr_server
  */
 #define _POSIX_C_SOURCE 200809L
 #include "rr_server.h"

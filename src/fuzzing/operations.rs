@@ -1,8 +1,8 @@
 //! Operations on a whole server, in any order: peers come, publish, play, talk nonsense and go, while the host kicks,
-//! switches, writes, stops and adds targets.
+//! switches, writes, stops and adds targets and sources.
 //!
 //! The input is a setup byte and a list of operations of three bytes: which one, on whom, how much. Peers are unix sockets
-//! handed in by `accept_fd`; one target in two goes to the server itself over loopback. What is checked is what a host
+//! handed in by `accept_fd`; one target or source in two goes to the server itself over loopback. What is checked is what a host
 //! relies on: no panic, every object's events in order with one end, nothing left at the end, and an end in time.
 
 use std::collections::HashMap;
@@ -161,10 +161,15 @@ impl World {
             retry_min_ms: 1,
             retry_max_ms: 4,
             retry_count: which.is_multiple_of(3).then_some(2),
+            on_demand: which & 0x40 != 0,
             ..TargetConfig::default()
         };
         // The stream may have ended by now.
-        let _ = self.server.target_add(stream, config);
+        let _ = if which & 0x80 == 0 {
+            self.server.target_add(stream, TargetConfig { on_demand: false, ..config })
+        } else {
+            self.server.source_add(stream, config)
+        };
     }
 
     /// One operation. What the server answers is its affair: any order is allowed, so most may be refused.
