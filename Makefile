@@ -82,6 +82,12 @@ loom: ## every interleaving of the segment's writer and readers
 tsan: ## unit tests under ThreadSanitizer; needs a nightly toolchain
 	@tests/tsan.sh "$(TARGET)/tsan"
 
+.PHONY: miri
+miri: ## the segment's unit tests under Miri; needs a nightly toolchain with miri
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
+		echo "Miri is not on this machine: rustup toolchain install nightly --component miri rust-src" >&2; exit 1; }
+	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --no-default-features --lib stream::segment
+
 .PHONY: soak
 soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where anything grows
 	@$(need_cargo)

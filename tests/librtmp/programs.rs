@@ -162,16 +162,19 @@ fn rtmpdump_and_rtmpsrc_play_live() {
 }
 
 /// Programs that listen on port 1935 and nowhere else take turns; where somebody else has it they cannot be tried.
-fn standard_port() -> Option<std::sync::MutexGuard<'static, ()>> {
+fn standard_port() -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    std::net::TcpListener::bind(("0.0.0.0", 1935)).is_ok().then_some(turn)
+    until("port 1935, where alone these programs listen, is free: stop what has it", || {
+        std::net::TcpListener::bind(("0.0.0.0", 1935)).ok()
+    });
+    turn
 }
 
 #[test]
 fn rtmpe_is_spoken_with_the_original_both_ways() {
     let room = Room::new("librtmp-rtmpe");
-    let Some(_turn) = standard_port() else { return };
+    let _turn = standard_port();
     for (server_is_ours, client_is_ours) in [(true, false), (false, true)] {
         let run = |ours: bool, name: &str, arguments: &[&str]| {
             if ours { on_ours(&room, name, "sh", arguments) } else { room.start(name, "sh", arguments) }
@@ -193,7 +196,7 @@ fn rtmpe_is_spoken_with_the_original_both_ways() {
 fn rtmpsuck_records_what_passes_through() {
     let room = Room::new("librtmp-rtmpsuck");
     let (nginx, _) = stored(&room);
-    let Some(_turn) = standard_port() else { return };
+    let _turn = standard_port();
     let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 40 | timeout 12 /usr/sbin/rtmpsuck"]);
     until("rtmpsuck listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
     let application = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
