@@ -239,6 +239,12 @@ impl Core {
         self.nudge_control();
     }
 
+    /// The threads have ended: what was still to be told to one of them is told to nobody. Streams hold the core, so it
+    /// must not hold them.
+    pub(super) fn forget(&self) {
+        locked(&self.reap).streams.clear();
+    }
+
     pub(super) fn nudge_control(&self) {
         locked(&self.reap).nudge = true;
         self.reaped.notify_all();

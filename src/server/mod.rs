@@ -179,6 +179,7 @@ impl RRServer {
             // Its panic, if any, was reported by the thread itself.
             let _ = thread.join();
         }
+        self.core.forget();
         // The events that are left may be taken until the server is gone.
         self.core.events.stop(1_000)
     }

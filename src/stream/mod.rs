@@ -389,7 +389,9 @@ impl RRStream {
         // The links go too, so that what still sits in the inboxes is closed.
         book.accumulate = None;
         book.relay = None;
+        // Targets and sources hold the stream: it must not hold them any longer than it lives.
         book.to_sess_list.clear();
+        self.sources.clear();
         std::mem::take(&mut book.threads)
     }
 

@@ -55,6 +55,11 @@ impl Sources {
         locked(&self.watch).list.iter().any(|source| !source.plan().config.on_demand && !source.is_stopped())
     }
 
+    /// The stream has ended, and its sources with it.
+    pub(super) fn clear(&self) {
+        locked(&self.watch).list.clear();
+    }
+
     /// Somebody publishes: who waited is served, and the next who waits is worth telling.
     pub(super) fn served(&self) {
         let mut watch = locked(&self.watch);
