@@ -3,7 +3,6 @@
 //! The dialler connects a source and hands it over here; it then is the stream's publisher as any other, in the hands
 //! of the accumulate thread. What comes after its end is the dialler's to decide. Nothing here does I/O.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Failure, RRError, Result};
@@ -146,10 +145,7 @@ impl RRStream {
     /// A source is being opened for a stream that has no media, or is no longer.
     pub fn opening(&self, on: bool) {
         let (from, to) = if on { (State::Idle, State::Connecting) } else { (State::Connecting, State::Idle) };
-        let moved = self.state.compare_exchange(from.number(), to.number(), Ordering::AcqRel, Ordering::Acquire);
-        if moved.is_ok() {
-            self.host.event(self.event(EventKind::Stream).moved(from, to));
-        }
+        self.move_if(|prev| prev == from, to, |event| event);
     }
 
     /// Nobody publishes any more: the sources may.
