@@ -120,8 +120,16 @@ mod tests {
         paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())).collect()
     }
 
+    /// `fuzz` is a package of its own, which cargo leaves out of the one it publishes; only there is this file.
+    fn is_published() -> bool {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml.orig").exists()
+    }
+
     #[test]
     fn the_committed_seeds_are_what_the_tables_give() {
+        if is_published() {
+            return;
+        }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
         for (name, _, seeds) in TARGETS {
             let seeds = seeds().into_iter().enumerate().map(|(number, seed)| (format!("{number:03}"), seed));
@@ -137,6 +145,9 @@ mod tests {
 
     #[test]
     fn every_body_has_a_target_of_cargo_fuzz() {
+        if is_published() {
+            return;
+        }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
         let targets = files(&root.join("fuzz_targets"));
