@@ -18,9 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What an orderly stop may take until everybody has the last messages. */
-#define STOP_MS 5000
-
 /* Signals become bytes here, so that the loop sees them beside the events. */
 static int signal_pipe[2];
 
@@ -110,7 +107,7 @@ static int run(rr_server *s, const struct options *o) {
         if (poll(polled, 2, wait < 0 ? 0 : (int)wait) < 0 && errno != EINTR) return 1;
         while (read(signal_pipe[0], &byte, 1) == 1) {
             if (++signals > 1) return 1; /* at once: main frees the server */
-            if (rr_server_stop(s, NULL, STOP_MS) < 0) return 1;
+            if (rr_server_stop(s, NULL, o->drain_ms) < 0) return 1;
         }
         state = take_events(s, o);
         if (now_ms() >= status_at) {

@@ -19,6 +19,7 @@ struct options {
     struct push pushes[MAX_PUSHES];
     size_t push_count;
     int log_level; /* RR_LOG_* */
+    unsigned drain_ms; /* what an orderly stop may take until everybody has the last messages */
     unsigned max_sessions, max_streams, max_message;
     rr_stream_config stream;
 };

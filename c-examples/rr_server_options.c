@@ -22,12 +22,15 @@ static const char help[] =
     "  --max-sessions N    most connections at one time (default: 10000)\n"
     "  --max-streams N     most streams at one time (default: 1000)\n"
     "  --max-message N     largest RTMP message taken, in bytes (default: 16777215)\n"
+    "  --drain MS          how long an orderly stop waits for players and targets to take the last messages\n"
+    "                      (default: 5000)\n"
     "  --nice N            priority of the streams' threads, -20 to 19 (default: 0)\n"
     "  --log LEVEL         log to stderr: off, error, warn, info, debug, trace (default: warn)\n"
     "  --version           print the version\n"
     "  --help              print this\n"
     "\n"
-    "Ctrl-C (or SIGTERM) stops in order, a second one at once.\n";
+    "Ctrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after a\n"
+    "failure or a stop at once, 2 for wrong options.\n";
 
 static int wrong(const char *option, const char *value) {
     fprintf(stderr, "rr_server: %s %s: wrong or missing value; --help lists the options\n", option, value ? value : "");
@@ -102,6 +105,7 @@ int parse_options(struct options *o, int argc, char **argv) {
     memset(o, 0, sizeof *o);
     o->port = 1935;
     o->log_level = RR_LOG_WARN;
+    o->drain_ms = 5000;
     RR_INIT(RR_CFG_STREAM, &o->stream);
     for (i = 1; i < argc; i++) {
         const char *name = argv[i];
@@ -133,6 +137,8 @@ int parse_options(struct options *o, int argc, char **argv) {
             good = unsigned_number(value, 1, 1000000000, &o->max_streams);
         } else if (strcmp(name, "--max-message") == 0) {
             good = unsigned_number(value, 4096, 16777215, &o->max_message);
+        } else if (strcmp(name, "--drain") == 0) {
+            good = unsigned_number(value, 0, 3600000, &o->drain_ms);
         } else if (strcmp(name, "--nice") == 0) {
             good = number(value, -20, 19, &nice);
             if (good) o->stream.nice = (int32_t)nice;
