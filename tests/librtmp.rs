@@ -15,5 +15,7 @@ mod linked;
 mod programs;
 #[path = "librtmp/surface.rs"]
 mod surface;
+#[path = "librtmp/swf.rs"]
+mod swf;
 #[path = "librtmp/transports.rs"]
 mod transports;
