@@ -10,14 +10,17 @@
 //! servers get nothing (and no `RR_EV_LOG` comes). One that wants ours instead makes its server first; its own
 //! `set_logger` then fails. A C host is never in that position: the library carries its own copy of the facade.
 //!
+//! The librtmp face has a log of its own, of the whole process. A server may ask for its lines
+//! ([`RRLog::take_librtmp`]): they then come to that server's outlet, past the facade, whatever logger the process has.
+//!
 //! It does not know what a server is, starts no thread, and keeps the clock out of [`Repeats`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 pub use log::{Level, LevelFilter};
@@ -55,6 +58,17 @@ impl LogHandle {
         set_max_level();
     }
 
+    /// Queues a line that was not made by the `log` crate's macros: escaped and cut as those are.
+    pub fn line(&self, level: Level, module: &str, text: &str) {
+        if !self.wants(level) {
+            return;
+        }
+        let mut line = LineWriter(String::new());
+        // It fails where the line is full; what fits is enough.
+        let _ = line.write_str(text);
+        self.0.outlet.push(level, module, line.0);
+    }
+
     /// Whether a record of this level is wanted.
     fn wants(&self, level: Level) -> bool {
         level as usize <= self.0.level.load(Ordering::Relaxed)
@@ -82,7 +96,14 @@ static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 thread_local! {
     static CURRENT: RefCell<Option<LogHandle>> = const { RefCell::new(None) };
+    static IN_SINK: Cell<bool> = const { Cell::new(false) };
 }
+
+/// The server that takes the lines of the librtmp face.
+static LIBRTMP_TAKER: Mutex<Option<Weak<Place>>> = Mutex::new(None);
+
+/// Whether there may be one: what programs that never asked for it pay.
+static LIBRTMP_TAKEN: AtomicBool = AtomicBool::new(false);
 
 fn set_max_level() {
     let mut levels = locked(&LEVELS);
@@ -132,6 +153,43 @@ impl RRLog {
     #[must_use = "the thread is out only while the guard lives"]
     pub fn leave() -> Entered {
         Entered::swap(None)
+    }
+
+    /// The lines of the librtmp face go to that server from now on; a server that had them before has them no more.
+    pub fn take_librtmp(server: &LogHandle) {
+        *locked(&LIBRTMP_TAKER) = Some(Arc::downgrade(&server.0));
+        LIBRTMP_TAKEN.store(true, Ordering::Release);
+    }
+
+    /// They go where librtmp's own calls say, if they went to that server.
+    pub fn leave_librtmp(server: &LogHandle) {
+        let mut taker = locked(&LIBRTMP_TAKER);
+        if taker.as_ref().is_some_and(|taken| std::ptr::eq(taken.as_ptr(), Arc::as_ptr(&server.0))) {
+            *taker = None;
+            LIBRTMP_TAKEN.store(false, Ordering::Release);
+        }
+    }
+
+    /// Who takes a line of the librtmp face made in this thread now. Nobody inside a log sink: one that logs by
+    /// librtmp's calls would get its own lines without end.
+    pub fn librtmp_taker() -> Option<LogHandle> {
+        if !LIBRTMP_TAKEN.load(Ordering::Acquire) || IN_SINK.try_with(Cell::get).unwrap_or(true) {
+            return None;
+        }
+        let taker = locked(&LIBRTMP_TAKER).clone();
+        taker.and_then(|place| place.upgrade()).map(LogHandle)
+    }
+
+    /// This thread is inside a sink for as long as `call` runs.
+    pub fn in_sink<T>(call: impl FnOnce() -> T) -> T {
+        struct Out(bool);
+        impl Drop for Out {
+            fn drop(&mut self) {
+                IN_SINK.set(self.0);
+            }
+        }
+        let _out = Out(IN_SINK.replace(true));
+        call()
     }
 
     /// Whose records this thread's are, to be handed to a thread it starts.

@@ -55,9 +55,24 @@ fn events_come_by_descriptor_and_by_callback() {
     compile_and_run("events");
 }
 
+#[cfg(feature = "librtmp")]
+#[test]
+fn one_log_function_serves_both_faces_where_the_host_says_so() {
+    // Before anybody joined them, and until then byte for byte what librtmp prints.
+    const PRINTED: &str = "a status\nINFO: plain record\nprinted\n";
+    for (language, what) in [(As::C99, "log-c99"), (As::Cxx11, "log-cxx11")] {
+        let program = build(what, &test_program("log"), language);
+        let output = Command::new(program).output().expect("it was just built");
+        good(&output, what);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), PRINTED);
+    }
+}
+
 #[test]
 fn the_c_programs_are_clean_under_valgrind() {
-    for name in ["null_sweep", "growth", "events"] {
+    let mut names = vec!["null_sweep", "growth", "events"];
+    names.extend(cfg!(feature = "librtmp").then_some("log"));
+    for name in names {
         let program = build(&format!("{name}-valgrind"), &test_program(name), As::C99);
         let output = Command::new("valgrind")
             .args([

@@ -16,8 +16,8 @@ use rrelay::ffi::rr_base::{rr_config_init, rr_last_error};
 use rrelay::ffi::rr_event::{rr_event_fd, rr_event_next, rr_event_wake};
 use rrelay::ffi::rr_info::{rr_info_get, rr_server_stats, rr_stats_get};
 use rrelay::ffi::rr_server::{
-    rr_server, rr_server_free, rr_server_list, rr_server_listen, rr_server_new, rr_server_set_log, rr_server_state,
-    rr_server_stop,
+    rr_server, rr_server_free, rr_server_list, rr_server_listen, rr_server_log_librtmp, rr_server_new,
+    rr_server_set_log, rr_server_state, rr_server_stop,
 };
 use rrelay::ffi::rr_session::{rr_session_allow, rr_session_close};
 use rrelay::ffi::rr_stream::{rr_stream_create, rr_stream_find, rr_stream_stop, rr_stream_write};
@@ -108,6 +108,7 @@ fn host(server: Shared, thread: u64) {
             }
             calm(rr_target_retry(s, target));
             calm(rr_server_set_log(s, (round % 2) as c_int, Some(log), null_mut()));
+            calm(rr_server_log_librtmp(s, (round % 2) as c_int));
             calm(rr_event_wake(s));
             calm(rr_server_state(s));
             if round % 3 == thread % 3 {

@@ -1,5 +1,6 @@
 /* librtmp's log interface, as rrelay provides it. Records are of the whole process. They are looked at in this order:
- * RTMP_debuglevel, then the callback where there is one, else the output (stderr unless another was set). */
+ * RTMP_debuglevel, then the callback where there is one, else the output (stderr unless another was set). A host that
+ * calls rr_server_log_librtmp (rrelay.h) has them in place of callback and output. */
 #ifndef __RTMP_LOG_H__
 #define __RTMP_LOG_H__
 

@@ -227,6 +227,39 @@ pub unsafe extern "C" fn rr_server_set_log(
     unsafe { on_server(s, body) }
 }
 
+/// Whether what librtmp's interface logs in this process (RTMP_Log, and all it says itself) comes to this server's log:
+/// to the function, the stderr or the events that have the server's own lines, with the module "librtmp", from whatever
+/// thread. `on` is 1 or 0 (as at first). While it comes, RTMP_LogSetCallback and RTMP_LogSetOutput get nothing. The
+/// level of RTMP_LogSetLevel (at first: errors alone) and then the server's decide what comes: RTMP_LOGCRIT and ERROR as
+/// RR_LOG_ERROR, WARNING, INFO and DEBUG under these names, DEBUG2 and ALL as RR_LOG_TRACE; RTMP_LogPrintf as
+/// RR_LOG_INFO and RTMP_LogStatus as RR_LOG_DEBUG, a line for each line of theirs. Keys and tokens are not hidden in
+/// these. One server of the process has them, the last that asked, until it is freed.
+///
+/// What a log function itself logs by RTMP_Log goes where librtmp's own calls say. So one that does nothing but
+/// RTMP_Log(level, "%s: %s", module, line) brings the server's lines to librtmp's callback or output instead; levels
+/// have the same numbers there.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: `on` is neither; RR_ERR_UNSUPPORTED: the library was built without librtmp's interface.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_server_log_librtmp(s: *mut rr_server, on: c_int) -> c_int {
+    let body = |server: &rr_server| {
+        if !matches!(on, 0 | 1) {
+            return Err(Failure::ours(RRError::Arg, format!("on: {on} is neither 0 nor 1")));
+        }
+        if cfg!(not(feature = "librtmp")) {
+            return Err(Failure::ours(RRError::Unsupported, "this build has no librtmp interface"));
+        }
+        server.core.log_librtmp(on == 1);
+        Ok(0)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
 /// The ids of one `kind` (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server where `parent` is 0, else of that
 /// stream. The first `cap` are written to `out`, which may be NULL where `cap` is 0.
 ///

@@ -306,6 +306,18 @@ impl Events {
         Ok(())
     }
 
+    /// Whether the lines of the librtmp face, of the whole process, come to this log. One log at a time has them: it
+    /// takes them from another, and gives up only its own. They end with [`Events::stop`].
+    pub fn take_librtmp(&self, on: bool) {
+        // In the lock, so that it is not taken again once it has been left at the end.
+        let inner = locked(&self.shared.inner);
+        if !on {
+            RRLog::leave_librtmp(&self.log);
+        } else if inner.closing.is_none() {
+            RRLog::take_librtmp(&self.log);
+        }
+    }
+
     /// Ends the event thread: what is queued for the sink and the callback is delivered first, for at most
     /// `deadline_ms`. Events queued for [`Events::next`] can still be taken. Nothing is taken in from now on.
     ///
@@ -322,6 +334,7 @@ impl Events {
         let mut inner = locked(&self.shared.inner);
         inner.closing = Some(inner.closing.map_or(deadline, |before| before.min(deadline)));
         self.log.set_level(LevelFilter::Off);
+        RRLog::leave_librtmp(&self.log);
         self.shared.work.notify_all();
         self.shared.taker.notify_all();
         while !inner.ended {
@@ -347,6 +360,7 @@ impl Drop for Events {
     fn drop(&mut self) {
         if in_callback() {
             // The last owner is the host's code in the event thread: it cannot wait for itself.
+            RRLog::leave_librtmp(&self.log);
             locked(&self.shared.inner).closing = Some(Instant::now());
         } else {
             // Left behind or not, there is nobody to tell.
@@ -449,6 +463,13 @@ impl Inner {
         let count = std::mem::take(&mut self.lines_dropped);
         let text = format!("{count} log lines dropped: the sink does not take them fast enough");
         Some(Line { time_us: clock::wall_us(), level, module: "log".to_owned(), text })
+    }
+}
+
+impl super::RRServer {
+    /// Whether the lines of the librtmp face come to this server's log. See [`Events::take_librtmp`].
+    pub fn log_librtmp(&self, on: bool) {
+        self.core.events.take_librtmp(on);
     }
 }
 

@@ -24,6 +24,7 @@ static void without_a_server(void) {
     CHECK(rr_server_stats(NULL, &stats, sizeof stats) == RR_ERR_ARG);
     CHECK(rr_server_set_tls(NULL, "a", "b") == RR_ERR_ARG);
     CHECK(rr_server_set_log(NULL, RR_LOG_INFO, NULL, NULL) == RR_ERR_ARG);
+    CHECK(rr_server_log_librtmp(NULL, 1) == RR_ERR_ARG);
     CHECK(rr_server_list(NULL, 0, RR_KIND_STREAM, &id, 1) == RR_ERR_ARG);
     CHECK(rr_event_fd(NULL) == RR_ERR_ARG);
     CHECK(rr_event_next(NULL, &ev, 0) == RR_ERR_ARG);
@@ -85,6 +86,7 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_server_state(s) == RR_STATE_IDLE);
     CHECK(rr_server_set_log(s, 99, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_server_set_log(s, RR_LOG_OFF, NULL, NULL) == RR_OK);
+    CHECK(rr_server_log_librtmp(s, 2) == RR_ERR_ARG && rr_server_log_librtmp(s, 0) != RR_ERR_ARG);
     CHECK(rr_server_list(s, 0, RR_KIND_STREAM, NULL, 0) == 0);
     CHECK(rr_server_list(s, 0, RR_KIND_STREAM, NULL, 1) == RR_ERR_ARG);
     CHECK(rr_server_list(s, 0, 99, &id, 1) == RR_ERR_ARG);

@@ -1,4 +1,5 @@
-//! librtmp's log: level, output, callback, and the exports of `log.h`. Records of this face go nowhere else.
+//! librtmp's log: level, output, callback, and the exports of `log.h`. Where a server has asked for the lines of this
+//! face they go to that server's log (`crate::log`) in place of callback and output.
 //!
 //! The variadic exports jump into `shim.c`, which calls back with a `va_list`; that is passed on untouched. A text of
 //! our own is at most [`MAX_TEXT_BYTES`] long: callbacks in the field print into 2048 bytes without looking.
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use super::guard;
 use super::ptr::{bytes, given};
 use super::types::{AMFObject, RTMPPacket};
+use crate::log::{Level, LogHandle, RRLog};
 use crate::sync::locked;
 
 pub(super) const CRIT: c_int = 0;
@@ -50,10 +52,31 @@ pub(super) fn wants(level: c_int) -> bool {
     level <= RTMP_debuglevel.load(Ordering::Relaxed)
 }
 
+/// Gives the lines of a text to the server that takes them.
+fn give(server: &LogHandle, level: Level, text: &[u8]) {
+    for line in text.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
+        server.line(level, "librtmp", &String::from_utf8_lossy(line));
+    }
+}
+
+/// A level of `log.h` as one of RRLog.
+fn level_of(level: c_int) -> Level {
+    match level {
+        ..=ERROR => Level::Error,
+        WARNING => Level::Warn,
+        INFO => Level::Info,
+        DEBUG => Level::Debug,
+        _ => Level::Trace,
+    }
+}
+
 /// Logs a text of our own.
 pub(super) fn record(level: c_int, text: &str) {
     if !wants(level) {
         return;
+    }
+    if let Some(server) = RRLog::librtmp_taker() {
+        return give(&server, level_of(level), text.as_bytes());
     }
     let mut bytes: Vec<u8> = text.bytes().map(|byte| if byte == 0 { b'?' } else { byte }).collect();
     bytes.truncate(MAX_TEXT_BYTES);
@@ -135,14 +158,21 @@ unsafe extern "C" fn log_message(level: c_int, format: *const c_char, arguments:
     if !wants(level) || format.is_null() {
         return;
     }
-    if let Some(sink) = sink() {
+    let server = RRLog::librtmp_taker();
+    if server.is_none()
+        && let Some(sink) = sink()
+    {
         // SAFETY: contract: format and arguments are the caller's and belong together.
         unsafe { sink(level, format, arguments) };
         return;
     }
     let mut text = [0; MAX_TEXT_BYTES + 1];
     // SAFETY: contract, as above.
-    write_record(level, unsafe { format_into(&mut text, format, arguments) });
+    let text = unsafe { format_into(&mut text, format, arguments) };
+    match server {
+        Some(server) => give(&server, level_of(level), text),
+        None => write_record(level, text),
+    }
 }
 
 fn print_open_line(text: &[u8]) {
@@ -161,7 +191,11 @@ unsafe extern "C" fn log_print(format: *const c_char, arguments: *mut c_void) {
     }
     let mut text = [0; MAX_TEXT_BYTES + 1];
     // SAFETY: contract: format and arguments belong together.
-    print_open_line(unsafe { format_into(&mut text, format, arguments) });
+    let text = unsafe { format_into(&mut text, format, arguments) };
+    match RRLog::librtmp_taker() {
+        Some(server) => give(&server, Level::Info, text),
+        None => print_open_line(text),
+    }
 }
 
 /// What `RTMP_LogStatus` does: text that the next record shall not continue.
@@ -171,7 +205,11 @@ unsafe extern "C" fn log_status(format: *const c_char, arguments: *mut c_void) {
     }
     let mut text = [0; MAX_TEXT_BYTES + 1];
     // SAFETY: contract: format and arguments belong together.
-    write_out(unsafe { format_into(&mut text, format, arguments) }, true);
+    let text = unsafe { format_into(&mut text, format, arguments) };
+    if let Some(server) = RRLog::librtmp_taker() {
+        return give(&server, Level::Debug, text);
+    }
+    write_out(text, true);
     STATUS_OPEN.store(true, Ordering::Relaxed);
 }
 

@@ -144,11 +144,12 @@ impl EventThread<'_> {
 
     /// Writes a line and brings the sink back, or lets go of it if it was changed meanwhile.
     fn write(&mut self, line: &Line, sink: LogSink) {
-        let panicked = call_host(|| match &sink {
+        let write = || match &sink {
             LogSink::None => {}
             LogSink::Stderr => print_stderr(line),
             LogSink::Callback(callback) => callback(line.level, &line.module, &line.text),
-        });
+        };
+        let panicked = call_host(|| RRLog::in_sink(write));
         let mut inner = locked(&self.shared.inner);
         let old = match std::mem::replace(&mut inner.sink, Sink::Here(LogSink::None)) {
             Sink::Out(None) => {
