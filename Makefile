@@ -49,6 +49,16 @@ $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/
 	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $(SERVER_C) -o "$@" \
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
 
+.PHONY: examples
+examples: build ## the other programs of c-examples, in target: basic_server, publish_file
+	@$(MAKE) --no-print-directory "$(TARGET)/basic_server" "$(TARGET)/publish_file"
+
+$(TARGET)/basic_server: $(wildcard c-examples/basic_server*.[ch])
+$(TARGET)/publish_file: c-examples/publish_file.c
+$(TARGET)/basic_server $(TARGET)/publish_file: include/rrelay.h $(wildcard include/librtmp/*.h) $(TARGET)/release/librrelay.so
+	$(CC) $(C_STRICT) $(CFLAGS) -pthread -Iinclude $(filter %.c,$^) -o "$@" \
+		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
+
 .PHONY: librtmp
 librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo feature librtmp)
 	@packaging/librtmp.sh "$(TARGET)/release/librrelay.a" "$(TARGET)/librtmp"
@@ -124,4 +134,4 @@ install: ## library, headers, pkg-config and CMake files, server; PREFIX=/usr/lo
 .PHONY: clean
 clean: ## remove what was built
 	$(CARGO) clean
-	rm -f "$(TARGET)/rr_server"
+	rm -f "$(TARGET)/rr_server" "$(TARGET)/basic_server" "$(TARGET)/publish_file"

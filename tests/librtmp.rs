@@ -7,12 +7,16 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
+#[path = "librtmp/basic_server.rs"]
+mod basic_server;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
 #[path = "librtmp/linked.rs"]
 mod linked;
 #[path = "librtmp/programs.rs"]
 mod programs;
+#[path = "librtmp/publish_file.rs"]
+mod publish_file;
 #[path = "librtmp/surface.rs"]
 mod surface;
 #[path = "librtmp/swf.rs"]

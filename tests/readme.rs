@@ -149,7 +149,7 @@ fn every_test_that_the_page_names_is_there() {
     let page = fs::read_to_string(root().join("README.md")).unwrap();
     let table = page.split("## What works with what").nth(1).unwrap().split("## Limits").next().unwrap();
     let mut tests = String::new();
-    for folder in ["tests", "tests/interop", "src/proto/flv", "src/stream/join"] {
+    for folder in ["tests", "tests/interop", "tests/librtmp", "src/proto/flv", "src/stream/join"] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {

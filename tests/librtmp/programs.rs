@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Command;
 
 use super::linked;
-use crate::support::c::{good, root};
 use crate::support::flv;
 use crate::support::media::media;
 use crate::support::nginx::Nginx;
@@ -109,28 +108,6 @@ fn rtmpsink_publishes_in_slices_cut_anywhere() {
         let target = format!("location={url}");
         let pipeline = ["-q", "filesrc", &file, "blocksize=777", "!", "rtmpsink", &target];
         on_ours(&room, "gst", "gst-launch-1.0", &pipeline)
-    });
-}
-
-#[test]
-fn ffmpeg_publishes_to_a_server_of_rtmp_serve() {
-    let room = Room::new("librtmp-basic-server");
-    let program = room.file("basic_server");
-    let mut cc = Command::new("cc");
-    cc.args(["-std=c99", "-D_DEFAULT_SOURCE", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]);
-    cc.arg(root().join("include")).arg(root().join("c-examples/basic_server.c")).arg("-o").arg(&program);
-    cc.arg("-L").arg(linked::folder()).args(["-lrtmp", "-lpthread"]);
-    good(&cc.output().unwrap(), "basic_server");
-    let port = crate::support::nginx::Reserved::new().port;
-    let mut server = on_ours(&room, "server", program.to_str().unwrap(), &[&port.to_string(), "saved.flv"]);
-    until("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    let url = format!("rtmp://127.0.0.1:{port}/app/key");
-    crate::support::media::ffmpeg_publishes(&room, "ffmpeg", media(), &url).ends_well();
-    let published = flv::frames_since_first(&media().published);
-    until("all is saved", || {
-        assert!(server.is_running(), "{}", server.words());
-        let saved = flv::frames_since_first(&flv::read_so_far(&room.file("saved.flv")));
-        (saved.len() == published.len()).then(|| flv::assert_same(&published, &saved))
     });
 }
 

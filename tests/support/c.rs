@@ -66,11 +66,16 @@ pub(crate) fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
 
 /// The bundled server's sources.
 pub(crate) fn server_sources() -> Vec<PathBuf> {
+    example_sources("rr_server")
+}
+
+/// The sources of an example, which all begin with its name.
+pub(crate) fn example_sources(name: &str) -> Vec<PathBuf> {
     let mut sources: Vec<PathBuf> = fs::read_dir(root().join("c-examples"))
         .expect("the examples are there")
         .map(|entry| entry.expect("they can be listed").path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "c"))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rr_server")))
+        .filter(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)))
         .collect();
     sources.sort();
     assert!(!sources.is_empty());

@@ -1,0 +1,64 @@
+/* What the parts of the basic server share: its state, and who does what. */
+#ifndef BASIC_SERVER_H
+#define BASIC_SERVER_H
+
+#include "rrelay.h"
+
+#include <librtmp/rtmp.h>
+#include <stdio.h>
+
+enum { STREAMING_ACCEPTING = 1, STREAMING_IN_PROGRESS, STREAMING_STOPPING, STREAMING_STOPPED };
+
+/* Longest application and stream key that are taken, with the NUL. */
+enum { NAME_BYTES = 256 };
+
+typedef struct {
+    int socket; /* the listening one */
+    int port;
+    int state; /* STREAMING_*; by GetState and SetState */
+
+    /* What is being published, and how much of it came. */
+    char app[NAME_BYTES], key[NAME_BYTES];
+    int publishing;
+    unsigned long audio, video, data, other; /* messages */
+    unsigned long long bytes;
+
+    /* Saving: NULL is off. */
+    const char *file_name;
+    FILE *file;
+    unsigned files;
+
+    /* The bridges: NULL is off. */
+    rr_server *relay;
+    rr_stream stream;
+    int relay_port;
+    int hand_over; /* accepted connections are the relay's */
+} STREAMING_SERVER;
+
+/* basic_server.c */
+int GetState(STREAMING_SERVER *server);
+void SetState(STREAMING_SERVER *server, int state);
+
+/* basic_server_packets.c: what is done with one message. FALSE: the conversation is over. */
+int ServePacket(STREAMING_SERVER *server, RTMP *r, RTMPPacket *packet);
+/* The publisher is gone, or never came. */
+void EndPublishing(STREAMING_SERVER *server);
+
+/* basic_server_save.c: an FLV file for each publisher: NAME, then NAME.1, NAME.2 ... */
+int OpenFile(STREAMING_SERVER *server);
+void SavePacket(STREAMING_SERVER *server, const RTMPPacket *packet);
+void CloseFile(STREAMING_SERVER *server);
+
+/* basic_server_relay.c: both bridges to rr_server. port < 0: it does not listen itself. */
+int StartRelay(STREAMING_SERVER *server, int port);
+void StopRelay(STREAMING_SERVER *server);
+/* The first bridge: what ServePacket reads becomes a stream. */
+int BeginStream(STREAMING_SERVER *server);
+int FeedStream(STREAMING_SERVER *server, const RTMPPacket *packet);
+void EndStream(STREAMING_SERVER *server);
+/* The second: the connection is the relay's from here on. */
+void HandOver(STREAMING_SERVER *server, int fd);
+/* Tells what happens there, for at most a second. */
+void TakeRelayEvents(STREAMING_SERVER *server);
+
+#endif

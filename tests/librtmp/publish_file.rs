@@ -1,0 +1,128 @@
+//! `publish_file` of `c-examples`: the file it publishes is what players and servers get, and its exit code says how it
+//! went.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rrelay::config::{ServerConfig, StreamConfig};
+
+use crate::support::c::{As, build, example_sources};
+use crate::support::flv::{self, assert_same};
+use crate::support::media::{media, rtmpdump_plays};
+use crate::support::nginx::{Nginx, Reserved};
+use crate::support::program::{Program, Room};
+use crate::support::rml::Client;
+use crate::support::server::Relay;
+use crate::support::{PATIENCE, until};
+
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build("publish-file", &example_sources("publish_file"), As::C99))
+}
+
+fn start(room: &Room, name: &str, arguments: &[&str]) -> Program {
+    room.start(name, program().to_str().unwrap(), arguments)
+}
+
+/// Its exit code, within the usual time.
+fn code(mut program: Program) -> i32 {
+    program.ends_within(PATIENCE).code().expect("no signal ends it")
+}
+
+fn file() -> &'static str {
+    media().file.to_str().unwrap()
+}
+
+#[test]
+fn players_get_every_message_of_the_file_however_it_is_cut() {
+    for slice in ["1", "777", "4096", "1000000"] {
+        let (room, relay) = (Room::new(&format!("publish-file-{slice}")), Relay::new());
+        let (mut player, played) = rtmpdump_plays(&room, "player", &relay.url("show"));
+        relay.has_players("show", 1);
+        let arguments = ["--pace", "0", "--slice", slice, file(), &relay.url("show"), "timeout=20"];
+        start(&room, "publisher", &arguments).ends_well();
+        player.ends_within(PATIENCE);
+        assert_same(&flv::as_librtmp_keeps(&flv::read(&media().file)), &flv::read(&played));
+    }
+}
+
+#[test]
+fn nginx_records_every_frame_of_the_file() {
+    let room = Room::new("publish-file-nginx");
+    let nginx = Nginx::start(&room);
+    let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
+    start(&room, "publisher", &["--pace", "0", file(), &url]).ends_well();
+    let published = flv::frames_since_first(&flv::read(&media().file));
+    let record = room.file("nginx/k.flv");
+    until("nginx has recorded all", || (flv::read_so_far(&record).len() >= published.len()).then_some(()));
+    assert_same(&published, &flv::frames_since_first(&flv::read_so_far(&record)));
+}
+
+#[test]
+fn it_keeps_the_pace_it_is_told_and_shows_where_it_is() {
+    let (room, relay) = (Room::new("publish-file-pace"), Relay::new());
+    let began = Instant::now();
+    let mut publisher = start(&room, "publisher", &["--pace", "5", file(), &relay.url("show")]);
+    publisher.ends_well();
+    let last_ms = flv::read(&media().file).last().unwrap().ts_ms;
+    assert!(began.elapsed() >= Duration::from_millis(u64::from(last_ms) / 5), "{:?}", began.elapsed());
+    let words = publisher.words();
+    let size = fs::metadata(file()).unwrap().len();
+    assert!(words.matches('\r').count() >= 3, "a line now and then: {words}");
+    assert!(words.contains(&format!("{size} bytes")) && words.contains("kbit/s"), "{words}");
+}
+
+#[test]
+fn ctrl_c_ends_it_in_order() {
+    let stream = StreamConfig { grace_ms: 3_600_000, ..StreamConfig::default() };
+    let config = ServerConfig { stream: stream.into(), ..ServerConfig::default() };
+    let (room, relay) = (Room::new("publish-file-interrupted"), Relay::with(config, "127.0.0.1:0"));
+    let (mut player, _) = rtmpdump_plays(&room, "player", &relay.url("show"));
+    relay.has_players("show", 1);
+    let publisher = start(&room, "publisher", &[file(), &relay.url("show")]);
+    relay.has_messages("show", 10);
+    publisher.terminate();
+    assert_eq!(code(publisher), 130);
+    // Told that it is over. Had the publisher just gone, it would wait for an hour.
+    player.ends_within(PATIENCE);
+}
+
+#[test]
+fn the_exit_code_says_what_went_wrong() {
+    let (room, relay) = (Room::new("publish-file-codes"), Relay::new());
+    let (url, nowhere) = (relay.url("show"), Reserved::new());
+    let nobody = format!("rtmp://127.0.0.1:{}/live/show", nowhere.port);
+    fs::write(room.file("text.flv"), "this is no FLV file").unwrap();
+    fs::write(room.file("cut.flv"), [&fs::read(file()).unwrap()[..50_000], b"and then?"].concat()).unwrap();
+    let mut damaged = fs::read(file()).unwrap();
+    let second_tag = 13 + 11 + flv::read(&media().file)[0].body.len() + 4;
+    damaged[second_tag] = 77;
+    fs::write(room.file("damaged.flv"), damaged).unwrap();
+    for (name, arguments, expected) in [
+        ("nobody", &[file(), &nobody][..], 1),
+        ("option", &["--peace", "1", file(), &url], 2),
+        ("pace", &["--pace", "fast", file(), &url], 2),
+        ("no-url", &[file()], 2),
+        ("url", &[file(), "nowhere"], 2),
+        ("key", &[file(), &url, "nokey=1"], 2),
+        ("gone", &["gone.flv", &url], 3),
+        ("text", &["text.flv", &url], 3),
+        ("damaged", &["--pace", "0", "damaged.flv", &url], 3),
+        ("cut", &["--pace", "0", "cut.flv", &url], 0),
+        ("help", &["--help"], 0),
+    ] {
+        let mut run = start(&room, name, arguments);
+        let status = run.ends_within(PATIENCE);
+        assert_eq!(status.code(), Some(expected), "{name}: {}", run.words());
+        assert!(!run.words().is_empty(), "{name} says why");
+    }
+    let other = Client::publish(relay.port, "taken");
+    assert_eq!(code(start(&room, "refused", &[file(), &relay.url("taken"), "timeout=5"])), 1);
+    drop(other);
+    let publisher = start(&room, "lost", &[file(), &url]);
+    relay.has_messages("show", 10);
+    drop(relay);
+    assert_eq!(code(publisher), 4);
+}
