@@ -119,7 +119,7 @@ fn a_signal_stops_it_in_order() {
 
 #[test]
 fn a_second_signal_stops_it_at_once() {
-    // The drain would take an hour, for a player that takes nothing.
+    // The drain may take an hour. A player that takes nothing holds it open until it is given up, after 20 seconds.
     let mut server = Server::start(&["--drain", "3600000"]);
     let player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
