@@ -130,6 +130,12 @@ fn now_begins_with_whatever_comes() {
     assert_eq!(read_to(&mut player, 2030), "P1040 K2000 S2010 P2020 P2030");
 }
 
+/// Pauses or goes on; the answer says that the relay knows.
+fn pause(player: &mut Raw, on: bool) {
+    player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on), Amf0Value::Number(0.0)]);
+    player.wait_status(if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" });
+}
+
 #[test]
 fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
     let mut show = Show::new(Start::Gop);
@@ -137,10 +143,6 @@ fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
     show.group(1000);
     let mut player = show.play();
     read_to(&mut player, 1030);
-    let pause = |player: &mut Raw, on: bool| {
-        player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on), Amf0Value::Number(0.0)]);
-        player.wait_status(if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" });
-    };
     pause(&mut player, true);
     show.group(2000);
     show.group(3000);
@@ -153,33 +155,130 @@ fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
 }
 
 #[test]
-fn a_player_that_wants_no_audio_or_no_video_gets_none() {
+fn after_a_short_pause_nothing_is_shown_twice_and_nothing_is_missing() {
+    for start in [Start::Gop, Start::Key, Start::Now] {
+        let mut show = Show::new(start);
+        let mut player = Raw::play(show.port, "show");
+        last_player(&show.server, show.id, 2);
+        show.headers();
+        show.group(1000);
+        read_to(&mut player, 1030);
+        pause(&mut player, true);
+        for ts_ms in [1040, 1050, 1060] {
+            show.write(VIDEO, ts_ms, &picture(false, 4, 100));
+        }
+        assert_eq!(player.media_within(SILENCE), None);
+        // Not paused any more; and one that never was, to whom it means nothing.
+        pause(&mut player, false);
+        pause(&mut show.witness, false);
+        show.group(2000);
+        let signs = read_to(&mut player, 2030);
+        assert_eq!(signs, "P1040 P1050 P1060 K2000 S2010 P2020 P2030", "{start:?}");
+        let signs = read_to(&mut show.witness, 2030);
+        assert_eq!(signs.matches('K').count(), 2, "{start:?}: {signs}");
+        assert!(signs.ends_with("P1030 P1040 P1050 P1060 K2000 S2010 P2020 P2030"), "{start:?}: {signs}");
+    }
+}
+
+#[test]
+fn after_a_long_pause_a_player_goes_on_as_its_start_says_and_never_back() {
+    for (start, expected) in [
+        (Start::Gop, "m0 v2000 a2000 K2000 S2010 P2020 P2030 K3000 S3010 P3020 P3030"),
+        (Start::Key, "m0 v3000 a3000 K3000 S3010 P3020 P3030"),
+        (Start::Now, "m0 v2030 a2030 K3000 S3010 P3020 P3030"),
+    ] {
+        let show = Show::new(start);
+        let mut player = Raw::play(show.port, "show");
+        last_player(&show.server, show.id, 2);
+        show.headers();
+        show.group(1000);
+        read_to(&mut player, 1030);
+        pause(&mut player, true);
+        show.write(VIDEO, 1040, &picture(false, 4, 100));
+        show.group(2000);
+        assert_eq!(player.media_within(SILENCE), None);
+        pause(&mut player, false);
+        // It has its place before the next message comes.
+        std::thread::sleep(SILENCE);
+        show.group(3000);
+        assert_eq!(read_to(&mut player, 3030), expected, "{start:?}");
+    }
+}
+
+#[test]
+fn a_paused_player_without_a_kept_group_waits_for_the_next_key_frame() {
+    let (server, port) = relay(StreamConfig { gop_bytes: 0, ..StreamConfig::default() }, ServerConfig::default());
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = Raw::play(port, "show");
+    last_player(&server, id, 1);
+    let mut show = Show { server, port, id, witness: Raw::play(port, "show") };
+    show.headers();
+    show.group(1000);
+    read_to(&mut player, 1030);
+    pause(&mut player, true);
+    show.write(VIDEO, 1040, &picture(false, 4, 100));
+    assert_eq!(player.media_within(SILENCE), None);
+    pause(&mut player, false);
+    show.write(VIDEO, 1050, &picture(false, 5, 100));
+    read_to(&mut show.witness, 1050);
+    show.group(2000);
+    assert_eq!(read_to(&mut player, 2030), "m0 v2000 a2000 K2000 S2010 P2020 P2030");
+}
+
+#[test]
+fn a_paused_player_hears_of_the_end() {
     let mut show = Show::new(Start::Gop);
     show.headers();
     show.group(1000);
     let mut player = show.play();
     read_to(&mut player, 1030);
-    let want = |player: &mut Raw, what: &str, on: bool| {
-        player.command(1, what, 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on)]);
-        // No answer is promised: a pause that is answered says that what stands before it has been read.
-        player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true), Amf0Value::Number(0.0)]);
-        player.wait_status("NetStream.Pause.Notify");
-        player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(false), Amf0Value::Number(0.0)]);
-        player.wait_status("NetStream.Unpause.Notify");
-    };
+    pause(&mut player, true);
+    show.write(VIDEO, 1040, &picture(false, 4, 100));
+    show.server.stream_write(show.id, VIDEO, 0, &[], true).unwrap();
+    player.wait_status("NetStream.Play.UnpublishNotify");
+    assert_eq!(player.media_within(SILENCE), None);
+}
+
+/// Asks for kinds of media. No answer is promised: a pause that is answered says that what stands before it has been
+/// read.
+fn want(player: &mut Raw, what: &str, on: bool) {
+    player.command(1, what, 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on)]);
+    pause(player, true);
+    pause(player, false);
+}
+
+#[test]
+fn what_a_player_wants_again_comes_with_its_header_and_pictures_at_a_key_frame() {
+    let mut show = Show::new(Start::Gop);
+    show.headers();
+    show.group(1000);
+    let mut player = show.play();
+    read_to(&mut player, 1030);
     want(&mut player, "receiveAudio", false);
     show.group(2000);
-    let signs = read_to(&mut player, 2030);
-    assert!(signs.ends_with("K2000 P2020 P2030") && !signs.contains(['S', 'a']), "{signs}");
+    assert_eq!(read_to(&mut player, 2030), "K2000 P2020 P2030");
     want(&mut player, "receiveVideo", false);
+    // The sound is another one meanwhile.
+    show.write(AUDIO, 2040, &[0xAF, 0, 0x12, 0x10]);
+    read_to(&mut show.witness, 2040);
     want(&mut player, "receiveAudio", true);
+    show.write(AUDIO, 2050, &[0xAF, 1, 7]);
     show.group(3000);
-    let signs = read_to(&mut player, 3010);
-    assert!(signs.ends_with("S3010") && !signs.contains(['K', 'P', 'v']), "{signs}");
+    let header = player.media();
+    assert_eq!((header.type_id, header.ts_ms, &header.body[..]), (AUDIO, 2040, &[0xAF, 0, 0x12, 0x10][..]));
+    assert_eq!(read_to(&mut player, 3010), "S2050 S3010");
     want(&mut player, "receiveVideo", true);
+    // In the midst of a group: no picture can be shown yet.
+    show.write(VIDEO, 3040, &picture(false, 4, 100));
+    show.write(AUDIO, 3050, &[0xAF, 1, 7]);
     show.group(4000);
-    let signs = read_to(&mut player, 4030);
-    assert!(signs.ends_with("K4000 S4010 P4020 P4030") && signs.contains('v'), "{signs}");
+    assert_eq!(read_to(&mut player, 4030), "S3050 v4000 K4000 S4010 P4020 P4030");
+    // Wanted and at once not wanted: nothing is left of it.
+    want(&mut player, "receiveVideo", false);
+    want(&mut player, "receiveVideo", true);
+    want(&mut player, "receiveVideo", false);
+    show.group(5000);
+    assert_eq!(read_to(&mut player, 5010), "S5010");
 }
 
 /// An AMF0 string.

@@ -232,3 +232,35 @@ fn a_stream_that_stops_ends_its_play_alone() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn a_guest_that_was_paused_or_wanted_no_pictures_goes_on_at_a_key_frame_and_never_back() {
+    let mut rig = Rig::new();
+    rig.feed("one", 0);
+    rig.feed("two", 1_000_000);
+    let mut player = Player::of(&rig, "one");
+    player.sees(1, 5);
+    player.also(2, "two");
+    player.sees(2, 5);
+    let pause = |player: &mut Player, on: bool| {
+        let values = [Value::Null, Value::Bool(on), Value::Number(0.0)];
+        player.call(1, |out| build::call(out, "pause", 0.0, &values));
+    };
+    let pictures = |player: &mut Player, on: bool| {
+        player.call(1, |out| build::call(out, "receiveVideo", 0.0, &[Value::Null, Value::Bool(on)]));
+    };
+    for change in [&pause as &dyn Fn(&mut Player, bool), &|player, on| pictures(player, !on)] {
+        change(&mut player, true);
+        // What was on its way comes still.
+        player.sees(2, 20);
+        let before = player.numbers(1).len();
+        player.sees(2, 20);
+        assert_eq!(player.numbers(1).len(), before, "nothing of it comes");
+        change(&mut player, false);
+        player.sees(1, 20);
+        let numbers = player.numbers(1);
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        assert!(numbers[before] > numbers[before - 1] + 5, "what came meanwhile is past: {numbers:?}");
+    }
+    player.has_no_gap(2);
+}

@@ -4,6 +4,8 @@
 //! socket takes, in one call. What must be different for this consumer (control messages, join headers, the rest of a
 //! message before a jump, all that its [`Form`] makes another message of) goes through its private `out`.
 
+mod plays;
+
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,18 +15,18 @@ use crate::error::Result;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::session;
-use crate::stream::RRStream;
 use crate::stream::budget::{Budget, Charge};
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::form::Form;
 use crate::stream::guest::Play;
-use crate::stream::join::{HeaderSet, JoinPoint};
+use crate::stream::join::{HeaderSet, JoinPoint, Scout, Waits, WireForm};
 use crate::stream::meter::{Counters, Tally};
 use crate::stream::pace::Pace;
 use crate::stream::peer::RRSession;
 use crate::stream::push::Push;
 use crate::stream::target::Target;
+use crate::stream::turn::Turns;
 
 /// Private bytes that are collected before they are written, on the path of consumers that get their own messages.
 pub(super) const OUT_BYTES: usize = 64 * 1024;
@@ -52,8 +54,8 @@ impl Who {
 
 /// Where it is in the log.
 pub(super) enum Place {
-    /// Nowhere: it waits for a key frame that comes after this log position.
-    Waiting(u64),
+    /// Nowhere: it holds no cursor and waits for this.
+    Waiting(Waits),
     /// Here.
     At(Cursor),
 }
@@ -108,6 +110,8 @@ pub(super) struct Consumer {
     pub(super) close_by_ms: Option<u64>,
     /// How it is to get messages.
     pub(super) form: Form,
+    /// What it is to get more, and from where on.
+    pub(super) turns: Turns,
     /// What it is besides, where it is a target.
     pub(super) push: Option<Box<Push>>,
     /// Plays of other streams on its connection, or of this one again.
@@ -127,7 +131,7 @@ impl Consumer {
         Self {
             conn,
             who,
-            place: Place::Waiting(0),
+            place: Place::Waiting(Waits::to_join()),
             start,
             bounds,
             merge_us: 0,
@@ -145,6 +149,7 @@ impl Consumer {
             leave_at: None,
             close_by_ms: None,
             form,
+            turns: Turns::default(),
             push: None,
             plays: Vec::new(),
             said: None,
@@ -162,15 +167,63 @@ impl Consumer {
         self.place = Place::At(point.cursor.clone());
         self.caught_up = false;
         self.joined_ms = now_ms;
+        self.take_turns();
+    }
+
+    /// It begins anew, with all headers, so it gets at once what it was to get later.
+    fn take_turns(&mut self) {
+        for turn in self.turns.all() {
+            self.form.widen(turn.media, turn.tracks);
+        }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.place, Place::Waiting(_))
     }
 
-    /// Kinds of media the peer wants or does not want from here on.
-    pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
-        receive(&mut self.form.media, audio, video);
+    /// Kinds of media the peer wants or does not want from here on. What it wants again comes with its header: pictures
+    /// at the next key frame, sound where the log has got to.
+    pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>, scout: &Scout) {
+        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
+            match wanted {
+                Some(true) if (self.form.media | self.turns.media()) & bit != 0 => {}
+                // It begins at a picture anyway.
+                Some(true) if self.is_waiting() => self.form.media |= bit,
+                Some(true) => {
+                    let at_once = bit != media::VIDEO || !scout.has_video();
+                    self.turns.add(bit, 0, at_once.then(|| scout.here()));
+                }
+                Some(false) => {
+                    self.form.media &= !bit;
+                    self.turns.drop_media(bit);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A key frame has come: what waits for one begins there. True where something waits on.
+    pub(super) fn turn_at(&mut self, key: &JoinPoint) -> bool {
+        if let Place::At(cursor) = &self.place {
+            self.turns.key(key, cursor.position());
+        }
+        self.turns.want_key()
+    }
+
+    /// A paused consumer keeps its place as long as that costs nothing, the log being kept from `newest_key` on for
+    /// joiners: it can go on there as if nothing had been. Otherwise it lets go, and goes on as one that joins, but not
+    /// before where it was. True where it has let go.
+    pub(super) fn rest(&mut self, newest_key: Option<&JoinPoint>, head: Head, now_us: u64) -> bool {
+        let Place::At(cursor) = &mut self.place else { return false };
+        let kept = newest_key.is_some_and(|key| key.cursor.position() <= cursor.position());
+        let lag = cursor.lag(head, now_us);
+        let near = lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms;
+        if !cursor.at_boundary() || (kept && near && self.leave_at.is_none()) {
+            return false;
+        }
+        self.place = Place::Waiting(Waits::behind(cursor.position()));
+        self.due = None;
+        true
     }
 
     /// When what it has not been sent is due, by the oldest message of it; `None`: now, or there is nothing.
@@ -227,10 +280,11 @@ impl Consumer {
             Some(point) => {
                 self.due = Some((point.headers.clone(), point.ts_ms));
                 cursor.jump_to(&point.cursor);
+                self.take_turns();
             }
             None => {
                 self.due = None;
-                self.place = Place::Waiting(head.position);
+                self.place = Place::Waiting(Waits::behind(head.position));
             }
         }
         (message.saturating_sub(first), position.saturating_sub(from))
@@ -258,23 +312,23 @@ impl Consumer {
                 headers.encode(&form, &mut self.out)?;
                 continue;
             }
-            if self.paused && cursor.at_boundary() {
-                // It sees nothing until it goes on, and must not hold the log meanwhile.
-                cursor.to_head();
+            if (self.paused || self.said.is_some()) && cursor.at_boundary() {
+                // It sees nothing until it goes on, or nothing more at all.
                 return Ok(Sent::All);
             }
-            if let Some(push) = self.push.as_mut().filter(|_| cursor.at_boundary())
-                && let Some(point) = push.widened_at(cursor.position())
+            if cursor.at_boundary()
+                && let Some((turn, point)) = self.turns.reached(cursor.position())
             {
-                self.form.widen(&push.plan.config);
-                self.due = Some((point.headers, point.ts_ms));
+                let media = self.form.widen(turn.media, turn.tracks);
+                let form = WireForm { media, ..self.form.headers(point.ts_ms) };
+                point.headers.encode(&form, &mut self.out)?;
                 continue;
             }
             let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(cursor.position()));
             if left == 0 && cursor.at_boundary() {
                 return Ok(Sent::All);
             }
-            let left = self.push.as_ref().map_or(left, |push| left.min(push.widens_in(cursor.position())));
+            let left = left.min(self.turns.distance(cursor.position()));
             let form = &self.form;
             let mut run = if form.is_plain() { cursor.run() } else { cursor.run_until(|mark| form.is_special(mark)) };
             if u64::try_from(run.len()).is_ok_and(|len| len > left) {
@@ -351,8 +405,7 @@ impl Consumer {
     /// [`OUT_BYTES`]. False where none is next.
     fn encode_specials(&mut self, now_us: u64) -> Result<bool> {
         let Place::At(cursor) = &mut self.place else { return Ok(false) };
-        let turn = self.push.as_ref().map_or(u64::MAX, |push| push.widens_in(cursor.position()));
-        let turn = cursor.position().saturating_add(turn);
+        let turn = cursor.position().saturating_add(self.turns.distance(cursor.position()));
         let end = self.leave_at.map_or(turn, |end| end.min(turn));
         let mut any = false;
         while self.out.len() < OUT_BYTES && cursor.position() < end {
@@ -373,7 +426,8 @@ impl Consumer {
     pub(super) fn measure(&mut self, head: Head, now_us: u64, budget: &Budget) {
         let held = self.out.capacity() + self.conn.heap_bytes();
         self.held.get_or_insert_with(|| budget.nothing()).follow_anyway(held);
-        let lag = self.lag(head, now_us);
+        // What a paused one does not get, it does not wait for.
+        let lag = if self.paused { Lag::default() } else { self.lag(head, now_us) };
         let private = (self.out.len() - self.out_at) as u64;
         let counters = self.who.counters();
         self.tally.report(counters);
@@ -398,73 +452,14 @@ impl Consumer {
     pub(super) fn leave_here(&mut self) {
         let here = match &self.place {
             Place::At(cursor) => cursor.position() + cursor.rest_of_message().len() as u64,
-            Place::Waiting(at) => *at,
+            Place::Waiting(waits) => waits.after,
         };
         self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
-    }
-
-    /// Puts what the other plays have into `out`; true where that is anything. One that is over is told so.
-    fn send_plays(&mut self, now_us: u64) -> Result<bool> {
-        let (mut any, mut ended) = (false, Vec::new());
-        for play in &mut self.plays {
-            let brought = play.encode(&mut self.out)?;
-            any |= brought.any;
-            self.tally.sent(0, brought.messages, now_us, self.who.counters());
-            if brought.over {
-                ended.push(play.stream_id);
-            }
-        }
-        self.plays.retain(|play| !ended.contains(&play.stream_id));
-        for stream_id in &ended {
-            if let Some(session) = self.conn.server() {
-                session.end_play(*stream_id);
-            }
-        }
-        Ok(any || !ended.is_empty())
-    }
-
-    /// Pause and the like of another play.
-    pub(super) fn tell_play(&mut self, event: &session::Event) {
-        for play in &mut self.plays {
-            match event {
-                session::Event::Pause { stream_id, on, .. } if *stream_id == play.stream_id => {
-                    // What it missed is past: it goes on at a picture.
-                    if play.paused && !on {
-                        play.fall_back();
-                    }
-                    play.paused = *on;
-                }
-                session::Event::Receive { stream_id, audio, video } if *stream_id == play.stream_id => {
-                    receive(&mut play.media, *audio, *video);
-                }
-                _ => {}
-            }
-        }
     }
 
     /// Whether it is between two messages, with nothing half sent.
     pub(super) fn is_between(&self) -> bool {
         self.out_at == self.out.len() && self.at_boundary()
-    }
-
-    /// As a guest of its stream, for a connection that goes elsewhere.
-    pub(super) fn make_guest(&mut self, stream: &Arc<RRStream>, record: &Arc<RRSession>) -> Play {
-        let after = if let Place::Waiting(after) = self.place { after } else { 0 };
-        let mut play = Play::new(Arc::clone(stream), Arc::clone(record), self.form.stream_id, self.start, after);
-        (play.media, play.paused) = (self.form.media, self.paused);
-        match mem::replace(&mut self.place, Place::Waiting(0)) {
-            Place::At(cursor) => play.at(cursor, self.due.take()),
-            Place::Waiting(_) => play,
-        }
-    }
-
-    /// It was a guest so far, and is at home now.
-    pub(super) fn resume(&mut self, mut play: Play) {
-        self.leave_at = play.come_home();
-        (self.form.media, self.paused, self.due) = (play.media, play.paused, play.due.take());
-        if let Some(cursor) = play.cursor.take() {
-            self.place = Place::At(cursor);
-        }
     }
 
     /// The connection and who it was, for the listener or the end.
@@ -480,15 +475,4 @@ fn within<'a>(pace: &mut Option<Pace>, bytes: &'a [u8], now_us: u64) -> Option<&
     let Some(pace) = pace else { return Some(bytes) };
     let room = pace.room(now_us).min(bytes.len());
     bytes.get(..room).filter(|some| !some.is_empty())
-}
-
-/// Kinds of media that are wanted or no longer wanted.
-fn receive(kinds: &mut u32, audio: Option<bool>, video: Option<bool>) {
-    for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
-        match wanted {
-            Some(true) => *kinds |= bit,
-            Some(false) => *kinds &= !bit,
-            None => {}
-        }
-    }
 }

@@ -84,9 +84,12 @@ impl Form {
         (self.media, self.tracks) != (config.media, tracks)
     }
 
-    /// Lets through all that these settings want.
-    pub(super) fn widen(&mut self, config: &TargetConfig) {
-        (self.media, self.tracks) = (config.media, mask(config.tracks));
+    /// Lets these kinds and tracks through as well. Gives the kinds whose headers have to go before, bits of [`media`].
+    pub(super) fn widen(&mut self, media: u32, tracks: u64) -> u32 {
+        let before = (self.media, self.tracks);
+        self.media |= media;
+        self.tracks |= tracks;
+        if self.tracks == before.1 { self.media & !before.0 } else { self.media }
     }
 
     /// Whether every message of the log is as this consumer is to get it.
@@ -166,7 +169,8 @@ impl Form {
     }
 }
 
-fn mask(tracks: u64) -> u64 {
+/// A setting of tracks as a mask: 0 stands for all.
+pub(super) fn mask(tracks: u64) -> u64 {
     if tracks == 0 { ALL_TRACKS } else { tracks }
 }
 

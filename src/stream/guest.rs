@@ -15,8 +15,9 @@ use crate::stream::RRStream;
 use crate::stream::consumer::OUT_BYTES;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::form::Form;
-use crate::stream::join::{HeaderSet, Join, JoinPoint, Scout, Seen};
+use crate::stream::join::{HeaderSet, JoinPoint, Scout, Seen, Waits, WireForm};
 use crate::stream::peer::RRSession;
+use crate::stream::turn::Turns;
 use crate::sync::locked;
 
 /// How other relays ring the one that owns connections with plays of their streams.
@@ -48,9 +49,13 @@ impl Bell {
 #[derive(Default)]
 struct Seat {
     owner: Option<Arc<Bell>>,
-    /// It holds no cursor and begins at a key frame behind this log position; 0 begins as any joiner.
-    asks: Option<u64>,
+    /// It holds no cursor and is to begin.
+    asks: Option<Waits>,
     point: Option<JoinPoint>,
+    /// It wants to know the next key frame, to get more from there on.
+    wants_key: bool,
+    key: Option<JoinPoint>,
+    scouted: u64,
     end: Option<u64>,
     /// It is to let go of the log, and has not done so yet.
     retreats: bool,
@@ -67,15 +72,14 @@ impl Guest {
     /// What is new in the stream, for the owner; false where the play is over.
     pub(super) fn serve(&self, scout: &Scout, seen: &Seen, live: bool, end: Option<u64>) -> bool {
         let mut seat = locked(&self.seat);
-        if let (Some(after), true) = (seat.asks, live) {
-            let point = match (scout.join(self.start), &seen.key) {
-                (Join::Here(point), _) if after == 0 => Some(point),
-                (_, Some(key)) if key.cursor.position() >= after => Some(key.clone()),
-                _ => None,
-            };
-            if point.is_some() {
-                (seat.point, seat.asks) = (point, None);
-            }
+        if let (Some(waits), true) = (seat.asks, live)
+            && let Some(point) = scout.place_at(seen, self.start, waits)
+        {
+            (seat.point, seat.asks) = (Some(point), None);
+        }
+        if seat.wants_key {
+            seat.key = seen.key.clone().or_else(|| seat.key.take());
+            seat.scouted = scout.head().position;
         }
         let ends = end.is_some() && seat.end.is_none();
         if ends {
@@ -94,7 +98,7 @@ impl Guest {
     /// Memory is short: whatever it holds of the log goes, and it begins again at a key frame behind `after`.
     pub(super) fn retreat(&self, after: u64) {
         let mut seat = locked(&self.seat);
-        (seat.retreats, seat.point, seat.asks) = (true, None, Some(after.max(1)));
+        (seat.retreats, seat.point, seat.asks) = (true, None, Some(Waits::behind(after)));
         let owner = seat.owner.clone();
         drop(seat);
         if let Some(owner) = owner {
@@ -114,6 +118,10 @@ pub struct Play {
     pub(super) due: Option<(HeaderSet, u32)>,
     pub(super) media: u32,
     pub(super) paused: bool,
+    /// Where it let go when it was paused.
+    rests: Option<Waits>,
+    /// What it is to get more, and from where on.
+    pub(super) turns: Turns,
     pub(super) start: Start,
     /// It is on the books of its stream and has to be taken off.
     booked: bool,
@@ -134,19 +142,47 @@ pub(super) struct Brought {
 }
 
 impl Play {
-    /// A play that is on the books of `stream` already. Without a cursor it begins behind `after`.
-    pub(super) fn new(stream: Arc<RRStream>, record: Arc<RRSession>, stream_id: u32, start: Start, after: u64) -> Self {
-        let seat = Seat { asks: Some(after), ..Seat::default() };
-        let guest = Arc::new(Guest { start, seat: Mutex::new(seat) });
-        let (cursor, due, media, paused) = (None, None, media::ALL, false);
-        Self { stream, record, guest, stream_id, cursor, due, media, paused, start, booked: true }
+    /// A play that is on the books of `stream` already.
+    pub(super) fn new(stream: Arc<RRStream>, record: Arc<RRSession>, stream_id: u32, start: Start) -> Self {
+        let guest = Arc::new(Guest { start, seat: Mutex::default() });
+        Self {
+            stream,
+            record,
+            guest,
+            stream_id,
+            cursor: None,
+            due: None,
+            media: media::ALL,
+            paused: false,
+            rests: None,
+            turns: Turns::default(),
+            start,
+            booked: true,
+        }
     }
 
     /// It goes on where it is.
     pub(super) fn at(mut self, cursor: Cursor, due: Option<(HeaderSet, u32)>) -> Self {
-        locked(&self.guest.seat).asks = None;
         (self.cursor, self.due) = (Some(cursor), due);
         self
+    }
+
+    /// It is to begin.
+    pub(super) fn waiting(self, waits: Waits) -> Self {
+        locked(&self.guest.seat).asks = Some(waits);
+        self
+    }
+
+    /// What it gets, and what it is to get more.
+    pub(super) fn getting(mut self, media: u32, paused: bool, turns: Turns) -> Self {
+        (self.media, self.paused, self.turns) = (media, paused, turns);
+        self.ask_for_key();
+        self
+    }
+
+    /// What it waits for where it has no cursor.
+    pub(super) fn waits(&self) -> Waits {
+        self.rests.or(locked(&self.guest.seat).asks).unwrap_or_else(Waits::to_join)
     }
 
     pub(super) fn guest(&self) -> Arc<Guest> {
@@ -171,10 +207,39 @@ impl Play {
 
     /// Past its bound it lets go of the log and waits for the next key frame.
     pub(super) fn fall_back(&mut self) {
-        let head = self.stream.log_position();
-        self.cursor = None;
-        self.due = None;
-        locked(&self.guest.seat).asks = Some(head.max(1));
+        let waits = Waits::behind(self.stream.log_position());
+        (self.cursor, self.due) = (None, None);
+        locked(&self.guest.seat).asks = Some(waits);
+    }
+
+    /// Its peer paused it, or wants it to go on: then at a key frame that comes after what it has seen.
+    pub(super) fn pause(&mut self, on: bool) {
+        self.paused = on;
+        if let Some(waits) = self.rests.take_if(|_| !on) {
+            locked(&self.guest.seat).asks = Some(waits);
+        }
+    }
+
+    /// Kinds of media its peer wants or does not want from here on; those it wants again come at the next key frame.
+    pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
+        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
+            match wanted {
+                Some(true) if (self.media | self.turns.media()) & bit != 0 => {}
+                Some(true) if self.cursor.is_none() => self.media |= bit,
+                Some(true) => self.turns.add(bit, 0, None),
+                Some(false) => {
+                    self.media &= !bit;
+                    self.turns.drop_media(bit);
+                }
+                None => {}
+            }
+        }
+        self.ask_for_key();
+    }
+
+    /// Its relay tells it of key frames as long as it waits for one.
+    fn ask_for_key(&self) {
+        locked(&self.guest.seat).wants_key = self.turns.want_key();
     }
 
     /// What its relay has found for it, and where its stream ends.
@@ -185,7 +250,14 @@ impl Play {
         }
         if let Some(point) = seat.point.take() {
             (self.cursor, self.due) = (Some(point.cursor), Some((point.headers, point.ts_ms)));
+            // It begins anew, with all headers.
+            self.turns.all().for_each(|turn| self.media |= turn.media);
         }
+        if let (Some(key), Some(cursor)) = (seat.key.take(), &self.cursor) {
+            self.turns.key(&key, cursor.position());
+        }
+        self.turns.scouted(seat.scouted);
+        seat.wants_key = self.turns.want_key();
         seat.end
     }
 
@@ -203,19 +275,29 @@ impl Play {
             brought.over = end.is_some();
             return Ok(brought);
         };
+        if self.paused {
+            // It sees nothing until it goes on, and must not hold the log meanwhile.
+            self.rests = Some(Waits::behind(cursor.position()));
+            (self.cursor, self.due) = (None, None);
+            brought.over = end.is_some();
+            return Ok(brought);
+        }
         let mut form = Form::of_player(self.stream_id);
         form.media = self.media;
         if let Some((headers, ts_ms)) = self.due.take() {
             headers.encode(&form.headers(ts_ms), out)?;
             brought.any = true;
         }
-        if self.paused {
-            cursor.to_head();
-        }
         let begun = out.len();
         while out.len() - begun < OUT_BYTES {
             brought.over = end.is_some_and(|end| cursor.position() >= end);
-            let Some(message) = cursor.message().filter(|_| !brought.over) else { break };
+            if let Some((turn, point)) = self.turns.reached(cursor.position()) {
+                let media = form.widen(turn.media, turn.tracks);
+                self.media = form.media;
+                point.headers.encode(&WireForm { media, ..form.headers(point.ts_ms) }, out)?;
+            }
+            let stays = brought.over || self.turns.distance(cursor.position()) == 0;
+            let Some(message) = cursor.message().filter(|_| !stays) else { break };
             brought.messages += u64::from(form.encode(&message, out)?);
             brought.any = true;
             cursor.skip_message();

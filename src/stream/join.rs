@@ -41,6 +41,31 @@ pub enum Join {
     WaitForKey,
 }
 
+/// What a consumer without a cursor waits for: a place to begin at that is not before this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The log position; what lies before it has been seen, or is not wanted.
+    pub after: u64,
+    /// It has never been in the log, so it begins as any joiner does.
+    pub fresh: bool,
+}
+
+impl Waits {
+    /// It comes for the first time.
+    pub fn to_join() -> Self {
+        Self { after: 0, fresh: true }
+    }
+
+    /// It has been in the log up to `after`.
+    pub fn behind(after: u64) -> Self {
+        Self { after, fresh: false }
+    }
+
+    fn allows(self, point: &JoinPoint) -> bool {
+        point.cursor.position() >= self.after
+    }
+}
+
 /// What an advance met.
 #[derive(Clone, Default)]
 pub struct Seen {
@@ -51,6 +76,8 @@ pub struct Seen {
     /// The newest key frame among them, kept or not: consumers that wait begin here. In a stream without video it is
     /// the first audio message.
     pub key: Option<JoinPoint>,
+    /// The oldest picture among them that is a key frame, where that is another one.
+    pub first_key: Option<JoinPoint>,
     /// Another publisher began among them, with this message; what was known of the one before is forgotten. Consumers
     /// that were there before it begin here: it is the whole of the stream.
     pub first: Option<JoinPoint>,
@@ -153,8 +180,31 @@ impl Scout {
         match (start, &self.anchor) {
             (Start::Gop, Some(anchor)) => Join::Here(anchor.point.clone()),
             (Start::Gop | Start::Key, _) if self.has_video() => Join::WaitForKey,
-            _ => Join::Here(self.point_here(self.last_ts_ms)),
+            _ => Join::Here(self.here()),
         }
+    }
+
+    /// Where a consumer goes on that waits, and has not had to wait for anything.
+    pub fn place(&self, start: Start, waits: Waits) -> Option<JoinPoint> {
+        match self.join(start) {
+            Join::Here(point) if waits.fresh || waits.allows(&point) => Some(point),
+            _ => None,
+        }
+    }
+
+    /// Where a consumer that waits begins, now that the last advance has met this.
+    pub fn place_at(&self, seen: &Seen, start: Start, waits: Waits) -> Option<JoinPoint> {
+        if waits.fresh && start != Start::Key {
+            // Who was there before the publisher misses nothing, however much has come at once.
+            let first = seen.first.clone();
+            return first.or_else(|| self.place(start, waits)).or_else(|| seen.key.clone());
+        }
+        // The next key frame is the first one since; who fell behind is better off with the newest.
+        let keys = [seen.first_key.as_ref().filter(|_| waits.fresh), seen.key.as_ref()];
+        let key = keys.into_iter().flatten().find(|key| waits.allows(key)).cloned();
+        // Without pictures there is nothing to wait for; and a cached group may be as new as is wanted.
+        let cached = || self.place(start, waits).filter(|_| waits.fresh || start == Start::Gop);
+        key.or_else(cached)
     }
 
     /// The newest key frame, if it is within the bounds: where a consumer that fell behind goes on, provided that this
@@ -166,6 +216,11 @@ impl Scout {
     /// Lets the kept key frame and all that only it holds go: the first thing to do where memory is short.
     pub fn drop_anchor(&mut self) {
         self.anchor = None;
+    }
+
+    /// The end of the log as a place to begin at.
+    pub fn here(&self) -> JoinPoint {
+        self.point_here(self.last_ts_ms)
     }
 
     fn forget(&mut self) {
@@ -194,7 +249,12 @@ impl Scout {
                 if frame && mark.has(flag::KEY) && mark.track == track {
                     let point = self.point_here(mark.ts_ms);
                     self.anchor = Some(Anchor { point: point.clone(), arrival_us: mark.arrival_us });
-                    seen.key = Some(point);
+                    let is_video = |point: &JoinPoint| {
+                        point.cursor.clone().mark_here().is_some_and(|mark| mark.type_id == kind::VIDEO)
+                    };
+                    if let Some(before) = seen.key.replace(point).filter(is_video) {
+                        seen.first_key.get_or_insert(before);
+                    }
                 }
             }
             kind::AUDIO if frame && seen.key.is_none() && !self.has_video() => {

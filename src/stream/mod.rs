@@ -31,6 +31,7 @@ pub mod timeline;
 pub mod tracks;
 #[cfg(test)]
 pub(crate) mod trip;
+mod turn;
 
 pub use self::host::{Host, Timeouts};
 pub use self::link::Delivery;

@@ -6,19 +6,18 @@
 
 mod care;
 mod farewell;
+mod hear;
 mod relief;
 mod targets;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use crate::config::{READ_BUFFER_BYTES, Start};
-use crate::error::{Failure, RRError, Result};
+use crate::error::{Failure, Result};
 use crate::net::clock;
-use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::session::{self, Role, State};
 use crate::stream::consumer::{Bounds, Consumer, Place, Sent, Who};
@@ -26,9 +25,8 @@ use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind};
 use crate::stream::form::Form;
 use crate::stream::guest::{Bell, Guest};
-use crate::stream::join::{Join, Scout, Seen};
+use crate::stream::join::{Scout, Seen, Waits};
 use crate::stream::peer::Peer;
-use crate::stream::push::Parting;
 use crate::stream::{Delivery, RRStream, Timeouts};
 
 /// How often timeouts, lags and figures are looked at.
@@ -72,8 +70,8 @@ struct Relay {
     media_ms: u64,
     /// Targets were closed because no media came: they are dialled when it does.
     has_idle_targets: bool,
-    /// Some target waits for a key frame to get more than before.
-    widening: bool,
+    /// Somebody waits for a key frame to get more than before.
+    turning: bool,
     /// When the next consumer that is held by its bound may have more.
     held_until_us: Option<u64>,
     timeouts: Timeouts,
@@ -100,7 +98,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         live: false,
         media_ms: 0,
         has_idle_targets: false,
-        widening: false,
+        turning: false,
         held_until_us: None,
         timeouts,
         next_tick_ms: 0,
@@ -189,6 +187,10 @@ impl Relay {
                 let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
                 let form = Form::of_player(stream_id);
                 let mut consumer = Consumer::new(conn, Who::Player(record), form, start, bounds, now_ms);
+                if start == Start::Key {
+                    // What lies in the log unseen is not what comes next.
+                    consumer.place = Place::Waiting(Waits { after: self.stream.log_position(), fresh: true });
+                }
                 consumer.merge_us = u64::from(config.merge_ms) * 1000;
                 plays.iter().for_each(|play| play.set_owner(&self.bell));
                 consumer.plays = plays;
@@ -210,6 +212,7 @@ impl Relay {
         self.more.push(entry.key());
         consumer.more = true;
         self.waiting += usize::from(consumer.is_waiting());
+        self.turning |= consumer.turns.want_key();
         let slot = entry.key();
         entry.insert(consumer);
         self.place(slot, now_us);
@@ -217,11 +220,12 @@ impl Relay {
 
     /// Puts a waiting consumer where it may begin, if it may.
     fn place(&mut self, slot: usize, now_us: u64) {
-        let live = self.live;
-        let Some(consumer) = self.consumers.get_mut(slot).filter(|consumer| live && consumer.is_waiting()) else {
+        let Some(consumer) = self.consumers.get_mut(slot).filter(|consumer| !consumer.paused) else { return };
+        let Place::Waiting(waits) = consumer.place else { return };
+        if !self.live {
             return;
-        };
-        if let Join::Here(point) = self.scout.join(consumer.start) {
+        }
+        if let Some(point) = self.scout.place(consumer.start, waits) {
             consumer.join(&point, now_us / 1000);
             self.waiting -= 1;
             flows(&self.stream, consumer);
@@ -247,8 +251,8 @@ impl Relay {
         if seen.messages > 0 && self.waiting > 0 {
             self.place_waiting(seen, now_us);
         }
-        if let Some(key) = seen.key.as_ref().filter(|_| self.widening) {
-            self.turn_at(key);
+        if let Some(key) = seen.key.as_ref().filter(|_| self.turning) {
+            self.turning = self.consumers.iter_mut().fold(false, |more, (_, consumer)| consumer.turn_at(key) || more);
         }
         // Looked at after the scout has moved: it has been where the publisher ended, so the log up to there is known.
         let ended = self.stream.ended_at().filter(|_| self.live);
@@ -269,17 +273,12 @@ impl Relay {
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
         let now_ms = now_us / 1000;
         for (_, consumer) in &mut self.consumers {
-            let Place::Waiting(after) = consumer.place else { continue };
-            let whole = seen.first.as_ref().filter(|_| after == 0 && consumer.start != Start::Key);
-            let point = match (whole, &seen.key, self.scout.join(consumer.start)) {
-                // It was there before the publisher, so it misses nothing, however much has come at once.
-                (Some(first), ..) => first.clone(),
-                // It was never in the log: it begins as any joiner does.
-                (.., Join::Here(point)) if after == 0 => point,
-                (_, Some(key), _) if key.cursor.position() >= after => key.clone(),
-                _ => continue,
-            };
-            let was_slow = after != 0;
+            let Place::Waiting(waits) = consumer.place else { continue };
+            if consumer.paused {
+                continue;
+            }
+            let Some(point) = self.scout.place_at(seen, consumer.start, waits) else { continue };
+            let was_slow = !waits.fresh;
             consumer.join(&point, now_ms);
             consumer.caught_up = was_slow;
             self.waiting -= 1;
@@ -319,6 +318,10 @@ impl Relay {
                 collection.until_us = Some(collection.until_us.map_or(at, |until| until.min(at)));
                 continue;
             }
+            if consumer.paused && consumer.rest(self.scout.newest_key(), head, now_us) {
+                self.waiting += 1;
+            }
+            consumer.turns.scouted(head.position);
             let before = consumer.sent();
             match consumer.send(now_us) {
                 Ok(Sent::All) => {
@@ -353,114 +356,6 @@ impl Relay {
             self.leave(slot, fate, now_us);
         }
         collection
-    }
-
-    // ---- reading
-
-    fn read_all(&mut self, ready: &[Ready], now_us: u64) {
-        let more = std::mem::take(&mut self.more);
-        let told = ready.iter().filter(|ready| ready.readable).map(|ready| (ready.slot, ready.closed));
-        for (slot, to_end) in told.chain(more.into_iter().map(|slot| (slot, true))) {
-            let fate = self.read(slot, to_end, now_us);
-            if !matches!(fate, Fate::Stays) {
-                self.leave(slot, fate, now_us);
-            }
-        }
-    }
-
-    fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        consumer.more = false;
-        if consumer.said.is_some() {
-            return Fate::Stays;
-        }
-        let (mut paused, mut receive) = (None, (None, None));
-        let (own, mut others) = (consumer.form.stream_id, Vec::new());
-        let pumped =
-            consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET, to_end, |event, _| match event {
-                session::Event::Pause { stream_id, .. } | session::Event::Receive { stream_id, .. }
-                    if stream_id != own =>
-                {
-                    others.push(event);
-                    ControlFlow::Continue(())
-                }
-                session::Event::Pause { on, .. } => {
-                    paused = Some(on);
-                    ControlFlow::Continue(())
-                }
-                session::Event::Receive { audio, video, .. } => {
-                    receive = (audio.or(receive.0), video.or(receive.1));
-                    ControlFlow::Continue(())
-                }
-                // A consumer has no media to tell us.
-                session::Event::Message(_) => ControlFlow::Continue(()),
-                other => ControlFlow::Break(other),
-            });
-        consumer.receive(receive.0, receive.1);
-        others.iter().for_each(|event| consumer.tell_play(event));
-        if let Some(paused) = paused {
-            consumer.paused = paused;
-        }
-        if paused == Some(false) && !consumer.is_waiting() {
-            // What it missed is past: it goes on at a picture.
-            let point = self.scout.join(Start::Gop);
-            if let Join::Here(point) = point {
-                consumer.join(&point, now_us / 1000);
-            }
-        }
-        match pumped {
-            Ok(Pumped::Drained) => {}
-            Ok(Pumped::More) => {
-                consumer.more = true;
-                self.more.push(slot);
-            }
-            Ok(Pumped::Held(event)) => match self.heard(slot, event) {
-                // What stands behind it has been read from the socket already.
-                Fate::Stays => self.more.push(slot),
-                fate => return fate,
-            },
-            Err(failure) => return Fate::Over(failure),
-        }
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        // Answers leave at once, unless they must wait for the end of a message on its way.
-        if consumer.conn.has_output() && !consumer.is_stuck() && consumer.close_by_ms.is_none() {
-            match consumer.send(now_us) {
-                Ok(Sent::All | Sent::Held) => {}
-                Ok(Sent::Blocked) => consumer.blocked = true,
-                Err(failure) => return Fate::Over(failure),
-            }
-        }
-        Fate::Stays
-    }
-
-    /// A consumer says something that ends its consuming.
-    fn heard(&mut self, slot: usize, event: session::Event) -> Fate {
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        match (&consumer.who, event) {
-            (Who::Player(_), event) => {
-                // One of the other plays is over, or another takes its place.
-                if let session::Event::EndPlay { stream_id } | session::Event::Play { stream_id, .. } = event {
-                    let before = consumer.plays.len();
-                    consumer.plays.retain(|play| play.stream_id != stream_id);
-                    if before > consumer.plays.len() && matches!(event, session::Event::EndPlay { .. }) {
-                        return Fate::Stays;
-                    }
-                }
-                if consumer.is_between() {
-                    return Fate::Lobby(Some(event));
-                }
-                consumer.said = Some(event);
-                Fate::Stays
-            }
-            (Who::Target(_), session::Event::Ended { code, text }) => {
-                Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))
-            }
-            (Who::Target(_), session::Event::Reconnect { url, text }) => {
-                self.part(slot, Parting::Moved { url, text });
-                Fate::Stays
-            }
-            (Who::Target(_), _) => Fate::Stays,
-        }
     }
 }
 

@@ -154,6 +154,40 @@ fn who_wants_a_fresh_key_frame_waits_and_who_wants_now_does_not() {
 }
 
 #[test]
+fn of_a_burst_a_joiner_that_waits_takes_the_next_key_frame_and_one_that_fell_behind_the_newest() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.begin();
+    feed.video(&[KEY, INTER]);
+    feed.scout.advance();
+    feed.video(&[KEY, INTER]);
+    let came = feed.log.head().position;
+    feed.video(&[INTER, KEY, INTER, KEY, INTER, KEY, INTER]);
+    let seen = feed.scout.advance();
+    let at = |start, waits| {
+        feed.scout.place_at(&seen, start, waits).map(|mut point| point.cursor.mark_here().unwrap().ts_ms)
+    };
+    let all = Waits::to_join();
+    assert_eq!(at(Start::Key, all), Some(50), "the first one that was not seen before");
+    let late = Waits { after: came, fresh: true };
+    assert_eq!(at(Start::Key, late), Some(120), "never one from before it came");
+    assert_eq!((at(Start::Gop, all), at(Start::Gop, late)), (Some(120), Some(120)), "the cached group");
+    for start in [Start::Key, Start::Gop, Start::Now] {
+        assert_eq!(at(start, Waits::behind(came)), Some(120), "{start:?}");
+        assert_eq!(at(start, Waits::behind(feed.log.head().position)), None, "{start:?}: nothing twice");
+    }
+}
+
+#[test]
+fn sound_before_the_first_key_frame_is_no_place_for_who_wants_a_key_frame() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    feed.audio(&[AUDIO]);
+    feed.video(&[INTER, KEY, INTER, KEY]);
+    let seen = feed.scout.advance();
+    let mut point = feed.scout.place_at(&seen, Start::Key, Waits::to_join()).unwrap();
+    assert_eq!(point.cursor.mark_here().unwrap().flags & flag::KEY, flag::KEY);
+}
+
+#[test]
 fn without_video_every_audio_message_is_a_join_point() {
     let mut feed = Feed::new(1 << 20, 10_000);
     assert!(!feed.waits(Start::Gop), "before anything has come one may wait at the head");

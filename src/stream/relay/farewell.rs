@@ -89,7 +89,7 @@ impl Relay {
     /// The players who wait for a first message are told that none will come, where that is known.
     pub(super) fn refuse_waiting(&mut self, now_us: u64) {
         let Some(refusal) = self.stream.sources.take_refusal() else { return };
-        let waits = |consumer: &Consumer| matches!(consumer.place, Place::Waiting(0));
+        let waits = |consumer: &Consumer| matches!(consumer.place, Place::Waiting(waits) if waits.fresh);
         let slots = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(slot, _)| slot);
         for slot in slots.collect::<Vec<_>>() {
             let Some(consumer) = self.consumers.get_mut(slot) else { continue };

@@ -9,9 +9,8 @@ use crate::error::{Failure, RRError};
 use crate::net::conn::Conn;
 use crate::session::State;
 use crate::stream::buffer::Head;
-use crate::stream::consumer::{Bounds, Consumer, Place, Who};
-use crate::stream::form::Form;
-use crate::stream::join::JoinPoint;
+use crate::stream::consumer::{Bounds, Consumer, Who};
+use crate::stream::form::{Form, mask};
 use crate::stream::pace::Pace;
 use crate::stream::push::{Parting, Push};
 use crate::stream::target::{Plan, Target};
@@ -77,25 +76,17 @@ impl Relay {
             consumer.pace = config.max_kbps.map(|kbps| Pace::new(kbps, now_us));
             consumer.held_until_us = None;
         }
-        push.widens = consumer.form.narrow(config);
-        if push.widens && matches!(consumer.place, Place::Waiting(_)) {
-            // It begins at a key frame anyway.
-            consumer.form.widen(config);
-            push.widens = false;
-        }
-        self.widening |= push.widens;
-        push.plan = plan;
-    }
-
-    /// A key frame has come: whoever waits for it to get more does so from there on.
-    pub(super) fn turn_at(&mut self, key: &JoinPoint) {
-        self.widening = false;
-        for (_, consumer) in &mut self.consumers {
-            let Some(push) = consumer.push.as_mut().filter(|push| push.widens) else { continue };
-            if let Place::At(cursor) = &consumer.place {
-                push.turn_at(key, cursor.position());
+        push.plan = Arc::clone(&plan);
+        consumer.turns.clear();
+        if consumer.form.narrow(config) {
+            let (media, tracks) = (config.media, mask(config.tracks));
+            if consumer.is_waiting() {
+                // It begins at a key frame anyway.
+                consumer.form.widen(media, tracks);
+            } else {
+                consumer.turns.add(media, tracks, None);
+                self.turning = true;
             }
-            self.widening = true;
         }
     }
 

@@ -1,0 +1,119 @@
+//! What consumers say: pauses and kinds of media, the end of a play, answers, goodbyes.
+
+use std::ops::ControlFlow;
+
+use super::{Fate, READ_BUDGET, Relay};
+use crate::error::Failure;
+use crate::error::RRError;
+use crate::net::conn::Pumped;
+use crate::net::poll::Ready;
+use crate::session;
+use crate::stream::consumer::{Sent, Who};
+use crate::stream::push::Parting;
+
+impl Relay {
+    pub(super) fn read_all(&mut self, ready: &[Ready], now_us: u64) {
+        let more = std::mem::take(&mut self.more);
+        let told = ready.iter().filter(|ready| ready.readable).map(|ready| (ready.slot, ready.closed));
+        for (slot, to_end) in told.chain(more.into_iter().map(|slot| (slot, true))) {
+            let fate = self.read(slot, to_end, now_us);
+            if !matches!(fate, Fate::Stays) {
+                self.leave(slot, fate, now_us);
+            }
+        }
+    }
+
+    fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        consumer.more = false;
+        if consumer.said.is_some() {
+            return Fate::Stays;
+        }
+        let (mut paused, mut receive) = (None, (None, None));
+        let (own, mut others) = (consumer.form.stream_id, Vec::new());
+        let pumped =
+            consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET, to_end, |event, _| match event {
+                session::Event::Pause { stream_id, .. } | session::Event::Receive { stream_id, .. }
+                    if stream_id != own =>
+                {
+                    others.push(event);
+                    ControlFlow::Continue(())
+                }
+                session::Event::Pause { on, .. } => {
+                    paused = Some(on);
+                    ControlFlow::Continue(())
+                }
+                session::Event::Receive { audio, video, .. } => {
+                    receive = (audio.or(receive.0), video.or(receive.1));
+                    ControlFlow::Continue(())
+                }
+                // A consumer has no media to tell us.
+                session::Event::Message(_) => ControlFlow::Continue(()),
+                other => ControlFlow::Break(other),
+            });
+        consumer.receive(receive.0, receive.1, &self.scout);
+        self.turning |= consumer.turns.want_key();
+        others.iter().for_each(|event| consumer.tell_play(event));
+        if let Some(paused) = paused {
+            consumer.paused = paused;
+        }
+        if paused == Some(false) {
+            // One that has kept its place goes on there by itself.
+            self.place(slot, now_us);
+        }
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        match pumped {
+            Ok(Pumped::Drained) => {}
+            Ok(Pumped::More) => {
+                consumer.more = true;
+                self.more.push(slot);
+            }
+            Ok(Pumped::Held(event)) => match self.heard(slot, event) {
+                // What stands behind it has been read from the socket already.
+                Fate::Stays => self.more.push(slot),
+                fate => return fate,
+            },
+            Err(failure) => return Fate::Over(failure),
+        }
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        // Answers leave at once, unless they must wait for the end of a message on its way.
+        if consumer.conn.has_output() && !consumer.is_stuck() && consumer.close_by_ms.is_none() {
+            match consumer.send(now_us) {
+                Ok(Sent::All | Sent::Held) => {}
+                Ok(Sent::Blocked) => consumer.blocked = true,
+                Err(failure) => return Fate::Over(failure),
+            }
+        }
+        Fate::Stays
+    }
+
+    /// A consumer says something that ends its consuming.
+    fn heard(&mut self, slot: usize, event: session::Event) -> Fate {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        match (&consumer.who, event) {
+            (Who::Player(_), event) => {
+                // One of the other plays is over, or another takes its place.
+                if let session::Event::EndPlay { stream_id } | session::Event::Play { stream_id, .. } = event {
+                    let before = consumer.plays.len();
+                    consumer.plays.retain(|play| play.stream_id != stream_id);
+                    if before > consumer.plays.len() && matches!(event, session::Event::EndPlay { .. }) {
+                        return Fate::Stays;
+                    }
+                }
+                if consumer.is_between() {
+                    return Fate::Lobby(Some(event));
+                }
+                consumer.said = Some(event);
+                Fate::Stays
+            }
+            (Who::Target(_), session::Event::Ended { code, text }) => {
+                Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))
+            }
+            (Who::Target(_), session::Event::Reconnect { url, text }) => {
+                self.part(slot, Parting::Moved { url, text });
+                Fate::Stays
+            }
+            (Who::Target(_), _) => Fate::Stays,
+        }
+    }
+}
