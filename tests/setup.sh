@@ -6,6 +6,7 @@ set -eu
 
 packages=(
     gcc g++ libc6-dev binutils pkg-config cmake make python3 curl valgrind procps openssl
+    iproute2 util-linux
     ffmpeg rtmpdump
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
@@ -19,7 +20,7 @@ fail() {
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     missing=()
-    for program in cc c++ pkg-config cmake python3 curl valgrind kill openssl ffmpeg ffprobe rtmpdump gst-launch-1.0 nginx; do
+    for program in cc c++ pkg-config cmake python3 curl valgrind kill openssl ip unshare ffmpeg ffprobe rtmpdump gst-launch-1.0 nginx; do
         PATH=$PATH:/usr/sbin command -v "$program" >/dev/null 2>&1 || missing+=("$program")
     done
     [ ${#missing[@]} -eq 0 ] && exit 0

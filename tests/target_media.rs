@@ -98,6 +98,26 @@ fn a_clock_from_zero_begins_at_zero() {
     assert!(got == expected(1, |ts_ms| ts_ms - 7_000, |_| true));
 }
 
+#[test]
+fn a_clock_from_zero_begins_with_the_first_frame_whatever_time_headers_have() {
+    let (ingest, rig) = (Ingest::good(), Rig::new());
+    let config = TargetConfig { from_zero: true, ..push(&ingest.url()) };
+    rig.server.target_add(rig.stream, config).unwrap();
+    rig.write(DATA, 0, METADATA);
+    rig.write(VIDEO, 0, VIDEO_HEADER);
+    rig.write(AUDIO, 0, AUDIO_HEADER);
+    rig.write(VIDEO, 700_000, &key_frame(0, 100));
+    rig.write(AUDIO, 700_010, &sound(1));
+    rig.write(DATA, 0, METADATA); // again, as some encoders send it
+    rig.write(VIDEO, 700_040, &inter_frame(1, 100));
+    let times = until("all of it", || {
+        let visits = ingest.visits();
+        let media = &visits.first()?.media;
+        (media.len() >= 7).then(|| media.iter().map(|got| got.ts_ms).collect::<Vec<_>>())
+    });
+    assert_eq!(times, [0, 0, 0, 0, 10, 10, 40]);
+}
+
 /// One track of a multitrack video message: HEVC, a key frame or its header.
 fn track(id: u8, header: bool, n: u8) -> Vec<u8> {
     [&[0x96, u8::from(!header)][..], b"hvc1", &[id, n, 1, 2, 3]].concat()

@@ -43,10 +43,10 @@ pub(super) fn append(
     stream: &RRStream,
     buffer: &mut RRBuffer,
     head: &MessageHead,
+    facts: &flv::FrameFacts,
     body: &[u8],
     now_us: u64,
 ) -> Result<()> {
-    let facts = flv::facts(head.type_id, body);
     let mut flags = 0;
     for (fact, bit) in [
         (facts.key, flag::KEY),
@@ -68,7 +68,7 @@ pub(super) fn append(
         Some(bare) => buffer.append(&entry, &[body.get(bare..).unwrap_or_default()])?,
         None => buffer.append(&entry, &[body])?,
     }
-    count(stream, head, &facts, body, now_us);
+    count(stream, head, facts, body, now_us);
     Ok(())
 }
 

@@ -55,6 +55,14 @@ impl Zero {
         self.farthest_ms = self.farthest_ms.max(self.now_ms);
         self.now_ms.max(0) as u32 // the wire's clock wraps
     }
+
+    /// The time of a header or a data message, which does not move the clock: many come with time 0, whatever the
+    /// frames have.
+    fn aside(&self, ts_ms: u32) -> u32 {
+        let step = self.last.map_or(0, |last| i64::from(ts_ms.wrapping_sub(last).cast_signed()));
+        let at_ms = if step < -DISORDER_MS { self.now_ms } else { self.now_ms + step };
+        at_ms.max(0) as u32
+    }
 }
 
 impl Form {
@@ -109,9 +117,9 @@ impl Form {
     }
 
     /// How headers for a join at `ts_ms` are to stand on the wire.
-    pub(super) fn headers(&mut self, ts_ms: u32) -> WireForm {
+    pub(super) fn headers(&self, ts_ms: u32) -> WireForm {
         WireForm {
-            ts_ms: self.restamp(ts_ms),
+            ts_ms: self.clock.as_ref().map_or(ts_ms, |clock| clock.aside(ts_ms)),
             stream_id: self.stream_id,
             chunk_size: self.chunk_size,
             wrap_metadata: self.server,
@@ -126,7 +134,7 @@ impl Form {
     /// [`RRError::NoMem`].
     pub(super) fn encode(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<bool> {
         let mark = &message.mark;
-        let timestamp_ms = self.restamp(mark.ts_ms);
+        let timestamp_ms = self.restamp(mark);
         if !self.wants(mark.type_id) {
             return Ok(false);
         }
@@ -153,8 +161,10 @@ impl Form {
         Ok(true)
     }
 
-    fn restamp(&mut self, ts_ms: u32) -> u32 {
-        self.clock.as_mut().map_or(ts_ms, |clock| clock.restamp(ts_ms))
+    fn restamp(&mut self, mark: &Mark) -> u32 {
+        let Some(clock) = &mut self.clock else { return mark.ts_ms };
+        let frame = !mark.has(flag::SEQ | flag::META) && !matches!(mark.type_id, kind::DATA | kind::DATA_AMF3);
+        if frame { clock.restamp(mark.ts_ms) } else { clock.aside(mark.ts_ms) }
     }
 
     /// Whether a message of this type is let through. Sequence headers are of their kind: a peer that wants no video
@@ -203,6 +213,15 @@ mod tests {
         assert_eq!([5_000, 4_980, 5_040].map(|ts| clock.restamp(ts)), [0, 0, 40], "sound before the first picture");
         assert_eq!(clock.restamp(0), 40, "another publisher's clock goes on where this one was");
         assert_eq!(clock.restamp(25), 65);
+    }
+
+    #[test]
+    fn headers_and_data_do_not_move_a_clock_from_zero() {
+        let mut clock = Zero::default();
+        assert_eq!(clock.aside(0), 0);
+        assert_eq!([700_000, 700_040].map(|ts| clock.restamp(ts)), [0, 40]);
+        assert_eq!([0, 700_030, 700_060, 705_040].map(|ts| clock.aside(ts)), [40, 30, 60, 5_040]);
+        assert_eq!(clock.restamp(700_080), 80);
     }
 
     #[test]

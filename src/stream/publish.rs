@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::config::{MAX_STANDBYS, PublisherPolicy};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::proto::flv;
 use crate::proto::message::MessageHead;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
@@ -262,10 +263,12 @@ impl RRStream {
                 |event| event,
             );
         }
+        let facts = flv::facts(head.type_id, body);
+        let header = facts.metadata || facts.seq_start || facts.side_config;
         let mut intake = locked(&self.intake);
-        let stamped = intake.clock.stamp(head.type_id, head.timestamp_ms, now_us);
+        let stamped = intake.clock.stamp(head.type_id, header, head.timestamp_ms, now_us);
         let head = MessageHead { timestamp_ms: stamped.ts_ms, ..*head };
-        accumulate::append(self, &mut intake.buffer, &head, body, now_us)?;
+        accumulate::append(self, &mut intake.buffer, &head, &facts, body, now_us)?;
         drop(intake);
         if let Some(jump_ms) = stamped.jump_ms {
             self.report_jump(jump_ms, now_us);

@@ -4,6 +4,9 @@
 //! jumps: when both tracks jump by more than a second, time goes on as if they had not. In all modes a publisher that
 //! follows another while players stay continues the time of the one before: last time plus the gap on the wall clock,
 //! never back. Audio and video out of order are never touched: that is how interleaving looks.
+//!
+//! Where a publisher's time stands is seen at its first message that is no header, and no data at 0: many encoders send
+//! their headers at 0, whatever their clock says, and servers tell who pulls from them this and that at 0.
 
 use crate::config::ClockMode;
 use crate::proto::message::kind;
@@ -43,7 +46,7 @@ pub struct Clock {
     unconfirmed: Option<(u32, usize)>,
     tracks: [Option<Track>; 2],
     last: Option<Last>,
-    /// The next message is the first of its publisher.
+    /// The publisher has sent nothing yet that shows its time.
     begins: bool,
 }
 
@@ -70,9 +73,11 @@ impl Clock {
         *self = Self::new(self.mode);
     }
 
-    /// The timestamp for the log.
-    pub fn stamp(&mut self, type_id: u8, ts_ms: u32, now_us: u64) -> Stamped {
-        if std::mem::take(&mut self.begins) {
+    /// The timestamp for the log. A `header` is metadata or a sequence header.
+    pub fn stamp(&mut self, type_id: u8, header: bool, ts_ms: u32, now_us: u64) -> Stamped {
+        if self.begins {
+            let header = header || (ts_ms == 0 && !matches!(type_id, kind::AUDIO | kind::VIDEO));
+            self.begins = header;
             self.offset_ms = match (self.last, self.mode) {
                 (Some(last), _) => {
                     let gap_ms = (now_us.saturating_sub(last.arrival_us) / 1000).clamp(1, u64::from(u32::MAX / 4));
@@ -81,6 +86,10 @@ impl Clock {
                 (None, ClockMode::Zero) => ts_ms.wrapping_neg(),
                 (None, _) => 0,
             };
+            if header {
+                // It says nothing about the time that follows.
+                return Stamped { ts_ms: ts_ms.wrapping_add(self.offset_ms), jump_ms: None };
+            }
         }
         let jump_ms = self.look(type_id, ts_ms, now_us);
         let out = ts_ms.wrapping_add(self.offset_ms);
@@ -149,7 +158,7 @@ mod tests {
 
     /// Feeds (type, timestamp) pairs 20 ms apart and gives what comes out.
     fn run(clock: &mut Clock, begin_us: u64, messages: &[(u8, u32)]) -> Vec<u32> {
-        let stamp = |(i, &(t, ts))| clock.stamp(t, ts, begin_us + i as u64 * 20_000).ts_ms;
+        let stamp = |(i, &(t, ts))| clock.stamp(t, false, ts, begin_us + i as u64 * 20_000).ts_ms;
         messages.iter().enumerate().map(stamp).collect()
     }
 
@@ -178,6 +187,27 @@ mod tests {
             assert_eq!(second, [first[2] + 3000, first[2] + 3005, first[2] + 3040], "{mode:?}");
             clock.forget();
             assert_eq!(run(&mut clock, 9_000_000, &[(V, 7)]), [if mode == ClockMode::Zero { 0 } else { 7 }]);
+        }
+    }
+
+    #[test]
+    fn headers_at_zero_say_nothing_about_the_time_that_follows() {
+        for mode in [ClockMode::Pass, ClockMode::Zero, ClockMode::Repair] {
+            let mut clock = Clock::new(mode);
+            let mut stamp = |header, ts_ms, now_ms: u64| clock.stamp(V, header, ts_ms, now_ms * 1000);
+            assert_eq!(stamp(true, 0, 0).ts_ms, 0, "{mode:?}");
+            let first = if mode == ClockMode::Zero { 0 } else { 700_000 };
+            assert_eq!(stamp(false, 700_000, 5), Stamped { ts_ms: first, jump_ms: None }, "{mode:?}");
+            assert_eq!(stamp(false, 700_040, 45).ts_ms, first + 40, "{mode:?}");
+            // Later they are messages as all are.
+            assert_eq!(stamp(true, 700_080, 85).ts_ms, first + 80, "{mode:?}");
+            clock.begin();
+            let mut stamp = |header, ts_ms, now_ms: u64| clock.stamp(V, header, ts_ms, now_ms * 1000);
+            assert_eq!(stamp(true, 0, 3_085).ts_ms, first + 3_080, "{mode:?}");
+            assert_eq!(clock.stamp(kind::DATA, false, 0, 3_085_000).ts_ms, first + 3_080, "{mode:?}");
+            let mut stamp = |header, ts_ms, now_ms: u64| clock.stamp(V, header, ts_ms, now_ms * 1000);
+            assert_eq!(stamp(true, 900_000, 3_095).ts_ms, first + 3_090, "{mode:?}");
+            assert_eq!(stamp(false, 900_000, 3_105), Stamped { ts_ms: first + 3_100, jump_ms: None }, "{mode:?}");
         }
     }
 
@@ -212,11 +242,11 @@ mod tests {
     #[test]
     fn a_jump_is_reported_once_and_a_pause_in_time_is_none() {
         let mut clock = Clock::new(ClockMode::Pass);
-        assert_eq!(clock.stamp(V, 0, 0).jump_ms, None);
-        assert_eq!(clock.stamp(V, 40, 40_000).jump_ms, None);
-        assert_eq!(clock.stamp(V, 60_040, 60_040_000).jump_ms, None, "a minute of silence, in time");
-        assert_eq!(clock.stamp(V, 10, 60_080_000).jump_ms, Some(-60_030));
-        assert_eq!(clock.stamp(V, 50, 60_120_000).jump_ms, None);
+        assert_eq!(clock.stamp(V, false, 0, 0).jump_ms, None);
+        assert_eq!(clock.stamp(V, false, 40, 40_000).jump_ms, None);
+        assert_eq!(clock.stamp(V, false, 60_040, 60_040_000).jump_ms, None, "a minute of silence, in time");
+        assert_eq!(clock.stamp(V, false, 10, 60_080_000).jump_ms, Some(-60_030));
+        assert_eq!(clock.stamp(V, false, 50, 60_120_000).jump_ms, None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -84,6 +84,7 @@ impl Visit {
 
 pub(crate) struct Ingest {
     pub(crate) port: u16,
+    address: SocketAddr,
     visits: Arc<Mutex<Vec<Visit>>>,
     over: Arc<AtomicBool>,
 }
@@ -91,8 +92,13 @@ pub(crate) struct Ingest {
 impl Ingest {
     /// Listens; `script` says what is done with the connection of each number, from 0.
     pub(crate) fn new(script: impl Fn(usize) -> Script + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::at("127.0.0.1:0", script)
+    }
+
+    /// The same at an address.
+    pub(crate) fn at(address: &str, script: impl Fn(usize) -> Script + Send + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
         let (visits, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (shared, ends) = (Arc::clone(&visits), Arc::clone(&over));
         std::thread::spawn(move || {
@@ -121,7 +127,7 @@ impl Ingest {
                 });
             }
         });
-        Self { port, visits, over }
+        Self { port: address.port(), address, visits, over }
     }
 
     /// An ingest that takes everybody and everything.
@@ -145,7 +151,7 @@ impl Ingest {
 impl Drop for Ingest {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
     }
 }
 

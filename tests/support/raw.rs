@@ -114,6 +114,24 @@ impl Raw {
         raw
     }
 
+    /// As [`Self::publish`]; `None` where the server says no.
+    pub(crate) fn try_publish(port: u16, key: &str) -> Option<Self> {
+        let mut raw = Self::connect(port);
+        let args = [key, "live"].map(|arg| Amf0Value::Utf8String(arg.to_owned()));
+        raw.command(1, "publish", 0.0, Amf0Value::Null, &args);
+        loop {
+            let got = raw.next()?;
+            let says =
+                |code: &str| got.type_id == COMMAND && got.body.windows(code.len()).any(|part| part == code.as_bytes());
+            if says("NetStream.Publish.Start") {
+                return Some(raw);
+            }
+            if says("NetStream.Publish.BadName") {
+                return None;
+            }
+        }
+    }
+
     /// The server's side: takes one client and says yes until it publishes.
     pub(crate) fn accept(listener: &TcpListener) -> Self {
         let mut raw = Self::shake(listener.accept().unwrap().0, PeerType::Server);
@@ -162,11 +180,40 @@ impl Raw {
         self.send_on(1, type_id, ts_ms, body);
     }
 
+    /// As [`Self::send`]; false where the connection does not take it.
+    pub(crate) fn try_send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) -> bool {
+        let bytes = self.packet(1, type_id, ts_ms, body);
+        self.socket.write_all(&bytes).is_ok()
+    }
+
     fn send_on(&mut self, message_stream_id: u32, type_id: u8, ts_ms: u32, body: &[u8]) {
+        let bytes = self.packet(message_stream_id, type_id, ts_ms, body);
+        self.socket.write_all(&bytes).unwrap();
+    }
+
+    fn packet(&mut self, message_stream_id: u32, type_id: u8, ts_ms: u32, body: &[u8]) -> Vec<u8> {
         let timestamp = RtmpTimestamp::new(ts_ms);
         let payload = MessagePayload { timestamp, type_id, message_stream_id, data: body.to_vec().into() };
-        let packet = self.writer.serialize(&payload, true, false).unwrap();
-        self.socket.write_all(&packet.bytes).unwrap();
+        self.writer.serialize(&payload, true, false).unwrap().bytes
+    }
+
+    /// Answers a ping; false where this is none.
+    pub(crate) fn answer_ping(&mut self, got: &Got) -> bool {
+        let ping = (got.type_id == 4).then(|| got.body.strip_prefix(&[0, 6])).flatten();
+        let Some(time) = ping else { return false };
+        let bytes = self.packet(0, 4, 0, &[&[0, 7], time].concat());
+        // Where it cannot be sent, the next read says so.
+        let _ = self.socket.write_all(&bytes);
+        true
+    }
+
+    /// Whether the other side has closed and nothing of its words is left to read.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        match self.socket.peek(&mut [0]) {
+            Ok(n) => n == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -214,7 +261,7 @@ impl Raw {
     pub(crate) fn media_within(&mut self, patience: Duration) -> Option<Got> {
         loop {
             let got = self.next_within(patience)?;
-            if matches!(got.type_id, AUDIO | VIDEO | DATA | DATA_AMF3) && !got.body.ends_with(SAMPLE_ACCESS) {
+            if matches!(got.type_id, AUDIO | VIDEO | DATA | DATA_AMF3) && !is_sample_access(&got) {
                 return Some(got);
             }
         }
@@ -239,6 +286,11 @@ impl Raw {
 
 /// The end of `|RtmpSampleAccess` true true, which servers say before media.
 const SAMPLE_ACCESS: &[u8] = b"RtmpSampleAccess\x01\x01\x01\x01";
+
+/// Whether it is that.
+pub(crate) fn is_sample_access(got: &Got) -> bool {
+    got.body.ends_with(SAMPLE_ACCESS)
+}
 
 /// Calls `look` until it gives something.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

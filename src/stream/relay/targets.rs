@@ -27,6 +27,10 @@ impl Relay {
         consumer.merge_us = self.merge_us(config);
         consumer.pace = config.max_kbps.map(|kbps| Pace::new(kbps, now_us));
         consumer.push = Some(Box::new(Push::new(plan, now_us / 1000)));
+        if !self.live && !matches!(self.stream.state(), State::InProgress | State::Recovering) {
+            // The media ended while it was being connected: it is let go as those that were.
+            consumer.leave_at = Some(self.scout.head().position);
+        }
         consumer
     }
 

@@ -1,0 +1,180 @@
+//! Publishers that are lost within the grace window and come back.
+
+use std::time::{Duration, Instant};
+
+use rrelay::config::{PublisherPolicy, ServerConfig};
+use rrelay::session::{Role, State};
+use rrelay::stream::event::EventKind;
+
+use crate::ingest::Ingest;
+use crate::proxy::{Net, Proxy};
+use crate::raw::Raw;
+use crate::show::{Player, Run, Sender, Times, visit_runs};
+use crate::support::until;
+use crate::{relay, states, waits_for_stream, waits_for_target};
+
+/// How long a publisher is lost.
+const LOST: Duration = Duration::from_secs(5);
+
+/// Messages that are enough to say that it flows.
+const SOME: u32 = 60;
+
+/// One life of the publisher, then another, as a consumer heard them over one connection.
+fn two_lives(runs: &[Run]) -> (Run, Run) {
+    let [before, after] = runs else { panic!("{runs:?}") };
+    assert_eq!((before.life, after.life, after.first), (1, 2, 0), "all of the second life: {runs:?}");
+    (*before, *after)
+}
+
+/// A publisher of two lives with a gap between, in which the network is as `net` says; what the players and a target
+/// hear of it.
+fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
+    let config = ServerConfig { idle_ms, ..ServerConfig::default() };
+    let relay = relay(config, |stream| stream.publisher_policy = policy);
+    let ingest = Ingest::good();
+    let target = relay.push("show", ingest.url());
+    let way = Proxy::to(relay.port);
+    let first = Sender::encoder(way.port, 1, Times::default());
+    let players = [Player::new(relay.port), Player::new(relay.port)];
+    players.iter().for_each(|player| player.hears(1, SOME));
+    waits_for_target(&relay, target, State::InProgress);
+
+    way.becomes(net);
+    let lost = Instant::now();
+    let notices = net != Net::Silent || policy == PublisherPolicy::Reject;
+    let second = if notices && net == Net::Silent {
+        // It is back long before the server knows that it was gone, and asks until it is let in.
+        let second = Sender::persistent_encoder(relay.port, 2);
+        waits_for_stream(&relay, State::Recovering);
+        assert!(lost.elapsed() >= Duration::from_millis(idle_ms.into()), "not before the silence was long enough");
+        second
+    } else {
+        if notices {
+            waits_for_stream(&relay, State::Recovering);
+        }
+        std::thread::sleep(LOST.saturating_sub(lost.elapsed()));
+        players.iter().for_each(Player::notices_nothing);
+        assert_eq!(relay.server.info(target).unwrap().state, State::InProgress, "the target stays connected");
+        if net != Net::Silent {
+            way.becomes(Net::Good);
+        }
+        Sender::encoder(if net == Net::Silent { relay.port } else { way.port }, 2, Times::default())
+    };
+    let gap_ms = u32::try_from(lost.elapsed().as_millis()).unwrap();
+    players.iter().for_each(|player| player.hears(2, SOME));
+    if net == Net::Silent {
+        // What was under way when the network fell silent comes now, and is of nobody any more.
+        way.becomes(Net::Good);
+        until("the old connection's end", || (way.open() == 0).then_some(()));
+        assert!(first.sent() > 0);
+        players.iter().for_each(|player| player.hears(2, 2 * SOME));
+    }
+
+    let heard = players.each_ref().map(|player| two_lives(&player.runs()));
+    until("as much at the target", || {
+        let runs = visit_runs(&ingest.visits()[0]);
+        runs.last().is_some_and(|run| run.life == 2 && run.len() > SOME).then_some(())
+    });
+    let pushed = two_lives(&visit_runs(&ingest.visits()[0]));
+    assert_eq!(pushed.0.first, 0, "it was there from the beginning");
+    for (before, after) in heard.iter().chain([&pushed]) {
+        assert_eq!((before.last, before.end_ms), (pushed.0.last, pushed.0.end_ms), "all hear the same end");
+        let between_ms = after.begin_ms - before.end_ms;
+        let about = gap_ms.saturating_sub(500)..gap_ms + 5_000;
+        assert!(about.contains(&between_ms), "time goes on by the gap of {gap_ms} ms, not by {between_ms} ms");
+    }
+    players.iter().for_each(Player::notices_nothing);
+    assert_eq!(
+        (ingest.count(), states(&relay, target).last()),
+        (1, Some(&State::InProgress)),
+        "one connection all along"
+    );
+    assert_eq!(relay.count("show", Role::Publisher), 1);
+    drop(second);
+}
+
+#[test]
+fn a_publisher_that_is_cut_off_for_five_seconds_finds_everybody_there() {
+    // One is closed in the midst of a message, the other reset.
+    std::thread::scope(|both| {
+        both.spawn(|| lost_and_back(Net::Closes, PublisherPolicy::Reject, 30_000));
+        both.spawn(|| lost_and_back(Net::Resets, PublisherPolicy::Reject, 30_000));
+    });
+}
+
+#[test]
+fn a_publisher_that_falls_silent_is_found_out_and_what_it_sends_later_is_heard_by_nobody() {
+    std::thread::scope(|both| {
+        both.spawn(|| lost_and_back(Net::Silent, PublisherPolicy::Reject, 3_000));
+        both.spawn(|| lost_and_back(Net::Silent, PublisherPolicy::Takeover, 30_000));
+    });
+}
+
+#[test]
+fn time_goes_on_by_the_gap_however_an_encoder_that_returns_counts() {
+    for (first, second) in [(0, 700_000), (900_000, 0), (u32::MAX - 20, 3_000_000_000)] {
+        let relay = relay(ServerConfig::default(), |_| {});
+        let encoder = Sender::encoder(relay.port, 1, Times { headers_ms: first, first_ms: first });
+        let player = Player::new(relay.port);
+        player.hears(1, SOME);
+        drop(encoder);
+        waits_for_stream(&relay, State::Recovering);
+        // Headers at 0 and frames on a clock that runs: as encoders do that were not started anew.
+        let _encoder = Sender::encoder(relay.port, 2, Times { headers_ms: 0, first_ms: second });
+        player.hears(2, SOME);
+        let (before, after) = two_lives(&player.runs());
+        let between_ms = after.begin_ms.wrapping_sub(before.end_ms);
+        assert!(between_ms < 5_000, "{between_ms} ms between {first} and {second}");
+        let jumps = |event: &rrelay::stream::event::Event| event.kind == EventKind::Clock;
+        assert!(!relay.events().iter().any(jumps), "no jump within a publisher");
+    }
+}
+
+#[test]
+fn a_publisher_that_stands_by_for_itself_steps_in_when_the_silence_was_long_enough() {
+    let config = ServerConfig { idle_ms: 2_000, ..ServerConfig::default() };
+    let relay = relay(config, |stream| stream.publisher_policy = PublisherPolicy::Standby);
+    let way = Proxy::to(relay.port);
+    let _first = Sender::encoder(way.port, 1, Times::default());
+    let player = Player::new(relay.port);
+    player.hears(1, SOME);
+    way.becomes(Net::Silent);
+    let _second = Sender::encoder(relay.port, 2, Times::default());
+    until("it stands by", || (relay.count("show", Role::Standby) == 1).then_some(()));
+    player.hears(2, SOME);
+    let runs = player.runs();
+    let [before, after] = runs[..] else { panic!("{runs:?}") };
+    assert!(before.life == 1 && after.begins_with_a_picture() && after.first > 0, "{runs:?}");
+    let between_ms = after.begin_ms - before.end_ms;
+    assert!((1_500..10_000).contains(&between_ms), "{between_ms} ms");
+    assert_eq!((relay.count("show", Role::Publisher), relay.count("show", Role::Standby)), (1, 0));
+    player.notices_nothing();
+}
+
+#[test]
+fn a_publisher_that_is_lost_again_before_it_has_begun_has_the_window_anew() {
+    let relay = relay(ServerConfig::default(), |stream| stream.grace_ms = 2_000);
+    let way = Proxy::to(relay.port);
+    let first = Sender::encoder(relay.port, 1, Times::default());
+    let player = Player::new(relay.port);
+    player.hears(1, SOME);
+    drop(first);
+    waits_for_stream(&relay, State::Recovering);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let idle = Raw::publish(way.port, "show");
+        std::thread::sleep(Duration::from_millis(200));
+        way.becomes(Net::Resets);
+        until("it is lost again", || (relay.count("show", Role::Publisher) == 0).then_some(()));
+        drop(idle);
+        way.becomes(Net::Good);
+        std::thread::sleep(Duration::from_millis(300));
+        player.notices_nothing();
+    }
+    let _second = Sender::encoder(way.port, 2, Times::default());
+    player.hears(2, SOME);
+    let (before, after) = two_lives(&player.runs());
+    let between_ms = after.begin_ms - before.end_ms;
+    assert!((3_500..20_000).contains(&between_ms), "{between_ms} ms");
+    player.notices_nothing();
+}
