@@ -259,6 +259,22 @@ fn lines_come_to_the_sink_at_its_level_and_as_events_at_theirs() {
 }
 
 #[test]
+fn a_line_that_becomes_an_event_of_the_callback_comes_at_once() {
+    let (sender, told) = mpsc::channel();
+    let callback: EventFn =
+        Box::new(move |event| sender.send(String::from_utf8_lossy(&event.text).into_owned()).unwrap());
+    let config = EventsConfig { log_events: LevelFilter::Info, callback: Some(callback), ..EventsConfig::default() };
+    let events = Events::start(config).unwrap();
+    let _log = RRLog::enter(events.log());
+    // Whosever turn it is: nothing else wakes the thread.
+    for number in 0..10 {
+        log::info!("line {number}");
+        let text = told.recv_timeout(SOON).unwrap();
+        assert!(text.ends_with(&format!(": line {number}")), "{text}");
+    }
+}
+
+#[test]
 fn repeated_lines_are_summed_up_by_the_event_thread_without_being_asked() {
     let (events, lines) = with_sink(LevelFilter::Info, LevelFilter::Off);
     let _log = RRLog::enter(events.log());

@@ -98,11 +98,9 @@ impl EventThread<'_> {
             inner.keep_summaries(now_ms);
 
             self.event_turn = !self.event_turn;
-            let job = if self.event_turn {
-                self.event_job(&mut inner).or_else(|| self.line_job(&mut inner))
-            } else {
-                self.line_job(&mut inner).or_else(|| self.event_job(&mut inner))
-            };
+            let first = if self.event_turn { self.event_job(&mut inner) } else { None };
+            // After the lines, which may have become events of which nobody else tells this thread.
+            let job = first.or_else(|| self.line_job(&mut inner)).or_else(|| self.event_job(&mut inner));
             if let Some(job) = job {
                 return job;
             }
