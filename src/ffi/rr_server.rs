@@ -237,7 +237,8 @@ pub unsafe extern "C" fn rr_server_set_log(
 ///
 /// What a log function itself logs by RTMP_Log goes where librtmp's own calls say. So one that does nothing but
 /// RTMP_Log(level, "%s: %s", module, line) brings the server's lines to librtmp's callback or output instead; levels
-/// have the same numbers there.
+/// have the same numbers there. (A host that takes RR_EV_LOG by rr_event_next must not log it by RTMP_Log: each line
+/// would make the next.)
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `on` is neither; RR_ERR_UNSUPPORTED: the library was built without librtmp's interface.

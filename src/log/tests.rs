@@ -151,3 +151,35 @@ fn times_are_written_as_people_read_them() {
     assert_eq!(utc(1_709_251_200_000_000), "2024-03-01T00:00:00.000Z");
     assert_eq!(utc(-1), "1969-12-31T23:59:59.999Z");
 }
+
+#[test]
+fn the_lines_of_librtmp_go_to_the_last_server_that_asked_while_it_lives() {
+    let say = |text: &str| RRLog::librtmp_taker().map(|server| server.line(Level::Warn, "librtmp", text)).is_some();
+    let ((one, one_handle), (two, two_handle)) = (server(LevelFilter::Warn), server(LevelFilter::Warn));
+    assert!(!say("nobody asked"));
+    RRLog::take_librtmp(&one_handle);
+    assert!(say("one\n"));
+    assert!(!RRLog::in_sink(|| say("within a sink")), "or it would get its own lines without end");
+    RRLog::take_librtmp(&two_handle);
+    RRLog::leave_librtmp(&one_handle);
+    assert!(say("two"));
+    two_handle.set_level(LevelFilter::Error);
+    assert!(say("too fine for two"), "it is taken all the same");
+    drop(two_handle);
+    assert!(!say("two is gone"));
+    RRLog::take_librtmp(&one_handle);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..500).for_each(|_| _ = say("many")));
+        }
+        for _ in 0..100 {
+            let (_, short) = server(LevelFilter::Warn);
+            RRLog::take_librtmp(&short);
+        }
+    });
+    RRLog::leave_librtmp(&one_handle);
+    assert!(!say("nobody has them now"));
+    assert_eq!(one.lines()[0], "one\\n");
+    assert!(one.lines()[1..].iter().all(|line| line == "many"));
+    assert_eq!(two.lines(), ["two"]);
+}

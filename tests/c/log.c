@@ -134,6 +134,25 @@ static void a_log_function_brings_lines_to_librtmp(void) {
     CHECK(calls < MOST);
 }
 
+static void on_event(void *user, const rr_event *ev) {
+    (void)user;
+    if (ev->type == RR_EV_LOG) RTMP_Log(RTMP_LOGERROR, "event %s", ev->text);
+}
+
+static void a_line_that_comes_as_an_event_can_be_logged(void) {
+    rr_server *s = NULL;
+    rr_server_config c;
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.on_event = on_event;
+    c.log_events = RR_LOG_WARN;
+    CHECK(rr_server_new(&c, &s) == RR_OK);
+    CHECK(rr_server_log_librtmp(s, 1) == RR_OK);
+    RTMP_Log(RTMP_LOGWARNING, "told");
+    CHECK(comes(called, &calls, "1 event librtmp: told"));
+    rr_server_free(s);
+    CHECK(!is_there(called, &calls, "1 event librtmp: event librtmp: told"));
+}
+
 static void the_default_output_is_as_it_was(void) {
     RTMP_LogSetCallback(NULL);
     RTMP_LogSetLevel(RTMP_LOGINFO);
@@ -177,6 +196,7 @@ int main(void) {
     one_function_serves_both();
     the_last_that_asked_has_them_until_it_is_freed();
     a_log_function_brings_lines_to_librtmp();
+    a_line_that_comes_as_an_event_can_be_logged();
     servers_come_and_go_while_others_log();
     return 0;
 }

@@ -8,6 +8,7 @@ use super::ptr::{c_string, given_mut};
 use super::types::*;
 use super::{guard, log};
 use crate::error::Result;
+use crate::log::RRLog;
 use crate::proto::rtmpe::SwfId;
 
 /// For connecting and for each read.
@@ -18,6 +19,8 @@ fn hash(url: &[u8], age_days: c_int) -> Result<SwfId> {
     let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".swfinfo"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
     let age = u32::try_from(age_days).unwrap_or(0);
+    // What is said on the way goes where this face's lines go, if a server takes them.
+    let _log = RRLog::librtmp_taker().map(|server| RRLog::enter(&server));
     crate::net::swf::hash(url, age, cache.as_deref(), now, TIMEOUT)
 }
 

@@ -74,7 +74,10 @@ impl EventThread<'_> {
                 Job::Line(line, sink) => self.write(&line, sink),
                 Job::Event(event, room) => {
                     self.shared.tell(room);
-                    let panicked = self.callback.as_ref().and_then(|callback| call_host(|| callback(&event)));
+                    let panicked = self.callback.as_ref().and_then(|callback| match event.kind {
+                        EventKind::Log => call_host(|| RRLog::in_sink(|| callback(&event))),
+                        _ => call_host(|| callback(&event)),
+                    });
                     if let Some(text) = panicked {
                         log::error!("the host's event callback panicked: {text}");
                     }
