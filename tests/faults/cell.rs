@@ -35,12 +35,13 @@ pub(crate) fn in_a_cell(test: &str, body: impl FnOnce(&Names)) {
     if let Some(hosts) = std::env::var_os(HOSTS) {
         return body(&Names(hosts.into()));
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(test.replace("::", "-"));
+    let kind = kind_of_cell();
+    let folder = format!("{}-{}", test.replace("::", "-"), std::process::id());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(folder);
     fs::create_dir_all(&folder).unwrap();
     let (hosts, order) = (folder.join("hosts"), folder.join("nsswitch.conf"));
     fs::write(&hosts, "").unwrap();
     fs::write(&order, "hosts: files\n").unwrap();
-    let kind = kind_of_cell();
     let output = Command::new("unshare")
         .args(kind)
         .args(["sh", "-c", SCRIPT, "sh"])
@@ -49,6 +50,7 @@ pub(crate) fn in_a_cell(test: &str, body: impl FnOnce(&Names)) {
         .env(HOSTS, &hosts)
         .output()
         .unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     let words = [output.stdout, output.stderr].map(|words| String::from_utf8_lossy(&words).into_owned()).concat();
     assert!(output.status.success() && words.contains("1 passed"), "in its cell, {}:\n{words}", output.status);
 }
