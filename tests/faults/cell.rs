@@ -1,5 +1,5 @@
 //! A test in a cell: this program once more, for one test alone, in a network and with a hosts file of its own, so that
-//! names lead where the test wants. It takes Linux namespaces: root, or a system that grants them to everybody.
+//! names lead where the test wants and packets are lost when it wants. It takes Linux namespaces: root, or a system that grants them to everybody.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,13 @@ impl Names {
         let lines: Vec<String> = addresses.iter().map(|address| format!("{address} {name}\n")).collect();
         fs::write(&self.0, lines.concat()).unwrap();
     }
+}
+
+/// Of a cell's network: up, or down, when all packets are lost and no connection is told.
+pub(crate) fn network(state: &str) {
+    let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo \"$1\"";
+    let status = Command::new("sh").args(["-c", script, "sh", state]).status().unwrap();
+    assert!(status.success(), "ip link set lo {state}: {status}");
 }
 
 /// Runs `body` in a cell; `test` is the whole name of the test that calls.
