@@ -10,7 +10,7 @@ use crate::cell::{in_a_cell, network};
 use crate::ingest::Ingest;
 use crate::proxy::{Net, Proxy};
 use crate::raw::Raw;
-use crate::show::{Player, Run, Sender, Times, visit_runs};
+use crate::show::{Player, Run, Sender, Times, gets, visit_runs};
 use crate::support::until;
 use crate::{relay, states, waits_for_stream, waits_for_target};
 
@@ -72,10 +72,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     }
 
     let heard = players.each_ref().map(|player| two_lives(&player.runs()));
-    until("as much at the target", || {
-        let runs = visit_runs(&ingest.visits()[0]);
-        runs.last().is_some_and(|run| run.life == 2 && run.len() > SOME).then_some(())
-    });
+    gets(&ingest, 0, 2, SOME);
     let pushed = two_lives(&visit_runs(&ingest.visits()[0]));
     assert_eq!(pushed.0.first, 0, "it was there from the beginning");
     for (before, after) in heard.iter().chain([&pushed]) {
@@ -196,12 +193,9 @@ fn a_network_that_loses_every_packet_for_three_seconds_costs_nobody_anything() {
         assert_eq!(player.runs(), before, "nothing comes through");
         network("up");
         let then = show.sent();
-        let all_of = |runs: &[Run]| match runs {
-            [run] => (run.last > then + SOME).then_some(*run),
-            _ => panic!("one life without a gap: {runs:?}"),
-        };
-        until("the player hears what came since", || all_of(&player.runs()));
-        until("the target gets it", || all_of(&visit_runs(&ingest.visits()[0])));
+        player.hears(1, then + SOME);
+        gets(&ingest, 0, 1, then + SOME);
+        assert_eq!((player.runs().len(), visit_runs(&ingest.visits()[0]).len()), (1, 1), "one life without a gap");
         player.notices_nothing();
         assert_eq!((ingest.count(), states(&relay, target).last()), (1, Some(&State::InProgress)));
         assert_eq!(relay.server.stats(target).unwrap().dropped_runs, 0);
