@@ -51,7 +51,7 @@ fn a_target_that_is_reset_every_three_seconds_comes_back_each_time_and_nobody_el
     for visit in 0..RESETS {
         let runs = runs_of(&flaky, visit);
         let [run] = runs[..] else { panic!("{runs:?}") };
-        assert!(run.len() > 200, "some three seconds of it: {run:?}");
+        assert!(run.len() >= 2 * SOME, "{run:?}");
     }
     assert_eq!((flaky.count(), good.count()), (RESETS + 1, 1));
     let lost = about(&relay, target, |event| event.state == State::Recovering);
@@ -63,7 +63,8 @@ fn a_target_that_is_reset_every_three_seconds_comes_back_each_time_and_nobody_el
     let all = gets(&good, 0, 1, last.last + 1);
     player.hears(1, all.last + 1);
     let heard = player.runs();
-    assert_eq!((all.first, heard.len(), heard[0].first), (0, 1, 0), "every message, from the first");
+    assert!(all.begins_with_a_picture(), "{all:?}");
+    assert_eq!((heard.len(), heard[0].first), (1, 0), "every message, from the first");
     player.notices_nothing();
 }
 
@@ -117,7 +118,8 @@ fn servers_that_take_nothing_meet_what_their_targets_are_set_to_and_nobody_else_
     assert_eq!(about(&relay, healthy, |event| event.state == State::Recovering || event.kind == EventKind::Slow), 0);
     player.hears(1, until_then);
     let pushed = gets(&good, 0, 1, until_then);
-    assert_eq!((pushed.first, player.runs().len(), player.runs()[0].first), (0, 1, 0), "every message, from the first");
+    assert!(pushed.begins_with_a_picture(), "{pushed:?}");
+    assert_eq!((player.runs().len(), player.runs()[0].first), (1, 0), "every message, from the first");
     player.notices_nothing();
 }
 
@@ -204,7 +206,7 @@ fn a_target_that_is_being_connected_when_the_window_ends_rests_until_there_is_a_
 
     let _publisher = Sender::encoder(at.relay.port, 2, Times::default());
     let run = gets(&at.ingest, visits, 2, SOME);
-    assert_eq!(run.first, 0, "it is there from the beginning");
+    assert!(run.begins_with_a_picture(), "{run:?}");
 }
 
 #[test]
