@@ -1,5 +1,5 @@
 //! A test in a cell: this program once more, for one test alone, in a network and with a hosts file of its own, so that
-//! names lead where the test wants. It takes Linux namespaces: root, or a system that grants them to everybody.
+//! names lead where the test wants and packets are lost when it wants. It takes Linux namespaces: root, or a system that grants them to everybody.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,17 +30,25 @@ impl Names {
     }
 }
 
+/// Of a cell's network: up, or down, when all packets are lost and no connection is told.
+pub(crate) fn network(state: &str) {
+    let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo \"$1\"";
+    let status = Command::new("sh").args(["-c", script, "sh", state]).status().unwrap();
+    assert!(status.success(), "ip link set lo {state}: {status}");
+}
+
 /// Runs `body` in a cell; `test` is the whole name of the test that calls.
 pub(crate) fn in_a_cell(test: &str, body: impl FnOnce(&Names)) {
     if let Some(hosts) = std::env::var_os(HOSTS) {
         return body(&Names(hosts.into()));
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(test.replace("::", "-"));
+    let kind = kind_of_cell();
+    let folder = format!("{}-{}", test.replace("::", "-"), std::process::id());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults").join(folder);
     fs::create_dir_all(&folder).unwrap();
     let (hosts, order) = (folder.join("hosts"), folder.join("nsswitch.conf"));
     fs::write(&hosts, "").unwrap();
     fs::write(&order, "hosts: files\n").unwrap();
-    let kind = kind_of_cell();
     let output = Command::new("unshare")
         .args(kind)
         .args(["sh", "-c", SCRIPT, "sh"])
@@ -49,6 +57,7 @@ pub(crate) fn in_a_cell(test: &str, body: impl FnOnce(&Names)) {
         .env(HOSTS, &hosts)
         .output()
         .unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     let words = [output.stdout, output.stderr].map(|words| String::from_utf8_lossy(&words).into_owned()).concat();
     assert!(output.status.success() && words.contains("1 passed"), "in its cell, {}:\n{words}", output.status);
 }

@@ -10,22 +10,13 @@ use rrelay::stream::event::Event;
 
 use crate::cell::in_a_cell;
 use crate::ingest::{Ingest, Script};
-use crate::show::{Sender, visit_runs};
-use crate::support::until;
+use crate::show::{Sender, gets};
 use crate::{relay, soon, waits_for_target};
 
 const NAME: &str = "ingest.test";
 
 /// Messages that are enough to say that it flows.
 const SOME: u32 = 60;
-
-/// Waits until an ingest's first visitor has brought so much.
-fn gets(ingest: &Ingest) -> crate::show::Run {
-    until("the show at the ingest", || {
-        let visits = ingest.visits();
-        visit_runs(visits.first()?).last().copied().filter(|run| run.len() >= SOME)
-    })
-}
 
 #[test]
 fn a_name_that_changes_its_address_is_followed() {
@@ -38,7 +29,7 @@ fn a_name_that_changes_its_address_is_followed() {
         let port = first.port;
         let target = relay.server.target_add(stream, soon(format!("rtmp://{NAME}:{port}/live/key"))).unwrap();
         let _show = Sender::host(&relay, stream, 1);
-        gets(&first);
+        gets(&first, 0, 1, SOME);
         assert_eq!(relay.server.info(target).unwrap().addr, format!("127.0.0.2:{port}"));
 
         // For a while there is no such name at all.
@@ -48,7 +39,7 @@ fn a_name_that_changes_its_address_is_followed() {
         relay.event("a look-up that fails", unknown);
         let second = at("127.0.0.3", port);
         names.lead(NAME, &["127.0.0.3"]);
-        assert!(gets(&second).begins_with_a_picture());
+        assert!(gets(&second, 0, 1, SOME).begins_with_a_picture());
         assert_eq!(relay.server.info(target).unwrap().addr, format!("127.0.0.3:{port}"));
         assert_eq!(relay.server.stats(target).unwrap().connects, 2);
     });
@@ -96,6 +87,6 @@ fn an_ipv6_address_that_leads_nowhere_costs_a_moment_and_no_timeout() {
         assert!((Duration::from_millis(250)..Duration::from_secs(5)).contains(&took), "{took:?}");
         assert_eq!(relay.server.info(target).unwrap().addr, format!("127.0.0.1:{port}"));
         assert_eq!(relay.server.stats(target).unwrap().failures, 0, "it is no failure");
-        assert!(gets(&good).begins_with_a_picture());
+        assert!(gets(&good, 0, 1, SOME).begins_with_a_picture());
     });
 }

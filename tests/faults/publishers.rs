@@ -6,10 +6,11 @@ use rrelay::config::{PublisherPolicy, ServerConfig};
 use rrelay::session::{Role, State};
 use rrelay::stream::event::EventKind;
 
+use crate::cell::{in_a_cell, network};
 use crate::ingest::Ingest;
 use crate::proxy::{Net, Proxy};
 use crate::raw::Raw;
-use crate::show::{Player, Run, Sender, Times, visit_runs};
+use crate::show::{Player, Run, Sender, Times, gets, visit_runs};
 use crate::support::until;
 use crate::{relay, states, waits_for_stream, waits_for_target};
 
@@ -71,12 +72,9 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     }
 
     let heard = players.each_ref().map(|player| two_lives(&player.runs()));
-    until("as much at the target", || {
-        let runs = visit_runs(&ingest.visits()[0]);
-        runs.last().is_some_and(|run| run.life == 2 && run.len() > SOME).then_some(())
-    });
+    gets(&ingest, 0, 2, SOME);
     let pushed = two_lives(&visit_runs(&ingest.visits()[0]));
-    assert_eq!(pushed.0.first, 0, "it was there from the beginning");
+    assert!(pushed.0.begins_with_a_picture(), "{pushed:?}");
     for (before, after) in heard.iter().chain([&pushed]) {
         assert_eq!((before.last, before.end_ms), (pushed.0.last, pushed.0.end_ms), "all hear the same end");
         let between_ms = after.begin_ms - before.end_ms;
@@ -177,4 +175,59 @@ fn a_publisher_that_is_lost_again_before_it_has_begun_has_the_window_anew() {
     let between_ms = after.begin_ms - before.end_ms;
     assert!((3_500..20_000).contains(&between_ms), "{between_ms} ms");
     player.notices_nothing();
+}
+
+#[test]
+fn a_network_that_loses_every_packet_for_three_seconds_costs_nobody_anything() {
+    in_a_cell("publishers::a_network_that_loses_every_packet_for_three_seconds_costs_nobody_anything", |_| {
+        let (relay, ingest) = (relay(ServerConfig::default(), |_| {}), Ingest::good());
+        let target = relay.push("show", ingest.url());
+        let show = Sender::encoder(relay.port, 1, Times::default());
+        let player = Player::new(relay.port);
+        player.hears(1, SOME);
+        waits_for_target(&relay, target, State::InProgress);
+        network("down");
+        std::thread::sleep(Duration::from_millis(500));
+        let before = player.runs();
+        std::thread::sleep(Duration::from_millis(2_500));
+        assert_eq!(player.runs(), before, "nothing comes through");
+        network("up");
+        let then = show.sent();
+        player.hears(1, then + SOME);
+        gets(&ingest, 0, 1, then + SOME);
+        assert_eq!((player.runs().len(), visit_runs(&ingest.visits()[0]).len()), (1, 1), "one life without a gap");
+        player.notices_nothing();
+        assert_eq!((ingest.count(), states(&relay, target).last()), (1, Some(&State::InProgress)));
+        assert_eq!(relay.server.stats(target).unwrap().dropped_runs, 0);
+    });
+}
+
+#[test]
+fn a_publisher_whose_packets_are_lost_is_found_out_and_everybody_else_is_there_afterwards() {
+    in_a_cell(
+        "publishers::a_publisher_whose_packets_are_lost_is_found_out_and_everybody_else_is_there_afterwards",
+        |_| {
+            let config = ServerConfig { idle_ms: 1_500, ..ServerConfig::default() };
+            let (relay, ingest) = (relay(config, |_| {}), Ingest::good());
+            let target = relay.push("show", ingest.url());
+            let _first = Sender::encoder(relay.port, 1, Times::default());
+            let player = Player::new(relay.port);
+            player.hears(1, SOME);
+            waits_for_target(&relay, target, State::InProgress);
+            network("down");
+            waits_for_stream(&relay, State::Recovering);
+            std::thread::sleep(Duration::from_secs(2));
+            network("up");
+            let _second = Sender::persistent_encoder(relay.port, 2);
+            player.hears(2, SOME);
+            let (before, _) = two_lives(&player.runs());
+            let pushed = until("as much at the target", || {
+                let runs = visit_runs(&ingest.visits()[0]);
+                runs.last().is_some_and(|run| run.life == 2 && run.len() > SOME).then_some(runs)
+            });
+            assert_eq!(two_lives(&pushed).0.last, before.last, "all hear the same end");
+            assert_eq!(ingest.count(), 1, "one connection all along");
+            player.notices_nothing();
+        },
+    );
 }

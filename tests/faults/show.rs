@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rrelay::stream::event::Id;
 
-use crate::ingest::Visit;
+use crate::ingest::{Ingest, Visit};
 use crate::raw::{AUDIO, COMMAND, DATA, DATA_AMF3, Got, Raw, VIDEO};
 use crate::support::server::Relay;
 use crate::support::until;
@@ -137,7 +137,7 @@ impl Drop for Sender {
 /// What a player has been told.
 #[derive(Debug, Default)]
 struct Heard {
-    media: Vec<Got>,
+    media: Listener,
     /// Commands since it plays.
     commands: Vec<String>,
     over: bool,
@@ -160,7 +160,7 @@ impl Player {
                 match raw.next_within(Duration::from_millis(20)) {
                     Some(got) if crate::raw::is_sample_access(&got) => {}
                     Some(got) if matches!(got.type_id, AUDIO | VIDEO | DATA | DATA_AMF3) => {
-                        tell.lock().unwrap().media.push(got);
+                        tell.lock().unwrap().media.take(&got);
                     }
                     Some(got) if got.type_id == COMMAND => {
                         tell.lock().unwrap().commands.push(String::from_utf8_lossy(&got.body).into_owned());
@@ -179,9 +179,9 @@ impl Player {
         Self { heard, end, thread: Some(thread) }
     }
 
-    /// The runs it has heard so far, each checked.
+    /// The runs it has heard so far.
     pub(crate) fn runs(&self) -> Vec<Run> {
-        runs(&self.heard.lock().unwrap().media)
+        self.heard.lock().expect("what it hears is in order").media.runs.clone()
     }
 
     /// Waits until it has heard so many messages of a life.
@@ -231,28 +231,33 @@ impl Run {
     }
 }
 
-/// What came over one connection, as runs. Each begins with all three headers of its life, once; within it no message
-/// is missing, doubled or damaged, and time goes as it went at the sender; over all of them it never goes back.
-pub(crate) fn runs(media: &[Got]) -> Vec<Run> {
-    let (mut runs, mut lead): (Vec<Run>, Vec<(u32, u8)>) = (Vec::new(), Vec::new());
-    // The clock may run over; metadata is of the whole stream and may have time 0.
-    let mut now_ms = media.iter().find(|got| got.type_id != DATA).map_or(0, |got| got.ts_ms);
-    for got in media {
+/// What has come over one connection, as runs. Each begins with all three headers of its life, once; within it no
+/// message is missing, doubled or damaged, and time goes as it went at the sender; over all of them it never goes back.
+#[derive(Debug, Default)]
+struct Listener {
+    runs: Vec<Run>,
+    /// Headers since the last message: their lives and kinds.
+    lead: Vec<(u32, u8)>,
+    now_ms: Option<u32>,
+}
+
+impl Listener {
+    fn take(&mut self, got: &Got) {
         let type_id = got.type_id;
+        // Metadata is of the whole stream and may have time 0; the clock of all else may run over.
         if type_id != DATA {
+            let now_ms = self.now_ms.replace(got.ts_ms).unwrap_or(got.ts_ms);
             assert!(got.ts_ms.wrapping_sub(now_ms) < u32::MAX / 2, "time goes back from {now_ms} to {}", got.ts_ms);
-            now_ms = got.ts_ms;
         }
         if let Some(life) = header_of(got) {
-            lead.push((life, type_id));
-            continue;
+            self.lead.push((life, type_id));
+            return;
         }
         let at = if type_id == AUDIO { 2 } else { 5 };
         let number_at = |at: usize| u32::from_be_bytes(*got.body[at..].first_chunk().unwrap());
         let (life, number) = (number_at(at), number_at(at + 4));
         assert!(message(life, number) == (type_id, got.body.clone()), "message {number} of life {life} is damaged");
-        let begun = runs.last_mut().filter(|_| lead.is_empty());
-        match begun {
+        match self.runs.last_mut().filter(|_| self.lead.is_empty()) {
             Some(run) => {
                 assert_eq!((life, number), (run.life, run.last + 1), "missing, doubled or out of place after {run:?}");
                 let age_ms = (number - run.first) * STEP_MS;
@@ -260,14 +265,13 @@ pub(crate) fn runs(media: &[Got]) -> Vec<Run> {
                 (run.last, run.end_ms) = (number, got.ts_ms);
             }
             None => {
-                lead.sort_unstable();
-                assert_eq!(lead, [(life, AUDIO), (life, VIDEO), (life, DATA)], "the headers before {number}");
-                lead.clear();
-                runs.push(Run { life, first: number, last: number, begin_ms: got.ts_ms, end_ms: got.ts_ms });
+                self.lead.sort_unstable();
+                assert_eq!(self.lead, [(life, AUDIO), (life, VIDEO), (life, DATA)], "the headers before {number}");
+                self.lead.clear();
+                self.runs.push(Run { life, first: number, last: number, begin_ms: got.ts_ms, end_ms: got.ts_ms });
             }
         }
     }
-    runs
 }
 
 /// The life a header is of; `None` where it is none.
@@ -287,7 +291,20 @@ fn header_of(got: &Got) -> Option<u32> {
 
 /// The runs of one connection to an ingest.
 pub(crate) fn visit_runs(visit: &Visit) -> Vec<Run> {
-    let bare = |body: &[u8]| body.strip_prefix(SET_DATA_FRAME).unwrap_or(body).to_vec();
-    let got = visit.media.iter().map(|got| Got { type_id: got.type_id, ts_ms: got.ts_ms, body: bare(&got.body) });
-    runs(&got.collect::<Vec<_>>())
+    let mut listener = Listener::default();
+    for got in &visit.media {
+        let body = got.body.strip_prefix(SET_DATA_FRAME).unwrap_or(&got.body).to_vec();
+        listener.take(&Got { type_id: got.type_id, ts_ms: got.ts_ms, body });
+    }
+    listener.runs
+}
+
+/// Waits until so many messages of a life have come, in its last run, over one connection to an ingest.
+pub(crate) fn gets(ingest: &Ingest, visit: usize, life: u32, count: u32) -> Run {
+    until(&format!("{count} messages of life {life} on connection {visit}"), || {
+        let visits = ingest.visits();
+        // Before they are all looked at: there may be many.
+        let visit = visits.get(visit).filter(|visit| visit.media.len() >= count as usize)?;
+        visit_runs(visit).last().copied().filter(|run| run.life == life && run.len() >= count)
+    })
 }
