@@ -18,6 +18,7 @@ use live::{Client, Live, raw, shaken, until};
 use process::{holds, rss_kib};
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::server::slots::kind;
+use rrelay::session::SessionConfig;
 
 /// Streams that run throughout, each of 25 frames a second and about 2 Mbit/s, with so many players.
 const STREAMS: usize = 4;
@@ -57,6 +58,16 @@ fn stream(port: u16, number: usize, over: Arc<AtomicBool>, passed: Arc<AtomicU64
     })
 }
 
+/// The publisher of "passing", who was last here less than half a second ago: who leaves does not hold the place for long.
+fn returns(live: &Live) -> Client {
+    let mut came = None;
+    until("a publisher that left has made room", || {
+        came = Client::configured(live.port, "passing", true, &SessionConfig::default()).ok();
+        came.is_some()
+    });
+    came.unwrap()
+}
+
 /// Peers that come and go, are kicked, stall, or talk nonsense.
 fn trouble(live: Arc<Live>, over: Arc<AtomicBool>) -> JoinHandle<()> {
     std::thread::spawn(move || {
@@ -68,7 +79,7 @@ fn trouble(live: Arc<Live>, over: Arc<AtomicBool>) -> JoinHandle<()> {
             std::thread::sleep(Duration::from_millis(50));
             match round % 6 {
                 0 => {
-                    let mut publisher = live.publish("passing");
+                    let mut publisher = returns(&live);
                     let mut player = live.play("passing");
                     let _ = publisher.key_frame(0, &[7; 5_000]);
                     player.message();
