@@ -23,6 +23,7 @@ use crate::server::core::Core;
 use crate::server::resolver::Resolver;
 use crate::server::source;
 use crate::session::{SessionConfig, State};
+use crate::stream::budget::Charge;
 use crate::stream::event::Id;
 use crate::stream::target::backoff::{Backoff, Loss, Next};
 use crate::stream::target::{News, Plan, Target};
@@ -40,7 +41,7 @@ enum Phase {
     /// TCP, to one of its addresses.
     Connects { race: Race, by_ms: u64 },
     /// RTMP up to `Publish.Start`.
-    Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64 },
+    Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64, memory: Charge },
     /// The relay has it.
     Away,
 }
