@@ -424,7 +424,9 @@ typedef struct rr_stream_config {
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
 } rr_stream_config;
 
-/* Settings of a target, or of a source. */
+/* Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms,
+   queue_bytes, queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there
+   with RR_ERR_UNSUPPORTED, unless they are 0 or the default. */
 typedef struct rr_target_config {
     uint32_t size;                     /* Set by rr_config_init. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
@@ -728,13 +730,18 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
    added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a
    publisher would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as
-   RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_retry and rr_target_stop.
-   Returns: As rr_stream_add_target. */
+   RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
+   rr_target_stop.
+   Returns: As rr_stream_add_target; RR_ERR_UNSUPPORTED also for settings that only a target heeds, see
+   rr_target_config. */
 RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
-/* Gives a target other settings; cfg is all of them, as for rr_stream_add_target. Another url, key, username,
-   password, bind_addr, clock or chunk_size connects it anew, at once and without a wait. All else is changed while
-   it runs: what media and tracks take away ends now, what they add begins at the next key frame.
+/* Gives a target or a source other settings; cfg is all of them, as for rr_stream_add_target or
+   rr_stream_add_source. Another url, key, username, password, ca_file, pin_sha256, bind_addr, clock or chunk_size,
+   or RR_TARGET_INSECURE set or not, connects it anew, at once and without a wait; a source's stream and players stay
+   meanwhile, for connect_ms or the stream's grace_ms, whichever is longer. All else is changed while it runs: what
+   media and tracks take away ends now, what they add begins at the next key frame; backup_urls and times count from
+   the next try on.
    Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says: the target
    is as before then. */
 RR_API int rr_target_update(rr_server *s, rr_target id, const rr_target_config *cfg);

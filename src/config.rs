@@ -188,6 +188,26 @@ pub enum SlowPolicy {
 }
 
 impl TargetConfig {
+    /// The first of those settings that are about sending and so mean nothing to a source, where one is not the default.
+    pub fn not_for_sources(&self) -> Option<&'static str> {
+        let default = Self::default();
+        let settings = [
+            ("send_ms", self.send_ms != default.send_ms),
+            ("idle_ms", self.idle_ms != default.idle_ms),
+            ("queue_bytes", self.queue_bytes != default.queue_bytes),
+            ("queue_ms", self.queue_ms != default.queue_ms),
+            ("slow_policy", self.slow_policy != default.slow_policy),
+            ("slow_ms", self.slow_ms != default.slow_ms),
+            ("start", self.start != default.start),
+            ("clock", self.from_zero != default.from_zero),
+            ("media", self.media != default.media),
+            ("tracks", self.tracks != default.tracks),
+            ("max_kbps", self.max_kbps != default.max_kbps),
+            ("merge_ms", self.merge_ms != default.merge_ms),
+        ];
+        settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
     /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
     /// it runs.
     pub fn same_way(&self, other: &Self) -> bool {
@@ -200,7 +220,7 @@ impl TargetConfig {
     }
 }
 
-/// Settings of one push target, or of a source that pulls.
+/// Settings of one push target, or of a source that pulls: that heeds none of [`TargetConfig::not_for_sources`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.

@@ -67,7 +67,9 @@ pub struct rr_stream_config {
     pub cpus: *const c_char,
 }
 
-/// Settings of a target, or of a source.
+/// Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms, queue_bytes,
+/// queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there with
+/// RR_ERR_UNSUPPORTED, unless they are 0 or the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_target_config {

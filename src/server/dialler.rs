@@ -177,11 +177,15 @@ impl Dialler {
                 self.dial(id);
             }
             News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id),
-            // Where the relay has it, the relay sees to it.
+            // Where the relay or accumulate has it, they see to it.
             News::Updated if !matches!(job.phase, Phase::Away) => {
                 let other = !job.plan.config.same_way(&job.target.plan().config);
-                if other && job.target.state() != State::Idle {
-                    self.renew(id);
+                match job.target.state() {
+                    // It may be wanted now, where it was on demand.
+                    State::Idle if job.target.is_source() => self.dial(id),
+                    State::Idle => {}
+                    _ if other => self.renew(id),
+                    _ => {}
                 }
             }
             // Somebody else publishes the stream now.

@@ -406,9 +406,10 @@ impl Accumulate {
         };
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
-        let orderly = failure.is_none();
+        // Who unpublishes means it; who is lost may come back.
+        let hold_ms = failure.as_ref().map_or(0, |_| feed.hold_ms(self.stream.config.grace_ms.into()));
         // Before the connection goes anywhere: the name is free for whoever comes next.
-        self.gone(slot, &record, orderly);
+        self.gone(slot, &record, hold_ms);
         match failure {
             Some(failure) => self.end(*feed, &failure),
             None => {
@@ -421,12 +422,10 @@ impl Accumulate {
     }
 
     /// A publisher has gone: a standby follows, or the place is kept for a while, or the stream is without.
-    fn gone(&mut self, slot: usize, record: &RRSession, orderly: bool) {
+    fn gone(&mut self, slot: usize, record: &RRSession, hold_ms: u64) {
         let was_next = self.next.take_if(|next| *next == slot).is_some();
         let was_live = self.live.take_if(|live| *live == slot).is_some();
-        let grace_ms = u64::from(self.stream.config.grace_ms);
-        // Who unpublishes means it; who is lost may come back.
-        let keep = grace_ms > 0 && !orderly && was_live;
+        let keep = hold_ms > 0 && was_live;
         let held = self.stream.lose(record, keep);
         if was_next && self.live.is_some() {
             // It was to be switched to and has gone: the one that is live keeps its place.
@@ -451,7 +450,7 @@ impl Accumulate {
             return;
         }
         if keep {
-            self.grace_until_ms = Some(clock::now_ms() + grace_ms);
+            self.grace_until_ms = Some(clock::now_ms() + hold_ms);
             self.stream.recovers();
         } else {
             self.stream.end_feed();

@@ -85,7 +85,7 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            match source::started(&target, *conn, &job.url) {
+            match source::started(&target, &job.plan, *conn, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id),
                 Err(failure) => self.failed(id, &failure, 0),
