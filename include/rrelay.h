@@ -524,7 +524,7 @@ typedef struct rr_decision {
     const char *rename;                /* Another stream key. Default: NULL (the one asked for). */
     /* For a publish that makes a stream: its settings. Default: NULL (the server's). */
     const rr_stream_config *stream;
-    /* For a play: RR_MEDIA_* bits. Default: 7 (all). Fewer are not in this version. */
+    /* For a play: RR_MEDIA_* bits, the kinds that it may have, from its first message on. Default: 7 (all). */
     uint32_t media;
     uint32_t start;                    /* For a play: RR_START_*. Default: 0 (the stream's). */
 } rr_decision;

@@ -330,7 +330,7 @@ impl Default for TargetConfig {
 }
 
 /// How the host lets a session in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// Becomes the session's user pointer.
     pub user: usize,
@@ -340,6 +340,14 @@ pub struct Decision {
     pub stream: Option<Arc<StreamConfig>>,
     /// Where a player begins; `None` takes the stream's.
     pub start: Option<Start>,
+    /// Kinds that a player may have, bits of [`media`]. It may want less.
+    pub media: u32,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self { user: 0, rename: None, stream: None, start: None, media: media::ALL }
+    }
 }
 
 /// Settings of one server.

@@ -205,7 +205,7 @@ pub struct rr_decision {
     pub rename: *const c_char,
     /// For a publish that makes a stream: its settings. Default: NULL (the server's).
     pub stream: *const rr_stream_config,
-    /// For a play: RR_MEDIA_* bits. Default: 7 (all). Fewer are not in this version.
+    /// For a play: RR_MEDIA_* bits, the kinds that it may have, from its first message on. Default: 7 (all).
     pub media: u32,
     /// For a play: RR_START_*. Default: 0 (the stream's).
     pub start: u32,

@@ -186,6 +186,7 @@ impl Consumer {
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>, scout: &Scout) {
         for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
             match wanted {
+                Some(true) if self.form.allowed & bit == 0 => {}
                 Some(true) if (self.form.media | self.turns.media()) & bit != 0 => {}
                 // It begins at a picture anyway.
                 Some(true) if self.is_waiting() => self.form.media |= bit,

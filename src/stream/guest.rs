@@ -117,6 +117,8 @@ pub struct Play {
     pub(super) cursor: Option<Cursor>,
     pub(super) due: Option<(HeaderSet, u32)>,
     pub(super) media: u32,
+    /// What of it is allowed, whatever its peer wants.
+    pub(super) allowed: u32,
     pub(super) paused: bool,
     /// Where it let go when it was paused.
     rests: Option<Waits>,
@@ -153,6 +155,7 @@ impl Play {
             cursor: None,
             due: None,
             media: media::ALL,
+            allowed: media::ALL,
             paused: false,
             rests: None,
             turns: Turns::default(),
@@ -173,9 +176,9 @@ impl Play {
         self
     }
 
-    /// What it gets, and what it is to get more.
-    pub(super) fn getting(mut self, media: u32, paused: bool, turns: Turns) -> Self {
-        (self.media, self.paused, self.turns) = (media, paused, turns);
+    /// What it gets and may have, and what it is to get more.
+    pub(super) fn getting(mut self, (media, allowed): (u32, u32), paused: bool, turns: Turns) -> Self {
+        (self.media, self.allowed, self.paused, self.turns) = (media, allowed, paused, turns);
         self.ask_for_key();
         self
     }
@@ -224,6 +227,7 @@ impl Play {
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
         for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
             match wanted {
+                Some(true) if self.allowed & bit == 0 => {}
                 Some(true) if (self.media | self.turns.media()) & bit != 0 => {}
                 Some(true) if self.cursor.is_none() => self.media |= bit,
                 Some(true) => self.turns.add(bit, 0, None),
@@ -282,7 +286,7 @@ impl Play {
             brought.over = end.is_some();
             return Ok(brought);
         }
-        let mut form = Form::of_player(self.stream_id);
+        let mut form = Form::of_player(self.stream_id, self.allowed);
         form.media = self.media;
         if let Some((headers, ts_ms)) = self.due.take() {
             headers.encode(&form.headers(ts_ms), out)?;

@@ -178,14 +178,14 @@ impl Relay {
         let now_ms = now_us / 1000;
         let config = &self.stream.config;
         let consumer = match delivery {
-            Delivery::Player { peer: Peer { conn, record, plays }, stream_id, start, resumes } => {
+            Delivery::Player { peer: Peer { conn, record, plays }, stream_id, start, media, resumes } => {
                 record.set_role(Role::Player);
                 if resumes.is_none() {
                     let prev = record.set_state(State::Waiting);
                     self.stream.host().event(record.event(EventKind::Session).moved(prev, State::Waiting));
                 }
                 let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
-                let form = Form::of_player(stream_id);
+                let form = Form::of_player(stream_id, media);
                 let mut consumer = Consumer::new(conn, Who::Player(record), form, start, bounds, now_ms);
                 if start == Start::Key {
                     // What lies in the log unseen is not what comes next.
