@@ -322,7 +322,8 @@ typedef enum rr_event_type {
     RR_EV_SERVER = 1,                  /* The server's state moved: prev -> state, error says why. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
     RR_EV_SESSION = 3,                 /* A session's state moved. */
-    RR_EV_TARGET = 4,                  /* A target's or a source's state moved. */
+    /* A target's or a source's state moved, for the first time from RR_STATE_NONE: it was added. */
+    RR_EV_TARGET = 4,
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
     RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer. */
     RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer. */

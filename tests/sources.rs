@@ -321,6 +321,7 @@ fn a_source_may_become_one_on_demand_and_back() {
     assert_eq!((edge.state_of(id), origin.sessions()), (State::Idle, 0));
     edge.server.target_update(id, source(origin.url("show"), false)).unwrap();
     until("it pulls for nobody", || edge.state_of(id) == State::InProgress);
+    assert_eq!(edge.count(|event| event.target == id && event.prev == State::None && event.state == State::Idle), 1);
     edge.server.target_update(id, source(origin.url("show"), true)).unwrap();
     until("it leaves, since nobody plays", || edge.state_of(id) == State::Idle && origin.sessions() == 0);
 }

@@ -286,6 +286,8 @@ impl RRStream {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         book.to_sess_list.push(Arc::clone(target));
+        // Before anybody else can find it, so that it is the target's first event.
+        target.begin();
         drop(book);
         if matches!(self.state(), State::InProgress | State::Recovering) {
             self.host.dial(target);

@@ -218,6 +218,12 @@ impl Target {
         served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &plan) || served.config.same_way(&plan.config))
     }
 
+    /// It is on its stream's books: the host hears its first event.
+    pub(super) fn begin(&self) {
+        let _moving = locked(&self.moving);
+        self.stream.host().event(self.event().moved(State::None, State::Idle));
+    }
+
     /// Moves on and tells the host; a target that has ended stays ended.
     pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
         // Looked at, moved and told as one, so that nothing comes after the last event.
