@@ -30,7 +30,7 @@ use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::segment::flag;
 use crate::stream::source::{self, Goes};
 use crate::stream::target::Target;
-use crate::stream::{Claim, RRStream, Timeouts};
+use crate::stream::{Claim, RRStream, Timeouts, tracks};
 
 /// How often timeouts are looked at.
 const TICK_MS: u64 = 500;
@@ -74,7 +74,7 @@ pub(super) fn append(
 
 fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &[u8], now_us: u64) {
     let (counters, bytes) = (&stream.counters, body.len() as u64);
-    counters.message_in(head.type_id, bytes, now_us);
+    counters.message_in(head.type_id, bytes, tracks::of_picture(head.type_id, facts, body), now_us);
     counters.bytes_in.add(bytes);
     counters.rate_in.add(bytes, now_us);
     let last = counters.last_ts_ms.load(Ordering::Relaxed);
@@ -268,7 +268,8 @@ impl Accumulate {
                 };
             };
             took = true;
-            counters.message_in(head.type_id, body.len() as u64, now_us);
+            let picture = tracks::of_picture(head.type_id, &flv::facts(head.type_id, body), body);
+            counters.message_in(head.type_id, body.len() as u64, picture, now_us);
             let steps_in = !is_live && kept.look(&head, body) && may_step_in;
             let taken = if steps_in {
                 is_live = true;
