@@ -266,8 +266,13 @@ impl Relay {
                 consumer.leave_at.get_or_insert(end);
             }
         }
-        let (scout, live) = (&self.scout, self.live);
-        self.guests.retain(|guest| guest.serve(scout, seen, live, end));
+        let (scout, live, stream) = (&self.scout, self.live, &self.stream);
+        self.guests.retain(|guest| {
+            let stays = guest.serve(scout, seen, live, end);
+            // Afterwards: one that has gone has got all that it gets.
+            stream.count_out(guest.take_sent(), now_us);
+            stays
+        });
     }
 
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
@@ -322,7 +327,6 @@ impl Relay {
                 self.waiting += 1;
             }
             consumer.turns.scouted(head.position);
-            let before = consumer.sent();
             match consumer.send(now_us) {
                 Ok(Sent::All) => {
                     if consumer.has_reached_end() {
@@ -342,16 +346,12 @@ impl Relay {
                 }
                 Err(failure) => failed.push((slot, Fate::Over(failure))),
             }
-            let after = consumer.sent();
-            bytes += after.0 - before.0;
-            messages += after.1 - before.1;
+            let sent = consumer.take_sent();
+            bytes += sent.0;
+            messages += sent.1;
         }
         self.held_until_us = held_until_us;
-        if bytes > 0 {
-            self.stream.bytes_out.add(bytes);
-            self.stream.msgs_out.add(messages);
-            self.stream.rate_out.add(bytes, now_us);
-        }
+        self.stream.count_out((bytes, messages), now_us);
         for (slot, fate) in failed {
             self.leave(slot, fate, now_us);
         }

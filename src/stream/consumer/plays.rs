@@ -18,6 +18,7 @@ impl Consumer {
         for play in &mut self.plays {
             let brought = play.encode(&mut self.out)?;
             any |= brought.any;
+            self.others = (self.others.0 + brought.bytes, self.others.1 + brought.messages);
             self.tally.sent(0, brought.messages, now_us, self.who.counters());
             if brought.over {
                 ended.push(play.stream_id);
