@@ -274,7 +274,7 @@ typedef struct rr_stats {
     uint32_t kbps_out;                 /* kbit/s sent. */
     uint32_t audio_kbps;               /* kbit/s of audio. */
     uint32_t video_kbps;               /* kbit/s of video. */
-    uint32_t fps_milli;                /* Video frames per 1000 s. */
+    uint32_t fps_milli;                /* Video frames per 1000 s; of many video tracks those of the lowest. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
     uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
     uint32_t rtt_var_us;               /* Its variation, us. */
@@ -376,8 +376,6 @@ typedef struct rr_event {
 typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 
 /* ---- config structs --------------------------------------------------------------------------------------------- */
-
-/* "Not in this version" means: anything but the default gives RR_ERR_UNSUPPORTED. */
 
 /* In a number of a config struct: off. */
 #define RR_OFF 0xFFFFFFFFu
