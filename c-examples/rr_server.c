@@ -66,15 +66,25 @@ static rr_server *make_server(const struct options *o) {
 }
 
 /* Gives the port, or -1 with the reason said. */
-static int listen_on(rr_server *s, const struct options *o) {
+static int listen_on(rr_server *s, const struct options *o, unsigned wanted, unsigned flags) {
     char addr[256];
     int port;
     const char *host = o->addr ? o->addr : "";
     int bare_v6 = strchr(host, ':') && *host != '[';
-    snprintf(addr, sizeof addr, bare_v6 ? "[%s]:%u" : "%s:%u", host, o->port);
-    port = rr_server_listen(s, addr, 0);
+    snprintf(addr, sizeof addr, bare_v6 ? "[%s]:%u" : "%s:%u", host, wanted);
+    port = rr_server_listen(s, addr, flags);
     if (port < 0) fprintf(stderr, "rr_server: cannot listen on %s: %s\n", addr, rr_last_error());
     return port;
+}
+
+/* The same for rtmps; 0 where it is not asked for. */
+static int listen_tls(rr_server *s, const struct options *o) {
+    if (!o->tls) return 0;
+    if (rr_server_set_tls(s, o->cert, o->key) < 0) {
+        fprintf(stderr, "rr_server: no rtmps: %s\n", rr_last_error());
+        return -1;
+    }
+    return listen_on(s, o, o->tls_port, RR_LISTEN_TLS);
 }
 
 /* Log lines take a way of their own and may come a little after the last event, ms. */
@@ -121,7 +131,7 @@ static int run(rr_server *s, const struct options *o) {
 int main(int argc, char **argv) {
     struct options o;
     rr_server *s;
-    int code, port;
+    int code, port, tls_port;
     code = parse_options(&o, argc, argv);
     if (code <= 0) return code < 0 ? 2 : 0;
     if (catch_signals() < 0) {
@@ -131,9 +141,10 @@ int main(int argc, char **argv) {
     s = make_server(&o);
     if (!s) return 1;
     code = 1;
-    port = listen_on(s, &o);
-    if (port >= 0) {
-        print_start(&o, port);
+    port = listen_on(s, &o, o.port, 0);
+    tls_port = port < 0 ? -1 : listen_tls(s, &o);
+    if (tls_port >= 0) {
+        print_start(&o, port, tls_port);
         code = run(s, &o);
     }
     rr_server_free(s);

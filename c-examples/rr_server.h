@@ -16,6 +16,9 @@ struct push {
 struct options {
     const char *addr; /* NULL: all, IPv4 and IPv6 */
     unsigned port;
+    int tls; /* whether rtmps is served too, on tls_port, with these files */
+    unsigned tls_port;
+    const char *cert, *key;
     struct push pushes[MAX_PUSHES];
     size_t push_count;
     int log_level; /* RR_LOG_* */
@@ -31,7 +34,7 @@ int parse_options(struct options *o, int argc, char **argv);
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
 
 /* rr_server_print.c: all that is said, but for errors at the start. */
-void print_start(const struct options *o, int port);
+void print_start(const struct options *o, int port, int tls_port);
 void print_event(rr_server *s, const rr_event *ev);
 void print_status(rr_server *s);
 void print_error(const char *what, int code);

@@ -12,6 +12,9 @@ static const char help[] =
     "\n"
     "  --addr ADDRESS      listen on this address only (default: all, IPv4 and IPv6)\n"
     "  --port PORT         listen on this port (default: 1935; 0: any free one)\n"
+    "  --tls PORT          serve rtmps too, on this port (443 is what programs expect; 0: any free one)\n"
+    "  --cert FILE         its certificate, PEM, with the chain behind it\n"
+    "  --key FILE          the certificate's key, PEM\n"
     "  --push [APP=]URL    push every stream (or those of one application) on to URL; may be given several times.\n"
     "                      rtmp://host/app gets each stream under its own key, rtmp://host/app/key under that key;\n"
     "                      {key} in the URL becomes the stream's key\n"
@@ -123,6 +126,14 @@ int parse_options(struct options *o, int argc, char **argv) {
             good = value && *value;
         } else if (strcmp(name, "--port") == 0) {
             good = unsigned_number(value, 0, 65535, &o->port);
+        } else if (strcmp(name, "--tls") == 0) {
+            good = o->tls = unsigned_number(value, 0, 65535, &o->tls_port);
+        } else if (strcmp(name, "--cert") == 0) {
+            o->cert = value;
+            good = value && *value;
+        } else if (strcmp(name, "--key") == 0) {
+            o->key = value;
+            good = value && *value;
         } else if (strcmp(name, "--push") == 0) {
             good = push(o, value);
         } else if (strcmp(name, "--gop") == 0) {
@@ -150,6 +161,10 @@ int parse_options(struct options *o, int argc, char **argv) {
         }
         if (!good) return wrong(name, value);
         i++;
+    }
+    if (o->tls != (o->cert != NULL) || o->tls != (o->key != NULL)) {
+        fprintf(stderr, "rr_server: --tls, --cert and --key go together; --help lists the options\n");
+        return -1;
     }
     return 1;
 }

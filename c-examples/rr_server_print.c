@@ -42,7 +42,7 @@ static void end_line(void) {
     fflush(stdout);
 }
 
-void print_start(const struct options *o, int port) {
+void print_start(const struct options *o, int port, int tls_port) {
     const char *host = o->addr ? o->addr : "127.0.0.1";
     int v6 = strchr(host, ':') && *host != '[';
     char url[256];
@@ -55,6 +55,7 @@ void print_start(const struct options *o, int port) {
     printf("           no file? ffmpeg -re -f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine \\\n");
     printf("             -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s/show\n", url);
     printf("  play     ffplay %s/show\n", url);
+    if (tls_port) printf("  encrypted, either of them: rtmps://, on port %d\n", tls_port);
     for (i = 0; i < o->push_count; i++) {
         printf("  push     %s%s -> %s\n", o->pushes[i].app ? o->pushes[i].app : "all streams",
                o->pushes[i].app ? "/*" : "", o->pushes[i].url);

@@ -274,7 +274,7 @@ typedef struct rr_stats {
     uint32_t kbps_out;                 /* kbit/s sent. */
     uint32_t audio_kbps;               /* kbit/s of audio. */
     uint32_t video_kbps;               /* kbit/s of video. */
-    uint32_t fps_milli;                /* Video frames per 1000 s. */
+    uint32_t fps_milli;                /* Video frames per 1000 s; of many video tracks those of the lowest. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
     uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
     uint32_t rtt_var_us;               /* Its variation, us. */
@@ -322,7 +322,8 @@ typedef enum rr_event_type {
     RR_EV_SERVER = 1,                  /* The server's state moved: prev -> state, error says why. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
     RR_EV_SESSION = 3,                 /* A session's state moved. */
-    RR_EV_TARGET = 4,                  /* A target's or a source's state moved. */
+    /* A target's or a source's state moved, for the first time from RR_STATE_NONE: it was added. */
+    RR_EV_TARGET = 4,
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
     RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer. */
     RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer. */
@@ -376,8 +377,6 @@ typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 
 /* ---- config structs --------------------------------------------------------------------------------------------- */
 
-/* "Not in this version" means: anything but the default gives RR_ERR_UNSUPPORTED. */
-
 /* In a number of a config struct: off. */
 #define RR_OFF 0xFFFFFFFFu
 
@@ -424,7 +423,9 @@ typedef struct rr_stream_config {
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
 } rr_stream_config;
 
-/* Settings of a target, or of a source. */
+/* Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms,
+   queue_bytes, queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there
+   with RR_ERR_UNSUPPORTED, unless they are 0 or the default. */
 typedef struct rr_target_config {
     uint32_t size;                     /* Set by rr_config_init. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
@@ -491,7 +492,8 @@ typedef struct rr_server_config {
     rr_event_fn on_event;              /* Takes the events. Default: NULL (use rr_event_next). */
     /* Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config). */
     const rr_stream_config *stream;
-    /* Most memory for media in all queues and caches, bytes, from 1048576. Default: 0 (no limit). */
+    /* Most memory for media in all queues and caches, and for connections' TLS, bytes, from 1048576. Default: 0 (no
+       limit). */
     uint64_t mem_limit;
     /* Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096. */
     uint32_t event_limit;
@@ -521,7 +523,7 @@ typedef struct rr_decision {
     const char *rename;                /* Another stream key. Default: NULL (the one asked for). */
     /* For a publish that makes a stream: its settings. Default: NULL (the server's). */
     const rr_stream_config *stream;
-    /* For a play: RR_MEDIA_* bits. Default: 7 (all). Fewer are not in this version. */
+    /* For a play: RR_MEDIA_* bits, the kinds that it may have, from its first message on. Default: 7 (all). */
     uint32_t media;
     uint32_t start;                    /* For a play: RR_START_*. Default: 0 (the stream's). */
 } rr_decision;
@@ -728,13 +730,18 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
    added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a
    publisher would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as
-   RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_retry and rr_target_stop.
-   Returns: As rr_stream_add_target. */
+   RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
+   rr_target_stop.
+   Returns: As rr_stream_add_target; RR_ERR_UNSUPPORTED also for settings that only a target heeds, see
+   rr_target_config. */
 RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
-/* Gives a target other settings; cfg is all of them, as for rr_stream_add_target. Another url, key, username,
-   password, bind_addr, clock or chunk_size connects it anew, at once and without a wait. All else is changed while
-   it runs: what media and tracks take away ends now, what they add begins at the next key frame.
+/* Gives a target or a source other settings; cfg is all of them, as for rr_stream_add_target or
+   rr_stream_add_source. Another url, key, username, password, ca_file, pin_sha256, bind_addr, clock or chunk_size,
+   or RR_TARGET_INSECURE set or not, connects it anew, at once and without a wait; a source's stream and players stay
+   meanwhile, for connect_ms or the stream's grace_ms, whichever is longer. All else is changed while it runs: what
+   media and tracks take away ends now, what they add begins at the next key frame; backup_urls and times count from
+   the next try on.
    Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says: the target
    is as before then. */
 RR_API int rr_target_update(rr_server *s, rr_target id, const rr_target_config *cfg);

@@ -188,6 +188,26 @@ pub enum SlowPolicy {
 }
 
 impl TargetConfig {
+    /// The first of those settings that are about sending and so mean nothing to a source, where one is not the default.
+    pub fn not_for_sources(&self) -> Option<&'static str> {
+        let default = Self::default();
+        let settings = [
+            ("send_ms", self.send_ms != default.send_ms),
+            ("idle_ms", self.idle_ms != default.idle_ms),
+            ("queue_bytes", self.queue_bytes != default.queue_bytes),
+            ("queue_ms", self.queue_ms != default.queue_ms),
+            ("slow_policy", self.slow_policy != default.slow_policy),
+            ("slow_ms", self.slow_ms != default.slow_ms),
+            ("start", self.start != default.start),
+            ("clock", self.from_zero != default.from_zero),
+            ("media", self.media != default.media),
+            ("tracks", self.tracks != default.tracks),
+            ("max_kbps", self.max_kbps != default.max_kbps),
+            ("merge_ms", self.merge_ms != default.merge_ms),
+        ];
+        settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
     /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
     /// it runs.
     pub fn same_way(&self, other: &Self) -> bool {
@@ -200,7 +220,7 @@ impl TargetConfig {
     }
 }
 
-/// Settings of one push target, or of a source that pulls.
+/// Settings of one push target, or of a source that pulls: that heeds none of [`TargetConfig::not_for_sources`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
@@ -310,7 +330,7 @@ impl Default for TargetConfig {
 }
 
 /// How the host lets a session in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// Becomes the session's user pointer.
     pub user: usize,
@@ -320,6 +340,14 @@ pub struct Decision {
     pub stream: Option<Arc<StreamConfig>>,
     /// Where a player begins; `None` takes the stream's.
     pub start: Option<Start>,
+    /// Kinds that a player may have, bits of [`media`]. It may want less.
+    pub media: u32,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self { user: 0, rename: None, stream: None, start: None, media: media::ALL }
+    }
 }
 
 /// Settings of one server.
@@ -329,7 +357,7 @@ pub struct ServerConfig {
     pub user: usize,
     /// What streams made by publishers and players are set up with.
     pub stream: Arc<StreamConfig>,
-    /// Bound of all segments, marks, tails and half-read messages together; `None` is unbounded.
+    /// Bound of all segments, marks, tails, half-read messages and TLS's buffers together; `None` is unbounded.
     pub mem_limit_bytes: Option<u64>,
     /// Events that may wait for the host before folding begins.
     pub event_limit: u32,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[path = "support/secure.rs"]
+mod secure;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
@@ -106,6 +108,30 @@ fn it_says_how_to_use_it() {
 }
 
 #[test]
+fn it_serves_rtmps_beside_rtmp() {
+    let papers = secure::Papers::new("bundled");
+    let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
+    let server = Server::start(&["--tls", "0", "--cert", cert, "--key", key]);
+    let (_, rest) = server.greeting.split_once("rtmps://, on port ").expect("the port is said");
+    let port = rest.lines().next().unwrap().parse().unwrap();
+    assert_ne!(port, server.port);
+    let config = secure::trusting();
+    // Both get as far as the server's yes.
+    let _publisher = secure::connect(&config, port, "show", true);
+    let _player = secure::connect(&config, port, "show", false);
+    TcpStream::connect(("127.0.0.1", server.port)).expect("rtmp is there all the same");
+    // A key that is not the certificate's.
+    let other = secure::Papers::new("bundled-other");
+    let output = Command::new(program())
+        .args(["--addr", "127.0.0.1", "--port", "0", "--tls", "0", "--cert", cert, "--key"])
+        .arg(&other.key)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains(cert), "{said}");
+}
+
+#[test]
 fn a_signal_stops_it_in_order() {
     for number in [2, 15] {
         let server = Server::start(&[]);
@@ -167,7 +193,15 @@ fn it_says_why_it_cannot_start() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
-    for wrong in [&["--port", "65536"][..], &["--gop", "x"], &["--push", "nowhere"], &["--log", "loud"], &["--nice"]] {
+    for wrong in [
+        &["--port", "65536"][..],
+        &["--gop", "x"],
+        &["--push", "nowhere"],
+        &["--log", "loud"],
+        &["--nice"],
+        &["--tls", "0", "--cert", "chain.pem"],
+        &["--key", "key.pem"],
+    ] {
         let output = Command::new(program()).args(wrong).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {said}");

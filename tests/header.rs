@@ -13,11 +13,7 @@ use layout::Section;
 const SECTIONS: [Section; 11] = [
     Section { file: "types", title: "plain data", text: "" },
     Section { file: "event", title: "events, the data", text: "" },
-    Section {
-        file: "config",
-        title: "config structs",
-        text: "\"Not in this version\" means: anything but the default gives RR_ERR_UNSUPPORTED.",
-    },
+    Section { file: "config", title: "config structs", text: "" },
     Section { file: "rr_base", title: "0. base", text: "These need no server." },
     Section { file: "rr_server", title: "1. server", text: "" },
     Section {

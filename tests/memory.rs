@@ -4,6 +4,8 @@
 
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/secure.rs"]
+mod secure;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use live::{Client, Live, until};
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::RRError;
+use rrelay::server::ListenOptions;
 use rrelay::server::slots::kind;
 
 const LIMIT: u64 = 2 << 20;
@@ -85,4 +88,30 @@ fn then_the_largest_stream_loses_its_publisher() {
     until("its memory is free", || live.server.stats(0).unwrap().queue_bytes < LIMIT / 2);
     let mut again = live.publish("large");
     again.key_frame(0, b"key").unwrap();
+}
+
+#[test]
+fn what_tls_holds_counts_and_is_given_back() {
+    const PEERS: u64 = 20;
+    let live = live(StreamConfig::default());
+    let papers = secure::Papers::new("memory");
+    live.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let port = live.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
+    let used = || live.server.stats(0).unwrap().queue_bytes;
+    let _publisher = live.publish("show");
+    let before = used();
+    // One who says nothing holds it too, before there is a stream.
+    let mut silent: Vec<_> = (0..PEERS).map(|_| live::raw(port)).collect();
+    until("those who are silent count", || used() >= before + PEERS * 8_000);
+    // And what it has sent of a record of 16 KiB that does not end: the limit is for all of it.
+    let half = [&[0x16, 3, 1, 0x3f, 0xf0, 1, 0, 0x3f, 0xec][..], &[0; 12_000]].concat();
+    silent.iter_mut().for_each(|socket| socket.write_all(&half).unwrap());
+    until("half a record counts", || used() >= before + PEERS * 16_000);
+    drop(silent);
+    until("they have given it back", || used() == before);
+    let config = secure::trusting();
+    let players: Vec<_> = (0..PEERS).map(|_| secure::connect(&config, port, "show", false)).collect();
+    until("players count", || used() >= before + PEERS * 8_000);
+    drop(players);
+    until("players have given it back", || used() == before);
 }

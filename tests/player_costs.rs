@@ -1,5 +1,5 @@
-//! What a player costs the server's memory: nothing per message, and next to nothing while no media comes. Counted in a
-//! real server with players on loopback; the threads that are the players do not count.
+//! What a player costs the server's memory: nothing per message, next to nothing while no media comes, and over TLS what
+//! is accounted for. Counted in a real server with players on loopback; the threads that are the players do not count.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
@@ -7,6 +7,8 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "support/raw.rs"]
 mod raw;
+#[path = "support/secure.rs"]
+mod secure;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -18,12 +20,14 @@ use std::time::{Duration, Instant};
 
 use raw::{Raw, VIDEO, last_player, picture, relay, until};
 use rrelay::config::{ServerConfig, StreamConfig};
+use rrelay::net::conn::Conn;
+use rrelay::server::ListenOptions;
 
 struct Counting;
 
 /// Allocations of all threads that count.
 static COUNT: AtomicU64 = AtomicU64::new(0);
-/// Bytes that are allocated, by whatever thread.
+/// Bytes that are allocated, by all threads that count.
 static LIVE: AtomicI64 = AtomicI64::new(0);
 /// What is counted belongs to the whole process: one test at a time.
 static GATE: Mutex<()> = Mutex::new(());
@@ -35,8 +39,14 @@ thread_local! {
 fn note(bytes: usize) {
     if !IS_PLAYER.get() {
         COUNT.fetch_add(1, Relaxed);
+        LIVE.fetch_add(bytes as i64, Relaxed);
     }
-    LIVE.fetch_add(bytes as i64, Relaxed);
+}
+
+fn note_freed(bytes: usize) {
+    if !IS_PLAYER.get() {
+        LIVE.fetch_sub(bytes as i64, Relaxed);
+    }
 }
 
 // SAFETY: every call goes to the system's allocator unchanged; counting touches atomics and a thread-local without a
@@ -49,14 +59,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as i64, Relaxed);
+        note_freed(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note(size);
-        LIVE.fetch_sub(layout.size() as i64, Relaxed);
+        note_freed(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -136,4 +146,35 @@ fn an_idle_player_costs_less_than_8_kib() {
     let each = (LIVE.load(Relaxed) - before) / PLAYERS as i64;
     println!("{each} bytes for each idle player");
     assert!((1..8 * 1024).contains(&each), "{each} bytes");
+}
+
+#[test]
+fn what_a_player_over_tls_holds_is_accounted_for() {
+    const PLAYERS: usize = 40;
+    let _gate = GATE.lock().unwrap();
+    let (server, _) = relay(StreamConfig::default(), ServerConfig::default());
+    let papers = secure::Papers::new("player-costs");
+    server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    IS_PLAYER.set(true);
+    let config = secure::trusting();
+    let mut players: Vec<Conn> = Vec::with_capacity(PLAYERS + 1);
+    let mut figures = [(0, 0); 2];
+    for (figures, players_now) in figures.iter_mut().zip([1, PLAYERS + 1]) {
+        while players.len() < players_now {
+            players.push(secure::connect(&config, port, "show", false));
+        }
+        last_player(&server, stream, players_now);
+        // The relay counts what its consumers hold four times a second.
+        std::thread::sleep(Duration::from_millis(600));
+        *figures = (LIVE.load(Relaxed), server.stats(0).unwrap().queue_bytes);
+    }
+    IS_PLAYER.set(false);
+    let [before, after] = figures;
+    let (held, accounted) = ((after.0 - before.0) / PLAYERS as i64, (after.1 - before.1) as i64 / PLAYERS as i64);
+    println!("{held} bytes for each idle player over TLS, {accounted} accounted for");
+    // Beside TLS there are the 2 KiB that every player holds.
+    assert!(accounted > 0, "nothing is accounted for");
+    assert!((held - 4096..held + 4096).contains(&accounted), "{held} bytes, {accounted} accounted for");
 }

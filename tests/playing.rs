@@ -1,4 +1,5 @@
-//! What a player gets and from where on: the join points, pausing, muting, and data messages as each side wants them.
+//! What a player gets and from where on: the join points, pausing, muting, kinds of media that the host lets it have, and
+//! data messages as each side wants them.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use raw::{AUDIO, DATA, DATA_AMF3, Got, Raw, VIDEO, last_player, picture, relay, until};
 use rml_amf0::Amf0Value;
-use rrelay::config::{ServerConfig, Start, StreamConfig, TargetConfig};
-use rrelay::server::RRServer;
+use rrelay::config::{Decision, ServerConfig, Start, StreamConfig, TargetConfig, ask, media};
+use rrelay::log::LevelFilter;
+use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::State;
+use rrelay::stream::event::{Event, EventKind};
 
 /// Long enough for what is not to come.
 const SILENCE: Duration = Duration::from_millis(150);
@@ -279,6 +282,56 @@ fn what_a_player_wants_again_comes_with_its_header_and_pictures_at_a_key_frame()
     want(&mut player, "receiveVideo", false);
     show.group(5000);
     assert_eq!(read_to(&mut player, 5010), "S5010");
+}
+
+/// A player whom the host lets in to these kinds; `ask` makes it ask.
+fn let_in<T: Send>(server: &RRServer, media: u32, ask: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(ask);
+        let asks = |event: &Event| event.kind == EventKind::PlayAsk;
+        let event = until("the ask", || server.next_event(10).unwrap().filter(asks));
+        server.session_allow(event.session, Decision { media, ..Decision::default() }).unwrap();
+        asking.join().unwrap()
+    })
+}
+
+#[test]
+fn the_host_lets_players_have_some_kinds_alone_from_the_first_message_on() {
+    let config = ServerConfig { ask: ask::PLAY, ..ServerConfig::default() };
+    let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let witness = let_in(&server, media::ALL, || Raw::play(port, "show"));
+    last_player(&server, id, 1);
+    let mut show = Show { server, port, id, witness };
+    show.headers();
+    show.group(1000);
+    read_to(&mut show.witness, 1030);
+    let mut sound = let_in(&show.server, media::AUDIO, || Raw::play(port, "show"));
+    let mut pictures = let_in(&show.server, media::VIDEO, || Raw::play(port, "show"));
+    let mut both = let_in(&show.server, media::AUDIO | media::DATA, || Raw::play(port, "show"));
+    last_player(&show.server, id, 4);
+    show.group(2000);
+    assert_eq!(read_to(&mut sound, 2010), "a1000 S1010 S2010");
+    assert_eq!(read_to(&mut pictures, 2030), "v1000 K1000 P1020 P1030 K2000 P2020 P2030");
+    assert_eq!(read_to(&mut both, 2010), "m0 a1000 S1010 S2010");
+
+    // It does not get more by wanting more.
+    sound.command(1, "receiveVideo", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true)]);
+    // Nor by a second play: to each what it was let in to, in whoever's hands it is.
+    sound.command(0, "createStream", 5.0, Amf0Value::Null, &[]);
+    let name = [Amf0Value::Utf8String("show".to_owned())];
+    let_in(&show.server, media::VIDEO, || {
+        sound.command(2, "play", 0.0, Amf0Value::Null, &name);
+        sound.wait_status("NetStream.Play.Start");
+    });
+    let caught_up = read_to(&mut sound, 2030);
+    assert_eq!(caught_up, "v2000 K2000 P2020 P2030");
+    show.group(3000);
+    let mut signs: Vec<String> = (0..4).map(|_| sign(&sound.media())).collect();
+    signs.sort();
+    assert_eq!(signs, ["K3000", "P3020", "P3030", "S3010"]);
+    assert_eq!(sound.media_within(SILENCE), None);
 }
 
 /// An AMF0 string.

@@ -189,6 +189,21 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
     assert!(player.numbers(2).iter().all(|number| (1_000_000..2_000_000).contains(number)));
     assert_eq!(rig.server.list(0, slots::kind::SESSION).unwrap().len(), 1);
 
+    // Each stream counts what was played of it, whoever sent it. A frame weighs 300 bytes or more.
+    for (stream_id, key) in [(1, "one"), (2, "two"), (3, "three")] {
+        let id = rig.server.stream_find(b"live", key.as_bytes()).unwrap();
+        let frames = player.numbers(stream_id).len() as u64;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let stats = rig.server.stats(id).unwrap();
+            assert!(Instant::now() < end && stats.msgs_out <= stats.msgs_in, "{key}: {frames} frames, {stats:?}");
+            if stats.msgs_out >= frames && stats.bytes_out >= frames * 300 {
+                break;
+            }
+            player.look();
+        }
+    }
+
     // The newest ends: the connection goes to another owner, the others do not notice.
     player.no_longer(3);
     player.sees(1, 30);

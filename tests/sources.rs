@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rig::{A_WHILE, Feeder, Player, Publisher, React, Server, until};
-use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, TargetConfig, ask};
+use rrelay::config::{PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media};
 use rrelay::error::RRError;
 use rrelay::session::State;
 use rrelay::stream::event::{Event, EventKind, Id, flag};
@@ -276,4 +276,81 @@ fn who_publishes_goes_before_a_source() {
     edge.server.stream_write(stream, 0, 0, &[], true).unwrap();
     until("its turn", || edge.state_of(id) == State::InProgress);
     Player::of(&edge, "show").sees(5);
+}
+
+#[test]
+fn a_source_with_another_url_is_connected_anew_at_once_and_players_stay() {
+    let (first, second, edge) = (Server::plain(), Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&first, "show");
+    let stream = edge.stream("show", StreamConfig::default());
+    let id = edge.server.source_add(stream, source(first.url("show"), true)).unwrap();
+    let mut player = Player::of(&edge, "show");
+    player.sees(40);
+    let _other = Feeder::start(&second, "show");
+    let before = player.frames.len();
+    edge.server.target_update(id, source(second.url("show"), true)).unwrap();
+    until("the first is left", || first.sessions() == 0);
+    player.sees(5);
+    until("from the second, whose count began later", || {
+        player.look();
+        player.frames[before..].iter().any(|(number, _)| *number < 30)
+    });
+    assert!(
+        player.over.is_none() && player.frames.windows(2).all(|pair| pair[1].1 >= pair[0].1),
+        "{:?}",
+        player.frames
+    );
+    let stats = edge.server.stats(id).unwrap();
+    assert_eq!((stats.connects, stats.failures), (2, 0), "nothing was lost");
+    assert_eq!(edge.count(|event| event.flags & flag::LAST != 0), 0, "nothing has ended");
+
+    // What its connection bears is changed under it.
+    let again = TargetConfig { retry_min_ms: 70, user: 7, ..source(second.url("show"), true) };
+    edge.server.target_update(id, again).unwrap();
+    player.sees(30);
+    assert_eq!((edge.server.stats(id).unwrap().connects, edge.server.info(id).unwrap().user), (2, 7));
+}
+
+#[test]
+fn a_source_may_become_one_on_demand_and_back() {
+    let (origin, edge) = (Server::plain(), Server::plain());
+    let _feeder = Feeder::start(&origin, "show");
+    let stream = edge.stream("show", unwatched(200));
+    let id = edge.server.source_add(stream, source(origin.url("show"), true)).unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!((edge.state_of(id), origin.sessions()), (State::Idle, 0));
+    edge.server.target_update(id, source(origin.url("show"), false)).unwrap();
+    until("it pulls for nobody", || edge.state_of(id) == State::InProgress);
+    assert_eq!(edge.count(|event| event.target == id && event.prev == State::None && event.state == State::Idle), 1);
+    edge.server.target_update(id, source(origin.url("show"), true)).unwrap();
+    until("it leaves, since nobody plays", || edge.state_of(id) == State::Idle && origin.sessions() == 0);
+}
+
+#[test]
+fn settings_that_a_source_does_not_heed_are_refused_by_name() {
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig::default());
+    let plain = || source("rtmp://127.0.0.1:1/live/show".to_owned(), true);
+    let id = edge.server.source_add(stream, plain()).unwrap();
+    for (name, config) in [
+        ("send_ms", TargetConfig { send_ms: Some(1), ..plain() }),
+        ("idle_ms", TargetConfig { idle_ms: Some(1), ..plain() }),
+        ("queue_bytes", TargetConfig { queue_bytes: 100_000, ..plain() }),
+        ("queue_ms", TargetConfig { queue_ms: 500, ..plain() }),
+        ("slow_policy", TargetConfig { slow_policy: SlowPolicy::Stop, ..plain() }),
+        ("slow_ms", TargetConfig { slow_ms: Some(1), ..plain() }),
+        ("start", TargetConfig { start: Start::Now, ..plain() }),
+        ("clock", TargetConfig { from_zero: true, ..plain() }),
+        ("media", TargetConfig { media: media::AUDIO, ..plain() }),
+        ("tracks", TargetConfig { tracks: 1, ..plain() }),
+        ("max_kbps", TargetConfig { max_kbps: Some(8), ..plain() }),
+        ("merge_ms", TargetConfig { merge_ms: Some(8), ..plain() }),
+    ] {
+        edge.server.target_add(stream, TargetConfig { on_demand: false, ..config.clone() }).unwrap();
+        let refused =
+            [edge.server.source_add(stream, config.clone()), edge.server.target_update(id, config).map(|()| id)];
+        for failure in refused.map(Result::unwrap_err) {
+            assert!(failure.kind == RRError::Unsupported && failure.text.starts_with(name), "{name}: {failure}");
+        }
+    }
 }

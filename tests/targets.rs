@@ -200,8 +200,15 @@ fn every_target_ends_with_exactly_one_last_event_whatever_it_was_doing() {
         std::thread::sleep(Duration::from_millis(50));
         for &target in &targets {
             assert_eq!(rig.lasts(target), 1, "{end}");
-            let last = rig.moves(target).pop().unwrap();
+            let moves = rig.moves(target);
+            let last = moves.last().unwrap();
             assert_eq!(last.flags & flag::LAST, flag::LAST, "{end}: nothing comes after the last event");
+            assert_eq!(
+                (moves[0].prev, moves[0].state),
+                (State::None, State::Idle),
+                "{end}: the first event is the first"
+            );
+            assert!(moves.windows(2).all(|pair| pair[0].state == pair[1].prev), "{end}: no move is missing");
         }
     }
 }
@@ -252,7 +259,7 @@ fn without_media_a_target_is_closed_and_comes_back_with_it() {
     let target = rig.server.target_add(rig.stream, config).unwrap();
     rig.begin(0);
     rig.wait_for(target, State::InProgress);
-    rig.wait_for(target, State::Idle);
+    rig.wait_times(target, State::Idle, 2); // the first was when it was added
     assert_eq!(good.count(), 1);
     rig.begin(400);
     rig.wait_times(target, State::InProgress, 2);

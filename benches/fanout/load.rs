@@ -1,6 +1,8 @@
 //! The load tool: the publisher and all players, in one thread. It reads what arrives, message by message, and says what
-//! the server's CPU time was between two moments and how old each message was that was sent between them.
+//! the server's CPU time was between two moments and how old each message was that was sent between them. Players that
+//! stall are more of them, of whom nothing is ever read once they play.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use rrelay::net::socket::Socket;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::url::RtmpUrl;
 use rrelay::session::{ClientSession, Event, SessionConfig};
+use socket2::{Domain, Type};
 
 use crate::media::{self, Media};
 use crate::servers::itself;
@@ -29,6 +32,9 @@ const AFTER: Duration = Duration::from_millis(1500);
 /// Everybody is connected within this time, or the round is given up.
 const CONNECT: Duration = Duration::from_secs(30);
 
+/// What a player that stalls lets the kernel keep for it, in bytes: the system makes the most of it that it must.
+const STALLED_BYTES: usize = 4096;
+
 /// What one round gave.
 pub(crate) struct Report {
     pub(crate) cpu_s_per_gb: f64,
@@ -43,8 +49,15 @@ pub(crate) struct Report {
 }
 
 /// Runs the load tool in a process of its own.
-pub(crate) fn start(bare: bool, port: u16, pid: u32, players: u32, seconds: u32) -> Result<Report, String> {
-    let words = [if bare { 1 } else { 0 }, u32::from(port), pid, players, seconds].map(|word| word.to_string());
+pub(crate) fn start(
+    bare: bool,
+    port: u16,
+    pid: u32,
+    players: u32,
+    stalled: u32,
+    seconds: u32,
+) -> Result<Report, String> {
+    let words = [u32::from(bare), port.into(), pid, players, stalled, seconds].map(|word| word.to_string());
     let mut args = vec!["as", "load"];
     args.extend(words.iter().map(String::as_str));
     let output = itself(&args).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
@@ -58,9 +71,13 @@ pub(crate) fn start(bare: bool, port: u16, pid: u32, players: u32, seconds: u32)
 
 /// The load tool's own `main`.
 pub(crate) fn main(args: &[&str]) {
-    let [bare, port, server, players, seconds] = *args else { panic!("bare port pid players seconds") };
+    let [bare, port, server, players, stalled, seconds] = *args else {
+        panic!("bare port pid players stalled seconds");
+    };
     let players = crate::number(players) as usize;
     let mut load = Load::new(bare == "1", crate::number(port), players);
+    // Before all others, so that they come first wherever somebody is first.
+    let _stalled: Vec<Conn> = (0..crate::number(stalled)).map(|_| stalled_player(load.port)).collect();
     load.connect_all(players);
     let samples = load.run(crate::number(server), Duration::from_secs(crate::number(seconds).into()));
     println!("{samples}");
@@ -72,6 +89,31 @@ enum Link {
     Spoken(Box<Conn>),
     /// Chunks alone, for the floor.
     Bare(Socket, Box<ChunkReader>, u64),
+}
+
+/// A connection that has had `Play.Start` and is never read again.
+fn stalled_player(port: u32) -> Conn {
+    let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket is left");
+    socket.set_recv_buffer_size(STALLED_BYTES).expect("it is a socket");
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port as u16)).into()).expect("loopback connects");
+    let session = ClientSession::play(&SessionConfig::default(), &url(port), clock::now_ms());
+    let session = Box::new(session.expect("the system has random bytes"));
+    let mut conn = Conn::new(Socket::adopt(socket.into()).expect("it is connected"), Side::Client(session));
+    let (mut started, mut scratch) = (false, [0; STALLED_BYTES]);
+    while !started {
+        conn.flush().expect("the server stays");
+        let pumped = conn.pump(&mut scratch, clock::now_ms(), usize::MAX, false, |event, _| {
+            started |= matches!(event, Event::Started { .. });
+            ControlFlow::Continue(())
+        });
+        pumped.expect("the server stays");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    conn
+}
+
+fn url(port: u32) -> RtmpUrl {
+    RtmpUrl::parse(&format!("rtmp://127.0.0.1:{port}/live/bench"), None).expect("well formed")
 }
 
 struct Load {
@@ -144,7 +186,7 @@ impl Load {
             self.started += 1;
             return;
         }
-        let url = RtmpUrl::parse(&format!("rtmp://127.0.0.1:{}/live/bench", self.port), None).expect("well formed");
+        let url = url(self.port);
         let config = SessionConfig::default();
         let now_ms = clock::now_ms();
         let session = if publish {

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -53,14 +55,16 @@ impl Contestant {
     /// One round: a fresh server, the load tool on it, both gone at the end.
     pub(crate) fn run(self, players: u32, seconds: u32) -> Result<Report, String> {
         let server = Running::start(self)?;
-        load::start(self == Self::Floor, server.port, server.child.id(), players, seconds)
+        load::start(self == Self::Floor, server.port, server.child.id(), players, 0, seconds)
     }
 }
 
 /// A server's process; it ends with this.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
+    /// What it prints after its port.
+    out: Option<BufReader<ChildStdout>>,
     folder: Option<std::path::PathBuf>,
 }
 
@@ -75,13 +79,33 @@ impl Running {
             }
             Contestant::Nginx => return Self::nginx(),
         };
+        Self::itself(role)
+    }
+
+    /// This program in the role of a server.
+    pub(crate) fn itself(role: &[&str]) -> Result<Self, String> {
         let mut child = itself(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(text)?;
-        let mut line = String::new();
-        let out = child.stdout.take().expect("it is piped");
-        BufReader::new(out).read_line(&mut line).map_err(text)?;
-        let mut running = Self { child, port: 0, folder: None };
-        running.port = line.trim().parse().map_err(text)?;
+        let out = child.stdout.take().map(BufReader::new);
+        let mut running = Self { child, port: 0, out, folder: None };
+        running.port = running.read_number()?;
         Ok(running)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What a [`bounded`] one says when it is asked: the most it has accounted for, in bytes, and the messages that it
+    /// has dropped.
+    pub(crate) fn ask(&mut self) -> Result<(u64, u64), String> {
+        self.child.stdin.as_mut().expect("it is piped").write_all(b"\n").map_err(text)?;
+        Ok((self.read_number()?, self.read_number()?))
+    }
+
+    fn read_number<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, String> {
+        let mut line = String::new();
+        self.out.as_mut().expect("it is piped").read_line(&mut line).map_err(text)?;
+        line.trim().parse().map_err(text)
     }
 
     fn nginx() -> Result<Self, String> {
@@ -102,7 +126,7 @@ impl Running {
             .stderr(Stdio::null())
             .spawn()
             .map_err(text)?;
-        let running = Self { child, port, folder: Some(folder) };
+        let running = Self { child, port, out: None, folder: Some(folder) };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if begun.elapsed() > Duration::from_secs(5) {
@@ -145,12 +169,35 @@ fn announce(port: u16) {
 /// The relay in this process, until the parent goes.
 pub(crate) fn rrelay(merge_ms: u32) {
     let stream = StreamConfig { merge_ms, ..StreamConfig::default() };
-    let config = ServerConfig { stream: stream.into(), ..ServerConfig::default() };
+    let _server = listening(ServerConfig { stream: stream.into(), ..ServerConfig::default() });
+    // The parent kills us; should it vanish, its end of the pipe closes.
+    let _ = io::stdin().read(&mut [0]);
+}
+
+/// The relay with a bound on its memory; for each byte from the parent it prints what it has accounted for at most, and
+/// what it has dropped.
+pub(crate) fn bounded(limit_bytes: u64) {
+    let server = listening(ServerConfig { mem_limit_bytes: Some(limit_bytes), ..ServerConfig::default() });
+    let seen = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+    let (most, dropped) = &*Arc::clone(&seen);
+    std::thread::spawn(move || {
+        loop {
+            let stats = server.stats(0).expect("the server is there");
+            seen.0.fetch_max(stats.queue_bytes, Ordering::Relaxed);
+            seen.1.store(stats.dropped_msgs, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    while let Ok(1) = io::stdin().read(&mut [0]) {
+        println!("{}\n{}", most.load(Ordering::Relaxed), dropped.load(Ordering::Relaxed));
+    }
+}
+
+fn listening(config: ServerConfig) -> RRServer {
     let ignore = Box::new(|_: &rrelay::stream::event::Event| {});
     let server = RRServer::new(config, rrelay::log::LevelFilter::Off, Some(ignore)).expect("it starts");
     announce(server.listen("127.0.0.1:0", ListenOptions::default()).expect("a port is free"));
-    // The parent kills us; should it vanish, its end of the pipe closes.
-    let _ = io::stdin().read(&mut [0]);
+    server
 }
 
 /// A player of the floor and what its socket did not take yet.

@@ -1,4 +1,4 @@
-//! What the system knows: CPU time of processes, the limit of open files.
+//! What the system knows: CPU time and memory of processes, the limit of open files.
 
 /// As many open files as the hard limit lets us; children inherit it.
 pub(crate) fn raise_file_limit() {
@@ -22,4 +22,12 @@ pub(crate) fn cpu_ns(pid: u32) -> u64 {
     let status = unsafe { libc::clock_gettime(clock, &mut time) };
     assert_eq!(status, 0, "process {pid} is there");
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What a process has in memory, in bytes: `VmRSS` is now, `VmHWM` the most it ever was.
+pub(crate) fn resident_bytes(pid: u32, which: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).expect("Linux says so");
+    let kib: u64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number of kB");
+    kib * 1024
 }

@@ -67,7 +67,9 @@ pub struct rr_stream_config {
     pub cpus: *const c_char,
 }
 
-/// Settings of a target, or of a source.
+/// Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms, queue_bytes,
+/// queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there with
+/// RR_ERR_UNSUPPORTED, unless they are 0 or the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_target_config {
@@ -156,7 +158,8 @@ pub struct rr_server_config {
     pub on_event: rr_event_fn,
     /// Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config).
     pub stream: *const rr_stream_config,
-    /// Most memory for media in all queues and caches, bytes, from 1048576. Default: 0 (no limit).
+    /// Most memory for media in all queues and caches, and for connections' TLS, bytes, from 1048576. Default: 0 (no
+    /// limit).
     pub mem_limit: u64,
     /// Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096.
     pub event_limit: u32,
@@ -202,7 +205,7 @@ pub struct rr_decision {
     pub rename: *const c_char,
     /// For a publish that makes a stream: its settings. Default: NULL (the server's).
     pub stream: *const rr_stream_config,
-    /// For a play: RR_MEDIA_* bits. Default: 7 (all). Fewer are not in this version.
+    /// For a play: RR_MEDIA_* bits, the kinds that it may have, from its first message on. Default: 7 (all).
     pub media: u32,
     /// For a play: RR_START_*. Default: 0 (the stream's).
     pub start: u32,

@@ -1,5 +1,5 @@
-//! C's config structs turned into the core's: 0 is the default, RR_OFF is off, what is out of range or not there yet is
-//! refused by the field's name.
+//! C's config structs turned into the core's: 0 is the default, RR_OFF is off, what is out of range is refused by the
+//! field's name.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::types::{rr_ask, rr_frame, rr_listen_flag, rr_media, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
 use crate::config::{
     ClockMode, Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig,
-    TargetConfig, media,
+    TargetConfig,
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
@@ -73,11 +73,6 @@ fn number(name: &str, value: u32, default: u32, range: RangeInclusive<u32>, off:
     }
 }
 
-/// Refuses a field whose feature this build does not have.
-pub(super) fn absent(name: &str, is_set: bool) -> Result<()> {
-    if is_set { Err(Failure::ours(RRError::Unsupported, format!("{name} is not in this version"))) } else { Ok(()) }
-}
-
 /// Refuses bits outside `known`.
 fn bits(name: &str, value: u32, known: u32) -> Result<u32> {
     if value & !known == 0 { Ok(value) } else { Err(argument(format!("{name} has unknown bits: {value:#x}"))) }
@@ -97,12 +92,6 @@ fn clock(value: u32) -> Result<ClockMode> {
         2 => Ok(ClockMode::Repair),
         _ => Err(argument(format!("clock is {value}, no RR_CLOCK_*"))),
     }
-}
-
-/// Anything but all media is a later feature.
-fn all_media(value: u32) -> Result<()> {
-    let value = bits("media", value, rr_media::RR_MEDIA_ALL as u32)?;
-    absent("media", value != 0 && value != media::ALL)
 }
 
 /// RR_START_*; `None` is the default.
@@ -351,12 +340,13 @@ pub(super) unsafe fn decision(pointer: *const rr_decision) -> Result<Decision> {
     // SAFETY: contract.
     let stream = unsafe { stream_config(c.stream) }?;
     bits("flags", c.flags, 0)?;
-    all_media(c.media)?;
+    let (media, default) = (bits("media", c.media, rr_media::RR_MEDIA_ALL as u32)?, Decision::default());
     Ok(Decision {
         user: c.user as usize,
         rename: rename.map(<[u8]>::to_vec),
         stream: stream.map(Arc::new),
         start: start(c.start)?,
+        media: if media == 0 { default.media } else { media },
     })
 }
 

@@ -17,7 +17,7 @@ pub enum rr_event_type {
     RR_EV_STREAM = 2,
     /// A session's state moved.
     RR_EV_SESSION = 3,
-    /// A target's or a source's state moved.
+    /// A target's or a source's state moved, for the first time from RR_STATE_NONE: it was added.
     RR_EV_TARGET = 4,
     /// A peer connects; answer with rr_session_allow, _deny or _redirect.
     RR_EV_CONNECT_ASK = 5,

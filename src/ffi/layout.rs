@@ -2,11 +2,13 @@
 //! is what we read.
 //!
 //! A struct's fields fill it wholly and its size is a multiple of 8, so a field added later always changes the size,
-//! which the growth rule of the config structs lives by.
+//! which the growth rule of the config structs lives by. Where the core has a struct of the same fields, the one list of
+//! them serves for the conversion too.
 
 use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
 use super::event::rr_event;
 use super::types::{rr_frame, rr_info, rr_stats};
+use crate::server::report::Stats;
 
 /// Asserts that the fields named, in this order, fill the struct without a gap, and that its size is this multiple of
 /// 8.
@@ -21,6 +23,18 @@ macro_rules! no_padding {
             )+
             assert!(at == size_of::<$type>() && at.is_multiple_of(8) && at == $size);
         };
+    };
+}
+
+/// The same, and how it is made from a struct of the core that has the same fields.
+macro_rules! mirror {
+    ($type:ty, $core:ty, $size:expr, $($field:ident : $kind:ty),+ $(,)?) => {
+        no_padding!($type, $size, $($field : $kind),+);
+        impl From<&$core> for $type {
+            fn from(core: &$core) -> Self {
+                Self { $($field: core.$field),+ }
+            }
+        }
     };
 }
 
@@ -41,7 +55,7 @@ no_padding!(rr_server_config, 96, size: u32, flags: u32, user: P, on_event: P, s
 no_padding!(rr_decision, 40, size: u32, flags: u32, user: P, rename: P, stream: P, media: u32, start: u32);
 no_padding!(rr_frame, 40, size: u32, r#type: u8, track: u8, flags: u8, reserved0: u8, codec: u32, cts_ms: i32,
     ts_ms: i64, data: P, len: usize);
-no_padding!(rr_stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_out: u64, audio_bytes: u64,
+mirror!(rr_stats, Stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_out: u64, audio_bytes: u64,
     video_bytes: u64, data_bytes: u64, dropped_msgs: u64, dropped_bytes: u64, dropped_runs: u64, queue_bytes: u64,
     queue_msgs: u64, started_us: i64, last_media_us: i64, last_ts_ms: i64, last_key_ts_ms: i64, queue_ms: u32,
     queue_ms_max: u32, kbps_in: u32, kbps_out: u32, audio_kbps: u32, video_kbps: u32, fps_milli: u32,

@@ -7,7 +7,7 @@ use super::rr_server::rr_server;
 use super::types::{rr_id, rr_info, rr_stats};
 use super::{c_string, on_server, write_struct};
 use crate::error::{RRError, Result};
-use crate::server::report::{Info, Stats};
+use crate::server::report::Info;
 
 thread_local! {
     /// The strings of this thread's last rr_info.
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn rr_info_get(s: *mut rr_server, id: rr_id, out: *mut rr_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_stats_get(s: *mut rr_server, id: rr_id, out: *mut rr_stats, size: usize) -> c_int {
     let body = |server: &rr_server| {
-        let stats = stats_to_c(&server.core.stats(id)?);
+        let stats = rr_stats::from(&server.core.stats(id)?);
         // SAFETY: contract.
         unsafe { write_struct(out.cast::<c_void>(), size, &stats, "out") }?;
         Ok(0)
@@ -93,44 +93,4 @@ fn lend(info: Info) -> Result<rr_info> {
         url,
         agent,
     })
-}
-
-/// C's form of the core's counters.
-fn stats_to_c(stats: &Stats) -> rr_stats {
-    rr_stats {
-        bytes_in: stats.bytes_in,
-        bytes_out: stats.bytes_out,
-        msgs_in: stats.msgs_in,
-        msgs_out: stats.msgs_out,
-        audio_bytes: stats.audio_bytes,
-        video_bytes: stats.video_bytes,
-        data_bytes: stats.data_bytes,
-        dropped_msgs: stats.dropped_msgs,
-        dropped_bytes: stats.dropped_bytes,
-        dropped_runs: stats.dropped_runs,
-        queue_bytes: stats.queue_bytes,
-        queue_msgs: stats.queue_msgs,
-        started_us: stats.started_us,
-        last_media_us: stats.last_media_us,
-        last_ts_ms: stats.last_ts_ms,
-        last_key_ts_ms: stats.last_key_ts_ms,
-        queue_ms: stats.queue_ms,
-        queue_ms_max: stats.queue_ms_max,
-        kbps_in: stats.kbps_in,
-        kbps_out: stats.kbps_out,
-        audio_kbps: stats.audio_kbps,
-        video_kbps: stats.video_kbps,
-        fps_milli: stats.fps_milli,
-        key_interval_ms: stats.key_interval_ms,
-        rtt_us: stats.rtt_us,
-        rtt_var_us: stats.rtt_var_us,
-        retransmits: stats.retransmits,
-        unacked_bytes: stats.unacked_bytes,
-        connects: stats.connects,
-        failures: stats.failures,
-        unknown_msgs: stats.unknown_msgs,
-        clock_jumps: stats.clock_jumps,
-        sessions: stats.sessions,
-        targets: stats.targets,
-    }
 }

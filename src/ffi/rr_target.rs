@@ -6,6 +6,10 @@ use super::config::rr_target_config;
 use super::rr_server::rr_server;
 use super::types::{rr_stream, rr_target};
 use super::{Out, convert, on_server};
+use crate::config::TargetConfig;
+use crate::error::Result;
+use crate::server::RRServer;
+use crate::stream::event::Id;
 
 /// Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself when
 /// it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
@@ -24,17 +28,8 @@ pub unsafe extern "C" fn rr_stream_add_target(
     cfg: *const rr_target_config,
     out: *mut rr_target,
 ) -> c_int {
-    let body = |server: &rr_server| {
-        let out = Out::new(out, "out")?;
-        // SAFETY: contract.
-        let config = unsafe { convert::target_config(cfg) }?;
-        let target = server.core.target_add(id, config)?;
-        // SAFETY: contract.
-        unsafe { out.set(target) };
-        Ok(0)
-    };
     // SAFETY: contract.
-    unsafe { on_server(s, body) }
+    unsafe { add(s, cfg, out, |core, config| core.target_add(id, config)) }
 }
 
 /// Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes the
@@ -43,10 +38,10 @@ pub unsafe extern "C" fn rr_stream_add_target(
 /// unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
 /// added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a publisher
 /// would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as RR_EV_TARGET;
-/// a source is a target to rr_info_get, rr_stats_get, rr_target_retry and rr_target_stop.
+/// a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and rr_target_stop.
 ///
 /// # Returns
-/// As rr_stream_add_target.
+/// As rr_stream_add_target; RR_ERR_UNSUPPORTED also for settings that only a target heeds, see rr_target_config.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -57,22 +52,38 @@ pub unsafe extern "C" fn rr_stream_add_source(
     cfg: *const rr_target_config,
     out: *mut rr_target,
 ) -> c_int {
+    // SAFETY: contract.
+    unsafe { add(s, cfg, out, |core, config| core.source_add(id, config)) }
+}
+
+/// What adding a target and adding a source have in common.
+///
+/// # Safety
+/// The contract of all pointers.
+unsafe fn add(
+    s: *mut rr_server,
+    cfg: *const rr_target_config,
+    out: *mut rr_target,
+    add: impl FnOnce(&RRServer, TargetConfig) -> Result<Id>,
+) -> c_int {
     let body = |server: &rr_server| {
         let out = Out::new(out, "out")?;
         // SAFETY: contract.
         let config = unsafe { convert::target_config(cfg) }?;
-        let source = server.core.source_add(id, config)?;
+        let target = add(&server.core, config)?;
         // SAFETY: contract.
-        unsafe { out.set(source) };
+        unsafe { out.set(target) };
         Ok(0)
     };
     // SAFETY: contract.
     unsafe { on_server(s, body) }
 }
 
-/// Gives a target other settings; `cfg` is all of them, as for rr_stream_add_target. Another url, key, username,
-/// password, bind_addr, clock or chunk_size connects it anew, at once and without a wait. All else is changed while it
-/// runs: what media and tracks take away ends now, what they add begins at the next key frame.
+/// Gives a target or a source other settings; `cfg` is all of them, as for rr_stream_add_target or rr_stream_add_source.
+/// Another url, key, username, password, ca_file, pin_sha256, bind_addr, clock or chunk_size, or RR_TARGET_INSECURE set or
+/// not, connects it anew, at once and without a wait; a source's stream and players stay meanwhile, for connect_ms or the
+/// stream's grace_ms, whichever is longer. All else is changed while it runs: what media and tracks take away ends now,
+/// what they add begins at the next key frame; backup_urls and times count from the next try on.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `cfg` says: the target is as before

@@ -273,12 +273,7 @@ fn values_arrive() {
     assert_eq!(server(|c| c.stream = &inner).unwrap().stream.grace_ms, 9);
     assert_eq!(decision(|c| c.stream = &inner).unwrap().stream.unwrap().grace_ms, 9);
     assert_eq!(decision(|c| c.rename = c"new".as_ptr()).unwrap().rename.as_deref(), Some(&b"new"[..]));
-}
-
-#[test]
-fn what_is_not_there_yet_is_named() {
-    use RRError::Unsupported;
-    refused(decision(|c| c.media = 3), Unsupported, "media");
+    assert_eq!(decision(|c| c.media = 1).unwrap().media, 1);
 }
 
 #[test]
@@ -298,6 +293,7 @@ fn what_is_out_of_range_is_named() {
     refused(stream(|c| c.cpus = c"\xff".as_ptr()), Arg, "cpus");
     refused(target(|c| c.url = null()), Arg, "url");
     refused(target(|c| c.flags = 8), Arg, "flags");
+    refused(decision(|c| c.media = 8), Arg, "media");
     refused(target(|c| c.media = 8), Arg, "media");
     refused(target(|c| c.retry_min_ms = 40_000), Arg, "retry_min_ms");
     refused(target(|c| c.retry_jitter_pct = 101), Arg, "retry_jitter_pct");

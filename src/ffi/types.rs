@@ -356,7 +356,7 @@ pub struct rr_stats {
     pub audio_kbps: u32,
     /// kbit/s of video.
     pub video_kbps: u32,
-    /// Video frames per 1000 s.
+    /// Video frames per 1000 s; of many video tracks those of the lowest.
     pub fps_milli: u32,
     /// Time between the last two key frames, ms.
     pub key_interval_ms: u32,

@@ -156,22 +156,27 @@ impl World {
             return;
         }
         self.targets += 1;
-        // Port 1 refuses; the other way is to a stream of our own.
-        let port = if which.is_multiple_of(2) { 1 } else { self.port };
-        let config = TargetConfig {
-            url: format!("rtmp://127.0.0.1:{port}/live/{}", KEYS[which / 2 % KEYS.len()]),
-            retry_min_ms: 1,
-            retry_max_ms: 4,
-            retry_count: which.is_multiple_of(3).then_some(2),
-            on_demand: which & 0x40 != 0,
-            ..TargetConfig::default()
-        };
+        let config = self.way(which);
         // The stream may have ended by now.
         let _ = if which & 0x80 == 0 {
             self.server.target_add(stream, TargetConfig { on_demand: false, ..config })
         } else {
             self.server.source_add(stream, config)
         };
+    }
+
+    /// Settings of a target or a source.
+    fn way(&self, which: usize) -> TargetConfig {
+        // Port 1 refuses; the other way is to a stream of our own.
+        let port = if which.is_multiple_of(2) { 1 } else { self.port };
+        TargetConfig {
+            url: format!("rtmp://127.0.0.1:{port}/live/{}", KEYS[which / 2 % KEYS.len()]),
+            retry_min_ms: 1,
+            retry_max_ms: 4,
+            retry_count: which.is_multiple_of(3).then_some(2),
+            on_demand: which & 0x40 != 0,
+            ..TargetConfig::default()
+        }
     }
 
     /// One operation. What the server answers is its affair: any order is allowed, so most may be refused.
@@ -223,7 +228,8 @@ impl World {
             }
             18 if amount < 0x80 => drop(self.server.stream_stop(self.object(objects::STREAM, which), amount.into())),
             18 if amount < 0xC0 => drop(self.server.target_stop(self.object(objects::TARGET, which), amount.into())),
-            18 => drop(self.server.target_retry(self.object(objects::TARGET, which))),
+            18 if amount < 0xD0 => drop(self.server.target_retry(self.object(objects::TARGET, which))),
+            18 => drop(self.server.target_update(self.object(objects::TARGET, which), self.way(many))),
             19 if amount & 1 == 0 => std::thread::sleep(Duration::from_micros(u64::from(who) * 10)),
             19 => {
                 let session = self.object(objects::SESSION, which);
@@ -231,7 +237,10 @@ impl World {
                 drop(match amount & 12 {
                     0 => self.server.session_deny(session, "", "no"),
                     4 => self.server.session_redirect(session, "rtmp://h/live"),
-                    _ => self.server.session_allow(session, Decision { rename, ..Decision::default() }),
+                    _ => {
+                        let media = u32::from(who) & crate::config::media::ALL;
+                        self.server.session_allow(session, Decision { rename, media, ..Decision::default() })
+                    }
                 });
             }
             _ => {}
@@ -277,16 +286,15 @@ impl Story {
     fn tell(&mut self, event: &Event) {
         assert_ne!(event.error, Some(RRError::Panic), "{event:?}");
         self.folded |= event.kind == EventKind::Overflow;
-        // A target is idle when the call that makes it returns; of the others the beginning is told.
-        let (id, first) = match event.kind {
-            EventKind::Stream => (event.stream, State::None),
-            EventKind::Session => (event.session, State::None),
+        let id = match event.kind {
+            EventKind::Stream => event.stream,
+            EventKind::Session => event.session,
             // A session waits for the answer from here on: that is its move.
-            EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk => (event.session, State::None),
-            EventKind::Target => (event.target, State::Idle),
+            EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk => event.session,
+            EventKind::Target => event.target,
             _ => return,
         };
-        let (state, over) = self.objects.get(&id).copied().unwrap_or((first, false));
+        let (state, over) = self.objects.get(&id).copied().unwrap_or((State::None, false));
         assert!(!over, "after its last event: {event:?}");
         assert!(self.folded || state == event.prev, "it was {state:?} before {event:?}");
         self.objects.insert(id, (event.state, event.flags & flag::LAST != 0));

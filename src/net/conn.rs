@@ -213,9 +213,10 @@ impl Conn {
         self.socket.settle().map_err(|error| broken("write", &error))
     }
 
-    /// Memory it holds: half-read messages, output, and what was read and not looked at.
-    pub fn heap_bytes(&self) -> usize {
-        self.unread.capacity() + either!(&self.side, session => session.heap_bytes())
+    /// Memory it holds: half-read messages, output, what was read and not looked at, and TLS.
+    pub fn heap_bytes(&mut self) -> usize {
+        let held = self.unread.capacity() + self.socket.heap_bytes();
+        held + either!(&self.side, session => session.heap_bytes())
     }
 
     /// What the system says of the connection now: one system call.

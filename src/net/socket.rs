@@ -185,6 +185,11 @@ impl Socket {
         }
     }
 
+    /// Memory that TLS holds; 0 without it.
+    pub fn heap_bytes(&mut self) -> usize {
+        self.tls.as_mut().map_or(0, |tls| tls.heap_bytes())
+    }
+
     /// The registration source for a poller.
     pub(crate) fn source(&mut self) -> &mut mio::net::TcpStream {
         &mut self.stream

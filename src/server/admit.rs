@@ -138,7 +138,8 @@ pub(super) fn hand_over(
             }
             log::info!("{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or(stream.config.start);
-            match stream.deliver(Delivery::Player { peer, stream_id, start, resumes: None }) {
+            let media = decision.media;
+            match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes: None }) {
                 Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),
                 _ => None,
             }

@@ -23,6 +23,7 @@ use crate::server::core::Core;
 use crate::server::resolver::Resolver;
 use crate::server::source;
 use crate::session::{SessionConfig, State};
+use crate::stream::budget::Charge;
 use crate::stream::event::Id;
 use crate::stream::target::backoff::{Backoff, Loss, Next};
 use crate::stream::target::{News, Plan, Target};
@@ -40,7 +41,7 @@ enum Phase {
     /// TCP, to one of its addresses.
     Connects { race: Race, by_ms: u64 },
     /// RTMP up to `Publish.Start`.
-    Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64 },
+    Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64, memory: Charge },
     /// The relay has it.
     Away,
 }
@@ -176,11 +177,15 @@ impl Dialler {
                 self.dial(id);
             }
             News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id),
-            // Where the relay has it, the relay sees to it.
+            // Where the relay or accumulate has it, they see to it.
             News::Updated if !matches!(job.phase, Phase::Away) => {
                 let other = !job.plan.config.same_way(&job.target.plan().config);
-                if other && job.target.state() != State::Idle {
-                    self.renew(id);
+                match job.target.state() {
+                    // It may be wanted now, where it was on demand.
+                    State::Idle if job.target.is_source() => self.dial(id),
+                    State::Idle => {}
+                    _ if other => self.renew(id),
+                    _ => {}
                 }
             }
             // Somebody else publishes the stream now.

@@ -406,9 +406,6 @@ impl RRServer {
     /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
-        if config.on_demand {
-            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
-        }
         self.add(stream, config, false)
     }
 
@@ -416,12 +413,13 @@ impl RRServer {
     /// somebody else publishes, and with `on_demand` while nobody plays. All else is as with a target.
     ///
     /// # Errors
-    /// As [`Self::target_add`].
+    /// As [`Self::target_add`]; [`RRError::Unsupported`] for settings that only a target heeds.
     pub fn source_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         self.add(stream, config, true)
     }
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
+        source::check_settings(&config, pulls)?;
         let stream = self.stream(stream)?;
         let plan = Plan::ready(config)?;
         let target = {
@@ -442,19 +440,21 @@ impl RRServer {
         Ok(target.id)
     }
 
-    /// Gives a target other settings. Where they name another place or way, it is connected anew at once; all else is
-    /// changed while it runs. More media than before begins at the next key frame.
+    /// Gives a target or a source other settings. Where they name another place or way, it is connected anew at once; all
+    /// else is changed while it runs. More media than before begins at the next key frame.
     ///
     /// # Errors
-    /// As [`Self::target_add`].
+    /// As [`Self::target_add`] and [`Self::source_add`].
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
-        if config.on_demand && !target.is_source() {
-            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
-        }
+        source::check_settings(&config, target.is_source())?;
         target.set_plan(Plan::ready(config)?);
         self.core.tell_dialler(&target, News::Updated);
-        target.stream.ring_relay();
+        if target.is_source() {
+            target.stream.source_changed();
+        } else {
+            target.stream.ring_relay();
+        }
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! What the dialler does differently for a source, and what the listener asks before somebody plays: where a pull is
-//! sent to, what is known to be absent, and whether a pull would lead back to itself.
+//! sent to, what is known to be absent, and whether a pull would lead back to itself. And which settings are a target's
+//! or a source's alone.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
+use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Conn;
@@ -28,6 +30,20 @@ const MAX_ABSENT: usize = 4_096;
 
 /// What a pull is told that would lead back to its own stream. Of our own making: only relays that send `rrVia` get it.
 const LOOP_CODE: &str = "NetStream.Play.Loop";
+
+/// Refuses settings that would do nothing.
+///
+/// # Errors
+/// [`RRError::Unsupported`] for what only a target heeds, [`RRError::Arg`] for what only a source does.
+pub(super) fn check_settings(config: &TargetConfig, pulls: bool) -> Result<()> {
+    if !pulls && config.on_demand {
+        return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+    }
+    let Some(name) = config.not_for_sources().filter(|_| pulls) else { return Ok(()) };
+    let failure = Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it"));
+    log::warn!("a source was refused: {failure}");
+    Err(failure)
+}
 
 /// What is known of streams that nobody has: until when, by path.
 #[derive(Debug)]
@@ -108,7 +124,8 @@ pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url:
 ///
 /// # Errors
 /// As [`RRStream::hand_source`].
-pub(super) fn started(source: &std::sync::Arc<Target>, conn: Conn, url: &RtmpUrl) -> Result<()> {
+pub(super) fn started(source: &Arc<Target>, plan: &Arc<Plan>, conn: Conn, url: &RtmpUrl) -> Result<()> {
+    source.set_served(Arc::clone(plan));
     source.connects.fetch_add(1, Ordering::Relaxed);
     log::info!("pulling {} from {}", source.stream.masked_name(), url.masked());
     source.stream.hand_source(source, conn)

@@ -30,7 +30,7 @@ use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::segment::flag;
 use crate::stream::source::{self, Goes};
 use crate::stream::target::Target;
-use crate::stream::{Claim, RRStream, Timeouts};
+use crate::stream::{Claim, RRStream, Timeouts, tracks};
 
 /// How often timeouts are looked at.
 const TICK_MS: u64 = 500;
@@ -74,7 +74,7 @@ pub(super) fn append(
 
 fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &[u8], now_us: u64) {
     let (counters, bytes) = (&stream.counters, body.len() as u64);
-    counters.message_in(head.type_id, bytes, now_us);
+    counters.message_in(head.type_id, bytes, tracks::of_picture(head.type_id, facts, body), now_us);
     counters.bytes_in.add(bytes);
     counters.rate_in.add(bytes, now_us);
     let last = counters.last_ts_ms.load(Ordering::Relaxed);
@@ -268,7 +268,8 @@ impl Accumulate {
                 };
             };
             took = true;
-            counters.message_in(head.type_id, body.len() as u64, now_us);
+            let picture = tracks::of_picture(head.type_id, &flv::facts(head.type_id, body), body);
+            counters.message_in(head.type_id, body.len() as u64, picture, now_us);
             let steps_in = !is_live && kept.look(&head, body) && may_step_in;
             let taken = if steps_in {
                 is_live = true;
@@ -406,9 +407,10 @@ impl Accumulate {
         };
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
-        let orderly = failure.is_none();
+        // Who unpublishes means it; who is lost may come back.
+        let hold_ms = failure.as_ref().map_or(0, |_| feed.hold_ms(self.stream.config.grace_ms.into()));
         // Before the connection goes anywhere: the name is free for whoever comes next.
-        self.gone(slot, &record, orderly);
+        self.gone(slot, &record, hold_ms);
         match failure {
             Some(failure) => self.end(*feed, &failure),
             None => {
@@ -421,12 +423,10 @@ impl Accumulate {
     }
 
     /// A publisher has gone: a standby follows, or the place is kept for a while, or the stream is without.
-    fn gone(&mut self, slot: usize, record: &RRSession, orderly: bool) {
+    fn gone(&mut self, slot: usize, record: &RRSession, hold_ms: u64) {
         let was_next = self.next.take_if(|next| *next == slot).is_some();
         let was_live = self.live.take_if(|live| *live == slot).is_some();
-        let grace_ms = u64::from(self.stream.config.grace_ms);
-        // Who unpublishes means it; who is lost may come back.
-        let keep = grace_ms > 0 && !orderly && was_live;
+        let keep = hold_ms > 0 && was_live;
         let held = self.stream.lose(record, keep);
         if was_next && self.live.is_some() {
             // It was to be switched to and has gone: the one that is live keeps its place.
@@ -451,7 +451,7 @@ impl Accumulate {
             return;
         }
         if keep {
-            self.grace_until_ms = Some(clock::now_ms() + grace_ms);
+            self.grace_until_ms = Some(clock::now_ms() + hold_ms);
             self.stream.recovers();
         } else {
             self.stream.end_feed();

@@ -1,7 +1,7 @@
 //! What the media memory of a server may come to, counted in bytes of capacity.
 //!
-//! Whoever holds segments, tails or half-read messages holds a [`Charge`] for them, which gives the bytes back when it
-//! is dropped. It does not allocate the memory itself and decides nothing about who has to give way.
+//! Whoever holds segments, tails, half-read messages or TLS connections holds a [`Charge`] for them, which gives the
+//! bytes back when it is dropped. It does not allocate the memory itself and decides nothing about who has to give way.
 
 use std::fmt;
 use std::sync::Arc;

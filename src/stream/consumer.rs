@@ -122,6 +122,9 @@ pub(super) struct Consumer {
     out: Vec<u8>,
     out_at: usize,
     tally: Tally,
+    /// Bytes and messages sent that its stream has counted, and of those it has not what other streams count: its plays'.
+    counted: (u64, u64),
+    others: (u64, u64),
     /// Memory of the private bytes and of the session.
     held: Option<Charge>,
 }
@@ -157,6 +160,8 @@ impl Consumer {
             out: Vec::new(),
             out_at: 0,
             tally: Tally::default(),
+            counted: (0, 0),
+            others: (0, 0),
             held: None,
         }
     }
@@ -186,6 +191,7 @@ impl Consumer {
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>, scout: &Scout) {
         for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
             match wanted {
+                Some(true) if self.form.allowed & bit == 0 => {}
                 Some(true) if (self.form.media | self.turns.media()) & bit != 0 => {}
                 // It begins at a picture anyway.
                 Some(true) if self.is_waiting() => self.form.media |= bit,
@@ -237,9 +243,14 @@ impl Consumer {
         }
     }
 
-    /// Bytes and messages it was ever sent.
-    pub(super) fn sent(&self) -> (u64, u64) {
-        self.tally.total()
+    /// Bytes and messages it was sent of the relay's own stream since this was last asked.
+    pub(super) fn take_sent(&mut self) -> (u64, u64) {
+        let sent = self.tally.total();
+        let (bytes, messages) = (sent.0 - self.counted.0, sent.1 - self.counted.1);
+        self.counted = sent;
+        let others = (self.others.0.min(bytes), self.others.1.min(messages));
+        self.others = (self.others.0 - others.0, self.others.1 - others.1);
+        (bytes - others.0, messages - others.1)
     }
 
     /// How far it is behind, as bytes, messages and age.

@@ -29,6 +29,8 @@ pub(super) struct Form {
     server: bool,
     /// Kinds it gets, bits of [`media`].
     pub(super) media: u32,
+    /// Kinds it may have, whatever its peer wants.
+    pub(super) allowed: u32,
     /// Tracks it gets, bit n for id n.
     tracks: u64,
     clock: Option<Zero>,
@@ -66,9 +68,17 @@ impl Zero {
 }
 
 impl Form {
-    /// The form of a player's messages.
-    pub(super) fn of_player(stream_id: u32) -> Self {
-        Self { stream_id, chunk_size: CHUNK_SIZE, server: false, media: media::ALL, tracks: ALL_TRACKS, clock: None }
+    /// The form of the messages of a player that may have these kinds.
+    pub(super) fn of_player(stream_id: u32, allowed: u32) -> Self {
+        Self {
+            stream_id,
+            chunk_size: CHUNK_SIZE,
+            server: false,
+            media: allowed,
+            allowed,
+            tracks: ALL_TRACKS,
+            clock: None,
+        }
     }
 
     /// The form a target's settings ask for.
@@ -78,6 +88,7 @@ impl Form {
             chunk_size: config.chunk_size,
             server: true,
             media: config.media,
+            allowed: media::ALL,
             tracks: mask(config.tracks),
             clock: config.from_zero.then(Zero::default),
         }

@@ -2,10 +2,11 @@
 //! other plays are guests of their streams' relays.
 //!
 //! A relay tells its guests what only its scout knows: where to begin, where the stream ends, that there is more. The
-//! owner reads the other stream's log with a cursor of its own and sends between two messages of its own stream. When
-//! the owner's own play ends, the connection goes to the relay of the newest play that is left.
+//! owner reads the other stream's log with a cursor of its own and sends between two messages of its own stream; what it
+//! sends so is counted by the other stream. When the owner's own play ends, the connection goes to the relay of the newest
+//! play that is left.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config::{Start, media};
@@ -66,6 +67,9 @@ struct Seat {
 pub(super) struct Guest {
     start: Start,
     seat: Mutex<Seat>,
+    /// Bytes and messages it got that its stream has not counted yet.
+    bytes: AtomicU64,
+    messages: AtomicU64,
 }
 
 impl Guest {
@@ -95,6 +99,11 @@ impl Guest {
 }
 
 impl Guest {
+    /// Bytes and messages it got since this was last asked, for its stream's figures.
+    pub(super) fn take_sent(&self) -> (u64, u64) {
+        (self.bytes.swap(0, Ordering::Relaxed), self.messages.swap(0, Ordering::Relaxed))
+    }
+
     /// Memory is short: whatever it holds of the log goes, and it begins again at a key frame behind `after`.
     pub(super) fn retreat(&self, after: u64) {
         let mut seat = locked(&self.seat);
@@ -117,6 +126,8 @@ pub struct Play {
     pub(super) cursor: Option<Cursor>,
     pub(super) due: Option<(HeaderSet, u32)>,
     pub(super) media: u32,
+    /// What of it is allowed, whatever its peer wants.
+    pub(super) allowed: u32,
     pub(super) paused: bool,
     /// Where it let go when it was paused.
     rests: Option<Waits>,
@@ -136,6 +147,7 @@ impl std::fmt::Debug for Play {
 /// What a turn of a play brought.
 pub(super) struct Brought {
     pub(super) messages: u64,
+    pub(super) bytes: u64,
     pub(super) any: bool,
     /// The stream has ended for it.
     pub(super) over: bool,
@@ -144,7 +156,8 @@ pub(super) struct Brought {
 impl Play {
     /// A play that is on the books of `stream` already.
     pub(super) fn new(stream: Arc<RRStream>, record: Arc<RRSession>, stream_id: u32, start: Start) -> Self {
-        let guest = Arc::new(Guest { start, seat: Mutex::default() });
+        let guest =
+            Arc::new(Guest { start, seat: Mutex::default(), bytes: AtomicU64::new(0), messages: AtomicU64::new(0) });
         Self {
             stream,
             record,
@@ -153,6 +166,7 @@ impl Play {
             cursor: None,
             due: None,
             media: media::ALL,
+            allowed: media::ALL,
             paused: false,
             rests: None,
             turns: Turns::default(),
@@ -173,9 +187,9 @@ impl Play {
         self
     }
 
-    /// What it gets, and what it is to get more.
-    pub(super) fn getting(mut self, media: u32, paused: bool, turns: Turns) -> Self {
-        (self.media, self.paused, self.turns) = (media, paused, turns);
+    /// What it gets and may have, and what it is to get more.
+    pub(super) fn getting(mut self, (media, allowed): (u32, u32), paused: bool, turns: Turns) -> Self {
+        (self.media, self.allowed, self.paused, self.turns) = (media, allowed, paused, turns);
         self.ask_for_key();
         self
     }
@@ -224,6 +238,7 @@ impl Play {
     pub(super) fn receive(&mut self, audio: Option<bool>, video: Option<bool>) {
         for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
             match wanted {
+                Some(true) if self.allowed & bit == 0 => {}
                 Some(true) if (self.media | self.turns.media()) & bit != 0 => {}
                 Some(true) if self.cursor.is_none() => self.media |= bit,
                 Some(true) => self.turns.add(bit, 0, None),
@@ -269,7 +284,7 @@ impl Play {
 
     /// Writes its messages to `out`, up to a bound.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) -> Result<Brought> {
-        let mut brought = Brought { messages: 0, any: false, over: false };
+        let mut brought = Brought { messages: 0, bytes: 0, any: false, over: false };
         let end = self.look();
         let Some(cursor) = &mut self.cursor else {
             brought.over = end.is_some();
@@ -282,7 +297,8 @@ impl Play {
             brought.over = end.is_some();
             return Ok(brought);
         }
-        let mut form = Form::of_player(self.stream_id);
+        let before = out.len();
+        let mut form = Form::of_player(self.stream_id, self.allowed);
         form.media = self.media;
         if let Some((headers, ts_ms)) = self.due.take() {
             headers.encode(&form.headers(ts_ms), out)?;
@@ -302,6 +318,9 @@ impl Play {
             brought.any = true;
             cursor.skip_message();
         }
+        brought.bytes = (out.len() - before) as u64;
+        self.guest.bytes.fetch_add(brought.bytes, Ordering::Relaxed);
+        self.guest.messages.fetch_add(brought.messages, Ordering::Relaxed);
         Ok(brought)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::config::Start;
+use crate::config::{Start, media};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Wake};
@@ -29,6 +29,8 @@ pub enum Delivery {
         stream_id: u32,
         /// Where it begins.
         start: Start,
+        /// Kinds of media that it may have, bits of [`media`].
+        media: u32,
         /// It plays already, so far as a guest.
         resumes: Option<Box<Play>>,
     },
@@ -126,7 +128,8 @@ impl RRStream {
         let Some(play) = peer.plays.pop() else { return Err((Box::new(peer), refused())) };
         let (stream, stream_id, start) = (play.stream(), play.stream_id, play.start);
         peer.record.set_stream(stream.id);
-        match stream.deliver(Delivery::Player { peer, stream_id, start, resumes: Some(Box::new(play)) }) {
+        let (media, resumes) = (media::ALL, Some(Box::new(play))); // what it may have, the play knows
+        match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes }) {
             Err((Delivery::Player { peer, .. }, failure)) => Err((Box::new(peer), failure)),
             _ => Ok(()),
         }

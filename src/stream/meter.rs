@@ -89,18 +89,26 @@ impl Rate {
     }
 }
 
-/// Frames per second. Whole frames of two seconds would be half a frame coarse, so the time between the first frames of
-/// two steps counts, and not the steps' own length.
+/// Frames per second of the lowest track: of one picture that comes in many sizes, one counts. Whole frames of two seconds
+/// would be half a frame coarse, so the time between the first frames of two steps counts, and not the steps' own length.
 #[derive(Debug, Default)]
 pub struct FrameRate {
     frames: Rate,
+    /// Whose frames are counted.
+    track: Count,
     /// When the first frame of a step came.
     first_us: [Count; PLACES],
 }
 
 impl FrameRate {
-    /// One frame came; owner only.
-    pub fn add(&self, now_us: u64) {
+    /// A frame of this track came; owner only. A higher track counts where the lower ones have been silent for so long that
+    /// there is no rate.
+    pub fn add(&self, track: u8, now_us: u64) {
+        let silent = now_us / STEP_US > self.frames.step.get() + STEPS;
+        if u64::from(track) > self.track.get() && !silent {
+            return;
+        }
+        self.track.set(track.into());
         if self.frames.add(1, now_us) {
             self.first(now_us / STEP_US).set(now_us);
         }
@@ -239,8 +247,8 @@ impl Counters {
         }
     }
 
-    /// One message came in; owner only.
-    pub fn message_in(&self, type_id: u8, bytes: u64, now_us: u64) {
+    /// One message came in, with a picture of this track if with any; owner only.
+    pub fn message_in(&self, type_id: u8, bytes: u64, picture: Option<u8>, now_us: u64) {
         self.msgs_in.add(1);
         match type_id {
             kind::AUDIO => {
@@ -250,7 +258,9 @@ impl Counters {
             kind::VIDEO => {
                 self.video_bytes.add(bytes);
                 self.rate_video.add(bytes, now_us);
-                self.rate_frames.add(now_us);
+                if let Some(track) = picture {
+                    self.rate_frames.add(track, now_us);
+                }
             }
             kind::DATA | kind::DATA_AMF3 => self.data_bytes.add(bytes),
             _ => self.unknown_msgs.add(1),
@@ -360,7 +370,7 @@ mod tests {
     fn frames_per_second_are_finer_than_whole_frames() {
         let ntsc = FrameRate::default();
         for frame in 0..300 {
-            ntsc.add(5_000_000 + frame * 1_001_000_000 / 30_000);
+            ntsc.add(0, 5_000_000 + frame * 1_001_000_000 / 30_000);
         }
         let milli = ntsc.milli(15_000_000);
         assert!((29_960..=29_980).contains(&milli), "{milli}");
@@ -370,9 +380,26 @@ mod tests {
         assert_eq!(FrameRate::default().milli(1_000_000), 0);
         let slides = FrameRate::default();
         for second in 0..10 {
-            slides.add(20_000_000 + second * 1_000_000);
+            slides.add(0, 20_000_000 + second * 1_000_000);
         }
         assert_eq!(slides.milli(29_100_000), 1000);
+    }
+
+    #[test]
+    fn frames_of_the_lowest_track_count_and_when_it_ends_those_of_the_next() {
+        let rate = FrameRate::default();
+        for frame in 0..100 {
+            let now_us = 5_000_000 + frame * 40_000;
+            [3, 1, 2].into_iter().for_each(|track| rate.add(track, now_us + u64::from(track) * 100));
+        }
+        let milli = rate.milli(9_000_000);
+        assert!((24_900..=25_100).contains(&milli), "{milli}");
+        for frame in 0..200 {
+            let now_us = 9_000_000 + frame * 40_000;
+            [2, 3].into_iter().for_each(|track| rate.add(track, now_us));
+        }
+        let milli = rate.milli(17_000_000);
+        assert!((24_900..=25_100).contains(&milli), "{milli}");
     }
 
     #[test]

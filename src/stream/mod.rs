@@ -239,6 +239,15 @@ impl RRStream {
         Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
     }
 
+    /// Counts bytes and messages that went out; by the relay.
+    fn count_out(&self, (bytes, messages): (u64, u64), now_us: u64) {
+        if bytes > 0 || messages > 0 {
+            self.bytes_out.add(bytes);
+            self.msgs_out.add(messages);
+            self.rate_out.add(bytes, now_us);
+        }
+    }
+
     // ---- players and targets
 
     /// Puts a player on the books; it counts as a watcher from here on.
@@ -286,6 +295,8 @@ impl RRStream {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         book.to_sess_list.push(Arc::clone(target));
+        // Before anybody else can find it, so that it is the target's first event.
+        target.begin();
         drop(book);
         if matches!(self.state(), State::InProgress | State::Recovering) {
             self.host.dial(target);

@@ -178,14 +178,14 @@ impl Relay {
         let now_ms = now_us / 1000;
         let config = &self.stream.config;
         let consumer = match delivery {
-            Delivery::Player { peer: Peer { conn, record, plays }, stream_id, start, resumes } => {
+            Delivery::Player { peer: Peer { conn, record, plays }, stream_id, start, media, resumes } => {
                 record.set_role(Role::Player);
                 if resumes.is_none() {
                     let prev = record.set_state(State::Waiting);
                     self.stream.host().event(record.event(EventKind::Session).moved(prev, State::Waiting));
                 }
                 let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
-                let form = Form::of_player(stream_id);
+                let form = Form::of_player(stream_id, media);
                 let mut consumer = Consumer::new(conn, Who::Player(record), form, start, bounds, now_ms);
                 if start == Start::Key {
                     // What lies in the log unseen is not what comes next.
@@ -266,8 +266,13 @@ impl Relay {
                 consumer.leave_at.get_or_insert(end);
             }
         }
-        let (scout, live) = (&self.scout, self.live);
-        self.guests.retain(|guest| guest.serve(scout, seen, live, end));
+        let (scout, live, stream) = (&self.scout, self.live, &self.stream);
+        self.guests.retain(|guest| {
+            let stays = guest.serve(scout, seen, live, end);
+            // Afterwards: one that has gone has got all that it gets.
+            stream.count_out(guest.take_sent(), now_us);
+            stays
+        });
     }
 
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
@@ -322,7 +327,6 @@ impl Relay {
                 self.waiting += 1;
             }
             consumer.turns.scouted(head.position);
-            let before = consumer.sent();
             match consumer.send(now_us) {
                 Ok(Sent::All) => {
                     if consumer.has_reached_end() {
@@ -342,16 +346,12 @@ impl Relay {
                 }
                 Err(failure) => failed.push((slot, Fate::Over(failure))),
             }
-            let after = consumer.sent();
-            bytes += after.0 - before.0;
-            messages += after.1 - before.1;
+            let sent = consumer.take_sent();
+            bytes += sent.0;
+            messages += sent.1;
         }
         self.held_until_us = held_until_us;
-        if bytes > 0 {
-            self.stream.bytes_out.add(bytes);
-            self.stream.msgs_out.add(messages);
-            self.stream.rate_out.add(bytes, now_us);
-        }
+        self.stream.count_out((bytes, messages), now_us);
         for (slot, fate) in failed {
             self.leave(slot, fate, now_us);
         }

@@ -87,6 +87,7 @@ impl RRStream {
         if book.closed {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
+        source.begin();
         locked(&self.sources.watch).list.push(Arc::clone(source));
         drop(book);
         self.host.dial(source);
@@ -146,6 +147,18 @@ impl RRStream {
     pub fn opening(&self, on: bool) {
         let (from, to) = if on { (State::Idle, State::Connecting) } else { (State::Connecting, State::Idle) };
         self.move_if(|prev| prev == from, to, |event| event);
+    }
+
+    /// A source's settings are others: whoever has it looks at them. Where it has become one on demand, the time without
+    /// players begins.
+    pub fn source_changed(self: &Arc<Self>) {
+        let mut watch = locked(&self.sources.watch);
+        if watch.players == 0 {
+            watch.unwatched_ms.get_or_insert_with(clock::now_ms);
+        }
+        drop(watch);
+        self.ring_accumulate();
+        self.check_unused();
     }
 
     /// Nobody publishes any more: the sources may.
@@ -226,6 +239,8 @@ pub(super) enum Goes {
     Lost,
     /// Nobody has been playing for long enough.
     Unwatched,
+    /// Its settings want another connection.
+    Renewed,
     /// Its server sends it elsewhere, or back to itself; and its words.
     Elsewhere(Option<String>, String),
 }
@@ -251,6 +266,7 @@ pub(super) fn over(stream: &RRStream, source: &Arc<Target>, failure: &Failure, g
         _ if source.is_stopped() => host.target_over(source),
         Goes::Lost => host.target_lost(source, failure, ran_ms),
         Goes::Unwatched => host.target_released(source),
+        Goes::Renewed => host.target_renewed(source),
         Goes::Elsewhere(url, text) => host.target_moved(source, url, &text, ran_ms),
     }
 }

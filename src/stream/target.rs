@@ -145,6 +145,8 @@ pub struct Target {
     /// Monotonic ms of the next try; 0 while none is due.
     pub next_try_ms: AtomicU64,
     plan: Mutex<Arc<Plan>>,
+    /// What its connection was made for; of a source.
+    served: Mutex<Option<Arc<Plan>>>,
     state: AtomicU32,
     /// Held from a move to its event, so that events come in the order of the moves, the last one last.
     moving: Mutex<()>,
@@ -169,6 +171,7 @@ impl Target {
             failures: AtomicU32::new(0),
             next_try_ms: AtomicU64::new(0),
             plan: Mutex::new(Arc::new(plan)),
+            served: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             moving: Mutex::default(),
             stop_by_ms: AtomicU64::new(u64::MAX),
@@ -202,6 +205,23 @@ impl Target {
     /// Other settings from now on; the dialler and the relay are to be told.
     pub fn set_plan(&self, plan: Plan) {
         *locked(&self.plan) = Arc::new(plan);
+    }
+
+    /// Notes what its connection was made for.
+    pub fn set_served(&self, plan: Arc<Plan>) {
+        *locked(&self.served) = Some(plan);
+    }
+
+    /// Whether the connection it was last handed over with does for what it is to do now.
+    pub fn is_served(&self) -> bool {
+        let (plan, served) = (self.plan(), locked(&self.served));
+        served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &plan) || served.config.same_way(&plan.config))
+    }
+
+    /// It is on its stream's books: the host hears its first event.
+    pub(super) fn begin(&self) {
+        let _moving = locked(&self.moving);
+        self.stream.host().event(self.event().moved(State::None, State::Idle));
     }
 
     /// Moves on and tells the host; a target that has ended stays ended.

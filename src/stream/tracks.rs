@@ -1,8 +1,10 @@
-//! What a stream carries, as far as the host is told: codec and track of each kind. Written by accumulate.
+//! What a stream carries, as far as the host is told: codec and track of each kind. Written by accumulate. And whose picture
+//! a message is, for the frame rate.
 
 use std::sync::Mutex;
 
 use crate::proto::flv::{self, FrameFacts};
+use crate::proto::message::kind;
 use crate::stream::meter::Count;
 use crate::sync::locked;
 
@@ -24,6 +26,18 @@ impl Track {
     fn packed(self) -> u64 {
         u64::from(self.type_id) << 40 | u64::from(self.track) << 32 | u64::from(self.codec)
     }
+}
+
+/// The track that a message has a picture of, the lowest one where it has many; `None` for what is no picture.
+pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option<u8> {
+    let other = facts.seq_start || facts.end_of_sequence || facts.side_config || facts.command;
+    if type_id != kind::VIDEO || other || body.is_empty() {
+        return None;
+    }
+    if !facts.many_tracks {
+        return Some(facts.track);
+    }
+    flv::tracks(type_id, body).take(MAX_LISTED).map(|track| track.id).min()
 }
 
 /// The tracks of a stream.
@@ -74,5 +88,33 @@ impl Tracks {
         let mut list = locked(&self.list).clone();
         list.sort_by_key(|track| (std::cmp::Reverse(track.type_id), track.track));
         list
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_of_its_lowest_track_and_all_else_is_none() {
+        let of = |type_id, body: &[u8]| of_picture(type_id, &flv::facts(type_id, body), body);
+        let one = |packet: u8, id: u8| [&[0x96, packet][..], b"hvc1", &[id, 7]].concat();
+        let many = [&[0xA6, 0x11][..], b"hvc1", &[3, 0, 0, 1, 9, 2, 0, 0, 1, 9]].concat();
+        for (body, track) in [
+            (vec![0x27, 1, 0, 0, 0, 9], Some(0)),
+            (vec![0x17, 1, 0, 0, 0, 9], Some(0)),
+            (one(0x01, 5), Some(5)),
+            (many, Some(2)),
+            (vec![0x17, 0, 0, 0, 0, 1], None),
+            (vec![0x17, 2, 0, 0, 0], None),
+            (one(0x00, 5), None),
+            (vec![0x57, 0], None),
+            (vec![0x94, b'h', b'v', b'c', b'1', 2], None),
+            (Vec::new(), None),
+        ] {
+            assert_eq!(of(kind::VIDEO, &body), track, "{body:?}");
+        }
+        assert_eq!(of(kind::AUDIO, &[0xAF, 1, 9]), None);
     }
 }

@@ -364,6 +364,39 @@ fn what_is_read_and_not_yet_given_is_counted() {
 }
 
 #[test]
+fn the_memory_it_holds_follows_what_waits_in_both_directions() {
+    let papers = Papers::new("memory");
+    let (server, _) = papers.server("good.test", false, |_| {});
+    let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
+    pair.shake().0.unwrap();
+    let idle = IDLE_BYTES..IDLE_BYTES + 4096;
+    assert!(idle.contains(&pair.server.heap_bytes()), "{}", pair.server.heap_bytes());
+    // Out: what the transport does not take.
+    pair.room = 1_000;
+    pair.down.bytes.clear();
+    let written = pair.server(|tls, end| tls.write(end, &[7; 40_000])).unwrap();
+    let held = pair.server.heap_bytes() - IDLE_BYTES;
+    assert!((written - 1_000..written + 4_096).contains(&held), "{held} of {written} bytes");
+    pair.room = usize::MAX;
+    assert!(pair.server(|tls, end| tls.flush(end)).unwrap());
+    assert!(idle.contains(&pair.server.heap_bytes()));
+    // In: a record that is half there, and what of a whole one was not taken.
+    let mut buffer = vec![0; 10_000];
+    pair.client(|tls, end| tls.write(end, &[7; 16_000])).unwrap();
+    let rest = pair.up.bytes.split_off(9_000);
+    let waits = pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap_err();
+    assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
+    assert!(pair.server.heap_bytes() >= IDLE_BYTES + 9_000);
+    pair.up.bytes.extend(rest);
+    assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 10_000);
+    assert!(pair.server.heap_bytes() >= IDLE_BYTES + 6_000);
+    assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 6_000);
+    pair.client(|tls, end| tls.write(end, &[7; 10])).unwrap();
+    assert_eq!(pair.server(|tls, end| tls.read(end, &mut buffer)).unwrap(), 10);
+    assert!(idle.contains(&pair.server.heap_bytes()), "{}", pair.server.heap_bytes());
+}
+
+#[test]
 fn what_was_read_before_comes_first() {
     let papers = Papers::new("before");
     let (server, _) = papers.server("good.test", false, |_| {});

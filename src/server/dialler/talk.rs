@@ -39,7 +39,7 @@ impl Dialler {
         match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
-                job.phase = Phase::Talks { conn, slot, address, by_ms };
+                job.phase = Phase::Talks { conn, slot, address, by_ms, memory: self.core.budget.nothing() };
                 self.talk(id);
             }
             Err(failure) => {
@@ -50,12 +50,13 @@ impl Dialler {
     }
 
     pub(super) fn talk(&mut self, id: Id) {
-        let Some(Job { phase: Phase::Talks { conn, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+        let Some(Job { phase: Phase::Talks { conn, memory, .. }, .. }) = self.jobs.get_mut(&id) else { return };
         let budget = READS * READ_BUFFER_BYTES;
         let pumped = conn.pump(&mut self.scratch, clock::now_ms(), budget, true, |event, _| match event {
             Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
             _ => ControlFlow::Continue(()),
         });
+        memory.follow_anyway(conn.heap_bytes());
         match pumped.and_then(|pumped| conn.flush().map(|_| pumped)) {
             Ok(Pumped::Drained) => {}
             Ok(Pumped::More) => {
@@ -84,7 +85,7 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            match source::started(&target, *conn, &job.url) {
+            match source::started(&target, &job.plan, *conn, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id),
                 Err(failure) => self.failed(id, &failure, 0),

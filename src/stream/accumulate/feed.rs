@@ -138,6 +138,16 @@ impl Feed {
         self.source.as_ref().map_or(&self.peer.record.counters, |source| &source.counters)
     }
 
+    /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for it:
+    /// whoever plays is to stay.
+    pub(super) fn hold_ms(&self, grace_ms: u64) -> u64 {
+        match (&self.goes, &self.source) {
+            (Goes::Unwatched, _) => 0,
+            (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => grace_ms.max(source.plan().config.connect_ms.into()),
+            _ => grace_ms,
+        }
+    }
+
     /// Whatever a source's server says ends the pull; a publisher's words are not looked at here.
     pub(super) fn heard(&mut self, pumped: Result<Pumped>) -> Result<Pumped> {
         match pumped {
@@ -155,6 +165,10 @@ impl Feed {
         let Some(source) = &self.source else { return Ok(()) };
         if source.is_stopped() {
             return Err(Failure::ours(RRError::Kicked, "stopped"));
+        }
+        if !source.is_served() {
+            self.goes = Goes::Renewed;
+            return Err(Failure::ours(RRError::Closed, "its settings are others now"));
         }
         if let Some(after_ms) = stream.config.unwatched_ms.filter(|_| source.plan().config.on_demand)
             && stream.sources.unwatched_ms(now_ms) > u64::from(after_ms)

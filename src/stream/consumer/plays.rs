@@ -18,6 +18,7 @@ impl Consumer {
         for play in &mut self.plays {
             let brought = play.encode(&mut self.out)?;
             any |= brought.any;
+            self.others = (self.others.0 + brought.bytes, self.others.1 + brought.messages);
             self.tally.sent(0, brought.messages, now_us, self.who.counters());
             if brought.over {
                 ended.push(play.stream_id);
@@ -52,13 +53,14 @@ impl Consumer {
             Place::At(cursor) => play.at(cursor, self.due.take()),
             Place::Waiting(waits) => play.waiting(waits),
         };
-        play.getting(self.form.media, self.paused, mem::take(&mut self.turns))
+        play.getting((self.form.media, self.form.allowed), self.paused, mem::take(&mut self.turns))
     }
 
     /// It was a guest so far, and is at home now.
     pub(in crate::stream) fn resume(&mut self, mut play: Play) {
         self.leave_at = play.come_home();
-        (self.form.media, self.paused, self.due) = (play.media, play.paused, play.due.take());
+        (self.form.media, self.form.allowed) = (play.media, play.allowed);
+        (self.paused, self.due) = (play.paused, play.due.take());
         self.turns = mem::take(&mut play.turns);
         self.place = match play.cursor.take() {
             Some(cursor) => Place::At(cursor),

@@ -102,7 +102,8 @@ impl Relay {
     }
 
     fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
-        let consumer = self.consumers.try_remove(slot)?;
+        let mut consumer = self.consumers.try_remove(slot)?;
+        self.stream.count_out(consumer.take_sent(), clock::now_us());
         self.waiting -= usize::from(consumer.is_waiting());
         Some(consumer)
     }
@@ -138,6 +139,7 @@ impl Relay {
         let (scout, end) = (&self.scout, Some(self.scout.head().position));
         self.guests.drain(..).for_each(|guest| {
             guest.serve(scout, &Seen::default(), false, end);
+            self.stream.count_out(guest.take_sent(), clock::now_us());
         });
         for target in self.stream.targets() {
             target.stop(0);
