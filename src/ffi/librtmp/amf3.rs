@@ -33,14 +33,19 @@ impl Input<'_> {
 }
 
 impl<'a> Input<'a> {
-    /// A string in place; a reference to an earlier one gives none.
+    /// A string in place.
     fn string3(&mut self) -> Result<&'a [u8], Bad> {
+        self.string3_or_none().map(Option::unwrap_or_default)
+    }
+
+    /// The same; a reference to an earlier one gives none.
+    fn string3_or_none(&mut self) -> Result<Option<&'a [u8]>, Bad> {
         let head = self.integer()? as u32 & 0x1FFF_FFFF;
         if head & 1 == 0 {
             log::debug(&format!("AMF3: string reference {} is not followed", head >> 1));
-            return Ok(&[]);
+            return Ok(None);
         }
-        self.take((head >> 1) as usize)
+        self.take((head >> 1) as usize).map(Some)
     }
 }
 
@@ -61,7 +66,7 @@ fn property_at(prop: &mut AMFObjectProperty, data: &[u8], names: bool, depth: u3
         4 => number(prop, AMF_NUMBER, input.integer()?.into()),
         5 => number(prop, AMF_NUMBER, input.number()?),
         6 | 7 | 11 => {
-            prop.p_vu = AMFValue { p_aval: in_place(input.string3()?) };
+            prop.p_vu = AMFValue { p_aval: input.string3_or_none()?.map_or(AVal::NULL, AVal::of) };
             prop.p_type = AMF_STRING;
         }
         8 => {
@@ -141,7 +146,7 @@ pub(super) fn object_at(object: &mut AMFObject, data: &[u8], marked: bool, depth
         prop.p_name = in_place(names.string3()?);
         keep(object, &prop)?;
     }
-    let mut last = AMFObjectProperty::INVALID;
+    let mut last = AMFObjectProperty { p_type: AMF_NUMBER, ..AMFObjectProperty::INVALID };
     if !dynamic {
         return Ok(data.len() - input.0.len());
     }

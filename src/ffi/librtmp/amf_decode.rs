@@ -173,7 +173,8 @@ fn container(prop: &mut AMFObjectProperty, kind: u32, input: &mut Input<'_>, dep
             object_at(&mut inner, input.0, true, depth + 1)
         }
         AMF_STRICT_ARRAY => {
-            let len = input.be32()?;
+            // librtmp's counts have a sign: from half of their range on there is nothing in the array.
+            let len = u32::try_from(input.be32()? as i32).unwrap_or(0);
             array_at(&mut inner, input.0, len, false, depth + 1)
         }
         _ => amf3::object_at(&mut inner, input.0, true, depth + 1),

@@ -162,7 +162,12 @@ pub(super) fn send_bytes(r: &mut RTMP, bytes: &mut [u8]) -> bool {
 
 /// As [`send_bytes`], unencrypted: for handshakes.
 pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
+    if bytes.is_empty() {
+        return true;
+    }
     if !r.is_connected() {
+        // Programs see of this what they see of every send that fails.
+        close_session(r, false);
         return false;
     }
     let timeout_s = r.Link.timeout;
