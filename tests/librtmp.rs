@@ -23,5 +23,7 @@ mod publish_file;
 mod surface;
 #[path = "librtmp/swf.rs"]
 mod swf;
+#[path = "librtmp/talk.rs"]
+mod talk;
 #[path = "librtmp/transports.rs"]
 mod transports;
