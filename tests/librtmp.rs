@@ -17,6 +17,8 @@ mod hostile;
 mod linked;
 #[path = "librtmp/programs.rs"]
 mod programs;
+#[path = "librtmp/promises.rs"]
+mod promises;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
 #[path = "librtmp/surface.rs"]

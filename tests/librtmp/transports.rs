@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::hostile::{message, program, refusal, shake_hands, text};
+use super::hostile::{message, program, refusal, shake_hands, text, watched};
 use super::linked;
 use crate::support::c::good;
 use crate::support::program::Room;
@@ -72,13 +72,8 @@ fn connect_of(listener: &TcpListener) -> (TcpStream, String) {
 fn a_publisher_logs_in_when_the_server_asks() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("rtmp://{}/app/play timeout=5 pubUser=me pubPasswd=secret", listener.local_addr().unwrap());
-    let mut client = Command::new(program("client"))
-        .args([&url, "publish"])
-        .env("LD_LIBRARY_PATH", linked::folder())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut client =
+        watched("client").args([&url, "publish"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (mut first, words) = connect_of(&listener);
     assert!(!words.contains("authmod"), "{words}");
     let ask = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
