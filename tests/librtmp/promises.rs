@@ -50,7 +50,7 @@ fn unfinished_messages_have_a_bound() {
     // 400 MB of address space; eight messages of 15 MB each that never end would take half of a machine's memory were
     // there more of them.
     let mut server = Command::new("sh");
-    server.args(["-c", "ulimit -v 400000; exec \"$0\""]).arg(program("server"));
+    server.args(["-c", "ulimit -v 400000; exec \"$0\" 1"]).arg(program("server"));
     server.env("LD_LIBRARY_PATH", linked::folder()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = server.spawn().unwrap();
     let mut out = child.stdout.take().unwrap();

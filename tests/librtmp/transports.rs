@@ -14,6 +14,7 @@ use crate::support::program::Room;
 fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
     let mut server = Command::new(program("server"))
+        .arg("1")
         .args([&certificate, &key])
         .env("LD_LIBRARY_PATH", linked::folder())
         .stdout(Stdio::piped())
@@ -24,7 +25,7 @@ fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     let mut client = Command::new(program("client"));
-    client.arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
+    client.arg("play").arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
     client.env("LD_LIBRARY_PATH", linked::folder());
     client.env_remove("RRELAY_TLS_INSECURE");
     if let Some(roots) = roots {
@@ -73,7 +74,7 @@ fn a_publisher_logs_in_when_the_server_asks() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("rtmp://{}/app/play timeout=5 pubUser=me pubPasswd=secret", listener.local_addr().unwrap());
     let mut client =
-        watched("client").args([&url, "publish"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        watched("client").args(["publish", &url]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (mut first, words) = connect_of(&listener);
     assert!(!words.contains("authmod"), "{words}");
     let ask = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
