@@ -216,7 +216,7 @@ pub unsafe extern "C" fn AMF_DecodeArray(
         let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
         let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode::array_at(object, data, u32::try_from(len).unwrap_or(0), names != 0, 0))
+        as_int(decode::decode(data, |decoder| decoder.array(object, len, names != 0, 0)))
     })
 }
 
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn AMFProp_Decode(
         let Some(prop) = writable(prop) else { return -1 };
         *prop = AMFObjectProperty::INVALID;
         let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode::property_at(prop, data, names != 0, 0))
+        as_int(decode::decode(data, |decoder| decoder.property(prop, names != 0, 0)))
     })
 }
 
