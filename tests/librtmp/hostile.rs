@@ -32,6 +32,8 @@ pub(crate) fn program(name: &'static str) -> PathBuf {
 /// A command that runs one of them on our library, watched: a memory error ends it with 99, and so does what nobody
 /// freed at the end.
 pub(crate) fn watched(name: &'static str) -> Command {
+    let version = Command::new("valgrind").arg("--version").output();
+    version.expect("valgrind is there (tests/setup.sh installs it)");
     let mut command = Command::new("valgrind");
     command.args(["-q", "--error-exitcode=99", "--main-stacksize=8388608"]);
     command.args([
