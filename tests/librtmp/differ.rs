@@ -56,7 +56,7 @@ fn compare(
     differs: impl Fn(&str, &str) -> Option<&'static str>,
 ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let program = driver(name);
-    let theirs = printed(&program, linked::original(), 400);
+    let theirs = printed(&program, linked::original(), 2_000);
     let ours = printed(&program, linked::folder(), 20_000);
     assert_eq!(theirs.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>());
     let mut wrong = Vec::new();
@@ -67,7 +67,7 @@ fn compare(
         if our == DIED {
             wrong.push(format!("{label}: ours died"));
         } else if their == DIED {
-            continue;
+            needless.retain(|each| each != label);
         } else if our == their {
             compared += 1;
         } else if listed.iter().any(|(each, _)| each == label) {
@@ -151,6 +151,7 @@ fn flv_comes_out_as_from_the_original_and_goes_in_in_any_slices() {
     let (theirs, ours) = compare("flv", &[], |label, _| is_slice(label).then_some("librtmp takes no cut head"));
     for (label, our) in ours.iter().filter(|(label, _)| is_slice(label)) {
         let whole = label.split_once("in slices").unwrap().0.to_owned() + "in whole tags";
+        assert_ne!(theirs[&whole], DIED, "{whole}");
         assert_eq!(our, &theirs[&whole], "{label}");
     }
 }
