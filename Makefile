@@ -98,6 +98,13 @@ miri: ## the segment's unit tests under Miri; needs a nightly toolchain with mir
 		echo "Miri is not on this machine: rustup toolchain install nightly --component miri rust-src" >&2; exit 1; }
 	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --no-default-features --lib stream::segment
 
+.PHONY: valgrind
+valgrind: ## the C programs of both faces under valgrind; a part of make test
+	@$(need_cargo)
+	@$(call need,valgrind,make setup installs it.)
+	$(CARGO) test --test c_programs
+	$(CARGO) test --test librtmp -- hostile promises transports
+
 .PHONY: soak
 soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where anything grows
 	@$(need_cargo)

@@ -9,17 +9,23 @@ mod support;
 
 #[path = "librtmp/basic_server.rs"]
 mod basic_server;
+#[path = "librtmp/differ.rs"]
+mod differ;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
 #[path = "librtmp/linked.rs"]
 mod linked;
 #[path = "librtmp/programs.rs"]
 mod programs;
+#[path = "librtmp/promises.rs"]
+mod promises;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
 #[path = "librtmp/surface.rs"]
 mod surface;
 #[path = "librtmp/swf.rs"]
 mod swf;
+#[path = "librtmp/talk.rs"]
+mod talk;
 #[path = "librtmp/transports.rs"]
 mod transports;

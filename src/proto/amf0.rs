@@ -3,9 +3,11 @@
 //! Values borrow from the input, keep their order and are bounded in depth and number, so neither a deep nest nor
 //! sixteen megabytes of nulls cost more than the limit says. Strings are bytes: peers send Latin-1 and worse. Media
 //! metadata is never re-encoded for passing on; the encoder writes our own commands, always the same bytes for the
-//! same value. AMF3 behind the switch marker is read by `amf3` beside this file. Markers: AMF0 specification, 2.1.
+//! same value. AMF3 behind the switch marker is read by `amf3` beside this file. Both read bytes through `amf`, as
+//! librtmp's face does. Markers: AMF0 specification, 2.1.
 
 use crate::error::{Failure, RRError, Result};
+use crate::proto::amf::{Cursor, OBJECT_END, Token};
 use crate::proto::amf3;
 
 #[cfg(test)]
@@ -110,7 +112,7 @@ impl<'a> Value<'a> {
 pub fn read_value<'a>(data: &'a [u8], limits: &Limits) -> Result<(Value<'a>, usize)> {
     let mut reader = Reader::new(data, limits);
     let value = reader.value(0)?;
-    Ok((value, reader.pos))
+    Ok((value, data.len() - reader.rest.0.len()))
 }
 
 /// Reads values until `data` ends and appends them to `out`. On an error `out` keeps what was read before it.
@@ -120,23 +122,22 @@ pub fn read_value<'a>(data: &'a [u8], limits: &Limits) -> Result<(Value<'a>, usi
 /// or ECMA array that ends with the data, without its end marker, is no error.
 pub fn read_values<'a>(data: &'a [u8], limits: &Limits, out: &mut Vec<Value<'a>>) -> Result<()> {
     let mut reader = Reader::new(data, limits);
-    while reader.pos < data.len() {
+    while !reader.rest.0.is_empty() {
         out.push(reader.value(0)?);
     }
     Ok(())
 }
 
-/// Position in the data and what is left of the element limit; shared with the AMF3 reader.
+/// The data that is left and what is left of the element limit; shared with the AMF3 reader.
 pub(super) struct Reader<'a> {
-    pub(super) data: &'a [u8],
-    pub(super) pos: usize,
+    pub(super) rest: Cursor<'a>,
     max_depth: u32,
     elements_left: u32,
 }
 
 impl<'a> Reader<'a> {
     fn new(data: &'a [u8], limits: &Limits) -> Self {
-        Self { data, pos: 0, max_depth: limits.depth, elements_left: limits.elements }
+        Self { rest: Cursor(data), max_depth: limits.depth, elements_left: limits.elements }
     }
 
     /// Accounts for one value or name at `depth`.
@@ -149,67 +150,33 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let bytes = self.data[self.pos..].get(..len).ok_or_else(cut_off)?;
-        self.pos += len;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(self.take(N)?);
-        Ok(bytes)
-    }
-
-    pub(super) fn byte(&mut self) -> Result<u8> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    pub(super) fn double(&mut self) -> Result<f64> {
-        Ok(f64::from_be_bytes(self.array()?))
-    }
-
-    fn short_string(&mut self) -> Result<&'a [u8]> {
-        let len = u16::from_be_bytes(self.array()?);
-        self.take(len.into())
-    }
-
-    fn long_string(&mut self) -> Result<&'a [u8]> {
-        let len = u32::from_be_bytes(self.array()?);
-        self.take(len as usize)
-    }
-
     fn value(&mut self, depth: u32) -> Result<Value<'a>> {
         self.spend(depth)?;
-        Ok(match self.byte()? {
-            0x00 => Value::Number(self.double()?),
-            0x01 => Value::Bool(self.byte()? != 0),
-            0x02 => Value::String(self.short_string()?),
-            0x03 => Value::Object(self.entries(depth)?),
-            0x04 => Value::MovieClip,
-            0x05 => Value::Null,
-            0x06 => Value::Undefined,
-            0x07 => Value::Reference(u16::from_be_bytes(self.array()?)),
-            0x08 => {
-                let claimed = u32::from_be_bytes(self.array()?);
-                Value::EcmaArray(claimed, self.entries(depth)?)
-            }
-            0x0a => {
-                let count = u32::from_be_bytes(self.array()?);
+        Ok(match self.rest.token()? {
+            Token::Number(number) => Value::Number(number),
+            Token::Bool(truth) => Value::Bool(truth),
+            Token::String(bytes) => Value::String(bytes),
+            Token::Object => Value::Object(self.entries(depth)?),
+            Token::MovieClip => Value::MovieClip,
+            Token::Null => Value::Null,
+            Token::Undefined => Value::Undefined,
+            Token::Reference(index) => Value::Reference(index),
+            Token::EcmaArray(claimed) => Value::EcmaArray(claimed, self.entries(depth)?),
+            Token::StrictArray(count) => {
                 let mut values = Vec::new(); // the count is a claim: memory follows the values that are there
                 for _ in 0..count {
                     values.push(self.value(depth + 1)?);
                 }
                 Value::Array(values)
             }
-            0x0b => Value::Date(self.double()?, i16::from_be_bytes(self.array()?)),
-            0x0c => Value::LongString(self.long_string()?),
-            0x0d => Value::Unsupported,
-            0x0e => Value::RecordSet,
-            0x0f => Value::Xml(self.long_string()?),
-            0x10 => Value::Typed(self.short_string()?, self.entries(depth)?),
-            0x11 => amf3::read(self, depth)?,
-            marker => return Err(Failure::protocol(format!("unknown AMF0 marker 0x{marker:02x}"))),
+            Token::Date(ms, zone) => Value::Date(ms, zone),
+            Token::LongString(bytes) => Value::LongString(bytes),
+            Token::Unsupported => Value::Unsupported,
+            Token::RecordSet => Value::RecordSet,
+            Token::Xml(bytes) => Value::Xml(bytes),
+            Token::Typed(class) => Value::Typed(class, self.entries(depth)?),
+            Token::Amf3 => amf3::read(self, depth)?,
+            Token::Unknown(marker) => return Err(Failure::protocol(format!("unknown AMF0 marker 0x{marker:02x}"))),
         })
     }
 
@@ -217,22 +184,17 @@ impl<'a> Reader<'a> {
     fn entries(&mut self, depth: u32) -> Result<Entries<'a>> {
         let mut entries = Vec::new();
         loop {
-            if self.data.len() - self.pos < 3 {
-                self.pos = self.data.len(); // not even an end marker fits
+            if self.rest.0.len() < 3 {
+                self.rest = Cursor(&[]); // not even an end marker fits
                 return Ok(entries);
             }
-            let name = self.short_string()?;
-            if name.is_empty() && self.data.get(self.pos) == Some(&0x09) {
-                self.pos += 1;
+            if self.rest.object_end() {
                 return Ok(entries);
             }
+            let name = self.rest.short_string()?;
             entries.push((name, self.value(depth + 1)?));
         }
     }
-}
-
-fn cut_off() -> Failure {
-    Failure::protocol("an AMF value is cut off")
 }
 
 /// Whether `failure` of this module says "too much" rather than "malformed".
@@ -311,7 +273,7 @@ fn write_entries(entries: &[(&[u8], Value<'_>)], out: &mut Vec<u8>) {
         write_name(name, out);
         write_value(value, out);
     }
-    out.extend_from_slice(&[0, 0, 0x09]);
+    out.extend_from_slice(&OBJECT_END);
 }
 
 /// Lengths here are of values in a message, which is below 16 MiB.

@@ -5,6 +5,7 @@
 //! can point into itself. Source: AMF3 specification 3.1 to 3.15.
 
 use crate::error::{Failure, Result};
+use crate::proto::amf::{Header, Text, Token3};
 use crate::proto::amf0::{Entries, Reader, Value};
 
 /// A class: its name, whether more members may follow, and the names of the fixed ones.
@@ -28,79 +29,49 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, depth: u32) -> Result<Value<'a>>
 
 fn value<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Result<Value<'a>> {
     reader.spend(depth)?;
-    Ok(match reader.byte()? {
-        0x00 => Value::Undefined,
-        0x01 => Value::Null,
-        0x02 => Value::Bool(false),
-        0x03 => Value::Bool(true),
-        0x04 => {
-            let raw = u29(reader)?;
-            let signed = if raw >= 1 << 28 { f64::from(raw) - f64::from(1u32 << 29) } else { f64::from(raw) };
-            Value::Number(signed)
+    Ok(match reader.rest.token3()? {
+        Token3::Undefined => Value::Undefined,
+        Token3::Null => Value::Null,
+        Token3::Bool(truth) => Value::Bool(truth),
+        Token3::Integer(number) => Value::Number(number.into()),
+        Token3::Double(number) => Value::Number(number),
+        Token3::String(text) => Value::String(tables.string(text)?),
+        Token3::Xml(Text::Inline(bytes)) => Value::Xml(bytes),
+        Token3::Date(Ok(ms)) => Value::Date(ms, 0),
+        Token3::ByteArray(Text::Inline(bytes)) => Value::LongString(bytes),
+        Token3::Xml(Text::Reference(index)) | Token3::Date(Err(index)) | Token3::ByteArray(Text::Reference(index)) => {
+            Value::Reference(index)
         }
-        0x05 => Value::Number(reader.double()?),
-        0x06 => Value::String(string(reader, tables)?),
-        0x07 | 0x0b => match header(reader)? {
-            Header::Reference(index) => Value::Reference(index),
-            Header::Inline(len) => Value::Xml(reader.take(len)?),
-        },
-        0x08 => match header(reader)? {
-            Header::Reference(index) => Value::Reference(index),
-            Header::Inline(_) => Value::Date(reader.double()?, 0),
-        },
-        0x09 => array(reader, tables, depth)?,
-        0x0a => object(reader, tables, depth)?,
-        0x0c => match header(reader)? {
-            Header::Reference(index) => Value::Reference(index),
-            Header::Inline(len) => Value::LongString(reader.take(len)?),
-        },
-        marker => return Err(Failure::protocol(format!("AMF3 marker 0x{marker:02x} is not supported"))),
+        Token3::Array => array(reader, tables, depth)?,
+        Token3::Object => object(reader, tables, depth)?,
+        Token3::Unknown(marker) => {
+            return Err(Failure::protocol(format!("AMF3 marker 0x{marker:02x} is not supported")));
+        }
     })
 }
 
-/// A U29 whose lowest bit says whether a value follows or an earlier one is meant.
-enum Header {
-    Inline(usize),
-    Reference(u16),
-}
-
-fn header(reader: &mut Reader<'_>) -> Result<Header> {
-    let raw = u29(reader)?;
-    Ok(if raw & 1 == 1 {
-        Header::Inline((raw >> 1) as usize)
-    } else {
-        Header::Reference(u16::try_from(raw >> 1).unwrap_or(u16::MAX))
-    })
-}
-
-/// One to four bytes, seven bits each but for the last, which has eight (1.3.1).
-fn u29(reader: &mut Reader<'_>) -> Result<u32> {
-    let mut number = 0;
-    for _ in 0..3 {
-        let byte = u32::from(reader.byte()?);
-        if byte & 0x80 == 0 {
-            return Ok(number << 7 | byte);
+impl<'a> Tables<'a> {
+    /// Follows a reference; remembers what is none.
+    fn string(&mut self, text: Text<'a>) -> Result<&'a [u8]> {
+        match text {
+            Text::Reference(index) => self
+                .strings
+                .get(usize::from(index))
+                .copied()
+                .ok_or_else(|| Failure::protocol("an AMF3 string reference points nowhere")),
+            Text::Inline(bytes) => {
+                if !bytes.is_empty() {
+                    self.strings.push(bytes); // the empty string is never put in the table (1.3.2)
+                }
+                Ok(bytes)
+            }
         }
-        number = number << 7 | byte & 0x7f;
     }
-    Ok(number << 8 | u32::from(reader.byte()?))
 }
 
 fn string<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>) -> Result<&'a [u8]> {
-    match header(reader)? {
-        Header::Reference(index) => tables
-            .strings
-            .get(usize::from(index))
-            .copied()
-            .ok_or_else(|| Failure::protocol("an AMF3 string reference points nowhere")),
-        Header::Inline(len) => {
-            let bytes = reader.take(len)?;
-            if len > 0 {
-                tables.strings.push(bytes); // the empty string is never put in the table (1.3.2)
-            }
-            Ok(bytes)
-        }
-    }
+    let text = reader.rest.text3()?;
+    tables.string(text)
 }
 
 /// Named values up to an empty name.
@@ -115,7 +86,7 @@ fn named<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32, entri
 }
 
 fn array<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Result<Value<'a>> {
-    let dense = match header(reader)? {
+    let dense = match reader.rest.header()? {
         Header::Reference(index) => return Ok(Value::Reference(index)),
         Header::Inline(count) => count,
     };
@@ -133,7 +104,7 @@ fn array<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Re
 }
 
 fn object<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Result<Value<'a>> {
-    let raw = u29(reader)?;
+    let raw = reader.rest.u29()?;
     if raw & 1 == 0 {
         return Ok(Value::Reference(u16::try_from(raw >> 1).unwrap_or(u16::MAX)));
     }

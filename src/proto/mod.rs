@@ -1,6 +1,7 @@
 //! RTMP without I/O: bytes in, values out, and back. No sockets, no threads, no clock, no log.
 #![forbid(unsafe_code)]
 
+pub mod amf;
 pub mod amf0;
 mod amf3;
 pub mod auth;

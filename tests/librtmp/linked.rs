@@ -17,3 +17,15 @@ pub(crate) fn folder() -> &'static Path {
         folder
     })
 }
+
+/// The folder of the distribution's own `librtmp.so.1`: where its programs find it.
+pub(crate) fn original() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let output = Command::new("ldd").arg("/usr/bin/rtmpdump").env_remove("LD_LIBRARY_PATH").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let library = text.lines().find(|line| line.contains("librtmp.so.1")).and_then(|line| line.split(' ').nth(2));
+        let library = library.expect("the original librtmp is there (tests/setup.sh installs it)");
+        Path::new(library).parent().unwrap().to_owned()
+    })
+}

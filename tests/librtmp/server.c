@@ -1,41 +1,29 @@
-/* A server of librtmp as programs write it: takes one client, decodes and dumps its commands and data. Ends with 0
- * whatever the client does; tests/librtmp/hostile.rs looks for crashes and for memory errors. Prints its port.
- * server [certificate key] */
+/* A server of librtmp as programs write it: takes clients one by one, decodes and dumps their commands and data. Ends with
+ * 0 whatever they do; tests/librtmp/hostile.rs looks for crashes and for memory errors. Prints its port.
+ * server CLIENTS [certificate key] */
 #include <arpa/inet.h>
 #include <librtmp/log.h>
 #include <librtmp/rtmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-int main(int argc, char **argv)
+static void serve(int fd, void *tls)
 {
-    void *tls = argc > 2 ? RTMP_TLS_AllocServerContext(argv[1], argv[2]) : NULL;
-    struct sockaddr_in address;
     struct timeval patience = { 5, 0 };
-    socklen_t len = sizeof address;
     RTMPPacket packet;
     AMFObject object;
     RTMP *r = RTMP_Alloc();
-    int listener = socket(AF_INET, SOCK_STREAM, 0), messages = 0;
+    int messages = 0;
 
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1)
-        || getsockname(listener, (struct sockaddr *)&address, &len)) {
-        return 2;
-    }
-    printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    RTMP_LogSetLevel(RTMP_LOGDEBUG);
     RTMP_Init(r);
-    r->m_sb.sb_socket = accept(listener, NULL, NULL);
-    setsockopt(r->m_sb.sb_socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    r->m_sb.sb_socket = fd;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     memset(&packet, 0, sizeof packet);
-    if ((argc < 3 || RTMP_TLS_Accept(r, tls)) && RTMP_Serve(r)) {
+    if ((!tls || RTMP_TLS_Accept(r, tls)) && RTMP_Serve(r)) {
         while (RTMP_IsConnected(r) && RTMP_ReadPacket(r, &packet)) {
             if (!RTMPPacket_IsReady(&packet)) {
                 continue;
@@ -54,8 +42,32 @@ int main(int argc, char **argv)
         }
     }
     printf("%d messages\n", messages);
+    fflush(stdout);
     RTMP_Close(r);
     RTMP_Free(r);
+}
+
+int main(int argc, char **argv)
+{
+    void *tls = argc > 3 ? RTMP_TLS_AllocServerContext(argv[2], argv[3]) : NULL;
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), i;
+
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (argc < 2 || (argc > 3 && !tls) || bind(listener, (struct sockaddr *)&address, sizeof address)
+        || listen(listener, 1) || getsockname(listener, (struct sockaddr *)&address, &len)) {
+        return 2;
+    }
+    printf("%d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    RTMP_LogSetLevel(RTMP_LOGDEBUG);
+    for (i = 0; i < atoi(argv[1]); i++) {
+        fprintf(stderr, "== %d\n", i);
+        serve(accept(listener, NULL, NULL), tls);
+    }
     RTMP_TLS_FreeServerContext(tls);
     close(listener);
     return 0;

@@ -5,15 +5,17 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::hostile::{message, program, refusal, shake_hands, text};
+use super::hostile::{message, program, refusal, shake_hands, text, watched};
 use super::linked;
 use crate::support::c::good;
 use crate::support::program::Room;
+use crate::support::until;
 
 /// Runs client and server of C against each other over TLS and gives how many messages the server got.
 fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
     let mut server = Command::new(program("server"))
+        .arg("1")
         .args([&certificate, &key])
         .env("LD_LIBRARY_PATH", linked::folder())
         .stdout(Stdio::piped())
@@ -24,7 +26,7 @@ fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     let mut client = Command::new(program("client"));
-    client.arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
+    client.arg("play").arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
     client.env("LD_LIBRARY_PATH", linked::folder());
     client.env_remove("RRELAY_TLS_INSECURE");
     if let Some(roots) = roots {
@@ -37,18 +39,65 @@ fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     line.split(' ').next().unwrap().parse().unwrap()
 }
 
-#[test]
-fn rtmps_verifies_unless_it_is_told_not_to() {
-    let room = Room::new("librtmp-rtmps");
+/// A certificate for localhost and its key, made anew.
+fn certificate(room: &Room) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=localhost"]);
     openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
     openssl.arg("-keyout").arg(room.file("key.pem")).arg("-out").arg(room.file("cert.pem"));
     good(&openssl.output().unwrap(), "openssl");
+}
+
+#[test]
+fn rtmps_verifies_unless_it_is_told_not_to() {
+    let room = Room::new("librtmp-rtmps");
+    certificate(&room);
     assert_eq!(messages_over_tls(&room, "", None), 0, "nobody has signed this certificate");
     assert_eq!(messages_over_tls(&room, "tlsInsecure=1", None), 1);
     let roots = room.file("cert.pem");
     assert_eq!(messages_over_tls(&room, "", roots.to_str()), 1, "it is among the roots that were named");
+}
+
+/// Where librtmp takes a session ticket of TLS 1.3 for an error.
+#[test]
+fn a_server_of_openssl_may_send_tickets() {
+    let room = Room::new("librtmp-tickets");
+    certificate(&room);
+    let port = crate::support::nginx::Reserved::new().port;
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-tls1_3", "-num_tickets", "5", "-accept", &port.to_string()])
+        .arg("-cert")
+        .arg(room.file("cert.pem"))
+        .arg("-key")
+        .arg(room.file("key.pem"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("openssl listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    let mut client = Command::new(program("client"));
+    client.args(["play", &format!("rtmps://localhost:{port}/app/key timeout=10 tlsInsecure=1")]);
+    client.env("LD_LIBRARY_PATH", linked::folder()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let client = client.spawn().unwrap();
+    let mut from = server.stdout.take().unwrap();
+    let mut to = server.stdin.take().unwrap();
+    let mut hello = vec![0; 1537];
+    from.read_exact(&mut hello).unwrap();
+    to.write_all(&[&[3][..], &[0; 1536], &hello[1..]].concat()).unwrap();
+    from.read_exact(&mut hello[1..]).unwrap();
+    let code = |code: &str| {
+        let object = [b"\x03\0\x04code", &text(code)[..], b"\0\0\x09"].concat();
+        message(20, &[text("onStatus"), vec![0; 9], vec![5], object].concat())
+    };
+    let media = [message(9, &[0x17; 100]), message(8, &[0xAF; 100])].concat();
+    let script = [code("NetStream.Play.Start"), media, code("NetStream.Play.Stop")];
+    to.write_all(&script.concat()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    let _ = server.kill();
+    let _ = server.wait();
+    good(&output, "client");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("read {}\n", 13 + 2 * 115));
 }
 
 /// Reads a client's connect command, as text.
@@ -72,13 +121,8 @@ fn connect_of(listener: &TcpListener) -> (TcpStream, String) {
 fn a_publisher_logs_in_when_the_server_asks() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("rtmp://{}/app/play timeout=5 pubUser=me pubPasswd=secret", listener.local_addr().unwrap());
-    let mut client = Command::new(program("client"))
-        .args([&url, "publish"])
-        .env("LD_LIBRARY_PATH", linked::folder())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut client =
+        watched("client").args(["publish", &url]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (mut first, words) = connect_of(&listener);
     assert!(!words.contains("authmod"), "{words}");
     let ask = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";

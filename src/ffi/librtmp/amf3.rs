@@ -3,11 +3,11 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::amf::MAX_DEPTH;
-use super::amf_decode::{Bad, Input, as_int, in_place, keep};
+use super::amf_decode::{Bad, Decoder, as_int, decode, in_place};
 use super::ptr::{bytes, given, given_mut};
 use super::types::*;
 use super::{guard, log, mem};
+use crate::proto::amf::{Cursor, Header, Text, Token3};
 
 /// The name that an externalizable object's one value gets.
 const EXTERNAL_NAME: &[u8] = b"DEFAULT_ATTRIBUTE";
@@ -15,90 +15,57 @@ const EXTERNAL_NAME: &[u8] = b"DEFAULT_ATTRIBUTE";
 /// Room of a class definition's name list grows by so many names.
 const STEP: usize = 16;
 
-impl Input<'_> {
-    /// A whole number of up to 29 bits, sign included (AMF3 specification 1.3.1).
-    fn integer(&mut self) -> Result<i32, Bad> {
-        let mut value: u32 = 0;
-        for _ in 0..3 {
-            let byte = self.byte()?;
-            value = value << 7 | u32::from(byte & 0x7F);
-            if byte & 0x80 == 0 {
-                return Ok(value as i32);
-            }
+/// A string in place; a reference to an earlier one, which is not followed, gives none.
+fn text_of(text: Text<'_>) -> AVal {
+    match text {
+        Text::Inline(bytes) => AVal::of(bytes),
+        Text::Reference(index) => {
+            log::debug(&format!("AMF3: string reference {index} is not followed"));
+            AVal::NULL
         }
-        value = value << 8 | u32::from(self.byte()?);
-        // 29 bits, the highest of them the sign.
-        Ok((value << 3) as i32 >> 3)
     }
 }
 
-impl<'a> Input<'a> {
-    /// A string in place; a reference to an earlier one gives none.
-    fn string3(&mut self) -> Result<&'a [u8], Bad> {
-        let head = self.integer()? as u32 & 0x1FFF_FFFF;
-        if head & 1 == 0 {
-            log::debug(&format!("AMF3: string reference {} is not followed", head >> 1));
-            return Ok(&[]);
-        }
-        self.take((head >> 1) as usize)
-    }
+/// A name in place; without bytes it is NULL.
+fn name(decoder: &mut Decoder<'_>) -> Result<AVal, Bad> {
+    let name = text_of(decoder.input.text3()?);
+    Ok(if name.is_empty() { AVal::NULL } else { name })
 }
 
-/// Decodes one AMF3 value, with its name if `names`. Gives the bytes taken; an empty name ends an object and leaves the
-/// value as it was.
-fn property_at(prop: &mut AMFObjectProperty, data: &[u8], names: bool, depth: u32) -> Result<usize, Bad> {
+/// Decodes one AMF3 value, with its name if `names`; an empty name ends an object and leaves the value as it was.
+fn property(decoder: &mut Decoder<'_>, prop: &mut AMFObjectProperty, names: bool, depth: u32) -> Result<(), Bad> {
     prop.p_name = AVal::NULL;
-    let mut input = Input(data);
     if names {
-        prop.p_name = in_place(input.string3()?);
+        prop.p_name = name(decoder)?;
         if prop.p_name.is_empty() {
-            return Ok(data.len() - input.0.len());
+            return Ok(());
         }
     }
-    match input.byte()? {
-        0 | 1 => prop.p_type = AMF_NULL,
-        kind @ (2 | 3) => number(prop, AMF_BOOLEAN, f64::from(kind - 2)),
-        4 => number(prop, AMF_NUMBER, input.integer()?.into()),
-        5 => number(prop, AMF_NUMBER, input.number()?),
-        6 | 7 | 11 => {
-            prop.p_vu = AMFValue { p_aval: in_place(input.string3()?) };
+    match decoder.input.token3()? {
+        Token3::Undefined | Token3::Null => prop.p_type = AMF_NULL,
+        Token3::Bool(truth) => number(prop, AMF_BOOLEAN, f64::from(u8::from(truth))),
+        Token3::Integer(value) => number(prop, AMF_NUMBER, value.into()),
+        Token3::Double(value) => number(prop, AMF_NUMBER, value),
+        Token3::String(text) | Token3::Xml(text) => {
+            prop.p_vu = AMFValue { p_aval: text_of(text) };
             prop.p_type = AMF_STRING;
         }
-        8 => {
-            let reference = input.integer()?;
-            if reference & 1 == 0 {
+        Token3::Date(value) => {
+            if value.is_err() {
                 log::debug("AMF3: a date reference is not followed");
-                number(prop, AMF_NUMBER, 0.0);
-            } else {
-                number(prop, AMF_NUMBER, input.number()?);
             }
+            number(prop, AMF_NUMBER, value.unwrap_or(0.0));
         }
-        10 => {
-            prop.p_type = AMF_INVALID;
-            if depth >= MAX_DEPTH {
-                log::error(&format!("AMF3: nested deeper than {MAX_DEPTH} levels"));
-                return Err(Bad);
-            }
-            let mut inner = AMFObject::EMPTY;
-            match object_at(&mut inner, input.0, false, depth + 1) {
-                Ok(taken) => {
-                    input.take(taken)?;
-                    prop.p_vu = AMFValue { p_object: inner };
-                    prop.p_type = AMF_OBJECT;
-                }
-                Err(Bad) => {
-                    inner.reset();
-                    return Err(Bad);
-                }
-            }
+        Token3::Object => {
+            decoder.container(prop, AMF_OBJECT, depth, |inside, inner, depth| object(inside, inner, false, depth))?;
         }
-        kind => {
-            log::debug(&format!("AMF3: type 0x{kind:02x} is not supported"));
+        Token3::Array | Token3::ByteArray(_) | Token3::Unknown(_) => {
+            log::debug("AMF3: arrays, byte arrays and later types are not supported");
             prop.p_type = AMF_INVALID;
             return Err(Bad);
         }
     }
-    Ok(data.len() - input.0.len())
+    Ok(())
 }
 
 fn number(prop: &mut AMFObjectProperty, kind: u32, value: f64) {
@@ -106,60 +73,55 @@ fn number(prop: &mut AMFObjectProperty, kind: u32, value: f64) {
     prop.p_type = kind;
 }
 
-/// Decodes an object, behind its type byte if `marked`. Gives the bytes taken.
-pub(super) fn object_at(object: &mut AMFObject, data: &[u8], marked: bool, depth: u32) -> Result<usize, Bad> {
+/// Decodes an object, behind its type byte if `marked`.
+pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: bool, depth: u32) -> Result<(), Bad> {
     *object = AMFObject::EMPTY;
-    let mut input = Input(data);
-    if marked && input.byte()? != 10 {
+    if marked && decoder.input.byte()? != 10 {
         log::error("AMF3: this is not an object");
     }
-    let head = input.integer()? as u32 & 0x1FFF_FFFF;
+    let head = decoder.input.u29()?;
     if head & 3 != 3 {
         log::debug("AMF3: an object or class reference is not followed");
-        return Ok(data.len() - input.0.len());
+        return Ok(());
     }
     let (external, dynamic, sealed) = (head & 4 != 0, head & 8 != 0, head >> 4);
     // The class's name.
-    input.string3()?;
-    let names = input;
+    decoder.input.text3()?;
+    let mut names = decoder.input;
     for _ in 0..sealed {
-        input.string3()?;
+        decoder.input.text3()?;
     }
     if external {
         let mut prop = AMFObjectProperty::INVALID;
-        let taken = property_at(&mut prop, input.0, false, depth)?;
-        input.take(taken)?;
+        property(decoder, &mut prop, false, depth)?;
         prop.p_name = AVal::of(EXTERNAL_NAME);
-        keep(object, &prop)?;
-        return Ok(data.len() - input.0.len());
+        return decoder.keep(object, &prop);
     }
-    let mut names = names;
     for _ in 0..sealed {
         let mut prop = AMFObjectProperty::INVALID;
-        let taken = property_at(&mut prop, input.0, false, depth)?;
-        input.take(taken)?;
-        prop.p_name = in_place(names.string3()?);
-        keep(object, &prop)?;
+        property(decoder, &mut prop, false, depth)?;
+        if let Text::Inline(bytes) = names.text3()? {
+            prop.p_name = in_place(bytes);
+        }
+        decoder.keep(object, &prop)?;
     }
-    let mut last = AMFObjectProperty::INVALID;
     if !dynamic {
-        return Ok(data.len() - input.0.len());
+        return Ok(());
     }
+    let mut last = AMFObjectProperty { p_type: AMF_NUMBER, ..AMFObjectProperty::INVALID };
     loop {
-        let taken = property_at(&mut last, input.0, true, depth)?;
-        input.take(taken)?;
+        property(decoder, &mut last, true, depth)?;
         let end = last.p_name.is_empty();
         if end && last.object().o_num > 0 {
             // librtmp repeats the last value, nameless, at the end of a dynamic object. An inner object must not have
             // two owners.
             last.p_type = AMF_NULL;
         }
-        keep(object, &last)?;
+        decoder.keep(object, &last)?;
         if end {
-            break;
+            return Ok(());
         }
     }
-    Ok(data.len() - input.0.len())
 }
 
 /// The longest data an interface without a length is trusted to have.
@@ -170,14 +132,10 @@ pub unsafe extern "C" fn AMF3ReadInteger(data: *const c_char, value: *mut i32) -
     guard(0, || {
         let Some(value) = given_mut(value) else { return 0 };
         let bytes = integer_bytes(data);
-        let mut input = Input(&bytes[..]);
-        match input.integer() {
-            Ok(number) => {
-                *value = number;
-                (LONGEST - input.0.len()) as c_int
-            }
-            Err(Bad) => 0,
-        }
+        let mut input = Cursor(&bytes[..]);
+        let Ok(number) = input.integer() else { return 0 };
+        *value = number;
+        (LONGEST - input.0.len()) as c_int
     })
 }
 
@@ -207,14 +165,10 @@ pub unsafe extern "C" fn AMF3ReadString(data: *const c_char, text: *mut AVal) ->
             return 0;
         }
         let bytes = integer_bytes(data);
-        let mut input = Input(&bytes[..]);
-        let Ok(head) = input.integer() else { return 0 };
+        let mut input = Cursor(&bytes[..]);
+        let Ok(head) = input.header() else { return 0 };
         let taken = LONGEST - input.0.len();
-        let head = head as u32 & 0x1FFF_FFFF;
-        if head & 1 == 0 {
-            return taken as c_int;
-        }
-        let len = (head >> 1) as usize;
+        let Header::Inline(len) = head else { return taken as c_int };
         // SAFETY: contract: the string follows its length.
         let start = unsafe { data.add(taken) };
         *text = AVal { av_val: start.cast_mut(), av_len: len as c_int };
@@ -233,7 +187,7 @@ pub unsafe extern "C" fn AMF3_Decode(
         let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
         let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(object_at(object, data, marked != 0, 0))
+        as_int(decode(data, |decoder| self::object(decoder, object, marked != 0, 0)))
     })
 }
 
@@ -247,7 +201,7 @@ pub unsafe extern "C" fn AMF3Prop_Decode(
     guard(-1, || {
         let Some(prop) = given_mut(prop) else { return -1 };
         let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(property_at(prop, data, names != 0, 0))
+        as_int(decode(data, |decoder| property(decoder, prop, names != 0, 0)))
     })
 }
 

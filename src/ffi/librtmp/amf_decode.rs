@@ -1,57 +1,42 @@
 //! AMF0 as librtmp decodes it: strings stay where they are, in the message's body; only arrays of properties are
-//! allocated. Every read is bounded by the data, and nesting by [`MAX_DEPTH`].
+//! allocated. Every read is bounded by the data, nesting by [`MAX_DEPTH`], and all values together by [`MAX_VALUES`].
 //!
-//! `proto::amf0` reads the same format for the relay. It is not used here because the places where librtmp stops, what
-//! it has collected by then and what it refuses (typed objects, references) are behaviour programs see.
+//! The bytes are read by `proto::amf`, as the relay's reader does (`proto::amf0`). What is made of them differs: the places
+//! where librtmp stops, what it has collected by then and what it refuses (typed objects, references) are behaviour
+//! programs see.
 
 use std::ffi::c_int;
 
 use super::amf::MAX_DEPTH;
 use super::types::*;
 use super::{amf3, log};
+use crate::error::Failure;
+use crate::proto::amf::{Cursor, Token};
+
+/// Values in one message: 14 MiB of properties. The largest that are real are the key frames of a day in metadata.
+const MAX_VALUES: u32 = 1 << 18;
 
 /// The data ended early or makes no sense. What was read before stands in the object.
 #[derive(Debug)]
 pub(super) struct Bad;
 
-/// Bytes that are read from the front.
-#[derive(Clone, Copy)]
-pub(super) struct Input<'a>(pub(super) &'a [u8]);
-
-impl<'a> Input<'a> {
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Bad> {
-        let (head, rest) = self.0.split_at_checked(len).ok_or(Bad)?;
-        self.0 = rest;
-        Ok(head)
+impl From<Failure> for Bad {
+    fn from(_: Failure) -> Self {
+        Self
     }
+}
 
-    pub(super) fn byte(&mut self) -> Result<u8, Bad> {
-        Ok(self.take(1)?[0])
-    }
+/// Data that is being decoded.
+pub(super) struct Decoder<'a> {
+    pub(super) input: Cursor<'a>,
+    values_left: u32,
+}
 
-    pub(super) fn be16(&mut self) -> Result<u16, Bad> {
-        self.take(2).map(be16)
-    }
-
-    pub(super) fn be32(&mut self) -> Result<u32, Bad> {
-        self.take(4).map(be32)
-    }
-
-    pub(super) fn number(&mut self) -> Result<f64, Bad> {
-        self.take(8).map(be_f64)
-    }
-
-    /// A string behind its 16-bit length; without bytes it is NULL, as librtmp has it.
-    fn string(&mut self) -> Result<AVal, Bad> {
-        let len = self.be16()?;
-        self.take(len.into()).map(in_place)
-    }
-
-    /// A string behind its 32-bit length.
-    fn long_string(&mut self) -> Result<AVal, Bad> {
-        let len = self.be32()?;
-        self.take(usize::try_from(len).map_err(|_| Bad)?).map(in_place)
-    }
+/// Decodes with `body` and gives the bytes taken.
+pub(super) fn decode<'a>(data: &'a [u8], body: impl FnOnce(&mut Decoder<'a>) -> Result<(), Bad>) -> Result<usize, Bad> {
+    let mut decoder = Decoder { input: Cursor(data), values_left: MAX_VALUES };
+    body(&mut decoder)?;
+    Ok(data.len() - decoder.input.0.len())
 }
 
 /// Points at bytes of the message.
@@ -80,118 +65,131 @@ pub(super) fn be_f64(bytes: &[u8]) -> f64 {
 
 /// Decodes properties up to the end mark or the end of the data. Gives the bytes taken.
 pub(super) fn object(object: &mut AMFObject, data: &[u8], names: bool) -> Result<usize, Bad> {
-    object_at(object, data, names, 0)
+    decode(data, |decoder| decoder.object(object, names, 0))
 }
 
-pub(super) fn object_at(object: &mut AMFObject, data: &[u8], names: bool, depth: u32) -> Result<usize, Bad> {
-    *object = AMFObject::EMPTY;
-    let mut input = Input(data);
-    while !input.0.is_empty() {
-        if let Some(rest) = input.0.strip_prefix(&[0, 0, AMF_OBJECT_END as u8]) {
-            input.0 = rest;
-            break;
+impl Decoder<'_> {
+    fn object(&mut self, object: &mut AMFObject, names: bool, depth: u32) -> Result<(), Bad> {
+        *object = AMFObject::EMPTY;
+        while !self.input.0.is_empty() && !self.input.object_end() {
+            let mut prop = AMFObjectProperty::INVALID;
+            self.property(&mut prop, names, depth)?;
+            self.keep(object, &prop)?;
         }
-        let mut prop = AMFObjectProperty::INVALID;
-        let taken = property_at(&mut prop, input.0, names, depth)?;
-        input.take(taken)?;
-        keep(object, &prop)?;
+        Ok(())
     }
-    Ok(data.len() - input.0.len())
-}
 
-/// Decodes `len` values of an array.
-pub(super) fn array_at(object: &mut AMFObject, data: &[u8], len: u32, names: bool, depth: u32) -> Result<usize, Bad> {
-    *object = AMFObject::EMPTY;
-    let mut input = Input(data);
-    for _ in 0..len {
-        let mut prop = AMFObjectProperty::INVALID;
-        let taken = property_at(&mut prop, input.0, names, depth)?;
-        input.take(taken)?;
-        keep(object, &prop)?;
+    /// Decodes `len` values of an array.
+    pub(super) fn array(&mut self, object: &mut AMFObject, len: i32, names: bool, depth: u32) -> Result<(), Bad> {
+        *object = AMFObject::EMPTY;
+        for _ in 0..len {
+            let mut prop = AMFObjectProperty::INVALID;
+            self.property(&mut prop, names, depth)?;
+            self.keep(object, &prop)?;
+        }
+        Ok(())
     }
-    Ok(data.len() - input.0.len())
-}
 
-/// Appends what was decoded; what finds no place is freed.
-pub(super) fn keep(object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(), Bad> {
-    if object.add(prop) {
-        return Ok(());
+    /// Appends what was decoded; what finds no place is freed.
+    pub(super) fn keep(&mut self, object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(), Bad> {
+        if let Some(left) = self.values_left.checked_sub(1)
+            && object.add(prop)
+        {
+            self.values_left = left;
+            return Ok(());
+        }
+        log::error("AMF: too many values");
+        prop.object().reset();
+        Err(Bad)
     }
-    prop.object().reset();
-    Err(Bad)
-}
 
-/// Decodes one value, with its name if `names`. Gives the bytes taken.
-pub(super) fn property_at(prop: &mut AMFObjectProperty, data: &[u8], names: bool, depth: u32) -> Result<usize, Bad> {
-    prop.p_name = AVal::NULL;
-    let mut input = Input(data);
-    if names {
-        if data.len() < 4 {
-            log::debug("AMF: not enough data for a name and a value");
+    /// Decodes one value, with its name if `names`.
+    pub(super) fn property(&mut self, prop: &mut AMFObjectProperty, names: bool, depth: u32) -> Result<(), Bad> {
+        prop.p_name = AVal::NULL;
+        if names {
+            if self.input.0.len() < 4 {
+                log::debug("AMF: not enough data for a name and a value");
+                return Err(Bad);
+            }
+            prop.p_name = in_place(self.input.short_string()?);
+        }
+        let kind = u32::from(*self.input.0.first().ok_or(Bad)?);
+        prop.p_type = kind;
+        match self.input.token()? {
+            Token::Number(number) => prop.p_vu = AMFValue { p_number: number },
+            Token::Bool(truth) => prop.p_vu = AMFValue { p_number: f64::from(u8::from(truth)) },
+            Token::String(text) | Token::Xml(text) => prop.p_vu = AMFValue { p_aval: in_place(text) },
+            Token::LongString(text) => {
+                prop.p_vu = AMFValue { p_aval: in_place(text) };
+                prop.p_type = AMF_STRING;
+            }
+            Token::Null | Token::Undefined | Token::Unsupported => prop.p_type = AMF_NULL,
+            Token::Date(ms, zone) => {
+                prop.p_vu = AMFValue { p_number: ms };
+                prop.p_UTCoffset = zone;
+            }
+            // The count of an ECMA array is a hint that encoders get wrong; the end mark counts.
+            Token::Object | Token::EcmaArray(_) => {
+                self.container(prop, kind, depth, |inside, inner, depth| inside.object(inner, true, depth))?;
+            }
+            // librtmp's counts have a sign: from half of their range on there is nothing in the array.
+            Token::StrictArray(len) => {
+                self.container(prop, kind, depth, |inside, inner, depth| {
+                    inside.array(inner, len as i32, false, depth)
+                })?;
+            }
+            Token::Amf3 => self
+                .container(prop, AMF_OBJECT, depth, |inside, inner, depth| amf3::object(inside, inner, true, depth))?,
+            Token::MovieClip | Token::Reference(_) | Token::RecordSet | Token::Typed(_) | Token::Unknown(_) => {
+                log::error(&format!("AMF: type 0x{kind:02x} is not supported"));
+                prop.p_type = AMF_INVALID;
+                return Err(Bad);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes what lies inside an object or array. On failure nothing of it is kept.
+    pub(super) fn container(
+        &mut self,
+        prop: &mut AMFObjectProperty,
+        kind: u32,
+        depth: u32,
+        contents: impl FnOnce(&mut Self, &mut AMFObject, u32) -> Result<(), Bad>,
+    ) -> Result<(), Bad> {
+        prop.p_type = AMF_INVALID;
+        if depth >= MAX_DEPTH {
+            log::error(&format!("AMF: nested deeper than {MAX_DEPTH} levels"));
             return Err(Bad);
         }
-        prop.p_name = input.string()?;
-    }
-    let kind = u32::from(input.byte()?);
-    prop.p_type = kind;
-    match kind {
-        AMF_NUMBER => prop.p_vu = AMFValue { p_number: input.number()? },
-        AMF_BOOLEAN => prop.p_vu = AMFValue { p_number: f64::from(u8::from(input.byte()? != 0)) },
-        AMF_STRING => prop.p_vu = AMFValue { p_aval: input.string()? },
-        AMF_LONG_STRING | AMF_XML_DOC => {
-            prop.p_vu = AMFValue { p_aval: input.long_string()? };
-            prop.p_type = if kind == AMF_LONG_STRING { AMF_STRING } else { kind };
-        }
-        AMF_NULL | AMF_UNDEFINED | AMF_UNSUPPORTED => prop.p_type = AMF_NULL,
-        AMF_DATE => {
-            prop.p_vu = AMFValue { p_number: input.number()? };
-            prop.p_UTCoffset = input.be16()? as i16;
-        }
-        AMF_OBJECT | AMF_ECMA_ARRAY | AMF_STRICT_ARRAY | AMF_AVMPLUS => container(prop, kind, &mut input, depth)?,
-        _ => {
-            log::error(&format!("AMF: type 0x{kind:02x} is not supported"));
-            prop.p_type = AMF_INVALID;
-            return Err(Bad);
-        }
-    }
-    Ok(data.len() - input.0.len())
-}
-
-/// Decodes what lies inside an object or array. On failure nothing of it is kept.
-fn container(prop: &mut AMFObjectProperty, kind: u32, input: &mut Input<'_>, depth: u32) -> Result<(), Bad> {
-    prop.p_type = AMF_INVALID;
-    if depth >= MAX_DEPTH {
-        log::error(&format!("AMF: nested deeper than {MAX_DEPTH} levels"));
-        return Err(Bad);
-    }
-    let mut inner = AMFObject::EMPTY;
-    let taken = match kind {
-        AMF_OBJECT => object_at(&mut inner, input.0, true, depth + 1),
-        AMF_ECMA_ARRAY => {
-            // The count is a hint that encoders get wrong; the end mark counts.
-            input.be32()?;
-            object_at(&mut inner, input.0, true, depth + 1)
-        }
-        AMF_STRICT_ARRAY => {
-            let len = input.be32()?;
-            array_at(&mut inner, input.0, len, false, depth + 1)
-        }
-        _ => amf3::object_at(&mut inner, input.0, true, depth + 1),
-    };
-    match taken.and_then(|taken| input.take(taken).map(|_| ())) {
-        Ok(()) => {
-            prop.p_type = if kind == AMF_AVMPLUS { AMF_OBJECT } else { kind };
-            prop.p_vu = AMFValue { p_object: inner };
-            Ok(())
-        }
-        Err(Bad) => {
+        let mut inner = AMFObject::EMPTY;
+        if let Err(Bad) = contents(self, &mut inner, depth + 1) {
             inner.reset();
-            Err(Bad)
+            return Err(Bad);
         }
+        prop.p_type = kind;
+        prop.p_vu = AMFValue { p_object: inner };
+        Ok(())
     }
 }
 
 /// What a decoder's result is in C: bytes, or -1.
 pub(super) fn as_int(result: Result<usize, Bad>) -> c_int {
     result.map_or(-1, |taken| c_int::try_from(taken).unwrap_or(-1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::librtmp::amf::Owned;
+
+    #[test]
+    fn a_message_of_nothing_but_values_has_a_bound() {
+        let nulls = vec![AMF_NULL as u8; MAX_VALUES as usize + 1];
+        let mut read = Owned(AMFObject::EMPTY);
+        assert!(object(&mut read.0, &nulls, false).is_err());
+        assert_eq!(read.0.o_num, MAX_VALUES as c_int);
+        read.0.reset();
+        assert_eq!(object(&mut read.0, &nulls[1..], false).ok(), Some(MAX_VALUES as usize));
+    }
 }

@@ -199,7 +199,7 @@ pub unsafe extern "C" fn AMF_Decode(object: *mut AMFObject, buffer: *const c_cha
     guard(-1, || {
         let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
-        let Some(data) = bytes(buffer, size) else { return if size == 0 { 0 } else { -1 } };
+        let Some(data) = bytes(buffer, size) else { return if size <= 0 { 0 } else { -1 } };
         as_int(decode::object(object, data, names != 0))
     })
 }
@@ -216,7 +216,7 @@ pub unsafe extern "C" fn AMF_DecodeArray(
         let Some(object) = given_mut(object) else { return -1 };
         *object = AMFObject::EMPTY;
         let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode::array_at(object, data, u32::try_from(len).unwrap_or(0), names != 0, 0))
+        as_int(decode::decode(data, |decoder| decoder.array(object, len, names != 0, 0)))
     })
 }
 
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn AMFProp_Decode(
         let Some(prop) = writable(prop) else { return -1 };
         *prop = AMFObjectProperty::INVALID;
         let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode::property_at(prop, data, names != 0, 0))
+        as_int(decode::decode(data, |decoder| decoder.property(prop, names != 0, 0)))
     })
 }
 
@@ -382,26 +382,35 @@ pub(super) fn dump(object: &AMFObject, depth: u32) {
     log::debug("(object end)");
 }
 
-/// Longest name a dump shows.
+/// Bytes of a name and of a value that a dump shows.
 const NAME_BYTES: usize = 18;
+const VALUE_BYTES: usize = 254;
+
+/// A string as far as C prints it.
+fn printed(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
+}
 
 fn dump_property(prop: &AMFObjectProperty, depth: u32) {
+    if matches!(prop.p_type, AMF_NULL | AMF_INVALID) {
+        return log::debug(if prop.p_type == AMF_NULL { "Property: NULL" } else { "Property: INVALID" });
+    }
     let name = prop.p_name.bytes();
-    let name = if name.is_empty() { &b"no-name."[..] } else { &name[..name.len().min(NAME_BYTES)] };
-    let name = format!("Name: {:>18}, ", String::from_utf8_lossy(name));
-    let value = match prop.p_type {
-        AMF_OBJECT => "OBJECT".to_owned(),
-        AMF_ECMA_ARRAY => "ECMA_ARRAY".to_owned(),
-        AMF_STRICT_ARRAY => "STRICT_ARRAY".to_owned(),
-        AMF_NUMBER => format!("NUMBER:\t{:.2}", prop.number()),
-        AMF_BOOLEAN => format!("BOOLEAN:\t{}", if prop.number() == 0.0 { "FALSE" } else { "TRUE" }),
-        AMF_STRING => format!("STRING:\t{}", prop.string().shown().chars().take(255).collect::<String>()),
-        AMF_DATE => format!("DATE:\ttimestamp: {:.2}, UTC offset: {}", prop.number(), prop.p_UTCoffset),
-        AMF_NULL => "NULL".to_owned(),
-        AMF_INVALID => "INVALID".to_owned(),
-        kind => format!("INVALID TYPE 0x{kind:02x}"),
+    let name = if name.is_empty() { &b"no-name."[..] } else { printed(name) };
+    let name = &name[..name.len().min(NAME_BYTES)];
+    let mut value = match prop.p_type {
+        AMF_OBJECT => b"OBJECT".to_vec(),
+        AMF_ECMA_ARRAY => b"ECMA_ARRAY".to_vec(),
+        AMF_STRICT_ARRAY => b"STRICT_ARRAY".to_vec(),
+        AMF_NUMBER => format!("NUMBER:\t{:.2}", prop.number()).into_bytes(),
+        AMF_BOOLEAN => format!("BOOLEAN:\t{}", if prop.number() == 0.0 { "FALSE" } else { "TRUE" }).into_bytes(),
+        AMF_STRING => [b"STRING:\t", printed(prop.string().bytes())].concat(),
+        AMF_DATE => format!("DATE:\ttimestamp: {:.2}, UTC offset: {}", prop.number(), prop.p_UTCoffset).into_bytes(),
+        kind => format!("INVALID TYPE 0x{kind:02x}").into_bytes(),
     };
-    log::debug(&format!("Property: <{name}{value}>"));
+    value.truncate(VALUE_BYTES);
+    let padding = &[b' '; NAME_BYTES][name.len()..];
+    log::record_bytes(log::DEBUG, &[b"Property: <Name: ", padding, name, b", ", &value, b">"].concat());
     if matches!(prop.p_type, AMF_OBJECT | AMF_ECMA_ARRAY | AMF_STRICT_ARRAY) && depth < MAX_DEPTH {
         dump(&prop.object(), depth + 1);
     }

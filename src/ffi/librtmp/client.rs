@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
 use super::life::{free_packet_body, on_session};
-use super::ptr::{given, given_mut, put};
-use super::recv::read_packet;
+use super::ptr::{given, put};
+use super::recv::{read_packet, with_packet};
 use super::types::*;
 use super::{commands, control, guard, invoke, log};
 
@@ -232,7 +232,7 @@ pub(super) fn next_media(r: &mut RTMP, packet: &mut RTMPPacket) -> Outcome {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_GetNextMediaPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, 0, |r| given_mut(packet).map_or(0, |packet| next_media(r, packet) as c_int))
+    on_session(r, 0, |r| with_packet(packet, |packet| next_media(r, packet) as c_int))
 }
 
 /// Reads until the server says that the stream plays or is published.

@@ -175,11 +175,11 @@ pub(super) fn play(r: &mut RTMP) -> bool {
     })
 }
 
-/// Tells the playlist that play will go through.
+/// Tells the playlist that play will go through. It has no transaction.
 pub(super) fn set_playlist(r: &mut RTMP) -> bool {
     let path = r.Link.playpath.long_bytes();
     let shape = Shape { channel: PLAY, header: LARGE, stream: r.m_stream_id, queue: true };
-    command(r, b"set_playlist", shape, path.len(), |output| {
+    answer(r, b"set_playlist", 0.0, shape, path.len(), |output| {
         output.put(&[AMF_ECMA_ARRAY as u8, 0, 0, 0, AMF_OBJECT as u8])?;
         output.named_string(b"0", path)?;
         output.end_mark()

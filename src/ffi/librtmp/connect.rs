@@ -290,7 +290,10 @@ pub unsafe extern "C" fn RTMP_Connect(r: *mut RTMP, packet: *mut RTMPPacket) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Connect0(r: *mut RTMP, address: *const libc::sockaddr) -> c_int {
     let open = |r: &mut RTMP| {
-        let Some(address) = copy_address(address) else { return FALSE };
+        let Some(address) = copy_address(address) else {
+            close_session(r, true);
+            return FALSE;
+        };
         open_socket(r, &address).into()
     };
     on_session(r, FALSE, open)
@@ -324,11 +327,11 @@ fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Connect1(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, FALSE, |r| (r.is_connected() && negotiate(r, given_mut(packet))).into())
+    on_session(r, FALSE, |r| negotiate(r, given_mut(packet)).into())
 }
 
 fn serve(r: &mut RTMP) -> bool {
-    r.is_connected() && shake_hands(r, false)
+    shake_hands(r, false)
 }
 
 #[unsafe(no_mangle)]

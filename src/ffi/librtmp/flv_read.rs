@@ -285,6 +285,6 @@ fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Read(r: *mut RTMP, buffer: *mut c_char, size: c_int) -> c_int {
-    let read_into = |r: &mut RTMP| bytes_mut(buffer, size).map_or_else(invalid, |buffer| read(r, buffer));
+    let read_into = |r: &mut RTMP| read(r, bytes_mut(buffer, size).unwrap_or_default());
     on_session(r, -1, read_into)
 }

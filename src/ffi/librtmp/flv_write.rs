@@ -138,8 +138,9 @@ fn finish(r: &mut RTMP) -> bool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Write(r: *mut RTMP, data: *const c_char, size: c_int) -> c_int {
     let write_from = |r: &mut RTMP| match bytes(data, size) {
+        None => 0,
         Some(data) if write(r, data) => size,
-        _ => -1,
+        Some(_) => -1,
     };
     on_session(r, -1, write_from)
 }

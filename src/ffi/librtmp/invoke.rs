@@ -114,7 +114,8 @@ fn on_connected(r: &mut RTMP, object: &AMFObject) {
 
 /// A call of ours failed. A publisher may be asked to log in.
 fn on_error(r: &mut RTMP, object: &AMFObject, transaction: f64) {
-    let call = calls::take(r, transaction);
+    // Nobody but a publisher has ever forgotten the call.
+    let call = if r.is_publisher() { calls::take(r, transaction) } else { None };
     let description = object.find(&|name| name == b"description", 0).map_or(AVal::NULL, AMFObjectProperty::string);
     if r.is_publisher() && call.as_deref() == Some(b"connect") && connect::log_in(r, description.bytes()) {
         return;

@@ -72,13 +72,18 @@ fn level_of(level: c_int) -> Level {
 
 /// Logs a text of our own.
 pub(super) fn record(level: c_int, text: &str) {
+    record_bytes(level, text.as_bytes());
+}
+
+/// The same where the text is a peer's, in whatever encoding.
+pub(super) fn record_bytes(level: c_int, text: &[u8]) {
     if !wants(level) {
         return;
     }
     if let Some(server) = RRLog::librtmp_taker() {
-        return give(&server, level_of(level), text.as_bytes());
+        return give(&server, level_of(level), text);
     }
-    let mut bytes: Vec<u8> = text.bytes().map(|byte| if byte == 0 { b'?' } else { byte }).collect();
+    let mut bytes: Vec<u8> = text.iter().copied().map(|byte| if byte == 0 { b'?' } else { byte }).collect();
     bytes.truncate(MAX_TEXT_BYTES);
     match sink() {
         None => write_record(level, &bytes),

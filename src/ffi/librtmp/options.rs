@@ -127,10 +127,11 @@ pub(super) fn set(r: &mut RTMP, name: &[u8], value: AVal) -> bool {
 
 /// Appends one value to the connect command's extras, inside the object that stands open.
 fn connect_value(link: &mut RTMP_LNK, text: &[u8]) -> Option<()> {
-    let depth = u32::try_from(link.edepth).ok()?;
+    // Below zero once more was closed than opened: names are taken there, at the outermost level.
+    let depth = u32::try_from(link.edepth).unwrap_or(0);
     let (kind, name, value) = match text {
         [kind, b':', value @ ..] => (*kind, AVal::NULL, value),
-        [b'N', kind, b':', rest @ ..] if depth > 0 => {
+        [b'N', kind, b':', rest @ ..] if link.edepth != 0 => {
             let colon = rest.iter().position(|&byte| byte == b':')?;
             (*kind, AVal::of(&rest[..colon]), &rest[colon + 1..])
         }
@@ -138,7 +139,7 @@ fn connect_value(link: &mut RTMP_LNK, text: &[u8]) -> Option<()> {
     };
     let mut prop = AMFObjectProperty { p_name: name, ..AMFObjectProperty::INVALID };
     (prop.p_type, prop.p_vu) = match kind {
-        b'B' => (AMF_BOOLEAN, AMFValue { p_number: f64::from(u8::from(url::leading_number(value) != 0)) }),
+        b'B' => (AMF_BOOLEAN, AMFValue { p_number: url::leading_number(value) as c_int as f64 }),
         b'S' => (AMF_STRING, AMFValue { p_aval: AVal::of(value) }),
         b'N' => (AMF_NUMBER, AMFValue { p_number: leading_float(value) }),
         b'Z' if name.av_val.is_null() => (AMF_NULL, AMFValue { p_aval: AVal::NULL }),
@@ -146,7 +147,7 @@ fn connect_value(link: &mut RTMP_LNK, text: &[u8]) -> Option<()> {
             (AMF_OBJECT, AMFValue { p_object: AMFObject::EMPTY })
         }
         b'O' => {
-            link.edepth = depth.checked_sub(1)? as c_int;
+            link.edepth = link.edepth.checked_sub(1)?;
             return Some(());
         }
         _ => return None,
@@ -221,7 +222,7 @@ fn set_url(r: &mut RTMP, buffer: &'static mut [u8]) -> bool {
         }
         None => (&*buffer, &mut [][..]),
     };
-    let Some(parsed) = url::parse(url) else { return false };
+    let Ok(parsed) = url::parse(url) else { return false };
     r.Link.protocol = parsed.protocol;
     if let Some(host) = parsed.host {
         r.Link.hostname = AVal::of(host);

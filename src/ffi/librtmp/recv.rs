@@ -105,6 +105,25 @@ fn count(r: &mut RTMP, len: usize) {
     r.m_nBytesIn = r.m_nBytesIn.wrapping_add(len as c_int);
 }
 
+/// Counts a header. Its parts are counted one by one, because servers see in the reports where a window's end was
+/// noticed: first byte, rest of the chunk stream's number, the fields, the extended time.
+fn count_header(r: &mut RTMP, header: &ChunkHeader) {
+    if r.m_bSendCounter == 0 {
+        return count(r, header.size);
+    }
+    let number = match header.chunk_stream {
+        0..64 => 0,
+        64..320 => 1,
+        _ => 2,
+    };
+    let fields = [11, 7, 3, 0][usize::from(header.fmt & 3)];
+    let extended = header.size.saturating_sub(1 + number + fields);
+    for part in [1, number, fields, extended] {
+        count(r, part);
+        control::report_bytes_read(r);
+    }
+}
+
 impl RTMP {
     /// The library's own part, if it is there.
     fn m_clientID_inner(&mut self) -> Option<&mut super::inner::Inner> {
@@ -163,8 +182,8 @@ fn read_header(r: &mut RTMP) -> Option<(ChunkHeader, [u8; HEADER_MAX_BYTES])> {
                 let mut raw = [0; HEADER_MAX_BYTES];
                 raw[..header.size].copy_from_slice(&bytes[..header.size]);
                 r.m_sb.consume(header.size);
-                count(r, header.size);
-                return Some((header, raw));
+                count_header(r, &header);
+                return r.is_connected().then_some((header, raw));
             }
             Ok(Step::Need(more)) => {
                 if !fill(r, more) {
@@ -326,7 +345,18 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
     *super::ptr::entry(r.m_channelTimestamp, chunk.channel as usize) = packet.m_nTimeStamp as c_int;
 }
 
+/// Runs a reader on the program's packet; on one that is thrown away where it gives none.
+pub(super) fn with_packet<T>(packet: *mut RTMPPacket, read: impl FnOnce(&mut RTMPPacket) -> T) -> T {
+    if let Some(packet) = given_mut(packet) {
+        return read(packet);
+    }
+    let mut own = RTMPPacket::EMPTY;
+    let result = read(&mut own);
+    free_packet_body(&mut own);
+    result
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| read_packet(r, packet)).into())
+    on_session(r, FALSE, |r| with_packet(packet, |packet| read_packet(r, packet)).into())
 }

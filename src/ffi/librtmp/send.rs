@@ -11,6 +11,7 @@ use super::life::{close_session, free_packet_body, on_session};
 use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{amf_decode, calls, guard, log, mem};
+use crate::proto::amf::Cursor;
 use crate::proto::chunk_header::{CHUNK_STREAM_MAX, EXTENDED};
 
 /// Header types of a chunk, and their bytes after the chunk stream id.
@@ -140,9 +141,8 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
 
 /// Logs a command, and remembers it where its answer is wanted.
 fn note_call(r: &mut RTMP, body: &[u8], queue: bool) {
-    let mut input = amf_decode::Input(body.get(1..).unwrap_or_default());
-    let Ok(len) = input.be16() else { return };
-    let Ok(method) = input.take(len.into()) else { return };
+    let mut input = Cursor(body.get(1..).unwrap_or_default());
+    let Ok(method) = input.short_string() else { return };
     if log::wants(log::DEBUG) {
         log::debug(&format!("Invoking {}", String::from_utf8_lossy(method)));
     }
@@ -162,7 +162,12 @@ pub(super) fn send_bytes(r: &mut RTMP, bytes: &mut [u8]) -> bool {
 
 /// As [`send_bytes`], unencrypted: for handshakes.
 pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
+    if bytes.is_empty() {
+        return true;
+    }
     if !r.is_connected() {
+        // Programs see of this what they see of every send that fails.
+        close_session(r, false);
         return false;
     }
     let timeout_s = r.Link.timeout;

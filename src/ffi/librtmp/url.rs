@@ -82,15 +82,14 @@ fn protocol_of(scheme: &[u8]) -> c_int {
     )
 }
 
-/// Splits a url. `None`: there is no `://`, or nothing after it.
-pub(super) fn parse(url: &[u8]) -> Option<Parsed<'_>> {
-    let colon = find(url, b':')?;
-    let rest = url.get(colon..)?.strip_prefix(b"://").filter(|rest| !rest.is_empty());
-    let Some(rest) = rest else {
+/// Splits a url. Without `://`, or anything after it, there is no more than a protocol in it.
+pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
+    let mark = find_text(url, b"://");
+    let protocol = mark.map_or(0, |at| protocol_of(&url[..at]));
+    let Some(rest) = mark.map(|at| &url[at + 3..]).filter(|rest| !rest.is_empty()) else {
         log::error("RTMP URL: there is no host after ://");
-        return None;
+        return Err(protocol);
     };
-    let protocol = protocol_of(&url[..colon]);
     let slash = find(rest, b'/');
     let authority = &rest[..slash.unwrap_or(rest.len())];
     let (host, after) = match (authority, find(authority, b']')) {
@@ -114,28 +113,30 @@ pub(super) fn parse(url: &[u8]) -> Option<Parsed<'_>> {
     }
     let Some(slash) = slash else {
         log::warning("RTMP URL: there is no application");
-        return Some(parsed);
+        return Ok(parsed);
     };
     let path = &rest[slash + 1..];
-    let (app, name) = app_of(path);
+    // The question mark may stand before the path, too.
+    if let (Some(question), Some(_)) = (find(rest, b'?'), find_text(path, b"slist=")) {
+        parsed.app = Some(path);
+        parsed.playpath = &rest[question..];
+        return Ok(parsed);
+    }
+    let app = app_len(path);
     parsed.app = Some(&path[..app]);
-    let playpath = &path[name..];
+    let playpath = &path[app..];
     parsed.playpath = playpath.strip_prefix(b"/").unwrap_or(playpath);
-    Some(parsed)
+    Ok(parsed)
 }
 
-/// Bytes of the path that are the application, and where the playpath begins.
-fn app_of(path: &[u8]) -> (usize, usize) {
-    if let (Some(question), Some(_)) = (find(path, b'?'), find_text(path, b"slist=")) {
-        return (path.len(), question);
-    }
+/// Bytes of the path that are the application.
+fn app_len(path: &[u8]) -> usize {
     if path.starts_with(b"ondemand/") {
-        return (8, 8);
+        return 8;
     }
     // An application has up to three parts, of which the last path part is none.
     let slashes: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
-    let end = slashes.iter().take(3).next_back().copied().unwrap_or(path.len());
-    (end, end)
+    slashes.iter().take(3).next_back().copied().unwrap_or(path.len())
 }
 
 /// A playpath as servers want it: `mp4:` and `mp3:` by extension, extension off, `%xx` decoded.
@@ -200,7 +201,13 @@ pub unsafe extern "C" fn RTMP_ParseURL(
         put(port, 0);
         put(playpath_out, AVal::NULL);
         put(app, AVal::NULL);
-        let Some(parsed) = c_string(url).and_then(parse) else { return FALSE };
+        let parsed = match c_string(url).ok_or(0).and_then(parse) {
+            Ok(parsed) => parsed,
+            Err(named) => {
+                put(protocol, named);
+                return FALSE;
+            }
+        };
         put(protocol, parsed.protocol);
         if let Some(name) = parsed.host {
             put(host, AVal::of(name));

@@ -1,0 +1,157 @@
+//! The same C programs on the distribution's librtmp and on ours: what they print is compared case by case.
+//!
+//! A case that kills the original says nothing about results, and ours has to survive it. Every other case is equal, or
+//! it is listed here with the reason why it is not. The drivers are `sweep.c` (NULL and odd arguments), `inputs.c`
+//! (urls, options, AMF), `packets.c` (messages out and in, a client's answers) and `flv.c`; conversations with a peer
+//! are in `talk.rs`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::linked;
+use crate::support::c::{good, root};
+use crate::support::program::Room;
+
+/// A driver, compiled once for both libraries.
+pub(crate) fn driver(name: &str) -> PathBuf {
+    static ROOM: OnceLock<Room> = OnceLock::new();
+    let room = ROOM.get_or_init(|| Room::new("librtmp-differ"));
+    let program = room.file(name);
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu99", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]);
+    cc.arg(root().join(format!("tests/librtmp/{name}.c"))).arg("-o").arg(&program);
+    cc.arg("-I").arg(root().join("include")).arg("-L").arg(linked::folder()).args(["-lrtmp", "-lpthread"]);
+    good(&cc.output().unwrap(), name);
+    program
+}
+
+/// Runs a driver on one library. It may hang for so long in each case.
+fn printed(program: &Path, library: &Path, case_ms: u32) -> BTreeMap<String, String> {
+    let output = Command::new(program)
+        .env("LD_LIBRARY_PATH", library)
+        .env("HOME", program.parent().unwrap())
+        .env("CASE_MS", case_ms.to_string())
+        .output()
+        .unwrap();
+    good(&output, "a driver");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.ends_with("== end\n"), "the driver went through to its end");
+    text.strip_prefix("== ")
+        .unwrap()
+        .split("\n== ")
+        .map(|case| case.split_once('\n').unwrap_or((case, "")))
+        .map(|(label, result)| (label.to_owned(), result.to_owned()))
+        .collect()
+}
+
+const DIED: &str = "died";
+
+/// Compares a driver's cases. Those that may be unequal are `listed`, with the reason, or `differs` gives one for the kind
+/// of case, from its name and our result. A listed reason that nothing needs is an error.
+fn compare(
+    name: &str,
+    listed: &[(&str, &str)],
+    differs: impl Fn(&str, &str) -> Option<&'static str>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let program = driver(name);
+    let theirs = printed(&program, linked::original(), 2_000);
+    let ours = printed(&program, linked::folder(), 20_000);
+    assert_eq!(theirs.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>());
+    let mut wrong = Vec::new();
+    let mut needless: Vec<&str> = listed.iter().map(|(label, _)| *label).collect();
+    let mut compared = 0;
+    for (label, their) in &theirs {
+        let our = &ours[label];
+        if our == DIED {
+            wrong.push(format!("{label}: ours died"));
+        } else if their == DIED {
+            needless.retain(|each| each != label);
+        } else if our == their {
+            compared += 1;
+        } else if listed.iter().any(|(each, _)| each == label) {
+            needless.retain(|each| each != label);
+        } else if differs(label, our).is_none() {
+            let (their, our) = their.lines().zip(our.lines()).find(|(a, b)| a != b).unwrap_or((their, our));
+            wrong.push(format!("{label}\n    < {their:.300}\n    > {our:.300}"));
+        }
+    }
+    let shown = wrong.len().min(20);
+    assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), theirs.len(), wrong[..shown].join("\n"));
+    assert_eq!(needless, Vec::<&str>::new(), "these are equal, and need no reason");
+    println!("{name}: {compared} of {} cases compared equal", theirs.len());
+    (theirs, ours)
+}
+
+fn nothing_else(_label: &str, _our: &str) -> Option<&'static str> {
+    None
+}
+
+/// A body is looked for before anything is sent; librtmp sends bytes of its stack.
+const NO_BODY: &str = "a message with a size and no body is refused";
+/// The descriptor that was closed may be somebody else's by the next call.
+const FORGETS: &str = "a closed descriptor is forgotten";
+/// librtmp goes back a byte where it finds an error, and takes the rest for something else.
+const AMF3_ENDS: &str = "AMF3 that is damaged or ends early is an error";
+/// librtmp decodes what sscanf left.
+const NO_HEX: &str = "a % without two hex digits stands for itself";
+/// librtmp gives the object's head to a decoder that wants the marker before it.
+const NESTED: &str = "an AMF3 object in an AMF3 object is decoded";
+
+#[test]
+fn no_call_dies_of_null_or_odd_arguments_and_all_give_what_the_original_gives() {
+    let listed = [
+        ("AMF_DecodeLongString of a huge one", "a length below zero is no string"),
+        ("AMF3_Decode of 3 bytes", AMF3_ENDS),
+        ("AMF3_Decode of 4 bytes", AMF3_ENDS),
+        ("AMF3_Decode of 5 bytes", AMF3_ENDS),
+        ("levels that are none", "librtmp prints what lies behind its table of names"),
+        ("RTMP_SendPacket(r, &bodiless, 0) on a session that is never set up", NO_BODY),
+        ("RTMP_SendPacket(r, &bodiless, 0) on a session that is not connected", NO_BODY),
+        ("RTMP_SendPacket(r, &bodiless, 0) on a session that is left by its peer", NO_BODY),
+        ("RTMPSockBuf_Close(r ? &r->m_sb : NULL) on a session that is never set up", FORGETS),
+        ("RTMPSockBuf_Close(r ? &r->m_sb : NULL) on a session that is left by its peer", FORGETS),
+    ];
+    compare("sweep", &listed, nothing_else);
+}
+
+#[test]
+fn urls_options_and_amf_become_what_the_original_makes_of_them() {
+    let listed = [
+        ("url rtmp://h/a/%", NO_HEX),
+        ("url rtmp://h/a/%4", NO_HEX),
+        ("url rtmp://h/a/%41%", NO_HEX),
+        ("url rtmp://h/a/%zz", NO_HEX),
+        ("AMF 751", "librtmp says that it took five bytes of four"),
+        ("AMF3 43", "librtmp gives a date that is a reference the number of the value before"),
+    ];
+    compare("inputs", &listed, |label, our| {
+        let bytes = our.lines().next()?.split_once("] ")?.1.replace(' ', "");
+        let count = |byte: &str| bytes.as_bytes().chunks(2).filter(|each| *each == byte.as_bytes()).count();
+        let objects = count("0a") + count("0b") + count("0c");
+        let refused = our.contains("Decode -1") || our.contains("Array -1");
+        match label.starts_with("AMF3 ") {
+            true if refused => Some(AMF3_ENDS),
+            true if objects > 1 => Some(NESTED),
+            false if refused && count("11") > 0 => Some(AMF3_ENDS),
+            _ => None,
+        }
+    });
+}
+
+#[test]
+fn packets_go_out_and_come_in_and_are_answered_as_by_the_original() {
+    compare("packets", &[], nothing_else);
+}
+
+#[test]
+fn flv_comes_out_as_from_the_original_and_goes_in_in_any_slices() {
+    let is_slice = |label: &str| label.contains("in slices of");
+    let (theirs, ours) = compare("flv", &[], |label, _| is_slice(label).then_some("librtmp takes no cut head"));
+    for (label, our) in ours.iter().filter(|(label, _)| is_slice(label)) {
+        let whole = label.split_once("in slices").unwrap().0.to_owned() + "in whole tags";
+        assert_ne!(theirs[&whole], DIED, "{whole}");
+        assert_eq!(our, &theirs[&whole], "{label}");
+    }
+}
