@@ -17,6 +17,8 @@ mod linked;
 mod programs;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
+#[path = "librtmp/resume.rs"]
+mod resume;
 #[path = "librtmp/surface.rs"]
 mod surface;
 #[path = "librtmp/swf.rs"]

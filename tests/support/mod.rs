@@ -8,6 +8,7 @@ pub(crate) mod nginx;
 pub(crate) mod program;
 pub(crate) mod rml;
 pub(crate) mod server;
+pub(crate) mod stored;
 
 use std::time::{Duration, Instant};
 
