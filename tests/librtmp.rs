@@ -19,6 +19,8 @@ mod programs;
 mod publish_file;
 #[path = "librtmp/resume.rs"]
 mod resume;
+#[path = "librtmp/rtmpsrv.rs"]
+mod rtmpsrv;
 #[path = "librtmp/surface.rs"]
 mod surface;
 #[path = "librtmp/swf.rs"]
