@@ -17,6 +17,8 @@ mod linked;
 mod programs;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
+#[path = "librtmp/python.rs"]
+mod python;
 #[path = "librtmp/resume.rs"]
 mod resume;
 #[path = "librtmp/rtmpsrv.rs"]

@@ -80,7 +80,7 @@ fn rtmpgw_passes_a_stored_stream_on_by_http() {
 }
 
 /// Publishes by one program to nginx, which records; the record holds every frame.
-fn publishes(room: &Room, publisher: impl FnOnce(&Nginx, &str) -> Program) {
+pub(crate) fn publishes(room: &Room, publisher: impl FnOnce(&Nginx, &str) -> Program) {
     let nginx = Nginx::start(room);
     let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
     let mut program = publisher(&nginx, &url);

@@ -31,9 +31,19 @@ pub(crate) struct Play {
     pub(crate) pauses: usize,
 }
 
+/// A command with its transaction and what follows its object.
+pub(crate) type Command = (String, f64, Vec<Amf0Value>);
+
+/// What was heard of all players.
+#[derive(Default)]
+struct Heard {
+    plays: Vec<Play>,
+    commands: Vec<Command>,
+}
+
 pub(crate) struct Stored {
     pub(crate) port: u16,
-    plays: Arc<Mutex<Vec<Play>>>,
+    heard: Arc<Mutex<Heard>>,
     over: Arc<AtomicBool>,
 }
 
@@ -51,9 +61,8 @@ impl Stored {
     fn start(tags: &[Tag], runs_dry: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (plays, over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let (noted, ends, tags): (Arc<Mutex<Vec<Play>>>, _, Arc<[Tag]>) =
-            (Arc::clone(&plays), Arc::clone(&over), tags.into());
+        let (heard, over): (Arc<Mutex<Heard>>, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (noted, ends, tags): (_, _, Arc<[Tag]>) = (Arc::clone(&heard), Arc::clone(&over), tags.into());
         std::thread::spawn(move || {
             for socket in listener.incoming() {
                 if ends.load(Ordering::Relaxed) {
@@ -67,7 +76,7 @@ impl Stored {
                 });
             }
         });
-        Self { port, plays, over }
+        Self { port, heard, over }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -76,7 +85,12 @@ impl Stored {
 
     /// What was asked for so far.
     pub(crate) fn plays(&self) -> Vec<Play> {
-        self.plays.lock().unwrap().clone()
+        self.heard.lock().unwrap().plays.clone()
+    }
+
+    /// What was said so far, plays too.
+    pub(crate) fn commands(&self) -> Vec<Command> {
+        self.heard.lock().unwrap().commands.clone()
     }
 }
 
@@ -93,7 +107,7 @@ struct Player {
     reader: ChunkDeserializer,
     tags: Arc<[Tag]>,
     runs_dry: bool,
-    noted: Arc<Mutex<Vec<Play>>>,
+    noted: Arc<Mutex<Heard>>,
 }
 
 impl Player {
@@ -116,11 +130,16 @@ impl Player {
                     let status = status("NetConnection.Connect.Success");
                     self.say(0, "_result", transaction, &[Amf0Value::Null, status]);
                 }
+                "getStreamLength" => {
+                    let length_s = f64::from(self.tags.last().map_or(0, |tag| tag.ts_ms)) / 1000.0;
+                    self.say(0, "_result", transaction, &[Amf0Value::Null, Amf0Value::Number(length_s)]);
+                    self.say(0, "double", 77.0, &[Amf0Value::Null, Amf0Value::Number(length_s)]);
+                }
                 "createStream" => self.say(0, "_result", transaction, &[Amf0Value::Null, Amf0Value::Number(1.0)]),
                 "play" => {
                     let name = arguments.first().and_then(|value| value.clone().get_string()).unwrap_or_default();
                     let start = arguments.get(1).and_then(|value| value.clone().get_number()).unwrap_or(0.0);
-                    self.noted.lock().unwrap().push(Play { name, start, pauses: 0 });
+                    self.noted.lock().unwrap().plays.push(Play { name, start, pauses: 0 });
                     self.play(start.max(0.0) as u32);
                 }
                 _ => {}
@@ -150,7 +169,7 @@ impl Player {
                 self.say(1, "onStatus", 0.0, &[Amf0Value::Null, status("NetStream.Pause.Notify")]);
                 self.paused(false);
                 self.say(1, "onStatus", 0.0, &[Amf0Value::Null, status("NetStream.Unpause.Notify")]);
-                self.noted.lock().unwrap().last_mut().unwrap().pauses += 1;
+                self.noted.lock().unwrap().plays.last_mut().unwrap().pauses += 1;
                 self.tag(tag, ts_ms);
             }
         }
@@ -166,8 +185,8 @@ impl Player {
         }
     }
 
-    /// The next command with its transaction and what follows its object; `None` when the player is gone.
-    fn command(&mut self) -> Option<(String, f64, Vec<Amf0Value>)> {
+    /// The next command; `None` when the player is gone.
+    fn command(&mut self) -> Option<Command> {
         let mut bytes = Vec::new();
         loop {
             while let Some(message) = self.reader.get_next_message(&bytes).ok()? {
@@ -177,7 +196,9 @@ impl Player {
                 }
                 let values = rml_amf0::deserialize(&mut &message.data[..]).ok()?;
                 if let [Amf0Value::Utf8String(name), Amf0Value::Number(transaction), _, rest @ ..] = values.as_slice() {
-                    return Some((name.clone(), *transaction, rest.to_vec()));
+                    let command = (name.clone(), *transaction, rest.to_vec());
+                    self.noted.lock().unwrap().commands.push(command.clone());
+                    return Some(command);
                 }
             }
             bytes.resize(4096, 0);
