@@ -9,6 +9,8 @@ mod support;
 
 #[path = "librtmp/basic_server.rs"]
 mod basic_server;
+#[path = "librtmp/host.rs"]
+mod host;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
 #[path = "librtmp/linked.rs"]
