@@ -9,6 +9,8 @@ mod support;
 
 #[path = "librtmp/basic_server.rs"]
 mod basic_server;
+#[path = "librtmp/film.rs"]
+mod film;
 #[path = "librtmp/host.rs"]
 mod host;
 #[path = "librtmp/hostile.rs"]
@@ -31,3 +33,5 @@ mod surface;
 mod swf;
 #[path = "librtmp/transports.rs"]
 mod transports;
+#[path = "librtmp/tunnels.rs"]
+mod tunnels;

@@ -9,6 +9,7 @@ pub(crate) mod program;
 pub(crate) mod rml;
 pub(crate) mod server;
 pub(crate) mod stored;
+pub(crate) mod tunnel;
 
 use std::time::{Duration, Instant};
 

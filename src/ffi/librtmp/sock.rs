@@ -159,6 +159,11 @@ impl RTMPSockBuf {
         }
     }
 
+    /// Whether the program made the socket one that reads do not wait for.
+    pub(super) fn never_waits(&self) -> bool {
+        Wire::new(self.sb_socket, &self.running, 0).receive_timeout_ms().is_none()
+    }
+
     /// Writes all bytes to the socket, through TLS.
     pub(super) fn send_all(&mut self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
         let fd = self.sb_socket;
