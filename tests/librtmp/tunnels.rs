@@ -17,8 +17,8 @@ const SMALL_ANSWERS: usize = 12_000;
 /// More than one read of ours.
 const LARGE_ANSWERS: usize = 200_000;
 
-/// For each message of a film: more than all buffers on the way hold.
-const LONG_HEADS: usize = 15_000;
+/// Of an answer, in bytes; a head may have 16 KiB.
+const LONG_HEAD: usize = 15_000;
 
 fn tunnelled(tunnel: &Tunnel, scheme: &str, path: &str) -> String {
     format!("{scheme}://127.0.0.1:{}/{path}", tunnel.port())
@@ -46,8 +46,7 @@ fn rtmpdump_plays_live_through_a_tunnel() {
 #[test]
 fn curl_publishes_through_a_tunnel() {
     let (room, relay) = (Room::new("librtmp-rtmpt-publish"), Relay::new());
-    // curl never reads what a server says to a publisher.
-    let tunnel = Tunnel::stuffed(relay.port, SMALL_ANSWERS, LONG_HEADS);
+    let tunnel = Tunnel::to(relay.port, SMALL_ANSWERS);
     let url = relay.url("show");
     let mut player = on_ours(&room, "player", "rtmpdump", &["-q", "-v", "-r", &url, "-o", "player.flv"]);
     relay.has_players("show", 1);
@@ -57,6 +56,32 @@ fn curl_publishes_through_a_tunnel() {
     assert_film(&room.file("player.flv"));
     let posts = tunnel.posts();
     assert_eq!((posts.open, posts.close), (1, 1));
+}
+
+/// curl never reads what a server says to a publisher. The answers here are more than all buffers on their way hold.
+#[test]
+fn a_publisher_that_does_not_read_does_not_stop_its_tunnel() {
+    let room = Room::new("librtmp-rtmpt-unread");
+    let mut server = FilmServer::start(&room, "ours");
+    let most_kept: usize = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem")
+        .unwrap()
+        .split_whitespace()
+        .last()
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap();
+    let count = (most_kept / LONG_HEAD + 200) as u32;
+    let sound = |number: u32| flv::Tag {
+        kind: flv::AUDIO,
+        ts_ms: number,
+        body: [&[0xaf, 1][..], &number.to_be_bytes()].concat(),
+    };
+    let film: Vec<flv::Tag> = (0..count).map(sound).collect();
+    flv::write(&room.file("film.flv"), &film);
+    let tunnel = Tunnel::stuffed(server.port, SMALL_ANSWERS, LONG_HEAD);
+    let url = tunnelled(&tunnel, "rtmpt", "app/film");
+    on_ours(&room, "curl", "curl", &["-s", "-T", "film.flv", &url]).ends_well();
+    server.has_saved(&room, &film);
+    assert!(tunnel.posts().send > count);
 }
 
 #[test]

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long an answer waits for what the server has to say.
 const PATIENCE: Duration = Duration::from_millis(3);
 
+/// In bytes; the kernel's own would grow to megabytes.
+const SEND_BUFFER: usize = 32 * 1024;
+
 /// Listens and serves each connection on its own thread, until it is dropped.
 struct Service {
     port: u16,
@@ -32,6 +35,8 @@ impl Service {
                 }
                 let (socket, serve) = (socket.unwrap(), Arc::clone(&serve));
                 socket.set_nodelay(true).unwrap();
+                // Who does not read what comes from here shall be noticed.
+                socket2::SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER).unwrap();
                 std::thread::spawn(move || serve(socket));
             }
         });
