@@ -20,6 +20,11 @@ pub(crate) struct FilmServer {
 
 impl FilmServer {
     pub(crate) fn start(room: &Room, library: &str) -> Self {
+        Self::run(room, library, &[], &media().file, &[])
+    }
+
+    /// Runs it by another program, with another film and more arguments.
+    fn run(room: &Room, library: &str, by: &[&str], film: &Path, more: &[&str]) -> Self {
         let name = format!("{library}-server");
         let headers = if library == "ours" { root().join("include") } else { "/usr/include".into() };
         let path = if library == "ours" { linked::folder().to_str().unwrap() } else { "" };
@@ -29,11 +34,15 @@ impl FilmServer {
         cc.arg(root().join("tests/librtmp/film_server.c")).arg("-o").arg(room.file(&name));
         cc.arg("-l:librtmp.so.1").arg("-lpthread");
         good(&cc.output().unwrap(), "film_server.c");
-        let path = format!("LD_LIBRARY_PATH={path}");
-        let film = media().file.to_str().unwrap();
-        let mut program = room.start(&name, "env", &[&path, &format!("./{name}"), film, "saved.flv"]);
+        let (path, server) = (format!("LD_LIBRARY_PATH={path}"), format!("./{name}"));
+        let own = [server.as_str(), film.to_str().unwrap(), "saved.flv"];
+        let all = [&[path.as_str()], by, &own, more].concat();
+        let mut program = room.start(&name, "env", &all);
         program.says("port ");
-        let port = until("it tells its port", || program.words().strip_prefix("port ")?.lines().next()?.parse().ok());
+        let port = until("it tells its port", || {
+            let words = program.words();
+            words.lines().find_map(|line| line.strip_prefix("port "))?.parse().ok()
+        });
         Self { program, port }
     }
 
@@ -112,4 +121,21 @@ fn ffmpeg_plays_from_and_publishes_to_a_server_of_librtmp() {
     flv::assert_same(&film, &flv::frames_since_first(&flv::read(&file)));
     ffmpeg_publishes(&room, "publisher", media(), &server.url("rtmp")).ends_well();
     server.has_saved(&room, &media().published);
+}
+
+/// A player with more than most say, then a publisher.
+#[test]
+fn a_server_of_librtmp_finds_its_memory_in_order() {
+    let room = Room::new("librtmp-film-valgrind");
+    let beginning = &flv::read(&media().file)[..80];
+    let film = room.file("beginning.flv");
+    flv::write(&film, beginning);
+    let valgrind = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+    let mut server = FilmServer::run(&room, "ours", &valgrind, &film, &["2"]);
+    let (url, more) = (server.url("rtmp"), ["-C", "S:text", "-C", "O:1", "-C", "NS:name:value", "-C", "O:0"]);
+    on_ours(&room, "player", "rtmpdump", &[&["-q", "-r", &url, "-o", "played.flv"], &more[..]].concat()).ends_well();
+    flv::assert_same(&flv::as_librtmp_keeps(beginning), &flv::read(&room.file("played.flv")));
+    on_ours(&room, "curl", "curl", &["-s", "-T", film.to_str().unwrap(), &url]).ends_well();
+    server.program.ends_well();
+    flv::assert_same(beginning, &flv::read(&room.file("saved.flv")));
 }

@@ -1,7 +1,7 @@
 /* A server of librtmp in the manner of rtmpsrv: its own accept loop, a thread for each client, RTMP_Init, a preset
  * socket, RTMP_Serve and a loop of RTMP_ReadPacket. It takes connect apart property by property, answers with encoded
  * objects, plays a film to players and saves what publishers send. Says its port and what each client said.
- * film_server FILM.flv SAVED.flv */
+ * With a number it ends after so many clients, one after another. film_server FILM.flv SAVED.flv [CLIENTS] */
 #include <arpa/inet.h>
 #include <librtmp/log.h>
 #include <librtmp/rtmp.h>
@@ -352,7 +352,7 @@ int main(int argc, char **argv)
 {
     struct sockaddr_in address;
     socklen_t len = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0), fd;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd, clients = argc > 3 ? atoi(argv[3]) : 0;
     pthread_t thread;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -373,7 +373,12 @@ int main(int argc, char **argv)
         if (pthread_create(&thread, NULL, serve, client)) {
             return 3;
         }
-        pthread_detach(thread);
+        if (!clients) {
+            pthread_detach(thread);
+        } else if (pthread_join(thread, NULL) || --clients == 0) {
+            close(listener);
+            return 0;
+        }
     }
     return 1;
 }

@@ -2,6 +2,7 @@
 
 use super::linked;
 use super::programs::{assert_same_frames, on_ours, standard_port, stored};
+use super::transports::certificate;
 use crate::support::flv;
 use crate::support::media::{ffmpeg_publishes, media};
 use crate::support::program::{Program, Room};
@@ -90,5 +91,25 @@ fn rtmpsrv_understands_what_ffmpeg_asks_for_and_sends() {
         assert!(words.contains(part), "{part} in\n{words}");
     }
     drop(encoder); // before it quits, rtmpsrv waits for who is there
+    quit(server);
+}
+
+#[test]
+fn rtmpsrv_takes_players_over_tls() {
+    let room = Room::new("librtmp-rtmpsrv-tls");
+    certificate(&room);
+    let (nginx, _) = stored(&room);
+    let _turn = standard_port();
+    let server = rtmpsrv(&room, true, &["-c", "cert.pem", "-k", "key.pem"]);
+    let film = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
+    let url = format!("rtmps://127.0.0.1:1935/vod playpath=a.flv tcUrl={film} timeout=5 tlsInsecure=1");
+    on_ours(&room, "player", "rtmpdump", &["-q", "-i", &url, "-o", "nothing.flv"]).ends_within(PATIENCE);
+    until("it has fetched the film", || {
+        let [got, all] =
+            [&room.file("a.flv"), &media().file].map(|file| flv::frames_since_first(&flv::read_so_far(file)));
+        (got.len() == all.len()).then_some(())
+    });
+    assert_same_frames(&room.file("a.flv"), &media().file);
+    assert!(command_line(&server).starts_with(&format!("rtmpdump -r \"{film}\" -a \"vod\"")));
     quit(server);
 }

@@ -37,14 +37,19 @@ fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     line.split(' ').next().unwrap().parse().unwrap()
 }
 
-#[test]
-fn rtmps_verifies_unless_it_is_told_not_to() {
-    let room = Room::new("librtmp-rtmps");
+/// Makes `cert.pem`, which nobody has signed, and `key.pem`.
+pub(crate) fn certificate(room: &Room) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=localhost"]);
     openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
     openssl.arg("-keyout").arg(room.file("key.pem")).arg("-out").arg(room.file("cert.pem"));
     good(&openssl.output().unwrap(), "openssl");
+}
+
+#[test]
+fn rtmps_verifies_unless_it_is_told_not_to() {
+    let room = Room::new("librtmp-rtmps");
+    certificate(&room);
     assert_eq!(messages_over_tls(&room, "", None), 0, "nobody has signed this certificate");
     assert_eq!(messages_over_tls(&room, "tlsInsecure=1", None), 1);
     let roots = room.file("cert.pem");
