@@ -325,6 +325,7 @@ static void *serve(void *argument)
     RTMP_Init(r);
     r->m_sb.sb_socket = client->fd;
     if (RTMP_Serve(r)) {
+        r->m_bSendCounter = TRUE; /* the publisher is told what has arrived */
         while (good && RTMP_IsConnected(r) && RTMP_ReadPacket(r, &packet)) {
             if (RTMPPacket_IsReady(&packet)) {
                 good = serve_packet(client, r, &packet);

@@ -8,7 +8,7 @@ use crate::support::flv;
 use crate::support::media::{ffmpeg_publishes, media};
 use crate::support::program::Room;
 use crate::support::server::Relay;
-use crate::support::tunnel::{Socks, Tunnel};
+use crate::support::tunnel::{SlowLine, Socks, Tunnel};
 use crate::support::{PATIENCE, until};
 
 /// Of an answer, at most: less than librtmp's buffer holds, which stops at more.
@@ -105,6 +105,18 @@ fn curl_publishes_through_an_encrypted_tunnel() {
     let mut server = FilmServer::start(&room, "ours");
     let tunnel = Tunnel::to(server.port, SMALL_ANSWERS);
     let url = tunnelled(&tunnel, "rtmpte", "app/film");
+    on_ours(&room, "curl", "curl", &["-s", "-T", media().file.to_str().unwrap(), &url]).ends_well();
+    server.has_saved(&room, &flv::read(&media().file));
+}
+
+/// The server's acknowledgements come to a publisher that reads none: closed with those unread its connection would be
+/// reset, and what had not left yet be lost.
+#[test]
+fn what_is_published_over_a_slow_line_arrives_to_its_last_message() {
+    let room = Room::new("librtmp-slow-line");
+    let mut server = FilmServer::start(&room, "ours");
+    let line = SlowLine::to(server.port);
+    let url = format!("rtmp://127.0.0.1:{}/app/film", line.port());
     on_ours(&room, "curl", "curl", &["-s", "-T", media().file.to_str().unwrap(), &url]).ends_well();
     server.has_saved(&room, &flv::read(&media().file));
 }

@@ -1,5 +1,5 @@
-//! What stands between a client and a server on its way: an HTTP server that carries RTMP in posts (RTMPT), and a
-//! SOCKS4 proxy. Both pass on bytes and note what was asked. One thread for each connection; loopback only.
+//! What stands between a client and a server on its way: an HTTP server that carries RTMP in posts (RTMPT), a SOCKS4
+//! proxy, and a slow line. They pass on bytes and note what was asked. One thread for each connection; loopback only.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -238,3 +238,36 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
 }
+
+/// A line that takes what a client sends slowly, and brings what the server says at once.
+pub(crate) struct SlowLine {
+    service: Service,
+}
+
+impl SlowLine {
+    /// Leads to a port.
+    pub(crate) fn to(port: u16) -> Self {
+        let service = Service::new(move |client| {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+            socket2::SockRef::from(&client).set_recv_buffer_size(SLOW_BYTES).unwrap();
+            let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut &from, &mut &to));
+            let mut bytes = vec![0; SLOW_BYTES];
+            while let Some(got) = (&client).read(&mut bytes).ok().filter(|&got| got > 0) {
+                if (&server).write_all(&bytes[..got]).is_err() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let _ = server.shutdown(Shutdown::Both);
+        });
+        Self { service }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.service.port
+    }
+}
+
+/// Taken at a time, and kept by the kernel.
+const SLOW_BYTES: usize = 32 * 1024;
