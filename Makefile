@@ -69,9 +69,9 @@ test: setup lint ## everything that must hold: tools, format, lints, tests, mode
 	@$(MAKE) --no-print-directory loom
 
 .PHONY: setup
-setup: ## install what the tests need (ffmpeg, rtmpdump, nginx ...), by apt, only what is missing
+setup: ## install what the tests need (ffmpeg, rtmpdump, nginx ...), by apt and pip, only what is missing
 	@$(need_cargo)
-	@tests/setup.sh
+	@CARGO_TARGET_DIR="$(TARGET)" tests/setup.sh
 
 .PHONY: lint
 lint: ## format and clippy, warnings are errors

@@ -11,6 +11,10 @@ mod support;
 mod basic_server;
 #[path = "librtmp/differ.rs"]
 mod differ;
+#[path = "librtmp/film.rs"]
+mod film;
+#[path = "librtmp/host.rs"]
+mod host;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
 #[path = "librtmp/linked.rs"]
@@ -21,6 +25,12 @@ mod programs;
 mod promises;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
+#[path = "librtmp/python.rs"]
+mod python;
+#[path = "librtmp/resume.rs"]
+mod resume;
+#[path = "librtmp/rtmpsrv.rs"]
+mod rtmpsrv;
 #[path = "librtmp/surface.rs"]
 mod surface;
 #[path = "librtmp/swf.rs"]
@@ -29,3 +39,5 @@ mod swf;
 mod talk;
 #[path = "librtmp/transports.rs"]
 mod transports;
+#[path = "librtmp/tunnels.rs"]
+mod tunnels;

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs the programs the tests run: real encoders, players and servers. Only what is missing, and only by apt.
-# RR_NO_SETUP=1 skips it.
+# Installs the programs the tests run: real encoders, players and servers. Only what is missing, by apt, and
+# python-librtmp by pip into the folder where cargo builds. RR_NO_SETUP=1 skips it.
 set -eu
 [ "${RR_NO_SETUP:-0}" = 1 ] && exit 0
 
 packages=(
     gcc g++ libc6-dev binutils pkg-config cmake make python3 curl valgrind procps openssl
     iproute2 util-linux
-    ffmpeg rtmpdump librtmp1
+    ffmpeg rtmpdump librtmp1 librtmp-dev libcurl4-openssl-dev
+    python3-venv python3-dev libffi-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
     nginx libnginx-mod-rtmp
@@ -18,13 +19,29 @@ fail() {
     exit 1
 }
 
+# Built as its users build it, against the headers and the library of the distribution.
+python_librtmp() {
+    local target=${CARGO_TARGET_DIR:-$(dirname "$0")/../target} python=/usr/bin/python3
+    local venv=$target/python-librtmp
+    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c 'import librtmp' 2>/dev/null && return
+    [ -x "$python" ] || python=python3
+    echo "Building what the tests need: python-librtmp, in $venv"
+    mkdir -p "$target"
+    "$python" -m venv --clear "$venv" &&
+        "$venv/bin/pip" install -q --no-input --disable-pip-version-check --use-pep517 python-librtmp==0.3.0 ||
+        fail "python-librtmp. pip could not install it; its words are above."
+}
+
 if ! command -v dpkg-query >/dev/null 2>&1; then
     missing=()
-    for program in cc c++ pkg-config cmake python3 curl valgrind kill openssl ip unshare ffmpeg ffprobe rtmpdump gst-launch-1.0 nginx; do
+    for program in cc c++ pkg-config cmake python3 curl valgrind kill prlimit openssl ip unshare ffmpeg ffprobe rtmpdump \
+        gst-launch-1.0 nginx; do
         PATH=$PATH:/usr/sbin command -v "$program" >/dev/null 2>&1 || missing+=("$program")
     done
-    [ ${#missing[@]} -eq 0 ] && exit 0
-    fail "${missing[*]}. This is no Debian or Ubuntu: install them with your package manager (nginx with its rtmp module)."
+    [ ${#missing[@]} -eq 0 ] || fail "${missing[*]}. This is no Debian or Ubuntu: install them with your package" \
+        "manager (nginx with its rtmp module, and the headers of librtmp and libcurl)."
+    python_librtmp
+    exit 0
 fi
 
 missing=()
@@ -32,7 +49,10 @@ for package in "${packages[@]}"; do
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+if [ ${#missing[@]} -eq 0 ]; then
+    python_librtmp
+    exit 0
+fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
@@ -44,3 +64,4 @@ apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </de
 apt install -y --no-install-recommends "${missing[@]}" ||
     { apt update && apt install -y --no-install-recommends "${missing[@]}"; } ||
     fail "${missing[*]}. apt could not install them; its words are above."
+python_librtmp

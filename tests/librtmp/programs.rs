@@ -13,7 +13,7 @@ use crate::support::program::{Program, Room};
 use crate::support::until;
 
 /// Starts a program whose librtmp is ours.
-fn on_ours(room: &Room, name: &str, program: &str, arguments: &[&str]) -> Program {
+pub(crate) fn on_ours(room: &Room, name: &str, program: &str, arguments: &[&str]) -> Program {
     let path = format!("LD_LIBRARY_PATH={}", linked::folder().display());
     let all: Vec<&str> = [path.as_str(), program].iter().chain(arguments).copied().collect();
     room.start(name, "env", &all)
@@ -31,7 +31,7 @@ fn the_programs_load_our_library() {
 }
 
 /// The frames of two files are the same, whatever muxed them.
-fn assert_same_frames(one: &Path, other: &Path) {
+pub(crate) fn assert_same_frames(one: &Path, other: &Path) {
     let (one, other) = (flv::frames_since_first(&flv::read_so_far(one)), flv::frames_since_first(&flv::read(other)));
     assert!(!other.is_empty());
     assert_eq!(one.len(), other.len());
@@ -39,7 +39,7 @@ fn assert_same_frames(one: &Path, other: &Path) {
 }
 
 /// A folder with a file that nginx plays, and the url of the two.
-fn stored(room: &Room) -> (Nginx, String) {
+pub(crate) fn stored(room: &Room) -> (Nginx, String) {
     let nginx = Nginx::start(room);
     let url = format!("rtmp://127.0.0.1:{}/vod/a.flv", nginx.port);
     fs::copy(&media().file, room.file("nginx/a.flv")).unwrap();
@@ -80,7 +80,7 @@ fn rtmpgw_passes_a_stored_stream_on_by_http() {
 }
 
 /// Publishes by one program to nginx, which records; the record holds every frame.
-fn publishes(room: &Room, publisher: impl FnOnce(&Nginx, &str) -> Program) {
+pub(crate) fn publishes(room: &Room, publisher: impl FnOnce(&Nginx, &str) -> Program) {
     let nginx = Nginx::start(room);
     let url = format!("rtmp://127.0.0.1:{}/live/k", nginx.port);
     let mut program = publisher(&nginx, &url);
@@ -139,7 +139,7 @@ fn rtmpdump_and_rtmpsrc_play_live() {
 }
 
 /// Programs that listen on port 1935 and nowhere else take turns; where somebody else has it they cannot be tried.
-fn standard_port() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn standard_port() -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     until("port 1935, where alone these programs listen, is free: stop what has it", || {

@@ -114,3 +114,22 @@ fn the_headers_are_c_and_cxx() {
         good(&run, compiler);
     }
 }
+
+/// Backticked names in the table's second column: files of this folder, each followed by tests in it.
+#[test]
+fn every_test_that_the_documents_name_is_there() {
+    let text = fs::read_to_string(root().join("docs/librtmp.md")).unwrap();
+    let (mut source, mut count) = (String::new(), 0);
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    for (_, tests) in rows {
+        for name in tests.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                source = fs::read_to_string(root().join("tests/librtmp").join(name)).expect(name);
+            } else {
+                assert!(source.contains(&format!("#[test]\nfn {name}()")), "{name} is no test");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20, "the table was read");
+}

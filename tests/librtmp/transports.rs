@@ -39,8 +39,8 @@ fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     line.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// A certificate for localhost and its key, made anew.
-fn certificate(room: &Room) {
+/// Makes `cert.pem`, which nobody has signed, and `key.pem`.
+pub(crate) fn certificate(room: &Room) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=localhost"]);
     openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);

@@ -8,6 +8,8 @@ pub(crate) mod nginx;
 pub(crate) mod program;
 pub(crate) mod rml;
 pub(crate) mod server;
+pub(crate) mod stored;
+pub(crate) mod tunnel;
 
 use std::time::{Duration, Instant};
 

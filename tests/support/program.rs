@@ -2,6 +2,7 @@
 //! by its own pid whatever happens.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -25,12 +26,21 @@ impl Room {
 
     /// Starts a program; `name` is what it is called in this test.
     pub(crate) fn start(&self, name: &str, program: &str, args: &[&str]) -> Program {
+        self.start_reading(Stdio::null(), name, program, args)
+    }
+
+    /// Starts a program whose input stays open as long as it is not dropped, and can be written to.
+    pub(crate) fn start_typed(&self, name: &str, program: &str, args: &[&str]) -> Program {
+        self.start_reading(Stdio::piped(), name, program, args)
+    }
+
+    fn start_reading(&self, input: Stdio, name: &str, program: &str, args: &[&str]) -> Program {
         let log = self.file(&format!("{name}.log"));
         let words = File::create(&log).unwrap();
         let child = Command::new(program)
             .args(args)
             .current_dir(&self.0)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(words.try_clone().unwrap())
             .stderr(words)
             .spawn()
@@ -73,6 +83,13 @@ impl Program {
         let status = self.ends_within(limit);
         assert!(!status.success(), "{} succeeded; it said:\n{}", self.name, self.words());
         self.started.elapsed()
+    }
+
+    /// Types this into the input of a program that was started for it.
+    pub(crate) fn type_in(&mut self, what: &str) {
+        let input = self.child.stdin.as_mut().expect("it was started with an input");
+        input.write_all(what.as_bytes()).expect("it reads its input");
+        input.flush().expect("it reads its input");
     }
 
     /// What it has said so far.

@@ -117,6 +117,7 @@ impl RTMPSockBuf {
 /// `keep_url` the ones that authentication made, too.
 pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
     if r.is_connected() {
+        let published = r.is_publisher();
         if r.m_stream_id > 0 {
             let stream = std::mem::replace(&mut r.m_stream_id, -1);
             // Sending that fails closes as well; it finds no stream then and ends here.
@@ -126,6 +127,9 @@ pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
             commands::delete_stream(r, stream);
         }
         super::tunnel::close(r);
+        if published {
+            r.m_sb.settle();
+        }
         r.m_sb.close();
     }
     r.m_sb.close();

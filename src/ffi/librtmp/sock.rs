@@ -8,6 +8,7 @@ use std::ffi::{c_char, c_int};
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::size_of;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::guard;
 use super::life::CLOSING;
@@ -17,6 +18,12 @@ use crate::net::tls::TlsStream;
 
 /// Longest wait that cannot be interrupted, in milliseconds.
 const SLICE_MS: u64 = 200;
+
+/// How often a closing session looks whether all has arrived, in milliseconds; how long it waits while nothing moves,
+/// and how long at all: what a session waits for a server by default.
+const SETTLE_LOOK_MS: u64 = 5;
+const SETTLE_STALL: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(30);
 
 /// A socket for the length of one call.
 pub(super) struct Wire<'a> {
@@ -159,6 +166,11 @@ impl RTMPSockBuf {
         }
     }
 
+    /// Whether the program made the socket one that reads do not wait for.
+    pub(super) fn never_waits(&self) -> bool {
+        Wire::new(self.sb_socket, &self.running, 0).receive_timeout_ms().is_none()
+    }
+
     /// Writes all bytes to the socket, through TLS.
     pub(super) fn send_all(&mut self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
         let fd = self.sb_socket;
@@ -171,6 +183,36 @@ impl RTMPSockBuf {
         }
         while !tls.flush(&mut wire)? {}
         Ok(())
+    }
+
+    /// Waits until the other side has all that was sent, and reads away what it says meanwhile, which nobody wants any
+    /// more. A socket that is closed with something unread, or that is sent something afterwards, is reset, and what has
+    /// not left it yet is lost. Ends where nothing moves for [`SETTLE_STALL`], and after [`SETTLE`].
+    pub(super) fn settle(&mut self) {
+        let fd = self.sb_socket;
+        if fd == -1 {
+            return;
+        }
+        let wire = Wire::new(fd, &self.running, 0);
+        let (begun, mut moved, mut least) = (Instant::now(), Instant::now(), c_int::MAX);
+        let mut room = [0u8; 4096];
+        while begun.elapsed() < SETTLE && moved.elapsed() < SETTLE_STALL {
+            // SAFETY: the buffer is writable for its length.
+            let got = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+            let nothing = got < 0 && io::Error::last_os_error().kind() == ErrorKind::WouldBlock;
+            let mut left: c_int = 0;
+            // SAFETY: asks for one number, how many bytes the other side has not confirmed.
+            let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut left) } == 0;
+            if !known || left == 0 || got == 0 || (got < 0 && !nothing) {
+                return;
+            }
+            if left < least {
+                (least, moved) = (left, Instant::now());
+            }
+            if nothing && wire.wait(libc::POLLIN, SETTLE_LOOK_MS).is_err_and(|error| !is_timeout(&error)) {
+                return;
+            }
+        }
     }
 
     /// The bytes that were read ahead.

@@ -2,10 +2,12 @@
 //! and the waiting.
 
 use std::io::{self, ErrorKind};
-use std::time::Duration;
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
 
-use super::log;
+use super::sock::is_timeout;
 use super::types::*;
+use super::{log, tls};
 use crate::proto::rtmpt::Tunnel;
 
 /// Read from the socket at a time.
@@ -14,6 +16,13 @@ const READ_BYTES: usize = 16 * 1024;
 /// Between two questions that were answered with nothing, in milliseconds: the first and the longest.
 const FIRST_WAIT_MS: u64 = 10;
 const LONGEST_WAIT_MS: u64 = 500;
+
+/// Posts without an answer while more are sent. The answers of a program that only publishes are read all the same: in
+/// the end a server that cannot answer takes no more posts.
+const MAX_UNANSWERED: u32 = 16;
+
+/// What is kept of a server's words that the program does not read, in bytes. Beyond that answers stay in the socket.
+const MAX_UNREAD: usize = 1 << 20;
 
 /// A tunnel with what came through it and was not read yet.
 pub(super) struct Tunnelled {
@@ -52,11 +61,28 @@ impl Tunnelled {
         }
         let mut input = &bytes[..got];
         while !input.is_empty() {
-            let mut at = 0;
+            // Each time an empty one: the tunnel would stop at one that holds much.
+            let (mut at, mut plain) = (0, Vec::new());
             self.tunnel
-                .feed(input, &mut at, &mut self.plain)
+                .feed(input, &mut at, &mut plain)
                 .map_err(|failure| io::Error::new(ErrorKind::InvalidData, failure.to_string()))?;
+            self.plain.extend_from_slice(&plain);
             input = &input[at..];
+        }
+        Ok(())
+    }
+
+    /// Sends a post, and reads answers where many are due.
+    fn post(&mut self, r: &mut RTMP, bytes: &[u8]) -> io::Result<()> {
+        let timeout_s = r.Link.timeout;
+        let mut request = Vec::new();
+        self.tunnel.send(bytes, &mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
+        r.m_sb.send_all(&request, timeout_s)?;
+        while self.tunnel.unanswered() > MAX_UNANSWERED && self.plain.len() - self.taken < MAX_UNREAD {
+            match self.read(r, timeout_s) {
+                Err(error) if is_timeout(&error) && r.m_sb.never_waits() => break,
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -109,28 +135,36 @@ pub(super) fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<io::Result<usiz
 
 /// Sends through the tunnel; `None` where there is none.
 pub(super) fn post(r: &mut RTMP, bytes: &[u8]) -> Option<io::Result<()>> {
-    let tunnelled = r.inner_ref().and_then(|inner| inner.tunnel.as_ref()).is_some().then(|| r.inner())?;
-    let mut request = Vec::new();
-    let asked = tunnelled.tunnel.as_mut()?.tunnel.send(bytes, &mut request);
-    let timeout_s = r.Link.timeout;
-    Some(match asked {
-        Ok(()) => r.m_sb.send_all(&request, timeout_s),
-        Err(failure) => Err(io::Error::other(failure.to_string())),
-    })
+    r.inner_ref()?.tunnel.as_ref()?;
+    let mut tunnelled = r.inner().tunnel.take()?;
+    let result = tunnelled.post(r, bytes);
+    r.m_unackd = tunnelled.tunnel.unanswered() as i32;
+    r.inner().tunnel = Some(tunnelled);
+    Some(result)
 }
 
 /// Says that the tunnel ends.
 pub(super) fn close(r: &mut RTMP) {
-    let Some(mut tunnelled) =
-        r.inner_ref().and_then(|inner| inner.tunnel.as_ref()).is_some().then(|| r.inner().tunnel.take()).flatten()
-    else {
+    if r.inner_ref().is_none_or(|inner| inner.tunnel.is_none()) {
         return;
-    };
+    }
+    let Some(mut tunnelled) = r.inner().tunnel.take() else { return };
     let mut request = Vec::new();
     tunnelled.tunnel.close(&mut request);
-    // The connection ends either way.
-    let _ = r.m_sb.send_all(&request, CLOSE_TIMEOUT_S);
+    // The connection ends either way. Where answers are unread it is reset, and the server may lose what it has not read
+    // yet: the answers are waited for.
+    if r.m_sb.sb_socket >= 0 {
+        let socket = ManuallyDrop::new(tls::borrowed(r.m_sb.sb_socket));
+        let _ = socket.set_read_timeout(Some(CLOSE_TIMEOUT));
+    }
+    let until = Instant::now() + CLOSE_TIMEOUT;
+    let mut result = r.m_sb.send_all(&request, CLOSE_TIMEOUT_S);
+    while result.is_ok() && tunnelled.tunnel.unanswered() > 0 && Instant::now() < until {
+        tunnelled.plain.clear();
+        result = tunnelled.read(r, CLOSE_TIMEOUT_S);
+    }
 }
 
-/// What the farewell may take, in seconds.
+/// What the farewell may take.
 const CLOSE_TIMEOUT_S: i32 = 1;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
