@@ -243,11 +243,20 @@ impl Accumulate {
     // ---- reading
 
     fn turn(&mut self, slot: usize, readable: bool, to_end: bool) {
-        let mut fate = if readable { self.read(slot, to_end) } else { Fate::Stays };
-        if let (Fate::Stays, Some(feed)) = (&fate, self.feeds.get_mut(slot)) {
-            fate = feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays);
+        let fate = if readable { self.read(slot, to_end) } else { Fate::Stays };
+        if matches!(fate, Fate::Stays) {
+            self.flush(slot);
         }
         self.settle(slot, fate);
+    }
+
+    /// Sends what its session has to say. A peer that is gone may have left much behind: that is read before its end.
+    fn flush(&mut self, slot: usize) {
+        let Some(feed) = self.feeds.get_mut(slot).filter(|feed| feed.gone.is_none()) else { return };
+        if let Err(failure) = feed.peer.conn.flush() {
+            feed.gone = Some(failure);
+            self.more.push(slot);
+        }
     }
 
     fn read(&mut self, slot: usize, to_end: bool) -> Fate {
@@ -257,7 +266,8 @@ impl Accumulate {
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
         let (mut failed, mut took) = (None, false);
-        let Feed { peer, kept, source, .. } = &mut **feed;
+        let Feed { peer, kept, source, gone, .. } = &mut **feed;
+        let to_end = to_end || gone.is_some();
         let record = &peer.record;
         let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
         let pumped = peer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
@@ -305,7 +315,10 @@ impl Accumulate {
             return Fate::Over(failure);
         }
         match pumped {
-            Ok(Pumped::Drained) => Fate::Stays,
+            Ok(Pumped::Drained) => {
+                let gone = self.feeds.get_mut(slot).and_then(|feed| feed.gone.take());
+                gone.map_or(Fate::Stays, Fate::Over)
+            }
             Ok(Pumped::More) => {
                 self.more.push(slot);
                 Fate::Stays
@@ -375,7 +388,10 @@ impl Accumulate {
             return Fate::Over(failure);
         }
         match feed.check(&self.stream, now_ms, self.timeouts, max_kbps) {
-            Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),
+            Ok(()) => {
+                self.flush(slot);
+                Fate::Stays
+            }
             Err(failure) => Fate::Over(failure),
         }
     }

@@ -92,6 +92,8 @@ pub(super) struct Feed {
     pub(super) since_ms: u64,
     /// When the last media message came; 0 before the first.
     pub(super) media_ms: u64,
+    /// Writing to it has failed: it is read to its end, and then it is over for this.
+    pub(super) gone: Option<Failure>,
     pinged_ms: u64,
     bytes_in: u64,
     /// Since when it is above its rate.
@@ -110,6 +112,7 @@ impl Feed {
             goes: Goes::Lost,
             since_ms: now_ms,
             media_ms: 0,
+            gone: None,
             pinged_ms: now_ms,
             bytes_in: 0,
             over_since_ms: None,
