@@ -6,28 +6,25 @@
 //! under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
 
 mod feed;
+mod intake;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use self::feed::Feed;
-use crate::config::{READ_BUDGET_BYTES, READ_BUFFER_BYTES};
-use crate::error::{Failure, RRError, Result};
+pub(super) use self::intake::append;
+use crate::config::{PublisherPolicy, READ_BUDGET_BYTES, READ_BUFFER_BYTES};
+use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::net::socket::half_close;
-use crate::proto::flv;
-use crate::proto::message::{MessageHead, kind};
 use crate::session::{self, Role, State};
-use crate::stream::buffer::{Entry, RRBuffer};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer, RRSession};
-use crate::stream::segment::flag;
 use crate::stream::source::{self, Goes};
 use crate::stream::target::Target;
 use crate::stream::{Claim, RRStream, Timeouts};
@@ -37,60 +34,6 @@ const TICK_MS: u64 = 500;
 
 /// Why a publisher was replaced, for it and for people.
 const TAKEN_OVER: &str = "another publisher took over";
-
-/// Appends one message to the log, as consumers are to get it: data messages bare, everything verbatim.
-pub(super) fn append(
-    stream: &RRStream,
-    buffer: &mut RRBuffer,
-    head: &MessageHead,
-    facts: &flv::FrameFacts,
-    body: &[u8],
-    now_us: u64,
-) -> Result<()> {
-    let mut flags = 0;
-    for (fact, bit) in [
-        (facts.key, flag::KEY),
-        (facts.seq_start, flag::SEQ),
-        (facts.metadata || facts.side_config, flag::META),
-        (facts.set_data_frame, flag::SET_DATA_FRAME),
-    ] {
-        if fact {
-            flags |= bit;
-        }
-    }
-    let entry =
-        Entry { ts_ms: head.timestamp_ms, type_id: head.type_id, flags, track: facts.track, arrival_us: now_us };
-    match flv::strip_set_data_frame(head.type_id, body) {
-        // An AMF3 data message keeps its leading 0.
-        Some(bare) if head.type_id == kind::DATA_AMF3 => {
-            buffer.append(&entry, &[body.get(..1).unwrap_or_default(), body.get(bare..).unwrap_or_default()])?;
-        }
-        Some(bare) => buffer.append(&entry, &[body.get(bare..).unwrap_or_default()])?,
-        None => buffer.append(&entry, &[body])?,
-    }
-    count(stream, head, facts, body, now_us);
-    Ok(())
-}
-
-fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &[u8], now_us: u64) {
-    let (counters, bytes) = (&stream.counters, body.len() as u64);
-    counters.message_in(head.type_id, bytes, now_us);
-    counters.bytes_in.add(bytes);
-    counters.rate_in.add(bytes, now_us);
-    let last = counters.last_ts_ms.load(Ordering::Relaxed);
-    // The shortest way from the last time to this one, over the wrap at 2^32 if that is shorter.
-    let step = head.timestamp_ms.wrapping_sub(last as u32) as i32;
-    let ts_ms = if counters.msgs_in.get() == 1 { i64::from(head.timestamp_ms) } else { last + i64::from(step) };
-    counters.last_ts_ms.store(ts_ms, Ordering::Relaxed);
-    counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
-    if facts.key && !facts.seq_start && head.type_id == kind::VIDEO {
-        counters.key_frame(ts_ms);
-    }
-    let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
-    if (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata {
-        stream.host().event(stream.event(EventKind::Tracks));
-    }
-}
 
 /// A session whose `publish` was accepted on this message stream.
 #[derive(Debug)]
@@ -240,6 +183,15 @@ impl Accumulate {
         }
     }
 
+    /// Whoever stands by, if anybody does, steps in at its next key frame.
+    fn appoint_standby(&mut self) {
+        let stands_by = |feed: &Feed| feed.peer.record.role() == Role::Standby;
+        let standby = self.feeds.iter().find(|(_, feed)| stands_by(feed)).map(|(slot, _)| slot);
+        if let Some(slot) = standby {
+            self.appoint(slot);
+        }
+    }
+
     // ---- reading
 
     fn turn(&mut self, slot: usize, readable: bool, to_end: bool) {
@@ -265,6 +217,8 @@ impl Accumulate {
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
+        // One that is live may stand by later, and step in again with the headers it has sent meanwhile.
+        let may_stand_by = stream.config.publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
         let Feed { peer, kept, source, gone, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
@@ -279,7 +233,8 @@ impl Accumulate {
             };
             took = true;
             counters.message_in(head.type_id, body.len() as u64, now_us);
-            let steps_in = !is_live && kept.look(&head, body) && may_step_in;
+            let may_begin = (!is_live || may_stand_by) && kept.look(&head, body);
+            let steps_in = may_begin && may_step_in && !is_live;
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
@@ -368,6 +323,14 @@ impl Accumulate {
         if self.grace_until_ms.is_some_and(|until| now_ms >= until) {
             self.grace_until_ms = None;
             self.stream.give_up_waiting();
+        }
+        let nobody = self.live.is_none() && self.next.is_none() && self.grace_until_ms.is_none();
+        if nobody && self.stream.is_recovering() {
+            // The host published, and has ended.
+            self.appoint_standby();
+            if self.next.is_none() {
+                self.stream.give_up_waiting();
+            }
         }
     }
 
@@ -458,11 +421,7 @@ impl Accumulate {
         if !held {
             return;
         }
-        let standby =
-            self.feeds.iter().find(|(_, feed)| feed.peer.record.role() == Role::Standby).map(|(slot, _)| slot);
-        if let Some(slot) = standby {
-            self.appoint(slot);
-        }
+        self.appoint_standby();
         if self.next.is_some() {
             return;
         }
