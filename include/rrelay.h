@@ -702,7 +702,8 @@ RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
 /* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
    live stands by from there. source is its session, or a source of rr_stream_add_source.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE:
+   the host publishes it, and whoever stands by follows when it ends. */
 RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and

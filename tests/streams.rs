@@ -200,6 +200,13 @@ fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
     until("a standby", || (relay.count("show", Role::Standby) == 1).then_some(()));
     send_group(&mut standby, 2, 0, 10);
     player.wait("the host's frame", |player| player.video.len() == 1);
+    let sessions = relay.server.list(stream, rrelay::server::slots::kind::SESSION).unwrap();
+    let stands_by = |id: &&u64| relay.server.info(**id).is_ok_and(|info| info.role == Role::Standby);
+    let session = *sessions.iter().find(stands_by).unwrap();
+    // Nothing of what it has sent so far is still on its way.
+    until("the standby's group", || (relay.server.stats(session).ok()?.msgs_in == 4).then_some(()));
+    let refused = relay.server.stream_switch(stream, session).unwrap_err();
+    assert_eq!(refused.kind, RRError::State, "the host has its own way to end");
     relay.server.stream_write(stream, 9, 0, &[], true).unwrap();
     until("the standby's key frame", || {
         standby.send(400, key_frame(14));

@@ -93,7 +93,8 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 /// live stands by from there. `source` is its session, or a source of rr_stream_add_source.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it;
+/// RR_ERR_STATE: the host publishes it, and whoever stands by follows when it ends.
 ///
 /// # Safety
 /// The contract of all pointers.

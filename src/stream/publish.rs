@@ -179,9 +179,10 @@ impl RRStream {
     /// Wants this standby, a session or a source, live from its next key frame.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] where it does not stand by on this stream.
+    /// [`RRError::NotFound`] where it does not stand by on this stream, [`RRError::State`] while the host publishes.
     pub fn switch(&self, id: Id) -> Result<()> {
         let book = locked(&self.book);
+        let by_host = book.publisher == Some(Publisher::Host);
         let publishes =
             |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby | Role::Source);
         let known = book.from_sess_list.iter().any(|record| record.id == id && publishes(record));
@@ -189,6 +190,10 @@ impl RRStream {
         drop(book);
         if !known {
             return Err(Failure::ours(RRError::NotFound, "that session does not publish to this stream"));
+        }
+        if by_host {
+            let text = "the host publishes this stream: whoever stands by follows when it ends";
+            return Err(Failure::ours(RRError::State, text));
         }
         self.switch_to.store(id, Ordering::Release);
         if let Some(link) = accumulate {
