@@ -704,8 +704,9 @@ RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_str
 RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
 /* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
-   live stands by from there. source is its session.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session does not publish to it. */
+   live stands by from there. source is its session, or a source of rr_stream_add_source.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE:
+   the host publishes it, and whoever stands by follows when it ends. */
 RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
@@ -725,7 +726,8 @@ RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
 /* Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes
-   the stream, comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a
+   the stream (with RR_PUBLISHER_STANDBY connected, standing by as a publisher would; else, and on demand, not
+   connected), comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a
    reconnect request). With RR_TARGET_ON_DEMAND it is connected only while somebody plays, one pull for all, and for
    unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
    added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a

@@ -133,6 +133,28 @@ fn now_begins_with_whatever_comes() {
     assert_eq!(read_to(&mut player, 2030), "P1040 K2000 S2010 P2020 P2030");
 }
 
+#[test]
+fn time_wraps_at_two_to_the_thirty_two_for_who_was_there_and_who_comes_then() {
+    let mut show = Show::new(Start::Gop);
+    show.headers();
+    let begin = (1 << 32) - 20;
+    // Of several chunks, whose heads repeat the long timestamp.
+    show.write(VIDEO, begin, &picture(true, 1, 150_000));
+    show.write(AUDIO, begin + 10, &[0xAF, 1, 7]);
+    show.write(VIDEO, begin + 20, &picture(false, 2, 70_000));
+    show.write(VIDEO, begin + 30, &picture(false, 3, 100));
+    let group = "K4294967276 S4294967286 P0 P10";
+    assert_eq!(read_to(&mut show.witness, 10), format!("m0 v0 a0 {group}"));
+    let mut late = Raw::play(show.port, "show");
+    assert_eq!(read_to(&mut late, 10), format!("m0 v4294967276 a4294967276 {group}"));
+    pause(&mut late, true);
+    show.write(VIDEO, begin + 40, &picture(false, 4, 100));
+    show.group(40);
+    assert_eq!(late.media_within(SILENCE), None);
+    pause(&mut late, false);
+    assert_eq!(read_to(&mut late, 70), "m0 v40 a40 K40 S50 P60 P70");
+}
+
 /// Pauses or goes on; the answer says that the relay knows.
 fn pause(player: &mut Raw, on: bool) {
     player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on), Amf0Value::Number(0.0)]);

@@ -180,3 +180,44 @@ fn a_player_that_recovers_gets_headers_a_key_frame_and_whole_messages() {
     }
     assert_eq!(jumps, stats.dropped_runs);
 }
+
+#[test]
+fn a_header_that_changes_while_a_player_is_behind_is_there_before_its_pictures() {
+    let config = StreamConfig { queue_bytes: 256 * 1024, ..StreamConfig::default() };
+    let (server, port) = relay(config, ServerConfig::default());
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = Raw::play(port, "show");
+    let session = last_player(&server, id, 1);
+    // Another size each 40 pictures; the sequence header of it is sent once.
+    let header = |number: u32| vec![0x17, 0, 0, 0, 0, 1, 66, 0, (number / 40) as u8];
+    let write = |number: u32| {
+        let ts_ms = i64::from(number) * 40;
+        if number.is_multiple_of(40) {
+            server.stream_write(id, VIDEO, ts_ms, &header(number), false).unwrap();
+        }
+        let body = picture(number.is_multiple_of(10), number, 20_000);
+        server.stream_write(id, VIDEO, ts_ms, &body, false).unwrap();
+    };
+    let mut number = 0;
+    until("jumps over several sizes", || {
+        write(number);
+        number += 1;
+        thread::sleep(Duration::from_millis(1));
+        let dropped = server.stats(session).unwrap().dropped_msgs;
+        (dropped > 100 && number.is_multiple_of(40)).then_some(())
+    });
+    (number..=number + 45).for_each(write);
+    let (mut size, mut jumps, mut before) = (Vec::new(), 0, None);
+    while before != Some(number + 45) {
+        let got = player.media();
+        match number_of(&got) {
+            None => size = got.body,
+            Some(picture) => {
+                assert_eq!(size, header(picture), "the header that {picture} needs");
+                jumps += u32::from(before.is_some_and(|before| before + 1 != picture));
+                before = Some(picture);
+            }
+        }
+    }
+    assert!(jumps > 0);
+}

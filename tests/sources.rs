@@ -354,3 +354,44 @@ fn settings_that_a_source_does_not_heed_are_refused_by_name() {
         }
     }
 }
+
+#[test]
+fn a_source_stands_by_behind_a_publisher_and_can_be_switched_to_and_back() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig { publisher_policy: PublisherPolicy::Standby, ..unwatched(300) });
+    let write = |n: u32| edge.server.stream_write(stream, rig::VIDEO, 0, &rig::frame(n), false);
+    write(1_000_000).unwrap();
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    let idle = edge.server.source_add(stream, source(origin.url("show"), true)).unwrap();
+    until("it stands by", || edge.state_of(id) == State::Waiting && origin.sessions() == 1);
+    let mut player = Player::of(&edge, "show");
+    player.sees(1);
+    std::thread::sleep(A_WHILE);
+    player.look();
+    assert_eq!(player.frames.len(), 1, "it is not heard");
+    assert_eq!(edge.state_of(idle), State::Idle, "who plays is served: nothing is demanded");
+    assert_eq!(edge.server.info(id).unwrap().role.name(), "source");
+    assert_eq!(edge.server.stats(stream).unwrap().sessions, 1, "the player");
+
+    // The host ends; the source follows, and the players stay.
+    edge.server.stream_write(stream, rig::VIDEO, 0, &[], true).unwrap();
+    player.sees(20);
+    assert_eq!(edge.state_of(id), State::InProgress);
+    assert!(player.frames[1..].windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{:?}", player.frames);
+
+    // A second one that stands by behind it: switched to, and back.
+    let other = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    until("the other stands by", || edge.state_of(other) == State::Waiting);
+    for (to, from) in [(other, id), (id, other)] {
+        edge.server.stream_switch(stream, to).unwrap();
+        until("the switch", || (edge.state_of(to), edge.state_of(from)) == (State::InProgress, State::Waiting));
+        player.sees(5);
+    }
+    edge.server.stream_switch(stream, id).unwrap();
+    edge.server.target_stop(id, 0).unwrap();
+    until("the one that stands by follows", || edge.state_of(other) == State::InProgress);
+    player.sees(20);
+    assert!(player.frames.windows(2).all(|pair| pair[0].1 <= pair[1].1), "time never goes back");
+}

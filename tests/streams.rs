@@ -186,6 +186,41 @@ fn the_host_switches_to_a_standby_and_back() {
         player.video.iter().any(|got| got.body == key_frame(4)).then_some(())
     });
     never_back(&player.video);
+    let begin = player.video.iter().position(|got| got.body == key_frame(4)).unwrap();
+    assert_eq!(player.video[begin - 1].body, sequence_header(1), "its headers come again, which it sent once");
+}
+
+#[test]
+fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
+    let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Standby);
+    let stream = relay.server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = Client::play(relay.port, "show");
+    relay.server.stream_write(stream, 9, 0, &key_frame(0), false).unwrap();
+    let mut standby = Client::publish(relay.port, "show");
+    until("a standby", || (relay.count("show", Role::Standby) == 1).then_some(()));
+    send_group(&mut standby, 2, 0, 10);
+    player.wait("the host's frame", |player| player.video.len() == 1);
+    let sessions = relay.server.list(stream, rrelay::server::slots::kind::SESSION).unwrap();
+    let stands_by = |id: &&u64| relay.server.info(**id).is_ok_and(|info| info.role == Role::Standby);
+    let session = *sessions.iter().find(stands_by).unwrap();
+    // Nothing of what it has sent so far is still on its way.
+    until("the standby's group", || (relay.server.stats(session).ok()?.msgs_in == 4).then_some(()));
+    let refused = relay.server.stream_switch(stream, session).unwrap_err();
+    assert_eq!(refused.kind, RRError::State, "the host has its own way to end");
+    relay.server.stream_write(stream, 9, 0, &[], true).unwrap();
+    until("the standby's key frame", || {
+        standby.send(400, key_frame(14));
+        player.read();
+        (player.video.len() >= 3).then_some(())
+    });
+    assert_eq!(player.video[1].body, sequence_header(2));
+    assert_eq!(player.video[2].body, key_frame(14));
+    assert!(!player.said.iter().any(|word| word.contains("Unpublish")), "{:?}", player.said);
+    never_back(&player.video);
+
+    // Again, and nobody stands by any more when the host ends.
+    drop(standby);
+    player.wait("the end", |player| player.said.iter().any(|word| word.contains("UnpublishNotify")));
 }
 
 #[test]

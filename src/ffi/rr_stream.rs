@@ -90,10 +90,11 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 }
 
 /// Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
-/// live stands by from there. `source` is its session.
+/// live stands by from there. `source` is its session, or a source of rr_stream_add_source.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session does not publish to it.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it;
+/// RR_ERR_STATE: the host publishes it, and whoever stands by follows when it ends.
 ///
 /// # Safety
 /// The contract of all pointers.

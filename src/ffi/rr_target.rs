@@ -33,7 +33,8 @@ pub unsafe extern "C" fn rr_stream_add_target(
 }
 
 /// Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes the
-/// stream, comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a reconnect
+/// stream (with RR_PUBLISHER_STANDBY connected, standing by as a publisher would; else, and on demand, not connected),
+/// comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a reconnect
 /// request). With RR_TARGET_ON_DEMAND it is connected only while somebody plays, one pull for all, and for
 /// unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
 /// added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a publisher

@@ -199,7 +199,7 @@ impl Model {
             None => {
                 assert!(
                     seen.key.is_none_or(
-                        |point| self.lines[point.cursor.message_number() as usize].entry.type_id == kind::AUDIO
+                        |point| self.lines[point.cursor.message_number() as usize].entry.type_id != kind::VIDEO
                     )
                 )
             }

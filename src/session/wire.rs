@@ -37,9 +37,6 @@ const KEEP_OUTPUT_BYTES: usize = 512;
 /// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
 const MIN_ACK_BYTES: u64 = 1024;
 
-/// The window of a peer that announces none, as librtmp assumes it.
-const DEFAULT_WINDOW_BYTES: u32 = 2_500_000;
-
 /// Bytes of a tag's head in an aggregate, and of the back pointer behind its data.
 const TAG_HEAD_BYTES: usize = 11;
 const TAG_TAIL_BYTES: usize = 4;
@@ -77,6 +74,7 @@ pub(super) struct Wire {
     media_sent: u64,
     received: u64,
     ack_sent_at: u64,
+    /// What the peer told of the window it keeps; 0 where it has told nothing.
     peer_window: u32,
     our_window: u32,
     peer_acked: Option<u32>,
@@ -101,7 +99,7 @@ impl Wire {
             media_sent: 0,
             received: 0,
             ack_sent_at: 0,
-            peer_window: DEFAULT_WINDOW_BYTES,
+            peer_window: 0,
             our_window: 0,
             peer_acked: None,
             ping_ms: 0,
@@ -215,7 +213,14 @@ impl Wire {
         }
     }
 
+    /// Acknowledges at half the peer's window, so that one that waits for it need not stand still. A peer that has
+    /// told of no window waits for nothing (5.4.4), and gets nothing: ffmpeg is one where it publishes, and closes with
+    /// megabytes still in its socket. An acknowledgement that meets it then makes its kernel drop them (RFC 1122,
+    /// 4.2.2.13). SRS does it so too.
     fn acknowledge(&mut self) {
+        if self.peer_window == 0 {
+            return;
+        }
         let due = (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES);
         if self.received - self.ack_sent_at >= due {
             self.ack_sent_at = self.received;

@@ -6,28 +6,26 @@
 //! under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
 
 mod feed;
+mod intake;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use self::feed::Feed;
-use crate::config::{READ_BUDGET_BYTES, READ_BUFFER_BYTES};
-use crate::error::{Failure, RRError, Result};
+pub(super) use self::intake::append;
+use crate::config::{PublisherPolicy, READ_BUDGET_BYTES, READ_BUFFER_BYTES};
+use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::net::socket::half_close;
 use crate::proto::flv;
-use crate::proto::message::{MessageHead, kind};
 use crate::session::{self, Role, State};
-use crate::stream::buffer::{Entry, RRBuffer};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer, RRSession};
-use crate::stream::segment::flag;
 use crate::stream::source::{self, Goes};
 use crate::stream::target::Target;
 use crate::stream::{Claim, RRStream, Timeouts, tracks};
@@ -37,60 +35,6 @@ const TICK_MS: u64 = 500;
 
 /// Why a publisher was replaced, for it and for people.
 const TAKEN_OVER: &str = "another publisher took over";
-
-/// Appends one message to the log, as consumers are to get it: data messages bare, everything verbatim.
-pub(super) fn append(
-    stream: &RRStream,
-    buffer: &mut RRBuffer,
-    head: &MessageHead,
-    facts: &flv::FrameFacts,
-    body: &[u8],
-    now_us: u64,
-) -> Result<()> {
-    let mut flags = 0;
-    for (fact, bit) in [
-        (facts.key, flag::KEY),
-        (facts.seq_start, flag::SEQ),
-        (facts.metadata || facts.side_config, flag::META),
-        (facts.set_data_frame, flag::SET_DATA_FRAME),
-    ] {
-        if fact {
-            flags |= bit;
-        }
-    }
-    let entry =
-        Entry { ts_ms: head.timestamp_ms, type_id: head.type_id, flags, track: facts.track, arrival_us: now_us };
-    match flv::strip_set_data_frame(head.type_id, body) {
-        // An AMF3 data message keeps its leading 0.
-        Some(bare) if head.type_id == kind::DATA_AMF3 => {
-            buffer.append(&entry, &[body.get(..1).unwrap_or_default(), body.get(bare..).unwrap_or_default()])?;
-        }
-        Some(bare) => buffer.append(&entry, &[body.get(bare..).unwrap_or_default()])?,
-        None => buffer.append(&entry, &[body])?,
-    }
-    count(stream, head, facts, body, now_us);
-    Ok(())
-}
-
-fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &[u8], now_us: u64) {
-    let (counters, bytes) = (&stream.counters, body.len() as u64);
-    counters.message_in(head.type_id, bytes, tracks::of_picture(head.type_id, facts, body), now_us);
-    counters.bytes_in.add(bytes);
-    counters.rate_in.add(bytes, now_us);
-    let last = counters.last_ts_ms.load(Ordering::Relaxed);
-    // The shortest way from the last time to this one, over the wrap at 2^32 if that is shorter.
-    let step = head.timestamp_ms.wrapping_sub(last as u32) as i32;
-    let ts_ms = if counters.msgs_in.get() == 1 { i64::from(head.timestamp_ms) } else { last + i64::from(step) };
-    counters.last_ts_ms.store(ts_ms, Ordering::Relaxed);
-    counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
-    if facts.key && !facts.seq_start && head.type_id == kind::VIDEO {
-        counters.key_frame(ts_ms);
-    }
-    let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
-    if (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata {
-        stream.host().event(stream.event(EventKind::Tracks));
-    }
-}
 
 /// A session whose `publish` was accepted on this message stream.
 #[derive(Debug)]
@@ -240,14 +184,32 @@ impl Accumulate {
         }
     }
 
+    /// Whoever stands by, if anybody does, steps in at its next key frame.
+    fn appoint_standby(&mut self) {
+        let stands_by = |feed: &Feed| feed.peer.record.role() == Role::Standby;
+        let standby = self.feeds.iter().find(|(_, feed)| stands_by(feed)).map(|(slot, _)| slot);
+        if let Some(slot) = standby {
+            self.appoint(slot);
+        }
+    }
+
     // ---- reading
 
     fn turn(&mut self, slot: usize, readable: bool, to_end: bool) {
-        let mut fate = if readable { self.read(slot, to_end) } else { Fate::Stays };
-        if let (Fate::Stays, Some(feed)) = (&fate, self.feeds.get_mut(slot)) {
-            fate = feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays);
+        let fate = if readable { self.read(slot, to_end) } else { Fate::Stays };
+        if matches!(fate, Fate::Stays) {
+            self.flush(slot);
         }
         self.settle(slot, fate);
+    }
+
+    /// Sends what its session has to say. A peer that is gone may have left much behind: that is read before its end.
+    fn flush(&mut self, slot: usize) {
+        let Some(feed) = self.feeds.get_mut(slot).filter(|feed| feed.gone.is_none()) else { return };
+        if let Err(failure) = feed.peer.conn.flush() {
+            feed.gone = Some(failure);
+            self.more.push(slot);
+        }
     }
 
     fn read(&mut self, slot: usize, to_end: bool) -> Fate {
@@ -256,8 +218,11 @@ impl Accumulate {
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
+        // One that is live may stand by later, and step in again with the headers it has sent meanwhile.
+        let may_stand_by = stream.config.publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
-        let Feed { peer, kept, source, .. } = &mut **feed;
+        let Feed { peer, kept, source, gone, .. } = &mut **feed;
+        let to_end = to_end || gone.is_some();
         let record = &peer.record;
         let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
         let pumped = peer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
@@ -270,7 +235,8 @@ impl Accumulate {
             took = true;
             let picture = tracks::of_picture(head.type_id, &flv::facts(head.type_id, body), body);
             counters.message_in(head.type_id, body.len() as u64, picture, now_us);
-            let steps_in = !is_live && kept.look(&head, body) && may_step_in;
+            let may_begin = (!is_live || may_stand_by) && kept.look(&head, body);
+            let steps_in = may_begin && may_step_in && !is_live;
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
@@ -306,7 +272,10 @@ impl Accumulate {
             return Fate::Over(failure);
         }
         match pumped {
-            Ok(Pumped::Drained) => Fate::Stays,
+            Ok(Pumped::Drained) => {
+                let gone = self.feeds.get_mut(slot).and_then(|feed| feed.gone.take());
+                gone.map_or(Fate::Stays, Fate::Over)
+            }
             Ok(Pumped::More) => {
                 self.more.push(slot);
                 Fate::Stays
@@ -357,6 +326,14 @@ impl Accumulate {
             self.grace_until_ms = None;
             self.stream.give_up_waiting();
         }
+        let nobody = self.live.is_none() && self.next.is_none() && self.grace_until_ms.is_none();
+        if nobody && self.stream.is_recovering() {
+            // The host published, and has ended.
+            self.appoint_standby();
+            if self.next.is_none() {
+                self.stream.give_up_waiting();
+            }
+        }
     }
 
     fn look_after_one(&mut self, slot: usize, now_ms: u64) -> Fate {
@@ -376,7 +353,10 @@ impl Accumulate {
             return Fate::Over(failure);
         }
         match feed.check(&self.stream, now_ms, self.timeouts, max_kbps) {
-            Ok(()) => feed.peer.conn.flush().map_or_else(Fate::Over, |_| Fate::Stays),
+            Ok(()) => {
+                self.flush(slot);
+                Fate::Stays
+            }
             Err(failure) => Fate::Over(failure),
         }
     }
@@ -442,11 +422,7 @@ impl Accumulate {
         if !held {
             return;
         }
-        let standby =
-            self.feeds.iter().find(|(_, feed)| feed.peer.record.role() == Role::Standby).map(|(slot, _)| slot);
-        if let Some(slot) = standby {
-            self.appoint(slot);
-        }
+        self.appoint_standby();
         if self.next.is_some() {
             return;
         }

@@ -74,7 +74,7 @@ pub struct Seen {
     /// Their bytes on the wire.
     pub bytes: u64,
     /// The newest key frame among them, kept or not: consumers that wait begin here. In a stream without video it is
-    /// the first audio message.
+    /// the first audio message, in one of data alone the first message.
     pub key: Option<JoinPoint>,
     /// The oldest picture among them that is a key frame, where that is another one.
     pub first_key: Option<JoinPoint>,
@@ -99,6 +99,7 @@ pub struct Scout {
     /// the others begin to be decodable a little later.
     join_track: Option<u8>,
     video_seen_us: Option<u64>,
+    has_sound: bool,
     last_arrival_us: u64,
     last_ts_ms: u32,
 }
@@ -120,6 +121,7 @@ impl Scout {
             gop_us: u64::from(gop_ms) * 1000,
             join_track: None,
             video_seen_us: None,
+            has_sound: false,
             last_arrival_us: 0,
             last_ts_ms: 0,
         }
@@ -228,6 +230,7 @@ impl Scout {
         self.anchor = None;
         self.join_track = None;
         self.video_seen_us = None;
+        self.has_sound = false;
     }
 
     fn learn_header(&mut self, seen: &mut Seen) {
@@ -257,9 +260,16 @@ impl Scout {
                     }
                 }
             }
-            kind::AUDIO if frame && seen.key.is_none() && !self.has_video() => {
-                // A picture of long ago is no place to begin at any more.
-                self.anchor = None;
+            kind::AUDIO => {
+                self.has_sound = true;
+                if frame && seen.key.is_none() && !self.has_video() {
+                    // A picture of long ago is no place to begin at any more.
+                    self.anchor = None;
+                    seen.key = Some(self.point_here(mark.ts_ms));
+                }
+            }
+            // A stream of data alone has no other places.
+            _ if frame && seen.key.is_none() && !self.has_sound && !self.has_video() => {
                 seen.key = Some(self.point_here(mark.ts_ms));
             }
             _ => {}

@@ -278,10 +278,13 @@ impl RRStream {
         self.check_unused();
     }
 
-    /// Sessions on it: the publisher and the players.
+    /// Sessions on it: the publisher, those that stand by, and the players.
     pub fn sessions(&self) -> usize {
-        // A source is among them for its time as the publisher, and is counted with the targets.
-        locked(&self.book).from_sess_list.iter().filter(|record| record.role() != Role::Source).count()
+        let book = locked(&self.book);
+        // Sources are among them while they publish or stand by, and are counted with the targets.
+        let sources = self.sources();
+        let is_source = |record: &RRSession| sources.iter().any(|source| source.id == record.id);
+        book.from_sess_list.iter().filter(|record| !is_source(record)).count()
     }
 
     /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.

@@ -84,24 +84,34 @@ impl RRStream {
         let mut intake = locked(&self.intake);
         intake.buffer.new_publisher();
         intake.clock.begin();
+        // Under the lock: the relay takes an end for one, or it has been none.
+        self.ended_at.store(NEVER, Ordering::Release);
         drop(intake);
         self.tracks.clear();
-        self.ended_at.store(NEVER, Ordering::Release);
     }
 
     /// The publisher has gone and nobody follows: consumers get what is there and are told.
     pub(super) fn end_feed(&self) {
-        let mut intake = locked(&self.intake);
-        let end = intake.buffer.head().position;
-        intake.clock.forget();
+        let intake = locked(&self.intake);
+        self.ended_at.store(intake.buffer.head().position, Ordering::Release);
         drop(intake);
-        self.ended_at.store(end, Ordering::Release);
         self.move_if(
             |prev| matches!(prev, State::Connecting | State::InProgress | State::Recovering),
             State::Idle,
             |event| event,
         );
         self.ring_relay();
+    }
+
+    /// The relay tells the consumers of this end, so that nobody is left who would notice another clock. False where
+    /// another publisher has begun meanwhile: for them the stream has gone on, and its time goes on too.
+    pub(super) fn take_end(&self, end: u64) -> bool {
+        let mut intake = locked(&self.intake);
+        let stands = self.ended_at.load(Ordering::Acquire) == end;
+        if stands {
+            intake.clock.forget();
+        }
+        stands
     }
 
     /// A session that published or stood by has gone. With `keep` its place stays open for the grace window; true where
@@ -152,6 +162,11 @@ impl RRStream {
         self.move_if(|prev| matches!(prev, State::InProgress | State::Idle), State::Recovering, |event| event);
     }
 
+    /// Nobody publishes, and the place is kept.
+    pub(super) fn is_recovering(&self) -> bool {
+        locked(&self.book).recovering
+    }
+
     /// The grace window is over.
     pub(super) fn give_up_waiting(self: &Arc<Self>) {
         let waited = std::mem::take(&mut locked(&self.book).recovering);
@@ -161,18 +176,24 @@ impl RRStream {
         }
     }
 
-    /// Wants this standby live from its next key frame.
+    /// Wants this standby, a session or a source, live from its next key frame.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] where it does not stand by on this stream.
+    /// [`RRError::NotFound`] where it does not stand by on this stream, [`RRError::State`] while the host publishes.
     pub fn switch(&self, id: Id) -> Result<()> {
         let book = locked(&self.book);
-        let publishes = |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby);
+        let by_host = book.publisher == Some(Publisher::Host);
+        let publishes =
+            |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby | Role::Source);
         let known = book.from_sess_list.iter().any(|record| record.id == id && publishes(record));
         let accumulate = book.accumulate.clone();
         drop(book);
         if !known {
             return Err(Failure::ours(RRError::NotFound, "that session does not publish to this stream"));
+        }
+        if by_host {
+            let text = "the host publishes this stream: whoever stands by follows when it ends";
+            return Err(Failure::ours(RRError::State, text));
         }
         self.switch_to.store(id, Ordering::Release);
         if let Some(link) = accumulate {
@@ -239,15 +260,22 @@ impl RRStream {
         Ok(())
     }
 
-    /// The host publishes no more, if it did.
+    /// The host publishes no more, if it did. One that stands by follows.
     pub(super) fn end_host(&self) {
         let mut book = locked(&self.book);
         if book.publisher != Some(Publisher::Host) {
             return;
         }
         book.publisher = None;
+        book.recovering = book.standbys() > 0;
+        let follows = book.recovering;
         drop(book);
-        self.end_feed();
+        if follows {
+            self.recovers();
+            self.ring_accumulate();
+        } else {
+            self.end_feed();
+        }
         self.call_sources();
     }
 

@@ -254,10 +254,11 @@ impl Relay {
         if let Some(key) = seen.key.as_ref().filter(|_| self.turning) {
             self.turning = self.consumers.iter_mut().fold(false, |more, (_, consumer)| consumer.turn_at(key) || more);
         }
-        // Looked at after the scout has moved: it has been where the publisher ended, so the log up to there is known.
-        let ended = self.stream.ended_at().filter(|_| self.live);
+        // Once the scout has been where the publisher ended, so that the log up to there is known.
+        let scouted = self.scout.head().position;
+        let ended = self.stream.ended_at().filter(|&end| self.live && scouted >= end && self.stream.take_end(end));
         let end = match self.stream.stop_by_ms() {
-            Some(_) => ended.or_else(|| Some(self.scout.head().position)),
+            Some(_) => ended.or(Some(scouted)),
             None => ended,
         };
         if let Some(end) = end {

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::config::{MAX_STANDBYS, PublisherPolicy};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Conn;
@@ -105,12 +106,20 @@ impl RRStream {
         self.check_unused();
     }
 
-    /// Whether a source is to be connected now: nobody publishes, and somebody plays or the source does not ask.
+    /// Whether a source is to be connected now: nobody publishes, and somebody plays or the source does not ask; or it
+    /// is to stand by behind the one that publishes.
     pub fn wants(&self, source: &Target) -> bool {
         let book = locked(&self.book);
         let free = book.publisher.is_none() && !book.closed;
+        let stands_by = !free && !book.closed && self.may_stand_by(source) && book.standbys() < MAX_STANDBYS;
         drop(book);
-        free && (!source.plan().config.on_demand || locked(&self.sources.watch).players > 0)
+        stands_by || free && (!source.plan().config.on_demand || locked(&self.sources.watch).players > 0)
+    }
+
+    /// Whether it waits connected while another publishes. One on demand is connected for those who play, and they are
+    /// served.
+    fn may_stand_by(&self, source: &Target) -> bool {
+        self.config.publisher_policy == PublisherPolicy::Standby && !source.plan().config.on_demand
     }
 
     /// A player is on the books. The host hears of it where nobody will serve it, once.
@@ -192,42 +201,51 @@ impl RRStream {
         paths
     }
 
-    /// Takes a source that has had `Play.Start` as the publisher.
+    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where somebody publishes already, [`RRError::State`] where the stream is ending, and
-    /// [`RRError::Limit`]; the connection is closed then.
+    /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::State`] where the stream
+    /// is ending, and [`RRError::Limit`]; the connection is closed then.
     pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn) -> Result<()> {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // It is among the sessions of the stream under the source's id, and in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
-        record.set_role(Role::Source);
         record.rename(|names| (names.app, names.key) = (self.name.app.clone(), self.name.key.clone()));
-        self.claim_for_source(&record)?;
+        let claim = self.claim_for_source(&record, self.may_stand_by(source))?;
+        if claim == Claim::Standby {
+            // The stream waits for the one that publishes.
+            self.opening(false);
+        }
         source.move_to(State::Waiting, |event| event);
         let peer = Peer::new(conn, Arc::clone(&record));
-        let arrival = Arrival { peer, stream_id, claim: Claim::Live, source: Some(Arc::clone(source)) };
+        let arrival = Arrival { peer, stream_id, claim, source: Some(Arc::clone(source)) };
         self.hand(Box::new(arrival)).map_err(|(_, failure)| {
             self.release(&record);
             failure
         })
     }
 
-    /// A source neither takes over nor stands by: who publishes himself goes before it.
-    fn claim_for_source(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
+    /// A source never takes over.
+    fn claim_for_source(self: &Arc<Self>, record: &Arc<RRSession>, may_stand_by: bool) -> Result<Claim> {
         self.relay_link()?;
         let mut book = locked(&self.book);
         if book.closed {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
         if book.publisher.is_some() {
-            return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
+            if !may_stand_by || book.standbys() >= MAX_STANDBYS {
+                return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
+            }
+            record.set_role(Role::Standby);
+            book.from_sess_list.push(Arc::clone(record));
+            return Ok(Claim::Standby);
         }
+        record.set_role(Role::Source);
         book.publisher = Some(Publisher::Session(record.id));
         book.recovering = false;
         book.from_sess_list.insert(0, Arc::clone(record));
         self.sources.served();
-        Ok(())
+        Ok(Claim::Live)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Other publishers than ffmpeg, and what a publisher may say besides plain media: data messages in the midst, times
 //! past 24 bits, a query in its key.
 
+use std::path::PathBuf;
+
 use crate::support::flv::{self, DATA, Tag, assert_same};
 use crate::support::media::{
     as_ffmpeg_publishes, ffmpeg_publishes, ffmpeg_publishes_with, gstreamer, gstreamer_plays, media, rtmpdump_plays,
@@ -8,6 +10,7 @@ use crate::support::media::{
 use crate::support::program::Room;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
+use rrelay::server::slots;
 use rrelay::session::{Role, State};
 use rrelay::stream::event::EventKind;
 
@@ -38,6 +41,38 @@ fn what_gstreamer_rtmpsink_publishes_arrives() {
 #[test]
 fn what_gstreamer_rtmp2sink_publishes_arrives() {
     gstreamer_publishes("rtmp2sink");
+}
+
+/// Some 20 MB of the file's key frames, which ffmpeg sends faster than they are read.
+fn long_file(room: &Room) -> PathBuf {
+    let (once, file) = (&media().published, room.file("long.flv"));
+    let (mut tags, mut bytes, mut round) = (once.clone(), 0, 0);
+    while bytes < 20_000_000 {
+        round += 1;
+        tags.extend(once.iter().filter(|tag| tag.is_key_frame()).map(|tag| {
+            bytes += tag.body.len();
+            Tag { ts_ms: tag.ts_ms + round * 6_100, ..tag.clone() }
+        }));
+    }
+    flv::write(&file, &tags);
+    file
+}
+
+#[test]
+fn what_ffmpeg_publishes_as_fast_as_it_can_arrives_whole() {
+    let (room, relay) = (Room::new("fast"), Relay::new());
+    let file = long_file(&room);
+    let published = as_ffmpeg_publishes(&file, &[], &room.file("published.flv")).len();
+    for turn in 0..4 {
+        let key = format!("show{turn}");
+        let stream = relay.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+        let args = ["-nostdin", "-i", file.to_str().unwrap(), "-c", "copy", "-f", "flv"];
+        let last = ["-flvflags", "no_duration_filesize", &relay.url(&key)];
+        room.start("publisher", "ffmpeg", &[&args[..], &last[..]].concat()).ends_well();
+        let sessions = || relay.server.list(stream, slots::kind::SESSION).unwrap();
+        until("the publisher's end", || sessions().is_empty().then_some(()));
+        assert_eq!(relay.server.stats(stream).unwrap().msgs_in, published as u64, "turn {turn}");
+    }
 }
 
 #[test]

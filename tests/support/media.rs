@@ -59,10 +59,6 @@ fn make(name: &str, group: &str) -> Media {
     let published = as_ffmpeg_publishes(&file, &[], &folder.join(format!("{name}-published.flv")));
     let large = published.iter().filter(|tag| tag.is_key_frame()).all(|tag| tag.body.len() > 60_000);
     assert!(large, "key frames take more than one chunk");
-    // ffmpeg closes the moment it has written the last. If an acknowledgement is on its way to it then, the kernel resets
-    // the connection and what it has not sent yet is lost. The first is due after half of ffmpeg's window of 2,500,000.
-    let bytes: usize = published.iter().map(|tag| tag.body.len() + 16).sum();
-    assert!(bytes < 1_200_000, "it is published without an acknowledgement");
     Media { file, published }
 }
 

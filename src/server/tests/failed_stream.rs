@@ -33,8 +33,12 @@ fn a_panic_in(thread: Over) {
     publisher.closed();
     player.closed();
     until("the ids end", || live.server.stream(failed.id).is_err() && live.sessions() == 2);
-    let of_it: Vec<_> =
-        live.events_of(EventKind::Stream).into_iter().filter(|event| event.stream == failed.id).collect();
+    let of_it = || -> Vec<_> {
+        live.events_of(EventKind::Stream).into_iter().filter(|event| event.stream == failed.id).collect()
+    };
+    // The host's thread takes events in its own time.
+    until("the last event", || of_it().iter().any(|event| event.flags & flag::LAST != 0));
+    let of_it = of_it();
     let told = of_it.iter().find(|event| event.state == State::Failed).expect("FAILED is told");
     assert_eq!(told.error, Some(RRError::Panic));
     assert!(String::from_utf8_lossy(&told.text).contains("tripped in"), "{told:?}");

@@ -34,7 +34,7 @@ struct Kept {
     body: Bytes,
 }
 
-/// What is kept of a publisher that stands by: the headers that its messages will need when it steps in.
+/// What is kept of a publisher that stands by, or may later: the headers that its messages will need when it steps in.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     list: Vec<Kept>,
@@ -42,7 +42,7 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    /// Looks at a message that is not taken. True where the publisher could begin with it: a key frame, or any sound
+    /// Looks at a message. True where the publisher could begin with it: a key frame, or any sound
     /// of a publisher without pictures.
     pub(super) fn look(&mut self, head: &MessageHead, body: &[u8]) -> bool {
         let facts = flv::facts(head.type_id, body);
@@ -68,13 +68,13 @@ impl Headers {
 
     /// Gives what was kept, in the order it came, with the time of the message that follows.
     pub(super) fn replay(
-        &mut self,
+        &self,
         before: &MessageHead,
         mut give: impl FnMut(&MessageHead, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        for Kept { type_id, body, .. } in std::mem::take(&mut self.list) {
+        for Kept { type_id, body, .. } in &self.list {
             let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
-            give(&MessageHead { type_id, len, ..*before }, &body)?;
+            give(&MessageHead { type_id: *type_id, len, ..*before }, body)?;
         }
         Ok(())
     }
@@ -92,6 +92,8 @@ pub(super) struct Feed {
     pub(super) since_ms: u64,
     /// When the last media message came; 0 before the first.
     pub(super) media_ms: u64,
+    /// Writing to it has failed: it is read to its end, and then it is over for this.
+    pub(super) gone: Option<Failure>,
     pinged_ms: u64,
     bytes_in: u64,
     /// Since when it is above its rate.
@@ -110,6 +112,7 @@ impl Feed {
             goes: Goes::Lost,
             since_ms: now_ms,
             media_ms: 0,
+            gone: None,
             pinged_ms: now_ms,
             bytes_in: 0,
             over_since_ms: None,

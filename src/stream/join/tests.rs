@@ -201,6 +201,22 @@ fn without_video_every_audio_message_is_a_join_point() {
 }
 
 #[test]
+fn in_a_stream_of_data_alone_every_message_is_a_join_point() {
+    let mut feed = Feed::new(1 << 20, 10_000);
+    let cue = |ts_ms| Entry { ts_ms, type_id: kind::DATA, ..Entry::default() };
+    feed.log.append(&cue(5), &[b"cue"]).unwrap();
+    let fell_behind = Waits::behind(feed.log.head().position);
+    feed.scout.advance();
+    feed.log.append(&cue(9), &[b"cue"]).unwrap();
+    let seen = feed.scout.advance();
+    let point = feed.scout.place_at(&seen, Start::Gop, fell_behind);
+    assert_eq!(point.unwrap().cursor.mark_here().unwrap().ts_ms, 9, "or it would wait for ever");
+    feed.audio(&[AUDIO_HEADER]);
+    feed.log.append(&cue(90), &[b"cue"]).unwrap();
+    assert!(feed.scout.advance().key.is_none(), "with sound, sound is waited for");
+}
+
+#[test]
 fn a_camera_that_was_switched_off_makes_nobody_wait_for_ever() {
     let mut feed = Feed::new(1 << 20, 10_000);
     feed.begin();

@@ -1,0 +1,140 @@
+//! What a publisher sent before its end arrives, however it ends: all that its kernel gave to ours. And what players get
+//! of the one that comes after it.
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+#[path = "support/raw.rs"]
+mod raw;
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::Duration;
+
+use raw::{AUDIO, DATA, Raw, VIDEO, last_player, picture, relay, until};
+use rrelay::config::{ServerConfig, StreamConfig};
+use rrelay::server::ListenOptions;
+use rrelay::server::RRServer;
+use rrelay::server::slots::kind;
+use rrelay::session::State;
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// The number of messages that came, once the publisher is no longer there.
+fn arrived(server: &RRServer, stream: u64) -> u64 {
+    until("the publisher's end", || server.list(stream, kind::SESSION).unwrap().is_empty().then_some(()));
+    server.stats(stream).unwrap().msgs_in
+}
+
+/// Bytes that the other side's kernel has not taken yet, as `/proc/net/tcp` has it.
+fn unsent(publisher: &Raw) -> u64 {
+    let port = format!(":{:04X}", publisher.socket.local_addr().unwrap().port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));
+    let queues = line.unwrap().split_whitespace().nth(4).unwrap();
+    u64::from_str_radix(queues.split(':').next().unwrap(), 16).unwrap()
+}
+
+/// Small messages, for which reading takes longer than sending.
+fn messages(count: u32) -> Vec<u8> {
+    let body = picture(false, 0, 9);
+    let message = |number: u32| {
+        let ts_ms = &number.to_be_bytes()[1..];
+        [&[6], ts_ms, &[0, 0, 9, VIDEO, 1, 0, 0, 0], &body[..]].concat()
+    };
+    (0..count).flat_map(message).collect()
+}
+
+#[test]
+fn a_publisher_that_never_reads_and_closes_at_once_loses_nothing() {
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    let mut publisher = Raw::publish(port, "show");
+    publisher.socket.write_all(&messages(200_000)).unwrap();
+    drop(publisher);
+    assert_eq!(arrived(&server, stream), 200_000);
+}
+
+#[test]
+fn what_lies_in_our_socket_when_a_publisher_resets_is_read_first() {
+    let (server, _) = relay(StreamConfig::default(), ServerConfig::default());
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    // With a large buffer, where the system allows that, all that is sent lies there when the reset comes.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.set_recv_buffer_size(4 << 20).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(1).unwrap();
+    let listener = TcpListener::from(listener);
+    let port = listener.local_addr().unwrap().port();
+    let publisher = thread::spawn(move || Raw::publish(port, "show"));
+    server.accept_fd(listener.accept().unwrap().0.into(), None, ListenOptions::default()).unwrap();
+    let mut publisher = publisher.join().unwrap();
+    // It wants to hear of every byte, so that writing to it is tried, and fails, between two reads.
+    publisher.send(5, 0, &1_u32.to_be_bytes());
+    publisher.socket.write_all(&messages(100_000)).unwrap();
+    until("all of it in the server's socket", || (unsent(&publisher) == 0).then_some(()));
+    SockRef::from(&publisher.socket).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(publisher);
+    assert_eq!(arrived(&server, stream), 100_000);
+}
+
+#[test]
+fn a_publisher_that_comes_back_with_other_codecs_brings_its_own_headers_to_all() {
+    let config = StreamConfig { grace_ms: 10_000, ..StreamConfig::default() };
+    let (server, port) = relay(config, ServerConfig::default());
+    let metadata = |name: &[u8]| [&b"\x02\x00\x0aonMetaData\x03\x00\x01"[..], name, b"\x05\x00\x00\x09"].concat();
+    let (one, two) = (metadata(b"1"), metadata(b"2"));
+    let (mp3, aac_header, aac) = ([0x2F, 1, 2], [0xAF, 0, 0x12, 0x10], [0xAF, 1, 7]);
+    let avc_header = [0x17, 0, 0, 0, 0, 1, 66, 0, 30];
+
+    let mut first = Raw::publish(port, "show");
+    let stream = server.stream_find(b"live", b"show").unwrap();
+    let mut player = Raw::play(port, "show");
+    last_player(&server, stream, 1);
+    first.send(DATA, 0, &one);
+    first.send(AUDIO, 50_000, &mp3);
+    first.send(AUDIO, 50_026, &mp3);
+    let got: Vec<_> = (0..3).map(|_| player.media()).map(|got| (got.type_id, got.body)).collect();
+    assert_eq!(got, [(DATA, one), (AUDIO, mp3.to_vec()), (AUDIO, mp3.to_vec())]);
+    drop(first);
+    until("the grace window", || (server.info(stream).unwrap().state == State::Recovering).then_some(()));
+
+    let mut second = Raw::publish(port, "show");
+    let key = picture(true, 1, 100);
+    let sent =
+        [(DATA, &two[..]), (VIDEO, &avc_header), (AUDIO, &aac_header), (VIDEO, &key), (AUDIO, &aac), (AUDIO, &aac)];
+    for ((type_id, body), ts_ms) in sent.iter().zip(0..) {
+        second.send(*type_id, ts_ms, body);
+    }
+    let mut last_ms = 50_026;
+    for (type_id, body) in sent {
+        let got = player.media();
+        assert_eq!((got.type_id, &got.body[..]), (type_id, body), "who stayed gets all of it");
+        assert!(got.ts_ms >= last_ms, "time goes on: {} after {last_ms}", got.ts_ms);
+        last_ms = got.ts_ms;
+    }
+    let mut late = Raw::play(port, "show");
+    for (type_id, body) in sent {
+        let got = late.media();
+        assert_eq!((got.type_id, &got.body[..]), (type_id, body), "nothing of the first is left");
+    }
+}
+
+#[test]
+fn a_publisher_that_begins_the_moment_another_ends_never_takes_time_back_unannounced() {
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let stream = server.stream_create(b"live", b"show", None).unwrap();
+    let mut player = Raw::play(port, "show");
+    last_player(&server, stream, 1);
+    for turn in 0..50 {
+        server.stream_write(stream, VIDEO, 90_000 - turn * 100, &picture(true, 1, 50), false).unwrap();
+        server.stream_write(stream, VIDEO, 0, &[], true).unwrap();
+    }
+    // Either it was told of an end, after which nothing comes, or time went on.
+    let mut last_ms = 0;
+    while let Some(got) = player.media_within(Duration::from_millis(200)) {
+        assert!(got.ts_ms >= last_ms, "{} after {last_ms}", got.ts_ms);
+        last_ms = got.ts_ms;
+    }
+    assert!(last_ms >= 90_000);
+}
