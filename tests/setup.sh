@@ -7,7 +7,7 @@ set -eu
 packages=(
     gcc g++ libc6-dev binutils pkg-config cmake make python3 curl valgrind procps openssl
     iproute2 util-linux
-    ffmpeg rtmpdump
+    ffmpeg rtmpdump librtmp1
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
     nginx libnginx-mod-rtmp
