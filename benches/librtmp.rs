@@ -3,7 +3,8 @@
 //!
 //! One C program (`librtmp/driver.c`) runs on either library, each run in a process of its own, in turn; this program is
 //! the peer it talks to over loopback. Cost is the CPU time of the driver's one thread over the bytes of message bodies.
-//! `cargo bench --bench librtmp -- [rounds] [megabytes]`; it fails where the distribution's library is missing.
+//! `cargo bench --bench librtmp -- [rounds] [megabytes] [mode] [chunk size]`; it fails where the distribution's library is
+//! missing.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -61,9 +62,16 @@ struct Contestant<'a> {
 }
 
 fn main() {
-    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let rounds = numbers.first().copied().unwrap_or(7).max(1) as usize;
-    let megabytes = numbers.get(1).copied().unwrap_or(400).max(1);
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let number = |at: usize, otherwise: u64| {
+        args.get(at).map_or(otherwise, |arg| arg.parse().unwrap_or_else(|_| panic!("\"{arg}\" is not a number")))
+    };
+    let rounds = number(0, 7).max(1) as usize;
+    let megabytes = number(1, 400).max(1);
+    let wanted = |case: &&Case| {
+        args.get(2).is_none_or(|mode| mode == case.mode)
+            && args.get(3).is_none_or(|chunk| *chunk == case.chunk.to_string())
+    };
     let theirs = distribution();
     let ours = own();
     let driver = compile(&ours);
@@ -78,8 +86,8 @@ fn main() {
         "                                        CPU s/GB (of it in the kernel)           ratio to the distribution's"
     );
     println!("                               chunk   distribution         ours          recv    ours   aim  recv");
-    for case in CASES {
-        report(&case, &driver, &theirs, &ours, rounds, megabytes * 1_000_000);
+    for case in CASES.iter().filter(wanted) {
+        report(case, &driver, &theirs, &ours, rounds, megabytes * 1_000_000);
     }
 }
 

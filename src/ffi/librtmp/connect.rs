@@ -112,7 +112,7 @@ fn through_proxy(r: &mut RTMP) -> Result<(), String> {
     let mut reply = [0; socks4::REPLY_BYTES];
     let mut got = 0;
     while got < reply.len() {
-        match r.m_sb.receive(&mut reply[got..], timeout_s) {
+        match r.m_sb.receive(&mut reply[got..], &mut [], timeout_s) {
             Ok(0) => return Err("the proxy closed the connection".to_owned()),
             Ok(more) => got += more,
             Err(error) => return Err(error.to_string()),

@@ -6,14 +6,15 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::ptr;
 
 use super::inner::{ChannelIn, OpenChunk, grow_table};
 use super::life::{close_session, free_packet_body, on_session};
-use super::ptr::{entry, given_mut};
+use super::ptr::{entry as entry_of, given_mut};
 use super::send::TABLE_STEP;
 use super::types::*;
 use super::{control, log, mem};
-use crate::proto::chunk_header::{ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
+use crate::proto::chunk_header::{CHUNK_SIZE_DEFAULT, ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
 
 /// Set aside for a body before any of it came; doubled as it comes.
 const FIRST_ROOM_BYTES: u32 = 64 * 1024;
@@ -21,20 +22,21 @@ const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 /// Room that all half-read messages of a session may take together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
-/// A rest of a chunk that is longer goes straight into the body, not through `m_sb`.
+/// A rest of a chunk that is longer goes straight into the body, not through `m_sb`, also where bytes cannot be read
+/// into both at once.
 const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
 
-/// Reads into `buffer` from wherever the session's bytes come, decrypted. `None`: nothing came in time, or the session
-/// was closed.
-fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<usize> {
+/// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted. `None`: nothing came in
+/// time, or the session was closed.
+fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Option<usize> {
     let timeout_s = r.Link.timeout;
     r.m_sb.sb_timedout = FALSE;
-    let result = match super::tunnel::receive(r, buffer) {
+    let result = match super::tunnel::receive(r, first) {
         Some(result) => result,
-        None => r.m_sb.receive(buffer, timeout_s),
+        None => r.m_sb.receive(first, second, timeout_s),
     };
     match result {
-        Ok(0) if buffer.is_empty() => Some(0),
+        Ok(0) if first.is_empty() && second.is_empty() => Some(0),
         Ok(0) => {
             log::debug("RTMP socket closed by peer");
             close_session(r, false);
@@ -42,7 +44,9 @@ fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<usize> {
         }
         Ok(got) => {
             if let Some(ciphers) = r.m_clientID_inner().and_then(|inner| inner.ciphers.as_mut()) {
-                ciphers.read.apply(&mut buffer[..got]);
+                let in_first = got.min(first.len());
+                ciphers.read.apply(&mut first[..in_first]);
+                ciphers.read.apply(&mut second[..got - in_first]);
             }
             Some(got)
         }
@@ -60,20 +64,28 @@ fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<usize> {
     }
 }
 
+fn is_exact(r: &RTMP) -> bool {
+    r.inner_ref().is_some_and(|inner| inner.exact)
+}
+
+/// The free part of `m_sb`, which is the session's own memory: nothing that reads touches it.
+fn room<'a>(r: &mut RTMP) -> &'a mut [u8] {
+    let room = r.m_sb.free_part();
+    let (start, len) = (room.as_mut_ptr(), room.len());
+    // SAFETY: the free part of sb_buf, as the caller knows.
+    unsafe { std::slice::from_raw_parts_mut(start, len) }
+}
+
 /// Reads more into `m_sb`: at least one byte, and no more than `need` where the session is exact.
 pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
-    let exact = r.inner_ref().is_some_and(|inner| inner.exact);
-    let room = r.m_sb.free_part();
-    let len = if exact { need.min(room.len()) } else { room.len() };
-    let start = room.as_mut_ptr();
-    // SAFETY: the free part of sb_buf, which nothing below touches.
-    let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
-    let Some(got) = receive(r, room) else { return false };
+    let room = room(r);
+    let len = if is_exact(r) { need.min(room.len()) } else { room.len() };
+    let Some(got) = receive(r, &mut room[..len], &mut []) else { return false };
     r.m_sb.sb_size += got as c_int;
     true
 }
 
-/// Fills `buffer`: what was read ahead first.
+/// Fills `buffer`: what was read ahead first. What comes beyond it goes into `m_sb`.
 fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
     let mut done = 0;
     while done < buffer.len() {
@@ -84,12 +96,20 @@ fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
             rest[..len].copy_from_slice(&ahead[..len]);
             r.m_sb.consume(len);
             done += len;
-        } else if rest.len() >= DIRECT_BYTES || r.inner_ref().is_some_and(|inner| inner.exact) {
-            let Some(got) = receive(r, rest) else { break };
-            done += got;
-        } else if !fill(r, rest.len()) {
-            break;
+            continue;
         }
+        let exact = is_exact(r);
+        if !exact && rest.len() < DIRECT_BYTES && !r.reads_plainly() {
+            if !fill(r, rest.len()) {
+                break;
+            }
+            continue;
+        }
+        let ahead = if exact { &mut [] } else { room(r) };
+        let Some(got) = receive(r, rest, ahead) else { break };
+        let in_rest = got.min(rest.len());
+        r.m_sb.sb_size += (got - in_rest) as c_int;
+        done += in_rest;
     }
     done
 }
@@ -111,13 +131,19 @@ impl RTMP {
         if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
     }
 
+    /// Whether bytes come from the socket as they are, so that one system call can put them into two places.
+    fn reads_plainly(&self) -> bool {
+        self.m_sb.sb_ssl.is_null() && self.inner_ref().is_none_or(|inner| inner.tunnel.is_none())
+    }
+
     /// What is remembered of an incoming chunk stream.
+    #[inline]
     fn channel_in(&self, channel: u32) -> Option<*mut ChannelIn> {
         let index = usize::try_from(channel).ok()?;
         if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
             return None;
         }
-        let entry = *entry(self.m_vecChannelsIn, index);
+        let entry = *entry_of(self.m_vecChannelsIn, index);
         (!entry.is_null()).then_some(entry.cast())
     }
 
@@ -144,28 +170,21 @@ impl RTMP {
             room: 0,
             used: false,
         }));
-        *entry(self.m_vecChannelsIn, index) = made.cast();
+        *entry_of(self.m_vecChannelsIn, index) = made.cast();
         Some(made)
     }
 }
 
-/// Reads the next header; what is too short for one stays in `m_sb`.
-fn read_header(r: &mut RTMP) -> Option<(ChunkHeader, [u8; HEADER_MAX_BYTES])> {
+/// Reads the next header. It stays in `m_sb`, whole or too short for one.
+fn read_header(r: &mut RTMP) -> Option<ChunkHeader> {
     loop {
-        let bytes = r.m_sb.buffered();
-        let step = parse_header(bytes, |channel| {
+        let step = parse_header(r.m_sb.buffered(), |channel| {
             // SAFETY: an entry of the table.
             let entry = unsafe { r.channel_in(channel)?.as_ref() }?;
             entry.used.then_some(entry.previous)
         });
         match step {
-            Ok(Step::Header(header)) => {
-                let mut raw = [0; HEADER_MAX_BYTES];
-                raw[..header.size].copy_from_slice(&bytes[..header.size]);
-                r.m_sb.consume(header.size);
-                count(r, header.size);
-                return Some((header, raw));
-            }
+            Ok(Step::Header(header)) => return Some(header),
             Ok(Step::Need(more)) => {
                 if !fill(r, more) {
                     return None;
@@ -182,13 +201,17 @@ fn read_header(r: &mut RTMP) -> Option<(ChunkHeader, [u8; HEADER_MAX_BYTES])> {
 
 /// Takes a new header into its chunk stream.
 fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
-    let (header, raw) = read_header(r)?;
+    let header = read_header(r)?;
     let channel = r.channel_in_made(header.chunk_stream);
     // SAFETY: an entry of the table, which nothing below takes out.
     let Some(entry) = (unsafe { channel.and_then(|entry| entry.as_mut()) }) else {
         log::error("out of memory");
         return None;
     };
+    let mut raw = [0; HEADER_MAX_BYTES];
+    raw[..header.size].copy_from_slice(&r.m_sb.buffered()[..header.size]);
+    r.m_sb.consume(header.size);
+    count(r, header.size);
     let packet = &mut entry.packet;
     if header.starts {
         // A message that a new one interrupts is void.
@@ -212,14 +235,53 @@ fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
     } else {
         entry.previous = header.next;
     }
-    let chunk_size = u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1);
     Some(OpenChunk {
         channel: header.chunk_stream,
-        missing: chunk_size.min(packet.m_nBodySize - packet.m_nBytesRead),
+        missing: chunk_size(r).min(packet.m_nBodySize - packet.m_nBytesRead),
         header: raw,
         header_len: header.size,
         from: packet.m_nBytesRead,
     })
+}
+
+/// Bytes of a chunk, unless its message ends.
+fn chunk_size(r: &RTMP) -> u32 {
+    u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1)
+}
+
+/// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and there
+/// is room for it. Most of the time of sessions with small chunks is spent here. `None`: nothing was taken, and
+/// [`begin`] has to look.
+#[inline]
+fn go_on<'a>(r: &mut RTMP, given: &RTMPPacket) -> Option<&'a mut ChannelIn> {
+    if !given.m_chunk.is_null() || r.inner_ref()?.open_chunk.is_some() {
+        return None;
+    }
+    let bytes = r.m_sb.buffered();
+    let first = *bytes.first()?;
+    let channel = u32::from(first & 0x3F);
+    // SAFETY: an entry of the table, which reading does not take out.
+    let entry = unsafe { &mut *r.channel_in(channel)? };
+    let (wanted, header_len) = entry.previous.continuation(channel)?;
+    let packet = &mut entry.packet;
+    let len = chunk_size(r).min(packet.m_nBodySize - packet.m_nBytesRead);
+    let body = bytes.get(header_len..header_len + len as usize)?;
+    if first != wanted || packet.m_nBytesRead + len > entry.room || packet.m_body.is_null() {
+        return None;
+    }
+    // SAFETY: within the body, which has room for so many bytes.
+    let place = unsafe { packet.m_body.add(packet.m_nBytesRead as usize) }.cast();
+    match <&[u8; CHUNK_SIZE_DEFAULT as usize]>::try_from(body) {
+        // The same copy with a length known beforehand: no call for the most frequent small size.
+        // SAFETY: as above; the body is not in `m_sb`.
+        Ok(body) => unsafe { ptr::copy_nonoverlapping(body.as_ptr(), place, body.len()) },
+        // SAFETY: as above.
+        Err(_) => unsafe { ptr::copy_nonoverlapping(body.as_ptr(), place, body.len()) },
+    }
+    packet.m_nBytesRead += len;
+    r.m_sb.consume(header_len + len as usize);
+    count(r, header_len + len as usize);
+    Some(entry)
 }
 
 /// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
@@ -247,20 +309,30 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
 
 /// Reads one chunk into `packet`. False: nothing came in time, or the session is closed.
 pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
-    let chunk = match r.m_clientID_inner().and_then(|inner| inner.open_chunk.take()) {
-        Some(chunk) => chunk,
-        None => match begin(r, packet) {
-            Some(chunk) => chunk,
+    let entry = match go_on(r, packet) {
+        Some(entry) => entry,
+        None => match read_chunk(r, packet) {
+            Some(entry) => entry,
             None => return false,
         },
     };
-    let Some(entry) = r.channel_in(chunk.channel) else { return false };
+    hand_over(r, entry, packet);
+    control::report_bytes_read(r);
+    true
+}
+
+/// Reads one chunk of any kind, or the rest of the one that was begun.
+fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut ChannelIn> {
+    let chunk = match r.m_clientID_inner().and_then(|inner| inner.open_chunk.take()) {
+        Some(chunk) => chunk,
+        None => begin(r, packet)?,
+    };
     // SAFETY: an entry of the table, which reading does not take out unless the session is closed.
-    let entry = unsafe { &mut *entry };
+    let entry = unsafe { &mut *r.channel_in(chunk.channel)? };
     if chunk.missing > 0 {
         if !reserve(r, entry, entry.packet.m_nBytesRead + chunk.missing) {
             close_session(r, false);
-            return false;
+            return None;
         }
         let from = entry.packet.m_nBytesRead as usize;
         // SAFETY: within the room that was made.
@@ -274,40 +346,43 @@ pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
                 entry.packet.m_nBytesRead += got as u32;
                 r.inner().open_chunk = Some(OpenChunk { missing: chunk.missing - got as u32, ..chunk });
             }
-            return false;
+            return None;
         }
         entry.packet.m_nBytesRead += chunk.missing;
     }
-    hand_over(r, entry, packet, &chunk);
-    control::report_bytes_read(r);
-    true
+    if let Some(raw) = given_mut(packet.m_chunk) {
+        show(&entry.packet, &chunk, raw);
+    }
+    Some(entry)
+}
+
+/// Shows a program the chunk as it came.
+fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
+    raw.c_headerSize = chunk.header_len as c_int;
+    for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
+        *place = byte as _;
+    }
+    raw.c_chunkSize = (message.m_nBytesRead - chunk.from) as c_int;
+    raw.c_chunk = if message.m_body.is_null() {
+        ptr::null_mut()
+    } else {
+        // SAFETY: within the body.
+        unsafe { message.m_body.add(chunk.from as usize) }
+    };
 }
 
 /// Fills the caller's packet, with the body when it is whole.
-fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk: &OpenChunk) {
-    let raw = packet.m_chunk;
+#[inline]
+fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
-    *packet = RTMPPacket { m_chunk: raw, ..entry.packet };
-    if let Some(raw) = given_mut(raw) {
-        raw.c_headerSize = chunk.header_len as c_int;
-        for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
-            *place = byte as _;
-        }
-        raw.c_chunkSize = (entry.packet.m_nBytesRead - chunk.from) as c_int;
-        raw.c_chunk = if packet.m_body.is_null() {
-            std::ptr::null_mut()
-        } else {
-            // SAFETY: within the body.
-            unsafe { packet.m_body.add(chunk.from as usize) }
-        };
-    }
+    *packet = RTMPPacket { m_chunk: packet.m_chunk, ..entry.packet };
     if !whole {
-        packet.m_body = std::ptr::null_mut();
+        packet.m_body = ptr::null_mut();
         return;
     }
     if !packet.m_body.is_null() {
         // Programs print strings of a body with %s.
-        *super::ptr::entry(packet.m_body, packet.m_nBodySize as usize) = 0;
+        *entry_of(packet.m_body, packet.m_nBodySize as usize) = 0;
     }
     if log::wants(log::DEBUG2) {
         log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
@@ -315,7 +390,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
     }
     packet.m_nTimeStamp = entry.previous.timestamp_ms;
     entry.previous.open = false;
-    entry.packet.m_body = std::ptr::null_mut();
+    entry.packet.m_body = ptr::null_mut();
     entry.packet.m_nBytesRead = 0;
     entry.packet.m_hasAbsTimestamp = 0;
     let room = std::mem::take(&mut entry.room);
@@ -323,7 +398,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
         let inner = r.inner();
         inner.open_bytes = inner.open_bytes.saturating_sub(room.into());
     }
-    *super::ptr::entry(r.m_channelTimestamp, chunk.channel as usize) = packet.m_nTimeStamp as c_int;
+    *entry_of(r.m_channelTimestamp, packet.m_nChannel as usize) = packet.m_nTimeStamp as c_int;
 }
 
 #[unsafe(no_mangle)]

@@ -4,8 +4,9 @@
 //! A call tries without waiting first, and waits in slices: `RTMP_ctrlC` and a close from another thread are seen within
 //! [`SLICE_MS`].
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_int};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::mem::size_of;
 use std::sync::atomic::Ordering;
 
@@ -85,47 +86,68 @@ impl<'a> Wire<'a> {
     }
 }
 
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Wire<'_> {
+    /// Repeats a system call that does not wait until it has an answer.
+    fn repeat(&self, call: impl Fn() -> isize, waits: impl Fn() -> io::Result<()>) -> io::Result<usize> {
         loop {
             if self.stopped() {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
-            // SAFETY: the buffer is writable for its length.
-            let got = unsafe { libc::recv(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
-            if let Ok(got) = usize::try_from(got) {
-                return Ok(got);
+            if let Ok(done) = usize::try_from(call()) {
+                return Ok(done);
             }
             let error = io::Error::last_os_error();
             match error.kind() {
                 ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => match self.receive_timeout_ms() {
-                    None => return Err(ErrorKind::TimedOut.into()),
-                    Some(timeout_ms) => self.wait(libc::POLLIN, timeout_ms)?,
-                },
+                ErrorKind::WouldBlock => waits()?,
                 _ => return Err(error),
             }
         }
     }
+
+    fn wait_readable(&self) -> io::Result<()> {
+        match self.receive_timeout_ms() {
+            None => Err(ErrorKind::TimedOut.into()),
+            Some(timeout_ms) => self.wait(libc::POLLIN, timeout_ms),
+        }
+    }
+
+    fn wait_writable(&self) -> io::Result<()> {
+        self.wait(libc::POLLOUT, self.send_timeout_ms)
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (start, len) = (buffer.as_mut_ptr(), buffer.len());
+        // SAFETY: the buffer is writable for its length.
+        let call = || unsafe { libc::recv(self.fd, start.cast(), len, libc::MSG_DONTWAIT) };
+        self.repeat(call, || self.wait_readable())
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let message = Cell::new(message_of(buffers.as_mut_ptr().cast(), buffers.len()));
+        // SAFETY: an `IoSliceMut` is an `iovec`, and the buffers are writable for their lengths.
+        let call = || unsafe { libc::recvmsg(self.fd, message.as_ptr(), libc::MSG_DONTWAIT) };
+        self.repeat(call, || self.wait_readable())
+    }
+}
+
+/// A message of these parts and nothing else.
+fn message_of(parts: *mut libc::iovec, len: usize) -> libc::msghdr {
+    // SAFETY: zero bytes are a message without parts.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts;
+    message.msg_iovlen = len;
+    message
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            // SAFETY: the bytes are readable for their length.
-            let sent = unsafe {
-                libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-            };
-            if let Ok(sent) = usize::try_from(sent) {
-                return Ok(sent);
-            }
-            let error = io::Error::last_os_error();
-            match error.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => self.wait(libc::POLLOUT, self.send_timeout_ms)?,
-                _ => return Err(error),
-            }
-        }
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // SAFETY: the bytes are readable for their length.
+        let call = || unsafe { libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+        self.repeat(call, || self.wait_writable())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -148,14 +170,15 @@ impl RTMPSockBuf {
         }
     }
 
-    /// Reads from the socket, through TLS.
-    pub(super) fn receive(&mut self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+    /// Reads from the socket, through TLS. Into `second` goes what does not fit into `first`, and nothing from TLS.
+    pub(super) fn receive(&mut self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
         let mut wire = Wire::new(fd, &self.running, timeout_s);
         match given_mut(tls) {
-            None => wire.read(buffer),
-            Some(tls) => tls.read(&mut wire, buffer),
+            None if second.is_empty() => wire.read(first),
+            None => wire.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)]),
+            Some(tls) => tls.read(&mut wire, first),
         }
     }
 
@@ -203,7 +226,7 @@ impl RTMPSockBuf {
     pub(super) fn free_part(&mut self) -> &mut [u8] {
         let len = self.buffered().len();
         let from = self.start();
-        if len == 0 || from + len + HEADROOM > RTMP_BUFFER_CACHE_SIZE {
+        if len < HEADROOM || from + len + HEADROOM > RTMP_BUFFER_CACHE_SIZE {
             self.sb_buf.copy_within(from..from + len, 0);
             self.sb_start = self.sb_buf.as_mut_ptr();
             self.sb_size = len as c_int;
@@ -235,7 +258,7 @@ impl RTMPSockBuf {
     }
 }
 
-/// So much room is always left for the next header.
+/// So much room is always left for the next header; and what is shorter is moved rather than the next read cut.
 const HEADROOM: usize = 64;
 
 /// The seconds that a send through a bare socket buffer waits: what sessions begin with.
@@ -253,7 +276,7 @@ pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: *mut RTMPSockBuf) -> c_int {
         let (start, len) = (room.as_mut_ptr(), room.len());
         // SAFETY: the free part of sb_buf, which `receive` does not touch.
         let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
-        match sb.receive(room, SEND_TIMEOUT_S) {
+        match sb.receive(room, &mut [], SEND_TIMEOUT_S) {
             Ok(got) => {
                 sb.sb_size += got as c_int;
                 got as c_int
