@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub(super) own_socket: bool,
     /// The program polls the socket itself: no byte may be read that the present packet does not need.
     pub(super) exact: bool,
+    /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
+    pub(super) ahead: Option<super::mem::Block>,
     /// What `RTMP_Write` has of a tag.
     pub(super) writing: super::flv_write::Writing,
 }
@@ -75,6 +77,8 @@ impl RTMP {
     /// Frees the library's own part.
     pub(super) fn drop_inner(&mut self) {
         let inner = std::mem::replace(&mut self.m_clientID, AVal::NULL).av_val;
+        // What was read ahead may have been there.
+        (self.m_sb.sb_start, self.m_sb.sb_size) = (self.m_sb.sb_buf.as_mut_ptr(), 0);
         if !inner.is_null() {
             // SAFETY: from the Box above, and forgotten by the session.
             drop(unsafe { Box::<Inner>::from_raw(inner.cast()) });

@@ -35,16 +35,33 @@ pub static RTMP_TLS_ctx: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// Runs a call on a session. NULL gives `otherwise`.
 pub(super) fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut RTMP) -> T) -> T {
+    on_session_quickly(r, otherwise, &mut (), |_, ()| None, |r, ()| body(r))
+}
+
+/// The same, for a call that most often has next to nothing to do: that is tried first, by `quick`, which must not
+/// panic.
+#[inline]
+pub(super) fn on_session_quickly<T, A>(
+    r: *mut RTMP,
+    otherwise: T,
+    argument: &mut A,
+    quick: impl FnOnce(&mut RTMP, &mut A) -> Option<T>,
+    body: impl FnOnce(&mut RTMP, &mut A) -> T,
+) -> T {
     if r.is_null() {
         return otherwise;
     }
     // SAFETY: contract: a session.
     let running = unsafe { &(*r).m_sb.running };
     running.fetch_add(1, Ordering::Acquire);
-    let result = guard(otherwise, || {
-        // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
-        body(unsafe { &mut *r })
-    });
+    // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
+    let result = match quick(unsafe { &mut *r }, argument) {
+        Some(result) => result,
+        None => guard(otherwise, || {
+            // SAFETY: as above.
+            body(unsafe { &mut *r }, argument)
+        }),
+    };
     // SAFETY: contract, as above.
     unsafe { leave(r, running) };
     result
@@ -54,21 +71,32 @@ pub(super) fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut R
 ///
 /// # Safety
 /// The contract of all pointers; this call is counted.
+#[inline]
 unsafe fn leave(r: *mut RTMP, running: &AtomicU32) {
     loop {
         let state = running.load(Ordering::Acquire);
-        let mut next = state - 1;
+        let mut next = state.wrapping_sub(1);
         if state & CLOSING != 0 && state & CALLS == 1 {
-            guard((), || {
-                // SAFETY: contract: no other call is running.
-                close_session(unsafe { &mut *r }, false);
-            });
-            next = (state - 1) & !CLOSING;
+            // SAFETY: contract: no other call is running.
+            unsafe { close_at_last(r) };
+            next &= !CLOSING;
         }
         if running.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             return;
         }
     }
+}
+
+/// The closing that another thread asked for.
+///
+/// # Safety
+/// The contract of all pointers; no other call is running.
+#[cold]
+unsafe fn close_at_last(r: *mut RTMP) {
+    guard((), || {
+        // SAFETY: contract of this function.
+        close_session(unsafe { &mut *r }, false);
+    });
 }
 
 #[unsafe(no_mangle)]

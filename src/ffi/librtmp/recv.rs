@@ -9,18 +9,22 @@ use std::io;
 use std::ptr;
 
 use super::inner::{ChannelIn, OpenChunk, grow_table};
-use super::life::{close_session, free_packet_body, on_session};
+use super::life::{close_session, free_packet_body, on_session_quickly};
 use super::ptr::{entry as entry_of, given_mut};
 use super::send::TABLE_STEP;
 use super::types::*;
 use super::{control, log, mem};
-use crate::proto::chunk_header::{CHUNK_SIZE_DEFAULT, ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
+use crate::proto::chunk_header::{ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
 
 /// Set aside for a body before any of it came; doubled as it comes.
 const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 
 /// Room that all half-read messages of a session may take together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
+
+/// Read ahead at most, once `sb_buf` was filled by one read: half as many system calls and more for who reads as fast as
+/// he can, nothing for a live stream.
+const AHEAD_BYTES: usize = 4 * RTMP_BUFFER_CACHE_SIZE;
 
 /// A rest of a chunk that is longer goes straight into the body, not through `m_sb`, also where bytes cannot be read
 /// into both at once.
@@ -68,12 +72,25 @@ fn is_exact(r: &RTMP) -> bool {
     r.inner_ref().is_some_and(|inner| inner.exact)
 }
 
-/// The free part of `m_sb`, which is the session's own memory: nothing that reads touches it.
+/// Where bytes may be read ahead to: memory of the session's, which nothing that reads touches.
 fn room<'a>(r: &mut RTMP) -> &'a mut [u8] {
-    let room = r.m_sb.free_part();
-    let (start, len) = (room.as_mut_ptr(), room.len());
-    // SAFETY: the free part of sb_buf, as the caller knows.
+    let larger = r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map(mem::Block::start);
+    let (start, len) = match larger {
+        None => r.m_sb.free_part(),
+        // SAFETY: the block is so long, and in use since it is there.
+        Some(start) => unsafe { r.m_sb.free_part_of(start, AHEAD_BYTES) },
+    };
+    // SAFETY: the free part of either buffer; the callers use it before anything else is read.
     unsafe { std::slice::from_raw_parts_mut(start, len) }
+}
+
+/// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time.
+fn read_ahead(r: &mut RTMP, got: usize, room: usize) {
+    r.m_sb.sb_size += got as c_int;
+    if got == room && room > RTMP_BUFFER_CACHE_SIZE / 2 && r.inner().ahead.is_none() {
+        // Without memory it goes on as before.
+        r.inner().ahead = mem::Block::new(AHEAD_BYTES);
+    }
 }
 
 /// Reads more into `m_sb`: at least one byte, and no more than `need` where the session is exact.
@@ -81,7 +98,7 @@ pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
     let room = room(r);
     let len = if is_exact(r) { need.min(room.len()) } else { room.len() };
     let Some(got) = receive(r, &mut room[..len], &mut []) else { return false };
-    r.m_sb.sb_size += got as c_int;
+    read_ahead(r, got, len);
     true
 }
 
@@ -106,9 +123,10 @@ fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
             continue;
         }
         let ahead = if exact { &mut [] } else { room(r) };
+        let room = ahead.len();
         let Some(got) = receive(r, rest, ahead) else { break };
         let in_rest = got.min(rest.len());
-        r.m_sb.sb_size += (got - in_rest) as c_int;
+        read_ahead(r, got - in_rest, room);
         done += in_rest;
     }
     done
@@ -249,39 +267,44 @@ fn chunk_size(r: &RTMP) -> u32 {
     u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1)
 }
 
-/// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and there
-/// is room for it. Most of the time of sessions with small chunks is spent here. `None`: nothing was taken, and
-/// [`begin`] has to look.
+/// Takes the next chunk where it is of the most frequent kind: it continues a message without ending it, lies in `m_sb`
+/// wholly, and there is room for it. Most of the time of sessions with small chunks is spent here. False: nothing was
+/// taken, and [`read_packet`] has to look. It does not panic.
 #[inline]
-fn go_on<'a>(r: &mut RTMP, given: &RTMPPacket) -> Option<&'a mut ChannelIn> {
-    if !given.m_chunk.is_null() || r.inner_ref()?.open_chunk.is_some() {
-        return None;
-    }
+fn go_on(r: &mut RTMP, given: &mut RTMPPacket) -> bool {
+    try_go_on(r, given).is_some()
+}
+
+#[inline]
+fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
     let bytes = r.m_sb.buffered();
     let first = *bytes.first()?;
     let channel = u32::from(first & 0x3F);
-    // SAFETY: an entry of the table, which reading does not take out.
+    // SAFETY: an entry of the table, which nothing below takes out.
     let entry = unsafe { &mut *r.channel_in(channel)? };
     let (wanted, header_len) = entry.previous.continuation(channel)?;
     let packet = &mut entry.packet;
-    let len = chunk_size(r).min(packet.m_nBodySize - packet.m_nBytesRead);
-    let body = bytes.get(header_len..header_len + len as usize)?;
-    if first != wanted || packet.m_nBytesRead + len > entry.room || packet.m_body.is_null() {
+    let (len, from) = (chunk_size(r), packet.m_nBytesRead);
+    let end = from.checked_add(len)?;
+    let chunk_len = header_len + len as usize;
+    let body = bytes.get(header_len..chunk_len)?;
+    let of_this_kind = first == wanted && end < packet.m_nBodySize && end <= entry.room;
+    if !of_this_kind
+        || !given.m_chunk.is_null()
+        || r.inner_ref()?.open_chunk.is_some()
+        || control::is_report_due(r, chunk_len)
+    {
         return None;
     }
     // SAFETY: within the body, which has room for so many bytes.
-    let place = unsafe { packet.m_body.add(packet.m_nBytesRead as usize) }.cast();
-    match <&[u8; CHUNK_SIZE_DEFAULT as usize]>::try_from(body) {
-        // The same copy with a length known beforehand: no call for the most frequent small size.
-        // SAFETY: as above; the body is not in `m_sb`.
-        Ok(body) => unsafe { ptr::copy_nonoverlapping(body.as_ptr(), place, body.len()) },
-        // SAFETY: as above.
-        Err(_) => unsafe { ptr::copy_nonoverlapping(body.as_ptr(), place, body.len()) },
-    }
-    packet.m_nBytesRead += len;
-    r.m_sb.consume(header_len + len as usize);
-    count(r, header_len + len as usize);
-    Some(entry)
+    let place = unsafe { packet.m_body.add(from as usize) };
+    // SAFETY: as above; the body and what was read ahead lie apart.
+    unsafe { mem::copy_chunk(body, place) };
+    packet.m_nBytesRead = end;
+    *given = RTMPPacket { m_body: ptr::null_mut(), m_chunk: ptr::null_mut(), ..*packet };
+    r.m_sb.consume(chunk_len);
+    count(r, chunk_len);
+    Some(())
 }
 
 /// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
@@ -309,13 +332,7 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
 
 /// Reads one chunk into `packet`. False: nothing came in time, or the session is closed.
 pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
-    let entry = match go_on(r, packet) {
-        Some(entry) => entry,
-        None => match read_chunk(r, packet) {
-            Some(entry) => entry,
-            None => return false,
-        },
-    };
+    let Some(entry) = read_chunk(r, packet) else { return false };
     hand_over(r, entry, packet);
     control::report_bytes_read(r);
     true
@@ -403,5 +420,12 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| read_packet(r, packet)).into())
+    let Some(packet) = given_mut(packet) else { return FALSE };
+    on_session_quickly(
+        r,
+        FALSE,
+        packet,
+        |r, packet| go_on(r, packet).then_some(TRUE),
+        |r, packet| read_packet(r, packet).into(),
+    )
 }

@@ -196,45 +196,53 @@ impl RTMPSockBuf {
         Ok(())
     }
 
-    /// The bytes that were read ahead.
+    /// The bytes that were read ahead. They lie in `sb_buf`, or in the larger buffer of a session ([`super::recv`]).
     pub(super) fn buffered(&self) -> &[u8] {
         let len = usize::try_from(self.sb_size).unwrap_or(0);
-        let from = self.start();
-        if from + len > RTMP_BUFFER_CACHE_SIZE {
+        if len == 0 || self.sb_start.is_null() {
             return &[];
         }
-        let ahead = &self.sb_buf[from..from + len];
-        // SAFETY: the same bytes, of the other sign.
-        unsafe { std::slice::from_raw_parts(ahead.as_ptr().cast(), len) }
-    }
-
-    /// Where they begin in `sb_buf`.
-    fn start(&self) -> usize {
-        (self.sb_start as usize).saturating_sub(self.sb_buf.as_ptr() as usize).min(RTMP_BUFFER_CACHE_SIZE)
+        // SAFETY: contract: whoever sets one of the two sets both.
+        unsafe { std::slice::from_raw_parts(self.sb_start.cast(), len) }
     }
 
     /// Forgets `len` of them.
     pub(super) fn consume(&mut self, len: usize) {
         let len = len.min(self.buffered().len());
-        let from = self.start() + len;
         self.sb_size -= len as c_int;
-        // SAFETY: within sb_buf, or one past its end.
-        self.sb_start = unsafe { self.sb_buf.as_mut_ptr().add(from) };
+        // SAFETY: within what was read ahead, or one past its end.
+        self.sb_start = unsafe { self.sb_start.add(len) };
     }
 
-    /// The free part of `sb_buf`, behind what was read ahead; that is moved to the front where it must be.
-    pub(super) fn free_part(&mut self) -> &mut [u8] {
+    /// The free part of `sb_buf`, behind what was read ahead; see [`free_part_of`](Self::free_part_of).
+    pub(super) fn free_part(&mut self) -> (*mut u8, usize) {
+        let base = self.sb_buf.as_mut_ptr();
+        // SAFETY: a buffer of our own, of this size.
+        unsafe { self.free_part_of(base, RTMP_BUFFER_CACHE_SIZE) }
+    }
+
+    /// The free part of a buffer for what is read ahead: where it begins, and its bytes. What there is already is moved
+    /// to the buffer's front where it has to be; there is no free part where it does not fit.
+    ///
+    /// # Safety
+    /// The buffer has so many writable bytes; what was read ahead lies in it or wholly elsewhere.
+    pub(super) unsafe fn free_part_of(&mut self, base: *mut c_char, size: usize) -> (*mut u8, usize) {
         let len = self.buffered().len();
-        let from = self.start();
-        if len < HEADROOM || from + len + HEADROOM > RTMP_BUFFER_CACHE_SIZE {
-            self.sb_buf.copy_within(from..from + len, 0);
-            self.sb_start = self.sb_buf.as_mut_ptr();
+        let from = (self.sb_start as usize).wrapping_sub(base as usize);
+        if len == 0 || len < HEADROOM || from > size || from + len + HEADROOM > size {
+            if len > size {
+                return (base.cast(), 0);
+            }
+            if len > 0 {
+                // SAFETY: contract of this function; the parts may overlap.
+                unsafe { std::ptr::copy(self.sb_start, base, len) };
+            }
+            self.sb_start = base;
             self.sb_size = len as c_int;
         }
-        let end = self.start() + len;
-        let rest = &mut self.sb_buf[end..];
-        // SAFETY: the same bytes, of the other sign.
-        unsafe { std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len()) }
+        let end = (self.sb_start as usize - base as usize) + len;
+        // SAFETY: within the buffer.
+        (unsafe { base.add(end) }.cast(), size - end)
     }
 
     /// Closes TLS and the socket.
@@ -272,8 +280,7 @@ pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: *mut RTMPSockBuf) -> c_int {
             sb.sb_size = 0;
             sb.sb_start = sb.sb_buf.as_mut_ptr();
         }
-        let room = sb.free_part();
-        let (start, len) = (room.as_mut_ptr(), room.len());
+        let (start, len) = sb.free_part();
         // SAFETY: the free part of sb_buf, which `receive` does not touch.
         let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
         match sb.receive(room, &mut [], SEND_TIMEOUT_S) {
