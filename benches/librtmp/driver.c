@@ -2,7 +2,8 @@
  * making: driver MODE PORT CHUNK BYTES. It connects to the peer on PORT, reads or sends BYTES of message bodies, and
  * prints the library it ran on and the CPU time of its one thread for that: "path total_ns kernel_ns messages bytes".
  * Modes: client (a session that connected itself), server (RTMP_Serve on a socket of the program's), polled
- * (RTMP_Connect1 on such a socket, as curl does), floor (recv alone), send (RTMP_SendPacket). */
+ * (RTMP_Connect1 on such a socket, as curl does), floor (recv alone), send (RTMP_SendPacket), sendfloor (one send a
+ * message, without chunks). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -72,6 +73,24 @@ static void receive(int fd, long long *messages, long long *bytes)
     }
 }
 
+/* The sizes of send_packets, in one system call each. */
+static int send_bare(int fd, long long wanted, long long *messages, long long *bytes)
+{
+    static char buffer[65536];
+    for (; *bytes < wanted; *messages += 1) {
+        size_t size = *messages % 2 ? AUDIO_BYTES : VIDEO_BYTES[*messages / 2 % VIDEOS], done = 0;
+        while (done < size) {
+            ssize_t sent = send(fd, buffer + done, size - done, MSG_NOSIGNAL);
+            if (sent <= 0) {
+                return 0;
+            }
+            done += (size_t)sent;
+        }
+        *bytes += (long long)size;
+    }
+    return 1;
+}
+
 /* Sends BYTES at least: a picture and a sound in turn. The library may overwrite the bodies. */
 static int send_packets(RTMP *r, long long wanted, long long *messages, long long *bytes)
 {
@@ -137,6 +156,8 @@ int main(int argc, char **argv)
     total = cpu_ns();
     if (strcmp(mode, "floor") == 0) {
         receive(r->m_sb.sb_socket, &messages, &bytes);
+    } else if (strcmp(mode, "sendfloor") == 0) {
+        sent = send_bare(r->m_sb.sb_socket, atoll(argv[4]), &messages, &bytes);
     } else if (strcmp(mode, "send") == 0) {
         sent = send_packets(r, atoll(argv[4]), &messages, &bytes);
     } else {

@@ -39,8 +39,11 @@ pub(super) struct Inner {
     pub(super) out: Vec<u8>,
     /// The socket was made here, not by the program.
     pub(super) own_socket: bool,
-    /// The program polls the socket itself: no byte may be read that the present packet does not need.
+    /// The program polls the socket itself: no byte may be taken from it that the present message does not need.
     pub(super) exact: bool,
+    /// Bytes that were read ahead in an exact session and that the kernel still keeps: those of `m_sb` and, before them,
+    /// what was taken.
+    pub(super) peeked: usize,
     /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
     pub(super) ahead: Option<super::mem::Block>,
     /// What `RTMP_Write` has of a tag.

@@ -1,13 +1,12 @@
 //! Packets in: `RTMP_ReadPacket`, one chunk a call, over [`crate::proto::chunk_header`].
 //!
 //! A header is only taken when it is whole, and a chunk that is cut by a time-out is gone on with at the next call: a
-//! time-out loses nothing. Bytes are read ahead into `m_sb`, where programs that poll can see them, unless the session
-//! is exact ([`super::inner`]). Memory for a body follows the bytes that came.
+//! time-out loses nothing. The bytes come from [`super::ahead`]. Memory for a body follows the bytes that came.
 
 use std::ffi::c_int;
-use std::io;
 use std::ptr;
 
+use super::ahead::{count, fill, read_into, settle};
 use super::inner::{ChannelIn, OpenChunk, grow_table};
 use super::life::{close_session, free_packet_body, on_session_quickly};
 use super::ptr::{entry as entry_of, given_mut};
@@ -22,136 +21,10 @@ const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 /// Room that all half-read messages of a session may take together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
-/// Read ahead at most, once `sb_buf` was filled by one read: half as many system calls and more for who reads as fast as
-/// he can, nothing for a live stream.
-const AHEAD_BYTES: usize = 4 * RTMP_BUFFER_CACHE_SIZE;
-
-/// A rest of a chunk that is longer goes straight into the body, not through `m_sb`, also where bytes cannot be read
-/// into both at once.
-const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
-
-/// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted. `None`: nothing came in
-/// time, or the session was closed.
-fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Option<usize> {
-    let timeout_s = r.Link.timeout;
-    r.m_sb.sb_timedout = FALSE;
-    let result = match super::tunnel::receive(r, first) {
-        Some(result) => result,
-        None => r.m_sb.receive(first, second, timeout_s),
-    };
-    match result {
-        Ok(0) if first.is_empty() && second.is_empty() => Some(0),
-        Ok(0) => {
-            log::debug("RTMP socket closed by peer");
-            close_session(r, false);
-            None
-        }
-        Ok(got) => {
-            if let Some(ciphers) = r.m_clientID_inner().and_then(|inner| inner.ciphers.as_mut()) {
-                let in_first = got.min(first.len());
-                ciphers.read.apply(&mut first[..in_first]);
-                ciphers.read.apply(&mut second[..got - in_first]);
-            }
-            Some(got)
-        }
-        Err(error) if super::sock::is_timeout(&error) => {
-            r.m_sb.sb_timedout = TRUE;
-            None
-        }
-        Err(error) => {
-            if error.kind() != io::ErrorKind::ConnectionAborted {
-                log::error(&format!("RTMP recv error: {error}"));
-            }
-            close_session(r, false);
-            None
-        }
-    }
-}
-
-fn is_exact(r: &RTMP) -> bool {
-    r.inner_ref().is_some_and(|inner| inner.exact)
-}
-
-/// Where bytes may be read ahead to: memory of the session's, which nothing that reads touches.
-fn room<'a>(r: &mut RTMP) -> &'a mut [u8] {
-    let larger = r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map(mem::Block::start);
-    let (start, len) = match larger {
-        None => r.m_sb.free_part(),
-        // SAFETY: the block is so long, and in use since it is there.
-        Some(start) => unsafe { r.m_sb.free_part_of(start, AHEAD_BYTES) },
-    };
-    // SAFETY: the free part of either buffer; the callers use it before anything else is read.
-    unsafe { std::slice::from_raw_parts_mut(start, len) }
-}
-
-/// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time.
-fn read_ahead(r: &mut RTMP, got: usize, room: usize) {
-    r.m_sb.sb_size += got as c_int;
-    if got == room && room > RTMP_BUFFER_CACHE_SIZE / 2 && r.inner().ahead.is_none() {
-        // Without memory it goes on as before.
-        r.inner().ahead = mem::Block::new(AHEAD_BYTES);
-    }
-}
-
-/// Reads more into `m_sb`: at least one byte, and no more than `need` where the session is exact.
-pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
-    let room = room(r);
-    let len = if is_exact(r) { need.min(room.len()) } else { room.len() };
-    let Some(got) = receive(r, &mut room[..len], &mut []) else { return false };
-    read_ahead(r, got, len);
-    true
-}
-
-/// Fills `buffer`: what was read ahead first. What comes beyond it goes into `m_sb`.
-fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
-    let mut done = 0;
-    while done < buffer.len() {
-        let rest = &mut buffer[done..];
-        let ahead = r.m_sb.buffered();
-        if !ahead.is_empty() {
-            let len = ahead.len().min(rest.len());
-            rest[..len].copy_from_slice(&ahead[..len]);
-            r.m_sb.consume(len);
-            done += len;
-            continue;
-        }
-        let exact = is_exact(r);
-        if !exact && rest.len() < DIRECT_BYTES && !r.reads_plainly() {
-            if !fill(r, rest.len()) {
-                break;
-            }
-            continue;
-        }
-        let ahead = if exact { &mut [] } else { room(r) };
-        let room = ahead.len();
-        let Some(got) = receive(r, rest, ahead) else { break };
-        let in_rest = got.min(rest.len());
-        read_ahead(r, got - in_rest, room);
-        done += in_rest;
-    }
-    done
-}
-
-/// Reads exactly as many bytes; for handshakes. False: they did not come.
-pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
-    let done = read_into(r, buffer);
-    count(r, done);
-    done == buffer.len()
-}
-
-fn count(r: &mut RTMP, len: usize) {
-    r.m_nBytesIn = r.m_nBytesIn.wrapping_add(len as c_int);
-}
-
 impl RTMP {
     /// The library's own part, if it is there.
     fn m_clientID_inner(&mut self) -> Option<&mut super::inner::Inner> {
         if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
-    }
-
-    /// Whether bytes come from the socket as they are, so that one system call can put them into two places.
-    fn reads_plainly(&self) -> bool {
-        self.m_sb.sb_ssl.is_null() && self.inner_ref().is_none_or(|inner| inner.tunnel.is_none())
     }
 
     /// What is remembered of an incoming chunk stream.
@@ -289,11 +162,11 @@ fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
     let chunk_len = header_len + len as usize;
     let body = bytes.get(header_len..chunk_len)?;
     let of_this_kind = first == wanted && end < packet.m_nBodySize && end <= entry.room;
-    if !of_this_kind
-        || !given.m_chunk.is_null()
-        || r.inner_ref()?.open_chunk.is_some()
-        || control::is_report_due(r, chunk_len)
-    {
+    if !of_this_kind || !given.m_chunk.is_null() || control::is_report_due(r, chunk_len) {
+        return None;
+    }
+    let inner = r.inner_ref()?;
+    if inner.open_chunk.is_some() || (inner.exact && bytes.len() == chunk_len) {
         return None;
     }
     // SAFETY: within the body, which has room for so many bytes.
@@ -334,6 +207,9 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
 pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
     let Some(entry) = read_chunk(r, packet) else { return false };
     hand_over(r, entry, packet);
+    if packet.m_nBytesRead == packet.m_nBodySize || r.m_sb.sb_size == 0 {
+        settle(r);
+    }
     control::report_bytes_read(r);
     true
 }

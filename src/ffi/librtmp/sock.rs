@@ -7,11 +7,10 @@
 use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
-use std::mem::size_of;
-use std::sync::atomic::Ordering;
+use std::mem::{MaybeUninit, size_of};
 
 use super::guard;
-use super::life::CLOSING;
+use super::life::Life;
 use super::ptr::{bytes, given_mut};
 use super::types::*;
 use crate::net::tls::TlsStream;
@@ -22,18 +21,18 @@ const SLICE_MS: u64 = 200;
 /// A socket for the length of one call.
 pub(super) struct Wire<'a> {
     fd: c_int,
-    running: &'a std::sync::atomic::AtomicU32,
+    life: &'a Life,
     /// What a write waits, in milliseconds; 0 is for ever.
     send_timeout_ms: u64,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(fd: c_int, running: &'a std::sync::atomic::AtomicU32, timeout_s: c_int) -> Self {
-        Self { fd, running, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
+    pub(super) fn new(fd: c_int, life: &'a Life, timeout_s: c_int) -> Self {
+        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
     }
 
     fn stopped(&self) -> bool {
-        interrupted() || self.running.load(Ordering::Relaxed) & CLOSING != 0
+        interrupted() || self.life.is_closing()
     }
 
     /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), `Interrupted` when
@@ -105,6 +104,13 @@ impl Wire<'_> {
         }
     }
 
+    fn receive(&self, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+        let (start, len) = (buffer.as_mut_ptr(), buffer.len());
+        // SAFETY: the buffer is writable for its length.
+        let call = || unsafe { libc::recv(self.fd, start.cast(), len, libc::MSG_DONTWAIT | flags) };
+        self.repeat(call, || self.wait_readable())
+    }
+
     fn wait_readable(&self) -> io::Result<()> {
         match self.receive_timeout_ms() {
             None => Err(ErrorKind::TimedOut.into()),
@@ -119,10 +125,7 @@ impl Wire<'_> {
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (start, len) = (buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: the buffer is writable for its length.
-        let call = || unsafe { libc::recv(self.fd, start.cast(), len, libc::MSG_DONTWAIT) };
-        self.repeat(call, || self.wait_readable())
+        self.receive(buffer, 0)
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -174,7 +177,7 @@ impl RTMPSockBuf {
     pub(super) fn receive(&mut self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
-        let mut wire = Wire::new(fd, &self.running, timeout_s);
+        let mut wire = Wire::new(fd, &self.life, timeout_s);
         match given_mut(tls) {
             None if second.is_empty() => wire.read(first),
             None => wire.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)]),
@@ -182,11 +185,33 @@ impl RTMPSockBuf {
         }
     }
 
+    /// Shows what can be read from the socket, without taking it.
+    pub(super) fn peek(&mut self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+        Wire::new(self.sb_socket, &self.life, timeout_s).receive(buffer, libc::MSG_PEEK)
+    }
+
+    /// Takes bytes from the socket that a peek has shown. TCP copies nothing for that; where the socket is another, they
+    /// go into `scrap`.
+    pub(super) fn discard(&mut self, mut len: usize) {
+        let mut scrap = [MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
+        while len > 0 {
+            let (start, part) = (scrap.as_mut_ptr(), len.min(SCRAP_BYTES));
+            // SAFETY: the buffer is so long.
+            let got = unsafe { libc::recv(self.sb_socket, start.cast(), part, libc::MSG_TRUNC | libc::MSG_DONTWAIT) };
+            match usize::try_from(got) {
+                Ok(got) if got > 0 => len -= got.min(len),
+                Err(_) if io::Error::last_os_error().kind() == ErrorKind::Interrupted => {}
+                // The connection has ended; who reads next is told.
+                _ => return,
+            }
+        }
+    }
+
     /// Writes all bytes to the socket, through TLS.
     pub(super) fn send_all(&mut self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
-        let mut wire = Wire::new(fd, &self.running, timeout_s);
+        let mut wire = Wire::new(fd, &self.life, timeout_s);
         let Some(tls) = given_mut(tls) else { return wire.write_all(bytes) };
         while !bytes.is_empty() {
             let taken = tls.write(&mut wire, bytes)?;
@@ -251,7 +276,7 @@ impl RTMPSockBuf {
         // The farewell of TLS needs the descriptor, which another thread may still shut down.
         let fd = self.sb_socket;
         if fd != -1 {
-            let mut wire = Wire::new(fd, &self.running, 1);
+            let mut wire = Wire::new(fd, &self.life, 1);
             if let Some(tls) = given_mut(tls) {
                 tls.close(&mut wire);
             }
@@ -265,6 +290,9 @@ impl RTMPSockBuf {
         unsafe { libc::close(fd) }
     }
 }
+
+/// Discarded at a time: all that a peek can show.
+const SCRAP_BYTES: usize = RTMP_BUFFER_CACHE_SIZE;
 
 /// So much room is always left for the next header; and what is shorter is moved rather than the next read cut.
 const HEADROOM: usize = 64;
