@@ -59,7 +59,7 @@ static void *feed(void *fd)
     for (i = 0; i < 1000; i++) {
         chunks[129 * i] = '\xc6';
     }
-    if (write(*(int *)fd, header, sizeof header) > 0 && write(*(int *)fd, chunks + 1, 128) > 0) {
+    if (send(*(int *)fd, header, sizeof header, MSG_NOSIGNAL) > 0 && send(*(int *)fd, chunks + 1, 128, MSG_NOSIGNAL) > 0) {
         while (send(*(int *)fd, chunks, sizeof chunks, MSG_NOSIGNAL) > 0) {
         }
     }
