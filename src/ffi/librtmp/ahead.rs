@@ -2,8 +2,8 @@
 //! them are [`super::recv`]'s.
 //!
 //! What is read ahead is counted in `m_sb.sb_size`, where programs look before they wait for the socket. A program that
-//! waits without looking has an exact session ([`super::inner`]): there the kernel keeps what is read ahead until its
-//! message is taken, so that the socket is readable as long as there is something to be had.
+//! waits without looking has an exact session ([`super::inner`]): there the kernel keeps what is read ahead until all of
+//! it was taken, so that the socket is readable as long as there is something to be had.
 
 use std::ffi::c_int;
 use std::io;
@@ -112,8 +112,8 @@ fn count_ahead(r: &mut RTMP, got: usize, room: usize) {
 pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
     let way = way(r);
     if way == Way::Peek {
-        // What is there belongs to the present message; the kernel would show it again.
-        discard(r, usize::MAX);
+        // The kernel would show again what is here already.
+        settle(r);
     }
     let room = room(r);
     let len = if way == Way::Sip { need.min(room.len()) } else { room.len() };
@@ -136,16 +136,10 @@ pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
     true
 }
 
-/// A message is complete, or nothing is left of what was read ahead: the kernel may forget what was taken.
+/// Makes the kernel forget what it was asked to keep: all of it was taken, or belongs to the message that is being read.
+/// As long as something is left for a later call the kernel keeps that too, and the socket is readable, as it must be.
 pub(super) fn settle(r: &mut RTMP) {
-    let taken = r.inner().peeked.saturating_sub(r.m_sb.buffered().len());
-    discard(r, taken);
-}
-
-/// Makes the kernel forget the next `len` bytes of those that it still keeps.
-fn discard(r: &mut RTMP, len: usize) {
-    let len = len.min(r.inner().peeked);
-    r.inner().peeked -= len;
+    let len = std::mem::take(&mut r.inner().peeked);
     r.m_sb.discard(len);
 }
 
@@ -170,7 +164,7 @@ pub(super) fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
             continue;
         }
         if way == Way::Peek {
-            discard(r, usize::MAX);
+            settle(r);
         }
         let ahead = if way == Way::Plain { room(r) } else { &mut [] };
         let room = ahead.len();

@@ -39,7 +39,7 @@ pub(super) struct Inner {
     pub(super) out: Vec<u8>,
     /// The socket was made here, not by the program.
     pub(super) own_socket: bool,
-    /// The program polls the socket itself: no byte may be taken from it that the present message does not need.
+    /// The program polls the socket itself: none may be taken from it that a later call needs ([`super::ahead`]).
     pub(super) exact: bool,
     /// Bytes that were read ahead in an exact session and that the kernel still keeps: those of `m_sb` and, before them,
     /// what was taken.

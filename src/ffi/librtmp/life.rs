@@ -132,45 +132,36 @@ pub(super) fn on_session_quickly<T, A>(
 unsafe fn leave(r: *mut RTMP, life: &Life) {
     loop {
         let state = life.running.load(Ordering::Acquire);
-        let mut next = state.wrapping_sub(1);
-        if state & CLOSING != 0 && state & CALLS == 1 {
-            // SAFETY: contract: no other call is running.
-            unsafe { close_at_last(r) };
-            next &= !CLOSING;
+        let closes = state & CLOSING != 0 && state & CALLS == 1;
+        let next = if closes { state | ENDING } else { state.wrapping_sub(1) };
+        if life.running.compare_exchange(state, next, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            continue;
         }
-        if life.running.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if !closes {
             return;
         }
+        // SAFETY: contract of this function; ENDING is set, and no other call is running.
+        unsafe { end(r, life) };
     }
 }
 
-/// Does the closing.
+/// Closes the session, and lets calls begin again.
 ///
 /// # Safety
-/// The contract of all pointers; no other call is running.
+/// The contract of all pointers; the caller is the only call that is counted, and has set [`ENDING`].
 #[cold]
-unsafe fn close_at_last(r: *mut RTMP) {
-    guard((), || {
-        // SAFETY: contract of this function.
-        close_session(unsafe { &mut *r }, false);
-    });
-}
-
-/// A close that found no other call.
-///
-/// # Safety
-/// The contract of all pointers; the caller has set [`ENDING`] and counted itself.
-unsafe fn close_now(r: *mut RTMP, life: &Life) {
+unsafe fn end(r: *mut RTMP, life: &Life) {
     while life.quick.load(Ordering::SeqCst) {
         std::hint::spin_loop();
     }
     let outer = CLOSES.replace(r);
-    // SAFETY: contract of this function.
-    unsafe { close_at_last(r) };
+    guard((), || {
+        // SAFETY: contract of this function.
+        close_session(unsafe { &mut *r }, false);
+    });
     CLOSES.set(outer);
-    life.running.fetch_and(!ENDING, Ordering::AcqRel);
-    // SAFETY: contract, as above.
-    unsafe { leave(r, life) };
+    // What was asked for meanwhile is done as well.
+    life.running.fetch_and(!(ENDING | CLOSING), Ordering::SeqCst);
 }
 
 #[unsafe(no_mangle)]
@@ -186,7 +177,9 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         if state & CALLS == 0 {
             if running.compare_exchange(state, (state + 1) | ENDING, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 // SAFETY: contract: a session; no other call is running, and none begins.
-                return unsafe { close_now(r, life) };
+                unsafe { end(r, life) };
+                // SAFETY: contract; this call is counted.
+                return unsafe { leave(r, life) };
             }
             continue;
         }

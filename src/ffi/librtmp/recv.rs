@@ -207,7 +207,7 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
 pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
     let Some(entry) = read_chunk(r, packet) else { return false };
     hand_over(r, entry, packet);
-    if packet.m_nBytesRead == packet.m_nBodySize || r.m_sb.sb_size == 0 {
+    if r.m_sb.sb_size == 0 {
         settle(r);
     }
     control::report_bytes_read(r);

@@ -190,8 +190,7 @@ impl RTMPSockBuf {
         Wire::new(self.sb_socket, &self.life, timeout_s).receive(buffer, libc::MSG_PEEK)
     }
 
-    /// Takes bytes from the socket that a peek has shown. TCP copies nothing for that; where the socket is another, they
-    /// go into `scrap`.
+    /// Takes bytes from the socket that a peek has shown, and forgets them: TCP does not copy them then, other sockets do.
     pub(super) fn discard(&mut self, mut len: usize) {
         let mut scrap = [MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
         while len > 0 {
