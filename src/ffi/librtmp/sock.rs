@@ -35,14 +35,16 @@ impl<'a> Wire<'a> {
         interrupted() || self.life.is_closing()
     }
 
-    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), `Interrupted` when
-    /// the program wants the call to end.
+    /// An error of kind `ConnectionAborted` when the program wants the call to end.
+    fn go_on(&self) -> io::Result<()> {
+        if self.stopped() { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), or of [`Self::go_on`].
     fn wait(&self, events: i16, timeout_ms: u64) -> io::Result<()> {
         let mut waited = 0;
         loop {
-            if self.stopped() {
-                return Err(ErrorKind::ConnectionAborted.into());
-            }
+            self.go_on()?;
             let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
             let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
             // SAFETY: one pollfd of our own.
@@ -89,9 +91,6 @@ impl Wire<'_> {
     /// Repeats a system call that does not wait until it has an answer.
     fn repeat(&self, call: impl Fn() -> isize, waits: impl Fn() -> io::Result<()>) -> io::Result<usize> {
         loop {
-            if self.stopped() {
-                return Err(ErrorKind::ConnectionAborted.into());
-            }
             if let Ok(done) = usize::try_from(call()) {
                 return Ok(done);
             }
@@ -108,6 +107,7 @@ impl Wire<'_> {
         let (start, len) = (buffer.as_mut_ptr(), buffer.len());
         // SAFETY: the buffer is writable for its length.
         let call = || unsafe { libc::recv(self.fd, start.cast(), len, libc::MSG_DONTWAIT | flags) };
+        self.go_on()?;
         self.repeat(call, || self.wait_readable())
     }
 
@@ -132,6 +132,7 @@ impl Read for Wire<'_> {
         let message = Cell::new(message_of(buffers.as_mut_ptr().cast(), buffers.len()));
         // SAFETY: an `IoSliceMut` is an `iovec`, and the buffers are writable for their lengths.
         let call = || unsafe { libc::recvmsg(self.fd, message.as_ptr(), libc::MSG_DONTWAIT) };
+        self.go_on()?;
         self.repeat(call, || self.wait_readable())
     }
 }
@@ -150,6 +151,7 @@ impl Write for Wire<'_> {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: the bytes are readable for their length.
         let call = || unsafe { libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+        // What does not have to wait leaves even if calls are to end: the farewell of a program that was interrupted.
         self.repeat(call, || self.wait_writable())
     }
 
