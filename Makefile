@@ -113,7 +113,8 @@ soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where a
 .PHONY: bench
 bench: ## what it costs, beside what the same bytes cost without it
 	@$(need_cargo)
-	$(CARGO) bench --bench codec --bench fanout
+	@$(need_cc)
+	$(CARGO) bench --bench codec --bench fanout --bench librtmp
 
 .PHONY: fuzz
 fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain

@@ -42,7 +42,7 @@ extern "C" {
 #define RTMP_PROTOCOL_RTMFP RTMP_FEATURE_MFP
 
 #define RTMP_DEFAULT_CHUNKSIZE 128
-#define RTMP_BUFFER_CACHE_SIZE (16 * 1024) /* bytes that are read ahead at most */
+#define RTMP_BUFFER_CACHE_SIZE (16 * 1024) /* bytes of sb_buf; where they come faster, more are read ahead */
 #define RTMP_CHANNELS 65600
 
 extern const char RTMPProtocolStringsLower[][7];
@@ -101,7 +101,7 @@ typedef struct RTMPPacket {
 typedef struct RTMPSockBuf {
     int sb_socket;  /* -1: none */
     int sb_size;    /* bytes that were read ahead */
-    char *sb_start; /* the first of them, in sb_buf */
+    char *sb_start; /* the first of them, in sb_buf or in memory of the library's */
     char sb_buf[RTMP_BUFFER_CACHE_SIZE];
     int sb_timedout; /* the last read ended because nothing came */
     void *sb_ssl;
@@ -274,7 +274,7 @@ void RTMP_SetupStream(RTMP *r, int protocol, AVal *hostname, unsigned int port, 
 int RTMP_Connect(RTMP *r, RTMPPacket *cp);
 struct sockaddr;
 /* The two halves: the socket, and all that follows on it. The second also works on a socket of the program's in
- * m_sb.sb_socket; no byte more than needed is then read from it, so that it can be polled. */
+ * m_sb.sb_socket, which can then be polled: it is readable as long as there is something that was not handed out. */
 int RTMP_Connect0(RTMP *r, struct sockaddr *svc);
 int RTMP_Connect1(RTMP *r, RTMPPacket *cp);
 /* The server's side of a handshake on m_sb.sb_socket. RTMP_Server is another name for it. */

@@ -71,6 +71,18 @@ impl Previous {
             chunk_stream,
         }
     }
+
+    /// What the headers look like that continue the open message, where that is settled: their one byte, and their size
+    /// with the repeated extended timestamp, which says nothing new. `None`: [`parse_header`] has to look.
+    #[inline]
+    pub fn continuation(&self, chunk_stream: u32) -> Option<(u8, usize)> {
+        let size = match (self.extended, self.repeat) {
+            (false, _) | (true, Repeat::No) => 1,
+            (true, Repeat::Yes) => 5,
+            (true, Repeat::Unknown) => return None,
+        };
+        (self.open && (CHUNK_STREAM_MIN..64).contains(&chunk_stream)).then_some((0xC0 | chunk_stream as u8, size))
+    }
 }
 
 /// A chunk header that has been read.

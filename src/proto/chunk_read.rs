@@ -299,15 +299,9 @@ impl ChunkReader {
         if buffer.len() == len {
             return Ok(Assembly::Complete);
         }
-        let header_size = match (slot.previous.extended, slot.previous.repeat) {
-            (false, _) | (true, Repeat::No) => 1,
-            (true, Repeat::Yes) => 5,
-            (true, Repeat::Unknown) => return Ok(Assembly::Header),
-        };
-        if slot.chunk_stream > 63 {
+        let Some((first, header_size)) = slot.previous.continuation(slot.chunk_stream) else {
             return Ok(Assembly::Header);
-        }
-        let first = 0xC0 | slot.chunk_stream as u8;
+        };
         let before = buffer.len();
         // The loop stays below both; the general way after it reports what goes beyond.
         let bound = len.min(before + self.limits.max_open_bytes.saturating_sub(self.open_bytes));

@@ -1,5 +1,5 @@
-/* RTMP_Close from another thread while a call is running, and RTMP_UserInterrupt: the call ends soon, nothing is used
- * after it is freed, and the session can be used again. Prints "good". */
+/* RTMP_Close from another thread while a call is running or one call follows the other, and RTMP_UserInterrupt: the call
+ * ends soon, nothing is used after it is freed, and the session can be used again. Prints "good". */
 #include <librtmp/log.h>
 #include <librtmp/rtmp.h>
 #include <pthread.h>
@@ -50,6 +50,49 @@ static void send_one(void)
     }
 }
 
+/* Writes chunks of one endless message until the other end is closed. */
+static void *feed(void *fd)
+{
+    static char chunks[129 * 1000];
+    static const char header[12] = { 6, 0, 0, 0, '\x7f', '\xff', '\xff', 9, 1, 0, 0, 0 };
+    int i;
+    for (i = 0; i < 1000; i++) {
+        chunks[129 * i] = '\xc6';
+    }
+    if (send(*(int *)fd, header, sizeof header, MSG_NOSIGNAL) > 0 && send(*(int *)fd, chunks + 1, 128, MSG_NOSIGNAL) > 0) {
+        while (send(*(int *)fd, chunks, sizeof chunks, MSG_NOSIGNAL) > 0) {
+        }
+    }
+    return NULL;
+}
+
+/* A thread reads what comes without end, call after call, and another closes between two calls or within one. */
+static int busy_round(void)
+{
+    int pair[2];
+    pthread_t other, feeder;
+    RTMPPacket packet;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+        return 0;
+    }
+    RTMP_Init(&r);
+    r.m_sb.sb_socket = pair[0];
+    memset(&packet, 0, sizeof packet);
+    pthread_create(&feeder, NULL, feed, &pair[1]);
+    pthread_create(&other, NULL, close_soon, NULL);
+    while (RTMP_ReadPacket(&r, &packet)) {
+        if (RTMPPacket_IsReady(&packet)) {
+            RTMPPacket_Free(&packet);
+        }
+    }
+    pthread_join(other, NULL);
+    RTMP_Close(&r);
+    pthread_join(feeder, NULL);
+    close(pair[1]);
+    return !RTMP_IsConnected(&r);
+}
+
 /* One round: a thread reads or writes for ever, another closes. */
 static int round_of(int writing, void *(*end)(void *))
 {
@@ -87,6 +130,11 @@ int main(void)
     for (i = 0; i < ROUNDS; i++) {
         if (!round_of(i % 2, close_soon)) {
             return 1;
+        }
+    }
+    for (i = 0; i < ROUNDS; i++) {
+        if (!busy_round()) {
+            return 3;
         }
     }
     if (!round_of(0, interrupt_soon) || !round_of(1, interrupt_soon)) {

@@ -17,7 +17,7 @@ pub(crate) fn program(name: &'static str) -> PathBuf {
     static ROOM: OnceLock<Room> = OnceLock::new();
     let room = ROOM.get_or_init(|| {
         let room = Room::new("librtmp-hostile");
-        for name in ["client", "server", "foreign_close", "promises", "fetch", "hash"] {
+        for name in ["client", "server", "foreign_close", "promises", "fetch", "hash", "reading"] {
             let mut cc = Command::new("cc");
             cc.args(["-std=gnu99", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]);
             cc.arg(root().join(format!("tests/librtmp/{name}.c"))).arg("-o").arg(room.file(name));
@@ -275,6 +275,15 @@ fn another_thread_may_close_at_any_time() {
     let output = watched("foreign_close").output().unwrap();
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "good\n");
+}
+
+#[test]
+fn messages_in_small_chunks_arrive_and_a_program_that_polls_misses_none() {
+    for arguments in [&["ahead"][..], &["exact"], &["exact", "unix"]] {
+        let output = watched("reading").args(arguments).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {}: {words}", output.status);
+    }
 }
 
 #[test]

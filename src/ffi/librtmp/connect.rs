@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::ahead::read_exact;
 use super::life::{close_session, on_session};
 use super::ptr::{given, given_mut, put};
-use super::recv::read_exact;
 use super::send::{send_packet, send_raw};
 use super::sock::Wire;
 use super::types::*;
@@ -83,7 +83,7 @@ fn try_socket(r: &mut RTMP, address: &SockAddr) -> io::Result<()> {
     r.inner().own_socket = true;
     match started {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            Wire::new(r.m_sb.sb_socket, &r.m_sb.running, r.Link.timeout).wait_connected()?;
+            Wire::new(r.m_sb.sb_socket, &r.m_sb.life, r.Link.timeout).wait_connected()?;
         }
         other => other?,
     }
@@ -112,7 +112,7 @@ fn through_proxy(r: &mut RTMP) -> Result<(), String> {
     let mut reply = [0; socks4::REPLY_BYTES];
     let mut got = 0;
     while got < reply.len() {
-        match r.m_sb.receive(&mut reply[got..], timeout_s) {
+        match r.m_sb.receive(&mut reply[got..], &mut [], timeout_s) {
             Ok(0) => return Err("the proxy closed the connection".to_owned()),
             Ok(more) => got += more,
             Err(error) => return Err(error.to_string()),
@@ -177,15 +177,6 @@ fn random() -> [u8; RANDOM_BYTES] {
 
 /// Does the handshake of either side, without reading ahead: what follows it may be encrypted.
 fn shake_hands(r: &mut RTMP, client: bool) -> bool {
-    let exact = std::mem::replace(&mut r.inner().exact, true);
-    let done = exchange(r, client);
-    if done {
-        r.inner().exact = exact;
-    }
-    done
-}
-
-fn exchange(r: &mut RTMP, client: bool) -> bool {
     let random = random();
     let uptime = super::life::RTMP_GetTime();
     let swf = (r.Link.SWFSize != 0).then_some(SwfId { hash: r.Link.SWFHash, size: r.Link.SWFSize });

@@ -59,10 +59,16 @@ fn send_client_bandwidth(r: &mut RTMP) -> bool {
     send(r, message, 6, 0)
 }
 
+/// Whether it is time to tell how much has come, once `more` bytes have.
+#[inline]
+pub(super) fn is_report_due(r: &RTMP, more: usize) -> bool {
+    let unreported = r.m_nBytesIn.wrapping_add(more as c_int).wrapping_sub(r.m_nBytesInSent);
+    r.m_bSendCounter != 0 && unreported > r.m_nClientBW / 10
+}
+
 /// Tells how much has come, a tenth of the window at a time.
 pub(super) fn report_bytes_read(r: &mut RTMP) {
-    let unreported = r.m_nBytesIn.wrapping_sub(r.m_nBytesInSent);
-    if r.m_bSendCounter == 0 || unreported <= r.m_nClientBW / 10 || !r.is_connected() {
+    if !is_report_due(r, 0) || !r.is_connected() {
         return;
     }
     r.m_nBytesInSent = r.m_nBytesIn;

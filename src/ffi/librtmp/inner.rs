@@ -39,8 +39,13 @@ pub(super) struct Inner {
     pub(super) out: Vec<u8>,
     /// The socket was made here, not by the program.
     pub(super) own_socket: bool,
-    /// The program polls the socket itself: no byte may be read that the present packet does not need.
+    /// The program polls the socket itself: none may be taken from it that a later call needs ([`super::ahead`]).
     pub(super) exact: bool,
+    /// Bytes that were read ahead in an exact session and that the kernel still keeps: those of `m_sb` and, before them,
+    /// what was taken.
+    pub(super) peeked: usize,
+    /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
+    pub(super) ahead: Option<super::mem::Block>,
     /// What `RTMP_Write` has of a tag.
     pub(super) writing: super::flv_write::Writing,
 }
@@ -75,6 +80,8 @@ impl RTMP {
     /// Frees the library's own part.
     pub(super) fn drop_inner(&mut self) {
         let inner = std::mem::replace(&mut self.m_clientID, AVal::NULL).av_val;
+        // What was read ahead may have been there.
+        (self.m_sb.sb_start, self.m_sb.sb_size) = (self.m_sb.sb_buf.as_mut_ptr(), 0);
         if !inner.is_null() {
             // SAFETY: from the Box above, and forgotten by the session.
             drop(unsafe { Box::<Inner>::from_raw(inner.cast()) });

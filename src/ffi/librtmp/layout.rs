@@ -63,4 +63,4 @@ layout!(RTMP 17088 8:
 layout!(HTTP_ctx 24 8:
     date 0, size 8, status 12, data 16,
 );
-const _: () = assert!(offset_of!(RTMPSockBuf, running) == 16404);
+const _: () = assert!(offset_of!(RTMPSockBuf, life) == 16404);

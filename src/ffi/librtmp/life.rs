@@ -1,13 +1,17 @@
 //! From `RTMP_Alloc` to `RTMP_Free`, and the rule that lets another thread close a session.
 //!
-//! Every call on a session counts itself in `m_sb.running` (padding in C). `RTMP_Close` closes at once where no call is
-//! running; else it marks the session [`CLOSING`] and shuts the socket down, so that the running call fails soon, and
-//! the last call that leaves does the closing. The mark [`HANDS_ON_FD`] keeps the descriptor open while the foreign
-//! thread shuts it down: its number cannot belong to another file meanwhile.
+//! Every call on a session counts itself in [`Life`] (padding in C). `RTMP_Close` closes at once where no call is
+//! running, and calls that begin meanwhile wait; else it marks the session [`CLOSING`] and shuts the socket down, so that
+//! the running call fails soon, and the last call that leaves does the closing. The mark [`HANDS_ON_FD`] keeps the
+//! descriptor open while the foreign thread shuts it down: its number cannot belong to another file meanwhile.
+//!
+//! A call that only takes what lies in memory does not count itself: it raises [`Life::quick`], which costs half as much,
+//! and a close waits for that.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, Ordering};
 
 use super::inner::ChannelIn;
 use super::ptr::{entry, given, given_mut};
@@ -15,11 +19,52 @@ use super::types::*;
 use super::{commands, guard, mem};
 
 /// A close from another thread waits for the running call.
-pub(super) const CLOSING: u32 = 1 << 31;
+const CLOSING: u16 = 1 << 15;
 /// Another thread is using the descriptor.
-const HANDS_ON_FD: u32 = 1 << 30;
+const HANDS_ON_FD: u16 = 1 << 14;
+/// A close is running, and other calls wait.
+const ENDING: u16 = 1 << 13;
 /// The count of running calls.
-const CALLS: u32 = HANDS_ON_FD - 1;
+const CALLS: u16 = ENDING - 1;
+
+/// Who uses a session now.
+#[repr(C)]
+pub struct Life {
+    /// Calls, and the marks above.
+    running: AtomicU16,
+    /// A quick call is running: it makes no system call and calls nothing of the program's.
+    quick: AtomicBool,
+}
+
+impl Life {
+    /// Whether another thread wants the running call to end.
+    pub(super) fn is_closing(&self) -> bool {
+        self.running.load(Ordering::Relaxed) & CLOSING != 0
+    }
+
+    /// Counts a call, once no close is running in another thread.
+    #[inline]
+    fn enter(&self, r: *const RTMP) {
+        loop {
+            let state = self.running.load(Ordering::Relaxed);
+            if state & ENDING != 0 && !closes_here(r) {
+                std::thread::yield_now();
+            } else if self.running.compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// The session this thread is closing: a log callback may make calls on it.
+    static CLOSES: Cell<*const RTMP> = const { Cell::new(ptr::null()) };
+}
+
+#[cold]
+fn closes_here(r: *const RTMP) -> bool {
+    CLOSES.get() == r
+}
 
 /// What sessions begin with.
 const BUFFER_MS: c_int = 30_000;
@@ -39,36 +84,84 @@ pub(super) fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut R
         return otherwise;
     }
     // SAFETY: contract: a session.
-    let running = unsafe { &(*r).m_sb.running };
-    running.fetch_add(1, Ordering::Acquire);
+    let life = unsafe { &(*r).m_sb.life };
+    life.enter(r);
     let result = guard(otherwise, || {
         // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
         body(unsafe { &mut *r })
     });
     // SAFETY: contract, as above.
-    unsafe { leave(r, running) };
+    unsafe { leave(r, life) };
     result
+}
+
+/// The same, for a call that most often has next to nothing to do: that is tried first, by `quick`, which must not
+/// panic, wait, or call anything of the program's.
+#[inline]
+pub(super) fn on_session_quickly<T, A>(
+    r: *mut RTMP,
+    otherwise: T,
+    argument: &mut A,
+    quick: impl FnOnce(&mut RTMP, &mut A) -> Option<T>,
+    body: impl FnOnce(&mut RTMP, &mut A) -> T,
+) -> T {
+    if r.is_null() {
+        return otherwise;
+    }
+    // SAFETY: contract: a session.
+    let life = unsafe { &(*r).m_sb.life };
+    life.quick.swap(true, Ordering::SeqCst);
+    // Whoever begins to close after this waits for `quick` to fall.
+    let done = match life.running.load(Ordering::SeqCst) {
+        // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
+        0 => quick(unsafe { &mut *r }, argument),
+        _ => None,
+    };
+    life.quick.store(false, Ordering::Release);
+    match done {
+        Some(result) => result,
+        None => on_session(r, otherwise, |r| body(r, argument)),
+    }
 }
 
 /// Ends a call; the last one does the closing that was asked for.
 ///
 /// # Safety
 /// The contract of all pointers; this call is counted.
-unsafe fn leave(r: *mut RTMP, running: &AtomicU32) {
+#[inline]
+unsafe fn leave(r: *mut RTMP, life: &Life) {
     loop {
-        let state = running.load(Ordering::Acquire);
-        let mut next = state - 1;
-        if state & CLOSING != 0 && state & CALLS == 1 {
-            guard((), || {
-                // SAFETY: contract: no other call is running.
-                close_session(unsafe { &mut *r }, false);
-            });
-            next = (state - 1) & !CLOSING;
+        let state = life.running.load(Ordering::Acquire);
+        let closes = state & CLOSING != 0 && state & CALLS == 1;
+        let next = if closes { state | ENDING } else { state.wrapping_sub(1) };
+        if life.running.compare_exchange(state, next, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            continue;
         }
-        if running.compare_exchange(state, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if !closes {
             return;
         }
+        // SAFETY: contract of this function; ENDING is set, and no other call is running.
+        unsafe { end(r, life) };
     }
+}
+
+/// Closes the session, and lets calls begin again.
+///
+/// # Safety
+/// The contract of all pointers; the caller is the only call that is counted, and has set [`ENDING`].
+#[cold]
+unsafe fn end(r: *mut RTMP, life: &Life) {
+    while life.quick.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+    let outer = CLOSES.replace(r);
+    guard((), || {
+        // SAFETY: contract of this function.
+        close_session(unsafe { &mut *r }, false);
+    });
+    CLOSES.set(outer);
+    // What was asked for meanwhile is done as well.
+    life.running.fetch_and(!(ENDING | CLOSING), Ordering::SeqCst);
 }
 
 #[unsafe(no_mangle)]
@@ -77,11 +170,18 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         return;
     }
     // SAFETY: contract: a session.
-    let running = unsafe { &(*r).m_sb.running };
+    let life = unsafe { &(*r).m_sb.life };
+    let running = &life.running;
     loop {
         let state = running.load(Ordering::Acquire);
         if state & CALLS == 0 {
-            return on_session(r, (), |r| close_session(r, false));
+            if running.compare_exchange(state, (state + 1) | ENDING, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                // SAFETY: contract: a session; no other call is running, and none begins.
+                unsafe { end(r, life) };
+                // SAFETY: contract; this call is counted.
+                return unsafe { leave(r, life) };
+            }
+            continue;
         }
         let marked = state | CLOSING | HANDS_ON_FD;
         if state & HANDS_ON_FD != 0 {
@@ -106,7 +206,7 @@ impl RTMPSockBuf {
     pub(super) fn take_socket(&mut self) -> c_int {
         // SAFETY: our own field; a foreign close reads it as an atomic.
         let fd = unsafe { AtomicI32::from_ptr(&raw mut self.sb_socket) }.swap(-1, Ordering::SeqCst);
-        while self.running.load(Ordering::SeqCst) & HANDS_ON_FD != 0 {
+        while self.life.running.load(Ordering::SeqCst) & HANDS_ON_FD != 0 {
             std::thread::yield_now();
         }
         fd
@@ -128,7 +228,7 @@ pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
         }
         super::tunnel::close(r);
         if published {
-            r.m_sb.settle();
+            r.m_sb.linger();
         }
         r.m_sb.close();
     }

@@ -6,6 +6,7 @@ use std::ptr;
 
 use super::ptr::entry;
 use super::types::{AVal, RTMP_MAX_HEADER_SIZE};
+use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
 
 /// Grows (or makes, from NULL) an array to `len` elements; the new ones are not set. `None`: no memory, and the old
 /// array stands.
@@ -26,6 +27,29 @@ pub(super) unsafe fn grow<T>(old: *mut T, len: usize) -> Option<*mut T> {
 pub(super) unsafe fn free<T>(pointer: *mut T) {
     // SAFETY: contract of this function.
     unsafe { libc::free(pointer.cast()) };
+}
+
+/// Memory of the library's own, freed with it. Nothing sets it beforehand, so it costs what is used of it.
+pub(super) struct Block(ptr::NonNull<c_char>);
+
+impl Block {
+    /// `len` bytes. `None`: no memory.
+    pub(super) fn new(len: usize) -> Option<Self> {
+        // SAFETY: NULL makes a new one.
+        unsafe { grow(ptr::null_mut(), len) }.and_then(ptr::NonNull::new).map(Self)
+    }
+
+    /// Where it begins.
+    pub(super) fn start(&self) -> *mut c_char {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: from `new`, and not used again.
+        unsafe { free(self.0.as_ptr()) };
+    }
 }
 
 /// One zeroed `T`. NULL without memory.
@@ -60,6 +84,27 @@ pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char
     let body = unsafe { block.add(RTMP_MAX_HEADER_SIZE) };
     *entry(body, len as usize) = 0;
     Some(body)
+}
+
+/// Copies a chunk's payload into its place. The most frequent small size is copied without a call.
+///
+/// # Safety
+/// `place` has as many writable bytes, and they lie apart from `chunk`.
+#[inline]
+pub(super) unsafe fn copy_chunk(chunk: &[u8], place: *mut c_char) {
+    const PART: usize = 16;
+    let place = place.cast::<[u8; PART]>();
+    if chunk.len() == CHUNK_SIZE_DEFAULT as usize {
+        for (at, part) in chunk.as_chunks::<PART>().0.iter().enumerate() {
+            // SAFETY: contract of this function.
+            let place = unsafe { place.add(at) };
+            // SAFETY: as above.
+            unsafe { place.write_unaligned(*part) };
+        }
+    } else {
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(chunk.as_ptr(), place.cast(), chunk.len()) };
+    }
 }
 
 /// Frees a body; NULL is nothing.

@@ -25,6 +25,7 @@
 #![allow(missing_docs)] // What a function does is said in include/librtmp/*.h, for the people who call it.
 #![allow(clippy::missing_safety_doc)] // The contract above is the whole of it.
 
+mod ahead;
 mod amf;
 mod amf3;
 mod amf_decode;

@@ -1,15 +1,15 @@
 //! Packets in: `RTMP_ReadPacket`, one chunk a call, over [`crate::proto::chunk_header`].
 //!
 //! A header is only taken when it is whole, and a chunk that is cut by a time-out is gone on with at the next call: a
-//! time-out loses nothing. Bytes are read ahead into `m_sb`, where programs that poll can see them, unless the session
-//! is exact ([`super::inner`]). Memory for a body follows the bytes that came.
+//! time-out loses nothing. The bytes come from [`super::ahead`]. Memory for a body follows the bytes that came.
 
 use std::ffi::c_int;
-use std::io;
+use std::ptr;
 
+use super::ahead::{count, fill, read_into, settle};
 use super::inner::{ChannelIn, OpenChunk, grow_table};
-use super::life::{close_session, free_packet_body, on_session};
-use super::ptr::{entry, given_mut};
+use super::life::{close_session, free_packet_body, on_session_quickly};
+use super::ptr::{entry as entry_of, given_mut};
 use super::send::TABLE_STEP;
 use super::types::*;
 use super::{control, log, mem};
@@ -21,109 +21,6 @@ const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 /// Room that all half-read messages of a session may take together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
-/// A rest of a chunk that is longer goes straight into the body, not through `m_sb`.
-const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
-
-/// Reads into `buffer` from wherever the session's bytes come, decrypted. `None`: nothing came in time, or the session
-/// was closed.
-fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<usize> {
-    let timeout_s = r.Link.timeout;
-    r.m_sb.sb_timedout = FALSE;
-    let result = match super::tunnel::receive(r, buffer) {
-        Some(result) => result,
-        None => r.m_sb.receive(buffer, timeout_s),
-    };
-    match result {
-        Ok(0) if buffer.is_empty() => Some(0),
-        Ok(0) => {
-            log::debug("RTMP socket closed by peer");
-            close_session(r, false);
-            None
-        }
-        Ok(got) => {
-            if let Some(ciphers) = r.m_clientID_inner().and_then(|inner| inner.ciphers.as_mut()) {
-                ciphers.read.apply(&mut buffer[..got]);
-            }
-            Some(got)
-        }
-        Err(error) if super::sock::is_timeout(&error) => {
-            r.m_sb.sb_timedout = TRUE;
-            None
-        }
-        Err(error) => {
-            if error.kind() != io::ErrorKind::ConnectionAborted {
-                log::error(&format!("RTMP recv error: {error}"));
-            }
-            close_session(r, false);
-            None
-        }
-    }
-}
-
-/// Reads more into `m_sb`: at least one byte, and no more than `need` where the session is exact.
-pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
-    let exact = r.inner_ref().is_some_and(|inner| inner.exact);
-    let room = r.m_sb.free_part();
-    let len = if exact { need.min(room.len()) } else { room.len() };
-    let start = room.as_mut_ptr();
-    // SAFETY: the free part of sb_buf, which nothing below touches.
-    let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
-    let Some(got) = receive(r, room) else { return false };
-    r.m_sb.sb_size += got as c_int;
-    true
-}
-
-/// Fills `buffer`: what was read ahead first.
-fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
-    let mut done = 0;
-    while done < buffer.len() {
-        let rest = &mut buffer[done..];
-        let ahead = r.m_sb.buffered();
-        if !ahead.is_empty() {
-            let len = ahead.len().min(rest.len());
-            rest[..len].copy_from_slice(&ahead[..len]);
-            r.m_sb.consume(len);
-            done += len;
-        } else if rest.len() >= DIRECT_BYTES || r.inner_ref().is_some_and(|inner| inner.exact) {
-            let Some(got) = receive(r, rest) else { break };
-            done += got;
-        } else if !fill(r, rest.len()) {
-            break;
-        }
-    }
-    done
-}
-
-/// Reads exactly as many bytes; for handshakes. False: they did not come.
-pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
-    let done = read_into(r, buffer);
-    count(r, done);
-    done == buffer.len()
-}
-
-fn count(r: &mut RTMP, len: usize) {
-    r.m_nBytesIn = r.m_nBytesIn.wrapping_add(len as c_int);
-}
-
-/// Counts a header. Its parts are counted one by one, because servers see in the reports where a window's end was
-/// noticed: first byte, rest of the chunk stream's number, the fields, the extended time.
-fn count_header(r: &mut RTMP, header: &ChunkHeader) {
-    if r.m_bSendCounter == 0 {
-        return count(r, header.size);
-    }
-    let number = match header.chunk_stream {
-        0..64 => 0,
-        64..320 => 1,
-        _ => 2,
-    };
-    let fields = [11, 7, 3, 0][usize::from(header.fmt & 3)];
-    let extended = header.size.saturating_sub(1 + number + fields);
-    for part in [1, number, fields, extended] {
-        count(r, part);
-        control::report_bytes_read(r);
-    }
-}
-
 impl RTMP {
     /// The library's own part, if it is there.
     fn m_clientID_inner(&mut self) -> Option<&mut super::inner::Inner> {
@@ -131,12 +28,13 @@ impl RTMP {
     }
 
     /// What is remembered of an incoming chunk stream.
+    #[inline]
     fn channel_in(&self, channel: u32) -> Option<*mut ChannelIn> {
         let index = usize::try_from(channel).ok()?;
         if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
             return None;
         }
-        let entry = *entry(self.m_vecChannelsIn, index);
+        let entry = *entry_of(self.m_vecChannelsIn, index);
         (!entry.is_null()).then_some(entry.cast())
     }
 
@@ -163,28 +61,21 @@ impl RTMP {
             room: 0,
             used: false,
         }));
-        *entry(self.m_vecChannelsIn, index) = made.cast();
+        *entry_of(self.m_vecChannelsIn, index) = made.cast();
         Some(made)
     }
 }
 
-/// Reads the next header; what is too short for one stays in `m_sb`.
-fn read_header(r: &mut RTMP) -> Option<(ChunkHeader, [u8; HEADER_MAX_BYTES])> {
+/// Reads the next header. It stays in `m_sb`, whole or too short for one.
+fn read_header(r: &mut RTMP) -> Option<ChunkHeader> {
     loop {
-        let bytes = r.m_sb.buffered();
-        let step = parse_header(bytes, |channel| {
+        let step = parse_header(r.m_sb.buffered(), |channel| {
             // SAFETY: an entry of the table.
             let entry = unsafe { r.channel_in(channel)?.as_ref() }?;
             entry.used.then_some(entry.previous)
         });
         match step {
-            Ok(Step::Header(header)) => {
-                let mut raw = [0; HEADER_MAX_BYTES];
-                raw[..header.size].copy_from_slice(&bytes[..header.size]);
-                r.m_sb.consume(header.size);
-                count_header(r, &header);
-                return r.is_connected().then_some((header, raw));
-            }
+            Ok(Step::Header(header)) => return Some(header),
             Ok(Step::Need(more)) => {
                 if !fill(r, more) {
                     return None;
@@ -199,15 +90,42 @@ fn read_header(r: &mut RTMP) -> Option<(ChunkHeader, [u8; HEADER_MAX_BYTES])> {
     }
 }
 
+/// Counts a header. Its parts are counted one by one, because servers see in the reports where a window's end was
+/// noticed: first byte, rest of the chunk stream's number, the fields, the extended time.
+fn count_header(r: &mut RTMP, header: &ChunkHeader) {
+    if r.m_bSendCounter == 0 {
+        return count(r, header.size);
+    }
+    let number = match header.chunk_stream {
+        0..64 => 0,
+        64..320 => 1,
+        _ => 2,
+    };
+    let fields = [11, 7, 3, 0][usize::from(header.fmt & 3)];
+    let extended = header.size.saturating_sub(1 + number + fields);
+    for part in [1, number, fields, extended] {
+        count(r, part);
+        control::report_bytes_read(r);
+    }
+}
+
 /// Takes a new header into its chunk stream.
 fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
-    let (header, raw) = read_header(r)?;
-    let channel = r.channel_in_made(header.chunk_stream);
-    // SAFETY: an entry of the table, which nothing below takes out.
-    let Some(entry) = (unsafe { channel.and_then(|entry| entry.as_mut()) }) else {
+    let header = read_header(r)?;
+    if r.channel_in_made(header.chunk_stream).is_none() {
         log::error("out of memory");
         return None;
-    };
+    }
+    let mut raw = [0; HEADER_MAX_BYTES];
+    raw[..header.size].copy_from_slice(&r.m_sb.buffered()[..header.size]);
+    r.m_sb.consume(header.size);
+    count_header(r, &header);
+    // A report that cannot be sent has ended the session.
+    if !r.is_connected() {
+        return None;
+    }
+    // SAFETY: an entry of the table, which nothing below takes out.
+    let entry = unsafe { &mut *r.channel_in(header.chunk_stream)? };
     let packet = &mut entry.packet;
     if header.starts {
         // A message that a new one interrupts is void.
@@ -231,14 +149,58 @@ fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
     } else {
         entry.previous = header.next;
     }
-    let chunk_size = u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1);
     Some(OpenChunk {
         channel: header.chunk_stream,
-        missing: chunk_size.min(packet.m_nBodySize - packet.m_nBytesRead),
+        missing: chunk_size(r).min(packet.m_nBodySize - packet.m_nBytesRead),
         header: raw,
         header_len: header.size,
         from: packet.m_nBytesRead,
     })
+}
+
+/// Bytes of a chunk, unless its message ends.
+fn chunk_size(r: &RTMP) -> u32 {
+    u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1)
+}
+
+/// Takes the next chunk where it is of the most frequent kind: it continues a message without ending it, lies in `m_sb`
+/// wholly, and there is room for it. Most of the time of sessions with small chunks is spent here. False: nothing was
+/// taken, and [`read_packet`] has to look. It does not panic.
+#[inline]
+fn go_on(r: &mut RTMP, given: &mut RTMPPacket) -> bool {
+    try_go_on(r, given).is_some()
+}
+
+#[inline]
+fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
+    let bytes = r.m_sb.buffered();
+    let first = *bytes.first()?;
+    let channel = u32::from(first & 0x3F);
+    // SAFETY: an entry of the table, which nothing below takes out.
+    let entry = unsafe { &mut *r.channel_in(channel)? };
+    let (wanted, header_len) = entry.previous.continuation(channel)?;
+    let packet = &mut entry.packet;
+    let (len, from) = (chunk_size(r), packet.m_nBytesRead);
+    let end = from.checked_add(len)?;
+    let chunk_len = header_len + len as usize;
+    let body = bytes.get(header_len..chunk_len)?;
+    let of_this_kind = first == wanted && end < packet.m_nBodySize && end <= entry.room;
+    if !of_this_kind || !given.m_chunk.is_null() || control::is_report_due(r, chunk_len) {
+        return None;
+    }
+    let inner = r.inner_ref()?;
+    if inner.open_chunk.is_some() || (inner.exact && bytes.len() == chunk_len) {
+        return None;
+    }
+    // SAFETY: within the body, which has room for so many bytes.
+    let place = unsafe { packet.m_body.add(from as usize) };
+    // SAFETY: as above; the body and what was read ahead lie apart.
+    unsafe { mem::copy_chunk(body, place) };
+    packet.m_nBytesRead = end;
+    *given = RTMPPacket { m_body: ptr::null_mut(), m_chunk: ptr::null_mut(), ..*packet };
+    r.m_sb.consume(chunk_len);
+    count(r, chunk_len);
+    Some(())
 }
 
 /// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
@@ -266,20 +228,27 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
 
 /// Reads one chunk into `packet`. False: nothing came in time, or the session is closed.
 pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
+    let Some(entry) = read_chunk(r, packet) else { return false };
+    hand_over(r, entry, packet);
+    if r.m_sb.sb_size == 0 {
+        settle(r);
+    }
+    control::report_bytes_read(r);
+    true
+}
+
+/// Reads one chunk of any kind, or the rest of the one that was begun.
+fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut ChannelIn> {
     let chunk = match r.m_clientID_inner().and_then(|inner| inner.open_chunk.take()) {
         Some(chunk) => chunk,
-        None => match begin(r, packet) {
-            Some(chunk) => chunk,
-            None => return false,
-        },
+        None => begin(r, packet)?,
     };
-    let Some(entry) = r.channel_in(chunk.channel) else { return false };
     // SAFETY: an entry of the table, which reading does not take out unless the session is closed.
-    let entry = unsafe { &mut *entry };
+    let entry = unsafe { &mut *r.channel_in(chunk.channel)? };
     if chunk.missing > 0 {
         if !reserve(r, entry, entry.packet.m_nBytesRead + chunk.missing) {
             close_session(r, false);
-            return false;
+            return None;
         }
         let from = entry.packet.m_nBytesRead as usize;
         // SAFETY: within the room that was made.
@@ -293,40 +262,43 @@ pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
                 entry.packet.m_nBytesRead += got as u32;
                 r.inner().open_chunk = Some(OpenChunk { missing: chunk.missing - got as u32, ..chunk });
             }
-            return false;
+            return None;
         }
         entry.packet.m_nBytesRead += chunk.missing;
     }
-    hand_over(r, entry, packet, &chunk);
-    control::report_bytes_read(r);
-    true
+    if let Some(raw) = given_mut(packet.m_chunk) {
+        show(&entry.packet, &chunk, raw);
+    }
+    Some(entry)
+}
+
+/// Shows a program the chunk as it came.
+fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
+    raw.c_headerSize = chunk.header_len as c_int;
+    for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
+        *place = byte as _;
+    }
+    raw.c_chunkSize = (message.m_nBytesRead - chunk.from) as c_int;
+    raw.c_chunk = if message.m_body.is_null() {
+        ptr::null_mut()
+    } else {
+        // SAFETY: within the body.
+        unsafe { message.m_body.add(chunk.from as usize) }
+    };
 }
 
 /// Fills the caller's packet, with the body when it is whole.
-fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk: &OpenChunk) {
-    let raw = packet.m_chunk;
+#[inline]
+fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
-    *packet = RTMPPacket { m_chunk: raw, ..entry.packet };
-    if let Some(raw) = given_mut(raw) {
-        raw.c_headerSize = chunk.header_len as c_int;
-        for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
-            *place = byte as _;
-        }
-        raw.c_chunkSize = (entry.packet.m_nBytesRead - chunk.from) as c_int;
-        raw.c_chunk = if packet.m_body.is_null() {
-            std::ptr::null_mut()
-        } else {
-            // SAFETY: within the body.
-            unsafe { packet.m_body.add(chunk.from as usize) }
-        };
-    }
+    *packet = RTMPPacket { m_chunk: packet.m_chunk, ..entry.packet };
     if !whole {
-        packet.m_body = std::ptr::null_mut();
+        packet.m_body = ptr::null_mut();
         return;
     }
     if !packet.m_body.is_null() {
         // Programs print strings of a body with %s.
-        *super::ptr::entry(packet.m_body, packet.m_nBodySize as usize) = 0;
+        *entry_of(packet.m_body, packet.m_nBodySize as usize) = 0;
     }
     if log::wants(log::DEBUG2) {
         log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
@@ -334,7 +306,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
     }
     packet.m_nTimeStamp = entry.previous.timestamp_ms;
     entry.previous.open = false;
-    entry.packet.m_body = std::ptr::null_mut();
+    entry.packet.m_body = ptr::null_mut();
     entry.packet.m_nBytesRead = 0;
     entry.packet.m_hasAbsTimestamp = 0;
     let room = std::mem::take(&mut entry.room);
@@ -342,7 +314,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket, chunk
         let inner = r.inner();
         inner.open_bytes = inner.open_bytes.saturating_sub(room.into());
     }
-    *super::ptr::entry(r.m_channelTimestamp, chunk.channel as usize) = packet.m_nTimeStamp as c_int;
+    *entry_of(r.m_channelTimestamp, packet.m_nChannel as usize) = packet.m_nTimeStamp as c_int;
 }
 
 /// Runs a reader on the program's packet; on one that is thrown away where it gives none.
@@ -358,5 +330,13 @@ pub(super) fn with_packet<T>(packet: *mut RTMPPacket, read: impl FnOnce(&mut RTM
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, FALSE, |r| with_packet(packet, |packet| read_packet(r, packet)).into())
+    with_packet(packet, |packet| {
+        on_session_quickly(
+            r,
+            FALSE,
+            packet,
+            |r, packet| go_on(r, packet).then_some(TRUE),
+            |r, packet| read_packet(r, packet).into(),
+        )
+    })
 }

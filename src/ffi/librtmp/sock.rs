@@ -4,14 +4,14 @@
 //! A call tries without waiting first, and waits in slices: `RTMP_ctrlC` and a close from another thread are seen within
 //! [`SLICE_MS`].
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_int};
-use std::io::{self, ErrorKind, Read, Write};
-use std::mem::size_of;
-use std::sync::atomic::Ordering;
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
+use std::mem::{MaybeUninit, size_of};
 use std::time::{Duration, Instant};
 
 use super::guard;
-use super::life::CLOSING;
+use super::life::Life;
 use super::ptr::{bytes, given_mut};
 use super::types::*;
 use crate::net::tls::TlsStream;
@@ -21,35 +21,37 @@ const SLICE_MS: u64 = 200;
 
 /// How often a closing session looks whether all has arrived, in milliseconds; how long it waits while nothing moves,
 /// and how long at all: what a session waits for a server by default.
-const SETTLE_LOOK_MS: u64 = 5;
-const SETTLE_STALL: Duration = Duration::from_secs(2);
-const SETTLE: Duration = Duration::from_secs(30);
+const LINGER_LOOK_MS: u64 = 5;
+const LINGER_STALL: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(30);
 
 /// A socket for the length of one call.
 pub(super) struct Wire<'a> {
     fd: c_int,
-    running: &'a std::sync::atomic::AtomicU32,
+    life: &'a Life,
     /// What a write waits, in milliseconds; 0 is for ever.
     send_timeout_ms: u64,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(fd: c_int, running: &'a std::sync::atomic::AtomicU32, timeout_s: c_int) -> Self {
-        Self { fd, running, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
+    pub(super) fn new(fd: c_int, life: &'a Life, timeout_s: c_int) -> Self {
+        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
     }
 
     fn stopped(&self) -> bool {
-        interrupted() || self.running.load(Ordering::Relaxed) & CLOSING != 0
+        interrupted() || self.life.is_closing()
     }
 
-    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), `Interrupted` when
-    /// the program wants the call to end.
+    /// An error of kind `ConnectionAborted` when the program wants the call to end.
+    fn go_on(&self) -> io::Result<()> {
+        if self.stopped() { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), or of [`Self::go_on`].
     fn wait(&self, events: i16, timeout_ms: u64) -> io::Result<()> {
         let mut waited = 0;
         loop {
-            if self.stopped() {
-                return Err(ErrorKind::ConnectionAborted.into());
-            }
+            self.go_on()?;
             let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
             let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
             // SAFETY: one pollfd of our own.
@@ -92,47 +94,72 @@ impl<'a> Wire<'a> {
     }
 }
 
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Wire<'_> {
+    /// Repeats a system call that does not wait until it has an answer.
+    fn repeat(&self, call: impl Fn() -> isize, waits: impl Fn() -> io::Result<()>) -> io::Result<usize> {
         loop {
-            if self.stopped() {
-                return Err(ErrorKind::ConnectionAborted.into());
-            }
-            // SAFETY: the buffer is writable for its length.
-            let got = unsafe { libc::recv(self.fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
-            if let Ok(got) = usize::try_from(got) {
-                return Ok(got);
+            if let Ok(done) = usize::try_from(call()) {
+                return Ok(done);
             }
             let error = io::Error::last_os_error();
             match error.kind() {
                 ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => match self.receive_timeout_ms() {
-                    None => return Err(ErrorKind::TimedOut.into()),
-                    Some(timeout_ms) => self.wait(libc::POLLIN, timeout_ms)?,
-                },
+                ErrorKind::WouldBlock => waits()?,
                 _ => return Err(error),
             }
         }
     }
+
+    fn receive(&self, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+        let (start, len) = (buffer.as_mut_ptr(), buffer.len());
+        // SAFETY: the buffer is writable for its length.
+        let call = || unsafe { libc::recv(self.fd, start.cast(), len, libc::MSG_DONTWAIT | flags) };
+        self.go_on()?;
+        self.repeat(call, || self.wait_readable())
+    }
+
+    fn wait_readable(&self) -> io::Result<()> {
+        match self.receive_timeout_ms() {
+            None => Err(ErrorKind::TimedOut.into()),
+            Some(timeout_ms) => self.wait(libc::POLLIN, timeout_ms),
+        }
+    }
+
+    fn wait_writable(&self) -> io::Result<()> {
+        self.wait(libc::POLLOUT, self.send_timeout_ms)
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.receive(buffer, 0)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let message = Cell::new(message_of(buffers.as_mut_ptr().cast(), buffers.len()));
+        // SAFETY: an `IoSliceMut` is an `iovec`, and the buffers are writable for their lengths.
+        let call = || unsafe { libc::recvmsg(self.fd, message.as_ptr(), libc::MSG_DONTWAIT) };
+        self.go_on()?;
+        self.repeat(call, || self.wait_readable())
+    }
+}
+
+/// A message of these parts and nothing else.
+fn message_of(parts: *mut libc::iovec, len: usize) -> libc::msghdr {
+    // SAFETY: zero bytes are a message without parts.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts;
+    message.msg_iovlen = len;
+    message
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            // SAFETY: the bytes are readable for their length.
-            let sent = unsafe {
-                libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-            };
-            if let Ok(sent) = usize::try_from(sent) {
-                return Ok(sent);
-            }
-            let error = io::Error::last_os_error();
-            match error.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => self.wait(libc::POLLOUT, self.send_timeout_ms)?,
-                _ => return Err(error),
-            }
-        }
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // SAFETY: the bytes are readable for their length.
+        let call = || unsafe { libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+        // What does not have to wait leaves even if calls are to end: the farewell of a program that was interrupted.
+        self.repeat(call, || self.wait_writable())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -155,27 +182,49 @@ impl RTMPSockBuf {
         }
     }
 
-    /// Reads from the socket, through TLS.
-    pub(super) fn receive(&mut self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+    /// Reads from the socket, through TLS. Into `second` goes what does not fit into `first`, and nothing from TLS.
+    pub(super) fn receive(&mut self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
-        let mut wire = Wire::new(fd, &self.running, timeout_s);
+        let mut wire = Wire::new(fd, &self.life, timeout_s);
         match given_mut(tls) {
-            None => wire.read(buffer),
-            Some(tls) => tls.read(&mut wire, buffer),
+            None if second.is_empty() => wire.read(first),
+            None => wire.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)]),
+            Some(tls) => tls.read(&mut wire, first),
+        }
+    }
+
+    /// Shows what can be read from the socket, without taking it.
+    pub(super) fn peek(&mut self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+        Wire::new(self.sb_socket, &self.life, timeout_s).receive(buffer, libc::MSG_PEEK)
+    }
+
+    /// Takes bytes from the socket that a peek has shown, and forgets them: TCP does not copy them then, other sockets do.
+    pub(super) fn discard(&mut self, mut len: usize) {
+        let mut scrap = [MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
+        while len > 0 {
+            let (start, part) = (scrap.as_mut_ptr(), len.min(SCRAP_BYTES));
+            // SAFETY: the buffer is so long.
+            let got = unsafe { libc::recv(self.sb_socket, start.cast(), part, libc::MSG_TRUNC | libc::MSG_DONTWAIT) };
+            match usize::try_from(got) {
+                Ok(got) if got > 0 => len -= got.min(len),
+                Err(_) if io::Error::last_os_error().kind() == ErrorKind::Interrupted => {}
+                // The connection has ended; who reads next is told.
+                _ => return,
+            }
         }
     }
 
     /// Whether the program made the socket one that reads do not wait for.
     pub(super) fn never_waits(&self) -> bool {
-        Wire::new(self.sb_socket, &self.running, 0).receive_timeout_ms().is_none()
+        Wire::new(self.sb_socket, &self.life, 0).receive_timeout_ms().is_none()
     }
 
     /// Writes all bytes to the socket, through TLS.
     pub(super) fn send_all(&mut self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
-        let mut wire = Wire::new(fd, &self.running, timeout_s);
+        let mut wire = Wire::new(fd, &self.life, timeout_s);
         let Some(tls) = given_mut(tls) else { return wire.write_all(bytes) };
         while !bytes.is_empty() {
             let taken = tls.write(&mut wire, bytes)?;
@@ -187,16 +236,16 @@ impl RTMPSockBuf {
 
     /// Waits until the other side has all that was sent, and reads away what it says meanwhile, which nobody wants any
     /// more. A socket that is closed with something unread, or that is sent something afterwards, is reset, and what has
-    /// not left it yet is lost. Ends where nothing moves for [`SETTLE_STALL`], and after [`SETTLE`].
-    pub(super) fn settle(&mut self) {
+    /// not left it yet is lost. Ends where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
+    pub(super) fn linger(&mut self) {
         let fd = self.sb_socket;
         if fd == -1 {
             return;
         }
-        let wire = Wire::new(fd, &self.running, 0);
+        let wire = Wire::new(fd, &self.life, 0);
         let (begun, mut moved, mut least) = (Instant::now(), Instant::now(), c_int::MAX);
         let mut room = [0u8; 4096];
-        while begun.elapsed() < SETTLE && moved.elapsed() < SETTLE_STALL {
+        while begun.elapsed() < LINGER && moved.elapsed() < LINGER_STALL {
             // SAFETY: the buffer is writable for its length.
             let got = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
             let nothing = got < 0 && io::Error::last_os_error().kind() == ErrorKind::WouldBlock;
@@ -209,51 +258,59 @@ impl RTMPSockBuf {
             if left < least {
                 (least, moved) = (left, Instant::now());
             }
-            if nothing && wire.wait(libc::POLLIN, SETTLE_LOOK_MS).is_err_and(|error| !is_timeout(&error)) {
+            if nothing && wire.wait(libc::POLLIN, LINGER_LOOK_MS).is_err_and(|error| !is_timeout(&error)) {
                 return;
             }
         }
     }
 
-    /// The bytes that were read ahead.
+    /// The bytes that were read ahead. They lie in `sb_buf`, or in the larger buffer of a session ([`super::recv`]).
     pub(super) fn buffered(&self) -> &[u8] {
         let len = usize::try_from(self.sb_size).unwrap_or(0);
-        let from = self.start();
-        if from + len > RTMP_BUFFER_CACHE_SIZE {
+        if len == 0 || self.sb_start.is_null() {
             return &[];
         }
-        let ahead = &self.sb_buf[from..from + len];
-        // SAFETY: the same bytes, of the other sign.
-        unsafe { std::slice::from_raw_parts(ahead.as_ptr().cast(), len) }
-    }
-
-    /// Where they begin in `sb_buf`.
-    fn start(&self) -> usize {
-        (self.sb_start as usize).saturating_sub(self.sb_buf.as_ptr() as usize).min(RTMP_BUFFER_CACHE_SIZE)
+        // SAFETY: contract: whoever sets one of the two sets both.
+        unsafe { std::slice::from_raw_parts(self.sb_start.cast(), len) }
     }
 
     /// Forgets `len` of them.
     pub(super) fn consume(&mut self, len: usize) {
         let len = len.min(self.buffered().len());
-        let from = self.start() + len;
         self.sb_size -= len as c_int;
-        // SAFETY: within sb_buf, or one past its end.
-        self.sb_start = unsafe { self.sb_buf.as_mut_ptr().add(from) };
+        // SAFETY: within what was read ahead, or one past its end.
+        self.sb_start = unsafe { self.sb_start.add(len) };
     }
 
-    /// The free part of `sb_buf`, behind what was read ahead; that is moved to the front where it must be.
-    pub(super) fn free_part(&mut self) -> &mut [u8] {
+    /// The free part of `sb_buf`, behind what was read ahead; see [`free_part_of`](Self::free_part_of).
+    pub(super) fn free_part(&mut self) -> (*mut u8, usize) {
+        let base = self.sb_buf.as_mut_ptr();
+        // SAFETY: a buffer of our own, of this size.
+        unsafe { self.free_part_of(base, RTMP_BUFFER_CACHE_SIZE) }
+    }
+
+    /// The free part of a buffer for what is read ahead: where it begins, and its bytes. What there is already is moved
+    /// to the buffer's front where it has to be; there is no free part where it does not fit.
+    ///
+    /// # Safety
+    /// The buffer has so many writable bytes; what was read ahead lies in it or wholly elsewhere.
+    pub(super) unsafe fn free_part_of(&mut self, base: *mut c_char, size: usize) -> (*mut u8, usize) {
         let len = self.buffered().len();
-        let from = self.start();
-        if len == 0 || from + len + HEADROOM > RTMP_BUFFER_CACHE_SIZE {
-            self.sb_buf.copy_within(from..from + len, 0);
-            self.sb_start = self.sb_buf.as_mut_ptr();
+        let from = (self.sb_start as usize).wrapping_sub(base as usize);
+        if len == 0 || len < HEADROOM || from > size || from + len + HEADROOM > size {
+            if len > size {
+                return (base.cast(), 0);
+            }
+            if len > 0 {
+                // SAFETY: contract of this function; the parts may overlap.
+                unsafe { std::ptr::copy(self.sb_start, base, len) };
+            }
+            self.sb_start = base;
             self.sb_size = len as c_int;
         }
-        let end = self.start() + len;
-        let rest = &mut self.sb_buf[end..];
-        // SAFETY: the same bytes, of the other sign.
-        unsafe { std::slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), rest.len()) }
+        let end = (self.sb_start as usize - base as usize) + len;
+        // SAFETY: within the buffer.
+        (unsafe { base.add(end) }.cast(), size - end)
     }
 
     /// Closes TLS and the socket.
@@ -262,7 +319,7 @@ impl RTMPSockBuf {
         // The farewell of TLS needs the descriptor, which another thread may still shut down.
         let fd = self.sb_socket;
         if fd != -1 {
-            let mut wire = Wire::new(fd, &self.running, 1);
+            let mut wire = Wire::new(fd, &self.life, 1);
             if let Some(tls) = given_mut(tls) {
                 tls.close(&mut wire);
             }
@@ -277,7 +334,10 @@ impl RTMPSockBuf {
     }
 }
 
-/// So much room is always left for the next header.
+/// Discarded at a time: all that a peek can show.
+const SCRAP_BYTES: usize = RTMP_BUFFER_CACHE_SIZE;
+
+/// So much room is always left for the next header; and what is shorter is moved rather than the next read cut.
 const HEADROOM: usize = 64;
 
 /// The seconds that a send through a bare socket buffer waits: what sessions begin with.
@@ -291,11 +351,10 @@ pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: *mut RTMPSockBuf) -> c_int {
             sb.sb_size = 0;
             sb.sb_start = sb.sb_buf.as_mut_ptr();
         }
-        let room = sb.free_part();
-        let (start, len) = (room.as_mut_ptr(), room.len());
+        let (start, len) = sb.free_part();
         // SAFETY: the free part of sb_buf, which `receive` does not touch.
         let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
-        match sb.receive(room, SEND_TIMEOUT_S) {
+        match sb.receive(room, &mut [], SEND_TIMEOUT_S) {
             Ok(got) => {
                 sb.sb_size += got as c_int;
                 got as c_int

@@ -40,7 +40,7 @@ fn trust(link: &RTMP_LNK) -> Trust {
 /// Puts TLS over a session's socket, which must be connected.
 fn start(r: &mut RTMP, made: Result<TlsStream>) -> bool {
     let done = made.and_then(|mut tls| {
-        let mut wire = Wire::new(r.m_sb.sb_socket, &r.m_sb.running, r.Link.timeout);
+        let mut wire = Wire::new(r.m_sb.sb_socket, &r.m_sb.life, r.Link.timeout);
         tls.handshake(&mut wire).map_err(|error| failure(&error, "TLS handshake"))?;
         r.m_sb.set_tls(tls);
         Ok(())

@@ -55,7 +55,7 @@ impl Tunnelled {
     /// Reads some of an answer.
     fn read(&mut self, r: &mut RTMP, timeout_s: i32) -> io::Result<()> {
         let mut bytes = vec![0; READ_BYTES];
-        let got = r.m_sb.receive(&mut bytes, timeout_s)?;
+        let got = r.m_sb.receive(&mut bytes, &mut [], timeout_s)?;
         if got == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

@@ -7,7 +7,7 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_ushort, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A counted string that somebody else owns.
 #[repr(C)]
@@ -181,8 +181,8 @@ pub struct RTMPSockBuf {
     pub sb_start: *mut c_char,
     pub sb_buf: [c_char; RTMP_BUFFER_CACHE_SIZE],
     pub sb_timedout: c_int,
-    /// Padding in C: calls that are running on this session, and whether a close waits for them ([`super::life`]).
-    pub(super) running: AtomicU32,
+    /// Padding in C.
+    pub(super) life: super::life::Life,
     pub sb_ssl: *mut c_void,
 }
 

@@ -1,0 +1,197 @@
+//! Bytes in, ahead of what is asked for: from socket, TLS or tunnel, decrypted, into `m_sb` and into bodies. The chunks in
+//! them are [`super::recv`]'s.
+//!
+//! What is read ahead is counted in `m_sb.sb_size`, where programs look before they wait for the socket. A program that
+//! waits without looking has an exact session ([`super::inner`]): there the kernel keeps what is read ahead until all of
+//! it was taken, so that the socket is readable as long as there is something to be had.
+
+use std::ffi::c_int;
+use std::io;
+
+use super::life::close_session;
+use super::types::*;
+use super::{log, mem};
+
+/// Read ahead at most, once `sb_buf` was filled by one read: fewer system calls for who reads as fast as he can, nothing
+/// for a live stream.
+const AHEAD_BYTES: usize = 4 * RTMP_BUFFER_CACHE_SIZE;
+
+/// A longer rest of a chunk goes straight into the body, not through `m_sb`, also where bytes cannot be read into both at
+/// once.
+const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
+
+/// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted. `None`: nothing came in
+/// time, or the session was closed.
+fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Option<usize> {
+    let timeout_s = r.Link.timeout;
+    r.m_sb.sb_timedout = FALSE;
+    let result = match super::tunnel::receive(r, first) {
+        Some(result) => result,
+        None => r.m_sb.receive(first, second, timeout_s),
+    };
+    arrived(r, result, first, second)
+}
+
+/// Decrypts what came, and ends the session where it must.
+fn arrived(r: &mut RTMP, result: io::Result<usize>, first: &mut [u8], second: &mut [u8]) -> Option<usize> {
+    match result {
+        Ok(0) if first.is_empty() && second.is_empty() => Some(0),
+        Ok(0) => {
+            log::debug("RTMP socket closed by peer");
+            close_session(r, false);
+            None
+        }
+        Ok(got) => {
+            if let Some(ciphers) = r.inner().ciphers.as_mut() {
+                let in_first = got.min(first.len());
+                ciphers.read.apply(&mut first[..in_first]);
+                ciphers.read.apply(&mut second[..got - in_first]);
+            }
+            Some(got)
+        }
+        Err(error) if super::sock::is_timeout(&error) => {
+            r.m_sb.sb_timedout = TRUE;
+            None
+        }
+        Err(error) => {
+            if error.kind() != io::ErrorKind::ConnectionAborted {
+                log::error(&format!("RTMP recv error: {error}"));
+            }
+            close_session(r, false);
+            None
+        }
+    }
+}
+
+/// How a session reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Into the body and `m_sb` at once.
+    Plain,
+    /// The same from a TLS session or a tunnel, which fill one buffer at a time.
+    Wrapped,
+    /// Exact, from the socket.
+    Peek,
+    /// Exact, from a TLS session or a tunnel: no more than is needed.
+    Sip,
+}
+
+fn way(r: &RTMP) -> Way {
+    let inner = r.inner_ref();
+    let plain = r.m_sb.sb_ssl.is_null() && inner.is_none_or(|inner| inner.tunnel.is_none());
+    match (inner.is_some_and(|inner| inner.exact), plain) {
+        (false, true) => Way::Plain,
+        (false, false) => Way::Wrapped,
+        (true, true) => Way::Peek,
+        (true, false) => Way::Sip,
+    }
+}
+
+/// Where bytes may be read ahead to: memory of the session's, which nothing that reads touches.
+fn room<'a>(r: &mut RTMP) -> &'a mut [u8] {
+    let larger = r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map(mem::Block::start);
+    let (start, len) = match larger {
+        None => r.m_sb.free_part(),
+        // SAFETY: the block is so long, and in use since it is there.
+        Some(start) => unsafe { r.m_sb.free_part_of(start, AHEAD_BYTES) },
+    };
+    // SAFETY: the free part of either buffer; the callers use it before anything else is read.
+    unsafe { std::slice::from_raw_parts_mut(start, len) }
+}
+
+/// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time.
+fn count_ahead(r: &mut RTMP, got: usize, room: usize) {
+    r.m_sb.sb_size += got as c_int;
+    if got == room && room > RTMP_BUFFER_CACHE_SIZE / 2 && r.inner().ahead.is_none() {
+        // Without memory it goes on as before.
+        r.inner().ahead = mem::Block::new(AHEAD_BYTES);
+    }
+}
+
+/// Reads more into `m_sb`: at least one byte. `need` of them are wanted now.
+pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
+    let way = way(r);
+    if way == Way::Peek {
+        // The kernel would show again what is here already.
+        settle(r);
+    }
+    let room = room(r);
+    let len = if way == Way::Sip { need.min(room.len()) } else { room.len() };
+    let room = &mut room[..len];
+    let got = if way == Way::Peek {
+        let timeout_s = r.Link.timeout;
+        r.m_sb.sb_timedout = FALSE;
+        let result = r.m_sb.peek(room, timeout_s);
+        arrived(r, result, room, &mut [])
+    } else {
+        receive(r, room, &mut [])
+    };
+    let Some(got) = got else { return false };
+    if way == Way::Peek {
+        r.inner().peeked = got;
+        r.m_sb.sb_size += got as c_int;
+    } else {
+        count_ahead(r, got, len);
+    }
+    true
+}
+
+/// Makes the kernel forget what it was asked to keep: all of it was taken, or belongs to the message that is being read.
+/// As long as something is left for a later call the kernel keeps that too, and the socket is readable, as it must be.
+pub(super) fn settle(r: &mut RTMP) {
+    let len = std::mem::take(&mut r.inner().peeked);
+    r.m_sb.discard(len);
+}
+
+/// Fills `buffer`: what was read ahead first. What comes beyond it goes into `m_sb`.
+pub(super) fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
+    let way = way(r);
+    let mut done = 0;
+    while done < buffer.len() {
+        let rest = &mut buffer[done..];
+        let ahead = r.m_sb.buffered();
+        if !ahead.is_empty() {
+            let len = ahead.len().min(rest.len());
+            rest[..len].copy_from_slice(&ahead[..len]);
+            r.m_sb.consume(len);
+            done += len;
+            continue;
+        }
+        if rest.len() < DIRECT_BYTES && matches!(way, Way::Wrapped | Way::Peek) {
+            if !fill(r, rest.len()) {
+                break;
+            }
+            continue;
+        }
+        if way == Way::Peek {
+            settle(r);
+        }
+        let ahead = if way == Way::Plain { room(r) } else { &mut [] };
+        let room = ahead.len();
+        let Some(got) = receive(r, rest, ahead) else { break };
+        let in_rest = got.min(rest.len());
+        count_ahead(r, got - in_rest, room);
+        done += in_rest;
+    }
+    done
+}
+
+/// Reads exactly as many bytes; for handshakes, after which others begin to read. False: they did not come.
+pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
+    let ahead = r.m_sb.buffered();
+    let mut done = ahead.len().min(buffer.len());
+    buffer[..done].copy_from_slice(&ahead[..done]);
+    r.m_sb.consume(done);
+    while done < buffer.len() {
+        let Some(got) = receive(r, &mut buffer[done..], &mut []) else { break };
+        done += got;
+    }
+    count(r, done);
+    done == buffer.len()
+}
+
+/// Counts bytes that were taken.
+#[inline]
+pub(super) fn count(r: &mut RTMP, len: usize) {
+    r.m_nBytesIn = r.m_nBytesIn.wrapping_add(len as c_int);
+}
