@@ -10,8 +10,7 @@ use crate::proto::message::kind;
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All of them.
-#[cfg(feature = "librtmp")]
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: &[Target] = &[
     ("amf0", super::amf0, bodies),
     ("auth", super::auth, refusals),
     ("chunk_reader", super::chunk_reader, chunks),
@@ -19,7 +18,9 @@ pub const TARGETS: [Target; 16] = [
     ("client_session", super::client_session, client_conversations),
     ("flv", super::flv, media),
     ("http", super::http, answers),
+    #[cfg(feature = "librtmp")]
     ("librtmp_amf", super::librtmp_amf, bodies),
+    #[cfg(feature = "librtmp")]
     ("librtmp_session", super::librtmp_session, librtmp_conversations),
     ("log_operations", super::log_operations, || random(4, 640)),
     ("operations", super::operations, || random(3, 193)),

@@ -78,6 +78,8 @@ struct Talk {
     /// The session's descriptor once more, for its flags.
     ours: UnixStream,
     peer: UnixStream,
+    /// One for the whole conversation, as programs have it: what a header leaves out may stand in it.
+    packet: RTMPPacket,
 }
 
 impl Talk {
@@ -88,7 +90,7 @@ impl Talk {
         let r = RTMP_Alloc();
         // SAFETY: a new session.
         unsafe { RTMP_Init(r) };
-        let talk = Self { r, ours: ours.try_clone().expect("a descriptor"), peer };
+        let talk = Self { r, ours: ours.try_clone().expect("a descriptor"), peer, packet: RTMPPacket::EMPTY };
         let session = talk.session();
         session.m_sb.sb_socket = ours.into_raw_fd();
         session.Link.timeout = 1;
@@ -145,7 +147,7 @@ impl Talk {
 
     /// Reads packets as long as there are whole chunks.
     fn read(&mut self, role: Role, seen: &mut Vec<Seen>) {
-        let mut packet = RTMPPacket::EMPTY;
+        let mut packet = self.packet;
         // SAFETY: contract.
         while unsafe { RTMP_ReadPacket(self.r, &raw mut packet) } != FALSE {
             assert!(packet.m_nBytesRead <= packet.m_nBodySize && packet.m_nBodySize <= MAX_BODY_BYTES);
@@ -174,8 +176,7 @@ impl Talk {
             unsafe { RTMPPacket_Free(&raw mut packet) };
             self.drain();
         }
-        // SAFETY: contract.
-        unsafe { RTMPPacket_Free(&raw mut packet) };
+        self.packet = packet;
     }
 
     /// What servers on librtmp do with a command: look at it, and answer with its number.
