@@ -3,7 +3,9 @@
 
 use super::XorShift;
 use crate::error::RRError;
+use crate::mask;
 use crate::proto::auth::{self, Answer};
+use crate::proto::handshake;
 use crate::proto::http::{HttpUrl, ResponseReader, date_text, get_request, parse_date};
 use crate::proto::rtmpe::{Done, Handshake, Options, RANDOM_BYTES, Signed, SwfId};
 use crate::proto::rtmpt::Tunnel;
@@ -93,8 +95,32 @@ fn shake(mut hand: Handshake, pieces: &[&[u8]]) -> (Vec<u8>, Result<Outcome, RRE
     (sent, Ok(None), taken)
 }
 
-/// Fuzz body: handshakes of both sides end the same however their bytes are cut, and take no byte that follows. Also two
-/// of them with each other, where the bytes say what is changed on the way: without a change they agree.
+/// The same of the relay's own handshake, whose random bytes are its own: how much it sent, how it ended, what it took.
+fn shake_plain(client: bool, pieces: &[&[u8]]) -> (usize, Result<bool, RRError>, usize) {
+    let mut hand = if client { handshake::Handshake::client() } else { handshake::Handshake::server() };
+    let (mut sent, mut taken) = (Vec::new(), 0);
+    if client {
+        hand.start(&mut sent).expect("random bytes");
+    }
+    for piece in pieces {
+        let mut at = 0;
+        let result = hand.feed(piece, &mut at, &mut sent);
+        taken += at;
+        match result {
+            Ok(false) => assert_eq!(at, piece.len(), "what it waits for is all taken"),
+            Ok(true) => return (sent.len(), Ok(true), taken),
+            Err(failure) => {
+                assert!(failure.by_peer, "{failure}");
+                return (sent.len(), Err(failure.kind), taken);
+            }
+        }
+    }
+    (sent.len(), Ok(false), taken)
+}
+
+/// Fuzz body: handshakes of both sides, the relay's and librtmp's, end the same however their bytes are cut, and take no
+/// byte that follows. Also two of them with each other, where the bytes say what is changed on the way: without a change
+/// they agree.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -104,6 +130,9 @@ pub fn rtmpe(data: &[u8]) {
         return pair(setup, rest);
     }
     let client = setup & 16 == 0;
+    let plain = shake_plain(client, &[rest]);
+    assert!(plain.2 <= handshake::HANDSHAKE_BYTES && plain.0 <= handshake::HANDSHAKE_BYTES);
+    assert_eq!(plain, shake_plain(client, &pieces(rest)));
     let whole = shake(side(client, setup), &[rest]);
     assert!(whole.2 <= 1 + 2 * 1536);
     let cut = shake(side(client, setup), &pieces(rest));
@@ -244,6 +273,10 @@ pub fn urls(data: &[u8]) {
     #[cfg(feature = "librtmp")]
     crate::ffi::librtmp::fuzz::url(data);
     let text = String::from_utf8_lossy(data);
+    for shown in [mask::escape(data), mask::mask_url(&text)] {
+        assert!(!shown.chars().any(mask::is_forging), "what is shown forges no line: {shown:?}");
+        assert!(shown.len() <= 10 * text.len() + 64);
+    }
     let (text, reference) = text.split_once('\n').unwrap_or((&text, "/elsewhere"));
     let Ok(url) = RtmpUrl::parse(text, None) else { return };
     let again = RtmpUrl::parse(&url.tc_url(), Some(&url.key)).expect("our own url is one");

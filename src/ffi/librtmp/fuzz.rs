@@ -371,6 +371,7 @@ pub fn amf(data: &[u8]) {
             if let Some(bytes) = bytes.filter(|_| can_be_told(&object.0, true)) {
                 again(&bytes);
             }
+            property(data, names);
             let mut array = Object(AMFObject::EMPTY);
             // SAFETY: the data's start and length.
             let used = unsafe { AMF_DecodeArray(&raw mut array.0, start, size, size, names) };
@@ -383,6 +384,25 @@ pub fn amf(data: &[u8]) {
             look(&mut object);
         }
     });
+}
+
+/// One property by itself: decoded, shown, encoded into little room and into much.
+fn property(data: &[u8], names: c_int) {
+    let mut prop = AMFObjectProperty::INVALID;
+    // SAFETY: the data's start and length.
+    let used = unsafe { AMFProp_Decode(&raw mut prop, data.as_ptr().cast(), data.len() as c_int, names) };
+    assert!(used <= data.len() as c_int);
+    // SAFETY: contract.
+    unsafe { AMFProp_Dump(&raw mut prop) };
+    for len in [data.len() / 2, 2 * data.len() + 64] {
+        let mut room = vec![0_u8; len];
+        let (start, end) = (room.as_mut_ptr().cast(), room.as_mut_ptr_range().end.cast());
+        // SAFETY: the room between the two.
+        let at = unsafe { AMFProp_Encode(&raw mut prop, start, end) };
+        assert!(at.is_null() || (start <= at && at <= end));
+    }
+    // SAFETY: contract.
+    unsafe { AMFProp_Reset(&raw mut prop) };
 }
 
 /// Whether librtmp's encoder tells all of it: not names of nulls, nor that a name is empty, nor dates and XML.
