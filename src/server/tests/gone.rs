@@ -33,3 +33,19 @@ fn targets_that_the_dialler_never_heard_of_do_not_keep_their_server() {
     drop(server);
     assert_eq!(life.strong_count(), 0, "somebody holds the server that is gone");
 }
+
+#[test]
+fn the_end_of_a_server_waits_for_streams_that_are_late() {
+    let (server, _inboxes) = without_threads();
+    let late = server.stream_create(b"live", b"late", None).unwrap();
+    server.core.close();
+    let control = server.threads.lock().unwrap().pop().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!control.is_finished(), "nobody is left to join the stream's threads");
+    server.stream_stop(late, 0).unwrap();
+    control.join().unwrap();
+    assert!(server.stream_find(b"live", b"late").is_err());
+    // The rest of an end, which this thread has no control thread for.
+    server.core.stop(0);
+    server.core.stopped();
+}
