@@ -18,6 +18,8 @@ pub fn librtmp_session(data: &[u8]) {
     wire.truncate(MAX_BYTES);
     let mut random = XorShift::new(wire.len() as u64 ^ u64::from(setup));
     let mut cuts: Vec<usize> = (0..random.below(8)).map(|_| random.below(wire.len())).collect();
+    // A head that begins anew after a cut is taken for a second offer of it.
+    cuts.retain(|&at| setup % 5 != 4 || !wire[at..].starts_with(b"FLV"));
     cuts.sort_unstable();
     let ends = cuts.iter().copied().chain([wire.len()]);
     let pieces: Vec<&[u8]> = [0].into_iter().chain(cuts.iter().copied()).zip(ends).map(|(a, b)| &wire[a..b]).collect();

@@ -1,5 +1,6 @@
 //! A server that is gone is gone whole, whatever its threads had no time for.
 
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex};
 
 use crate::config::{ServerConfig, TargetConfig};
@@ -37,6 +38,8 @@ fn targets_that_the_dialler_never_heard_of_do_not_keep_their_server() {
 #[test]
 fn the_end_of_a_server_waits_for_streams_that_are_late() {
     let (server, _inboxes) = without_threads();
+    // Its end would wait for a control thread.
+    let server = ManuallyDrop::new(server);
     let late = server.stream_create(b"live", b"late", None).unwrap();
     server.core.close();
     let control = server.threads.lock().unwrap().pop().unwrap();
@@ -45,7 +48,7 @@ fn the_end_of_a_server_waits_for_streams_that_are_late() {
     server.stream_stop(late, 0).unwrap();
     control.join().unwrap();
     assert!(server.stream_find(b"live", b"late").is_err());
-    // The rest of an end, which this thread has no control thread for.
     server.core.stop(0);
     server.core.stopped();
+    drop(ManuallyDrop::into_inner(server));
 }
