@@ -3,15 +3,21 @@
 //! Not part of the API. A body takes any bytes and panics where a promise is broken; `cargo test` runs each for a
 //! while over mutated vectors, cargo-fuzz may run them for longer.
 
+#[cfg(feature = "librtmp")]
+mod librtmp;
 pub mod log;
 mod operations;
+mod peers;
 pub mod seeds;
 mod session;
 pub mod tables;
 pub mod vectors;
 
+#[cfg(feature = "librtmp")]
+pub use librtmp::{librtmp_amf, librtmp_session};
 pub use log::log_operations;
 pub use operations::operations;
+pub use peers::{auth, http, rtmpe, swf, urls};
 pub use session::{amf0, client_session, flv, server_session};
 
 use std::time::{Duration, Instant};

@@ -10,16 +10,25 @@ use crate::proto::message::kind;
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: &[Target] = &[
     ("amf0", super::amf0, bodies),
+    ("auth", super::auth, refusals),
     ("chunk_reader", super::chunk_reader, chunks),
     ("chunk_writer", super::chunk_writer, chunks),
     ("client_session", super::client_session, client_conversations),
     ("flv", super::flv, media),
+    ("http", super::http, answers),
+    #[cfg(feature = "librtmp")]
+    ("librtmp_amf", super::librtmp_amf, bodies),
+    #[cfg(feature = "librtmp")]
+    ("librtmp_session", super::librtmp_session, librtmp_conversations),
     ("log_operations", super::log_operations, || random(4, 640)),
     ("operations", super::operations, || random(3, 193)),
     ("proxy_header", super::proxy_header, proxy_headers),
+    ("rtmpe", super::rtmpe, handshakes),
     ("server_session", super::server_session, server_conversations),
+    ("swf", super::swf, players),
+    ("urls", super::urls, urls),
 ];
 
 /// Longest seed: what is longer teaches a fuzzer nothing more.
@@ -99,6 +108,96 @@ pub fn proxy_headers() -> Vec<Vec<u8>> {
     ]
 }
 
+/// What sessions of librtmp's face hear: some of what the core's hear, and a file to publish.
+pub fn librtmp_conversations() -> Vec<Vec<u8>> {
+    let as_role = |role: u8| move |wire: Vec<u8>| [&[role][..], &wire].concat();
+    let mut all: Vec<Vec<u8>> = server_conversations().into_iter().step_by(6).map(as_role(0)).collect();
+    for role in 1..=3 {
+        all.extend(client_conversations().into_iter().skip(role.into()).step_by(6).map(as_role(role)));
+    }
+    let tag = |kind: u8, time: u8, body: &[u8]| {
+        let len = u8::try_from(body.len()).expect("small");
+        [&[kind, 0, 0, len, 0, 0, time, 0, 0, 0, 0][..], body, &[0, 0, 0, len + 11]].concat()
+    };
+    let head = b"\x04FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+    all.push([head, tag(18, 0, b"\x02\0\x0aonMetaData"), tag(9, 0, &[0x17; 200]), tag(8, 40, &[])].concat());
+    all
+}
+
+/// Refusals of servers that want a login, one a line, behind a byte that chooses the application.
+pub fn refusals() -> Vec<Vec<u8>> {
+    [
+        "0[ code=403 need auth; authmod=adobe ]\n?reason=needauth&user=joe&salt=s4lt&challenge=chal==&opaque=op4q authmod=adobe",
+        "1[ code=403 need auth; authmod=llnw ]\n[ authmod=llnw ] : ?reason=needauth&user=joe&nonce=dGhlbm9uY2U \nneed auth",
+        "2[ authmod=adobe ] : ?reason=authfailed",
+        "0[ authmod=adobe ] : ?reason=nosuchuser",
+        "0[ authmod=other need auth ]",
+        "1authmod=adobe ?reason=needauth&salt=&challenge=",
+        "0need auth authmod=adobe\nneed auth authmod=llnw\nneed auth authmod=adobe",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// Handshakes of one side, and of two with changes on the way.
+pub fn handshakes() -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = [0, 1, 2, 4]
+        .into_iter()
+        .flat_map(|setup| [true, false].map(|client| super::peers::wire_of(client, setup)))
+        .collect();
+    all.extend((8..16).map(|setup| vec![setup]));
+    all.extend([vec![10, 0, 0, 5], vec![11, 0, 9, 1, 6, 20, 0xFF], vec![15, 12, 8, 1]]);
+    all
+}
+
+/// Answers of HTTP servers, urls and dates.
+pub fn answers() -> Vec<Vec<u8>> {
+    [
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\x01abHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\x09",
+        "HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\nabc123\nHTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n\x01x",
+        "HTTP/1.1 304 Not Modified\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+        "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        "HTTP/1.0 200 OK\r\n\r\nto the end",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "http://user:pw@example.net:8080/a/b.swf?c=d#e",
+        "https://[::1]/",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// Players' files, and the file of their hashes.
+pub fn players() -> Vec<Vec<u8>> {
+    use std::io::Write;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&[7; 300]).expect("memory");
+    let packed = encoder.finish().expect("memory");
+    let hash = "00112233445566778899aabbccddeeff".repeat(2);
+    vec![
+        b"FWS\x08\x10\0\0\0a player".to_vec(),
+        [b"CWS\x08\x34\x01\0\0", &packed[..]].concat(),
+        [b"CWS\x08\x34\x01\0\0", &packed[..packed.len() - 4]].concat(),
+        format!("url: http://h/p.swf\nctim: 1\ndate: Sun, 06 Nov 1994 08:49:37 GMT\nsize: 0000012c\nhash: {hash}\n")
+            .into_bytes(),
+    ]
+}
+
+/// Urls, with librtmp's options behind some, or with where a server sends us on a second line.
+pub fn urls() -> Vec<Vec<u8>> {
+    [
+        "rtmp://example.net/live/a/b%20?x=1/2&y\nrtmp://other/live2/key?t=1",
+        "rtmps://me:pw@[::1]:4433/a/b/\n//192.0.2.0/app",
+        "rtmp://h:1936/ondemand/mp4:film.mp4?a=b\nsub",
+        "rtmpte://h/a/b/c/d?slist=x.mp3",
+        "rtmp://h/app/show live=1 token=k\\20ey conn=S:x conn=O:1 conn=NN:n:1.5 conn=O:0 swfAge=0x10 timeout=5",
+        "rtmp://h playpath=a.flv tcUrl=rtmp://h/x app=y socks=p:1080 flashver=V pubUser=u pubPasswd=p buffer=010",
+        "rtmp://[::1]:0/app/k%zz.f4v",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
 /// Lists of operations.
 fn random(count: usize, bytes: usize) -> Vec<Vec<u8>> {
     let mut random = XorShift::new(11);
@@ -106,7 +205,7 @@ fn random(count: usize, bytes: usize) -> Vec<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[cfg(not(loom))]
+#[cfg(all(not(loom), feature = "librtmp"))]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;

@@ -107,8 +107,8 @@ pub fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonc
     if !contains(description, b"need auth") {
         return Answer::Refused(Refusal::Malformed);
     }
-    if contains(sent, method.parameter().as_bytes()) {
-        return Answer::Refused(Refusal::WrongPassword); // it was told the user and asks for one
+    if !sent.is_empty() {
+        return Answer::Refused(Refusal::WrongPassword); // it was told the user and asks for one, by whichever method
     }
     Answer::Retry([method.parameter().as_bytes(), b"&user=", user].concat())
 }
@@ -221,6 +221,12 @@ mod tests {
     const LLNW: &str = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=llnw ] : ";
     const LLNW_ASKS: &str =
         "[ AccessManager.Reject ] : [ authmod=llnw ] : ?reason=needauth&user=joe&nonce=dGhlbm9uY2U ";
+
+    #[test]
+    fn a_server_that_changes_its_mind_about_the_method_is_not_answered_for_ever() {
+        assert_eq!(ask("live?authmod=adobe&user=joe", LLNW), Answer::Refused(Refusal::WrongPassword));
+        assert_eq!(ask("live?authmod=llnw&user=joe", ADOBE), Answer::Refused(Refusal::WrongPassword));
+    }
 
     #[test]
     fn the_first_refusal_is_answered_with_the_user() {

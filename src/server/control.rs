@@ -17,12 +17,28 @@ use crate::sync::locked;
 /// How long a stop waits past its deadline for threads that are just ending.
 const GRACE_MS: u64 = 2_000;
 
+/// How long the end of the server waits for the threads of its streams. They wait for nothing but the processor; one
+/// that takes longer is a fault of ours, and the host is not to hang in it.
+const JOIN_MS: u64 = 30_000;
+
 pub(super) fn run(core: &Arc<Core>) {
     let mut keeper = Keeper::default();
+    let mut closing_ms = None;
     loop {
+        if core.is_closing() {
+            let since_ms = *closing_ms.get_or_insert_with(clock::now_ms);
+            let left = core.registry().streams.len();
+            let late = clock::now_ms() > since_ms + JOIN_MS;
+            if late && left > 0 {
+                log::error!("{left} streams have not ended; what they hold is lost");
+            }
+            if late || left == 0 {
+                return;
+            }
+        }
         let streams = {
             let mut reap = locked(&core.reap);
-            if reap.streams.is_empty() && !reap.nudge && !core.is_closing() {
+            if reap.streams.is_empty() && !reap.nudge {
                 // A stop has deadlines to keep; otherwise only what is told matters.
                 let wait = match core.stop_by_ms() {
                     Some(_) => 20,
@@ -59,9 +75,6 @@ pub(super) fn run(core: &Arc<Core>) {
             && (core.is_empty() || clock::now_ms() > by.saturating_add(GRACE_MS))
         {
             core.stopped();
-        }
-        if core.is_closing() && locked(&core.reap).streams.is_empty() {
-            return;
         }
     }
 }

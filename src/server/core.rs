@@ -40,7 +40,9 @@ const NEVER: u64 = u64::MAX;
 /// The receiving ends, given to the threads.
 pub(super) struct Inboxes {
     pub(super) lobby: Receiver<Arrival>,
-    pub(super) dialler: Receiver<Arc<Target>>,
+    /// Weak: a bounded channel keeps what was sent until its senders go, also without a receiver. A target holds its
+    /// stream and that the core, which is a sender.
+    pub(super) dialler: Receiver<Weak<Target>>,
 }
 
 /// What waits for the control thread. Bounded by the number of streams.
@@ -49,6 +51,8 @@ pub(super) struct ToReap {
     pub(super) streams: Vec<Arc<RRStream>>,
     /// Something else changed.
     pub(super) nudge: bool,
+    /// Nobody looks here any more.
+    over: bool,
 }
 
 /// The shared part of a server.
@@ -61,7 +65,7 @@ pub(super) struct Core {
     registry: Mutex<Registry>,
     lobby: Sender<Arrival>,
     lobby_wake: Arc<Wake>,
-    dialler: Sender<Arc<Target>>,
+    dialler: Sender<Weak<Target>>,
     dial_wake: Arc<Wake>,
     pub(super) reap: Mutex<ToReap>,
     pub(super) reaped: Condvar,
@@ -239,10 +243,16 @@ impl Core {
         self.nudge_control();
     }
 
-    /// The threads have ended: what was still to be told to one of them is told to nobody. Streams hold the core, so it
-    /// must not hold them.
+    /// The server is gone: streams hold the core, so it must hold none of them any more, nor take one.
     pub(super) fn forget(&self) {
-        locked(&self.reap).streams.clear();
+        let unjoined = {
+            let mut reap = locked(&self.reap);
+            reap.over = true;
+            std::mem::take(&mut reap.streams)
+        };
+        let tables = std::mem::replace(&mut *self.registry(), Registry::new(&self.config));
+        // Neither lock is held here.
+        drop((unjoined, tables));
     }
 
     pub(super) fn nudge_control(&self) {
@@ -284,7 +294,7 @@ impl Core {
     /// Makes a target known to the dialler.
     pub(super) fn watch_target(&self, target: &Arc<Target>) -> Result<()> {
         self.dialler
-            .try_send(Arc::clone(target))
+            .try_send(Arc::downgrade(target))
             .map_err(|_| Failure::ours(RRError::Limit, "the dialler is overrun"))?;
         self.dial_wake.wake();
         Ok(())
@@ -445,7 +455,7 @@ impl Host for Core {
 
     fn stream_over(&self, stream: &Arc<RRStream>, _panic: Option<&str>) {
         let mut reap = locked(&self.reap);
-        if !reap.streams.iter().any(|known: &Arc<RRStream>| Arc::ptr_eq(known, stream)) {
+        if !reap.over && !reap.streams.iter().any(|known: &Arc<RRStream>| Arc::ptr_eq(known, stream)) {
             reap.streams.push(Arc::clone(stream));
         }
         drop(reap);

@@ -6,8 +6,8 @@ mod talk;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use crossbeam::channel::Receiver;
 use slab::Slab;
@@ -82,7 +82,7 @@ impl Job {
 struct Dialler {
     core: Arc<Core>,
     poller: Poller,
-    inbox: Receiver<Arc<Target>>,
+    inbox: Receiver<Weak<Target>>,
     jobs: HashMap<Id, Job>,
     /// Which target a socket of the poller is of.
     slots: Slab<Id>,
@@ -92,7 +92,7 @@ struct Dialler {
     random: u64,
 }
 
-pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arc<Target>>) {
+pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Weak<Target>>) {
     let resolver = Resolver::new(core.dial_wake());
     let ours = SessionConfig::default();
     let session = SessionConfig {
@@ -127,6 +127,8 @@ impl Dialler {
             }
             let mut told = self.poller.take_nudge();
             while let Ok(target) = self.inbox.try_recv() {
+                // One that has gone has ended before it was known here.
+                let Some(target) = target.upgrade() else { continue };
                 self.jobs.insert(target.id, Job::new(target));
                 // What was said of it before it was known here has had its ring already.
                 told = true;

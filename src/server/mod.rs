@@ -179,7 +179,6 @@ impl RRServer {
             // Its panic, if any, was reported by the thread itself.
             let _ = thread.join();
         }
-        self.core.forget();
         // The events that are left may be taken until the server is gone.
         self.core.events.stop(1_000)
     }
@@ -485,7 +484,10 @@ impl RRServer {
 impl Drop for RRServer {
     fn drop(&mut self) {
         // In a callback it would wait for itself; the ffi refuses that before it comes here.
-        let _ = self.shutdown();
+        if refuse_in_callback().is_ok() {
+            let _ = self.shutdown();
+            self.core.forget();
+        }
     }
 }
 

@@ -337,3 +337,12 @@ fn info_of_target(target: &Target) -> Info {
         ..nothing(target.id)
     }
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl super::RRServer {
+    /// For tests and fuzzers: dead once nothing of the server is left.
+    pub(crate) fn life(&self) -> std::sync::Weak<dyn std::fmt::Debug> {
+        let core: std::sync::Arc<dyn std::fmt::Debug> = std::sync::Arc::<Core>::clone(&self.core);
+        std::sync::Arc::downgrade(&core)
+    }
+}

@@ -5,6 +5,7 @@ mod live;
 
 mod failed_stream;
 mod figures;
+mod gone;
 
 use crate::config::{ServerConfig, TargetConfig};
 use crate::log::LevelFilter;

@@ -38,6 +38,8 @@ mod connect;
 mod control;
 mod flv_read;
 mod flv_write;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod http;
 mod inner;
 mod invoke;
@@ -66,6 +68,8 @@ fn guard<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,
         Err(panic) => {
+            #[cfg(any(test, feature = "fuzzing"))]
+            fuzz::PANICS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             log::error(&format!("internal error: {}", panic_text(panic.as_ref())));
             otherwise
         }
