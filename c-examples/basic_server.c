@@ -10,7 +10,7 @@
  *   --hand-over    nothing is read here: the accepted descriptor goes to rr_server_accept_fd, and the relay serves
  *                  publishers and players alike
  *
- * In the tree `make examples` makes it; where the library is installed:
+ * In the tree `make examples` makes it; where the library is installed with LIBRTMP=1:
  *
  *   cc -pthread c-examples/basic_server*.c $(pkg-config --cflags --libs rrelay) -o basic_server
  */

@@ -2,7 +2,7 @@
  * publish_file: publishes an FLV file over librtmp's interface alone: RTMP_SetupURL with its options, RTMP_Write in
  * slices cut anywhere, RTMP_ReadPacket for what the server says meanwhile, RTMP_Close.
  *
- * In the tree `make examples` makes it; where the library is installed:
+ * In the tree `make examples` makes it; where the library is installed with LIBRTMP=1:
  *
  *   cc c-examples/publish_file.c $(pkg-config --cflags --libs rrelay) -o publish_file
  */

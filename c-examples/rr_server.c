@@ -73,7 +73,10 @@ static int listen_on(rr_server *s, const struct options *o, unsigned wanted, uns
     int bare_v6 = strchr(host, ':') && *host != '[';
     snprintf(addr, sizeof addr, bare_v6 ? "[%s]:%u" : "%s:%u", host, wanted);
     port = rr_server_listen(s, addr, flags);
-    if (port < 0) fprintf(stderr, "rr_server: cannot listen on %s: %s\n", addr, rr_last_error());
+    if (port < 0) {
+        fprintf(stderr, "rr_server: cannot listen on %s: %s\n", addr, rr_last_error());
+        fprintf(stderr, "           --addr, --port and --tls say where to listen\n");
+    }
     return port;
 }
 

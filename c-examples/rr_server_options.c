@@ -17,7 +17,7 @@ static const char help[] =
     "  --key FILE          the certificate's key, PEM\n"
     "  --push [APP=]URL    push every stream (or those of one application) on to URL; may be given several times.\n"
     "                      rtmp://host/app gets each stream under its own key, rtmp://host/app/key under that key;\n"
-    "                      {key} in the URL becomes the stream's key\n"
+    "                      {key} in the URL becomes the stream's key; rtmps:// encrypts\n"
     "  --gop MS[/BYTES]    longest and largest cached group of pictures, so that players start with a picture at\n"
     "                      once (default: 10000/8388608), or: off\n"
     "  --merge MS          collect this long before sending: costs latency, saves work (default: 0, at once)\n"
@@ -35,8 +35,20 @@ static const char help[] =
     "Ctrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after a\n"
     "failure or a stop at once, 2 for wrong options.\n";
 
+/* Says what is wrong with an option's value, and what --help says of the option. */
 static int wrong(const char *option, const char *value) {
-    fprintf(stderr, "rr_server: %s %s: wrong or missing value; --help lists the options\n", option, value ? value : "");
+    const char *at = strstr(help, "\n  --");
+    size_t name = strlen(option);
+    while (at && (strncmp(at + 3, option, name) != 0 || at[3 + name] != ' ')) at = strstr(at + 1, "\n  --");
+    if (value) {
+        fprintf(stderr, "rr_server: %s %s: wrong value\n", option, value);
+    } else {
+        fprintf(stderr, "rr_server: %s: its value is missing\n", option);
+    }
+    if (at) {
+        const char *next = strstr(at + 1, "\n  --");
+        fprintf(stderr, "%.*s\n", (int)(next - at - 1), at + 1); /* --help is the last one */
+    }
     return -1;
 }
 
@@ -85,6 +97,14 @@ static int log_level(const char *text, int *out) {
     return 0;
 }
 
+/* rtmp://host/app or more; the rest is the library's to judge. */
+static int is_url(const char *text) {
+    size_t scheme = strncmp(text, "rtmps://", 8) == 0 ? 8 : strncmp(text, "rtmp://", 7) == 0 ? 7 : 0;
+    size_t host = scheme ? strcspn(text + scheme, "/") : 0;
+    const char *app = text + scheme + host;
+    return host && app[0] == '/' && app[1] != '\0' && app[1] != '/' && !strpbrk(text, " \t\r\n");
+}
+
 /* URL, or APP=URL: the sign counts only before the scheme. */
 static int push(struct options *o, char *text) {
     char *scheme = text ? strstr(text, "://") : NULL;
@@ -99,7 +119,7 @@ static int push(struct options *o, char *text) {
         p->url = sign + 1;
     }
     o->push_count++;
-    return strncmp(p->url, "rtmp://", 7) == 0 || strncmp(p->url, "rtmps://", 8) == 0;
+    return is_url(p->url);
 }
 
 int parse_options(struct options *o, int argc, char **argv) {

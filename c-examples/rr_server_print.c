@@ -42,6 +42,22 @@ static void end_line(void) {
     fflush(stdout);
 }
 
+/* Where a push goes, without login, key and query: this may end in a file that many can read. */
+static void put_push(const char *url) {
+    const char *host = strstr(url, "://") + 3;
+    const char *path = host + strcspn(host, "/");
+    const char *at = path, *rest;
+    while (at > host && at[-1] != '@') at--;
+    rest = path + 1 + strcspn(path + 1, "/?");
+    printf("%.*s", (int)(host - url), url);
+    printf("%.*s", (int)(rest - at), at);
+    if (strcmp(rest, "/{key}") == 0) {
+        printf("%s", rest);
+    } else if (*rest && rest[1]) {
+        printf("%c***", *rest);
+    }
+}
+
 void print_start(const struct options *o, int port, int tls_port) {
     const char *host = o->addr ? o->addr : "127.0.0.1";
     int v6 = strchr(host, ':') && *host != '[';
@@ -57,8 +73,10 @@ void print_start(const struct options *o, int port, int tls_port) {
     printf("  play     ffplay %s/show\n", url);
     if (tls_port) printf("  encrypted, either of them: rtmps://, on port %d\n", tls_port);
     for (i = 0; i < o->push_count; i++) {
-        printf("  push     %s%s -> %s\n", o->pushes[i].app ? o->pushes[i].app : "all streams",
-               o->pushes[i].app ? "/*" : "", o->pushes[i].url);
+        const struct push *p = &o->pushes[i];
+        printf("  push     %s%s -> ", p->app ? p->app : "all streams", p->app ? "/*" : "");
+        put_push(p->url);
+        putchar('\n');
     }
     printf("\nAny application and key will do in place of live/show. Ctrl-C stops.\n\n");
     fflush(stdout);

@@ -108,6 +108,17 @@ fn it_says_how_to_use_it() {
 }
 
 #[test]
+fn it_keeps_the_keys_it_pushes_with_to_itself() {
+    let urls =
+        ["rtmp://me:hidden@127.0.0.1:1/app/hidden", "rtmp://127.0.0.1:1/two?hidden", "rtmp://127.0.0.1:1/t/{key}"];
+    let server = Server::start(&["--push", urls[0], "--push", urls[1], "--push", urls[2]]);
+    assert!(!server.greeting.contains("hidden"), "{}", server.greeting);
+    for shown in ["rtmp://127.0.0.1:1/app/***", "rtmp://127.0.0.1:1/two?***", "rtmp://127.0.0.1:1/t/{key}"] {
+        assert!(server.greeting.contains(shown), "{shown} is not in:\n{}", server.greeting);
+    }
+}
+
+#[test]
 fn it_serves_rtmps_beside_rtmp() {
     let papers = secure::Papers::new("bundled");
     let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
@@ -197,6 +208,8 @@ fn it_says_why_it_cannot_start() {
         &["--port", "65536"][..],
         &["--gop", "x"],
         &["--push", "nowhere"],
+        &["--push", "rtmp://host-without-an-app"],
+        &["--push", "live=rtmp:///app"],
         &["--log", "loud"],
         &["--nice"],
         &["--tls", "0", "--cert", "chain.pem"],
@@ -206,5 +219,7 @@ fn it_says_why_it_cannot_start() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {said}");
         assert!(said.contains(wrong[0]), "{wrong:?} is not named: {said}");
+        let help = if wrong[0] == "--push" { "rtmp://host/app" } else { "default: " };
+        assert!(["--tls", "--key"].contains(&wrong[0]) || said.contains(help), "{wrong:?}: no help: {said}");
     }
 }
