@@ -47,7 +47,7 @@ build: ## the library (release) and the bundled server, target/rr_server
 # The server finds the library beside it, wherever the tree is moved to.
 $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/librrelay.so
 	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $(SERVER_C) -o "$@" \
-		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
+		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release' $(LDFLAGS)
 
 .PHONY: examples
 examples: build ## the other programs of c-examples, in target: basic_server, publish_file
@@ -57,11 +57,12 @@ $(TARGET)/basic_server: $(wildcard c-examples/basic_server*.[ch])
 $(TARGET)/publish_file: c-examples/publish_file.c
 $(TARGET)/basic_server $(TARGET)/publish_file: include/rrelay.h $(wildcard include/librtmp/*.h) $(TARGET)/release/librrelay.so
 	$(CC) $(C_STRICT) $(CFLAGS) -pthread -Iinclude $(filter %.c,$^) -o "$@" \
-		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release'
+		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release' $(LDFLAGS)
 
 .PHONY: librtmp
 librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo feature librtmp)
 	@packaging/librtmp.sh "$(TARGET)/release/librrelay.a" "$(TARGET)/librtmp"
+	@echo 'librtmp.so.1 is in $(TARGET)/librtmp. To try it: LD_LIBRARY_PATH="$(TARGET)/librtmp" rtmpdump ...'
 
 .PHONY: test
 test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts

@@ -12,3 +12,5 @@ install -m 644 "$here"/../include/librtmp/*.h "$destdir$includedir/librtmp/"
 sed -e "s|@PREFIX@|$prefix|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" \
     "$here/librtmp.pc.in" >"$lib/pkgconfig/librtmp.pc"
 chmod 644 "$lib/pkgconfig/librtmp.pc"
+echo "librtmp.so.1 is in $destdir$libdir. Programs of librtmp run on it where it is found before the distribution's: after"
+echo "ldconfig, if that folder comes first in 'ldconfig -p'; or with LD_LIBRARY_PATH=$libdir."

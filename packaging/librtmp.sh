@@ -12,7 +12,8 @@ script=$folder/librtmp.map
     sed -e '/^#/d' -e '/^$/d' -e 's/$/;/' "$exports"
     echo "local: *; };"
 } >"$script"
-${CC:-cc} -shared -o "$folder/librtmp.so.1.new" -Wl,-soname,librtmp.so.1 -Wl,--version-script="$script" \
+# shellcheck disable=SC2086
+${CC:-cc} ${LDFLAGS:-} -shared -o "$folder/librtmp.so.1.new" -Wl,-soname,librtmp.so.1 -Wl,--version-script="$script" \
     -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,--gc-sections \
     -Wl,--whole-archive "$archive" -Wl,--no-whole-archive -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 # A program that runs keeps the file it has mapped.
