@@ -142,10 +142,12 @@ impl Feed {
     }
 
     /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for it:
-    /// whoever plays is to stay.
+    /// whoever plays is to stay. One that was stopped has not been lost.
     pub(super) fn hold_ms(&self, grace_ms: u64) -> u64 {
         match (&self.goes, &self.source) {
             (Goes::Unwatched, _) => 0,
+            // The host has stopped it: it does not come back.
+            (_, Some(source)) if source.is_stopped() => 0,
             (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => grace_ms.max(source.plan().config.connect_ms.into()),
             _ => grace_ms,
         }
