@@ -225,15 +225,17 @@ fn no_more_than_max_kbps_is_sent_and_what_is_beyond_it_is_lag() {
     rig.begin(0);
     rig.wait_for(target, State::InProgress);
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(1_500) {
+    // However slowly a loaded machine feeds it: until more has gone than may be saved up, and something was too much.
+    let bytes = until("more than it may have at once, and a jump over what is too much", || {
         let ts_ms = rig.frames * 10;
         rig.frame(ts_ms, 5_000); // some 500,000 bytes a second
         std::thread::sleep(Duration::from_millis(10));
-    }
-    let bytes = rig.server.stats(target).unwrap().bytes_out;
+        let stats = rig.server.stats(target).unwrap();
+        let enough = begin.elapsed() > Duration::from_millis(1_500) && stats.bytes_out > 120_000;
+        (enough && stats.dropped_runs > 0).then_some(stats.bytes_out)
+    });
     let most = 100_000.0 * (begin.elapsed().as_secs_f64() + 1.5);
-    assert!((120_000.0..most).contains(&(bytes as f64)), "{bytes} of {most}");
-    assert!(rig.server.stats(target).unwrap().dropped_runs > 0, "what is too much is jumped over");
+    assert!((bytes as f64) < most, "{bytes} of {most}");
     rig.server.target_update(target, TargetConfig { max_kbps: None, ..capped }).unwrap();
     until("all there is", || {
         let ts_ms = rig.frames * 10;
