@@ -14,7 +14,7 @@ use rrelay::config::ServerConfig;
 use rrelay::error::RRError;
 use rrelay::server::ListenOptions;
 use rrelay::server::slots::kind;
-use rrelay::session::{SessionConfig, State};
+use rrelay::session::{Role, SessionConfig, State};
 
 const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false };
 
@@ -256,7 +256,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
         let info = live.server.info(id).unwrap();
         // A consumer's figures are brought up to date a few times a second.
         let media = |stats: &rrelay::server::report::Stats| {
-            if info.role == rrelay::session::Role::Publisher { stats.msgs_in } else { stats.msgs_out }
+            if info.role == Role::Publisher { stats.msgs_in } else { stats.msgs_out }
         };
         until("all messages to be counted", || media(&live.server.stats(id).unwrap()) == 70);
         let stats = live.server.stats(id).unwrap();
@@ -265,8 +265,18 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
             "{stats:?}"
         );
     }
+    let of = |role| {
+        let mut sessions = live.server.list(0, kind::SESSION).unwrap().into_iter();
+        live.server.stats(sessions.find(|&id| live.server.info(id).unwrap().role == role).unwrap()).unwrap()
+    };
+    let sent = of(Role::Publisher);
+    assert_eq!((sent.last_ts_ms, sent.last_key_ts_ms, sent.key_interval_ms), (69 * 40, 50 * 40, 1000));
+    assert!(sent.video_bytes == 70 * 5_005 && sent.bytes_in > sent.video_bytes && sent.bytes_out > 3_000, "{sent:?}");
+    let got = of(Role::Player);
+    assert!(got.bytes_out > 70 * 5_005 && got.bytes_in > 3_000 && got.queue_ms_max < 2_000, "{got:?}");
     let server = live.server.stats(0).unwrap();
     assert_eq!((server.msgs_in, server.sessions), (70, 2));
+    assert!(server.last_media_us > server.started_us && server.started_us > 0 && server.queue_bytes > 0, "{server:?}");
 }
 
 /// A reader of figures asks the system nothing and waits for nobody: ten thousand cost some milliseconds.

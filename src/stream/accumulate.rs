@@ -233,8 +233,10 @@ impl Accumulate {
                 };
             };
             took = true;
-            let picture = tracks::of_picture(head.type_id, &flv::facts(head.type_id, body), body);
+            let facts = flv::facts(head.type_id, body);
+            let picture = tracks::of_picture(head.type_id, &facts, body);
             counters.message_in(head.type_id, body.len() as u64, picture, now_us);
+            counters.time(head.timestamp_ms, facts.is_key_frame(head.type_id));
             let may_begin = (!is_live || may_stand_by) && kept.look(&head, body);
             let steps_in = may_begin && may_step_in && !is_live;
             let taken = if steps_in {
