@@ -279,7 +279,8 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     assert!(server.last_media_us > server.started_us && server.started_us > 0 && server.queue_bytes > 0, "{server:?}");
 }
 
-/// A reader of figures asks the system nothing and waits for nobody: ten thousand cost some milliseconds.
+/// A reader of figures asks the system nothing and waits for nobody: ten thousand sessions may be read each second. (They
+/// cost some milliseconds; this is unoptimized, and its machine may have much else to do.)
 #[test]
 fn reading_the_figures_of_many_sessions_is_cheap() {
     const SESSIONS: u32 = 1_000;
@@ -298,8 +299,9 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
     for _ in 0..10 {
         for &id in &ids {
             live.server.stats(id).unwrap();
+            live.server.info(id).unwrap();
         }
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(200), "10,000 reads took {took:?}");
+    assert!(took < Duration::from_secs(1), "10,000 reads took {took:?}");
 }

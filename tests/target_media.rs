@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ingest::{Got, Ingest, Script};
 use rig::{AUDIO, AUDIO_HEADER, DATA, Rig, VIDEO, VIDEO_HEADER, inter_frame, key_frame, push, sound, until};
-use rrelay::config::{SlowPolicy, TargetConfig, media};
+use rrelay::config::{SlowPolicy, Start, TargetConfig, media};
 use rrelay::session::State;
 
 /// `onMetaData` with one number, bare.
@@ -244,4 +244,44 @@ fn no_more_than_max_kbps_is_sent_and_what_is_beyond_it_is_lag() {
         (ingest.visits()[0].bodies(VIDEO).last() == Some(&last)).then_some(())
     });
     assert_eq!(ingest.count(), 1);
+}
+
+#[test]
+fn a_target_that_comes_to_a_running_stream_begins_where_its_start_says() {
+    let mut rig = Rig::new();
+    rig.begin(1_000);
+    let seen = Ingest::good();
+    let witness = rig.server.target_add(rig.stream, push(&seen.url())).unwrap();
+    rig.wait_for(witness, State::InProgress);
+    rig.write(VIDEO, 1_040, &inter_frame(1, 100));
+    rig.write(VIDEO, 1_080, &inter_frame(2, 100));
+    until("the relay is at the newest frame", || (seen.visits()[0].bodies(VIDEO).len() >= 4).then_some(()));
+    let starts = [Start::Gop, Start::Key, Start::Now];
+    let ingests = starts.map(|_| Ingest::good());
+    let targets: Vec<_> = starts
+        .iter()
+        .zip(&ingests)
+        .map(|(&start, to)| rig.server.target_add(rig.stream, TargetConfig { start, ..push(&to.url()) }).unwrap())
+        .collect();
+    for (at, &target) in targets.iter().enumerate() {
+        // One that waits for a key frame has no media yet; the others flow as soon as they are there.
+        rig.wait_for(target, if at == 1 { State::Waiting } else { State::InProgress });
+    }
+    // Headers tell that it has its place; the one that waits has it when its server has heard it publish.
+    until("all have their places", || {
+        let there =
+            |at: usize| ingests[at].visits().first().is_some_and(|visit| visit.commands.iter().any(|c| c == "publish"));
+        (0..3).all(there).then_some(())
+    });
+    rig.write(VIDEO, 1_120, &inter_frame(3, 100));
+    rig.write(VIDEO, 1_160, &key_frame(4, 100));
+    rig.write(VIDEO, 1_200, &inter_frame(5, 100));
+    for (ingest, numbers) in ingests.iter().zip([&[0, 1, 2, 3, 4, 5][..], &[4, 5], &[3, 4, 5]]) {
+        let got = until("the newest frame", || {
+            let bodies = ingest.visits().first()?.bodies(VIDEO);
+            (bodies.last()?.get(8) == Some(&5)).then_some(bodies)
+        });
+        assert_eq!(got[0], VIDEO_HEADER);
+        assert_eq!(got[1..].iter().map(|body| body[8]).collect::<Vec<_>>(), numbers);
+    }
 }

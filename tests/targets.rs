@@ -336,3 +336,18 @@ fn figures_of_a_target_grow_over_all_its_connections() {
     assert!(from.is_some_and(|port| port > 0), "{info:?}");
     assert_eq!((info.addr, info.role.name()), (format!("127.0.0.1:{}", flaky.port), "target"));
 }
+
+#[test]
+fn one_that_waits_for_its_next_try_tries_at_once_when_the_host_says_so() {
+    let port = closed_port();
+    let mut rig = Rig::new();
+    let url = format!("rtmp://127.0.0.1:{port}/live/key");
+    let config = TargetConfig { retry_min_ms: 600_000, retry_max_ms: 600_000, ..push(&url) };
+    let target = rig.server.target_add(rig.stream, config).unwrap();
+    rig.begin(0);
+    rig.wait_for(target, State::Recovering);
+    assert!(rig.server.info(target).unwrap().retry_in_ms > 500_000, "it would wait for ten minutes");
+    let _ingest = Ingest::at(&format!("127.0.0.1:{port}"), |_| Script::default());
+    rig.server.target_retry(target).unwrap();
+    rig.wait_for(target, State::InProgress);
+}
