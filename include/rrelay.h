@@ -509,7 +509,8 @@ typedef struct rr_server_config {
     uint32_t handshake_ms;             /* Time from accept to publish or play, ms. Default: 10000. */
     uint32_t first_data_ms;            /* Time from the start of publishing to the first media, ms. Default: 30000. */
     uint32_t idle_ms;                  /* A publisher that sends nothing for this long is closed, ms. Default: 30000. */
-    /* A silent player is pinged this often, ms, from 1000; two unanswered pings end it. Default: 30000. */
+    /* A silent player or publisher is pinged this often, ms, from 1000. Two pings that a player does not answer, or
+       that a publisher's system does not acknowledge, end it. Default: 30000. */
     uint32_t ping_ms;
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;

@@ -141,7 +141,10 @@ impl Accumulate {
             }
             return;
         }
-        peer.conn.socket.set_user_timeout(self.timeouts.idle_ms);
+        // Encoders often leave pings unanswered, but their systems take them, if they are there.
+        let Timeouts { idle_ms, ping_ms, .. } = self.timeouts;
+        let pings_ms = if ping_ms == 0 { idle_ms } else { ping_ms.saturating_mul(source::PINGS_LOST.into()) };
+        peer.conn.socket.set_user_timeout(idle_ms.min(pings_ms));
         let state = if standby { State::Waiting } else { State::InProgress };
         let prev = peer.record.set_state(state);
         if source.is_none() {
