@@ -254,9 +254,9 @@ typedef struct rr_stats {
     uint64_t bytes_out;                /* Bytes sent, protocol included. */
     uint64_t msgs_in;                  /* Messages received. */
     uint64_t msgs_out;                 /* Messages sent. */
-    uint64_t audio_bytes;              /* Bytes of audio messages. */
-    uint64_t video_bytes;              /* Bytes of video messages. */
-    uint64_t data_bytes;               /* Bytes of data messages. */
+    uint64_t audio_bytes;              /* Bytes of audio messages that came. */
+    uint64_t video_bytes;              /* Bytes of video messages that came. */
+    uint64_t data_bytes;               /* Bytes of data messages that came. */
     uint64_t dropped_msgs;             /* Messages that slow consumers did not get. */
     uint64_t dropped_bytes;            /* Their bytes. */
     uint64_t dropped_runs;             /* How often a consumer jumped forward. */
@@ -265,23 +265,23 @@ typedef struct rr_stats {
     uint64_t queue_msgs;               /* Messages that wait. */
     int64_t started_us;                /* Wall clock at the start, us since 1970. */
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
-    int64_t last_ts_ms;                /* Timestamp of the last media message, ms. */
+    int64_t last_ts_ms;                /* Timestamp of the last media message that came, ms. */
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
-    /* A consumer's lag: age of the oldest unsent byte, ms; of a stream that of whoever is furthest behind. */
+    /* A consumer's lag: age of the oldest unsent byte, ms; of a stream or server that of whoever is furthest behind. */
     uint32_t queue_ms;
     uint32_t queue_ms_max;             /* The largest lag so far, ms. */
     uint32_t kbps_in;                  /* kbit/s received. */
     uint32_t kbps_out;                 /* kbit/s sent. */
-    uint32_t audio_kbps;               /* kbit/s of audio. */
-    uint32_t video_kbps;               /* kbit/s of video. */
+    uint32_t audio_kbps;               /* kbit/s of audio that comes. */
+    uint32_t video_kbps;               /* kbit/s of video that comes. */
     uint32_t fps_milli;                /* Video frames per 1000 s; of many video tracks those of the lowest. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
     uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
     uint32_t rtt_var_us;               /* Its variation, us. */
     uint32_t retransmits;              /* TCP segments sent again. */
     uint32_t unacked_bytes;            /* Bytes sent that the peer has not acknowledged. */
-    uint32_t connects;                 /* Connections made. */
-    uint32_t failures;                 /* Connections that failed or were refused. */
+    uint32_t connects;                 /* Of a target or source: connections made. */
+    uint32_t failures;                 /* Of a target or source: connections that failed or were refused. */
     uint32_t unknown_msgs;             /* Messages of unknown type or codec; they are passed on all the same. */
     uint32_t clock_jumps;              /* Timestamp jumps. */
     uint32_t sessions;                 /* Sessions now. */
@@ -509,7 +509,8 @@ typedef struct rr_server_config {
     uint32_t handshake_ms;             /* Time from accept to publish or play, ms. Default: 10000. */
     uint32_t first_data_ms;            /* Time from the start of publishing to the first media, ms. Default: 30000. */
     uint32_t idle_ms;                  /* A publisher that sends nothing for this long is closed, ms. Default: 30000. */
-    /* A silent player is pinged this often, ms, from 1000; two unanswered pings end it. Default: 30000. */
+    /* A silent player or publisher is pinged this often, ms, from 1000. Two pings that a player does not answer, or
+       that a publisher's system does not acknowledge, end it. Default: 30000. */
     uint32_t ping_ms;
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;

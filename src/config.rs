@@ -381,7 +381,8 @@ pub struct ServerConfig {
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is gone.
     pub idle_ms: u32,
-    /// A ping goes to silent players this often; two unanswered end the session.
+    /// A ping goes to silent players and publishers this often; two end the session that a player does not answer, or a
+    /// publisher's system does not acknowledge.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed.
     pub send_ms: u32,

@@ -18,7 +18,8 @@ use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::message::kind;
-use rrelay::session::SessionConfig;
+use rrelay::session::{SessionConfig, State};
+use rrelay::stream::event::EventKind;
 
 /// Time from accept to publish or play in these tests; also for the first media.
 const DEADLINE_MS: u32 = 1_000;
@@ -373,6 +374,34 @@ fn a_player_that_never_reads_is_dropped_from_and_closed() {
     healthy.goes_on();
 }
 
+#[test]
+fn a_player_that_floods_us_while_it_plays_is_read_and_forgotten() {
+    const ROUNDS: u32 = 6;
+    let live = Live::new(config());
+    let healthy = Healthy::on(&live);
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    let name = player.addr();
+    let chatter = [&[2, 0, 4][..], b"chat", &[5; 50_000]].concat();
+    let kinds = [kind::DATA, kind::VIDEO, kind::AUDIO, kind::DATA_AMF3, 99];
+    let wire: Vec<u8> = kinds.iter().flat_map(|&type_id| player.wire(type_id, 0, &chatter)).collect();
+    player.socket.set_write_timeout(Some(live::PATIENCE)).unwrap();
+    for round in 0..ROUNDS {
+        // More than the kernel holds for us: it goes out only as fast as the server reads.
+        player.socket.write_all(&wire.repeat(20)).unwrap();
+        publisher.key_frame(round * 10, &round.to_be_bytes()).unwrap();
+        assert!(player.message().1.ends_with(&round.to_be_bytes()), "its own stream is whole");
+        let memory = live.server.stats(0).unwrap().queue_bytes;
+        assert!(memory < MEMORY, "{memory}");
+    }
+    let list = live.server.list(0, 3).unwrap();
+    let id = list.into_iter().find(|&id| live.server.info(id).unwrap().addr == name).unwrap();
+    until("all of it is read", || live.server.stats(id).unwrap().bytes_in > 20 * wire.len() as u64 * u64::from(ROUNDS));
+    let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
+    assert_eq!(stream.msgs_in, ROUNDS.into(), "none of it is in the stream");
+    healthy.goes_on();
+}
+
 /// What a publisher says in a whole short conversation, from its first byte on.
 fn conversation() -> Vec<u8> {
     let mut wire = vec![3];
@@ -395,12 +424,19 @@ fn one_that_resets_at_every_byte_offset_leaves_nothing_behind() {
     // The handshake is the same all over: its ends and some places in it.
     let inside = (3..3_073).step_by(307);
     for end in [0, 1, 2].into_iter().chain(inside).chain(3_073..=wire.len()) {
-        let mut socket = raw(live.port);
-        socket.write_all(&wire[..end]).unwrap();
-        let socket2 = socket2::SockRef::from(&socket);
-        socket2.set_linger(Some(Duration::ZERO)).unwrap();
-        drop(socket);
+        // A reset takes with it what has not been read: once at once, and once when it probably has.
+        for pause_ms in [0, 3] {
+            let mut socket = raw(live.port);
+            socket.write_all(&wire[..end]).unwrap();
+            std::thread::sleep(Duration::from_millis(pause_ms));
+            let socket2 = socket2::SockRef::from(&socket);
+            socket2.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(socket);
+        }
     }
+    let came = || live.events_of(EventKind::Session).iter().filter(|event| event.state == State::InProgress).count();
+    until("many have come as far as publishing", || came() > 100);
+    assert!(live.events.lock().unwrap().iter().all(|event| event.addr != b"unix"), "each is known by its address");
     until("all sessions have ended", || live.sessions() == 2);
     until("and their streams", || live.server.list(0, 2).unwrap().len() == 1);
     healthy.goes_on();

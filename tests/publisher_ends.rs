@@ -9,6 +9,7 @@ mod raw;
 use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::Duration;
 
@@ -137,4 +138,35 @@ fn a_publisher_that_begins_the_moment_another_ends_never_takes_time_back_unannou
         last_ms = got.ts_ms;
     }
     assert!(last_ms >= 90_000);
+}
+
+/// The system's own bound, for a peer whose network has gone while something of ours is on its way to it.
+#[test]
+fn a_publisher_that_acknowledges_nothing_is_given_up_by_the_system_after_idle_ms_or_two_pings() {
+    for (idle_ms, ping_ms, given_up_ms) in [(7_000, 30_000, 7_000), (600_000, 4_000, 8_000)] {
+        is_given_up_after(ServerConfig { idle_ms, ping_ms, ..ServerConfig::default() }, given_up_ms);
+    }
+}
+
+#[allow(unsafe_code, reason = "the server's sockets are known by their numbers only")]
+fn is_given_up_after(config: ServerConfig, given_up_ms: u64) {
+    let (_server, port) = relay(StreamConfig::default(), config);
+    let publisher = Raw::publish(port, "show");
+    let player = Raw::play(port, "show");
+    let timeout_of = |peer: &Raw| {
+        let peer = peer.socket.local_addr().unwrap();
+        let numbers = fs::read_dir("/proc/self/fd").unwrap();
+        numbers.flatten().find_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            // SAFETY: it is only asked about; if it is closed meanwhile, the answer is an error or another socket's,
+            // and that has another peer.
+            let fd = unsafe { BorrowedFd::borrow_raw(number) };
+            let socket = SockRef::from(&fd);
+            let theirs = socket.peer_addr().ok()?.as_socket()?;
+            (theirs == peer).then(|| socket.tcp_user_timeout().unwrap())
+        })
+    };
+    // It is set when the stream takes the connection, which is after the peer has been told to begin.
+    until("the bound", || (timeout_of(&publisher) == Some(Some(Duration::from_millis(given_up_ms)))).then_some(()));
+    assert_eq!(timeout_of(&player), Some(None), "a player has send_ms, which tells what is taken from what is not");
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rig::{A_WHILE, Feeder, Player, Publisher, React, Server, until};
 use rrelay::config::{PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media};
 use rrelay::error::RRError;
+use rrelay::server::slots;
 use rrelay::session::State;
 use rrelay::stream::event::{Event, EventKind, Id, flag};
 
@@ -394,4 +395,38 @@ fn a_source_stands_by_behind_a_publisher_and_can_be_switched_to_and_back() {
     until("the one that stands by follows", || edge.state_of(other) == State::InProgress);
     player.sees(20);
     assert!(player.frames.windows(2).all(|pair| pair[0].1 <= pair[1].1), "time never goes back");
+}
+
+#[test]
+fn a_source_that_the_host_stops_is_not_waited_for_and_one_that_is_lost_is() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig { grace_ms: 600_000, ..StreamConfig::default() });
+    let id = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    let mut player = Player::of(&edge, "show");
+    player.sees(5);
+    let lost = is_stream_in(State::Recovering);
+    origin
+        .server
+        .list(0, slots::kind::SESSION)
+        .unwrap()
+        .iter()
+        .for_each(|&id| origin.server.session_close(id, "").unwrap());
+    edge.await_event("the grace window", lost);
+    player.sees(5);
+    assert_eq!(edge.count(lost), 1);
+
+    edge.server.target_stop(id, 0).unwrap();
+    edge.await_event("the end of the media", is_stream_in(State::Idle));
+    until("the player is told", || {
+        player.look();
+        player.over.is_some()
+    });
+    assert_eq!(edge.count(lost), 1, "it means it: there is nobody to wait for");
+}
+
+/// Whether it tells that a stream has come to this state.
+fn is_stream_in(state: State) -> impl Fn(&Event) -> bool + Copy {
+    move |event| event.kind == EventKind::Stream && event.state == state && event.prev != State::None
 }

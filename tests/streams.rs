@@ -9,7 +9,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig};
+use rrelay::config::{ClockMode, MAX_STANDBYS, PublisherPolicy, ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::session::{Role, State};
 use rrelay::stream::event::{Event, EventKind};
@@ -289,4 +289,41 @@ fn the_host_as_publisher_feeds_players_and_others_are_refused() {
     });
     let refused = relay.server.stream_write(stream, 9, 0, &key_frame(0), false).unwrap_err();
     assert_eq!(refused.kind, RRError::Exists);
+}
+
+#[test]
+fn a_streams_clock_passes_begins_at_zero_or_mends_jumps_as_it_is_set() {
+    for clock in [ClockMode::Pass, ClockMode::Zero, ClockMode::Repair] {
+        let relay = relay(|stream| stream.clock = clock);
+        let mut publisher = Client::publish(relay.port, "show");
+        let mut player = Client::play(relay.port, "show");
+        send_group(&mut publisher, 1, 500_000, 0);
+        send_group(&mut publisher, 1, 900_000, 10);
+        player.wait("all frames", |player| bodies(&player.video).len() == 6);
+        let frames = player.video.iter().filter(|got| got.body[1] != 0);
+        let times: Vec<u32> = frames.map(|got| got.ts_ms).collect();
+        let mended = times[2] + 1..=times[2] + 1_000;
+        match clock {
+            ClockMode::Pass => assert_eq!(times, [500_000, 500_040, 500_080, 900_000, 900_040, 900_080]),
+            ClockMode::Zero => assert_eq!(times, [0, 40, 80, 400_000, 400_040, 400_080]),
+            ClockMode::Repair => {
+                assert!(times[0] == 500_000 && mended.contains(&times[3]) && times[5] == times[3] + 80, "{times:?}");
+            }
+        }
+        relay.event("the jump", |event| event.kind == EventKind::Clock && event.value > 300_000);
+    }
+}
+
+#[test]
+fn no_more_than_four_stand_by() {
+    let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Standby);
+    let mut publisher = Client::publish(relay.port, "show");
+    send_group(&mut publisher, 1, 0, 0);
+    let mut standbys: Vec<Client> = (0..MAX_STANDBYS).map(|_| Client::publish(relay.port, "show")).collect();
+    let mut more = Client::ask_to_publish(relay.port, "show");
+    more.wait_over();
+    assert!(!more.started, "{:?}", more.said);
+    standbys.pop();
+    until("room for another", || (relay.count("show", Role::Standby) == MAX_STANDBYS - 1).then_some(()));
+    Client::publish(relay.port, "show");
 }

@@ -13,6 +13,7 @@ use ingest::{Ingest, Script, Then};
 use rig::{Rig, push, until};
 use rrelay::config::{SlowPolicy, TargetConfig};
 use rrelay::error::RRError;
+use rrelay::server::report::Stats;
 use rrelay::session::State;
 use rrelay::stream::event::{EventKind, flag};
 
@@ -300,4 +301,53 @@ fn a_server_that_wants_a_login_gets_one() {
     let failed = rig.wait_for(bad, State::Failed);
     assert_eq!(failed.error, Some(RRError::Auth), "a wrong password does not pass by itself");
     assert_eq!(wrong.count(), 3);
+}
+
+#[test]
+fn figures_of_a_target_grow_over_all_its_connections() {
+    let after = Duration::from_millis(1_500);
+    let flaky = Ingest::new(move |number| match number {
+        0 => Script { then: Then::Reset(after), ..Script::default() },
+        _ => Script::default(),
+    });
+    let mut rig = Rig::new();
+    let target = rig.server.target_add(rig.stream, push(&flaky.url())).unwrap();
+    rig.begin(0);
+    let mut last = rig.server.stats(target).unwrap();
+    let mut grow_until = |rig: &mut Rig, what: &str, done: &dyn Fn(&Stats) -> bool| {
+        until(what, || {
+            let ts_ms = rig.frames * 10;
+            rig.frame(ts_ms, 2_000);
+            let now = rig.server.stats(target).unwrap();
+            let pairs = [(last.bytes_in, now.bytes_in), (last.bytes_out, now.bytes_out), (last.msgs_out, now.msgs_out)];
+            assert!(pairs.iter().all(|(before, now)| now >= before), "back from {last:?} to {now:?}");
+            last = now;
+            done(&now).then_some(now)
+        })
+    };
+    // What an ingest says until media flows: the handshake alone is 3,073 bytes.
+    let first = grow_until(&mut rig, "a look at the first", &|now| now.bytes_in > 3_073 && now.msgs_out > 10);
+    let second = grow_until(&mut rig, "a look at the second", &|now| {
+        now.connects == 2 && now.bytes_in >= 2 * first.bytes_in && now.rtt_us > 0 && now.kbps_out > 0
+    });
+    assert!(second.failures == 1 && second.started_us > 0 && second.last_media_us > second.started_us, "{second:?}");
+    let info = rig.server.info(target).unwrap();
+    let from = info.local_addr.strip_prefix("127.0.0.1:").and_then(|port| port.parse::<u16>().ok());
+    assert!(from.is_some_and(|port| port > 0), "{info:?}");
+    assert_eq!((info.addr, info.role.name()), (format!("127.0.0.1:{}", flaky.port), "target"));
+}
+
+#[test]
+fn one_that_waits_for_its_next_try_tries_at_once_when_the_host_says_so() {
+    let port = closed_port();
+    let mut rig = Rig::new();
+    let url = format!("rtmp://127.0.0.1:{port}/live/key");
+    let config = TargetConfig { retry_min_ms: 600_000, retry_max_ms: 600_000, ..push(&url) };
+    let target = rig.server.target_add(rig.stream, config).unwrap();
+    rig.begin(0);
+    rig.wait_for(target, State::Recovering);
+    assert!(rig.server.info(target).unwrap().retry_in_ms > 500_000, "it would wait for ten minutes");
+    let _ingest = Ingest::at(&format!("127.0.0.1:{port}"), |_| Script::default());
+    rig.server.target_retry(target).unwrap();
+    rig.wait_for(target, State::InProgress);
 }

@@ -185,7 +185,8 @@ pub struct rr_server_config {
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is closed, ms. Default: 30000.
     pub idle_ms: u32,
-    /// A silent player is pinged this often, ms, from 1000; two unanswered pings end it. Default: 30000.
+    /// A silent player or publisher is pinged this often, ms, from 1000. Two pings that a player does not answer, or that a
+    /// publisher's system does not acknowledge, end it. Default: 30000.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
     pub send_ms: u32,

@@ -320,11 +320,11 @@ pub struct rr_stats {
     pub msgs_in: u64,
     /// Messages sent.
     pub msgs_out: u64,
-    /// Bytes of audio messages.
+    /// Bytes of audio messages that came.
     pub audio_bytes: u64,
-    /// Bytes of video messages.
+    /// Bytes of video messages that came.
     pub video_bytes: u64,
-    /// Bytes of data messages.
+    /// Bytes of data messages that came.
     pub data_bytes: u64,
     /// Messages that slow consumers did not get.
     pub dropped_msgs: u64,
@@ -340,11 +340,11 @@ pub struct rr_stats {
     pub started_us: i64,
     /// Wall clock at the last media message, us since 1970.
     pub last_media_us: i64,
-    /// Timestamp of the last media message, ms.
+    /// Timestamp of the last media message that came, ms.
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
-    /// A consumer's lag: age of the oldest unsent byte, ms; of a stream that of whoever is furthest behind.
+    /// A consumer's lag: age of the oldest unsent byte, ms; of a stream or server that of whoever is furthest behind.
     pub queue_ms: u32,
     /// The largest lag so far, ms.
     pub queue_ms_max: u32,
@@ -352,9 +352,9 @@ pub struct rr_stats {
     pub kbps_in: u32,
     /// kbit/s sent.
     pub kbps_out: u32,
-    /// kbit/s of audio.
+    /// kbit/s of audio that comes.
     pub audio_kbps: u32,
-    /// kbit/s of video.
+    /// kbit/s of video that comes.
     pub video_kbps: u32,
     /// Video frames per 1000 s; of many video tracks those of the lowest.
     pub fps_milli: u32,
@@ -368,9 +368,9 @@ pub struct rr_stats {
     pub retransmits: u32,
     /// Bytes sent that the peer has not acknowledged.
     pub unacked_bytes: u32,
-    /// Connections made.
+    /// Of a target or source: connections made.
     pub connects: u32,
-    /// Connections that failed or were refused.
+    /// Of a target or source: connections that failed or were refused.
     pub failures: u32,
     /// Messages of unknown type or codec; they are passed on all the same.
     pub unknown_msgs: u32,

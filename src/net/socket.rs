@@ -112,7 +112,7 @@ impl Socket {
 
     /// The peer's address for people; "unix" for a unix socket.
     pub fn peer_name(&self) -> String {
-        self.stream.peer_addr().map_or_else(|_| "unix".to_owned(), |address| plain(address).to_string())
+        self.stream.peer_addr().map_or_else(|_| "unix".to_owned(), name_of)
     }
 
     /// The peer's address without port, as the key of per-address limits.
@@ -122,7 +122,7 @@ impl Socket {
 
     /// Our own address for people.
     pub fn local_name(&self) -> String {
-        self.stream.local_addr().map_or_else(|_| "unix".to_owned(), |address| plain(address).to_string())
+        self.stream.local_addr().map_or_else(|_| "unix".to_owned(), name_of)
     }
 
     /// From here on, everything is encrypted. The first read or write begins the handshake.
@@ -200,6 +200,11 @@ impl AsFd for Socket {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// An address for people.
+pub fn name_of(address: SocketAddr) -> String {
+    plain(address).to_string()
 }
 
 /// An IPv4 address that came over an IPv6 socket is shown as what it is.

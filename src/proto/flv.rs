@@ -40,6 +40,13 @@ pub struct FrameFacts {
     pub nano_offset: u32,
 }
 
+impl FrameFacts {
+    /// Whether it is of a picture that can be decoded without others, where the message is of this type.
+    pub fn is_key_frame(&self, type_id: u8) -> bool {
+        self.key && !self.seq_start && type_id == kind::VIDEO
+    }
+}
+
 /// One track of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Track {

@@ -385,8 +385,9 @@ impl Core {
             }
         }
         let carried = report::of_stream(stream, 0);
-        // Rates are of the present.
-        locked(&self.past).add(&Stats { kbps_in: 0, kbps_out: 0, audio_kbps: 0, video_kbps: 0, ..carried });
+        // Rates and lag are of the present.
+        let still = Stats { kbps_in: 0, kbps_out: 0, audio_kbps: 0, video_kbps: 0, queue_ms: 0, ..carried };
+        locked(&self.past).add(&still);
         if stream.state() == State::Failed {
             // FAILED was told when it happened; this one ends the id.
             self.events.push(stream.event(EventKind::Stream).last());

@@ -317,7 +317,7 @@ impl Dialler {
         match race.step(&self.poller, &mut self.slots, id, clock::now_ms()) {
             Lap::Running => {
                 if let Some(address) = race.newest() {
-                    job.target.set_addr(address.to_string());
+                    job.target.set_addr(address.to_string(), String::new());
                 }
             }
             Lap::Won(winner) => self.connected(id, *winner),

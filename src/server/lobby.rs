@@ -25,7 +25,7 @@ use crate::server::ListenOptions;
 use crate::server::admit::{self, Wish};
 use crate::server::core::Core;
 use crate::session::{Event as Said, SessionConfig, State};
-use crate::stream::budget::Charge;
+use crate::stream::budget::{Budget, Charge};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer};
 use door::{Stranger, TurnedAway};
@@ -95,6 +95,8 @@ struct Lobby {
     guests: usize,
     strangers: usize,
     turned_away: TurnedAway,
+    /// What guests may hold: a part of the server's memory, so that they alone never make it short.
+    memory: Budget,
     session: SessionConfig,
     /// Listeners that may have more to accept.
     accepting: Vec<usize>,
@@ -110,6 +112,7 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
     let caps_ex = usual.caps_ex | CAPS_RECONNECT;
     let session = SessionConfig { max_message: core.config.max_message_bytes, caps_ex, ..usual };
     let mut this = Lobby {
+        memory: core.budget.quarter(),
         core,
         poller,
         inbox,
@@ -181,7 +184,7 @@ impl Lobby {
             return;
         }
         let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
-        let memory = self.core.budget.nothing();
+        let memory = self.memory.nothing();
         entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event, memory })));
         self.guests += 1;
         self.serve(slot);

@@ -134,7 +134,7 @@ impl Stats {
         }
     }
 
-    /// Adds what can be added: the figures of many as those of one.
+    /// Adds what can be added, and takes the most of a lag: the figures of many as those of one.
     pub(super) fn add(&mut self, other: &Self) {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
@@ -152,6 +152,9 @@ impl Stats {
         self.video_kbps = self.video_kbps.saturating_add(other.video_kbps);
         self.unknown_msgs = self.unknown_msgs.saturating_add(other.unknown_msgs);
         self.clock_jumps = self.clock_jumps.saturating_add(other.clock_jumps);
+        self.last_media_us = self.last_media_us.max(other.last_media_us);
+        self.queue_ms = self.queue_ms.max(other.queue_ms);
+        self.queue_ms_max = self.queue_ms_max.max(other.queue_ms_max);
     }
 }
 
@@ -333,6 +336,7 @@ fn info_of_target(target: &Target) -> Info {
         app: target.stream.name.app.clone(),
         key: target.stream.name.key.clone(),
         addr: way.addr,
+        local_addr: way.local_addr,
         url,
         ..nothing(target.id)
     }

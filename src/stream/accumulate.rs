@@ -141,7 +141,10 @@ impl Accumulate {
             }
             return;
         }
-        peer.conn.socket.set_user_timeout(self.timeouts.idle_ms);
+        // Encoders often leave pings unanswered, but their systems take them, if they are there.
+        let Timeouts { idle_ms, ping_ms, .. } = self.timeouts;
+        let pings_ms = if ping_ms == 0 { idle_ms } else { ping_ms.saturating_mul(source::PINGS_LOST.into()) };
+        peer.conn.socket.set_user_timeout(idle_ms.min(pings_ms));
         let state = if standby { State::Waiting } else { State::InProgress };
         let prev = peer.record.set_state(state);
         if source.is_none() {
@@ -233,8 +236,10 @@ impl Accumulate {
                 };
             };
             took = true;
-            let picture = tracks::of_picture(head.type_id, &flv::facts(head.type_id, body), body);
+            let facts = flv::facts(head.type_id, body);
+            let picture = tracks::of_picture(head.type_id, &facts, body);
             counters.message_in(head.type_id, body.len() as u64, picture, now_us);
+            counters.time(head.timestamp_ms, facts.is_key_frame(head.type_id));
             let may_begin = (!is_live || may_stand_by) && kept.look(&head, body);
             let steps_in = may_begin && may_step_in && !is_live;
             let taken = if steps_in {

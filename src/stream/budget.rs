@@ -20,6 +20,8 @@ struct Counter {
     /// From here on memory is short.
     mark: u64,
     refused: AtomicU64,
+    /// Nobody gives way for what is refused here.
+    modest: bool,
     parent: Option<Budget>,
     alarm: Option<Alarm>,
 }
@@ -39,23 +41,29 @@ const STEP_BYTES: u64 = 4096;
 impl Budget {
     /// A budget of its own. `None` counts without a bound.
     pub fn new(limit_bytes: Option<u64>) -> Self {
-        Self::made(limit_bytes, None, None)
+        Self::made(limit_bytes, false, None, None)
     }
 
     /// The same with somebody who is told when it becomes short.
     pub fn with_alarm(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
-        Self::made(limit_bytes, None, Some(alarm))
+        Self::made(limit_bytes, false, None, Some(alarm))
     }
 
-    fn made(limit: Option<u64>, parent: Option<Self>, alarm: Option<Alarm>) -> Self {
+    fn made(limit: Option<u64>, modest: bool, parent: Option<Self>, alarm: Option<Alarm>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
         let (used, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Counter { used, limit, mark: limit - limit / 8, refused, parent, alarm }))
+        Self(Arc::new(Counter { used, limit, mark: limit - limit / 8, refused, modest, parent, alarm }))
     }
 
     /// A counter without a limit of its own whose bytes count in this one too: a stream's share of its server's.
     pub fn child(&self) -> Self {
-        Self::made(None, Some(self.clone()), None)
+        Self::made(None, false, Some(self.clone()), None)
+    }
+
+    /// A quarter of this one, for those who can be turned away: they leave the rest to the others, and what they are
+    /// refused counts in no [`refused`](Self::refused) but their own, since nobody is to give way for them.
+    pub fn quarter(&self) -> Self {
+        Self::made(self.limit().map(|limit| limit / 4), true, Some(self.clone()), None)
     }
 
     /// Whether nearly all is used.
@@ -99,8 +107,9 @@ impl Budget {
             let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= now.limit);
             let Ok(before) = now.used.fetch_update(Relaxed, Relaxed, fits) else {
                 self.give_back(bytes, Some(now));
-                now.refused.fetch_add(1, Relaxed);
-                now.alarm();
+                let whose = if self.0.modest { &self.0 } else { now };
+                whose.refused.fetch_add(1, Relaxed);
+                whose.alarm();
                 return Err(Failure::ours(RRError::Limit, "the memory limit of the server is reached"));
             };
             now.tell(before, bytes);
@@ -248,6 +257,26 @@ mod tests {
         assert_eq!((rung.load(Relaxed), server.refused()), (2, 1));
         drop((first, second));
         assert!(!server.is_short());
+    }
+
+    #[test]
+    fn who_can_be_turned_away_has_a_quarter_and_is_missed_by_nobody() {
+        let rung = Arc::new(AtomicU64::new(0));
+        let bell = Arc::clone(&rung);
+        let server = Budget::with_alarm(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
+        let guests = server.quarter();
+        let guest = guests.charge(200).unwrap();
+        assert!(guests.charge(1).is_err());
+        assert_eq!((guests.refused(), server.refused(), server.used()), (1, 0, 200));
+        let media = server.child().charge(600).unwrap();
+        let before = rung.load(Relaxed);
+        drop(guest);
+        let other = server.child().charge(200).unwrap();
+        assert!(guests.charge(1).is_err(), "nothing is left of the whole");
+        assert_eq!((guests.refused(), server.refused(), server.used(), guests.used()), (2, 0, 800, 0));
+        assert!(rung.load(Relaxed) <= before + 1, "the alarm is for what is taken, not for them");
+        drop((media, other));
+        assert!(Budget::new(None).quarter().charge(1 << 40).is_ok(), "without a limit there is no quarter of it");
     }
 
     #[test]

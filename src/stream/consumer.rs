@@ -125,13 +125,17 @@ pub(super) struct Consumer {
     /// Bytes and messages sent that its stream has counted, and of those it has not what other streams count: its plays'.
     counted: (u64, u64),
     others: (u64, u64),
+    /// What a target received over the connections before this one.
+    received_before: u64,
     /// Memory of the private bytes and of the session.
     held: Option<Charge>,
 }
 
 impl Consumer {
     pub(super) fn new(conn: Conn, who: Who, form: Form, start: Start, bounds: Bounds, now_ms: u64) -> Self {
+        let received_before = if let Who::Target(target) = &who { target.counters.bytes_in.get() } else { 0 };
         Self {
+            received_before,
             conn,
             who,
             place: Place::Waiting(Waits::to_join()),
@@ -446,7 +450,7 @@ impl Consumer {
         counters.queue_msgs.set(lag.messages);
         counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
-        counters.bytes_in.set(self.conn.bytes_in());
+        counters.received(self.received_before, self.conn.bytes_in(), now_us);
         if counters.msgs_out.get() > 0 {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);

@@ -239,8 +239,20 @@ impl Counters {
         Self { started_us, ..Self::default() }
     }
 
+    /// The time of the message that came just now, the shortest way from the last one, over the wrap at 2^32 if that is
+    /// shorter; owner only.
+    pub fn time(&self, ts_ms: u32, key_frame: bool) {
+        let last = self.last_ts_ms.load(Ordering::Relaxed);
+        let step = ts_ms.wrapping_sub(last as u32) as i32;
+        let ts_ms = if self.msgs_in.get() == 1 { i64::from(ts_ms) } else { last + i64::from(step) };
+        self.last_ts_ms.store(ts_ms, Ordering::Relaxed);
+        if key_frame {
+            self.key_frame(ts_ms);
+        }
+    }
+
     /// A key frame came. Tracks mostly have theirs at one time, each in a message of its own: these are one.
-    pub fn key_frame(&self, ts_ms: i64) {
+    fn key_frame(&self, ts_ms: i64) {
         let before = self.last_key_ts_ms.swap(ts_ms, Ordering::Relaxed);
         if ts_ms != before {
             self.key_interval_ms.store(u32::try_from(ts_ms - before).unwrap_or(0), Ordering::Relaxed);
@@ -264,6 +276,15 @@ impl Counters {
             }
             kind::DATA | kind::DATA_AMF3 => self.data_bytes.add(bytes),
             _ => self.unknown_msgs.add(1),
+        }
+    }
+
+    /// What the connection in use has received since its beginning, and what was before it; owner only.
+    pub fn received(&self, before: u64, since: u64, now_us: u64) {
+        let new = (before + since).saturating_sub(self.bytes_in.get());
+        if new > 0 {
+            self.bytes_in.add(new);
+            self.rate_in.add(new, now_us);
         }
     }
 

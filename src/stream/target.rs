@@ -117,6 +117,8 @@ pub struct Way {
     pub url: String,
     /// The address; empty before there is one.
     pub addr: String,
+    /// Our own address on that connection.
+    pub local_addr: String,
 }
 
 /// Whether connections to this url are over TLS.
@@ -276,12 +278,13 @@ impl Target {
 
     /// Notes the url being tried; nothing is connected.
     pub fn set_url(&self, url: String) {
-        *locked(&self.way) = Way { url, addr: String::new() };
+        *locked(&self.way) = Way { url, ..Way::default() };
     }
 
-    /// Notes the address being connected.
-    pub fn set_addr(&self, addr: String) {
-        locked(&self.way).addr = addr;
+    /// Notes the address being connected, and from which of ours where that is known.
+    pub fn set_addr(&self, addr: String, local_addr: String) {
+        let mut way = locked(&self.way);
+        (way.addr, way.local_addr) = (addr, local_addr);
     }
 
     /// The host wants it gone within so many ms.

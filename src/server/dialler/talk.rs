@@ -26,7 +26,7 @@ impl Dialler {
         let Runner { mut socket, slot, address } = winner;
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Connects { by_ms, .. } = job.phase else { return };
-        job.target.set_addr(address.to_string());
+        job.target.set_addr(address.to_string(), socket.local_name());
         job.target.move_to(State::Handshake, |event| event);
         let config = SessionConfig { chunk_size: job.plan.config.chunk_size, ..self.session.clone() };
         let session = secure::put_on_target(&mut socket, &job.plan, &job.url).and_then(|()| {

@@ -13,7 +13,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::proxy;
-use crate::net::socket::Socket;
+use crate::net::socket::{Socket, name_of};
 use crate::server::ListenOptions;
 use crate::session::{ServerSession, State};
 use crate::stream::event::EventKind;
@@ -116,10 +116,10 @@ impl Lobby {
             let Some(Slot::Listener(listener, options)) = self.slots.get(slot) else { return None };
             let options = *options;
             match listener.accept() {
-                Ok((stream, _)) => match Socket::adopt(OwnedFd::from(stream)) {
+                Ok((stream, from)) => match Socket::adopt(OwnedFd::from(stream)) {
                     Ok(socket) => {
-                        let name = socket.peer_name();
-                        self.arrive(Arrival::Connection(socket, name, options));
+                        // A socket that was reset meanwhile no longer knows whose it was.
+                        self.arrive(Arrival::Connection(socket, name_of(from), options));
                     }
                     Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
                 },

@@ -98,13 +98,17 @@ pub(super) struct Feed {
     bytes_in: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
+    /// What a source sent over the connections before this one.
+    sent_before: u64,
     /// Memory of its half-read messages.
     pub(super) held: Charge,
 }
 
 impl Feed {
     pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, held: Charge, now_ms: u64) -> Self {
+        let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
         Self {
+            sent_before,
             peer,
             stream_id,
             kept: Headers::default(),
@@ -142,10 +146,12 @@ impl Feed {
     }
 
     /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for it:
-    /// whoever plays is to stay.
+    /// whoever plays is to stay. One that was stopped has not been lost.
     pub(super) fn hold_ms(&self, grace_ms: u64) -> u64 {
         match (&self.goes, &self.source) {
             (Goes::Unwatched, _) => 0,
+            // The host has stopped it: it does not come back.
+            (_, Some(source)) if source.is_stopped() => 0,
             (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => grace_ms.max(source.plan().config.connect_ms.into()),
             _ => grace_ms,
         }
@@ -192,7 +198,8 @@ impl Feed {
 
     /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
-        self.counters().bytes_out.set(self.peer.conn.bytes_out());
+        let sent = (self.sent_before + self.peer.conn.bytes_out()).saturating_sub(self.counters().bytes_out.get());
+        self.counters().sent(sent, now_ms * 1000);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
         let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
         if self.source.is_some() {

@@ -51,15 +51,8 @@ fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &
     counters.message_in(head.type_id, bytes, tracks::of_picture(head.type_id, facts, body), now_us);
     counters.bytes_in.add(bytes);
     counters.rate_in.add(bytes, now_us);
-    let last = counters.last_ts_ms.load(Ordering::Relaxed);
-    // The shortest way from the last time to this one, over the wrap at 2^32 if that is shorter.
-    let step = head.timestamp_ms.wrapping_sub(last as u32) as i32;
-    let ts_ms = if counters.msgs_in.get() == 1 { i64::from(head.timestamp_ms) } else { last + i64::from(step) };
-    counters.last_ts_ms.store(ts_ms, Ordering::Relaxed);
+    counters.time(head.timestamp_ms, facts.is_key_frame(head.type_id));
     counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
-    if facts.key && !facts.seq_start && head.type_id == kind::VIDEO {
-        counters.key_frame(ts_ms);
-    }
     let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
     if (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata {
         stream.host().event(stream.event(EventKind::Tracks));
