@@ -229,6 +229,7 @@ impl Consumer {
         }
         self.place = Place::Waiting(Waits::behind(cursor.position()));
         self.due = None;
+        self.turns.let_go();
         true
     }
 
@@ -295,6 +296,7 @@ impl Consumer {
             }
             None => {
                 self.due = None;
+                self.turns.let_go();
                 self.place = Place::Waiting(Waits::behind(head.position));
             }
         }

@@ -222,7 +222,7 @@ impl Play {
     /// Past its bound it lets go of the log and waits for the next key frame.
     pub(super) fn fall_back(&mut self) {
         let waits = Waits::behind(self.stream.log_position());
-        (self.cursor, self.due) = (None, None);
+        self.let_go();
         locked(&self.guest.seat).asks = Some(waits);
     }
 
@@ -257,11 +257,18 @@ impl Play {
         locked(&self.guest.seat).wants_key = self.turns.want_key();
     }
 
+    /// It holds nothing of the log from here on.
+    fn let_go(&mut self) {
+        (self.cursor, self.due) = (None, None);
+        self.turns.let_go();
+    }
+
     /// What its relay has found for it, and where its stream ends.
     fn look(&mut self) -> Option<u64> {
         let mut seat = locked(&self.guest.seat);
         if std::mem::take(&mut seat.retreats) {
             (self.cursor, self.due) = (None, None);
+            self.turns.let_go();
         }
         if let Some(point) = seat.point.take() {
             (self.cursor, self.due) = (Some(point.cursor), Some((point.headers, point.ts_ms)));
@@ -293,7 +300,7 @@ impl Play {
         if self.paused {
             // It sees nothing until it goes on, and must not hold the log meanwhile.
             self.rests = Some(Waits::behind(cursor.position()));
-            (self.cursor, self.due) = (None, None);
+            self.let_go();
             brought.over = end.is_some();
             return Ok(brought);
         }
