@@ -76,10 +76,10 @@ impl Guest {
     /// What is new in the stream, for the owner; false where the play is over.
     pub(super) fn serve(&self, scout: &Scout, seen: &Seen, live: bool, end: Option<u64>) -> bool {
         let mut seat = locked(&self.seat);
-        if let (Some(waits), true) = (seat.asks, live)
-            && let Some(point) = scout.place_at(seen, self.start, waits)
-        {
-            (seat.point, seat.asks) = (Some(point), None);
+        let point = seat.asks.filter(|_| live).and_then(|waits| scout.place_at(seen, self.start, waits));
+        let begins = point.is_some();
+        if begins {
+            (seat.point, seat.asks) = (point, None);
         }
         if seat.wants_key {
             seat.key = seen.key.clone().or_else(|| seat.key.take());
@@ -91,7 +91,7 @@ impl Guest {
         }
         let (goes_on, owner) = (!seat.gone, seat.owner.clone());
         drop(seat);
-        if let Some(owner) = owner.filter(|_| seen.messages > 0 || ends) {
+        if let Some(owner) = owner.filter(|_| seen.messages > 0 || begins || ends) {
             owner.ring();
         }
         goes_on
