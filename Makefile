@@ -90,7 +90,7 @@ loom: ## every interleaving of the segment's writer and readers
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --lib stream::segment
 
 .PHONY: tsan
-tsan: ## unit tests under ThreadSanitizer; needs a nightly toolchain
+tsan: ## unit tests and those over loopback under ThreadSanitizer; needs a nightly toolchain
 	@tests/tsan.sh "$(TARGET)/tsan"
 
 .PHONY: miri

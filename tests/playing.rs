@@ -302,6 +302,29 @@ fn what_a_player_wants_again_comes_with_its_header_and_pictures_at_a_key_frame()
     assert_eq!(read_to(&mut player, 5010), "S5010");
 }
 
+#[test]
+fn a_paused_player_that_is_to_get_more_holds_nothing_of_the_log() {
+    let mut show = Show::new(Start::Gop);
+    show.headers();
+    show.group(1000);
+    let mut player = show.play();
+    read_to(&mut player, 1030);
+    want(&mut player, "receiveAudio", false);
+    pause(&mut player, true);
+    player.command(1, "receiveAudio", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true)]);
+    pause(&mut player, true); // answered, so the wish before it has been read
+    for frame in 0..60 {
+        show.write(VIDEO, 2000 + frame * 40, &picture(true, frame as u32, 200_000));
+        show.witness.media();
+    }
+    let held = || show.server.stats(0).unwrap().queue_bytes;
+    until("the log is let go", || (held() < 3_000_000).then_some(()));
+    pause(&mut player, false);
+    show.group(5000);
+    let signs = read_to(&mut player, 5010);
+    assert!(signs.ends_with("K5000 S5010"), "what it wanted comes where it goes on: {signs}");
+}
+
 /// A player whom the host lets in to these kinds; `ask` makes it ask.
 fn let_in<T: Send>(server: &RRServer, media: u32, ask: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests under ThreadSanitizer: tsan.sh TARGET_DIR. The unit tests, those that go through the C functions, and those of the
-# relay with players and publishers over loopback.
+# relay with players, publishers, targets and sources over loopback.
 set -eu
 cd "$(dirname "$0")/.."
 target_dir=$1
@@ -24,4 +24,4 @@ export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp halt_on_error=0 exitcode=
 # The fuzz bodies are one thread each and count what they manage in a time: nothing to see here, and too slow.
 cargo +nightly test "${build_std[@]}" --target "$triple" --lib -- --skip fuzzing::
 cargo +nightly test "${build_std[@]}" --target "$triple" --test threads --test playing \
-    --test slow_players --test streams
+    --test slow_players --test streams --test plays --test publisher_ends --test sources --test targets

@@ -233,6 +233,7 @@ impl Consumer {
         }
         self.place = Place::Waiting(Waits::behind(cursor.position()));
         self.due = None;
+        self.turns.let_go();
         true
     }
 
@@ -299,6 +300,7 @@ impl Consumer {
             }
             None => {
                 self.due = None;
+                self.turns.let_go();
                 self.place = Place::Waiting(Waits::behind(head.position));
             }
         }

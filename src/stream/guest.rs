@@ -76,10 +76,10 @@ impl Guest {
     /// What is new in the stream, for the owner; false where the play is over.
     pub(super) fn serve(&self, scout: &Scout, seen: &Seen, live: bool, end: Option<u64>) -> bool {
         let mut seat = locked(&self.seat);
-        if let (Some(waits), true) = (seat.asks, live)
-            && let Some(point) = scout.place_at(seen, self.start, waits)
-        {
-            (seat.point, seat.asks) = (Some(point), None);
+        let point = seat.asks.filter(|_| live).and_then(|waits| scout.place_at(seen, self.start, waits));
+        let begins = point.is_some();
+        if begins {
+            (seat.point, seat.asks) = (point, None);
         }
         if seat.wants_key {
             seat.key = seen.key.clone().or_else(|| seat.key.take());
@@ -91,7 +91,7 @@ impl Guest {
         }
         let (goes_on, owner) = (!seat.gone, seat.owner.clone());
         drop(seat);
-        if let Some(owner) = owner.filter(|_| seen.messages > 0 || ends) {
+        if let Some(owner) = owner.filter(|_| seen.messages > 0 || begins || ends) {
             owner.ring();
         }
         goes_on
@@ -222,7 +222,7 @@ impl Play {
     /// Past its bound it lets go of the log and waits for the next key frame.
     pub(super) fn fall_back(&mut self) {
         let waits = Waits::behind(self.stream.log_position());
-        (self.cursor, self.due) = (None, None);
+        self.let_go();
         locked(&self.guest.seat).asks = Some(waits);
     }
 
@@ -257,11 +257,18 @@ impl Play {
         locked(&self.guest.seat).wants_key = self.turns.want_key();
     }
 
+    /// It holds nothing of the log from here on.
+    fn let_go(&mut self) {
+        (self.cursor, self.due) = (None, None);
+        self.turns.let_go();
+    }
+
     /// What its relay has found for it, and where its stream ends.
     fn look(&mut self) -> Option<u64> {
         let mut seat = locked(&self.guest.seat);
         if std::mem::take(&mut seat.retreats) {
             (self.cursor, self.due) = (None, None);
+            self.turns.let_go();
         }
         if let Some(point) = seat.point.take() {
             (self.cursor, self.due) = (Some(point.cursor), Some((point.headers, point.ts_ms)));
@@ -293,7 +300,7 @@ impl Play {
         if self.paused {
             // It sees nothing until it goes on, and must not hold the log meanwhile.
             self.rests = Some(Waits::behind(cursor.position()));
-            (self.cursor, self.due) = (None, None);
+            self.let_go();
             brought.over = end.is_some();
             return Ok(brought);
         }

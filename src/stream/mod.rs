@@ -297,9 +297,9 @@ impl RRStream {
         if book.closed {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
+        // In the lock: whoever stops it from here on finds it on the books.
+        target.begin()?;
         book.to_sess_list.push(Arc::clone(target));
-        // Before anybody else can find it, so that it is the target's first event.
-        target.begin();
         drop(book);
         if matches!(self.state(), State::InProgress | State::Recovering) {
             self.host.dial(target);

@@ -132,7 +132,7 @@ impl Relay {
             let seen = self.scout.advance();
             self.notice(&seen, now_us);
             for ready in &ready {
-                self.unblock(*ready, now_us);
+                self.unblock(*ready);
             }
             collection = self.send_all(now_us);
             self.read_all(&ready, now_us);
@@ -294,7 +294,7 @@ impl Relay {
 
     // ---- sending
 
-    fn unblock(&mut self, ready: Ready, _now_us: u64) {
+    fn unblock(&mut self, ready: Ready) {
         if let Some(consumer) = self.consumers.get_mut(ready.slot).filter(|_| ready.writable) {
             consumer.blocked = false;
         }

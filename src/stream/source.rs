@@ -88,7 +88,7 @@ impl RRStream {
         if book.closed {
             return Err(Failure::ours(RRError::State, "the stream is ending"));
         }
-        source.begin();
+        source.begin()?;
         locked(&self.sources.watch).list.push(Arc::clone(source));
         drop(book);
         self.host.dial(source);

@@ -220,10 +220,18 @@ impl Target {
         served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &plan) || served.config.same_way(&plan.config))
     }
 
-    /// It is on its stream's books: the host hears its first event.
-    pub(super) fn begin(&self) {
+    /// It comes on its stream's books: the host hears its first event.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the host has found it in a list and has stopped it already: then its last event may have
+    /// been told.
+    pub(super) fn begin(&self) -> Result<()> {
         let _moving = locked(&self.moving);
+        if self.is_stopped() {
+            return Err(Failure::ours(RRError::State, "stopped before it began"));
+        }
         self.stream.host().event(self.event().moved(State::None, State::Idle));
+        Ok(())
     }
 
     /// Moves on and tells the host; a target that has ended stays ended.

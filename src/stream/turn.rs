@@ -41,6 +41,12 @@ impl Turns {
         self.list.retain(|turn| turn.media != 0);
     }
 
+    /// It has left its place in the log, for another that is not known yet, and gets what is to come where it begins
+    /// anew. Until then nothing of the log is held: who waits may do so for as long as he likes.
+    pub(super) fn let_go(&mut self) {
+        self.list.iter_mut().for_each(|turn| turn.at = None);
+    }
+
     /// Nothing is to come.
     pub(super) fn clear(&mut self) {
         self.list.clear();

@@ -24,7 +24,7 @@ pub(crate) const DATA_AMF3: u8 = 15;
 pub(crate) const COMMAND: u8 = 20;
 
 /// What takes longer than this does not come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Larger than any message sent here.
 const CHUNK_SIZE: u32 = 256 * 1024;

@@ -20,34 +20,42 @@ const AHEAD_BYTES: usize = 4 * RTMP_BUFFER_CACHE_SIZE;
 /// once.
 const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
 
-/// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted. `None`: nothing came in
-/// time, or the session was closed.
-fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Option<usize> {
+/// What a read brought, for [`conclude`]: bytes, or `None` at the peer's end.
+type Came = io::Result<Option<usize>>;
+
+/// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted.
+fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Came {
     let timeout_s = r.Link.timeout;
     r.m_sb.sb_timedout = FALSE;
     let result = match super::tunnel::receive(r, first) {
         Some(result) => result,
         None => r.m_sb.receive(first, second, timeout_s),
     };
-    arrived(r, result, first, second)
+    decrypt(r, result?, first, second)
 }
 
-/// Decrypts what came, and ends the session where it must.
-fn arrived(r: &mut RTMP, result: io::Result<usize>, first: &mut [u8], second: &mut [u8]) -> Option<usize> {
-    match result {
-        Ok(0) if first.is_empty() && second.is_empty() => Some(0),
-        Ok(0) => {
+/// Decrypts what came.
+fn decrypt(r: &mut RTMP, got: usize, first: &mut [u8], second: &mut [u8]) -> Came {
+    if got == 0 && !(first.is_empty() && second.is_empty()) {
+        return Ok(None);
+    }
+    if let Some(ciphers) = r.inner().ciphers.as_mut() {
+        let in_first = got.min(first.len());
+        ciphers.read.apply(&mut first[..in_first]);
+        ciphers.read.apply(&mut second[..got - in_first]);
+    }
+    Ok(Some(got))
+}
+
+/// Ends the session where it must; `None` also where nothing came in time. What was read into may be freed here, so nobody
+/// refers to it meanwhile.
+fn conclude(r: &mut RTMP, came: Came) -> Option<usize> {
+    match came {
+        Ok(Some(got)) => Some(got),
+        Ok(None) => {
             log::debug("RTMP socket closed by peer");
             close_session(r, false);
             None
-        }
-        Ok(got) => {
-            if let Some(ciphers) = r.inner().ciphers.as_mut() {
-                let in_first = got.min(first.len());
-                ciphers.read.apply(&mut first[..in_first]);
-                ciphers.read.apply(&mut second[..got - in_first]);
-            }
-            Some(got)
         }
         Err(error) if super::sock::is_timeout(&error) => {
             r.m_sb.sb_timedout = TRUE;
@@ -118,15 +126,14 @@ pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
     let room = room(r);
     let len = if way == Way::Sip { need.min(room.len()) } else { room.len() };
     let room = &mut room[..len];
-    let got = if way == Way::Peek {
+    let came = if way == Way::Peek {
         let timeout_s = r.Link.timeout;
         r.m_sb.sb_timedout = FALSE;
-        let result = r.m_sb.peek(room, timeout_s);
-        arrived(r, result, room, &mut [])
+        r.m_sb.peek(room, timeout_s).and_then(|got| decrypt(r, got, room, &mut []))
     } else {
         receive(r, room, &mut [])
     };
-    let Some(got) = got else { return false };
+    let Some(got) = conclude(r, came) else { return false };
     if way == Way::Peek {
         r.inner().peeked = got;
         r.m_sb.sb_size += got as c_int;
@@ -143,12 +150,19 @@ pub(super) fn settle(r: &mut RTMP) {
     r.m_sb.discard(len);
 }
 
-/// Fills `buffer`: what was read ahead first. What comes beyond it goes into `m_sb`.
-pub(super) fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
+/// Reads `len` bytes to `start`: what was read ahead first. What comes beyond them goes into `m_sb`. Fewer where they did
+/// not come; then the session may be closed, and that memory with it.
+///
+/// # Safety
+/// So many writable bytes, which are nothing of `m_sb` and live as long as the session is not closed.
+pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usize {
     let way = way(r);
     let mut done = 0;
-    while done < buffer.len() {
-        let rest = &mut buffer[done..];
+    while done < len {
+        // SAFETY: contract; the session is not closed while the loop goes on.
+        let rest = unsafe { start.add(done) };
+        // SAFETY: as above.
+        let rest = unsafe { std::slice::from_raw_parts_mut(rest, len - done) };
         let ahead = r.m_sb.buffered();
         if !ahead.is_empty() {
             let len = ahead.len().min(rest.len());
@@ -168,8 +182,10 @@ pub(super) fn read_into(r: &mut RTMP, buffer: &mut [u8]) -> usize {
         }
         let ahead = if way == Way::Plain { room(r) } else { &mut [] };
         let room = ahead.len();
-        let Some(got) = receive(r, rest, ahead) else { break };
-        let in_rest = got.min(rest.len());
+        let wanted = rest.len();
+        let came = receive(r, rest, ahead);
+        let Some(got) = conclude(r, came) else { break };
+        let in_rest = got.min(wanted);
         count_ahead(r, got - in_rest, room);
         done += in_rest;
     }
@@ -183,7 +199,8 @@ pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
     buffer[..done].copy_from_slice(&ahead[..done]);
     r.m_sb.consume(done);
     while done < buffer.len() {
-        let Some(got) = receive(r, &mut buffer[done..], &mut []) else { break };
+        let came = receive(r, &mut buffer[done..], &mut []);
+        let Some(got) = conclude(r, came) else { break };
         done += got;
     }
     count(r, done);

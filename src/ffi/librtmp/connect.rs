@@ -79,7 +79,7 @@ fn try_socket(r: &mut RTMP, address: &SockAddr) -> io::Result<()> {
     let timeout = u64::try_from(r.Link.timeout).unwrap_or(0);
     let started = socket.connect(address);
     // From here on another thread can end the attempt by closing the session.
-    r.m_sb.sb_socket = socket.into_raw_fd();
+    r.m_sb.put_socket(socket.into_raw_fd());
     r.inner().own_socket = true;
     match started {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, Ordering};
+use std::time::Duration;
 
 use super::inner::ChannelIn;
 use super::ptr::{entry, given, given_mut};
@@ -24,6 +25,8 @@ const CLOSING: u16 = 1 << 15;
 const HANDS_ON_FD: u16 = 1 << 14;
 /// A close is running, and other calls wait.
 const ENDING: u16 = 1 << 13;
+/// How often a call looks whether the close it waits for is done.
+const CLOSE_LOOK: Duration = Duration::from_millis(1);
 /// The count of running calls.
 const CALLS: u16 = ENDING - 1;
 
@@ -48,7 +51,8 @@ impl Life {
         loop {
             let state = self.running.load(Ordering::Relaxed);
             if state & ENDING != 0 && !closes_here(r) {
-                std::thread::yield_now();
+                // A close may wait for the other side: for seconds.
+                std::thread::sleep(CLOSE_LOOK);
             } else if self.running.compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 return;
             }
@@ -202,6 +206,12 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
 }
 
 impl RTMPSockBuf {
+    /// Gives the session its descriptor.
+    pub(super) fn put_socket(&mut self, fd: c_int) {
+        // SAFETY: our own field; a foreign close reads it as an atomic.
+        unsafe { AtomicI32::from_ptr(&raw mut self.sb_socket) }.store(fd, Ordering::SeqCst);
+    }
+
     /// Takes the descriptor out of the session, once no other thread has its hands on it.
     pub(super) fn take_socket(&mut self) -> c_int {
         // SAFETY: our own field; a foreign close reads it as an atomic.

@@ -93,6 +93,7 @@ pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char
 #[inline]
 pub(super) unsafe fn copy_chunk(chunk: &[u8], place: *mut c_char) {
     const PART: usize = 16;
+    const { assert!((CHUNK_SIZE_DEFAULT as usize).is_multiple_of(PART)) };
     let place = place.cast::<[u8; PART]>();
     if chunk.len() == CHUNK_SIZE_DEFAULT as usize {
         for (at, part) in chunk.as_chunks::<PART>().0.iter().enumerate() {

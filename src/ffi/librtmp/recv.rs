@@ -23,7 +23,7 @@ const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
 impl RTMP {
     /// The library's own part, if it is there.
-    fn m_clientID_inner(&mut self) -> Option<&mut super::inner::Inner> {
+    fn inner_if_there(&mut self) -> Option<&mut super::inner::Inner> {
         if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
     }
 
@@ -239,7 +239,7 @@ pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
 
 /// Reads one chunk of any kind, or the rest of the one that was begun.
 fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut ChannelIn> {
-    let chunk = match r.m_clientID_inner().and_then(|inner| inner.open_chunk.take()) {
+    let chunk = match r.inner_if_there().and_then(|inner| inner.open_chunk.take()) {
         Some(chunk) => chunk,
         None => begin(r, packet)?,
     };
@@ -254,8 +254,7 @@ fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut Chann
         // SAFETY: within the room that was made.
         let start = unsafe { entry.packet.m_body.add(from) };
         // SAFETY: as above.
-        let target = unsafe { std::slice::from_raw_parts_mut(start.cast(), chunk.missing as usize) };
-        let got = read_into(r, target);
+        let got = unsafe { read_into(r, start.cast(), chunk.missing as usize) };
         count(r, got);
         if got < chunk.missing as usize {
             if r.is_connected() {

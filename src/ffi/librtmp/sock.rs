@@ -264,7 +264,7 @@ impl RTMPSockBuf {
         }
     }
 
-    /// The bytes that were read ahead. They lie in `sb_buf`, or in the larger buffer of a session ([`super::recv`]).
+    /// The bytes that were read ahead. They lie in `sb_buf`, or in the larger buffer of a session ([`super::ahead`]).
     pub(super) fn buffered(&self) -> &[u8] {
         let len = usize::try_from(self.sb_size).unwrap_or(0);
         if len == 0 || self.sb_start.is_null() {

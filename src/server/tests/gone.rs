@@ -4,11 +4,15 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex};
 
 use crate::config::{ServerConfig, TargetConfig};
+use crate::error::RRError;
 use crate::log::LevelFilter;
 use crate::net::poll::Poller;
 use crate::server::core::{Core, Inboxes};
 use crate::server::events::{Events, EventsConfig};
 use crate::server::{RRServer, control};
+use crate::session::State;
+use crate::stream::event::EventKind;
+use crate::stream::target::{Plan, Target};
 
 /// A server with a control thread, and what its other threads would get.
 fn without_threads() -> (RRServer, Inboxes) {
@@ -33,6 +37,28 @@ fn targets_that_the_dialler_never_heard_of_do_not_keep_their_server() {
     let life = server.life();
     drop(server);
     assert_eq!(life.strong_count(), 0, "somebody holds the server that is gone");
+}
+
+#[test]
+fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
+    let (server, _inboxes) = without_threads();
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let stream = server.stream(id).unwrap();
+    let config = || TargetConfig { url: "rtmp://127.0.0.1:1/live/x".to_owned(), ..TargetConfig::default() };
+    for target in [1, 2] {
+        let target = Target::new(target, Arc::clone(&stream), Plan::ready(config()).unwrap());
+        target.stop(0);
+        target.move_to(State::Stopped, |event| event);
+        let target = Arc::new(target);
+        let added = if target.id == 1 { stream.add_target(&target) } else { stream.add_source(&target) };
+        assert_eq!(added.unwrap_err().kind, RRError::State);
+    }
+    let mut last = Vec::new();
+    while let Some(event) = server.next_event(0).unwrap() {
+        last.extend((event.kind == EventKind::Target).then_some(event.state));
+    }
+    assert_eq!(last, [State::Stopped; 2]);
+    assert!(stream.targets().is_empty() && stream.sources().is_empty());
 }
 
 #[test]
