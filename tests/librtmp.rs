@@ -17,12 +17,16 @@ mod film;
 mod host;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
+#[path = "librtmp/installed.rs"]
+mod installed;
 #[path = "librtmp/linked.rs"]
 mod linked;
 #[path = "librtmp/programs.rs"]
 mod programs;
 #[path = "librtmp/promises.rs"]
 mod promises;
+#[path = "librtmp/prototypes.rs"]
+mod prototypes;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
 #[path = "librtmp/python.rs"]
