@@ -3,6 +3,7 @@
 #include "differ.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/time.h>
 #include <time.h>
 
 int AMF3ReadString(const char *data, AVal *text);
@@ -143,6 +144,33 @@ static void waits(void)
     close(listener);
 }
 
+static void tick(int number)
+{
+    (void)number;
+}
+
+/* The signals of a timer that rings all the time make no wait shorter. */
+static void signals(void)
+{
+    struct itimerval often = { { 0, 5000 }, { 0, 5000 } }, never = { { 0, 0 }, { 0, 0 } };
+    struct timeval second = { 1, 0 };
+    RTMP *r = session_on_a_pair();
+    RTMPPacket packet;
+    double begin;
+
+    signal(SIGALRM, tick);
+    setsockopt(r->m_sb.sb_socket, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second);
+    memset(&packet, 0, sizeof packet);
+    setitimer(ITIMER_REAL, &often, NULL);
+    begin = now();
+    MUST(!RTMP_ReadPacket(r, &packet) && RTMP_IsTimedout(r) && RTMP_IsConnected(r));
+    MUST(now() - begin > 0.9 && now() - begin < 10);
+    setitimer(ITIMER_REAL, &never, NULL);
+    RTMP_Close(r);
+    RTMP_Free(r);
+    close(other_end);
+}
+
 /* RTMP_Free leaves a program's socket open and loses no memory of a session that was never closed. */
 static void freed(void)
 {
@@ -201,7 +229,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "freed", freed }, { "properties", properties } };
+    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "signals", signals }, { "freed", freed }, { "properties", properties } };
     size_t i;
     quiet();
     for (i = 0; argc > 1 && i < sizeof all / sizeof *all; i++) {

@@ -35,6 +35,11 @@ fn connecting_and_sending_end_after_the_time_out_and_no_send_is_a_signal() {
 }
 
 #[test]
+fn a_timer_of_the_program_makes_no_time_out_shorter() {
+    kept("signals");
+}
+
+#[test]
 fn a_session_that_is_freed_unclosed_leaves_nothing_and_keeps_hands_off_the_programs_socket() {
     kept("freed");
 }

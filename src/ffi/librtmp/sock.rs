@@ -49,9 +49,14 @@ impl<'a> Wire<'a> {
 
     /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), or of [`Self::go_on`].
     fn wait(&self, events: i16, timeout_ms: u64) -> io::Result<()> {
-        let mut waited = 0;
+        let begun = Instant::now();
         loop {
             self.go_on()?;
+            // By the clock: the signals of a program's timers cut waits short, and must not make the whole shorter.
+            let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if timeout_ms != 0 && waited >= timeout_ms {
+                return Err(ErrorKind::TimedOut.into());
+            }
             let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
             let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
             // SAFETY: one pollfd of our own.
@@ -61,10 +66,6 @@ impl<'a> Wire<'a> {
             }
             if ready < 0 && io::Error::last_os_error().kind() != ErrorKind::Interrupted {
                 return Err(io::Error::last_os_error());
-            }
-            waited += left;
-            if timeout_ms != 0 && waited >= timeout_ms {
-                return Err(ErrorKind::TimedOut.into());
             }
         }
     }
