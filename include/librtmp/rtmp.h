@@ -2,8 +2,9 @@
  *
  * A session (RTMP) is memory of the program's, or of RTMP_Alloc(), that RTMP_Init() has set up; it must not move while
  * it is connected. One call at a time per session, with one exception: RTMP_Close() may be called from another thread
- * at any time; a call that is running then fails soon and finishes the closing. Strings given to a session are not
- * copied and must outlive it. Functions that return int give TRUE or FALSE unless they say otherwise. */
+ * at any time; a call that is running then fails soon and finishes the closing, and where that call is RTMP_Close() too,
+ * both return when it is done. Strings given to a session are not copied and must outlive it. Functions that return int
+ * give TRUE or FALSE unless they say otherwise. */
 #ifndef __RTMP_H__
 #define __RTMP_H__
 

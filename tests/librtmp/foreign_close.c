@@ -1,5 +1,6 @@
 /* RTMP_Close from another thread while a call is running or one call follows the other, and RTMP_UserInterrupt: the call
- * ends soon, nothing is used after it is freed, and the session can be used again. Prints "good". */
+ * ends soon, nothing is used after it is freed, and the session can be used again, or freed, as soon as a thread's own
+ * RTMP_Close has returned. Prints "good". */
 #include <librtmp/log.h>
 #include <librtmp/rtmp.h>
 #include <pthread.h>
@@ -123,9 +124,69 @@ static int round_of(int writing, void *(*end)(void *))
     return now() - begin < 5 && !RTMP_IsConnected(&r);
 }
 
+static volatile int is_closing;
+
+/* A close says what it sends: time for others to come. */
+static void slow_log(int level, const char *format, va_list arguments)
+{
+    (void)level;
+    (void)format;
+    (void)arguments;
+    is_closing = 1;
+    usleep(100000);
+    is_closing = 0;
+}
+
+static void *close_it(void *session)
+{
+    RTMP_Close(session);
+    return NULL;
+}
+
+/* A thread closes, slowly; this one comes to it and closes too, or only frees. */
+static int closes_meet(int frees)
+{
+    int pair[2], good;
+    pthread_t other;
+    RTMP *session = RTMP_Alloc();
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+        return 0;
+    }
+    RTMP_Init(session);
+    session->m_sb.sb_socket = pair[0];
+    session->m_stream_id = 1;
+    RTMP_LogSetLevel(RTMP_LOGDEBUG);
+    RTMP_LogSetCallback(slow_log);
+    pthread_create(&other, NULL, close_it, session);
+    while (!is_closing) {
+        usleep(1000);
+    }
+    if (frees) {
+        RTMP_Free(session);
+        good = !is_closing;
+    } else {
+        RTMP_Close(session);
+        good = !is_closing && !RTMP_IsConnected(session);
+        RTMP_Init(session); /* as GStreamer does, to connect anew */
+        good = good && RTMP_SendCtrl(session, 3, 1, 1) == 0;
+    }
+    pthread_join(other, NULL);
+    RTMP_LogSetCallback(NULL);
+    RTMP_LogSetLevel(RTMP_LOGCRIT);
+    if (!frees) {
+        good = good && RTMP_SendCtrl(session, 3, 1, 1) == 0;
+        RTMP_Close(session);
+        RTMP_Free(session);
+    }
+    close(pair[1]);
+    return good;
+}
+
 int main(void)
 {
     int i;
+    alarm(120);
     RTMP_LogSetLevel(RTMP_LOGCRIT);
     for (i = 0; i < ROUNDS; i++) {
         if (!round_of(i % 2, close_soon)) {
@@ -139,6 +200,9 @@ int main(void)
     }
     if (!round_of(0, interrupt_soon) || !round_of(1, interrupt_soon)) {
         return 2;
+    }
+    if (!closes_meet(0) || !closes_meet(1)) {
+        return 4;
     }
     puts("good");
     return 0;

@@ -5,13 +5,17 @@
 //! the running call fails soon, and the last call that leaves does the closing. The mark [`HANDS_ON_FD`] keeps the
 //! descriptor open while the foreign thread shuts it down: its number cannot belong to another file meanwhile.
 //!
+//! Programs give a session to `RTMP_Init` or `RTMP_Free` when their own `RTMP_Close` has returned, whoever else closes
+//! it. So a close that meets another one returns when that is over, what a closing thread does last is one store, and
+//! `RTMP_Free` waits for closes that have not returned.
+//!
 //! A call that only takes what lies in memory does not count itself: it raises [`Life::quick`], which costs half as much,
 //! and a close waits for that.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, Ordering};
 
 use super::inner::ChannelIn;
 use super::ptr::{entry, given, given_mut};
@@ -34,6 +38,8 @@ pub struct Life {
     running: AtomicU16,
     /// A quick call is running: it makes no system call and calls nothing of the program's.
     quick: AtomicBool,
+    /// Closes that wait for the one that is running. They are no calls: nothing is left to do for them.
+    waiting: AtomicU8,
 }
 
 impl Life {
@@ -64,6 +70,21 @@ thread_local! {
 #[cold]
 fn closes_here(r: *const RTMP) -> bool {
     CLOSES.get() == r
+}
+
+impl Life {
+    /// Takes a close out of the count, unless the session was set up anew meanwhile.
+    fn wait_no_more(&self) {
+        let _ = self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+
+    /// Waits for closes of other threads that have not returned.
+    fn wait_for_closes(&self, r: *const RTMP) {
+        let closes = || self.running.load(Ordering::SeqCst) & ENDING != 0 || self.waiting.load(Ordering::SeqCst) != 0;
+        while closes() && !closes_here(r) {
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// What sessions begin with.
@@ -133,19 +154,23 @@ unsafe fn leave(r: *mut RTMP, life: &Life) {
     loop {
         let state = life.running.load(Ordering::Acquire);
         let closes = state & CLOSING != 0 && state & CALLS == 1;
-        let next = if closes { state | ENDING } else { state.wrapping_sub(1) };
-        if life.running.compare_exchange(state, next, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-            continue;
-        }
-        if !closes {
+        let next = if closes { state | ENDING } else { without_one(state) };
+        if life.running.compare_exchange(state, next, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            if closes {
+                // SAFETY: contract of this function; ENDING is set, and no other call is running.
+                unsafe { end(r, life) };
+            }
             return;
         }
-        // SAFETY: contract of this function; ENDING is set, and no other call is running.
-        unsafe { end(r, life) };
     }
 }
 
-/// Closes the session, and lets calls begin again.
+/// One call less. None is left where the program has set the session up anew within a call of its log function.
+fn without_one(state: u16) -> u16 {
+    if state & CALLS == 0 { state } else { state - 1 }
+}
+
+/// Closes the session, lets calls begin again, and ends the caller's.
 ///
 /// # Safety
 /// The contract of all pointers; the caller is the only call that is counted, and has set [`ENDING`].
@@ -160,8 +185,9 @@ unsafe fn end(r: *mut RTMP, life: &Life) {
         close_session(unsafe { &mut *r }, false);
     });
     CLOSES.set(outer);
-    // What was asked for meanwhile is done as well.
-    life.running.fetch_and(!(ENDING | CLOSING), Ordering::SeqCst);
+    // What was asked for meanwhile is done as well. The session may be another's from here on.
+    let done = |state: u16| Some(without_one(state & !(ENDING | CLOSING)));
+    let _ = life.running.fetch_update(Ordering::SeqCst, Ordering::Relaxed, done);
 }
 
 #[unsafe(no_mangle)]
@@ -172,14 +198,14 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
     // SAFETY: contract: a session.
     let life = unsafe { &(*r).m_sb.life };
     let running = &life.running;
-    loop {
+    life.waiting.fetch_add(1, Ordering::SeqCst);
+    let state = loop {
         let state = running.load(Ordering::Acquire);
         if state & CALLS == 0 {
             if running.compare_exchange(state, (state + 1) | ENDING, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                life.wait_no_more();
                 // SAFETY: contract: a session; no other call is running, and none begins.
-                unsafe { end(r, life) };
-                // SAFETY: contract; this call is counted.
-                return unsafe { leave(r, life) };
+                return unsafe { end(r, life) };
             }
             continue;
         }
@@ -187,9 +213,9 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         if state & HANDS_ON_FD != 0 {
             std::thread::yield_now();
         } else if running.compare_exchange(state, marked, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-            break;
+            break state;
         }
-    }
+    };
     // SAFETY: contract: a session.
     let socket = unsafe { &raw mut (*r).m_sb.sb_socket };
     // SAFETY: its owner reads and writes this field too, hence as an atomic.
@@ -199,6 +225,11 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
     }
     running.fetch_and(!HANDS_ON_FD, Ordering::SeqCst);
+    // The mark makes a close that is running hurry.
+    while state & ENDING != 0 && running.load(Ordering::SeqCst) & ENDING != 0 && !closes_here(r) {
+        std::thread::yield_now();
+    }
+    life.wait_no_more();
 }
 
 impl RTMPSockBuf {
@@ -335,6 +366,8 @@ pub unsafe extern "C" fn RTMP_Free(r: *mut RTMP) {
     if r.is_null() {
         return;
     }
+    // SAFETY: contract: a session.
+    unsafe { &(*r).m_sb.life }.wait_for_closes(r);
     guard((), || {
         // SAFETY: contract: the caller gives the session up.
         let r = unsafe { &mut *r };
