@@ -23,6 +23,8 @@ mod linked;
 mod programs;
 #[path = "librtmp/promises.rs"]
 mod promises;
+#[path = "librtmp/prototypes.rs"]
+mod prototypes;
 #[path = "librtmp/publish_file.rs"]
 mod publish_file;
 #[path = "librtmp/python.rs"]
