@@ -66,7 +66,13 @@ librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo
 .PHONY: test
 test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts
 	$(CARGO) test
+	@$(MAKE) --no-print-directory bare
 	@$(MAKE) --no-print-directory loom
+
+.PHONY: bare
+bare: ## the library without librtmp's symbols (no cargo feature librtmp): what it exports, and C programs on it
+	@$(need_cargo)
+	CARGO_TARGET_DIR="$(TARGET)/bare" $(CARGO) test --no-default-features --test exports --test c_programs
 
 .PHONY: setup
 setup: ## install what the tests need (ffmpeg, rtmpdump, nginx ...), by apt and pip, only what is missing
@@ -78,6 +84,7 @@ lint: ## format and clippy, warnings are errors
 	@$(need_cargo)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
 
 .PHONY: header
 header: ## write include/rrelay.h anew from the definitions in src/ffi

@@ -17,6 +17,8 @@ mod film;
 mod host;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
+#[path = "librtmp/installed.rs"]
+mod installed;
 #[path = "librtmp/linked.rs"]
 mod linked;
 #[path = "librtmp/programs.rs"]
