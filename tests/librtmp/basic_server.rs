@@ -1,10 +1,14 @@
 //! The basic server of `c-examples`, on librtmp's interface and the relay's: what is published to it is saved, and played
 //! over both of its bridges, message for message.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use super::hostile::{shake_hands, text};
 use crate::support::c::{As, build, example_sources, good};
 use crate::support::flv::{self, AUDIO, DATA, Tag, VIDEO, assert_same};
 use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, media, rtmpdump_plays};
@@ -128,4 +132,110 @@ fn a_publisher_that_stays_does_not_keep_it_from_stopping() {
     let said = server.stop();
     assert!(said.contains("live/show has ended"), "{said}");
     drop(publisher);
+}
+
+/// What a publisher says, in chunks of 4096 bytes: header type, chunk stream, type, time or what it adds, body.
+struct Speaker {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Speaker {
+    fn say(&mut self, format: u8, channel: u8, kind: u8, time: u32, body: &[u8]) {
+        let mut bytes = vec![format << 6 | channel];
+        bytes.extend_from_slice(&time.to_be_bytes()[1..]);
+        if format < 2 {
+            bytes.extend_from_slice(&(body.len() as u32).to_be_bytes()[1..]);
+            bytes.push(kind);
+        }
+        if format == 0 {
+            bytes.extend_from_slice(&[u8::from(channel == 4), 0, 0, 0]);
+        }
+        for (index, chunk) in body.chunks(4096).enumerate() {
+            bytes.extend((index > 0).then_some(0xC0 | channel));
+            bytes.extend_from_slice(chunk);
+        }
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn command(&mut self, format: u8, channel: u8, name: &str, transaction: f64, rest: &[u8]) {
+        self.say(format, channel, 20, 0, &[&text(name)[..], &[0], &transaction.to_be_bytes(), rest].concat());
+    }
+
+    fn hears(&mut self, words: &[u8]) {
+        let mut bytes = [0; 4096];
+        while !self.heard.windows(words.len()).any(|part| part == words) {
+            let got = self.stream.read(&mut bytes).expect("an answer in time");
+            assert!(got > 0, "it never said {:?} but {:?}", words.escape_ascii(), self.heard.escape_ascii());
+            self.heard.extend_from_slice(&bytes[..got]);
+        }
+    }
+
+    fn hears_result(&mut self, transaction: f64) {
+        self.hears(&[&text("_result")[..], &[0], &transaction.to_be_bytes()].concat());
+    }
+}
+
+fn named(name: &str, value: &str) -> Vec<u8> {
+    [&(name.len() as u16).to_be_bytes()[..], name.as_bytes(), &text(value)].concat()
+}
+
+/// OBS is no test program, but what it says is known: its chunk size first, a connect that does not fit into 128 bytes,
+/// short headers, commands in one go, `_checkbw`, and a farewell.
+#[test]
+fn a_publisher_that_speaks_as_obs_does_is_answered_and_saved() {
+    let room = Room::new("basic-obs");
+    let mut server = Server::start(&room, &["--save", "saved.flv"]);
+    let address = server.publish.strip_prefix("rtmp://").unwrap().split('/').next().unwrap().to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    shake_hands(&mut stream, false);
+    let mut obs = Speaker { stream, heard: Vec::new() };
+    obs.say(0, 2, 1, 0, &4096u32.to_be_bytes());
+    let url = format!("rtmp://{address}/live");
+    let connect = [
+        &[3][..],
+        &named("app", "live"),
+        &named("type", "nonprivate"),
+        &named("flashVer", "FMLE/3.0 (compatible; FMSc/1.0)"),
+        &named("swfUrl", &url),
+        &named("tcUrl", &url),
+        b"\0\0\x09",
+    ];
+    obs.command(0, 3, "connect", 1.0, &connect.concat());
+    obs.hears_result(1.0);
+    let key = text("show");
+    obs.command(1, 3, "releaseStream", 2.0, &[&[5], &key[..]].concat());
+    obs.command(1, 3, "FCPublish", 3.0, &[&[5], &key[..]].concat());
+    obs.command(1, 3, "createStream", 4.0, &[5]);
+    obs.command(1, 3, "_checkbw", 5.0, &[5]);
+    (2..=5).for_each(|transaction| obs.hears_result(transaction.into()));
+    obs.command(0, 4, "publish", 6.0, &[&[5], &key[..], &text("live")].concat());
+    obs.hears(b"NetStream.Publish.Start");
+
+    let metadata =
+        [&text("onMetaData")[..], b"\x08\0\0\0\x14", &named("encoder", &"obs-output ".repeat(30)), b"\0\0\x09"];
+    let metadata = metadata.concat();
+    obs.say(0, 4, 18, 0, &[text("@setDataFrame"), metadata.clone()].concat());
+    let sent: Vec<Tag> =
+        [(AUDIO, 0, vec![0xAF, 0, 0x12, 0x10]), (VIDEO, 0, vec![0x17; 60]), (VIDEO, 0, vec![0x17; 9000])]
+            .into_iter()
+            .chain((1..40).map(|n| {
+                (if n % 3 == 0 { AUDIO } else { VIDEO }, n * 16, vec![if n % 3 == 0 { 0xAF } else { 0x27 }; 700])
+            }))
+            .map(|(kind, ts_ms, body)| Tag { kind, ts_ms, body })
+            .collect();
+    let mut time = 0;
+    for tag in &sent {
+        obs.say(1, 4, tag.kind, tag.ts_ms - time, &tag.body);
+        time = tag.ts_ms;
+    }
+    obs.command(1, 3, "FCUnpublish", 7.0, &[&[5], &key[..]].concat());
+    obs.command(1, 3, "deleteStream", 8.0, &[&[5, 0][..], &1f64.to_be_bytes()].concat());
+    server.program.says("has ended");
+    let _ = obs.stream.read_to_end(&mut Vec::new());
+    let said = server.stop();
+    let all: Vec<Tag> = [Tag { kind: DATA, ts_ms: 0, body: metadata }].into_iter().chain(sent).collect();
+    assert!(said.contains(&counted(&all)), "{said}");
+    assert_same(&all, &flv::read(&room.file("saved.flv")));
 }

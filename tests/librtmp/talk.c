@@ -106,6 +106,7 @@ static int act(const char *action, char *first)
     }
     if (!strcmp(action, "swf")) {
         r->Link.SWFSize = (uint32_t)number;
+        memset(r->Link.SWFHash, 0x5A, sizeof r->Link.SWFHash);
         return 2;
     }
     if (!strcmp(action, "encoding")) {

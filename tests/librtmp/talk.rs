@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use rrelay::proto::rtmpe::{Handshake, RANDOM_BYTES, Signed, SwfId};
+
 use super::differ::driver;
 use super::linked;
 use crate::support::c::good;
@@ -243,6 +245,48 @@ fn who_is_refused_or_left_says_the_same() {
     let no = command("_error", 1.0, &[&[5], &object("description", &text("no"))]);
     clients_agree(url, &[no, command("close", 0.0, &[&[5]])].concat(), "connect");
     clients_agree(url, &command("onFCUnsubscribe", 0.0, &[&[5]]), "connect");
+}
+
+/// Serves one connection of a client that signs its handshake; the server knows the player file. Gives what came behind
+/// the handshake, and what the client has to answer to a server that asks for the file.
+fn serve_signed(mut stream: TcpStream, player: SwfId, script: &[u8]) -> (String, String) {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at * 7 + at / 251) as u8);
+    let mut handshake = Handshake::server(Some(player), 0, &random);
+    let done = loop {
+        let output = handshake.output().to_vec();
+        stream.write_all(&output).unwrap();
+        handshake.consumed(output.len());
+        let mut input = vec![0; handshake.want()];
+        stream.read_exact(&mut input).unwrap();
+        if let Some(done) = handshake.feed(&input, &mut 0).unwrap() {
+            break done;
+        }
+    };
+    assert_eq!(done.signed, Signed::Valid);
+    stream.write_all(script).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    (hex(&rest), hex(&done.swf_response.unwrap()))
+}
+
+#[test]
+fn a_server_that_verifies_the_player_gets_its_answer() {
+    let player = SwfId { hash: [0x5A; 32], size: 123_456 };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("rtmp://127.0.0.1:{}/app/key timeout=10", listener.local_addr().unwrap().port());
+    let script = [play_begins(3.0), media(0), status("NetStream.Play.Stop")].concat();
+    let [theirs, ours] = libraries().map(|library| {
+        let arguments = ["client", "url", &url, "swf", "123456", "connect", "stream", "0", "read", "20"];
+        let child = talk(library, &arguments).spawn().unwrap();
+        let (wire, answer) = serve_signed(listener.accept().unwrap().0, player, &script);
+        let output = child.wait_with_output().unwrap();
+        good(&output, "talk");
+        assert!(wire.contains(&("001b".to_owned() + &answer)), "no answer {answer} in {wire}");
+        Said { wire: vec![wire], printed: String::from_utf8_lossy(&output.stdout).into_owned() }
+    });
+    agree("a verified player", &theirs, &ours);
 }
 
 /// What a client sends to a server behind the handshake.
