@@ -94,6 +94,27 @@ static int busy_round(void)
     return !RTMP_IsConnected(&r);
 }
 
+/* A pause of a second between two commands ends sooner, too. */
+static int toggle_round(void)
+{
+    int pair[2];
+    double begin;
+    pthread_t other;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+        return 0;
+    }
+    RTMP_Init(&r);
+    r.m_sb.sb_socket = pair[0];
+    begin = now();
+    pthread_create(&other, NULL, close_soon, NULL);
+    RTMP_ToggleStream(&r);
+    pthread_join(other, NULL);
+    RTMP_Close(&r);
+    close(pair[1]);
+    return now() - begin < 0.9;
+}
+
 /* One round: a thread reads or writes for ever, another closes. */
 static int round_of(int writing, void *(*end)(void *))
 {
@@ -186,7 +207,7 @@ static int closes_meet(int frees)
 int main(void)
 {
     int i;
-    alarm(120);
+    alarm(600);
     RTMP_LogSetLevel(RTMP_LOGCRIT);
     for (i = 0; i < ROUNDS; i++) {
         if (!round_of(i % 2, close_soon)) {
@@ -200,6 +221,9 @@ int main(void)
     }
     if (!round_of(0, interrupt_soon) || !round_of(1, interrupt_soon)) {
         return 2;
+    }
+    if (!toggle_round()) {
+        return 5;
     }
     if (!closes_meet(0) || !closes_meet(1)) {
         return 4;

@@ -2,7 +2,7 @@
 //! media message.
 
 use std::ffi::c_int;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
@@ -287,6 +287,8 @@ pub unsafe extern "C" fn RTMP_ReconnectStream(r: *mut RTMP, seek_ms: c_int) -> c
 
 /// Between pausing and going on.
 const TOGGLE_PAUSE: Duration = Duration::from_secs(1);
+/// How often it looks meanwhile whether it shall end.
+const TOGGLE_LOOK: Duration = Duration::from_millis(50);
 
 fn toggle_stream(r: &mut RTMP) -> bool {
     if r.m_pausing == 0 {
@@ -297,7 +299,10 @@ fn toggle_stream(r: &mut RTMP) -> bool {
             return false;
         }
         r.m_pausing = 1;
-        std::thread::sleep(TOGGLE_PAUSE);
+        let begun = Instant::now();
+        while begun.elapsed() < TOGGLE_PAUSE && !interrupted() && !r.m_sb.life.is_closing() {
+            std::thread::sleep(TOGGLE_LOOK);
+        }
     }
     let good = commands::pause(r, false);
     r.m_pausing = 3;
