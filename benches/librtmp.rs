@@ -14,8 +14,10 @@ use std::process::{Command, Output, Stdio};
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
 
-/// The messages, a picture and a sound in turn; the driver sends the same.
-const VIDEO_BYTES: [u32; 5] = [4000, 6000, 9000, 12_000, 16_000];
+/// Sizes of pictures, in turn; a sound comes after each. The first mix is what the ratios are told by. Its sends are
+/// small, so little of them is librtmp's chunks; the second is a stream of 6 Mbit/s, 30 pictures a second.
+const SMALL: &[u32] = &[4000, 6000, 9000, 12_000, 16_000];
+const LARGE: &[u32] = &[120_000, 22_000, 21_000, 22_000, 21_000, 22_000, 21_000, 22_000, 21_000, 22_000];
 const AUDIO_BYTES: u32 = 300;
 
 /// The peer writes as much at a time.
@@ -33,19 +35,22 @@ struct Case {
     mode: &'static str,
     what: &'static str,
     chunk: u32,
+    pictures: &'static [u32],
     /// At most this ratio is wanted.
     aim: Option<f64>,
 }
 
-const CASES: [Case; 8] = [
-    Case { mode: "client", what: "ReadPacket, connected itself", chunk: 4096, aim: Some(0.9) },
-    Case { mode: "client", what: "ReadPacket, connected itself", chunk: 128, aim: Some(0.7) },
-    Case { mode: "server", what: "ReadPacket, RTMP_Serve", chunk: 4096, aim: Some(0.9) },
-    Case { mode: "server", what: "ReadPacket, RTMP_Serve", chunk: 128, aim: Some(0.7) },
-    Case { mode: "polled", what: "ReadPacket, socket preset", chunk: 4096, aim: None },
-    Case { mode: "polled", what: "ReadPacket, socket preset", chunk: 128, aim: None },
-    Case { mode: "send", what: "SendPacket", chunk: 4096, aim: Some(0.6) },
-    Case { mode: "send", what: "SendPacket", chunk: 128, aim: Some(0.1) },
+const CASES: [Case; 10] = [
+    Case { mode: "client", what: "ReadPacket, connected itself", chunk: 4096, pictures: SMALL, aim: Some(0.9) },
+    Case { mode: "client", what: "ReadPacket, connected itself", chunk: 128, pictures: SMALL, aim: Some(0.7) },
+    Case { mode: "server", what: "ReadPacket, RTMP_Serve", chunk: 4096, pictures: SMALL, aim: Some(0.9) },
+    Case { mode: "server", what: "ReadPacket, RTMP_Serve", chunk: 128, pictures: SMALL, aim: Some(0.7) },
+    Case { mode: "polled", what: "ReadPacket, socket preset", chunk: 4096, pictures: SMALL, aim: None },
+    Case { mode: "polled", what: "ReadPacket, socket preset", chunk: 128, pictures: SMALL, aim: None },
+    Case { mode: "send", what: "SendPacket", chunk: 4096, pictures: SMALL, aim: Some(0.6) },
+    Case { mode: "send", what: "SendPacket", chunk: 128, pictures: SMALL, aim: Some(0.1) },
+    Case { mode: "client", what: "ReadPacket, large pictures", chunk: 4096, pictures: LARGE, aim: None },
+    Case { mode: "send", what: "SendPacket, large pictures", chunk: 4096, pictures: LARGE, aim: None },
 ];
 
 /// What one run cost, in seconds per gigabyte of bodies.
@@ -77,7 +82,7 @@ fn main() {
     let driver = compile(&ours);
     println!(
         "\nlibrtmp's interface: {} on ours and on {}\n\
-         messages of {VIDEO_BYTES:?} bytes, one of {AUDIO_BYTES} after each; {megabytes} MB a run (SendPacket at 128: a \
+         messages of {SMALL:?} bytes (large: {LARGE:?}), one of {AUDIO_BYTES} after each; {megabytes} MB a run (SendPacket at 128: a \
          {SLOW_PART}th), {rounds} rounds in turn, medians",
         driver.display(),
         theirs.display()
@@ -132,14 +137,15 @@ fn run(case: &Case, contestant: &Contestant<'_>, driver: &Path, bytes: u64) -> C
         (true, _) => "floor",
         (false, mode) => mode,
     };
+    let sizes: Vec<String> = case.pictures.iter().map(u32::to_string).collect();
     let child = Command::new(driver)
-        .args([mode, &port.to_string(), &case.chunk.to_string(), &bytes.to_string()])
+        .args([mode, &port.to_string(), &case.chunk.to_string(), &bytes.to_string(), &sizes.join(",")])
         .env("LD_LIBRARY_PATH", contestant.library)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the driver starts");
     let (stream, _) = listener.accept().expect("the driver connects");
-    let expected = peer(stream, mode, case.chunk, bytes).expect("the conversation");
+    let expected = peer(stream, mode, case, bytes).expect("the conversation");
     let output = child.wait_with_output().expect("the driver ends");
     good(&output, "the driver");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -157,7 +163,7 @@ fn run(case: &Case, contestant: &Contestant<'_>, driver: &Path, bytes: u64) -> C
 
 /// The other end: a handshake, then it writes as many bytes of bodies or takes what comes. Gives how many messages and
 /// bytes it wrote.
-fn peer(mut stream: TcpStream, mode: &str, chunk: u32, bytes: u64) -> io::Result<Option<(u64, u64)>> {
+fn peer(mut stream: TcpStream, mode: &str, case: &Case, bytes: u64) -> io::Result<Option<(u64, u64)>> {
     let serves = mode != "server";
     let mut hello = [0; 1 + HELLO_BYTES];
     if serves {
@@ -178,7 +184,7 @@ fn peer(mut stream: TcpStream, mode: &str, chunk: u32, bytes: u64) -> io::Result
     // What the session says meanwhile, its reports of bytes read above all.
     let mut words = stream.try_clone()?;
     let listens = std::thread::spawn(move || io::copy(&mut words, &mut io::sink()));
-    let (wire, messages, bodies) = wire(chunk);
+    let (wire, messages, bodies) = wire(case);
     let turns = bytes.div_ceil(bodies);
     for _ in 0..turns {
         for part in wire.chunks(WRITE_BYTES) {
@@ -191,14 +197,15 @@ fn peer(mut stream: TcpStream, mode: &str, chunk: u32, bytes: u64) -> io::Result
 }
 
 /// Some megabytes of messages in chunks, how many messages these are, and how many bytes their bodies have.
-fn wire(chunk: u32) -> (Vec<u8>, u64, u64) {
-    let body: Vec<u8> = (0..VIDEO_BYTES[VIDEO_BYTES.len() - 1]).map(|i| (i * 31 % 251) as u8).collect();
+fn wire(case: &Case) -> (Vec<u8>, u64, u64) {
+    let largest = case.pictures.iter().copied().max().expect("there are pictures");
+    let body: Vec<u8> = (0..largest).map(|i| (i * 31 % 251) as u8).collect();
     let (mut wire, mut messages, mut bodies) = (Vec::new(), 0, 0);
     while wire.len() < 2 << 20 {
-        let video = VIDEO_BYTES[(messages / 2) as usize % VIDEO_BYTES.len()];
+        let video = case.pictures[(messages / 2) as usize % case.pictures.len()];
         for (type_id, chunk_stream, len) in [(kind::VIDEO, 6, video), (kind::AUDIO, 4, AUDIO_BYTES)] {
             let head = MessageHead { timestamp_ms: messages as u32 * 16, type_id, stream_id: 1, len, chunk_stream };
-            chunk_write::encode(&head, &body[..len as usize], chunk, &mut wire);
+            chunk_write::encode(&head, &body[..len as usize], case.chunk, &mut wire);
             messages += 1;
             bodies += u64::from(len);
         }

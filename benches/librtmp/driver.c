@@ -1,5 +1,5 @@
 /* One contestant of the benchmark benches/librtmp.rs, which compiles it once and runs it on librtmp.so.1 of either
- * making: driver MODE PORT CHUNK BYTES. It connects to the peer on PORT, reads or sends BYTES of message bodies, and
+ * making: driver MODE PORT CHUNK BYTES SIZE,SIZE... It connects to the peer on PORT, reads or sends BYTES of message bodies, and
  * prints the library it ran on and the CPU time of its one thread for that: "path total_ns kernel_ns messages bytes".
  * Modes: client (a session that connected itself), server (RTMP_Serve on a socket of the program's), polled
  * (RTMP_Connect1 on such a socket, as curl does), floor (recv alone), send (RTMP_SendPacket), sendfloor (one send a
@@ -17,10 +17,24 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Sizes of the messages that are sent, in turn; benches/librtmp.rs has the same ones for what is read. */
-static const unsigned VIDEO_BYTES[] = { 4000, 6000, 9000, 12000, 16000 };
-#define VIDEOS (sizeof VIDEO_BYTES / sizeof *VIDEO_BYTES)
+/* Sizes of the pictures that are sent, in turn: arguments. A sound comes after each. */
+#define MAX_VIDEOS 64
+#define MAX_VIDEO_BYTES (1 << 20)
 #define AUDIO_BYTES 300
+static unsigned video_bytes[MAX_VIDEOS];
+static unsigned videos;
+
+static int take_sizes(char *text)
+{
+    char *size;
+    for (size = strtok(text, ","); size && videos < MAX_VIDEOS; size = strtok(NULL, ",")) {
+        video_bytes[videos] = (unsigned)atoi(size);
+        if (video_bytes[videos] == 0 || video_bytes[videos++] > MAX_VIDEO_BYTES) {
+            return 0;
+        }
+    }
+    return videos > 0;
+}
 
 #define SOCKET_BUFFER_BYTES (16 * 1024) /* the read-ahead of librtmp */
 
@@ -76,9 +90,9 @@ static void receive(int fd, long long *messages, long long *bytes)
 /* The sizes of send_packets, in one system call each. */
 static int send_bare(int fd, long long wanted, long long *messages, long long *bytes)
 {
-    static char buffer[65536];
+    static char buffer[MAX_VIDEO_BYTES];
     for (; *bytes < wanted; *messages += 1) {
-        size_t size = *messages % 2 ? AUDIO_BYTES : VIDEO_BYTES[*messages / 2 % VIDEOS], done = 0;
+        size_t size = *messages % 2 ? AUDIO_BYTES : video_bytes[*messages / 2 % videos], done = 0;
         while (done < size) {
             ssize_t sent = send(fd, buffer + done, size - done, MSG_NOSIGNAL);
             if (sent <= 0) {
@@ -98,7 +112,7 @@ static int send_packets(RTMP *r, long long wanted, long long *messages, long lon
     unsigned time = 0;
     memset(&video, 0, sizeof video);
     memset(&audio, 0, sizeof audio);
-    if (!RTMPPacket_Alloc(&video, VIDEO_BYTES[VIDEOS - 1]) || !RTMPPacket_Alloc(&audio, AUDIO_BYTES)) {
+    if (!RTMPPacket_Alloc(&video, MAX_VIDEO_BYTES) || !RTMPPacket_Alloc(&audio, AUDIO_BYTES)) {
         return 0;
     }
     for (; *bytes < wanted; time += 33, *messages += 2, *bytes += video.m_nBodySize + audio.m_nBodySize) {
@@ -109,7 +123,7 @@ static int send_packets(RTMP *r, long long wanted, long long *messages, long lon
         audio.m_nChannel = 4;
         video.m_nTimeStamp = audio.m_nTimeStamp = time;
         video.m_nInfoField2 = audio.m_nInfoField2 = 1;
-        video.m_nBodySize = VIDEO_BYTES[*messages / 2 % VIDEOS];
+        video.m_nBodySize = video_bytes[*messages / 2 % videos];
         audio.m_nBodySize = AUDIO_BYTES;
         if (!RTMP_SendPacket(r, &video, FALSE) || !RTMP_SendPacket(r, &audio, FALSE)) {
             return 0;
@@ -129,7 +143,7 @@ int main(int argc, char **argv)
     int port, chunk, good, sent = 1;
     RTMP *r = RTMP_Alloc();
 
-    if (argc < 5 || r == NULL || !dladdr((void *)RTMP_ReadPacket, &library)) {
+    if (argc < 6 || r == NULL || !take_sizes(argv[5]) || !dladdr((void *)RTMP_ReadPacket, &library)) {
         return 2;
     }
     port = atoi(argv[2]);

@@ -12,7 +12,7 @@ use crate::support::program::Room;
 use crate::support::until;
 
 /// Runs client and server of C against each other over TLS and gives how many messages the server got.
-fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
+fn messages_over_tls(room: &Room, options: &str, environment: Option<(&str, &str)>) -> u32 {
     let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
     let mut server = Command::new(program("server"))
         .arg("1")
@@ -29,9 +29,7 @@ fn messages_over_tls(room: &Room, options: &str, roots: Option<&str>) -> u32 {
     client.arg("play").arg(format!("rtmps://localhost:{}/app/play timeout=2 {options}", line.trim()));
     client.env("LD_LIBRARY_PATH", linked::folder());
     client.env_remove("RRELAY_TLS_INSECURE");
-    if let Some(roots) = roots {
-        client.env("RRELAY_CA_FILE", roots);
-    }
+    client.envs(environment);
     good(&client.output().unwrap(), "client");
     line.clear();
     out.read_line(&mut line).unwrap();
@@ -54,8 +52,13 @@ fn rtmps_verifies_unless_it_is_told_not_to() {
     certificate(&room);
     assert_eq!(messages_over_tls(&room, "", None), 0, "nobody has signed this certificate");
     assert_eq!(messages_over_tls(&room, "tlsInsecure=1", None), 1);
+    assert_eq!(messages_over_tls(&room, "", Some(("RRELAY_TLS_INSECURE", "1"))), 1);
     let roots = room.file("cert.pem");
-    assert_eq!(messages_over_tls(&room, "", roots.to_str()), 1, "it is among the roots that were named");
+    assert_eq!(
+        messages_over_tls(&room, "", Some(("RRELAY_CA_FILE", roots.to_str().unwrap()))),
+        1,
+        "it is among the roots that were named"
+    );
 }
 
 /// Where librtmp takes a session ticket of TLS 1.3 for an error.
@@ -115,6 +118,19 @@ fn connect_of(listener: &TcpListener) -> (TcpStream, String) {
     // A chunk header may stand anywhere in it.
     let text = bytes[..got].iter().filter(|&&byte| byte != 0xC3).copied().collect::<Vec<u8>>();
     (stream, String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_server_at_an_ipv6_address_is_reached() {
+    let listener = TcpListener::bind(("::1", 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut client = Command::new(program("client"));
+    client.args(["play", &format!("rtmp://{address}/app/key timeout=5")]).env("LD_LIBRARY_PATH", linked::folder());
+    let mut client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (stream, words) = connect_of(&listener);
+    assert!(words.contains(&format!("rtmp://{address}/app")), "{words}");
+    drop(stream);
+    assert!(client.wait().unwrap().success());
 }
 
 #[test]
