@@ -361,7 +361,7 @@ pub struct ServerConfig {
     pub user: usize,
     /// What streams made by publishers and players are set up with.
     pub stream: Arc<StreamConfig>,
-    /// Bound of all segments, marks, tails, half-read messages and TLS's buffers together; `None` is unbounded.
+    /// Bound of all segments, marks, tails, half-read messages, connects and TLS's buffers together; `None` is unbounded.
     pub mem_limit_bytes: Option<u64>,
     /// Events that may wait for the host before folding begins.
     pub event_limit: u32,
