@@ -492,8 +492,8 @@ typedef struct rr_server_config {
     rr_event_fn on_event;              /* Takes the events. Default: NULL (use rr_event_next). */
     /* Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config). */
     const rr_stream_config *stream;
-    /* Most memory for media in all queues and caches, and for connections' TLS, bytes, from 1048576. Default: 0 (no
-       limit). */
+    /* Most memory for media in all queues and caches, for connections' TLS and for what peers said at connect,
+       bytes, from 1048576. Default: 0 (no limit). */
     uint64_t mem_limit;
     /* Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096. */
     uint32_t event_limit;

@@ -33,6 +33,10 @@ pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// The scratch buffer of a thread that reads sockets.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 
+/// What is read in one turn from a peer that has little to say, and whose neighbours wait meanwhile: players, targets,
+/// and whoever is in the lobby. A message may have a single byte, so this is also the number of messages.
+pub const READ_LITTLE_BYTES: usize = 2 * 1024;
+
 /// Bytes a consumer's socket may hold unsent in the kernel (`TCP_NOTSENT_LOWAT`): without it the kernel hides the lag.
 pub const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
 
@@ -357,7 +361,7 @@ pub struct ServerConfig {
     pub user: usize,
     /// What streams made by publishers and players are set up with.
     pub stream: Arc<StreamConfig>,
-    /// Bound of all segments, marks, tails, half-read messages and TLS's buffers together; `None` is unbounded.
+    /// Bound of all segments, marks, tails, half-read messages, connects and TLS's buffers together; `None` is unbounded.
     pub mem_limit_bytes: Option<u64>,
     /// Events that may wait for the host before folding begins.
     pub event_limit: u32,

@@ -10,9 +10,10 @@ mod secure;
 use std::io::Write;
 use std::sync::Arc;
 
-use live::{Client, Live, until};
+use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::RRError;
+use rrelay::proto::amf0::Value;
 use rrelay::server::ListenOptions;
 use rrelay::server::slots::kind;
 
@@ -148,4 +149,42 @@ fn guests_that_are_turned_away_for_memory_cost_no_publisher() {
     assert!(used < LIMIT / 8 * 7, "{used} bytes: they have made memory short");
     publisher.key_frame(100_000, b"key").unwrap();
     live.play("show").message();
+}
+
+#[test]
+fn large_headers_sent_to_many_who_do_not_read_stay_within_the_limit() {
+    const LARGE: usize = 400_000;
+    let live = live(StreamConfig::default());
+    let mut publisher = live.publish("show");
+    let metadata = [&b"\x02\x00\x0aonMetaData\x08\0\0\0\x01\0\x01a\x0c"[..], &(LARGE as u32).to_be_bytes()].concat();
+    let metadata = [metadata, vec![b'x'; LARGE], b"\0\0\x09".to_vec()].concat();
+    publisher.send(18, 0, &metadata).unwrap();
+    publisher.key_frame(0, b"key").unwrap();
+    let server = live.server.stream_find(b"live", b"show").unwrap();
+    until("it is in the log", || live.server.stats(server).unwrap().msgs_in == 2);
+    // Their sockets take a part of it each; the rest would be several times the limit.
+    let stalled: Vec<_> = (0..40).map(|_| stalled(live.port)).collect();
+    until("somebody found no room", || {
+        // They begin at a picture.
+        let _ = publisher.key_frame(40, b"key");
+        let used = live.server.stats(0).unwrap().queue_bytes;
+        assert!(used <= LIMIT + LIMIT / 4, "{used} bytes");
+        live.lines_with("the memory limit of the server is reached") > 0
+    });
+    // Whoever sits on his part has to go where there is no room without.
+    let (mut other, mut player) = (live.publish("other"), live.play("other"));
+    other.key_frame(0, b"key").unwrap();
+    player.message();
+    pass_frames(&live, &mut other, &mut player, 100, 60_000);
+    drop(stalled);
+}
+
+/// A player that asks and never reads, with a small socket.
+fn stalled(port: u16) -> std::net::TcpStream {
+    let mut socket = shaken(port);
+    socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+    socket.write_all(&connect()).unwrap();
+    socket.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();
+    socket.write_all(&command(1, "play", 3.0, &[Value::Null, Value::String(b"show")])).unwrap();
+    socket
 }

@@ -158,8 +158,8 @@ pub struct rr_server_config {
     pub on_event: rr_event_fn,
     /// Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config).
     pub stream: *const rr_stream_config,
-    /// Most memory for media in all queues and caches, and for connections' TLS, bytes, from 1048576. Default: 0 (no
-    /// limit).
+    /// Most memory for media in all queues and caches, for connections' TLS and for what peers said at connect, bytes,
+    /// from 1048576. Default: 0 (no limit).
     pub mem_limit: u64,
     /// Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096.
     pub event_limit: u32,

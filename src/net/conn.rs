@@ -88,7 +88,7 @@ impl Conn {
         self.bytes_in
     }
 
-    /// Reads up to `budget` bytes and gives every event, with a message's body, to `on`; where `on` breaks, the rest
+    /// Reads up to `budget` bytes (those of the ciphertext where they are more) and gives every event, with a message's body, to `on`; where `on` breaks, the rest
     /// stays unread until the next call. `scratch` is the thread's buffer. A short read counts as having emptied the
     /// socket, unless `to_end`: after a hand-over, or when the poller has said that the peer is done, the end may stand
     /// right behind the bytes, and nobody tells of it again.
@@ -113,6 +113,7 @@ impl Conn {
         }
         let mut left = budget;
         while left > 0 {
+            let before = self.socket.ciphertext();
             let n = match self.socket.read(scratch) {
                 Ok(0) => return Err(Failure::peers(RRError::Closed, "the peer closed the connection")),
                 Ok(n) => n,
@@ -128,7 +129,9 @@ impl Conn {
                 // What comes later is a new edge. It saves a call per read.
                 return Ok(Pumped::Drained);
             }
-            left = left.saturating_sub(n);
+            // Records may have next to nothing in them: a turn ends by what it has cost.
+            let cost = usize::try_from(self.socket.ciphertext() - before).unwrap_or(usize::MAX);
+            left = left.saturating_sub(cost.max(n));
         }
         Ok(Pumped::More)
     }

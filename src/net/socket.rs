@@ -185,6 +185,11 @@ impl Socket {
         }
     }
 
+    /// Ciphertext read so far; 0 without TLS.
+    pub fn ciphertext(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |tls| tls.taken())
+    }
+
     /// Memory that TLS holds; 0 without it.
     pub fn heap_bytes(&mut self) -> usize {
         self.tls.as_mut().map_or(0, |tls| tls.heap_bytes())

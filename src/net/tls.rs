@@ -34,6 +34,8 @@ pub struct TlsStream {
     /// Ciphertext that was read and has given nothing yet: a record, or a handshake, that is half there. At most, since
     /// rustls does not tell.
     unread: usize,
+    /// Ciphertext that was read since the beginning.
+    taken: u64,
     /// The transport has ended.
     ended: bool,
     /// What TLS found wrong; every call after it fails in the same way.
@@ -64,7 +66,7 @@ impl TlsStream {
 
     fn new(mut tls: Connection) -> Self {
         tls.set_buffer_limit(Some(HELD_BYTES));
-        Self { tls, unread: 0, ended: false, failed: None }
+        Self { tls, unread: 0, taken: 0, ended: false, failed: None }
     }
 
     /// Ciphertext of the peer's that was read before TLS was there: it comes first.
@@ -192,6 +194,11 @@ impl TlsStream {
         IDLE_BYTES + waiting + self.unread
     }
 
+    /// Bytes that were read from the transport. What they cost is work also where hardly anything comes out of them.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Says good-bye, as far as the transport takes it.
     pub fn close<T: Write>(&mut self, transport: &mut T) {
         self.tls.send_close_notify();
@@ -219,6 +226,7 @@ impl TlsStream {
         }
         let n = self.tls.read_tls(transport)?;
         self.ended = n == 0;
+        self.taken += n as u64;
         if let Err(error) = self.process(n) {
             let failure = because(&error);
             let _ = self.flush(transport); // the alert that tells the peer

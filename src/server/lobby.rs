@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::{Decision, READ_BUFFER_BYTES, ask};
+use crate::config::{Decision, READ_LITTLE_BYTES, ask};
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::Pumped;
@@ -124,7 +124,7 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
         accepting: Vec::new(),
         more: Vec::new(),
         next_tick_ms: 0,
-        scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+        scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
     };
     this.run();
     this.close();
@@ -215,7 +215,7 @@ impl Lobby {
             if let Phase::Leaves(_) = guest.phase {
                 // What it still says is read and forgotten, so that our last words are not lost to a reset.
                 let pumped =
-                    guest.peer.conn.pump(&mut self.scratch, clock::now_ms(), READ_BUFFER_BYTES, true, |_, _| {
+                    guest.peer.conn.pump(&mut self.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |_, _| {
                         ControlFlow::Continue(())
                     });
                 let Phase::Leaves(why) = &guest.phase else { return Fate::Stays };
@@ -227,7 +227,7 @@ impl Lobby {
             let said = match guest.held.take() {
                 Some(said) => Ok(Pumped::Held(said)),
                 None => {
-                    guest.peer.conn.pump(&mut self.scratch, clock::now_ms(), READ_BUFFER_BYTES, true, |event, _| {
+                    guest.peer.conn.pump(&mut self.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |event, _| {
                         match event {
                             Said::Connect | Said::Publish { .. } | Said::Play { .. } => ControlFlow::Break(event),
                             _ => ControlFlow::Continue(()),

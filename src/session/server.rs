@@ -21,6 +21,9 @@ use streams::{Mode, Next, STREAMS_MAX, Streams};
 /// Commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some dozen.
 const COMMANDS_MAX: u32 = 1_000;
 
+/// Longest `connect` in bytes: it is kept as long as the peer stays. Those with tokens in every url stay below 16 KiB.
+const CONNECT_MAX_BYTES: usize = 32 * 1024;
+
 /// Longest stream key in bytes. Signed queries of CDNs stay below 2 KiB.
 const KEY_MAX_BYTES: usize = 4_096;
 
@@ -130,6 +133,9 @@ impl ServerSession {
                 let name = String::from_utf8_lossy(call.name.get(..32).unwrap_or(call.name)).into_owned();
                 return Err(Failure::protocol(format!("the command '{name}' before connect")));
             };
+            if body.len() > CONNECT_MAX_BYTES {
+                return Err(Failure::limit(format!("a connect of {} bytes", body.len())));
+            }
             let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id));
             self.ask = Ask::Connect { transaction };
             self.info = Some(Box::new(ConnectInfo { raw: body, ..info }));
@@ -428,9 +434,10 @@ impl ServerSession {
         self.streams.buffer_length_ms(stream_id)
     }
 
-    /// Heap in use, in bytes, without [`connect`](Self::connect)'s.
+    /// Heap in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.wire.heap_bytes() + self.streams.heap_bytes()
+        let info = self.info.as_ref().map_or(0, |info| info.heap_bytes());
+        self.wire.heap_bytes() + self.streams.heap_bytes() + info
     }
 
     wire_methods!();

@@ -71,6 +71,11 @@ impl Budget {
         self.used() >= self.0.mark
     }
 
+    /// Whether nearly all is used, here or above.
+    pub fn is_short_above(&self) -> bool {
+        self.is_short() || self.0.parent.as_ref().is_some_and(Self::is_short_above)
+    }
+
     /// How often something was refused since the beginning, here or in a child.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)

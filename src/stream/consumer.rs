@@ -4,6 +4,7 @@
 //! socket takes, in one call. What must be different for this consumer (control messages, join headers, the rest of a
 //! message before a jump, all that its [`Form`] makes another message of) goes through its private `out`.
 
+mod held;
 mod plays;
 
 use std::mem;
@@ -321,12 +322,14 @@ impl Consumer {
                 continue;
             }
             if !self.plays.is_empty() && self.at_boundary() && self.send_plays(now_us)? {
+                self.hold()?;
                 continue;
             }
             let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
             if let Some((headers, ts_ms)) = self.due.take() {
                 let form = self.form.headers(ts_ms);
                 headers.encode(&form, &mut self.out)?;
+                self.hold()?;
                 continue;
             }
             if (self.paused || self.said.is_some()) && cursor.at_boundary() {
@@ -339,6 +342,7 @@ impl Consumer {
                 let media = self.form.widen(turn.media, turn.tracks);
                 let form = WireForm { media, ..self.form.headers(point.ts_ms) };
                 point.headers.encode(&form, &mut self.out)?;
+                self.hold()?;
                 continue;
             }
             let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(cursor.position()));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::{READ_BUFFER_BYTES, Start};
+use crate::config::{READ_LITTLE_BYTES, Start};
 use crate::error::{Failure, Result};
 use crate::net::clock;
 use crate::net::poll::{Poller, Ready};
@@ -33,7 +33,7 @@ use crate::stream::{Delivery, RRStream, Timeouts};
 const TICK_MS: u64 = 250;
 
 /// Most that is read from one consumer in one turn: they have little to say.
-const READ_BUDGET: usize = READ_BUFFER_BYTES;
+const READ_BUDGET: usize = READ_LITTLE_BYTES;
 
 /// How a consumer goes on.
 enum Fate {
@@ -103,7 +103,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         timeouts,
         next_tick_ms: 0,
         more: Vec::new(),
-        scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+        scratch: vec![0; READ_BUDGET].into_boxed_slice(),
     };
     if let Err(failure) = this.run() {
         log::error!("relay cannot wait: {failure}");
@@ -202,6 +202,7 @@ impl Relay {
             Delivery::Target { target, conn, plan } => self.new_target(target, *conn, plan, now_us),
         };
         let mut consumer = Box::new(consumer);
+        consumer.charge_to(&self.stream.budget);
         let entry = self.consumers.vacant_entry();
         if let Err(failure) = self.poller.add(&mut consumer.conn.socket, entry.key()) {
             self.waiting += usize::from(consumer.is_waiting());

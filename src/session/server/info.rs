@@ -54,6 +54,15 @@ impl ConnectInfo {
         }
     }
 
+    /// Heap in use, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let texts = [&self.app, &self.tc_url, &self.flash_ver, &self.swf_url, &self.page_url, &self.via, &self.raw];
+        let codes = self.four_cc_list.iter().map(|code| size_of::<Vec<u8>>() + code.capacity());
+        let maps = self.video_four_cc.iter().chain(&self.audio_four_cc);
+        let masks = maps.map(|(code, _)| size_of::<(Vec<u8>, u32)>() + code.capacity());
+        size_of::<Self>() + texts.iter().map(|text| text.capacity()).sum::<usize>() + codes.chain(masks).sum::<usize>()
+    }
+
     /// The fields as they are in `raw`.
     pub(super) fn fields(&self) -> Connect<'_> {
         match Call::parse(self.raw_type, &self.raw).map(|call| call.command) {

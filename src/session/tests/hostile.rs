@@ -478,3 +478,15 @@ fn media_of_a_server_that_forgets_play_start_stands_for_it() {
     assert_eq!((one.type_id, two.type_id), (kind::AUDIO, kind::VIDEO));
     assert_eq!(client_hears(true, &messages).unwrap(), [Event::Connected], "a publisher waits for Publish.Start");
 }
+
+#[test]
+fn what_is_kept_of_a_connect_is_bounded_and_counted() {
+    let connects = |len: usize| {
+        let mut peer = Peer::shaken();
+        let long = vec![b'x'; len];
+        let fields = vec![(&b"app"[..], key("live")), (b"swfUrl", Value::String(&long))];
+        peer.call(0, "connect", &[Value::Object(fields)]).map(|()| peer.session.heap_bytes())
+    };
+    assert!(connects(30_000).unwrap() >= 60_000, "the url, and the command as it came");
+    fails(connects(40_000).map(drop), RRError::Limit, "a connect of 40");
+}

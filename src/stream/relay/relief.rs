@@ -1,14 +1,24 @@
 //! What the relay gives up where the server's memory is short.
 
-use super::Relay;
+use super::{Fate, Relay};
+use crate::error::{Failure, RRError};
 use crate::stream::buffer::Head;
 
 /// Who is less behind than this holds hardly more than the segment that is being written.
 const NEAR_BYTES: u64 = 256 * 1024;
 
+/// Who holds more than this for itself alone, and has taken nothing of it for so long, is closed: it could hold it until
+/// `send_ms`, and there is nothing to jump over.
+const PRIVATE_BYTES: usize = 256 * 1024;
+const PRIVATE_MS: u64 = 500;
+
 impl Relay {
     /// Does what is wanted, mostly nothing.
     pub(super) fn relieve(&mut self, head: Head, now_us: u64) {
+        // Not only when asked: a stream that has ended and still sends its last is asked no more.
+        if self.stream.budget.is_short_above() {
+            self.drop_idle(now_us);
+        }
         let wanted = self.stream.relief_wanted();
         if wanted.caches {
             self.scout.drop_anchor();
@@ -17,6 +27,17 @@ impl Relay {
             self.drop_lag(head, now_us);
             // How far behind these are is their owners' to know.
             self.guests.iter().for_each(|guest| guest.retreat(head.position));
+        }
+    }
+
+    /// Closes those who sit on large headers, or on the rest of a large message.
+    fn drop_idle(&mut self, now_us: u64) {
+        let idle = |bytes| bytes > PRIVATE_BYTES;
+        let consumers = self.consumers.iter();
+        let found = consumers.filter(|(_, consumer)| idle(consumer.idle_bytes(now_us / 1000, PRIVATE_MS)));
+        for slot in found.map(|(slot, _)| slot).collect::<Vec<_>>() {
+            let why = "the memory limit of the server is reached, and what was sent is not taken";
+            self.leave(slot, Fate::Over(Failure::ours(RRError::Limit, why)), now_us);
         }
     }
 

@@ -1,0 +1,32 @@
+//! What a consumer holds for itself alone, counted against the memory limit. Its relay asks, and acts.
+
+use super::Consumer;
+use crate::error::Result;
+use crate::stream::budget::Budget;
+
+/// A private buffer larger than this is counted when it is made, not only with the next figures: many that join at once
+/// and do not read would have a buffer each before that.
+const OUT_COUNTED_BYTES: usize = 128 * 1024;
+
+impl Consumer {
+    /// What it holds for itself counts there.
+    pub(in crate::stream) fn charge_to(&mut self, budget: &Budget) {
+        self.held = Some(budget.nothing());
+    }
+
+    /// Counts the private bytes, where they have become many.
+    pub(super) fn hold(&mut self) -> Result<()> {
+        match &mut self.held {
+            Some(held) if self.out.capacity() > OUT_COUNTED_BYTES => {
+                held.follow(self.out.capacity() + self.conn.heap_bytes())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Memory of private bytes of which its socket has taken nothing for `ms`; 0 where it takes some now and then.
+    pub(in crate::stream) fn idle_bytes(&self, now_ms: u64, ms: u64) -> usize {
+        let idle = self.blocked && now_ms.saturating_sub(self.progress_ms) > ms;
+        if idle { self.out.capacity() } else { 0 }
+    }
+}

@@ -1,0 +1,127 @@
+//! Peers that take a thread's time: floods of messages of a byte, and TLS records with hardly anything in them. A turn of
+//! reading is bounded by what it costs, so whoever else is served by the thread has his own soon.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
+
+#[path = "support/live.rs"]
+mod live;
+#[path = "support/secure.rs"]
+mod secure;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use live::{Live, command, connect, message, shaken, until};
+use rrelay::config::ServerConfig;
+use rrelay::net::conn::{Conn, Pumped, Side};
+use rrelay::net::socket::Socket;
+use rrelay::net::tls::{ServerConfig as Certificate, TlsStream};
+use rrelay::proto::amf0::Value;
+use rrelay::proto::message::kind;
+use rrelay::session::{ServerSession, SessionConfig};
+
+/// Players that flood the stream they play.
+const FLOODERS: usize = 24;
+
+/// What a message may take while they do. One turn of each of them at 64 KiB takes many times that.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Messages without a body: one byte each, but for the first.
+fn empty_messages(count: usize) -> Vec<u8> {
+    let mut wire = message(kind::ACK, 0, 4, &[]);
+    wire.resize(wire.len() + count, 0xC4);
+    wire
+}
+
+#[test]
+fn players_that_flood_their_stream_keep_the_other_players_of_it_waiting_no_longer_than_their_turns() {
+    let live = Live::new(ServerConfig::default());
+    let (mut publisher, mut player) = (live.publish("show"), live.play("show"));
+    let over = Arc::new(AtomicBool::new(false));
+    let flooders: Vec<_> = (0..FLOODERS)
+        .map(|_| {
+            let mut socket = shaken(live.port);
+            socket.write_all(&connect()).unwrap();
+            socket.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();
+            socket.write_all(&command(1, "play", 3.0, &[Value::Null, Value::String(b"show")])).unwrap();
+            let mut answers = socket.try_clone().unwrap();
+            std::thread::spawn(move || while answers.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {});
+            socket
+        })
+        .collect();
+    until("all play", || live.lines_with(" plays ") == FLOODERS + 1);
+    let floods: Vec<_> = flooders
+        .into_iter()
+        .map(|mut socket| {
+            let (wire, over) = (empty_messages(1 << 20), Arc::clone(&over));
+            socket.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+            std::thread::spawn(move || {
+                let mut at = 0;
+                while !over.load(Ordering::Relaxed) {
+                    at = if at == wire.len() { wire.len() / 2 } else { at };
+                    at += socket.write(&wire[at..]).unwrap_or(0);
+                }
+            })
+        })
+        .collect();
+    for number in 0..15_u32 {
+        let sent = Instant::now();
+        publisher.key_frame(number * 40, &number.to_be_bytes()).unwrap();
+        assert_eq!(player.message().0.timestamp_ms, number * 40);
+        assert!(sent.elapsed() < SOON, "a message took {:?}", sent.elapsed());
+    }
+    over.store(true, Ordering::Relaxed);
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+}
+
+#[test]
+fn a_turn_of_reading_ends_by_the_ciphertext_it_took_not_by_what_was_in_it() {
+    const RECORDS: usize = 20_000;
+    const BUDGET: usize = 4096;
+    let papers = secure::Papers::new("turns");
+    let certificate = Certificate::from_pem(&papers.certificate, &papers.key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut socket = Socket::adopt(listener.accept().unwrap().0.into()).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let written = Arc::clone(&done);
+    let peer = std::thread::spawn(move || {
+        let mut tls = TlsStream::client(&secure::trusting(), "127.0.0.1").unwrap();
+        tls.handshake(&mut client).unwrap();
+        // A handshake, then messages without a body, a record for each byte.
+        let wire = [vec![3], vec![0; 3072], empty_messages(RECORDS)].concat();
+        wire.chunks(1).for_each(|byte| assert_eq!(tls.write(&mut client, byte).unwrap(), 1));
+        written.store(true, Ordering::Relaxed);
+        while client.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
+    });
+    socket.secure(TlsStream::server(&certificate).unwrap());
+    let mut conn = Conn::new(socket, Side::Server(Box::new(ServerSession::new(&SessionConfig::default(), 0))));
+    let mut scratch = [0; BUDGET];
+    let (mut most, began) = (0, Instant::now());
+    // Slowly first, so that much waits to be read.
+    while !done.load(Ordering::Relaxed) || matches!(turn(&mut conn, &mut scratch, &mut most), Pumped::More) {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        if !done.load(Ordering::Relaxed) {
+            turn(&mut conn, &mut scratch, &mut most);
+            conn.flush().unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert_eq!(conn.bytes_in() as usize, 3073 + empty_messages(RECORDS).len(), "all came in the end");
+    // A record of one byte has more than 20 around it.
+    assert!(most <= 2 * BUDGET as u64 / 20, "{most} bytes in one turn");
+    drop(conn);
+    peer.join().unwrap();
+}
+
+fn turn(conn: &mut Conn, scratch: &mut [u8], most: &mut u64) -> Pumped {
+    let before = conn.bytes_in();
+    let budget = scratch.len();
+    let pumped = conn.pump(scratch, 0, budget, true, |_, _| ControlFlow::Continue(())).unwrap();
+    *most = (*most).max(conn.bytes_in() - before);
+    pumped
+}
