@@ -71,9 +71,9 @@ impl Budget {
         self.used() >= self.0.mark
     }
 
-    /// Whether nearly all is used, here or above.
-    pub fn is_short_above(&self) -> bool {
-        self.is_short() || self.0.parent.as_ref().is_some_and(Self::is_short_above)
+    /// Whether more than half is used, here or above: others may want the rest at once.
+    pub fn is_tight(&self) -> bool {
+        self.used() > self.0.limit / 2 || self.0.parent.as_ref().is_some_and(Self::is_tight)
     }
 
     /// How often something was refused since the beginning, here or in a child.

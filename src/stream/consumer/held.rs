@@ -18,7 +18,9 @@ impl Consumer {
     pub(super) fn hold(&mut self) -> Result<()> {
         match &mut self.held {
             Some(held) if self.out.capacity() > OUT_COUNTED_BYTES => {
-                held.follow(self.out.capacity() + self.conn.heap_bytes())
+                let held = held.follow(self.out.capacity() + self.conn.heap_bytes());
+                // It is over then, and others that join in the same turn are not to find it here.
+                held.inspect_err(|_| self.out = Vec::new())
             }
             _ => Ok(()),
         }

@@ -15,8 +15,8 @@ const PRIVATE_MS: u64 = 500;
 impl Relay {
     /// Does what is wanted, mostly nothing.
     pub(super) fn relieve(&mut self, head: Head, now_us: u64) {
-        // Not only when asked: a stream that has ended and still sends its last is asked no more.
-        if self.stream.budget.is_short_above() {
+        // Unasked, and before it is short: a stream that has ended and still sends its last is asked no more.
+        if self.stream.budget.is_tight() {
             self.drop_idle(now_us);
         }
         let wanted = self.stream.relief_wanted();
