@@ -1,13 +1,14 @@
 //! The chunk writer: a message in, the bytes of its chunks out (specification 5.3).
 //!
-//! It has no state: every message starts with a full (type 0) header and goes on with type 3 chunks, so the bytes of a
-//! message are the same whatever was sent before it, and can be shared by all who receive it. The extended timestamp is
+//! It has no state: a message of the relay starts with a full (type 0) header and goes on with type 3 chunks, so its bytes
+//! are the same whatever was sent before it, and can be shared by all who receive it. Shorter headers are for who keeps
+//! the state, librtmp's face ([`encode_as`]). The extended timestamp is
 //! repeated on type 3 chunks (5.3.1.3). The reading side is [`super::chunk_read`].
 
 use std::borrow::Cow;
 
 use super::chunk_header::{
-    CHUNK_SIZE_DEFAULT, CHUNK_STREAM_MAX, CHUNK_STREAM_MIN, EXTENDED, HEADER_MAX_BYTES, Previous, Step, parse_header,
+    CHUNK_SIZE_DEFAULT, CHUNK_STREAM_MAX, EXTENDED, HEADER_MAX_BYTES, Previous, Step, parse_header,
 };
 use super::message::MessageHead;
 
@@ -39,7 +40,7 @@ pub fn encode_into(head: &MessageHead, body: &[u8], chunk_size: u32, dst: &mut [
 /// Where `dst` is shorter than [`wire_len`].
 pub fn encode_parts_into(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, dst: &mut [u8]) -> usize {
     let mut rest = &mut *dst;
-    write_chunks(head, parts, chunk_size, |bytes| {
+    write_chunks(0, head, parts, chunk_size, |bytes| {
         let (place, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
         rest = after;
         match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
@@ -55,8 +56,15 @@ pub fn encode_parts_into(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, d
 /// Appends a message to `out`, under the conditions of [`encode_into`]. Where the body is large, the caller reserves
 /// [`wire_len`] bytes fallibly beforehand.
 pub fn encode(head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
+    encode_as(0, head, body, chunk_size, out);
+}
+
+/// [`encode`] with a first header of another type (`fmt` 0 to 3), for writers who know what their peer has seen on this
+/// chunk stream: what the type leaves out of `head` is not written, and its `timestamp_ms` is what stands in the header,
+/// a time or the distance to the one before.
+pub fn encode_as(fmt: u8, head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
     out.reserve(wire_len(head, chunk_size));
-    write_chunks(head, &[body], chunk_size, |bytes| match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
+    write_chunks(fmt, head, &[body], chunk_size, |bytes| match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
         ([byte], _) => out.push(*byte),
         (_, Ok(bytes)) => out.extend_from_slice(bytes),
         (_, Err(_)) => out.extend_from_slice(bytes),
@@ -109,10 +117,10 @@ impl Header {
 
 /// Gives `put` all bytes of a message in order.
 #[inline]
-fn write_chunks(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, mut put: impl FnMut(&[u8])) {
+fn write_chunks(fmt: u8, head: &MessageHead, parts: &[&[u8]], chunk_size: u32, mut put: impl FnMut(&[u8])) {
     debug_assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), head.len as usize);
     debug_assert!(head.len < 1 << 24, "a message of {} bytes has no place in the header", head.len);
-    put(full_header(head).bytes());
+    put(first_header(fmt, head).bytes());
     let continuation = continuation_of(head);
     let chunk_size = chunk_bytes(chunk_size);
     let mut room = chunk_size;
@@ -131,12 +139,18 @@ fn write_chunks(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, mut put: i
     }
 }
 
-fn full_header(head: &MessageHead) -> Header {
-    let mut header = basic_header(0, head.chunk_stream);
-    header.put(&head.timestamp_ms.min(EXTENDED).to_be_bytes()[1..]);
-    header.put(&head.len.to_be_bytes()[1..]);
-    header.put(&[head.type_id]);
-    header.put(&head.stream_id.to_le_bytes());
+fn first_header(fmt: u8, head: &MessageHead) -> Header {
+    let mut header = basic_header(fmt, head.chunk_stream);
+    if fmt < 3 {
+        header.put(&head.timestamp_ms.min(EXTENDED).to_be_bytes()[1..]);
+    }
+    if fmt < 2 {
+        header.put(&head.len.to_be_bytes()[1..]);
+        header.put(&[head.type_id]);
+    }
+    if fmt == 0 {
+        header.put(&head.stream_id.to_le_bytes());
+    }
     put_extension(&mut header, head);
     header
 }
@@ -154,7 +168,7 @@ fn put_extension(header: &mut Header, head: &MessageHead) {
 }
 
 fn basic_header(fmt: u8, chunk_stream: u32) -> Header {
-    debug_assert!((CHUNK_STREAM_MIN..=CHUNK_STREAM_MAX).contains(&chunk_stream));
+    debug_assert!(fmt <= 3 && chunk_stream <= CHUNK_STREAM_MAX);
     let mut header = Header { bytes: [0; HEADER_MAX_BYTES], len: 0 };
     let [low, high, ..] = chunk_stream.saturating_sub(64).to_le_bytes();
     match basic_len(chunk_stream) {

@@ -12,9 +12,11 @@ use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{amf_decode, calls, guard, log, mem};
 use crate::proto::amf::Cursor;
-use crate::proto::chunk_header::{CHUNK_STREAM_MAX, EXTENDED};
+use crate::proto::chunk_header::CHUNK_STREAM_MAX;
+use crate::proto::chunk_write::{encode_as, wire_len};
+use crate::proto::message::MessageHead;
 
-/// Header types of a chunk, and their bytes after the chunk stream id.
+/// Header types of a chunk.
 const MEDIUM: u8 = 1;
 const SMALL: u8 = 2;
 const MINIMUM: u8 = 3;
@@ -54,43 +56,6 @@ fn compress(packet: &mut RTMPPacket, last: Option<&RTMPPacket>) -> u32 {
     packet.m_nTimeStamp.wrapping_sub(base)
 }
 
-/// Chunk type and chunk stream id, in one to three bytes.
-fn put_basic(out: &mut Vec<u8>, kind: u8, channel: usize) {
-    let kind = kind << 6;
-    match channel {
-        0..64 => out.push(kind | channel as u8),
-        64..320 => out.extend_from_slice(&[kind, (channel - 64) as u8]),
-        _ => {
-            out.push(kind | 1);
-            out.extend_from_slice(&((channel - 64) as u16).to_le_bytes());
-        }
-    }
-}
-
-/// The whole message: first header, then the body with a type 3 header wherever a chunk ends.
-fn encode(out: &mut Vec<u8>, packet: &RTMPPacket, body: &[u8], time: u32, chunk_size: usize, channel: usize) {
-    put_basic(out, packet.m_headerType, channel);
-    if packet.m_headerType < MINIMUM {
-        out.extend_from_slice(&time.min(EXTENDED).to_be_bytes()[1..]);
-    }
-    if packet.m_headerType < SMALL {
-        out.extend_from_slice(&packet.m_nBodySize.to_be_bytes()[1..]);
-        out.push(packet.m_packetType);
-    }
-    if packet.m_headerType == 0 {
-        out.extend_from_slice(&packet.m_nInfoField2.to_le_bytes());
-    }
-    let extended = (time >= EXTENDED).then(|| time.to_be_bytes());
-    out.extend_from_slice(extended.as_ref().map_or(&[], |time| &time[..]));
-    let mut chunks = body.chunks(chunk_size);
-    out.extend_from_slice(chunks.next().unwrap_or_default());
-    for chunk in chunks {
-        put_basic(out, MINIMUM, channel);
-        out.extend_from_slice(extended.as_ref().map_or(&[], |time| &time[..]));
-        out.extend_from_slice(chunk);
-    }
-}
-
 /// Sends one message. Its header type is changed to the one that was used.
 pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) -> bool {
     let Some(channel) = usize::try_from(packet.m_nChannel).ok().filter(|&id| id <= CHUNK_STREAM_MAX as usize) else {
@@ -108,15 +73,21 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         log::error(&format!("there is no header type {}", packet.m_headerType));
         return false;
     }
-    let chunk_size = usize::try_from(r.m_outChunkSize).unwrap_or(0).max(1);
+    let chunk_size = u32::try_from(r.m_outChunkSize).unwrap_or(0).max(1);
     let mut out = std::mem::take(&mut r.inner().out);
     out.clear();
-    let chunks = packet.m_nBodySize as usize / chunk_size + 1;
-    if out.try_reserve(packet.m_nBodySize as usize + chunks * 7 + RTMP_MAX_HEADER_SIZE).is_err() {
+    let head = MessageHead {
+        chunk_stream: channel as u32,
+        timestamp_ms: time,
+        len: packet.m_nBodySize,
+        type_id: packet.m_packetType,
+        stream_id: packet.m_nInfoField2 as u32,
+    };
+    if out.try_reserve(wire_len(&head, chunk_size)).is_err() {
         log::error("out of memory");
         return false;
     }
-    encode(&mut out, packet, packet.body(), time, chunk_size, channel);
+    encode_as(packet.m_headerType, &head, packet.body(), chunk_size, &mut out);
     if log::wants(log::DEBUG2) {
         log::record(log::DEBUG2, &format!("RTMP_SendPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
         log::hex_and_text(log::DEBUG2, &out);

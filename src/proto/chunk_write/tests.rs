@@ -52,3 +52,24 @@ fn body_of_refuses_what_the_writer_does_not_write() {
     assert!(body_of(&other, 128).is_none(), "not a full header");
     assert!(body_of(&[], 128).is_none());
 }
+
+#[test]
+fn a_shorter_first_header_leaves_out_what_the_peer_knows() {
+    let seen = Previous { type_id: 9, len: 3, stream_id: 0x0102_0304, ..Previous::default() };
+    for (fmt, fields) in [(0, 11), (1, 7), (2, 3), (3, 0)] {
+        for (timestamp_ms, extension) in [(40, 0), (EXTENDED + 7, 4)] {
+            let mut wire = Vec::new();
+            encode_as(fmt, &head(timestamp_ms, 3, 5), b"abc", 2, &mut wire);
+            let first = 1 + fields + extension;
+            assert_eq!(wire.len(), first + 2 + 1 + extension + 1, "fmt {fmt}: two chunks");
+            assert_eq!((wire[0], wire[first + 2]), (fmt << 6 | 5, 0xC5));
+            if extension == 4 && fmt == 3 {
+                continue; // Only who has seen a long time before reads this one as one.
+            }
+            let Ok(Step::Header(header)) = parse_header(&wire, |_| Some(seen)) else { panic!("fmt {fmt}") };
+            assert_eq!((header.size, header.fmt, header.chunk_stream), (first, fmt, 5));
+            let read = header.next.head(5);
+            assert_eq!((read.len, read.type_id, read.stream_id), (3, 9, 0x0102_0304));
+        }
+    }
+}
