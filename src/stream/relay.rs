@@ -32,9 +32,6 @@ use crate::stream::{Delivery, RRStream, Timeouts};
 /// How often timeouts, lags and figures are looked at.
 const TICK_MS: u64 = 250;
 
-/// Most that is read from one consumer in one turn: they have little to say.
-const READ_BUDGET: usize = READ_LITTLE_BYTES;
-
 /// How a consumer goes on.
 enum Fate {
     Stays,
@@ -103,7 +100,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         timeouts,
         next_tick_ms: 0,
         more: Vec::new(),
-        scratch: vec![0; READ_BUDGET].into_boxed_slice(),
+        scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
     };
     if let Err(failure) = this.run() {
         log::error!("relay cannot wait: {failure}");

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{Fate, READ_BUDGET, Relay};
-use crate::error::Failure;
-use crate::error::RRError;
+use super::{Fate, Relay};
+use crate::config::READ_LITTLE_BYTES;
+use crate::error::{Failure, RRError};
 use crate::net::conn::Pumped;
 use crate::net::poll::Ready;
 use crate::session;
@@ -32,7 +32,7 @@ impl Relay {
         let (mut paused, mut receive) = (None, (None, None));
         let (own, mut others) = (consumer.form.stream_id, Vec::new());
         let pumped =
-            consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET, to_end, |event, _| match event {
+            consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_LITTLE_BYTES, to_end, |event, _| match event {
                 session::Event::Pause { stream_id, .. } | session::Event::Receive { stream_id, .. }
                     if stream_id != own =>
                 {
