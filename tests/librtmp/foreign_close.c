@@ -67,6 +67,17 @@ static void *feed(void *fd)
     return NULL;
 }
 
+/* A session on one end of a connection whose other end is ours. */
+static int session_on(RTMP *session, int pair[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+        return 0;
+    }
+    RTMP_Init(session);
+    session->m_sb.sb_socket = pair[0];
+    return 1;
+}
+
 /* A thread reads what comes without end, call after call, and another closes between two calls or within one. */
 static int busy_round(void)
 {
@@ -74,11 +85,9 @@ static int busy_round(void)
     pthread_t other, feeder;
     RTMPPacket packet;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+    if (!session_on(&r, pair)) {
         return 0;
     }
-    RTMP_Init(&r);
-    r.m_sb.sb_socket = pair[0];
     memset(&packet, 0, sizeof packet);
     pthread_create(&feeder, NULL, feed, &pair[1]);
     pthread_create(&other, NULL, close_soon, NULL);
@@ -101,11 +110,9 @@ static int toggle_round(void)
     double begin;
     pthread_t other;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+    if (!session_on(&r, pair)) {
         return 0;
     }
-    RTMP_Init(&r);
-    r.m_sb.sb_socket = pair[0];
     begin = now();
     pthread_create(&other, NULL, close_soon, NULL);
     RTMP_ToggleStream(&r);
@@ -123,11 +130,9 @@ static int round_of(int writing, void *(*end)(void *))
     pthread_t other;
     RTMPPacket packet;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+    if (!session_on(&r, pair)) {
         return 0;
     }
-    RTMP_Init(&r);
-    r.m_sb.sb_socket = pair[0];
     memset(&packet, 0, sizeof packet);
     begin = now();
     pthread_create(&other, NULL, end, NULL);
@@ -171,11 +176,9 @@ static int closes_meet(int frees)
     pthread_t other;
     RTMP *session = RTMP_Alloc();
 
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) {
+    if (!session_on(session, pair)) {
         return 0;
     }
-    RTMP_Init(session);
-    session->m_sb.sb_socket = pair[0];
     session->m_stream_id = 1;
     RTMP_LogSetLevel(RTMP_LOGDEBUG);
     RTMP_LogSetCallback(slow_log);
