@@ -173,6 +173,13 @@ fn large_headers_sent_to_many_who_do_not_read_stay_within_the_limit() {
     });
     // Whoever sits on his part has to go where there is no room without.
     until("half of it is free", || live.server.stats(0).unwrap().queue_bytes <= LIMIT / 2);
+    // Another stream has what it needs, and nobody's publisher gives way for those who do not read.
+    let mut honest = live.publish("other");
+    let mut player = live.play("other");
+    honest.key_frame(0, b"key").unwrap();
+    player.message();
+    pass_frames(&live, &mut honest, &mut player, 100, 60_000);
+    assert_eq!(live.lines_with("uses the most"), 0);
     drop(stalled);
 }
 

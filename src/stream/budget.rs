@@ -20,7 +20,7 @@ struct Counter {
     /// From here on memory is short.
     mark: u64,
     refused: AtomicU64,
-    /// Nobody gives way for what is refused here.
+    /// Nobody gives way for what is refused here, or above for its sake.
     modest: bool,
     parent: Option<Budget>,
     alarm: Option<Alarm>,
@@ -60,15 +60,20 @@ impl Budget {
         Self::made(None, false, Some(self.clone()), None)
     }
 
-    /// A quarter of this one, for those who can be turned away: they leave the rest to the others, and what they are
-    /// refused counts in no [`refused`](Self::refused) but their own, since nobody is to give way for them.
+    /// As a [`child`](Self::child), for those who can be turned away: what they are refused counts in no
+    /// [`refused`](Self::refused) but their own, since nobody is to give way for them.
+    pub fn modest(&self) -> Self {
+        Self::made(None, true, Some(self.clone()), None)
+    }
+
+    /// As [`modest`](Self::modest), and a quarter of this one is all they get: they leave the rest to the others.
     pub fn quarter(&self) -> Self {
         Self::made(self.limit().map(|limit| limit / 4), true, Some(self.clone()), None)
     }
 
-    /// Whether nearly all is used.
+    /// Whether nearly all is used, here or above.
     pub fn is_short(&self) -> bool {
-        self.used() >= self.0.mark
+        self.used() >= self.0.mark || self.0.parent.as_ref().is_some_and(Self::is_short)
     }
 
     /// Whether more than half is used, here or above: others may want the rest at once.
@@ -281,6 +286,12 @@ mod tests {
         assert_eq!((guests.refused(), server.refused(), server.used(), guests.used()), (2, 0, 800, 0));
         assert!(rung.load(Relaxed) <= before + 1, "the alarm is for what is taken, not for them");
         drop((media, other));
+        let stream = server.child();
+        let player = stream.modest();
+        let all = player.charge(790).unwrap();
+        assert!(player.charge(11).is_err() && player.is_short());
+        assert_eq!((player.refused(), stream.refused(), server.refused(), stream.used()), (1, 0, 0, 790));
+        drop(all);
         assert!(Budget::new(None).quarter().charge(1 << 40).is_ok(), "without a limit there is no quarter of it");
     }
 

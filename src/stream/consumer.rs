@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::session;
-use crate::stream::budget::{Budget, Charge};
+use crate::stream::budget::Charge;
 use crate::stream::buffer::Head;
 use crate::stream::cursor::{Cursor, Lag};
 use crate::stream::form::Form;
@@ -322,14 +322,15 @@ impl Consumer {
                 continue;
             }
             if !self.plays.is_empty() && self.at_boundary() && self.send_plays(now_us)? {
-                self.hold()?;
+                self.hold(0)?;
                 continue;
             }
             let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
             if let Some((headers, ts_ms)) = self.due.take() {
                 let form = self.form.headers(ts_ms);
+                self.hold(headers.bytes())?;
                 headers.encode(&form, &mut self.out)?;
-                self.hold()?;
+                self.hold(0)?;
                 continue;
             }
             if (self.paused || self.said.is_some()) && cursor.at_boundary() {
@@ -341,8 +342,9 @@ impl Consumer {
             {
                 let media = self.form.widen(turn.media, turn.tracks);
                 let form = WireForm { media, ..self.form.headers(point.ts_ms) };
+                self.hold(point.headers.bytes())?;
                 point.headers.encode(&form, &mut self.out)?;
-                self.hold()?;
+                self.hold(0)?;
                 continue;
             }
             let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(cursor.position()));
@@ -444,9 +446,8 @@ impl Consumer {
     }
 
     /// Makes the queue's figures current; called now and then.
-    pub(super) fn measure(&mut self, head: Head, now_us: u64, budget: &Budget) {
-        let held = self.out.capacity() + self.conn.heap_bytes();
-        self.held.get_or_insert_with(|| budget.nothing()).follow_anyway(held);
+    pub(super) fn measure(&mut self, head: Head, now_us: u64) {
+        self.recount();
         // What a paused one does not get, it does not wait for.
         let lag = if self.paused { Lag::default() } else { self.lag(head, now_us) };
         let private = (self.out.len() - self.out_at) as u64;

@@ -130,6 +130,8 @@ pub struct RRStream {
     pub tracks: Tracks,
     host: Arc<dyn Host>,
     budget: Budget,
+    /// What consumers hold for themselves: they can be turned away.
+    private: Budget,
     state: AtomicU32,
     moving: Mutex<()>,
     /// Log position at which the last publisher ended; `NEVER` while one is live or none has been.
@@ -176,6 +178,7 @@ impl RRStream {
             stop_by_ms: AtomicU64::new(NEVER),
             switch_to: AtomicU64::new(0),
             intake: Mutex::new(Intake { buffer: RRBuffer::new(budget.clone()), clock: Clock::new(clock_mode) }),
+            private: budget.modest(),
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
             sources: Sources::default(),

@@ -199,7 +199,7 @@ impl Relay {
             Delivery::Target { target, conn, plan } => self.new_target(target, *conn, plan, now_us),
         };
         let mut consumer = Box::new(consumer);
-        consumer.charge_to(&self.stream.budget);
+        consumer.charge_to(&self.stream.private);
         let entry = self.consumers.vacant_entry();
         if let Err(failure) = self.poller.add(&mut consumer.conn.socket, entry.key()) {
             self.waiting += usize::from(consumer.is_waiting());

@@ -1,5 +1,5 @@
-//! What a stream does where the server's memory is short: caches go, cursors that are far behind jump, a publisher
-//! waits for room, and in the end is closed.
+//! What a stream does where the server's memory is short: caches go, cursors that are far behind jump, consumers that
+//! hold much for themselves are closed, a publisher waits for room, and in the end is closed.
 //!
 //! The server decides which stream has to do what, and leaves it here for the stream's threads.
 
@@ -17,8 +17,11 @@ const CACHES: u8 = 1;
 /// Let those who are furthest behind jump.
 const CURSORS: u8 = 2;
 
+/// Close those who hold the most for themselves.
+const HOLDERS: u8 = 4;
+
 /// A publisher waits so long for memory. What others have to give is given by then.
-const ROOM_MS: u64 = 1_000;
+const ROOM_MS: u64 = 2_000;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(5);
@@ -35,6 +38,7 @@ pub(super) struct Relief {
 pub(super) struct Wanted {
     pub(super) caches: bool,
     pub(super) cursors: bool,
+    pub(super) holders: bool,
 }
 
 impl RRStream {
@@ -48,9 +52,19 @@ impl RRStream {
         self.want(CACHES | CURSORS);
     }
 
+    /// Those who hold the most for themselves, and cannot jump over it, are to be closed.
+    pub fn drop_holders(&self) {
+        self.want(CACHES | CURSORS | HOLDERS);
+    }
+
     fn want(&self, bits: u8) {
         self.relief.wanted.fetch_or(bits, Ordering::AcqRel);
         self.ring_relay();
+    }
+
+    /// Whether its relay has not yet got to what is wanted of it.
+    pub fn is_to_relieve(&self) -> bool {
+        self.relief.wanted.load(Ordering::Acquire) != 0
     }
 
     /// The publisher is to be closed: this stream uses the most.
@@ -64,7 +78,7 @@ impl RRStream {
         // Nearly always nothing, so without a locked instruction.
         let none = self.relief.wanted.load(Ordering::Relaxed) == 0;
         let bits = if none { 0 } else { self.relief.wanted.swap(0, Ordering::AcqRel) };
-        Wanted { caches: bits & CACHES != 0, cursors: bits & CURSORS != 0 }
+        Wanted { caches: bits & CACHES != 0, cursors: bits & CURSORS != 0, holders: bits & HOLDERS != 0 }
     }
 
     /// Why the publisher has to go, if it has; true once.

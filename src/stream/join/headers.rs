@@ -109,6 +109,11 @@ impl HeaderSet {
         &self.0
     }
 
+    /// Bytes of all bodies together.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|header| header.body.len()).sum()
+    }
+
     /// Whether both are the very same set. Cheap; two equal sets that were filled apart may differ here.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -66,7 +66,7 @@ impl Relay {
         if consumer.leave_at.is_some() && !consumer.blocked && consumer.has_reached_end() {
             return Fate::Lobby(None);
         }
-        consumer.measure(head, now_us, &self.stream.budget);
+        consumer.measure(head, now_us);
         let Timeouts { ping_ms, send_ms, .. } = self.timeouts;
         let own_ms = consumer.push.as_ref().and_then(|push| push.plan.config.send_ms);
         let send_ms = own_ms.map_or(send_ms, u64::from);

@@ -1,5 +1,7 @@
 //! What the relay gives up where the server's memory is short.
 
+use std::cmp::Reverse;
+
 use super::{Fate, Relay};
 use crate::error::{Failure, RRError};
 use crate::stream::buffer::Head;
@@ -11,6 +13,9 @@ const NEAR_BYTES: u64 = 256 * 1024;
 /// `send_ms`, and there is nothing to jump over.
 const PRIVATE_BYTES: usize = 256 * 1024;
 const PRIVATE_MS: u64 = 500;
+
+/// Who holds less for itself has hardly more than it is just sending.
+const LEAST_BYTES: usize = 32 * 1024;
 
 impl Relay {
     /// Does what is wanted, mostly nothing.
@@ -28,17 +33,40 @@ impl Relay {
             // How far behind these are is their owners' to know.
             self.guests.iter().for_each(|guest| guest.retreat(head.position));
         }
+        if wanted.holders {
+            self.drop_holders(now_us);
+        }
     }
 
     /// Closes those who sit on large headers, or on the rest of a large message.
     fn drop_idle(&mut self, now_us: u64) {
-        let idle = |bytes| bytes > PRIVATE_BYTES;
-        let consumers = self.consumers.iter();
-        let found = consumers.filter(|(_, consumer)| idle(consumer.idle_bytes(now_us / 1000, PRIVATE_MS)));
-        for slot in found.map(|(slot, _)| slot).collect::<Vec<_>>() {
-            let why = "the memory limit of the server is reached, and what was sent is not taken";
-            self.leave(slot, Fate::Over(Failure::ours(RRError::Limit, why)), now_us);
+        for (_, slot) in self.idle(PRIVATE_BYTES, PRIVATE_MS, now_us) {
+            self.close_for_memory(slot, now_us);
         }
+    }
+
+    /// Closes whoever holds the most for itself while its socket takes nothing, one at least, until half of
+    /// the memory is free.
+    fn drop_holders(&mut self, now_us: u64) {
+        let mut holders = self.idle(LEAST_BYTES, 0, now_us);
+        holders.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        for (_, slot) in holders {
+            self.close_for_memory(slot, now_us);
+            if !self.stream.budget.is_tight() {
+                break;
+            }
+        }
+    }
+
+    /// Consumers with more than `bytes` of their own, of which nothing was taken for `ms`: how much it is, and whose.
+    fn idle(&self, bytes: usize, ms: u64, now_us: u64) -> Vec<(usize, usize)> {
+        let held = self.consumers.iter().map(|(slot, consumer)| (consumer.idle_bytes(now_us / 1000, ms), slot));
+        held.filter(|&(held, _)| held > bytes).collect()
+    }
+
+    fn close_for_memory(&mut self, slot: usize, now_us: u64) {
+        let why = "the memory limit of the server is reached, and what was sent is not taken";
+        self.leave(slot, Fate::Over(Failure::ours(RRError::Limit, why)), now_us);
     }
 
     /// Whoever is more than half as far behind as the furthest jumps to the head, to go on at the next key frame.
