@@ -14,6 +14,8 @@ mod join;
 mod play;
 #[path = "interop/publish.rs"]
 mod publish;
+#[path = "interop/screens.rs"]
+mod screens;
 #[path = "interop/targets.rs"]
 mod targets;
 #[path = "interop/tls.rs"]

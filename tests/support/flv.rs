@@ -45,7 +45,7 @@ impl Tag {
         self.kind == VIDEO && self.body.get(1) == Some(&2)
     }
 
-    fn is_metadata(&self) -> bool {
+    pub(crate) fn is_metadata(&self) -> bool {
         self.kind == DATA && self.body.starts_with(b"\x02\x00\x0aonMetaData")
     }
 
