@@ -203,7 +203,11 @@ fn it_says_why_it_cannot_start() {
     let output = Command::new(program()).args(["--addr", "127.0.0.1", "--port", &port]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}: ")), "{said}");
+    assert_eq!(said.matches("127.0.0.1").count(), 1, "it is said once: {said}");
+    let output = Command::new(program()).args(["--addr", "no.such.host.invalid"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no.such.host.invalid"), "{said}");
     for wrong in [
         &["--port", "65536"][..],
         &["--gop", "x"],
