@@ -32,6 +32,8 @@ struct Server {
     stdout: BufReader<ChildStdout>,
     port: u16,
     greeting: String,
+    /// What it has said since.
+    said: String,
 }
 
 impl Server {
@@ -50,15 +52,17 @@ impl Server {
         }
         let (_, rest) = greeting.split_once("listens on port ").expect("the port is said");
         let port = rest.split_whitespace().next().expect("a word").parse().expect("a number");
-        Self { child, stdout, port, greeting }
+        Self { child, stdout, port, greeting, said: String::new() }
     }
 
-    /// Waits until it has said this on stdout. What it says up to there is taken.
+    /// Waits until it says this on stdout, from now on.
     fn says(&mut self, what: &str) {
         let mut line = String::new();
         while !line.contains(what) {
             line.clear();
-            assert!(self.stdout.read_line(&mut line).expect("text") > 0, "it ended and never said \"{what}\"");
+            let got = self.stdout.read_line(&mut line).expect("text");
+            assert!(got > 0, "it ended and never said \"{what}\":\n{}", self.said);
+            self.said.push_str(&line);
         }
     }
 
@@ -75,7 +79,7 @@ impl Server {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                let mut rest = String::new();
+                let mut rest = std::mem::take(&mut self.said);
                 self.stdout.read_to_string(&mut rest).expect("text");
                 let stderr = self.child.stderr.as_mut().expect("stderr is piped");
                 stderr.read_to_string(&mut rest).expect("text");
@@ -115,6 +119,32 @@ fn it_keeps_the_keys_it_pushes_with_to_itself() {
     assert!(!server.greeting.contains("hidden"), "{}", server.greeting);
     for shown in ["rtmp://127.0.0.1:1/app/***", "rtmp://127.0.0.1:1/two?***", "rtmp://127.0.0.1:1/t/{key}"] {
         assert!(server.greeting.contains(shown), "{shown} is not in:\n{}", server.greeting);
+    }
+}
+
+#[test]
+fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let push = format!("rtmp://{}/app?sesame", far.local_addr().unwrap());
+    // The second one is a url to this program and none to the library.
+    let options = ["--push", &push, "--push", "rtmp://127.0.0.1:99999/app/sesame", "--log", "debug"];
+    for (extra, long, short, target) in [
+        (&[][..], " live/abc***:", " live/***:", "/app?*** of live/abc***:"),
+        (&["--show-keys"], " live/abc-sesame-??[2J:", " live/sesame:", "/app?sesame of live/abc-sesame-??[2J:"),
+    ] {
+        let mut server = Server::start(&[&options[..], extra].concat());
+        let _short = Client::publish(server.port, "sesame");
+        server.says(short);
+        let mut publisher = Client::publish(server.port, "abc-sesame-\n\u{1b}[2J");
+        server.says(long);
+        publisher.send(0, sequence_header(1));
+        server.says(target);
+        server.signal(15);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("push to rtmp://127.0.0.1:99999/app/***: "), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+        assert!(said.contains("sesame") == extra.contains(&"--show-keys"), "{said}");
     }
 }
 
