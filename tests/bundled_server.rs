@@ -10,8 +10,9 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use support::rml::{Client, key_frame, sequence_header};
@@ -29,7 +30,7 @@ fn program() -> &'static PathBuf {
 /// A running server, killed when the test is over.
 struct Server {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Receiver<String>,
     port: u16,
     greeting: String,
     /// What it has said since.
@@ -45,10 +46,13 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it was just built");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let (sender, stdout) = channel();
+        // Ends with the program, or with whoever listens.
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line + "\n")));
         let mut greeting = String::new();
         while !greeting.contains("Ctrl-C") {
-            assert!(stdout.read_line(&mut greeting).expect("text") > 0, "it ended: {greeting}");
+            greeting += &stdout.recv_timeout(PATIENCE).expect("it greets");
         }
         let (_, rest) = greeting.split_once("listens on port ").expect("the port is said");
         let port = rest.split_whitespace().next().expect("a word").parse().expect("a number");
@@ -57,12 +61,13 @@ impl Server {
 
     /// Waits until it says this on stdout, from now on.
     fn says(&mut self, what: &str) {
-        let mut line = String::new();
-        while !line.contains(what) {
-            line.clear();
-            let got = self.stdout.read_line(&mut line).expect("text");
-            assert!(got > 0, "it ended and never said \"{what}\":\n{}", self.said);
+        loop {
+            let line = self.stdout.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error}; never said \"{what}\":\n{}", self.said));
             self.said.push_str(&line);
+            if line.contains(what) {
+                return;
+            }
         }
     }
 
@@ -80,7 +85,7 @@ impl Server {
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 let mut rest = std::mem::take(&mut self.said);
-                self.stdout.read_to_string(&mut rest).expect("text");
+                rest.extend(self.stdout.iter());
                 let stderr = self.child.stderr.as_mut().expect("stderr is piped");
                 stderr.read_to_string(&mut rest).expect("text");
                 return (status.code(), rest);
@@ -191,10 +196,14 @@ fn a_second_signal_stops_it_at_once() {
     let player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
     server.says("player");
+    let mut witness = Client::play(server.port, "show");
     publisher.send(0, sequence_header(1));
     for n in 1..=FRAMES {
         publisher.send(n * 40, [key_frame(n), vec![0; FRAME_BYTES]].concat());
     }
+    // Whom the server sends the last one has shown that it has all of them.
+    witness.wait("the last frame", |witness| witness.video.last().is_some_and(|got| got.ts_ms == FRAMES * 40));
+    drop(witness);
     server.signal(15);
     server.says("STOPPING");
     publisher.wait_over();
