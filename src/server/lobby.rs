@@ -66,8 +66,10 @@ struct Guest {
     peer: Peer,
     phase: Phase,
     deadline_ms: u64,
-    /// The command that made it wait for room in the event queue.
+    /// The command that it came back with, until it is handled.
     held: Option<Said>,
+    /// The event queue was full when it was to be heard: nobody tells of what it has said again.
+    unheard: bool,
     /// Memory of its half-read messages.
     memory: Charge,
 }
@@ -185,7 +187,14 @@ impl Lobby {
         }
         let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
         let memory = self.memory.nothing();
-        entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event, memory })));
+        entry.insert(Slot::Guest(Box::new(Guest {
+            peer,
+            phase: Phase::Talks,
+            deadline_ms,
+            held: event,
+            unheard: false,
+            memory,
+        })));
         self.guests += 1;
         self.serve(slot);
     }
@@ -207,11 +216,13 @@ impl Lobby {
 
     fn talk(&mut self, slot: usize) -> Fate {
         loop {
-            if self.core.events.is_full() {
+            let full = self.core.events.is_full();
+            let Some(Slot::Guest(guest)) = self.slots.get_mut(slot) else { return Fate::Stays };
+            guest.unheard = full;
+            if full {
                 // The tick comes back to it; its deadline runs.
                 return self.flush(slot);
             }
-            let Some(Slot::Guest(guest)) = self.slots.get_mut(slot) else { return Fate::Stays };
             if let Phase::Leaves(_) = guest.phase {
                 // What it still says is read and forgotten, so that our last words are not lost to a reset.
                 let pumped =
@@ -396,10 +407,10 @@ impl Lobby {
                 self.settle(slot, Fate::Over(Failure::ours(RRError::Kicked, STOPPING)));
                 continue;
             }
-            if guest.held.is_some() {
+            if guest.unheard {
                 self.serve(slot);
-                continue;
             }
+            let Some(guest) = self.guest(slot) else { continue };
             if now_ms < guest.deadline_ms {
                 continue;
             }
