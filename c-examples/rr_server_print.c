@@ -216,7 +216,7 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
     end_line();
 }
 
-/* How many sessions play. */
+/* How many sessions play; those that have ended a play belong to no stream. */
 static int count_players(rr_server *s) {
     static rr_session *ids;
     static size_t room;
@@ -231,7 +231,7 @@ static int count_players(rr_server *s) {
         count = rr_server_list(s, 0, RR_KIND_SESSION, ids, room);
     }
     for (i = 0; i < count && (size_t)i < room; i++) {
-        if (rr_info_get(s, ids[i], &info, sizeof info) == RR_OK) players += info.role == RR_ROLE_PLAYER;
+        if (rr_info_get(s, ids[i], &info, sizeof info) == RR_OK) players += info.stream && info.role == RR_ROLE_PLAYER;
     }
     return players;
 }

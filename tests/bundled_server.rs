@@ -59,14 +59,14 @@ impl Server {
         Self { child, stdout, port, greeting, said: String::new() }
     }
 
-    /// Waits until it says this on stdout, from now on.
-    fn says(&mut self, what: &str) {
+    /// Waits until it says this on stdout, from now on. Gives the line.
+    fn says(&mut self, what: &str) -> String {
         loop {
             let line = self.stdout.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|error| panic!("{error}; never said \"{what}\":\n{}", self.said));
             self.said.push_str(&line);
             if line.contains(what) {
-                return;
+                return line;
             }
         }
     }
@@ -151,6 +151,23 @@ fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
         assert!(!said.contains('\u{1b}'), "{said:?}");
         assert!(said.contains("sesame") == extra.contains(&"--show-keys"), "{said}");
     }
+}
+
+#[test]
+fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
+    let mut server = Server::start(&[]);
+    let _player = Client::play(server.port, "show");
+    let mut publisher = Client::publish(server.port, "show");
+    publisher.send(0, sequence_header(1));
+    server.says("stream live/***: IN_PROGRESS");
+    publisher.stop_publishing();
+    let mut said = String::new();
+    while !(said.contains("publisher ") && said.contains("player ")) {
+        said += &server.says("live/***: IDLE");
+    }
+    server.signal(15);
+    let (code, said) = server.end();
+    assert!(code == Some(0) && said.matches("HANDSHAKE").count() == 2, "once for each that came: {said}");
 }
 
 #[test]
