@@ -158,6 +158,16 @@ static void CleanupSockets(STREAMING_SERVER *server) {
     if (server->socket >= 0) close(server->socket);
 }
 
+static void printPart(const char *text) {
+    for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
+}
+
+void PrintName(const char *app, const char *key) {
+    printPart(app);
+    putchar('/');
+    printPart(key);
+}
+
 static void sayHello(const STREAMING_SERVER *server) {
     printf("publish to rtmp://127.0.0.1:%d/live/show\n", server->port);
     if (server->relay) {

@@ -90,7 +90,8 @@ static int ServePublish(STREAMING_SERVER *server, RTMP *r, AMFObject *command) {
     server->publishing = 1;
     server->audio = server->video = server->data = server->other = 0;
     server->bytes = 0;
-    printf("%s/%s is published\n", server->app, server->key);
+    PrintName(server->app, server->key);
+    printf(" is published\n");
     RTMP_SendCtrl(r, CTRL_STREAM_BEGIN, STREAM_ID, 0);
     return Reply(r, STREAM_ID, "onStatus", 0, "NetStream.Publish.Start", NULL);
 }
@@ -166,6 +167,7 @@ void EndPublishing(STREAMING_SERVER *server) {
     server->publishing = 0;
     EndStream(server);
     CloseFile(server);
-    printf("%s/%s has ended: %lu audio, %lu video, %lu data messages, %llu bytes; %lu others\n", server->app,
-           server->key, server->audio, server->video, server->data, server->bytes, server->other);
+    PrintName(server->app, server->key);
+    printf(" has ended: %lu audio, %lu video, %lu data messages, %llu bytes; %lu others\n", server->audio, server->video,
+           server->data, server->bytes, server->other);
 }

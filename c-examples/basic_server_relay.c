@@ -30,13 +30,18 @@ int StartRelay(STREAMING_SERVER *server, int port) {
 
 static void tell(STREAMING_SERVER *server, const rr_event *ev) {
     rr_info info;
+    const char *who = NULL;
 
     if (ev->type == RR_EV_STREAM) {
-        printf("relay: stream %s/%s %s\n", ev->app, ev->key, rr_name(RR_NAME_STATE, (int)ev->state));
+        who = "stream";
     } else if (ev->type == RR_EV_SESSION && rr_info_get(server->relay, ev->session, &info, sizeof info) == RR_OK &&
                info.role == RR_ROLE_PLAYER) {
-        printf("relay: player of %s/%s %s\n", ev->app, ev->key, rr_name(RR_NAME_STATE, (int)ev->state));
+        who = "player of";
     }
+    if (!who) return;
+    printf("relay: %s ", who);
+    PrintName(ev->app, ev->key);
+    printf(" %s\n", rr_name(RR_NAME_STATE, (int)ev->state));
 }
 
 void TakeRelayEvents(STREAMING_SERVER *server) {

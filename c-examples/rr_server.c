@@ -65,7 +65,7 @@ static rr_server *make_server(const struct options *o) {
     return s;
 }
 
-/* Gives the port, or -1 with the reason said. */
+/* Gives the port, or less than 0 with the reason said. */
 static int listen_on(rr_server *s, const struct options *o, unsigned wanted, unsigned flags) {
     char addr[256];
     int port;
@@ -74,7 +74,7 @@ static int listen_on(rr_server *s, const struct options *o, unsigned wanted, uns
     snprintf(addr, sizeof addr, bare_v6 ? "[%s]:%u" : "%s:%u", host, wanted);
     port = rr_server_listen(s, addr, flags);
     if (port < 0) {
-        fprintf(stderr, "rr_server: cannot listen on %s: %s\n", addr, rr_last_error());
+        fprintf(stderr, "rr_server: %s\n", rr_last_error()); /* it names the address */
         fprintf(stderr, "           --addr, --port and --tls say where to listen\n");
     }
     return port;
@@ -98,7 +98,7 @@ static int take_events(rr_server *s, const struct options *o) {
     const rr_event *ev;
     int code, stopped = 0;
     while ((code = rr_event_next(s, &ev, stopped ? LAST_LINES_MS : 0)) == 1) {
-        print_event(s, ev);
+        print_event(s, o, ev);
         push_follow(s, o, ev);
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) stopped = 1;
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_FAILED) return -1;

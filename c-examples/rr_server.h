@@ -22,6 +22,7 @@ struct options {
     struct push pushes[MAX_PUSHES];
     size_t push_count;
     int log_level; /* RR_LOG_* */
+    int show_keys; /* whether lines on stdout show stream keys whole */
     unsigned drain_ms; /* what an orderly stop may take until everybody has the last messages */
     unsigned max_sessions, max_streams, max_message;
     rr_stream_config stream;
@@ -35,8 +36,8 @@ void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
 
 /* rr_server_print.c: all that is said, but for errors at the start. */
 void print_start(const struct options *o, int port, int tls_port);
-void print_event(rr_server *s, const rr_event *ev);
+void print_event(rr_server *s, const struct options *o, const rr_event *ev);
 void print_status(rr_server *s);
-void print_error(const char *what, int code);
+void print_push_error(const struct push *p, int code);
 
 #endif

@@ -29,6 +29,7 @@ static const char help[] =
     "                      (default: 5000)\n"
     "  --nice N            priority of the streams' threads, -20 to 19 (default: 0)\n"
     "  --log LEVEL         log to stderr: off, error, warn, info, debug, trace (default: warn)\n"
+    "  --show-keys         show stream keys whole (default: as in the log, where they are secrets: abc***, or *** alone)\n"
     "  --version           print the version\n"
     "  --help              print this\n"
     "\n"
@@ -140,6 +141,10 @@ int parse_options(struct options *o, int argc, char **argv) {
         if (strcmp(name, "--version") == 0) {
             printf("rr_server %s\n", rr_version_string());
             return 0;
+        }
+        if (strcmp(name, "--show-keys") == 0) {
+            o->show_keys = 1;
+            continue;
         }
         if (strcmp(name, "--addr") == 0) {
             o->addr = value;

@@ -13,8 +13,12 @@
 static int status_shown;
 
 /* What peers sent, without anything that could move a terminal's cursor. */
+static void put_part(const char *text, size_t len) {
+    for (; len; len--, text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
+}
+
 static void put(const char *text) {
-    for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
+    put_part(text, strlen(text));
 }
 
 /* "12:34:56" */
@@ -24,6 +28,23 @@ static const char *clock_of(int64_t time_us, char text[16]) {
     localtime_r(&seconds, &tm);
     strftime(text, 16, "%H:%M:%S", &tm);
     return text;
+}
+
+/* What the log shows of a key: its first three bytes, of one under eight none. */
+static void put_key(const struct options *o, const char *key) {
+    if (o->show_keys || !*key) {
+        put(key);
+        return;
+    }
+    if (strlen(key) >= 8) put_part(key, 3);
+    printf("***");
+}
+
+/* Where something goes: the library leaves the key out, and a query may be a secret too. */
+static void put_url(const struct options *o, const char *url) {
+    size_t shown = o->show_keys ? strlen(url) : strcspn(url, "?");
+    put_part(url, shown);
+    if (url[shown]) printf("?***");
 }
 
 static void clear_status(void) {
@@ -82,22 +103,23 @@ void print_start(const struct options *o, int port, int tls_port) {
     fflush(stdout);
 }
 
-void print_error(const char *what, int code) {
+void print_push_error(const struct push *p, int code) {
     /* The detail is this thread's; say it before anything else is called. */
     const char *detail = rr_last_error();
     begin_line((int64_t)time(NULL) * 1000000);
-    put(what);
+    printf("push to ");
+    put_push(p->url);
     printf(": ");
     put(*detail ? detail : rr_strerror(code));
     end_line();
 }
 
-static void put_name(const rr_event *ev) {
+static void put_name(const struct options *o, const rr_event *ev) {
     if (!*ev->app && !*ev->key) return;
     putchar(' ');
     put(ev->app);
     putchar('/');
-    put(ev->key);
+    put_key(o, ev->key);
 }
 
 /* "publisher", "player": what a session is to its stream. */
@@ -129,10 +151,10 @@ static void put_codecs(rr_server *s, rr_id stream) {
     }
 }
 
-static void put_subject(rr_server *s, const rr_event *ev) {
+static void put_subject(rr_server *s, const struct options *o, const rr_event *ev) {
     if (ev->target) {
         printf("target ");
-        put(ev->url);
+        put_url(o, ev->url);
         printf(" of");
     } else if (ev->session) {
         printf("%s ", role(s, ev->session));
@@ -140,7 +162,7 @@ static void put_subject(rr_server *s, const rr_event *ev) {
     } else {
         printf(ev->stream ? "stream" : "server");
     }
-    put_name(ev);
+    put_name(o, ev);
 }
 
 /* Log lines come as events, so that they and the status line do not cross. They hold no control characters. */
@@ -152,13 +174,13 @@ static void print_log(const rr_event *ev) {
     fprintf(stderr, "%s %s %s\n", clock_of(ev->time_us, text), levels[ev->level % 6], ev->text);
 }
 
-void print_event(rr_server *s, const rr_event *ev) {
+void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
     if (ev->type == RR_EV_LOG) {
         print_log(ev);
         return;
     }
     begin_line(ev->time_us);
-    put_subject(s, ev);
+    put_subject(s, o, ev);
     switch (ev->type) {
     case RR_EV_SERVER:
     case RR_EV_STREAM:
@@ -181,7 +203,7 @@ void print_event(rr_server *s, const rr_event *ev) {
         break;
     case RR_EV_RECONNECT:
         printf(": asked to reconnect to ");
-        put(*ev->url ? ev->url : "the same place");
+        put_url(o, *ev->url ? ev->url : "the same place");
         break;
     default:
         printf(": %s %lld", rr_name(RR_NAME_EVENT, (int)ev->type), (long long)ev->value);
@@ -194,7 +216,7 @@ void print_event(rr_server *s, const rr_event *ev) {
     end_line();
 }
 
-/* How many sessions play. */
+/* How many sessions play; those that have ended a play belong to no stream. */
 static int count_players(rr_server *s) {
     static rr_session *ids;
     static size_t room;
@@ -209,7 +231,7 @@ static int count_players(rr_server *s) {
         count = rr_server_list(s, 0, RR_KIND_SESSION, ids, room);
     }
     for (i = 0; i < count && (size_t)i < room; i++) {
-        if (rr_info_get(s, ids[i], &info, sizeof info) == RR_OK) players += info.role == RR_ROLE_PLAYER;
+        if (rr_info_get(s, ids[i], &info, sizeof info) == RR_OK) players += info.stream && info.role == RR_ROLE_PLAYER;
     }
     return players;
 }

@@ -63,7 +63,7 @@ static void add_target(rr_server *s, const rr_event *ev, const struct push *p) {
     c.url = url ? url : p->url;
     if (!url && has_only_app(p->url)) c.key = ev->key;
     code = rr_stream_add_target(s, ev->stream, &c, &target);
-    if (code < 0) print_error(p->url, code);
+    if (code < 0) print_push_error(p, code);
     free(url);
 }
 

@@ -67,7 +67,8 @@ typedef rr_id rr_target;
 /* The states, one set for every kind of object. */
 typedef enum rr_state {
     RR_STATE_NONE = 0,                 /* No state: the object is unknown or its id has ended. */
-    /* Server: made, not listening. Stream: no publisher yet. Target: the stream has no media yet. */
+    /* Server: made, not listening. Stream: no publisher yet. Session: it has ended its publish or play and is still
+       connected. Target: the stream has no media yet. */
     RR_STATE_IDLE = 1,
     RR_STATE_ACCEPTING = 2,            /* Server: listening, no session. */
     RR_STATE_CONNECTING = 3,           /* Target: resolving the name, connecting. */

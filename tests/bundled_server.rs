@@ -10,8 +10,9 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use support::rml::{Client, key_frame, sequence_header};
@@ -29,9 +30,11 @@ fn program() -> &'static PathBuf {
 /// A running server, killed when the test is over.
 struct Server {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Receiver<String>,
     port: u16,
     greeting: String,
+    /// What it has said since.
+    said: String,
 }
 
 impl Server {
@@ -43,22 +46,28 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it was just built");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let (sender, stdout) = channel();
+        // Ends with the program, or with whoever listens.
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line + "\n")));
         let mut greeting = String::new();
         while !greeting.contains("Ctrl-C") {
-            assert!(stdout.read_line(&mut greeting).expect("text") > 0, "it ended: {greeting}");
+            greeting += &stdout.recv_timeout(PATIENCE).expect("it greets");
         }
         let (_, rest) = greeting.split_once("listens on port ").expect("the port is said");
         let port = rest.split_whitespace().next().expect("a word").parse().expect("a number");
-        Self { child, stdout, port, greeting }
+        Self { child, stdout, port, greeting, said: String::new() }
     }
 
-    /// Waits until it has said this on stdout. What it says up to there is taken.
-    fn says(&mut self, what: &str) {
-        let mut line = String::new();
-        while !line.contains(what) {
-            line.clear();
-            assert!(self.stdout.read_line(&mut line).expect("text") > 0, "it ended and never said \"{what}\"");
+    /// Waits until it says this on stdout, from now on. Gives the line.
+    fn says(&mut self, what: &str) -> String {
+        loop {
+            let line = self.stdout.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error}; never said \"{what}\":\n{}", self.said));
+            self.said.push_str(&line);
+            if line.contains(what) {
+                return line;
+            }
         }
     }
 
@@ -75,8 +84,8 @@ impl Server {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                let mut rest = String::new();
-                self.stdout.read_to_string(&mut rest).expect("text");
+                let mut rest = std::mem::take(&mut self.said);
+                rest.extend(self.stdout.iter());
                 let stderr = self.child.stderr.as_mut().expect("stderr is piped");
                 stderr.read_to_string(&mut rest).expect("text");
                 return (status.code(), rest);
@@ -116,6 +125,49 @@ fn it_keeps_the_keys_it_pushes_with_to_itself() {
     for shown in ["rtmp://127.0.0.1:1/app/***", "rtmp://127.0.0.1:1/two?***", "rtmp://127.0.0.1:1/t/{key}"] {
         assert!(server.greeting.contains(shown), "{shown} is not in:\n{}", server.greeting);
     }
+}
+
+#[test]
+fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let push = format!("rtmp://{}/app?sesame", far.local_addr().unwrap());
+    // The second one is a url to this program and none to the library.
+    let options = ["--push", &push, "--push", "rtmp://127.0.0.1:99999/app/sesame", "--log", "debug"];
+    for (extra, long, short, target) in [
+        (&[][..], " live/abc***:", " live/***:", "/app?*** of live/abc***:"),
+        (&["--show-keys"], " live/abc-sesame-??[2J:", " live/sesame:", "/app?sesame of live/abc-sesame-??[2J:"),
+    ] {
+        let mut server = Server::start(&[&options[..], extra].concat());
+        let _short = Client::publish(server.port, "sesame");
+        server.says(short);
+        let mut publisher = Client::publish(server.port, "abc-sesame-\n\u{1b}[2J");
+        server.says(long);
+        publisher.send(0, sequence_header(1));
+        server.says(target);
+        server.signal(15);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("push to rtmp://127.0.0.1:99999/app/***: "), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+        assert!(said.contains("sesame") == extra.contains(&"--show-keys"), "{said}");
+    }
+}
+
+#[test]
+fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
+    let mut server = Server::start(&[]);
+    let _player = Client::play(server.port, "show");
+    let mut publisher = Client::publish(server.port, "show");
+    publisher.send(0, sequence_header(1));
+    server.says("stream live/***: IN_PROGRESS");
+    publisher.stop_publishing();
+    let mut said = String::new();
+    while !(said.contains("publisher ") && said.contains("player ")) {
+        said += &server.says("live/***: IDLE");
+    }
+    server.signal(15);
+    let (code, said) = server.end();
+    assert!(code == Some(0) && said.matches("HANDSHAKE").count() == 2, "once for each that came: {said}");
 }
 
 #[test]
@@ -161,10 +213,14 @@ fn a_second_signal_stops_it_at_once() {
     let player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
     server.says("player");
+    let mut witness = Client::play(server.port, "show");
     publisher.send(0, sequence_header(1));
     for n in 1..=FRAMES {
         publisher.send(n * 40, [key_frame(n), vec![0; FRAME_BYTES]].concat());
     }
+    // Whom the server sends the last one has shown that it has all of them.
+    witness.wait("the last frame", |witness| witness.video.last().is_some_and(|got| got.ts_ms == FRAMES * 40));
+    drop(witness);
     server.signal(15);
     server.says("STOPPING");
     publisher.wait_over();
@@ -203,7 +259,11 @@ fn it_says_why_it_cannot_start() {
     let output = Command::new(program()).args(["--addr", "127.0.0.1", "--port", &port]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}: ")), "{said}");
+    assert_eq!(said.matches("127.0.0.1").count(), 1, "it is said once: {said}");
+    let output = Command::new(program()).args(["--addr", "no.such.host.invalid"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no.such.host.invalid"), "{said}");
     for wrong in [
         &["--port", "65536"][..],
         &["--gop", "x"],

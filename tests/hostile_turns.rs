@@ -8,7 +8,7 @@ mod live;
 #[path = "support/secure.rs"]
 mod secure;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use rrelay::net::socket::Socket;
 use rrelay::net::tls::{ServerConfig as Certificate, TlsStream};
 use rrelay::proto::amf0::Value;
 use rrelay::proto::message::kind;
+use rrelay::server::ListenOptions;
 use rrelay::session::{ServerSession, SessionConfig};
 
 /// Players that flood the stream they play.
@@ -29,6 +30,9 @@ const FLOODERS: usize = 24;
 
 /// What a message may take while they do. One turn of each of them at 64 KiB takes many times that.
 const SOON: Duration = Duration::from_secs(2);
+
+/// Peers that begin a TLS handshake at one moment. Each costs the server about as much as a hundred joins.
+const HELLOS: usize = 300;
 
 /// Messages without a body: one byte each, but for the first.
 fn empty_messages(count: usize) -> Vec<u8> {
@@ -116,6 +120,49 @@ fn a_turn_of_reading_ends_by_the_ciphertext_it_took_not_by_what_was_in_it() {
     assert!(most <= 2 * BUDGET as u64 / 20, "{most} bytes in one turn");
     drop(conn);
     peer.join().unwrap();
+}
+
+/// The first words of a TLS client.
+fn hello() -> Vec<u8> {
+    struct Kept(Vec<u8>);
+    impl Read for Kept {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut kept = Kept(Vec::new());
+    let error = TlsStream::client(&secure::trusting(), "127.0.0.1").unwrap().handshake(&mut kept).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    kept.0
+}
+
+#[test]
+fn who_joins_does_not_wait_for_the_tls_handshakes_of_all_who_begin_one() {
+    let (live, papers) = (Live::new(ServerConfig::default()), secure::Papers::new("hellos"));
+    live.server.set_tls(&papers.certificate, &papers.key).unwrap();
+    let port = live.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
+    let mut begin: Vec<TcpStream> = (0..HELLOS).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    until("all are here", || live.sessions() as usize == HELLOS);
+    let hello = hello();
+    begin.iter_mut().for_each(|socket| socket.write_all(&hello).unwrap());
+    let _player = live.play("show");
+    let answered = begin.iter().filter(|socket| {
+        socket.set_nonblocking(true).unwrap();
+        socket.peek(&mut [0]).is_ok()
+    });
+    let answered = answered.count();
+    assert!(answered < HELLOS / 2, "{answered} were answered before it played");
+    // They have their turn too.
+    until("all are answered", || begin.iter().all(|socket| socket.peek(&mut [0]).is_ok()));
 }
 
 fn turn(conn: &mut Conn, scratch: &mut [u8], most: &mut u64) -> Pumped {

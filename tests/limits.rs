@@ -5,15 +5,16 @@
 #[path = "support/live.rs"]
 mod live;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use live::{Client, Live, is_closed, raw, until};
+use live::{Client, Live, connect, is_closed, raw, shaken, until};
 use rrelay::config::ServerConfig;
 use rrelay::error::RRError;
-use rrelay::server::ListenOptions;
+use rrelay::log::LevelFilter;
 use rrelay::server::slots::kind;
+use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, SessionConfig, State};
 
 const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false };
@@ -106,7 +107,7 @@ fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
     until("a thousand", || live.sessions() == 1_000);
     crowd.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
     let open = |mut socket: &TcpStream| {
-        let read = std::io::Read::read(&mut socket, &mut [0]);
+        let read = socket.read(&mut [0]);
         read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     };
     until("all but those who found room are closed", || crowd.iter().filter(|socket| open(socket)).count() == 998);
@@ -116,6 +117,26 @@ fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
     assert!((1..=took.as_secs() + 2).contains(&lines), "{lines} lines in {took:?}");
     publisher.key_frame(80, b"2").unwrap();
     assert!(player.message().1.ends_with(b"2"));
+}
+
+#[test]
+fn what_a_peer_says_while_the_host_takes_no_events_is_heard_when_it_does() {
+    const LIMIT: u32 = 8;
+    let config = ServerConfig { event_limit: LIMIT, handshake_ms: 60_000, ..ServerConfig::default() };
+    let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+    let mut early = shaken(port);
+    // Each begins with an event that may not be left out.
+    let _crowd: Vec<TcpStream> = (0..2 * LIMIT).map(|_| raw(port)).collect();
+    until("the queue is full", || server.list(0, kind::SESSION).unwrap().len() > LIMIT as usize);
+    early.write_all(&connect()).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    early.set_nonblocking(true).unwrap();
+    assert!(early.read(&mut [0]).is_err(), "nobody is let further meanwhile");
+    early.set_nonblocking(false).unwrap();
+    while server.next_event(0).unwrap().is_some() {}
+    early.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(early.read(&mut [0; 4096]).unwrap() > 0, "its connect is answered");
 }
 
 /// Raises the soft limit of open files to the hard one.
@@ -140,7 +161,7 @@ fn a_connection_the_host_accepted_is_refused_where_there_is_no_room() {
     let (mut ours, theirs) = pair();
     let refused = live.server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap_err();
     assert_eq!(refused.kind, RRError::Limit);
-    assert_eq!(std::io::Read::read(&mut ours, &mut [0]).unwrap(), 0, "it was closed");
+    assert_eq!(Read::read(&mut ours, &mut [0]).unwrap(), 0, "it was closed");
 }
 
 #[test]

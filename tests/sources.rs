@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rig::{A_WHILE, Feeder, Player, Publisher, React, Server, until};
-use rrelay::config::{PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media};
+use rrelay::config::{
+    MAX_STANDBYS, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media,
+};
 use rrelay::error::RRError;
 use rrelay::server::slots;
 use rrelay::session::State;
@@ -395,6 +397,33 @@ fn a_source_stands_by_behind_a_publisher_and_can_be_switched_to_and_back() {
     until("the one that stands by follows", || edge.state_of(other) == State::InProgress);
     player.sees(20);
     assert!(player.frames.windows(2).all(|pair| pair[0].1 <= pair[1].1), "time never goes back");
+}
+
+#[test]
+fn a_source_that_finds_no_place_to_stand_by_gets_the_next_one_that_is_free() {
+    let origin = Server::plain();
+    let _feeder = Feeder::start(&origin, "show");
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig { publisher_policy: PublisherPolicy::Standby, ..unwatched(300) });
+    edge.server.stream_write(stream, rig::VIDEO, 0, &rig::frame(1), false).unwrap();
+    let add = || edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
+    let mut standing: Vec<Id> = (0..MAX_STANDBYS).map(|_| add()).collect();
+    until("all places are taken", || standing.iter().all(|&id| edge.state_of(id) == State::Waiting));
+    let late = add();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(edge.state_of(late), State::Idle);
+    edge.server.target_stop(standing.pop().unwrap(), 0).unwrap();
+    until("it stands by in its place", || edge.state_of(late) == State::Waiting);
+    assert_eq!(edge.server.stats(late).unwrap().failures, 0, "waiting for a place is no failure");
+
+    // A standby becomes the publisher: its place is free too.
+    let later = add();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(edge.state_of(later), State::Idle);
+    edge.server.stream_write(stream, rig::VIDEO, 40, &[], true).unwrap();
+    standing.extend([late, later]);
+    let count = |state| standing.iter().filter(|&&id| edge.state_of(id) == state).count();
+    until("the last one stands by too", || (count(State::InProgress), count(State::Waiting)) == (1, MAX_STANDBYS));
 }
 
 #[test]

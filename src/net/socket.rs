@@ -135,6 +135,11 @@ impl Socket {
         self.tls.is_some()
     }
 
+    /// Whether the TLS handshake is still to be done: reading may take far longer than bytes take.
+    pub fn is_shaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.is_established())
+    }
+
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
     ///
     /// # Errors

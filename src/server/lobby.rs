@@ -4,9 +4,10 @@
 //! Every guest has a deadline, so a slow or silent peer costs one slot here and nothing else. While the host does not
 //! take its events nobody is let further: the queue must not grow by what peers do.
 //!
-//! How connections come in is `lobby/door.rs`.
+//! How connections come in is `lobby/door.rs`; when TLS handshakes have their turn is `lobby/shaking.rs`.
 
 mod door;
+mod shaking;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::stream::budget::{Budget, Charge};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Order, Peer};
 use door::{Stranger, TurnedAway};
+use shaking::Shaking;
 
 /// How often deadlines are looked at.
 const TICK_MS: u64 = 100;
@@ -66,8 +68,12 @@ struct Guest {
     peer: Peer,
     phase: Phase,
     deadline_ms: u64,
-    /// The command that made it wait for room in the event queue.
+    /// The command that it came back with, until it is handled.
     held: Option<Said>,
+    /// The event queue was full when it was to be heard: nobody tells of what it has said again.
+    unheard: bool,
+    /// It stands among those that shake hands.
+    shakes: bool,
     /// Memory of its half-read messages.
     memory: Charge,
 }
@@ -102,6 +108,7 @@ struct Lobby {
     accepting: Vec<usize>,
     /// Guests to read without being told.
     more: Vec<usize>,
+    shaking: Shaking,
     next_tick_ms: u64,
     scratch: Box<[u8]>,
 }
@@ -123,6 +130,7 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
         session,
         accepting: Vec::new(),
         more: Vec::new(),
+        shaking: Shaking::default(),
         next_tick_ms: 0,
         scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
     };
@@ -140,7 +148,8 @@ impl Lobby {
                 && self.accepting.is_empty()
                 && self.core.stop_by_ms().is_none();
             let timeout = if idle { None } else { Some(self.next_tick_ms.saturating_sub(clock::now_ms())) };
-            let timeout = if self.more.is_empty() && !at_once { timeout } else { Some(0) };
+            let goes_on = at_once || !self.more.is_empty() || !self.shaking.is_empty();
+            let timeout = if goes_on { Some(0) } else { timeout };
             let (inbox, core) = (&self.inbox, &self.core);
             let has_work = || !inbox.is_empty() || core.is_closing();
             if let Err(failure) = self.poller.wait(timeout, false, has_work, &mut ready) {
@@ -164,6 +173,7 @@ impl Lobby {
                 self.serve(slot);
             }
             at_once = self.accept();
+            self.shake();
             if self.poller.take_nudge() {
                 self.obey();
             }
@@ -185,7 +195,15 @@ impl Lobby {
         }
         let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
         let memory = self.memory.nothing();
-        entry.insert(Slot::Guest(Box::new(Guest { peer, phase: Phase::Talks, deadline_ms, held: event, memory })));
+        entry.insert(Slot::Guest(Box::new(Guest {
+            peer,
+            phase: Phase::Talks,
+            deadline_ms,
+            held: event,
+            unheard: false,
+            shakes: false,
+            memory,
+        })));
         self.guests += 1;
         self.serve(slot);
     }
@@ -199,19 +217,27 @@ impl Lobby {
         }
     }
 
-    /// Reads a guest, does what it says, answers.
+    /// Reads a guest, does what it says, answers. One whose TLS handshake is not done waits for its share of a turn.
     fn serve(&mut self, slot: usize) {
+        if !self.waits_to_shake(slot) {
+            self.hear(slot);
+        }
+    }
+
+    fn hear(&mut self, slot: usize) {
         let fate = self.talk(slot);
         self.settle(slot, fate);
     }
 
     fn talk(&mut self, slot: usize) -> Fate {
         loop {
-            if self.core.events.is_full() {
+            let full = self.core.events.is_full();
+            let Some(Slot::Guest(guest)) = self.slots.get_mut(slot) else { return Fate::Stays };
+            guest.unheard = full;
+            if full {
                 // The tick comes back to it; its deadline runs.
                 return self.flush(slot);
             }
-            let Some(Slot::Guest(guest)) = self.slots.get_mut(slot) else { return Fate::Stays };
             if let Phase::Leaves(_) = guest.phase {
                 // What it still says is read and forgotten, so that our last words are not lost to a reset.
                 let pumped =
@@ -396,10 +422,10 @@ impl Lobby {
                 self.settle(slot, Fate::Over(Failure::ours(RRError::Kicked, STOPPING)));
                 continue;
             }
-            if guest.held.is_some() {
+            if guest.unheard {
                 self.serve(slot);
-                continue;
             }
+            let Some(guest) = self.guest(slot) else { continue };
             if now_ms < guest.deadline_ms {
                 continue;
             }

@@ -6,6 +6,7 @@ mod live;
 mod failed_stream;
 mod figures;
 mod gone;
+mod keyless;
 
 use crate::config::{ServerConfig, TargetConfig};
 use crate::log::LevelFilter;

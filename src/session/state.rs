@@ -7,7 +7,7 @@ pub enum State {
     /// No object.
     #[default]
     None = 0,
-    /// Made, and nothing to do yet.
+    /// Nothing to do yet; or, for a session, no more.
     Idle = 1,
     /// A server that listens and has no session.
     Accepting = 2,

@@ -294,11 +294,16 @@ impl Accumulate {
     /// A standby's key frame has come, and it is in the log: the standby is the publisher. One that was live by the
     /// host's switch stands by from here on.
     fn step_in(&mut self, slot: usize) {
-        if let Some(old) = self.live.replace(slot) {
+        let before = self.live.replace(slot);
+        if let Some(old) = before {
             self.rename(old, Role::Standby, State::Waiting);
         }
         self.next = None;
         self.rename(slot, Role::Publisher, State::InProgress);
+        if before.is_none() {
+            // A source may have its place among those that stand by.
+            self.stream.call_sources();
+        }
     }
 
     fn rename(&self, slot: usize, role: Role, state: State) {

@@ -99,6 +99,8 @@ pub struct Scout {
     /// the others begin to be decodable a little later.
     join_track: Option<u8>,
     video_seen_us: Option<u64>,
+    /// Arrival of the newest key frame to begin at, or of the first picture where none has come.
+    group_since_us: Option<u64>,
     has_sound: bool,
     last_arrival_us: u64,
     last_ts_ms: u32,
@@ -121,6 +123,7 @@ impl Scout {
             gop_us: u64::from(gop_ms) * 1000,
             join_track: None,
             video_seen_us: None,
+            group_since_us: None,
             has_sound: false,
             last_arrival_us: 0,
             last_ts_ms: 0,
@@ -174,6 +177,12 @@ impl Scout {
     /// Whether the publisher sends pictures now.
     pub fn has_video(&self) -> bool {
         self.video_seen_us.is_some_and(|seen| self.last_arrival_us.saturating_sub(seen) < VIDEO_GONE_US)
+    }
+
+    /// For how long the publisher has been sending pictures without a key frame, in ms; 0 without pictures.
+    pub fn keyless_ms(&self) -> u64 {
+        let since_us = self.group_since_us.filter(|_| self.has_video());
+        since_us.map_or(0, |since_us| self.last_arrival_us.saturating_sub(since_us) / 1000)
     }
 
     /// Where a consumer begins that joins now. A stream without video, or without anything yet, can be joined at its
@@ -230,6 +239,7 @@ impl Scout {
         self.anchor = None;
         self.join_track = None;
         self.video_seen_us = None;
+        self.group_since_us = None;
         self.has_sound = false;
     }
 
@@ -247,11 +257,13 @@ impl Scout {
         match mark.type_id {
             kind::VIDEO if !mark.has(flag::META) => {
                 self.video_seen_us = Some(mark.arrival_us);
+                self.group_since_us.get_or_insert(mark.arrival_us);
                 let track = self.join_track.map_or(mark.track, |track| track.min(mark.track));
                 self.join_track = Some(track);
                 if frame && mark.has(flag::KEY) && mark.track == track {
                     let point = self.point_here(mark.ts_ms);
                     self.anchor = Some(Anchor { point: point.clone(), arrival_us: mark.arrival_us });
+                    self.group_since_us = Some(mark.arrival_us);
                     let is_video = |point: &JoinPoint| {
                         point.cursor.clone().mark_here().is_some_and(|mark| mark.type_id == kind::VIDEO)
                     };

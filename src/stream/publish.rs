@@ -148,12 +148,13 @@ impl RRStream {
         held
     }
 
-    /// The publisher that was let in has gone before it could begin, or has ended; called by whoever held it.
+    /// The publisher or standby that was let in has gone before it could begin, or has ended; called by whoever held
+    /// it. A source may have its place.
     pub fn release(self: &Arc<Self>, record: &RRSession) {
         if self.lose(record, false) {
             self.end_feed();
-            self.call_sources();
         }
+        self.call_sources();
         self.check_unused();
     }
 

@@ -7,6 +7,7 @@
 mod care;
 mod farewell;
 mod hear;
+mod keyless;
 mod relief;
 mod targets;
 
@@ -69,6 +70,8 @@ struct Relay {
     has_idle_targets: bool,
     /// Somebody waits for a key frame to get more than before.
     turning: bool,
+    /// When it was last told that consumers wait for a key frame and none comes.
+    keyless_told_ms: Option<u64>,
     /// When the next consumer that is held by its bound may have more.
     held_until_us: Option<u64>,
     timeouts: Timeouts,
@@ -96,6 +99,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         media_ms: 0,
         has_idle_targets: false,
         turning: false,
+        keyless_told_ms: None,
         held_until_us: None,
         timeouts,
         next_tick_ms: 0,

@@ -1,11 +1,14 @@
 //! What tests of sources are made of: servers whose hosts take their events, streams that are fed, publishers, players.
 
+#[path = "../support/wait.rs"]
+mod wait;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::{Failure, RRError};
@@ -15,9 +18,6 @@ use rrelay::server::slots::kind;
 use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig, State};
 use rrelay::stream::event::{Event, Id};
-
-/// How long a step may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What does not happen is waited for as long as this.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(700);
@@ -76,7 +76,7 @@ impl Server {
     }
 
     pub(crate) fn await_event(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
-        wait_for(what, || self.events.lock().unwrap().iter().find(|event| is(event)).cloned())
+        wait::until(what, || self.events.lock().unwrap().iter().find(|event| is(event)).cloned())
     }
 
     pub(crate) fn sessions(&self) -> usize {
@@ -96,19 +96,9 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    wait_for(what, || holds().then_some(()));
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    wait::until(what, || so().then_some(()));
 }
 
 /// The host of a server publishes a stream: numbered key frames, forty a second.
@@ -219,7 +209,7 @@ impl Player {
     }
 
     pub(crate) fn is_refused(&mut self) -> Failure {
-        wait_for("a refusal", || {
+        wait::until("a refusal", || {
             self.look();
             self.over.clone()
         })

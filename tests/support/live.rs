@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
 
+#[path = "wait.rs"]
+mod wait;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -24,16 +27,11 @@ use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 use rrelay::stream::event::{Event, EventKind, flag};
 
-/// Longer than anything here takes on a machine with much else to do; what passes it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) use wait::PATIENCE;
 
 /// Waits until something is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let by = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < by, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait::until(what, || so().then_some(()));
 }
 
 /// A server under test.

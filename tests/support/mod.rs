@@ -10,23 +10,11 @@ pub(crate) mod rml;
 pub(crate) mod server;
 pub(crate) mod stored;
 pub(crate) mod tunnel;
+mod wait;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The longest any single step may take on a loaded machine; a step that works takes a fraction of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use wait::{PATIENCE, until};
 
 /// How soon a client that is told no must be gone.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
-
-/// Looks again and again until there is something, for at most [`PATIENCE`].
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}

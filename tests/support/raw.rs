@@ -1,6 +1,10 @@
 //! A peer that does what it is told and nothing by itself: handshake, chunks and AMF by rml_rtmp, the conversation by
 //! hand. It never reads unless asked, acknowledges nothing, and shows every message as it came.
 
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice: a loop and a figure")]
+#[path = "wait.rs"]
+mod wait;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -23,8 +27,7 @@ pub(crate) const DATA: u8 = 18;
 pub(crate) const DATA_AMF3: u8 = 15;
 pub(crate) const COMMAND: u8 = 20;
 
-/// What takes longer than this does not come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use wait::{PATIENCE, until};
 
 /// Larger than any message sent here.
 const CHUNK_SIZE: u32 = 256 * 1024;
@@ -290,18 +293,6 @@ const SAMPLE_ACCESS: &[u8] = b"RtmpSampleAccess\x01\x01\x01\x01";
 /// Whether it is that.
 pub(crate) fn is_sample_access(got: &Got) -> bool {
     got.body.ends_with(SAMPLE_ACCESS)
-}
-
-/// Calls `look` until it gives something.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < until, "{what} does not come");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A picture: key frame or not, a number, and a body that can be checked.

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+#[path = "wait.rs"]
+mod wait;
+
 use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
@@ -10,24 +13,11 @@ use rrelay::server::RRServer;
 use rrelay::session::State;
 use rrelay::stream::event::{Event, EventKind, Id, flag};
 
-/// The longest any single step may take on a loaded machine; a step that works takes a fraction of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) use wait::{PATIENCE, until};
 
 pub(crate) const AUDIO: u8 = 8;
 pub(crate) const VIDEO: u8 = 9;
 pub(crate) const DATA: u8 = 18;
-
-/// Looks again and again until there is something, for at most [`PATIENCE`].
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A key frame with `n` in its body, of `len` bytes.
 pub(crate) fn key_frame(n: u32, len: usize) -> Vec<u8> {

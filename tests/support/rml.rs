@@ -103,6 +103,12 @@ impl Client {
         client
     }
 
+    /// Ends its publishing and stays connected.
+    pub(crate) fn stop_publishing(&mut self) {
+        let results = self.session.stop_publishing().unwrap();
+        self.handle(results);
+    }
+
     /// Sends one video message.
     pub(crate) fn send(&mut self, ts_ms: u32, body: Vec<u8>) {
         let packet = self.session.publish_video_data(body.into(), RtmpTimestamp::new(ts_ms), false).unwrap();

@@ -204,7 +204,7 @@ fn shake_hands(r: &mut RTMP, client: bool) -> bool {
                 if !output.is_empty() && !send_raw(r, &output) {
                     return false;
                 }
-                finish(r, done);
+                finish(r, done, client);
                 return true;
             }
             Err(failure) => {
@@ -216,9 +216,12 @@ fn shake_hands(r: &mut RTMP, client: bool) -> bool {
 }
 
 /// Takes over what the handshake agreed on.
-fn finish(r: &mut RTMP, done: crate::proto::rtmpe::Done) {
-    if done.signed == Signed::Invalid {
-        log::warning("handshake: the peer's signature is not genuine");
+fn finish(r: &mut RTMP, done: crate::proto::rtmpe::Done, client: bool) {
+    match done.signed {
+        Signed::Invalid if client => log::warning("handshake: the server's signature is not genuine"),
+        // librtmp warns and refuses. Here it is let in, and it is an everyday sight: ffmpeg signs by half.
+        Signed::Invalid => log::debug("handshake: the client's signature is not genuine"),
+        Signed::Valid | Signed::Plain => {}
     }
     if !done.echo_matches && matches!(done.signed, Signed::Plain) {
         log::warning("handshake: the peer did not return what was sent");

@@ -84,9 +84,11 @@ impl Lobby {
                 self.welcome(socket, name, local, &[], options);
             }
             Arrival::Back(peer, event) => {
-                let prev = peer.record.set_state(State::Handshake);
+                // It rests, unless it has said already what it wants next.
+                let state = if event.is_some() { State::Handshake } else { State::Idle };
+                let prev = peer.record.set_state(state);
                 peer.record.set_stream(0);
-                self.core.events.push(peer.record.event(EventKind::Session).moved(prev, State::Handshake));
+                self.core.events.push(peer.record.event(EventKind::Session).moved(prev, state));
                 self.seat(peer, event);
             }
         }

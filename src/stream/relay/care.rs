@@ -18,6 +18,7 @@ impl Relay {
     pub(super) fn tick(&mut self, now_us: u64) {
         let head = self.scout.head();
         self.relieve(head, now_us);
+        self.tell_keyless(now_us);
         let slots: Vec<usize> = self.consumers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let fate = self.look_after(slot, head, now_us);
