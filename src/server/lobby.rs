@@ -16,6 +16,7 @@ use slab::Slab;
 
 use crate::config::{Decision, READ_LITTLE_BYTES, ask};
 use crate::error::{Failure, RRError};
+use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
@@ -101,7 +102,7 @@ struct Lobby {
     /// Listeners that may have more to accept.
     accepting: Vec<usize>,
     /// Guests to read without being told.
-    more: Vec<usize>,
+    more: Backlog,
     next_tick_ms: u64,
     scratch: Box<[u8]>,
 }
@@ -122,7 +123,7 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
         turned_away: TurnedAway::default(),
         session,
         accepting: Vec::new(),
-        more: Vec::new(),
+        more: Backlog::default(),
         next_tick_ms: 0,
         scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
     };
@@ -150,18 +151,18 @@ impl Lobby {
             while let Ok(arrival) = self.inbox.try_recv() {
                 self.arrive(arrival);
             }
+            for slot in self.more.take() {
+                self.serve(slot);
+            }
             for ready in &ready {
                 match self.slots.get(ready.slot) {
                     Some(Slot::Listener(..)) if !self.accepting.contains(&ready.slot) => {
                         self.accepting.push(ready.slot)
                     }
-                    Some(Slot::Guest(_)) => self.serve(ready.slot),
+                    Some(Slot::Guest(_)) if !self.more.has(ready.slot) => self.serve(ready.slot),
                     Some(Slot::Stranger(_)) => self.hear_stranger(ready.slot),
                     _ => {}
                 }
-            }
-            for slot in std::mem::take(&mut self.more) {
-                self.serve(slot);
             }
             at_once = self.accept();
             if self.poller.take_nudge() {

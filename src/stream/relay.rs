@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::config::{READ_LITTLE_BYTES, Start};
 use crate::error::{Failure, Result};
+use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::poll::{Poller, Ready};
 use crate::session::{self, Role, State};
@@ -74,7 +75,7 @@ struct Relay {
     timeouts: Timeouts,
     next_tick_ms: u64,
     /// Slots to read without being told.
-    more: Vec<usize>,
+    more: Backlog,
     scratch: Box<[u8]>,
 }
 
@@ -99,7 +100,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         held_until_us: None,
         timeouts,
         next_tick_ms: 0,
-        more: Vec::new(),
+        more: Backlog::default(),
         scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
     };
     if let Err(failure) = this.run() {
@@ -208,7 +209,6 @@ impl Relay {
         }
         // What came while it was being handed over is read at once: nobody tells us of it again.
         self.more.push(entry.key());
-        consumer.more = true;
         self.waiting += usize::from(consumer.is_waiting());
         self.turning |= consumer.turns.want_key();
         let slot = entry.key();
