@@ -98,7 +98,7 @@ impl ServerSession {
                 Incoming::User { .. } => None,
                 Incoming::Message(head) => match head.type_id {
                     kind::COMMAND | kind::COMMAND_AMF3 => {
-                        let body = self.wire.body(input).to_vec(); // commands are few and small
+                        let body = self.wire.command_body(input)?;
                         self.command(&head, body)?
                     }
                     type_id if !self.connected => {

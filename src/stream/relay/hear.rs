@@ -67,7 +67,6 @@ impl Relay {
             // One that has kept its place goes on there by itself.
             self.place(slot, now_us);
         }
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         match pumped {
             Ok(Pumped::Drained) => {}
             Ok(Pumped::More) => self.more.push(slot),
