@@ -330,7 +330,8 @@ typedef enum rr_event_type {
     /* Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays. */
     RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
-    RR_EV_TRACKS = 10,                 /* Codecs or metadata of a stream changed. */
+    /* Codecs or metadata of a stream changed; where they do so all the time, this comes four times a second. */
+    RR_EV_TRACKS = 10,
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
     RR_EV_SLOW = 11,
     RR_EV_CLOCK = 12,                  /* The publisher's timestamps jumped; value = ms. */

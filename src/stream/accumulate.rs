@@ -321,6 +321,8 @@ impl Accumulate {
     fn look_after(&mut self) {
         let now_ms = clock::now_ms();
         self.next_tick_ms = now_ms + TICK_MS;
+        // A change that was not told at once, and no message has come since.
+        intake::tell_tracks(&self.stream, false, now_ms * 1000);
         let slots: Vec<usize> = self.feeds.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let fate = self.look_after_one(slot, now_ms);
