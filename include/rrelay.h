@@ -501,7 +501,9 @@ typedef struct rr_server_config {
     uint32_t log_events;               /* RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none). */
     uint32_t max_sessions;             /* Most sessions at one time; RR_OFF = no limit. Default: 10000. */
     uint32_t max_sessions_ip;          /* Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit). */
-    uint32_t max_streams;              /* Most streams at one time; RR_OFF = no limit. Default: 1000. */
+    /* Most streams at one time, half of them at most without a publisher because players wait for one; RR_OFF = no
+       limit. Default: 1000. */
+    uint32_t max_streams;
     uint32_t max_message;              /* Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215. */
     /* RR_ASK_* bits: what the host is asked. Default: 0 (nothing, all are let in). */
     uint32_t ask;
