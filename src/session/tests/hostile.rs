@@ -14,6 +14,7 @@ struct Peer {
     session: ServerSession,
     events: Vec<(Event, Vec<u8>)>,
     replies: Vec<u8>,
+    now_ms: u64,
 }
 
 const NULL: Value<'static> = Value::Null;
@@ -31,7 +32,7 @@ impl Peer {
         assert_eq!(session.next(&hello, &mut at, 0).unwrap(), None);
         assert!(session.handshaken());
         session.take_output();
-        Self { session, events: Vec::new(), replies: Vec::new() }
+        Self { session, events: Vec::new(), replies: Vec::new(), now_ms: 0 }
     }
 
     /// After connect and createStream.
@@ -46,7 +47,7 @@ impl Peer {
 
     fn raw(&mut self, input: &[u8]) -> Result<(), Failure> {
         let mut at = 0;
-        while let Some(event) = self.session.next(input, &mut at, 0)? {
+        while let Some(event) = self.session.next(input, &mut at, self.now_ms)? {
             yes(&mut self.session, &event);
             let body = self.session.body(input).to_vec();
             self.events.push((event, body));
@@ -164,6 +165,19 @@ fn a_flood_of_create_stream_is_answered_with_errors_and_then_ended() {
     assert_eq!((&replies[14][..], &replies[15][..]), ("_result 9", "_error 9"), "16 streams in all");
     let mut flood = || (0..1_000).try_for_each(|_| peer.call(0, "createStream", &[NULL]));
     fails(flood(), RRError::Limit, "too many commands");
+}
+
+#[test]
+fn who_begins_one_play_after_another_is_ended_and_who_takes_his_time_is_not() {
+    let play = |peer: &mut Peer| peer.call(1, "play", &[NULL, key("k")]);
+    let mut peer = Peer::connected();
+    (0..100).for_each(|_| play(&mut peer).unwrap());
+    fails(play(&mut peer), RRError::Limit, "one publish or play after another");
+    let mut peer = Peer::connected();
+    for _ in 0..1_000 {
+        peer.now_ms += 100;
+        play(&mut peer).unwrap();
+    }
 }
 
 #[test]
