@@ -352,6 +352,10 @@ impl Relay {
         self.held_until_us = held_until_us;
         self.stream.count_out((bytes, messages), now_us);
         for (slot, fate) in failed {
+            let fate = match fate {
+                Fate::Over(failure) => self.last_words(slot, failure, now_us),
+                fate => fate,
+            };
             self.leave(slot, fate, now_us);
         }
         collection

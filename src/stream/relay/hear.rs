@@ -30,6 +30,16 @@ impl Relay {
         }
     }
 
+    /// Sending has failed: the peer is gone. A server that refuses us or sends us elsewhere says so before it goes, and
+    /// what comes next depends on it.
+    pub(super) fn last_words(&mut self, slot: usize, failure: Failure, now_us: u64) -> Fate {
+        let is_target = self.consumers.get(slot).is_some_and(|consumer| matches!(consumer.who, Who::Target(_)));
+        match is_target.then(|| self.read(slot, true, now_us)) {
+            Some(Fate::Over(said)) => Fate::Over(said),
+            _ => Fate::Over(failure),
+        }
+    }
+
     fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         if consumer.said.is_some() {
