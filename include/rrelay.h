@@ -331,7 +331,8 @@ typedef enum rr_event_type {
     /* Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays. */
     RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
-    RR_EV_TRACKS = 10,                 /* Codecs or metadata of a stream changed. */
+    /* Codecs or metadata of a stream changed; where they do so all the time, this comes four times a second. */
+    RR_EV_TRACKS = 10,
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
     RR_EV_SLOW = 11,
     RR_EV_CLOCK = 12,                  /* The publisher's timestamps jumped; value = ms. */
@@ -501,7 +502,9 @@ typedef struct rr_server_config {
     uint32_t log_events;               /* RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none). */
     uint32_t max_sessions;             /* Most sessions at one time; RR_OFF = no limit. Default: 10000. */
     uint32_t max_sessions_ip;          /* Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit). */
-    uint32_t max_streams;              /* Most streams at one time; RR_OFF = no limit. Default: 1000. */
+    /* Most streams at one time, half of them at most without a publisher because players wait for one; RR_OFF = no
+       limit. Default: 1000. */
+    uint32_t max_streams;
     uint32_t max_message;              /* Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215. */
     /* RR_ASK_* bits: what the host is asked. Default: 0 (nothing, all are let in). */
     uint32_t ask;

@@ -369,7 +369,7 @@ pub struct ServerConfig {
     pub max_sessions: u32,
     /// The same per peer address; `None` is unbounded.
     pub max_sessions_ip: Option<u32>,
-    /// Streams at one time.
+    /// Streams at one time; those that players wait for, without a publisher, take half of it at most.
     pub max_streams: u32,
     /// Largest message taken from a peer.
     pub max_message_bytes: u32,

@@ -9,6 +9,9 @@ const SHORT_KEY_BYTES: usize = 8;
 /// Bytes of a longer key that are shown, so that people can tell keys apart.
 const SHOWN_KEY_BYTES: usize = 3;
 
+/// Parts of a key under this many bytes are not hidden in words.
+const LEAST_SECRET_BYTES: usize = 4;
+
 /// What stands for a hidden part.
 const HIDDEN: &str = "***";
 
@@ -43,6 +46,22 @@ pub fn mask_key(key: &[u8]) -> String {
         return if key.is_empty() { String::new() } else { HIDDEN.to_owned() };
     }
     escape(&key[..SHOWN_KEY_BYTES]) + HIDDEN
+}
+
+/// Words of others in which our key may stand, as servers repeat it when they refuse: the key, its name, its query and
+/// each value there come as [`mask_key`] has them. Under four bytes nothing is hidden: that is no secret, and would be
+/// found in any word.
+pub fn hide_key(text: &str, key: &[u8]) -> String {
+    let key = String::from_utf8_lossy(key);
+    let (name, query) = key.split_once('?').unwrap_or((&key, ""));
+    let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    let mut shown = text.to_owned();
+    for part in [key.as_ref(), name, query].into_iter().chain(values) {
+        if part.len() >= LEAST_SECRET_BYTES && shown.contains(part) {
+            shown = shown.replace(part, &mask_key(part.as_bytes()));
+        }
+    }
+    shown
 }
 
 /// A url for people: scheme, host, port and app stay; the key (the last part of a path of two or more parts), values
@@ -138,6 +157,16 @@ mod tests {
         assert_eq!(mask_key(b"12345678"), "123***");
         assert_eq!(mask_key(b"1234567"), "***");
         assert_eq!(mask_key(b""), "");
+    }
+
+    #[test]
+    fn a_key_is_hidden_wherever_it_stands_in_words() {
+        let hide = |text: &str| hide_key(text, b"live_123_secret?token=tok3n&v=1");
+        assert_eq!(hide("live_123_secret is published"), "liv*** is published");
+        assert_eq!(hide("/app/live_123_secret?token=tok3n&v=1 is bad"), "/app/liv*** is bad");
+        assert_eq!(hide("'tok3n' has expired, 1"), "'***' has expired, 1");
+        assert_eq!(hide_key("a stream", b"a"), "a stream");
+        assert_eq!(hide_key("a stream", b""), "a stream");
     }
 
     #[test]

@@ -176,6 +176,20 @@ fn no_more_streams_than_allowed_and_room_comes_back() {
 }
 
 #[test]
+fn players_who_wait_for_many_streams_keep_no_publisher_out() {
+    let live = Live::new(ServerConfig { max_streams: 4, ..ServerConfig::default() });
+    let play = |key: &str| Client::configured(live.port, key, false, &SessionConfig::default());
+    let waiting = [play("one").unwrap(), play("two").unwrap()];
+    let refused = play("three").map(drop).unwrap_err();
+    assert!(refused.text.contains("NetStream.Play.Failed: players wait for 2 streams already"), "{refused}");
+    play("two").unwrap();
+    let _publishers = [live.publish("three"), live.publish("one")];
+    // Now that one of them is published there is room for one more to wait for.
+    let _waiting = [play("three").unwrap(), play("four").unwrap()];
+    drop(waiting);
+}
+
+#[test]
 fn a_drain_sends_those_elsewhere_who_understand_it_and_lets_the_others_run_to_the_deadline() {
     let live = Live::new(ServerConfig::default());
     let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };

@@ -178,3 +178,23 @@ fn what_a_player_over_tls_holds_is_accounted_for() {
     assert!(accounted > 0, "nothing is accounted for");
     assert!((held - 4096..held + 4096).contains(&accounted), "{held} bytes, {accounted} accounted for");
 }
+
+/// Whoever asks for streams that nobody publishes is given one each: names cost him some bytes.
+#[test]
+fn a_stream_that_is_waited_for_costs_less_than_32_kib() {
+    const STREAMS: usize = 100;
+    let _gate = GATE.lock().unwrap();
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let mut sockets: Vec<TcpStream> = Vec::with_capacity(STREAMS + 1);
+    let mut wait_for = |name: String| {
+        sockets.push(Raw::play(port, &name).socket);
+        let stream = until("the stream", || server.stream_find(b"live", name.as_bytes()).ok());
+        last_player(&server, stream, 1);
+    };
+    wait_for("first".to_owned());
+    let before = LIVE.load(Relaxed);
+    (0..STREAMS).for_each(|number| wait_for(format!("show{number}")));
+    let each = (LIVE.load(Relaxed) - before) / STREAMS as i64;
+    println!("{each} bytes for each stream with a player who waits");
+    assert!((1..32 * 1024).contains(&each), "{each} bytes");
+}

@@ -79,6 +79,29 @@ fn a_shut_window_pins_nothing() {
     assert!(pictures > 0);
 }
 
+/// It never gets to the head, and its lag counts in time only when it has had time for that.
+#[test]
+fn who_never_reads_from_the_first_byte_on_pins_no_more_than_the_group_and_a_queue() {
+    let stream = StreamConfig { queue_ms: 600_000, slow_ms: LATE_MS, ..small_queues() };
+    let (server, port) = relay(stream, ServerConfig { send_ms: LATE_MS, ..ServerConfig::default() });
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let mut number = 0;
+    let mut feed = |pictures: u32| {
+        for _ in 0..pictures {
+            let body = picture(number % 15 == 0, number, 60_000);
+            server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
+            number += 1;
+        }
+    };
+    feed(15);
+    let _stalled = Raw::play(port, "show");
+    last_player(&server, id, 1);
+    for _ in 0..5 {
+        feed(100);
+        until("memory within its bound", || (server.stats(0).unwrap().queue_bytes <= BOUND).then_some(()));
+    }
+}
+
 /// Stalls a player until it is gone.
 fn ends_with(slow_ms: u32, send_ms: u32) {
     let (server, session, _stalled) = stall(60, slow_ms, send_ms);

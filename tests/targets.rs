@@ -239,6 +239,18 @@ fn a_reconnect_request_is_honoured_at_once() {
 }
 
 #[test]
+fn why_a_server_left_is_told_also_where_media_met_its_closed_door_first() {
+    let leaves = Ingest::new(|_| Script { then: Then::SayAndReset("NetStream.Failed"), ..Script::default() });
+    let mut rig = Rig::new();
+    rig.begin(0);
+    let target = rig.server.target_add(rig.stream, push(&leaves.url())).unwrap();
+    let failed = rig.wait_for(target, State::Failed);
+    assert_eq!(failed.error, Some(RRError::Rejected), "{failed:?}");
+    assert!(String::from_utf8_lossy(&failed.text).contains("NetStream.Failed: that was all"), "{failed:?}");
+    assert_eq!(leaves.count(), 2, "refused twice");
+}
+
+#[test]
 fn servers_that_always_send_us_back_are_waited_for() {
     let again = Ingest::new(|_| Script { then: Then::Elsewhere(None), ..Script::default() });
     let mut rig = Rig::new();

@@ -169,7 +169,8 @@ pub struct rr_server_config {
     pub max_sessions: u32,
     /// Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit).
     pub max_sessions_ip: u32,
-    /// Most streams at one time; RR_OFF = no limit. Default: 1000.
+    /// Most streams at one time, half of them at most without a publisher because players wait for one; RR_OFF = no limit.
+    /// Default: 1000.
     pub max_streams: u32,
     /// Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215.
     pub max_message: u32,

@@ -29,7 +29,7 @@ pub enum rr_event_type {
     RR_EV_WANTED = 8,
     /// The last player of a stream has left.
     RR_EV_UNWATCHED = 9,
-    /// Codecs or metadata of a stream changed.
+    /// Codecs or metadata of a stream changed; where they do so all the time, this comes four times a second.
     RR_EV_TRACKS = 10,
     /// A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost.
     RR_EV_SLOW = 11,

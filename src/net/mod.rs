@@ -1,6 +1,7 @@
 //! Sockets and readiness: what the operating system gives, in the forms the threads above want. System calls that
 //! std, mio and socket2 do not have are here, and so is their `unsafe`.
 
+pub mod backlog;
 pub mod clock;
 pub mod conn;
 pub mod poll;

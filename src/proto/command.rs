@@ -29,6 +29,10 @@ pub const CAN_FORWARD: u32 = 0x04;
 /// going to run. Other servers overlook it.
 pub const VIA: &str = "rrVia";
 
+/// What is kept of each thing a peer says in a status, in bytes: it goes to events and logs, and is kept with its target.
+/// Login challenges have three values of some dozen bytes.
+const MAX_WORDS_BYTES: usize = 4_096;
+
 /// One command as it came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call<'a> {
@@ -171,19 +175,23 @@ impl Status {
             return Self { description: words.unwrap_or_default(), ..Self::default() };
         };
         let field = |name| info.get(name).and_then(Value::as_bytes).map(text);
-        let redirect = info.get("ex").and_then(|ex| ex.get("redirect")).and_then(Value::as_bytes).map(text);
+        // Whole: one that is too long leads nowhere, and a part of it would lead somewhere else.
+        let url = |value: Option<&Value<'_>>| {
+            value.and_then(Value::as_bytes).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let redirect = url(info.get("ex").and_then(|ex| ex.get("redirect")));
         Self {
             level: field("level").unwrap_or_default(),
             code: field("code").unwrap_or_default(),
             description: field("description").or_else(|| field("details")).unwrap_or_default(),
-            redirect: redirect.or_else(|| field("tcUrl")).filter(|url| !url.is_empty()),
+            redirect: redirect.or_else(|| url(info.get("tcUrl"))).filter(|url| !url.is_empty()),
         }
     }
 }
 
-/// Peer's bytes for people: replacement characters for what is not UTF-8.
+/// Peer's bytes for people: replacement characters for what is not UTF-8, and no end where there is too much of it.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    String::from_utf8_lossy(bytes.get(..MAX_WORDS_BYTES).unwrap_or(bytes)).into_owned()
 }
 
 impl<'a> Call<'a> {

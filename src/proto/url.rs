@@ -4,6 +4,11 @@
 //! [`RtmpUrl::masked`] is for that. No name is resolved here.
 
 use crate::error::{Failure, RRError, Result};
+use crate::mask::hide_key;
+
+/// The longest url that a server may send us to, in bytes: it is kept, told, and sent back in `connect`. Signed queries of
+/// CDNs stay below 2 KiB.
+const MAX_REFERENCE_BYTES: usize = 4_096;
 
 /// A parsed url.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,6 +80,9 @@ impl RtmpUrl {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn elsewhere(&self, reference: &str) -> Result<Self> {
+        if reference.len() > MAX_REFERENCE_BYTES {
+            return wrong("a url is longer than any server's");
+        }
         let reference = reference.trim();
         let scheme = if self.tls { "rtmps" } else { "rtmp" };
         let absolute = if reference.contains("://") {
@@ -108,7 +116,8 @@ impl RtmpUrl {
 
     /// The url for logs: the key cut to its first bytes, no login, no query.
     pub fn masked(&self) -> String {
-        let app = self.app.split('?').next().unwrap_or_default();
+        // A server that sends us elsewhere may have put the key anywhere.
+        let app = hide_key(self.app.split('?').next().unwrap_or_default(), &self.key);
         let base = format!("{}/{app}", self.origin());
         if self.key.is_empty() { base } else { format!("{base}/{}", masked_key(&self.key)) }
     }
@@ -230,6 +239,9 @@ mod tests {
         assert_eq!(go("/app"), ("rtmp://h:1936/app".to_owned(), true));
         assert_eq!(go("app"), ("rtmp://h:1936/app".to_owned(), true));
         assert!(url.elsewhere("http://other/live").is_err());
+        assert!(url.elsewhere(&format!("rtmp://other/{}", "a".repeat(5_000))).is_err());
+        let url = RtmpUrl::parse("rtmp://h/live/secretkey", None).unwrap();
+        assert_eq!(url.elsewhere("rtmp://h/a/b/secretkey").unwrap().masked(), "rtmp://h/a/b/sec***/se***");
     }
 
     #[test]

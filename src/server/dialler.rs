@@ -278,7 +278,7 @@ impl Dialler {
         let (host, port) = (job.url.host.clone(), job.url.port);
         target.move_to(State::Connecting, |event| event);
         self.set_phase(id, Phase::Resolves { by_ms });
-        match self.resolver.ask(id, round, &host, port) {
+        match self.resolver.ask(id, round, (&host, port), by_ms) {
             Ok(None) => {}
             Ok(Some(addresses)) => self.resolved(id, Ok(addresses)),
             Err(failure) => self.failed(id, &failure, 0),

@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::config::{Decision, READ_LITTLE_BYTES, ask};
 use crate::error::{Failure, RRError};
+use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
@@ -107,7 +108,7 @@ struct Lobby {
     /// Listeners that may have more to accept.
     accepting: Vec<usize>,
     /// Guests to read without being told.
-    more: Vec<usize>,
+    more: Backlog,
     shaking: Shaking,
     next_tick_ms: u64,
     scratch: Box<[u8]>,
@@ -129,7 +130,7 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Arrival>) {
         turned_away: TurnedAway::default(),
         session,
         accepting: Vec::new(),
-        more: Vec::new(),
+        more: Backlog::default(),
         shaking: Shaking::default(),
         next_tick_ms: 0,
         scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
@@ -159,18 +160,18 @@ impl Lobby {
             while let Ok(arrival) = self.inbox.try_recv() {
                 self.arrive(arrival);
             }
+            for slot in self.more.take() {
+                self.serve(slot);
+            }
             for ready in &ready {
                 match self.slots.get(ready.slot) {
                     Some(Slot::Listener(..)) if !self.accepting.contains(&ready.slot) => {
                         self.accepting.push(ready.slot)
                     }
-                    Some(Slot::Guest(_)) => self.serve(ready.slot),
+                    Some(Slot::Guest(_)) if !self.more.has(ready.slot) => self.serve(ready.slot),
                     Some(Slot::Stranger(_)) => self.hear_stranger(ready.slot),
                     _ => {}
                 }
-            }
-            for slot in std::mem::take(&mut self.more) {
-                self.serve(slot);
             }
             at_once = self.accept();
             self.shake();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::stream::event::Id;
 
@@ -27,6 +28,8 @@ struct Question {
     round: u64,
     host: String,
     port: u16,
+    /// Nobody waits for the answer any more then, monotonic ms.
+    by_ms: u64,
 }
 
 /// What came of it.
@@ -57,16 +60,23 @@ impl Resolver {
         Self { questions, jobs, answered, answers, wake, threads: 0 }
     }
 
-    /// Asks for a name's addresses. An address is its own answer and costs no thread.
+    /// Asks for a name's addresses, which are waited for until `by_ms` (monotonic). An address is its own answer and costs
+    /// no thread.
     ///
     /// # Errors
     /// [`RRError::Limit`] where too many wait or no thread can be had.
-    pub(super) fn ask(&mut self, target: Id, round: u64, host: &str, port: u16) -> Result<Option<Vec<SocketAddr>>> {
+    pub(super) fn ask(
+        &mut self,
+        target: Id,
+        round: u64,
+        (host, port): (&str, u16),
+        by_ms: u64,
+    ) -> Result<Option<Vec<SocketAddr>>> {
         if let Ok(ip) = host.parse() {
             return Ok(Some(vec![SocketAddr::new(ip, port)]));
         }
         self.questions
-            .try_send(Question { target, round, host: host.to_owned(), port })
+            .try_send(Question { target, round, host: host.to_owned(), port, by_ms })
             .map_err(|_| Failure::ours(RRError::Limit, "too many names wait to be resolved"))?;
         if self.threads < THREADS {
             let (jobs, answered, wake) = (self.jobs.clone(), self.answered.clone(), Arc::clone(&self.wake));
@@ -87,7 +97,11 @@ impl Resolver {
 
 fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
     // Ends when the resolver is dropped and the questions are used up.
-    while let Ok(Question { target, round, host, port }) = jobs.recv() {
+    while let Ok(Question { target, round, host, port, by_ms }) = jobs.recv() {
+        if clock::now_ms() >= by_ms {
+            // It waited behind names that nobody answers for. Those whose time is not over have the thread sooner.
+            continue;
+        }
         let addresses = match (host.as_str(), port).to_socket_addrs() {
             Ok(found) => Ok(found.take(MAX_ADDRESSES).collect()),
             Err(error) => Err(Failure::ours(RRError::Resolve, format!("{host}: {error}"))),
@@ -96,5 +110,26 @@ fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
             return;
         }
         wake.wake();
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::net::poll::Poller;
+
+    #[test]
+    fn a_name_whose_time_is_over_takes_no_thread_from_those_who_wait() {
+        let wake = Poller::new().unwrap().waker();
+        let (questions, jobs) = bounded(QUEUE);
+        let (answered, answers) = bounded(QUEUE);
+        for (target, by_ms) in [(1, clock::now_ms()), (2, clock::now_ms() + 60_000), (3, 0)] {
+            questions.send(Question { target, round: 1, host: "localhost".to_owned(), port: 1, by_ms }).unwrap();
+        }
+        drop(questions);
+        serve(&jobs, &answered, &wake);
+        let asked: Vec<Id> = answers.try_iter().map(|answer| answer.target).collect();
+        assert_eq!(asked, [2]);
     }
 }

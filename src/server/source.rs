@@ -87,14 +87,27 @@ impl Absent {
 }
 
 /// Why nobody may play this now: it is known to be absent, or the player is a relay whose pull runs through this very
-/// stream. [`RRError::NotFound`] and [`RRError::Exists`].
+/// stream, or players wait for too many others. [`RRError::NotFound`], [`RRError::Exists`] and [`RRError::Limit`].
 pub(super) fn may_play(core: &Core, record: &RRSession, name: &StreamName) -> Result<()> {
-    let Some(stream) = core.registry().find(name).cloned() else { return known(core, name) };
+    let found = core.registry().find(name).cloned();
+    let Some(stream) = found else { return known(core, name).and_then(|()| room_to_wait(core)) };
     let step = core.absent.step(&stream);
     if record.names().via.split(|&byte| byte == b',').any(|other| other == step.as_bytes()) {
         return Err(Failure::peers(RRError::Exists, "a loop: this pull leads back to the stream that it is to feed"));
     }
     if stream.has_publisher() { Ok(()) } else { known(core, name) }
+}
+
+/// Streams that exist because players wait for them take half the room at most: whoever asks for any name must not keep
+/// publishers out.
+fn room_to_wait(core: &Core) -> Result<()> {
+    let most = core.config.max_streams.div_ceil(2);
+    let registry = core.registry();
+    let waited_for = registry.streams.iter().filter(|(_, stream)| stream.is_only_waited_for()).count();
+    if waited_for >= most as usize {
+        return Err(Failure::ours(RRError::Limit, format!("players wait for {waited_for} streams already")));
+    }
+    Ok(())
 }
 
 fn known(core: &Core, name: &StreamName) -> Result<()> {

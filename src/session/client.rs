@@ -7,6 +7,7 @@
 use super::wire::{Incoming, Wire, user, wire_methods};
 use super::{Event, SessionConfig};
 use crate::error::{Failure, RRError, Result};
+use crate::mask::hide_key;
 use crate::proto::amf0::Value;
 use crate::proto::command::{Call, Command, Status, build};
 use crate::proto::handshake::Handshake;
@@ -43,7 +44,7 @@ enum Step {
 pub struct Refusal {
     /// For programs, e.g. `NetStream.Publish.BadName`.
     pub code: String,
-    /// For people.
+    /// The server's own words, for people and for a login.
     pub text: String,
     /// `ex.redirect`: where to go instead.
     pub redirect: Option<String>,
@@ -131,7 +132,7 @@ impl ClientSession {
                 Incoming::User { .. } => None,
                 Incoming::Message(head) => match head.type_id {
                     kind::COMMAND | kind::COMMAND_AMF3 => {
-                        let body = self.wire.body(input).to_vec(); // commands are few and small
+                        let body = self.wire.command_body(input)?;
                         self.command(&head, &body)?
                     }
                     _ => self.message(head),
@@ -233,7 +234,7 @@ impl ClientSession {
 
     fn status(&mut self, status: Status) -> Result<Option<Event>> {
         if status.code == "NetConnection.Connect.ReconnectRequest" {
-            return Ok(Some(Event::Reconnect { url: status.redirect, text: status.description }));
+            return Ok(Some(Event::Reconnect { url: status.redirect, text: self.shown(&status.description) }));
         }
         if status.is_error() {
             return if self.step == Step::Closing { Ok(self.ignore()) } else { Err(self.refused(status)) };
@@ -249,7 +250,10 @@ impl ClientSession {
             | "NetStream.Play.Stop"
             | "NetStream.Play.Complete"
             | "NetStream.Unpublish.Success"
-            | "NetConnection.Connect.Closed" => self.ended(&status.code, status.description),
+            | "NetConnection.Connect.Closed" => {
+                let text = self.shown(&status.description);
+                self.ended(&status.code, text)
+            }
             _ => None,
         })
     }
@@ -260,6 +264,11 @@ impl ClientSession {
             self.wire.set_limits(self.config.media_limits());
         }
         Event::Started { stream_id: self.stream_id }
+    }
+
+    /// A server's words: many repeat the key in them, and they end in logs.
+    fn shown(&self, words: &str) -> String {
+        hide_key(words, &self.key)
     }
 
     /// Servers say the end in several ways one after the other; the first counts.
@@ -276,10 +285,11 @@ impl ClientSession {
         // Adobe's and Limelight's challenges lie in the description.
         let challenge = description.contains("authmod=") || description.contains("AccessManager.Reject");
         let kind = if challenge { RRError::Auth } else { RRError::Rejected };
-        let text = match (code.is_empty(), description.is_empty()) {
-            (false, false) => format!("{code}: {description}"),
+        let words = self.shown(&description);
+        let text = match (code.is_empty(), words.is_empty()) {
+            (false, false) => format!("{code}: {words}"),
             (true, true) => "without a reason".to_owned(),
-            _ => format!("{code}{description}"),
+            _ => format!("{code}{words}"),
         };
         self.refusal = Some(Box::new(Refusal { code, text: description, redirect }));
         Failure::peers(kind, text)

@@ -21,6 +21,11 @@ use streams::{Mode, Next, STREAMS_MAX, Streams};
 /// Commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some dozen.
 const COMMANDS_MAX: u32 = 1_000;
 
+/// Publishes and plays that one connection may begin at once, and how often one more after that, in milliseconds. Each is
+/// a hand-over between threads, and some lines for the host, for 60 bytes. Nobody who watches changes the channel so fast.
+const BEGINS_AT_ONCE: u64 = 100;
+const BEGIN_EVERY_MS: u64 = 100;
+
 /// Longest `connect` in bytes: it is kept as long as the peer stays. Those with tokens in every url stay below 16 KiB.
 const CONNECT_MAX_BYTES: usize = 32 * 1024;
 
@@ -55,6 +60,8 @@ pub struct ServerSession {
     finished: bool,
     streams: Streams,
     commands: u32,
+    /// When what it began so far would have been over, one each [`BEGIN_EVERY_MS`].
+    begun_until_ms: u64,
 }
 
 impl ServerSession {
@@ -69,6 +76,7 @@ impl ServerSession {
             finished: false,
             streams: Streams::default(),
             commands: 0,
+            begun_until_ms: 0,
         }
     }
 
@@ -86,6 +94,7 @@ impl ServerSession {
             return Err(Failure::ours(RRError::State, "the peer's question waits for its answer"));
         }
         if let Some(next) = self.streams.due() {
+            self.count_begin(now_ms)?;
             return Ok(Some(self.ask_play(next)));
         }
         while let Some(incoming) = self.wire.next(input, at, now_ms)? {
@@ -98,7 +107,7 @@ impl ServerSession {
                 Incoming::User { .. } => None,
                 Incoming::Message(head) => match head.type_id {
                     kind::COMMAND | kind::COMMAND_AMF3 => {
-                        let body = self.wire.body(input).to_vec(); // commands are few and small
+                        let body = self.wire.command_body(input)?;
                         self.command(&head, body)?
                     }
                     type_id if !self.connected => {
@@ -108,11 +117,23 @@ impl ServerSession {
                     _ => self.ignore(),
                 },
             };
+            if let Some(Event::Publish { .. } | Event::Play { .. }) = event {
+                self.count_begin(now_ms)?;
+            }
             if event.is_some() {
                 return Ok(event);
             }
         }
         Ok(None)
+    }
+
+    fn count_begin(&mut self, now_ms: u64) -> Result<()> {
+        let until_ms = self.begun_until_ms.max(now_ms);
+        if until_ms - now_ms >= BEGINS_AT_ONCE * BEGIN_EVERY_MS {
+            return Err(Failure::limit("it begins one publish or play after another"));
+        }
+        self.begun_until_ms = until_ms + BEGIN_EVERY_MS;
+        Ok(())
     }
 
     fn ignore(&mut self) -> Option<Event> {

@@ -4,3 +4,4 @@ mod conversation;
 mod hostile;
 mod pair;
 mod peers;
+mod servers;

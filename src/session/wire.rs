@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::config::MAX_OPEN_BYTES_COMMAND;
 use crate::error::{Failure, Result};
 use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
@@ -184,6 +185,15 @@ impl Wire {
             Some(part) => whole.get(part.clone()).unwrap_or_default(),
             None => whole,
         }
+    }
+
+    /// The same of a command, to be kept: commands are few and small, also where messages may be large.
+    pub(super) fn command_body(&self, input: &[u8]) -> Result<Vec<u8>> {
+        let body = self.body(input);
+        if body.len() > MAX_OPEN_BYTES_COMMAND {
+            return Err(Failure::limit(format!("a command of {} bytes", body.len())));
+        }
+        Ok(body.to_vec())
     }
 
     /// The next audio, video or data tag; others have no place in an aggregate (7.1.6).

@@ -18,6 +18,7 @@ use self::feed::Feed;
 pub(super) use self::intake::append;
 use crate::config::{PublisherPolicy, READ_BUDGET_BYTES, READ_BUFFER_BYTES};
 use crate::error::{Failure, RRError};
+use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
@@ -68,7 +69,7 @@ struct Accumulate {
     /// The publisher was lost; until then its place is kept.
     grace_until_ms: Option<u64>,
     /// Feeds to read without being told.
-    more: Vec<usize>,
+    more: Backlog,
     next_tick_ms: u64,
     timeouts: Timeouts,
     scratch: Box<[u8]>,
@@ -85,7 +86,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Box<Arr
         live: None,
         next: None,
         grace_until_ms: None,
-        more: Vec::new(),
+        more: Backlog::default(),
         next_tick_ms: 0,
         timeouts,
         scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
@@ -112,12 +113,13 @@ impl Accumulate {
             while let Ok(arrival) = self.inbox.try_recv() {
                 self.adopt(*arrival);
             }
-            let more = std::mem::take(&mut self.more);
-            for ready in &ready {
-                self.turn(ready.slot, ready.readable, ready.closed);
-            }
-            for slot in more {
+            for slot in self.more.take() {
                 self.turn(slot, true, true);
+            }
+            for ready in &ready {
+                if !self.more.has(ready.slot) {
+                    self.turn(ready.slot, ready.readable, ready.closed);
+                }
             }
             let due = clock::now_ms() >= self.next_tick_ms;
             if self.poller.take_nudge() || due {
@@ -324,6 +326,8 @@ impl Accumulate {
     fn look_after(&mut self) {
         let now_ms = clock::now_ms();
         self.next_tick_ms = now_ms + TICK_MS;
+        // A change that was not told at once, and no message has come since.
+        intake::tell_tracks(&self.stream, false, now_ms * 1000);
         let slots: Vec<usize> = self.feeds.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let fate = self.look_after_one(slot, now_ms);

@@ -93,8 +93,6 @@ pub(super) struct Consumer {
     /// It may not have more than so much in a time; where it is held for that, it is looked at again then.
     pub(super) pace: Option<Pace>,
     pub(super) held_until_us: Option<u64>,
-    /// More is to be read without being told.
-    pub(super) more: bool,
     pub(super) paused: bool,
     /// It has been at the head since it joined: from then on lag counts.
     pub(super) caught_up: bool,
@@ -146,7 +144,6 @@ impl Consumer {
             blocked: false,
             pace: None,
             held_until_us: None,
-            more: false,
             paused: false,
             caught_up: false,
             joined_ms: now_ms,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
 use crate::config::{Start, media};
 use crate::error::{Failure, RRError, Result};
@@ -59,7 +59,13 @@ impl<T> Clone for Link<T> {
 }
 
 impl<T> Link<T> {
+    /// To be called under the book's lock alone, which makes the bound exact. It is kept here and not by the channel:
+    /// one that is bounded by itself takes the memory of all its places when it is made, for every stream that anybody
+    /// asks for.
     fn send(&self, item: T) -> std::result::Result<(), T> {
+        if self.inbox.len() >= INBOX {
+            return Err(item);
+        }
         self.inbox.try_send(item).map_err(TrySendError::into_inner)
     }
 }
@@ -181,7 +187,7 @@ impl RRStream {
         }
         // Made outside the lock (system calls); of two that race the second throws its poller away.
         let poller = Poller::new()?;
-        let (sender, receiver) = bounded(INBOX);
+        let (sender, receiver) = unbounded();
         let link = Link { inbox: sender, wake: poller.waker() };
         let mut book = locked(&self.book);
         if let Some(link) = place(&mut book) {

@@ -348,6 +348,12 @@ impl RRStream {
         locked(&self.book).reserved
     }
 
+    /// Whether only players keep it, who wait for a publisher.
+    pub fn is_only_waited_for(&self) -> bool {
+        let book = locked(&self.book);
+        book.publisher.is_none() && !book.recovering && !book.reserved && !book.closed
+    }
+
     /// From now on it exists without peers too.
     pub fn reserve(&self) {
         locked(&self.book).reserved = true;

@@ -18,6 +18,7 @@ use slab::Slab;
 
 use crate::config::{READ_LITTLE_BYTES, Start};
 use crate::error::{Failure, Result};
+use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::poll::{Poller, Ready};
 use crate::session::{self, Role, State};
@@ -77,7 +78,7 @@ struct Relay {
     timeouts: Timeouts,
     next_tick_ms: u64,
     /// Slots to read without being told.
-    more: Vec<usize>,
+    more: Backlog,
     scratch: Box<[u8]>,
 }
 
@@ -103,7 +104,7 @@ pub(super) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Deliver
         held_until_us: None,
         timeouts,
         next_tick_ms: 0,
-        more: Vec::new(),
+        more: Backlog::default(),
         scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
     };
     if let Err(failure) = this.run() {
@@ -212,7 +213,6 @@ impl Relay {
         }
         // What came while it was being handed over is read at once: nobody tells us of it again.
         self.more.push(entry.key());
-        consumer.more = true;
         self.waiting += usize::from(consumer.is_waiting());
         self.turning |= consumer.turns.want_key();
         let slot = entry.key();
@@ -356,6 +356,10 @@ impl Relay {
         self.held_until_us = held_until_us;
         self.stream.count_out((bytes, messages), now_us);
         for (slot, fate) in failed {
+            let fate = match fate {
+                Fate::Over(failure) => self.last_words(slot, failure, now_us),
+                fate => fate,
+            };
             self.leave(slot, fate, now_us);
         }
         collection

@@ -2,6 +2,7 @@
 //! a message is, for the frame rate.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::proto::flv::{self, FrameFacts};
 use crate::proto::message::kind;
@@ -10,6 +11,12 @@ use crate::sync::locked;
 
 /// Tracks that are listed; a stream may carry more, which are relayed all the same.
 const MAX_LISTED: usize = 32;
+
+/// How often the host is told that codecs or metadata changed, where they do so all the time.
+const TELL_EVERY_US: u64 = 250_000;
+
+/// How many changes are told at once before that: a beginning has its metadata and some tracks, one by one.
+const TELL_AT_ONCE: u64 = 40;
 
 /// One track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +53,9 @@ pub struct Tracks {
     /// The last audio and the last video track seen: nearly every message is of these, and costs a compare.
     last: [Count; 2],
     list: Mutex<Vec<Track>>,
+    /// When the changes that were told so far would have been over, one each [`TELL_EVERY_US`].
+    told_until_us: Count,
+    untold: AtomicBool,
 }
 
 impl Tracks {
@@ -77,6 +87,21 @@ impl Tracks {
         listed
     }
 
+    /// Whether the host is to be told now: there is a change, this one or an earlier one, and it has not been told of so
+    /// many just before. A publisher may change its metadata with each message; the last change is always told.
+    pub fn tells(&self, changed: bool, now_us: u64) -> bool {
+        if !changed && !self.untold.load(Ordering::Relaxed) {
+            return false;
+        }
+        let until_us = self.told_until_us.get().max(now_us);
+        let may = until_us - now_us < TELL_AT_ONCE * TELL_EVERY_US;
+        if may {
+            self.told_until_us.set(until_us + TELL_EVERY_US);
+        }
+        self.untold.store(!may, Ordering::Relaxed);
+        may
+    }
+
     /// A new publisher begins.
     pub fn clear(&self) {
         self.last.iter().for_each(|last| last.set(0));
@@ -95,6 +120,21 @@ impl Tracks {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_without_end_are_told_four_times_a_second_and_the_last_one_is_told() {
+        let tracks = Tracks::default();
+        let began_us = 77_000_000;
+        let told = |from_us: u64, changes: u64| {
+            (0..changes).filter(|number| tracks.tells(true, began_us + from_us + number * 1_000)).count()
+        };
+        assert_eq!(told(0, 30), 30, "an encoder with many tracks");
+        assert_eq!(told(30_000, 970), 14, "ten at once, and four in the rest of the second");
+        assert_eq!(told(1_000_000, 2_000), 8);
+        assert!(!tracks.tells(false, began_us + 2_999_999));
+        assert!(tracks.tells(false, began_us + 3_500_000), "the one that waited");
+        assert!(!tracks.tells(false, began_us + 9_000_000), "is told once");
+    }
 
     #[test]
     fn a_picture_is_of_its_lowest_track_and_all_else_is_none() {

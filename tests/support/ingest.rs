@@ -37,6 +37,8 @@ pub(crate) enum Then {
     Stall,
     /// Resets the connection after a time.
     Reset(Duration),
+    /// Says an error with this code behind Publish.Start and resets the connection at once.
+    SayAndReset(&'static str),
     /// Sends the publisher elsewhere with the first media.
     Elsewhere(Option<String>),
 }
@@ -203,6 +205,13 @@ impl Connection {
             {
                 let socket = socket2::SockRef::from(&self.socket);
                 socket.set_linger(Some(Duration::ZERO)).unwrap(); // so that closing resets
+                return;
+            }
+            if let (Some(_), Then::SayAndReset(code)) = (self.started, &self.script.then) {
+                self.socket.set_nodelay(true).unwrap(); // or the reset overtakes it
+                self.say("onStatus", 0.0, Amf0Value::Null, vec![status("error", code, "that was all", None)]);
+                let socket = socket2::SockRef::from(&self.socket);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
                 return;
             }
             if self.started.is_some() && self.script.then == Then::Stall {

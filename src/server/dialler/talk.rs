@@ -10,6 +10,7 @@ use super::race::Runner;
 use super::{Dialler, Job, Phase};
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError};
+use crate::mask::hide_key;
 use crate::net::clock;
 use crate::net::conn::{Conn, Pumped, Side};
 use crate::proto::auth;
@@ -157,7 +158,7 @@ impl Dialler {
             Ok(url) if may => {
                 log::info!("target {}: the server sends us to {}", job.url.masked(), url.masked());
                 let event = Event { kind: EventKind::Reconnect, ..job.target.event() };
-                let text = text.as_bytes().to_vec();
+                let text = hide_key(text, &job.url.key).into_bytes();
                 self.core.events.push(Event { url: url.tc_url().into_bytes(), text, ..event });
                 job.elsewhere = Some(url);
                 self.dial(id);

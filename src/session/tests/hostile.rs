@@ -14,6 +14,7 @@ struct Peer {
     session: ServerSession,
     events: Vec<(Event, Vec<u8>)>,
     replies: Vec<u8>,
+    now_ms: u64,
 }
 
 const NULL: Value<'static> = Value::Null;
@@ -31,7 +32,7 @@ impl Peer {
         assert_eq!(session.next(&hello, &mut at, 0).unwrap(), None);
         assert!(session.handshaken());
         session.take_output();
-        Self { session, events: Vec::new(), replies: Vec::new() }
+        Self { session, events: Vec::new(), replies: Vec::new(), now_ms: 0 }
     }
 
     /// After connect and createStream.
@@ -46,7 +47,7 @@ impl Peer {
 
     fn raw(&mut self, input: &[u8]) -> Result<(), Failure> {
         let mut at = 0;
-        while let Some(event) = self.session.next(input, &mut at, 0)? {
+        while let Some(event) = self.session.next(input, &mut at, self.now_ms)? {
             yes(&mut self.session, &event);
             let body = self.session.body(input).to_vec();
             self.events.push((event, body));
@@ -100,7 +101,7 @@ impl Peer {
 }
 
 #[track_caller]
-fn fails(result: Result<(), Failure>, kind: RRError, words: &str) {
+pub(super) fn fails(result: Result<(), Failure>, kind: RRError, words: &str) {
     let failure = result.unwrap_err();
     assert_eq!(failure.kind, kind, "{failure}");
     assert!(failure.by_peer && failure.text.contains(words), "{failure}");
@@ -146,7 +147,7 @@ fn sixteen_megabytes_of_nulls_are_refused_before_they_are_held() {
     // A publisher may send large messages; as a command they still end at the limit.
     let mut peer = Peer::connected();
     peer.call(1, "publish", &[NULL, key("k")]).unwrap();
-    fails(peer.message(kind::COMMAND, 0, &nulls), RRError::Limit, "too many AMF values");
+    fails(peer.message(kind::COMMAND, 0, &nulls), RRError::Limit, "a command of 16777215 bytes");
 }
 
 #[test]
@@ -164,6 +165,19 @@ fn a_flood_of_create_stream_is_answered_with_errors_and_then_ended() {
     assert_eq!((&replies[14][..], &replies[15][..]), ("_result 9", "_error 9"), "16 streams in all");
     let mut flood = || (0..1_000).try_for_each(|_| peer.call(0, "createStream", &[NULL]));
     fails(flood(), RRError::Limit, "too many commands");
+}
+
+#[test]
+fn who_begins_one_play_after_another_is_ended_and_who_takes_his_time_is_not() {
+    let play = |peer: &mut Peer| peer.call(1, "play", &[NULL, key("k")]);
+    let mut peer = Peer::connected();
+    (0..100).for_each(|_| play(&mut peer).unwrap());
+    fails(play(&mut peer), RRError::Limit, "one publish or play after another");
+    let mut peer = Peer::connected();
+    for _ in 0..1_000 {
+        peer.now_ms += 100;
+        play(&mut peer).unwrap();
+    }
 }
 
 #[test]
@@ -422,61 +436,6 @@ fn a_window_of_one_byte_does_not_make_us_answer_every_byte() {
         peer.message(kind::USER_CONTROL, 0, &[0, 0, 0, 0, 0, 1]).unwrap(); // 18 bytes each
     }
     assert!(peer.replies().len() <= 2);
-}
-
-/// Runs a client session against a server that says `messages` whatever we send.
-fn client_hears(publish: bool, messages: &[(u8, Vec<u8>)]) -> Result<Vec<Event>, Failure> {
-    let mut session = super::pair::client(publish);
-    let mut wire = vec![0; 1 + 2 * 1536];
-    wire[0] = 3;
-    for (type_id, body) in messages {
-        encode(&head(*type_id, 1, 0, body), body, 128, &mut wire);
-    }
-    let (mut at, mut events) = (0, Vec::new());
-    while let Some(event) = session.next(&wire, &mut at, 0)? {
-        if let Event::Message(head) = event {
-            assert_eq!(session.body(&wire).len(), head.len as usize);
-        }
-        events.push(event);
-    }
-    Ok(events)
-}
-
-fn command(name: &str, transaction: f64, values: &[Value<'_>]) -> (u8, Vec<u8>) {
-    let mut body = Vec::new();
-    build::call(&mut body, name, transaction, values);
-    (kind::COMMAND, body)
-}
-
-#[test]
-fn a_server_that_sends_nonsense_to_our_client_ends_in_a_clear_failure() {
-    let run = |messages: &[(u8, Vec<u8>)]| client_hears(true, messages).map(drop);
-    let connected = command("_result", 1.0, &[NULL, NULL]);
-    fails(run(&[connected.clone(), command("_result", 4.0, &[NULL, NULL])]), RRError::Protocol, "stream id");
-    fails(run(&[connected.clone(), command("_error", 4.0, &[])]), RRError::Rejected, "without a reason");
-    fails(run(&[command("_error", 1.0, &[NULL, key("go away")])]), RRError::Rejected, "go away");
-    fails(run(&[command("_error", 1.0, &[NULL, key("authmod=llnw")])]), RRError::Auth, "authmod");
-    fails(run(&[command("onStatus", 0.0, &[NULL; 5000])]), RRError::Limit, "too many AMF values");
-    run(&[connected, command("_error", 2.0, &[NULL, key("no releaseStream here")])]).unwrap();
-    run(&[command("_result", 4.0, &[NULL, Value::Number(1.0)]), command("_result", 77.0, &[])]).unwrap();
-}
-
-#[test]
-fn media_of_a_server_that_forgets_play_start_stands_for_it() {
-    let until_play = [command("_result", 1.0, &[]), command("_result", 4.0, &[NULL, Value::Number(7.0)])];
-    let messages = [
-        &until_play[..],
-        &[(kind::DATA, b"early".to_vec()), (kind::AUDIO, b"one".to_vec()), (kind::VIDEO, b"2".to_vec())],
-    ]
-    .concat();
-    let events = client_hears(false, &messages).unwrap();
-    let [Event::Connected, Event::Started { stream_id: 7 }, Event::Message(one), Event::Message(two)] =
-        events.as_slice()
-    else {
-        panic!("{events:?}")
-    };
-    assert_eq!((one.type_id, two.type_id), (kind::AUDIO, kind::VIDEO));
-    assert_eq!(client_hears(true, &messages).unwrap(), [Event::Connected], "a publisher waits for Publish.Start");
 }
 
 #[test]

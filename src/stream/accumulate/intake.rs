@@ -54,7 +54,13 @@ fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &
     counters.time(head.timestamp_ms, facts.is_key_frame(head.type_id));
     counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
     let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
-    if (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata {
+    let changed = (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata;
+    tell_tracks(stream, changed, now_us);
+}
+
+/// Tells the host that codecs or metadata are others, if they are and it has not just been told often.
+pub(super) fn tell_tracks(stream: &RRStream, changed: bool, now_us: u64) {
+    if stream.tracks.tells(changed, now_us) {
         stream.host().event(stream.event(EventKind::Tracks));
     }
 }

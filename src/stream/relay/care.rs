@@ -109,8 +109,11 @@ impl Relay {
             }
         }
         let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
+        // Who joins has the cached group before it; beyond that its lag in bytes counts from the beginning.
+        let group = if counts { 0 } else { u64::from(self.stream.config.gop_bytes) };
         let lag = consumer.lag(head, now_us);
-        if !consumer.is_stuck() || !counts || (lag.bytes <= bounds.bytes && lag.ms <= bounds.ms) {
+        let is_within = lag.bytes <= bounds.bytes.saturating_add(group) && (!counts || lag.ms <= bounds.ms);
+        if !consumer.is_stuck() || is_within {
             return Fate::Stays;
         }
         if consumer.push.is_some()

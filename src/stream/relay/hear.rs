@@ -13,19 +13,35 @@ use crate::stream::push::Parting;
 
 impl Relay {
     pub(super) fn read_all(&mut self, ready: &[Ready], now_us: u64) {
-        let more = std::mem::take(&mut self.more);
-        let told = ready.iter().filter(|ready| ready.readable).map(|ready| (ready.slot, ready.closed));
-        for (slot, to_end) in told.chain(more.into_iter().map(|slot| (slot, true))) {
-            let fate = self.read(slot, to_end, now_us);
-            if !matches!(fate, Fate::Stays) {
-                self.leave(slot, fate, now_us);
+        for slot in self.more.take() {
+            self.read_one(slot, true, now_us);
+        }
+        for ready in ready {
+            if ready.readable && !self.more.has(ready.slot) {
+                self.read_one(ready.slot, ready.closed, now_us);
             }
+        }
+    }
+
+    fn read_one(&mut self, slot: usize, to_end: bool, now_us: u64) {
+        let fate = self.read(slot, to_end, now_us);
+        if !matches!(fate, Fate::Stays) {
+            self.leave(slot, fate, now_us);
+        }
+    }
+
+    /// Sending has failed: the peer is gone. A server that refuses us or sends us elsewhere says so before it goes, and
+    /// what comes next depends on it.
+    pub(super) fn last_words(&mut self, slot: usize, failure: Failure, now_us: u64) -> Fate {
+        let is_target = self.consumers.get(slot).is_some_and(|consumer| matches!(consumer.who, Who::Target(_)));
+        match is_target.then(|| self.read(slot, true, now_us)) {
+            Some(Fate::Over(said)) => Fate::Over(said),
+            _ => Fate::Over(failure),
         }
     }
 
     fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        consumer.more = false;
         if consumer.said.is_some() {
             return Fate::Stays;
         }
@@ -61,13 +77,9 @@ impl Relay {
             // One that has kept its place goes on there by itself.
             self.place(slot, now_us);
         }
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         match pumped {
             Ok(Pumped::Drained) => {}
-            Ok(Pumped::More) => {
-                consumer.more = true;
-                self.more.push(slot);
-            }
+            Ok(Pumped::More) => self.more.push(slot),
             Ok(Pumped::Held(event)) => match self.heard(slot, event) {
                 // What stands behind it has been read from the socket already.
                 Fate::Stays => self.more.push(slot),
