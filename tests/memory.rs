@@ -4,6 +4,8 @@
 
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/process.rs"]
+mod process;
 #[path = "support/secure.rs"]
 mod secure;
 
@@ -181,6 +183,40 @@ fn large_headers_sent_to_many_who_do_not_read_stay_within_the_limit() {
     pass_frames(&live, &mut honest, &mut player, 100, 60_000);
     assert_eq!(live.lines_with("uses the most"), 0);
     drop(stalled);
+}
+
+#[test]
+fn after_a_peak_the_system_has_its_memory_back() {
+    const PEAK_BYTES: u64 = 200 << 20;
+    let patient = StreamConfig { queue_bytes: 1 << 30, queue_ms: 600_000, ..StreamConfig::default() };
+    let live = Live::new(ServerConfig { stream: Arc::new(patient), ..ServerConfig::default() });
+    let mut publisher = live.publish("show");
+    let before_kib = process::rss_kib();
+    let used = || live.server.stats(0).unwrap().queue_bytes;
+    let mut number = 0_u32;
+    // Headers that change all the time lie between the segments of the log, small and large in turn.
+    let mut turn = |publisher: &mut Client| {
+        number += 1;
+        let header = [&[0x17, 0, 0, 0, 0][..], &number.to_be_bytes(), &[1; 200_000]].concat();
+        publisher.send(9, number, &header).unwrap();
+        publisher.key_frame(number, &[7; 1_000]).unwrap();
+    };
+    turn(&mut publisher);
+    let mut stalled_players = Vec::new();
+    while used() < PEAK_BYTES {
+        turn(&mut publisher);
+        if stalled_players.len() < 40 {
+            stalled_players.push(stalled(live.port));
+        }
+    }
+    assert!(process::rss_kib() > before_kib + PEAK_BYTES / 1024 / 2);
+    drop(stalled_players);
+    until("the system has it", || {
+        // The stream goes on.
+        turn(&mut publisher);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        used() < PEAK_BYTES / 20 && process::rss_kib() < before_kib + PEAK_BYTES / 1024 / 4
+    });
 }
 
 /// A player that asks and never reads, with a small socket.

@@ -1,5 +1,5 @@
-//! The control thread: joins the threads of streams that have ended, keeps the memory limit, and sees an orderly stop
-//! through.
+//! The control thread: joins the threads of streams that have ended, keeps the memory limit, gives back what a peak has
+//! left, and sees an orderly stop through.
 //!
 //! Only it joins stream threads; a stream's thread that ends says so and goes.
 
@@ -10,6 +10,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::server::core::Core;
 use crate::server::keeper::{Keeper, PASS_MS};
+use crate::server::peak::Peak;
 use crate::session::State;
 use crate::stream::target::News;
 use crate::sync::locked;
@@ -23,6 +24,7 @@ const JOIN_MS: u64 = 30_000;
 
 pub(super) fn run(core: &Arc<Core>) {
     let mut keeper = Keeper::default();
+    let mut peak = Peak::default();
     let mut closing_ms = None;
     loop {
         if core.is_closing() {
@@ -69,6 +71,7 @@ pub(super) fn run(core: &Arc<Core>) {
             core.end_stream(&stream);
         }
         keeper.look(core);
+        peak.look(&core.budget);
         core.end_drain();
         let running = !matches!(core.state(), State::Stopped | State::Failed);
         if let Some(by) = core.stop_by_ms().filter(|_| running)

@@ -12,6 +12,7 @@ mod dialler;
 pub mod events;
 mod keeper;
 mod lobby;
+mod peak;
 mod registry;
 pub mod report;
 mod resolver;

@@ -19,6 +19,8 @@ struct Counter {
     limit: u64,
     /// From here on memory is short.
     mark: u64,
+    /// The most there was since this was last asked.
+    peak: AtomicU64,
     refused: AtomicU64,
     /// Nobody gives way for what is refused here, or above for its sake.
     modest: bool,
@@ -51,8 +53,8 @@ impl Budget {
 
     fn made(limit: Option<u64>, modest: bool, parent: Option<Self>, alarm: Option<Alarm>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
-        let (used, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Counter { used, limit, mark: limit - limit / 8, refused, modest, parent, alarm }))
+        let (used, peak, refused) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Counter { used, limit, mark: limit - limit / 8, peak, refused, modest, parent, alarm }))
     }
 
     /// A counter without a limit of its own whose bytes count in this one too: a stream's share of its server's.
@@ -89,6 +91,12 @@ impl Budget {
     /// Bytes charged at this moment.
     pub fn used(&self) -> u64 {
         self.0.used.load(Relaxed)
+    }
+
+    /// The most that was charged at any moment since this was last called.
+    pub fn take_peak(&self) -> u64 {
+        let used = self.used();
+        self.0.peak.swap(used, Relaxed).max(used)
     }
 
     /// The bound in bytes, if there is one.
@@ -152,8 +160,13 @@ impl Budget {
 }
 
 impl Counter {
-    /// Raises the alarm where `bytes` more than `before` pass the mark.
+    /// Notes the peak, and raises the alarm where `bytes` more than `before` pass the mark.
     fn tell(&self, before: u64, bytes: u64) {
+        let now = before.saturating_add(bytes);
+        // Mostly it is none, so mostly without a locked instruction.
+        if now > self.peak.load(Relaxed) {
+            self.peak.fetch_max(now, Relaxed);
+        }
         if before < self.mark && self.mark - before <= bytes {
             self.alarm();
         }
@@ -235,6 +248,7 @@ mod tests {
         assert_eq!((a.used(), b.used(), server.used()), (60, 0, 60), "a refused charge leaves no trace");
         let second = b.charge(40).unwrap();
         drop(first);
+        assert_eq!((server.take_peak(), server.take_peak(), a.take_peak()), (100, 40, 60));
         assert_eq!((a.used(), b.used(), server.used()), (0, 40, 40));
         drop(second);
         assert_eq!(server.used(), 0);
