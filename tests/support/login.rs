@@ -1,5 +1,5 @@
 //! A server's end of the two publisher logins: what it says to a `connect` with some application, given what it told the
-//! client before. It computes what it expects itself, from the descriptions, and librtmp's own client passes it.
+//! client before. It computes what it expects itself, from the descriptions.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
