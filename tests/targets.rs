@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use ingest::{Ingest, Script, Then};
+use login::Login;
 use rig::{Rig, push, until};
 use rrelay::config::{SlowPolicy, TargetConfig};
 use rrelay::error::RRError;
@@ -270,7 +271,7 @@ fn without_media_a_target_is_closed_and_comes_back_with_it() {
 }
 
 /// The two methods, as an application's query names them.
-const LOGINS: [(fn(&str) -> Option<String>, &str); 2] = [(login::adobe, "adobe"), (login::limelight, "llnw")];
+const LOGINS: [(Login, &str); 2] = [(login::adobe, "adobe"), (login::limelight, "llnw")];
 
 /// A target that logs in.
 fn known(password: &str, url: &str) -> TargetConfig {

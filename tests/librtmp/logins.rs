@@ -4,7 +4,7 @@
 use crate::ingest::{Ingest, Script};
 use crate::support::c::good;
 use crate::support::flv::{self, Tag};
-use crate::support::login::{self, PASSWORD, USER};
+use crate::support::login::{self, Login, PASSWORD, USER};
 use crate::support::media::{ffmpeg_publishes, media};
 use crate::support::program::Room;
 use crate::support::until;
@@ -13,7 +13,7 @@ use super::hostile::watched;
 use super::programs::on_ours;
 
 /// A server with this login.
-fn server(login: fn(&str) -> Option<String>) -> Ingest {
+fn server(login: Login) -> Ingest {
     Ingest::new(move |_| Script { login, ..Script::default() })
 }
 
@@ -24,7 +24,7 @@ fn frames(tags: impl Iterator<Item = Tag>) -> Vec<Tag> {
 
 /// Somebody publishes the film, on our library or with a login of their own; gives what the server was asked for, one a
 /// connection.
-fn publishes(room: &Room, who: &str, login: fn(&str) -> Option<String>) -> Vec<String> {
+fn publishes(room: &Room, who: &str, login: Login) -> Vec<String> {
     let server = server(login);
     let file = format!("location={}", media().file.display());
     let to = format!("location={} pubUser={USER} pubPasswd={PASSWORD}", server.url());
@@ -46,7 +46,7 @@ fn publishes(room: &Room, who: &str, login: fn(&str) -> Option<String>) -> Vec<S
 #[test]
 fn a_publisher_logs_in_as_ffmpeg_does_and_publishes() {
     let room = Room::new("librtmp-logins");
-    for (login, method) in [(login::adobe as fn(&str) -> _, "adobe"), (login::limelight, "llnw")] {
+    for (login, method) in [(login::adobe as Login, "adobe"), (login::limelight, "llnw")] {
         for client in ["ours", "ffmpeg"] {
             let apps = publishes(&room, client, login);
             assert_eq!(&apps[..2], ["live", &format!("live?authmod={method}&user={USER}")], "{client}");
@@ -56,7 +56,7 @@ fn a_publisher_logs_in_as_ffmpeg_does_and_publishes() {
 }
 
 /// A server's login, the publisher's options, why it gives up, and how often it comes before that.
-type Try = (fn(&str) -> Option<String>, &'static str, &'static str, usize);
+type Try = (Login, &'static str, &'static str, usize);
 
 /// A publisher under valgrind that visits servers, one after the other, and gives up at each.
 fn gives_up(tries: &[Try]) {
@@ -86,7 +86,7 @@ fn a_publisher_that_is_not_let_in_says_why_and_ends() {
             (login, "", "the server wants a user and a password", 1),
         ]
     };
-    gives_up(&[tries(login::adobe as fn(&str) -> _), tries(login::limelight)].concat());
+    gives_up(&[tries(login::adobe as Login), tries(login::limelight)].concat());
 }
 
 #[test]

@@ -15,6 +15,9 @@ const SALT: &str = "c2FsdA==";
 const OPAQUE: &str = "b3BhcXVl";
 const NONCE: &str = "bm9uY2U";
 
+/// Why a `connect` with this application is refused; `None`: it is not.
+pub(crate) type Login = fn(app: &str) -> Option<String>;
+
 /// Adobe's login.
 pub(crate) fn adobe(app: &str) -> Option<String> {
     let challenge = format!("salt={SALT}&challenge={OPAQUE}&opaque={OPAQUE}");
