@@ -30,7 +30,7 @@ need_cargo = $(call need,$(CARGO),install Rust from https://rustup.rs and open a
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: run
 run: build ## build and start the bundled server; options by ARGS="--port 1936 --push rtmp://host/app/key"
@@ -99,6 +99,10 @@ loom: ## every interleaving of the segment's writer and readers
 .PHONY: tsan
 tsan: ## unit tests and those over loopback under ThreadSanitizer; needs a nightly toolchain
 	@tests/tsan.sh "$(TARGET)/tsan"
+
+.PHONY: aarch64
+aarch64: setup ## the library for aarch64 and most tests, in an emulator; says what it needs for that
+	@tests/aarch64.sh "$(TARGET)/aarch64"
 
 .PHONY: miri
 miri: ## the segment's unit tests under Miri; needs a nightly toolchain with miri

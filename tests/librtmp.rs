@@ -17,10 +17,14 @@ mod film;
 mod host;
 #[path = "librtmp/hostile.rs"]
 mod hostile;
+#[path = "support/ingest.rs"]
+mod ingest;
 #[path = "librtmp/installed.rs"]
 mod installed;
 #[path = "librtmp/linked.rs"]
 mod linked;
+#[path = "librtmp/logins.rs"]
+mod logins;
 #[path = "librtmp/programs.rs"]
 mod programs;
 #[path = "librtmp/promises.rs"]

@@ -3,6 +3,8 @@
 
 #[path = "support/ingest.rs"]
 mod ingest;
+#[path = "support/login.rs"]
+mod login;
 #[path = "support/rig.rs"]
 mod rig;
 
@@ -10,6 +12,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use ingest::{Ingest, Script, Then};
+use login::Login;
 use rig::{Rig, push, until};
 use rrelay::config::{SlowPolicy, TargetConfig};
 use rrelay::error::RRError;
@@ -279,40 +282,65 @@ fn without_media_a_target_is_closed_and_comes_back_with_it() {
     assert!(!rig.states(target).contains(&State::Recovering), "that is no failure");
 }
 
+/// The two methods, as an application's query names them.
+const LOGINS: [(Login, &str); 2] = [(login::adobe, "adobe"), (login::limelight, "llnw")];
+
+/// A target that logs in.
+fn known(password: &str, url: &str) -> TargetConfig {
+    TargetConfig { username: Some(login::USER.to_owned()), password: Some(password.to_owned()), ..push(url) }
+}
+
 #[test]
 fn a_server_that_wants_a_login_gets_one() {
-    const NEED: &str = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
-    const CHALLENGE: &str =
-        "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=needauth&user=me&salt=abcd&challenge=1234&opaque=1234";
-    const WRONG: &str = "[ AccessManager.Reject ] : [ authmod=adobe ] : ?reason=authfailed&opaque=1234";
-    let wants = |last: Option<&'static str>| {
-        Ingest::new(move |number| {
-            let challenge = [Some(NEED), Some(CHALLENGE)].get(number).copied().unwrap_or(last);
-            Script { challenge, ..Script::default() }
-        })
-    };
-    let (right, wrong, mut rig) = (wants(None), wants(Some(WRONG)), Rig::new());
-    let login = |url: &str| TargetConfig {
-        username: Some("me".to_owned()),
-        password: Some("secret".to_owned()),
-        bind_addr: Some("127.0.0.5".parse().unwrap()),
-        ..push(url)
-    };
-    let good = rig.server.target_add(rig.stream, login(&right.url())).unwrap();
-    let bad = rig.server.target_add(rig.stream, login(&wrong.url())).unwrap();
-    rig.begin(0);
-    rig.wait_for(good, State::InProgress);
-    {
-        let visits = right.visits();
+    for (login, method) in LOGINS {
+        let (server, mut rig) = (Ingest::new(move |_| Script { login, ..Script::default() }), Rig::new());
+        let config =
+            TargetConfig { bind_addr: Some("127.0.0.5".parse().unwrap()), ..known(login::PASSWORD, &server.url()) };
+        let target = rig.server.target_add(rig.stream, config).unwrap();
+        rig.begin(0);
+        rig.wait_for(target, State::InProgress);
+        until("media at the server", || {
+            let ts_ms = rig.frames * 40;
+            rig.frame(ts_ms, 500);
+            (server.visits().last()?.media.len() > 3).then_some(())
+        });
+        let visits = server.visits();
         let apps: Vec<&str> = visits.iter().map(|visit| visit.app.as_str()).collect();
-        assert_eq!(&apps[..2], ["live", "live?authmod=adobe&user=me"]);
-        assert!(apps[2].contains("&response=") && visits[2].tc_url.ends_with(apps[2]), "{apps:?}");
+        assert_eq!(&apps[..2], ["live", &format!("live?authmod={method}&user=me")]);
+        assert!(apps.len() == 3 && visits[2].tc_url.ends_with(apps[2]) && visits[2].key == "key", "{visits:?}");
+        assert!(!visits[2].tc_url.contains(login::PASSWORD));
         assert_eq!(visits[2].from, "127.0.0.5", "bind_addr");
+        drop(visits);
+        assert!(!rig.states(target).contains(&State::Recovering), "a challenge is no failure");
     }
-    assert!(!rig.states(good).contains(&State::Recovering), "a challenge is no failure");
-    let failed = rig.wait_for(bad, State::Failed);
-    assert_eq!(failed.error, Some(RRError::Auth), "a wrong password does not pass by itself");
-    assert_eq!(wrong.count(), 3);
+}
+
+#[test]
+fn a_login_that_is_not_taken_fails_for_good() {
+    for (login, method) in LOGINS {
+        let (server, mut rig) = (Ingest::new(move |_| Script { login, ..Script::default() }), Rig::new());
+        let target = rig.server.target_add(rig.stream, known("guessed", &server.url())).unwrap();
+        rig.begin(0);
+        let failed = rig.wait_for(target, State::Failed);
+        assert_eq!(failed.error, Some(RRError::Auth), "a wrong {method} password does not pass by itself");
+        assert_eq!(server.count(), 3);
+        let nameless = TargetConfig { username: Some("you".to_owned()), ..known(login::PASSWORD, &server.url()) };
+        let nameless = rig.server.target_add(rig.stream, nameless).unwrap();
+        let failed = rig.wait_for(nameless, State::Failed);
+        assert_eq!((failed.error, server.count()), (Some(RRError::Auth), 5), "an unknown user of {method}");
+    }
+}
+
+#[test]
+fn a_server_that_never_has_enough_of_a_login_is_left() {
+    for login in [login::always_adobe, login::always_limelight, login::in_turn] {
+        let (server, mut rig) = (Ingest::new(move |_| Script { login, ..Script::default() }), Rig::new());
+        let target = rig.server.target_add(rig.stream, known(login::PASSWORD, &server.url())).unwrap();
+        rig.begin(0);
+        let failed = rig.wait_for(target, State::Failed);
+        assert_eq!(failed.error, Some(RRError::Auth));
+        assert!(server.count() <= 3, "{:?}", server.visits());
+    }
 }
 
 #[test]

@@ -64,6 +64,29 @@ static rr_server *server_with_log(int level, rr_log_fn fn) {
     return s;
 }
 
+/* More of either kind than any machine has registers for. */
+#define MANY 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9L, 9.5, "end"
+#define OF_MANY "%d %g %d %g %d %g %d %g %d %g %d %g %d %g %d %g %ld %g %s"
+#define MADE_OF_MANY "1 1.5 2 2.5 3 3.5 4 4.5 5 5.5 6 6.5 7 7.5 8 8.5 9 9.5 end"
+
+static void all_arguments_arrive_however_many_they_are(void) {
+    rr_server *s = server_with_log(RR_LOG_TRACE, keep);
+    RTMP_LogSetLevel(RTMP_LOGALL);
+    RTMP_LogSetCallback(keep_call);
+    RTMP_Log(RTMP_LOGERROR, "called " OF_MANY, MANY);
+    CHECK(is_there(called, &calls, "1 called " MADE_OF_MANY));
+    CHECK(rr_server_log_librtmp(s, 1) == RR_OK);
+    RTMP_Log(RTMP_LOGERROR, "logged " OF_MANY, MANY);
+    RTMP_LogPrintf("printed " OF_MANY "\n", MANY);
+    RTMP_LogStatus("status " OF_MANY, MANY);
+    CHECK(comes(lines, &count, "1 librtmp: logged " MADE_OF_MANY));
+    CHECK(comes(lines, &count, "3 librtmp: printed " MADE_OF_MANY));
+    CHECK(comes(lines, &count, "4 librtmp: status " MADE_OF_MANY));
+    rr_server_free(s);
+    calls = 0;
+    count = 0;
+}
+
 static void one_function_serves_both(void) {
     rr_server *s = server_with_log(RR_LOG_TRACE, keep);
     RTMP_LogSetLevel(RTMP_LOGALL);
@@ -193,6 +216,7 @@ static void servers_come_and_go_while_others_log(void) {
 
 int main(void) {
     the_default_output_is_as_it_was();
+    all_arguments_arrive_however_many_they_are();
     one_function_serves_both();
     the_last_that_asked_has_them_until_it_is_freed();
     a_log_function_brings_lines_to_librtmp();

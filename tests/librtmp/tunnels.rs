@@ -1,12 +1,15 @@
-//! Programs on our library that reach their server through something: RTMP in HTTP, encrypted or not, and a SOCKS proxy.
+//! Programs on our library that reach their server through something: RTMP in HTTP, encrypted or in TLS or neither, and a
+//! SOCKS proxy.
 
 use std::net::SocketAddrV4;
 
 use super::film::{FilmServer, assert_film};
 use super::programs::{assert_same_frames, on_ours, stored};
+use super::transports::certificate;
 use crate::support::flv;
 use crate::support::media::{ffmpeg_publishes, media};
-use crate::support::program::Room;
+use crate::support::nginx::Nginx;
+use crate::support::program::{Program, Room};
 use crate::support::server::Relay;
 use crate::support::tunnel::{SlowLine, Socks, Tunnel};
 use crate::support::{PATIENCE, until};
@@ -107,6 +110,79 @@ fn curl_publishes_through_an_encrypted_tunnel() {
     let url = tunnelled(&tunnel, "rtmpte", "app/film");
     on_ours(&room, "curl", "curl", &["-s", "-T", media().file.to_str().unwrap(), &url]).ends_well();
     server.has_saved(&room, &flv::read(&media().file));
+}
+
+/// A tunnel behind nginx, which has the TLS and a certificate for `localhost` that nobody has signed.
+struct Secured {
+    room: Room,
+    relay: Relay,
+    tunnel: Tunnel,
+    nginx: Nginx,
+}
+
+impl Secured {
+    fn new(name: &str) -> Self {
+        let (room, relay) = (Room::new(name), Relay::new());
+        certificate(&room);
+        let tunnel = Tunnel::to(relay.port, SMALL_ANSWERS);
+        let nginx = Nginx::secures(&room, tunnel.port());
+        Self { room, relay, tunnel, nginx }
+    }
+
+    fn url(&self, host: &str) -> String {
+        format!("rtmpts://{host}:{}/live/show", self.nginx.port)
+    }
+
+    /// Runs a program on our library with these settings of the environment.
+    fn run(&self, name: &str, settings: &[&str], arguments: &[&str]) -> Program {
+        let all: Vec<&str> = settings.iter().chain(arguments).copied().collect();
+        on_ours(&self.room, name, "env", &[&["-u", "RRELAY_TLS_INSECURE", "-u", "RRELAY_CA_FILE"], &all[..]].concat())
+    }
+
+    /// Plays a publisher's film live into a file.
+    fn play(&self, name: &str, settings: &[&str], arguments: &[&str]) {
+        let before = self.tunnel.posts();
+        let file = format!("{name}.flv");
+        let mut player =
+            self.run(name, settings, &[&["rtmpdump", "-q", "-v", "-o", file.as_str()], arguments].concat());
+        self.relay.has_players("show", 1);
+        ffmpeg_publishes(&self.room, "ffmpeg", media(), &self.relay.url("show")).ends_well();
+        player.ends_within(PATIENCE);
+        flv::assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&self.room.file(&file)));
+        let posts = self.tunnel.posts();
+        assert_eq!((posts.open - before.open, posts.close - before.close), (1, 1));
+    }
+
+    fn roots(&self) -> String {
+        format!("RRELAY_CA_FILE={}", self.room.file("cert.pem").display())
+    }
+}
+
+#[test]
+fn rtmpdump_and_curl_reach_a_tunnel_in_tls_that_they_trust() {
+    let secured = Secured::new("librtmp-rtmpts");
+    let (url, roots) = (secured.url("localhost"), secured.roots());
+    secured.play("player", &[&roots], &["-r", &url]);
+    let plain = secured.relay.url("show");
+    let mut player = on_ours(&secured.room, "plain", "rtmpdump", &["-q", "-v", "-r", &plain, "-o", "plain.flv"]);
+    secured.relay.has_players("show", 1);
+    secured.run("curl", &[&roots], &["curl", "-s", "-T", media().file.to_str().unwrap(), &url]).ends_well();
+    player.ends_within(PATIENCE);
+    assert_film(&secured.room.file("plain.flv"));
+}
+
+#[test]
+fn a_tunnel_in_tls_is_refused_where_nobody_vouches_for_it_unless_all_are_taken() {
+    let secured = Secured::new("librtmp-rtmpts-trust");
+    let (url, other, roots) = (secured.url("localhost"), secured.url("127.0.0.1"), secured.roots());
+    for (name, settings, url) in [("unsigned", &[][..], &url), ("other-name", &[roots.as_str()], &other)] {
+        let mut player = secured.run(name, settings, &["rtmpdump", "-v", "-r", url, "-o", "nothing.flv"]);
+        player.fails_within(PATIENCE);
+        assert!(player.words().contains("TLS_Connect failed"), "{}", player.words());
+    }
+    assert_eq!(secured.tunnel.posts().open, 0, "nothing was asked of a server that is not trusted");
+    secured.play("option", &[], &["-i", &format!("{url} tlsInsecure=1")]);
+    secured.play("variable", &["RRELAY_TLS_INSECURE=1"], &["-r", &other]);
 }
 
 /// The server's acknowledgements come to a publisher that reads none: closed with those unread its connection would be

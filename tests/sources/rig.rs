@@ -101,7 +101,7 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     wait::until(what, || so().then_some(()));
 }
 
-/// The host of a server publishes a stream: numbered key frames, forty a second.
+/// The host of a server publishes a stream: numbered key frames, forty a second, the first before anything else happens.
 pub(crate) struct Feeder {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -112,14 +112,14 @@ impl Feeder {
         let id = origin.server.stream_create(b"live", key.as_bytes(), None).unwrap();
         let (server, end) = (Arc::clone(&origin.server), Arc::new(AtomicBool::new(false)));
         let ended = Arc::clone(&end);
+        let feed = move |n| server.stream_write(id, VIDEO, i64::from(n) * 25, &frame(n), false);
+        feed(0).unwrap();
         let thread = std::thread::spawn(move || {
-            for n in 0_u32.. {
-                if ended.load(Ordering::Relaxed)
-                    || server.stream_write(id, VIDEO, i64::from(n) * 25, &frame(n), false).is_err()
-                {
+            for n in 1_u32.. {
+                std::thread::sleep(Duration::from_millis(25));
+                if ended.load(Ordering::Relaxed) || feed(n).is_err() {
                     return;
                 }
-                std::thread::sleep(Duration::from_millis(25));
             }
         });
         Self { end, thread: Some(thread) }

@@ -23,8 +23,8 @@ pub(crate) struct Script {
     pub(crate) stream_id: u32,
     /// The code with which it answers `publish`, or `None` for Publish.Start.
     pub(crate) refuse: Option<&'static str>,
-    /// The description with which it refuses `connect`.
-    pub(crate) challenge: Option<&'static str>,
+    /// Why it refuses a `connect` with this application; `None`: it does not.
+    pub(crate) login: fn(app: &str) -> Option<String>,
     /// What it does after Publish.Start.
     pub(crate) then: Then,
 }
@@ -45,7 +45,7 @@ pub(crate) enum Then {
 
 impl Default for Script {
     fn default() -> Self {
-        Self { stream_id: 1, refuse: None, challenge: None, then: Then::Read }
+        Self { stream_id: 1, refuse: None, login: |_| None, then: Then::Read }
     }
 }
 
@@ -294,9 +294,9 @@ impl Connection {
                 self.visit(|visit| {
                     (visit.app, visit.tc_url, visit.caps_ex) = (text("app"), text("tcUrl"), number("capsEx") as u32);
                 });
-                match self.script.challenge {
-                    Some(text) => {
-                        let status = status("error", "NetConnection.Connect.Rejected", text, None);
+                match (self.script.login)(&text("app")) {
+                    Some(words) => {
+                        let status = status("error", "NetConnection.Connect.Rejected", &words, None);
                         self.say("_error", transaction, Amf0Value::Null, vec![status]);
                     }
                     None => {

@@ -3,6 +3,7 @@
 
 pub(crate) mod c;
 pub(crate) mod flv;
+pub(crate) mod login;
 pub(crate) mod media;
 pub(crate) mod nginx;
 pub(crate) mod program;

@@ -1,4 +1,5 @@
-//! nginx with its RTMP module: in the foreground, in a folder of the test's own, on a port that is free.
+//! nginx in the foreground, in a folder of the test's own, on a port that is free: with its RTMP module, or as the server
+//! of HTTPS in front of one of HTTP.
 
 use std::fs;
 
@@ -24,7 +25,8 @@ impl Reserved {
     }
 }
 
-/// nginx that takes publishers at `/live`, records what they send and lets it be played.
+/// nginx that takes publishers at `/live`, records what they send and lets it be played; or that passes on what it is
+/// asked over TLS.
 pub(crate) struct Nginx {
     pub(crate) program: Program,
     pub(crate) port: u16,
@@ -33,23 +35,59 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     pub(crate) fn start(room: &Room) -> Self {
+        let here = room.file("nginx");
+        let here = here.display();
+        let server = |port| {
+            format!(
+                "rtmp {{
+                    server {{
+                        listen 127.0.0.1:{port};
+                        chunk_size 60000;
+                        application live {{ live on; meta copy; record all; record_path {here}; }}
+                        application vod {{ play {here}; }}
+                    }}
+                }}"
+            )
+        };
+        Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server)
+    }
+
+    /// Has `cert.pem` and `key.pem` of the room, and passes what it is asked on to a server of HTTP on a port.
+    pub(crate) fn secures(room: &Room, behind: u16) -> Self {
+        let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
+        let (certificate, key) = (certificate.display(), key.display());
+        let here = room.file("nginx");
+        let here = here.display();
+        let server = |port| {
+            format!(
+                "http {{
+                    access_log off; client_body_temp_path {here}; proxy_temp_path {here}; fastcgi_temp_path {here};
+                    uwsgi_temp_path {here}; scgi_temp_path {here};
+                    server {{
+                        listen 127.0.0.1:{port} ssl;
+                        ssl_certificate {certificate};
+                        ssl_certificate_key {key};
+                        keepalive_requests 1000000;
+                        location / {{ proxy_pass http://127.0.0.1:{behind}; client_max_body_size 0; }}
+                    }}
+                }}"
+            )
+        };
+        Self::run(room, "", server)
+    }
+
+    /// Runs it with modules and a server on the port that is given.
+    fn run(room: &Room, modules: &str, server: impl Fn(u16) -> String) -> Self {
         let reserved = Reserved::new();
         let port = reserved.port;
         let folder = room.file("nginx");
         fs::create_dir_all(&folder).unwrap();
-        let here = folder.display();
+        let (here, server) = (folder.display(), server(port));
         let config = format!(
-            "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+            "{modules}
             daemon off; master_process off; pid {here}/pid; error_log {here}/error.log info;
             events {{ worker_connections 64; }}
-            rtmp {{
-                server {{
-                    listen 127.0.0.1:{port};
-                    chunk_size 60000;
-                    application live {{ live on; meta copy; record all; record_path {here}; }}
-                    application vod {{ play {here}; }}
-                }}
-            }}"
+            {server}"
         );
         fs::write(folder.join("nginx.conf"), config).unwrap();
         let conf = folder.join("nginx.conf");

@@ -218,13 +218,31 @@ unsafe extern "C" fn log_status(format: *const c_char, arguments: *mut c_void) {
     STATUS_OPEN.store(true, Ordering::Relaxed);
 }
 
+/// The instruction that goes on elsewhere with every argument in place, in registers and on the stack. Where it is known,
+/// a `va_list` is one pointer to whom it is given.
+#[cfg(target_arch = "x86_64")]
+macro_rules! jump {
+    () => {
+        "jmp"
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! jump {
+    () => {
+        "b"
+    };
+}
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("librtmp's face is there for x86_64 and aarch64; without the feature `librtmp` this builds elsewhere");
+
 /// Gives the C shim a name to call a function here by, which the shared library does not export.
 macro_rules! hidden {
     ($name:literal, $function:ident) => {
-        #[cfg(target_arch = "x86_64")]
-        core::arch::global_asm!(concat!(".globl ", $name, "\n.hidden ", $name, "\n", $name, ": jmp {0}"), sym $function);
-        #[cfg(target_arch = "aarch64")]
-        core::arch::global_asm!(concat!(".globl ", $name, "\n.hidden ", $name, "\n", $name, ": b {0}"), sym $function);
+        core::arch::global_asm!(
+            concat!(".globl ", $name, "\n.hidden ", $name, "\n.type ", $name, ", %function\n", $name, ":"),
+            concat!(jump!(), " {0}"),
+            sym $function
+        );
     };
 }
 
@@ -232,21 +250,13 @@ hidden!("rrelay_log_message", log_message);
 hidden!("rrelay_log_print", log_print);
 hidden!("rrelay_log_status", log_status);
 
-/// Defines a variadic export that jumps to its C twin with every argument in place.
+/// Defines a variadic export that jumps to its C twin.
 macro_rules! variadic {
     ($name:ident, $twin:ident) => {
-        #[cfg(target_arch = "x86_64")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         pub unsafe extern "C" fn $name() {
-            core::arch::naked_asm!("jmp {twin}", twin = sym $twin)
-        }
-
-        #[cfg(target_arch = "aarch64")]
-        #[unsafe(no_mangle)]
-        #[unsafe(naked)]
-        pub unsafe extern "C" fn $name() {
-            core::arch::naked_asm!("b {twin}", twin = sym $twin)
+            core::arch::naked_asm!(concat!(jump!(), " {twin}"), twin = sym $twin)
         }
     };
 }
