@@ -3,6 +3,7 @@
 #include "differ.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -144,6 +145,59 @@ static void waits(void)
     close(listener);
 }
 
+static void *read_some(void *bytes)
+{
+    struct timespec soon = { 0, 300000000 };
+    nanosleep(&soon, NULL);
+    return (void *)(received(other_end, bytes, 64000) == 64000 ? bytes : NULL);
+}
+
+/* A publisher whose server reads no more is closed soon, whatever its time-out. Nothing follows a message that was cut:
+ * it would be taken for the rest of it. */
+static void farewell(void)
+{
+    static char heap[1 << 20];
+    RTMP *r = session_on_a_pair();
+    RTMPPacket packet;
+    pthread_t reader;
+    void *good;
+    size_t got, at;
+    double begin;
+
+    memset(&packet, 0, sizeof packet);
+    packet.m_nChannel = 4;
+    packet.m_packetType = 9;
+    MUST(RTMPPacket_Alloc(&packet, 4000000));
+    packet.m_nBodySize = 4000000;
+    RTMP_EnableWrite(r);
+    r->m_stream_id = 1;
+    r->Link.timeout = 1;
+    MUST(!pthread_create(&reader, NULL, read_some, heap));
+    MUST(!RTMP_SendPacket(r, &packet, FALSE) && !RTMP_IsConnected(r));
+    MUST(!pthread_join(reader, &good) && good);
+    got = received(other_end, heap, sizeof heap);
+    MUST(got > 64000 && got < sizeof heap);
+    for (at = 0; at + 12 < got; at++) {
+        MUST(memcmp(heap + at, "deleteStream", 12));
+    }
+    RTMPPacket_Free(&packet);
+    RTMP_Close(r);
+    RTMP_Free(r);
+    close(other_end);
+
+    r = session_on_a_pair();
+    RTMP_EnableWrite(r);
+    r->m_stream_id = 1;
+    r->Link.timeout = 0;
+    while (send(r->m_sb.sb_socket, heap, 4000, MSG_DONTWAIT) > 0) {
+    }
+    begin = now();
+    RTMP_Close(r);
+    MUST(now() - begin > 1.5 && now() - begin < 10);
+    RTMP_Free(r);
+    close(other_end);
+}
+
 static void tick(int number)
 {
     (void)number;
@@ -229,7 +283,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "signals", signals }, { "freed", freed }, { "properties", properties } };
+    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "farewell", farewell }, { "signals", signals }, { "freed", freed }, { "properties", properties } };
     size_t i;
     quiet();
     for (i = 0; argc > 1 && i < sizeof all / sizeof *all; i++) {

@@ -70,6 +70,21 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Whether the socket is ready now.
+    fn is_ready(&self, events: i16) -> bool {
+        let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
+        // SAFETY: one pollfd of our own.
+        unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
+    }
+
+    /// How many bytes the other side has not confirmed; `None` where the system does not know.
+    fn unconfirmed(&self) -> Option<c_int> {
+        let mut left: c_int = 0;
+        // SAFETY: asks for one number.
+        let known = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut left) } == 0;
+        known.then_some(left)
+    }
+
     /// Waits until a connection attempt has ended, either way.
     pub(super) fn wait_connected(&self) -> io::Result<()> {
         self.wait(libc::POLLOUT, self.send_timeout_ms)
@@ -168,6 +183,28 @@ impl Write for Wire<'_> {
     }
 }
 
+/// Whether what was sent still gets less while a closing session waits for it.
+struct Flow {
+    begun: Instant,
+    moved: Instant,
+    least: c_int,
+}
+
+impl Flow {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { begun: now, moved: now, least: c_int::MAX }
+    }
+
+    /// Looks at how much is left. False: nothing has moved for [`LINGER_STALL`], or it takes longer than [`LINGER`].
+    fn goes_on(&mut self, left: c_int) -> bool {
+        if left < self.least {
+            (self.least, self.moved) = (left, Instant::now());
+        }
+        self.begun.elapsed() < LINGER && self.moved.elapsed() < LINGER_STALL
+    }
+}
+
 impl RTMPSockBuf {
     /// Puts TLS over the socket.
     pub(super) fn set_tls(&mut self, tls: TlsStream) {
@@ -235,6 +272,21 @@ impl RTMPSockBuf {
         Ok(())
     }
 
+    /// Waits until the socket takes more, as long as the other side goes on to take what was sent. False: it does not, or
+    /// the program wants no more waiting.
+    pub(super) fn wait_for_room(&self) -> bool {
+        let wire = Wire::new(self.sb_socket, &self.life, 0);
+        let mut flow = Flow::new();
+        // What does not have to wait leaves also when calls are to end.
+        while !wire.is_ready(libc::POLLOUT) {
+            let waited = wire.wait(libc::POLLOUT, LINGER_LOOK_MS);
+            if waited.is_err_and(|error| !is_timeout(&error)) || !flow.goes_on(wire.unconfirmed().unwrap_or(0)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits until the other side has all that was sent, and reads away what it says meanwhile, which nobody wants any
     /// more. A socket that is closed with something unread, or that is sent something afterwards, is reset, and what has
     /// not left it yet is lost. Ends where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
@@ -244,20 +296,15 @@ impl RTMPSockBuf {
             return;
         }
         let wire = Wire::new(fd, &self.life, 0);
-        let (begun, mut moved, mut least) = (Instant::now(), Instant::now(), c_int::MAX);
+        let mut flow = Flow::new();
         let mut room = [0u8; 4096];
-        while begun.elapsed() < LINGER && moved.elapsed() < LINGER_STALL {
+        loop {
             // SAFETY: the buffer is writable for its length.
             let got = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
             let nothing = got < 0 && io::Error::last_os_error().kind() == ErrorKind::WouldBlock;
-            let mut left: c_int = 0;
-            // SAFETY: asks for one number, how many bytes the other side has not confirmed.
-            let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut left) } == 0;
-            if !known || left == 0 || got == 0 || (got < 0 && !nothing) {
+            let left = wire.unconfirmed().unwrap_or(0);
+            if left == 0 || got == 0 || (got < 0 && !nothing) || !flow.goes_on(left) {
                 return;
-            }
-            if left < least {
-                (least, moved) = (left, Instant::now());
             }
             if nothing && wire.wait(libc::POLLIN, LINGER_LOOK_MS).is_err_and(|error| !is_timeout(&error)) {
                 return;

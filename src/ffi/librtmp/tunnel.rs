@@ -29,6 +29,8 @@ pub(super) struct Tunnelled {
     tunnel: Tunnel,
     plain: Vec<u8>,
     taken: usize,
+    /// The session ends: [`close`] waits for the answers, and no post before it.
+    hurried: bool,
 }
 
 /// Opens a tunnel to the server of `Link`.
@@ -37,7 +39,7 @@ pub(super) fn open(r: &mut RTMP) -> bool {
     let mut tunnel = Tunnel::new(&host, r.Link.port);
     let mut request = Vec::new();
     tunnel.open(&mut request);
-    let mut tunnelled = Box::new(Tunnelled { tunnel, plain: Vec::new(), taken: 0 });
+    let mut tunnelled = Box::new(Tunnelled { tunnel, plain: Vec::new(), taken: 0, hurried: false });
     let timeout_s = r.Link.timeout;
     let mut result = r.m_sb.send_all(&request, timeout_s);
     while result.is_ok() && !tunnelled.tunnel.is_open() {
@@ -78,7 +80,8 @@ impl Tunnelled {
         let mut request = Vec::new();
         self.tunnel.send(bytes, &mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
         r.m_sb.send_all(&request, timeout_s)?;
-        while self.tunnel.unanswered() > MAX_UNANSWERED && self.plain.len() - self.taken < MAX_UNREAD {
+        let full = |this: &Self| this.tunnel.unanswered() > MAX_UNANSWERED && !this.hurried;
+        while full(self) && self.plain.len() - self.taken < MAX_UNREAD {
             match self.read(r, timeout_s) {
                 Err(error) if is_timeout(&error) && r.m_sb.never_waits() => break,
                 other => other?,
@@ -141,6 +144,15 @@ pub(super) fn post(r: &mut RTMP, bytes: &[u8]) -> Option<io::Result<()>> {
     r.m_unackd = tunnelled.tunnel.unanswered() as i32;
     r.inner().tunnel = Some(tunnelled);
     Some(result)
+}
+
+/// The session is about to end: its last posts wait for no answers.
+pub(super) fn hurry(r: &mut RTMP) {
+    if r.inner_ref().is_some_and(|inner| inner.tunnel.is_some())
+        && let Some(tunnelled) = r.inner().tunnel.as_mut()
+    {
+        tunnelled.hurried = true;
+    }
 }
 
 /// Says that the tunnel ends.
