@@ -19,6 +19,9 @@ use crate::net::tls::TlsStream;
 /// Longest wait that cannot be interrupted, in milliseconds.
 const SLICE_MS: u64 = 200;
 
+/// How often a call that rests looks whether it shall end.
+const REST_LOOK: Duration = Duration::from_millis(50);
+
 /// How often a closing session looks whether all has arrived, in milliseconds; how long it waits while nothing moves,
 /// and how long at all: what a session waits for a server by default.
 const LINGER_LOOK_MS: u64 = 5;
@@ -31,11 +34,18 @@ pub(super) struct Wire<'a> {
     life: &'a Life,
     /// What a write waits, in milliseconds; 0 is for ever.
     send_timeout_ms: u64,
+    /// Nothing is waited for any more from then on.
+    until: Option<Instant>,
 }
 
 impl<'a> Wire<'a> {
     pub(super) fn new(fd: c_int, life: &'a Life, timeout_s: c_int) -> Self {
-        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
+        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000, until: None }
+    }
+
+    /// The same with an end of all waits together.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        Self { until: Instant::now().checked_add(limit), ..self }
     }
 
     fn stopped(&self) -> bool {
@@ -54,7 +64,8 @@ impl<'a> Wire<'a> {
             self.go_on()?;
             // By the clock: the signals of a program's timers cut waits short, and must not make the whole shorter.
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            if timeout_ms != 0 && waited >= timeout_ms {
+            let over = self.until.is_some_and(|until| Instant::now() >= until);
+            if over || (timeout_ms != 0 && waited >= timeout_ms) {
                 return Err(ErrorKind::TimedOut.into());
             }
             let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
@@ -270,6 +281,20 @@ impl RTMPSockBuf {
         }
         while !tls.flush(&mut wire)? {}
         Ok(())
+    }
+
+    /// Does nothing for so long. An error where calls are to end.
+    pub(super) fn rest(&self, duration: Duration) -> io::Result<()> {
+        let wire = Wire::new(self.sb_socket, &self.life, 0);
+        let until = Instant::now() + duration;
+        loop {
+            wire.go_on()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(REST_LOOK));
+        }
     }
 
     /// Waits until the socket takes more, as long as the other side goes on to take what was sent. False: it does not, or

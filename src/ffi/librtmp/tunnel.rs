@@ -41,9 +41,10 @@ pub(super) fn open(r: &mut RTMP) -> bool {
     tunnel.open(&mut request);
     let mut tunnelled = Box::new(Tunnelled { tunnel, plain: Vec::new(), taken: 0, hurried: false });
     let timeout_s = r.Link.timeout;
+    let patience = Patience::new(timeout_s);
     let mut result = r.m_sb.send_all(&request, timeout_s);
     while result.is_ok() && !tunnelled.tunnel.is_open() {
-        result = tunnelled.read(r, timeout_s);
+        result = patience.check().and_then(|()| tunnelled.read(r, timeout_s));
     }
     if let Err(error) = result {
         log::error(&format!("RTMPT: the tunnel cannot be opened: {error}"));
@@ -51,6 +52,23 @@ pub(super) fn open(r: &mut RTMP) -> bool {
     }
     r.inner().tunnel = Some(*tunnelled);
     true
+}
+
+/// How long a call may wait for what the program wants, whatever the server says meanwhile: `Link.timeout`.
+struct Patience {
+    begun: Instant,
+    limit: Duration,
+}
+
+impl Patience {
+    fn new(timeout_s: i32) -> Self {
+        Self { begun: Instant::now(), limit: Duration::from_secs(u64::try_from(timeout_s).unwrap_or(0)) }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let over = !self.limit.is_zero() && self.begun.elapsed() >= self.limit;
+        if over { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
 }
 
 impl Tunnelled {
@@ -80,8 +98,10 @@ impl Tunnelled {
         let mut request = Vec::new();
         self.tunnel.send(bytes, &mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
         r.m_sb.send_all(&request, timeout_s)?;
+        let patience = Patience::new(timeout_s);
         let full = |this: &Self| this.tunnel.unanswered() > MAX_UNANSWERED && !this.hurried;
         while full(self) && self.plain.len() - self.taken < MAX_UNREAD {
+            patience.check()?;
             match self.read(r, timeout_s) {
                 Err(error) if is_timeout(&error) && r.m_sb.never_waits() => break,
                 other => other?,
@@ -93,22 +113,14 @@ impl Tunnelled {
     /// Reads what came through, asking for more when nothing was asked.
     fn receive(&mut self, r: &mut RTMP, buffer: &mut [u8]) -> io::Result<usize> {
         let timeout_s = r.Link.timeout;
-        let limit_ms = u64::try_from(timeout_s).unwrap_or(0) * 1000;
-        let (mut wait_ms, mut waited_ms) = (0, 0);
+        let patience = Patience::new(timeout_s);
+        let mut wait_ms = 0;
         while self.taken == self.plain.len() {
             self.plain.clear();
             self.taken = 0;
+            patience.check()?;
             if self.tunnel.unanswered() == 0 {
-                if wait_ms > 0 {
-                    std::thread::sleep(Duration::from_millis(wait_ms));
-                }
-                waited_ms += wait_ms;
-                if interrupted() {
-                    return Err(ErrorKind::ConnectionAborted.into());
-                }
-                if limit_ms > 0 && waited_ms >= limit_ms {
-                    return Err(ErrorKind::TimedOut.into());
-                }
+                r.m_sb.rest(Duration::from_millis(wait_ms))?;
                 wait_ms = (wait_ms * 2).clamp(FIRST_WAIT_MS, LONGEST_WAIT_MS);
                 let mut request = Vec::new();
                 self.tunnel.idle(&mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
