@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod conn;
+pub mod http;
 pub mod poll;
 pub mod proxy;
 pub mod socket;

@@ -17,7 +17,7 @@ pub(crate) fn program(name: &'static str) -> PathBuf {
     static ROOM: OnceLock<Room> = OnceLock::new();
     let room = ROOM.get_or_init(|| {
         let room = Room::new("librtmp-hostile");
-        for name in ["client", "server", "foreign_close", "promises", "fetch", "hash", "reading"] {
+        for name in ["client", "server", "foreign_close", "promises", "fetch", "hash", "reading", "slow"] {
             let mut cc = Command::new("cc");
             cc.args(["-std=gnu99", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]);
             cc.arg(root().join(format!("tests/librtmp/{name}.c"))).arg("-o").arg(room.file(name));
