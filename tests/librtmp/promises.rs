@@ -55,6 +55,16 @@ fn properties_can_be_set_and_lists_grow() {
 }
 
 #[test]
+fn calls_that_nobody_answers_have_a_bound() {
+    kept("calls");
+}
+
+#[test]
+fn what_is_no_number_tells_no_address() {
+    kept("numbers");
+}
+
+#[test]
 fn unfinished_messages_have_a_bound() {
     // 400 MB of address space; eight messages of 15 MB each that never end would take half of a machine's memory were
     // there more of them.
