@@ -25,8 +25,8 @@ const REST_LOOK: Duration = Duration::from_millis(50);
 /// How often a closing session looks whether all has arrived, in milliseconds; how long it waits while nothing moves,
 /// and how long at all: what a session waits for a server by default.
 const LINGER_LOOK_MS: u64 = 5;
-const LINGER_STALL: Duration = Duration::from_secs(2);
-const LINGER: Duration = Duration::from_secs(30);
+pub(super) const LINGER_STALL: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(30);
 
 /// A socket for the length of one call.
 pub(super) struct Wire<'a> {

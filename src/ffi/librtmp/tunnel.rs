@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use super::sock::is_timeout;
+use super::sock::{LINGER, LINGER_STALL, is_timeout};
 use super::types::*;
 use super::{log, tls};
 use crate::proto::rtmpt::Tunnel;
@@ -177,18 +177,18 @@ pub(super) fn close(r: &mut RTMP) {
     tunnelled.tunnel.close(&mut request);
     // The connection ends either way. Where answers are unread it is reset, and the server may lose what it has not read
     // yet: the answers are waited for.
+    let (stall, all) = if r.is_publisher() { (LINGER_STALL, LINGER) } else { (CLOSE_TIMEOUT, CLOSE_TIMEOUT) };
     if r.m_sb.sb_socket >= 0 {
         let socket = ManuallyDrop::new(tls::borrowed(r.m_sb.sb_socket));
-        let _ = socket.set_read_timeout(Some(CLOSE_TIMEOUT));
+        let _ = socket.set_read_timeout(Some(stall));
     }
-    let until = Instant::now() + CLOSE_TIMEOUT;
-    let mut result = r.m_sb.send_all(&request, CLOSE_TIMEOUT_S);
+    let (until, stall_s) = (Instant::now() + all, stall.as_secs() as i32);
+    let mut result = r.m_sb.send_all(&request, stall_s);
     while result.is_ok() && tunnelled.tunnel.unanswered() > 0 && Instant::now() < until {
         tunnelled.plain.clear();
-        result = tunnelled.read(r, CLOSE_TIMEOUT_S);
+        result = tunnelled.read(r, stall_s);
     }
 }
 
-/// What the farewell may take.
-const CLOSE_TIMEOUT_S: i32 = 1;
+/// What the farewell may take of one who has published nothing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
