@@ -149,6 +149,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>)> {
             ]
             .concat(),
         ),
+        ("commands without a body", [message(20, b""), message(17, b""), message(20, b"")].concat()),
         (
             "audio and video without a body",
             [message(8, b""), message(9, b""), message(8, b"x"), message(9, b"x")].concat(),

@@ -207,6 +207,7 @@ pub(super) fn next_media(r: &mut RTMP, packet: &mut RTMPPacket) -> Outcome {
     let mut outcome = Outcome::Nothing;
     while outcome == Outcome::Nothing && r.is_connected() && read_packet(r, packet) {
         if packet.m_nBytesRead != packet.m_nBodySize || packet.m_nBodySize == 0 {
+            free_packet_body(packet);
             continue;
         }
         outcome = client_packet(r, packet);
@@ -244,6 +245,7 @@ pub(super) fn connect_stream(r: &mut RTMP, seek_ms: c_int) -> bool {
     let mut packet = RTMPPacket::EMPTY;
     while r.m_bPlaying == 0 && r.is_connected() && read_packet(r, &mut packet) {
         if packet.m_nBytesRead != packet.m_nBodySize || packet.m_nBodySize == 0 {
+            free_packet_body(&mut packet);
             continue;
         }
         if matches!(packet.m_packetType, 8 | 9 | 18) {
