@@ -103,7 +103,11 @@ static int ServeInvoke(STREAMING_SERVER *server, RTMP *r, const char *body, unsi
     double transaction;
     int goes_on = TRUE;
 
-    if (size == 0 || AMF_Decode(&command, body, (int)size, FALSE) < 0) return FALSE;
+    if (size == 0) return FALSE;
+    if (AMF_Decode(&command, body, (int)size, FALSE) < 0) {
+        AMF_Reset(&command); /* what was decoded before it went wrong */
+        return FALSE;
+    }
     AMFProp_GetString(AMF_GetProp(&command, NULL, 0), &method);
     transaction = AMFProp_GetNumber(AMF_GetProp(&command, NULL, 1));
     if (is(&method, "connect")) {

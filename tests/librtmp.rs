@@ -39,6 +39,8 @@ mod python;
 mod resume;
 #[path = "librtmp/rtmpsrv.rs"]
 mod rtmpsrv;
+#[path = "librtmp/slow.rs"]
+mod slow;
 #[path = "librtmp/surface.rs"]
 mod surface;
 #[path = "librtmp/swf.rs"]

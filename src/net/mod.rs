@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod clock;
 pub mod conn;
 pub mod heap;
+pub mod http;
 pub mod poll;
 pub mod proxy;
 pub mod socket;

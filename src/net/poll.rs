@@ -204,6 +204,15 @@ impl EventFd {
     }
 }
 
+/// Whether something can be written to an fd within `wait`, or it has failed.
+#[allow(unsafe_code)] // std has no poll
+pub fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one pollfd that lives through the call, and its number.
+    unsafe { libc::poll(&mut poll, 1, wait_ms) == 1 }
+}
+
 /// Whether an fd is readable within `timeout_ms`, as a host's poll(2) sees it.
 #[cfg(test)]
 #[allow(unsafe_code)] // std has no poll

@@ -5,13 +5,13 @@
 //! be read or written costs a fetch and nothing else.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, Read};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Failure, RRError, Result};
-use crate::net::tls::{self, ClientConfig, TlsStream, Trust};
+use crate::net::http::{HttpLink, Patience};
+use crate::net::tls::Trust;
 use crate::proto::http::{HttpUrl, ResponseReader, get_request};
 use crate::proto::rtmpe::SwfId;
 use crate::proto::swf::SwfHasher;
@@ -34,18 +34,15 @@ pub struct Fetch<'a> {
     pub cache: Option<&'a Path>,
     /// Unix seconds now.
     pub now_s: i64,
-    /// Of one wait: for a connection, for the next bytes.
-    pub timeout: Duration,
+    /// How long to wait for the server.
+    pub patience: Patience<'a>,
     /// For `https` urls.
     pub trust: &'a Trust,
 }
 
-/// Size and HMAC of the file behind `url`; servers of `https` urls must be trusted by the system. See [`hash_with`].
-///
-/// # Errors
-/// As [`hash_with`].
-pub fn hash(url: &[u8], age_days: u32, cache: Option<&Path>, now_s: i64, timeout: Duration) -> Result<SwfId> {
-    hash_with(url, &Fetch { age_days, cache, now_s, timeout, trust: &Trust::default() })
+/// What a fetch may take where one wait may take `timeout`, and `stopped` says that it shall end.
+pub fn patience(timeout: Duration, stopped: &dyn Fn() -> bool) -> Patience<'_> {
+    Patience { each: timeout, all: timeout * WAITS, stopped }
 }
 
 /// Size and HMAC of the file behind `url`.
@@ -54,7 +51,7 @@ pub fn hash(url: &[u8], age_days: u32, cache: Option<&Path>, now_s: i64, timeout
 /// [`RRError::Arg`] for a bad url; [`RRError::Resolve`], [`RRError::Connect`], [`RRError::Cert`], [`RRError::Tls`],
 /// [`RRError::Timeout`], [`RRError::Closed`], [`RRError::Io`] on the way; [`RRError::NotFound`] (404) or
 /// [`RRError::Rejected`] as the server says; [`RRError::Protocol`] or [`RRError::Limit`] for what it sends.
-pub fn hash_with(url: &[u8], fetch: &Fetch<'_>) -> Result<SwfId> {
+pub fn hash(url: &[u8], fetch: &Fetch<'_>) -> Result<SwfId> {
     let target = HttpUrl::parse(url)?;
     let mut cache = fetch.cache.map(read_cache).unwrap_or_default();
     let known = cache.find(url).cloned();
@@ -98,8 +95,7 @@ fn write_cache(path: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Asks the server; `None` where it says that nothing has changed.
 fn get(url: &HttpUrl, since: Option<&[u8]>, fetch: &Fetch<'_>) -> Result<Option<(SwfId, Vec<u8>)>> {
-    let deadline = Instant::now() + fetch.timeout * WAITS;
-    let mut link = Link::open(url, fetch)?;
+    let mut link = HttpLink::open(url, fetch.trust, fetch.patience)?;
     link.write(&get_request(url, "Mozilla/5.0", since))?;
     let mut answer = ResponseReader::new(MAX_FILE);
     let mut hasher = SwfHasher::new(MAX_FILE);
@@ -126,68 +122,15 @@ fn get(url: &HttpUrl, since: Option<&[u8]>, fetch: &Fetch<'_>) -> Result<Option<
             let modified = answer.head().map(|head| head.modified.clone()).unwrap_or_default();
             return Ok(Some((hasher.finish()?, modified)));
         }
-        if Instant::now() > deadline {
-            return Err(Failure::peers(RRError::Timeout, "the HTTP server takes too long for the SWF file"));
-        }
-    }
-}
-
-/// A blocking connection, with TLS or without.
-struct Link {
-    socket: TcpStream,
-    tls: Option<TlsStream>,
-}
-
-impl Link {
-    fn open(url: &HttpUrl, fetch: &Fetch<'_>) -> Result<Self> {
-        let resolved = (url.host.as_str(), url.port).to_socket_addrs();
-        let addresses: Vec<SocketAddr> = resolved
-            .map_err(|error| Failure::ours(RRError::Resolve, format!("{}: {error}", url.host)))?
-            .take(8)
-            .collect();
-        let mut last = Failure::ours(RRError::Resolve, "the name has no address");
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, fetch.timeout) {
-                Ok(socket) => return Self::prepare(socket, url, fetch),
-                Err(error) => last = Failure::peers(RRError::Connect, format!("{address}: {error}")),
-            }
-        }
-        Err(last)
-    }
-
-    fn prepare(socket: TcpStream, url: &HttpUrl, fetch: &Fetch<'_>) -> Result<Self> {
-        let timeout = Some(fetch.timeout);
-        let set = socket.set_read_timeout(timeout).and_then(|()| socket.set_write_timeout(timeout));
-        set.map_err(|error| Failure::io("socket timeout", &error))?;
-        let tls = if url.tls { Some(TlsStream::client(&ClientConfig::new(fetch.trust)?, &url.host)?) } else { None };
-        Ok(Self { socket, tls })
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let result = match &mut self.tls {
-            Some(tls) => tls.read(&mut self.socket, buffer),
-            None => self.socket.read(buffer),
-        };
-        result.map_err(|error| tls::failure(&error, "reading from the HTTP server"))
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            let result = match &mut self.tls {
-                Some(tls) => tls.write(&mut self.socket, bytes),
-                None => self.socket.write(bytes),
-            };
-            let n = result.map_err(|error| tls::failure(&error, "writing to the HTTP server"))?;
-            bytes = bytes.get(n..).unwrap_or_default();
-        }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::TcpListener;
     use std::thread::{self, JoinHandle};
+    use std::time::Instant;
 
     use super::*;
 
@@ -216,7 +159,8 @@ mod tests {
     }
 
     fn ask(url: &str, cache: Option<&Path>, age_days: u32, now_s: i64) -> Result<SwfId> {
-        hash(url.as_bytes(), age_days, cache, now_s, Duration::from_millis(500))
+        let patience = patience(Duration::from_millis(500), &|| false);
+        hash(url.as_bytes(), &Fetch { age_days, cache, now_s, patience, trust: &Trust::default() })
     }
 
     fn expected() -> SwfId {

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::hostile::{shake_hands, text};
+use super::hostile::{message, shake_hands, text};
 use crate::support::c::{As, build, example_sources, good};
 use crate::support::flv::{self, AUDIO, DATA, Tag, VIDEO, assert_same};
 use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, media, rtmpdump_plays};
@@ -29,8 +29,12 @@ struct Server {
 
 impl Server {
     fn start(room: &Room, options: &[&str]) -> Self {
-        let options: Vec<&str> = ["--port", "0"].iter().chain(options).copied().collect();
-        let mut program = room.start("server", program().to_str().unwrap(), &options);
+        Self::run(room, &[program().to_str().unwrap()], options)
+    }
+
+    fn run(room: &Room, command: &[&str], options: &[&str]) -> Self {
+        let options: Vec<&str> = command[1..].iter().chain(&["--port", "0"]).chain(options).copied().collect();
+        let mut program = room.start("server", command[0], &options);
         program.says("stop it\n");
         let words = program.words();
         let after = |what: &str| {
@@ -81,6 +85,22 @@ fn plays_what_ffmpeg_publishes(room: &Room, server: &mut Server) {
     player.ends_well();
     assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&dumped));
     assert_same(&flv::frames_since_first(&media().published), &flv::frames_since_first(&flv::read(&played)));
+}
+
+#[test]
+fn a_command_that_cannot_be_decoded_costs_no_memory() {
+    let room = Room::new("basic-memory");
+    let leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"];
+    let program = program().to_str().unwrap();
+    let server =
+        Server::run(&room, &[&["valgrind", "-q", "--error-exitcode=99"], &leaks[..], &[program]].concat(), &[]);
+    let address = server.publish.trim_start_matches("rtmp://").split('/').next().unwrap().to_owned();
+    let mut client = TcpStream::connect(address).unwrap();
+    shake_hands(&mut client, false);
+    // An object with a property, and then a type that there is not.
+    client.write_all(&message(20, &[&text("connect")[..], b"\x03\0\x01a\x05\0\0\x09\x99"].concat())).unwrap();
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the client is sent away");
+    server.stop();
 }
 
 #[test]

@@ -249,8 +249,11 @@ static int invoke(struct client *client, RTMP *r, RTMPPacket *packet, int offset
     double transaction;
     int i, good = TRUE;
 
-    if ((int)packet->m_nBodySize <= offset
-        || AMF_Decode(&object, packet->m_body + offset, (int)packet->m_nBodySize - offset, FALSE) < 0) {
+    if ((int)packet->m_nBodySize <= offset) {
+        return FALSE;
+    }
+    if (AMF_Decode(&object, packet->m_body + offset, (int)packet->m_nBodySize - offset, FALSE) < 0) {
+        AMF_Reset(&object);
         return FALSE;
     }
     AMFProp_GetString(AMF_GetProp(&object, NULL, 0), &method);

@@ -17,7 +17,7 @@ pub(crate) fn program(name: &'static str) -> PathBuf {
     static ROOM: OnceLock<Room> = OnceLock::new();
     let room = ROOM.get_or_init(|| {
         let room = Room::new("librtmp-hostile");
-        for name in ["client", "server", "foreign_close", "promises", "fetch", "hash", "reading"] {
+        for name in ["client", "server", "foreign_close", "promises", "fetch", "hash", "reading", "slow"] {
             let mut cc = Command::new("cc");
             cc.args(["-std=gnu99", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]);
             cc.arg(root().join(format!("tests/librtmp/{name}.c"))).arg("-o").arg(room.file(name));
@@ -149,6 +149,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>)> {
             ]
             .concat(),
         ),
+        ("commands without a body", [message(20, b""), message(17, b""), message(20, b"")].concat()),
         (
             "audio and video without a body",
             [message(8, b""), message(9, b""), message(8, b"x"), message(9, b"x")].concat(),

@@ -3,6 +3,7 @@
 #include "differ.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -144,6 +145,63 @@ static void waits(void)
     close(listener);
 }
 
+static void *read_some(void *bytes)
+{
+    struct timespec soon = { 0, 300000000 };
+    size_t got = 0;
+    while (got < 64000) {
+        nanosleep(&soon, NULL);
+        got += received(other_end, bytes, 64000 - got);
+    }
+    return NULL;
+}
+
+/* A publisher whose server reads no more is closed soon, whatever its time-out. Nothing follows a message that was cut:
+ * it would be taken for the rest of it. */
+static void farewell(void)
+{
+    static char heap[1 << 20];
+    RTMP *r = session_on_a_pair();
+    RTMPPacket packet;
+    pthread_t reader;
+    size_t got, at;
+    double begin;
+
+    memset(&packet, 0, sizeof packet);
+    packet.m_nChannel = 4;
+    packet.m_packetType = 9;
+    MUST(RTMPPacket_Alloc(&packet, 4000000));
+    packet.m_nBodySize = 4000000;
+    RTMP_EnableWrite(r);
+    r->m_stream_id = 1;
+    r->Link.timeout = 1;
+    MUST(!pthread_create(&reader, NULL, read_some, heap));
+    MUST(!RTMP_SendPacket(r, &packet, FALSE) && !RTMP_IsConnected(r));
+    pthread_join(reader, NULL);
+    got = received(other_end, heap, sizeof heap);
+    MUST(got < sizeof heap);
+    for (at = 0; at + 12 < got; at++) {
+        MUST(memcmp(heap + at, "deleteStream", 12));
+    }
+    RTMPPacket_Free(&packet);
+    RTMP_Close(r);
+    RTMP_Free(r);
+    close(other_end);
+
+    r = session_on_a_pair();
+    RTMP_EnableWrite(r);
+    r->m_stream_id = 1;
+    r->Link.timeout = 0;
+    while (send(r->m_sb.sb_socket, heap, 4000, MSG_DONTWAIT) > 0) {
+    }
+    alarm(60); /* it would wait for ever */
+    begin = now();
+    RTMP_Close(r);
+    MUST(now() - begin > 1.5);
+    RTMP_Free(r);
+    close(other_end);
+}
+
 static void tick(int number)
 {
     (void)number;
@@ -224,12 +282,47 @@ static void properties(void)
     free(class.cd_props);
 }
 
+/* Calls that nobody answers are forgotten in the end, the oldest first. */
+static void calls(void)
+{
+    RTMP *r = session_on_a_pair();
+    static char heap[1 << 20];
+    int i;
+
+    for (i = 0; i < 3000; i++) {
+        MUST(RTMP_SendPause(r, i & 1, i));
+        received(other_end, heap, sizeof heap);
+    }
+    MUST(r->m_numCalls == 1024 && r->m_methodCalls[1023].num == r->m_numInvokes);
+    MUST(r->m_methodCalls[0].num == r->m_numInvokes - 1023);
+    RTMP_Close(r);
+    RTMP_Free(r);
+    close(other_end);
+}
+
+/* What is no number is read as 0, not as where it lies in memory: servers send a peer's numbers back. */
+static void numbers(void)
+{
+    static const char bytes[] = "\2\0\3abc" "\3\0\1a\5\0\0\x9" "\x8\0\0\0\1\0\1a\5\0\0\x9" "\xa\0\0\0\1\5" "\xf\0\0\0\1x"
+                                "\0\x40\0\0\0\0\0\0\0" "\1\1" "\xb\x40\0\0\0\0\0\0\0\0\0";
+    AMFObject object;
+    int i;
+
+    MUST(AMF_Decode(&object, bytes, sizeof bytes - 1, FALSE) == sizeof bytes - 1 && AMF_CountProp(&object) == 8);
+    for (i = 0; i < 5; i++) {
+        MUST(AMFProp_GetNumber(AMF_GetProp(&object, NULL, i)) == 0);
+    }
+    MUST(AMFProp_GetNumber(AMF_GetProp(&object, NULL, 5)) == 2 && AMFProp_GetNumber(AMF_GetProp(&object, NULL, 6)) == 1);
+    MUST(AMFProp_GetNumber(AMF_GetProp(&object, NULL, 7)) == 2);
+    AMF_Reset(&object);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "signals", signals }, { "freed", freed }, { "properties", properties } };
+    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "farewell", farewell }, { "signals", signals }, { "freed", freed }, { "calls", calls }, { "numbers", numbers }, { "properties", properties } };
     size_t i;
     quiet();
     for (i = 0; argc > 1 && i < sizeof all / sizeof *all; i++) {

@@ -35,6 +35,11 @@ fn connecting_and_sending_end_after_the_time_out_and_no_send_is_a_signal() {
 }
 
 #[test]
+fn a_server_that_reads_no_more_holds_up_no_close_and_gets_nothing_after_half_a_message() {
+    kept("farewell");
+}
+
+#[test]
 fn a_timer_of_the_program_makes_no_time_out_shorter() {
     kept("signals");
 }
@@ -47,6 +52,16 @@ fn a_session_that_is_freed_unclosed_leaves_nothing_and_keeps_hands_off_the_progr
 #[test]
 fn properties_can_be_set_and_lists_grow() {
     kept("properties");
+}
+
+#[test]
+fn calls_that_nobody_answers_have_a_bound() {
+    kept("calls");
+}
+
+#[test]
+fn what_is_no_number_tells_no_address() {
+    kept("numbers");
 }
 
 #[test]

@@ -17,7 +17,7 @@ static void serve(int fd, void *tls)
     RTMPPacket packet;
     AMFObject object;
     RTMP *r = RTMP_Alloc();
-    int messages = 0;
+    int messages = 0, names = 0;
 
     RTMP_Init(r);
     r->m_sb.sb_socket = fd;
@@ -32,6 +32,8 @@ static void serve(int fd, void *tls)
             if (packet.m_packetType == RTMP_PACKET_TYPE_CHUNK_SIZE && packet.m_nBodySize >= 4) {
                 r->m_inChunkSize = (int)AMF_DecodeInt32(packet.m_body);
             } else if (packet.m_packetType == RTMP_PACKET_TYPE_INVOKE || packet.m_packetType == RTMP_PACKET_TYPE_INFO) {
+                /* The first byte is looked at unasked, as by rtmpsrv and rtmpsuck. */
+                names += packet.m_packetType == RTMP_PACKET_TYPE_INVOKE && packet.m_body[0] == AMF_STRING;
                 AMF_Decode(&object, packet.m_body, (int)packet.m_nBodySize, FALSE);
                 AMF_Dump(&object);
                 AMF_Reset(&object);
@@ -41,7 +43,7 @@ static void serve(int fd, void *tls)
             RTMPPacket_Free(&packet);
         }
     }
-    printf("%d messages\n", messages);
+    printf("%d messages, %d with a name\n", messages, names);
     fflush(stdout);
     RTMP_Close(r);
     RTMP_Free(r);

@@ -192,8 +192,9 @@ pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usiz
     done
 }
 
-/// Reads exactly as many bytes; for handshakes, after which others begin to read. False: they did not come.
-pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
+/// Reads exactly as many bytes; for handshakes, after which others begin to read. False: they did not come, or not by the
+/// time that `late` says, which is asked whenever some came.
+pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8], mut late: impl FnMut() -> bool) -> bool {
     let ahead = r.m_sb.buffered();
     let mut done = ahead.len().min(buffer.len());
     buffer[..done].copy_from_slice(&ahead[..done]);
@@ -202,6 +203,10 @@ pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8]) -> bool {
         let came = receive(r, &mut buffer[done..], &mut []);
         let Some(got) = conclude(r, came) else { break };
         done += got;
+        if late() && done < buffer.len() {
+            r.m_sb.sb_timedout = TRUE;
+            break;
+        }
     }
     count(r, done);
     done == buffer.len()

@@ -9,7 +9,7 @@ pub(super) const MAX_DEPTH: u32 = 128;
 
 /// Arrays grow by so many properties. It is part of the interface: the room of an array follows from its count, because
 /// programs build arrays as well.
-const STEP: usize = 16;
+pub(super) const STEP: usize = 16;
 
 impl AMFObject {
     /// The properties.

@@ -7,13 +7,14 @@
 
 use std::ffi::c_int;
 
-use super::amf::MAX_DEPTH;
+use super::amf::{MAX_DEPTH, STEP};
 use super::types::*;
 use super::{amf3, log};
 use crate::error::Failure;
 use crate::proto::amf::{Cursor, Token};
 
-/// Values in one message: 14 MiB of properties. The largest that are real are the key frames of a day in metadata.
+/// Values in one message, counted by the room that their arrays take: 14 MiB of properties. The largest that are real are
+/// the key frames of a day in metadata.
 const MAX_VALUES: u32 = 1 << 18;
 
 /// The data ended early or makes no sense. What was read before stands in the object.
@@ -92,7 +93,8 @@ impl Decoder<'_> {
 
     /// Appends what was decoded; what finds no place is freed.
     pub(super) fn keep(&mut self, object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(), Bad> {
-        if let Some(left) = self.values_left.checked_sub(1)
+        let room = if (object.o_num as usize).is_multiple_of(STEP) { STEP as u32 } else { 0 };
+        if let Some(left) = self.values_left.checked_sub(room)
             && object.add(prop)
         {
             self.values_left = left;
@@ -191,5 +193,15 @@ mod tests {
         assert_eq!(read.0.o_num, MAX_VALUES as c_int);
         read.0.reset();
         assert_eq!(object(&mut read.0, &nulls[1..], false).ok(), Some(MAX_VALUES as usize));
+    }
+
+    #[test]
+    fn a_message_of_small_objects_makes_no_more_of_itself_than_one_of_values() {
+        let small = b"\x03\0\x01a\x05\0\0\x09".repeat(MAX_VALUES as usize / 2);
+        let mut read = Owned(AMFObject::EMPTY);
+        assert!(object(&mut read.0, &small, false).is_err());
+        let room = |object: &AMFObject| object.props().len().next_multiple_of(STEP);
+        let taken = room(&read.0) + read.0.props().iter().map(|prop| room(&prop.object())).sum::<usize>();
+        assert!(taken <= MAX_VALUES as usize, "room for {taken} values");
     }
 }

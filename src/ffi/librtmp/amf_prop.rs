@@ -294,7 +294,7 @@ pub unsafe extern "C" fn AMFProp_GetNumber(prop: *mut AMFObjectProperty) -> f64 
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_GetBoolean(prop: *mut AMFObjectProperty) -> c_int {
-    given(prop).is_some_and(|prop| prop.number() != 0.0).into()
+    given(prop).is_some_and(|prop| prop.bits() != 0.0).into()
 }
 
 #[unsafe(no_mangle)]

@@ -18,8 +18,15 @@ fn table(r: &RTMP) -> &[RTMP_METHOD] {
     unsafe { std::slice::from_raw_parts(r.m_methodCalls, len) }
 }
 
-/// Remembers a call until its answer.
+/// So many calls wait for an answer at most. A server that makes a player pause and never says what became of it has
+/// one more remembered each time.
+const MAX_CALLS: usize = 1024;
+
+/// Remembers a call until its answer, or until there are too many newer ones.
 pub(super) fn queue(r: &mut RTMP, method: &[u8], transaction: c_int) {
+    if table(r).len() >= MAX_CALLS {
+        remove(r, 0);
+    }
     let len = usize::try_from(r.m_numCalls).unwrap_or(0);
     if len % STEP == 0 {
         // SAFETY: the table is ours, from the C allocator.

@@ -2,7 +2,7 @@
 //! media message.
 
 use std::ffi::c_int;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
@@ -207,6 +207,7 @@ pub(super) fn next_media(r: &mut RTMP, packet: &mut RTMPPacket) -> Outcome {
     let mut outcome = Outcome::Nothing;
     while outcome == Outcome::Nothing && r.is_connected() && read_packet(r, packet) {
         if packet.m_nBytesRead != packet.m_nBodySize || packet.m_nBodySize == 0 {
+            free_packet_body(packet);
             continue;
         }
         outcome = client_packet(r, packet);
@@ -244,6 +245,7 @@ pub(super) fn connect_stream(r: &mut RTMP, seek_ms: c_int) -> bool {
     let mut packet = RTMPPacket::EMPTY;
     while r.m_bPlaying == 0 && r.is_connected() && read_packet(r, &mut packet) {
         if packet.m_nBytesRead != packet.m_nBodySize || packet.m_nBodySize == 0 {
+            free_packet_body(&mut packet);
             continue;
         }
         if matches!(packet.m_packetType, 8 | 9 | 18) {
@@ -287,8 +289,6 @@ pub unsafe extern "C" fn RTMP_ReconnectStream(r: *mut RTMP, seek_ms: c_int) -> c
 
 /// Between pausing and going on.
 const TOGGLE_PAUSE: Duration = Duration::from_secs(1);
-/// How often it looks meanwhile whether it shall end.
-const TOGGLE_LOOK: Duration = Duration::from_millis(50);
 
 fn toggle_stream(r: &mut RTMP) -> bool {
     if r.m_pausing == 0 {
@@ -299,10 +299,8 @@ fn toggle_stream(r: &mut RTMP) -> bool {
             return false;
         }
         r.m_pausing = 1;
-        let begun = Instant::now();
-        while begun.elapsed() < TOGGLE_PAUSE && !interrupted() && !r.m_sb.life.is_closing() {
-            std::thread::sleep(TOGGLE_LOOK);
-        }
+        // Where calls are to end, the next one finds it.
+        let _ = r.m_sb.rest(TOGGLE_PAUSE);
     }
     let good = commands::pause(r, false);
     r.m_pausing = 3;

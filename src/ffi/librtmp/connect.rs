@@ -5,7 +5,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, ToSocketAddrs};
 use std::os::fd::IntoRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -175,6 +175,17 @@ fn random() -> [u8; RANDOM_BYTES] {
     bytes
 }
 
+/// A handshake may take so many times `Link.timeout` from its first byte on: a peer that sends a byte now and then is one
+/// that does not speak.
+const HANDSHAKE_WAITS: u64 = 4;
+
+/// What a handshake of this session may take; a session that waits for ever has a year.
+pub(super) fn handshake_limit(r: &RTMP) -> Duration {
+    const YEAR_S: u64 = 31_536_000;
+    let timeout_s = u64::try_from(r.Link.timeout).ok().filter(|&timeout_s| timeout_s > 0);
+    Duration::from_secs(timeout_s.map_or(YEAR_S, |timeout_s| timeout_s * HANDSHAKE_WAITS))
+}
+
 /// Does the handshake of either side, without reading ahead: what follows it may be encrypted.
 fn shake_hands(r: &mut RTMP, client: bool) -> bool {
     let random = random();
@@ -186,6 +197,8 @@ fn shake_hands(r: &mut RTMP, client: bool) -> bool {
     } else {
         Handshake::server(None, uptime, &random)
     };
+    let (limit, mut ends) = (handshake_limit(r), None);
+    let mut late = || *ends.get_or_insert_with(|| Instant::now() + limit) < Instant::now();
     loop {
         let output = handshake.output().to_vec();
         if !output.is_empty() && !send_raw(r, &output) {
@@ -193,7 +206,7 @@ fn shake_hands(r: &mut RTMP, client: bool) -> bool {
         }
         handshake.consumed(output.len());
         let mut input = vec![0; handshake.want()];
-        if !read_exact(r, &mut input) {
+        if !read_exact(r, &mut input, &mut late) {
             return false;
         }
         let mut at = 0;

@@ -1,14 +1,14 @@
 //! `HTTP_get`: one file over HTTP into a callback. No redirects.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use super::ptr::given_mut;
-use super::types::HTTP_ctx;
+use super::types::{HTTP_ctx, interrupted};
 use super::{guard, log};
-use crate::net::tls::{ClientConfig, TlsStream, Trust};
+use crate::error::{RRError, Result};
+use crate::net::http::{HttpLink, Patience};
+use crate::net::tls::Trust;
 use crate::proto::http::{HttpUrl, ResponseReader, get_request};
 
 /// Results, by librtmp's numbers.
@@ -23,6 +23,9 @@ const LOST_CONNECTION: c_int = 6;
 /// For connecting and for each read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For the whole file.
+const WHOLE: Duration = Duration::from_secs(3600);
+
 /// Longest file that is fetched.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -33,21 +36,6 @@ const AGENT: &str = "Mozilla/5.0";
 
 type Sink = unsafe extern "C" fn(*mut c_void, usize, usize, *mut c_void) -> usize;
 
-fn connect(url: &HttpUrl) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in (url.host.as_str(), url.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(TIMEOUT))?;
-                stream.set_write_timeout(Some(TIMEOUT))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 /// What a response said.
 struct Answer {
     status: u16,
@@ -56,43 +44,24 @@ struct Answer {
 }
 
 /// Fetches a file; `sink` gets its bytes, and says with false that it has enough.
-fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<Answer> {
-    let text = |failure: crate::error::Failure| io::Error::other(failure.to_string());
-    let mut stream = connect(url)?;
-    let mut tls = None;
-    if url.tls {
-        let config = ClientConfig::new(&Trust::default()).map_err(text)?;
-        tls = Some(TlsStream::client(&config, &url.host).map_err(text)?);
-    }
-    let request = get_request(url, AGENT, since);
-    match &mut tls {
-        None => stream.write_all(&request)?,
-        Some(tls) => {
-            let mut rest = &request[..];
-            while !rest.is_empty() {
-                let taken = tls.write(&mut stream, rest)?;
-                rest = &rest[taken..];
-            }
-            while !tls.flush(&mut stream)? {}
-        }
-    }
+fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<Answer> {
+    let patience = Patience { each: TIMEOUT, all: WHOLE, stopped: &interrupted };
+    let mut link = HttpLink::open(url, &Trust::default(), patience)?;
+    link.write(&get_request(url, AGENT, since))?;
     let mut reader = ResponseReader::new(MAX_BYTES);
     let mut buffer = vec![0; 16 << 10];
     while !reader.is_complete() {
-        let got = match &mut tls {
-            None => stream.read(&mut buffer)?,
-            Some(tls) => tls.read(&mut stream, &mut buffer)?,
-        };
+        let got = link.read(&mut buffer)?;
         if got == 0 {
-            reader.end().map_err(text)?;
+            reader.end()?;
             break;
         }
-        let body = reader.feed(&buffer[..got]).map_err(text)?;
+        let body = reader.feed(&buffer[..got])?;
         if reader.head().is_some_and(|head| head.status != 200) || !(body.is_empty() || sink(body)) {
             break;
         }
     }
-    let head = reader.head().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    let head = reader.head().ok_or(RRError::Closed)?;
     Ok(Answer { status: head.status, length: head.length, modified: head.modified.clone() })
 }
 
@@ -118,8 +87,8 @@ pub unsafe extern "C" fn HTTP_get(http: *mut HTTP_ctx, url: *const c_char, sink:
         };
         match fetch(&url, (!since.is_empty()).then_some(since), &mut pass) {
             Ok(answer) => finish(http, &answer),
-            Err(error) => {
-                log::error(&format!("HTTP: {error}"));
+            Err(failure) => {
+                log::error(&format!("HTTP: {failure}"));
                 LOST_CONNECTION
             }
         }

@@ -254,25 +254,44 @@ impl RTMPSockBuf {
     }
 }
 
-/// Ends the conversation and frees what belongs to it. Chunk sizes, bandwidths and the strings of `Link` stay; with
-/// `keep_url` the ones that authentication made, too.
+/// Ends the conversation, with a farewell, and frees what belongs to it. Chunk sizes, bandwidths and the strings of
+/// `Link` stay; with `keep_url` the ones that authentication made, too.
 pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
     if r.is_connected() {
-        let published = r.is_publisher();
-        if r.m_stream_id > 0 {
-            let stream = std::mem::replace(&mut r.m_stream_id, -1);
-            // Sending that fails closes as well; it finds no stream then and ends here.
-            if r.is_publisher() {
-                commands::fc_unpublish(r);
-            }
-            commands::delete_stream(r, stream);
-        }
-        super::tunnel::close(r);
-        if published {
-            r.m_sb.linger();
-        }
-        r.m_sb.close();
+        say_farewell(r);
     }
+    forget(r, keep_url);
+}
+
+/// The same without a word, after a message that was not sent wholly: the other side would take a farewell for the rest
+/// of it, and it would wait as long once more.
+pub(super) fn break_off(r: &mut RTMP) {
+    forget(r, false);
+}
+
+/// Tells the server that the stream ends, as far as it listens.
+fn say_farewell(r: &mut RTMP) {
+    let published = r.is_publisher();
+    super::tunnel::hurry(r);
+    if r.m_stream_id > 0 {
+        let stream = std::mem::replace(&mut r.m_stream_id, -1);
+        if !r.m_sb.wait_for_room() {
+            return;
+        }
+        // Sending that fails ends the session.
+        if published {
+            commands::fc_unpublish(r);
+        }
+        commands::delete_stream(r, stream);
+    }
+    super::tunnel::close(r);
+    if published {
+        r.m_sb.linger();
+    }
+}
+
+/// Closes the socket and frees what belongs to the conversation.
+fn forget(r: &mut RTMP, keep_url: bool) {
     r.m_sb.close();
     r.m_stream_id = -1;
     r.m_nBWCheckCounter = 0;

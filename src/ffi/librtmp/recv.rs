@@ -295,6 +295,10 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
         packet.m_body = ptr::null_mut();
         return;
     }
+    if packet.m_body.is_null() && matches!(packet.m_packetType, 17 | 20) {
+        // Servers look at the first byte of a command without asking whether there is one.
+        packet.m_body = mem::body(0).unwrap_or(ptr::null_mut());
+    }
     if !packet.m_body.is_null() {
         // Programs print strings of a body with %s.
         *entry_of(packet.m_body, packet.m_nBodySize as usize) = 0;

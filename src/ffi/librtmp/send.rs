@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::io;
 
 use super::inner::grow_table;
-use super::life::{close_session, free_packet_body, on_session};
+use super::life::{break_off, close_session, free_packet_body, on_session};
 use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{amf_decode, calls, guard, log, mem};
@@ -151,7 +151,7 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
         let code = error.raw_os_error().map_or_else(|| error.to_string(), |code| code.to_string());
         log::error(&format!("WriteN, RTMP send error {code} ({} bytes)", bytes.len()));
     }
-    close_session(r, false);
+    break_off(r);
     false
 }
 

@@ -19,11 +19,14 @@ use crate::net::tls::TlsStream;
 /// Longest wait that cannot be interrupted, in milliseconds.
 const SLICE_MS: u64 = 200;
 
+/// How often a call that rests looks whether it shall end.
+const REST_LOOK: Duration = Duration::from_millis(50);
+
 /// How often a closing session looks whether all has arrived, in milliseconds; how long it waits while nothing moves,
 /// and how long at all: what a session waits for a server by default.
 const LINGER_LOOK_MS: u64 = 5;
-const LINGER_STALL: Duration = Duration::from_secs(2);
-const LINGER: Duration = Duration::from_secs(30);
+pub(super) const LINGER_STALL: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(30);
 
 /// A socket for the length of one call.
 pub(super) struct Wire<'a> {
@@ -31,11 +34,18 @@ pub(super) struct Wire<'a> {
     life: &'a Life,
     /// What a write waits, in milliseconds; 0 is for ever.
     send_timeout_ms: u64,
+    /// Nothing is waited for any more from then on.
+    until: Option<Instant>,
 }
 
 impl<'a> Wire<'a> {
     pub(super) fn new(fd: c_int, life: &'a Life, timeout_s: c_int) -> Self {
-        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000 }
+        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000, until: None }
+    }
+
+    /// The same with an end of all waits together.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        Self { until: Instant::now().checked_add(limit), ..self }
     }
 
     fn stopped(&self) -> bool {
@@ -54,7 +64,8 @@ impl<'a> Wire<'a> {
             self.go_on()?;
             // By the clock: the signals of a program's timers cut waits short, and must not make the whole shorter.
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            if timeout_ms != 0 && waited >= timeout_ms {
+            let over = self.until.is_some_and(|until| Instant::now() >= until);
+            if over || (timeout_ms != 0 && waited >= timeout_ms) {
                 return Err(ErrorKind::TimedOut.into());
             }
             let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
@@ -68,6 +79,21 @@ impl<'a> Wire<'a> {
                 return Err(io::Error::last_os_error());
             }
         }
+    }
+
+    /// Whether the socket is ready now.
+    fn is_ready(&self, events: i16) -> bool {
+        let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
+        // SAFETY: one pollfd of our own.
+        unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
+    }
+
+    /// How many bytes the other side has not confirmed; `None` where the system does not know.
+    fn unconfirmed(&self) -> Option<c_int> {
+        let mut left: c_int = 0;
+        // SAFETY: asks for one number.
+        let known = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut left) } == 0;
+        known.then_some(left)
     }
 
     /// Waits until a connection attempt has ended, either way.
@@ -168,6 +194,28 @@ impl Write for Wire<'_> {
     }
 }
 
+/// Whether what was sent still gets less while a closing session waits for it.
+struct Flow {
+    begun: Instant,
+    moved: Instant,
+    least: c_int,
+}
+
+impl Flow {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { begun: now, moved: now, least: c_int::MAX }
+    }
+
+    /// Looks at how much is left. False: nothing has moved for [`LINGER_STALL`], or it takes longer than [`LINGER`].
+    fn goes_on(&mut self, left: c_int) -> bool {
+        if left < self.least {
+            (self.least, self.moved) = (left, Instant::now());
+        }
+        self.begun.elapsed() < LINGER && self.moved.elapsed() < LINGER_STALL
+    }
+}
+
 impl RTMPSockBuf {
     /// Puts TLS over the socket.
     pub(super) fn set_tls(&mut self, tls: TlsStream) {
@@ -235,6 +283,35 @@ impl RTMPSockBuf {
         Ok(())
     }
 
+    /// Does nothing for so long. An error where calls are to end.
+    pub(super) fn rest(&self, duration: Duration) -> io::Result<()> {
+        let wire = Wire::new(self.sb_socket, &self.life, 0);
+        let until = Instant::now() + duration;
+        loop {
+            wire.go_on()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(REST_LOOK));
+        }
+    }
+
+    /// Waits until the socket takes more, as long as the other side goes on to take what was sent. False: it does not, or
+    /// the program wants no more waiting.
+    pub(super) fn wait_for_room(&self) -> bool {
+        let wire = Wire::new(self.sb_socket, &self.life, 0);
+        let mut flow = Flow::new();
+        // What does not have to wait leaves also when calls are to end.
+        while !wire.is_ready(libc::POLLOUT) {
+            let waited = wire.wait(libc::POLLOUT, LINGER_LOOK_MS);
+            if waited.is_err_and(|error| !is_timeout(&error)) || !flow.goes_on(wire.unconfirmed().unwrap_or(0)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits until the other side has all that was sent, and reads away what it says meanwhile, which nobody wants any
     /// more. A socket that is closed with something unread, or that is sent something afterwards, is reset, and what has
     /// not left it yet is lost. Ends where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
@@ -244,20 +321,15 @@ impl RTMPSockBuf {
             return;
         }
         let wire = Wire::new(fd, &self.life, 0);
-        let (begun, mut moved, mut least) = (Instant::now(), Instant::now(), c_int::MAX);
+        let mut flow = Flow::new();
         let mut room = [0u8; 4096];
-        while begun.elapsed() < LINGER && moved.elapsed() < LINGER_STALL {
+        loop {
             // SAFETY: the buffer is writable for its length.
             let got = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
             let nothing = got < 0 && io::Error::last_os_error().kind() == ErrorKind::WouldBlock;
-            let mut left: c_int = 0;
-            // SAFETY: asks for one number, how many bytes the other side has not confirmed.
-            let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut left) } == 0;
-            if !known || left == 0 || got == 0 || (got < 0 && !nothing) {
+            let left = wire.unconfirmed().unwrap_or(0);
+            if left == 0 || got == 0 || (got < 0 && !nothing) || !flow.goes_on(left) {
                 return;
-            }
-            if left < least {
-                (least, moved) = (left, Instant::now());
             }
             if nothing && wire.wait(libc::POLLIN, LINGER_LOOK_MS).is_err_and(|error| !is_timeout(&error)) {
                 return;

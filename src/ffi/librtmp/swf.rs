@@ -9,6 +9,8 @@ use super::types::*;
 use super::{guard, log};
 use crate::error::Result;
 use crate::log::RRLog;
+use crate::net::swf::{self, Fetch};
+use crate::net::tls::Trust;
 use crate::proto::rtmpe::SwfId;
 
 /// For connecting and for each read.
@@ -21,7 +23,9 @@ fn hash(url: &[u8], age_days: c_int) -> Result<SwfId> {
     let age = u32::try_from(age_days).unwrap_or(0);
     // What is said on the way goes where this face's lines go, if a server takes them.
     let _log = RRLog::librtmp_taker().map(|server| RRLog::enter(&server));
-    crate::net::swf::hash(url, age, cache.as_deref(), now, TIMEOUT)
+    let patience = swf::patience(TIMEOUT, &interrupted);
+    let fetch = Fetch { age_days: age, cache: cache.as_deref(), now_s: now, patience, trust: &Trust::default() };
+    swf::hash(url, &fetch)
 }
 
 /// Gives the session the hash of its `swfUrl`.

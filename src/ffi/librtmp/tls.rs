@@ -11,6 +11,7 @@ use std::path::Path;
 
 use socket2::Socket;
 
+use super::connect::handshake_limit;
 use super::life::on_session;
 use super::ptr::c_string;
 use super::sock::Wire;
@@ -40,7 +41,7 @@ fn trust(link: &RTMP_LNK) -> Trust {
 /// Puts TLS over a session's socket, which must be connected.
 fn start(r: &mut RTMP, made: Result<TlsStream>) -> bool {
     let done = made.and_then(|mut tls| {
-        let mut wire = Wire::new(r.m_sb.sb_socket, &r.m_sb.life, r.Link.timeout);
+        let mut wire = Wire::new(r.m_sb.sb_socket, &r.m_sb.life, r.Link.timeout).within(handshake_limit(r));
         tls.handshake(&mut wire).map_err(|error| failure(&error, "TLS handshake"))?;
         r.m_sb.set_tls(tls);
         Ok(())

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use super::sock::is_timeout;
+use super::sock::{LINGER, LINGER_STALL, is_timeout};
 use super::types::*;
 use super::{log, tls};
 use crate::proto::rtmpt::Tunnel;
@@ -29,6 +29,8 @@ pub(super) struct Tunnelled {
     tunnel: Tunnel,
     plain: Vec<u8>,
     taken: usize,
+    /// The session ends: [`close`] waits for the answers, and no post before it.
+    hurried: bool,
 }
 
 /// Opens a tunnel to the server of `Link`.
@@ -37,11 +39,12 @@ pub(super) fn open(r: &mut RTMP) -> bool {
     let mut tunnel = Tunnel::new(&host, r.Link.port);
     let mut request = Vec::new();
     tunnel.open(&mut request);
-    let mut tunnelled = Box::new(Tunnelled { tunnel, plain: Vec::new(), taken: 0 });
+    let mut tunnelled = Box::new(Tunnelled { tunnel, plain: Vec::new(), taken: 0, hurried: false });
     let timeout_s = r.Link.timeout;
+    let patience = Patience::new(timeout_s);
     let mut result = r.m_sb.send_all(&request, timeout_s);
     while result.is_ok() && !tunnelled.tunnel.is_open() {
-        result = tunnelled.read(r, timeout_s);
+        result = patience.check().and_then(|()| tunnelled.read(r, timeout_s));
     }
     if let Err(error) = result {
         log::error(&format!("RTMPT: the tunnel cannot be opened: {error}"));
@@ -49,6 +52,23 @@ pub(super) fn open(r: &mut RTMP) -> bool {
     }
     r.inner().tunnel = Some(*tunnelled);
     true
+}
+
+/// How long a call may wait for what the program wants, whatever the server says meanwhile: `Link.timeout`.
+struct Patience {
+    begun: Instant,
+    limit: Duration,
+}
+
+impl Patience {
+    fn new(timeout_s: i32) -> Self {
+        Self { begun: Instant::now(), limit: Duration::from_secs(u64::try_from(timeout_s).unwrap_or(0)) }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let over = !self.limit.is_zero() && self.begun.elapsed() >= self.limit;
+        if over { Err(ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
 }
 
 impl Tunnelled {
@@ -78,7 +98,10 @@ impl Tunnelled {
         let mut request = Vec::new();
         self.tunnel.send(bytes, &mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
         r.m_sb.send_all(&request, timeout_s)?;
-        while self.tunnel.unanswered() > MAX_UNANSWERED && self.plain.len() - self.taken < MAX_UNREAD {
+        let patience = Patience::new(timeout_s);
+        let full = |this: &Self| this.tunnel.unanswered() > MAX_UNANSWERED && !this.hurried;
+        while full(self) && self.plain.len() - self.taken < MAX_UNREAD {
+            patience.check()?;
             match self.read(r, timeout_s) {
                 Err(error) if is_timeout(&error) && r.m_sb.never_waits() => break,
                 other => other?,
@@ -90,22 +113,14 @@ impl Tunnelled {
     /// Reads what came through, asking for more when nothing was asked.
     fn receive(&mut self, r: &mut RTMP, buffer: &mut [u8]) -> io::Result<usize> {
         let timeout_s = r.Link.timeout;
-        let limit_ms = u64::try_from(timeout_s).unwrap_or(0) * 1000;
-        let (mut wait_ms, mut waited_ms) = (0, 0);
+        let patience = Patience::new(timeout_s);
+        let mut wait_ms = 0;
         while self.taken == self.plain.len() {
             self.plain.clear();
             self.taken = 0;
+            patience.check()?;
             if self.tunnel.unanswered() == 0 {
-                if wait_ms > 0 {
-                    std::thread::sleep(Duration::from_millis(wait_ms));
-                }
-                waited_ms += wait_ms;
-                if interrupted() {
-                    return Err(ErrorKind::ConnectionAborted.into());
-                }
-                if limit_ms > 0 && waited_ms >= limit_ms {
-                    return Err(ErrorKind::TimedOut.into());
-                }
+                r.m_sb.rest(Duration::from_millis(wait_ms))?;
                 wait_ms = (wait_ms * 2).clamp(FIRST_WAIT_MS, LONGEST_WAIT_MS);
                 let mut request = Vec::new();
                 self.tunnel.idle(&mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
@@ -143,6 +158,15 @@ pub(super) fn post(r: &mut RTMP, bytes: &[u8]) -> Option<io::Result<()>> {
     Some(result)
 }
 
+/// The session is about to end: its last posts wait for no answers.
+pub(super) fn hurry(r: &mut RTMP) {
+    if r.inner_ref().is_some_and(|inner| inner.tunnel.is_some())
+        && let Some(tunnelled) = r.inner().tunnel.as_mut()
+    {
+        tunnelled.hurried = true;
+    }
+}
+
 /// Says that the tunnel ends.
 pub(super) fn close(r: &mut RTMP) {
     if r.inner_ref().is_none_or(|inner| inner.tunnel.is_none()) {
@@ -153,18 +177,18 @@ pub(super) fn close(r: &mut RTMP) {
     tunnelled.tunnel.close(&mut request);
     // The connection ends either way. Where answers are unread it is reset, and the server may lose what it has not read
     // yet: the answers are waited for.
+    let (stall, all) = if r.is_publisher() { (LINGER_STALL, LINGER) } else { (CLOSE_TIMEOUT, CLOSE_TIMEOUT) };
     if r.m_sb.sb_socket >= 0 {
         let socket = ManuallyDrop::new(tls::borrowed(r.m_sb.sb_socket));
-        let _ = socket.set_read_timeout(Some(CLOSE_TIMEOUT));
+        let _ = socket.set_read_timeout(Some(stall));
     }
-    let until = Instant::now() + CLOSE_TIMEOUT;
-    let mut result = r.m_sb.send_all(&request, CLOSE_TIMEOUT_S);
+    let (until, stall_s) = (Instant::now() + all, stall.as_secs() as i32);
+    let mut result = r.m_sb.send_all(&request, stall_s);
     while result.is_ok() && tunnelled.tunnel.unanswered() > 0 && Instant::now() < until {
         tunnelled.plain.clear();
-        result = tunnelled.read(r, CLOSE_TIMEOUT_S);
+        result = tunnelled.read(r, stall_s);
     }
 }
 
-/// What the farewell may take.
-const CLOSE_TIMEOUT_S: i32 = 1;
+/// What the farewell may take of one who has published nothing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -89,8 +89,17 @@ impl AMFObjectProperty {
     pub const INVALID: Self =
         Self { p_name: AVal::NULL, p_type: AMF_INVALID, p_vu: AMFValue { p_aval: AVal::NULL }, p_UTCoffset: 0 };
 
-    /// The number, whatever the type says: any eight bytes are one.
+    /// The number of a property whose type does not say that it is something else. A string's bits would be its address,
+    /// and servers send a peer's numbers back.
     pub fn number(&self) -> f64 {
+        match self.p_type {
+            AMF_STRING | AMF_LONG_STRING | AMF_XML_DOC | AMF_OBJECT | AMF_ECMA_ARRAY | AMF_STRICT_ARRAY => 0.0,
+            _ => self.bits(),
+        }
+    }
+
+    /// What stands where a number would, whatever the type says.
+    pub fn bits(&self) -> f64 {
         // SAFETY: every bit pattern is a number, and every member of the union is at least as large.
         unsafe { self.p_vu.p_number }
     }
