@@ -2,7 +2,8 @@
  * anywhere. reading ahead: a server's session; every message arrives as it was, and the larger buffer that a burst was read
  * into is given back when small messages follow one by one. reading exact [unix]: a session on a
  * socket that the program polls before each message; the peer goes on only when all it wrote was read, so a session that
- * has the next message in its own memory leaves the program waiting. */
+ * has the next message in its own memory leaves the program waiting. reading gone: a server's session whose peer has reset
+ * the connection before any report of bytes read; all it said is read. */
 #include <arpa/inet.h>
 #include <librtmp/rtmp.h>
 #include <poll.h>
@@ -17,14 +18,17 @@
 
 #define MESSAGES 1400
 #define EXACT_MESSAGES 400
+#define GONE_MESSAGES 8
 /* From and to which the peer of a session that reads ahead waits as well, and messages are small. */
 #define SLOW_FROM 400
 #define SLOW_TO 1000
 #define CHUNK 128
 #define HELLO 1536
 
-static int peer_socket, client_first;
+static int peer_socket, client_first, resets;
+static unsigned last;
 static sem_t taken; /* messages, where the peer waits for them */
+static sem_t gone;  /* the connection was reset */
 
 static int is_slow(unsigned number)
 {
@@ -101,7 +105,7 @@ static unsigned put_chunk(char **out, unsigned number, unsigned channel, unsigne
 static void *write_messages(void *unused)
 {
     static char wire[600000];
-    unsigned number, waited = 0, last = client_first ? MESSAGES : EXACT_MESSAGES;
+    unsigned number, waited = 0;
     if (!shake_hands()) {
         return unused;
     }
@@ -124,6 +128,17 @@ static void *write_messages(void *unused)
             sem_wait(&taken);
             waited++;
         }
+    }
+    if (resets) {
+        struct linger at_once = { 1, 0 };
+        int left = 1;
+        while (!ioctl(peer_socket, TIOCOUTQ, &left) && left > 0) {
+            usleep(1000);
+        }
+        setsockopt(peer_socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        close(peer_socket);
+        sem_post(&gone);
+        return unused;
     }
     shutdown(peer_socket, SHUT_WR);
     return unused;
@@ -171,7 +186,6 @@ int main(int argc, char **argv)
 {
     static char arrived[MESSAGES];
     int exact = argc > 1 && strcmp(argv[1], "exact") == 0, pair[2], messages = 0, left = 0, grew = 0;
-    int last = exact ? EXACT_MESSAGES : MESSAGES;
     char url[] = "rtmp://peer/app/key";
     pthread_t writer;
     RTMPPacket packet;
@@ -180,7 +194,10 @@ int main(int argc, char **argv)
     if (!connect_pair(pair, argc > 2)) {
         return 2;
     }
+    resets = argc > 1 && strcmp(argv[1], "gone") == 0;
+    last = exact ? EXACT_MESSAGES : resets ? GONE_MESSAGES : MESSAGES;
     sem_init(&taken, 0, 0);
+    sem_init(&gone, 0, 0);
     peer_socket = pair[1];
     client_first = !exact;
     RTMP_Init(r);
@@ -190,10 +207,15 @@ int main(int argc, char **argv)
         return 3;
     }
     memset(&packet, 0, sizeof packet);
-    while (!exact && !ioctl(pair[0], FIONREAD, &left) && left < RTMP_BUFFER_CACHE_SIZE * 2) {
+    if (resets) {
+        r->m_bSendCounter = TRUE;
+        r->m_nClientBW = 1000;
+        sem_wait(&gone);
+    }
+    while (!exact && !resets && !ioctl(pair[0], FIONREAD, &left) && left < RTMP_BUFFER_CACHE_SIZE * 2) {
         usleep(1000); /* more than sb_buf holds has to come at once */
     }
-    while (messages < last) {
+    while (messages < (int)last) {
         struct pollfd ready = { pair[0], POLLIN, 0 };
         if (exact && poll(&ready, 1, 3000) != 1) {
             printf("message %d is not to be seen\n", messages);

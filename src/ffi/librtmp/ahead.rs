@@ -17,6 +17,9 @@ use super::{log, mem};
 const AHEAD_STEP: usize = 4;
 const AHEAD_BYTES: usize = AHEAD_STEP * AHEAD_STEP * AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
 
+/// Encrypted bytes are decrypted as soon as they are read: more of them would keep the first message waiting.
+const AHEAD_ENCRYPTED_BYTES: usize = AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
+
 /// After so many reads in a row for which `sb_buf` were enough, a larger buffer is given back: it was for the burst that
 /// many streams begin with.
 const SMALL_READS: u32 = 256;
@@ -142,7 +145,8 @@ fn count_ahead(r: &mut RTMP, got: usize, room: usize) {
     let len = ahead_len(r);
     let inner = r.inner();
     inner.small_reads = if got < RTMP_BUFFER_CACHE_SIZE { inner.small_reads.saturating_add(1) } else { 0 };
-    if got == room && room > len / 2 && len < AHEAD_BYTES {
+    let most = if inner.ciphers.is_some() { AHEAD_ENCRYPTED_BYTES } else { AHEAD_BYTES };
+    if got == room && room > len / 2 && len < most {
         inner.ahead_wanted = len * AHEAD_STEP;
     }
 }

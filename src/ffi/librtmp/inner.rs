@@ -50,6 +50,8 @@ pub(super) struct Inner {
     pub(super) ahead_wanted: usize,
     /// Reads in a row for which `sb_buf` were enough.
     pub(super) small_reads: u32,
+    /// A report of bytes read is being sent: the peer's end does not end the session.
+    pub(super) is_reporting: bool,
     /// What `RTMP_Write` has of a tag.
     pub(super) writing: super::flv_write::Writing,
 }

@@ -23,7 +23,7 @@ const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
 impl RTMP {
     /// The library's own part, if it is there.
-    fn inner_if_there(&mut self) -> Option<&mut super::inner::Inner> {
+    pub(super) fn inner_if_there(&mut self) -> Option<&mut super::inner::Inner> {
         if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
     }
 
