@@ -120,7 +120,7 @@ pub enum Step {
 /// [`crate::error::RRError::Protocol`] where a type 2 or 3 header names a chunk stream without a message before: its
 /// length is unknown, so nothing after it can be read.
 #[inline]
-pub fn parse_header(bytes: &[u8], previous: impl FnOnce(u32) -> Option<Previous>) -> Result<Step> {
+pub fn parse_header<'p>(bytes: &[u8], previous: impl FnOnce(u32) -> Option<&'p Previous>) -> Result<Step> {
     let Some(&first) = bytes.first() else { return Ok(Step::Need(1)) };
     let fmt = first >> 6;
     let (chunk_stream, basic) = match (first & 0x3F, bytes) {
@@ -134,7 +134,7 @@ pub fn parse_header(bytes: &[u8], previous: impl FnOnce(u32) -> Option<Previous>
     if fmt >= 2 && before.is_none() {
         return Err(unknown_length(fmt, chunk_stream));
     }
-    let mut next = before.unwrap_or_default();
+    let mut next = before.copied().unwrap_or_default();
     let starts = fmt != 3 || !next.open;
 
     let fields = [11, 7, 3, 0][usize::from(fmt)];
@@ -144,11 +144,14 @@ pub fn parse_header(bytes: &[u8], previous: impl FnOnce(u32) -> Option<Previous>
     }
     if fmt == 3 {
         if next.extended {
-            match type_3_extension(&bytes[size..], &mut next, starts) {
+            // A copy, so that what most headers need stays in registers.
+            let mut found = next;
+            match type_3_extension(&bytes[size..], &mut found, starts) {
                 Extension::Cut(more) => return Ok(Step::Need(more)),
                 Extension::Absent => {}
                 Extension::Present => size += 4,
             }
+            next = found;
         }
     } else {
         let header = &bytes[basic..size];

@@ -190,7 +190,7 @@ impl ChunkReader {
         let mut found = None;
         let step = parse_header(bytes, |chunk_stream| {
             found = find(&self.index, &self.slots, chunk_stream);
-            found.map(|slot| self.slots[slot].previous)
+            found.map(|slot| &self.slots[slot].previous)
         })?;
         let header = match step {
             Step::Header(header) => header,

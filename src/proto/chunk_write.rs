@@ -74,7 +74,8 @@ pub fn encode_as(fmt: u8, head: &MessageHead, body: &[u8], chunk_size: u32, out:
 /// Reads back the message at the start of `wire`, which [`encode`] or [`encode_into`] wrote with this chunk size. What
 /// follows it is ignored. `None` where the bytes are no such message, or memory is out.
 pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8]>)> {
-    let Ok(Step::Header(header)) = parse_header(wire, |_| Some(Previous::default())) else { return None };
+    let nothing = Previous::default();
+    let Ok(Step::Header(header)) = parse_header(wire, |_| Some(&nothing)) else { return None };
     if header.fmt != 0 {
         return None;
     }

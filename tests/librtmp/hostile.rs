@@ -280,7 +280,7 @@ fn another_thread_may_close_at_any_time() {
 
 #[test]
 fn messages_in_small_chunks_arrive_and_a_program_that_polls_misses_none() {
-    for arguments in [&["ahead"][..], &["exact"], &["exact", "unix"]] {
+    for arguments in [&["ahead"][..], &["exact"], &["exact", "unix"], &["gone"]] {
         let output = watched("reading").args(arguments).output().unwrap();
         let words = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {}: {words}", output.status);

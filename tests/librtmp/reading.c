@@ -1,7 +1,9 @@
 /* Sessions that read from a peer of their own, a thread that writes messages in small chunks, interleaved, in pieces cut
- * anywhere. reading ahead: a server's session; every message arrives as it was. reading exact [unix]: a session on a
+ * anywhere. reading ahead: a server's session; every message arrives as it was, and the larger buffer that a burst was read
+ * into is given back when small messages follow one by one. reading exact [unix]: a session on a
  * socket that the program polls before each message; the peer goes on only when all it wrote was read, so a session that
- * has the next message in its own memory leaves the program waiting. */
+ * has the next message in its own memory leaves the program waiting. reading gone: a server's session whose peer has reset
+ * the connection before any report of bytes read; all it said is read. */
 #include <arpa/inet.h>
 #include <librtmp/rtmp.h>
 #include <poll.h>
@@ -14,15 +16,30 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MESSAGES 400
+#define MESSAGES 1400
+#define EXACT_MESSAGES 400
+#define GONE_MESSAGES 8
+/* From and to which the peer of a session that reads ahead waits as well, and messages are small. */
+#define SLOW_FROM 400
+#define SLOW_TO 1000
 #define CHUNK 128
 #define HELLO 1536
 
-static int peer_socket, client_first;
+static int peer_socket, client_first, resets;
+static unsigned last;
 static sem_t taken; /* messages, where the peer waits for them */
+static sem_t gone;  /* the connection was reset */
+
+static int is_slow(unsigned number)
+{
+    return number >= SLOW_FROM && number < SLOW_TO;
+}
 
 static unsigned size_of(unsigned number)
 {
+    if (is_slow(number)) {
+        return number % 2000;
+    }
     return number % 7 == 0 ? number % 3 : number * 2654435761u % (number % 50 == 0 ? 200000 : 9000);
 }
 
@@ -88,11 +105,11 @@ static unsigned put_chunk(char **out, unsigned number, unsigned channel, unsigne
 static void *write_messages(void *unused)
 {
     static char wire[600000];
-    unsigned number;
+    unsigned number, waited = 0;
     if (!shake_hands()) {
         return unused;
     }
-    for (number = 0; number < MESSAGES; number += 2) {
+    for (number = 0; number < last; number += 2) {
         unsigned one = 0, other = 0, begun = 0;
         char *out = wire;
         while (begun == 0 || one < size_of(number) || other < size_of(number + 1)) {
@@ -107,10 +124,21 @@ static void *write_messages(void *unused)
         if (!write_all(wire, (size_t)(out - wire))) {
             return unused;
         }
-        if (!client_first) {
+        while ((!client_first || is_slow(number)) && waited < number + 2) {
             sem_wait(&taken);
-            sem_wait(&taken);
+            waited++;
         }
+    }
+    if (resets) {
+        struct linger at_once = { 1, 0 };
+        int left = 1;
+        while (!ioctl(peer_socket, TIOCOUTQ, &left) && left > 0) {
+            usleep(1000);
+        }
+        setsockopt(peer_socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        close(peer_socket);
+        sem_post(&gone);
+        return unused;
     }
     shutdown(peer_socket, SHUT_WR);
     return unused;
@@ -133,6 +161,12 @@ static int connect_pair(int *pair, int local)
         && !connect(pair[0], (struct sockaddr *)&address, sizeof address) && (pair[1] = accept(listener, NULL, NULL)) >= 0;
 }
 
+/* Whether what is read ahead lies in the session itself. */
+static int is_own(const RTMPSockBuf *sb)
+{
+    return sb->sb_start >= sb->sb_buf && sb->sb_start <= sb->sb_buf + sizeof sb->sb_buf;
+}
+
 /* Whether the packet is a message that was sent and did not arrive before. */
 static int is_sent(const RTMPPacket *packet, char *arrived)
 {
@@ -151,7 +185,7 @@ static int is_sent(const RTMPPacket *packet, char *arrived)
 int main(int argc, char **argv)
 {
     static char arrived[MESSAGES];
-    int exact = argc > 1 && strcmp(argv[1], "exact") == 0, pair[2], messages = 0, left = 0;
+    int exact = argc > 1 && strcmp(argv[1], "exact") == 0, pair[2], messages = 0, left = 0, grew = 0;
     char url[] = "rtmp://peer/app/key";
     pthread_t writer;
     RTMPPacket packet;
@@ -160,7 +194,10 @@ int main(int argc, char **argv)
     if (!connect_pair(pair, argc > 2)) {
         return 2;
     }
+    resets = argc > 1 && strcmp(argv[1], "gone") == 0;
+    last = exact ? EXACT_MESSAGES : resets ? GONE_MESSAGES : MESSAGES;
     sem_init(&taken, 0, 0);
+    sem_init(&gone, 0, 0);
     peer_socket = pair[1];
     client_first = !exact;
     RTMP_Init(r);
@@ -170,7 +207,15 @@ int main(int argc, char **argv)
         return 3;
     }
     memset(&packet, 0, sizeof packet);
-    while (messages < MESSAGES) {
+    if (resets) {
+        r->m_bSendCounter = TRUE;
+        r->m_nClientBW = 1000;
+        sem_wait(&gone);
+    }
+    while (!exact && !resets && !ioctl(pair[0], FIONREAD, &left) && left < RTMP_BUFFER_CACHE_SIZE * 2) {
+        usleep(1000); /* more than sb_buf holds has to come at once */
+    }
+    while (messages < (int)last) {
         struct pollfd ready = { pair[0], POLLIN, 0 };
         if (exact && poll(&ready, 1, 3000) != 1) {
             printf("message %d is not to be seen\n", messages);
@@ -188,6 +233,11 @@ int main(int argc, char **argv)
         RTMPPacket_Free(&packet);
         messages++;
         sem_post(&taken);
+        grew |= !is_own(&r->m_sb);
+        if (!exact && messages == SLOW_TO && (!grew || !is_own(&r->m_sb))) {
+            printf(grew ? "the larger buffer is kept\n" : "no more is read at a time\n");
+            return 8;
+        }
     }
     pthread_join(writer, NULL);
     if (r->m_sb.sb_size != 0 || ioctl(pair[0], FIONREAD, &left) || left != 0) {

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer waits for what the server has to say.
 const PATIENCE: Duration = Duration::from_millis(3);
@@ -127,7 +127,12 @@ impl Shared {
                 server.set_nonblocking(false).unwrap();
                 server.write_all(&body).ok()?;
             }
-            "close" => server.shutdown(Shutdown::Both).ok()?,
+            "close" => {
+                // What the server still says is read: else the connection is reset, and what is on its way to it lost.
+                server.shutdown(Shutdown::Write).ok()?;
+                let rest = server.try_clone().ok()?;
+                std::thread::spawn(move || drain(&rest));
+            }
             _ => assert_eq!(body, [0], "the body of {path}"),
         }
         // Who sends has more to do than to wait.
@@ -170,6 +175,21 @@ impl Shared {
         assert_eq!(number, *next, "posts are counted");
         *next += 1;
         server.try_clone().ok()
+    }
+}
+
+/// Reads to the end of a connection.
+fn drain(mut socket: &TcpStream) {
+    let (mut scrap, deadline) = ([0; 4096], Instant::now() + super::PATIENCE);
+    while Instant::now() < deadline {
+        match socket.read(&mut scrap) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                std::thread::sleep(PATIENCE);
+            }
+            Err(_) => return,
+        }
     }
 }
 

@@ -12,9 +12,17 @@ use super::life::close_session;
 use super::types::*;
 use super::{log, mem};
 
-/// Read ahead at most, once `sb_buf` was filled by one read: fewer system calls for who reads as fast as he can, nothing
-/// for a live stream.
-const AHEAD_BYTES: usize = 4 * RTMP_BUFFER_CACHE_SIZE;
+/// A buffer that one read has filled is followed by one so many times as large, up to [`AHEAD_BYTES`]: fewer system calls
+/// for who reads as fast as he can, nothing for a live stream.
+const AHEAD_STEP: usize = 4;
+const AHEAD_BYTES: usize = AHEAD_STEP * AHEAD_STEP * AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
+
+/// Encrypted bytes are decrypted as soon as they are read: more of them would keep the first message waiting.
+const AHEAD_ENCRYPTED_BYTES: usize = AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
+
+/// After so many reads in a row for which `sb_buf` were enough, a larger buffer is given back: it was for the burst that
+/// many streams begin with.
+const SMALL_READS: u32 = 256;
 
 /// A longer rest of a chunk goes straight into the body, not through `m_sb`, also where bytes cannot be read into both at
 /// once.
@@ -97,22 +105,49 @@ fn way(r: &RTMP) -> Way {
 
 /// Where bytes may be read ahead to: memory of the session's, which nothing that reads touches.
 fn room<'a>(r: &mut RTMP) -> &'a mut [u8] {
-    let larger = r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map(mem::Block::start);
+    // The old block is kept until what lies in it was moved.
+    let _old = resize(r);
+    let larger = r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map(|block| (block.start(), block.len()));
     let (start, len) = match larger {
         None => r.m_sb.free_part(),
-        // SAFETY: the block is so long, and in use since it is there.
-        Some(start) => unsafe { r.m_sb.free_part_of(start, AHEAD_BYTES) },
+        // SAFETY: the block is so long; what was read ahead lies there, in the old one or in `sb_buf`.
+        Some((start, len)) => unsafe { r.m_sb.free_part_of(start, len) },
     };
     // SAFETY: the free part of either buffer; the callers use it before anything else is read.
     unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 
-/// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time.
+/// Makes the buffer as large as it is to be, and gives the one before.
+fn resize(r: &mut RTMP) -> Option<mem::Block> {
+    let (len, is_empty) = (ahead_len(r), r.m_sb.buffered().is_empty());
+    let inner = r.inner();
+    let wanted = std::mem::take(&mut inner.ahead_wanted);
+    if inner.small_reads >= SMALL_READS && is_empty {
+        inner.small_reads = 0;
+        inner.ahead.take()
+    } else if wanted > len {
+        // Without memory it goes on as before.
+        mem::Block::new(wanted).and_then(|block| inner.ahead.replace(block))
+    } else {
+        None
+    }
+}
+
+/// Bytes of the buffer for what is read ahead.
+fn ahead_len(r: &RTMP) -> usize {
+    r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map_or(RTMP_BUFFER_CACHE_SIZE, mem::Block::len)
+}
+
+/// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time, and
+/// many that needed little of it less.
 fn count_ahead(r: &mut RTMP, got: usize, room: usize) {
     r.m_sb.sb_size += got as c_int;
-    if got == room && room > RTMP_BUFFER_CACHE_SIZE / 2 && r.inner().ahead.is_none() {
-        // Without memory it goes on as before.
-        r.inner().ahead = mem::Block::new(AHEAD_BYTES);
+    let len = ahead_len(r);
+    let inner = r.inner();
+    inner.small_reads = if got < RTMP_BUFFER_CACHE_SIZE { inner.small_reads.saturating_add(1) } else { 0 };
+    let most = if inner.ciphers.is_some() { AHEAD_ENCRYPTED_BYTES } else { AHEAD_BYTES };
+    if got == room && room > len / 2 && len < most {
+        inner.ahead_wanted = len * AHEAD_STEP;
     }
 }
 
@@ -156,7 +191,6 @@ pub(super) fn settle(r: &mut RTMP) {
 /// # Safety
 /// So many writable bytes, which are nothing of `m_sb` and live as long as the session is not closed.
 pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usize {
-    let way = way(r);
     let mut done = 0;
     while done < len {
         // SAFETY: contract; the session is not closed while the loop goes on.
@@ -171,6 +205,7 @@ pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usiz
             done += len;
             continue;
         }
+        let way = way(r);
         if rest.len() < DIRECT_BYTES && matches!(way, Way::Wrapped | Way::Peek) {
             if !fill(r, rest.len()) {
                 break;

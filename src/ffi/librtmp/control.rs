@@ -66,7 +66,8 @@ pub(super) fn is_report_due(r: &RTMP, more: usize) -> bool {
     r.m_bSendCounter != 0 && unreported > r.m_nClientBW / 10
 }
 
-/// Tells how much has come, a tenth of the window at a time.
+/// Tells how much has come, a tenth of the window at a time. A peer that has gone is told nothing, and the session stands:
+/// what it said last may be read ahead, and whoever has read it all finds the connection's end.
 pub(super) fn report_bytes_read(r: &mut RTMP) {
     if !is_report_due(r, 0) || !r.is_connected() {
         return;
@@ -74,7 +75,11 @@ pub(super) fn report_bytes_read(r: &mut RTMP) {
     r.m_nBytesInSent = r.m_nBytesIn;
     let mut message = Message::new();
     message.put(&r.m_nBytesIn.to_be_bytes());
+    r.inner().is_reporting = true;
     send(r, message, 3, 1);
+    if let Some(inner) = r.inner_if_there() {
+        inner.is_reporting = false;
+    }
 }
 
 /// A new chunk size of the peer.

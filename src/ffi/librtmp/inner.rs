@@ -46,6 +46,12 @@ pub(super) struct Inner {
     pub(super) peeked: usize,
     /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
     pub(super) ahead: Option<super::mem::Block>,
+    /// Bytes that buffer is to have at the next read, where it has fewer.
+    pub(super) ahead_wanted: usize,
+    /// Reads in a row for which `sb_buf` were enough.
+    pub(super) small_reads: u32,
+    /// A report of bytes read is being sent: the peer's end does not end the session.
+    pub(super) is_reporting: bool,
     /// What `RTMP_Write` has of a tag.
     pub(super) writing: super::flv_write::Writing,
 }

@@ -30,25 +30,34 @@ pub(super) unsafe fn free<T>(pointer: *mut T) {
 }
 
 /// Memory of the library's own, freed with it. Nothing sets it beforehand, so it costs what is used of it.
-pub(super) struct Block(ptr::NonNull<c_char>);
+pub(super) struct Block {
+    start: ptr::NonNull<c_char>,
+    len: usize,
+}
 
 impl Block {
     /// `len` bytes. `None`: no memory.
     pub(super) fn new(len: usize) -> Option<Self> {
         // SAFETY: NULL makes a new one.
-        unsafe { grow(ptr::null_mut(), len) }.and_then(ptr::NonNull::new).map(Self)
+        let start = unsafe { grow(ptr::null_mut(), len) }.and_then(ptr::NonNull::new)?;
+        Some(Self { start, len })
     }
 
     /// Where it begins.
     pub(super) fn start(&self) -> *mut c_char {
-        self.0.as_ptr()
+        self.start.as_ptr()
+    }
+
+    /// Its bytes.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: from `new`, and not used again.
-        unsafe { free(self.0.as_ptr()) };
+        unsafe { free(self.start.as_ptr()) };
     }
 }
 

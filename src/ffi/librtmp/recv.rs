@@ -23,7 +23,7 @@ const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
 impl RTMP {
     /// The library's own part, if it is there.
-    fn inner_if_there(&mut self) -> Option<&mut super::inner::Inner> {
+    pub(super) fn inner_if_there(&mut self) -> Option<&mut super::inner::Inner> {
         if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
     }
 
@@ -72,7 +72,7 @@ fn read_header(r: &mut RTMP) -> Option<ChunkHeader> {
         let step = parse_header(r.m_sb.buffered(), |channel| {
             // SAFETY: an entry of the table.
             let entry = unsafe { r.channel_in(channel)?.as_ref() }?;
-            entry.used.then_some(entry.previous)
+            entry.used.then_some(&entry.previous)
         });
         match step {
             Ok(Step::Header(header)) => return Some(header),
@@ -116,8 +116,13 @@ fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
         log::error("out of memory");
         return None;
     }
+    let ahead = r.m_sb.buffered();
     let mut raw = [0; HEADER_MAX_BYTES];
-    raw[..header.size].copy_from_slice(&r.m_sb.buffered()[..header.size]);
+    match ahead.first_chunk() {
+        // With what follows it, because a length known beforehand spares a call.
+        Some(bytes) => raw = *bytes,
+        None => raw[..header.size].copy_from_slice(&ahead[..header.size]),
+    }
     r.m_sb.consume(header.size);
     count_header(r, &header);
     // A report that cannot be sent has ended the session.
@@ -163,9 +168,9 @@ fn chunk_size(r: &RTMP) -> u32 {
     u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1)
 }
 
-/// Takes the next chunk where it is of the most frequent kind: it continues a message without ending it, lies in `m_sb`
-/// wholly, and there is room for it. Most of the time of sessions with small chunks is spent here. False: nothing was
-/// taken, and [`read_packet`] has to look. It does not panic.
+/// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and there is
+/// room for it. Most of the time of sessions with small chunks is spent here. False: nothing was taken, and
+/// [`read_packet`] has to look. It does not panic, and logs nothing.
 #[inline]
 fn go_on(r: &mut RTMP, given: &mut RTMPPacket) -> bool {
     try_go_on(r, given).is_some()
@@ -180,12 +185,16 @@ fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
     let entry = unsafe { &mut *r.channel_in(channel)? };
     let (wanted, header_len) = entry.previous.continuation(channel)?;
     let packet = &mut entry.packet;
-    let (len, from) = (chunk_size(r), packet.m_nBytesRead);
-    let end = from.checked_add(len)?;
+    let from = packet.m_nBytesRead;
+    let len = chunk_size(r).min(packet.m_nBodySize.checked_sub(from)?);
+    let end = from + len;
     let chunk_len = header_len + len as usize;
     let body = bytes.get(header_len..chunk_len)?;
-    let of_this_kind = first == wanted && end < packet.m_nBodySize && end <= entry.room;
+    let of_this_kind = first == wanted && end <= entry.room;
     if !of_this_kind || !given.m_chunk.is_null() || control::is_report_due(r, chunk_len) {
+        return None;
+    }
+    if end == packet.m_nBodySize && log::wants(log::DEBUG2) {
         return None;
     }
     let inner = r.inner_ref()?;
@@ -197,17 +206,23 @@ fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
     // SAFETY: as above; the body and what was read ahead lie apart.
     unsafe { mem::copy_chunk(body, place) };
     packet.m_nBytesRead = end;
-    *given = RTMPPacket { m_body: ptr::null_mut(), m_chunk: ptr::null_mut(), ..*packet };
     r.m_sb.consume(chunk_len);
     count(r, chunk_len);
+    if end < packet.m_nBodySize {
+        *given = RTMPPacket { m_body: ptr::null_mut(), m_chunk: ptr::null_mut(), ..*packet };
+    } else {
+        hand_over(r, entry, given);
+    }
     Some(())
 }
 
 /// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
 fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
-    if len <= entry.room && !entry.packet.m_body.is_null() {
+    // Without room there is no body, and none is looked for.
+    if len <= entry.room {
         return true;
     }
+    let old = if entry.room == 0 { ptr::null_mut() } else { entry.packet.m_body };
     let room = len.max(FIRST_ROOM_BYTES).max(entry.room.saturating_mul(2)).min(entry.packet.m_nBodySize);
     let inner = r.inner();
     let open = inner.open_bytes - u64::from(entry.room) + u64::from(room);
@@ -216,7 +231,7 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
         return false;
     }
     // SAFETY: the body is ours or NULL.
-    let Some(body) = (unsafe { mem::grow_body(entry.packet.m_body, room) }) else {
+    let Some(body) = (unsafe { mem::grow_body(old, room) }) else {
         log::error("out of memory");
         return false;
     };
@@ -229,7 +244,10 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
 /// Reads one chunk into `packet`. False: nothing came in time, or the session is closed.
 pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
     let Some(entry) = read_chunk(r, packet) else { return false };
-    hand_over(r, entry, packet);
+    if hand_over(r, entry, packet) && log::wants(log::DEBUG2) {
+        log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
+        log::hex_and_text(log::DEBUG2, packet.body());
+    }
     if r.m_sb.sb_size == 0 {
         settle(r);
     }
@@ -239,9 +257,9 @@ pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
 
 /// Reads one chunk of any kind, or the rest of the one that was begun.
 fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut ChannelIn> {
-    let chunk = match r.inner_if_there().and_then(|inner| inner.open_chunk.take()) {
-        Some(chunk) => chunk,
-        None => begin(r, packet)?,
+    let chunk = match r.inner_if_there() {
+        Some(inner) if inner.open_chunk.is_some() => inner.open_chunk.take()?,
+        _ => begin(r, packet)?,
     };
     // SAFETY: an entry of the table, which reading does not take out unless the session is closed.
     let entry = unsafe { &mut *r.channel_in(chunk.channel)? };
@@ -274,7 +292,7 @@ fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut Chann
 /// Shows a program the chunk as it came.
 fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
     raw.c_headerSize = chunk.header_len as c_int;
-    for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header) {
+    for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header[..chunk.header_len]) {
         *place = byte as _;
     }
     raw.c_chunkSize = (message.m_nBytesRead - chunk.from) as c_int;
@@ -286,14 +304,14 @@ fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
     };
 }
 
-/// Fills the caller's packet, with the body when it is whole.
+/// Fills the caller's packet, with the body when it is whole: whether it is. It does not panic.
 #[inline]
-fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
+fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool {
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
     *packet = RTMPPacket { m_chunk: packet.m_chunk, ..entry.packet };
     if !whole {
         packet.m_body = ptr::null_mut();
-        return;
+        return false;
     }
     if packet.m_body.is_null() && matches!(packet.m_packetType, 17 | 20) {
         // Servers look at the first byte of a command without asking whether there is one.
@@ -302,10 +320,6 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
     if !packet.m_body.is_null() {
         // Programs print strings of a body with %s.
         *entry_of(packet.m_body, packet.m_nBodySize as usize) = 0;
-    }
-    if log::wants(log::DEBUG2) {
-        log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
-        log::hex_and_text(log::DEBUG2, packet.body());
     }
     packet.m_nTimeStamp = entry.previous.timestamp_ms;
     entry.previous.open = false;
@@ -318,6 +332,7 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) {
         inner.open_bytes = inner.open_bytes.saturating_sub(room.into());
     }
     *entry_of(r.m_channelTimestamp, packet.m_nChannel as usize) = packet.m_nTimeStamp as c_int;
+    true
 }
 
 /// Runs a reader on the program's packet; on one that is thrown away where it gives none.

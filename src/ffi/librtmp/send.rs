@@ -147,6 +147,11 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
         None => r.m_sb.send_all(bytes, timeout_s),
     };
     let Err(error) = result else { return true };
+    let has_gone = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+    if has_gone && r.inner().is_reporting {
+        log::debug(&format!("the peer takes no report: {error}"));
+        return false;
+    }
     if error.kind() != io::ErrorKind::ConnectionAborted {
         let code = error.raw_os_error().map_or_else(|| error.to_string(), |code| code.to_string());
         log::error(&format!("WriteN, RTMP send error {code} ({} bytes)", bytes.len()));

@@ -14,7 +14,7 @@ const OPEN: Previous = Previous {
 };
 
 fn header(bytes: &[u8], previous: Option<Previous>) -> ChunkHeader {
-    match parse_header(bytes, |_| previous) {
+    match parse_header(bytes, |_| previous.as_ref()) {
         Ok(Step::Header(header)) => header,
         other => panic!("{other:?}"),
     }
@@ -31,7 +31,7 @@ fn a_cut_header_asks_for_no_more_than_is_missing() {
         (&[0xC6, 1, 0, 0, 0], Some(Previous { open: false, ..OPEN })),
     ] {
         for cut in 0..bytes.len() {
-            match parse_header(&bytes[..cut], |_| previous) {
+            match parse_header(&bytes[..cut], |_| previous.as_ref()) {
                 Ok(Step::Need(more)) => assert!((1..=bytes.len() - cut).contains(&more), "{bytes:x?} cut at {cut}"),
                 other => panic!("{bytes:x?} cut at {cut}: {other:?}"),
             }
