@@ -9,10 +9,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use live::{Client, Live, connect, is_closed, raw, shaken, until};
+use live::{Client, Live, command, connect, is_closed, raw, shaken, until};
 use rrelay::config::ServerConfig;
 use rrelay::error::RRError;
 use rrelay::log::LevelFilter;
+use rrelay::proto::amf0::Value;
 use rrelay::server::slots::kind;
 use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, SessionConfig, State};
@@ -168,6 +169,36 @@ fn a_connection_the_host_accepted_is_refused_where_there_is_no_room() {
     let refused = live.server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap_err();
     assert_eq!(refused.kind, RRError::Limit);
     assert_eq!(Read::read(&mut ours, &mut [0]).unwrap(), 0, "it was closed");
+}
+
+#[test]
+fn names_that_would_have_to_be_cut_are_refused() {
+    let live = Live::new(ServerConfig::default());
+    let answer = |app: &[u8], key: &[u8]| {
+        let mut socket = shaken(live.port);
+        let connect = command(0, "connect", 1.0, &[Value::Object(vec![(b"app", Value::String(app))])]);
+        let publish = command(1, "publish", 3.0, &[Value::Null, Value::String(key)]);
+        let create = command(0, "createStream", 2.0, &[Value::Null]);
+        socket.write_all(&[connect, create, publish].concat()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut said: Vec<u8> = Vec::new();
+        let codes = ["NetStream.Publish.Start", "NetStream.Publish.BadName"];
+        loop {
+            let mut input = [0; 4096];
+            let got = socket.read(&mut input).unwrap();
+            said.extend(&input[..got]);
+            let is_there = |code: &&&str| said.windows(code.len()).any(|part| part == code.as_bytes());
+            if let Some(code) = codes.iter().find(is_there) {
+                return *code;
+            }
+            assert!(got > 0, "no answer");
+        }
+    };
+    let long = [b'a'; 4097];
+    assert_eq!(answer(&long[..4096], &long[..4096]), "NetStream.Publish.Start");
+    for (app, key) in [(&long[..], &b"show"[..]), (b"live", &long), (b"li\0ve", b"show"), (b"live", b"sh\0ow")] {
+        assert_eq!(answer(app, key), "NetStream.Publish.BadName");
+    }
 }
 
 #[test]

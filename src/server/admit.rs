@@ -62,6 +62,10 @@ fn clean(name: &[u8]) -> Vec<u8> {
     name.iter().copied().take(MAX_NAME_BYTES).filter(|&byte| byte != 0).collect()
 }
 
+fn fits(name: &[u8]) -> bool {
+    name.len() <= MAX_NAME_BYTES && !name.contains(&0)
+}
+
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
 pub(super) fn find_stream(
     core: &Core,
@@ -74,10 +78,12 @@ pub(super) fn find_stream(
         Wish::Play { stream_id, key } => (*stream_id, key, false),
         Wish::Connect => return Err(RRError::State.into()),
     };
-    let found = if key.len() > MAX_NAME_BYTES || key.contains(&0) {
-        Err(Failure::peers(RRError::Arg, "the stream name is too long or contains NUL"))
-    } else {
+    // As the peer has them: two that differ only where one is cut would be one stream.
+    let app = peer.conn.server().and_then(|session| session.connect()).map_or(&b""[..], |info| info.app_name());
+    let found = if [app, key].into_iter().all(fits) {
         enter(core, peer, key, publish, decision)
+    } else {
+        Err(Failure::peers(RRError::Arg, "the name of the application or stream is too long or contains NUL"))
     };
     found.inspect_err(|failure| {
         let code = match (failure.kind, publish) {
