@@ -101,7 +101,7 @@ tsan: ## unit tests and those over loopback under ThreadSanitizer; needs a night
 	@tests/tsan.sh "$(TARGET)/tsan"
 
 .PHONY: aarch64
-aarch64: setup ## the library for aarch64 and most tests, in an emulator; says what it needs for that
+aarch64: ## most tests, built for aarch64 and run in an emulator; says what it needs for that
 	@tests/aarch64.sh "$(TARGET)/aarch64"
 
 .PHONY: miri

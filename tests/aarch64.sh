@@ -31,6 +31,7 @@ if [ ${#missing[@]} -ne 0 ]; then
     printf '  %s\n' "${missing[@]}" >&2
     exit 1
 fi
+make --no-print-directory setup
 
 # Tests compile C programs and run them. What they call `cc` compiles for aarch64 and leaves a script that runs the
 # program in the emulator; what they call valgrind runs it unwatched.
