@@ -30,14 +30,16 @@ static const char *clock_of(int64_t time_us, char text[16]) {
     return text;
 }
 
-/* What the log shows of a key: its first three bytes, of one under eight none. */
-static void put_key(const struct options *o, const char *key) {
+/* What the log shows of a key: its first three bytes, of one under eight none. Behind it, so that streams can be told
+   apart, the stream's number: the place in its id. A later stream may get it when this one has ended. */
+static void put_key(const struct options *o, const char *key, rr_id stream) {
     if (o->show_keys || !*key) {
         put(key);
         return;
     }
     if (strlen(key) >= 8) put_part(key, 3);
     printf("***");
+    if (stream) printf("#%lu", (unsigned long)place_of(stream));
 }
 
 /* Where something goes: the library leaves the key out, and a query may be a secret too. */
@@ -99,7 +101,9 @@ void print_start(const struct options *o, int port, int tls_port) {
         put_push(p->url);
         putchar('\n');
     }
-    printf("\nAny application and key will do in place of live/show. Ctrl-C stops.\n\n");
+    putchar('\n');
+    if (!o->show_keys) printf("Stream keys are hidden: live/***#1 is stream 1. --show-keys shows them.\n");
+    printf("Any application and key will do in place of live/show. Ctrl-C stops.\n\n");
     fflush(stdout);
 }
 
@@ -114,24 +118,12 @@ void print_push_error(const struct push *p, int code) {
     end_line();
 }
 
-static void put_name(const struct options *o, const rr_event *ev) {
+static void put_name(const struct options *o, const rr_event *ev, rr_stream stream) {
     if (!*ev->app && !*ev->key) return;
     putchar(' ');
     put(ev->app);
     putchar('/');
-    put_key(o, ev->key);
-}
-
-/* "publisher", "player": what a session is to its stream. */
-static const char *role(rr_server *s, rr_id id) {
-    rr_info info;
-    if (rr_info_get(s, id, &info, sizeof info) < 0) return "session";
-    switch (info.role) {
-    case RR_ROLE_PUBLISHER: return "publisher";
-    case RR_ROLE_STANDBY: return "standby";
-    case RR_ROLE_PLAYER: return "player";
-    default: return "session";
-    }
+    put_key(o, ev->key, stream);
 }
 
 static void put_codecs(rr_server *s, rr_id stream) {
@@ -152,17 +144,20 @@ static void put_codecs(rr_server *s, rr_id stream) {
 }
 
 static void put_subject(rr_server *s, const struct options *o, const rr_event *ev) {
+    rr_stream stream = ev->stream;
     if (ev->target) {
         printf("target ");
         put_url(o, ev->url);
         printf(" of");
     } else if (ev->session) {
-        printf("%s ", role(s, ev->session));
+        struct seen seen = see_session(s, ev);
+        printf("%s ", seen.role);
         put(ev->addr);
+        stream = seen.stream;
     } else {
         printf(ev->stream ? "stream" : "server");
     }
-    put_name(o, ev);
+    put_name(o, ev, stream);
 }
 
 /* Log lines come as events, so that they and the status line do not cross. They hold no control characters. */

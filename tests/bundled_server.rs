@@ -134,7 +134,7 @@ fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
     // The second one is a url to this program and none to the library.
     let options = ["--push", &push, "--push", "rtmp://127.0.0.1:99999/app/sesame", "--log", "debug"];
     for (extra, long, short, target) in [
-        (&[][..], " live/abc***:", " live/***:", "/app?*** of live/abc***:"),
+        (&[][..], " live/abc***#2:", " live/***#1:", "/app?*** of live/abc***#2:"),
         (&["--show-keys"], " live/abc-sesame-??[2J:", " live/sesame:", "/app?sesame of live/abc-sesame-??[2J:"),
     ] {
         let mut server = Server::start(&[&options[..], extra].concat());
@@ -154,20 +154,49 @@ fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
 }
 
 #[test]
+fn streams_whose_keys_are_hidden_are_told_apart_by_a_number() {
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = Server::start(&["--push", &format!("rtmp://{}/app", far.local_addr().unwrap())]);
+    assert!(server.greeting.contains("--show-keys"), "{}", server.greeting);
+    let mut publishers = Vec::new();
+    for (key, number) in [("one", "#1"), ("two", "#2")] {
+        let mut publisher = Client::publish(server.port, key);
+        publisher.send(0, sequence_header(1));
+        let _player = Client::play(server.port, key);
+        // In whatever order they come.
+        let tagged = format!(" live/***{number}: ");
+        let mut wanted = vec!["publisher 127.0.0.1", "/app of", "player 127.0.0.1"];
+        while !wanted.is_empty() {
+            let line = server.says(&tagged);
+            wanted.retain(|subject| !line.contains(subject));
+        }
+        publishers.push(publisher);
+    }
+    let shown = Server::start(&["--show-keys"]);
+    assert!(!shown.greeting.contains("hidden"), "{}", shown.greeting);
+}
+
+#[test]
 fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
     let mut server = Server::start(&[]);
     let _player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
     publisher.send(0, sequence_header(1));
-    server.says("stream live/***: IN_PROGRESS");
+    server.says("stream live/***#1: IN_PROGRESS");
     publisher.stop_publishing();
     let mut said = String::new();
     while !(said.contains("publisher ") && said.contains("player ")) {
-        said += &server.says("live/***: IDLE");
+        said += &server.says("live/***#1: IDLE");
     }
     server.signal(15);
     let (code, said) = server.end();
     assert!(code == Some(0) && said.matches("HANDSHAKE").count() == 2, "once for each that came: {said}");
+    let last = said.lines().filter(|line| line.contains("STOPPED") || line.contains("FAILED"));
+    let (sessions, rest): (Vec<&str>, Vec<&str>) = last.partition(|line| line.contains("127.0.0.1"));
+    assert!(sessions.len() == 2 && !rest.is_empty(), "{said}");
+    for role in ["publisher ", "player "] {
+        assert!(sessions.iter().any(|line| line.contains(role) && line.contains("live/***#1:")), "{role}: {said}");
+    }
 }
 
 #[test]
