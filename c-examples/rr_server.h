@@ -24,7 +24,8 @@ struct options {
     int log_level; /* RR_LOG_* */
     int show_keys; /* whether lines on stdout show stream keys whole */
     unsigned drain_ms; /* what an orderly stop may take until everybody has the last messages */
-    unsigned max_sessions, max_streams, max_message;
+    unsigned max_sessions, max_sessions_ip, max_streams, max_message; /* 0: the library's default, here and below */
+    uint64_t mem_limit;
     rr_stream_config stream;
 };
 
@@ -49,6 +50,7 @@ size_t place_of(rr_id id);
 void print_start(const struct options *o, int port, int tls_port);
 void print_event(rr_server *s, const struct options *o, const rr_event *ev);
 void print_status(rr_server *s);
+void print_note(const char *what, const char *detail);
 void print_push_error(const struct push *p, int code);
 
 #endif

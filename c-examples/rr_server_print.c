@@ -102,9 +102,17 @@ void print_start(const struct options *o, int port, int tls_port) {
         putchar('\n');
     }
     putchar('\n');
-    if (!o->show_keys) printf("Stream keys are hidden: live/***#1 is stream 1. --show-keys shows them.\n");
+    if (!o->show_keys) printf("Stream keys are not shown: live/***#1 is stream 1. --show-keys shows them.\n");
     printf("Any application and key will do in place of live/show. Ctrl-C stops.\n\n");
     fflush(stdout);
+}
+
+/* What the program itself did, and how it went. */
+void print_note(const char *what, const char *detail) {
+    begin_line((int64_t)time(NULL) * 1000000);
+    printf("%s: ", what);
+    put(detail);
+    end_line();
 }
 
 void print_push_error(const struct push *p, int code) {

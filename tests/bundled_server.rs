@@ -173,7 +173,7 @@ fn streams_whose_keys_are_hidden_are_told_apart_by_a_number() {
         publishers.push(publisher);
     }
     let shown = Server::start(&["--show-keys"]);
-    assert!(!shown.greeting.contains("hidden"), "{}", shown.greeting);
+    assert!(!shown.greeting.contains("Stream keys"), "{}", shown.greeting);
 }
 
 #[test]
@@ -221,6 +221,51 @@ fn it_serves_rtmps_beside_rtmp() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains(cert), "{said}");
+}
+
+#[test]
+fn sighup_loads_the_certificate_anew() {
+    let [papers, newer] = ["bundled-reload", "bundled-newer"].map(secure::Papers::new);
+    let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
+    let mut server = Server::start(&["--tls", "0", "--cert", cert, "--key", key]);
+    let (_, rest) = server.greeting.split_once("rtmps://, on port ").expect("the port is said");
+    let port: u16 = rest.lines().next().unwrap().parse().unwrap();
+    let shown = || {
+        let connect = format!("127.0.0.1:{port}");
+        let output = Command::new("openssl").args(["s_client", "-connect", &connect]).stdin(Stdio::null()).output();
+        let output = String::from_utf8_lossy(&output.expect("tests/setup.sh installs it").stdout).into_owned();
+        let (_, rest) = output.split_once("-----BEGIN CERTIFICATE-----").expect("it shows one");
+        rest.split_once("-----END").unwrap().0.split_whitespace().collect::<String>()
+    };
+    let file = |path| std::fs::read_to_string(path).unwrap().split_whitespace().collect::<String>();
+    let first = shown();
+    assert!(file(&papers.certificate).contains(&first));
+    // A certificate without its key is said, and changes nothing.
+    std::fs::copy(&newer.certificate, &papers.certificate).unwrap();
+    server.signal(1);
+    let line = server.says("SIGHUP, the certificate before stays: ");
+    assert!(line.contains(cert) || line.contains(key), "{line}");
+    assert_eq!(shown(), first);
+    std::fs::copy(&newer.key, &papers.key).unwrap();
+    server.signal(1);
+    server.says("SIGHUP: new connections");
+    assert!(shown() != first && file(&newer.certificate).contains(&shown()));
+    let mut plain = Server::start(&[]);
+    plain.signal(1);
+    plain.says("SIGHUP: there is no certificate");
+    TcpStream::connect(("127.0.0.1", plain.port)).expect("it goes on");
+}
+
+#[test]
+fn it_bounds_the_sessions_of_one_address() {
+    let mut server = Server::start(&["--max-sessions-ip", "1", "--mem-limit", "16M"]);
+    let _first = Client::publish(server.port, "show");
+    server.says("publisher ");
+    let mut second = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    let end = second.read(&mut [0; 1]);
+    let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+    assert!(end.as_ref().is_ok_and(|got| *got == 0) || end.as_ref().is_err_and(reset), "{end:?}");
 }
 
 #[test]
@@ -301,6 +346,10 @@ fn it_says_why_it_cannot_start() {
         &["--push", "live=rtmp:///app"],
         &["--log", "loud"],
         &["--nice"],
+        &["--max-sessions-ip", "0"],
+        &["--mem-limit", "64K"],
+        &["--mem-limit", "99999999999G"],
+        &["--mem-limit", "1000000"],
         &["--tls", "0", "--cert", "chain.pem"],
         &["--key", "key.pem"],
     ] {
@@ -310,5 +359,14 @@ fn it_says_why_it_cannot_start() {
         assert!(said.contains(wrong[0]), "{wrong:?} is not named: {said}");
         let help = if wrong[0] == "--push" { "rtmp://host/app" } else { "default: " };
         assert!(["--tls", "--key"].contains(&wrong[0]) || said.contains(help), "{wrong:?}: no help: {said}");
+    }
+    for (wrong, words) in [
+        (&["extra"][..], "unexpected argument extra"),
+        (&["--push", "live"], "--push live: a url is wanted, rtmp://host/app"),
+        (&["--push", "live=rtmp://host"], "--push live=rtmp://host: that is no url of the form rtmp://host/app"),
+    ] {
+        let output = Command::new(program()).args(wrong).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(words), "{wrong:?}: {said}");
     }
 }
