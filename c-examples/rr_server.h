@@ -42,8 +42,13 @@ struct seen {
     rr_stream stream; /* the last one that it belonged to */
 };
 
-/* rr_server_seen.c: takes in an event of a session. place_of is the part of an id that is a small number. */
+/* "avc1,mp4a": eight at most, and the end. */
+enum { TRACKS_TEXT = 8 * 5 + 1 };
+
+/* rr_server_seen.c: takes in an event of a session, and what tracks a stream has: 1 if they are others than the last time
+   and are to be shown. place_of is the part of an id that is a small number. */
 struct seen see_session(rr_server *s, const rr_event *ev);
+int see_tracks(rr_server *s, const rr_event *ev, char text[TRACKS_TEXT]);
 size_t place_of(rr_id id);
 
 /* rr_server_print.c: all that is said, but for errors at the start. */

@@ -134,23 +134,6 @@ static void put_name(const struct options *o, const rr_event *ev, rr_stream stre
     put_key(o, ev->key, stream);
 }
 
-static void put_codecs(rr_server *s, rr_id stream) {
-    rr_info info;
-    uint32_t i;
-    if (rr_info_get(s, stream, &info, sizeof info) < 0) return;
-    for (i = 0; i < info.track_count && i < 8; i++) {
-        uint32_t c = info.codecs[i];
-        char text[5];
-        text[0] = (char)(c >> 24);
-        text[1] = (char)(c >> 16);
-        text[2] = (char)(c >> 8);
-        text[3] = (char)c;
-        text[4] = '\0';
-        putchar(i ? ',' : ' ');
-        put(text);
-    }
-}
-
 static void put_subject(rr_server *s, const struct options *o, const rr_event *ev) {
     rr_stream stream = ev->stream;
     if (ev->target) {
@@ -178,10 +161,12 @@ static void print_log(const rr_event *ev) {
 }
 
 void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
+    char tracks[TRACKS_TEXT];
     if (ev->type == RR_EV_LOG) {
         print_log(ev);
         return;
     }
+    if (ev->type == RR_EV_TRACKS && !see_tracks(s, ev, tracks)) return;
     begin_line(ev->time_us);
     put_subject(s, o, ev);
     switch (ev->type) {
@@ -195,8 +180,7 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
         }
         break;
     case RR_EV_TRACKS:
-        printf(": tracks");
-        put_codecs(s, ev->stream);
+        printf(": tracks %s", tracks);
         break;
     case RR_EV_SLOW:
         printf(": %lld messages skipped, it is slow", (long long)ev->value);
@@ -208,8 +192,11 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
         printf(": asked to reconnect to ");
         put_url(o, *ev->url ? ev->url : "the same place");
         break;
-    default:
-        printf(": %s %lld", rr_name(RR_NAME_EVENT, (int)ev->type), (long long)ev->value);
+    case RR_EV_CLOCK:
+        printf(": the publisher's time jumped by %lld ms", (long long)ev->value);
+        break;
+    default: /* the value means nothing there */
+        printf(": %s", rr_name(RR_NAME_EVENT, (int)ev->type));
     }
     if (ev->error != RR_OK) printf(" (%s)", rr_strerror(ev->error));
     if (*ev->text) {

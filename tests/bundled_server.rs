@@ -200,6 +200,29 @@ fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
 }
 
 #[test]
+fn it_says_what_is_new_and_no_more() {
+    let mut server = Server::start(&[]);
+    let mut player = Client::play(server.port, "show");
+    let line = server.says("WANTED");
+    assert!(line.trim_end().ends_with(": WANTED"), "{line}");
+    let mut publisher = Client::publish(server.port, "show");
+    publisher.send(0, sequence_header(1));
+    server.says(": tracks avc1");
+    publisher.send_metadata("other words, no other tracks");
+    publisher.send(1, sequence_header(2));
+    player.wait("the second header", |player| player.video.len() == 2);
+    // The library tells of it at most four times a second.
+    std::thread::sleep(Duration::from_secs(1));
+    drop(player);
+    let line = server.says("UNWATCHED");
+    assert!(line.trim_end().ends_with(": UNWATCHED"), "{line}");
+    server.signal(15);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches(": tracks").count(), 1, "{said}");
+}
+
+#[test]
 fn it_serves_rtmps_beside_rtmp() {
     let papers = secure::Papers::new("bundled");
     let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
@@ -262,7 +285,8 @@ fn it_bounds_the_sessions_of_one_address() {
     let _first = Client::publish(server.port, "show");
     server.says("publisher ");
     let mut second = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Sooner than whoever says nothing is closed.
+    second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let end = second.read(&mut [0; 1]);
     let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
     assert!(end.as_ref().is_ok_and(|got| *got == 0) || end.as_ref().is_err_and(reset), "{end:?}");
