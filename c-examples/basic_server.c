@@ -176,9 +176,17 @@ static void sayHello(const STREAMING_SERVER *server) {
     printf("q and Return, or Ctrl-C, stop it\n");
 }
 
+static const char help[] =
+    "usage: basic_server [--port PORT] [--save FILE.flv] [--relay PORT | --hand-over]\n"
+    "\n"
+    "  --port PORT      take publishers on this port, one at a time (default: 1935; 0: any free one)\n"
+    "  --save FILE.flv  save what is published\n"
+    "  --relay PORT     feed it into a relay as well, and serve players on this other port (0: any free one)\n"
+    "  --hand-over      give accepted connections to the relay, which serves publishers and players; nothing is saved\n"
+    "  --help           print this\n";
+
 static int usage(void) {
-    fprintf(stderr, "usage: basic_server [--port PORT] [--save FILE.flv] [--relay PORT | --hand-over]\n"
-                    "       ports: default 1935 to publish to, 0 for any free one\n");
+    fputs(help, stderr);
     return 2;
 }
 
@@ -191,6 +199,10 @@ int main(int argc, char **argv) {
     server.socket = -1;
     for (i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(help, stdout);
+            return 0;
+        }
         if (strcmp(argv[i], "--hand-over") == 0) {
             server.hand_over = 1;
             continue;

@@ -34,7 +34,7 @@ static const char help[] =
     "key=value are librtmp's options, e.g. timeout=5 pubUser=me pubPasswd=secret flashver=FMLE/3.0 tlsInsecure=1\n"
     "\n"
     "Ctrl-C ends it in order. The exit code is 0 when all was published, 1 when the server could not be reached or\n"
-    "refused, 2 for wrong options, 3 when the file cannot be read or is no FLV, 4 when the connection was lost, 130\n"
+    "refused (it is said which), 2 for wrong options, 3 when the file cannot be read or is no FLV, 4 when the connection was lost, 130\n"
     "after Ctrl-C.\n";
 
 enum { DONE = 0, REFUSED = 1, USAGE = 2, BAD_FILE = 3, LOST = 4, INTERRUPTED = 130 };
@@ -236,6 +236,13 @@ static int wrong(const char *what) {
     return USAGE;
 }
 
+/* No publishing at all: says what went wrong, and where the server's own words are. */
+static int failed(const char *what, int verbose) {
+    if (interrupted) return INTERRUPTED;
+    RTMP_Log(RTMP_LOGERROR, "%s%s", what, verbose ? "" : " (--verbose shows what was said)");
+    return REFUSED;
+}
+
 /* A look at the beginning before the server is troubled; a pipe shows it later. */
 static int is_flv(int file) {
     char head[3];
@@ -311,11 +318,13 @@ int main(int argc, char **argv) {
         code = wrong("URL");
     } else {
         RTMP_EnableWrite(r);
-        if (RTMP_Connect(r, NULL) && RTMP_ConnectStream(r, 0)) {
-            code = publish(r, &o, file);
+        /* Why it failed is told by the library, through RTMP_Log alone: no field of RTMP has it. */
+        if (!RTMP_Connect(r, NULL)) {
+            code = failed("the server cannot be reached", o.verbose);
+        } else if (!RTMP_ConnectStream(r, 0)) {
+            code = failed("the server was reached, and refused to be published to or did not answer", o.verbose);
         } else {
-            code = interrupted ? INTERRUPTED : REFUSED;
-            if (!interrupted) RTMP_Log(RTMP_LOGERROR, "the server cannot be reached, or refused to be published to");
+            code = publish(r, &o, file);
         }
     }
     RTMP_Close(r); /* tells the server that publishing has ended, also after Ctrl-C */

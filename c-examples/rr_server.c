@@ -38,6 +38,7 @@ static int catch_signals(void) {
     }
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
+    if (sigaction(SIGHUP, &action, NULL) < 0) return -1;
     return sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ? -1 : 0;
 }
 
@@ -53,7 +54,9 @@ static rr_server *make_server(const struct options *o) {
     int code;
     RR_INIT(RR_CFG_SERVER, &c);
     c.stream = &o->stream;
-    c.max_sessions = o->max_sessions; /* 0: the default */
+    c.max_sessions = o->max_sessions;
+    c.max_sessions_ip = o->max_sessions_ip;
+    c.mem_limit = o->mem_limit;
     c.max_streams = o->max_streams;
     c.max_message = o->max_message;
     c.log_events = (uint32_t)o->log_level;
@@ -90,6 +93,17 @@ static int listen_tls(rr_server *s, const struct options *o) {
     return listen_on(s, o, o->tls_port, RR_LISTEN_TLS);
 }
 
+/* SIGHUP: the files may have changed. Who is connected stays; where they are no good the certificate before stays. */
+static void reload(rr_server *s, const struct options *o) {
+    if (!o->tls) {
+        print_note("SIGHUP", "there is no certificate to load, nothing is done");
+    } else if (rr_server_set_tls(s, o->cert, o->key) < 0) {
+        print_note("SIGHUP, the certificate before stays", rr_last_error());
+    } else {
+        print_note("SIGHUP", "new connections get what is in --cert and --key now");
+    }
+}
+
 /* Log lines take a way of their own and may come a little after the last event, ms. */
 enum { LAST_LINES_MS = 100 };
 
@@ -119,6 +133,10 @@ static int run(rr_server *s, const struct options *o) {
         int64_t wait = status_at - now_ms();
         if (poll(polled, 2, wait < 0 ? 0 : (int)wait) < 0 && errno != EINTR) return 1;
         while (read(signal_pipe[0], &byte, 1) == 1) {
+            if (byte == SIGHUP) {
+                reload(s, o);
+                continue;
+            }
             if (++signals > 1) return 1; /* at once: main frees the server */
             if (rr_server_stop(s, NULL, o->drain_ms) < 0) return 1;
         }

@@ -24,25 +24,28 @@ static const char help[] =
     "  --grace MS          keep players and targets this long when the publisher is lost (default: 0)\n"
     "  --max-sessions N    most connections at one time (default: 10000)\n"
     "  --max-streams N     most streams at one time (default: 1000)\n"
+    "  --max-sessions-ip N most connections of one address (default: no limit)\n"
+    "  --mem-limit BYTES   most memory for media, from 1 MiB on; 64M is 64 MiB, 2G 2 GiB (default: no limit)\n"
     "  --max-message N     largest RTMP message taken, in bytes (default: 16777215)\n"
     "  --drain MS          how long an orderly stop waits for players and targets to take the last messages\n"
     "                      (default: 5000)\n"
     "  --nice N            priority of the streams' threads, -20 to 19 (default: 0)\n"
     "  --log LEVEL         log to stderr: off, error, warn, info, debug, trace (default: warn)\n"
-    "  --show-keys         show stream keys whole (default: as in the log, where they are secrets: abc***, or *** alone)\n"
+    "  --show-keys         show stream keys whole (default: they are hidden, as secrets: abc***#1, or ***#1 of a short\n"
+    "                      one, with the number of the stream)\n"
     "  --version           print the version\n"
     "  --help              print this\n"
     "\n"
     "Ctrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after a\n"
-    "failure or a stop at once, 2 for wrong options.\n";
+    "failure or a stop at once, 2 for wrong options. SIGHUP loads --cert and --key anew; connections go on.\n";
 
 /* Says what is wrong with an option's value, and what --help says of the option. */
-static int wrong(const char *option, const char *value) {
+static int wrong(const char *option, const char *value, const char *why) {
     const char *at = strstr(help, "\n  --");
     size_t name = strlen(option);
     while (at && (strncmp(at + 3, option, name) != 0 || at[3 + name] != ' ')) at = strstr(at + 1, "\n  --");
     if (value) {
-        fprintf(stderr, "rr_server: %s %s: wrong value\n", option, value);
+        fprintf(stderr, "rr_server: %s %s: %s\n", option, value, why);
     } else {
         fprintf(stderr, "rr_server: %s: its value is missing\n", option);
     }
@@ -66,6 +69,21 @@ static int unsigned_number(const char *text, long low, long high, unsigned *out)
     if (!number(text, low, high, &value)) return 0;
     *out = (unsigned)value;
     return 1;
+}
+
+/* Bytes, or with M or G behind it MiB or GiB. */
+static int bytes(const char *text, uint64_t *out) {
+    char *end;
+    unsigned shift = 0;
+    unsigned long long value;
+    if (!text || *text < '0' || *text > '9') return 0;
+    value = strtoull(text, &end, 10);
+    if (*end == 'M') shift = 20;
+    if (*end == 'G') shift = 30;
+    if (shift) end++;
+    if (*end != '\0' || value > (1ULL << 50) >> shift) return 0;
+    *out = (uint64_t)value << shift;
+    return *out >= 1u << 20;
 }
 
 /* "off", MS, or MS/BYTES. */
@@ -106,21 +124,20 @@ static int is_url(const char *text) {
     return host && app[0] == '/' && app[1] != '\0' && app[1] != '/' && !strpbrk(text, " \t\r\n");
 }
 
-/* URL, or APP=URL: the sign counts only before the scheme. */
-static int push(struct options *o, char *text) {
+/* URL, or APP=URL: the sign counts only before the scheme. Gives what is wrong with it, NULL for nothing. */
+static const char *push(struct options *o, char *text) {
     char *scheme = text ? strstr(text, "://") : NULL;
     char *sign = text ? strchr(text, '=') : NULL;
     struct push *p = &o->pushes[o->push_count];
-    if (!scheme || o->push_count == MAX_PUSHES) return 0;
-    p->app = NULL;
-    p->url = text;
-    if (sign && sign < scheme) {
-        *sign = '\0';
-        p->app = text;
-        p->url = sign + 1;
-    }
+    if (!scheme) return "a url is wanted, rtmp://host/app";
+    if (o->push_count == MAX_PUSHES) return "these are too many";
+    if (sign && sign > scheme) sign = NULL;
+    p->app = sign ? text : NULL;
+    p->url = sign ? sign + 1 : text;
+    if (!is_url(p->url)) return "that is no url of the form rtmp://host/app or rtmps://host/app";
+    if (sign) *sign = '\0';
     o->push_count++;
-    return is_url(p->url);
+    return NULL;
 }
 
 int parse_options(struct options *o, int argc, char **argv) {
@@ -134,6 +151,7 @@ int parse_options(struct options *o, int argc, char **argv) {
     for (i = 1; i < argc; i++) {
         const char *name = argv[i];
         char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const char *why = "wrong value";
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
             fputs(help, stdout);
             return 0;
@@ -160,7 +178,8 @@ int parse_options(struct options *o, int argc, char **argv) {
             o->key = value;
             good = value && *value;
         } else if (strcmp(name, "--push") == 0) {
-            good = push(o, value);
+            why = push(o, value);
+            good = !why;
         } else if (strcmp(name, "--gop") == 0) {
             good = gop(value, &o->stream);
         } else if (strcmp(name, "--merge") == 0) {
@@ -171,6 +190,10 @@ int parse_options(struct options *o, int argc, char **argv) {
             good = unsigned_number(value, 1, 1000000000, &o->max_sessions);
         } else if (strcmp(name, "--max-streams") == 0) {
             good = unsigned_number(value, 1, 1000000000, &o->max_streams);
+        } else if (strcmp(name, "--max-sessions-ip") == 0) {
+            good = unsigned_number(value, 1, 1000000000, &o->max_sessions_ip);
+        } else if (strcmp(name, "--mem-limit") == 0) {
+            good = bytes(value, &o->mem_limit);
         } else if (strcmp(name, "--max-message") == 0) {
             good = unsigned_number(value, 4096, 16777215, &o->max_message);
         } else if (strcmp(name, "--drain") == 0) {
@@ -181,10 +204,11 @@ int parse_options(struct options *o, int argc, char **argv) {
         } else if (strcmp(name, "--log") == 0) {
             good = log_level(value, &o->log_level);
         } else {
-            fprintf(stderr, "rr_server: no option %s; --help lists them\n", name);
+            const char *what = *name == '-' ? "no option" : "unexpected argument";
+            fprintf(stderr, "rr_server: %s %s; --help lists the options\n", what, name);
             return -1;
         }
-        if (!good) return wrong(name, value);
+        if (!good) return wrong(name, value, why);
         i++;
     }
     if (o->tls != (o->cert != NULL) || o->tls != (o->key != NULL)) {

@@ -30,14 +30,16 @@ static const char *clock_of(int64_t time_us, char text[16]) {
     return text;
 }
 
-/* What the log shows of a key: its first three bytes, of one under eight none. */
-static void put_key(const struct options *o, const char *key) {
+/* What the log shows of a key: its first three bytes, of one under eight none. Behind it, so that streams can be told
+   apart, the stream's number: the place in its id. A later stream may get it when this one has ended. */
+static void put_key(const struct options *o, const char *key, rr_id stream) {
     if (o->show_keys || !*key) {
         put(key);
         return;
     }
     if (strlen(key) >= 8) put_part(key, 3);
     printf("***");
+    if (stream) printf("#%lu", (unsigned long)place_of(stream));
 }
 
 /* Where something goes: the library leaves the key out, and a query may be a secret too. */
@@ -99,8 +101,18 @@ void print_start(const struct options *o, int port, int tls_port) {
         put_push(p->url);
         putchar('\n');
     }
-    printf("\nAny application and key will do in place of live/show. Ctrl-C stops.\n\n");
+    putchar('\n');
+    if (!o->show_keys) printf("Stream keys are not shown: live/***#1 is stream 1. --show-keys shows them.\n");
+    printf("Any application and key will do in place of live/show. Ctrl-C stops.\n\n");
     fflush(stdout);
+}
+
+/* What the program itself did, and how it went. */
+void print_note(const char *what, const char *detail) {
+    begin_line((int64_t)time(NULL) * 1000000);
+    printf("%s: ", what);
+    put(detail);
+    end_line();
 }
 
 void print_push_error(const struct push *p, int code) {
@@ -114,55 +126,29 @@ void print_push_error(const struct push *p, int code) {
     end_line();
 }
 
-static void put_name(const struct options *o, const rr_event *ev) {
+static void put_name(const struct options *o, const rr_event *ev, rr_stream stream) {
     if (!*ev->app && !*ev->key) return;
     putchar(' ');
     put(ev->app);
     putchar('/');
-    put_key(o, ev->key);
-}
-
-/* "publisher", "player": what a session is to its stream. */
-static const char *role(rr_server *s, rr_id id) {
-    rr_info info;
-    if (rr_info_get(s, id, &info, sizeof info) < 0) return "session";
-    switch (info.role) {
-    case RR_ROLE_PUBLISHER: return "publisher";
-    case RR_ROLE_STANDBY: return "standby";
-    case RR_ROLE_PLAYER: return "player";
-    default: return "session";
-    }
-}
-
-static void put_codecs(rr_server *s, rr_id stream) {
-    rr_info info;
-    uint32_t i;
-    if (rr_info_get(s, stream, &info, sizeof info) < 0) return;
-    for (i = 0; i < info.track_count && i < 8; i++) {
-        uint32_t c = info.codecs[i];
-        char text[5];
-        text[0] = (char)(c >> 24);
-        text[1] = (char)(c >> 16);
-        text[2] = (char)(c >> 8);
-        text[3] = (char)c;
-        text[4] = '\0';
-        putchar(i ? ',' : ' ');
-        put(text);
-    }
+    put_key(o, ev->key, stream);
 }
 
 static void put_subject(rr_server *s, const struct options *o, const rr_event *ev) {
+    rr_stream stream = ev->stream;
     if (ev->target) {
         printf("target ");
         put_url(o, ev->url);
         printf(" of");
     } else if (ev->session) {
-        printf("%s ", role(s, ev->session));
+        struct seen seen = see_session(s, ev);
+        printf("%s ", seen.role);
         put(ev->addr);
+        stream = seen.stream;
     } else {
         printf(ev->stream ? "stream" : "server");
     }
-    put_name(o, ev);
+    put_name(o, ev, stream);
 }
 
 /* Log lines come as events, so that they and the status line do not cross. They hold no control characters. */
@@ -175,10 +161,12 @@ static void print_log(const rr_event *ev) {
 }
 
 void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
+    char tracks[TRACKS_TEXT];
     if (ev->type == RR_EV_LOG) {
         print_log(ev);
         return;
     }
+    if (ev->type == RR_EV_TRACKS && !see_tracks(s, ev, tracks)) return;
     begin_line(ev->time_us);
     put_subject(s, o, ev);
     switch (ev->type) {
@@ -192,8 +180,7 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
         }
         break;
     case RR_EV_TRACKS:
-        printf(": tracks");
-        put_codecs(s, ev->stream);
+        printf(": tracks %s", tracks);
         break;
     case RR_EV_SLOW:
         printf(": %lld messages skipped, it is slow", (long long)ev->value);
@@ -205,8 +192,11 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
         printf(": asked to reconnect to ");
         put_url(o, *ev->url ? ev->url : "the same place");
         break;
-    default:
-        printf(": %s %lld", rr_name(RR_NAME_EVENT, (int)ev->type), (long long)ev->value);
+    case RR_EV_CLOCK:
+        printf(": the publisher's time jumped by %lld ms", (long long)ev->value);
+        break;
+    default: /* the value means nothing there */
+        printf(": %s", rr_name(RR_NAME_EVENT, (int)ev->type));
     }
     if (ev->error != RR_OK) printf(" (%s)", rr_strerror(ev->error));
     if (*ev->text) {

@@ -32,4 +32,5 @@ if [ -f "$target/rr_server" ]; then
     ${CC:-cc} -std=c99 ${CFLAGS:--O2} -I"$destdir$includedir" "$here"/../c-examples/rr_server*.c -o "$destdir$bindir/rr_server" \
         -L"$lib" -l:"librrelay.so.$soversion" -Wl,-rpath,"$libdir" ${LDFLAGS:-}
 fi
-echo "rrelay $version is in $destdir$prefix. Should programs not find librrelay.so.$soversion: run ldconfig."
+echo "rrelay $version is in $destdir$prefix. Should programs not find librrelay.so.$soversion: run ldconfig, or, where the"
+echo "loader does not search $libdir, link them with -Wl,-rpath,$libdir or set LD_LIBRARY_PATH=$libdir."

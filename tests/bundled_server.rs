@@ -134,7 +134,7 @@ fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
     // The second one is a url to this program and none to the library.
     let options = ["--push", &push, "--push", "rtmp://127.0.0.1:99999/app/sesame", "--log", "debug"];
     for (extra, long, short, target) in [
-        (&[][..], " live/abc***:", " live/***:", "/app?*** of live/abc***:"),
+        (&[][..], " live/abc***#2:", " live/***#1:", "/app?*** of live/abc***#2:"),
         (&["--show-keys"], " live/abc-sesame-??[2J:", " live/sesame:", "/app?sesame of live/abc-sesame-??[2J:"),
     ] {
         let mut server = Server::start(&[&options[..], extra].concat());
@@ -154,20 +154,72 @@ fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
 }
 
 #[test]
+fn streams_whose_keys_are_hidden_are_told_apart_by_a_number() {
+    let far = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = Server::start(&["--push", &format!("rtmp://{}/app", far.local_addr().unwrap())]);
+    assert!(server.greeting.contains("--show-keys"), "{}", server.greeting);
+    let mut publishers = Vec::new();
+    for (key, number) in [("one", "#1"), ("two", "#2")] {
+        let mut publisher = Client::publish(server.port, key);
+        publisher.send(0, sequence_header(1));
+        let _player = Client::play(server.port, key);
+        // In whatever order they come.
+        let tagged = format!(" live/***{number}: ");
+        let mut wanted = vec!["publisher 127.0.0.1", "/app of", "player 127.0.0.1"];
+        while !wanted.is_empty() {
+            let line = server.says(&tagged);
+            wanted.retain(|subject| !line.contains(subject));
+        }
+        publishers.push(publisher);
+    }
+    let shown = Server::start(&["--show-keys"]);
+    assert!(!shown.greeting.contains("Stream keys"), "{}", shown.greeting);
+}
+
+#[test]
 fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
     let mut server = Server::start(&[]);
     let _player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
     publisher.send(0, sequence_header(1));
-    server.says("stream live/***: IN_PROGRESS");
+    server.says("stream live/***#1: IN_PROGRESS");
     publisher.stop_publishing();
     let mut said = String::new();
     while !(said.contains("publisher ") && said.contains("player ")) {
-        said += &server.says("live/***: IDLE");
+        said += &server.says("live/***#1: IDLE");
     }
     server.signal(15);
     let (code, said) = server.end();
     assert!(code == Some(0) && said.matches("HANDSHAKE").count() == 2, "once for each that came: {said}");
+    let last = said.lines().filter(|line| line.contains("STOPPED") || line.contains("FAILED"));
+    let (sessions, rest): (Vec<&str>, Vec<&str>) = last.partition(|line| line.contains("127.0.0.1"));
+    assert!(sessions.len() == 2 && !rest.is_empty(), "{said}");
+    for role in ["publisher ", "player "] {
+        assert!(sessions.iter().any(|line| line.contains(role) && line.contains("live/***#1:")), "{role}: {said}");
+    }
+}
+
+#[test]
+fn it_says_what_is_new_and_no_more() {
+    let mut server = Server::start(&[]);
+    let mut player = Client::play(server.port, "show");
+    let line = server.says("WANTED");
+    assert!(line.trim_end().ends_with(": WANTED"), "{line}");
+    let mut publisher = Client::publish(server.port, "show");
+    publisher.send(0, sequence_header(1));
+    server.says(": tracks avc1");
+    publisher.send_metadata("other words, no other tracks");
+    publisher.send(1, sequence_header(2));
+    player.wait("the second header", |player| player.video.len() == 2);
+    // The library tells of it at most four times a second.
+    std::thread::sleep(Duration::from_secs(1));
+    drop(player);
+    let line = server.says("UNWATCHED");
+    assert!(line.trim_end().ends_with(": UNWATCHED"), "{line}");
+    server.signal(15);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches(": tracks").count(), 1, "{said}");
 }
 
 #[test]
@@ -192,6 +244,52 @@ fn it_serves_rtmps_beside_rtmp() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains(cert), "{said}");
+}
+
+#[test]
+fn sighup_loads_the_certificate_anew() {
+    let [papers, newer] = ["bundled-reload", "bundled-newer"].map(secure::Papers::new);
+    let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
+    let mut server = Server::start(&["--tls", "0", "--cert", cert, "--key", key]);
+    let (_, rest) = server.greeting.split_once("rtmps://, on port ").expect("the port is said");
+    let port: u16 = rest.lines().next().unwrap().parse().unwrap();
+    let shown = || {
+        let connect = format!("127.0.0.1:{port}");
+        let output = Command::new("openssl").args(["s_client", "-connect", &connect]).stdin(Stdio::null()).output();
+        let output = String::from_utf8_lossy(&output.expect("tests/setup.sh installs it").stdout).into_owned();
+        let (_, rest) = output.split_once("-----BEGIN CERTIFICATE-----").expect("it shows one");
+        rest.split_once("-----END").unwrap().0.split_whitespace().collect::<String>()
+    };
+    let file = |path| std::fs::read_to_string(path).unwrap().split_whitespace().collect::<String>();
+    let first = shown();
+    assert!(file(&papers.certificate).contains(&first));
+    // A certificate without its key is said, and changes nothing.
+    std::fs::copy(&newer.certificate, &papers.certificate).unwrap();
+    server.signal(1);
+    let line = server.says("SIGHUP, the certificate before stays: ");
+    assert!(line.contains(cert) || line.contains(key), "{line}");
+    assert_eq!(shown(), first);
+    std::fs::copy(&newer.key, &papers.key).unwrap();
+    server.signal(1);
+    server.says("SIGHUP: new connections");
+    assert!(shown() != first && file(&newer.certificate).contains(&shown()));
+    let mut plain = Server::start(&[]);
+    plain.signal(1);
+    plain.says("SIGHUP: there is no certificate");
+    TcpStream::connect(("127.0.0.1", plain.port)).expect("it goes on");
+}
+
+#[test]
+fn it_bounds_the_sessions_of_one_address() {
+    let mut server = Server::start(&["--max-sessions-ip", "1", "--mem-limit", "16M"]);
+    let _first = Client::publish(server.port, "show");
+    server.says("publisher ");
+    let mut second = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    // Sooner than whoever says nothing is closed.
+    second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let end = second.read(&mut [0; 1]);
+    let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
+    assert!(end.as_ref().is_ok_and(|got| *got == 0) || end.as_ref().is_err_and(reset), "{end:?}");
 }
 
 #[test]
@@ -272,6 +370,10 @@ fn it_says_why_it_cannot_start() {
         &["--push", "live=rtmp:///app"],
         &["--log", "loud"],
         &["--nice"],
+        &["--max-sessions-ip", "0"],
+        &["--mem-limit", "64K"],
+        &["--mem-limit", "99999999999G"],
+        &["--mem-limit", "1000000"],
         &["--tls", "0", "--cert", "chain.pem"],
         &["--key", "key.pem"],
     ] {
@@ -281,5 +383,14 @@ fn it_says_why_it_cannot_start() {
         assert!(said.contains(wrong[0]), "{wrong:?} is not named: {said}");
         let help = if wrong[0] == "--push" { "rtmp://host/app" } else { "default: " };
         assert!(["--tls", "--key"].contains(&wrong[0]) || said.contains(help), "{wrong:?}: no help: {said}");
+    }
+    for (wrong, words) in [
+        (&["extra"][..], "unexpected argument extra"),
+        (&["--push", "live"], "--push live: a url is wanted, rtmp://host/app"),
+        (&["--push", "live=rtmp://host"], "--push live=rtmp://host: that is no url of the form rtmp://host/app"),
+    ] {
+        let output = Command::new(program()).args(wrong).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(words), "{wrong:?}: {said}");
     }
 }

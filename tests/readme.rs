@@ -14,7 +14,7 @@ use support::c::{As, build, deps, good, root, workshop};
 use support::program::{Program, Room};
 use support::rml::{Client, key_frame, sequence_header};
 use support::server::Relay;
-use support::until;
+use support::{PATIENCE, until};
 
 /// The code blocks of the page in one language.
 fn blocks(language: &str) -> Vec<String> {
@@ -98,8 +98,22 @@ fn the_python_program_relays() {
     let source = room.file("relay.py");
     fs::write(&source, blocks("python").concat()).unwrap();
     let library = format!("LD_LIBRARY_PATH={}", workshop("readme-python").display());
-    let program = room.start("relay", "env", &[&library, "python3", source.to_str().unwrap(), "127.0.0.1:0"]);
+    let start = |name, at: &str| room.start(name, "env", &[&library, "python3", source.to_str().unwrap(), at]);
+    let mut program = start("relay", "127.0.0.1:0");
+    let port = port_of(&program);
     let _publisher = publish(&program, "STREAM live show IN_PROGRESS");
+    // A key is bytes of the peer's: one that is no UTF-8 is said, and the program goes on.
+    let play = format!("exec rtmpdump -q --live -o /dev/null -r \"$(printf 'rtmp://127.0.0.1:{port}/live/caf\\351')\"");
+    let _player = room.start("player", "sh", &["-c", &play]);
+    program.says("STREAM live caf\u{fffd} IDLE");
+    let _other = Client::publish(port, "other");
+    program.says("STREAM live other ");
+    // A port in use is a failure.
+    let mut second = start("second", &format!("127.0.0.1:{port}"));
+    assert_eq!(second.ends_within(PATIENCE).code(), Some(1), "{}", second.words());
+    // Ctrl-C ends it.
+    program.interrupt();
+    program.ends_within(PATIENCE);
 }
 
 #[test]

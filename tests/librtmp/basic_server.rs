@@ -88,6 +88,18 @@ fn plays_what_ffmpeg_publishes(room: &Room, server: &mut Server) {
 }
 
 #[test]
+fn it_explains_its_options() {
+    let asked = Command::new(program()).arg("--help").output().unwrap();
+    let words = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(asked.status.success() && asked.stderr.is_empty(), "{asked:?}");
+    for option in ["--port PORT ", "--save FILE.flv ", "--relay PORT ", "--hand-over "] {
+        assert!(words.contains(&format!("\n  {option}")), "{option}: {words}");
+    }
+    let wrong = Command::new(program()).arg("--nothing").output().unwrap();
+    assert!(wrong.status.code() == Some(2) && wrong.stdout.is_empty() && wrong.stderr == asked.stdout, "{wrong:?}");
+}
+
+#[test]
 fn a_command_that_cannot_be_decoded_costs_no_memory() {
     let room = Room::new("basic-memory");
     let leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"];

@@ -128,9 +128,16 @@ fn the_exit_code_says_what_went_wrong() {
         let status = run.ends_within(PATIENCE);
         assert_eq!(status.code(), Some(expected), "{name}: {}", run.words());
         assert!(!run.words().is_empty(), "{name} says why");
+        assert_eq!(run.words().contains("the server cannot be reached"), name == "nobody", "{}", run.words());
     }
     let other = Client::publish(relay.port, "taken");
-    assert_eq!(code(start(&room, "refused", &[file(), &relay.url("taken"), "timeout=5"])), 1);
+    let mut refused = start(&room, "refused", &[file(), &relay.url("taken"), "timeout=5"]);
+    assert_eq!(refused.ends_within(PATIENCE).code(), Some(1));
+    assert!(refused.words().contains("the server was reached, and refused"), "{}", refused.words());
+    assert!(refused.words().contains("--verbose"), "{}", refused.words());
+    let mut refused = start(&room, "loud", &["--verbose", file(), &relay.url("taken"), "timeout=5"]);
+    assert_eq!(refused.ends_within(PATIENCE).code(), Some(1));
+    assert!(refused.words().contains("NetStream.Publish.BadName"), "{}", refused.words());
     drop(other);
     let publisher = start(&room, "lost", &[file(), &url]);
     relay.has_messages("show", 10);

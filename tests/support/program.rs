@@ -112,7 +112,16 @@ impl Program {
 
     /// Asks it to end, as a user or a service manager does.
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        self.signal("-TERM");
+    }
+
+    /// Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    fn signal(&self, which: &str) {
+        let status = Command::new("kill").arg(which).arg(self.child.id().to_string()).status();
         assert!(status.expect("there is a kill").success());
     }
 }

@@ -109,6 +109,14 @@ impl Client {
         self.handle(results);
     }
 
+    /// Sends metadata that name an encoder.
+    pub(crate) fn send_metadata(&mut self, encoder: &str) {
+        let mut metadata = rml_rtmp::sessions::StreamMetadata::new();
+        metadata.encoder = Some(encoder.to_owned());
+        let result = self.session.publish_metadata(&metadata).unwrap();
+        self.handle(vec![result]);
+    }
+
     /// Sends one video message.
     pub(crate) fn send(&mut self, ts_ms: u32, body: Vec<u8>) {
         let packet = self.session.publish_video_data(body.into(), RtmpTimestamp::new(ts_ms), false).unwrap();
