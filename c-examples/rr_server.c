@@ -29,7 +29,7 @@ static void on_signal(int number) {
     errno = before;
 }
 
-static int catch_signals(void) {
+static int catch_signals(const struct options *o) {
     struct sigaction action;
     int i;
     if (pipe(signal_pipe) < 0) return -1;
@@ -38,7 +38,8 @@ static int catch_signals(void) {
     }
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    if (sigaction(SIGHUP, &action, NULL) < 0) return -1;
+    /* Without a certificate it is what a closed terminal sends. */
+    if (o->tls && sigaction(SIGHUP, &action, NULL) < 0) return -1;
     return sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ? -1 : 0;
 }
 
@@ -95,9 +96,7 @@ static int listen_tls(rr_server *s, const struct options *o) {
 
 /* SIGHUP: the files may have changed. Who is connected stays; where they are no good the certificate before stays. */
 static void reload(rr_server *s, const struct options *o) {
-    if (!o->tls) {
-        print_note("SIGHUP", "there is no certificate to load, nothing is done");
-    } else if (rr_server_set_tls(s, o->cert, o->key) < 0) {
+    if (rr_server_set_tls(s, o->cert, o->key) < 0) {
         print_note("SIGHUP, the certificate before stays", rr_last_error());
     } else {
         print_note("SIGHUP", "new connections get what is in --cert and --key now");
@@ -155,7 +154,7 @@ int main(int argc, char **argv) {
     int code, port, tls_port;
     code = parse_options(&o, argc, argv);
     if (code <= 0) return code < 0 ? 2 : 0;
-    if (catch_signals() < 0) {
+    if (catch_signals(&o) < 0) {
         perror("rr_server: signals");
         return 1;
     }
