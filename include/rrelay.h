@@ -717,8 +717,8 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
    body, ends publishing.
-   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, or larger than
-   max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
+   larger than max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */

@@ -379,8 +379,8 @@ impl RRServer {
     /// Feeds a stream with a message of the host's own.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is no media or a body too large, [`RRError::Exists`]
-    /// where a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
+    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is no media, a time below 0 or a body too large,
+    /// [`RRError::Exists`] where a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
     pub fn stream_write(&self, id: Id, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         use crate::proto::message::kind;
         let stream = self.stream(id)?;

@@ -3,6 +3,7 @@
 #[path = "../../tests/support/live.rs"]
 mod live;
 
+mod arguments;
 mod failed_stream;
 mod figures;
 mod gone;
