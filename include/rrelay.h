@@ -433,7 +433,9 @@ typedef struct rr_target_config {
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
-    const char *key;                   /* The stream key, bytes untouched. Default: NULL (the last part of url). */
+    /* The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the
+       first part of url's path, with its slashes and its query; where nothing does, the stream's own key. */
+    const char *key;
     /* More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL. */
     const char *const *backup_urls;
     /* Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything). */

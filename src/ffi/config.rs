@@ -81,7 +81,8 @@ pub struct rr_target_config {
     pub user: *mut c_void,
     /// rtmp://host[:port]/app[/key], or rtmps://. Must be given.
     pub url: *const c_char,
-    /// The stream key, bytes untouched. Default: NULL (the last part of url).
+    /// The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the first
+    /// part of url's path, with its slashes and its query; where nothing does, the stream's own key.
     pub key: *const c_char,
     /// More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL.
     pub backup_urls: *const *const c_char,

@@ -421,7 +421,7 @@ impl RRServer {
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         source::check_settings(&config, pulls)?;
         let stream = self.stream(stream)?;
-        let plan = Plan::ready(config)?;
+        let plan = Plan::ready(config, &stream.name.key)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
@@ -448,7 +448,7 @@ impl RRServer {
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
         source::check_settings(&config, target.is_source())?;
-        target.set_plan(Plan::ready(config)?);
+        target.set_plan(Plan::ready(config, &target.stream.name.key)?);
         self.core.tell_dialler(&target, News::Updated);
         if target.is_source() {
             target.stream.source_changed();
