@@ -157,8 +157,9 @@ typedef enum rr_log_level {
     RR_LOG_ERROR = 1,                  /* What failed and needs somebody. */
     RR_LOG_WARN = 2,                   /* What is wrong and was coped with. */
     RR_LOG_INFO = 3,                   /* What begins and ends. */
-    RR_LOG_DEBUG = 4,                  /* What was said and decided. */
-    RR_LOG_TRACE = 5,                  /* Every message. */
+    /* What peers said, in commands, and what was decided; every move of a state. No key is whole. */
+    RR_LOG_DEBUG = 4,
+    RR_LOG_TRACE = 5,                  /* Every message that is published. */
 } rr_log_level;
 
 /* Bits: what the host is asked. */

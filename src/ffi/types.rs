@@ -167,9 +167,9 @@ pub enum rr_log_level {
     RR_LOG_WARN = 2,
     /// What begins and ends.
     RR_LOG_INFO = 3,
-    /// What was said and decided.
+    /// What peers said, in commands, and what was decided; every move of a state. No key is whole.
     RR_LOG_DEBUG = 4,
-    /// Every message.
+    /// Every message that is published.
     RR_LOG_TRACE = 5,
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
+use crate::mask::{escape, mask_key, mask_url};
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
 use crate::session::Event as Said;
 use crate::stream::MAX_NAME_BYTES;
-use crate::stream::peer::Peer;
+use crate::stream::peer::{Order, Peer};
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
@@ -31,6 +32,16 @@ impl Wish {
             Said::Play { stream_id, key, .. } => Some(Self::Play { stream_id, key }),
             _ => None,
         }
+    }
+
+    /// What it is, for people: "publish live/key***".
+    fn shown(&self, app: &[u8]) -> String {
+        let (verb, key) = match self {
+            Self::Connect => return format!("connect to {}", escape(app)),
+            Self::Publish { key, .. } => ("publish", key),
+            Self::Play { key, .. } => ("play", key),
+        };
+        format!("{verb} {}/{}", escape(app), mask_key(key))
     }
 }
 
@@ -64,6 +75,23 @@ fn clean(name: &[u8]) -> Vec<u8> {
 
 fn fits(name: &[u8]) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(&0)
+}
+
+/// Tells what the host has decided of a wish.
+pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let answer = match order {
+        Order::Allow(decision) => match &decision.rename {
+            Some(key) => format!("allowed, as {}", mask_key(key)),
+            None => "allowed".to_owned(),
+        },
+        Order::Deny(code, text) => format!("denied: {text} {code}"),
+        Order::Redirect(url) => format!("sent to {}", mask_url(url)),
+        Order::Reconnect(..) | Order::Close(_) => return,
+    };
+    log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names().app));
 }
 
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.

@@ -303,6 +303,10 @@ impl RRStream {
         let head = MessageHead { timestamp_ms: stamped.ts_ms, ..*head };
         accumulate::append(self, &mut intake.buffer, &head, &facts, body, now_us)?;
         drop(intake);
+        if log::log_enabled!(log::Level::Trace) {
+            let (name, ts_ms) = (self.masked_name(), stamped.ts_ms);
+            log::trace!("{name}: message of type {} at {ts_ms} ms, {} bytes", head.type_id, body.len());
+        }
         if let Some(jump_ms) = stamped.jump_ms {
             self.report_jump(jump_ms, now_us);
         }
