@@ -8,7 +8,7 @@ use crate::mask::{escape, mask_key, mask_url};
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
-use crate::session::Event as Said;
+use crate::session::{Event as Said, Role};
 use crate::stream::MAX_NAME_BYTES;
 use crate::stream::peer::{Order, Peer};
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
@@ -64,7 +64,11 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
                 names.via = clean(&info.via);
             });
         }
-        Wish::Publish { key, .. } | Wish::Play { key, .. } => record.rename(|names| names.key = clean(key)),
+        Wish::Publish { key, .. } | Wish::Play { key, .. } => {
+            let publish = matches!(wish, Wish::Publish { .. });
+            record.set_wish(if publish { Role::Publisher } else { Role::Player });
+            record.rename(|names| names.key = clean(key));
+        }
     }
 }
 
@@ -140,6 +144,7 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
         match entered {
             Ok(claim) => {
                 record.rename(|names| names.key = key.to_vec());
+                record.set_wish(Role::None);
                 return Ok((stream, claim));
             }
             // It is ending under this name: its name is freed in a moment, or here.

@@ -66,3 +66,20 @@ fn debug_has_the_hosts_decisions() {
     live.line_with(&["127.0.0.1:", " wants to play live/sho***: denied: nobody allowed it in time"]);
     assert_eq!(live.lines_with(KEY), 0, "{:#?}", live.lines.lock().unwrap());
 }
+
+#[test]
+fn who_is_refused_is_told_of_with_what_it_wanted() {
+    let asks =
+        ServerConfig { ask: ask::PLAY | ask::PUBLISH, ask_ms: 1, ask_default_allow: false, ..ServerConfig::default() };
+    let live = at(LevelFilter::Info, asks);
+    for publish in [false, true] {
+        let refused = Client::configured(live.port, KEY, publish, &SessionConfig::default());
+        assert!(refused.is_err());
+        let wish = if publish { "publish" } else { "play" };
+        let words = format!(" (wants to {wish} live/sho***) was closed by us: refused: nobody allowed it in time");
+        live.line_with(&["127.0.0.1:", &words]);
+    }
+    let mut stranger = std::net::TcpStream::connect(("127.0.0.1", live.port)).unwrap();
+    std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    live.line_with(&[" (has not said what it wants) was closed because of the peer: "]);
+}
