@@ -67,7 +67,8 @@ typedef rr_id rr_target;
 /* The states, one set for every kind of object. */
 typedef enum rr_state {
     RR_STATE_NONE = 0,                 /* No state: the object is unknown or its id has ended. */
-    /* Server: made, not listening. Stream: no publisher yet. Session: it has ended its publish or play and is still
+    /* Server: made, not listening; without a listener it stays so, also while it has connections of
+       rr_server_accept_fd. Stream: no publisher yet. Session: it has ended its publish or play and is still
        connected. Target: the stream has no media yet. */
     RR_STATE_IDLE = 1,
     RR_STATE_ACCEPTING = 2,            /* Server: listening, no session. */
@@ -157,8 +158,9 @@ typedef enum rr_log_level {
     RR_LOG_ERROR = 1,                  /* What failed and needs somebody. */
     RR_LOG_WARN = 2,                   /* What is wrong and was coped with. */
     RR_LOG_INFO = 3,                   /* What begins and ends. */
-    RR_LOG_DEBUG = 4,                  /* What was said and decided. */
-    RR_LOG_TRACE = 5,                  /* Every message. */
+    /* What peers said, in commands, and what was decided; every move of a state. No key is whole. */
+    RR_LOG_DEBUG = 4,
+    RR_LOG_TRACE = 5,                  /* Every message that is published. */
 } rr_log_level;
 
 /* Bits: what the host is asked. */
@@ -303,11 +305,12 @@ typedef struct rr_info {
     uint32_t retry_in_ms;              /* RR_STATE_RECOVERING: ms to the next try. */
     uint32_t codecs[8];                /* FourCCs of the first tracks, as in rr_frame. */
     void *user;                        /* The host's pointer. */
-    const char *app;                   /* RTMP application, as the peer sent it. */
-    const char *key;                   /* Stream key, as the peer sent it. */
+    const char *app;                   /* RTMP application, as the peer sent it. Target: the stream's. */
+    /* Stream key, as the peer sent it. Target: the stream's, also where it goes under another one. */
+    const char *key;
     const char *addr;                  /* The peer's address. */
     const char *local_addr;            /* Our address on that connection. */
-    const char *url;                   /* Target: where it goes. Session: its tcUrl. */
+    const char *url;                   /* Target: where it goes, without login and key. Session: its tcUrl. */
     const char *agent;                 /* What the peer calls itself (flashVer). */
 } rr_info;
 
@@ -433,13 +436,16 @@ typedef struct rr_target_config {
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
-    const char *key;                   /* The stream key, bytes untouched. Default: NULL (the last part of url). */
+    /* The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the
+       first part of url's path, with its slashes and its query; where nothing does, the stream's own key. */
+    const char *key;
     /* More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL. */
     const char *const *backup_urls;
     /* Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything). */
     const char *username;
     const char *password;              /* Its password. Default: NULL. */
-    const char *ca_file;               /* Roots to trust for rtmps, a PEM file. Default: NULL (the system's). */
+    /* Roots to trust for rtmps, a PEM file; not looked at while every url is rtmp. Default: NULL (the system's). */
+    const char *ca_file;
     /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
        name and dates; with ca_file both must hold. Default: NULL. */
     const char *pin_sha256;
@@ -550,7 +556,8 @@ RR_API uint64_t rr_features(void);
 RR_API const char *rr_strerror(int err);
 
 /* The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
-   NULL, "" when none failed yet. Valid until the next call on this thread that fails. */
+   NULL, "" when none failed yet. Valid until the next call on this thread that fails. Not among the arguments of one
+   call together with the call that may fail, as in printf: C leaves open which comes first. */
 RR_API const char *rr_last_error(void);
 
 /* The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK". what is RR_NAME_STATE or RR_NAME_EVENT. Static,
@@ -578,8 +585,9 @@ RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
    itself. */
 RR_API void rr_server_free(rr_server *s);
 
-/* Listens: "127.0.0.1:1935", "[::1]:1935"; "[::]:1935" and ":1935" take IPv4 and IPv6; port 0 takes any free one.
-   flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
+/* Listens: "127.0.0.1:1935", "[::1]:1935", "name:1935"; "[::]:1935", ":1935" and "1935" take IPv4 and IPv6; port 0
+   takes any free one. A port must be there. flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May
+   be called several times.
    Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
    the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
@@ -717,8 +725,8 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
    body, ends publishing.
-   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, or larger than
-   max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
+   larger than max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */
@@ -777,7 +785,7 @@ RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
    Returns: RR_OK; RR_ERR_ARG. */
 RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
-/* ---- 10. helper ------------------------------------------------------------------------------------------------- */
+/* ---- 7. helper -------------------------------------------------------------------------------------------------- */
 
 /* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
    message type. What cannot be read has no flags and no codec. out is set up with RR_INIT(RR_CFG_FRAME, out) before,

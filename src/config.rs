@@ -231,7 +231,8 @@ pub struct TargetConfig {
     pub user: usize,
     /// `rtmp://host[:port]/app[/key]`.
     pub url: String,
-    /// The stream key, bytes untouched; `None` takes the last part of the url.
+    /// The stream key, bytes untouched; `None` takes what follows the application in the url, and where nothing does, the
+    /// key of the stream that the target or source belongs to.
     pub key: Option<Vec<u8>>,
     /// Roots that are trusted instead of the system's, a PEM file.
     pub ca_file: Option<String>,

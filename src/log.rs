@@ -1,7 +1,8 @@
 //! RRLog: the one dispatcher of this library behind the `log` crate, and the only file that prints.
 //!
 //! DESIGN. Modules write `log::info!(..)`. Every thread of ours says once whose it is ([`RRLog::enter`]); a record
-//! goes to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line. The outlet
+//! goes to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line; those of
+//! other crates only from WARN on. The outlet
 //! only queues; sinks are called by the server's event thread (`server::events`). Records of threads that belong to
 //! no server are dropped, so a Rust host's own records never come to our sinks.
 //!
@@ -223,9 +224,11 @@ impl Drop for Entered {
 
 impl log::Log for RRLog {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        CURRENT
-            .try_with(|current| current.borrow().as_ref().is_some_and(|server| server.wants(metadata.level())))
-            .unwrap_or(false)
+        let level = metadata.level();
+        // What other libraries say in our threads tells of their insides, until it is a warning.
+        let concerns = level <= Level::Warn || metadata.target().starts_with(env!("CARGO_PKG_NAME"));
+        let wanted = || CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|server| server.wants(level)));
+        concerns && wanted().unwrap_or(false)
     }
 
     fn log(&self, record: &log::Record<'_>) {

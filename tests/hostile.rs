@@ -365,7 +365,7 @@ fn a_player_that_never_reads_is_dropped_from_and_closed() {
         publisher.key_frame(frame * 10, &payload).unwrap();
         frame += 1;
         std::thread::sleep(Duration::from_millis(8));
-        live.lines_with(&format!("{name} (player) was closed")) > 0
+        live.lines_with(&format!("{name} (playing live/***) was closed")) > 0
     });
     assert_eq!(live.end_of(&name).error, Some(RRError::Timeout));
     live.line_with(&["player", &name, "too slow"]);

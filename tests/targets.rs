@@ -391,3 +391,29 @@ fn one_that_waits_for_its_next_try_tries_at_once_when_the_host_says_so() {
     rig.server.target_retry(target).unwrap();
     rig.wait_for(target, State::InProgress);
 }
+
+#[test]
+fn a_url_that_ends_with_the_application_goes_with_the_streams_own_key() {
+    let (named, plain, mut rig) = (Ingest::good(), Ingest::good(), Rig::new());
+    let app = |ingest: &Ingest| format!("rtmp://127.0.0.1:{}/live", ingest.port);
+    let deep = format!("rtmp://127.0.0.1:{}/live/instance/key?query=1", named.port);
+    let backup =
+        TargetConfig { backup_urls: vec![app(&plain)], ..push(&format!("rtmp://127.0.0.1:{}/live", closed_port())) };
+    for config in [push(&deep), push(&format!("{}/", app(&plain))), backup] {
+        rig.server.target_add(rig.stream, config).unwrap();
+    }
+    rig.begin(0);
+    until("three pushes", || (plain.visits().len() + named.visits().len() == 3).then_some(()));
+    let keys = |ingest: &Ingest| {
+        until("all have said what they publish", || {
+            let visits = ingest.visits();
+            visits
+                .iter()
+                .all(|visit| !visit.app.is_empty())
+                .then(|| visits.iter().map(|visit| (visit.app.clone(), visit.key.clone())).collect::<Vec<_>>())
+        })
+    };
+    let own = String::from_utf8(rig.server.info(rig.stream).unwrap().key).unwrap();
+    assert_eq!(keys(&plain), vec![("live".to_owned(), own); 2]);
+    assert_eq!(keys(&named), [("live".to_owned(), "instance/key?query=1".to_owned())]);
+}

@@ -81,7 +81,8 @@ pub struct rr_target_config {
     pub user: *mut c_void,
     /// rtmp://host[:port]/app[/key], or rtmps://. Must be given.
     pub url: *const c_char,
-    /// The stream key, bytes untouched. Default: NULL (the last part of url).
+    /// The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the first
+    /// part of url's path, with its slashes and its query; where nothing does, the stream's own key.
     pub key: *const c_char,
     /// More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL.
     pub backup_urls: *const *const c_char,
@@ -89,7 +90,7 @@ pub struct rr_target_config {
     pub username: *const c_char,
     /// Its password. Default: NULL.
     pub password: *const c_char,
-    /// Roots to trust for rtmps, a PEM file. Default: NULL (the system's).
+    /// Roots to trust for rtmps, a PEM file; not looked at while every url is rtmp. Default: NULL (the system's).
     pub ca_file: *const c_char,
     /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots, name
     /// and dates; with ca_file both must hold. Default: NULL.

@@ -36,7 +36,8 @@ pub extern "C" fn rr_strerror(err: c_int) -> *const c_char {
 }
 
 /// The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
-/// NULL, "" when none failed yet. Valid until the next call on this thread that fails.
+/// NULL, "" when none failed yet. Valid until the next call on this thread that fails. Not among the arguments of one call
+/// together with the call that may fail, as in printf: C leaves open which comes first.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_last_error() -> *const c_char {
     last_error()

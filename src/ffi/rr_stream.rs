@@ -113,8 +113,8 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
 /// a body, ends publishing.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, or larger than max_message;
-/// RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops.
+/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
+/// larger than max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

@@ -20,7 +20,8 @@ pub type rr_target = rr_id;
 pub enum rr_state {
     /// No state: the object is unknown or its id has ended.
     RR_STATE_NONE = 0,
-    /// Server: made, not listening. Stream: no publisher yet. Session: it has ended its publish or play and is still
+    /// Server: made, not listening; without a listener it stays so, also while it has connections of rr_server_accept_fd.
+    /// Stream: no publisher yet. Session: it has ended its publish or play and is still
     /// connected. Target: the stream has no media yet.
     RR_STATE_IDLE = 1,
     /// Server: listening, no session.
@@ -167,9 +168,9 @@ pub enum rr_log_level {
     RR_LOG_WARN = 2,
     /// What begins and ends.
     RR_LOG_INFO = 3,
-    /// What was said and decided.
+    /// What peers said, in commands, and what was decided; every move of a state. No key is whole.
     RR_LOG_DEBUG = 4,
-    /// Every message.
+    /// Every message that is published.
     RR_LOG_TRACE = 5,
 }
 
@@ -411,15 +412,15 @@ pub struct rr_info {
     pub codecs: [u32; 8],
     /// The host's pointer.
     pub user: *mut c_void,
-    /// RTMP application, as the peer sent it.
+    /// RTMP application, as the peer sent it. Target: the stream's.
     pub app: *const c_char,
-    /// Stream key, as the peer sent it.
+    /// Stream key, as the peer sent it. Target: the stream's, also where it goes under another one.
     pub key: *const c_char,
     /// The peer's address.
     pub addr: *const c_char,
     /// Our address on that connection.
     pub local_addr: *const c_char,
-    /// Target: where it goes. Session: its tcUrl.
+    /// Target: where it goes, without login and key. Session: its tcUrl.
     pub url: *const c_char,
     /// What the peer calls itself (flashVer).
     pub agent: *const c_char,

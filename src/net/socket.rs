@@ -231,8 +231,12 @@ fn from_fd(fd: OwnedFd) -> mio::net::TcpStream {
 
 /// Splits "host:port", "[v6]:port", ":port" or "port"; an empty host means every address, IPv6 and IPv4.
 fn split(address: &str) -> Result<(&str, u16)> {
-    let wrong =
-        || Failure::ours(RRError::Arg, format!("\"{address}\" is not an address like 0.0.0.0:1935 or [::]:1935"));
+    let wrong = || {
+        Failure::ours(
+            RRError::Arg,
+            format!("\"{address}\" is not an address with a port, like 0.0.0.0:1935 or [::]:1935"),
+        )
+    };
     let (host, port) = address.rsplit_once(':').unwrap_or(("", address));
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     Ok((host, port.parse().map_err(|_| wrong())?))

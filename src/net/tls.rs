@@ -312,6 +312,12 @@ fn certificate_text(reason: &CertificateError) -> String {
         C::BadSignature => "the certificate's signature is wrong".to_owned(),
         C::BadEncoding => "the certificate cannot be read".to_owned(),
         C::ApplicationVerificationFailure => "the certificate's key is not the pinned one".to_owned(),
-        other => format!("the certificate is not accepted: {other}"),
+        // The checker's own errors have no words but their names, and no type that we could name.
+        C::Other(reason) if reason.0.to_string() == "CaUsedAsEndEntity" => {
+            "it is a certificate authority's own and not a server's; make one with CA:FALSE, or pin it by pin_sha256"
+                .to_owned()
+        }
+        C::Other(reason) => reason.0.to_string(),
+        other => other.to_string(),
     }
 }

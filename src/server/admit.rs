@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
+use crate::mask::{escape, mask_key, mask_url};
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
-use crate::session::Event as Said;
+use crate::session::{Event as Said, Role};
 use crate::stream::MAX_NAME_BYTES;
-use crate::stream::peer::Peer;
+use crate::stream::peer::{Order, Peer};
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
@@ -32,6 +33,16 @@ impl Wish {
             _ => None,
         }
     }
+
+    /// What it is, for people: "publish live/key***".
+    fn shown(&self, app: &[u8]) -> String {
+        let (verb, key) = match self {
+            Self::Connect => return format!("connect to {}", escape(app)),
+            Self::Publish { key, .. } => ("publish", key),
+            Self::Play { key, .. } => ("play", key),
+        };
+        format!("{verb} {}/{}", escape(app), mask_key(key))
+    }
 }
 
 /// Writes what the peer said of itself into its record.
@@ -53,7 +64,11 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
                 names.via = clean(&info.via);
             });
         }
-        Wish::Publish { key, .. } | Wish::Play { key, .. } => record.rename(|names| names.key = clean(key)),
+        Wish::Publish { key, .. } | Wish::Play { key, .. } => {
+            let publish = matches!(wish, Wish::Publish { .. });
+            record.set_wish(if publish { Role::Publisher } else { Role::Player });
+            record.rename(|names| names.key = clean(key));
+        }
     }
 }
 
@@ -64,6 +79,23 @@ fn clean(name: &[u8]) -> Vec<u8> {
 
 fn fits(name: &[u8]) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(&0)
+}
+
+/// Tells what the host has decided of a wish.
+pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let answer = match order {
+        Order::Allow(decision) => match &decision.rename {
+            Some(key) => format!("allowed, as {}", mask_key(key)),
+            None => "allowed".to_owned(),
+        },
+        Order::Deny(code, text) => format!("denied: {text} {code}"),
+        Order::Redirect(url) => format!("sent to {}", mask_url(url)),
+        Order::Reconnect(..) | Order::Close(_) => return,
+    };
+    log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names().app));
 }
 
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
@@ -112,6 +144,7 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
         match entered {
             Ok(claim) => {
                 record.rename(|names| names.key = key.to_vec());
+                record.set_wish(Role::None);
                 return Ok((stream, claim));
             }
             // It is ending under this name: its name is freed in a moment, or here.

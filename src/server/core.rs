@@ -338,12 +338,11 @@ impl Core {
         let quiet = matches!(cause.kind, RRError::Closed | RRError::Kicked | RRError::TakenOver);
         let state = if quiet { State::Stopped } else { State::Failed };
         let prev = record.set_state(state);
-        let whose = if cause.by_peer { "its doing" } else { "ours" };
-        let role = record.role().name();
-        if quiet {
-            log::info!("{} ({role}) ended: {cause}", record.addr);
-        } else {
-            log::warn!("{} ({role}) was closed, {whose}: {cause}", record.addr);
+        let (addr, doing) = (&record.addr, record.doing());
+        match (quiet, cause.by_peer) {
+            (true, _) => log::info!("{addr} ({doing}) ended: {cause}"),
+            (false, true) => log::warn!("{addr} ({doing}) was closed because of the peer: {cause}"),
+            (false, false) => log::warn!("{addr} ({doing}) was closed by us: {cause}"),
         }
         self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
         if self.stop_by_ms().is_some() {

@@ -13,6 +13,7 @@
 
 mod queue;
 mod thread;
+mod told;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -202,6 +203,7 @@ impl Events {
 
     /// Queues an event. From any thread; never blocks. After [`Events::stop`] it does nothing.
     pub fn push(&self, event: Event) {
+        told::tell(&event);
         self.shared.push(event);
     }
 

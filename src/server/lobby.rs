@@ -366,6 +366,7 @@ impl Lobby {
         // An answer that comes after the deadline, or twice, answers nothing.
         let Phase::Asks(_) = &guest.phase else { return Fate::Stays };
         let Phase::Asks(wish) = std::mem::replace(&mut guest.phase, Phase::Talks) else { return Fate::Stays };
+        admit::tell_decision(&guest.peer, &wish, &order);
         let prev = guest.peer.record.set_state(State::Handshake);
         let moved = guest.peer.record.event(EventKind::Session).moved(prev, State::Handshake);
         self.core.events.push(moved);

@@ -379,8 +379,8 @@ impl RRServer {
     /// Feeds a stream with a message of the host's own.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is no media or a body too large, [`RRError::Exists`]
-    /// where a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
+    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is no media, a time below 0 or a body too large,
+    /// [`RRError::Exists`] where a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
     pub fn stream_write(&self, id: Id, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         use crate::proto::message::kind;
         let stream = self.stream(id)?;
@@ -421,7 +421,7 @@ impl RRServer {
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         source::check_settings(&config, pulls)?;
         let stream = self.stream(stream)?;
-        let plan = Plan::ready(config)?;
+        let plan = Plan::ready(config, &stream.name.key)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
@@ -448,7 +448,7 @@ impl RRServer {
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
         source::check_settings(&config, target.is_source())?;
-        target.set_plan(Plan::ready(config)?);
+        target.set_plan(Plan::ready(config, &target.stream.name.key)?);
         self.core.tell_dialler(&target, News::Updated);
         if target.is_source() {
             target.stream.source_changed();

@@ -3,10 +3,12 @@
 #[path = "../../tests/support/live.rs"]
 mod live;
 
+mod arguments;
 mod failed_stream;
 mod figures;
 mod gone;
 mod keyless;
+mod words;
 
 use crate::config::{ServerConfig, TargetConfig};
 use crate::log::LevelFilter;

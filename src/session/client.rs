@@ -5,9 +5,9 @@
 //! a challenge is recognised and ends the session. See the module for the driver's duties.
 
 use super::wire::{Incoming, Wire, user, wire_methods};
-use super::{Event, SessionConfig};
+use super::{Event, SessionConfig, told};
 use crate::error::{Failure, RRError, Result};
-use crate::mask::hide_key;
+use crate::mask::{hide_key, mask_url};
 use crate::proto::amf0::Value;
 use crate::proto::command::{Call, Command, Status, build};
 use crate::proto::handshake::Handshake;
@@ -177,6 +177,7 @@ impl ClientSession {
 
     fn command(&mut self, head: &MessageHead, body: &[u8]) -> Result<Option<Event>> {
         let call = Call::parse(head.type_id, body)?;
+        told::tell(|| hide_key(&mask_url(&self.tc_url), &self.key), head.stream_id, &call);
         match call.command {
             Command::Result(first, second) => self.result(call.transaction, &first, &second),
             Command::Error(status) => self.error(call.transaction, status),

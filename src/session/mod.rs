@@ -1,7 +1,7 @@
 //! One RTMP conversation, still without I/O: [`ServerSession`] for who was connected to, [`ClientSession`] for who
 //! connects.
 //!
-//! A session owns the handshake, the chunk reader and the answers to commands; it has no socket, thread, clock or log,
+//! A session owns the handshake, the chunk reader and the answers to commands; it has no socket, thread or clock,
 //! and does not touch media. Whoever drives it keeps to one rule: *feed bytes with `next` until it gives `None`, then
 //! send the output, then read again.*
 //!
@@ -24,6 +24,7 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod told;
 mod wire;
 
 pub use client::{ClientSession, Refusal};

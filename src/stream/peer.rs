@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex};
 
 use crate::config::Decision;
+use crate::mask::{escape, mask_key};
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::poll::Wake;
@@ -76,6 +77,7 @@ pub struct RRSession {
     /// Counters, written by the owner.
     pub counters: Counters,
     role: AtomicU32,
+    wish: AtomicU32,
     state: AtomicU32,
     stream: AtomicU64,
     user: AtomicUsize,
@@ -96,6 +98,7 @@ impl RRSession {
             local_addr,
             counters: Counters::new(clock::wall_us()),
             role: AtomicU32::new(Role::None.number()),
+            wish: AtomicU32::new(Role::None.number()),
             state: AtomicU32::new(State::Handshake.number()),
             stream: AtomicU64::new(0),
             user: AtomicUsize::new(0),
@@ -114,6 +117,27 @@ impl RRSession {
     /// Sets the role; owner only.
     pub fn set_role(&self, role: Role) {
         self.role.store(role.number(), Ordering::Relaxed);
+    }
+
+    /// Notes what the peer has asked for and was not granted yet, or `None`; owner only.
+    pub fn set_wish(&self, role: Role) {
+        self.wish.store(role.number(), Ordering::Relaxed);
+    }
+
+    /// What it does or wants, for people: "publishing live/key***".
+    pub fn doing(&self) -> String {
+        let names = self.names();
+        let app = escape(&names.app);
+        let verb = match (self.role(), role_of(self.wish.load(Ordering::Relaxed))) {
+            (Role::None, Role::Publisher) => "wants to publish",
+            (Role::None, Role::Player) => "wants to play",
+            (Role::Publisher, _) => "publishing",
+            (Role::Standby, _) => "standing by to publish",
+            (Role::Player, _) => "playing",
+            _ if app.is_empty() => return "has not said what it wants".to_owned(),
+            _ => return format!("connected to {app}"),
+        };
+        format!("{verb} {app}/{}", mask_key(&names.key))
     }
 
     /// The state.

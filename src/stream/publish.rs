@@ -218,11 +218,15 @@ impl RRStream {
     /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending, or what
-    /// appending says.
+    /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] where a session publishes, [`RRError::State`] where the
+    /// stream is ending, or what appending says.
     pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
-        self.claim_for_host(end && body.is_empty())?;
-        if !(end && body.is_empty()) {
+        let carries = !(end && body.is_empty());
+        if carries && ts_ms < 0 {
+            return Err(Failure::ours(RRError::Arg, format!("ts_ms is {ts_ms}, below 0")));
+        }
+        self.claim_for_host(!carries)?;
+        if carries {
             // The wire's clock wraps at 2^32 ms; the low bits are it.
             let head = MessageHead { timestamp_ms: ts_ms as u32, type_id, ..MessageHead::default() };
             self.take(&head, body, clock::now_us())?;
@@ -299,6 +303,10 @@ impl RRStream {
         let head = MessageHead { timestamp_ms: stamped.ts_ms, ..*head };
         accumulate::append(self, &mut intake.buffer, &head, &facts, body, now_us)?;
         drop(intake);
+        if log::log_enabled!(log::Level::Trace) {
+            let (name, ts_ms) = (self.masked_name(), stamped.ts_ms);
+            log::trace!("{name}: message of type {} at {ts_ms} ms, {} bytes", head.type_id, body.len());
+        }
         if let Some(jump_ms) = stamped.jump_ms {
             self.report_jump(jump_ms, now_us);
         }

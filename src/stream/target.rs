@@ -60,12 +60,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the urls.
+    /// Reads the urls; `own_key` is the stream's, for those that end with the application.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url.
-    pub fn new(config: TargetConfig) -> Result<Self> {
-        let read = |url: &String| RtmpUrl::parse(url, config.key.as_deref());
+    /// [`RRError::Arg`] for a malformed url, and one without an application.
+    pub fn new(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
+        let read = |url: &String| {
+            let mut url = RtmpUrl::parse(url, config.key.as_deref())?;
+            if url.app.split('?').next().is_none_or(|app| app.trim_matches('/').is_empty()) {
+                return Err(Failure::ours(RRError::Arg, "url names no application"));
+            }
+            if config.key.is_none() && url.key.is_empty() {
+                url.key = own_key.to_vec();
+            }
+            Ok(url)
+        };
         let url = read(&config.url)?;
         let backups = config.backup_urls.iter().map(read).collect::<Result<_>>()?;
         Ok(Self { url, backups, config, tls: OnceLock::new() })
@@ -75,8 +84,8 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Self::new`] and [`Self::tls`].
-    pub fn ready(config: TargetConfig) -> Result<Self> {
-        let plan = Self::new(config)?;
+    pub fn ready(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
+        let plan = Self::new(config, own_key)?;
         if (0..plan.urls()).any(|index| plan.url(index).tls) {
             plan.tls()?;
         }

@@ -214,6 +214,14 @@ fn a_certificate_that_is_not_right_is_refused_with_the_reason() {
         params.not_after = rcgen::date_time_ymd(4001, 1, 1);
     });
     let (own, _) = papers.server("own.test", true, |_| {});
+    let (authority, _) = papers.server("ca.test", true, |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
+    let its_own = Trust { ca_file: Some(papers.folder.join("ca.test.pem")), ..Trust::default() };
+    let failure = refusal(&its_own, &authority, "ca.test");
+    let reason = "the certificate was not accepted: it is a certificate authority's own and not a server's; make one \
+                  with CA:FALSE, or pin it by pin_sha256";
+    assert_eq!((failure.kind, failure.to_string().as_str()), (RRError::Cert, reason));
     for (server, host, reason) in [
         (&other, "good.test", "not for good.test but for"),
         (&expired, "old.test", "has expired"),
@@ -434,4 +442,15 @@ fn files_that_are_not_there_or_not_right_are_named() {
         let failure = ClientConfig::new(&trust).unwrap_err();
         assert!(failure.kind == RRError::Cert && failure.text.contains(file), "{failure}");
     }
+}
+
+#[test]
+fn a_key_that_is_another_certificates_is_told_of_in_words() {
+    let papers = Papers::new("mismatch");
+    papers.server("one.test", false, |_| {});
+    papers.server("two.test", false, |_| {});
+    let (chain, key) = (papers.folder.join("one.test.pem"), papers.folder.join("two.test.key"));
+    let failure = ServerConfig::from_pem(&chain, &key).unwrap_err();
+    assert_eq!(failure.kind, RRError::Cert);
+    assert_eq!(failure.text, format!("{}: the key in {} is another one's", chain.display(), key.display()));
 }

@@ -86,7 +86,13 @@ impl ServerConfig {
             .map_err(|error| Failure::ours(RRError::Tls, error.to_string()))?
             .with_no_client_auth()
             .with_single_cert(chain, private)
-            .map_err(|error| Failure::ours(RRError::Cert, format!("{}: {error}", certificates.display())))?;
+            .map_err(|error| {
+                let reason = match error {
+                    rustls::Error::InconsistentKeys(_) => format!("the key in {} is another one's", key.display()),
+                    other => other.to_string(),
+                };
+                Failure::ours(RRError::Cert, format!("{}: {reason}", certificates.display()))
+            })?;
         // Connections last for hours, so resuming saves nothing; and librtmp 2.4 takes a ticket for an error.
         config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))

@@ -154,7 +154,10 @@ impl Lobby {
         };
         record.set_tls(options.tls);
         record.set_owner(self.core.lobby_wake());
-        let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
+        let mut session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
+        if log::log_enabled!(log::Level::Debug) {
+            session.set_name(&addr);
+        }
         let mut conn = Conn::new(socket, Side::Server(session));
         conn.put_back(rest);
         let peer = Peer::new(conn, record);
