@@ -166,6 +166,10 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
         print_log(ev);
         return;
     }
+    /* The sessions' own lines say that. */
+    if (ev->type == RR_EV_SERVER && (ev->state == RR_STATE_IN_PROGRESS || ev->prev == RR_STATE_IN_PROGRESS) &&
+        ev->state != RR_STATE_STOPPING && ev->state != RR_STATE_FAILED)
+        return;
     if (ev->type == RR_EV_TRACKS && !see_tracks(s, ev, tracks)) return;
     begin_line(ev->time_us);
     put_subject(s, o, ev);

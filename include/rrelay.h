@@ -67,9 +67,8 @@ typedef rr_id rr_target;
 /* The states, one set for every kind of object. */
 typedef enum rr_state {
     RR_STATE_NONE = 0,                 /* No state: the object is unknown or its id has ended. */
-    /* Server: made, not listening; without a listener it stays so, also while it has connections of
-       rr_server_accept_fd. Stream: no publisher yet. Session: it has ended its publish or play and is still
-       connected. Target: the stream has no media yet. */
+    /* Server: made, not listening, no session. Stream: no publisher yet. Session: it has ended its publish or play
+       and is still connected. Target: the stream has no media yet. */
     RR_STATE_IDLE = 1,
     RR_STATE_ACCEPTING = 2,            /* Server: listening, no session. */
     RR_STATE_CONNECTING = 3,           /* Target: resolving the name, connecting. */
@@ -785,7 +784,7 @@ RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
    Returns: RR_OK; RR_ERR_ARG. */
 RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
-/* ---- 7. helper -------------------------------------------------------------------------------------------------- */
+/* ---- 10. helper ------------------------------------------------------------------------------------------------- */
 
 /* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
    message type. What cannot be read has no flags and no codec. out is set up with RR_INIT(RR_CFG_FRAME, out) before,

@@ -31,7 +31,7 @@ const SECTIONS: [Section; 11] = [
     Section { file: "rr_stream", title: "4. streams", text: "" },
     Section { file: "rr_target", title: "5. targets: what we open to others", text: "" },
     Section { file: "rr_info", title: "6. any id", text: "" },
-    Section { file: "rr_frame", title: "7. helper", text: "" },
+    Section { file: "rr_frame", title: "10. helper", text: "" },
 ];
 
 /// Macros that no Rust definition gives.

@@ -1,4 +1,4 @@
-//! Group 7 of the C API: the few facts of a message body, for hosts that read packets themselves.
+//! Group 10 of the C API: the few facts of a message body, for hosts that read packets themselves.
 
 use std::ffi::{c_int, c_void};
 

@@ -20,9 +20,8 @@ pub type rr_target = rr_id;
 pub enum rr_state {
     /// No state: the object is unknown or its id has ended.
     RR_STATE_NONE = 0,
-    /// Server: made, not listening; without a listener it stays so, also while it has connections of rr_server_accept_fd.
-    /// Stream: no publisher yet. Session: it has ended its publish or play and is still
-    /// connected. Target: the stream has no media yet.
+    /// Server: made, not listening, no session. Stream: no publisher yet. Session: it has ended its publish or play and
+    /// is still connected. Target: the stream has no media yet.
     RR_STATE_IDLE = 1,
     /// Server: listening, no session.
     RR_STATE_ACCEPTING = 2,

@@ -73,7 +73,9 @@ pub(super) struct Core {
     pub(super) absent: Absent,
     /// What streams that have ended have carried.
     past: Mutex<Stats>,
-    state: AtomicU32,
+    pub(super) state: AtomicU32,
+    /// It has, or had, a listener.
+    pub(super) has_listener: AtomicBool,
     stop_by_ms: AtomicU64,
     /// Where peers are sent while the server drains.
     reconnect: Mutex<Option<String>>,
@@ -119,6 +121,7 @@ impl Core {
             absent: Absent::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
+            has_listener: AtomicBool::new(false),
             stop_by_ms: AtomicU64::new(NEVER),
             reconnect: Mutex::default(),
             closing: AtomicBool::new(false),
@@ -133,28 +136,7 @@ impl Core {
         locked(&self.registry)
     }
 
-    // ---- state
-
-    pub(super) fn state(&self) -> State {
-        State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
-    }
-
-    pub(super) fn move_from(&self, from: State, to: State) {
-        if self.state.compare_exchange(from.number(), to.number(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.events.push(Event { user: self.config.user, ..Event::new(EventKind::Server).moved(from, to) });
-        }
-    }
-
-    fn move_to(&self, to: State, failure: Option<&Failure>) {
-        let from = State::from_number(self.state.swap(to.number(), Ordering::AcqRel)).unwrap_or(State::None);
-        if from != to {
-            let event = Event { user: self.config.user, ..Event::new(EventKind::Server).moved(from, to) };
-            self.events.push(match failure {
-                Some(failure) => event.because(failure),
-                None => event,
-            });
-        }
-    }
+    // ---- its end
 
     pub(super) fn still_open(&self) -> Result<()> {
         if self.stop_by_ms().is_some() {
@@ -345,6 +327,7 @@ impl Core {
             (false, false) => log::warn!("{addr} ({doing}) was closed by us: {cause}"),
         }
         self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
+        self.settle();
         if self.stop_by_ms().is_some() {
             self.nudge_control();
         }

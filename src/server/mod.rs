@@ -19,6 +19,7 @@ mod resolver;
 mod secure;
 pub mod slots;
 mod source;
+mod state;
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
@@ -121,7 +122,7 @@ impl RRServer {
     fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
         self.core.arrive(Arrival::Listener(listener, options))?;
-        self.core.move_from(State::Idle, State::Accepting);
+        self.core.listens();
         Ok(port)
     }
 
@@ -182,11 +183,6 @@ impl RRServer {
         }
         // The events that are left may be taken until the server is gone.
         self.core.events.stop(1_000)
-    }
-
-    /// The state.
-    pub fn state(&self) -> State {
-        self.core.state()
     }
 
     /// Where log lines of this server go, and from which level on.

@@ -8,6 +8,7 @@ mod failed_stream;
 mod figures;
 mod gone;
 mod keyless;
+mod states;
 mod words;
 
 use crate::config::{ServerConfig, TargetConfig};

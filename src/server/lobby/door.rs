@@ -162,6 +162,7 @@ impl Lobby {
         conn.put_back(rest);
         let peer = Peer::new(conn, record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
+        self.core.settle();
         self.seat(peer, None);
     }
 

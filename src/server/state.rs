@@ -1,0 +1,66 @@
+//! The state of the server itself: IDLE, ACCEPTING and IN_PROGRESS follow its listeners and sessions, until it stops.
+
+use std::sync::atomic::Ordering;
+
+use crate::error::Failure;
+use crate::server::RRServer;
+use crate::server::core::Core;
+use crate::session::State;
+use crate::stream::event::{Event, EventKind};
+
+impl RRServer {
+    /// The state.
+    pub fn state(&self) -> State {
+        self.core.state()
+    }
+}
+
+impl Core {
+    pub(super) fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
+    }
+
+    /// It has a listener from now on.
+    pub(super) fn listens(&self) {
+        self.has_listener.store(true, Ordering::Release);
+        self.settle();
+    }
+
+    /// Moves to what its listeners and sessions make it; called when the first of either has come and the last has
+    /// gone, or any.
+    pub(super) fn settle(&self) {
+        // Under its lock, so that of two that change something the one that sees both moves last.
+        let registry = self.registry();
+        let to = if !registry.sessions.is_empty() {
+            State::InProgress
+        } else if self.has_listener.load(Ordering::Acquire) {
+            State::Accepting
+        } else {
+            State::Idle
+        };
+        let from = self.state();
+        let runs = matches!(from, State::Idle | State::Accepting | State::InProgress);
+        if runs
+            && from != to
+            && self.state.compare_exchange(from.number(), to.number(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            self.events.push(self.moved(from, to));
+        }
+    }
+
+    /// Moves it on the way to its end.
+    pub(super) fn move_to(&self, to: State, failure: Option<&Failure>) {
+        let from = State::from_number(self.state.swap(to.number(), Ordering::AcqRel)).unwrap_or(State::None);
+        if from != to {
+            let event = self.moved(from, to);
+            self.events.push(match failure {
+                Some(failure) => event.because(failure),
+                None => event,
+            });
+        }
+    }
+
+    fn moved(&self, from: State, to: State) -> Event {
+        Event { user: self.config.user, ..Event::new(EventKind::Server).moved(from, to) }
+    }
+}
