@@ -140,10 +140,11 @@ fn what_a_peer_says_while_the_host_takes_no_events_is_heard_when_it_does() {
     std::thread::sleep(Duration::from_millis(300));
     early.set_nonblocking(true).unwrap();
     assert!(early.read(&mut [0]).is_err(), "nobody is let further meanwhile");
-    early.set_nonblocking(false).unwrap();
-    while server.next_event(0).unwrap().is_some() {}
-    early.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    assert!(early.read(&mut [0; 4096]).unwrap() > 0, "its connect is answered");
+    until("its connect is answered", || {
+        // The rest of the crowd may fill it again.
+        while server.next_event(0).unwrap().is_some() {}
+        early.read(&mut [0; 4096]).is_ok_and(|got| got > 0)
+    });
 }
 
 /// Raises the soft limit of open files to the hard one.
