@@ -24,6 +24,9 @@ const AHEAD_ENCRYPTED_BYTES: usize = AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
 /// many streams begin with.
 const SMALL_READS: u32 = 256;
 
+/// A read that brings so much at once is one of a stream that comes faster than it plays: the next may gather more.
+const MUCH_BYTES: usize = 2 * RTMP_BUFFER_CACHE_SIZE;
+
 /// A longer rest of a chunk goes straight into the body, not through `m_sb`, also where bytes cannot be read into both at
 /// once.
 const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
@@ -37,7 +40,12 @@ fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Came {
     r.m_sb.sb_timedout = FALSE;
     let result = match super::tunnel::receive(r, first) {
         Some(result) => result,
-        None => r.m_sb.receive(first, second, timeout_s),
+        None => {
+            let flows = r.inner().flows;
+            let result = r.m_sb.gather(first, second, timeout_s, flows);
+            r.inner().flows = result.as_ref().is_ok_and(|&got| got >= MUCH_BYTES);
+            result
+        }
     };
     decrypt(r, result?, first, second)
 }

@@ -44,6 +44,8 @@ pub(super) struct Inner {
     /// Bytes that were read ahead in an exact session and that the kernel still keeps: those of `m_sb` and, before them,
     /// what was taken.
     pub(super) peeked: usize,
+    /// The last read brought much at once.
+    pub(super) flows: bool,
     /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
     pub(super) ahead: Option<super::mem::Block>,
     /// Bytes that buffer is to have at the next read, where it has fewer.

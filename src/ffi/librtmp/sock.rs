@@ -19,6 +19,10 @@ use crate::net::tls::TlsStream;
 /// Longest wait that cannot be interrupted, in milliseconds.
 const SLICE_MS: u64 = 200;
 
+/// Where much comes at once a read that would wait rests so long first, so that it is not woken for each piece of it:
+/// that costs more than reading the pieces.
+const GATHER: Duration = Duration::from_micros(50);
+
 /// How often a call that rests looks whether it shall end.
 const REST_LOOK: Duration = Duration::from_millis(50);
 
@@ -36,11 +40,14 @@ pub(super) struct Wire<'a> {
     send_timeout_ms: u64,
     /// Nothing is waited for any more from then on.
     until: Option<Instant>,
+    /// Much came at once just now, so more is on its way: the first wait is a rest.
+    rests: Cell<bool>,
 }
 
 impl<'a> Wire<'a> {
     pub(super) fn new(fd: c_int, life: &'a Life, timeout_s: c_int) -> Self {
-        Self { fd, life, send_timeout_ms: u64::try_from(timeout_s).unwrap_or(0) * 1000, until: None }
+        let send_timeout_ms = u64::try_from(timeout_s).unwrap_or(0) * 1000;
+        Self { fd, life, send_timeout_ms, until: None, rests: Cell::new(false) }
     }
 
     /// The same with an end of all waits together.
@@ -148,6 +155,10 @@ impl Wire<'_> {
     fn wait_readable(&self) -> io::Result<()> {
         match self.receive_timeout_ms() {
             None => Err(ErrorKind::TimedOut.into()),
+            Some(_) if self.rests.take() => {
+                std::thread::sleep(GATHER);
+                Ok(())
+            }
             Some(timeout_ms) => self.wait(libc::POLLIN, timeout_ms),
         }
     }
@@ -233,9 +244,21 @@ impl RTMPSockBuf {
 
     /// Reads from the socket, through TLS. Into `second` goes what does not fit into `first`, and nothing from TLS.
     pub(super) fn receive(&mut self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+        self.gather(first, second, timeout_s, false)
+    }
+
+    /// The same; `flows` says that the read before brought much.
+    pub(super) fn gather(
+        &mut self,
+        first: &mut [u8],
+        second: &mut [u8],
+        timeout_s: c_int,
+        flows: bool,
+    ) -> io::Result<usize> {
         let fd = self.sb_socket;
         let tls = self.sb_ssl.cast::<TlsStream>();
         let mut wire = Wire::new(fd, &self.life, timeout_s);
+        wire.rests.set(flows);
         match given_mut(tls) {
             None if second.is_empty() => wire.read(first),
             None => wire.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)]),
