@@ -65,6 +65,8 @@ int see_tracks(rr_server *s, const rr_event *ev, char text[TRACKS_TEXT]) {
     uint32_t i;
     int byte;
     text[0] = '\0';
+    /* The table may lie elsewhere from here on, also where the stream has ended meanwhile and nothing is told of it. */
+    if (all) streams = all;
     if (rr_info_get(s, ev->stream, &info, sizeof info) < 0) return 0;
     for (i = 0; i < info.track_count && i < 8; i++) {
         if (i) text[at++] = ',';
@@ -75,7 +77,6 @@ int see_tracks(rr_server *s, const rr_event *ev, char text[TRACKS_TEXT]) {
     }
     text[at] = '\0';
     if (!all) return *text != '\0';
-    streams = all;
     if (all[place].id != ev->stream) all[place].text[0] = '\0';
     all[place].id = ev->stream;
     if (strcmp(all[place].text, text) == 0) return 0;
