@@ -94,7 +94,7 @@ header: ## write include/rrelay.h anew from the definitions in src/ffi
 
 .PHONY: loom
 loom: ## every interleaving of the segment's writer and readers
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --lib stream::segment
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --lib stream::log::segment
 
 .PHONY: tsan
 tsan: ## unit tests and those over loopback under ThreadSanitizer; needs a nightly toolchain
@@ -108,7 +108,7 @@ aarch64: ## most tests, built for aarch64 and run in an emulator; says what it n
 miri: ## the segment's unit tests under Miri; needs a nightly toolchain with miri
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
 		echo "Miri is not on this machine: rustup toolchain install nightly --component miri rust-src" >&2; exit 1; }
-	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --no-default-features --lib stream::segment
+	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --no-default-features --lib stream::log::segment
 
 .PHONY: valgrind
 valgrind: ## the C programs of both faces under valgrind; a part of make test

@@ -34,7 +34,7 @@ pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What is read in one turn from a peer that has little to say, and whose neighbours wait meanwhile: players, targets,
-/// and whoever is in the lobby. A message may have a single byte, so this is also the number of messages.
+/// and whoever is in the listener. A message may have a single byte, so this is also the number of messages.
 pub const READ_LITTLE_BYTES: usize = 2 * 1024;
 
 /// Bytes a consumer's socket may hold unsent in the kernel (`TCP_NOTSENT_LOWAT`): without it the kernel hides the lag.

@@ -1,4 +1,4 @@
-//! Operations on a log, its cursors and its scout, against a model that is a plain vector.
+//! Operations on a log, its cursors and its join index, against a model that is a plain vector.
 //!
 //! The input is a list of operations: which one, which cursor, two bytes of amount. The model keeps every message and
 //! every byte ever written; whatever the log gives out must be what stands there.
@@ -7,11 +7,11 @@ use crate::config::{CHUNK_SIZE, Start, media};
 use crate::proto::chunk_write;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
-use crate::stream::budget::Budget;
-use crate::stream::buffer::{Entry, Head, RRBuffer, STREAM_ID, chunk_stream_of};
-use crate::stream::cursor::{Cursor, Lag};
-use crate::stream::join::{HeaderSet, Join, JoinPoint, Scout, WireForm};
-use crate::stream::segment::flag;
+use crate::stream::egress::join::{HeaderForm, HeaderSet, Join, JoinIndex, JoinPoint};
+use crate::stream::log::buffer::{Entry, Head, RRBuffer, STREAM_ID, chunk_stream_of};
+use crate::stream::log::cursor::{Cursor, Lag};
+use crate::stream::log::segment::flag;
+use crate::stream::memory::budget::Budget;
 
 /// Bytes one run may write: the log of one run fits in a cache.
 const MAX_BYTES: usize = 1 << 20;
@@ -33,8 +33,8 @@ struct Model {
     lines: Vec<Line>,
     wire: Vec<u8>,
     new_publisher: bool,
-    /// How many messages the scout has seen.
-    scouted: usize,
+    /// How many messages the join index has seen.
+    indexed: usize,
 }
 
 impl Model {
@@ -43,8 +43,8 @@ impl Model {
         self.lines.partition_point(|line| line.end <= at)
     }
 
-    fn scouted_end(&self) -> usize {
-        self.scouted.checked_sub(1).map_or(0, |last| self.lines[last].end)
+    fn indexed_end(&self) -> usize {
+        self.indexed.checked_sub(1).map_or(0, |last| self.lines[last].end)
     }
 
     /// The first message of the publisher that message `end - 1` belongs to.
@@ -57,17 +57,17 @@ impl Model {
     }
 
     /// The key frame that may be joined at, if it is within the bounds.
-    fn anchor(&self) -> Option<usize> {
-        let first = self.publisher(self.scouted);
-        let key = first + self.lines[first..self.scouted].iter().rposition(Self::is_key)?;
-        let (line, last) = (&self.lines[key], &self.lines[self.scouted - 1]);
+    fn gop_start(&self) -> Option<usize> {
+        let first = self.publisher(self.indexed);
+        let key = first + self.lines[first..self.indexed].iter().rposition(Self::is_key)?;
+        let (line, last) = (&self.lines[key], &self.lines[self.indexed - 1]);
         let bytes = last.end - line.start;
         let age_us = last.entry.arrival_us - line.entry.arrival_us;
         (bytes <= GOP_BYTES as usize && age_us <= u64::from(GOP_MS) * 1000).then_some(key)
     }
 
     fn has_video(&self) -> bool {
-        self.lines[self.publisher(self.scouted)..self.scouted].iter().any(|line| line.entry.type_id == kind::VIDEO)
+        self.lines[self.publisher(self.indexed)..self.indexed].iter().any(|line| line.entry.type_id == kind::VIDEO)
     }
 
     /// The headers valid before message `end`, as `(type, body)` in the order in which their kinds first came.
@@ -161,7 +161,7 @@ impl Model {
         let all: Vec<_> = set.headers().iter().map(|header| (header.type_id, &header.body[..])).collect();
         assert_eq!(all, expected);
         let mut out = Vec::new();
-        let form = WireForm {
+        let form = HeaderForm {
             ts_ms: 1,
             stream_id: 1,
             chunk_size: 4096,
@@ -177,13 +177,13 @@ impl Model {
         let start = self.lines.get(number).map_or(self.wire.len(), |line| line.start);
         assert_eq!(point.cursor.position(), start as u64);
         assert_eq!(point.cursor.message_number(), number as u64);
-        self.check_headers(&point.headers, number, self.scouted);
+        self.check_headers(&point.headers, number, self.indexed);
     }
 
-    fn scout(&mut self, scout: &mut Scout) {
-        let from = self.scouted;
-        self.scouted = self.lines.len();
-        let seen = scout.advance();
+    fn index(&mut self, join_index: &mut JoinIndex) {
+        let from = self.indexed;
+        self.indexed = self.lines.len();
+        let seen = join_index.advance();
         let fresh = &self.lines[from..];
         assert_eq!(seen.messages as usize, fresh.len());
         assert_eq!(seen.bytes as usize, fresh.iter().map(|line| line.end - line.start).sum::<usize>());
@@ -192,8 +192,8 @@ impl Model {
             seen.first.as_ref().map(|point| point.cursor.position()),
             begin.map(|index| fresh[index].start as u64)
         );
-        assert_eq!((seen.headers_lost, scout.head().position), (0, self.wire.len() as u64));
-        let first = from.max(self.publisher(self.scouted));
+        assert_eq!((seen.headers_lost, join_index.head().position), (0, self.wire.len() as u64));
+        let first = from.max(self.publisher(self.indexed));
         match self.lines[first..].iter().rposition(Self::is_key) {
             Some(key) => self.check_point(seen.key.as_ref().expect("a key frame passed"), first + key),
             None => {
@@ -204,18 +204,18 @@ impl Model {
                 )
             }
         }
-        self.check_headers(scout.headers(), self.scouted, self.scouted);
-        assert_eq!(scout.has_video(), self.has_video());
+        self.check_headers(join_index.headers(), self.indexed, self.indexed);
+        assert_eq!(join_index.has_video(), self.has_video());
     }
 
-    fn join(&self, scout: &Scout, start: Start) -> Option<JoinPoint> {
-        let expected = match (start, self.anchor()) {
+    fn join(&self, join_index: &JoinIndex, start: Start) -> Option<JoinPoint> {
+        let expected = match (start, self.gop_start()) {
             (Start::Gop, Some(key)) => Some(key),
-            (Start::Now, _) => Some(self.scouted),
+            (Start::Now, _) => Some(self.indexed),
             _ if self.has_video() => None,
-            _ => Some(self.scouted),
+            _ => Some(self.indexed),
         };
-        match (scout.join(start), expected) {
+        match (join_index.join(start), expected) {
             (Join::WaitForKey, None) => None,
             (Join::Here(point), Some(number)) => {
                 self.check_point(&point, number);
@@ -226,7 +226,7 @@ impl Model {
     }
 }
 
-/// Fuzz body: any list of operations leaves the log, its cursors and its scout where the model is.
+/// Fuzz body: any list of operations leaves the log, its cursors and its join index where the model is.
 ///
 /// # Panics
 /// Where it does not, or memory is left charged.
@@ -234,7 +234,7 @@ pub fn log_operations(data: &[u8]) {
     let budget = Budget::new(None);
     let mut model = Model::default();
     let mut log = RRBuffer::new(budget.clone());
-    let mut scout = Scout::new(log.cursor(), GOP_BYTES, GOP_MS);
+    let mut join_index = JoinIndex::new(log.cursor(), GOP_BYTES, GOP_MS);
     // Each with its place in the model.
     let mut cursors: Vec<(Cursor, usize)> = (0..4).map(|_| (log.cursor(), 0)).collect();
     for operation in data.chunks_exact(4) {
@@ -279,11 +279,11 @@ pub fn log_operations(data: &[u8]) {
                     log.new_publisher();
                     model.new_publisher = true;
                 }
-                model.scout(&mut scout);
+                model.index(&mut join_index);
             }
             _ => {
                 let start = [Start::Gop, Start::Key, Start::Now][amount % 3];
-                if let Some(point) = model.join(&scout, start) {
+                if let Some(point) = model.join(&join_index, start) {
                     *at = point.cursor.position() as usize;
                     *cursor = point.cursor;
                 }
@@ -293,9 +293,9 @@ pub fn log_operations(data: &[u8]) {
         model.check_cursor(cursor, *at);
         let head = Head { position: model.wire.len() as u64, messages: model.lines.len() as u64 };
         assert_eq!(log.head(), head);
-        assert!(model.scouted_end() <= model.wire.len());
+        assert!(model.indexed_end() <= model.wire.len());
     }
-    drop((log, scout, cursors));
+    drop((log, join_index, cursors));
     assert_eq!(budget.used(), 0, "all that was charged is given back");
 }
 

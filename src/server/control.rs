@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::server::core::Core;
-use crate::server::keeper::{Keeper, PASS_MS};
-use crate::server::peak::Peak;
+use crate::server::heap_trim::HeapTrim;
+use crate::server::memory_limit::{MemoryLimit, PASS_MS};
 use crate::session::State;
-use crate::stream::target::News;
+use crate::stream::remote::target::News;
 use crate::sync::locked;
 
 /// How long a stop waits past its deadline for threads that are just ending.
@@ -23,8 +23,8 @@ const GRACE_MS: u64 = 2_000;
 const JOIN_MS: u64 = 30_000;
 
 pub(super) fn run(core: &Arc<Core>) {
-    let mut keeper = Keeper::default();
-    let mut peak = Peak::default();
+    let mut keeper = MemoryLimit::default();
+    let mut peak = HeapTrim::default();
     let mut closing_ms = None;
     loop {
         if core.is_closing() {

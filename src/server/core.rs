@@ -1,4 +1,4 @@
-//! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Host`] of its streams.
+//! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Upcalls`] of its streams.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
@@ -12,21 +12,21 @@ use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
 use crate::server::events::Events;
-use crate::server::lobby::Arrival;
+use crate::server::listener::ToListener;
 use crate::server::registry::Registry;
 use crate::server::report::{self, Stats};
 use crate::server::secure::Certificate;
 use crate::server::source::Absent;
 use crate::session::{self, State};
-use crate::stream::budget::Budget;
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::memory::budget::Budget;
 use crate::stream::peer::{Order, Peer, RRSession};
-use crate::stream::target::{News, Target};
-use crate::stream::{Host, RRStream, StreamName, Timeouts};
+use crate::stream::remote::target::{News, Target};
+use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
 
 /// Connections that may wait for the listener thread.
-const LOBBY_INBOX: usize = 4096;
+const LISTENER_INBOX: usize = 4096;
 
 /// New targets that may wait for the dialler.
 const DIAL_INBOX: usize = 4096;
@@ -39,7 +39,7 @@ const NEVER: u64 = u64::MAX;
 
 /// The receiving ends, given to the threads.
 pub(super) struct Inboxes {
-    pub(super) lobby: Receiver<Arrival>,
+    pub(super) listener: Receiver<ToListener>,
     /// Weak: a bounded channel keeps what was sent until its senders go, also without a receiver. A target holds its
     /// stream and that the core, which is a sender.
     pub(super) dialler: Receiver<Weak<Target>>,
@@ -63,8 +63,8 @@ pub(super) struct Core {
     pub(super) budget: Budget,
     pub(super) certificate: Certificate,
     registry: Mutex<Registry>,
-    lobby: Sender<Arrival>,
-    lobby_wake: Arc<Wake>,
+    listener: Sender<ToListener>,
+    listener_wake: Arc<Wake>,
     dialler: Sender<Weak<Target>>,
     dial_wake: Arc<Wake>,
     pub(super) reap: Mutex<ToReap>,
@@ -93,10 +93,10 @@ impl Core {
     pub(super) fn new(
         config: ServerConfig,
         events: Events,
-        lobby_wake: Arc<Wake>,
+        listener_wake: Arc<Wake>,
         dial_wake: Arc<Wake>,
     ) -> (Arc<Self>, Inboxes) {
-        let (lobby, lobby_inbox) = bounded(LOBBY_INBOX);
+        let (listener, listener_inbox) = bounded(LISTENER_INBOX);
         let (dialler, dial_inbox) = bounded(DIAL_INBOX);
         let control: Arc<OnceLock<Weak<Self>>> = Arc::default();
         let ring = Arc::clone(&control);
@@ -111,8 +111,8 @@ impl Core {
             registry: Mutex::new(Registry::new(&config)),
             config,
             events,
-            lobby,
-            lobby_wake,
+            listener,
+            listener_wake,
             dialler,
             dial_wake,
             reap: Mutex::default(),
@@ -129,7 +129,7 @@ impl Core {
         });
         let _ = core.itself.set(Arc::downgrade(&core));
         let _ = control.set(Arc::downgrade(&core));
-        (core, Inboxes { lobby: lobby_inbox, dialler: dial_inbox })
+        (core, Inboxes { listener: listener_inbox, dialler: dial_inbox })
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -157,7 +157,7 @@ impl Core {
     pub(super) fn stop(&self, deadline_ms: u64) {
         self.begin_stop(deadline_ms);
         self.stop_streams(deadline_ms);
-        self.lobby_wake.wake();
+        self.listener_wake.wake();
         self.nudge_control();
     }
 
@@ -170,7 +170,7 @@ impl Core {
         for session in sessions.iter().filter(|session| session.stream() != 0 && session.reconnects()) {
             session.order(Order::Reconnect(Some(url.to_owned()), "the server stops".to_owned()));
         }
-        self.lobby_wake.wake();
+        self.listener_wake.wake();
         self.nudge_control();
     }
 
@@ -220,7 +220,7 @@ impl Core {
 
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        self.lobby_wake.wake();
+        self.listener_wake.wake();
         self.dial_wake.wake();
         self.nudge_control();
     }
@@ -254,10 +254,10 @@ impl Core {
     // ---- ways
 
     /// Gives the listener thread something.
-    pub(super) fn arrive(&self, arrival: Arrival) -> Result<()> {
-        match self.lobby.try_send(arrival) {
+    pub(super) fn to_listener(&self, arrival: ToListener) -> Result<()> {
+        match self.listener.try_send(arrival) {
             Ok(()) => {
-                self.lobby_wake.wake();
+                self.listener_wake.wake();
                 Ok(())
             }
             Err(TrySendError::Full(_)) => Err(Failure::ours(RRError::Limit, "the listener thread is overrun")),
@@ -265,8 +265,8 @@ impl Core {
         }
     }
 
-    pub(super) fn lobby_wake(&self) -> Arc<Wake> {
-        Arc::clone(&self.lobby_wake)
+    pub(super) fn listener_wake(&self) -> Arc<Wake> {
+        Arc::clone(&self.listener_wake)
     }
 
     pub(super) fn dial_wake(&self) -> Arc<Wake> {
@@ -379,17 +379,17 @@ impl Core {
     }
 }
 
-impl Host for Core {
+impl Upcalls for Core {
     fn event(&self, event: Event) {
         self.events.push(event);
     }
 
     fn reclaim(&self, peer: Peer, event: Option<session::Event>) {
-        peer.record.set_owner(self.lobby_wake());
-        match self.lobby.try_send(Arrival::Back(peer, event)) {
-            Ok(()) => self.lobby_wake.wake(),
+        peer.record.set_owner(self.listener_wake());
+        match self.listener.try_send(ToListener::Back(peer, event)) {
+            Ok(()) => self.listener_wake.wake(),
             Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {
-                if let Arrival::Back(mut peer, _) = arrival {
+                if let ToListener::Back(mut peer, _) = arrival {
                     half_close(&mut peer.conn.socket);
                     self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
                 }

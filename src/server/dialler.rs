@@ -23,10 +23,10 @@ use crate::server::core::Core;
 use crate::server::resolver::Resolver;
 use crate::server::source;
 use crate::session::{SessionConfig, State};
-use crate::stream::budget::Charge;
 use crate::stream::event::Id;
-use crate::stream::target::backoff::{Backoff, Loss, Next};
-use crate::stream::target::{News, Plan, Target};
+use crate::stream::memory::budget::Charge;
+use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
+use crate::stream::remote::target::{News, Plan, Target};
 
 use race::{Lap, Race};
 

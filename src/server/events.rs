@@ -11,9 +11,9 @@
 //!
 //! What is given up when the host does not take events is the affair of `events/queue.rs`.
 
+mod debug_log;
 mod queue;
 mod thread;
-mod told;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -203,7 +203,7 @@ impl Events {
 
     /// Queues an event. From any thread; never blocks. After [`Events::stop`] it does nothing.
     pub fn push(&self, event: Event) {
-        told::tell(&event);
+        debug_log::tell(&event);
         self.shared.push(event);
     }
 

@@ -1,18 +1,18 @@
 //! RRServer: listeners, the registry of streams, sessions and targets, and the threads that belong to no stream.
 //!
-//! Threads: `listenerThread` (the lobby: accepting, handshakes, commands until the role is known), `dialThread`
+//! Threads: `listenerThread` (the listener: accepting, handshakes, commands until the role is known), `dialThread`
 //! (targets up to `Publish.Start`), a few `resolverThread`s, `controlThread` (joins what has ended, orderly stop),
 //! `eventThread` (log sinks, the host's callback). Lock order: registry, then a stream's book, then its buffer; none is
 //! held while calling another thread's inbox blocks (none does) or the host.
 
-mod admit;
+mod admission;
 mod control;
 mod core;
 mod dialler;
 pub mod events;
-mod keeper;
-mod lobby;
-mod peak;
+mod heap_trim;
+mod listener;
+mod memory_limit;
 mod registry;
 pub mod report;
 mod resolver;
@@ -34,11 +34,11 @@ use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
-use crate::server::lobby::Arrival;
+use crate::server::listener::ToListener;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
-use crate::stream::target::{News, Plan, Target};
+use crate::stream::remote::target::{News, Plan, Target};
 use crate::stream::{MAX_NAME_BYTES, RRStream, StreamName};
 use crate::sync::locked;
 
@@ -67,12 +67,12 @@ impl RRServer {
     /// [`RRError::Limit`] where the process has no fd or thread left.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
         let poller = || Poller::new();
-        let (lobby_poller, dial_poller) = (poller()?, poller()?);
-        let lobby_wake = lobby_poller.waker();
-        let on_room = Box::new(move || lobby_wake.wake());
+        let (listener_poller, dial_poller) = (poller()?, poller()?);
+        let listener_wake = listener_poller.waker();
+        let on_room = Box::new(move || listener_wake.wake());
         let events =
             Events::start(EventsConfig { limit: config.event_limit, log_events, callback, on_room: Some(on_room) })?;
-        let (core, inboxes) = Core::new(config, events, lobby_poller.waker(), dial_poller.waker());
+        let (core, inboxes) = Core::new(config, events, listener_poller.waker(), dial_poller.waker());
         let server = Self { core: Arc::clone(&core), threads: Mutex::default() };
         let start = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
             let (entering, failing) = (Arc::clone(&core), Arc::clone(&core));
@@ -87,7 +87,7 @@ impl RRServer {
         };
         let shared = || Arc::clone(&core);
         let (one, two, three) = (shared(), shared(), shared());
-        start("listenerThread", Box::new(move || lobby::run(one, lobby_poller, inboxes.lobby)))?;
+        start("listenerThread", Box::new(move || listener::run(one, listener_poller, inboxes.listener)))?;
         start("dialThread", Box::new(move || dialler::run(two, dial_poller, inboxes.dialler)))?;
         start("controlThread", Box::new(move || control::run(&three)))?;
         Ok(server)
@@ -121,7 +121,7 @@ impl RRServer {
 
     fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
         let port = listener.local_addr().map_or(0, |address| address.port());
-        self.core.arrive(Arrival::Listener(listener, options))?;
+        self.core.to_listener(ToListener::Listener(listener, options))?;
         self.core.listens();
         Ok(port)
     }
@@ -140,7 +140,7 @@ impl RRServer {
             return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
         }
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
-        self.core.arrive(Arrival::Connection(socket, name, options))
+        self.core.to_listener(ToListener::Connection(socket, name, options))
     }
 
     /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any

@@ -9,7 +9,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::server::slots::{Slots, kind};
 use crate::stream::event::Id;
 use crate::stream::peer::RRSession;
-use crate::stream::target::Target;
+use crate::stream::remote::target::Target;
 use crate::stream::{RRStream, StreamName};
 
 /// Targets of one server. More than that is not one machine's work.

@@ -10,9 +10,9 @@ use crate::server::slots::{kind, kind_of};
 use crate::session::{Role, State};
 use crate::stream::RRStream;
 use crate::stream::event::Id;
-use crate::stream::meter::Counters;
 use crate::stream::peer::RRSession;
-use crate::stream::target::{Target, is_tls};
+use crate::stream::remote::target::{Target, is_tls};
+use crate::stream::stats::Counters;
 
 /// What an object is (`rr_info`).
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
 use crate::net::tls::{ServerConfig, TlsStream};
 use crate::proto::url::RtmpUrl;
-use crate::stream::target::Plan;
+use crate::stream::remote::target::Plan;
 use crate::sync::locked;
 
 /// The certificate that listeners with TLS show; it may be changed while they listen.

@@ -16,8 +16,8 @@ use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::session::{ClientSession, SessionConfig};
 use crate::stream::peer::RRSession;
-use crate::stream::target::backoff::{Backoff, Loss, Next};
-use crate::stream::target::{Plan, Target};
+use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
+use crate::stream::remote::target::{Plan, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 

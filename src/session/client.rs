@@ -5,7 +5,7 @@
 //! a challenge is recognised and ends the session. See the module for the driver's duties.
 
 use super::wire::{Incoming, Wire, user, wire_methods};
-use super::{Event, SessionConfig, told};
+use super::{Event, SessionConfig, debug_log};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{hide_key, mask_url};
 use crate::proto::amf0::Value;
@@ -177,7 +177,7 @@ impl ClientSession {
 
     fn command(&mut self, head: &MessageHead, body: &[u8]) -> Result<Option<Event>> {
         let call = Call::parse(head.type_id, body)?;
-        told::tell(|| hide_key(&mask_url(&self.tc_url), &self.key), head.stream_id, &call);
+        debug_log::tell(|| hide_key(&mask_url(&self.tc_url), &self.key), head.stream_id, &call);
         match call.command {
             Command::Result(first, second) => self.result(call.transaction, &first, &second),
             Command::Error(status) => self.error(call.transaction, status),

@@ -20,11 +20,11 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod debug_log;
 mod server;
 mod state;
 #[cfg(test)]
 mod tests;
-mod told;
 mod wire;
 
 pub use client::{ClientSession, Refusal};

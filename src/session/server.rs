@@ -5,7 +5,7 @@
 //! driver's duties.
 
 use super::wire::{Incoming, Wire, user, wire_methods};
-use super::{Event, SessionConfig, told};
+use super::{Event, SessionConfig, debug_log};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf0::Value;
 use crate::proto::command::{CAPS_RECONNECT, Call, Command, build};
@@ -157,7 +157,7 @@ impl ServerSession {
             }
         }
         let call = Call::parse(head.type_id, &body)?;
-        told::tell(|| self.who.as_deref().unwrap_or("a peer").to_owned(), head.stream_id, &call);
+        debug_log::tell(|| self.who.as_deref().unwrap_or("a peer").to_owned(), head.stream_id, &call);
         if !self.connected {
             let Command::Connect(connect) = &call.command else {
                 let name = String::from_utf8_lossy(call.name.get(..32).unwrap_or(call.name)).into_owned();

@@ -8,11 +8,12 @@ use crate::config::{Start, media};
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Wake};
-use crate::stream::accumulate::{self, Arrival};
-use crate::stream::guest::Play;
+use crate::stream::egress::guest::Play;
+use crate::stream::egress::relay;
+use crate::stream::ingest::accumulate::{self, NewPublisher};
 use crate::stream::peer::Peer;
-use crate::stream::target::{Plan, Target};
-use crate::stream::{Book, Claim, RRStream, relay};
+use crate::stream::remote::target::{Plan, Target};
+use crate::stream::{Book, Claim, RRStream};
 use crate::sync::{locked, spawn};
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -86,12 +87,15 @@ impl RRStream {
         stream_id: u32,
         claim: Claim,
     ) -> std::result::Result<(), (Peer, Failure)> {
-        let arrival = Arrival { peer, stream_id, claim, source: None };
+        let arrival = NewPublisher { peer, stream_id, claim, source: None };
         self.hand(Box::new(arrival)).map_err(|(back, failure)| (back.peer, failure))
     }
 
     /// The same for anybody who is to publish.
-    pub(super) fn hand(self: &Arc<Self>, arrival: Box<Arrival>) -> std::result::Result<(), (Box<Arrival>, Failure)> {
+    pub(super) fn hand(
+        self: &Arc<Self>,
+        arrival: Box<NewPublisher>,
+    ) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
         if let Err(failure) = self.accumulate_link() {
             return Err((arrival, failure));
         }
@@ -155,7 +159,7 @@ impl RRStream {
         book.relay = None;
     }
 
-    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Box<Arrival>>> {
+    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Box<NewPublisher>>> {
         self.link(|book| &mut book.accumulate, "accmDataThread", |_| accumulate::run)
     }
 
@@ -201,7 +205,7 @@ impl RRStream {
         let thread = spawn(
             name,
             move || {
-                stream.host.enter_thread();
+                stream.upcalls.enter_thread();
                 if let Err(error) = crate::net::thread::set_nice(stream.config.nice) {
                     log::warn!("nice {} was refused: {error}", stream.config.nice);
                 }

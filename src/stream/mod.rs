@@ -2,41 +2,27 @@
 //!
 //! `accumulate` reads the publisher and appends to the log; `relay` follows the log and feeds players and targets.
 //! The two share the log and the few words here, and nothing else. What they cannot do themselves (events, the
-//! lobby, dialling) they ask of [`Host`], which the server is.
+//! listener, dialling) they ask of [`Upcalls`], which the server is.
 
-pub mod accumulate;
-pub mod budget;
-pub mod buffer;
-mod consumer;
-pub mod cursor;
+pub mod egress;
 pub mod event;
-mod form;
-mod guest;
-mod host;
-pub mod join;
-mod link;
-pub mod meter;
-mod name;
-mod pace;
-pub mod peer;
-mod publish;
-mod push;
-pub mod relay;
-mod relief;
-#[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
-pub mod segment;
-mod source;
-pub mod target;
-pub mod timeline;
-pub mod tracks;
 #[cfg(test)]
-pub(crate) mod trip;
-mod turn;
+pub(crate) mod fault_injection;
+pub mod ingest;
+mod link;
+pub mod log;
+pub mod memory;
+mod name;
+pub mod peer;
+pub mod remote;
+pub mod stats;
+pub mod tracks;
+mod upcalls;
 
-pub use self::host::{Host, Timeouts};
+pub use self::ingest::Claim;
 pub use self::link::Delivery;
 pub use self::name::{MAX_NAME_BYTES, StreamName};
-pub use self::publish::Claim;
+pub use self::upcalls::{Timeouts, Upcalls};
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,18 +32,19 @@ use crate::config::StreamConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::session::{Role, State};
-use crate::stream::accumulate::Arrival;
-use crate::stream::budget::Budget;
-use crate::stream::buffer::RRBuffer;
-use crate::stream::cursor::Cursor;
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::ingest::Publisher;
+use crate::stream::ingest::accumulate::NewPublisher;
+use crate::stream::ingest::clock::Clock;
 use crate::stream::link::Link;
-use crate::stream::meter::{Count, Counters, Rate};
+use crate::stream::log::buffer::{Head, RRBuffer};
+use crate::stream::log::cursor::Cursor;
+use crate::stream::memory::budget::Budget;
+use crate::stream::memory::pressure::Pressure;
 use crate::stream::peer::RRSession;
-use crate::stream::publish::Publisher;
-use crate::stream::source::Sources;
-use crate::stream::target::Target;
-use crate::stream::timeline::Clock;
+use crate::stream::remote::source::Sources;
+use crate::stream::remote::target::Target;
+use crate::stream::stats::{Count, Counters, Rate};
 use crate::stream::tracks::Tracks;
 use crate::sync::locked;
 
@@ -80,7 +67,7 @@ struct Book {
     reserved: bool,
     /// Nobody may come any more.
     closed: bool,
-    accumulate: Option<Link<Box<Arrival>>>,
+    accumulate: Option<Link<Box<NewPublisher>>>,
     relay: Option<Link<Delivery>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -128,7 +115,7 @@ pub struct RRStream {
     pub dropped_runs: Count,
     /// What it carries.
     pub tracks: Tracks,
-    host: Arc<dyn Host>,
+    upcalls: Arc<dyn Upcalls>,
     budget: Budget,
     /// What consumers hold for themselves: they can be turned away.
     private: Budget,
@@ -143,9 +130,9 @@ pub struct RRStream {
     intake: Mutex<Intake>,
     book: Mutex<Book>,
     sources: Sources,
-    relief: relief::Relief,
+    pressure: Pressure,
     #[cfg(test)]
-    pub(crate) trip: trip::Trip,
+    pub(crate) fault_injection: fault_injection::FaultInjection,
 }
 
 impl RRStream {
@@ -156,7 +143,7 @@ impl RRStream {
         config: StreamConfig,
         reserved: bool,
         budget: Budget,
-        host: Arc<dyn Host>,
+        upcalls: Arc<dyn Upcalls>,
     ) -> Self {
         let clock_mode = config.clock;
         Self {
@@ -171,7 +158,7 @@ impl RRStream {
             dropped_bytes: Count::default(),
             dropped_runs: Count::default(),
             tracks: Tracks::default(),
-            host,
+            upcalls,
             state: AtomicU32::new(State::Idle.number()),
             moving: Mutex::default(),
             ended_at: AtomicU64::new(NEVER),
@@ -182,15 +169,15 @@ impl RRStream {
             budget,
             book: Mutex::new(Book { reserved, ..Book::default() }),
             sources: Sources::default(),
-            relief: relief::Relief::default(),
+            pressure: Pressure::default(),
             #[cfg(test)]
-            trip: trip::Trip::default(),
+            fault_injection: fault_injection::FaultInjection::default(),
         }
     }
 
     /// The server it belongs to.
-    pub fn host(&self) -> &Arc<dyn Host> {
-        &self.host
+    pub fn upcalls(&self) -> &Arc<dyn Upcalls> {
+        &self.upcalls
     }
 
     /// The name for log lines: the key is a secret.
@@ -230,7 +217,7 @@ impl RRStream {
         }
         self.state.store(state.number(), Ordering::Release);
         // Only queues it; nothing of the host's runs under the lock.
-        self.host.event(change(self.event(EventKind::Stream).moved(prev, state)));
+        self.upcalls.event(change(self.event(EventKind::Stream).moved(prev, state)));
     }
 
     /// By when all is to be over, monotonic ms; `None` while it runs.
@@ -305,7 +292,7 @@ impl RRStream {
         book.to_sess_list.push(Arc::clone(target));
         drop(book);
         if matches!(self.state(), State::InProgress | State::Recovering) {
-            self.host.dial(target);
+            self.upcalls.dial(target);
         }
         Ok(())
     }
@@ -366,7 +353,7 @@ impl RRStream {
     fn check_unused(self: &Arc<Self>) {
         let unused = self.is_unused(&locked(&self.book));
         if unused {
-            self.host.stream_unused(self);
+            self.upcalls.stream_unused(self);
         }
     }
 
@@ -379,7 +366,7 @@ impl RRStream {
     }
 
     /// Ends the stream: the publisher is closed now, consumers get what is in the log until the deadline. The
-    /// [`Host`] hears of it when it is over.
+    /// [`Upcalls`] hears of it when it is over.
     pub fn stop(self: &Arc<Self>, deadline_ms: u64) {
         let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
         let first = self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER;
@@ -397,7 +384,7 @@ impl RRStream {
         match &relay {
             Some(link) => link.wake.wake(),
             // The relay is always started before the accumulate thread, so neither is there.
-            None if first => self.host.stream_over(self, None),
+            None if first => self.upcalls.stream_over(self, None),
             None => {}
         }
     }
@@ -434,7 +421,7 @@ impl RRStream {
         self.budget.used()
     }
 
-    fn head(&self) -> buffer::Head {
+    fn head(&self) -> Head {
         locked(&self.intake).buffer.head()
     }
 
@@ -450,7 +437,7 @@ impl RRStream {
     /// A thread of the stream panicked: the stream is FAILED, whoever is still on it is closed, all else lives on.
     fn panicked(self: &Arc<Self>, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
-        log::error!("stream failed: {failure}");
+        ::log::error!("stream failed: {failure}");
         let sessions = {
             let mut book = locked(&self.book);
             book.closed = true;
@@ -459,9 +446,9 @@ impl RRStream {
         self.move_to(State::Failed, |event| event.because(&failure));
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
         for record in sessions {
-            self.host.session_over(&record, &failure);
+            self.upcalls.session_over(&record, &failure);
         }
         self.stop(0);
-        self.host.stream_over(self, Some(text));
+        self.upcalls.stream_over(self, Some(text));
     }
 }

@@ -17,9 +17,9 @@ use crate::net::conn::Conn;
 use crate::net::poll::Wake;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::session::{Role, State};
+use crate::stream::egress::guest::Play;
 use crate::stream::event::{Event, EventKind, Id};
-use crate::stream::guest::Play;
-use crate::stream::meter::Counters;
+use crate::stream::stats::Counters;
 use crate::sync::locked;
 
 /// Orders that wait for one session at most: an answer and a close, and some that came twice.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::proto::flv::{self, FrameFacts};
 use crate::proto::message::kind;
-use crate::stream::meter::Count;
+use crate::stream::stats::Count;
 use crate::sync::locked;
 
 /// Tracks that are listed; a stream may carry more, which are relayed all the same.

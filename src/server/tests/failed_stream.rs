@@ -9,13 +9,13 @@ use crate::server::slots::kind;
 use crate::session::State;
 use crate::stream::RRStream;
 use crate::stream::event::{EventKind, flag};
-use crate::stream::trip::Over;
+use crate::stream::fault_injection::In;
 
 fn stream(live: &Live, key: &str) -> Arc<RRStream> {
     live.server.stream(live.server.stream_find(b"live", key.as_bytes()).unwrap()).unwrap()
 }
 
-fn a_panic_in(thread: Over) {
+fn a_panic_in(thread: In) {
     let live = Live::new(ServerConfig::default());
     let mut publisher = live.publish("show");
     let mut player = live.play("show");
@@ -27,7 +27,7 @@ fn a_panic_in(thread: Over) {
     other_player.message();
 
     let failed = stream(&live, "show");
-    failed.trip.stretch(thread);
+    failed.fault_injection.set(thread);
     failed.ring_accumulate();
     failed.ring_relay();
     publisher.closed();
@@ -41,14 +41,14 @@ fn a_panic_in(thread: Over) {
     let of_it = of_it();
     let told = of_it.iter().find(|event| event.state == State::Failed).expect("FAILED is told");
     assert_eq!(told.error, Some(RRError::Panic));
-    assert!(String::from_utf8_lossy(&told.text).contains("tripped in"), "{told:?}");
+    assert!(String::from_utf8_lossy(&told.text).contains("injected in"), "{told:?}");
     let last = of_it.iter().filter(|event| event.flags & flag::LAST != 0).count();
     assert_eq!(last, 1, "the stream's id ends once: {of_it:#?}");
     for addr in [publisher.addr(), player.addr()] {
         let end = live.end_of(&addr);
         assert_eq!((end.error, end.state), (Some(RRError::Panic), State::Failed));
     }
-    live.line_with(&["stream failed", "tripped in"]);
+    live.line_with(&["stream failed", "injected in"]);
 
     // All else lives, and the name is free.
     other_publisher.key_frame(40, b"1").unwrap();
@@ -63,10 +63,10 @@ fn a_panic_in(thread: Over) {
 
 #[test]
 fn a_panic_in_accumulate_fails_that_stream_alone() {
-    a_panic_in(Over::Accumulate);
+    a_panic_in(In::Accumulate);
 }
 
 #[test]
 fn a_panic_in_the_relay_fails_that_stream_alone() {
-    a_panic_in(Over::Relay);
+    a_panic_in(In::Relay);
 }

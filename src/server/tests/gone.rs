@@ -12,7 +12,7 @@ use crate::server::events::{Events, EventsConfig};
 use crate::server::{RRServer, control};
 use crate::session::State;
 use crate::stream::event::EventKind;
-use crate::stream::target::{Plan, Target};
+use crate::stream::remote::target::{Plan, Target};
 
 /// A server with a control thread, and what its other threads would get.
 fn without_threads() -> (RRServer, Inboxes) {

@@ -1,0 +1,223 @@
+//! What a guest of the listener wishes, and how it is granted or refused: the words between the listener and a stream.
+
+use std::sync::Arc;
+
+use crate::config::Decision;
+use crate::error::{Failure, RRError, Result};
+use crate::mask::{escape, mask_key, mask_url};
+use crate::net::socket::half_close;
+use crate::server::core::Core;
+use crate::server::source;
+use crate::session::{Event as Said, Role};
+use crate::stream::MAX_NAME_BYTES;
+use crate::stream::peer::{Order, Peer};
+use crate::stream::{Claim, Delivery, RRStream, StreamName};
+
+/// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
+const TRIES: usize = 3;
+
+/// What a peer asked for.
+#[derive(Debug)]
+pub(super) enum Wish {
+    Connect,
+    Publish { stream_id: u32, key: Vec<u8> },
+    Play { stream_id: u32, key: Vec<u8> },
+}
+
+impl Wish {
+    pub(super) fn from_event(event: Said) -> Option<Self> {
+        match event {
+            Said::Connect => Some(Self::Connect),
+            Said::Publish { stream_id, key, .. } => Some(Self::Publish { stream_id, key }),
+            Said::Play { stream_id, key, .. } => Some(Self::Play { stream_id, key }),
+            _ => None,
+        }
+    }
+
+    /// What it is, for people: "publish live/key***".
+    fn shown(&self, app: &[u8]) -> String {
+        let (verb, key) = match self {
+            Self::Connect => return format!("connect to {}", escape(app)),
+            Self::Publish { key, .. } => ("publish", key),
+            Self::Play { key, .. } => ("play", key),
+        };
+        format!("{verb} {}/{}", escape(app), mask_key(key))
+    }
+}
+
+/// Writes what the peer said of itself into its record.
+pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
+    let record = Arc::clone(&peer.record);
+    match wish {
+        Wish::Connect => {
+            let Some(info) = peer.conn.server().and_then(|session| session.connect()) else { return };
+            record.rename(|names| {
+                names.app = clean(info.app_name());
+                names.agent = clean(&info.flash_ver);
+                names.tc_url = clean(&info.tc_url);
+                // What stands behind the application is the host's to judge; some peers say it there alone.
+                if !names.tc_url.contains(&b'?') && !info.query().is_empty() {
+                    names.tc_url.push(b'?');
+                    names.tc_url.extend(clean(info.query()));
+                }
+                names.caps_ex = info.caps_ex;
+                names.via = clean(&info.via);
+            });
+        }
+        Wish::Publish { key, .. } | Wish::Play { key, .. } => {
+            let publish = matches!(wish, Wish::Publish { .. });
+            record.set_wish(if publish { Role::Publisher } else { Role::Player });
+            record.rename(|names| names.key = clean(key));
+        }
+    }
+}
+
+/// Names go to C as strings: without NUL, and not without end.
+fn clean(name: &[u8]) -> Vec<u8> {
+    name.iter().copied().take(MAX_NAME_BYTES).filter(|&byte| byte != 0).collect()
+}
+
+fn fits(name: &[u8]) -> bool {
+    name.len() <= MAX_NAME_BYTES && !name.contains(&0)
+}
+
+/// Tells what the host has decided of a wish.
+pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let answer = match order {
+        Order::Allow(decision) => match &decision.rename {
+            Some(key) => format!("allowed, as {}", mask_key(key)),
+            None => "allowed".to_owned(),
+        },
+        Order::Deny(code, text) => format!("denied: {text} {code}"),
+        Order::Redirect(url) => format!("sent to {}", mask_url(url)),
+        Order::Reconnect(..) | Order::Close(_) => return,
+    };
+    log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names().app));
+}
+
+/// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
+pub(super) fn find_stream(
+    core: &Core,
+    peer: &mut Peer,
+    wish: &Wish,
+    decision: &Decision,
+) -> Result<(Arc<RRStream>, Claim)> {
+    let (stream_id, key, publish) = match wish {
+        Wish::Publish { stream_id, key } => (*stream_id, key, true),
+        Wish::Play { stream_id, key } => (*stream_id, key, false),
+        Wish::Connect => return Err(RRError::State.into()),
+    };
+    // As the peer has them: two that differ only where one is cut would be one stream.
+    let app = peer.conn.server().and_then(|session| session.connect()).map_or(&b""[..], |info| info.app_name());
+    let found = if [app, key].into_iter().all(fits) {
+        enter(core, peer, key, publish, decision)
+    } else {
+        Err(Failure::peers(RRError::Arg, "the name of the application or stream is too long or contains NUL"))
+    };
+    found.inspect_err(|failure| {
+        let code = match (failure.kind, publish) {
+            (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
+            // Not Failed: OBS stops at BadName, Denied and Rejected only.
+            (_, true) => "NetStream.Publish.Denied",
+            (_, false) => source::code_of(failure),
+        };
+        if let Some(session) = peer.conn.server() {
+            session.reject_stream(stream_id, code, &failure.text);
+        }
+    })
+}
+
+fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<(Arc<RRStream>, Claim)> {
+    let record = &peer.record;
+    let key = decision.rename.as_deref().unwrap_or(key);
+    let name = StreamName { app: record.names().app, key: key.to_vec() };
+    let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
+    if !publish {
+        source::may_play(core, record, &name)?;
+    }
+    for _ in 0..TRIES {
+        let (stream, _) = core.find_or_make(name.clone(), config, false)?;
+        let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
+        match entered {
+            Ok(claim) => {
+                record.rename(|names| names.key = key.to_vec());
+                record.set_wish(Role::None);
+                return Ok((stream, claim));
+            }
+            // It is ending under this name: its name is freed in a moment, or here.
+            Err(failure) if failure.kind == RRError::State => core.registry().forget_name(&stream),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::ours(RRError::State, "the stream is ending"))
+}
+
+/// Tells the peer yes and gives its connection to the stream's thread.
+pub(super) fn hand_over(
+    core: &Core,
+    (stream, claim): &(Arc<RRStream>, Claim),
+    mut peer: Peer,
+    wish: Wish,
+    decision: &Decision,
+) {
+    let failed = match wish {
+        Wish::Publish { stream_id, .. } => {
+            if let Some(session) = peer.conn.server() {
+                session.accept_publish(stream_id);
+            }
+            log::info!("{} publishes {}", peer.record.addr, stream.masked_name());
+            stream.hand_publisher(peer, stream_id, *claim).err().map(|(peer, failure)| (peer, failure, true))
+        }
+        Wish::Play { stream_id, .. } => {
+            if let Some(session) = peer.conn.server() {
+                session.accept_play(stream_id);
+            }
+            log::info!("{} plays {}", peer.record.addr, stream.masked_name());
+            let start = decision.start.unwrap_or(stream.config.start);
+            let media = decision.media;
+            match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes: None }) {
+                Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),
+                _ => None,
+            }
+        }
+        Wish::Connect => None,
+    };
+    if let Some((mut peer, failure, publisher)) = failed {
+        half_close(&mut peer.conn.socket);
+        core.end_session(&peer.record, &failure);
+        if publisher {
+            stream.release(&peer.record);
+        } else {
+            stream.leave(&peer.record);
+        }
+    }
+}
+
+/// Tells the peer no. It is to leave then: some programs (those on librtmp that publish) take no word for an answer,
+/// only the end of the connection.
+pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
+    let Some(session) = peer.conn.server() else { return };
+    match wish {
+        Wish::Connect => session.reject_connect(code, text, redirect),
+        Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
+            let publish = matches!(wish, Wish::Publish { .. });
+            let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
+            // First: whoever stops at the error hears nothing that stands behind it.
+            if let Some(url) = redirect {
+                session.reconnect_request(Some(url), text);
+            }
+            session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
+        }
+    }
+}
+
+/// A peer that was refused one more play goes on with those it has.
+pub(super) fn resume(core: &Core, peer: Option<Peer>) {
+    if let Some(Err((mut peer, failure))) = peer.map(RRStream::resume) {
+        half_close(&mut peer.conn.socket);
+        core.end_session(&peer.record, &failure);
+    }
+}

@@ -1,0 +1,277 @@
+//! The listener's door: accepting, the PROXY header of those who must have one, and turning away whom a limit refuses.
+//!
+//! A connection becomes a session here. One that must say first who it is (PROXY protocol) is a connection whose PROXY header is pending until then: it
+//! holds a slot and some bytes, counts towards `max_sessions`, and has the handshake's deadline.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::{Listener, Slot, ToListener};
+use crate::error::{Failure, RRError};
+use crate::net::clock;
+use crate::net::conn::{Conn, Side};
+use crate::net::proxy;
+use crate::net::socket::{Socket, name_of};
+use crate::server::ListenOptions;
+use crate::session::{ServerSession, State};
+use crate::stream::event::EventKind;
+use crate::stream::peer::{Peer, RRSession};
+
+/// Connections accepted in one turn before those who are here are served.
+const ACCEPT_BATCH: usize = 64;
+
+/// Those who were turned away are reported this often.
+const TURNED_AWAY_MS: u64 = 1_000;
+
+/// A connection that has not said yet whose it is.
+#[derive(Debug)]
+pub(super) struct ProxyPending {
+    socket: Socket,
+    /// The balancer's address, or what the host said.
+    name: String,
+    options: ListenOptions,
+    bytes: Vec<u8>,
+    deadline_ms: u64,
+}
+
+/// Who found no room, since it was last told.
+#[derive(Debug, Default)]
+pub(super) struct TurnedAway {
+    count: u64,
+    told_ms: u64,
+    last: String,
+}
+
+impl TurnedAway {
+    fn add(&mut self, addr: &str, failure: &Failure) {
+        self.count += 1;
+        self.last = format!("{addr}: {failure}");
+        self.tell();
+    }
+
+    /// One line a second, however many come: a flood must not become a flood of lines.
+    pub(super) fn tell(&mut self) {
+        let now_ms = clock::now_ms();
+        if self.count == 0 || (self.told_ms != 0 && now_ms < self.told_ms + TURNED_AWAY_MS) {
+            return;
+        }
+        self.told_ms = now_ms;
+        match std::mem::take(&mut self.count) {
+            1 => log::warn!("turned away {}", self.last),
+            count => log::warn!("{count} connections turned away, the last {}", self.last),
+        }
+    }
+}
+
+impl Listener {
+    pub(super) fn take_in(&mut self, arrival: ToListener) {
+        match arrival {
+            ToListener::Listener(mut listener, options) => {
+                let entry = self.slots.vacant_entry();
+                if let Err(failure) = self.poller.add_listener(&mut listener, entry.key()) {
+                    log::error!("cannot listen: {failure}");
+                    return;
+                }
+                // Peers may have been waiting since before it was added.
+                self.accepting.push(entry.key());
+                entry.insert(Slot::Socket(listener, options));
+            }
+            ToListener::Connection(socket, name, options) if options.proxy => {
+                self.await_proxy_header(socket, name, options)
+            }
+            ToListener::Connection(socket, name, options) => {
+                let local = socket.local_name();
+                self.welcome(socket, name, local, &[], options);
+            }
+            ToListener::Back(peer, event) => {
+                // It rests, unless it has said already what it wants next.
+                let state = if event.is_some() { State::Handshake } else { State::Idle };
+                let prev = peer.record.set_state(state);
+                peer.record.set_stream(0);
+                self.core.events.push(peer.record.event(EventKind::Session).moved(prev, state));
+                self.seat(peer, event);
+            }
+        }
+    }
+
+    /// Accepts from every listener that may have more. True where one certainly has: the next turn comes at once.
+    pub(super) fn accept(&mut self) -> bool {
+        if self.core.stop_by_ms().is_some() {
+            self.close_listeners();
+        }
+        if self.core.events.is_full() {
+            // Tried again at the next tick, or when there is room.
+            return false;
+        }
+        let mut at_once = false;
+        for slot in std::mem::take(&mut self.accepting) {
+            let Some(more) = self.accept_from(slot) else { continue };
+            at_once |= more;
+            self.accepting.push(slot);
+        }
+        at_once
+    }
+
+    /// `None`: nobody waits. `Some(false)`: to be tried again, but not now.
+    fn accept_from(&mut self, slot: usize) -> Option<bool> {
+        for _ in 0..ACCEPT_BATCH {
+            let Some(Slot::Socket(listener, options)) = self.slots.get(slot) else { return None };
+            let options = *options;
+            match listener.accept() {
+                Ok((stream, from)) => match Socket::adopt(OwnedFd::from(stream)) {
+                    Ok(socket) => {
+                        // A socket that was reset meanwhile no longer knows whose it was.
+                        self.take_in(ToListener::Connection(socket, name_of(from), options));
+                    }
+                    Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // No fd is left, mostly: the peers wait in the kernel until the next tick.
+                    log::warn!("cannot accept, will try again: {error}");
+                    return Some(false);
+                }
+            }
+        }
+        Some(true)
+    }
+
+    /// A new connection gets a session; `rest` are bytes of it that were read already.
+    fn welcome(&mut self, mut socket: Socket, addr: String, local: String, rest: &[u8], options: ListenOptions) {
+        let ip = ip_of(&addr).or_else(|| socket.peer_ip());
+        let secured = if options.tls { self.core.certificate.put_on(&mut socket, rest) } else { Ok(()) };
+        let rest = if options.tls { &[] } else { rest };
+        let made = secured.and_then(|()| self.room()).and_then(|()| {
+            self.core.registry().add_session(ip, |id| Arc::new(RRSession::new(id, addr.clone(), ip, local)))
+        });
+        let record = match made {
+            Ok(record) => record,
+            Err(failure) => {
+                self.turned_away.add(&addr, &failure);
+                return;
+            }
+        };
+        record.set_tls(options.tls);
+        record.set_owner(self.core.listener_wake());
+        let mut session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
+        if log::log_enabled!(log::Level::Debug) {
+            session.set_name(&addr);
+        }
+        let mut conn = Conn::new(socket, Side::Server(session));
+        conn.put_back(rest);
+        let peer = Peer::new(conn, record);
+        self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
+        self.core.settle();
+        self.seat(peer, None);
+    }
+
+    // ---- pending PROXY headers
+
+    /// Strangers are sessions to be: they take their room.
+    fn room(&self) -> crate::error::Result<()> {
+        let most = self.core.config.max_sessions as usize;
+        if self.proxy_pending > 0 && self.core.registry().sessions.len() + self.proxy_pending >= most {
+            return Err(Failure::ours(RRError::Limit, format!("{most} is the most there may be")));
+        }
+        Ok(())
+    }
+
+    fn await_proxy_header(&mut self, mut socket: Socket, name: String, options: ListenOptions) {
+        let most = self.core.config.max_sessions as usize;
+        if self.core.registry().sessions.len() + self.proxy_pending >= most {
+            self.turned_away.add(&name, &Failure::ours(RRError::Limit, format!("{most} is the most there may be")));
+            return;
+        }
+        let entry = self.slots.vacant_entry();
+        let slot = entry.key();
+        if let Err(failure) = self.poller.add(&mut socket, slot) {
+            log::warn!("{name}: {failure}");
+            return;
+        }
+        let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
+        entry.insert(Slot::ProxyPending(Box::new(ProxyPending {
+            socket,
+            name,
+            options,
+            bytes: Vec::new(),
+            deadline_ms,
+        })));
+        self.proxy_pending += 1;
+        self.read_proxy_header(slot);
+    }
+
+    /// Reads as much of the header as is there; a whole one makes the connection whose PROXY header is pending a pending.
+    pub(super) fn read_proxy_header(&mut self, slot: usize) {
+        let header = loop {
+            let Some(Slot::ProxyPending(pending)) = self.slots.get_mut(slot) else { return };
+            // Never more than a header can have: what follows may be read with it and is put back.
+            let room = proxy::HEADER_MAX_BYTES.saturating_sub(pending.bytes.len()).min(self.scratch.len());
+            let got = match self.scratch.get_mut(..room).map(|space| pending.socket.read(space)) {
+                Some(Ok(n)) if n > 0 => n,
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Some(Err(error)) => break Err(Failure::peers(RRError::Io, format!("read: {error}"))),
+                _ => break Err(Failure::peers(RRError::Closed, "the peer closed the connection")),
+            };
+            pending.bytes.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
+            match proxy::parse(&pending.bytes) {
+                Ok(None) => {}
+                Ok(Some(header)) => break Ok(header),
+                Err(failure) => break Err(failure),
+            }
+        };
+        let Some(pending) = self.take_proxy_pending(slot) else { return };
+        match header {
+            Ok(header) => {
+                let addr = header.peer.map_or(pending.name, |address| address.to_string());
+                let local = header.local.map_or_else(|| pending.socket.local_name(), |address| address.to_string());
+                let rest = pending.bytes.get(header.bytes..).unwrap_or_default();
+                self.welcome(pending.socket, addr, local, rest, pending.options);
+            }
+            Err(failure) => log::warn!("{} was closed before it had a session: {failure}", pending.name),
+        }
+    }
+
+    fn take_proxy_pending(&mut self, slot: usize) -> Option<ProxyPending> {
+        if !matches!(self.slots.get(slot), Some(Slot::ProxyPending(_))) {
+            return None;
+        }
+        let Slot::ProxyPending(mut pending) = self.slots.remove(slot) else { return None };
+        self.proxy_pending -= 1;
+        self.poller.remove(&mut pending.socket);
+        Some(*pending)
+    }
+
+    /// Closes pending PROXY headers whose time is over; all of them where `all`.
+    pub(super) fn close_proxy_pending(&mut self, all: bool) {
+        if self.proxy_pending == 0 {
+            return;
+        }
+        let now_ms = clock::now_ms();
+        let late = |slot: &Slot| matches!(slot, Slot::ProxyPending(pending) if all || now_ms >= pending.deadline_ms);
+        let slots: Vec<usize> = self.slots.iter().filter(|(_, slot)| late(slot)).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(pending) = self.take_proxy_pending(slot) {
+                log::warn!("{} was closed before it had a session: no PROXY header in time", pending.name);
+            }
+        }
+    }
+
+    pub(super) fn close_listeners(&mut self) {
+        let listening: Vec<usize> =
+            self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Socket(..))).map(|(slot, _)| slot).collect();
+        for slot in listening {
+            if let Slot::Socket(mut listener, _) = self.slots.remove(slot) {
+                self.poller.remove_listener(&mut listener);
+            }
+        }
+        self.accepting.clear();
+    }
+}
+
+/// The address in a name, with or without a port.
+fn ip_of(addr: &str) -> Option<IpAddr> {
+    addr.parse().ok().map(|address: SocketAddr| address.ip()).or_else(|| addr.parse().ok()).map(|ip| ip.to_canonical())
+}

@@ -1,0 +1,249 @@
+//! What a decoder must have before it can begin: metadata and sequence headers, kept word for word.
+//!
+//! It decides nothing about when a consumer begins; the [`JoinIndex`](super::JoinIndex) fills it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::media;
+use crate::error::{Failure, RRError, Result};
+use crate::proto::chunk_write::{encode_parts_into, wire_len};
+use crate::proto::flv;
+use crate::proto::message::{MessageHead, kind};
+use crate::stream::egress::rewrite::wants_tracks;
+use crate::stream::log::buffer::chunk_stream_of;
+use crate::stream::log::cursor::Message;
+use crate::stream::log::segment::flag;
+
+/// Headers kept at most: sixteen tracks of sound and picture with their metadata, twice over.
+const MAX_HEADERS: usize = 64;
+
+/// Bytes of all headers together. Real ones have some dozens to some thousand bytes; whoever sends more is not heard.
+const MAX_HEADER_BYTES: usize = 1024 * 1024;
+
+/// Tracks of a header that are looked at when two are compared: more than any encoder has.
+const MAX_COMPARED: usize = 64;
+
+/// The AMF0 string that asks a server to keep a data message: `02`, length, name.
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+
+/// One message of a [`HeaderSet`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// RTMP message type; data messages are all of type 18 here.
+    pub type_id: u8,
+    /// Metadata (of the stream, or of a codec: colours, speaker layout) rather than a sequence header.
+    pub metadata: bool,
+    /// FourCC of the codec; 0 for data messages.
+    pub codec: u32,
+    /// Track of a multitrack message, else 0.
+    pub track: u8,
+    /// Whether it came as a multitrack message.
+    pub multitrack: bool,
+    /// Whether that message speaks for several tracks; `track` and `codec` are the first one's then.
+    pub many_tracks: bool,
+    /// The body as it came; of data messages the bare part, which is AMF0.
+    pub body: Bytes,
+}
+
+impl Header {
+    /// Whether this one takes the other's place. A plain message speaks for its kind, so a plain header of another
+    /// codec means that the publisher changed codecs; in multitrack messages every FourCC and track stands by itself.
+    fn replaces(&self, other: &Self) -> bool {
+        let place = |header: &Self| {
+            let codec = if header.multitrack { header.codec } else { 0 };
+            (header.type_id, header.metadata, header.multitrack, header.many_tracks, header.track, codec)
+        };
+        place(self) == place(other)
+    }
+
+    /// Whether this one, coming later, speaks for a track of the other's too, and so overrides it there.
+    fn overrides(&self, other: &Self) -> bool {
+        let sort = |header: &Self| (header.type_id, header.metadata, header.multitrack);
+        if !(self.many_tracks || other.many_tracks) || sort(self) != sort(other) {
+            return false;
+        }
+        let mut tracks = flv::tracks(other.type_id, &other.body).take(MAX_COMPARED);
+        tracks.any(|track| {
+            let mut ours = flv::tracks(self.type_id, &self.body).take(MAX_COMPARED);
+            ours.any(|own| (own.id, own.codec) == (track.id, track.codec))
+        })
+    }
+
+    fn is_stream_metadata(&self) -> bool {
+        self.metadata && self.type_id == kind::DATA
+    }
+}
+
+/// How headers are to stand on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderForm {
+    /// Timestamp of the sequence headers: that of the join point, in milliseconds.
+    pub ts_ms: u32,
+    /// Message stream id of the consumer.
+    pub stream_id: u32,
+    /// The chunk size the consumer was told.
+    pub chunk_size: u32,
+    /// Metadata as `@setDataFrame`: for servers we push to. Players get it bare.
+    pub wrap_metadata: bool,
+    /// Which kinds the consumer takes, bits of [`media`].
+    pub media: u32,
+    /// Which tracks, bit n for id n; `u64::MAX` for all.
+    pub tracks: u64,
+}
+
+/// The headers valid at one position of the log, metadata first, then in the order in which they first came. A clone
+/// shares them; a change to one set never shows in another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderSet(Arc<Vec<Header>>);
+
+impl HeaderSet {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The headers in the order in which they go out.
+    pub fn headers(&self) -> &[Header] {
+        &self.0
+    }
+
+    /// Bytes of all bodies together.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|header| header.body.len()).sum()
+    }
+
+    /// Whether both are the very same set. Cheap; two equal sets that were filled apart may differ here.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Appends the headers to `out` as messages in chunks.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`]; `out` is as before then.
+    pub fn encode(&self, form: &HeaderForm, out: &mut Vec<u8>) -> Result<()> {
+        let begin = out.len();
+        let wanted = |header: &&Header| {
+            form.media & media_of(header.type_id) != 0
+                && (form.tracks == u64::MAX || wants_tracks(form.tracks, header.type_id, &header.body))
+        };
+        for header in self.0.iter().filter(wanted) {
+            if let Err(failure) = encode_one(header, form, out) {
+                out.truncate(begin);
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a message that is marked as metadata or sequence header. True where the set is another one now.
+    pub(super) fn learn(&mut self, message: &Message<'_>) -> Result<bool> {
+        let mark = &message.mark;
+        let whole = message.body().ok_or_else(no_memory)?;
+        let facts = flv::facts(mark.type_id, &whole);
+        let is_data = media_of(mark.type_id) == media::DATA;
+        let bare = if is_data { bare_data(mark.type_id, &whole) } else { &whole };
+        if bare.len() > MAX_HEADER_BYTES {
+            return Err(Failure::limit("a header larger than all headers together may be"));
+        }
+        let mut header = Header {
+            type_id: if is_data { kind::DATA } else { mark.type_id },
+            metadata: mark.has(flag::META),
+            codec: facts.codec,
+            track: facts.track,
+            multitrack: facts.multitrack,
+            many_tracks: facts.many_tracks,
+            body: Bytes::new(),
+        };
+        let place = self.0.iter().position(|other| header.replaces(other));
+        let from_place = place.map_or(&[][..], |place| &self.0[place..]);
+        let overridden = |header: &Header| from_place.iter().skip(1).any(|later| later.overrides(header));
+        // Many encoders send theirs again before each key frame: that changes nothing and must cost nothing.
+        if let Some(known) = from_place.first()
+            && known.body == bare
+            && !overridden(known)
+        {
+            return Ok(false);
+        }
+        header.body = copy(bare)?;
+        let overridden = overridden(&header);
+        let headers = Arc::make_mut(&mut self.0);
+        match place {
+            // The newest word on a track must stand behind those it overrides.
+            Some(place) if overridden => {
+                headers.remove(place);
+                headers.push(header.clone());
+            }
+            Some(place) => headers[place] = header.clone(),
+            None if header.is_stream_metadata() => headers.insert(0, header.clone()),
+            None => headers.push(header.clone()),
+        }
+        make_room(headers, &header);
+        Ok(true)
+    }
+}
+
+/// Lets headers go until the bounds hold: the oldest of the newcomer's sort, then the oldest of any but the metadata.
+fn make_room(headers: &mut Vec<Header>, newest: &Header) {
+    let bytes = |headers: &[Header]| headers.iter().map(|header| header.body.len()).sum::<usize>();
+    while headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
+        let others = || headers.iter().enumerate().filter(|(_, header)| !newest.replaces(header));
+        let sort = |header: &Header| (header.type_id, header.metadata);
+        let victim = others()
+            .find(|(_, header)| sort(header) == sort(newest))
+            .or_else(|| others().find(|(_, header)| !header.is_stream_metadata()))
+            .or_else(|| others().next())
+            .map(|(index, _)| index);
+        // One header alone is within the bounds, so there is another.
+        let Some(victim) = victim else { return };
+        headers.remove(victim);
+    }
+}
+
+fn encode_one(header: &Header, form: &HeaderForm, out: &mut Vec<u8>) -> Result<()> {
+    let wrap = if form.wrap_metadata && header.is_stream_metadata() { SET_DATA_FRAME } else { &[] };
+    let head = MessageHead {
+        // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
+        timestamp_ms: if header.is_stream_metadata() { 0 } else { form.ts_ms },
+        type_id: header.type_id,
+        stream_id: form.stream_id,
+        // At most MAX_HEADER_BYTES and the name.
+        len: (wrap.len() + header.body.len()) as u32,
+        chunk_stream: chunk_stream_of(header.type_id),
+    };
+    let (begin, len) = (out.len(), wire_len(&head, form.chunk_size));
+    out.try_reserve(len).map_err(|_| no_memory())?;
+    out.resize(begin + len, 0);
+    encode_parts_into(&head, &[wrap, &header.body], form.chunk_size, &mut out[begin..]);
+    Ok(())
+}
+
+/// A data message without the leading 0 of type 15 and without `@setDataFrame`.
+fn bare_data(type_id: u8, body: &[u8]) -> &[u8] {
+    let lead = usize::from(type_id == kind::DATA_AMF3 && body.first() == Some(&0));
+    let start = flv::strip_set_data_frame(type_id, body).unwrap_or(lead);
+    body.get(start..).unwrap_or_default()
+}
+
+fn copy(body: &[u8]) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(body.len()).map_err(|_| no_memory())?;
+    bytes.extend_from_slice(body);
+    Ok(Bytes::from(bytes))
+}
+
+fn no_memory() -> Failure {
+    Failure::ours(RRError::NoMem, "no memory for a header")
+}
+
+/// The bit of [`media`] that a message type belongs to; 0 for none of them.
+fn media_of(type_id: u8) -> u32 {
+    match type_id {
+        kind::AUDIO => media::AUDIO,
+        kind::VIDEO => media::VIDEO,
+        kind::DATA | kind::DATA_AMF3 => media::DATA,
+        _ => 0,
+    }
+}

@@ -1,0 +1,89 @@
+//! Changes of what a consumer gets that take effect at a place of the log: kinds that a player wants again, kinds and
+//! tracks that a target's new settings let through. They come with their headers: pictures from a key frame on, sound
+//! from wherever the log had got to.
+//!
+//! It reads no log and sends nothing. Whoever sends owns it; whoever owns the join index tells it of key frames.
+
+use crate::stream::egress::join::JoinPoint;
+
+/// One change.
+pub(in crate::stream) struct PendingFilter {
+    /// Kinds that are sent from there on besides the others, bits of [`media`](crate::config::media).
+    pub(in crate::stream) media: u32,
+    /// Tracks the same way.
+    pub(in crate::stream) tracks: u64,
+    /// Where; `None` until the next key frame has come.
+    at: Option<JoinPoint>,
+}
+
+/// The changes that are to come: mostly none, and then nothing is allocated.
+#[derive(Default)]
+pub(in crate::stream) struct PendingFilters {
+    list: Vec<PendingFilter>,
+    /// How far the join index has looked: who waits for a key frame must not pass one that nobody has told of.
+    indexed: u64,
+}
+
+impl PendingFilters {
+    /// These kinds and tracks from `at` on, or from the next key frame.
+    pub(in crate::stream) fn add(&mut self, media: u32, tracks: u64, at: Option<JoinPoint>) {
+        self.list.push(PendingFilter { media, tracks, at });
+    }
+
+    /// The kinds that are to come.
+    pub(in crate::stream) fn media(&self) -> u32 {
+        self.list.iter().fold(0, |media, turn| media | turn.media)
+    }
+
+    /// These kinds are not wanted after all.
+    pub(in crate::stream) fn drop_media(&mut self, media: u32) {
+        self.list.iter_mut().for_each(|turn| turn.media &= !media);
+        self.list.retain(|turn| turn.media != 0);
+    }
+
+    /// It has left its place in the log, for another that is not known yet, and gets what is to come where it begins
+    /// anew. Until then nothing of the log is held: who waits may do so for as long as he likes.
+    pub(in crate::stream) fn let_go(&mut self) {
+        self.list.iter_mut().for_each(|turn| turn.at = None);
+    }
+
+    /// Nothing is to come.
+    pub(in crate::stream) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Whether a key frame is waited for.
+    pub(in crate::stream) fn want_key(&self) -> bool {
+        self.list.iter().any(|turn| turn.at.is_none())
+    }
+
+    /// The join index has looked so far and has told of all key frames.
+    pub(in crate::stream) fn indexed(&mut self, position: u64) {
+        self.indexed = position;
+    }
+
+    /// A key frame has come. One that `position`, which the consumer has got to, is past already is of no use.
+    pub(in crate::stream) fn key(&mut self, key: &JoinPoint, position: u64) {
+        if key.cursor.position() >= position {
+            self.list.iter_mut().filter(|turn| turn.at.is_none()).for_each(|turn| turn.at = Some(key.clone()));
+        }
+    }
+
+    /// How many bytes from `position` on are sent before a change is to be looked for again.
+    pub(in crate::stream) fn distance(&self, position: u64) -> u64 {
+        let place = |turn: &PendingFilter| turn.at.as_ref().map_or(self.indexed, |point| point.cursor.position());
+        self.list.iter().map(place).min().map_or(u64::MAX, |place| place.saturating_sub(position))
+    }
+
+    /// A change whose place `position` has come to, with that place.
+    pub(in crate::stream) fn reached(&mut self, position: u64) -> Option<(PendingFilter, JoinPoint)> {
+        let is_here = |turn: &PendingFilter| turn.at.as_ref().is_some_and(|point| position >= point.cursor.position());
+        let mut turn = self.list.remove(self.list.iter().position(is_here)?);
+        turn.at.take().map(|point| (turn, point))
+    }
+
+    /// All of them, for a consumer that begins anew, which gets all headers then.
+    pub(in crate::stream) fn all(&mut self) -> impl Iterator<Item = PendingFilter> {
+        std::mem::take(&mut self.list).into_iter()
+    }
+}

@@ -1,0 +1,66 @@
+//! A bound of what one consumer is sent, in kbit/s: a bucket that fills with time and is emptied by sending.
+
+/// Most that may be saved up, as time: what a key frame takes at once it saves afterwards.
+const BURST_US: u64 = 1_000_000;
+
+/// Who has emptied the bucket is sent to again after this long, not for every byte that comes in.
+const REST_US: u64 = 20_000;
+
+/// The bucket of one consumer.
+#[derive(Clone, Debug)]
+pub(in crate::stream) struct RateLimit {
+    kbps: u32,
+    /// Saved up, in byte-microseconds per kbit/s: 8,000 of them are a byte of one kbit/s.
+    saved_us: u64,
+    at_us: u64,
+}
+
+impl RateLimit {
+    pub(in crate::stream) fn new(kbps: u32, now_us: u64) -> Self {
+        Self { kbps: kbps.max(1), saved_us: BURST_US, at_us: now_us }
+    }
+
+    pub(in crate::stream) fn kbps(&self) -> u32 {
+        self.kbps
+    }
+
+    /// Bytes that may go now.
+    pub(in crate::stream) fn room(&mut self, now_us: u64) -> usize {
+        let passed = now_us.saturating_sub(self.at_us);
+        (self.saved_us, self.at_us) = (self.saved_us.saturating_add(passed).min(BURST_US), now_us);
+        usize::try_from(self.saved_us * u64::from(self.kbps) / 8_000).unwrap_or(usize::MAX)
+    }
+
+    /// So many have gone.
+    pub(in crate::stream) fn spend(&mut self, bytes: usize) {
+        let us = (bytes as u64).saturating_mul(8_000).div_ceil(u64::from(self.kbps));
+        self.saved_us = self.saved_us.saturating_sub(us);
+    }
+
+    /// When to look again after there was no room.
+    pub(in crate::stream) fn ready_us(&self) -> u64 {
+        // At a low rate the rest is one byte's time and more.
+        self.at_us + REST_US.max(8_000 / u64::from(self.kbps) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_time_no_more_goes_than_the_rate_allows() {
+        for kbps in [8, 800, 100_000] {
+            let mut pace = RateLimit::new(kbps, 5_000_000);
+            let (mut now_us, mut sent) = (5_000_000, 0_u64);
+            while now_us < 15_000_000 {
+                let room = pace.room(now_us).min(300_000);
+                pace.spend(room);
+                sent += room as u64;
+                now_us = pace.ready_us();
+            }
+            let (most, least) = (u64::from(kbps) * 125 * 11, u64::from(kbps) * 125 * 9);
+            assert!((least..=most).contains(&sent), "{kbps} kbit/s: {sent} bytes in ten seconds and a burst");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What the relay gives up where the server's memory is short.
+
+use std::cmp::Reverse;
+
+use super::{Fate, Relay};
+use crate::error::{Failure, RRError};
+use crate::stream::log::buffer::Head;
+
+/// Who is less behind than this holds hardly more than the segment that is being written.
+const NEAR_BYTES: u64 = 256 * 1024;
+
+/// Who holds more than this for itself alone, and has taken nothing of it for so long, is closed: it could hold it until
+/// `send_ms`, and there is nothing to jump over.
+const PRIVATE_BYTES: usize = 256 * 1024;
+const PRIVATE_MS: u64 = 500;
+
+/// Who holds less for itself has hardly more than it is just sending.
+const LEAST_BYTES: usize = 32 * 1024;
+
+impl Relay {
+    /// Does what is wanted, mostly nothing.
+    pub(super) fn give_up_memory(&mut self, head: Head, now_us: u64) {
+        // Unasked, and before it is short: a stream that has ended and still sends its last is asked no more.
+        if self.stream.budget.is_tight() {
+            self.drop_idle(now_us);
+        }
+        let wanted = self.stream.pressure_wanted();
+        if wanted.caches {
+            self.join_index.drop_gop_start();
+        }
+        if wanted.cursors {
+            self.drop_lag(head, now_us);
+            // How far behind these are is their owners' to know.
+            self.guests.iter().for_each(|guest| guest.retreat(head.position));
+        }
+        if wanted.holders {
+            self.drop_holders(now_us);
+        }
+    }
+
+    /// Closes those who sit on large headers, or on the rest of a large message.
+    fn drop_idle(&mut self, now_us: u64) {
+        for (_, slot) in self.idle(PRIVATE_BYTES, PRIVATE_MS, now_us) {
+            self.close_for_memory(slot, now_us);
+        }
+    }
+
+    /// Closes whoever holds the most for itself while its socket takes nothing, one at least, until half of
+    /// the memory is free.
+    fn drop_holders(&mut self, now_us: u64) {
+        let mut holders = self.idle(LEAST_BYTES, 0, now_us);
+        holders.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        for (_, slot) in holders {
+            self.close_for_memory(slot, now_us);
+            if !self.stream.budget.is_tight() {
+                break;
+            }
+        }
+    }
+
+    /// Consumers with more than `bytes` of their own, of which nothing was taken for `ms`: how much it is, and whose.
+    fn idle(&self, bytes: usize, ms: u64, now_us: u64) -> Vec<(usize, usize)> {
+        let held = self.consumers.iter().map(|(slot, consumer)| (consumer.idle_bytes(now_us / 1000, ms), slot));
+        held.filter(|&(held, _)| held > bytes).collect()
+    }
+
+    fn close_for_memory(&mut self, slot: usize, now_us: u64) {
+        let why = "the memory limit of the server is reached, and what was sent is not taken";
+        self.leave(slot, Fate::Over(Failure::ours(RRError::Limit, why)), now_us);
+    }
+
+    /// Whoever is more than half as far behind as the furthest jumps to the head, to go on at the next key frame.
+    fn drop_lag(&mut self, head: Head, now_us: u64) {
+        let lags: Vec<(usize, u64)> =
+            self.consumers.iter_mut().map(|(slot, consumer)| (slot, consumer.lag(head, now_us).bytes)).collect();
+        let furthest = lags.iter().map(|&(_, bytes)| bytes).max().unwrap_or(0);
+        let bound = (furthest / 2).max(NEAR_BYTES);
+        let (mut jumped, mut messages_dropped) = (0, 0);
+        for (slot, _) in lags.into_iter().filter(|&(_, bytes)| bytes > bound) {
+            let Some(consumer) = self.consumers.get_mut(slot).filter(|consumer| !consumer.is_waiting()) else {
+                continue;
+            };
+            let (messages, bytes) = consumer.jump(None, head);
+            let counters = consumer.who.counters();
+            counters.dropped_msgs.add(messages);
+            counters.dropped_bytes.add(bytes);
+            counters.dropped_runs.add(1);
+            self.waiting += 1;
+            self.stream.dropped_msgs.add(messages);
+            self.stream.dropped_bytes.add(bytes);
+            self.stream.dropped_runs.add(1);
+            jumped += 1;
+            messages_dropped += messages;
+        }
+        if jumped > 0 {
+            let name = self.stream.masked_name();
+            log::warn!("memory is short: {jumped} consumers of {name} jumped over {messages_dropped} messages");
+        }
+    }
+}

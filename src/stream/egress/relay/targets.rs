@@ -1,0 +1,150 @@
+//! What the relay does for targets alone: taking them over from the dialler, changes of their settings while they run,
+//! and ending them in order where the stream goes on.
+
+use std::sync::Arc;
+
+use super::{Fate, Relay};
+use crate::config::{SlowPolicy, TargetConfig};
+use crate::error::{Failure, RRError};
+use crate::net::conn::Conn;
+use crate::session::State;
+use crate::stream::egress::consumer::{Bounds, Consumer, Who};
+use crate::stream::egress::push::{Parting, Push};
+use crate::stream::egress::rate_limit::RateLimit;
+use crate::stream::egress::rewrite::{Rewrite, mask};
+use crate::stream::log::buffer::Head;
+use crate::stream::remote::target::{Plan, Target};
+
+impl Relay {
+    /// A target that has had `Publish.Start`.
+    pub(super) fn new_target(&self, target: Arc<Target>, mut conn: Conn, plan: Arc<Plan>, now_us: u64) -> Consumer {
+        let stream_id = conn.client().map_or(1, |session| session.stream_id());
+        target.move_to(State::Waiting, |event| event);
+        let config = &plan.config;
+        let form = Rewrite::of_target(stream_id, config);
+        let mut consumer =
+            Consumer::new(conn, Who::Target(target), form, config.start, bounds_of(config), now_us / 1000);
+        consumer.merge_us = self.merge_us(config);
+        consumer.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
+        consumer.push = Some(Box::new(Push::new(plan, now_us / 1000)));
+        if !self.live && !matches!(self.stream.state(), State::InProgress | State::Recovering) {
+            // The media ended while it was being connected: it is let go as those that were.
+            consumer.leave_at = Some(self.join_index.head().position);
+        }
+        consumer
+    }
+
+    fn merge_us(&self, config: &TargetConfig) -> u64 {
+        u64::from(config.merge_ms.unwrap_or(self.stream.config.merge_ms)) * 1000
+    }
+
+    /// Looks whether the host wants it otherwise or gone, and whether there is anything for it.
+    pub(super) fn check_target(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
+        let now_ms = now_us / 1000;
+        let (live, media_ms) = (self.live, self.media_ms);
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        let (Who::Target(target), Some(push)) = (&consumer.who, &consumer.push) else { return Fate::Stays };
+        match target.stop_by_ms() {
+            Some(by) if now_ms >= by => return Fate::Over(Failure::ours(RRError::Kicked, "stopped")),
+            Some(_) => {
+                consumer.leave_at.get_or_insert(head.position);
+            }
+            None if push.parting.is_some() => {}
+            None => {
+                let plan = target.plan();
+                let idle_ms = plan.config.idle_ms.map_or(u64::MAX, u64::from);
+                if !Arc::ptr_eq(&plan, &push.plan) {
+                    self.update_target(slot, plan, now_us);
+                } else if live && now_ms.saturating_sub(media_ms.max(push.began_ms)) > idle_ms {
+                    self.part(slot, Parting::Idle);
+                }
+            }
+        }
+        Fate::Stays
+    }
+
+    /// Other settings: what a connection bears is changed, for the rest it is made anew.
+    fn update_target(&mut self, slot: usize, plan: Arc<Plan>, now_us: u64) {
+        let merge_us = self.merge_us(&plan.config);
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        let Some(push) = &mut consumer.push else { return };
+        let config = &plan.config;
+        if !config.same_way(&push.plan.config) {
+            self.part(slot, Parting::Renewed);
+            return;
+        }
+        consumer.bounds = bounds_of(config);
+        consumer.start = config.start;
+        consumer.merge_us = merge_us;
+        if consumer.rate_limit.as_ref().map(RateLimit::kbps) != config.max_kbps {
+            consumer.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
+            consumer.limited_until_us = None;
+        }
+        push.plan = Arc::clone(&plan);
+        consumer.pending_filters.clear();
+        if consumer.rewrite.narrow(config) {
+            let (media, tracks) = (config.media, mask(config.tracks));
+            if consumer.is_waiting() {
+                // It begins at a key frame anyway.
+                consumer.rewrite.widen(media, tracks);
+            } else {
+                consumer.pending_filters.add(media, tracks, None);
+                self.filters_pending = true;
+            }
+        }
+    }
+
+    /// Ends a target in order after the message it is in; what comes then is the dialler's to know.
+    pub(super) fn part(&mut self, slot: usize, parting: Parting) {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        let Some(push) = &mut consumer.push else { return };
+        push.parting.get_or_insert(parting);
+        consumer.leave_here();
+    }
+
+    /// What the dialler is to know of a target whose connection has ended, and no stop was asked for.
+    pub(super) fn target_left(
+        &mut self,
+        target: &Arc<Target>,
+        push: Option<Box<Push>>,
+        told_goodbye: bool,
+        failure: &Failure,
+        now_ms: u64,
+    ) {
+        let upcalls = self.stream.upcalls();
+        let ran_ms = push.as_ref().map_or(0, |push| now_ms.saturating_sub(push.began_ms));
+        match push.and_then(|push| push.parting) {
+            Some(Parting::Moved { url, text }) => upcalls.target_moved(target, url, &text, ran_ms),
+            Some(Parting::Renewed) => upcalls.target_renewed(target),
+            Some(Parting::Idle) => {
+                upcalls.target_released(target);
+                self.has_idle_targets = true;
+            }
+            None if told_goodbye => {
+                upcalls.target_released(target);
+                // A publisher that came back meanwhile found it busy.
+                if self.live {
+                    upcalls.dial(target);
+                }
+            }
+            None => upcalls.target_lost(target, failure, ran_ms),
+        }
+    }
+}
+
+/// What ends a consumer that is behind its bounds: `None` as long as it may jump.
+pub(super) fn too_slow(consumer: &Consumer, behind_ms: u64, slow_ms: u64) -> Option<Failure> {
+    let limit_ms = match &consumer.push {
+        None => Some(slow_ms),
+        Some(push) => match (push.plan.config.slow_policy, push.plan.config.slow_ms) {
+            (SlowPolicy::Resync, None) => None,
+            (_, limit) => Some(limit.unwrap_or(0).into()),
+        },
+    };
+    let limit_ms = limit_ms.filter(|&limit| limit == 0 || behind_ms > limit)?;
+    Some(Failure::peers(RRError::Slow, format!("behind for {} ms", behind_ms.max(limit_ms))))
+}
+
+fn bounds_of(config: &TargetConfig) -> Bounds {
+    Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() }
+}

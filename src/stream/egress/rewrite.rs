@@ -1,0 +1,255 @@
+//! The form in which one consumer gets the log's messages, where that is not the log's own: another message stream id,
+//! chunk size or clock, `@setDataFrame` for servers, kinds and tracks left out.
+//!
+//! It decides which messages are different for this consumer and makes them; it sends nothing. The consumer owns it.
+
+use crate::config::{CHUNK_SIZE, TargetConfig, media};
+use crate::error::{RRError, Result};
+use crate::proto::message::{MessageHead, kind};
+use crate::proto::{chunk_write, flv};
+use crate::stream::egress::join::HeaderForm;
+use crate::stream::log::cursor::Message;
+use crate::stream::log::segment::{Mark, flag};
+
+/// `@setDataFrame` as an AMF0 string.
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+
+/// The mask of all tracks, also of those that have no bit in a mask.
+const ALL_TRACKS: u64 = u64::MAX;
+
+/// Messages may come this much out of order around the first one; what is further before it belongs to another clock.
+const DISORDER_MS: i64 = 1_000;
+
+/// How a consumer is to get messages.
+#[derive(Clone, Debug)]
+pub(in crate::stream) struct Rewrite {
+    pub(in crate::stream) stream_id: u32,
+    chunk_size: u32,
+    /// It is a server: data messages are wrapped.
+    server: bool,
+    /// Kinds it gets, bits of [`media`].
+    pub(in crate::stream) media: u32,
+    /// Kinds it may have, whatever its peer wants.
+    pub(in crate::stream) allowed: u32,
+    /// Tracks it gets, bit n for id n.
+    tracks: u64,
+    clock: Option<Zero>,
+}
+
+/// A clock that begins at 0.
+#[derive(Clone, Copy, Debug, Default)]
+struct Zero {
+    /// The last timestamp that came in; `None` before the first.
+    last: Option<u32>,
+    /// Where our clock is, and the farthest it has been.
+    now_ms: i64,
+    farthest_ms: i64,
+}
+
+impl Zero {
+    fn restamp(&mut self, ts_ms: u32) -> u32 {
+        let last = self.last.replace(ts_ms).unwrap_or(ts_ms);
+        // The shorter way round: a wrap at 2^32 is a step like any other.
+        self.now_ms += i64::from(ts_ms.wrapping_sub(last).cast_signed());
+        if self.now_ms < -DISORDER_MS {
+            self.now_ms = self.farthest_ms;
+        }
+        self.farthest_ms = self.farthest_ms.max(self.now_ms);
+        self.now_ms.max(0) as u32 // the wire's clock wraps
+    }
+
+    /// The time of a header or a data message, which does not move the clock: many come with time 0, whatever the
+    /// frames have.
+    fn aside(&self, ts_ms: u32) -> u32 {
+        let step = self.last.map_or(0, |last| i64::from(ts_ms.wrapping_sub(last).cast_signed()));
+        let at_ms = if step < -DISORDER_MS { self.now_ms } else { self.now_ms + step };
+        at_ms.max(0) as u32
+    }
+}
+
+impl Rewrite {
+    /// The form of the messages of a player that may have these kinds.
+    pub(in crate::stream) fn of_player(stream_id: u32, allowed: u32) -> Self {
+        Self {
+            stream_id,
+            chunk_size: CHUNK_SIZE,
+            server: false,
+            media: allowed,
+            allowed,
+            tracks: ALL_TRACKS,
+            clock: None,
+        }
+    }
+
+    /// The form a target's settings ask for.
+    pub(in crate::stream) fn of_target(stream_id: u32, config: &TargetConfig) -> Self {
+        Self {
+            stream_id,
+            chunk_size: config.chunk_size,
+            server: true,
+            media: config.media,
+            allowed: media::ALL,
+            tracks: mask(config.tracks),
+            clock: config.from_zero.then(Zero::default),
+        }
+    }
+
+    /// Leaves out at once what these settings no longer want; true where they want something more, which is to begin at
+    /// a key frame with [`widen`](Self::widen).
+    pub(in crate::stream) fn narrow(&mut self, config: &TargetConfig) -> bool {
+        let tracks = mask(config.tracks);
+        self.media &= config.media;
+        self.tracks &= tracks;
+        (self.media, self.tracks) != (config.media, tracks)
+    }
+
+    /// Lets these kinds and tracks through as well. Gives the kinds whose headers have to go before, bits of [`media`].
+    pub(in crate::stream) fn widen(&mut self, media: u32, tracks: u64) -> u32 {
+        let before = (self.media, self.tracks);
+        self.media |= media;
+        self.tracks |= tracks;
+        if self.tracks == before.1 { self.media & !before.0 } else { self.media }
+    }
+
+    /// Whether every message of the log is as this consumer is to get it.
+    pub(in crate::stream) fn is_plain(&self) -> bool {
+        !self.server && self.stream_id == 1 && self.media == media::ALL
+    }
+
+    /// Whether this consumer must see this message differently from what the log has.
+    pub(in crate::stream) fn is_special(&self, mark: &Mark) -> bool {
+        self.stream_id != 1
+            || self.clock.is_some()
+            || !self.wants(mark.type_id)
+            || (self.tracks != ALL_TRACKS && matches!(mark.type_id, kind::AUDIO | kind::VIDEO))
+            || (self.server && mark.has(flag::SET_DATA_FRAME | flag::META))
+            // What is one chunk in both sizes is the same bytes.
+            || (self.chunk_size != CHUNK_SIZE && mark.len > self.chunk_size.min(CHUNK_SIZE))
+    }
+
+    /// How headers for a join at `ts_ms` are to stand on the wire.
+    pub(in crate::stream) fn headers(&self, ts_ms: u32) -> HeaderForm {
+        HeaderForm {
+            ts_ms: self.clock.as_ref().map_or(ts_ms, |clock| clock.aside(ts_ms)),
+            stream_id: self.stream_id,
+            chunk_size: self.chunk_size,
+            wrap_metadata: self.server,
+            media: self.media,
+            tracks: self.tracks,
+        }
+    }
+
+    /// Appends one message of the log to `out` as this consumer is to get it; false where it gets none.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn encode(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<bool> {
+        let mark = &message.mark;
+        let timestamp_ms = self.restamp(mark);
+        if !self.wants(mark.type_id) {
+            return Ok(false);
+        }
+        let body = message.body().ok_or(RRError::NoMem)?;
+        if self.tracks != ALL_TRACKS && !wants_tracks(self.tracks, mark.type_id, &body) {
+            return Ok(false);
+        }
+        // An AMF3 data message keeps its leading 0 before the name.
+        let lead = usize::from(mark.type_id == kind::DATA_AMF3);
+        let (lead, rest) = body.split_at_checked(lead).unwrap_or((&[], &body));
+        let name = if self.server && is_wrapped(mark) { SET_DATA_FRAME } else { &[] };
+        let head = MessageHead {
+            timestamp_ms,
+            type_id: mark.type_id,
+            stream_id: self.stream_id,
+            len: u32::try_from(body.len() + name.len()).unwrap_or(u32::MAX),
+            chunk_stream: crate::stream::log::buffer::chunk_stream_of(mark.type_id),
+        };
+        let (begin, len) = (out.len(), chunk_write::wire_len(&head, self.chunk_size));
+        out.try_reserve(len).map_err(|_| RRError::NoMem)?;
+        out.resize(begin + len, 0);
+        let parts = [lead, name, rest];
+        chunk_write::encode_parts_into(&head, &parts, self.chunk_size, out.get_mut(begin..).unwrap_or_default());
+        Ok(true)
+    }
+
+    fn restamp(&mut self, mark: &Mark) -> u32 {
+        let Some(clock) = &mut self.clock else { return mark.ts_ms };
+        let frame = !mark.has(flag::SEQ | flag::META) && !matches!(mark.type_id, kind::DATA | kind::DATA_AMF3);
+        if frame { clock.restamp(mark.ts_ms) } else { clock.aside(mark.ts_ms) }
+    }
+
+    /// Whether a message of this type is let through. Sequence headers are of their kind: a peer that wants no video
+    /// needs none.
+    fn wants(&self, type_id: u8) -> bool {
+        match type_id {
+            kind::AUDIO => self.media & media::AUDIO != 0,
+            kind::VIDEO => self.media & media::VIDEO != 0,
+            kind::DATA | kind::DATA_AMF3 => self.media & media::DATA != 0,
+            _ => true,
+        }
+    }
+}
+
+/// A setting of tracks as a mask: 0 stands for all.
+pub(in crate::stream) fn mask(tracks: u64) -> u64 {
+    if tracks == 0 { ALL_TRACKS } else { tracks }
+}
+
+/// Whether a message has one of these tracks, or none at all. What is not multitrack is track 0; ids beyond the mask
+/// are in no list.
+pub(in crate::stream) fn wants_tracks(wanted: u64, type_id: u8, body: &[u8]) -> bool {
+    let mut tracks = flv::tracks(type_id, body).peekable();
+    tracks.peek().is_none()
+        || tracks.any(|track| wanted == ALL_TRACKS || 1_u64.checked_shl(track.id.into()).unwrap_or(0) & wanted != 0)
+}
+
+/// Whether a server that is published to gets this message as `@setDataFrame`: what came so, and metadata that the host
+/// wrote bare. (META also marks configuration beside the sequence header, which is media.)
+fn is_wrapped(mark: &Mark) -> bool {
+    matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.has(flag::SET_DATA_FRAME | flag::META)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_from_zero_never_goes_below_it_and_wraps_with_the_wire() {
+        let mut clock = Zero::default();
+        let start = u32::MAX - 50;
+        let out: Vec<u32> =
+            [0, 40, 30, 80, 120, 60].iter().map(|step| clock.restamp(start.wrapping_add(*step))).collect();
+        assert_eq!(out, [0, 40, 30, 80, 120, 60]);
+        let mut clock = Zero::default();
+        assert_eq!([5_000, 4_980, 5_040].map(|ts| clock.restamp(ts)), [0, 0, 40], "sound before the first picture");
+        assert_eq!(clock.restamp(0), 40, "another publisher's clock goes on where this one was");
+        assert_eq!(clock.restamp(25), 65);
+    }
+
+    #[test]
+    fn headers_and_data_do_not_move_a_clock_from_zero() {
+        let mut clock = Zero::default();
+        assert_eq!(clock.aside(0), 0);
+        assert_eq!([700_000, 700_040].map(|ts| clock.restamp(ts)), [0, 40]);
+        assert_eq!([0, 700_030, 700_060, 705_040].map(|ts| clock.aside(ts)), [40, 30, 60, 5_040]);
+        assert_eq!(clock.restamp(700_080), 80);
+    }
+
+    #[test]
+    fn tracks_are_chosen_by_bit() {
+        let one = |id: u8| [&[0x96, 0x00][..], b"hvc1", &[id, 7]].concat(); // a key frame, one track
+        let many = [&[0x96, 0x11][..], b"hvc1", &[3, 0, 0, 1, 9, 5, 0, 0, 1, 9]].concat();
+        for (mask, body, wanted) in [
+            (0b10, one(1), true),
+            (0b10, one(0), false),
+            (0b10, one(64), false),
+            (0b10_0000, many.clone(), true),
+            (0b10, many, false),
+            (0b10, vec![0x17, 1, 0, 0, 0], false),
+            (0b01, vec![0x17, 1, 0, 0, 0], true),
+            (0b10, Vec::new(), true),
+        ] {
+            assert_eq!(wants_tracks(mask, kind::VIDEO, &body), wanted, "{mask:b} {body:?}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands by.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::config::OVER_RATE_MS;
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::conn::Pumped;
+use crate::proto::flv;
+use crate::proto::message::{MessageHead, kind};
+use crate::session::{Role, State};
+use crate::stream::memory::budget::Charge;
+use crate::stream::peer::Peer;
+use crate::stream::remote::source::{self, Goes};
+use crate::stream::remote::target::Target;
+use crate::stream::stats::Counters;
+use crate::stream::{RRStream, Timeouts};
+
+/// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
+const MAX_KEPT: usize = 32;
+
+/// All of them together, in bytes.
+const MAX_KEPT_BYTES: usize = 1024 * 1024;
+
+/// A header of a standby: who it is for, and what it says.
+#[derive(Debug)]
+struct Kept {
+    type_id: u8,
+    metadata: bool,
+    track: u8,
+    body: Bytes,
+}
+
+/// What is kept of a publisher that stands by, or may later: the headers that its messages will need when it steps in.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    list: Vec<Kept>,
+    has_video: bool,
+}
+
+impl Headers {
+    /// Looks at a message. True where the publisher could begin with it: a key frame, or any sound
+    /// of a publisher without pictures.
+    pub(super) fn look(&mut self, head: &MessageHead, body: &[u8]) -> bool {
+        let facts = flv::facts(head.type_id, body);
+        self.has_video |= head.type_id == kind::VIDEO;
+        if facts.seq_start || facts.metadata || facts.side_config {
+            self.keep(head.type_id, facts.metadata, facts.track, body);
+            return false;
+        }
+        match head.type_id {
+            kind::VIDEO => facts.key,
+            kind::AUDIO => !self.has_video,
+            _ => false,
+        }
+    }
+
+    fn keep(&mut self, type_id: u8, metadata: bool, track: u8, body: &[u8]) {
+        self.list.retain(|kept| (kept.type_id, kept.metadata, kept.track) != (type_id, metadata, track));
+        let used: usize = self.list.iter().map(|kept| kept.body.len()).sum();
+        if self.list.len() < MAX_KEPT && used + body.len() <= MAX_KEPT_BYTES {
+            self.list.push(Kept { type_id, metadata, track, body: Bytes::copy_from_slice(body) });
+        }
+    }
+
+    /// Gives what was kept, in the order it came, with the time of the message that follows.
+    pub(super) fn replay(
+        &self,
+        before: &MessageHead,
+        mut give: impl FnMut(&MessageHead, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        for Kept { type_id, body, .. } in &self.list {
+            let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            give(&MessageHead { type_id: *type_id, len, ..*before }, body)?;
+        }
+        Ok(())
+    }
+}
+
+/// A publisher's connection.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) peer: Peer,
+    pub(super) stream_id: u32,
+    pub(super) kept: Headers,
+    /// What it is of, where we opened it; and why it ends.
+    pub(super) source: Option<Arc<Target>>,
+    pub(super) goes: Goes,
+    pub(super) since_ms: u64,
+    /// When the last media message came; 0 before the first.
+    pub(super) media_ms: u64,
+    /// Writing to it has failed: it is read to its end, and then it is over for this.
+    pub(super) gone: Option<Failure>,
+    pinged_ms: u64,
+    bytes_in: u64,
+    /// Since when it is above its rate.
+    over_since_ms: Option<u64>,
+    /// What a source sent over the connections before this one.
+    sent_before: u64,
+    /// Memory of its half-read messages.
+    pub(super) held: Charge,
+}
+
+impl Feed {
+    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, held: Charge, now_ms: u64) -> Self {
+        let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
+        Self {
+            sent_before,
+            peer,
+            stream_id,
+            kept: Headers::default(),
+            source,
+            goes: Goes::Lost,
+            since_ms: now_ms,
+            media_ms: 0,
+            gone: None,
+            pinged_ms: now_ms,
+            bytes_in: 0,
+            over_since_ms: None,
+            held,
+        }
+    }
+
+    /// Counts what a turn of reading brought.
+    pub(super) fn count(&mut self, took: bool, now_us: u64) {
+        let bytes = self.peer.conn.bytes_in() - self.bytes_in;
+        self.bytes_in += bytes;
+        let counters = self.counters();
+        counters.rate_in.add(bytes, now_us);
+        counters.bytes_in.add(bytes);
+        if took {
+            counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
+            self.media_ms = now_us / 1000;
+            if let Some(source) = self.source.as_ref().filter(|_| self.peer.record.role() == Role::Source) {
+                source.move_to(State::InProgress, |event| event);
+            }
+        }
+    }
+
+    /// A source counts over all its connections.
+    fn counters(&self) -> &Counters {
+        self.source.as_ref().map_or(&self.peer.record.counters, |source| &source.counters)
+    }
+
+    /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for it:
+    /// whoever plays is to stay. One that was stopped has not been lost.
+    pub(super) fn hold_ms(&self, grace_ms: u64) -> u64 {
+        match (&self.goes, &self.source) {
+            (Goes::Unwatched, _) => 0,
+            // The host has stopped it: it does not come back.
+            (_, Some(source)) if source.is_stopped() => 0,
+            (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => grace_ms.max(source.plan().config.connect_ms.into()),
+            _ => grace_ms,
+        }
+    }
+
+    /// Whatever a source's server says ends the pull; a publisher's words are not looked at here.
+    pub(super) fn heard(&mut self, pumped: Result<Pumped>) -> Result<Pumped> {
+        match pumped {
+            Ok(Pumped::Held(event)) if self.source.is_some() => {
+                let (failure, goes) = source::heard(event);
+                self.goes = goes;
+                Err(failure)
+            }
+            pumped => pumped,
+        }
+    }
+
+    /// A source may be silent, as its server's publisher may; it is to answer pings. Without players it goes in time.
+    fn check_source(&mut self, stream: &RRStream, now_ms: u64, ping_ms: u64) -> Result<()> {
+        let Some(source) = &self.source else { return Ok(()) };
+        if source.is_stopped() {
+            return Err(Failure::ours(RRError::Kicked, "stopped"));
+        }
+        if !source.is_served() {
+            self.goes = Goes::Renewed;
+            return Err(Failure::ours(RRError::Closed, "its settings are others now"));
+        }
+        if let Some(after_ms) = stream.config.unwatched_ms.filter(|_| source.plan().config.on_demand)
+            && stream.sources.unwatched_ms(now_ms) > u64::from(after_ms)
+        {
+            self.goes = Goes::Unwatched;
+            return Err(Failure::ours(RRError::Closed, "nobody plays it"));
+        }
+        let conn = &mut self.peer.conn;
+        if conn.pings_unanswered() > source::PINGS_LOST {
+            return Err(Failure::peers(RRError::Idle, "does not answer pings"));
+        }
+        if ping_ms > 0 && now_ms.saturating_sub(conn.last_heard_ms().max(self.pinged_ms)) > ping_ms {
+            self.pinged_ms = now_ms;
+            conn.ping(now_ms);
+        }
+        Ok(())
+    }
+
+    /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
+    pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+        let sent = (self.sent_before + self.peer.conn.bytes_out()).saturating_sub(self.counters().bytes_out.get());
+        self.counters().sent(sent, now_ms * 1000);
+        self.counters().tcp.refresh(&self.peer.conn, now_ms);
+        let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
+        if self.source.is_some() {
+            self.check_source(stream, now_ms, ping_ms)?;
+            return self.check_rate(now_ms, max_kbps);
+        }
+        if self.media_ms == 0 && now_ms.saturating_sub(self.since_ms) > first_data_ms {
+            return Err(Failure::peers(RRError::Idle, "no media after publish"));
+        }
+        let silent_ms = now_ms.saturating_sub(self.media_ms.max(self.since_ms));
+        if self.media_ms != 0 && silent_ms > idle_ms {
+            return Err(Failure::peers(RRError::Idle, format!("no media for {silent_ms} ms")));
+        }
+        if ping_ms != 0 && silent_ms > ping_ms.min(idle_ms / 2) && now_ms.saturating_sub(self.pinged_ms) > ping_ms {
+            self.pinged_ms = now_ms;
+            self.peer.conn.ping(now_ms);
+        }
+        self.check_rate(now_ms, max_kbps)
+    }
+
+    fn check_rate(&mut self, now_ms: u64, max_kbps: u32) -> Result<()> {
+        let kbps = self.counters().rate_in.kbps(now_ms * 1000);
+        if max_kbps == 0 || kbps <= max_kbps {
+            self.over_since_ms = None;
+            return Ok(());
+        }
+        let since = *self.over_since_ms.get_or_insert(now_ms);
+        if now_ms.saturating_sub(since) >= OVER_RATE_MS {
+            return Err(Failure::limit(format!("{kbps} kbit/s, max_kbps is {max_kbps}")));
+        }
+        Ok(())
+    }
+}

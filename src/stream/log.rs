@@ -1,0 +1,9 @@
+//! RRBuffer: the log between a stream's two threads. [`segment`] is the memory with its one writer and many readers,
+//! [`buffer`] the writer's side, [`cursor`] a reader's place.
+//!
+//! It knows nothing of sessions, threads or sockets.
+
+pub mod buffer;
+pub mod cursor;
+#[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
+pub mod segment;

@@ -1,0 +1,171 @@
+//! RRBuffer: the log of a stream, written once in the very bytes that go out.
+//!
+//! The log is a chain of [segments](super::segment). Here is the writer's end: it makes the chunks of a message straight
+//! in the segment's memory and decides when a new segment begins. Readers are [`Cursor`]s and never keep it waiting; what
+//! no cursor can reach any more is freed. It reads no clock, knows no sockets and looks into no body. The thread that
+//! reads the publisher owns it.
+//!
+//! A message lies in one segment, as a type 0 chunk and type 3 continuations of [`CHUNK_SIZE`] on message stream
+//! [`STREAM_ID`], absolute timestamp, so that any message can be the first one a consumer gets.
+
+use super::cursor::Cursor;
+use super::segment::{Mark, SegmentWriter, flag};
+use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
+use crate::error::{Failure, RRError, Result};
+use crate::proto::chunk_write::{encode_parts_into, wire_len};
+use crate::proto::message::{MessageHead, kind};
+use crate::stream::memory::budget::Budget;
+
+/// The message stream id in the log: what nearly every peer's first createStream gives.
+pub const STREAM_ID: u32 = 1;
+
+/// Bytes of the first segment: thousands of streams that hardly send cost little.
+const FIRST_SEGMENT_BYTES: u32 = 16 * 1024;
+
+/// Bytes a segment grows to by doubling: a third of a second at 6 Mbit/s, so what a cursor holds back beyond its own
+/// position stays small, and one allocation serves hundreds of messages.
+const SEGMENT_BYTES: u32 = 256 * 1024;
+
+/// One mark for so many bytes. Streams with video average kilobytes a message, so bytes run out first there; a stream of
+/// sound alone (some 200 to 400 bytes a message) ends its segments early and leaves their last pages untouched. At 24
+/// bytes a mark the table is a twentieth of the segment.
+const BYTES_PER_MARK: u32 = 512;
+
+/// Marks a segment has at least, however small.
+const MIN_MARKS: u32 = 32;
+
+/// What a message is besides its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// RTMP timestamp in milliseconds, as it goes out.
+    pub ts_ms: u32,
+    /// RTMP message type.
+    pub type_id: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// Track of a multitrack message, else 0.
+    pub track: u8,
+    /// Monotonic arrival time in microseconds; never less than that of the message before.
+    pub arrival_us: u64,
+}
+
+/// The end of the log at some moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes ever appended.
+    pub position: u64,
+    /// Messages ever appended.
+    pub messages: u64,
+}
+
+/// The writer's end of the log. One for each stream; `&mut` is the right to write.
+pub struct RRBuffer {
+    writer: SegmentWriter,
+    budget: Budget,
+    /// Bytes of the next segment.
+    next_bytes: u32,
+    /// Bits that the next message gets on top of its own.
+    pending_flags: u8,
+}
+
+impl std::fmt::Debug for RRBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RRBuffer").field("head", &self.head()).finish_non_exhaustive()
+    }
+}
+
+impl RRBuffer {
+    /// An empty log. It holds no segment until the first message comes.
+    pub fn new(budget: Budget) -> Self {
+        Self { writer: SegmentWriter::start(), budget, next_bytes: FIRST_SEGMENT_BYTES, pending_flags: 0 }
+    }
+
+    /// Appends one message whose body is the parts one after another, and shows it to all cursors at once. Nothing is
+    /// allocated but a new segment now and then.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where a new segment would pass the budget, or the body is longer than the format allows;
+    /// [`RRError::NoMem`]. The log is unchanged then, and the same call may be tried again.
+    pub fn append(&mut self, entry: &Entry, body: &[&[u8]]) -> Result<()> {
+        let len = body.iter().map(|part| part.len()).sum::<usize>();
+        let len = u32::try_from(len).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
+        let len = len.ok_or_else(|| Failure::ours(RRError::Limit, "a message is 16 MiB - 1 at most"))?;
+        let head = MessageHead {
+            timestamp_ms: entry.ts_ms,
+            type_id: entry.type_id,
+            stream_id: STREAM_ID,
+            len,
+            chunk_stream: chunk_stream_of(entry.type_id),
+        };
+        let wire_len = wire_len(&head, CHUNK_SIZE);
+        if self.writer.marks_left() == 0 || self.writer.tail().len() < wire_len {
+            self.roll(wire_len)?;
+        }
+        let written = encode_parts_into(&head, body, CHUNK_SIZE, self.writer.tail());
+        debug_assert_eq!(written, wire_len);
+        self.writer.publish(Mark {
+            arrival_us: entry.arrival_us,
+            start: 0,
+            len: wire_len as u32, // below 2^25: a body is below 2^24 and each 60000 bytes of it cost 5 at most
+            ts_ms: entry.ts_ms,
+            type_id: entry.type_id,
+            flags: entry.flags | self.pending_flags,
+            track: entry.track,
+        });
+        self.pending_flags = 0;
+        Ok(())
+    }
+
+    /// The next message is the first of another publisher. It gets [`flag::NEW_PUBLISHER`], so that readers forget what
+    /// they knew exactly there and not a message sooner or later.
+    pub fn new_publisher(&mut self) {
+        self.pending_flags |= flag::NEW_PUBLISHER;
+    }
+
+    /// The end of the log now.
+    pub fn head(&self) -> Head {
+        let (segment, done) = (self.writer.segment(), self.writer.published());
+        Head {
+            position: segment.base() + u64::from(done.bytes),
+            messages: segment.first_message() + u64::from(done.marks),
+        }
+    }
+
+    /// A cursor at the end of the log.
+    pub fn cursor(&self) -> Cursor {
+        Cursor::at_end_of(self.writer.segment())
+    }
+
+    /// Goes on in a new segment that has room for `wire_len`.
+    fn roll(&mut self, wire_len: usize) -> Result<()> {
+        // Below 2^25, see `append`.
+        let wire_len = wire_len as u32;
+        let (bytes, marks) = if wire_len > SEGMENT_BYTES {
+            // Larger than any segment: one of its own, of exactly its size.
+            (wire_len, 1)
+        } else {
+            let bytes = self.next_bytes.max(wire_len.next_power_of_two());
+            (bytes, (bytes / BYTES_PER_MARK).max(MIN_MARKS))
+        };
+        let capacity = u64::from(bytes) + u64::from(marks) * size_of::<Mark>() as u64;
+        self.writer.roll(bytes, marks, self.budget.charge(capacity)?)?;
+        if wire_len <= SEGMENT_BYTES {
+            self.next_bytes = (bytes * 2).min(SEGMENT_BYTES);
+        }
+        Ok(())
+    }
+}
+
+/// The chunk stream of a message type in the log: each kind its own, all in the one-byte form.
+pub fn chunk_stream_of(type_id: u8) -> u32 {
+    match type_id {
+        kind::AUDIO => 4,
+        kind::DATA | kind::DATA_AMF3 => 5,
+        kind::VIDEO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

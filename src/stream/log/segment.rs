@@ -1,0 +1,299 @@
+//! A segment of the log: bytes and marks that one writer fills while many readers read, without a lock.
+//!
+//! It owns the memory, the publishing of messages, the link to the next segment and the freeing of chains. It knows
+//! nothing of chunks, budgets' limits, cursors or joining; only [`buffer`](super::buffer) may use it.
+//!
+//! # The law
+//!
+//! The bytes and the marks of a segment are plain memory shared by threads. What makes that sound:
+//!
+//! 1. **One writer.** A segment is made by `SegmentWriter::start` or `SegmentWriter::roll` alone, each makes exactly
+//!    one writer for it, a writer is not `Clone`, and every write needs `&mut SegmentWriter`. Readers hold
+//!    `Arc<Segment>`, which can only read.
+//! 2. **`published` divides the memory.** It holds `marks << 32 | bytes` and only grows. Bytes below `bytes` and marks
+//!    below `marks` are never written again as long as the segment lives; what is above is touched by the writer alone.
+//!    So a reader's `&[u8]` and the writer's `&mut [u8]` never overlap.
+//! 3. **One release store publishes a message**, after its bytes and its mark are complete. Readers learn a length from
+//!    an acquire load and from nothing else, so whatever they see below it happened before.
+//! 4. **A segment is sealed by its `next`.** The writer sets `next` after its last publication in this segment and never
+//!    publishes there again. A reader that has seen `next` must load `published` once more before it leaves: what that
+//!    load gives is final.
+//! 5. **All memory is initialised**: it is allocated zeroed, and a mark is valid for every bit pattern.
+//! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use crate::error::{Failure, RRError, Result};
+use crate::stream::memory::budget::Charge;
+
+mod shim;
+pub(in crate::stream) use shim::Arc;
+use shim::{AtomicU64, OnceLock, Watch, into_inner};
+
+/// Bits of [`Mark::flags`].
+pub mod flag {
+    /// A key frame: decoding can begin here.
+    pub const KEY: u8 = 1;
+    /// A sequence header: what a decoder is set up with.
+    pub const SEQ: u8 = 2;
+    /// Metadata: `onMetaData`, or a codec's own kind of it.
+    pub const META: u8 = 4;
+    /// The body begins with `@setDataFrame`.
+    pub const SET_DATA_FRAME: u8 = 8;
+    /// The first message of another publisher: nothing of before holds any more.
+    pub const NEW_PUBLISHER: u8 = 16;
+}
+
+/// What is known of one message in a segment: 24 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Mark {
+    /// Monotonic arrival time in microseconds.
+    pub arrival_us: u64,
+    /// Where its first chunk header begins, in bytes from the segment's first.
+    pub start: u32,
+    /// Its bytes on the wire, headers included. Never 0.
+    pub len: u32,
+    /// RTMP timestamp in milliseconds.
+    pub ts_ms: u32,
+    /// RTMP message type.
+    pub type_id: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// Track of a multitrack message, else 0.
+    pub track: u8,
+}
+
+impl Mark {
+    /// Where the next message begins, in bytes from the segment's first.
+    pub fn end(&self) -> u32 {
+        self.start + self.len
+    }
+
+    /// Whether any of these [`flag`] bits is set.
+    pub fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+}
+
+/// How much of a segment can be read: whole messages only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) struct Published {
+    /// Marks, and so messages.
+    pub marks: u32,
+    /// Bytes.
+    pub bytes: u32,
+}
+
+/// The readers' end of a segment.
+pub(in crate::stream) struct Segment {
+    /// Absolute position in the log of the first byte.
+    base: u64,
+    /// Number in the log of the first message.
+    first_message: u64,
+    bytes: Block<u8>,
+    marks: Block<Mark>,
+    /// `marks << 32 | bytes`.
+    published: AtomicU64,
+    next: OnceLock<Arc<Self>>,
+    watch: Watch,
+    /// Gives the capacity back to the budget with the segment.
+    _charge: Option<Charge>,
+}
+
+impl Segment {
+    /// Absolute position in the log of the first byte.
+    pub(in crate::stream) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Number in the log of the first message.
+    pub(in crate::stream) fn first_message(&self) -> u64 {
+        self.first_message
+    }
+
+    /// How much can be read now.
+    pub(in crate::stream) fn published(&self) -> Published {
+        let both = self.published.load(Acquire);
+        // Truncation is the layout of the word.
+        Published { marks: (both >> 32) as u32, bytes: both as u32 }
+    }
+
+    /// The published bytes.
+    pub(in crate::stream) fn bytes(&self) -> &[u8] {
+        let now = self.published();
+        self.watch.read(now.marks as usize);
+        // SAFETY: law 2 and 3: `now.bytes` was published, so these bytes lie in the block, are initialised (5) and are
+        // not written while the segment lives, which the borrow of `self` keeps it.
+        unsafe { slice::from_raw_parts(self.bytes.start.as_ptr(), now.bytes as usize) }
+    }
+
+    /// The published marks, in the order of their messages.
+    pub(in crate::stream) fn marks(&self) -> &[Mark] {
+        let now = self.published();
+        self.watch.read(now.marks as usize);
+        // SAFETY: as for `bytes`, with `now.marks` and the block of marks.
+        unsafe { slice::from_raw_parts(self.marks.start.as_ptr(), now.marks as usize) }
+    }
+
+    /// The next segment. Once it is there, what [`published`](Self::published) gives *afterwards* is final.
+    pub(in crate::stream) fn next(&self) -> Option<&Arc<Self>> {
+        self.next.get()
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // The compiler's own drop would recurse once for each segment behind this one.
+        let mut next = self.next.take();
+        while let Some(segment) = next {
+            // Someone else still reads it: the rest is theirs to free. Else it is dropped here, with nothing behind it.
+            next = into_inner(segment).and_then(|mut last| last.next.take());
+        }
+    }
+}
+
+/// The right to write: exists once for each log.
+pub(in crate::stream) struct SegmentWriter {
+    segment: Arc<Segment>,
+    /// What `segment.published` holds; only this writer stores there.
+    done: Published,
+}
+
+impl SegmentWriter {
+    /// The writer of a new log. Its first segment holds nothing at all: a stream that is never fed costs no memory.
+    pub(in crate::stream) fn start() -> Self {
+        Self::over(Segment {
+            base: 0,
+            first_message: 0,
+            bytes: Block::empty(),
+            marks: Block::empty(),
+            published: AtomicU64::new(0),
+            next: OnceLock::new(),
+            watch: Watch::table(0),
+            _charge: None,
+        })
+    }
+
+    /// Seals the segment and goes on with a new one of `bytes` and `marks`, which keeps `charge` until it is freed.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`]; the writer stays where it was and may go on there.
+    pub(in crate::stream) fn roll(&mut self, bytes: u32, marks: u32, charge: Charge) -> Result<()> {
+        let next = Self::over(Segment {
+            base: self.segment.base + u64::from(self.done.bytes),
+            first_message: self.segment.first_message + u64::from(self.done.marks),
+            bytes: Block::zeroed(bytes as usize)?,
+            marks: Block::zeroed(marks as usize)?,
+            published: AtomicU64::new(0),
+            next: OnceLock::new(),
+            watch: Watch::table(marks as usize),
+            _charge: Some(charge),
+        });
+        let linked = self.segment.next.set(Arc::clone(&next.segment));
+        debug_assert!(linked.is_ok(), "only this writer links, and it leaves the segment then");
+        *self = next;
+        Ok(())
+    }
+
+    /// The unpublished rest of the bytes: the next message is written to its beginning.
+    pub(in crate::stream) fn tail(&mut self) -> &mut [u8] {
+        let (capacity, done) = (self.segment.bytes.len, self.done.bytes as usize);
+        // SAFETY: `done` <= capacity by `publish`, so the pointer stays in the block or just behind it.
+        let start = unsafe { self.segment.bytes.start.add(done) };
+        // SAFETY: the rest of the block is initialised (law 5), and by law 2 nobody else touches it: readers end at
+        // `done`, and this is the one writer, exclusively borrowed for as long as the slice lives.
+        unsafe { slice::from_raw_parts_mut(start.as_ptr(), capacity - done) }
+    }
+
+    /// Messages that still find a mark here.
+    pub(in crate::stream) fn marks_left(&self) -> usize {
+        self.segment.marks.len - self.done.marks as usize
+    }
+
+    /// Publishes the first `mark.len` bytes of [`tail`](Self::tail) as one message. `mark.start` is filled in here.
+    ///
+    /// # Panics
+    /// Where the bytes or the marks do not suffice: the caller has asked both before.
+    pub(in crate::stream) fn publish(&mut self, mut mark: Mark) {
+        let index = self.done.marks as usize;
+        assert!(self.marks_left() > 0, "a message is published only where a mark is left for it");
+        assert!(
+            mark.len as usize <= self.segment.bytes.len - self.done.bytes as usize,
+            "a message lies in its segment"
+        );
+        mark.start = self.done.bytes;
+        self.segment.watch.wrote(index);
+        // SAFETY: `index` < marks.len, so the pointer is in the block.
+        let slot = unsafe { self.segment.marks.start.add(index) };
+        // SAFETY: the slot is not published, so this one writer alone touches it (law 2).
+        unsafe { slot.write(mark) };
+        self.done = Published { marks: self.done.marks + 1, bytes: self.done.bytes + mark.len };
+        let both = u64::from(self.done.marks) << 32 | u64::from(self.done.bytes);
+        self.segment.published.store(both, Release);
+    }
+
+    /// A reader's handle on the segment that is being written.
+    pub(in crate::stream) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// What is published in the segment that is being written.
+    pub(in crate::stream) fn published(&self) -> Published {
+        self.done
+    }
+
+    fn over(segment: Segment) -> Self {
+        Self { segment: Arc::new(segment), done: Published { marks: 0, bytes: 0 } }
+    }
+}
+
+/// Zeroed memory for `len` values that are valid as zeros and need no drop. It gives out no references by itself.
+struct Block<T: Copy> {
+    start: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: a block is the sole owner of its memory, and its values are plain data.
+unsafe impl<T: Copy + Send> Send for Block<T> {}
+// SAFETY: through a shared block only the addresses can be had; who may follow them is the law above.
+unsafe impl<T: Copy + Sync> Sync for Block<T> {}
+
+impl<T: Copy> Block<T> {
+    fn empty() -> Self {
+        Self { start: NonNull::dangling(), len: 0 }
+    }
+
+    fn zeroed(len: usize) -> Result<Self> {
+        if len == 0 {
+            return Ok(Self::empty());
+        }
+        let no_memory = || Failure::ours(RRError::NoMem, "no memory for a segment of the log");
+        let layout = Layout::array::<T>(len).map_err(|_| no_memory())?;
+        // SAFETY: the layout is not empty: `len` is not 0, and the two types used here have a size.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start.cast::<T>()).ok_or_else(no_memory)?;
+        Ok(Self { start, len })
+    }
+}
+
+impl<T: Copy> Drop for Block<T> {
+    fn drop(&mut self) {
+        if self.len == 0 {
+            return;
+        }
+        let layout = Layout::array::<T>(self.len).expect("the same layout was made when the block was allocated");
+        // SAFETY: `start` came from the global allocator with this layout and is freed once.
+        unsafe { dealloc(self.start.as_ptr().cast(), layout) };
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod models;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

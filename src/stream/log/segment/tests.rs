@@ -1,0 +1,125 @@
+//! Promises of a segment: what is published is whole, what is dropped is gone.
+
+use std::sync::Barrier;
+use std::thread;
+
+use super::*;
+use crate::stream::memory::budget::Budget;
+
+/// Segments that a recursive drop could not free on a small stack; Miri gets fewer, it is slow.
+const LONG_CHAIN: u64 = if cfg!(miri) { 800 } else { 100_000 };
+
+fn charge() -> Charge {
+    Budget::new(None).charge(0).unwrap()
+}
+
+fn put(writer: &mut SegmentWriter, byte: u8, len: u32) {
+    writer.tail()[..len as usize].fill(byte);
+    writer.publish(Mark { len, ts_ms: u32::from(byte), ..Mark::default() });
+}
+
+#[test]
+fn marks_and_bytes_agree() {
+    let mut writer = SegmentWriter::start();
+    writer.roll(10, 3, charge()).unwrap();
+    let segment = Arc::clone(writer.segment());
+    put(&mut writer, 1, 4);
+    put(&mut writer, 2, 6);
+    assert_eq!(segment.published(), Published { marks: 2, bytes: 10 });
+    assert_eq!(segment.bytes(), [1, 1, 1, 1, 2, 2, 2, 2, 2, 2]);
+    let places: Vec<_> = segment.marks().iter().map(|mark| (mark.start, mark.end(), mark.ts_ms)).collect();
+    assert_eq!(places, [(0, 4, 1), (4, 10, 2)]);
+    assert_eq!((writer.tail().len(), writer.marks_left()), (0, 1));
+}
+
+#[test]
+fn what_is_not_published_is_not_seen() {
+    let mut writer = SegmentWriter::start();
+    writer.roll(8, 2, charge()).unwrap();
+    writer.tail().fill(7);
+    assert!(writer.segment().bytes().is_empty() && writer.segment().marks().is_empty());
+}
+
+#[test]
+fn a_segment_goes_on_where_the_one_before_ended() {
+    let mut writer = SegmentWriter::start();
+    let first = Arc::clone(writer.segment());
+    assert!(writer.tail().is_empty() && writer.marks_left() == 0, "the first one holds nothing");
+    writer.roll(100, 4, charge()).unwrap();
+    put(&mut writer, 1, 30);
+    writer.roll(100, 4, charge()).unwrap();
+    let last = first.next().and_then(|second| second.next()).unwrap();
+    assert_eq!((last.base(), last.first_message()), (30, 1));
+    assert!(last.next().is_none());
+}
+
+#[test]
+#[should_panic(expected = "a message lies in its segment")]
+fn a_message_past_the_end_is_refused() {
+    let mut writer = SegmentWriter::start();
+    writer.roll(4, 2, charge()).unwrap();
+    writer.publish(Mark { len: 5, ..Mark::default() });
+}
+
+#[test]
+#[should_panic(expected = "a mark is left")]
+fn a_message_without_a_mark_is_refused() {
+    let mut writer = SegmentWriter::start();
+    writer.roll(4, 1, charge()).unwrap();
+    put(&mut writer, 1, 1);
+    put(&mut writer, 2, 1);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri ends where memory does")]
+fn memory_that_cannot_be_had_is_an_error() {
+    assert_eq!(Block::<Mark>::zeroed(usize::MAX / 2).err().unwrap().kind, RRError::NoMem);
+    assert_eq!(Block::<u8>::zeroed(isize::MAX as usize).err().unwrap().kind, RRError::NoMem);
+}
+
+#[test]
+fn a_chain_of_100_000_segments_is_freed_on_a_small_stack() {
+    let budget = Budget::new(None);
+    let counted = budget.clone();
+    let freeing = move || {
+        let mut writer = SegmentWriter::start();
+        let first = Arc::clone(writer.segment());
+        for _ in 0..LONG_CHAIN {
+            writer.roll(1, 1, counted.charge(1).unwrap()).unwrap();
+            put(&mut writer, 1, 1);
+        }
+        drop(writer);
+        assert_eq!(counted.used(), LONG_CHAIN);
+        drop(first);
+    };
+    thread::Builder::new().stack_size(256 * 1024).spawn(freeing).unwrap().join().unwrap();
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_chain_that_many_let_go_at_once_is_freed_once_and_on_small_stacks() {
+    for _ in 0..if cfg!(miri) { 3 } else { 20 } {
+        let budget = Budget::new(None);
+        let mut writer = SegmentWriter::start();
+        let mut holders = vec![Arc::clone(writer.segment())];
+        for n in 0..LONG_CHAIN / 20 {
+            writer.roll(1, 1, budget.charge(1).unwrap()).unwrap();
+            if n % (LONG_CHAIN / 80) == 0 {
+                holders.push(Arc::clone(writer.segment()));
+            }
+        }
+        let start = Barrier::new(holders.len());
+        thread::scope(|scope| {
+            for holder in holders {
+                let letting_go = || {
+                    start.wait();
+                    drop(holder);
+                };
+                thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, letting_go).unwrap();
+            }
+        });
+        assert_eq!(budget.used(), 1, "the writer's own is left");
+        drop(writer);
+        assert_eq!(budget.used(), 0);
+    }
+}

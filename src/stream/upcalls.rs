@@ -1,0 +1,55 @@
+//! What a stream asks of the server it belongs to, as a trait: the stream layer knows no server.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::error::Failure;
+use crate::session;
+use crate::stream::RRStream;
+use crate::stream::event::Event;
+use crate::stream::peer::{Peer, RRSession};
+use crate::stream::remote::target::Target;
+
+/// What a stream's threads ask of the server. Nothing here blocks and no lock of the stream is held while calling.
+pub trait Upcalls: Send + Sync + Debug {
+    /// Tells the host program.
+    fn event(&self, event: Event);
+    /// The session goes back to the listener's thread; `event` is to be handled first.
+    fn reclaim(&self, peer: Peer, event: Option<session::Event>);
+    /// The session's connection is closed.
+    fn session_over(&self, record: &Arc<RRSession>, cause: &Failure);
+    /// The stream has media: connect this target. Or it may want this source.
+    fn dial(&self, target: &Arc<Target>);
+    /// A connected target was lost after `ran_ms` of media.
+    fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
+    /// A target was closed in order, because its stream has no media for now.
+    fn target_released(&self, target: &Arc<Target>);
+    /// A target, or a source, was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the
+    /// same place again.
+    fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
+    /// A target was closed in order, because its new settings want another connection.
+    fn target_renewed(&self, target: &Arc<Target>);
+    /// A target that was told to stop has been flushed and closed.
+    fn target_over(&self, target: &Arc<Target>);
+    /// Nobody publishes and nobody plays.
+    fn stream_unused(&self, stream: &Arc<RRStream>);
+    /// The stream's threads have ended, with the panic's text if that is why.
+    fn stream_over(&self, stream: &Arc<RRStream>, panic: Option<&str>);
+    /// The calling thread works for this server: log records are its.
+    fn enter_thread(&self);
+    /// Timeouts of consumers and publishers.
+    fn timeouts(&self) -> Timeouts;
+}
+
+/// The server's timeouts that the stream's threads keep, in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From `Publish.Start` to the first media.
+    pub first_data_ms: u64,
+    /// A publisher that is silent for this long is gone.
+    pub idle_ms: u64,
+    /// Silent peers are pinged this often.
+    pub ping_ms: u64,
+    /// A consumer whose socket takes nothing for this long is closed.
+    pub send_ms: u64,
+}
