@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rrelay::config::{ServerConfig, StreamConfig};
 
 use crate::support::c::{As, build, example_sources};
-use crate::support::flv::{self, assert_same};
+use crate::support::flv::{self, Tag, assert_same};
 use crate::support::media::{media, rtmpdump_plays};
 use crate::support::nginx::{Nginx, Reserved};
 use crate::support::program::{Program, Room};
@@ -69,6 +69,42 @@ fn nginx_records_every_frame_of_the_file() {
     let record = room.file("nginx/k.flv");
     until("nginx has recorded all", || (flv::read_so_far(&record).len() >= published.len()).then_some(()));
     assert_same(&published, &flv::frames_since_first(&flv::read_so_far(&record)));
+}
+
+/// Sound and pictures of one size each, two and three at one time now and then, after steps of all kinds.
+fn of_equal_sizes() -> Vec<Tag> {
+    let times = [0, 33, 33, 66, 66, 66, 100, 100, 400, 400, 440];
+    let tags = times.into_iter().enumerate().flat_map(|(index, ts_ms)| {
+        let number = index as u8;
+        let sound = Tag { kind: flv::AUDIO, ts_ms, body: [&[0x2F][..], &[number; 40]].concat() };
+        let key: u8 = if index == 0 { 0x12 } else { 0x22 };
+        let picture = Tag { kind: flv::VIDEO, ts_ms, body: [&[key][..], &[number; 40]].concat() };
+        // At one time they follow one another by kind: sound, sound, picture, picture.
+        if index % 3 == 0 { vec![sound.clone(), sound, picture.clone(), picture] } else { vec![sound, picture] }
+    });
+    tags.collect()
+}
+
+/// Readers are the relay, librtmp's face of what the relay sends on, and nginx-rtmp.
+#[test]
+fn messages_of_equal_size_and_time_arrive_at_the_times_they_were_written() {
+    let (room, relay) = (Room::new("publish-file-equal"), Relay::new());
+    let nginx = Nginx::start(&room);
+    let (equal, file) = (of_equal_sizes(), room.file("equal.flv"));
+    flv::write(&file, &equal);
+    let (mut player, played) = rtmpdump_plays(&room, "player", &relay.url("show"));
+    relay.has_players("show", 1);
+    let direct = format!("rtmp://127.0.0.1:{}/live/direct", nginx.port);
+    for (name, url) in [("to-relay", &relay.url("show")), ("to-nginx", &direct)] {
+        start(&room, name, &["--pace", "0", file.to_str().unwrap(), url]).ends_well();
+    }
+    player.ends_within(PATIENCE);
+    assert_same(&equal, &flv::read(&played));
+    // Of several pictures at one time nginx-rtmp records only some.
+    let sound = |tags: Vec<Tag>| tags.into_iter().filter(|tag| tag.kind == flv::AUDIO).collect::<Vec<_>>();
+    let (equal, record) = (sound(equal), room.file("nginx/direct.flv"));
+    until("nginx has recorded all", || (sound(flv::read_so_far(&record)).len() >= equal.len()).then_some(()));
+    assert_same(&equal, &flv::frames_since_first(&sound(flv::read_so_far(&record))));
 }
 
 #[test]

@@ -69,6 +69,17 @@ pub(super) struct ChannelIn {
     pub(super) used: bool,
 }
 
+/// What one outgoing chunk stream remembers. The packet comes first: the public table points at it.
+#[repr(C)]
+pub(super) struct ChannelOut {
+    /// The message that was sent last, without its body.
+    pub(super) packet: RTMPPacket,
+    /// What every reader adds, in milliseconds, where the next message has no time in its header. `None` after a message
+    /// with a full header and a time other than 0: by the specification (5.3.1.2.4) a reader adds that time once more,
+    /// nginx-rtmp adds nothing.
+    pub(super) repeats_ms: Option<u32>,
+}
+
 impl RTMP {
     /// The library's own part, made if it is not there.
     pub(super) fn inner(&mut self) -> &mut Inner {

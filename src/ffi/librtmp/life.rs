@@ -18,7 +18,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, Ordering};
 use std::time::Duration;
 
-use super::inner::ChannelIn;
+use super::inner::{ChannelIn, ChannelOut};
 use super::ptr::{entry, given, given_mut};
 use super::types::*;
 use super::{commands, guard, mem};
@@ -363,7 +363,7 @@ fn free_channels(r: &mut RTMP) {
         let packet = *entry(r.m_vecChannelsOut, index);
         if !packet.is_null() {
             // SAFETY: made from a Box by the sender, and forgotten. Its body was never kept.
-            drop(unsafe { Box::from_raw(packet) });
+            drop(unsafe { Box::from_raw(packet.cast::<ChannelOut>()) });
         }
     }
     // SAFETY: the tables are ours, from the C allocator; likewise the next two.

@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 use std::io;
 
-use super::inner::grow_table;
+use super::inner::{ChannelOut, grow_table};
 use super::life::{break_off, close_session, free_packet_body, on_session};
 use super::ptr::{entry, given, given_mut};
 use super::types::*;
@@ -17,6 +17,7 @@ use crate::proto::chunk_write::{encode_as, wire_len};
 use crate::proto::message::MessageHead;
 
 /// Header types of a chunk.
+const LARGE: u8 = 0;
 const MEDIUM: u8 = 1;
 const SMALL: u8 = 2;
 const MINIMUM: u8 = 3;
@@ -40,20 +41,35 @@ fn last_sent(r: &mut RTMP, channel: usize) -> Option<&'static mut *mut RTMPPacke
     Some(entry(r.m_vecChannelsOut, channel))
 }
 
-/// Makes the header as short as what was sent before allows. Gives the time to write.
-fn compress(packet: &mut RTMPPacket, last: Option<&RTMPPacket>) -> u32 {
-    let mut base = 0;
-    if let Some(last) = last.filter(|_| packet.m_headerType != 0) {
-        let same = last.m_nBodySize == packet.m_nBodySize && last.m_packetType == packet.m_packetType;
-        if same && packet.m_headerType == MEDIUM {
-            packet.m_headerType = SMALL;
-        }
-        if last.m_nTimeStamp == packet.m_nTimeStamp && packet.m_headerType == SMALL {
-            packet.m_headerType = MINIMUM;
-        }
-        base = last.m_nTimeStamp;
+/// Makes the header as short as what was sent before allows. Gives the time to write: the message's own, or the step to
+/// it from the one before.
+///
+/// A header without a time (type 3) makes readers add the last step once more. It is taken for a message at the same time
+/// as the one before, as librtmp does, but only where that adds nothing; else the step 0 is written. A type 3 that the
+/// program asks for stands where the step is the last one.
+fn compress(packet: &mut RTMPPacket, last: Option<&ChannelOut>) -> u32 {
+    let Some(ChannelOut { packet: before, repeats_ms }) = last.filter(|_| packet.m_headerType != LARGE) else {
+        return packet.m_nTimeStamp;
+    };
+    let step = packet.m_nTimeStamp.wrapping_sub(before.m_nTimeStamp);
+    let same = before.m_nBodySize == packet.m_nBodySize && before.m_packetType == packet.m_packetType;
+    if same && packet.m_headerType == MEDIUM {
+        packet.m_headerType = SMALL;
     }
-    packet.m_nTimeStamp.wrapping_sub(base)
+    let repeats = *repeats_ms == Some(step);
+    if packet.m_headerType == SMALL && step == 0 && repeats {
+        packet.m_headerType = MINIMUM;
+    } else if packet.m_headerType == MINIMUM && !repeats {
+        packet.m_headerType = SMALL;
+    }
+    step
+}
+
+/// What a message leaves in its chunk stream, `time` being what its header says.
+fn remember(packet: &RTMPPacket, time: u32) -> ChannelOut {
+    let repeats_ms = (packet.m_headerType != LARGE || time == 0).then_some(time);
+    let packet = RTMPPacket { m_body: std::ptr::null_mut(), m_chunk: std::ptr::null_mut(), ..*packet };
+    ChannelOut { packet, repeats_ms }
 }
 
 /// Sends one message. Its header type is changed to the one that was used.
@@ -67,7 +83,7 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         return false;
     }
     let Some(place) = last_sent(r, channel) else { return false };
-    let last = given_mut(*place);
+    let last = given_mut(place.cast::<ChannelOut>());
     let time = compress(packet, last.as_deref());
     if packet.m_headerType > MINIMUM {
         log::error(&format!("there is no header type {}", packet.m_headerType));
@@ -101,11 +117,11 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
     if packet.m_packetType == 20 {
         note_call(r, packet.body(), queue);
     }
-    let kept = RTMPPacket { m_body: std::ptr::null_mut(), m_chunk: std::ptr::null_mut(), ..*packet };
+    let kept = remember(packet, time);
     match last {
         Some(last) => *last = kept,
         // The table is where it was: sending does not move it.
-        None => *place = Box::into_raw(Box::new(kept)),
+        None => *place = Box::into_raw(Box::new(kept)).cast(),
     }
     true
 }
@@ -211,4 +227,62 @@ pub unsafe extern "C" fn RTMPPacket_Free(packet: *mut RTMPPacket) {
             free_packet_body(packet);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::chunk_header::{Previous, Step, parse_header};
+
+    /// The messages of one chunk stream: header type asked for, time. Gives the types that were written, and the times that
+    /// readers make of them.
+    fn written(messages: &[(u8, u32)]) -> (Vec<u8>, Vec<u32>, Vec<u32>) {
+        let (mut last, mut previous) = (None::<ChannelOut>, None::<Previous>);
+        let (mut types, mut times, mut nginx_times, mut nginx) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
+        for &(fmt, time) in messages {
+            let mut packet = RTMPPacket {
+                m_headerType: fmt,
+                m_packetType: 8,
+                m_nTimeStamp: time,
+                m_nChannel: 4,
+                ..RTMPPacket::EMPTY
+            };
+            let field = compress(&mut packet, last.as_ref());
+            let head = MessageHead { timestamp_ms: field, type_id: 8, stream_id: 1, len: 0, chunk_stream: 4 };
+            let mut bytes = Vec::new();
+            encode_as(packet.m_headerType, &head, &[], 128, &mut bytes);
+            let Ok(Step::Header(header)) = parse_header(&bytes, |_| previous.as_ref()) else { panic!("{bytes:02x?}") };
+            assert_eq!(header.size, bytes.len(), "{bytes:02x?}");
+            previous = Some(header.next);
+            types.push(header.fmt);
+            times.push(header.next.timestamp_ms);
+            // A type 0 leaves no step there.
+            nginx = match header.fmt {
+                0 => (header.next.field_ms, 0),
+                3 => (nginx.0 + nginx.1, nginx.1),
+                _ => (nginx.0.wrapping_add(header.next.field_ms), header.next.field_ms),
+            };
+            nginx_times.push(nginx.0);
+            last = Some(remember(&packet, field));
+        }
+        (types, times, nginx_times)
+    }
+
+    #[test]
+    fn times_are_read_as_they_were_written_whatever_step_came_before() {
+        for (messages, types) in [
+            (&[(0, 0), (1, 33), (1, 33), (1, 33), (1, 66), (1, 66), (1, 100)][..], &[0, 2, 2, 3, 2, 2, 2][..]),
+            (&[(0, 0), (1, 0), (1, 40)], &[0, 3, 2]),
+            (&[(0, 40), (1, 40), (1, 40), (1, 80)], &[0, 2, 3, 2]),
+            (&[(0, 40), (1, 80), (3, 120), (3, 120), (3, 120)], &[0, 2, 3, 2, 3]),
+            (&[(0, 40), (3, 80)], &[0, 2]),
+            (&[(0, 80), (1, 40), (1, 40), (1, 30)], &[0, 2, 2, 2]),
+            (&[(0, 5), (1, 0x0200_0005), (1, 0x0200_0005), (1, 0x0200_0005)], &[0, 2, 2, 3]),
+        ] {
+            let times: Vec<u32> = messages.iter().map(|&(_, time)| time).collect();
+            let (written_types, read, read_by_nginx) = written(messages);
+            assert_eq!((read, read_by_nginx), (times.clone(), times), "{messages:?}");
+            assert_eq!(written_types, types, "{messages:?}");
+        }
+    }
 }
