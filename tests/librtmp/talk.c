@@ -5,6 +5,22 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+/* ---- the log: the texts are each library's own, what is worth an error or a warning is not */
+
+static int records[RTMP_LOGWARNING + 1];
+
+static void count_record(int level, const char *format, va_list arguments)
+{
+    (void)format;
+    (void)arguments;
+    records[level] += 1;
+}
+
+static void print_records(void)
+{
+    printf("errors %s, warnings %d\n", records[RTMP_LOGERROR] ? "some" : "none", records[RTMP_LOGWARNING]);
+}
+
 /* ---- the client */
 
 static RTMP *r;
@@ -270,7 +286,8 @@ static int server(void)
 int main(int argc, char **argv)
 {
     int i = 2;
-    quiet();
+    RTMP_LogSetCallback(count_record);
+    RTMP_LogSetLevel(RTMP_LOGWARNING);
     alarm(20);
     r = RTMP_Alloc();
     RTMP_Init(r);
@@ -283,5 +300,6 @@ int main(int argc, char **argv)
     drain();
     RTMP_Close(r);
     RTMP_Free(r);
+    print_records();
     return 0;
 }

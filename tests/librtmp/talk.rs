@@ -1,5 +1,6 @@
 //! Whole conversations: the same C program (`talk.c`) on the distribution's librtmp and on ours against the same peer.
-//! Every byte that it sends and every result it prints are equal, but for the handshake's time and random bytes.
+//! Every byte that it sends and every result it prints are equal, but for the handshake's time and random bytes. So is
+//! what a client finds worth a warning: `publish_begins` has an answer that no call waits for.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -57,7 +57,8 @@ pub(super) fn on_invoke(r: &mut RTMP, body: &[u8]) -> bool {
 /// The answer to a call of ours.
 fn on_result(r: &mut RTMP, object: &AMFObject, transaction: f64) {
     let Some(call) = calls::take(r, transaction) else {
-        log::warning(&format!("received result id {transaction} without matching request"));
+        // Servers answer calls that wait for no answer, too: releaseStream and FCPublish.
+        log::debug(&format!("received result id {transaction:.6} without matching request"));
         return;
     };
     log::debug(&format!("received result for method call <{}>", String::from_utf8_lossy(&call)));
