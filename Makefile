@@ -64,9 +64,22 @@ librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo
 	@packaging/librtmp.sh "$(TARGET)/release/librrelay.a" "$(TARGET)/librtmp"
 	@echo 'librtmp.so.1 is in $(TARGET)/librtmp. To try it: LD_LIBRARY_PATH="$(TARGET)/librtmp" rtmpdump ...'
 
+# Test programs that start programs of others, or that take long: `make test` and `make soak` run them.
+LATER := bundled_server faults interop librtmp readme rtmpe_peers soak
+CHECKED := $(filter-out $(LATER),$(basename $(notdir $(wildcard tests/*.rs))))
+
+.PHONY: check
+check: ## in two minutes, with nothing installed and no root: format, clippy, and the tests that need no other programs
+	@$(need_cargo)
+	@$(need_cc)
+	@$(call need,c++,install a C++ compiler (Debian and Ubuntu: apt install g++).)
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) test --no-fail-fast --lib $(CHECKED:%=--test %) -- --skip valgrind --skip rtmpdump
+
 .PHONY: test
 test: setup lint ## everything that must hold: tools, format, lints, tests, models of the lock-free parts
-	$(CARGO) test
+	$(CARGO) test --no-fail-fast
 	@$(MAKE) --no-print-directory bare
 	@$(MAKE) --no-print-directory loom
 
@@ -116,6 +129,10 @@ valgrind: ## the C programs of both faces under valgrind; a part of make test
 	@$(call need,valgrind,make setup installs it.)
 	$(CARGO) test --test c_programs
 	$(CARGO) test --test librtmp -- hostile promises transports
+
+.PHONY: stress
+stress: setup ## the suite RR_STRESS_RUNS=10 times with two busy loops beside it; TESTS="--test sources" for a part of it
+	@tests/stress.sh $(TESTS)
 
 .PHONY: soak
 soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where anything grows
