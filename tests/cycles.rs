@@ -104,9 +104,12 @@ fn a_thousand_cycles_leave_nothing_behind() {
     (0..40).for_each(|round| cycle(&live, round));
     let (before, bytes) = at_rest(&live);
     (0..1_000).for_each(|round| cycle(&live, round));
-    let (after, bytes_after) = at_rest(&live);
-    assert_eq!(after, before);
-    assert!((bytes_after - bytes).abs() < TABLES, "{bytes} bytes before, {bytes_after} after");
+    // Threads end a moment after their stream.
+    until("what it was before", || {
+        let (after, bytes_after) = at_rest(&live);
+        println!("{before:?} and {bytes} bytes before, {after:?} and {bytes_after} after");
+        after.threads <= before.threads && after.fds <= before.fds && bytes_after - bytes < TABLES
+    });
     drop(live);
     until("a server that is gone leaves nothing", || holds() == fresh);
 }

@@ -38,6 +38,9 @@ fn config() -> ServerConfig {
     }
 }
 
+/// What a message of healthy peers may take on a machine that has much else to do.
+const SOON: Duration = Duration::from_secs(10);
+
 /// A publisher and a player that go on throughout, a message each 5 ms, each one checked.
 struct Healthy {
     over: Arc<AtomicBool>,
@@ -61,7 +64,7 @@ impl Healthy {
                     (number * 5, &number.to_be_bytes()[..]),
                     "lost or mixed up"
                 );
-                assert!(sent.elapsed() < Duration::from_secs(2), "a message took {:?}", sent.elapsed());
+                assert!(sent.elapsed() < SOON, "a message took {:?}", sent.elapsed());
                 number += 1;
                 count.store(number, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(5));
@@ -93,10 +96,10 @@ fn addr(socket: &TcpStream) -> String {
     socket.local_addr().unwrap().to_string()
 }
 
-/// The socket is closed within the time, its session has ended for this reason, and a line says so.
-fn ends(live: &Live, socket: &mut TcpStream, within_ms: u64, error: RRError) {
+/// The socket is closed, its session has ended for this reason, and a line says so.
+fn ends(live: &Live, socket: &mut TcpStream, error: RRError) {
     let name = addr(socket);
-    assert!(is_closed(socket, Duration::from_millis(within_ms)), "{name} is still connected");
+    assert!(is_closed(socket), "{name} is still connected");
     assert_eq!(live.end_of(&name).error, Some(error), "{:?}", live.end_of(&name));
     live.line_with(&[&name, if error == RRError::Closed { "ended" } else { "closed" }]);
 }
@@ -138,12 +141,12 @@ fn who_says_nothing_or_a_byte_now_and_then_is_closed_at_the_deadline() {
     });
     let mut slow = slow;
     for socket in [&mut silent, &mut mute_after_handshake, &mut mute_after_connect, &mut slow] {
-        ends(&live, socket, 2_000, RRError::Timeout);
+        ends(&live, socket, RRError::Timeout);
     }
     dripping.join().unwrap();
     // Publishes and then sends nothing.
     let mut mute_publisher = publishing(&live, "mute");
-    ends(&live, &mut mute_publisher, 3_000, RRError::Idle);
+    ends(&live, &mut mute_publisher, RRError::Idle);
     healthy.goes_on();
 }
 
@@ -162,7 +165,7 @@ fn sixteen_megabytes_claimed_on_thousands_of_chunk_streams_cost_nothing() {
         let before = live.server.stats(0).unwrap().queue_bytes;
         // The server may close before all is written.
         let _ = socket.write_all(&wire);
-        ends(&live, &mut socket, 2_000, RRError::Limit);
+        ends(&live, &mut socket, RRError::Limit);
         let after = live.server.stats(0).unwrap().queue_bytes;
         assert!(after < before + MEMORY, "{before} -> {after}");
     }
@@ -189,7 +192,7 @@ fn a_flood_of_half_messages_is_bounded_in_memory() {
         }
     }
     assert!(most > 8 << 20, "nothing was held: {most}");
-    ends(&live, &mut socket, 4_000, RRError::Limit);
+    ends(&live, &mut socket, RRError::Limit);
     assert!(most < 2 * MEMORY, "{most}");
     until("it is given back", || live.server.stats(0).unwrap().queue_bytes < MEMORY);
     healthy.goes_on();
@@ -205,7 +208,7 @@ fn amf_nested_deeply_and_sixteen_megabytes_of_nulls() {
     for nested in [object, array] {
         let mut socket = shaken(live.port);
         let _ = socket.write_all(&message(kind::COMMAND, 0, 3, &[&name[..], &nested].concat()));
-        ends(&live, &mut socket, 2_000, RRError::Limit);
+        ends(&live, &mut socket, RRError::Limit);
     }
     let mut socket = shaken(live.port);
     // A command of 16 MB is refused by its length, before the first null is there.
@@ -214,12 +217,12 @@ fn amf_nested_deeply_and_sixteen_megabytes_of_nulls() {
     wire.extend(&name);
     wire.resize(wire.len() + (1 << 20), 5);
     let _ = socket.write_all(&wire);
-    ends(&live, &mut socket, 2_000, RRError::Limit);
+    ends(&live, &mut socket, RRError::Limit);
     // As many as are taken of a peer that is connected.
     let mut socket = connected(&live);
     let nulls = [&name[..], &vec![5; 200_000]].concat();
     let _ = socket.write_all(&message(kind::COMMAND, 0, 3, &nulls));
-    assert!(is_closed(&mut socket, Duration::from_secs(2)));
+    assert!(is_closed(&mut socket));
     live.end_of(&addr(&socket));
     // A publisher may send it as data: it is passed on without a look.
     let mut publisher = publishing(&live, "nulls");
@@ -279,11 +282,11 @@ fn a_chunk_size_of_zero_and_garbage_after_the_handshake() {
     for size in [0_u32, 0x8000_0000] {
         let mut socket = shaken(live.port);
         socket.write_all(&message(kind::SET_CHUNK_SIZE, 0, 2, &size.to_be_bytes())).unwrap();
-        ends(&live, &mut socket, 2_000, RRError::Protocol);
+        ends(&live, &mut socket, RRError::Protocol);
     }
     let mut publisher = publishing(&live, "zero");
     publisher.write_all(&message(kind::SET_CHUNK_SIZE, 0, 2, &[0; 4])).unwrap();
-    ends(&live, &mut publisher, 2_000, RRError::Protocol);
+    ends(&live, &mut publisher, RRError::Protocol);
     for seed in 1..40_u64 {
         let mut socket = shaken(live.port);
         let mut number = seed;
@@ -294,7 +297,7 @@ fn a_chunk_size_of_zero_and_garbage_after_the_handshake() {
         let garbage: Vec<u8> = garbage.take(5_000).collect();
         let _ = socket.write_all(&garbage);
         let name = addr(&socket);
-        assert!(is_closed(&mut socket, Duration::from_secs(2)), "garbage {seed}");
+        assert!(is_closed(&mut socket), "garbage {seed}");
         live.end_of(&name);
     }
     healthy.goes_on();
@@ -306,15 +309,15 @@ fn media_without_connect_publish_without_connect_and_publish_of_a_stream_of_none
     let healthy = Healthy::on(&live);
     let mut media = shaken(live.port);
     media.write_all(&message(kind::VIDEO, 1, 6, &[0x17, 1, 0, 0, 0])).unwrap();
-    ends(&live, &mut media, 2_000, RRError::Protocol);
+    ends(&live, &mut media, RRError::Protocol);
     let mut publish = shaken(live.port);
     let values = [Value::Null, Value::String(b"show"), Value::String(b"live")];
     publish.write_all(&command(1, "publish", 2.0, &values)).unwrap();
-    ends(&live, &mut publish, 2_000, RRError::Protocol);
+    ends(&live, &mut publish, RRError::Protocol);
     // Media of somebody who is connected and publishes nothing is ignored; the deadline runs.
     let mut idle = connected(&live);
     idle.write_all(&message(kind::VIDEO, 1, 6, &[0x17, 1, 0, 0, 0])).unwrap();
-    ends(&live, &mut idle, 2_000, RRError::Timeout);
+    ends(&live, &mut idle, RRError::Timeout);
     healthy.goes_on();
 }
 
@@ -325,7 +328,7 @@ fn floods_of_create_stream_publish_and_play() {
     let mut creates = connected(&live);
     let create = command(0, "createStream", 2.0, &[Value::Null]).repeat(2_000);
     let _ = creates.write_all(&create);
-    ends(&live, &mut creates, 4_000, RRError::Limit);
+    ends(&live, &mut creates, RRError::Limit);
     // Publishes over and over: one runs, the others are refused on it.
     let mut publishes = publishing(&live, "again");
     let values = [Value::Null, Value::String(b"again"), Value::String(b"live")];
@@ -343,7 +346,7 @@ fn floods_of_create_stream_publish_and_play() {
     }
     let writer = std::thread::spawn(move || {
         let _ = turns.write_all(&wire);
-        let _ = is_closed(&mut turns, Duration::from_secs(3));
+        let _ = is_closed(&mut turns);
     });
     writer.join().unwrap();
     until("all are gone", || live.sessions() == 2);

@@ -223,10 +223,10 @@ fn after_a_long_pause_a_player_goes_on_as_its_start_says_and_never_back() {
         show.group(2000);
         assert_eq!(player.media_within(SILENCE), None);
         pause(&mut player, false);
-        // It has its place before the next message comes.
-        std::thread::sleep(SILENCE);
+        // It has its place before the next message comes: its headers say so, but where it waits for that message.
+        let first = if start == Start::Key { String::new() } else { sign(&player.media()) + " " };
         show.group(3000);
-        assert_eq!(read_to(&mut player, 3030), expected, "{start:?}");
+        assert_eq!(first + &read_to(&mut player, 3030), expected, "{start:?}");
     }
 }
 

@@ -46,11 +46,13 @@ fn on_demand_one_pull_serves_all_who_ask_and_ends_when_nobody_is_left() {
         player.sees(10);
         assert!(player.frames.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "no frame is missing or doubled");
     }
-    assert_eq!((origin.sessions(), edge.state_of(id)), (1, State::InProgress), "one pull for three");
+    until("one pull for three", || (origin.sessions(), edge.state_of(id)) == (1, State::InProgress));
     let info = edge.server.info(id).unwrap();
     assert_eq!((info.role.name(), info.stream), ("source", stream));
-    let stats = edge.server.stats(id).unwrap();
-    assert!(stats.video_bytes > 4_000 && stats.bytes_in > stats.video_bytes && stats.connects == 1, "{stats:?}");
+    until("its figures", || {
+        let stats = edge.server.stats(id).unwrap();
+        stats.video_bytes > 4_000 && stats.bytes_in > stats.video_bytes && stats.connects == 1
+    });
 
     players.truncate(1);
     players[0].sees(40);
@@ -381,7 +383,8 @@ fn a_source_stands_by_behind_a_publisher_and_can_be_switched_to_and_back() {
     // The host ends; the source follows, and the players stay.
     edge.server.stream_write(stream, rig::VIDEO, 0, &[], true).unwrap();
     player.sees(20);
-    assert_eq!(edge.state_of(id), State::InProgress);
+    // The state moves in another thread than the frames.
+    until("it publishes", || edge.state_of(id) == State::InProgress);
     assert!(player.frames[1..].windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{:?}", player.frames);
 
     // A second one that stands by behind it: switched to, and back.

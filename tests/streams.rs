@@ -7,7 +7,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rrelay::config::{ClockMode, MAX_STANDBYS, PublisherPolicy, ServerConfig, StreamConfig};
 use rrelay::error::RRError;
@@ -105,15 +105,17 @@ fn a_lost_publisher_that_returns_in_the_grace_window_finds_its_players() {
     let mut player = Client::play(relay.port, "show");
     player.wait("the first frames", |player| bodies(&player.video).len() == 3);
     drop(first);
+    let lost = Instant::now();
     relay.event("the grace window", |event| event.kind == EventKind::Stream && event.state == State::Recovering);
     std::thread::sleep(Duration::from_millis(200));
 
     let mut second = Client::publish(relay.port, "show");
     send_group(&mut second, 1, 0, 10);
     player.wait("frames after the gap", |player| bodies(&player.video).len() == 6);
+    let most_ms = lost.elapsed().as_millis() as u32 + 500;
     never_back(&player.video);
     let (before, after) = (player.video[3].ts_ms, player.video[4].ts_ms);
-    assert!((before + 150..before + 3_000).contains(&after), "time goes on by the gap: {before} to {after}");
+    assert!((before + 150..before + most_ms).contains(&after), "time goes on by the gap: {before} to {after}");
     assert!(!player.said.iter().any(|word| word.contains("Unpublish")), "{:?}", player.said);
 }
 
@@ -151,7 +153,7 @@ fn a_standby_steps_in_at_its_next_key_frame_with_its_own_headers() {
     let all: Vec<_> = player.video.iter().map(|got| got.body.clone()).collect();
     assert_eq!(all[4..], [sequence_header(2), key_frame(14), inter_frame(15)], "from its key frame on, headers first");
     never_back(&player.video);
-    assert_eq!(relay.count("show", Role::Publisher), 1);
+    until("it is the publisher", || (relay.count("show", Role::Publisher) == 1).then_some(()));
 }
 
 #[test]
@@ -229,13 +231,12 @@ fn a_publisher_above_its_rate_is_closed_and_told_why() {
     let mut publisher = Client::publish(relay.port, "show");
     let session = publisher_of(&relay, "show");
     let big = [key_frame(1), vec![0; 2_000]].concat();
-    // Ten seconds above its rate, which the server measures; no step of this takes as long.
-    let deadline = std::time::Instant::now() + Duration::from_secs(25);
-    while !publisher.over {
-        assert!(std::time::Instant::now() < deadline, "it is still there");
+    // Ten seconds above its rate, which the server measures.
+    until("it is closed", || {
         publisher.send(0, big.clone());
         publisher.read();
-    }
+        publisher.over.then_some(())
+    });
     ended(&relay, session, RRError::Limit);
 }
 

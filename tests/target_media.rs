@@ -204,8 +204,7 @@ fn another_url_reconnects_at_once_and_in_order() {
         let visits = other.visits();
         assert_eq!((visits[0].app.as_str(), visits[0].key.as_str()), ("app", "other?x=1"));
     }
-    let said = one.visits()[0].commands.join(" ");
-    assert!(said.ends_with("FCUnpublish deleteStream"), "told goodbye: {said}");
+    until("goodbye", || one.visits()[0].commands.join(" ").ends_with("FCUnpublish deleteStream").then_some(()));
     let wrong = rig.server.target_update(target, push("http://no")).unwrap_err();
     assert_eq!(wrong.kind, rrelay::error::RRError::Arg);
     assert_eq!((one.count(), other.count()), (1, 1), "a refused update changes nothing");

@@ -102,8 +102,7 @@ fn it_gives_up_after_so_many_failures_or_so_much_time() {
     assert_eq!(rig.wait_for(by_count, State::Failed).error, Some(RRError::GiveUp));
     assert_eq!(rig.states(by_count).iter().filter(|&&state| state == State::Recovering).count(), 2);
     assert_eq!(rig.wait_for(by_time, State::Failed).error, Some(RRError::GiveUp));
-    let took = begin.elapsed();
-    assert!((Duration::from_millis(290)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(290), "not before its time: {:?}", begin.elapsed());
 }
 
 /// A target at a server that takes nothing after Publish.Start, fed until `done`.
@@ -129,8 +128,10 @@ fn a_server_that_never_reads_is_jumped_for() {
         rig.events.iter().any(|event| event.kind == EventKind::Slow && event.target == target && event.value > 0)
     };
     let (mut rig, target, _stalls) = starve(push(""), slow);
-    let stats = rig.server.stats(target).unwrap();
-    assert!(stats.dropped_msgs > 0 && stats.dropped_runs > 0, "{stats:?}");
+    until("the figures of the jump", || {
+        let stats = rig.server.stats(target).unwrap();
+        (stats.dropped_msgs > 0 && stats.dropped_runs > 0).then_some(())
+    });
     assert!(!rig.states(target).contains(&State::Recovering), "the connection stays");
 }
 
@@ -144,7 +145,7 @@ fn a_server_that_never_reads_is_reconnected_or_stopped_where_the_host_says_so() 
     let jump_first = TargetConfig { slow_policy: SlowPolicy::Stop, slow_ms: Some(300), ..push("") };
     let (mut rig, target, _stalls) = starve(jump_first, moved_to(State::Failed));
     assert_eq!(rig.wait_for(target, State::Failed).error, Some(RRError::Slow));
-    assert!(rig.server.stats(target).unwrap().dropped_runs > 0, "until then it jumped");
+    until("until then it jumped", || (rig.server.stats(target).unwrap().dropped_runs > 0).then_some(()));
 }
 
 #[test]
@@ -169,8 +170,7 @@ fn removal_of_a_live_target_leaves_everybody_else_untouched() {
     until("all frames at the one that stays", || other.visits()[0].bodies(9).ends_with(&fed).then_some(()));
     assert_eq!((rig.lasts(goes), rig.lasts(stays)), (1, 0));
     assert_eq!(other.count(), 1, "its connection was not touched");
-    let said = one.visits()[0].commands.join(" ");
-    assert!(said.ends_with("FCUnpublish deleteStream"), "told goodbye: {said}");
+    until("goodbye", || one.visits()[0].commands.join(" ").ends_with("FCUnpublish deleteStream").then_some(()));
     assert_eq!(rig.server.target_retry(goes).unwrap_err().kind, RRError::NotFound);
 }
 
@@ -409,7 +409,7 @@ fn a_url_that_ends_with_the_application_goes_with_the_streams_own_key() {
             let visits = ingest.visits();
             visits
                 .iter()
-                .all(|visit| !visit.app.is_empty())
+                .all(|visit| !visit.key.is_empty())
                 .then(|| visits.iter().map(|visit| (visit.app.clone(), visit.key.clone())).collect::<Vec<_>>())
         })
     };

@@ -78,13 +78,14 @@ fn an_ipv6_address_that_leads_nowhere_costs_a_moment_and_no_timeout() {
 
         let relay = relay(ServerConfig::default(), |_| {});
         let stream = relay.server.stream_create(b"live", b"show", None).unwrap();
-        let config = TargetConfig { connect_ms: 10_000, ..soon(format!("rtmp://{NAME}:{port}/live/key")) };
+        let config = TargetConfig { connect_ms: 120_000, ..soon(format!("rtmp://{NAME}:{port}/live/key")) };
         let target = relay.server.target_add(stream, config).unwrap();
         let begun = Instant::now();
         let _show = Sender::host(&relay, stream, 1);
         waits_for_target(&relay, target, State::InProgress);
         let took = begun.elapsed();
-        assert!((Duration::from_millis(250)..Duration::from_secs(5)).contains(&took), "{took:?}");
+        // The time-out of one address would be longer than this test waits for anything.
+        assert!(took >= Duration::from_millis(250), "{took:?}");
         assert_eq!(relay.server.info(target).unwrap().addr, format!("127.0.0.1:{port}"));
         assert_eq!(relay.server.stats(target).unwrap().failures, 0, "it is no failure");
         assert!(gets(&good, 0, 1, SOME).begins_with_a_picture());

@@ -87,7 +87,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
         (1, Some(&State::InProgress)),
         "one connection all along"
     );
-    assert_eq!(relay.count("show", Role::Publisher), 1);
+    until("one publisher", || (relay.count("show", Role::Publisher) == 1).then_some(()));
     drop(second);
 }
 
@@ -137,15 +137,18 @@ fn a_publisher_that_stands_by_for_itself_steps_in_when_the_silence_was_long_enou
     let player = Player::new(relay.port);
     player.hears(1, SOME);
     way.becomes(Net::Silent);
+    let silent = Instant::now();
     let _second = Sender::encoder(relay.port, 2, Times::default());
     until("it stands by", || (relay.count("show", Role::Standby) == 1).then_some(()));
     player.hears(2, SOME);
+    let silent_ms = silent.elapsed().as_millis() as u32;
     let runs = player.runs();
     let [before, after] = runs[..] else { panic!("{runs:?}") };
     assert!(before.life == 1 && after.begins_with_a_picture() && after.first > 0, "{runs:?}");
     let between_ms = after.begin_ms - before.end_ms;
-    assert!((1_500..10_000).contains(&between_ms), "{between_ms} ms");
-    assert_eq!((relay.count("show", Role::Publisher), relay.count("show", Role::Standby)), (1, 0));
+    assert!((1_500..silent_ms + 5_000).contains(&between_ms), "{between_ms} ms");
+    let count = |role| relay.count("show", role);
+    until("it publishes", || ((count(Role::Publisher), count(Role::Standby)) == (1, 0)).then_some(()));
     player.notices_nothing();
 }
 

@@ -218,6 +218,5 @@ fn a_target_that_came_back_within_the_window_is_let_go_in_order_at_its_end() {
     gets(&at.ingest, 1, 1, 1);
     waits_for_stream(&at.relay, State::Idle);
     waits_for_target(&at.relay, at.target, State::Idle);
-    let said = at.ingest.visits()[1].commands.join(" ");
-    assert!(said.ends_with("FCUnpublish deleteStream"), "told goodbye: {said}");
+    until("goodbye", || at.ingest.visits()[1].commands.join(" ").ends_with("FCUnpublish deleteStream").then_some(()));
 }

@@ -289,9 +289,9 @@ pub(crate) fn connect() -> Vec<u8> {
     command(0, "connect", 1.0, &[Value::Object(vec![(b"app", Value::String(b"live"))])])
 }
 
-/// Whether the server has closed this socket within `wait`; what it said before is read and forgotten.
-pub(crate) fn is_closed(socket: &mut TcpStream, wait: Duration) -> bool {
-    let by = Instant::now() + wait;
+/// Whether the server closes this socket; what it said before is read and forgotten.
+pub(crate) fn is_closed(socket: &mut TcpStream) -> bool {
+    let by = Instant::now() + PATIENCE;
     let mut input = [0; 65_536];
     socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     while Instant::now() < by {

@@ -17,5 +17,6 @@ use std::time::Duration;
 
 pub(crate) use wait::{PATIENCE, until};
 
-/// How soon a client that is told no must be gone.
-pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
+/// How soon a client that is told no must be gone, on a machine that may have much else to do. Left to themselves they
+/// wait for half a minute or longer.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(15);

@@ -15,7 +15,7 @@ use rrelay::proto::url::RtmpUrl;
 use rrelay::session::{ClientSession, Event, SessionConfig};
 
 /// Longer than a handshake takes on any machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A certificate for 127.0.0.1 that signs itself, and its key, in files that go with this.
 pub(crate) struct Papers {
