@@ -1,9 +1,8 @@
 //! RRLog: the one dispatcher of this library behind the `log` crate, and the only file that prints.
 //!
 //! DESIGN. Modules write `log::info!(..)`. Every thread of ours says once whose it is ([`RRLog::enter`]); a record
-//! goes to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line; those of
-//! other crates only from WARN on. The outlet
-//! only queues; sinks are called by the server's event thread (`server::events`). Records of threads that belong to
+//! goes to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line; records of
+//! other crates go there from WARN on. The outlet only queues; sinks are called by the server's event thread (`server::events`). Records of threads that belong to
 //! no server are dropped, so a Rust host's own records never come to our sinks.
 //!
 //! A Rust host that has set its own logger before the first server was made keeps it: [`RRLog::install`] gives false,
@@ -65,7 +64,7 @@ impl LogHandle {
             return;
         }
         let mut line = LineWriter(String::new());
-        // It fails where the line is full; what fits is enough.
+        // Formatting fails where the line is full; what fits is enough.
         let _ = line.write_str(text);
         self.0.outlet.push(level, module, line.0);
     }
@@ -162,7 +161,7 @@ impl RRLog {
         LIBRTMP_TAKEN.store(true, Ordering::Release);
     }
 
-    /// They go where librtmp's own calls say, if they went to that server.
+    /// The lines of the librtmp face go where librtmp's own calls say, if they went to that server.
     pub fn leave_librtmp(server: &LogHandle) {
         let mut taker = locked(&LIBRTMP_TAKER);
         if taker.as_ref().is_some_and(|taken| std::ptr::eq(taken.as_ptr(), Arc::as_ptr(&server.0))) {
@@ -237,7 +236,7 @@ impl log::Log for RRLog {
         }
         let Some(server) = Self::current() else { return };
         let mut line = LineWriter(String::new());
-        // It fails where the line is full; what fits is enough.
+        // Formatting fails where the line is full; what fits is enough.
         let _ = line.write_fmt(*record.args());
         let module = record.target();
         let module = module.strip_prefix("rrelay::").unwrap_or(module);

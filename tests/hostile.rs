@@ -113,7 +113,7 @@ fn connected(live: &Live) -> TcpStream {
     socket
 }
 
-/// The same with a message stream, which has asked to publish.
+/// A connection with a message stream, which has asked to publish.
 fn publishing(live: &Live, key: &str) -> TcpStream {
     let mut socket = connected(live);
     socket.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();

@@ -50,7 +50,7 @@ impl Show {
         show
     }
 
-    /// The same with a player that was there before it and has seen it, and is paused now.
+    /// A show with a player that was there from its beginning, has seen all of it, and is paused now.
     fn paused(start: Start) -> (Self, Raw) {
         let show = Self::new(start);
         let mut player = Raw::play(show.port, "show");

@@ -95,7 +95,8 @@ fn shake(mut hand: Handshake, pieces: &[&[u8]]) -> (Vec<u8>, Result<Outcome, RRE
     (sent, Ok(None), taken)
 }
 
-/// The same of the relay's own handshake, whose random bytes are its own: how much it sent, how it ended, what it took.
+/// Gives the relay's own handshake pieces of a wire: how much the handshake sent, how it ended, and how much it took. Its
+/// random bytes are its own, so only lengths can be compared.
 fn shake_plain(client: bool, pieces: &[&[u8]]) -> (usize, Result<bool, RRError>, usize) {
     let mut hand = if client { handshake::Handshake::client() } else { handshake::Handshake::server() };
     let (mut sent, mut taken) = (Vec::new(), 0);

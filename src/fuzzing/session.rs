@@ -65,7 +65,7 @@ fn handshake() -> Vec<u8> {
     bytes
 }
 
-/// PendingFilters fuzz bytes into chunks: raw ones where the first byte is odd, else a list of messages, each with a head of
+/// Turns fuzz bytes into chunks: raw ones where the first byte is odd, else a list of messages, each with a head of
 /// type, stream id and two bytes of length.
 pub(super) fn chunks(data: &[u8]) -> Vec<u8> {
     let Some((&form, mut rest)) = data.split_first() else { return Vec::new() };

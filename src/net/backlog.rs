@@ -1,22 +1,23 @@
-//! Who is to have a turn without being told: connections of which more was there than one turn takes.
+//! The backlog: connections that had more to read than one turn takes, and have another turn without the poller's word.
 //!
-//! A flooder is in this list in every round, and the poller tells of him besides. If each of the two gave him a turn he would
-//! be put down twice for the next round, and a third time there, and so on: his turns would grow round by round, and
-//! whoever shares the thread would wait for all of them. So a slot is in the list once and has one turn a round. It
-//! knows nothing of connections; the thread that owns them owns it.
+//! A connection that floods is in this list in every round, and the poller reports it as well. If both gave it a turn, it would
+//! be noted twice for the next round, three times for the one after: its turns would grow round by round, and all others of
+//! the thread would wait for them. So a slot is in the list once and has one turn a round.
+//!
+//! The list knows nothing of connections; the thread that owns the connections owns the list.
 
-/// Slots that are to have a turn, each once.
+/// Slots that have a turn in the next round, each once.
 #[derive(Debug)]
 pub struct Backlog {
     slots: Vec<usize>,
-    /// For each slot the round it was last put down in.
+    /// For each slot the round in which it was last noted.
     put: Vec<u64>,
     round: u64,
 }
 
 impl Default for Backlog {
     fn default() -> Self {
-        // Rounds begin where no slot's 0 can be meant.
+        // A slot's 0 stands for "never noted", so rounds begin above it.
         Self { slots: Vec::new(), put: Vec::new(), round: 2 }
     }
 }
@@ -39,14 +40,15 @@ impl Backlog {
         }
     }
 
-    /// Begins a round: these are to have a turn, and who is put down from now on has his in the next one.
+    /// Begins a round and gives the slots that have a turn in it. A slot that is noted from now on has its turn in the next
+    /// round.
     pub fn take(&mut self) -> Vec<usize> {
         self.round += 1;
         std::mem::take(&mut self.slots)
     }
 
-    /// Whether this slot was among the last that were taken, or waits for the next round: what the poller tells of it
-    /// is then no reason for one more turn.
+    /// Whether this slot has a turn in this round or waits for the next one: the poller's word on it is then no reason for
+    /// one more turn.
     pub fn has(&self, slot: usize) -> bool {
         self.put.get(slot).is_some_and(|put| put + 1 >= self.round)
     }

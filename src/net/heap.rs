@@ -1,7 +1,7 @@
 //! What the allocator keeps of memory that was given back to it.
 //!
-//! After a peak the holes between what lives on can be far larger than that, and glibc gives back only what lies at the
-//! end of a heap. Who knows that there was a peak, and when to ask, is the server's control thread.
+//! After a peak the holes between blocks in use can be far larger than those blocks, and glibc gives back only what lies
+//! at the end of a heap. The server's control thread knows when there was a peak.
 
 /// Asks the allocator to give the system what it has no use for. It walks the heaps of the whole process, the host's
 /// too, so it may take milliseconds; it is for after large peaks. Where the allocator is not glibc's, nothing happens.

@@ -36,7 +36,7 @@ impl std::fmt::Debug for Patience<'_> {
     }
 }
 
-/// See the module.
+/// The connection, one file long.
 #[derive(Debug)]
 pub struct HttpLink<'a> {
     wire: Wire<'a>,
@@ -103,7 +103,7 @@ struct Wire<'a> {
     until: Instant,
 }
 
-/// Tries again and again, until it does not have to wait any more or shall not. Signals of the program end no wait.
+/// Repeats `step` until it need not wait any more, or may not. Signals of the program end no wait.
 fn repeat<T>(patience: Patience<'_>, until: Instant, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let begun = Instant::now();
     loop {

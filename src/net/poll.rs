@@ -48,7 +48,7 @@ impl Wake {
     }
 
     fn ring(&self) {
-        // It fails only when the counter is full, and then the thread is woken already.
+        // A wake fails only when its counter is full, and then the thread is woken already.
         let _ = self.waker.wake();
     }
 }
@@ -187,7 +187,7 @@ impl EventFd {
         self.0.as_raw_fd()
     }
 
-    /// Makes it readable.
+    /// Makes the descriptor readable.
     #[allow(unsafe_code)] // a write to an fd that is no File
     pub fn raise(&self) {
         let one = 1_u64.to_ne_bytes();
@@ -195,7 +195,7 @@ impl EventFd {
         unsafe { libc::write(self.raw(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Makes it unreadable.
+    /// Makes the descriptor unreadable.
     #[allow(unsafe_code)] // a read from an fd that is no File
     pub fn lower(&self) {
         let mut count = [0_u8; 8];

@@ -18,7 +18,7 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct Socket {
     stream: mio::net::TcpStream,
-    /// What is read and written goes through it.
+    /// Encrypts and decrypts what is written and read, where the connection is encrypted.
     tls: Option<Box<TlsStream>>,
 }
 
@@ -45,7 +45,7 @@ impl Socket {
     /// [`Self::connect_from`] any address of ours.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::connect_from`].
     pub fn connect(address: SocketAddr) -> Result<Self> {
         Self::connect_from(address, None)
     }
@@ -130,7 +130,7 @@ impl Socket {
         self.tls = Some(Box::new(tls));
     }
 
-    /// Whether it is encrypted. Then a short read does not mean that nothing is left.
+    /// Whether the connection is encrypted. A short read does not mean then that nothing is left.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
@@ -246,7 +246,7 @@ fn split(address: &str) -> Result<(&str, u16)> {
 ///
 /// # Errors
 /// [`RRError::Arg`] for a malformed address, [`RRError::Resolve`] for a name without address, [`RRError::Io`] where
-/// it cannot be bound (the text names address and reason).
+/// the address cannot be bound (the text names address and reason).
 pub fn listen(address: &str, reuse_port: bool) -> Result<mio::net::TcpListener> {
     let (host, port) = split(address)?;
     let mut candidates: Vec<SocketAddr> = match host {
@@ -285,7 +285,7 @@ fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<mio::net::TcpListen
 /// Takes a socket that listens already (inherited, systemd).
 ///
 /// # Errors
-/// [`RRError::Arg`] where it is not a listening stream socket; the fd is closed.
+/// [`RRError::Arg`] where the fd is not a listening stream socket; the fd is closed.
 pub fn listener_from(fd: OwnedFd) -> Result<mio::net::TcpListener> {
     let not_listening = |error: io::Error| Failure::ours(RRError::Arg, format!("not a listening socket: {error}"));
     {

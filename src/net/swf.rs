@@ -83,7 +83,7 @@ fn read_cache(path: &Path) -> Cache {
     read.map_or_else(|_| Cache::default(), |_| Cache::parse(&text))
 }
 
-/// Beside it first and then in its place, so that another program never reads half of it.
+/// Writes the cache into a file beside it and moves that file into place, so that another program never reads half of it.
 fn write_cache(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));

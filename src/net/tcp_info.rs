@@ -1,6 +1,6 @@
 //! What the system knows of a TCP connection (`TCP_INFO`, Linux; elsewhere nothing is known).
 //!
-//! One system call for each look. Who looks how often is the owner's matter: `stream::meter` bounds it.
+//! One system call for each look. `stream::stats` bounds how often an owner looks.
 
 use crate::net::socket::Socket;
 

@@ -315,7 +315,7 @@ impl ChunkReader {
             grow(buffer, size, len)?;
             let body = &chunk[header_size..];
             match <&[u8; CHUNK_SIZE_DEFAULT as usize]>::try_from(body) {
-                // The same copy with a length known beforehand: no call for the most frequent small size.
+                // A copy whose length is known when it is compiled: no call for the most frequent small size.
                 Ok(body) => buffer.extend_from_slice(body),
                 Err(_) => buffer.extend_from_slice(body),
             }

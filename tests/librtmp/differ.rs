@@ -1,4 +1,4 @@
-//! The same C programs on the distribution's librtmp and on ours: what they print is compared case by case.
+//! Runs C programs on the distribution's librtmp and on ours, and compares what they print case by case.
 //!
 //! A case that kills the original says nothing about results, and ours has to survive it. Every other case is equal, or
 //! it is listed here with the reason why it is not. The drivers are `sweep.c` (NULL and odd arguments), `inputs.c`

@@ -97,7 +97,7 @@ impl Ingest {
         Self::at("127.0.0.1:0", script)
     }
 
-    /// The same at an address.
+    /// Listens at an address.
     pub(crate) fn at(address: &str, script: impl Fn(usize) -> Script + Send + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();

@@ -131,7 +131,7 @@ impl Client {
         Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap(), port, key, publish, config)
     }
 
-    /// The same over a socket that is connected already.
+    /// As [`Client::configured`], over a socket that is connected already.
     pub(crate) fn over(
         socket: TcpStream,
         port: u16,

@@ -84,7 +84,7 @@ pub(crate) fn ffmpeg_publishes(room: &Room, name: &str, media: &Media, url: &str
     ffmpeg_publishes_with(room, name, media, &["-readrate", "6"], &[], url)
 }
 
-/// The same at another pace (input options), or with output options.
+/// ffmpeg publishes a file with input options that set its pace, and output options.
 pub(crate) fn ffmpeg_publishes_with(
     room: &Room,
     name: &str,

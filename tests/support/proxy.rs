@@ -23,7 +23,7 @@ pub(crate) enum Net {
     Good,
     /// Connections end, and new ones with them.
     Closes,
-    /// The same by reset.
+    /// Connections are reset, and new ones too.
     Resets,
     /// Nothing passes in either direction and nothing ends; new connections are taken, and silent too.
     Silent,
