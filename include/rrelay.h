@@ -135,12 +135,16 @@ typedef enum rr_role {
     RR_ROLE_STANDBY = 2,               /* It would send the stream to us if the publisher were lost. */
     RR_ROLE_PLAYER = 3,                /* It takes the stream from us. */
     RR_ROLE_TARGET = 4,                /* We push the stream to it. */
+    RR_ROLE_SOURCE = 5,                /* We pull the stream from it (rr_stream_add_source). */
 } rr_role;
 
 /* What rr_name names. */
 typedef enum rr_name_kind {
     RR_NAME_STATE = 1,                 /* An rr_state. */
     RR_NAME_EVENT = 2,                 /* An rr_event_type. */
+    RR_NAME_ROLE = 3,                  /* An rr_role: "publisher", "player". */
+    RR_NAME_KIND = 4,                  /* An rr_kind: "stream", "session". */
+    RR_NAME_CODEC = 5,                 /* A FourCC, as in rr_frame and rr_info: "H.264", "AAC". */
 } rr_name_kind;
 
 /* Bits of rr_features. */
@@ -192,6 +196,14 @@ typedef enum rr_start {
     RR_START_NOW = 3,                  /* At the newest message, whatever it is. */
 } rr_start;
 
+/* Types of RTMP messages that carry media: rr_frame's type, the first argument of rr_frame_parse. */
+typedef enum rr_message_type {
+    RR_MSG_AUDIO = 8,                  /* Audio. */
+    RR_MSG_VIDEO = 9,                  /* Video. */
+    RR_MSG_DATA_AMF3 = 15,             /* Data, AMF3: an AMF0 body behind one byte. */
+    RR_MSG_DATA = 18,                  /* Data, AMF0: metadata, cue points. */
+} rr_message_type;
+
 /* What is done with the publisher's timestamps. */
 typedef enum rr_clock {
     RR_CLOCK_PASS = 0,                 /* They are passed on. */
@@ -235,7 +247,7 @@ typedef enum rr_frame_flag {
 /* One RTMP message. */
 typedef struct rr_frame {
     uint32_t size;                     /* Set by rr_config_init. */
-    uint8_t type;                      /* The RTMP message type: 8 audio, 9 video, 18 or 15 data. */
+    uint8_t type;                      /* RR_MSG_*. */
     uint8_t track;                     /* Track of an Enhanced RTMP multitrack message, else 0. */
     uint8_t flags;                     /* RR_FRAME_* bits. */
     uint8_t reserved0;                 /* Zero. */
@@ -333,7 +345,8 @@ typedef enum rr_event_type {
     /* Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays. */
     RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
-    /* Codecs or metadata of a stream changed; where they do so all the time, this comes four times a second. */
+    /* A stream has a track that it had not, or one with another codec; text lists them all ("avc1,mp4a"), as rr_info
+       does. A new publisher's are told anew. Where codecs change all the time, this comes four times a second. */
     RR_EV_TRACKS = 10,
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
     RR_EV_SLOW = 11,
@@ -360,7 +373,9 @@ typedef struct rr_event {
     uint32_t prev;                     /* RR_STATE_*, the one before. */
     uint32_t flags;                    /* RR_EVF_* bits. */
     uint32_t level;                    /* RR_LOG_* of RR_EV_LOG. */
-    rr_stream stream;                  /* The stream concerned, 0 for none. */
+    /* The stream concerned, 0 for none. Of a session that has ended its publish or play: the stream it was of at
+       last. */
+    rr_stream stream;
     rr_session session;                /* The session concerned, 0 for none. */
     rr_target target;                  /* The target concerned, 0 for none. */
     /* The host's pointer: of the target, session, stream or server, the first that has one. */
@@ -373,6 +388,9 @@ typedef struct rr_event {
     const char *addr;                  /* The peer's address. */
     const char *url;                   /* A url, without the key. */
     const char *text;                  /* The detail, for people. */
+    /* RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, what it was. */
+    uint32_t role;
+    uint32_t reserved0;                /* Zero. */
 } rr_event;
 
 /* Takes events. ev is valid during the call. It is called on the server's event thread, one call at a time, in
@@ -559,8 +577,8 @@ RR_API const char *rr_strerror(int err);
    call together with the call that may fail, as in printf: C leaves open which comes first. */
 RR_API const char *rr_last_error(void);
 
-/* The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK". what is RR_NAME_STATE or RR_NAME_EVENT. Static,
-   never NULL; "UNKNOWN" for a number without a name. */
+/* The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK", "H.264". what is RR_NAME_*. Static, never NULL;
+   "UNKNOWN" for a number without a name. */
 RR_API const char *rr_name(int what, int value);
 
 /* Writes a config struct's size and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT gives it by

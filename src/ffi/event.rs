@@ -29,7 +29,8 @@ pub enum rr_event_type {
     RR_EV_WANTED = 8,
     /// The last player of a stream has left.
     RR_EV_UNWATCHED = 9,
-    /// Codecs or metadata of a stream changed; where they do so all the time, this comes four times a second.
+    /// A stream has a track that it had not, or one with another codec; text lists them all ("avc1,mp4a"), as rr_info
+    /// does. A new publisher's are told anew. Where codecs change all the time, this comes four times a second.
     RR_EV_TRACKS = 10,
     /// A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost.
     RR_EV_SLOW = 11,
@@ -73,7 +74,7 @@ pub struct rr_event {
     pub flags: u32,
     /// RR_LOG_* of RR_EV_LOG.
     pub level: u32,
-    /// The stream concerned, 0 for none.
+    /// The stream concerned, 0 for none. Of a session that has ended its publish or play: the stream it was of at last.
     pub stream: rr_stream,
     /// The session concerned, 0 for none.
     pub session: rr_session,
@@ -95,6 +96,10 @@ pub struct rr_event {
     pub url: *const c_char,
     /// The detail, for people.
     pub text: *const c_char,
+    /// RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, what it was.
+    pub role: u32,
+    /// Zero.
+    pub reserved0: u32,
 }
 
 /// Takes events. `ev` is valid during the call. It is called on the server's event thread, one call at a time, in
@@ -133,6 +138,8 @@ impl Held {
             addr: addr.as_ptr(),
             url: url.as_ptr(),
             text: text.as_ptr(),
+            role: event.role as u32,
+            reserved0: 0,
         });
         Self { event, _strings: strings }
     }

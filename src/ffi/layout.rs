@@ -64,5 +64,6 @@ mirror!(rr_stats, Stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_
 no_padding!(rr_info, 136, id: u64, stream: u64, kind: u32, state: u32, error: i32, role: u32, tls: u32, caps_ex: u32,
     track_count: u32, retry_in_ms: u32, codecs: [u32; 8], user: P, app: P, key: P, addr: P, local_addr: P, url: P,
     agent: P);
-no_padding!(rr_event, 112, r#type: u32, error: i32, state: u32, prev: u32, flags: u32, level: u32, stream: u64,
-    session: u64, target: u64, user: P, time_us: i64, value: i64, app: P, key: P, addr: P, url: P, text: P);
+no_padding!(rr_event, 120, r#type: u32, error: i32, state: u32, prev: u32, flags: u32, level: u32, stream: u64,
+    session: u64, target: u64, user: P, time_us: i64, value: i64, app: P, key: P, addr: P, url: P, text: P, role: u32,
+    reserved0: u32);

@@ -41,6 +41,40 @@ const EVENTS: [&CStr; 17] = [
     c"OVERFLOW",
 ];
 
+/// Names of the roles, by number.
+const ROLES: [&CStr; 6] = [c"none", c"publisher", c"standby", c"player", c"target", c"source"];
+
+/// Names of the kinds of objects, by number.
+const KINDS: [&CStr; 5] = [UNKNOWN, c"server", c"stream", c"session", c"target"];
+
+/// Names of the codecs: Enhanced RTMP's FourCCs, and those that `proto::flv` maps older ids to.
+const CODECS: [(&[u8; 4], &CStr); 24] = [
+    (b"avc1", c"H.264"),
+    (b"hvc1", c"H.265"),
+    (b"vvc1", c"H.266"),
+    (b"av01", c"AV1"),
+    (b"vp08", c"VP8"),
+    (b"vp09", c"VP9"),
+    (b"FLV1", c"Sorenson H.263"),
+    (b"FSV1", c"Screen Video"),
+    (b"FSV2", c"Screen Video 2"),
+    (b"VP6F", c"VP6"),
+    (b"VP6A", c"VP6 with alpha"),
+    (b"mp4a", c"AAC"),
+    (b".mp3", c"MP3"),
+    (b"Opus", c"Opus"),
+    (b"fLaC", c"FLAC"),
+    (b"ac-3", c"AC-3"),
+    (b"ec-3", c"E-AC-3"),
+    (b"lpcm", c"PCM"),
+    (b"adpc", c"ADPCM"),
+    (b"alaw", c"G.711 A-law"),
+    (b"ulaw", c"G.711 mu-law"),
+    (b"nmos", c"Nellymoser"),
+    (b"spex", c"Speex"),
+    (b"apv1", c"APV"),
+];
+
 /// What has no name.
 const UNKNOWN: &CStr = c"UNKNOWN";
 
@@ -52,6 +86,21 @@ pub(super) fn state(value: i32) -> &'static CStr {
 /// The name of an event type.
 pub(super) fn event(value: i32) -> &'static CStr {
     named(&EVENTS, value)
+}
+
+/// The name of a role.
+pub(super) fn role(value: i32) -> &'static CStr {
+    named(&ROLES, value)
+}
+
+/// The name of a kind of objects.
+pub(super) fn kind(value: i32) -> &'static CStr {
+    named(&KINDS, value)
+}
+
+/// The name of the codec of a FourCC.
+pub(super) fn codec(four_cc: u32) -> &'static CStr {
+    CODECS.iter().find(|(code, _)| u32::from_be_bytes(**code) == four_cc).map_or(UNKNOWN, |(_, name)| name)
 }
 
 fn named(names: &[&'static CStr], value: i32) -> &'static CStr {

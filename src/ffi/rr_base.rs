@@ -43,15 +43,21 @@ pub extern "C" fn rr_last_error() -> *const c_char {
     last_error()
 }
 
-/// The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK". `what` is RR_NAME_STATE or RR_NAME_EVENT. Static,
-/// never NULL; "UNKNOWN" for a number without a name.
+/// The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK", "H.264". `what` is RR_NAME_*. Static, never NULL;
+/// "UNKNOWN" for a number without a name.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_name(what: c_int, value: c_int) -> *const c_char {
     const STATE: c_int = rr_name_kind::RR_NAME_STATE as c_int;
     const EVENT: c_int = rr_name_kind::RR_NAME_EVENT as c_int;
+    const ROLE: c_int = rr_name_kind::RR_NAME_ROLE as c_int;
+    const KIND: c_int = rr_name_kind::RR_NAME_KIND as c_int;
+    const CODEC: c_int = rr_name_kind::RR_NAME_CODEC as c_int;
     match what {
         STATE => names::state(value).as_ptr(),
         EVENT => names::event(value).as_ptr(),
+        ROLE => names::role(value).as_ptr(),
+        KIND => names::kind(value).as_ptr(),
+        CODEC => names::codec(value as u32).as_ptr(),
         _ => c"UNKNOWN".as_ptr(),
     }
 }

@@ -132,6 +132,8 @@ pub enum rr_role {
     RR_ROLE_PLAYER = 3,
     /// We push the stream to it.
     RR_ROLE_TARGET = 4,
+    /// We pull the stream from it (rr_stream_add_source).
+    RR_ROLE_SOURCE = 5,
 }
 
 /// What rr_name names.
@@ -141,6 +143,12 @@ pub enum rr_name_kind {
     RR_NAME_STATE = 1,
     /// An rr_event_type.
     RR_NAME_EVENT = 2,
+    /// An rr_role: "publisher", "player".
+    RR_NAME_ROLE = 3,
+    /// An rr_kind: "stream", "session".
+    RR_NAME_KIND = 4,
+    /// A FourCC, as in rr_frame and rr_info: "H.264", "AAC".
+    RR_NAME_CODEC = 5,
 }
 
 /// Bits of rr_features.
@@ -221,6 +229,19 @@ pub enum rr_start {
     RR_START_NOW = 3,
 }
 
+/// Types of RTMP messages that carry media: rr_frame's type, the first argument of rr_frame_parse.
+#[repr(C)]
+pub enum rr_message_type {
+    /// Audio.
+    RR_MSG_AUDIO = 8,
+    /// Video.
+    RR_MSG_VIDEO = 9,
+    /// Data, AMF3: an AMF0 body behind one byte.
+    RR_MSG_DATA_AMF3 = 15,
+    /// Data, AMF0: metadata, cue points.
+    RR_MSG_DATA = 18,
+}
+
 /// What is done with the publisher's timestamps.
 #[repr(C)]
 pub enum rr_clock {
@@ -286,7 +307,7 @@ pub enum rr_frame_flag {
 pub struct rr_frame {
     /// Set by rr_config_init.
     pub size: u32,
-    /// The RTMP message type: 8 audio, 9 video, 18 or 15 data.
+    /// RR_MSG_*.
     pub r#type: u8,
     /// Track of an Enhanced RTMP multitrack message, else 0.
     pub track: u8,

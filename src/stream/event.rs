@@ -3,7 +3,7 @@
 
 use crate::error::{Failure, RRError};
 use crate::net::clock;
-use crate::session::State;
+use crate::session::{Role, State};
 
 /// Ids as the C API has them: kind, generation and slot in one number; 0 is none.
 pub type Id = u64;
@@ -30,7 +30,7 @@ pub enum EventKind {
     Wanted,
     /// The last player of a stream left.
     Unwatched,
-    /// The codecs or the metadata of a stream changed.
+    /// A stream has a track that it had not, or one with another codec; the text lists them all.
     Tracks,
     /// Dropping began (value > 0, messages) or ended.
     Slow,
@@ -95,6 +95,8 @@ pub struct Event {
     pub url: Vec<u8>,
     /// For people.
     pub text: Vec<u8>,
+    /// What the session or target is to its stream, or was at last.
+    pub role: Role,
 }
 
 impl Event {
@@ -118,6 +120,7 @@ impl Event {
             addr: Vec::new(),
             url: Vec::new(),
             text: Vec::new(),
+            role: Role::None,
         }
     }
 

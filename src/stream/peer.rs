@@ -80,6 +80,8 @@ pub struct RRSession {
     wish: AtomicU32,
     state: AtomicU32,
     stream: AtomicU64,
+    /// The stream it is of or was of at last, for what is told of it.
+    told_stream: AtomicU64,
     user: AtomicUsize,
     tls: AtomicBool,
     names: Mutex<Names>,
@@ -101,6 +103,7 @@ impl RRSession {
             wish: AtomicU32::new(Role::None.number()),
             state: AtomicU32::new(State::Handshake.number()),
             stream: AtomicU64::new(0),
+            told_stream: AtomicU64::new(0),
             user: AtomicUsize::new(0),
             tls: AtomicBool::new(false),
             names: Mutex::default(),
@@ -119,8 +122,12 @@ impl RRSession {
         self.role.store(role.number(), Ordering::Relaxed);
     }
 
-    /// Notes what the peer has asked for and was not granted yet, or `None`; owner only.
+    /// Notes what the peer has asked for and was not granted yet, or `None`; owner only. Who asks for a stream is no
+    /// longer told of as one of the stream before.
     pub fn set_wish(&self, role: Role) {
+        if role != Role::None {
+            self.told_stream.store(self.stream(), Ordering::Relaxed);
+        }
         self.wish.store(role.number(), Ordering::Relaxed);
     }
 
@@ -158,6 +165,9 @@ impl RRSession {
     /// Sets the stream; owner only.
     pub fn set_stream(&self, stream: Id) {
         self.stream.store(stream, Ordering::Relaxed);
+        if stream != 0 {
+            self.told_stream.store(stream, Ordering::Relaxed);
+        }
     }
 
     /// The host's pointer.
@@ -195,13 +205,15 @@ impl RRSession {
         locked(&self.names).caps_ex & CAPS_RECONNECT != 0
     }
 
-    /// An event about this session, with everything known of it.
+    /// An event about this session, with everything known of it: also after the end of a publish or play its role there and
+    /// the stream.
     pub fn event(&self, kind: EventKind) -> Event {
         let names = self.names();
         let state = self.state();
         Event {
             session: self.id,
-            stream: self.stream(),
+            stream: self.told_stream.load(Ordering::Relaxed),
+            role: self.role(),
             user: self.user(),
             app: names.app,
             key: names.key,

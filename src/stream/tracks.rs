@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::mask;
 use crate::proto::flv::{self, FrameFacts};
 use crate::proto::message::kind;
 use crate::stream::stats::Count;
@@ -12,10 +13,10 @@ use crate::sync::locked;
 /// Tracks that are listed; a stream may carry more, which are relayed all the same.
 const MAX_LISTED: usize = 32;
 
-/// How often the host is told that codecs or metadata changed, where they do so all the time.
+/// How often the host is told that codecs changed, where they do so all the time.
 const TELL_EVERY_US: u64 = 250_000;
 
-/// How many changes are told at once before that: a beginning has its metadata and some tracks, one by one.
+/// How many changes are told at once before that: a beginning has some tracks, one by one.
 const TELL_AT_ONCE: u64 = 40;
 
 /// One track.
@@ -88,7 +89,7 @@ impl Tracks {
     }
 
     /// Whether the host is to be told now: there is a change, this one or an earlier one, and it has not been told of so
-    /// many just before. A publisher may change its metadata with each message; the last change is always told.
+    /// many just before. A publisher may change its codecs with each message; the last change is always told.
     pub fn tells(&self, changed: bool, now_us: u64) -> bool {
         if !changed && !self.untold.load(Ordering::Relaxed) {
             return false;
@@ -113,6 +114,12 @@ impl Tracks {
         let mut list = locked(&self.list).clone();
         list.sort_by_key(|track| (std::cmp::Reverse(track.type_id), track.track));
         list
+    }
+
+    /// Their FourCCs, "avc1,mp4a", as [`Self::list`] has them.
+    pub fn text(&self) -> String {
+        let four_cc = |track: &Track| mask::escape(&track.codec.to_be_bytes());
+        self.list().iter().map(four_cc).collect::<Vec<_>>().join(",")
     }
 }
 

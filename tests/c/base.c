@@ -41,9 +41,15 @@ int main(void) {
     CHECK(strcmp(rr_strerror(RR_ERR_ARG), "invalid argument") == 0);
     CHECK(strcmp(rr_name(RR_NAME_STATE, RR_STATE_IN_PROGRESS), "IN_PROGRESS") == 0);
     CHECK(strcmp(rr_name(RR_NAME_EVENT, RR_EV_PUBLISH_ASK), "PUBLISH_ASK") == 0);
+    CHECK(strcmp(rr_name(RR_NAME_ROLE, RR_ROLE_SOURCE), "source") == 0);
+    CHECK(strcmp(rr_name(RR_NAME_KIND, RR_KIND_TARGET), "target") == 0);
+    CHECK(strcmp(rr_name(RR_NAME_CODEC, 0x61766331), "H.264") == 0);
+    CHECK(strcmp(rr_name(RR_NAME_CODEC, 0x6d703461), "AAC") == 0);
+    CHECK(strcmp(rr_name(RR_NAME_CODEC, 0), "UNKNOWN") == 0 && strcmp(rr_name(RR_NAME_ROLE, 6), "UNKNOWN") == 0);
+    CHECK(strcmp(rr_name(RR_NAME_KIND, -1), "UNKNOWN") == 0 && strcmp(rr_name(99, 1), "UNKNOWN") == 0);
 
     CHECK(RR_INIT(RR_CFG_FRAME, &frame) == RR_OK && frame.size == sizeof frame);
-    CHECK(rr_frame_parse(9, avc_key, sizeof avc_key, &frame) == RR_OK);
+    CHECK(rr_frame_parse(RR_MSG_VIDEO, avc_key, sizeof avc_key, &frame) == RR_OK);
     CHECK(frame.flags == RR_FRAME_KEY && frame.codec == 0x61766331 && frame.cts_ms == 40);
     CHECK(frame.data == avc_key && frame.len == sizeof avc_key && frame.size == sizeof frame);
     CHECK(rr_frame_parse(9, avc_header, sizeof avc_header, &frame) == RR_OK && (frame.flags & RR_FRAME_SEQ));

@@ -7,7 +7,7 @@ use crate::net::clock;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
 use crate::stream::RRStream;
-use crate::stream::event::EventKind;
+use crate::stream::event::{Event, EventKind};
 use crate::stream::log::buffer::{Entry, RRBuffer};
 use crate::stream::log::segment::flag;
 use crate::stream::tracks;
@@ -54,13 +54,13 @@ fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &
     counters.time(head.timestamp_ms, facts.is_key_frame(head.type_id));
     counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
     let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
-    let changed = (media && stream.tracks.note(head.type_id, facts, body)) || facts.metadata;
-    tell_tracks(stream, changed, now_us);
+    tell_tracks(stream, media && stream.tracks.note(head.type_id, facts, body), now_us);
 }
 
-/// Tells the host that codecs or metadata are others, if they are and it has not just been told often.
+/// Tells the host that tracks are new or have other codecs, if they are and it has not just been told often.
 pub(in crate::stream) fn tell_tracks(stream: &RRStream, changed: bool, now_us: u64) {
     if stream.tracks.tells(changed, now_us) {
-        stream.upcalls().event(stream.event(EventKind::Tracks));
+        let text = stream.tracks.text().into_bytes();
+        stream.upcalls().event(Event { text, ..stream.event(EventKind::Tracks) });
     }
 }

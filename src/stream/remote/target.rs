@@ -279,6 +279,7 @@ impl Target {
         Event {
             target: self.id,
             stream: self.stream.id,
+            role: self.role,
             user: if plan.config.user == 0 { self.stream.config.user } else { plan.config.user },
             app: self.stream.name.app.clone(),
             key: self.stream.name.key.clone(),
