@@ -28,16 +28,11 @@ int StartRelay(STREAMING_SERVER *server, int port) {
     return server->relay_port >= 0 || failed(address);
 }
 
-static void tell(STREAMING_SERVER *server, const rr_event *ev) {
-    rr_info info;
+static void tell(const rr_event *ev) {
     const char *who = NULL;
 
-    if (ev->type == RR_EV_STREAM) {
-        who = "stream";
-    } else if (ev->type == RR_EV_SESSION && rr_info_get(server->relay, ev->session, &info, sizeof info) == RR_OK &&
-               info.role == RR_ROLE_PLAYER) {
-        who = "player of";
-    }
+    if (ev->type == RR_EV_STREAM) who = "stream";
+    if (ev->type == RR_EV_SESSION && ev->role == RR_ROLE_PLAYER) who = "player of";
     if (!who) return;
     printf("relay: %s ", who);
     PrintName(ev->app, ev->key);
@@ -46,7 +41,7 @@ static void tell(STREAMING_SERVER *server, const rr_event *ev) {
 
 void TakeRelayEvents(STREAMING_SERVER *server) {
     const rr_event *ev;
-    if (rr_event_next(server->relay, &ev, STEP_MS) == 1) tell(server, ev);
+    if (rr_event_next(server->relay, &ev, STEP_MS) == 1) tell(ev);
 }
 
 void StopRelay(STREAMING_SERVER *server) {
@@ -56,7 +51,7 @@ void StopRelay(STREAMING_SERVER *server) {
     if (!server->relay) return;
     rr_server_stop(server->relay, NULL, DRAIN_MS);
     while (!stopped && rr_event_next(server->relay, &ev, 2 * DRAIN_MS) == 1) {
-        tell(server, ev);
+        tell(ev);
         stopped = ev->type == RR_EV_SERVER && (ev->state == RR_STATE_STOPPED || ev->state == RR_STATE_FAILED);
     }
     rr_server_free(server->relay);

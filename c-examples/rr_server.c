@@ -111,7 +111,7 @@ static int take_events(rr_server *s, const struct options *o) {
     const rr_event *ev;
     int code, stopped = 0;
     while ((code = rr_event_next(s, &ev, stopped ? LAST_LINES_MS : 0)) == 1) {
-        print_event(s, o, ev);
+        print_event(o, ev);
         push_follow(s, o, ev);
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) stopped = 1;
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_FAILED) return -1;

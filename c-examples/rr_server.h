@@ -35,25 +35,9 @@ int parse_options(struct options *o, int argc, char **argv);
 /* rr_server_push.c: follows stream events and adds the configured targets to streams that begin. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
 
-/* A session as the events up to now have shown it. */
-struct seen {
-    rr_session id;
-    const char *role; /* "publisher", "player", "standby"; "session" while it is not known */
-    rr_stream stream; /* the last one that it belonged to */
-};
-
-/* "avc1,mp4a": eight at most, and the end. */
-enum { TRACKS_TEXT = 8 * 5 + 1 };
-
-/* rr_server_seen.c: takes in an event of a session, and what tracks a stream has: 1 if they are others than the last time
-   and are to be shown. place_of is the part of an id that is a small number. */
-struct seen see_session(rr_server *s, const rr_event *ev);
-int see_tracks(rr_server *s, const rr_event *ev, char text[TRACKS_TEXT]);
-size_t place_of(rr_id id);
-
 /* rr_server_print.c: all that is said, but for errors at the start. */
 void print_start(const struct options *o, int port, int tls_port);
-void print_event(rr_server *s, const struct options *o, const rr_event *ev);
+void print_event(const struct options *o, const rr_event *ev);
 void print_status(rr_server *s);
 void print_note(const char *what, const char *detail);
 void print_push_error(const struct push *p, int code);

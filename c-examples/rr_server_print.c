@@ -39,7 +39,7 @@ static void put_key(const struct options *o, const char *key, rr_id stream) {
     }
     if (strlen(key) >= 8) put_part(key, 3);
     printf("***");
-    if (stream) printf("#%lu", (unsigned long)place_of(stream));
+    if (stream) printf("#%lu", (unsigned long)(stream & 0xffffffffu));
 }
 
 /* Where something goes: the library leaves the key out, and a query may be a secret too. */
@@ -126,29 +126,26 @@ void print_push_error(const struct push *p, int code) {
     end_line();
 }
 
-static void put_name(const struct options *o, const rr_event *ev, rr_stream stream) {
+static void put_name(const struct options *o, const rr_event *ev) {
     if (!*ev->app && !*ev->key) return;
     putchar(' ');
     put(ev->app);
     putchar('/');
-    put_key(o, ev->key, stream);
+    put_key(o, ev->key, ev->stream);
 }
 
-static void put_subject(rr_server *s, const struct options *o, const rr_event *ev) {
-    rr_stream stream = ev->stream;
+static void put_subject(const struct options *o, const rr_event *ev) {
     if (ev->target) {
         printf("target ");
         put_url(o, ev->url);
         printf(" of");
     } else if (ev->session) {
-        struct seen seen = see_session(s, ev);
-        printf("%s ", seen.role);
+        printf("%s ", ev->role == RR_ROLE_NONE ? "session" : rr_name(RR_NAME_ROLE, (int)ev->role));
         put(ev->addr);
-        stream = seen.stream;
     } else {
         printf(ev->stream ? "stream" : "server");
     }
-    put_name(o, ev, stream);
+    put_name(o, ev);
 }
 
 /* Log lines come as events, so that they and the status line do not cross. They hold no control characters. */
@@ -160,8 +157,7 @@ static void print_log(const rr_event *ev) {
     fprintf(stderr, "%s %s %s\n", clock_of(ev->time_us, text), levels[ev->level % 6], ev->text);
 }
 
-void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
-    char tracks[TRACKS_TEXT];
+void print_event(const struct options *o, const rr_event *ev) {
     if (ev->type == RR_EV_LOG) {
         print_log(ev);
         return;
@@ -170,9 +166,8 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
     if (ev->type == RR_EV_SERVER && (ev->state == RR_STATE_IN_PROGRESS || ev->prev == RR_STATE_IN_PROGRESS) &&
         ev->state != RR_STATE_STOPPING && ev->state != RR_STATE_FAILED)
         return;
-    if (ev->type == RR_EV_TRACKS && !see_tracks(s, ev, tracks)) return;
     begin_line(ev->time_us);
-    put_subject(s, o, ev);
+    put_subject(o, ev);
     switch (ev->type) {
     case RR_EV_SERVER:
     case RR_EV_STREAM:
@@ -184,8 +179,10 @@ void print_event(rr_server *s, const struct options *o, const rr_event *ev) {
         }
         break;
     case RR_EV_TRACKS:
-        printf(": tracks %s", tracks);
-        break;
+        printf(": tracks ");
+        put(ev->text);
+        end_line();
+        return;
     case RR_EV_SLOW:
         printf(": %lld messages skipped, it is slow", (long long)ev->value);
         break;

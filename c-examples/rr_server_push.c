@@ -1,39 +1,9 @@
-/* --push: each stream that begins gets its targets, once; from then on the library keeps them connected. */
+/* --push: each stream gets its targets when it begins; from then on the library keeps them connected. */
 #include "rr_server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Streams that have their targets. */
-static rr_stream *known;
-static size_t known_count, known_room;
-
-static int remember(rr_stream id) {
-    size_t i;
-    for (i = 0; i < known_count; i++) {
-        if (known[i] == id) return 0;
-    }
-    if (known_count == known_room) {
-        size_t room = known_room ? known_room * 2 : 64;
-        rr_stream *more = (rr_stream *)realloc(known, room * sizeof *known);
-        if (!more) return 0;
-        known = more;
-        known_room = room;
-    }
-    known[known_count++] = id;
-    return 1;
-}
-
-static void forget(rr_stream id) {
-    size_t i;
-    for (i = 0; i < known_count; i++) {
-        if (known[i] == id) {
-            known[i] = known[--known_count];
-            return;
-        }
-    }
-}
 
 /* `url` with {key} replaced, to be freed; NULL where there is no {key}. */
 static char *with_key(const char *url, const char *key) {
@@ -67,15 +37,13 @@ static void add_target(rr_server *s, const rr_event *ev, const struct push *p) {
     free(url);
 }
 
+/* At a stream's first event, which comes once and before its first message: no target misses any, and there is nothing to
+   remember. A target waits until the stream has media. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev) {
     size_t i;
-    if (ev->type != RR_EV_STREAM) return;
-    if (ev->flags & RR_EVF_LAST) {
-        forget(ev->stream);
-    } else if (ev->state == RR_STATE_IN_PROGRESS && o->push_count && remember(ev->stream)) {
-        for (i = 0; i < o->push_count; i++) {
-            const struct push *p = &o->pushes[i];
-            if (!p->app || strcmp(p->app, ev->app) == 0) add_target(s, ev, p);
-        }
+    if (ev->type != RR_EV_STREAM || ev->prev != RR_STATE_NONE) return;
+    for (i = 0; i < o->push_count; i++) {
+        const struct push *p = &o->pushes[i];
+        if (!p->app || strcmp(p->app, ev->app) == 0) add_target(s, ev, p);
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[path = "bundled_server/churn.rs"]
+mod churn;
 #[path = "support/secure.rs"]
 mod secure;
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -12,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use support::rml::{Client, key_frame, sequence_header};
@@ -21,10 +23,12 @@ use support::{PATIENCE, c};
 /// What is published to a player that takes nothing: more than two sockets hold, less than a player may fall behind.
 const FRAMES: u32 = 40;
 const FRAME_BYTES: usize = 60_000;
+/// What the greeting's last line says.
+const GREETING_END: &str = "Ctrl-C";
 
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| c::build("server-run", &c::server_sources(), c::As::C99))
+    PROGRAM.get_or_init(|| c::build_sanitized("server-run", &c::server_sources()))
 }
 
 /// A running server, killed when the test is over.
@@ -39,6 +43,13 @@ struct Server {
 
 impl Server {
     fn start(options: &[&str]) -> Self {
+        let (server, read_on) = Self::start_unread(options);
+        read_on.send(()).expect("its reader waits");
+        server
+    }
+
+    /// One whose stdout is read up to the greeting, and then not before a word comes by the channel.
+    fn start_unread(options: &[&str]) -> (Self, Sender<()>) {
         let mut child = Command::new(program())
             .args(["--addr", "127.0.0.1", "--port", "0"])
             .args(options)
@@ -48,15 +59,25 @@ impl Server {
             .expect("it was just built");
         let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let (sender, stdout) = channel();
+        let (read_on, word) = channel();
         // Ends with the program, or with whoever listens.
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line + "\n")));
+        std::thread::spawn(move || {
+            let mut greeted = false;
+            for line in lines.map_while(Result::ok) {
+                let last = !greeted && line.contains(GREETING_END);
+                if sender.send(line + "\n").is_err() || (last && word.recv().is_err()) {
+                    break;
+                }
+                greeted |= last;
+            }
+        });
         let mut greeting = String::new();
-        while !greeting.contains("Ctrl-C") {
+        while !greeting.contains(GREETING_END) {
             greeting += &stdout.recv_timeout(PATIENCE).expect("it greets");
         }
         let (_, rest) = greeting.split_once("listens on port ").expect("the port is said");
         let port = rest.split_whitespace().next().expect("a word").parse().expect("a number");
-        Self { child, stdout, port, greeting, said: String::new() }
+        (Self { child, stdout, port, greeting, said: String::new() }, read_on)
     }
 
     /// Waits until it says this on stdout, from now on. Gives the line.
@@ -79,16 +100,23 @@ impl Server {
         assert!(status.success());
     }
 
+    /// All that it has said after the greeting, log last; it has ended.
+    fn rest(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.said);
+        while let Ok(line) = self.stdout.recv_timeout(PATIENCE) {
+            rest += &line;
+        }
+        let stderr = self.child.stderr.as_mut().expect("stderr is piped");
+        stderr.read_to_string(&mut rest).expect("text");
+        rest
+    }
+
     /// The exit code, or none if it does not end in time; and what it said after the greeting, log last.
     fn end(mut self) -> (Option<i32>, String) {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                let mut rest = std::mem::take(&mut self.said);
-                rest.extend(self.stdout.iter());
-                let stderr = self.child.stderr.as_mut().expect("stderr is piped");
-                stderr.read_to_string(&mut rest).expect("text");
-                return (status.code(), rest);
+                return (status.code(), self.rest());
             }
             std::thread::sleep(Duration::from_millis(10));
         }

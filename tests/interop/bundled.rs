@@ -9,7 +9,7 @@ use crate::support::{PATIENCE, until};
 
 /// Builds it against the library of this build, and starts it on a free port.
 fn start(room: &Room, args: &[&str]) -> (Program, u16) {
-    let program = c::build("interop-server", &c::server_sources(), c::As::C99);
+    let program = c::build_sanitized("interop-server", &c::server_sources());
     let all: Vec<&str> = ["--addr", "127.0.0.1", "--port", "0"].iter().chain(args).copied().collect();
     let server = room.start("rr_server", program.to_str().unwrap(), &all);
     let port = until("it says its port", || {

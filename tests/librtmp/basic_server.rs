@@ -9,15 +9,16 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::hostile::{message, shake_hands, text};
-use crate::support::c::{As, build, example_sources, good};
+use crate::support::c::{As, build, build_sanitized, example_sources, good};
 use crate::support::flv::{self, AUDIO, DATA, Tag, VIDEO, assert_same};
 use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, media, rtmpdump_plays};
 use crate::support::program::{Program, Room};
 use crate::support::{PATIENCE, until};
 
+/// Under the sanitizers, whoever comes and goes.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build("basic-server", &example_sources("basic_server"), As::C99))
+    PROGRAM.get_or_init(|| build_sanitized("basic-server", &example_sources("basic_server")))
 }
 
 /// A running one, and where to publish and to play.
@@ -103,7 +104,8 @@ fn it_explains_its_options() {
 fn a_command_that_cannot_be_decoded_costs_no_memory() {
     let room = Room::new("basic-memory");
     let leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"];
-    let program = program().to_str().unwrap();
+    let program = build("basic-server-plain", &example_sources("basic_server"), As::C99);
+    let program = program.to_str().unwrap();
     let server =
         Server::run(&room, &[&["valgrind", "-q", "--error-exitcode=99"], &leaks[..], &[program]].concat(), &[]);
     let address = server.publish.trim_start_matches("rtmp://").split('/').next().unwrap().to_owned();

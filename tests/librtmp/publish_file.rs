@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, StreamConfig};
 
-use crate::support::c::{As, build, example_sources};
+use crate::support::c::{build_sanitized, example_sources};
 use crate::support::flv::{self, Tag, assert_same};
 use crate::support::media::{media, rtmpdump_plays};
 use crate::support::nginx::{Nginx, Reserved};
@@ -19,7 +19,7 @@ use crate::support::{PATIENCE, until};
 
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build("publish-file", &example_sources("publish_file"), As::C99))
+    PROGRAM.get_or_init(|| build_sanitized("publish-file", &example_sources("publish_file")))
 }
 
 fn start(room: &Room, name: &str, arguments: &[&str]) -> Program {

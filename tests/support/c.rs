@@ -55,10 +55,21 @@ pub(crate) fn good(output: &Output, what: &str) {
 
 /// Compiles sources to a program in a workshop, which finds the library beside itself.
 pub(crate) fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
+    build_with(name, sources, language, &[])
+}
+
+/// The same under AddressSanitizer and UndefinedBehaviorSanitizer: the first wrong access ends the program with words on
+/// stderr and another exit code than its own. An emulated machine has no room for their maps; there it is plain.
+pub(crate) fn build_sanitized(name: &str, sources: &[PathBuf]) -> PathBuf {
+    let sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"];
+    build_with(name, sources, As::C99, if cfg!(target_arch = "x86_64") { &sanitized } else { &[] })
+}
+
+fn build_with(name: &str, sources: &[PathBuf], language: As, options: &[&str]) -> PathBuf {
     let folder = workshop(name);
     let program = folder.join("program");
     let mut command = compiler(language);
-    command.args(sources).args(["-x", "none", "-o"]).arg(&program);
+    command.args(options).args(sources).args(["-x", "none", "-o"]).arg(&program);
     command.arg(folder.join("librrelay.so.0")).arg("-Wl,-rpath,$ORIGIN");
     good(&command.output().expect("a C compiler is there"), name);
     program
