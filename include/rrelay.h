@@ -151,8 +151,6 @@ typedef enum rr_name_kind {
 typedef enum rr_feature {
     RR_FEATURE_EVENT_FD = 1,           /* rr_event_fd gives a descriptor. */
     RR_FEATURE_TLS = 2,                /* rtmps. */
-    RR_FEATURE_RTMPE = 4,              /* rtmpe. */
-    RR_FEATURE_REST = 8,               /* Control by HTTP. */
 } rr_feature;
 
 /* Levels of log lines; each includes those before it. */

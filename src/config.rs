@@ -415,3 +415,14 @@ impl Default for ServerConfig {
         }
     }
 }
+
+/// How connections come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Several processes share the port.
+    pub reuse_port: bool,
+    /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
+    pub proxy: bool,
+    /// Each connection begins with TLS (after the PROXY header, where there is one); the server has a certificate before.
+    pub tls: bool,
+}

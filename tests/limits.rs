@@ -322,7 +322,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
         until("a round trip", || live.server.stats(id).unwrap().rtt_us > 0);
         let info = live.server.info(id).unwrap();
         // A consumer's figures are brought up to date a few times a second.
-        let media = |stats: &rrelay::server::report::Stats| {
+        let media = |stats: &rrelay::server::figures::Stats| {
             if info.role == Role::Publisher { stats.msgs_in } else { stats.msgs_out }
         };
         until("all messages to be counted", || media(&live.server.stats(id).unwrap()) == 70);

@@ -16,7 +16,7 @@ use login::Login;
 use rig::{Rig, push, until};
 use rrelay::config::{SlowPolicy, TargetConfig};
 use rrelay::error::RRError;
-use rrelay::server::report::Stats;
+use rrelay::server::figures::Stats;
 use rrelay::session::State;
 use rrelay::stream::event::{EventKind, flag};
 

@@ -9,12 +9,11 @@ use super::event::rr_event_fn;
 use super::types::{rr_ask, rr_frame, rr_listen_flag, rr_media, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
 use crate::config::{
-    ClockMode, Decision, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig,
-    TargetConfig,
+    ClockMode, Decision, ListenOptions, MAX_MESSAGE_BYTES, PublisherPolicy, ServerConfig, SlowPolicy, Start,
+    StreamConfig, TargetConfig,
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
-use crate::server::ListenOptions;
 
 /// "Off" in a number of a config struct; the header has it as a macro.
 const OFF: u32 = u32::MAX;

@@ -8,7 +8,7 @@
 use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
 use super::event::rr_event;
 use super::types::{rr_frame, rr_info, rr_stats};
-use crate::server::report::Stats;
+use crate::server::figures::Stats;
 
 /// Asserts that the fields named, in this order, fill the struct without a gap, and that its size is this multiple of
 /// 8.

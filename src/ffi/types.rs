@@ -158,10 +158,6 @@ pub enum rr_feature {
     RR_FEATURE_EVENT_FD = 1,
     /// rtmps.
     RR_FEATURE_TLS = 2,
-    /// rtmpe.
-    RR_FEATURE_RTMPE = 4,
-    /// Control by HTTP.
-    RR_FEATURE_REST = 8,
 }
 
 /// Levels of log lines; each includes those before it.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Sender, TrySendError};
 
 use crate::config::{ServerConfig, StreamConfig};
 use crate::error::{Failure, RRError, Result};
@@ -11,39 +11,25 @@ use crate::log::RRLog;
 use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
+use crate::server::absent::Absent;
 use crate::server::events::Events;
-use crate::server::listener::ToListener;
+use crate::server::figures::{self, Stats};
+use crate::server::inbox::{self, Inboxes, ToListener};
 use crate::server::registry::Registry;
-use crate::server::report::{self, Stats};
 use crate::server::secure::Certificate;
-use crate::server::source::Absent;
 use crate::session::{self, State};
-use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::event::{Event, EventKind};
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
 
-/// Connections that may wait for the listener thread.
-const LISTENER_INBOX: usize = 4096;
-
-/// New targets that may wait for the dialler.
-const DIAL_INBOX: usize = 4096;
-
 /// What a drain leaves of its deadline for the last messages.
 const DRAIN_FLUSH_MS: u64 = 500;
 
 /// While the server runs.
 const NEVER: u64 = u64::MAX;
-
-/// The receiving ends, given to the threads.
-pub(super) struct Inboxes {
-    pub(super) listener: Receiver<ToListener>,
-    /// Weak: a bounded channel keeps what was sent until its senders go, also without a receiver. A target holds its
-    /// stream and that the core, which is a sender.
-    pub(super) dialler: Receiver<Weak<Target>>,
-}
 
 /// What waits for the control thread. Bounded by the number of streams.
 #[derive(Debug, Default)]
@@ -96,8 +82,7 @@ impl Core {
         listener_wake: Arc<Wake>,
         dial_wake: Arc<Wake>,
     ) -> (Arc<Self>, Inboxes) {
-        let (listener, listener_inbox) = bounded(LISTENER_INBOX);
-        let (dialler, dial_inbox) = bounded(DIAL_INBOX);
+        let (listener, dialler, inboxes) = inbox::channels();
         let control: Arc<OnceLock<Weak<Self>>> = Arc::default();
         let ring = Arc::clone(&control);
         let alarm = Box::new(move || {
@@ -129,7 +114,7 @@ impl Core {
         });
         let _ = core.itself.set(Arc::downgrade(&core));
         let _ = control.set(Arc::downgrade(&core));
-        (core, Inboxes { listener: listener_inbox, dialler: dial_inbox })
+        (core, inboxes)
     }
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
@@ -366,7 +351,7 @@ impl Core {
                 return;
             }
         }
-        let carried = report::of_stream(stream, 0);
+        let carried = figures::of_stream(stream, 0);
         // Rates and lag are of the present.
         let still = Stats { kbps_in: 0, kbps_out: 0, audio_kbps: 0, video_kbps: 0, queue_ms: 0, ..carried };
         locked(&self.past).add(&still);
@@ -458,22 +443,5 @@ impl Upcalls for Core {
             ping_ms: self.config.ping_ms.into(),
             send_ms: self.config.send_ms.into(),
         }
-    }
-}
-
-/// Ids of everything below `parent` (0: the server) of one kind.
-pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Vec<Id> {
-    use crate::server::slots::kind;
-    let registry = core.registry();
-    let below = |stream: Id| parent == 0 || stream == parent;
-    match wanted {
-        kind::STREAM => registry.streams.iter().map(|(id, _)| id).filter(|&id| below(id)).collect(),
-        kind::SESSION => {
-            registry.sessions.iter().filter(|(_, session)| below(session.stream())).map(|(id, _)| id).collect()
-        }
-        kind::TARGET => {
-            registry.targets.iter().filter(|(_, target)| below(target.stream.id)).map(|(id, _)| id).collect()
-        }
-        _ => Vec::new(),
     }
 }

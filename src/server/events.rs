@@ -468,13 +468,6 @@ impl Inner {
     }
 }
 
-impl super::RRServer {
-    /// Whether the lines of the librtmp face come to this server's log. See [`Events::take_librtmp`].
-    pub fn log_librtmp(&self, on: bool) {
-        self.core.events.take_librtmp(on);
-    }
-}
-
 /// Waits on a condition up to a deadline; true when that has passed.
 fn wait<'a>(
     condition: &Condvar,

@@ -15,17 +15,17 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::{Decision, READ_LITTLE_BYTES, ask};
+use crate::config::{Decision, ListenOptions, READ_LITTLE_BYTES, ask};
 use crate::error::{Failure, RRError};
 use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
-use crate::net::socket::{Socket, half_close};
+use crate::net::socket::half_close;
 use crate::proto::command::CAPS_RECONNECT;
-use crate::server::ListenOptions;
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
+use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, SessionConfig, State};
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::{Budget, Charge};
@@ -41,17 +41,6 @@ const STOPPING: &str = "the server stops";
 
 /// A refused peer may take this long to read why.
 const GOODBYE_MS: u64 = 2_000;
-
-/// What comes to the listener from other threads.
-#[derive(Debug)]
-pub(super) enum ToListener {
-    /// A socket to accept from.
-    Listener(mio::net::TcpListener, ListenOptions),
-    /// A connection and whose it is, as far as no PROXY header says that.
-    Connection(Socket, String, ListenOptions),
-    /// A session whose publishing or playing is over; the event is to be handled first.
-    Back(Peer, Option<Said>),
-}
 
 /// How far a pending peer is.
 #[derive(Debug)]

@@ -5,12 +5,15 @@
 //! `eventThread` (log sinks, the host's callback). Lock order: registry, then a stream's book, then its buffer; none is
 //! held while calling another thread's inbox blocks (none does) or the host.
 
+mod absent;
 mod admission;
 mod control;
 mod core;
 mod dialler;
 pub mod events;
+pub mod figures;
 mod heap_trim;
+mod inbox;
 mod listener;
 mod memory_limit;
 mod registry;
@@ -26,6 +29,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use crate::config::ListenOptions;
 use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
@@ -34,24 +38,13 @@ use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::core::Core;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
-use crate::server::listener::ToListener;
+use crate::server::inbox::ToListener;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
 use crate::stream::remote::target::{News, Plan, Target};
 use crate::stream::{MAX_NAME_BYTES, RRStream, StreamName};
 use crate::sync::locked;
-
-/// How connections come in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// Several processes share the port.
-    pub reuse_port: bool,
-    /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
-    pub proxy: bool,
-    /// Each connection begins with TLS (after the PROXY header, where there is one); [`RRServer::set_tls`] comes first.
-    pub tls: bool,
-}
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
 #[derive(Debug)]
@@ -94,6 +87,11 @@ impl RRServer {
     }
 
     // ---- the server itself
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.core.state()
+    }
 
     /// Listens on an address ("0.0.0.0:1935", "[::]:1935" and ":1935" for both families, port 0 for any) and gives
     /// the port.
@@ -193,6 +191,11 @@ impl RRServer {
         self.core.events.set_log(level, sink)
     }
 
+    /// Whether the lines of the librtmp face come to this server's log. See [`Events::take_librtmp`].
+    pub fn log_librtmp(&self, on: bool) {
+        self.core.events.take_librtmp(on);
+    }
+
     /// The host's pointer of this server.
     pub fn user(&self) -> usize {
         self.core.config.user
@@ -211,7 +214,7 @@ impl RRServer {
         if parent != 0 {
             self.stream(parent)?;
         }
-        Ok(core::list(&self.core, parent, kind))
+        Ok(report::list(&self.core, parent, kind))
     }
 
     /// What an id is; 0 is the server.
@@ -226,7 +229,7 @@ impl RRServer {
     ///
     /// # Errors
     /// [`RRError::NotFound`].
-    pub fn stats(&self, id: Id) -> Result<report::Stats> {
+    pub fn stats(&self, id: Id) -> Result<figures::Stats> {
         report::stats(&self.core, id)
     }
 
@@ -475,6 +478,15 @@ impl RRServer {
         target.stream.ring_relay();
         target.stream.ring_accumulate();
         Ok(())
+    }
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl RRServer {
+    /// For tests and fuzzers: dead once nothing of the server is left.
+    pub(crate) fn life(&self) -> std::sync::Weak<dyn std::fmt::Debug> {
+        let core: Arc<dyn std::fmt::Debug> = Arc::<Core>::clone(&self.core);
+        Arc::downgrade(&core)
     }
 }
 

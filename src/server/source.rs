@@ -2,31 +2,21 @@
 //! sent to, what is known to be absent, and whether a pull would lead back to itself. And which settings are a target's
 //! or a source's alone.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::url::RtmpUrl;
+use crate::server::absent::ABSENT_MS;
 use crate::server::core::Core;
 use crate::session::{ClientSession, SessionConfig};
+use crate::stream::StreamName;
 use crate::stream::peer::RRSession;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
 use crate::stream::remote::target::{Plan, Target};
-use crate::stream::{RRStream, StreamName};
-use crate::sync::locked;
-
-/// How long a server's "there is no such stream" stands before it is asked again: many who ask at once ask once, and
-/// a stream that begins is not missed for long.
-const ABSENT_MS: u64 = 1_000;
-
-/// Absent streams that are remembered. More in one second are guesses of somebody's, and are asked for each.
-const MAX_ABSENT: usize = 4_096;
 
 /// What a pull is told that would lead back to its own stream. Of our own making: only relays that send `rrVia` get it.
 const LOOP_CODE: &str = "NetStream.Play.Loop";
@@ -43,47 +33,6 @@ pub(super) fn check_settings(config: &TargetConfig, pulls: bool) -> Result<()> {
     let failure = Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it"));
     log::warn!("a source was refused: {failure}");
     Err(failure)
-}
-
-/// What is known of streams that nobody has: until when, by path.
-#[derive(Debug)]
-pub(super) struct Absent {
-    paths: Mutex<HashMap<Vec<u8>, u64>>,
-    /// This server among those that a pull may run through.
-    node: u64,
-}
-
-impl Default for Absent {
-    fn default() -> Self {
-        // Seeded by the system: two servers have the same number once in 2^64.
-        Self { paths: Mutex::default(), node: RandomState::new().build_hasher().finish() }
-    }
-}
-
-impl Absent {
-    fn note(&self, name: &StreamName, now_ms: u64) {
-        let mut paths = locked(&self.paths);
-        if paths.len() >= MAX_ABSENT {
-            paths.retain(|_, until| *until > now_ms);
-        }
-        if paths.len() < MAX_ABSENT {
-            paths.insert(name.path(), now_ms + ABSENT_MS);
-        }
-    }
-
-    fn holds(&self, name: &StreamName, now_ms: u64) -> bool {
-        let mut paths = locked(&self.paths);
-        let Some(&until) = paths.get(&name.path()) else { return false };
-        if until <= now_ms {
-            paths.remove(&name.path());
-        }
-        until > now_ms
-    }
-
-    /// A stream of this server as `rrVia` has it.
-    fn step(&self, stream: &RRStream) -> String {
-        format!("{:016x}.{:x}", self.node, stream.id)
-    }
 }
 
 /// Why nobody may play this now: it is known to be absent, or the player is a relay whose pull runs through this very
@@ -164,24 +113,4 @@ pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Bac
         source.stream.refuse_players("NetStream.Play.Failed", failure.clone());
     }
     next
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_absent_is_so_for_a_second_and_the_memory_of_it_is_bounded() {
-        let absent = Absent::default();
-        let name = |n: usize| StreamName { app: b"live".to_vec(), key: n.to_string().into_bytes() };
-        absent.note(&name(0), 5_000);
-        assert!(absent.holds(&name(0), 5_999) && !absent.holds(&name(1), 5_000));
-        assert!(!absent.holds(&name(0), 6_000));
-        for n in 0..MAX_ABSENT + 10 {
-            absent.note(&name(n), 7_000);
-        }
-        assert_eq!(locked(&absent.paths).len(), MAX_ABSENT);
-        absent.note(&name(MAX_ABSENT + 10), 8_000);
-        assert_eq!(locked(&absent.paths).len(), 1, "what is past makes room");
-    }
 }

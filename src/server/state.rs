@@ -3,17 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::Failure;
-use crate::server::RRServer;
 use crate::server::core::Core;
 use crate::session::State;
 use crate::stream::event::{Event, EventKind};
-
-impl RRServer {
-    /// The state.
-    pub fn state(&self) -> State {
-        self.core.state()
-    }
-}
 
 impl Core {
     pub(super) fn state(&self) -> State {

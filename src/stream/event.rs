@@ -38,10 +38,8 @@ pub enum EventKind {
     Clock,
     /// The peer asks us to reconnect.
     Reconnect,
-    /// The controller's answer.
-    Next,
     /// A log line.
-    Log,
+    Log = 15,
     /// Events were folded or lost.
     Overflow,
 }

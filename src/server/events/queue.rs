@@ -221,12 +221,9 @@ fn subject(event: &Event) -> Option<Subject> {
         // Both tell whether somebody watches; only the last word counts.
         EventKind::Wanted | EventKind::Unwatched => (EventKind::Wanted, event.stream),
         kind @ (EventKind::Slow | EventKind::Clock | EventKind::Reconnect) => (kind, owner),
-        EventKind::ConnectAsk
-        | EventKind::PublishAsk
-        | EventKind::PlayAsk
-        | EventKind::Next
-        | EventKind::Log
-        | EventKind::Overflow => return None,
+        EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk | EventKind::Log | EventKind::Overflow => {
+            return None;
+        }
     };
     Some(subject)
 }

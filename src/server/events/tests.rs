@@ -7,6 +7,7 @@ use super::*;
 use crate::session::State;
 use crate::stream::event::EventKind;
 
+/// Without a state before: such an event is never folded.
 fn numbered(kind: EventKind, id: u64, value: i64) -> Event {
     let mut event = Event::new(kind);
     event.session = id;
@@ -45,8 +46,8 @@ const SOON: Duration = Duration::from_secs(5);
 fn the_fd_is_readable_exactly_while_an_event_waits() {
     let events = by_queue(10);
     assert!(!readable(&events, 0));
-    events.push(numbered(EventKind::Next, 1, 1));
-    events.push(numbered(EventKind::Next, 1, 2));
+    events.push(numbered(EventKind::Session, 1, 1));
+    events.push(numbered(EventKind::Session, 1, 2));
     assert!(readable(&events, 0));
     assert_eq!(events.next(0).unwrap().unwrap().value, 1);
     assert!(readable(&events, 0));
@@ -64,7 +65,7 @@ fn next_waits_as_long_as_it_was_told() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(20));
-            events.push(numbered(EventKind::Next, 1, 7));
+            events.push(numbered(EventKind::Session, 1, 7));
         });
         assert_eq!(events.next(-1).unwrap().unwrap().value, 7);
     });
@@ -83,7 +84,7 @@ fn a_wake_makes_one_next_give_nothing_and_is_not_lost() {
     // Before anybody waits, and with an event, which comes first.
     events.wake();
     assert!(readable(&events, 0));
-    events.push(numbered(EventKind::Next, 1, 7));
+    events.push(numbered(EventKind::Session, 1, 7));
     assert_eq!(events.next(-1).unwrap().unwrap().value, 7);
     assert!(readable(&events, 0));
     assert!(events.next(-1).unwrap().is_none());
@@ -100,7 +101,7 @@ fn a_second_taker_is_refused_and_the_first_goes_on() {
         }
         assert_eq!(events.next(0).unwrap_err().kind, RRError::Thread);
         assert_eq!(events.next(-1).unwrap_err().kind, RRError::Thread);
-        events.push(numbered(EventKind::Next, 1, 7));
+        events.push(numbered(EventKind::Session, 1, 7));
         assert_eq!(first.join().unwrap(), 7);
     });
     assert!(events.next(0).unwrap().is_none(), "the place is free again");
@@ -118,7 +119,7 @@ fn under_stress_no_event_is_lost_and_the_fd_never_lies() {
             let events = &events;
             scope.spawn(move || {
                 for value in 1..=EACH {
-                    events.push(numbered(EventKind::Next, id, value));
+                    events.push(numbered(EventKind::Session, id, value));
                     if value % 97 == 0 {
                         events.push(numbered(EventKind::Log, id, value));
                         std::thread::yield_now();
@@ -132,7 +133,7 @@ fn under_stress_no_event_is_lost_and_the_fd_never_lies() {
             let mut event = events.next(0).unwrap();
             assert!(event.is_some(), "the fd is readable without an event");
             while let Some(taken) = event {
-                if taken.kind == EventKind::Next {
+                if taken.kind == EventKind::Session {
                     let seen = &mut seen[taken.session as usize];
                     assert_eq!(taken.value, *seen + 1, "in order, none missing");
                     *seen += 1;
@@ -151,7 +152,7 @@ fn a_taker_that_blocks_gets_every_event_of_many_producers() {
     std::thread::scope(|scope| {
         for id in 0..4 {
             let events = &events;
-            scope.spawn(move || (0..2_000).for_each(|value| events.push(numbered(EventKind::Next, id, value))));
+            scope.spawn(move || (0..2_000).for_each(|value| events.push(numbered(EventKind::Session, id, value))));
         }
         for _ in 0..8_000 {
             assert!(events.next(5_000).unwrap().is_some());
@@ -189,7 +190,7 @@ fn with_a_callback_events_come_by_it_alone_and_in_order() {
         assert_eq!(std::thread::current().name(), Some("eventThread"));
         sender.send((event.value, in_callback())).unwrap();
     });
-    (0..1_000).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    (0..1_000).for_each(|value| events.push(numbered(EventKind::Session, 1, value)));
     assert!((0..1_000).all(|value| values.recv_timeout(SOON).unwrap() == (value, true)));
     assert_eq!(events.next(0).unwrap_err().kind, RRError::State);
     assert_eq!(events.raw_fd().unwrap_err().kind, RRError::State);
@@ -202,12 +203,12 @@ fn inside_a_callback_what_would_block_is_refused_and_the_rest_works() {
     let other = Arc::new(by_queue(10));
     let inner = Arc::clone(&other);
     let events = by_callback(move |_| {
-        inner.push(numbered(EventKind::Next, 1, 7));
+        inner.push(numbered(EventKind::Session, 1, 7));
         results
             .send((inner.next(1), inner.next(0), inner.stop(0), inner.set_log(LevelFilter::Off, LogSink::None)))
             .unwrap();
     });
-    events.push(numbered(EventKind::Next, 1, 1));
+    events.push(numbered(EventKind::Session, 1, 1));
     let (waiting, looking, stopping, log) = result.recv_timeout(SOON).unwrap();
     assert_eq!(waiting.unwrap_err().kind, RRError::Thread);
     assert_eq!(looking.unwrap().unwrap().value, 7);
@@ -228,7 +229,7 @@ fn a_panicking_callback_ends_nothing_and_is_logged() {
         assert!(!line.contains("host"), "the sink panics too");
     };
     events.set_log(LevelFilter::Error, LogSink::Callback(Box::new(sink))).unwrap();
-    (0..3).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    (0..3).for_each(|value| events.push(numbered(EventKind::Session, 1, value)));
     assert_eq!([values.recv_timeout(SOON), values.recv_timeout(SOON)], [Ok(0), Ok(2)]);
     assert_eq!(lines.recv_timeout(SOON).unwrap(), "the host's event callback panicked: as expected");
     assert_eq!(lines.recv_timeout(SOON).unwrap(), "the host's log callback panicked: the sink panics too");
@@ -308,7 +309,7 @@ fn a_stuck_sink_stops_nobody_and_what_it_misses_is_counted() {
     log::info!("line 0");
     entered.recv_timeout(SOON).unwrap();
     (1..total).for_each(|n| log::info!("line {n}"));
-    events.push(numbered(EventKind::Next, 1, 7));
+    events.push(numbered(EventKind::Session, 1, 7));
     assert_eq!(events.next(0).unwrap().unwrap().value, 7);
     drop(go);
     let mut kept = 0;
@@ -330,9 +331,9 @@ fn stop_delivers_what_is_queued() {
         std::thread::sleep(Duration::from_micros(100));
         sender.send(event.value).unwrap();
     });
-    (0..500).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    (0..500).for_each(|value| events.push(numbered(EventKind::Session, 1, value)));
     events.stop(5_000).unwrap();
-    events.push(numbered(EventKind::Next, 1, -1));
+    events.push(numbered(EventKind::Session, 1, -1));
     assert!(values.into_iter().eq(0..500), "all, and none after the stop");
     events.stop(0).unwrap();
 }
@@ -349,7 +350,7 @@ fn stop_ends_a_waiting_taker_but_leaves_it_what_is_queued() {
         assert_eq!(taker.join().unwrap().unwrap_err().kind, RRError::Closed);
     });
     let events = by_queue(10);
-    events.push(numbered(EventKind::Next, 1, 7));
+    events.push(numbered(EventKind::Session, 1, 7));
     events.stop(1_000).unwrap();
     assert_eq!(events.next(-1).unwrap().unwrap().value, 7);
     assert_eq!(events.next(-1).unwrap_err().kind, RRError::Closed);
@@ -364,7 +365,7 @@ fn a_callback_that_never_returns_is_left_behind_and_calls_nothing_more() {
         counted.fetch_add(1, Ordering::SeqCst);
         let _ = gate.recv();
     });
-    (0..10).for_each(|value| events.push(numbered(EventKind::Next, 1, value)));
+    (0..10).for_each(|value| events.push(numbered(EventKind::Session, 1, value)));
     while calls.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
     }

@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::{Listener, Slot, ToListener};
+use super::{Listener, Slot};
+use crate::config::ListenOptions;
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::proxy;
 use crate::net::socket::{Socket, name_of};
-use crate::server::ListenOptions;
+use crate::server::inbox::ToListener;
 use crate::session::{ServerSession, State};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Peer, RRSession};

@@ -1,0 +1,77 @@
+//! Streams that are known to be absent for a moment, and the number by which pulls know this server.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Mutex;
+
+use crate::stream::{RRStream, StreamName};
+use crate::sync::locked;
+
+/// How long a server's "there is no such stream" stands before it is asked again: many who ask at once ask once, and
+/// a stream that begins is not missed for long.
+pub(super) const ABSENT_MS: u64 = 1_000;
+
+/// Absent streams that are remembered. More in one second are guesses of somebody's, and are asked for each.
+const MAX_ABSENT: usize = 4_096;
+
+/// What is known of streams that nobody has: until when, by path.
+#[derive(Debug)]
+pub(super) struct Absent {
+    paths: Mutex<HashMap<Vec<u8>, u64>>,
+    /// This server among those that a pull may run through.
+    node: u64,
+}
+
+impl Default for Absent {
+    fn default() -> Self {
+        // Seeded by the system: two servers have the same number once in 2^64.
+        Self { paths: Mutex::default(), node: RandomState::new().build_hasher().finish() }
+    }
+}
+
+impl Absent {
+    pub(super) fn note(&self, name: &StreamName, now_ms: u64) {
+        let mut paths = locked(&self.paths);
+        if paths.len() >= MAX_ABSENT {
+            paths.retain(|_, until| *until > now_ms);
+        }
+        if paths.len() < MAX_ABSENT {
+            paths.insert(name.path(), now_ms + ABSENT_MS);
+        }
+    }
+
+    pub(super) fn holds(&self, name: &StreamName, now_ms: u64) -> bool {
+        let mut paths = locked(&self.paths);
+        let Some(&until) = paths.get(&name.path()) else { return false };
+        if until <= now_ms {
+            paths.remove(&name.path());
+        }
+        until > now_ms
+    }
+
+    /// A stream of this server as `rrVia` has it.
+    pub(super) fn step(&self, stream: &RRStream) -> String {
+        format!("{:016x}.{:x}", self.node, stream.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_absent_is_so_for_a_second_and_the_memory_of_it_is_bounded() {
+        let absent = Absent::default();
+        let name = |n: usize| StreamName { app: b"live".to_vec(), key: n.to_string().into_bytes() };
+        absent.note(&name(0), 5_000);
+        assert!(absent.holds(&name(0), 5_999) && !absent.holds(&name(1), 5_000));
+        assert!(!absent.holds(&name(0), 6_000));
+        for n in 0..MAX_ABSENT + 10 {
+            absent.note(&name(n), 7_000);
+        }
+        assert_eq!(locked(&absent.paths).len(), MAX_ABSENT);
+        absent.note(&name(MAX_ABSENT + 10), 8_000);
+        assert_eq!(locked(&absent.paths).len(), 1, "what is past makes room");
+    }
+}

@@ -1,0 +1,43 @@
+//! What comes to the listener and the dialler from other threads, and how much of it may wait there.
+
+use std::sync::Weak;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::config::ListenOptions;
+use crate::net::socket::Socket;
+use crate::session::Event as Said;
+use crate::stream::peer::Peer;
+use crate::stream::remote::target::Target;
+
+/// Connections that may wait for the listener thread.
+const LISTENER_INBOX: usize = 4096;
+
+/// New targets that may wait for the dialler.
+const DIAL_INBOX: usize = 4096;
+
+/// What comes to the listener from other threads.
+#[derive(Debug)]
+pub(super) enum ToListener {
+    /// A socket to accept from.
+    Listener(mio::net::TcpListener, ListenOptions),
+    /// A connection and whose it is, as far as no PROXY header says that.
+    Connection(Socket, String, ListenOptions),
+    /// A session whose publishing or playing is over; the event is to be handled first.
+    Back(Peer, Option<Said>),
+}
+
+/// The receiving ends, given to the threads.
+pub(super) struct Inboxes {
+    pub(super) listener: Receiver<ToListener>,
+    /// Weak: a bounded channel keeps what was sent until its senders go, also without a receiver. A target holds its
+    /// stream, and the stream holds the core, which is a sender.
+    pub(super) dialler: Receiver<Weak<Target>>,
+}
+
+/// The sending ends and the receiving ends of one server.
+pub(super) fn channels() -> (Sender<ToListener>, Sender<Weak<Target>>, Inboxes) {
+    let (to_listener, listener) = bounded(LISTENER_INBOX);
+    let (to_dialler, dialler) = bounded(DIAL_INBOX);
+    (to_listener, to_dialler, Inboxes { listener, dialler })
+}
