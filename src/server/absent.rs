@@ -52,7 +52,7 @@ impl Absent {
 
     /// A stream of this server as `rrVia` has it.
     pub(super) fn step(&self, stream: &RRStream) -> String {
-        format!("{:016x}.{:x}", self.node, stream.id)
+        format!("{:016x}.{:x}", self.node, stream.id())
     }
 }
 

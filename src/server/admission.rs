@@ -176,7 +176,7 @@ pub(super) fn hand_over(
                 session.accept_play(stream_id);
             }
             log::info!("{} plays {}", peer.record.addr, stream.masked_name());
-            let start = decision.start.unwrap_or(stream.config.start);
+            let start = decision.start.unwrap_or_else(|| stream.config().start);
             let media = decision.media;
             match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes: None }) {
                 Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),

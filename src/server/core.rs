@@ -347,7 +347,7 @@ impl Core {
         {
             let mut registry = self.registry();
             registry.forget_name(stream);
-            if registry.streams.remove(stream.id).is_none() {
+            if registry.streams.remove(stream.id()).is_none() {
                 return;
             }
         }

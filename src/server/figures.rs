@@ -58,9 +58,9 @@ impl Stats {
             audio_bytes: counters.audio_bytes.get(),
             video_bytes: counters.video_bytes.get(),
             data_bytes: counters.data_bytes.get(),
-            dropped_msgs: counters.dropped_msgs.get(),
-            dropped_bytes: counters.dropped_bytes.get(),
-            dropped_runs: counters.dropped_runs.get(),
+            dropped_msgs: counters.dropped.msgs.get(),
+            dropped_bytes: counters.dropped.bytes.get(),
+            dropped_runs: counters.dropped.runs.get(),
             queue_bytes: counters.queue_bytes.get(),
             queue_msgs: counters.queue_msgs.get(),
             started_us: counters.started_us,
@@ -116,16 +116,17 @@ pub(super) fn small(n: u64) -> u32 {
 
 /// A stream's figures: in as its publisher sends, out as all its consumers get.
 pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
+    let out = stream.stats().outgoing();
     Stats {
-        bytes_out: stream.bytes_out.get(),
-        msgs_out: stream.msgs_out.get(),
-        kbps_out: stream.rate_out.kbps(now_us),
-        dropped_msgs: stream.dropped_msgs.get(),
-        dropped_bytes: stream.dropped_bytes.get(),
-        dropped_runs: stream.dropped_runs.get(),
-        queue_bytes: stream.memory(),
+        bytes_out: out.bytes.get(),
+        msgs_out: out.msgs.get(),
+        kbps_out: out.rate.kbps(now_us),
+        dropped_msgs: out.dropped.msgs.get(),
+        dropped_bytes: out.dropped.bytes.get(),
+        dropped_runs: out.dropped.runs.get(),
+        queue_bytes: stream.memory().used(),
         sessions: small(stream.sessions() as u64),
-        targets: small((stream.target_count() + stream.sources().len()) as u64),
-        ..Stats::of(&stream.counters, now_us)
+        targets: small((stream.target_count() + stream.sources().list().len()) as u64),
+        ..Stats::of(stream.stats().incoming(), now_us)
     }
 }

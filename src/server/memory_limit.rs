@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::net::clock;
 use crate::server::core::Core;
 use crate::stream::RRStream;
+use crate::stream::memory::GiveUp;
 
 /// Between two passes: what one gives up is free by then.
 pub(super) const PASS_MS: u64 = 20;
@@ -59,7 +60,7 @@ impl MemoryLimit {
         }
         self.next_ms = now_ms + PASS_MS;
         let streams: Vec<_> = core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
-        if self.waited < WAITS && self.pass > 0 && largest(&streams).any(|stream| stream.is_to_relieve()) {
+        if self.waited < WAITS && self.pass > 0 && largest(&streams).any(|stream| stream.memory().is_asked()) {
             self.waited += 1;
             return;
         }
@@ -67,9 +68,9 @@ impl MemoryLimit {
         let still_refused = refused != self.refused;
         self.refused = refused;
         match self.pass {
-            0 => streams.iter().for_each(|stream| stream.drop_caches()),
-            1..=JUMPS => largest(&streams).for_each(|stream| stream.drop_lag()),
-            pass if pass <= JUMPS + CLOSES => largest(&streams).for_each(|stream| stream.drop_holders()),
+            0 => streams.iter().for_each(|stream| stream.give_up(GiveUp::Caches)),
+            1..=JUMPS => largest(&streams).for_each(|stream| stream.give_up(GiveUp::Cursors)),
+            pass if pass <= JUMPS + CLOSES => largest(&streams).for_each(|stream| stream.give_up(GiveUp::Holders)),
             _ => {
                 if still_refused {
                     evict_largest(&streams);
@@ -85,15 +86,15 @@ impl MemoryLimit {
 
 /// Those with at least half of what the largest holds.
 fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
-    let most = streams.iter().map(|stream| stream.memory()).max().unwrap_or(0);
-    streams.iter().filter(move |stream| stream.memory() >= most / 2)
+    let most = streams.iter().map(|stream| stream.memory().used()).max().unwrap_or(0);
+    streams.iter().filter(move |stream| stream.memory().used() >= most / 2)
 }
 
 /// The largest of all loses its publisher. Where it has none any more, a smaller one's end would give little back.
 fn evict_largest(streams: &[Arc<RRStream>]) {
-    let largest = streams.iter().max_by_key(|stream| stream.memory());
+    let largest = streams.iter().max_by_key(|stream| stream.memory().used());
     if let Some(stream) = largest.filter(|stream| stream.has_publisher()) {
-        let (name, memory) = (stream.masked_name(), stream.memory());
+        let (name, memory) = (stream.masked_name(), stream.memory().used());
         log::warn!("the memory limit is reached: the publisher of {name} is closed, it uses the most ({memory} bytes)");
         stream.evict_publisher();
     }

@@ -346,7 +346,7 @@ impl RRServer {
             }
             stream.reserve();
         }
-        Ok(stream.id)
+        Ok(stream.id())
     }
 
     /// The id of a stream.
@@ -355,7 +355,7 @@ impl RRServer {
     /// [`RRError::NotFound`].
     pub fn stream_find(&self, app: &[u8], key: &[u8]) -> Result<Id> {
         let name = StreamName::checked(app, key)?;
-        self.core.registry().find(&name).map(|stream| stream.id).ok_or_else(|| not_found("stream"))
+        self.core.registry().find(&name).map(|stream| stream.id()).ok_or_else(|| not_found("stream"))
     }
 
     /// Ends a stream: its publisher is closed, consumers get what is there within the deadline.
@@ -420,7 +420,7 @@ impl RRServer {
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         source::check_settings(&config, pulls)?;
         let stream = self.stream(stream)?;
-        let plan = Plan::ready(config, &stream.name.key)?;
+        let plan = Plan::ready(config, &stream.name().key)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
@@ -447,7 +447,7 @@ impl RRServer {
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
         source::check_settings(&config, target.is_source())?;
-        target.set_plan(Plan::ready(config, &target.stream.name.key)?);
+        target.set_plan(Plan::ready(config, &target.stream.name().key)?);
         self.core.tell_dialler(&target, News::Updated);
         if target.is_source() {
             target.stream.source_changed();

@@ -55,8 +55,8 @@ impl Registry {
 
     /// Frees a stream's name: from now on the name means another stream.
     pub(super) fn forget_name(&mut self, stream: &RRStream) {
-        let path = stream.name.path();
-        if self.names.get(&path) == Some(&stream.id) {
+        let path = stream.name().path();
+        if self.names.get(&path) == Some(&stream.id()) {
             self.names.remove(&path);
         }
     }

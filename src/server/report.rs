@@ -159,22 +159,22 @@ fn nothing(id: Id) -> Info {
 }
 
 fn info_of_stream(stream: &RRStream) -> Info {
-    let tracks = stream.tracks.list();
+    let tracks = stream.tracks().list();
     let mut codecs = [0; 8];
     for (place, track) in codecs.iter_mut().zip(&tracks) {
         *place = track.codec;
     }
     Info {
-        stream: stream.id,
+        stream: stream.id(),
         state: stream.state(),
         // Nothing but a panic fails a stream.
         error: (stream.state() == State::Failed).then_some(RRError::Panic),
         track_count: small(tracks.len() as u64),
         codecs,
-        user: stream.config.user,
-        app: stream.name.app.clone(),
-        key: stream.name.key.clone(),
-        ..nothing(stream.id)
+        user: stream.config().user,
+        app: stream.name().app.clone(),
+        key: stream.name().key.clone(),
+        ..nothing(stream.id())
     }
 }
 
@@ -202,15 +202,15 @@ fn info_of_target(target: &Target) -> Info {
     let next_try_ms = target.next_try_ms.load(Ordering::Relaxed);
     let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
     Info {
-        stream: target.stream.id,
+        stream: target.stream.id(),
         state: target.state(),
         error: target.last_error(),
         role: target.role,
         tls: is_tls(&url),
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
         user: plan.config.user,
-        app: target.stream.name.app.clone(),
-        key: target.stream.name.key.clone(),
+        app: target.stream.name().app.clone(),
+        key: target.stream.name().key.clone(),
         addr: way.addr,
         local_addr: way.local_addr,
         url,
@@ -228,7 +228,7 @@ pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Vec<Id> {
             registry.sessions.iter().filter(|(_, session)| below(session.stream())).map(|(id, _)| id).collect()
         }
         kind::TARGET => {
-            registry.targets.iter().filter(|(_, target)| below(target.stream.id)).map(|(id, _)| id).collect()
+            registry.targets.iter().filter(|(_, target)| below(target.stream.id())).map(|(id, _)| id).collect()
         }
         _ => Vec::new(),
     }

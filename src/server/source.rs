@@ -101,7 +101,7 @@ pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Bac
     // A player's no is about the stream: it may begin at any time.
     let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
     if absent && plan.config.on_demand {
-        core.absent.note(&source.stream.name, clock::now_ms());
+        core.absent.note(source.stream.name(), clock::now_ms());
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
         source.stream.refuse_players(code_of(&told), told);
         return Next::Retry(ABSENT_MS);

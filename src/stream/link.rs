@@ -4,47 +4,18 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
-use crate::config::{Start, media};
+use crate::config::media;
 use crate::error::{Failure, RRError, Result};
-use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Wake};
-use crate::stream::egress::guest::Play;
 use crate::stream::egress::relay;
-use crate::stream::ingest::accumulate::{self, NewPublisher};
+use crate::stream::front::{Book, RRStream};
+use crate::stream::handover::{Delivery, NewPublisher};
+use crate::stream::ingest::{Claim, accumulate};
 use crate::stream::peer::Peer;
-use crate::stream::remote::target::{Plan, Target};
-use crate::stream::{Book, Claim, RRStream};
 use crate::sync::{locked, spawn};
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
 const INBOX: usize = 4096;
-
-/// Something for the relay.
-#[derive(Debug)]
-pub enum Delivery {
-    /// A player whose `play` was accepted on this message stream.
-    Player {
-        /// The session.
-        peer: Peer,
-        /// Its message stream.
-        stream_id: u32,
-        /// Where it begins.
-        start: Start,
-        /// Kinds of media that it may have, bits of [`media`].
-        media: u32,
-        /// It plays already, so far as a guest.
-        resumes: Option<Box<Play>>,
-    },
-    /// A target that has had `Publish.Start`.
-    Target {
-        /// The target.
-        target: Arc<Target>,
-        /// Its connection.
-        conn: Box<Conn>,
-        /// What it was connected for.
-        plan: Arc<Plan>,
-    },
-}
 
 /// The way to one of the stream's threads.
 #[derive(Debug)]
@@ -137,7 +108,7 @@ impl RRStream {
     pub fn resume(mut peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
         let Some(play) = peer.plays.pop() else { return Err((Box::new(peer), refused())) };
         let (stream, stream_id, start) = (play.stream(), play.stream_id, play.start);
-        peer.record.set_stream(stream.id);
+        peer.record.set_stream(stream.id());
         let (media, resumes) = (media::ALL, Some(Box::new(play))); // what it may have, the play knows
         match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes }) {
             Err((Delivery::Player { peer, .. }, failure)) => Err((Box::new(peer), failure)),
@@ -205,11 +176,11 @@ impl RRStream {
         let thread = spawn(
             name,
             move || {
-                stream.upcalls.enter_thread();
-                if let Err(error) = crate::net::thread::set_nice(stream.config.nice) {
-                    log::warn!("nice {} was refused: {error}", stream.config.nice);
+                stream.upcalls().enter_thread();
+                if let Err(error) = crate::net::thread::set_nice(stream.config().nice) {
+                    log::warn!("nice {} was refused: {error}", stream.config().nice);
                 }
-                if let Err(error) = crate::net::thread::set_cpus(&stream.config.cpus) {
+                if let Err(error) = crate::net::thread::set_cpus(&stream.config().cpus) {
                     log::warn!("the CPU set was refused: {error}");
                 }
                 body(stream, poller, receiver);

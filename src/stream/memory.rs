@@ -1,5 +1,132 @@
-//! A stream's memory: the [`budget`] that its parts are charged to, and what it does under [`pressure`] where the
-//! server's memory is short.
+//! A stream's memory: the [`budget`] that its parts are charged to, and what the stream does where the server's memory
+//! is short: caches go, cursors that are far behind jump, consumers that hold much for themselves are closed, a publisher
+//! waits for room, and in the end is closed.
+//!
+//! The server decides which stream has to give up what, and leaves it here; the stream's threads do it. Any thread may
+//! call what is here; nothing takes a lock.
 
 pub mod budget;
-pub(in crate::stream) mod pressure;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::stream::memory::budget::Budget;
+
+/// A publisher waits so long for memory. What others have to give is given by then.
+const ROOM_MS: u64 = 2_000;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the relay is asked to give up; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum GiveUp {
+    /// The kept group.
+    Caches = 1,
+    /// What those hold in the log who are furthest behind: they jump.
+    Cursors,
+    /// What those hold for themselves who hold the most and cannot jump over it: they are closed.
+    Holders,
+}
+
+/// The memory part of one stream.
+#[derive(Debug)]
+pub struct Memory {
+    budget: Budget,
+    /// What consumers hold for themselves: they can be turned away.
+    private: Budget,
+    /// The greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 is nothing.
+    asked: AtomicU8,
+    evict: AtomicBool,
+}
+
+impl Memory {
+    /// Counts in `budget`, which is this stream's alone.
+    pub(in crate::stream) fn new(budget: Budget) -> Self {
+        Self { private: budget.modest(), budget, asked: AtomicU8::new(0), evict: AtomicBool::new(false) }
+    }
+
+    /// Bytes that the stream's log and its peers use.
+    pub fn used(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Whether more than half of what the server may have is used.
+    pub(in crate::stream) fn is_tight(&self) -> bool {
+        self.budget.is_tight()
+    }
+
+    /// What publishers and the log are charged to.
+    pub(in crate::stream) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What consumers are charged to for their own.
+    pub(in crate::stream) fn private(&self) -> &Budget {
+        &self.private
+    }
+
+    /// Leaves word for the relay, which the caller rings.
+    pub(in crate::stream) fn ask(&self, what: GiveUp) {
+        self.asked.fetch_max(what as u8, Ordering::AcqRel);
+    }
+
+    /// Whether the relay has not yet got to what it was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire) != 0
+    }
+
+    /// What is asked for; once, for the relay, which does it then.
+    pub(in crate::stream) fn asked(&self) -> Option<GiveUp> {
+        // Nearly always nothing, so without a locked instruction.
+        let none = self.asked.load(Ordering::Relaxed) == 0;
+        match if none { 0 } else { self.asked.swap(0, Ordering::AcqRel) } {
+            0 => None,
+            1 => Some(GiveUp::Caches),
+            2 => Some(GiveUp::Cursors),
+            _ => Some(GiveUp::Holders),
+        }
+    }
+
+    /// The publisher is to be closed; whoever reads it is rung by the caller.
+    pub(in crate::stream) fn evict(&self) {
+        self.evict.store(true, Ordering::Release);
+    }
+
+    /// Why the publisher has to go, if it has; once.
+    pub(in crate::stream) fn eviction(&self) -> Option<Failure> {
+        let evicted = self.evict.load(Ordering::Relaxed) && self.evict.swap(false, Ordering::AcqRel);
+        let text = "the memory limit of the server is reached, and this stream uses the most";
+        evicted.then(|| Failure::ours(RRError::Limit, text))
+    }
+
+    /// Tries until there is room, for a publisher that can wait until others have given memory back: its peer waits in
+    /// the socket meanwhile. Blocks the calling thread for two seconds at most, and no longer once `is_over`.
+    ///
+    /// # Errors
+    /// What `attempt` says last, or why the publisher has to go.
+    pub(in crate::stream) fn wait_for_room(
+        &self,
+        is_over: impl Fn() -> bool,
+        mut attempt: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let mut until_ms = None;
+        loop {
+            let refused = match attempt() {
+                Err(failure) if failure.kind == RRError::Limit => failure,
+                result => return result,
+            };
+            let now_ms = clock::now_ms();
+            if now_ms >= *until_ms.get_or_insert(now_ms + ROOM_MS) || is_over() {
+                return Err(refused);
+            }
+            if let Some(failure) = self.eviction() {
+                return Err(failure);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}

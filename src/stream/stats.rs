@@ -189,12 +189,8 @@ pub struct Counters {
     pub video_bytes: Count,
     /// Data bodies.
     pub data_bytes: Count,
-    /// Messages jumped over.
-    pub dropped_msgs: Count,
-    /// Their bytes.
-    pub dropped_bytes: Count,
-    /// How often it jumped.
-    pub dropped_runs: Count,
+    /// What was jumped over.
+    pub dropped: Drops,
     /// Bytes that wait.
     pub queue_bytes: Count,
     /// Messages that wait.
@@ -292,6 +288,84 @@ impl Counters {
     pub fn sent(&self, bytes: u64, now_us: u64) {
         self.bytes_out.add(bytes);
         self.rate_out.add(bytes, now_us);
+    }
+}
+
+/// What was jumped over.
+#[derive(Debug, Default)]
+pub struct Drops {
+    /// Messages.
+    pub msgs: Count,
+    /// Their bytes.
+    pub bytes: Count,
+    /// Jumps.
+    pub runs: Count,
+}
+
+impl Drops {
+    /// One jump over so much; owner only.
+    pub fn add(&self, msgs: u64, bytes: u64) {
+        self.msgs.add(msgs);
+        self.bytes.add(bytes);
+        self.runs.add(1);
+    }
+}
+
+/// A stream's figures: in as its publisher sends, out as all its consumers get.
+#[derive(Debug, Default)]
+pub struct StreamStats {
+    incoming: Counters,
+    outgoing: Outgoing,
+}
+
+/// What all consumers of a stream got; written by the relay.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Bytes to players and targets together.
+    pub bytes: Count,
+    /// Messages.
+    pub msgs: Count,
+    /// Rate of the bytes.
+    pub rate: Rate,
+    /// What one or another jumped over.
+    pub dropped: Drops,
+}
+
+impl StreamStats {
+    /// Figures that begin now.
+    pub(in crate::stream) fn new(started_us: i64) -> Self {
+        Self { incoming: Counters::new(started_us), outgoing: Outgoing::default() }
+    }
+
+    /// What came in, written by whoever publishes; and the greatest lag of a consumer.
+    pub fn incoming(&self) -> &Counters {
+        &self.incoming
+    }
+
+    /// What went out.
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
+    /// Counts bytes and messages that went out; by the relay.
+    pub(in crate::stream) fn sent(&self, (bytes, messages): (u64, u64), now_us: u64) {
+        if bytes > 0 || messages > 0 {
+            self.outgoing.bytes.add(bytes);
+            self.outgoing.msgs.add(messages);
+            self.outgoing.rate.add(bytes, now_us);
+        }
+    }
+
+    /// Counts what a consumer jumped over, with its own figures; by the relay.
+    pub(in crate::stream) fn dropped(&self, consumer: &Counters, messages: u64, bytes: u64) {
+        consumer.dropped.add(messages, bytes);
+        self.outgoing.dropped.add(messages, bytes);
+    }
+
+    /// The lag of the consumer that is furthest behind; by the relay.
+    pub(in crate::stream) fn lag(&self, ms: u64) {
+        self.incoming.queue_ms.set(ms);
+        self.incoming.queue_ms_max.set(self.incoming.queue_ms_max.get().max(ms));
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::session;
-use crate::stream::RRStream;
 use crate::stream::event::Event;
+use crate::stream::front::RRStream;
 use crate::stream::peer::{Peer, RRSession};
 use crate::stream::remote::target::Target;
 

@@ -32,9 +32,9 @@ fn a_panic_in(thread: In) {
     failed.ring_relay();
     publisher.closed();
     player.closed();
-    until("the ids end", || live.server.stream(failed.id).is_err() && live.sessions() == 2);
+    until("the ids end", || live.server.stream(failed.id()).is_err() && live.sessions() == 2);
     let of_it = || -> Vec<_> {
-        live.events_of(EventKind::Stream).into_iter().filter(|event| event.stream == failed.id).collect()
+        live.events_of(EventKind::Stream).into_iter().filter(|event| event.stream == failed.id()).collect()
     };
     // The host's thread takes events in its own time.
     until("the last event", || of_it().iter().any(|event| event.flags & flag::LAST != 0));
@@ -57,7 +57,7 @@ fn a_panic_in(thread: In) {
     let mut player = live.play("show");
     publisher.key_frame(0, b"again").unwrap();
     assert!(player.message().1.ends_with(b"again"));
-    assert_ne!(stream(&live, "show").id, failed.id);
+    assert_ne!(stream(&live, "show").id(), failed.id());
     assert_eq!(live.server.list(0, kind::STREAM).unwrap().len(), 2);
 }
 

@@ -130,12 +130,6 @@ impl JoinIndex {
         }
     }
 
-    /// Other bounds from now on.
-    pub fn set_bounds(&mut self, gop_bytes: u32, gop_ms: u32) {
-        (self.gop_bytes, self.gop_us) = (gop_bytes.into(), u64::from(gop_ms) * 1000);
-        self.bound_gop_start();
-    }
-
     /// Looks at every message published since the last call. Allocates for a changed header alone.
     pub fn advance(&mut self) -> Seen {
         let mut seen = Seen::default();
@@ -162,6 +156,11 @@ impl JoinIndex {
     /// The end of the log as far as it was looked at: what lag is measured against.
     pub fn head(&self) -> Head {
         self.cursor.head()
+    }
+
+    /// Whether more has been published than it has looked at. Reads the log alone, without a lock.
+    pub fn is_behind(&self) -> bool {
+        self.cursor.has_more()
     }
 
     /// A cursor at [`head`](Self::head).

@@ -27,9 +27,11 @@ use crate::stream::egress::guest::{Bell, Guest};
 use crate::stream::egress::join::{JoinIndex, Seen, Waits};
 use crate::stream::egress::rewrite::Rewrite;
 use crate::stream::event::{Event, EventKind};
+use crate::stream::front::RRStream;
+use crate::stream::handover::Delivery;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::peer::Peer;
-use crate::stream::{Delivery, RRStream, Timeouts};
+use crate::stream::upcalls::Timeouts;
 
 /// How often timeouts, lags and figures are looked at.
 const TICK_MS: u64 = 250;
@@ -84,7 +86,7 @@ struct Relay {
 
 /// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
 pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>, cursor: Cursor) {
-    let join_index = JoinIndex::new(cursor, stream.config.gop_bytes, stream.config.gop_ms);
+    let join_index = JoinIndex::new(cursor, stream.config().gop_bytes, stream.config().gop_ms);
     let timeouts = stream.upcalls().timeouts();
     let bell = Bell::new(poller.waker());
     let mut this = Relay {
@@ -168,9 +170,8 @@ impl Relay {
         let timeout = [tick_ms, collect_ms, held_ms].into_iter().flatten().min();
         let timeout = if self.more.is_empty() { timeout } else { Some(0) };
         let collecting = collection.until_us.is_some() && !collection.immediate;
-        let (indexed, stream, inbox) = (self.join_index.head().position, &self.stream, &self.inbox);
-        let bell = &self.bell;
-        let has_work = || !inbox.is_empty() || bell.is_rung() || (!collecting && stream.log_position() != indexed);
+        let (join_index, inbox, bell) = (&self.join_index, &self.inbox, &self.bell);
+        let has_work = || !inbox.is_empty() || bell.is_rung() || (!collecting && join_index.is_behind());
         self.poller.wait(timeout, collecting, has_work, ready)
     }
 
@@ -178,7 +179,7 @@ impl Relay {
 
     fn adopt(&mut self, delivery: Delivery, now_us: u64) {
         let now_ms = now_us / 1000;
-        let config = &self.stream.config;
+        let config = self.stream.config();
         let consumer = match delivery {
             Delivery::Player { peer: Peer { conn, record, plays }, stream_id, start, media, resumes } => {
                 record.set_role(Role::Player);
@@ -204,7 +205,7 @@ impl Relay {
             Delivery::Target { target, conn, plan } => self.new_target(target, *conn, plan, now_us),
         };
         let mut consumer = Box::new(consumer);
-        consumer.charge_to(&self.stream.private);
+        consumer.charge_to(self.stream.memory().private());
         let entry = self.consumers.vacant_entry();
         if let Err(failure) = self.poller.add(&mut consumer.conn.socket, entry.key()) {
             self.waiting += usize::from(consumer.is_waiting());
@@ -274,7 +275,7 @@ impl Relay {
         self.guests.retain(|guest| {
             let stays = guest.serve(join_index, seen, live, end);
             // Afterwards: one that has gone has got all that it gets.
-            stream.count_out(guest.take_sent(), now_us);
+            stream.stats().sent(guest.take_sent(), now_us);
             stays
         });
     }
@@ -355,7 +356,7 @@ impl Relay {
             messages += sent.1;
         }
         self.limited_until_us = limited_until_us;
-        self.stream.count_out((bytes, messages), now_us);
+        self.stream.stats().sent((bytes, messages), now_us);
         for (slot, fate) in failed {
             let fate = match fate {
                 Fate::Over(failure) => self.last_words(slot, failure, now_us),
@@ -385,5 +386,5 @@ fn slow_event(stream: &RRStream, consumer: &Consumer, dropped: i64) -> Event {
         Who::Player(record) => record.event(EventKind::Slow),
         Who::Target(target) => Event { kind: EventKind::Slow, ..target.event() },
     };
-    Event { stream: stream.id, value: dropped, ..about }
+    Event { stream: stream.id(), value: dropped, ..about }
 }

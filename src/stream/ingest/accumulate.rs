@@ -22,28 +22,22 @@ use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::net::socket::half_close;
 use crate::proto::flv;
+use crate::proto::message::MessageHead;
 use crate::session::{self, Role, State};
 use crate::stream::event::EventKind;
-use crate::stream::peer::{Order, Peer, RRSession};
+use crate::stream::front::RRStream;
+use crate::stream::handover::NewPublisher;
+use crate::stream::ingest::Claim;
+use crate::stream::peer::{Order, RRSession};
 use crate::stream::remote::source::{self, Goes};
-use crate::stream::remote::target::Target;
-use crate::stream::{Claim, RRStream, Timeouts, tracks};
+use crate::stream::tracks;
+use crate::stream::upcalls::Timeouts;
 
 /// How often timeouts are looked at.
 const TICK_MS: u64 = 500;
 
 /// Why a publisher was replaced, for it and for people.
 const TAKEN_OVER: &str = "another publisher took over";
-
-/// A session whose `publish` was accepted on this message stream.
-#[derive(Debug)]
-pub(in crate::stream) struct NewPublisher {
-    pub(in crate::stream) peer: Peer,
-    pub(in crate::stream) stream_id: u32,
-    pub(in crate::stream) claim: Claim,
-    /// What it is of, where we opened it: a source that has had `Play.Start`.
-    pub(in crate::stream) source: Option<Arc<Target>>,
-}
 
 /// How a publisher's connection goes on.
 enum Fate {
@@ -150,7 +144,13 @@ impl Accumulate {
         if source.is_none() {
             self.stream.upcalls().event(peer.record.event(EventKind::Session).moved(prev, state));
         }
-        entry.insert(Box::new(Feed::new(peer, stream_id, source, self.stream.budget.nothing(), clock::now_ms())));
+        entry.insert(Box::new(Feed::new(
+            peer,
+            stream_id,
+            source,
+            self.stream.memory().budget().nothing(),
+            clock::now_ms(),
+        )));
         if standby {
             // The one it was to stand behind may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
@@ -222,8 +222,12 @@ impl Accumulate {
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
         // One that is live may stand by later, and step in again with the headers it has sent meanwhile.
-        let may_stand_by = stream.config.publisher_policy == PublisherPolicy::Standby;
+        let may_stand_by = stream.config().publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
+        let take = |head: &MessageHead, body: &[u8]| {
+            let is_over = || stream.stop_by_ms().is_some();
+            stream.memory().wait_for_room(is_over, || stream.take(head, body, now_us))
+        };
         let Feed { peer, kept, source, gone, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
         let record = &peer.record;
@@ -245,10 +249,9 @@ impl Accumulate {
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
-                kept.replay(&head, |head, body| stream.take_with_patience(head, body, now_us))
-                    .and_then(|()| stream.take_with_patience(&head, body, now_us))
+                kept.replay(&head, take).and_then(|()| take(&head, body))
             } else if is_live {
-                stream.take_with_patience(&head, body, now_us)
+                take(&head, body)
             } else {
                 Ok(())
             };
@@ -263,7 +266,7 @@ impl Accumulate {
         feed.count(took, now_us);
         let pumped = feed.heard(pumped);
         let half_read = feed.peer.conn.heap_bytes();
-        let held = stream.with_patience(|| feed.held.follow(half_read));
+        let held = stream.memory().wait_for_room(|| stream.stop_by_ms().is_some(), || feed.held.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -349,7 +352,7 @@ impl Accumulate {
     }
 
     fn check_timers_of(&mut self, slot: usize, now_ms: u64) -> Fate {
-        let max_kbps = if self.live == Some(slot) { self.stream.config.max_kbps } else { 0 };
+        let max_kbps = if self.live == Some(slot) { self.stream.config().max_kbps } else { 0 };
         let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
         while let Some(order) = feed.peer.record.next_order() {
             match order {
@@ -360,7 +363,7 @@ impl Accumulate {
             }
         }
         if self.live == Some(slot)
-            && let Some(failure) = self.stream.eviction()
+            && let Some(failure) = self.stream.memory().eviction()
         {
             return Fate::Over(failure);
         }
@@ -400,7 +403,7 @@ impl Accumulate {
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
         // Who unpublishes means it; who is lost may come back.
-        let hold_ms = failure.as_ref().map_or(0, |_| feed.hold_ms(self.stream.config.grace_ms.into()));
+        let hold_ms = failure.as_ref().map_or(0, |_| feed.hold_ms(self.stream.config().grace_ms.into()));
         // Before the connection goes anywhere: the name is free for whoever comes next.
         self.gone(slot, &record, hold_ms);
         match failure {
@@ -467,9 +470,9 @@ impl Accumulate {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_accumulate();
-        self.stream.sources().iter().for_each(|source| source.stop(0));
+        self.stream.sources().list().iter().for_each(|source| source.stop(0));
         let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);
-        let nothing = || self.stream.budget.nothing();
+        let nothing = || self.stream.memory().budget().nothing();
         let now_ms = clock::now_ms();
         let feed = |NewPublisher { peer, stream_id, source, .. }| Feed::new(peer, stream_id, source, nothing(), now_ms);
         let waiting: Vec<Box<Feed>> = self.inbox.try_iter().map(|publisher| Box::new(feed(*publisher))).collect();

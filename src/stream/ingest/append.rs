@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::net::clock;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
-use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind};
+use crate::stream::front::RRStream;
 use crate::stream::log::buffer::{Entry, RRBuffer};
 use crate::stream::log::segment::flag;
 use crate::stream::tracks;
@@ -47,7 +47,7 @@ pub(in crate::stream) fn append(
 }
 
 fn count(stream: &RRStream, head: &MessageHead, facts: &flv::FrameFacts, body: &[u8], now_us: u64) {
-    let (counters, bytes) = (&stream.counters, body.len() as u64);
+    let (counters, bytes) = (stream.stats().incoming(), body.len() as u64);
     counters.message_in(head.type_id, bytes, tracks::of_picture(head.type_id, facts, body), now_us);
     counters.bytes_in.add(bytes);
     counters.rate_in.add(bytes, now_us);

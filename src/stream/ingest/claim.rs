@@ -13,9 +13,9 @@ use crate::proto::flv;
 use crate::proto::message::MessageHead;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::front::{NEVER, RRStream};
 use crate::stream::ingest::append;
 use crate::stream::peer::RRSession;
-use crate::stream::{NEVER, RRStream};
 use crate::sync::locked;
 
 /// Timestamp jumps are reported at most this often.
@@ -81,7 +81,7 @@ impl RRStream {
     /// Whoever holds the claim begins to send: headers of the one before are forgotten where its first message stands.
     pub(in crate::stream) fn begin_feed(&self) {
         // One that was meant for the publisher before.
-        let _ = self.eviction();
+        let _ = self.memory.eviction();
         let mut intake = locked(&self.intake);
         intake.buffer.new_publisher();
         intake.clock.begin();
@@ -246,7 +246,7 @@ impl RRStream {
         match book.publisher {
             Some(Publisher::Host) => {
                 drop(book);
-                let Some(failure) = self.eviction() else { return Ok(()) };
+                let Some(failure) = self.memory.eviction() else { return Ok(()) };
                 self.end_host();
                 self.check_unused();
                 return Err(failure);
@@ -315,10 +315,10 @@ impl RRStream {
     }
 
     fn report_jump(&self, jump_ms: i64, now_us: u64) {
-        self.counters.clock_jumps.add(1);
-        let told = self.counters.clock_told_us.get();
+        self.stats.incoming().clock_jumps.add(1);
+        let told = self.stats.incoming().clock_told_us.get();
         if told == 0 || now_us.saturating_sub(told) > JUMP_REPORT_US {
-            self.counters.clock_told_us.set(now_us);
+            self.stats.incoming().clock_told_us.set(now_us);
             log::warn!("the publisher's time jumped by {jump_ms} ms");
             self.upcalls.event(Event { value: jump_ms, ..self.event(EventKind::Clock) });
         }

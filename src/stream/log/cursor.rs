@@ -161,6 +161,21 @@ impl Cursor {
         }
     }
 
+    /// Whether anything is published behind the cursor. Moves nothing and takes no lock, so a reader may ask between
+    /// saying that it sleeps and sleeping.
+    pub fn has_more(&self) -> bool {
+        let (mut segment, mut pos) = (&self.segment, self.pos);
+        loop {
+            // First the link, then the length: what a sealed segment's length gives afterwards is final.
+            let next = segment.next();
+            if segment.published().bytes > pos {
+                return true;
+            }
+            let Some(next) = next else { return false };
+            (segment, pos) = (next, 0);
+        }
+    }
+
     /// The place as a [`Head`]: what has been passed.
     pub fn head(&self) -> Head {
         Head { position: self.position(), messages: self.message_number() }

@@ -10,9 +10,9 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::session::{self, Role, State};
-use crate::stream::RRStream;
 use crate::stream::event::{EventKind, Id};
-use crate::stream::ingest::accumulate::NewPublisher;
+use crate::stream::front::RRStream;
+use crate::stream::handover::NewPublisher;
 use crate::stream::ingest::{Claim, Publisher};
 use crate::stream::peer::{Peer, RRSession};
 use crate::stream::remote::target::Target;
@@ -45,11 +45,16 @@ struct Watch {
 
 /// A stream's sources and who they are for. Its lock comes after the book's.
 #[derive(Debug, Default)]
-pub(in crate::stream) struct Sources {
+pub struct Sources {
     watch: Mutex<Watch>,
 }
 
 impl Sources {
+    /// The sources.
+    pub fn list(&self) -> Vec<Arc<Target>> {
+        locked(&self.watch).list.clone()
+    }
+
     /// Whether a source that is not on demand holds the stream, as a publisher would.
     pub(in crate::stream) fn hold(&self) -> bool {
         locked(&self.watch).list.iter().any(|source| !source.plan().config.on_demand && !source.is_stopped())
@@ -93,11 +98,6 @@ impl RRStream {
         drop(book);
         self.upcalls.dial(source);
         Ok(())
-    }
-
-    /// The sources.
-    pub fn sources(&self) -> Vec<Arc<Target>> {
-        locked(&self.sources.watch).list.clone()
     }
 
     /// Takes a source off the books.
@@ -172,7 +172,7 @@ impl RRStream {
 
     /// Nobody publishes any more: the sources may.
     pub(in crate::stream) fn call_sources(&self) {
-        for source in self.sources() {
+        for source in self.sources.list() {
             self.upcalls.dial(&source);
         }
     }

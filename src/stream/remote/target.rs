@@ -14,8 +14,8 @@ use crate::net::clock;
 use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
 use crate::session::{Role, State};
-use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::front::RRStream;
 use crate::stream::stats::Counters;
 use crate::sync::locked;
 
@@ -278,11 +278,11 @@ impl Target {
         let tls = is_tls(&url);
         Event {
             target: self.id,
-            stream: self.stream.id,
+            stream: self.stream.id(),
             role: self.role,
-            user: if plan.config.user == 0 { self.stream.config.user } else { plan.config.user },
-            app: self.stream.name.app.clone(),
-            key: self.stream.name.key.clone(),
+            user: if plan.config.user == 0 { self.stream.config().user } else { plan.config.user },
+            app: self.stream.name().app.clone(),
+            key: self.stream.name().key.clone(),
             url: url.into_bytes(),
             addr: way.addr.into_bytes(),
             ..Event::new(EventKind::Target).over_tls(tls)

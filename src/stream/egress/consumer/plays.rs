@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{Consumer, Place};
 use crate::error::Result;
 use crate::session;
-use crate::stream::RRStream;
 use crate::stream::egress::guest::Play;
 use crate::stream::egress::join::Waits;
+use crate::stream::front::RRStream;
 use crate::stream::peer::RRSession;
 
 impl Consumer {

@@ -11,8 +11,9 @@ use crate::net::socket::half_close;
 use crate::session::{self, Role};
 use crate::stream::egress::consumer::{Consumer, Place, Who};
 use crate::stream::egress::join::Seen;
+use crate::stream::front::RRStream;
+use crate::stream::handover::Delivery;
 use crate::stream::peer::{Peer, RRSession};
-use crate::stream::{Delivery, RRStream};
 
 /// A consumer that was told goodbye may take this long to take it.
 const GOODBYE_MS: u64 = 3_000;
@@ -88,7 +89,7 @@ impl Relay {
 
     /// The players who wait for a first message are told that none will come, where that is known.
     pub(super) fn refuse_waiting(&mut self, now_us: u64) {
-        let Some(refusal) = self.stream.sources.take_refusal() else { return };
+        let Some(refusal) = self.stream.sources().take_refusal() else { return };
         let waits = |consumer: &Consumer| matches!(consumer.place, Place::Waiting(waits) if waits.fresh);
         let slots = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(slot, _)| slot);
         for slot in slots.collect::<Vec<_>>() {
@@ -103,7 +104,7 @@ impl Relay {
 
     fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
         let mut consumer = self.consumers.try_remove(slot)?;
-        self.stream.count_out(consumer.take_sent(), clock::now_us());
+        self.stream.stats().sent(consumer.take_sent(), clock::now_us());
         self.waiting -= usize::from(consumer.is_waiting());
         Some(consumer)
     }
@@ -139,7 +140,7 @@ impl Relay {
         let (join_index, end) = (&self.join_index, Some(self.join_index.head().position));
         self.guests.drain(..).for_each(|guest| {
             guest.serve(join_index, &Seen::default(), false, end);
-            self.stream.count_out(guest.take_sent(), clock::now_us());
+            self.stream.stats().sent(guest.take_sent(), clock::now_us());
         });
         for target in self.stream.targets() {
             target.stop(0);

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::{Fate, Relay};
 use crate::error::{Failure, RRError};
 use crate::stream::log::buffer::Head;
+use crate::stream::memory::GiveUp;
 
 /// Who is less behind than this holds hardly more than the segment that is being written.
 const NEAR_BYTES: u64 = 256 * 1024;
@@ -21,19 +22,17 @@ impl Relay {
     /// Does what is wanted, mostly nothing.
     pub(super) fn give_up_memory(&mut self, head: Head, now_us: u64) {
         // Unasked, and before it is short: a stream that has ended and still sends its last is asked no more.
-        if self.stream.budget.is_tight() {
+        if self.stream.memory().is_tight() {
             self.drop_idle(now_us);
         }
-        let wanted = self.stream.pressure_wanted();
-        if wanted.caches {
-            self.join_index.drop_gop_start();
-        }
-        if wanted.cursors {
+        let Some(asked) = self.stream.memory().asked() else { return };
+        self.join_index.drop_gop_start();
+        if asked >= GiveUp::Cursors {
             self.drop_lag(head, now_us);
             // How far behind these are is their owners' to know.
             self.guests.iter().for_each(|guest| guest.retreat(head.position));
         }
-        if wanted.holders {
+        if asked >= GiveUp::Holders {
             self.drop_holders(now_us);
         }
     }
@@ -52,7 +51,7 @@ impl Relay {
         holders.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         for (_, slot) in holders {
             self.close_for_memory(slot, now_us);
-            if !self.stream.budget.is_tight() {
+            if !self.stream.memory().is_tight() {
                 break;
             }
         }
@@ -81,14 +80,8 @@ impl Relay {
                 continue;
             };
             let (messages, bytes) = consumer.jump(None, head);
-            let counters = consumer.who.counters();
-            counters.dropped_msgs.add(messages);
-            counters.dropped_bytes.add(bytes);
-            counters.dropped_runs.add(1);
+            self.stream.stats().dropped(consumer.who.counters(), messages, bytes);
             self.waiting += 1;
-            self.stream.dropped_msgs.add(messages);
-            self.stream.dropped_bytes.add(bytes);
-            self.stream.dropped_runs.add(1);
             jumped += 1;
             messages_dropped += messages;
         }

@@ -35,7 +35,7 @@ impl Relay {
     }
 
     fn merge_us(&self, config: &TargetConfig) -> u64 {
-        u64::from(config.merge_ms.unwrap_or(self.stream.config.merge_ms)) * 1000
+        u64::from(config.merge_ms.unwrap_or_else(|| self.stream.config().merge_ms)) * 1000
     }
 
     /// Looks whether the host wants it otherwise or gone, and whether there is anything for it.

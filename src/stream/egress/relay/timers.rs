@@ -3,10 +3,10 @@
 use super::targets::too_slow;
 use super::{Fate, Relay, slow_event};
 use crate::error::{Failure, RRError};
-use crate::stream::Timeouts;
 use crate::stream::egress::consumer::{Consumer, Place, Who};
 use crate::stream::log::buffer::Head;
 use crate::stream::peer::Order;
+use crate::stream::upcalls::Timeouts;
 
 /// At most one report of a slow consumer in this time.
 const SLOW_REPORT_MS: u64 = 1_000;
@@ -29,9 +29,7 @@ impl Relay {
         // The stream's own lag is that of whoever is furthest behind.
         let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
         let lag_ms = self.consumers.iter().map(|(_, consumer)| lag_ms(consumer)).max().unwrap_or(0);
-        let counters = &self.stream.counters;
-        counters.queue_ms.set(lag_ms);
-        counters.queue_ms_max.set(counters.queue_ms_max.get().max(lag_ms));
+        self.stream.stats().lag(lag_ms);
     }
 
     fn check_timers(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
@@ -89,7 +87,7 @@ impl Relay {
     fn bound_lag(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
         let now_ms = now_us / 1000;
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        let slow_ms = u64::from(self.stream.config.slow_ms);
+        let slow_ms = u64::from(self.stream.config().slow_ms);
         if let Some(since) = consumer.slow_since_ms.filter(|_| consumer.is_stuck())
             && let Some(failure) = too_slow(consumer, now_ms.saturating_sub(since), slow_ms)
         {
@@ -101,16 +99,13 @@ impl Relay {
                 let lag = play.lag(now_us);
                 if lag.bytes > bounds.bytes || lag.ms > bounds.ms {
                     play.fall_back();
-                    let counters = consumer.who.counters();
-                    counters.dropped_msgs.add(lag.messages);
-                    counters.dropped_bytes.add(lag.bytes);
-                    counters.dropped_runs.add(1);
+                    consumer.who.counters().dropped.add(lag.messages, lag.bytes);
                 }
             }
         }
         let counts = consumer.caught_up || now_ms.saturating_sub(consumer.joined_ms) > bounds.ms.saturating_mul(2);
         // Who joins has the cached group before it; beyond that its lag in bytes counts from the beginning.
-        let group = if counts { 0 } else { u64::from(self.stream.config.gop_bytes) };
+        let group = if counts { 0 } else { u64::from(self.stream.config().gop_bytes) };
         let lag = consumer.lag(head, now_us);
         let is_within = lag.bytes <= bounds.bytes.saturating_add(group) && (!counts || lag.ms <= bounds.ms);
         if !consumer.is_stuck() || is_within {
@@ -133,13 +128,7 @@ impl Relay {
         let waits = ahead.is_none();
         let (messages, bytes) = consumer.jump(ahead, head);
         self.waiting += usize::from(waits);
-        let counters = consumer.who.counters();
-        counters.dropped_msgs.add(messages);
-        counters.dropped_bytes.add(bytes);
-        counters.dropped_runs.add(1);
-        self.stream.dropped_msgs.add(messages);
-        self.stream.dropped_bytes.add(bytes);
-        self.stream.dropped_runs.add(1);
+        self.stream.stats().dropped(consumer.who.counters(), messages, bytes);
         consumer.slow_since_ms.get_or_insert(now_ms);
         if consumer.slow_told_ms == 0 || now_ms.saturating_sub(consumer.slow_told_ms) >= SLOW_REPORT_MS {
             consumer.slow_told_ms = now_ms;

@@ -12,12 +12,13 @@ use crate::net::conn::Pumped;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
 use crate::session::{Role, State};
+use crate::stream::front::RRStream;
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::Counters;
-use crate::stream::{RRStream, Timeouts};
+use crate::stream::upcalls::Timeouts;
 
 /// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
 const MAX_KEPT: usize = 32;
@@ -179,8 +180,8 @@ impl Feed {
             self.goes = Goes::Renewed;
             return Err(Failure::ours(RRError::Closed, "its settings are others now"));
         }
-        if let Some(after_ms) = stream.config.unwatched_ms.filter(|_| source.plan().config.on_demand)
-            && stream.sources.unwatched_ms(now_ms) > u64::from(after_ms)
+        if let Some(after_ms) = stream.config().unwatched_ms.filter(|_| source.plan().config.on_demand)
+            && stream.sources().unwatched_ms(now_ms) > u64::from(after_ms)
         {
             self.goes = Goes::Unwatched;
             return Err(Failure::ours(RRError::Closed, "nobody plays it"));

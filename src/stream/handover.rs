@@ -1,0 +1,47 @@
+//! What is handed over to a stream's two threads: a connection, and what the thread is to do with it.
+
+use std::sync::Arc;
+
+use crate::config::Start;
+use crate::net::conn::Conn;
+use crate::stream::egress::guest::Play;
+use crate::stream::ingest::Claim;
+use crate::stream::peer::Peer;
+use crate::stream::remote::target::{Plan, Target};
+
+/// Something for the relay.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A player whose `play` was accepted on this message stream.
+    Player {
+        /// The session.
+        peer: Peer,
+        /// Its message stream.
+        stream_id: u32,
+        /// Where it begins.
+        start: Start,
+        /// Kinds of media that it may have, bits of [`media`](crate::config::media).
+        media: u32,
+        /// It plays already, so far as a guest.
+        resumes: Option<Box<Play>>,
+    },
+    /// A target that has had `Publish.Start`.
+    Target {
+        /// The target.
+        target: Arc<Target>,
+        /// Its connection.
+        conn: Box<Conn>,
+        /// What it was connected for.
+        plan: Arc<Plan>,
+    },
+}
+
+/// A session whose `publish` was accepted on this message stream; for accumulate.
+#[derive(Debug)]
+pub(in crate::stream) struct NewPublisher {
+    pub(in crate::stream) peer: Peer,
+    pub(in crate::stream) stream_id: u32,
+    pub(in crate::stream) claim: Claim,
+    /// What it is of, where we opened it: a source that has had `Play.Start`.
+    pub(in crate::stream) source: Option<Arc<Target>>,
+}
