@@ -1,5 +1,5 @@
 //! The config structs of the C API, with the defaults `rr_config_init` writes. They come from the core's `config.rs`;
-//! what a value means and may be is decided in `convert.rs`.
+//! `convert.rs` turns the structs into the core's settings.
 //!
 //! Every field's comment has its default as `Default: n`; a test compares them with the core's.
 
@@ -231,7 +231,7 @@ impl rr_stream_config {
             nice: core.nice,
             merge_ms: core.merge_ms,
             clock: 0,
-            start: super::convert::start_to_c(core.start),
+            start: core.start.number(),
             queue_bytes: core.queue_bytes,
             queue_ms: core.queue_ms,
             slow_ms: core.slow_ms,
@@ -270,7 +270,7 @@ impl rr_target_config {
             queue_ms: core.queue_ms,
             slow_policy: core.slow_policy as u32,
             slow_ms: core.slow_ms.unwrap_or(0),
-            start: super::convert::start_to_c(core.start),
+            start: core.start.number(),
             clock: u32::from(core.from_zero),
             media: core.media,
             tracks: core.tracks,

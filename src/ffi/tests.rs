@@ -314,6 +314,52 @@ fn what_is_out_of_range_is_named() {
     refused(convert::listen_flags(8), Arg, "flags");
 }
 
+/// The range that a field's comment states, where it does: "n to m", "to m" (from 1 on) or "from n".
+fn documented_range(doc: &str) -> Option<(i128, Option<i128>)> {
+    let words: Vec<&str> = doc.split("Default:").next()?.split(|c: char| c == ' ' || c == ',' || c == ';').collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let number = |word: Option<&&str>| word.and_then(|word| word.trim_end_matches([':', '.']).parse::<i128>().ok());
+    words.iter().enumerate().find_map(|(at, &word)| match word {
+        "to" => number(words.get(at + 1))
+            .map(|to| (number(at.checked_sub(1).and_then(|at| words.get(at))).unwrap_or(1), Some(to))),
+        "from" => number(words.get(at + 1)).map(|from| (from, None)),
+        _ => None,
+    })
+}
+
+/// A range that a C programmer reads beside a field is the one that the core holds the setting to.
+#[test]
+fn documented_ranges_are_the_cores() {
+    use crate::config::Value::Number;
+    let (mut owner, mut doc, mut seen) = ("", String::new(), Vec::new());
+    for line in include_str!("config.rs").lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("pub struct ") {
+            owner = name.trim_end_matches(" {");
+        }
+        if let Some(text) = line.strip_prefix("/// ") {
+            doc = format!("{doc} {text}");
+            continue;
+        }
+        let doc = std::mem::take(&mut doc);
+        let field = line.strip_prefix("pub ").and_then(|rest| rest.split_once(':')).map(|(field, _)| field);
+        let (Some(field), Some((from, to))) = (field, documented_range(&doc)) else { continue };
+        let set = |number: i128| match owner {
+            "rr_stream_config" => StreamConfig::default().set(field, Number(number)),
+            "rr_target_config" => TargetConfig::default().set(field, Number(number)),
+            "rr_server_config" => ServerConfig::default().set(field, Number(number)),
+            _ => panic!("{owner} has a range"),
+        };
+        for (number, good) in [(from, true), (from - 1, false)] {
+            assert_eq!(set(number).is_ok(), good, "{owner}.{field} = {number}: {doc}");
+        }
+        for (number, good) in to.into_iter().flat_map(|to| [(to, true), (to + 1, false)]) {
+            assert_eq!(set(number).is_ok(), good, "{owner}.{field} = {number}: {doc}");
+        }
+        seen.push(field);
+    }
+    assert!(seen.len() >= 20 && seen.contains(&"ping_ms") && seen.contains(&"nice"), "{seen:?}");
+}
+
 #[test]
 fn structs_grow_by_the_rule() {
     #[repr(C)]

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::config::Decision;
+use crate::config::{Decision, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{escape, mask_key, mask_url};
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
-use crate::stream::MAX_NAME_BYTES;
 use crate::stream::peer::{Order, Peer};
 use crate::stream::{Claim, Delivery, RRStream, StreamName};
 

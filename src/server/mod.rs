@@ -43,7 +43,7 @@ use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
 use crate::stream::remote::target::{News, Plan, Target};
-use crate::stream::{MAX_NAME_BYTES, RRStream, StreamName};
+use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
@@ -281,9 +281,6 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::State`] where it asks nothing.
     pub fn session_allow(&self, id: Id, decision: Decision) -> Result<()> {
-        if decision.rename.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES || name.contains(&0)) {
-            return Err(Failure::ours(RRError::Arg, "rename is too long"));
-        }
         self.answer(id, Order::Allow(Box::new(decision)))
     }
 
@@ -418,7 +415,7 @@ impl RRServer {
     }
 
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
-        source::check_settings(&config, pulls)?;
+        may_set(&config, pulls)?;
         let stream = self.stream(stream)?;
         let plan = Plan::ready(config, &stream.name().key)?;
         let target = {
@@ -446,7 +443,7 @@ impl RRServer {
     /// As [`Self::target_add`] and [`Self::source_add`].
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
-        source::check_settings(&config, target.is_source())?;
+        may_set(&config, target.is_source())?;
         target.set_plan(Plan::ready(config, &target.stream.name().key)?);
         self.core.tell_dialler(&target, News::Updated);
         if target.is_source() {
@@ -498,6 +495,15 @@ impl Drop for RRServer {
             self.core.forget();
         }
     }
+}
+
+/// Refuses settings that would do nothing, and says so in the log, as it is easily overlooked.
+fn may_set(config: &TargetConfig, pulls: bool) -> Result<()> {
+    config.serves(pulls).inspect_err(|failure| {
+        if pulls {
+            log::warn!("a source was refused: {failure}");
+        }
+    })
 }
 
 fn not_found(what: &str) -> Failure {

@@ -1,11 +1,9 @@
 //! What the dialler does differently for a source, and what the listener asks before somebody plays: where a pull is
-//! sent to, what is known to be absent, and whether a pull would lead back to itself. And which settings are a target's
-//! or a source's alone.
+//! sent to, what is known to be absent, and whether a pull would lead back to itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Conn;
@@ -20,20 +18,6 @@ use crate::stream::remote::target::{Plan, Target};
 
 /// What a pull is told that would lead back to its own stream. Of our own making: only relays that send `rrVia` get it.
 const LOOP_CODE: &str = "NetStream.Play.Loop";
-
-/// Refuses settings that would do nothing.
-///
-/// # Errors
-/// [`RRError::Unsupported`] for what only a target heeds, [`RRError::Arg`] for what only a source does.
-pub(super) fn check_settings(config: &TargetConfig, pulls: bool) -> Result<()> {
-    if !pulls && config.on_demand {
-        return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
-    }
-    let Some(name) = config.not_for_sources().filter(|_| pulls) else { return Ok(()) };
-    let failure = Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it"));
-    log::warn!("a source was refused: {failure}");
-    Err(failure)
-}
 
 /// Why nobody may play this now: it is known to be absent, or the player is a relay whose pull runs through this very
 /// stream, or players wait for too many others. [`RRError::NotFound`], [`RRError::Exists`] and [`RRError::Limit`].

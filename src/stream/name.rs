@@ -1,9 +1,7 @@
 //! A stream's name: application and key, and what makes two names the same stream.
 
+use crate::config::MAX_NAME_BYTES;
 use crate::error::{Failure, RRError, Result};
-
-/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
-pub const MAX_NAME_BYTES: usize = 4096;
 
 /// A stream's name, as the peer gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]

@@ -1,0 +1,99 @@
+//! What settings choose between, with the numbers of the C API.
+
+/// Which asks go to the host, as bits (`RR_ASK_*`).
+pub mod ask {
+    /// Ask at `connect`.
+    pub const CONNECT: u32 = 1;
+    /// Ask at `publish`.
+    pub const PUBLISH: u32 = 2;
+    /// Ask at `play`.
+    pub const PLAY: u32 = 4;
+    /// Ask at all of them.
+    pub const ALL: u32 = 7;
+}
+
+/// Kinds of media, as bits (`RR_MEDIA_*`).
+pub mod media {
+    /// Audio messages.
+    pub const AUDIO: u32 = 1;
+    /// Video messages.
+    pub const VIDEO: u32 = 2;
+    /// Data messages.
+    pub const DATA: u32 = 4;
+    /// All of them.
+    pub const ALL: u32 = 7;
+}
+
+/// Where a consumer begins (`RR_START_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the next key frame.
+    Key,
+    /// At the cached group's key frame: a picture at once.
+    #[default]
+    Gop,
+    /// At the head, whatever comes.
+    Now,
+}
+
+/// What a stream does with a second publisher (`RR_PUBLISHER_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PublisherPolicy {
+    /// The second one is refused with `NetStream.Publish.BadName`.
+    #[default]
+    Reject,
+    /// The second one replaces the first.
+    Takeover,
+    /// The second one waits until the first is gone.
+    Standby,
+}
+
+/// What becomes of publishers' timestamps (`RR_CLOCK_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ClockMode {
+    /// They pass as they are.
+    #[default]
+    Pass,
+    /// They begin at 0.
+    Zero,
+    /// Jumps that both tracks make are mended.
+    Repair,
+}
+
+/// What is done with a target that cannot keep up (`RR_SLOW_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SlowPolicy {
+    /// Jump to a key frame.
+    #[default]
+    Resync,
+    /// Close and connect again.
+    Reconnect,
+    /// Give up.
+    Stop,
+}
+
+impl Start {
+    /// By the numbers of `RR_START_*`; 0 is whatever is the default where it is said.
+    pub(super) const CHOICES: [(u32, Self); 3] = [(1, Self::Key), (2, Self::Gop), (3, Self::Now)];
+
+    /// The number of the C API.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Key => 1,
+            Self::Gop => 2,
+            Self::Now => 3,
+        }
+    }
+}
+
+impl PublisherPolicy {
+    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Reject), (1, Self::Takeover), (2, Self::Standby)];
+}
+
+impl ClockMode {
+    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Pass), (1, Self::Zero), (2, Self::Repair)];
+}
+
+impl SlowPolicy {
+    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Resync), (1, Self::Reconnect), (2, Self::Stop)];
+}

@@ -1,0 +1,55 @@
+//! What the host decides of a session that asks.
+
+use std::sync::Arc;
+
+use super::choices::{Start, media};
+use super::limits::MAX_NAME_BYTES;
+use super::stream::StreamConfig;
+use super::value::{Setting, Value};
+use crate::error::Result;
+
+/// How the host lets a session in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Becomes the session's user pointer.
+    pub user: usize,
+    /// Another stream key; `None` keeps the one that was asked for.
+    pub rename: Option<Vec<u8>>,
+    /// Settings for a stream that this publish makes.
+    pub stream: Option<Arc<StreamConfig>>,
+    /// Where a player begins; `None` takes the stream's.
+    pub start: Option<Start>,
+    /// Kinds that a player may have, bits of [`media`]. It may want less.
+    pub media: u32,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self { user: 0, rename: None, stream: None, start: None, media: media::ALL }
+    }
+}
+
+impl Decision {
+    /// Sets the setting of this name.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
+    pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
+        let given = Setting { name, value };
+        match name {
+            "rename" => {
+                let rename = given.bytes()?;
+                if rename.as_ref().is_some_and(|key| key.len() > MAX_NAME_BYTES || key.contains(&0)) {
+                    return Err(given.refuse(&format!("is longer than {MAX_NAME_BYTES} bytes, or has NUL in it")));
+                }
+                self.rename = rename;
+            }
+            "media" => self.media = given.bits(media::ALL, media::ALL)?,
+            "start" => {
+                self.start = given.choice(None, "RR_START_*", &Start::CHOICES.map(|(n, start)| (n, Some(start))))?
+            }
+            _ => return Err(given.unknown("decision")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Settings of a server and of its listeners.
+
+use std::sync::Arc;
+
+use super::choices::ask;
+use super::limits::MAX_MESSAGE_BYTES;
+use super::stream::StreamConfig;
+use super::value::{OFF, Range, Setting, Value};
+use crate::error::Result;
+
+/// Settings of one server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerConfig {
+    /// The host's pointer as a number; never touched.
+    pub user: usize,
+    /// What streams made by publishers and players are set up with.
+    pub stream: Arc<StreamConfig>,
+    /// Bound of all segments, marks, tails, half-read messages, connects and TLS's buffers together; `None` is unbounded.
+    pub mem_limit_bytes: Option<u64>,
+    /// Events that may wait for the host before folding begins.
+    pub event_limit: u32,
+    /// Sessions (publishers, players, half-open peers) at one time.
+    pub max_sessions: u32,
+    /// The same per peer address; `None` is unbounded.
+    pub max_sessions_ip: Option<u32>,
+    /// Streams at one time; those that players wait for, without a publisher, take half of it at most.
+    pub max_streams: u32,
+    /// Largest message taken from a peer.
+    pub max_message_bytes: u32,
+    /// Which asks go to the host (`ask::*`).
+    pub ask: u32,
+    /// How long the host may take to answer.
+    pub ask_ms: u32,
+    /// What happens when the host does not answer: true allows.
+    pub ask_default_allow: bool,
+    /// From accept to publish or play: a peer that takes longer is not one.
+    pub handshake_ms: u32,
+    /// From `Publish.Start` to the first media message.
+    pub first_data_ms: u32,
+    /// A publisher that sends nothing for this long is gone.
+    pub idle_ms: u32,
+    /// A ping goes to silent players and publishers this often; two end the session that a player does not answer, or a
+    /// publisher's system does not acknowledge.
+    pub ping_ms: u32,
+    /// A consumer whose socket takes nothing for this long is closed.
+    pub send_ms: u32,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            user: 0,
+            stream: Arc::new(StreamConfig::default()),
+            mem_limit_bytes: None,
+            event_limit: 4096, // a second of trouble with some thousand sessions
+            max_sessions: 10_000,
+            max_sessions_ip: None,
+            max_streams: 1_000, // two threads each: still a small process
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            ask: 0,
+            ask_ms: 5_000, // a web hook that needs longer is broken
+            ask_default_allow: false,
+            handshake_ms: 10_000,  // slow mobile networks need some seconds
+            first_data_ms: 30_000, // OBS starts its encoder after Publish.Start
+            idle_ms: 30_000,       // encoders send audio many times a second
+            ping_ms: 30_000,
+            send_ms: 20_000,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Sets the setting of this name.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
+    pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
+        let default = Self::default();
+        let given = Setting { name, value };
+        let time = |default| given.number(default, Range::ANY, Some(OFF));
+        match name {
+            "mem_limit" => {
+                const BYTES: Range = Range::from(1 << 20, "a single key frame would pass a smaller one");
+                self.mem_limit_bytes = match given.value {
+                    Value::Default => default.mem_limit_bytes,
+                    Value::Off => None,
+                    _ => Some(given.number(0, BYTES, None)?),
+                };
+            }
+            "event_limit" => {
+                const EVENTS: Range = Range::new(16, 1 << 20, "a few objects fill less, and more is never taken");
+                self.event_limit = given.number(default.event_limit, EVENTS, None)?;
+            }
+            "max_sessions" => self.max_sessions = given.number(default.max_sessions, Range::ANY, Some(OFF))?,
+            "max_sessions_ip" => self.max_sessions_ip = given.optional(default.max_sessions_ip, Range::ANY)?,
+            "max_streams" => self.max_streams = given.number(default.max_streams, Range::ANY, Some(OFF))?,
+            "max_message" => {
+                const BYTES: Range =
+                    Range::new(4096, MAX_MESSAGE_BYTES, "commands need the one, RTMP ends at the other");
+                self.max_message_bytes = given.number(default.max_message_bytes, BYTES, None)?;
+            }
+            "ask" => self.ask = given.bits(default.ask, ask::ALL)?,
+            "ask_ms" => self.ask_ms = time(default.ask_ms)?,
+            "ask_default" => self.ask_default_allow = given.flag(default.ask_default_allow)?,
+            "handshake_ms" => self.handshake_ms = time(default.handshake_ms)?,
+            "first_data_ms" => self.first_data_ms = time(default.first_data_ms)?,
+            "idle_ms" => self.idle_ms = time(default.idle_ms)?,
+            "ping_ms" => {
+                const PING: Range = Range::new(1_000, OFF - 1, "two pings within a slow network's delay end a session");
+                self.ping_ms = given.number(default.ping_ms, PING, Some(OFF))?;
+            }
+            "send_ms" => self.send_ms = time(default.send_ms)?,
+            _ => return Err(given.unknown("server")),
+        }
+        Ok(())
+    }
+}
+
+/// How connections come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Several processes share the port.
+    pub reuse_port: bool,
+    /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
+    pub proxy: bool,
+    /// Each connection begins with TLS (after the PROXY header, where there is one); the server has a certificate before.
+    pub tls: bool,
+}

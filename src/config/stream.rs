@@ -1,0 +1,127 @@
+//! Settings of a stream.
+
+use super::choices::{ClockMode, PublisherPolicy, Start};
+use super::value::{OFF, Range, Setting, Value};
+use crate::error::Result;
+
+/// CPU numbers a set may hold, as Linux's own cpu_set_t.
+const CPUS: usize = 1024;
+
+/// Settings of one stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamConfig {
+    /// The host's pointer as a number; never touched.
+    pub user: usize,
+    /// What a second publisher meets.
+    pub publisher_policy: PublisherPolicy,
+    /// How long players and targets are kept without a publisher. 0: not at all.
+    pub grace_ms: u32,
+    /// The cached group's bound in bytes; 0 keeps none.
+    pub gop_bytes: u32,
+    /// The cached group's bound in time.
+    pub gop_ms: u32,
+    /// A publisher that sends more than this for [`super::OVER_RATE_MS`] is closed; 0 is no bound.
+    pub max_kbps: u32,
+    /// What becomes of timestamps.
+    pub clock: ClockMode,
+    /// An on-demand source is closed this long after the last player left; `None` keeps it.
+    pub unwatched_ms: Option<u32>,
+    /// Nice value of the stream's threads.
+    pub nice: i32,
+    /// Collect this long before sending; 0 sends at once.
+    pub merge_ms: u32,
+    /// Where players begin.
+    pub start: Start,
+    /// A player's lag bound in bytes; past it the player jumps to a key frame.
+    pub queue_bytes: u32,
+    /// A player's lag bound in time.
+    pub queue_ms: u32,
+    /// A player that stays past its bound for this long is closed.
+    pub slow_ms: u32,
+    /// CPUs the stream's threads may use; empty means any.
+    pub cpus: Vec<usize>,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            user: 0,
+            publisher_policy: PublisherPolicy::Reject,
+            grace_ms: 0,
+            gop_bytes: 8 * 1024 * 1024, // 10 s at 6 Mbit/s: a long group of a good stream
+            gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
+            max_kbps: 0,
+            clock: ClockMode::Pass,
+            unwatched_ms: Some(10_000), // a page that is loaded again finds the stream running
+            nice: 0,
+            merge_ms: 0,                  // latency first: the host chooses cost
+            start: Start::Gop,            // a picture at once is what viewers expect
+            queue_bytes: 4 * 1024 * 1024, // 5 s at 6 Mbit/s
+            queue_ms: 5_000,              // beyond this a live viewer wants the present, not the past
+            slow_ms: 30_000,              // half a minute of jumping is not watching
+            cpus: Vec::new(),
+        }
+    }
+}
+
+impl StreamConfig {
+    /// Sets the setting of this name.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
+    pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
+        let default = Self::default();
+        let given = Setting { name, value };
+        match name {
+            "publisher_policy" => {
+                let choices = PublisherPolicy::CHOICES;
+                self.publisher_policy = given.choice(default.publisher_policy, "RR_PUBLISHER_*", &choices)?;
+            }
+            "grace_ms" => self.grace_ms = given.number(default.grace_ms, Range::DAY_MS, Some(0))?,
+            "gop_bytes" => self.gop_bytes = given.number(default.gop_bytes, Range::CACHE_BYTES, Some(0))?,
+            "gop_ms" => self.gop_ms = given.number(default.gop_ms, Range::HOUR_MS, Some(0))?,
+            "max_kbps" => self.max_kbps = given.number(default.max_kbps, Range::ANY, Some(0))?,
+            "clock" => self.clock = given.choice(default.clock, "RR_CLOCK_*", &ClockMode::CHOICES)?,
+            "unwatched_ms" => self.unwatched_ms = given.optional(default.unwatched_ms, Range::DAY_MS)?,
+            "nice" => {
+                const NICE: Range = Range::signed(-20, 19, "the system has no others");
+                self.nice = given.number(default.nice, NICE, Some(0))?;
+            }
+            "merge_ms" => self.merge_ms = given.number(default.merge_ms, Range::MERGE_MS, Some(0))?,
+            "start" => self.start = given.choice(default.start, "RR_START_*", &Start::CHOICES)?,
+            "queue_bytes" => self.queue_bytes = given.number(default.queue_bytes, Range::QUEUE_BYTES, None)?,
+            "queue_ms" => self.queue_ms = given.number(default.queue_ms, Range::QUEUE_MS, None)?,
+            "slow_ms" => self.slow_ms = given.number(default.slow_ms, Range::ANY, Some(OFF))?,
+            "cpus" => self.cpus = given.text()?.map(|list| cpus(&given, list)).transpose()?.unwrap_or_default(),
+            _ => return Err(given.unknown("stream")),
+        }
+        Ok(())
+    }
+
+    /// The settings as they hold together.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        if self.gop_ms == 0 {
+            self.gop_bytes = 0; // one of the two bounds off keeps no group
+        }
+        self
+    }
+}
+
+/// "0-3,8" as CPU numbers.
+fn cpus(given: &Setting<'_>, list: &str) -> Result<Vec<usize>> {
+    let wrong = || given.refuse(&format!("is \"{list}\", no list like \"0-3,8\" of numbers below {CPUS}"));
+    let number = |digits: &str| digits.parse().ok().filter(|&cpu: &usize| cpu < CPUS).ok_or_else(wrong);
+    let mut cpus = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(wrong());
+        }
+        cpus.extend(first..=last);
+    }
+    cpus.sort_unstable();
+    cpus.dedup();
+    Ok(cpus)
+}

@@ -1,0 +1,263 @@
+//! Settings of a target or a source.
+
+use std::net::IpAddr;
+
+use super::choices::{SlowPolicy, Start, media};
+use super::limits::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
+use super::value::{OFF, Range, Setting, Value};
+use crate::error::{Failure, RRError, Result};
+
+/// Backup urls of one target: more places than anybody has. A C list without its NULL is found out.
+pub const MAX_BACKUP_URLS: usize = 16;
+
+/// Settings of one push target, or of a source that pulls: that heeds none of what [`TargetConfig::serves`] refuses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetConfig {
+    /// The host's pointer as a number; never touched.
+    pub user: usize,
+    /// `rtmp://host[:port]/app[/key]`.
+    pub url: String,
+    /// The stream key, bytes untouched; `None` takes what follows the application in the url, and where nothing does, the
+    /// key of the stream that the target or source belongs to.
+    pub key: Option<Vec<u8>>,
+    /// Roots that are trusted instead of the system's, a PEM file.
+    pub ca_file: Option<String>,
+    /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
+    pub pin_sha256: Option<String>,
+    /// The server's certificate is not looked at.
+    pub insecure: bool,
+    /// More urls, tried in turn after `url`; a key given apart is theirs too.
+    pub backup_urls: Vec<String>,
+    /// Name for Adobe or Limelight authentication; `None` takes what the url has.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
+    /// Local address to connect from.
+    pub bind_addr: Option<IpAddr>,
+    /// The first wait after a failure; it doubles from there.
+    pub retry_min_ms: u32,
+    /// The longest wait.
+    pub retry_max_ms: u32,
+    /// Random part of each wait, in percent of it.
+    pub retry_jitter_pct: u32,
+    /// Failures in a row before giving up, one of all urls counting once; `None` never gives up.
+    pub retry_count: Option<u32>,
+    /// Time from the first failure of a row to giving up; `None` never gives up.
+    pub retry_total_ms: Option<u32>,
+    /// A connection that ran this long resets the wait.
+    pub retry_reset_ms: u32,
+    /// Time for name, TCP and RTMP until `Publish.Start`.
+    pub connect_ms: u32,
+    /// A target whose socket takes nothing for this long is lost; `None` takes the server's time.
+    pub send_ms: Option<u32>,
+    /// Without media for this long it is closed until media comes again; `None` keeps it.
+    pub idle_ms: Option<u32>,
+    /// Lag bound in bytes.
+    pub queue_bytes: u32,
+    /// Lag bound in time.
+    pub queue_ms: u32,
+    /// What happens past the bound.
+    pub slow_policy: SlowPolicy,
+    /// How long it jumps to key frames before it is reconnected or stopped; `None`: for ever where the policy is to
+    /// jump, else not at all.
+    pub slow_ms: Option<u32>,
+    /// Where the push begins.
+    pub start: Start,
+    /// Timestamps of each connection begin at 0; else they are passed on.
+    pub from_zero: bool,
+    /// Kinds that are sent, bits of [`media`].
+    pub media: u32,
+    /// Tracks that are sent: bit n for the multitrack id n, bit 0 also for what is not multitrack; 0 sends all.
+    pub tracks: u64,
+    /// Not more than this is sent, in kbit/s; what the stream has beyond it is lag.
+    pub max_kbps: Option<u32>,
+    /// Chunk size to this server in bytes.
+    pub chunk_size: u32,
+    /// Retry what is fatal by default.
+    pub retry_fatal: bool,
+    /// Own collecting window; `None` takes the stream's.
+    pub merge_ms: Option<u32>,
+    /// Of a source: it connects only while somebody plays.
+    pub on_demand: bool,
+}
+
+impl Default for TargetConfig {
+    fn default() -> Self {
+        Self {
+            user: 0,
+            url: String::new(),
+            key: None,
+            ca_file: None,
+            pin_sha256: None,
+            insecure: false,
+            backup_urls: Vec::new(),
+            username: None,
+            password: None,
+            bind_addr: None,
+            retry_min_ms: 500,    // a restarted server is back within a second
+            retry_max_ms: 30_000, // an ingest that is away for an hour is not hammered
+            retry_jitter_pct: 20, // many targets lost at once do not return at once
+            retry_count: None,    // a push is expected to come back
+            retry_total_ms: None,
+            retry_reset_ms: 30_000, // half a minute of media is good running
+            connect_ms: 10_000,     // a slow TLS ingest across the world answers within 3 s
+            send_ms: None,
+            idle_ms: None,
+            queue_bytes: 8 * 1024 * 1024,
+            queue_ms: 10_000, // ingests tolerate more lag than viewers
+            slow_policy: SlowPolicy::Resync,
+            slow_ms: None,
+            start: Start::Gop,
+            from_zero: false,
+            media: media::ALL,
+            tracks: 0,
+            max_kbps: None,
+            chunk_size: CHUNK_SIZE,
+            retry_fatal: false,
+            merge_ms: None,
+            on_demand: false,
+        }
+    }
+}
+
+impl TargetConfig {
+    /// Sets the setting of this name.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] with the name, what the setting may be, and why.
+    pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
+        let default = Self::default();
+        let given = Setting { name, value };
+        match name {
+            "url" => self.url = given.owned_text()?.ok_or_else(|| given.refuse("must be given"))?,
+            "key" => self.key = given.bytes()?,
+            "ca_file" => self.ca_file = given.owned_text()?,
+            "pin_sha256" => self.pin_sha256 = given.owned_text()?,
+            "insecure" => self.insecure = given.flag(default.insecure)?,
+            "backup_urls" => self.backup_urls = given.texts(MAX_BACKUP_URLS)?,
+            "username" => self.username = given.owned_text()?,
+            "password" => self.password = given.owned_text()?,
+            "bind_addr" => {
+                let no_address = |text: &str| given.refuse(&format!("is \"{text}\", no IPv4 or IPv6 address"));
+                let parse = |text: &str| text.parse().map_err(|_| no_address(text));
+                self.bind_addr = given.text()?.map(parse).transpose()?;
+            }
+            "retry_min_ms" => {
+                const FIRST: Range = Range::new(1, 3_600_000, "a first wait of more than an hour is no retry");
+                self.retry_min_ms = given.number(default.retry_min_ms, FIRST, None)?;
+            }
+            "retry_max_ms" => {
+                const LONGEST: Range = Range::new(1, 86_400_000, "what is tried less than once a day is given up");
+                self.retry_max_ms = given.number(default.retry_max_ms, LONGEST, None)?;
+            }
+            "retry_jitter_pct" => {
+                const PERCENT: Range = Range::new(1, 100, "it is a part of each wait, in percent");
+                self.retry_jitter_pct = given.number(default.retry_jitter_pct, PERCENT, Some(0))?;
+            }
+            "retry_count" => {
+                const COUNT: Range = Range::new(1, 1_000_000_000, "more is never; use off");
+                self.retry_count = given.optional(default.retry_count, COUNT)?;
+            }
+            "retry_total_ms" => self.retry_total_ms = given.optional(default.retry_total_ms, Range::ANY)?,
+            "retry_reset_ms" => self.retry_reset_ms = given.number(default.retry_reset_ms, Range::ANY, None)?,
+            "connect_ms" => self.connect_ms = given.number(default.connect_ms, Range::CONNECT_MS, None)?,
+            "send_ms" => {
+                // Off differs from the default, which is the server's time: a time that never passes.
+                let off = given.value == Value::Off;
+                self.send_ms = if off { Some(OFF) } else { given.optional(default.send_ms, Range::ANY)? };
+            }
+            "idle_ms" => self.idle_ms = given.optional(default.idle_ms, Range::ANY)?,
+            "queue_bytes" => self.queue_bytes = given.number(default.queue_bytes, Range::QUEUE_BYTES, None)?,
+            "queue_ms" => self.queue_ms = given.number(default.queue_ms, Range::QUEUE_MS, None)?,
+            "slow_policy" => {
+                self.slow_policy = given.choice(default.slow_policy, "RR_SLOW_*", &SlowPolicy::CHOICES)?;
+            }
+            "slow_ms" => self.slow_ms = given.optional(default.slow_ms, Range::ANY)?,
+            "start" => self.start = given.choice(default.start, "RR_START_*", &Start::CHOICES)?,
+            "clock" => {
+                if given.value == Value::Number(2) {
+                    return Err(given.refuse("is RR_CLOCK_REPAIR, which is for streams, not for targets"));
+                }
+                self.from_zero = given.choice(default.from_zero, "RR_CLOCK_*", &[(0, false), (1, true)])?;
+            }
+            "media" => self.media = given.bits(default.media, media::ALL)?,
+            "tracks" => {
+                const TRACKS: Range = Range::from(0, "each bit is a track");
+                self.tracks = given.number(default.tracks, TRACKS, None)?;
+            }
+            "max_kbps" => self.max_kbps = given.optional(default.max_kbps, Range::KBPS)?,
+            "chunk_size" => {
+                // What the protocol begins with, and its largest message.
+                const CHUNK: Range = Range::new(128, MAX_MESSAGE_BYTES, "RTMP has no others");
+                self.chunk_size = given.number(default.chunk_size, CHUNK, None)?;
+            }
+            "retry_fatal" => self.retry_fatal = given.flag(default.retry_fatal)?,
+            "merge_ms" => {
+                // Off differs from the default, which is the stream's time: sending at once.
+                let off = given.value == Value::Off;
+                self.merge_ms = if off { Some(0) } else { given.optional(default.merge_ms, Range::MERGE_MS)? };
+            }
+            "on_demand" => self.on_demand = given.flag(default.on_demand)?,
+            _ => return Err(given.unknown("target")),
+        }
+        Ok(())
+    }
+
+    /// The settings as they hold together.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where the first wait is above the longest, and without a url.
+    pub fn checked(self) -> Result<Self> {
+        let (min, max) = (self.retry_min_ms, self.retry_max_ms);
+        if min > max {
+            return Err(Failure::ours(RRError::Arg, format!("retry_min_ms ({min}) is above retry_max_ms ({max})")));
+        }
+        if self.url.is_empty() {
+            return Err(Failure::ours(RRError::Arg, "url must be given"));
+        }
+        Ok(self)
+    }
+
+    /// Refuses what would do nothing in a target, or in a source (`pulls`).
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] for what only a target heeds, [`RRError::Arg`] for what only a source does.
+    pub fn serves(&self, pulls: bool) -> Result<()> {
+        if !pulls && self.on_demand {
+            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+        }
+        let Some(name) = self.not_for_sources().filter(|_| pulls) else { return Ok(()) };
+        Err(Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it")))
+    }
+
+    /// The first of those settings that are about sending and so mean nothing to a source, where one is not the default.
+    fn not_for_sources(&self) -> Option<&'static str> {
+        let default = Self::default();
+        let settings = [
+            ("send_ms", self.send_ms != default.send_ms),
+            ("idle_ms", self.idle_ms != default.idle_ms),
+            ("queue_bytes", self.queue_bytes != default.queue_bytes),
+            ("queue_ms", self.queue_ms != default.queue_ms),
+            ("slow_policy", self.slow_policy != default.slow_policy),
+            ("slow_ms", self.slow_ms != default.slow_ms),
+            ("start", self.start != default.start),
+            ("clock", self.from_zero != default.from_zero),
+            ("media", self.media != default.media),
+            ("tracks", self.tracks != default.tracks),
+            ("max_kbps", self.max_kbps != default.max_kbps),
+            ("merge_ms", self.merge_ms != default.merge_ms),
+        ];
+        settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
+    /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
+    /// it runs.
+    pub fn same_way(&self, other: &Self) -> bool {
+        let way = |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr, config.insecure);
+        let trust = |config: &Self| (config.ca_file.clone(), config.pin_sha256.clone());
+        (&self.url, &self.key, &self.username, &self.password)
+            == (&other.url, &other.key, &other.username, &other.password)
+            && way(self) == way(other)
+            && trust(self) == trust(other)
+    }
+}

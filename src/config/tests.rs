@@ -1,0 +1,69 @@
+//! Promises of the settings: each knows its range, and what it refuses is refused by name and with the reason.
+
+use super::*;
+use crate::error::{RRError, Result};
+
+fn refused(result: Result<()>, words: &str) {
+    let failure = result.expect_err(words);
+    assert_eq!(failure.kind, RRError::Arg, "{failure}");
+    assert!(failure.text.contains(words), "{failure}: not \"{words}\"");
+}
+
+#[test]
+fn a_number_out_of_its_range_is_refused_with_name_range_and_reason() {
+    let mut stream = StreamConfig::default();
+    let lag = stream.set("queue_bytes", Value::Number(12));
+    refused(lag, "queue_bytes is 12, it goes from 65536 to 1073741824: less than one message");
+    refused(stream.set("nice", Value::Number(-21)), "nice is -21, it goes from -20 to 19: ");
+    refused(stream.set("grace_ms", Value::Number(i128::MAX)), "grace_ms is ");
+    let mut server = ServerConfig::default();
+    refused(server.set("mem_limit", Value::Number(1)), "mem_limit is 1, it goes from 1048576 on: a single key frame");
+    assert_eq!((stream, server), (StreamConfig::default(), ServerConfig::default()), "what is refused changes nothing");
+}
+
+#[test]
+fn a_value_of_another_kind_or_a_name_that_no_setting_has_is_refused() {
+    let mut target = TargetConfig::default();
+    refused(target.set("queue_ms", Value::Text("long")), "queue_ms is a number");
+    refused(target.set("url", Value::Number(1)), "url is text");
+    refused(target.set("url", Value::Default), "url must be given");
+    refused(target.set("insecure", Value::Number(2)), "insecure is 2, it is 0 or 1");
+    refused(target.set("backup_urls", Value::Text("rtmp://b/live")), "backup_urls is a list");
+    refused(target.set("slow_policy", Value::Off), "slow_policy is 4294967295, no RR_SLOW_*");
+    refused(target.set("media", Value::Flag(true)), "media is a number made of bits");
+    refused(target.set("gop_ms", Value::Number(1)), "gop_ms: a target has no such setting");
+    refused(StreamConfig::default().set("ask", Value::Default), "ask: a stream has no such setting");
+    refused(ServerConfig::default().set("user", Value::Number(1)), "user: a server has no such setting");
+    refused(Decision::default().set("key", Value::Default), "key: a decision has no such setting");
+}
+
+#[test]
+fn default_and_off_are_what_each_setting_makes_of_them() {
+    let mut target = TargetConfig { retry_jitter_pct: 7, idle_ms: Some(1), send_ms: None, ..TargetConfig::default() };
+    target.set("retry_jitter_pct", Value::Default).unwrap();
+    target.set("idle_ms", Value::Off).unwrap();
+    target.set("send_ms", Value::Off).unwrap();
+    target.set("merge_ms", Value::Off).unwrap();
+    assert_eq!((target.retry_jitter_pct, target.idle_ms), (20, None));
+    assert_eq!((target.send_ms, target.merge_ms), (Some(OFF), Some(0)), "off is not the server's or the stream's time");
+    refused(target.set("queue_bytes", Value::Off), "queue_bytes cannot be off");
+    let mut stream = StreamConfig::default();
+    stream.set("gop_ms", Value::Off).unwrap();
+    assert_eq!(stream.checked().gop_bytes, 0, "a group without any time is none");
+}
+
+#[test]
+fn settings_that_do_not_hold_together_are_refused() {
+    let target = |min, max| TargetConfig {
+        url: "rtmp://a/live".to_owned(),
+        retry_min_ms: min,
+        retry_max_ms: max,
+        ..TargetConfig::default()
+    };
+    assert!(target(5, 5).checked().is_ok());
+    refused(target(6, 5).checked().map(drop), "retry_min_ms (6) is above retry_max_ms (5)");
+    refused(TargetConfig::default().checked().map(drop), "url must be given");
+    let name = vec![b'a'; MAX_NAME_BYTES + 1];
+    refused(Decision::default().set("rename", Value::Bytes(&name)), "rename is longer than 4096 bytes");
+    refused(Decision::default().set("rename", Value::Bytes(b"a\0b")), "rename is longer than 4096 bytes, or has NUL");
+}

@@ -1,0 +1,194 @@
+//! A setting as somebody outside gives it, and the checks that make it a value: one place for the C API and whoever else
+//! takes settings. Every refusal names the setting, what it may be, and why.
+
+use crate::error::{Failure, RRError, Result};
+
+/// What is given for a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// The default is wanted.
+    Default,
+    /// The setting is to be off.
+    Off,
+    /// A number, a choice by its number, or bits.
+    Number(i128),
+    /// Yes or no.
+    Flag(bool),
+    /// Text: an address, a url, a list.
+    Text(&'a str),
+    /// Bytes that are passed on untouched: a stream key.
+    Bytes(&'a [u8]),
+    /// Several texts.
+    Texts(&'a [String]),
+}
+
+/// "Off" in a time or limit of 32 bits, where the core needs no form of its own for it: one that never passes.
+pub(crate) const OFF: u32 = u32::MAX;
+
+const HOUR_MS: u32 = 3_600_000;
+const DAY_MS: u32 = 24 * HOUR_MS;
+
+/// From where to where a number goes, and why no further.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    from: i128,
+    to: i128,
+    why: &'static str,
+}
+
+impl Range {
+    /// Whatever 32 bits hold.
+    pub(super) const ANY: Self = Self::new(1, OFF - 1, "0 is the default, and the largest number of 32 bits is off");
+    /// Waits of a stream for somebody to come back.
+    pub(super) const DAY_MS: Self = Self::new(1, DAY_MS, "what waits longer than a day is forgotten; use off");
+    /// Times of media.
+    pub(super) const HOUR_MS: Self = Self::new(1, HOUR_MS, "nothing that is live is an hour long");
+    /// Memory of one queue or cache.
+    pub(super) const CACHE_BYTES: Self = Self::new(1, 1 << 30, "one cache is not to take all memory");
+    /// Lag in bytes.
+    pub(super) const QUEUE_BYTES: Self =
+        Self::new(65_536, 1 << 30, "less than one message of a good stream would make every consumer jump for ever");
+    /// Lag in time.
+    pub(super) const QUEUE_MS: Self =
+        Self::new(100, 600_000, "less is the network's jitter, more than ten minutes is no lag but a recording");
+    /// Collecting before sending.
+    pub(super) const MERGE_MS: Self = Self::new(1, 10_000, "longer collecting would look like a stall");
+    /// A rate that is kept to.
+    pub(super) const KBPS: Self =
+        Self::new(8, 10_000_000, "below 8 kbit/s nothing can be heard, 10 Gbit/s is beyond one connection");
+    /// Connecting.
+    pub(super) const CONNECT_MS: Self =
+        Self::new(100, 600_000, "no connection is made in less, and none is worth more than ten minutes");
+
+    pub(super) const fn new(from: u32, to: u32, why: &'static str) -> Self {
+        Self { from: from as i128, to: to as i128, why }
+    }
+
+    /// From `from` to `to`, which may be below 0.
+    pub(super) const fn signed(from: i32, to: i32, why: &'static str) -> Self {
+        Self { from: from as i128, to: to as i128, why }
+    }
+
+    /// From `from` on, without an end.
+    pub(super) const fn from(from: u64, why: &'static str) -> Self {
+        Self { from: from as i128, to: u64::MAX as i128, why }
+    }
+}
+
+/// A setting with the value that is given for it.
+#[derive(Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: Value<'a>,
+}
+
+impl Setting<'_> {
+    /// The refusal of this setting; `what` says what is wrong, behind its name.
+    pub(super) fn refuse(&self, what: &str) -> Failure {
+        Failure::ours(RRError::Arg, format!("{} {what}", self.name))
+    }
+
+    /// The refusal of a name that no setting has.
+    pub(super) fn unknown(&self, of: &str) -> Failure {
+        Failure::ours(RRError::Arg, format!("{}: a {of} has no such setting", self.name))
+    }
+
+    /// A number within `range`; `off` is what off means, or `None` where it means nothing.
+    pub(super) fn number<T>(&self, default: T, range: Range, off: Option<T>) -> Result<T>
+    where
+        T: TryFrom<i128>,
+    {
+        match self.value {
+            Value::Default => Ok(default),
+            Value::Off => off.ok_or_else(|| self.refuse("cannot be off")),
+            Value::Number(number) => {
+                let within = (range.from..=range.to).contains(&number);
+                within.then(|| T::try_from(number).ok()).flatten().ok_or_else(|| {
+                    let Range { from, to, why } = range;
+                    if to == i128::from(u64::MAX) {
+                        return self.refuse(&format!("is {number}, it goes from {from} on: {why}"));
+                    }
+                    self.refuse(&format!("is {number}, it goes from {from} to {to}: {why}"))
+                })
+            }
+            _ => Err(self.refuse("is a number")),
+        }
+    }
+
+    /// A number within `range`, or none where it is off.
+    pub(super) fn optional(&self, default: Option<u32>, range: Range) -> Result<Option<u32>> {
+        match self.value {
+            Value::Default => Ok(default),
+            Value::Off => Ok(None),
+            _ => self.number(0, range, None).map(Some),
+        }
+    }
+
+    /// One of several things by number; `family` is what the C API calls their constants.
+    pub(super) fn choice<T: Copy>(&self, default: T, family: &str, choices: &[(u32, T)]) -> Result<T> {
+        let number = match self.value {
+            Value::Default => return Ok(default),
+            Value::Off => i128::from(OFF),
+            Value::Number(number) => number,
+            _ => return Err(self.refuse(&format!("is a number, one of {family}"))),
+        };
+        let found = choices.iter().find(|(known, _)| i128::from(*known) == number);
+        found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(&format!("is {number}, no {family}")))
+    }
+
+    /// Bits out of `known`.
+    pub(super) fn bits(&self, default: u32, known: u32) -> Result<u32> {
+        let bits = match self.value {
+            Value::Default => return Ok(default),
+            Value::Off => i128::from(OFF),
+            Value::Number(number) => number,
+            _ => return Err(self.refuse("is a number made of bits")),
+        };
+        let known_alone = u32::try_from(bits).ok().filter(|bits| bits & !known == 0);
+        known_alone.ok_or_else(|| self.refuse(&format!("has unknown bits: {bits:#x}")))
+    }
+
+    pub(super) fn flag(&self, default: bool) -> Result<bool> {
+        match self.value {
+            Value::Default => Ok(default),
+            Value::Off => Ok(false),
+            Value::Flag(flag) => Ok(flag),
+            Value::Number(number @ (0 | 1)) => Ok(number == 1),
+            Value::Number(number) => Err(self.refuse(&format!("is {number}, it is 0 or 1"))),
+            _ => Err(self.refuse("is true or false")),
+        }
+    }
+
+    /// Text; `None` where the default is wanted.
+    pub(super) fn text(&self) -> Result<Option<&str>> {
+        match self.value {
+            Value::Default => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            _ => Err(self.refuse("is text")),
+        }
+    }
+
+    pub(super) fn owned_text(&self) -> Result<Option<String>> {
+        Ok(self.text()?.map(ToOwned::to_owned))
+    }
+
+    /// Bytes; `None` where the default is wanted.
+    pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>> {
+        match self.value {
+            Value::Default => Ok(None),
+            Value::Text(text) => Ok(Some(text.as_bytes().to_vec())),
+            Value::Bytes(bytes) => Ok(Some(bytes.to_vec())),
+            _ => Err(self.refuse("is text")),
+        }
+    }
+
+    /// Texts, `most` of them.
+    pub(super) fn texts(&self, most: usize) -> Result<Vec<String>> {
+        match self.value {
+            Value::Default => Ok(Vec::new()),
+            Value::Texts(texts) if texts.len() <= most => Ok(texts.to_vec()),
+            Value::Texts(_) => Err(self.refuse(&format!("has more than {most} entries"))),
+            _ => Err(self.refuse("is a list of texts")),
+        }
+    }
+}
