@@ -316,7 +316,7 @@ fn what_is_out_of_range_is_named() {
 
 /// The range that a field's comment states, where it does: "n to m", "to m" (from 1 on) or "from n".
 fn documented_range(doc: &str) -> Option<(i128, Option<i128>)> {
-    let words: Vec<&str> = doc.split("Default:").next()?.split(|c: char| c == ' ' || c == ',' || c == ';').collect();
+    let words: Vec<&str> = doc.split("Default:").next()?.split([' ', ',', ';']).collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
     let number = |word: Option<&&str>| word.and_then(|word| word.trim_end_matches([':', '.']).parse::<i128>().ok());
     words.iter().enumerate().find_map(|(at, &word)| match word {
