@@ -244,7 +244,8 @@ typedef enum rr_frame_flag {
 
 /* One RTMP message. */
 typedef struct rr_frame {
-    uint32_t size;                     /* Set by rr_config_init. */
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_FRAME. */
     uint8_t type;                      /* RR_MSG_*. */
     uint8_t track;                     /* Track of an Enhanced RTMP multitrack message, else 0. */
     uint8_t flags;                     /* RR_FRAME_* bits. */
@@ -400,8 +401,18 @@ typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 /* In a number of a config struct: off. */
 #define RR_OFF 0xFFFFFFFFu
 
-/* Sets up a config struct: RR_INIT(RR_CFG_SERVER, &config); */
-#define RR_INIT(kind, p) rr_config_init((kind), (p), sizeof *(p))
+/* Sets up a config struct: RR_INIT(RR_CFG_SERVER, &config); the result is rr_config_init's. C11 and C++ know which
+   struct it is, and a kind that is not its own is RR_ERR_ARG here; in C99 whoever takes the struct finds that out. */
+#if defined(__cplusplus)
+#define RR_TYPE_OF(p) ((int)sizeof(rr_config_type_of(p)) - 1)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define RR_TYPE_OF(p)                                                                                                  \
+    _Generic(*(p), rr_server_config: RR_CFG_SERVER, rr_stream_config: RR_CFG_STREAM, rr_target_config: RR_CFG_TARGET,  \
+             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, default: 0)
+#else
+#define RR_TYPE_OF(p) 0
+#endif
+#define RR_INIT(kind, p) rr_config_init((kind) | RR_TYPE_OF(p) << 8, (p), sizeof *(p))
 
 /* Which struct rr_config_init fills. */
 typedef enum rr_config_kind {
@@ -414,7 +425,8 @@ typedef enum rr_config_kind {
 
 /* Settings of a stream. */
 typedef struct rr_stream_config {
-    uint32_t size;                     /* Set by rr_config_init. */
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     uint32_t publisher_policy;         /* RR_PUBLISHER_*: what a second publisher meets. Default: 0 (refused). */
@@ -447,7 +459,8 @@ typedef struct rr_stream_config {
    queue_bytes, queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there
    with RR_ERR_UNSUPPORTED, unless they are 0 or the default. */
 typedef struct rr_target_config {
-    uint32_t size;                     /* Set by rr_config_init. */
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
@@ -509,7 +522,8 @@ typedef struct rr_target_config {
 
 /* Settings of a server. For every time here RR_OFF means none. */
 typedef struct rr_server_config {
-    uint32_t size;                     /* Set by rr_config_init. */
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* The host's pointer, given to on_event and in events; never touched. */
     rr_event_fn on_event;              /* Takes the events. Default: NULL (use rr_event_next). */
@@ -543,7 +557,8 @@ typedef struct rr_server_config {
 
 /* How a session is let in. */
 typedef struct rr_decision {
-    uint32_t size;                     /* Set by rr_config_init. */
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* Becomes the session's user pointer. */
     const char *rename;                /* Another stream key. Default: NULL (the one asked for). */
@@ -579,10 +594,11 @@ RR_API const char *rr_last_error(void);
    "UNKNOWN" for a number without a name. */
 RR_API const char *rr_name(int what, int value);
 
-/* Writes a config struct's size and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT gives it by
+/* Writes a config struct's size, kind and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT gives it by
    itself. A struct of an older header gets its part, one of a newer header zeroes in what this library does not
-   know.
-   Returns: RR_OK; RR_ERR_ARG: cfg is NULL, kind unknown, or size not that of a struct. */
+   know. Whoever takes the struct looks at its kind: one that was set up as another is RR_ERR_ARG there.
+   Returns: RR_OK; RR_ERR_ARG: cfg is NULL, kind unknown or (by RR_INIT) not that of the struct, or size not that of
+   a struct. */
 RR_API int rr_config_init(int kind, void *cfg, size_t size);
 
 /* ---- 1. server -------------------------------------------------------------------------------------------------- */
@@ -810,6 +826,16 @@ RR_API int rr_frame_parse(uint8_t type, const void *data, size_t len, rr_frame *
 
 #ifdef __cplusplus
 } /* extern "C" */
+#endif
+
+#ifdef __cplusplus
+/* For RR_TYPE_OF. They have no definition and need none. */
+char (&rr_config_type_of(const rr_server_config *))[RR_CFG_SERVER + 1];
+char (&rr_config_type_of(const rr_stream_config *))[RR_CFG_STREAM + 1];
+char (&rr_config_type_of(const rr_target_config *))[RR_CFG_TARGET + 1];
+char (&rr_config_type_of(const rr_decision *))[RR_CFG_DECISION + 1];
+char (&rr_config_type_of(const rr_frame *))[RR_CFG_FRAME + 1];
+char (&rr_config_type_of(const void *))[1];
 #endif
 
 #endif /* RRELAY_H */

@@ -17,7 +17,7 @@ fn test_program(name: &str) -> Vec<PathBuf> {
 }
 
 fn compile_and_run(name: &str) {
-    for (language, word) in [(As::C99, "c99"), (As::Cxx11, "cxx11")] {
+    for (language, word) in [(As::C99, "c99"), (As::C11, "c11"), (As::Cxx11, "cxx11")] {
         let what = format!("{name}-{word}");
         let program = build(&what, &test_program(name), language);
         good(&Command::new(program).output().expect("it was just built"), &what);
@@ -48,6 +48,11 @@ fn the_null_sweep_leaves_no_function_out() {
 #[test]
 fn structs_grow_without_breaking_programs() {
     compile_and_run("growth");
+}
+
+#[test]
+fn a_struct_set_up_as_another_is_an_error_and_never_a_crash() {
+    compile_and_run("kinds");
 }
 
 #[test]

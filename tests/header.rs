@@ -39,8 +39,32 @@ const MACROS: &str = "\
 /* In a number of a config struct: off. */
 #define RR_OFF 0xFFFFFFFFu
 
-/* Sets up a config struct: RR_INIT(RR_CFG_SERVER, &config); */
-#define RR_INIT(kind, p) rr_config_init((kind), (p), sizeof *(p))
+/* Sets up a config struct: RR_INIT(RR_CFG_SERVER, &config); the result is rr_config_init's. C11 and C++ know which
+   struct it is, and a kind that is not its own is RR_ERR_ARG here; in C99 whoever takes the struct finds that out. */
+#if defined(__cplusplus)
+#define RR_TYPE_OF(p) ((int)sizeof(rr_config_type_of(p)) - 1)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define RR_TYPE_OF(p)                                                                                                  \\
+    _Generic(*(p), rr_server_config: RR_CFG_SERVER, rr_stream_config: RR_CFG_STREAM, rr_target_config: RR_CFG_TARGET,  \\
+             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, default: 0)
+#else
+#define RR_TYPE_OF(p) 0
+#endif
+#define RR_INIT(kind, p) rr_config_init((kind) | RR_TYPE_OF(p) << 8, (p), sizeof *(p))
+";
+
+/// What stands below the C functions: overloads that are only looked at, by `sizeof`, so nothing defines them and no
+/// argument is evaluated twice. The size is the kind and 1.
+const CXX: &str = "\
+#ifdef __cplusplus
+/* For RR_TYPE_OF. They have no definition and need none. */
+char (&rr_config_type_of(const rr_server_config *))[RR_CFG_SERVER + 1];
+char (&rr_config_type_of(const rr_stream_config *))[RR_CFG_STREAM + 1];
+char (&rr_config_type_of(const rr_target_config *))[RR_CFG_TARGET + 1];
+char (&rr_config_type_of(const rr_decision *))[RR_CFG_DECISION + 1];
+char (&rr_config_type_of(const rr_frame *))[RR_CFG_FRAME + 1];
+char (&rr_config_type_of(const void *))[1];
+#endif
 ";
 
 fn root() -> PathBuf {
@@ -62,7 +86,7 @@ fn generate() -> String {
     let mut raw = Vec::new();
     builder.generate().expect("cbindgen reads our sources").write(&mut raw);
     let raw = String::from_utf8(raw).expect("cbindgen writes text");
-    layout::lay_out(head.trim_start(), MACROS, &raw, &SECTIONS, &texts)
+    layout::lay_out(head.trim_start(), (MACROS, CXX), &raw, &SECTIONS, &texts)
 }
 
 #[test]

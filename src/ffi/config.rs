@@ -6,7 +6,9 @@
 use std::ffi::{c_char, c_void};
 use std::ptr::null;
 
+use super::Sized32;
 use super::event::rr_event_fn;
+use super::types::rr_frame;
 use crate::config::{ServerConfig, StreamConfig, TargetConfig};
 
 /// Which struct rr_config_init fills.
@@ -24,12 +26,27 @@ pub enum rr_config_kind {
     RR_CFG_FRAME = 8,
 }
 
+/// The struct of a kind.
+pub(super) fn name_of(kind: u32) -> Option<&'static str> {
+    [
+        (rr_server_config::KIND, rr_server_config::NAME),
+        (rr_stream_config::KIND, rr_stream_config::NAME),
+        (rr_target_config::KIND, rr_target_config::NAME),
+        (rr_decision::KIND, rr_decision::NAME),
+        (rr_frame::KIND, rr_frame::NAME),
+    ]
+    .into_iter()
+    .find_map(|(number, name)| (u32::from(number) == kind).then_some(name))
+}
+
 /// Settings of a stream.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_stream_config {
     /// Set by rr_config_init.
-    pub size: u32,
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_*.
+    pub kind: u16,
     /// No flags yet: 0.
     pub flags: u32,
     /// The host's pointer, given back in events and rr_info; never touched.
@@ -74,7 +91,9 @@ pub struct rr_stream_config {
 #[derive(Clone, Copy)]
 pub struct rr_target_config {
     /// Set by rr_config_init.
-    pub size: u32,
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_*.
+    pub kind: u16,
     /// RR_TARGET_* bits.
     pub flags: u32,
     /// The host's pointer, given back in events and rr_info; never touched.
@@ -150,7 +169,9 @@ pub struct rr_target_config {
 #[derive(Clone, Copy)]
 pub struct rr_server_config {
     /// Set by rr_config_init.
-    pub size: u32,
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_*.
+    pub kind: u16,
     /// No flags yet: 0.
     pub flags: u32,
     /// The host's pointer, given to on_event and in events; never touched.
@@ -199,7 +220,9 @@ pub struct rr_server_config {
 #[derive(Clone, Copy)]
 pub struct rr_decision {
     /// Set by rr_config_init.
-    pub size: u32,
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_*.
+    pub kind: u16,
     /// No flags yet: 0.
     pub flags: u32,
     /// Becomes the session's user pointer.
@@ -219,7 +242,8 @@ impl rr_stream_config {
     pub fn defaults() -> Self {
         let core = StreamConfig::default();
         Self {
-            size: size_of::<Self>() as u32,
+            size: size_of::<Self>() as u16,
+            kind: <Self as Sized32>::KIND,
             flags: 0,
             user: std::ptr::null_mut(),
             publisher_policy: core.publisher_policy as u32,
@@ -246,7 +270,8 @@ impl rr_target_config {
     pub fn defaults() -> Self {
         let core = TargetConfig::default();
         Self {
-            size: size_of::<Self>() as u32,
+            size: size_of::<Self>() as u16,
+            kind: <Self as Sized32>::KIND,
             flags: 0,
             user: std::ptr::null_mut(),
             url: null(),
@@ -287,7 +312,8 @@ impl rr_server_config {
     pub fn defaults() -> Self {
         let core = ServerConfig::default();
         Self {
-            size: size_of::<Self>() as u32,
+            size: size_of::<Self>() as u16,
+            kind: <Self as Sized32>::KIND,
             flags: 0,
             user: std::ptr::null_mut(),
             on_event: None,
@@ -315,7 +341,8 @@ impl rr_decision {
     /// Let in as asked.
     pub fn defaults() -> Self {
         Self {
-            size: size_of::<Self>() as u32,
+            size: size_of::<Self>() as u16,
+            kind: <Self as Sized32>::KIND,
             flags: 0,
             user: std::ptr::null_mut(),
             rename: null(),

@@ -4,7 +4,7 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
+use super::config::{rr_config_kind, rr_decision, rr_server_config, rr_stream_config, rr_target_config};
 use super::event::rr_event_fn;
 use super::types::{rr_frame, rr_listen_flag, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
@@ -12,25 +12,30 @@ use crate::config::{Decision, ListenOptions, MAX_BACKUP_URLS, OFF, ServerConfig,
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
 
-// SAFETY: repr(C), size first, no padding (layout.rs), only numbers and pointers.
+// SAFETY: repr(C), size and kind first, no padding (layout.rs), only numbers and pointers.
 unsafe impl Sized32 for rr_stream_config {
     const NAME: &'static str = "rr_stream_config";
+    const KIND: u16 = rr_config_kind::RR_CFG_STREAM as u16;
 }
 // SAFETY: as above.
 unsafe impl Sized32 for rr_target_config {
     const NAME: &'static str = "rr_target_config";
+    const KIND: u16 = rr_config_kind::RR_CFG_TARGET as u16;
 }
 // SAFETY: as above; a function pointer is an Option, so zero is valid.
 unsafe impl Sized32 for rr_server_config {
     const NAME: &'static str = "rr_server_config";
+    const KIND: u16 = rr_config_kind::RR_CFG_SERVER as u16;
 }
 // SAFETY: as above.
 unsafe impl Sized32 for rr_decision {
     const NAME: &'static str = "rr_decision";
+    const KIND: u16 = rr_config_kind::RR_CFG_DECISION as u16;
 }
 // SAFETY: as above.
 unsafe impl Sized32 for rr_frame {
     const NAME: &'static str = "rr_frame";
+    const KIND: u16 = rr_config_kind::RR_CFG_FRAME as u16;
 }
 
 /// A number of a config struct as the setting that it gives.

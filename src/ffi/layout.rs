@@ -40,20 +40,20 @@ macro_rules! mirror {
 
 type P = *const u8;
 
-no_padding!(rr_stream_config, 80, size: u32, flags: u32, user: P, publisher_policy: u32, grace_ms: u32, gop_bytes: u32,
+no_padding!(rr_stream_config, 80, size: u16, kind: u16, flags: u32, user: P, publisher_policy: u32, grace_ms: u32, gop_bytes: u32,
     gop_ms: u32, max_kbps: u32, unwatched_ms: u32, nice: i32, merge_ms: u32, clock: u32, start: u32, queue_bytes: u32,
     queue_ms: u32, slow_ms: u32, reserved0: u32, cpus: P);
-no_padding!(rr_target_config, 168, size: u32, flags: u32, user: P, url: P, key: P, backup_urls: P, username: P,
+no_padding!(rr_target_config, 168, size: u16, kind: u16, flags: u32, user: P, url: P, key: P, backup_urls: P, username: P,
     password: P, ca_file: P, pin_sha256: P, bind_addr: P, retry_min_ms: u32, retry_max_ms: u32, retry_jitter_pct: u32,
     retry_count: u32, retry_total_ms: u32, retry_reset_ms: u32, connect_ms: u32, send_ms: u32, idle_ms: u32,
     queue_bytes: u32, queue_ms: u32, slow_policy: u32, slow_ms: u32, start: u32, clock: u32, media: u32, tracks: u64,
     max_kbps: u32, chunk_size: u32, merge_ms: u32, reserved0: u32);
-no_padding!(rr_server_config, 96, size: u32, flags: u32, user: P, on_event: P, stream: P, mem_limit: u64,
+no_padding!(rr_server_config, 96, size: u16, kind: u16, flags: u32, user: P, on_event: P, stream: P, mem_limit: u64,
     event_limit: u32, log_events: u32, max_sessions: u32, max_sessions_ip: u32, max_streams: u32, max_message: u32,
     ask: u32, ask_ms: u32, ask_default: u32, handshake_ms: u32, first_data_ms: u32, idle_ms: u32, ping_ms: u32,
     send_ms: u32);
-no_padding!(rr_decision, 40, size: u32, flags: u32, user: P, rename: P, stream: P, media: u32, start: u32);
-no_padding!(rr_frame, 40, size: u32, r#type: u8, track: u8, flags: u8, reserved0: u8, codec: u32, cts_ms: i32,
+no_padding!(rr_decision, 40, size: u16, kind: u16, flags: u32, user: P, rename: P, stream: P, media: u32, start: u32);
+no_padding!(rr_frame, 40, size: u16, kind: u16, r#type: u8, track: u8, flags: u8, reserved0: u8, codec: u32, cts_ms: i32,
     ts_ms: i64, data: P, len: usize);
 mirror!(rr_stats, Stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_out: u64, audio_bytes: u64,
     video_bytes: u64, data_bytes: u64, dropped_msgs: u64, dropped_bytes: u64, dropped_runs: u64, queue_bytes: u64,

@@ -223,12 +223,15 @@ unsafe fn slice<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
 }
 
-/// A struct that begins with its `size` and may grow at its end.
+/// A struct that begins with its `size` and `kind` and may grow at its end.
 ///
 /// # Safety
-/// `repr(C)`, a `u32` size first, without padding, and valid with every byte zero and with every bytes C may put there.
+/// `repr(C)`, a `u16` size and a `u16` kind first, without padding, and valid with every byte zero and with every bytes C
+/// may put there.
 unsafe trait Sized32: Copy {
     const NAME: &'static str;
+    /// RR_CFG_*.
+    const KIND: u16;
 }
 
 /// Reads a struct by the rule of growing structs: what an older host does not have is zero; what a newer host has and
@@ -240,10 +243,18 @@ unsafe fn read_struct<T: Sized32>(pointer: *const T) -> Result<Option<T>> {
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: contract: every such struct begins with its size, whatever its length.
-    let size = unsafe { pointer.cast::<u32>().read_unaligned() } as usize;
+    // SAFETY: contract: every such struct begins with its size and kind, whatever its length.
+    let [size, kind] = unsafe { pointer.cast::<[u16; 2]>().read_unaligned() };
+    let size = usize::from(size);
     if !(size_of::<u64>()..=MAX_STRUCT_BYTES).contains(&size) {
         let text = format!("{}: size is {size}; was it set up with rr_config_init?", T::NAME);
+        return Err(Failure::ours(RRError::Arg, text));
+    }
+    if kind != T::KIND {
+        let text = match config::name_of(kind.into()) {
+            Some(other) => format!("{}: it was set up as {other}", T::NAME),
+            None => format!("{}: kind is {kind}; was it set up with rr_config_init?", T::NAME),
+        };
         return Err(Failure::ours(RRError::Arg, text));
     }
     // SAFETY: contract: `size` bytes are readable.

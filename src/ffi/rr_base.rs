@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::config::{rr_config_kind, rr_decision, rr_server_config, rr_stream_config, rr_target_config};
+use super::config::{self, rr_config_kind, rr_decision, rr_server_config, rr_stream_config, rr_target_config};
 use super::types::{rr_feature, rr_frame, rr_name_kind};
 use super::{Sized32, guard, last_error, names, write_struct};
 use crate::error::{Failure, RRError, Result};
@@ -62,11 +62,12 @@ pub extern "C" fn rr_name(what: c_int, value: c_int) -> *const c_char {
     }
 }
 
-/// Writes a config struct's size and defaults. `kind` is RR_CFG_*, `size` the caller's sizeof; RR_INIT gives it by
+/// Writes a config struct's size, kind and defaults. `kind` is RR_CFG_*, `size` the caller's sizeof; RR_INIT gives it by
 /// itself. A struct of an older header gets its part, one of a newer header zeroes in what this library does not know.
+/// Whoever takes the struct looks at its kind: one that was set up as another is RR_ERR_ARG there.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `cfg` is NULL, `kind` unknown, or `size` not that of a struct.
+/// RR_OK; RR_ERR_ARG: `cfg` is NULL, `kind` unknown or (by RR_INIT) not that of the struct, or `size` not that of a struct.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `cfg` are writable.
@@ -77,7 +78,7 @@ pub unsafe extern "C" fn rr_config_init(kind: c_int, cfg: *mut c_void, size: usi
     const TARGET: c_int = rr_config_kind::RR_CFG_TARGET as c_int;
     const DECISION: c_int = rr_config_kind::RR_CFG_DECISION as c_int;
     const FRAME: c_int = rr_config_kind::RR_CFG_FRAME as c_int;
-    guard(|| match kind {
+    guard(|| match typed(kind)? {
         // SAFETY: contract.
         SERVER => unsafe { init(cfg, size, rr_server_config::defaults()) },
         // SAFETY: contract.
@@ -100,8 +101,22 @@ unsafe fn init<T: Sized32>(cfg: *mut c_void, size: usize, defaults: T) -> Result
     // SAFETY: contract.
     unsafe { write_struct(cfg, size, &defaults, "cfg") }?;
     // SAFETY: contract; write_struct has refused NULL and sizes that do not fit.
-    unsafe { cfg.cast::<u32>().write_unaligned(size as u32) };
+    unsafe { cfg.cast::<u16>().write_unaligned(size as u16) };
     Ok(0)
+}
+
+/// The kind, where RR_INIT has put the struct's own above it (in C11 and C++, which know types) that one too: they agree.
+fn typed(kind: c_int) -> Result<c_int> {
+    const TYPE_SHIFT: c_int = 8;
+    let (asked, of_type) = (kind & ((1 << TYPE_SHIFT) - 1), kind >> TYPE_SHIFT);
+    let name = |kind| u32::try_from(kind).ok().and_then(config::name_of);
+    match (name(asked), name(of_type)) {
+        (Some(asked_name), Some(type_name)) if asked != of_type => {
+            Err(Failure::ours(RRError::Arg, format!("kind is that of {asked_name}, and cfg is {type_name}")))
+        }
+        (Some(_), Some(_)) => Ok(asked),
+        _ => Ok(kind),
+    }
 }
 
 /// A part of the version, from its decimal digits.

@@ -32,6 +32,7 @@ pub unsafe extern "C" fn rr_frame_parse(r#type: u8, data: *const c_void, len: us
         ];
         let frame = rr_frame {
             size: given.size,
+            kind: given.kind,
             r#type,
             track: facts.track,
             flags: flags.into_iter().fold(0, |all, (is_set, flag)| if is_set { all | flag as u8 } else { all }),
@@ -42,7 +43,7 @@ pub unsafe extern "C" fn rr_frame_parse(r#type: u8, data: *const c_void, len: us
             ..rr_frame::empty()
         };
         // SAFETY: contract: read_struct has found as many bytes.
-        unsafe { write_struct(out.cast(), given.size as usize, &frame, "out") }?;
+        unsafe { write_struct(out.cast(), given.size.into(), &frame, "out") }?;
         Ok(0)
     })
 }

@@ -184,10 +184,13 @@ fn written_defaults_zeroes_and_null_are_the_cores_defaults() {
     assert_eq!(decision(|_| ()).unwrap(), Decision::default());
     let url = "rtmp://127.0.0.1/live/show".to_owned();
     assert_eq!(target(|_| ()).unwrap(), TargetConfig { url: url.clone(), ..TargetConfig::default() });
-    assert_eq!(stream(|c| *c = rr_stream_config { size: c.size, ..zero() }).unwrap(), start);
-    assert_eq!(server(|c| *c = rr_server_config { size: c.size, ..zero() }).unwrap(), ServerConfig::default());
-    assert_eq!(decision(|c| *c = rr_decision { size: c.size, ..zero() }).unwrap(), Decision::default());
-    let zeroes = target(|c| *c = rr_target_config { size: c.size, url: c.url, ..zero() });
+    assert_eq!(stream(|c| *c = rr_stream_config { size: c.size, kind: c.kind, ..zero() }).unwrap(), start);
+    assert_eq!(
+        server(|c| *c = rr_server_config { size: c.size, kind: c.kind, ..zero() }).unwrap(),
+        ServerConfig::default()
+    );
+    assert_eq!(decision(|c| *c = rr_decision { size: c.size, kind: c.kind, ..zero() }).unwrap(), Decision::default());
+    let zeroes = target(|c| *c = rr_target_config { size: c.size, kind: c.kind, url: c.url, ..zero() });
     assert_eq!(zeroes.unwrap(), TargetConfig { url, ..TargetConfig::default() });
 }
 
@@ -383,11 +386,29 @@ fn structs_grow_by_the_rule() {
     older.size = 16; // up to and with `user`
     // SAFETY: as above.
     assert_eq!(unsafe { convert::decision(&older) }.unwrap().rename, None, "beyond an older struct's end is nothing");
-    for size in [0, 4, 7, 4097, u32::MAX] {
+    for size in [0, 4, 7, 4097, u16::MAX] {
         older.size = size;
         // SAFETY: refused before anything beyond the size is read.
         refused(unsafe { convert::decision(&older) }, RRError::Arg, "size");
     }
+}
+
+#[test]
+fn a_struct_that_was_set_up_as_another_is_refused_by_whoever_takes_it() {
+    refused(
+        stream(|c| c.kind = rr_server_config::KIND),
+        RRError::Arg,
+        "rr_stream_config: it was set up as rr_server_config",
+    );
+    refused(target(|c| c.kind = rr_frame::KIND), RRError::Arg, "rr_target_config: it was set up as rr_frame");
+    refused(server(|c| c.kind = rr_decision::KIND), RRError::Arg, "rr_server_config: it was set up as rr_decision");
+    refused(
+        decision(|c| c.kind = rr_target_config::KIND),
+        RRError::Arg,
+        "rr_decision: it was set up as rr_target_config",
+    );
+    refused(decision(|c| c.kind = 0), RRError::Arg, "rr_config_init");
+    refused(decision(|c| c.kind = u16::MAX), RRError::Arg, "rr_config_init");
 }
 
 #[test]
@@ -396,7 +417,7 @@ fn init_writes_no_byte_too_many() {
     // SAFETY: 16 bytes are there.
     assert_eq!(unsafe { rr_config_init(4, bytes.as_mut_ptr().cast(), 16) }, 0);
     assert_eq!((bytes[0], bytes[8], bytes[16]), (16, 0, 0xAA));
-    for (kind, size) in [(4, 0), (4, 7), (4, 4097), (5, 40), (0, 40)] {
+    for (kind, size) in [(4, 0), (4, 7), (4, 4097), (5, 40), (0, 40), (4 | 2 << 8, 40), (5 | 4 << 8, 40), (-1, 40)] {
         // SAFETY: refused before anything is written.
         let code = unsafe { rr_config_init(kind, bytes.as_mut_ptr().cast(), size) };
         assert_eq!((code, bytes[0]), (RRError::Arg.code(), 16), "{kind} {size}");

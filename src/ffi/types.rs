@@ -302,7 +302,9 @@ pub enum rr_frame_flag {
 #[derive(Clone, Copy)]
 pub struct rr_frame {
     /// Set by rr_config_init.
-    pub size: u32,
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_FRAME.
+    pub kind: u16,
     /// RR_MSG_*.
     pub r#type: u8,
     /// Track of an Enhanced RTMP multitrack message, else 0.
@@ -451,7 +453,8 @@ impl rr_frame {
     /// A frame with its size and nothing else.
     pub fn empty() -> Self {
         Self {
-            size: size_of::<Self>() as u32,
+            size: size_of::<Self>() as u16,
+            kind: <Self as super::Sized32>::KIND,
             r#type: 0,
             track: 0,
             flags: 0,

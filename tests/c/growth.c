@@ -10,7 +10,8 @@ struct newer_config {
 
 /* A script's binding: the beginning of the struct is enough. */
 struct beginning {
-    uint32_t size, flags;
+    uint16_t size, kind;
+    uint32_t flags;
     void *user;
     const char *url, *key;
 };

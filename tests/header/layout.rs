@@ -22,8 +22,14 @@ struct Item {
     code: Vec<String>,
 }
 
-/// The whole header. `texts` are the sources of `sections`: they give the order.
-pub(crate) fn lay_out(head: &str, macros: &str, raw: &str, sections: &[Section], texts: &[String]) -> String {
+/// The whole header. `macros` begin the section of configs, `below` stands behind all sections. `texts` are the sources of `sections`: they give the order.
+pub(crate) fn lay_out(
+    head: &str,
+    (macros, below): (&str, &str),
+    raw: &str,
+    sections: &[Section],
+    texts: &[String],
+) -> String {
     let mut items = parse(raw);
     let mut out = format!("{head}\n#ifndef RRELAY_H\n#define RRELAY_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n");
     let part = |digits: &str| digits.parse::<u32>().expect("cargo's versions are numbers");
@@ -53,7 +59,8 @@ pub(crate) fn lay_out(head: &str, macros: &str, raw: &str, sections: &[Section],
     }
     let left: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
     assert!(left.is_empty(), "no section holds {left:?}");
-    out += "\n#ifdef __cplusplus\n} /* extern \"C\" */\n#endif\n\n#endif /* RRELAY_H */\n";
+    out += "\n#ifdef __cplusplus\n} /* extern \"C\" */\n#endif\n";
+    let _ = write!(out, "\n{below}\n#endif /* RRELAY_H */\n");
     out
 }
 

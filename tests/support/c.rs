@@ -12,6 +12,7 @@ const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 #[derive(Clone, Copy)]
 pub(crate) enum As {
     C99,
+    C11,
     Cxx11,
 }
 
@@ -37,11 +38,12 @@ pub(crate) fn workshop(name: &str) -> PathBuf {
 
 pub(crate) fn compiler(language: As) -> Command {
     let mut command = match language {
-        As::C99 => Command::new("cc"),
+        As::C99 | As::C11 => Command::new("cc"),
         As::Cxx11 => Command::new("c++"),
     };
     match language {
         As::C99 => command.args(["-std=c99", "-x", "c"]),
+        As::C11 => command.args(["-std=c11", "-x", "c"]),
         As::Cxx11 => command.args(["-std=c++11", "-x", "c++"]),
     };
     command.args(STRICT).arg("-g").arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/c"));
