@@ -278,7 +278,9 @@ typedef struct rr_stats {
     uint64_t queue_msgs;               /* Messages that wait. */
     int64_t started_us;                /* Wall clock at the start, us since 1970. */
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
-    int64_t last_ts_ms;                /* Timestamp of the last media message that came, ms. */
+    /* Timestamp of the last media message that came, ms. Player or target: of the last one sent, as the stream has
+       it; a quarter of a second old at most. */
+    int64_t last_ts_ms;
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
     /* A consumer's lag: age of the oldest unsent byte, ms; of a stream or server that of whoever is furthest behind. */
     uint32_t queue_ms;
@@ -322,6 +324,10 @@ typedef struct rr_info {
     const char *local_addr;            /* Our address on that connection. */
     const char *url;                   /* Target: where it goes, without login and key. Session: its tcUrl. */
     const char *agent;                 /* What the peer calls itself (flashVer). */
+    /* Stream: the name of its video codec, "H.264", of many tracks that of the lowest; "" while there is none.
+       Static. */
+    const char *video_codec;
+    const char *audio_codec;           /* Stream: the name of its audio codec, "AAC". Static. */
 } rr_info;
 
 /* Takes log lines. module and line are valid during the call. It is called on one of the server's threads, one call
@@ -361,6 +367,7 @@ typedef enum rr_event_flag {
     RR_EVF_BY_PEER = 2,                /* The peer caused it. */
     RR_EVF_LAST = 4,                   /* The id ends with this event. */
     RR_EVF_TLS = 8,                    /* Over TLS. */
+    RR_EVF_TOLD = 16,                  /* RR_EV_LOG: an event of a session or target says the same. */
 } rr_event_flag;
 
 /* One event. The library makes it, and it may grow at its end. It and its strings are valid until the next

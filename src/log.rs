@@ -30,6 +30,19 @@ use crate::mask::push_escaped;
 pub use crate::mask::{escape, mask_key, mask_url};
 use crate::sync::locked;
 
+/// Targets of records about a matter that an event tells of as well: a host that takes both can leave one out.
+pub mod told {
+    /// How a session has ended.
+    pub const SESSION: &str = "rrelay::session";
+    /// What became of a target's or source's connection.
+    pub const TARGET: &str = "rrelay::target";
+
+    /// Whether lines of this module are such.
+    pub fn is(module: &str) -> bool {
+        matches!(module, "session" | "target")
+    }
+}
+
 /// Where the records of one server go.
 pub trait LogOutlet: Send + Sync {
     /// Takes one line: bounded in length, without control characters (so without NUL). Called by any thread, also by

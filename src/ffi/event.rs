@@ -55,6 +55,8 @@ pub enum rr_event_flag {
     RR_EVF_LAST = 4,
     /// Over TLS.
     RR_EVF_TLS = 8,
+    /// RR_EV_LOG: an event of a session or target says the same.
+    RR_EVF_TOLD = 16,
 }
 
 /// One event. The library makes it, and it may grow at its end. It and its strings are valid until the next

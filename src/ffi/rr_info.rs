@@ -5,7 +5,7 @@ use std::ffi::{CString, c_int, c_void};
 
 use super::rr_server::rr_server;
 use super::types::{rr_id, rr_info, rr_stats};
-use super::{c_string, on_server, write_struct};
+use super::{c_string, names, on_server, write_struct};
 use crate::error::{RRError, Result};
 use crate::server::report::Info;
 
@@ -92,5 +92,7 @@ fn lend(info: Info) -> Result<rr_info> {
         local_addr,
         url,
         agent,
+        video_codec: names::codec_or_none(info.video_codec).as_ptr(),
+        audio_codec: names::codec_or_none(info.audio_codec).as_ptr(),
     })
 }

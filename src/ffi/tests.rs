@@ -400,7 +400,7 @@ fn a_struct_that_was_set_up_as_another_is_refused_by_whoever_takes_it() {
         RRError::Arg,
         "rr_stream_config: it was set up as rr_server_config",
     );
-    refused(target(|c| c.kind = rr_frame::KIND), RRError::Arg, "rr_target_config: it was set up as rr_frame");
+    refused(target(|c| c.kind = types::rr_frame::KIND), RRError::Arg, "rr_target_config: it was set up as rr_frame");
     refused(server(|c| c.kind = rr_decision::KIND), RRError::Arg, "rr_server_config: it was set up as rr_decision");
     refused(
         decision(|c| c.kind = rr_target_config::KIND),

@@ -360,7 +360,8 @@ pub struct rr_stats {
     pub started_us: i64,
     /// Wall clock at the last media message, us since 1970.
     pub last_media_us: i64,
-    /// Timestamp of the last media message that came, ms.
+    /// Timestamp of the last media message that came, ms. Player or target: of the last one sent, as the stream has it; a
+    /// quarter of a second old at most.
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
@@ -442,6 +443,10 @@ pub struct rr_info {
     pub url: *const c_char,
     /// What the peer calls itself (flashVer).
     pub agent: *const c_char,
+    /// Stream: the name of its video codec, "H.264", of many tracks that of the lowest; "" while there is none. Static.
+    pub video_codec: *const c_char,
+    /// Stream: the name of its audio codec, "AAC". Static.
+    pub audio_codec: *const c_char,
 }
 
 /// Takes log lines. `module` and `line` are valid during the call. It is called on one of the server's threads, one

@@ -8,6 +8,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use crate::config::{ServerConfig, StreamConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
+use crate::log::told::SESSION;
 use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
@@ -307,9 +308,11 @@ impl Core {
         let prev = record.set_state(state);
         let (addr, doing) = (&record.addr, record.doing());
         match (quiet, cause.by_peer) {
-            (true, _) => log::info!("{addr} ({doing}) ended: {cause}"),
-            (false, true) => log::warn!("{addr} ({doing}) was closed because of the peer: {cause}"),
-            (false, false) => log::warn!("{addr} ({doing}) was closed by us: {cause}"),
+            // A health probe, mostly: it connects to see whether somebody listens.
+            (true, true) if record.names().app.is_empty() => log::debug!(target: SESSION, "{addr} left without a word"),
+            (true, _) => log::info!(target: SESSION, "{addr} ({doing}) ended: {cause}"),
+            (false, true) => log::warn!(target: SESSION, "{addr} ({doing}) was closed because of the peer: {cause}"),
+            (false, false) => log::warn!(target: SESSION, "{addr} ({doing}) was closed by us: {cause}"),
         }
         self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
         self.settle();

@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError, Result};
+use crate::log::told::TARGET;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::poll::{Poller, Ready};
@@ -348,17 +349,17 @@ impl Dialler {
         }
         match next {
             Next::Retry(wait_ms) => {
-                log::warn!("target {name}: {failure}; next try in {wait_ms} ms");
+                log::warn!(target: TARGET, "{name}: {failure}; next try in {wait_ms} ms");
                 self.set_phase(id, Phase::Waits { at_ms: clock::now_ms() + wait_ms });
                 target.move_because(State::Recovering, failure, wait_ms);
             }
             Next::Fatal => {
-                log::error!("target {name}: {failure}; that does not pass by itself, no further try");
+                log::error!(target: TARGET, "{name}: {failure}; that does not pass by itself, no further try");
                 self.set_phase(id, Phase::Rests);
                 target.move_because(State::Failed, failure, 0);
             }
             Next::GiveUp => {
-                log::error!("target {name}: {failure}; tried as often as configured");
+                log::error!(target: TARGET, "{name}: {failure}; tried as often as configured");
                 self.set_phase(id, Phase::Rests);
                 let give_up = Failure { kind: RRError::GiveUp, ..failure.clone() };
                 target.move_because(State::Failed, &give_up, 0);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::proto::message;
 use crate::server::core::Core;
 use crate::server::figures::{Stats, of_stream, small};
 use crate::server::slots::{kind, kind_of};
@@ -39,6 +40,10 @@ pub struct Info {
     pub retry_in_ms: u32,
     /// FourCCs of the first tracks.
     pub codecs: [u32; 8],
+    /// FourCC of a stream's lowest video track; 0 while it has none.
+    pub video_codec: u32,
+    /// FourCC of its lowest audio track.
+    pub audio_codec: u32,
     /// The host's pointer.
     pub user: usize,
     /// Application.
@@ -148,6 +153,8 @@ fn nothing(id: Id) -> Info {
         track_count: 0,
         retry_in_ms: 0,
         codecs: [0; 8],
+        video_codec: 0,
+        audio_codec: 0,
         user: 0,
         app: Vec::new(),
         key: Vec::new(),
@@ -160,6 +167,8 @@ fn nothing(id: Id) -> Info {
 
 fn info_of_stream(stream: &RRStream) -> Info {
     let tracks = stream.tracks().list();
+    // They come sorted by track.
+    let lowest = |type_id| tracks.iter().find(|track| track.type_id == type_id).map_or(0, |track| track.codec);
     let mut codecs = [0; 8];
     for (place, track) in codecs.iter_mut().zip(&tracks) {
         *place = track.codec;
@@ -171,6 +180,8 @@ fn info_of_stream(stream: &RRStream) -> Info {
         error: (stream.state() == State::Failed).then_some(RRError::Panic),
         track_count: small(tracks.len() as u64),
         codecs,
+        video_codec: lowest(message::kind::VIDEO),
+        audio_codec: lowest(message::kind::AUDIO),
         user: stream.config().user,
         app: stream.name().app.clone(),
         key: stream.name().key.clone(),

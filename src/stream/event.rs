@@ -54,6 +54,8 @@ pub mod flag {
     pub const LAST: u32 = 4;
     /// It is about a connection with TLS.
     pub const TLS: u32 = 8;
+    /// A log line about what another event tells as well.
+    pub const TOLD: u32 = 16;
 }
 
 /// One event. Strings are bytes as peers sent them; none contains NUL.

@@ -247,6 +247,13 @@ impl Counters {
         }
     }
 
+    /// The time of the message that was sent last, the shortest way from the one noted before; owner only.
+    pub fn sent_time(&self, ts_ms: u32) {
+        let last = self.last_ts_ms.load(Ordering::Relaxed);
+        let step = ts_ms.wrapping_sub(last as u32) as i32;
+        self.last_ts_ms.store(if last == 0 { ts_ms.into() } else { last + i64::from(step) }, Ordering::Relaxed);
+    }
+
     /// A key frame came. Tracks mostly have theirs at one time, each in a message of its own: these are one.
     fn key_frame(&self, ts_ms: i64) {
         let before = self.last_key_ts_ms.swap(ts_ms, Ordering::Relaxed);

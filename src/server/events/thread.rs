@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::{EventFn, IN_CALLBACK, Inner, LogSink, Shared, Sink, wait};
 use crate::error::Result;
-use crate::log::{Line, LogHandle, RRLog, print_stderr};
+use crate::log::{Line, LogHandle, RRLog, print_stderr, told};
 use crate::net::{clock, thread};
-use crate::stream::event::{Event, EventKind};
+use crate::stream::event::{Event, EventKind, flag};
 use crate::sync::{locked, panic_text, spawn};
 
 /// What is to be done without the lock.
@@ -196,6 +196,7 @@ fn call_host(call: impl FnOnce()) -> Option<String> {
 fn log_event(line: &Line) -> Event {
     let mut event = Event::new(EventKind::Log);
     event.level = line.level as u32;
+    event.flags = if told::is(&line.module) { flag::TOLD } else { 0 };
     event.time_us = line.time_us;
     event.text = format!("{}: {}", line.module, line.text).into_bytes();
     event

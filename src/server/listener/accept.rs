@@ -231,6 +231,10 @@ impl Listener {
                 let rest = pending.bytes.get(header.bytes..).unwrap_or_default();
                 self.welcome(pending.socket, addr, local, rest, pending.options);
             }
+            // As with the end of a session that has said nothing.
+            Err(_) if pending.bytes.is_empty() => {
+                log::debug!("{} left without a word", pending.name);
+            }
             Err(failure) => log::warn!("{} was closed before it had a session: {failure}", pending.name),
         }
     }

@@ -466,6 +466,11 @@ impl Consumer {
         if counters.msgs_out.get() > 0 {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
+            if let Place::At(cursor) = &self.place
+                && let Some(ts_ms) = cursor.passed_ts_ms()
+            {
+                counters.sent_time(ts_ms);
+            }
         }
         counters.tcp.refresh(&self.conn, now_us / 1000);
     }

@@ -127,6 +127,12 @@ impl Cursor {
         self.segment.marks().get(self.mark as usize).copied()
     }
 
+    /// The timestamp of the message that the cursor has passed last; `None` at the beginning of a segment.
+    pub fn passed_ts_ms(&self) -> Option<u32> {
+        let passed = (self.mark as usize).checked_sub(1)?;
+        self.segment.marks().get(passed).map(|mark| mark.ts_ms)
+    }
+
     /// Whether the cursor stands between two messages.
     pub fn at_boundary(&self) -> bool {
         self.segment.marks().get(self.mark as usize).is_none_or(|mark| mark.start == self.pos)
