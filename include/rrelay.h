@@ -552,11 +552,13 @@ typedef struct rr_server_config {
     uint32_t ask;
     uint32_t ask_ms;                   /* Time for the host's answer, ms. Default: 5000. */
     uint32_t ask_default;              /* When no answer comes: 1 allow, 0 deny. Default: 0. */
-    uint32_t handshake_ms;             /* Time from accept to publish or play, ms. Default: 10000. */
+    /* Time from accept to connect, ms. A connected peer that neither publishes nor plays stays as long as it answers
+       pings; without pings as long as it says something within idle_ms. Default: 10000. */
+    uint32_t handshake_ms;
     uint32_t first_data_ms;            /* Time from the start of publishing to the first media, ms. Default: 30000. */
     uint32_t idle_ms;                  /* A publisher that sends nothing for this long is closed, ms. Default: 30000. */
-    /* A silent player or publisher is pinged this often, ms, from 1000. Two pings that a player does not answer, or
-       that a publisher's system does not acknowledge, end it. Default: 30000. */
+    /* A silent peer is pinged this often, ms, from 1000. Two pings that it does not answer end it; of a publisher
+       only its system has to acknowledge them. Default: 30000. */
     uint32_t ping_ms;
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;

@@ -21,7 +21,7 @@ use rrelay::proto::message::kind;
 use rrelay::session::State;
 use rrelay::stream::event::{Event, EventKind, flag};
 
-/// Time from accept to publish or play in these tests; also for the first media.
+/// Time from accept to `connect` in these tests; also for the first media.
 const DEADLINE_MS: u32 = 1_000;
 
 /// A session of a hostile peer may make the server's media memory grow by so much, whatever it claims.
@@ -130,7 +130,6 @@ fn who_says_nothing_or_a_byte_now_and_then_is_closed_at_the_deadline() {
     let healthy = Healthy::on(&live);
     let mut silent = raw(live.port);
     let mut mute_after_handshake = shaken(live.port);
-    let mut mute_after_connect = connected(&live);
     let slow = raw(live.port);
     let mut drip = slow.try_clone().unwrap();
     let dripping = std::thread::spawn(move || {
@@ -140,7 +139,7 @@ fn who_says_nothing_or_a_byte_now_and_then_is_closed_at_the_deadline() {
         }
     });
     let mut slow = slow;
-    for socket in [&mut silent, &mut mute_after_handshake, &mut mute_after_connect, &mut slow] {
+    for socket in [&mut silent, &mut mute_after_handshake, &mut slow] {
         ends(&live, socket, RRError::Timeout);
     }
     dripping.join().unwrap();
@@ -314,10 +313,6 @@ fn media_without_connect_publish_without_connect_and_publish_of_a_stream_of_none
     let values = [Value::Null, Value::String(b"show"), Value::String(b"live")];
     publish.write_all(&command(1, "publish", 2.0, &values)).unwrap();
     ends(&live, &mut publish, RRError::Protocol);
-    // Media of somebody who is connected and publishes nothing is ignored; the deadline runs.
-    let mut idle = connected(&live);
-    idle.write_all(&message(kind::VIDEO, 1, 6, &[0x17, 1, 0, 0, 0])).unwrap();
-    ends(&live, &mut idle, RRError::Timeout);
     healthy.goes_on();
 }
 
@@ -351,6 +346,22 @@ fn floods_of_create_stream_publish_and_play() {
     writer.join().unwrap();
     until("all are gone", || live.sessions() == 2);
     until("their streams too", || live.server.list(0, 2).unwrap().len() == 1);
+    healthy.goes_on();
+}
+
+#[test]
+fn who_is_connected_and_does_not_answer_pings_is_closed() {
+    let live = Live::new(ServerConfig { ping_ms: 200, ..config() });
+    let healthy = Healthy::on(&live);
+    let mut mute = connected(&live);
+    // Media of somebody who publishes nothing is ignored.
+    let mut babbles = connected(&live);
+    babbles.write_all(&message(kind::VIDEO, 1, 6, &[0x17, 1, 0, 0, 0])).unwrap();
+    for socket in [&mut mute, &mut babbles] {
+        let name = addr(socket);
+        ends(&live, socket, RRError::Idle);
+        live.line_with(&[&name, "does not answer pings"]);
+    }
     healthy.goes_on();
 }
 

@@ -9,12 +9,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use live::{Client, Live, command, connect, is_closed, raw, shaken, until};
+use live::{Client, Live, command, connect, is_closed, message, raw, shaken, until};
 use rrelay::config::ServerConfig;
 use rrelay::error::RRError;
 use rrelay::log::LevelFilter;
 use rrelay::proto::amf0::Value;
-use rrelay::server::slots::kind;
+use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
+use rrelay::proto::message::kind;
+use rrelay::server::slots;
 use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, SessionConfig, State};
 
@@ -37,7 +39,7 @@ fn a_proxy_header_says_whose_the_connection_is() {
     publisher.key_frame(0, b"picture").unwrap();
     assert!(player.message().1.ends_with(b"picture"));
 
-    let sessions = live.server.list(0, kind::SESSION).unwrap();
+    let sessions = live.server.list(0, slots::kind::SESSION).unwrap();
     let mut seen: Vec<_> = sessions.iter().map(|&id| live.server.info(id).unwrap()).collect();
     seen.sort_by(|a, b| a.addr.cmp(&b.addr));
     assert_eq!([&seen[0].addr, &seen[1].addr], ["203.0.113.7:54321", "203.0.113.8:54321"]);
@@ -84,8 +86,92 @@ fn a_peer_without_a_proxy_header_is_closed() {
     live.server.accept_fd(theirs.into(), None, PROXY).unwrap();
     ours.write_all(b"PROXY TCP4 203.0.113.9 10.0.0.1 7 1935\r\n").unwrap();
     until("a session", || live.sessions() == 1);
-    let id = live.server.list(0, kind::SESSION).unwrap()[0];
+    let id = live.server.list(0, slots::kind::SESSION).unwrap()[0];
     assert_eq!(live.server.info(id).unwrap().addr, "203.0.113.9:7");
+}
+
+/// A peer that reads what the server says and answers pings, as far as it is asked to.
+struct Console {
+    socket: TcpStream,
+    reader: ChunkReader,
+    pings: u32,
+}
+
+impl Console {
+    fn connected(port: u16) -> Self {
+        let mut socket = shaken(port);
+        socket.write_all(&connect()).unwrap();
+        let limits = ReadLimits { max_message: 1 << 20, max_open_bytes: 1 << 20, max_chunk_streams: 8 };
+        Self { socket, reader: ChunkReader::new(limits), pings: 0 }
+    }
+
+    fn say(&mut self, stream_id: u32, name: &str, transaction: f64, values: &[Value<'_>]) {
+        self.socket.write_all(&command(stream_id, name, transaction, values)).unwrap();
+    }
+
+    /// Answers pings until one more message came that has these bytes in it.
+    fn hears(&mut self, words: &str) {
+        self.listens(|_, body| body.windows(words.len()).any(|part| part == words.as_bytes()));
+    }
+
+    /// Answers so many pings.
+    fn answers(&mut self, pings: u32) {
+        let until = self.pings + pings;
+        self.listens(|pings, _| pings == until);
+    }
+
+    fn listens(&mut self, mut enough: impl FnMut(u32, &[u8]) -> bool) {
+        let mut input = [0; 4096];
+        loop {
+            let got = self.socket.read(&mut input).unwrap();
+            assert!(got > 0, "closed by the server");
+            let (mut at, mut over) = (0, false);
+            while let Some(head) = self.reader.next(&input[..got], &mut at).unwrap() {
+                let body = self.reader.body(&input[..got]);
+                if head.type_id == kind::USER_CONTROL && body[..2] == [0, 6] {
+                    self.pings += 1;
+                    let pong = [&[0, 7], &body[2..]].concat();
+                    self.socket.write_all(&message(kind::USER_CONTROL, 0, 2, &pong)).unwrap();
+                }
+                over |= enough(self.pings, body);
+            }
+            if over {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_without_a_stream_lives_as_long_as_it_answers_pings() {
+    let live = Live::new(ServerConfig { handshake_ms: 2_000, ping_ms: 300, ..ServerConfig::default() });
+    let mut console = Console::connected(live.port);
+    let name = console.socket.local_addr().unwrap().to_string();
+    let began = Instant::now();
+    let key = [Value::Null, Value::String(b"show"), Value::String(b"live")];
+    console.say(0, "createStream", 2.0, &[Value::Null]);
+    for _ in 0..2 {
+        // After connect, and after a publish that has ended.
+        console.answers(10);
+        console.say(1, "publish", 0.0, &key);
+        console.hears("NetStream.Publish.Start");
+        console.say(1, "closeStream", 0.0, &[Value::Null]);
+        console.hears("NetStream.Unpublish.Success");
+    }
+    assert!(began.elapsed() > Duration::from_millis(4_000), "this is past the handshake's deadline, twice");
+    // It stops to answer.
+    assert!(is_closed(&mut console.socket));
+    assert_eq!(live.end_of(&name).error, Some(RRError::Idle));
+    live.line_with(&[&name, "does not answer pings"]);
+}
+
+#[test]
+fn who_rests_on_a_connection_takes_the_room_of_one() {
+    let live = Live::new(ServerConfig { max_sessions_ip: Some(1), ..ServerConfig::default() });
+    let mut console = Console::connected(live.port);
+    console.hears("NetConnection.Connect.Success");
+    assert!(is_closed(&mut raw(live.port)));
+    live.line_with(&["turned away", "max_sessions_ip"]);
 }
 
 #[test]
@@ -131,7 +217,7 @@ fn what_a_peer_says_while_the_host_takes_no_events_is_heard_when_it_does() {
     let mut inside = 0;
     until("the queue is full", || {
         std::thread::sleep(Duration::from_millis(300));
-        let before = std::mem::replace(&mut inside, server.list(0, kind::SESSION).unwrap().len());
+        let before = std::mem::replace(&mut inside, server.list(0, slots::kind::SESSION).unwrap().len());
         inside > 1 && inside == before
     });
     early.write_all(&connect()).unwrap();
@@ -272,7 +358,7 @@ fn one_session_is_asked_to_reconnect() {
     let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
     let mut publisher = Client::configured(live.port, "show", true, &able).unwrap();
     let _old = live.publish("other");
-    for id in live.server.list(0, kind::SESSION).unwrap() {
+    for id in live.server.list(0, slots::kind::SESSION).unwrap() {
         let info = live.server.info(id).unwrap();
         let asked = live.server.session_reconnect(id, None, "moving");
         if info.key == b"show" {
@@ -316,7 +402,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     assert!((800..=1_200).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
     assert!((800..=1_200).contains(&stream.kbps_out), "{}", stream.kbps_out);
     assert_eq!((stream.sessions, stream.targets, stream.dropped_msgs), (2, 0, 0));
-    for id in live.server.list(0, kind::SESSION).unwrap() {
+    for id in live.server.list(0, slots::kind::SESSION).unwrap() {
         // The first look asks for fresh figures.
         live.server.stats(id).unwrap();
         until("a round trip", || live.server.stats(id).unwrap().rtt_us > 0);
@@ -333,7 +419,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
         );
     }
     let of = |role| {
-        let mut sessions = live.server.list(0, kind::SESSION).unwrap().into_iter();
+        let mut sessions = live.server.list(0, slots::kind::SESSION).unwrap().into_iter();
         live.server.stats(sessions.find(|&id| live.server.info(id).unwrap().role == role).unwrap()).unwrap()
     };
     let sent = of(Role::Publisher);
@@ -361,7 +447,7 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
         })
         .collect();
     until("all are here", || live.sessions() == SESSIONS);
-    let ids = live.server.list(0, kind::SESSION).unwrap();
+    let ids = live.server.list(0, slots::kind::SESSION).unwrap();
     let reads = || {
         let began = Instant::now();
         for _ in 0..10 {

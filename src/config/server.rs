@@ -33,14 +33,14 @@ pub struct ServerConfig {
     pub ask_ms: u32,
     /// What happens when the host does not answer: true allows.
     pub ask_default_allow: bool,
-    /// From accept to publish or play: a peer that takes longer is not one.
+    /// From accept to `connect`: a peer that takes longer is not one.
     pub handshake_ms: u32,
     /// From `Publish.Start` to the first media message.
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is gone.
     pub idle_ms: u32,
-    /// A ping goes to silent players and publishers this often; two end the session that a player does not answer, or a
-    /// publisher's system does not acknowledge.
+    /// A ping goes to silent peers this often. Two that stay unanswered end a session; of a publisher only its system has
+    /// to acknowledge them.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed.
     pub send_ms: u32,

@@ -202,14 +202,15 @@ pub struct rr_server_config {
     pub ask_ms: u32,
     /// When no answer comes: 1 allow, 0 deny. Default: 0.
     pub ask_default: u32,
-    /// Time from accept to publish or play, ms. Default: 10000.
+    /// Time from accept to connect, ms. A connected peer that neither publishes nor plays stays as long as it answers
+    /// pings; without pings as long as it says something within idle_ms. Default: 10000.
     pub handshake_ms: u32,
     /// Time from the start of publishing to the first media, ms. Default: 30000.
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is closed, ms. Default: 30000.
     pub idle_ms: u32,
-    /// A silent player or publisher is pinged this often, ms, from 1000. Two pings that a player does not answer, or that a
-    /// publisher's system does not acknowledge, end it. Default: 30000.
+    /// A silent peer is pinged this often, ms, from 1000. Two pings that it does not answer end it; of a publisher only its
+    /// system has to acknowledge them. Default: 30000.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
     pub send_ms: u32,

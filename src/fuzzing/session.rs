@@ -104,7 +104,7 @@ pub fn server_session(data: &[u8]) {
         match event {
             Event::Connect => {
                 assert!(session.connect().is_some());
-                session.accept_connect();
+                session.accept_connect(now_ms);
             }
             Event::Publish { stream_id, .. } => {
                 assert!(publishing.is_none(), "one publish at a time");
@@ -112,7 +112,7 @@ pub fn server_session(data: &[u8]) {
                 if asked % 3 == 0 {
                     session.reject_stream(stream_id, "NetStream.Publish.BadName", "no");
                 } else {
-                    session.accept_publish(stream_id);
+                    session.accept_publish(stream_id, now_ms);
                     publishing = Some(stream_id);
                 }
             }
@@ -122,10 +122,10 @@ pub fn server_session(data: &[u8]) {
                 match asked % 4 {
                     0 => session.reject_stream(stream_id, "NetStream.Play.StreamNotFound", "no"),
                     1 => {
-                        session.accept_play(stream_id);
+                        session.accept_play(stream_id, now_ms);
                         session.end_play(stream_id);
                     }
-                    _ => session.accept_play(stream_id),
+                    _ => session.accept_play(stream_id, now_ms),
                 }
             }
             Event::EndPublish { stream_id } => assert_eq!(publishing.take(), Some(stream_id)),

@@ -235,20 +235,21 @@ impl Conn {
         either!(&self.side, session => session.sent())
     }
 
-    /// Sends a ping; the answer is counted by the session.
-    pub fn ping(&mut self, now_ms: u64) {
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, monotonic ms, if nothing happens before.
+    pub fn next_timeout(&self) -> Option<u64> {
+        either!(&self.side, session => session.next_timeout())
+    }
+
+    /// Lets the session do what is due: it may have output afterwards, and an event for the owner.
+    ///
+    /// # Errors
+    /// What ends the session: a missed deadline, silence, pings without an answer.
+    pub fn handle_timeout(&mut self, now_ms: u64) -> Result<Option<Event>> {
+        if self.next_timeout().is_none_or(|next_ms| now_ms < next_ms) {
+            return Ok(None);
+        }
         self.stirred = true;
-        either!(&mut self.side, session => session.ping(now_ms));
-    }
-
-    /// Pings without an answer.
-    pub fn pings_unanswered(&self) -> u32 {
-        either!(&self.side, session => session.pings_unanswered())
-    }
-
-    /// When the peer's last bytes came, on the clock `now_ms` is of.
-    pub fn last_heard_ms(&self) -> u64 {
-        either!(&self.side, session => session.last_heard_ms())
+        either!(&mut self.side, session => session.handle_timeout(now_ms))
     }
 }
 

@@ -94,7 +94,8 @@ pub enum Command<'a> {
     ReceiveAudio(bool),
     /// `receiveVideo`.
     ReceiveVideo(bool),
-    /// `closeStream`: of that id, or of the message's own stream where none is given.
+    /// `closeStream`: of that id, or of the message's own stream where none is given. Also `publish(false)` and
+    /// `play(false)`.
     CloseStream(Option<u32>),
     /// `deleteStream`: the same, and the id is free again.
     DeleteStream(Option<u32>),
@@ -238,6 +239,8 @@ fn command<'a>(name: &[u8], values: &[Value<'a>]) -> Command<'a> {
         b"FCSubscribe" => Command::FcSubscribe(key),
         b"getStreamLength" => Command::GetStreamLength(key),
         b"_checkbw" | b"checkBandwidth" => Command::CheckBandwidth,
+        // In place of a key, false ends what runs.
+        b"publish" | b"play" if truth(0) == Some(false) => Command::CloseStream(None),
         b"publish" => Command::Publish { key, kind: string(1).unwrap_or(b"live") },
         b"play" => Command::Play {
             key,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::{Decision, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{escape, mask_key, mask_url};
+use crate::net::clock;
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
@@ -165,14 +166,14 @@ pub(super) fn hand_over(
     let failed = match wish {
         Wish::Publish { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {
-                session.accept_publish(stream_id);
+                session.accept_publish(stream_id, clock::now_ms());
             }
             log::info!("{} publishes {}", peer.record.addr, stream.masked_name());
             stream.hand_publisher(peer, stream_id, *claim).err().map(|(peer, failure)| (peer, failure, true))
         }
         Wish::Play { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {
-                session.accept_play(stream_id);
+                session.accept_play(stream_id, clock::now_ms());
             }
             log::info!("{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or_else(|| stream.config().start);

@@ -441,7 +441,6 @@ impl Upcalls for Core {
 
     fn timeouts(&self) -> Timeouts {
         Timeouts {
-            first_data_ms: self.config.first_data_ms.into(),
             idle_ms: self.config.idle_ms.into(),
             ping_ms: self.config.ping_ms.into(),
             send_ms: self.config.send_ms.into(),

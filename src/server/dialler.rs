@@ -23,7 +23,7 @@ use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
 use crate::server::resolver::Resolver;
 use crate::server::source;
-use crate::session::{SessionConfig, State};
+use crate::session::{SessionConfig, State, Timing};
 use crate::stream::event::Id;
 use crate::stream::memory::budget::Charge;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
@@ -41,7 +41,7 @@ enum Phase {
     Resolves { by_ms: u64 },
     /// TCP, to one of its addresses.
     Connects { race: Race, by_ms: u64 },
-    /// RTMP up to `Publish.Start`.
+    /// RTMP up to `Publish.Start`. The session ends it at `by_ms`; a login has what is left of that time.
     Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64, memory: Charge },
     /// The relay has it.
     Away,
@@ -54,7 +54,8 @@ impl Phase {
             Self::Rests | Self::Away => None,
             Self::Waits { at_ms } => Some(*at_ms),
             Self::Connects { race, by_ms } => Some(race.due_ms().min(*by_ms)),
-            Self::Resolves { by_ms } | Self::Talks { by_ms, .. } => Some(*by_ms),
+            Self::Resolves { by_ms } => Some(*by_ms),
+            Self::Talks { conn, .. } => conn.next_timeout(),
         }
     }
 }
@@ -99,6 +100,7 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Weak<Target>>
     let session = SessionConfig {
         max_message: core.config.max_message_bytes,
         caps_ex: ours.caps_ex | CAPS_RECONNECT, // we do as we are asked, see `moved`
+        timing: Timing::from(&core.config),
         ..ours
     };
     let mut this = Dialler {
@@ -373,12 +375,16 @@ impl Dialler {
         let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
         for id in due {
             let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
-            match self.jobs.get(&id).map(|job| &job.phase) {
+            match self.jobs.get_mut(&id).map(|job| &mut job.phase) {
                 Some(Phase::Waits { .. }) => self.dial(id),
                 Some(Phase::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id),
                 Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0),
                 Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0),
-                Some(Phase::Talks { .. }) => self.failed(id, &timeout("no NetStream.Publish.Start or Play.Start"), 0),
+                Some(Phase::Talks { conn, .. }) => {
+                    if let Err(failure) = conn.handle_timeout(now_ms) {
+                        self.failed(id, &failure, 0);
+                    }
+                }
                 _ => {}
             }
         }

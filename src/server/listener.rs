@@ -1,8 +1,9 @@
 //! The listener: the listener's thread. It accepts peers and talks with them until they publish or play; then the
 //! connection belongs to a stream. It comes back here when that is over and the peer stays.
 //!
-//! Every pending peer has a deadline, so a slow or silent peer costs one slot here and nothing else. While the host does not
-//! take its events nobody is let further: the queue must not grow by what peers do.
+//! Every pending peer has a deadline until its `connect` is accepted, and answers pings from then on (its session sees
+//! to both), so a slow or silent peer costs one slot here and nothing else. While the host does not take its events nobody
+//! is let further: the queue must not grow by what peers do.
 //!
 //! How connections come in is `listener/accept.rs`; when TLS handshakes have their turn is `listener/tls_handshakes.rs`.
 
@@ -26,7 +27,7 @@ use crate::proto::command::CAPS_RECONNECT;
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
-use crate::session::{Event as Said, SessionConfig, State};
+use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::{Budget, Charge};
 use crate::stream::peer::{Order, Peer};
@@ -49,15 +50,14 @@ enum Phase {
     Talks,
     /// The host was asked; nothing is read until it answers.
     Asks(Wish),
-    /// It was told goodbye.
-    Leaves(Failure),
+    /// It was told goodbye; it may go by itself until then.
+    Leaves { why: Failure, by_ms: u64 },
 }
 
 #[derive(Debug)]
 struct PendingPeer {
     peer: Peer,
     phase: Phase,
-    deadline_ms: u64,
     /// The command that it came back with, until it is handled.
     held: Option<Said>,
     /// The event queue was full when it was to be heard: nobody tells of what it has said again.
@@ -107,7 +107,8 @@ pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<ToListener>) 
     let usual = SessionConfig::default();
     // Peers that understand it are asked to reconnect when the server drains.
     let caps_ex = usual.caps_ex | CAPS_RECONNECT;
-    let session = SessionConfig { max_message: core.config.max_message_bytes, caps_ex, ..usual };
+    let timing = Timing::from(&core.config);
+    let session = SessionConfig { max_message: core.config.max_message_bytes, timing, caps_ex, ..usual };
     let mut this = Listener {
         memory: core.budget.quarter(),
         core,
@@ -181,12 +182,10 @@ impl Listener {
             self.core.end_session(&peer.record, &failure);
             return;
         }
-        let deadline_ms = clock::now_ms() + u64::from(self.core.config.handshake_ms);
         let memory = self.memory.nothing();
         entry.insert(Slot::Peer(Box::new(PendingPeer {
             peer,
             phase: Phase::Talks,
-            deadline_ms,
             held: event,
             unheard: false,
             handshakes: false,
@@ -223,16 +222,16 @@ impl Listener {
             let Some(Slot::Peer(pending)) = self.slots.get_mut(slot) else { return Fate::Stays };
             pending.unheard = full;
             if full {
-                // The tick comes back to it; its deadline runs.
+                // The tick comes back to it.
                 return self.flush(slot);
             }
-            if let Phase::Leaves(_) = pending.phase {
+            if let Phase::Leaves { .. } = pending.phase {
                 // What it still says is read and forgotten, so that our last words are not lost to a reset.
                 let pumped =
                     pending.peer.conn.pump(&mut self.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |_, _| {
                         ControlFlow::Continue(())
                     });
-                let Phase::Leaves(why) = &pending.phase else { return Fate::Stays };
+                let Phase::Leaves { why, .. } = &pending.phase else { return Fate::Stays };
                 return if pumped.is_err() { Fate::Over(why.clone()) } else { self.flush(slot) };
             }
             if matches!(pending.phase, Phase::Asks(_)) {
@@ -287,7 +286,6 @@ impl Listener {
             Wish::Play { .. } => (ask::PLAY, EventKind::PlayAsk),
         };
         let asks = config.ask & bit != 0;
-        let ask_until = clock::now_ms() + u64::from(config.ask_ms);
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Fate::Stays };
         admission::note_names(&mut pending.peer, &wish);
@@ -295,7 +293,9 @@ impl Listener {
             return self.grant(slot, wish, &Decision::default());
         }
         pending.phase = Phase::Asks(wish);
-        pending.deadline_ms = ask_until;
+        if let Some(session) = pending.peer.conn.server() {
+            session.asked(clock::now_ms());
+        }
         let record = &pending.peer.record;
         let prev = record.set_state(State::Waiting);
         core.events.push(record.event(kind).moved(prev, State::Waiting));
@@ -305,17 +305,15 @@ impl Listener {
 
     /// The wish is granted: connect goes on here, publish and play with a stream.
     fn grant(&mut self, slot: usize, wish: Wish, decision: &Decision) -> Fate {
-        let handshake_ms = u64::from(self.core.config.handshake_ms);
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Fate::Stays };
         pending.phase = Phase::Talks;
-        pending.deadline_ms = clock::now_ms() + handshake_ms;
         if decision.user != 0 {
             pending.peer.record.set_user(decision.user);
         }
         if let Wish::Connect = wish {
             if let Some(session) = pending.peer.conn.server() {
-                session.accept_connect();
+                session.accept_connect(clock::now_ms());
             }
             return Fate::Stays;
         }
@@ -380,8 +378,7 @@ impl Listener {
             admission::resume(&self.core, peer);
             return Fate::Gone;
         }
-        pending.deadline_ms = clock::now_ms() + GOODBYE_MS;
-        pending.phase = Phase::Leaves(why);
+        pending.phase = Phase::Leaves { why, by_ms: clock::now_ms() + GOODBYE_MS };
         match pending.peer.conn.flush() {
             Ok(true) => {
                 half_close(&mut pending.peer.conn.socket);
@@ -392,17 +389,16 @@ impl Listener {
         }
     }
 
-    /// Deadlines; and whoever waited for room in the event queue.
+    /// What is due for sessions; and whoever waited for room in the event queue.
     fn tick(&mut self) {
         let now_ms = clock::now_ms();
         let stop_by = self.core.stop_by_ms();
         self.turned_away.tell();
         self.close_proxy_pending(stop_by.is_some());
-        let allow = self.core.config.ask_default_allow;
         let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let Some(pending) = self.pending_peer(slot) else { continue };
-            if stop_by.is_some() && !matches!(pending.phase, Phase::Leaves(_)) {
+            if stop_by.is_some() && !matches!(pending.phase, Phase::Leaves { .. }) {
                 // Who is not on a stream yet has nothing to lose.
                 let url = self.core.reconnect_url();
                 if let (Some(url), Some(pending)) = (url, self.pending_peer(slot)) {
@@ -414,19 +410,26 @@ impl Listener {
             if pending.unheard {
                 self.serve(slot);
             }
-            let Some(pending) = self.pending_peer(slot) else { continue };
-            if now_ms < pending.deadline_ms {
-                continue;
-            }
-            let fate = match &pending.phase {
-                Phase::Talks => Fate::Over(Failure::peers(RRError::Timeout, "no publish or play in time")),
-                Phase::Leaves(why) => Fate::Over(why.clone()),
-                Phase::Asks(_) if allow => self.take_order(slot, Order::Allow(Box::default())),
-                Phase::Asks(_) => {
-                    self.take_order(slot, Order::Deny(String::new(), "nobody allowed it in time".to_owned()))
-                }
-            };
+            let fate = self.check_timers_of(slot, now_ms);
             self.apply(slot, fate);
+        }
+    }
+
+    fn check_timers_of(&mut self, slot: usize, now_ms: u64) -> Fate {
+        let allow = self.core.config.ask_default_allow;
+        let Some(pending) = self.pending_peer(slot) else { return Fate::Stays };
+        if let Phase::Leaves { why, by_ms } = &pending.phase {
+            return if now_ms >= *by_ms { Fate::Over(why.clone()) } else { Fate::Stays };
+        }
+        // What a connected peer answers to pings lies unread as long as the event queue is full.
+        if pending.unheard && pending.peer.conn.server().is_some_and(|session| session.connected()) {
+            return Fate::Stays;
+        }
+        match pending.peer.conn.handle_timeout(now_ms) {
+            Ok(None) => self.flush(slot),
+            Ok(Some(_)) if allow => self.take_order(slot, Order::Allow(Box::default())),
+            Ok(Some(_)) => self.take_order(slot, Order::Deny(String::new(), "nobody allowed it in time".to_owned())),
+            Err(failure) => Fate::Over(failure),
         }
     }
 

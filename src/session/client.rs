@@ -4,7 +4,8 @@
 //! A refusal is an error with the server's code, kept at [`ClientSession::refusal`]. Authentication is not done here:
 //! a challenge is recognised and ends the session. See the module for the driver's duties.
 
-use super::wire::{Incoming, Wire, user, wire_methods};
+use super::protocol::{Incoming, Protocol, protocol_methods, user};
+use super::timers::{Phase, Timers};
 use super::{Event, SessionConfig, debug_log};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{hide_key, mask_url};
@@ -25,6 +26,9 @@ const DELETE_STREAM: f64 = 7.0;
 
 /// The buffer we announce as a player: servers burst that much at the start, and a relay has no use for more.
 const BUFFER_LENGTH_MS: u32 = 1_000;
+
+/// What is told of a server that does not come to the point.
+const LATE: &str = "no NetStream.Publish.Start or Play.Start within connect_ms";
 
 /// How far we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ pub struct Refusal {
 /// - output: `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ClientSession {
-    wire: Wire,
+    protocol: Protocol,
     config: SessionConfig,
     publish: bool,
     app: String,
@@ -90,10 +94,11 @@ impl ClientSession {
     }
 
     fn new(config: &SessionConfig, url: &RtmpUrl, publish: bool, now_ms: u64) -> Result<Self> {
-        let mut wire = Wire::new(Handshake::client(), config.command_limits(), now_ms);
-        wire.start()?;
+        let timers = Timers::new(config.timing, LATE, now_ms);
+        let mut protocol = Protocol::new(Handshake::client(), config.command_limits(), timers);
+        protocol.start()?;
         Ok(Self {
-            wire,
+            protocol,
             config: config.clone(),
             publish,
             app: url.app.clone(),
@@ -122,7 +127,7 @@ impl ClientSession {
         if let Some(head) = self.held.take() {
             return Ok(Some(Event::Message(head)));
         }
-        while let Some(incoming) = self.wire.next(input, at, now_ms)? {
+        while let Some(incoming) = self.protocol.next(input, at, now_ms)? {
             let event = match incoming {
                 Incoming::Handshaken => {
                     self.send_connect();
@@ -132,10 +137,10 @@ impl ClientSession {
                 Incoming::User { .. } => None,
                 Incoming::Message(head) => match head.type_id {
                     kind::COMMAND | kind::COMMAND_AMF3 => {
-                        let body = self.wire.command_body(input)?;
-                        self.command(&head, &body)?
+                        let body = self.protocol.command_body(input)?;
+                        self.command(&head, &body, now_ms)?
                     }
-                    _ => self.message(head),
+                    _ => self.message(head, now_ms),
                 },
             };
             if event.is_some() {
@@ -154,38 +159,38 @@ impl ClientSession {
             caps_ex: self.config.caps_ex,
             via: &self.via,
         };
-        self.wire.command(0, |out| build::connect(out, CONNECT, &hello));
+        self.protocol.command(0, |out| build::connect(out, CONNECT, &hello));
     }
 
     /// Media is for players. Some servers send it without Play.Start, which it then stands for.
-    fn message(&mut self, head: MessageHead) -> Option<Event> {
+    fn message(&mut self, head: MessageHead, now_ms: u64) -> Option<Event> {
         let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
         match self.step {
             Step::Running | Step::Ended if !self.publish => Some(Event::Message(head)),
             Step::Start if !self.publish && media => {
                 self.held = Some(head);
-                Some(self.running())
+                Some(self.running(now_ms))
             }
             _ => self.ignore(),
         }
     }
 
     fn ignore(&mut self) -> Option<Event> {
-        self.wire.ignored = self.wire.ignored.saturating_add(1);
+        self.protocol.ignored = self.protocol.ignored.saturating_add(1);
         None
     }
 
-    fn command(&mut self, head: &MessageHead, body: &[u8]) -> Result<Option<Event>> {
+    fn command(&mut self, head: &MessageHead, body: &[u8], now_ms: u64) -> Result<Option<Event>> {
         let call = Call::parse(head.type_id, body)?;
         debug_log::tell(|| hide_key(&mask_url(&self.tc_url), &self.key), head.stream_id, &call);
         match call.command {
             Command::Result(first, second) => self.result(call.transaction, &first, &second),
             Command::Error(status) => self.error(call.transaction, status),
-            Command::Status(status) => self.status(status),
+            Command::Status(status) => self.status(status, now_ms),
             Command::Close => Ok(self.ended("close", String::new())),
             _ if call.name == b"_onbwcheck" => {
                 // FMS's bandwidth check waits for its answer.
-                self.wire.command(0, |out| build::result(out, call.transaction, Value::Undefined));
+                self.protocol.command(0, |out| build::result(out, call.transaction, Value::Undefined));
                 Ok(None)
             }
             _ => Ok(self.ignore()),
@@ -195,15 +200,15 @@ impl ClientSession {
     fn result(&mut self, transaction: f64, first: &Value<'_>, second: &Value<'_>) -> Result<Option<Event>> {
         if transaction == CONNECT && self.step == Step::Connect {
             self.step = Step::Create;
-            self.wire.announce_window(self.config.window_ack);
-            self.wire.announce_chunk_size(self.config.chunk_size);
+            self.protocol.announce_window(self.config.window_ack);
+            self.protocol.announce_chunk_size(self.config.chunk_size);
             if self.publish {
                 let key = self.key.as_slice();
                 let key = || [Value::Null, Value::String(key)];
-                self.wire.command(0, |out| build::call(out, "releaseStream", RELEASE_STREAM, &key()));
-                self.wire.command(0, |out| build::call(out, "FCPublish", FC_PUBLISH, &key()));
+                self.protocol.command(0, |out| build::call(out, "releaseStream", RELEASE_STREAM, &key()));
+                self.protocol.command(0, |out| build::call(out, "FCPublish", FC_PUBLISH, &key()));
             }
-            self.wire.command(0, |out| build::call(out, "createStream", CREATE_STREAM, &[Value::Null]));
+            self.protocol.command(0, |out| build::call(out, "createStream", CREATE_STREAM, &[Value::Null]));
             return Ok(Some(Event::Connected));
         }
         if transaction == CREATE_STREAM && self.step == Step::Create {
@@ -214,10 +219,10 @@ impl ClientSession {
             self.step = Step::Start;
             let key = self.key.as_slice();
             if self.publish {
-                self.wire.command(self.stream_id, |out| build::publish(out, START, key));
+                self.protocol.command(self.stream_id, |out| build::publish(out, START, key));
             } else {
-                self.wire.command(self.stream_id, |out| build::play(out, START, key));
-                self.wire.user(user::SET_BUFFER_LENGTH, &[self.stream_id, BUFFER_LENGTH_MS]);
+                self.protocol.command(self.stream_id, |out| build::play(out, START, key));
+                self.protocol.user(user::SET_BUFFER_LENGTH, &[self.stream_id, BUFFER_LENGTH_MS]);
             }
             return Ok(None);
         }
@@ -233,7 +238,7 @@ impl ClientSession {
         Err(self.refused(status))
     }
 
-    fn status(&mut self, status: Status) -> Result<Option<Event>> {
+    fn status(&mut self, status: Status, now_ms: u64) -> Result<Option<Event>> {
         if status.code == "NetConnection.Connect.ReconnectRequest" {
             return Ok(Some(Event::Reconnect { url: status.redirect, text: self.shown(&status.description) }));
         }
@@ -241,11 +246,11 @@ impl ClientSession {
             return if self.step == Step::Closing { Ok(self.ignore()) } else { Err(self.refused(status)) };
         }
         Ok(match status.code.as_str() {
-            "NetStream.Publish.Start" if self.publish && self.step == Step::Start => Some(self.running()),
+            "NetStream.Publish.Start" if self.publish && self.step == Step::Start => Some(self.running(now_ms)),
             "NetStream.Play.Start" | "NetStream.Play.PublishNotify"
                 if !self.publish && matches!(self.step, Step::Start | Step::Ended) =>
             {
-                Some(self.running())
+                Some(self.running(now_ms))
             }
             "NetStream.Play.UnpublishNotify"
             | "NetStream.Play.Stop"
@@ -259,10 +264,11 @@ impl ClientSession {
         })
     }
 
-    fn running(&mut self) -> Event {
+    fn running(&mut self, now_ms: u64) -> Event {
         self.step = Step::Running;
+        self.protocol.timers.enter(Phase::Running, now_ms);
         if !self.publish {
-            self.wire.set_limits(self.config.media_limits());
+            self.protocol.set_limits(self.config.media_limits());
         }
         Event::Started { stream_id: self.stream_id }
     }
@@ -298,18 +304,18 @@ impl ClientSession {
 
     /// Says good-bye in the output. Media must not follow.
     pub fn close(&mut self) {
-        if !matches!(self.step, Step::Start | Step::Running | Step::Ended) {
-            self.step = Step::Closing;
+        self.protocol.timers.enter(Phase::Over, 0);
+        let step = std::mem::replace(&mut self.step, Step::Closing);
+        if !matches!(step, Step::Start | Step::Running | Step::Ended) {
             return;
         }
-        self.step = Step::Closing;
         let (key, id) = (self.key.as_slice(), self.stream_id);
         if self.publish {
             let values = [Value::Null, Value::String(key)];
-            self.wire.command(0, |out| build::call(out, "FCUnpublish", FC_UNPUBLISH, &values));
+            self.protocol.command(0, |out| build::call(out, "FCUnpublish", FC_UNPUBLISH, &values));
         }
         let values = [Value::Null, Value::Number(id.into())];
-        self.wire.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
+        self.protocol.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
     }
 
     /// The message stream id the server gave; 0 before.
@@ -334,8 +340,8 @@ impl ClientSession {
 
     /// Heap in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        self.wire.heap_bytes()
+        self.protocol.heap_bytes()
     }
 
-    wire_methods!();
+    protocol_methods!();
 }

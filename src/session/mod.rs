@@ -16,20 +16,23 @@
 //! - `Connect`, `Publish` and `Play` are questions: until the answer is given, `next` fails and takes nothing.
 //! - An error ends the session. The output may still hold a last word for the peer.
 //! - Output goes to the wire between media messages, never inside one.
-//! - Time is a monotonic millisecond count, given with each call.
+//! - Time is a monotonic millisecond count, given with each call. At the moment that `next_timeout` names the driver calls
+//!   `handle_timeout`; deadlines and pings are decided there and nowhere else.
 #![forbid(unsafe_code)]
 
 mod client;
 mod debug_log;
+mod protocol;
 mod server;
 mod state;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod timers;
 
 pub use client::{ClientSession, Refusal};
 pub use server::{ConnectInfo, ServerSession};
 pub use state::{Role, State};
+pub use timers::{PINGS_LOST, Timing};
 
 use crate::config;
 use crate::proto::chunk_read::ReadLimits;
@@ -50,6 +53,8 @@ pub struct SessionConfig {
     pub chunk_size: u32,
     /// The window we announce, in bytes.
     pub window_ack: u32,
+    /// Deadlines and pings.
+    pub timing: Timing,
     /// What of Enhanced RTMP we offer (`CAPS_*`). A driver that acts on reconnect requests adds `CAPS_RECONNECT`.
     pub caps_ex: u32,
 }
@@ -62,6 +67,7 @@ impl Default for SessionConfig {
             max_chunk_streams: config::MAX_CHUNK_STREAMS,
             chunk_size: config::CHUNK_SIZE,
             window_ack: config::WINDOW_ACK_BYTES,
+            timing: Timing::default(),
             caps_ex: CAPS_MULTITRACK | CAPS_MODEX | CAPS_NANO, // media passes untouched, whatever is in it
         }
     }
@@ -147,6 +153,9 @@ pub enum Event {
         /// Video on or off, if it was about video.
         video: Option<bool>,
     },
+    /// Server: the host has had the question for as long as it may (see `asked`), and has not answered. The driver
+    /// answers for it.
+    Unanswered,
     /// Client: the server took the connection.
     Connected,
     /// Client: the publish or play runs. Again after [`Event::Ended`], where a server's publisher comes back.

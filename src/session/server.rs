@@ -4,7 +4,8 @@
 //! publishes or plays, not both, and publishes one stream at a time; it may play several. See the module for the
 //! driver's duties.
 
-use super::wire::{Incoming, Wire, user, wire_methods};
+use super::protocol::{Incoming, Protocol, protocol_methods, user};
+use super::timers::{Phase, Question, Timers};
 use super::{Event, SessionConfig, debug_log};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf0::Value;
@@ -47,12 +48,12 @@ enum Ask {
 ///
 /// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
 /// - answers: `accept_connect`, `reject_connect`, `accept_publish`, `accept_play`, `reject_stream`
-/// - news for the peer: `end_publish`, `end_play`, `stream_begin`, `unpublish_notify`, `stream_dry`,
-///   `reconnect_request`, `ping`
+/// - news for the peer: `end_publish`, `end_play`, `reconnect_request`
+/// - time: `next_timeout`, `handle_timeout`, `asked`
 /// - output: `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ServerSession {
-    wire: Wire,
+    protocol: Protocol,
     config: SessionConfig,
     info: Option<Box<ConnectInfo>>,
     ask: Ask,
@@ -70,7 +71,11 @@ impl ServerSession {
     /// A session before its first byte.
     pub fn new(config: &SessionConfig, now_ms: u64) -> Self {
         Self {
-            wire: Wire::new(Handshake::server(), config.command_limits(), now_ms),
+            protocol: Protocol::new(
+                Handshake::server(),
+                config.command_limits(),
+                Timers::new(config.timing, "no connect in time", now_ms),
+            ),
             config: config.clone(),
             info: None,
             ask: Ask::Nothing,
@@ -105,7 +110,7 @@ impl ServerSession {
             self.count_begin(now_ms)?;
             return Ok(Some(self.ask_play(next)));
         }
-        while let Some(incoming) = self.wire.next(input, at, now_ms)? {
+        while let Some(incoming) = self.protocol.next(input, at, now_ms)? {
             let event = match incoming {
                 Incoming::Handshaken => None,
                 Incoming::User { event: user::SET_BUFFER_LENGTH, first, second } => {
@@ -115,13 +120,16 @@ impl ServerSession {
                 Incoming::User { .. } => None,
                 Incoming::Message(head) => match head.type_id {
                     kind::COMMAND | kind::COMMAND_AMF3 => {
-                        let body = self.wire.command_body(input)?;
+                        let body = self.protocol.command_body(input)?;
                         self.command(&head, body)?
                     }
                     type_id if !self.connected => {
                         return Err(Failure::protocol(format!("a message of type {type_id} before connect")));
                     }
-                    _ if self.streams.publishing().is_some() => Some(Event::Message(head)),
+                    _ if self.streams.takes_media(head.stream_id) => {
+                        self.protocol.timers.media(now_ms);
+                        Some(Event::Message(head))
+                    }
                     _ => self.ignore(),
                 },
             };
@@ -145,7 +153,7 @@ impl ServerSession {
     }
 
     fn ignore(&mut self) -> Option<Event> {
-        self.wire.ignored = self.wire.ignored.saturating_add(1);
+        self.protocol.ignored = self.protocol.ignored.saturating_add(1);
         None
     }
 
@@ -167,7 +175,7 @@ impl ServerSession {
                 return Err(Failure::limit(format!("a connect of {} bytes", body.len())));
             }
             let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id));
-            self.ask = Ask::Connect { transaction };
+            self.set_ask(Ask::Connect { transaction });
             self.info = Some(Box::new(ConnectInfo { raw: body, ..info }));
             return Ok(Some(Event::Connect));
         }
@@ -176,7 +184,7 @@ impl ServerSession {
             Command::CreateStream => {
                 match self.streams.create() {
                     Some(id) => self.answer(transaction, Value::Number(id.into())),
-                    None => self.wire.command(0, |out| {
+                    None => self.protocol.command(0, |out| {
                         let text = format!("at most {STREAMS_MAX} streams");
                         build::error(out, transaction, "NetConnection.Call.Failed", &text);
                     }),
@@ -214,7 +222,7 @@ impl ServerSession {
                 let next = Next { stream_id, key: key.to_vec(), start_ms, duration_ms, reset };
                 self.play(next)?
             }
-            Command::CloseStream(id) => self.close(id.unwrap_or(stream_id), false),
+            Command::CloseStream(id) => self.close(id.unwrap_or_else(|| self.streams.own(stream_id)), false),
             Command::DeleteStream(id) => self.close(id.unwrap_or(stream_id), true),
             Command::Pause { on, at_ms } if self.streams.plays(stream_id) => {
                 let code = if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" };
@@ -253,7 +261,7 @@ impl ServerSession {
             self.status(stream_id, "error", code, text);
             return Ok(self.ignore());
         }
-        self.ask = Ask::Stream;
+        self.set_ask(Ask::Stream);
         self.streams.set(stream_id, Mode::AskedPublish { key: key.to_vec() });
         Ok(Some(Event::Publish { stream_id, key: key.to_vec(), kind: kind.to_vec() }))
     }
@@ -284,7 +292,7 @@ impl ServerSession {
 
     fn ask_play(&mut self, next: Next) -> Event {
         let Next { stream_id, key, start_ms, duration_ms, reset } = next;
-        self.ask = Ask::Stream;
+        self.set_ask(Ask::Stream);
         self.streams.set(stream_id, Mode::AskedPlay { reset });
         Event::Play { stream_id, key, start_ms, duration_ms, reset }
     }
@@ -292,9 +300,10 @@ impl ServerSession {
     /// The peer closes a stream; `delete` frees its id too.
     fn close(&mut self, stream_id: u32, delete: bool) -> Option<Event> {
         let mode = self.streams.close(stream_id, delete)?;
+        self.rest_if_idle();
         match mode {
             Mode::Publish { .. } => {
-                self.wire.set_limits(self.config.command_limits());
+                self.protocol.set_limits(self.config.command_limits());
                 self.status(stream_id, "status", "NetStream.Unpublish.Success", "");
                 Some(Event::EndPublish { stream_id })
             }
@@ -304,66 +313,96 @@ impl ServerSession {
     }
 
     fn answer(&mut self, transaction: f64, value: Value<'_>) {
-        self.wire.command(0, |out| build::result(out, transaction, value));
+        self.protocol.command(0, |out| build::result(out, transaction, value));
     }
 
     fn on_fc(&mut self, name: &str, code: &str, key: &[u8]) {
-        self.wire.command(0, |out| build::on_fc(out, name, code, key));
+        self.protocol.command(0, |out| build::on_fc(out, name, code, key));
     }
 
     fn status(&mut self, stream_id: u32, level: &str, code: &str, text: &str) {
-        self.wire.command(stream_id, |out| build::on_status(out, level, code, text, Vec::new()));
+        self.protocol.command(stream_id, |out| build::on_status(out, level, code, text, Vec::new()));
+    }
+
+    fn set_ask(&mut self, ask: Ask) {
+        let question = if ask == Ask::Nothing { Question::None } else { Question::Open };
+        self.protocol.timers.set_question(question);
+        self.ask = ask;
+    }
+
+    /// The host has been asked: from now on it has the time for an answer, and no other deadline runs. Without this
+    /// call an open question waits for ever, but for the deadline of `connect`.
+    pub fn asked(&mut self, now_ms: u64) {
+        self.protocol.timers.asked(now_ms);
+    }
+
+    /// Whether `connect` was accepted.
+    pub fn connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Nothing may be published or played any more: then the peer rests, and lives as long as it answers pings.
+    fn rest_if_idle(&mut self) {
+        let rests = matches!(self.protocol.timers.phase(), Phase::Between { .. });
+        if self.connected && !rests && !self.streams.busy() {
+            self.protocol.timers.enter_between();
+        }
     }
 
     /// Lets the peer in. Nothing where no `connect` waits.
-    pub fn accept_connect(&mut self) {
-        let (Ask::Connect { transaction }, Some(info)) = (self.ask, &self.info) else { return };
-        self.ask = Ask::Nothing;
+    pub fn accept_connect(&mut self, now_ms: u64) {
+        let Ask::Connect { transaction } = self.ask else { return };
+        self.set_ask(Ask::Nothing);
+        let Some(info) = &self.info else { return };
         self.connected = true;
-        self.wire.announce_window(self.config.window_ack);
+        self.protocol.timers.enter(Phase::Between { since_ms: now_ms }, now_ms);
+        self.protocol.announce_window(self.config.window_ack);
         let mut bandwidth = self.config.window_ack.to_be_bytes().to_vec();
         bandwidth.push(BANDWIDTH_DYNAMIC);
-        self.wire.control(kind::PEER_BANDWIDTH, &bandwidth);
-        self.wire.announce_chunk_size(self.config.chunk_size);
+        self.protocol.control(kind::PEER_BANDWIDTH, &bandwidth);
+        self.protocol.announce_chunk_size(self.config.chunk_size);
         let caps_ex = self.config.caps_ex;
-        self.wire.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));
+        self.protocol.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));
     }
 
     /// Turns the peer away, with `redirect` to another url. An empty `code` stands for
     /// `NetConnection.Connect.Rejected`. What still comes is swallowed; the driver sends the output and closes.
     pub fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
         let Ask::Connect { transaction } = self.ask else { return };
-        self.ask = Ask::Nothing;
+        self.set_ask(Ask::Nothing);
         self.finished = true;
+        self.protocol.timers.enter(Phase::Over, 0);
         let code = if code.is_empty() { "NetConnection.Connect.Rejected" } else { code };
-        self.wire.command(0, |out| build::connect_error(out, transaction, code, text, redirect));
+        self.protocol.command(0, |out| build::connect_error(out, transaction, code, text, redirect));
     }
 
     /// Lets the peer publish. Nothing where that was not asked.
-    pub fn accept_publish(&mut self, stream_id: u32) {
+    pub fn accept_publish(&mut self, stream_id: u32, now_ms: u64) {
         let Some(Mode::AskedPublish { key }) = self.streams.mode(stream_id) else { return };
         let mode = Mode::Publish { key: key.clone() };
         self.begin(stream_id, mode);
-        self.wire.set_limits(self.config.media_limits());
-        self.wire.user(user::STREAM_BEGIN, &[stream_id]);
+        self.protocol.timers.enter(Phase::Publishing { since_ms: now_ms, media_ms: None }, now_ms);
+        self.protocol.set_limits(self.config.media_limits());
+        self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
         self.status(stream_id, "status", "NetStream.Publish.Start", "Publishing.");
     }
 
     /// Lets the peer play. Metadata and media are the driver's to send. Nothing where that was not asked.
-    pub fn accept_play(&mut self, stream_id: u32) {
+    pub fn accept_play(&mut self, stream_id: u32, now_ms: u64) {
         let Some(&Mode::AskedPlay { reset }) = self.streams.mode(stream_id) else { return };
         self.begin(stream_id, Mode::Play);
-        self.wire.slim();
-        self.wire.user(user::STREAM_BEGIN, &[stream_id]);
+        self.protocol.timers.enter(Phase::Running, now_ms);
+        self.protocol.slim();
+        self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
         if reset {
             self.status(stream_id, "status", "NetStream.Play.Reset", "Playing and resetting.");
         }
         self.status(stream_id, "status", "NetStream.Play.Start", "Playing.");
-        self.wire.data(stream_id, build::sample_access);
+        self.protocol.data(stream_id, build::sample_access);
     }
 
     fn begin(&mut self, stream_id: u32, mode: Mode) {
-        self.ask = Ask::Nothing;
+        self.set_ask(Ask::Nothing);
         self.commands = 0;
         self.streams.set(stream_id, mode);
     }
@@ -372,8 +411,9 @@ impl ServerSession {
     /// `NetStream.Play.StreamNotFound`, at which encoders and players stop. The connection goes on, the stream is idle.
     pub fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str) {
         let Some(Mode::AskedPublish { .. } | Mode::AskedPlay { .. }) = self.streams.mode(stream_id) else { return };
-        self.ask = Ask::Nothing;
+        self.set_ask(Ask::Nothing);
         self.streams.set(stream_id, Mode::Idle);
+        self.rest_if_idle();
         self.status(stream_id, "error", code, text);
     }
 
@@ -381,6 +421,7 @@ impl ServerSession {
     pub fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
         let Some(Mode::Publish { .. }) = self.streams.mode(stream_id) else { return };
         self.streams.set(stream_id, Mode::Idle);
+        self.rest_if_idle();
         self.status(stream_id, "error", code, text);
     }
 
@@ -391,7 +432,8 @@ impl ServerSession {
             return;
         }
         self.streams.set(stream_id, Mode::Idle);
-        self.wire.user(user::STREAM_EOF, &[stream_id]);
+        self.rest_if_idle();
+        self.protocol.user(user::STREAM_EOF, &[stream_id]);
         if !self.streams.has_queued(stream_id) {
             self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "The publisher has left.");
             self.status(stream_id, "status", "NetStream.Play.Stop", "Stopped.");
@@ -403,29 +445,8 @@ impl ServerSession {
     pub fn fail_play(&mut self, stream_id: u32, code: &str, text: &str) {
         if self.streams.plays(stream_id) {
             self.streams.set(stream_id, Mode::Idle);
+            self.rest_if_idle();
             self.status(stream_id, "error", code, text);
-        }
-    }
-
-    /// The publisher is gone, and the player is kept for the next one.
-    pub fn unpublish_notify(&mut self, stream_id: u32) {
-        if self.streams.plays(stream_id) {
-            self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "The publisher has left.");
-        }
-    }
-
-    /// A publisher is there again for a player that was kept.
-    pub fn stream_begin(&mut self, stream_id: u32) {
-        if self.streams.plays(stream_id) {
-            self.wire.user(user::STREAM_BEGIN, &[stream_id]);
-            self.status(stream_id, "status", "NetStream.Play.PublishNotify", "A publisher is here.");
-        }
-    }
-
-    /// The stream has no data for now.
-    pub fn stream_dry(&mut self, stream_id: u32) {
-        if self.streams.plays(stream_id) {
-            self.wire.user(user::STREAM_DRY, &[stream_id]);
         }
     }
 
@@ -434,14 +455,14 @@ impl ServerSession {
     pub fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool {
         let able = self.connected && self.peer_caps_ex() & CAPS_RECONNECT != 0;
         if able {
-            self.wire.command(0, |out| build::reconnect_request(out, url, text));
+            self.protocol.command(0, |out| build::reconnect_request(out, url, text));
         }
         able
     }
 
     /// Whether the RTMP handshake is over.
     pub fn handshaken(&self) -> bool {
-        self.wire.handshaken()
+        self.protocol.handshaken()
     }
 
     /// Whether the peer was turned away and nothing more will come of it.
@@ -467,8 +488,8 @@ impl ServerSession {
     /// Heap in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let info = self.info.as_ref().map_or(0, |info| info.heap_bytes());
-        self.wire.heap_bytes() + self.streams.heap_bytes() + info
+        self.protocol.heap_bytes() + self.streams.heap_bytes() + info
     }
 
-    wire_methods!();
+    protocol_methods!();
 }

@@ -44,8 +44,6 @@ pub trait Upcalls: Send + Sync + Debug {
 /// The server's timeouts that the stream's threads keep, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// From `Publish.Start` to the first media.
-    pub first_data_ms: u64,
     /// A publisher that is silent for this long is gone.
     pub idle_ms: u64,
     /// Silent peers are pinged this often.

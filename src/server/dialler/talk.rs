@@ -15,7 +15,7 @@ use crate::net::clock;
 use crate::net::conn::{Conn, Pumped, Side};
 use crate::proto::auth;
 use crate::server::{secure, source};
-use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State};
+use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State, Timing};
 use crate::stream::Delivery;
 use crate::stream::event::{Event, EventKind, Id};
 
@@ -29,7 +29,8 @@ impl Dialler {
         let Phase::Connects { by_ms, .. } = job.phase else { return };
         job.target.set_addr(address.to_string(), socket.local_name());
         job.target.move_to(State::Handshake, |event| event);
-        let config = SessionConfig { chunk_size: job.plan.config.chunk_size, ..self.session.clone() };
+        let timing = Timing { handshake_ms: by_ms.saturating_sub(clock::now_ms()), ..self.session.timing };
+        let config = SessionConfig { chunk_size: job.plan.config.chunk_size, timing, ..self.session.clone() };
         let session = secure::put_on_target(&mut socket, &job.plan, &job.url).and_then(|()| {
             if job.target.is_source() {
                 source::session(&self.core, &config, &job.target, &job.url)

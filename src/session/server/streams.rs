@@ -49,6 +49,8 @@ pub(super) struct Streams {
     list: Vec<Stream>,
     /// Of all streams, in the order of asking.
     queue: Vec<Next>,
+    /// The largest id that was given out.
+    given: u32,
 }
 
 impl Streams {
@@ -59,8 +61,9 @@ impl Streams {
     /// A new stream's id; `None` where there are too many.
     pub(super) fn create(&mut self) -> Option<u32> {
         let taken = |id: &u32| self.list.iter().any(|stream| stream.id == *id);
-        let id = (1..).find(|id| !taken(id))?;
-        self.add(id).then_some(id)
+        let id = (1..).find(|id| !taken(id)).filter(|&id| self.add(id))?;
+        self.given = self.given.max(id);
+        Some(id)
     }
 
     fn add(&mut self, id: u32) -> bool {
@@ -84,6 +87,14 @@ impl Streams {
             _ => {}
         }
         if self.add(id) { Ok(id) } else { Err(Failure::limit("too many streams on one connection")) }
+    }
+
+    /// The stream that a command on message stream `id` is about: the only one, where the peer writes 0.
+    pub(super) fn own(&self, id: u32) -> u32 {
+        match self.list.as_slice() {
+            [only] if id == 0 => only.id,
+            _ => id,
+        }
     }
 
     pub(super) fn mode(&self, id: u32) -> Option<&Mode> {
@@ -113,6 +124,13 @@ impl Streams {
     /// The stream that is published.
     pub(super) fn publishing(&self) -> Option<u32> {
         self.list.iter().find(|stream| matches!(stream.mode, Mode::Publish { .. })).map(|stream| stream.id)
+    }
+
+    /// Whether a media message on message stream `id` belongs to what is published. A stream of its own that does not
+    /// publish (refused, or not begun) has no media; careless encoders write 0 or an id that they were never given.
+    pub(super) fn takes_media(&self, id: u32) -> bool {
+        let foreign = id != 0 && (id <= self.given || self.mode(id).is_some());
+        self.publishing().is_some_and(|publishing| id == publishing || !foreign)
     }
 
     /// The stream that is published, if `key` means it: FCUnpublish may come without the query, or without a key.

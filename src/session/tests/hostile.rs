@@ -308,6 +308,53 @@ fn one_connection_publishes_once_and_does_not_also_play() {
 }
 
 #[test]
+fn media_of_a_stream_that_was_refused_or_does_not_publish_is_thrown_away() {
+    let mut peer = Peer::connected();
+    peer.call(0, "createStream", &[NULL]).unwrap();
+    peer.call(0, "createStream", &[NULL]).unwrap();
+    for id in [1, 2] {
+        peer.call(id, "publish", &[NULL, key("a")]).unwrap();
+    }
+    peer.events.clear();
+    let media = |peer: &mut Peer, id: u32| {
+        peer.message(kind::VIDEO, id, b"picture").unwrap();
+        std::mem::take(&mut peer.events).len()
+    };
+    assert_eq!(media(&mut peer, 1), 1);
+    assert_eq!((media(&mut peer, 2), media(&mut peer, 3)), (0, 0), "refused, and not begun");
+    // Careless encoders: no id, and one that nobody gave them.
+    assert_eq!((media(&mut peer, 0), media(&mut peer, 77)), (1, 1));
+    peer.call(0, "deleteStream", &[NULL, Value::Number(3.0)]).unwrap();
+    assert_eq!(media(&mut peer, 3), 0, "nor one that is gone");
+    peer.call(1, "closeStream", &[NULL]).unwrap();
+    peer.events.clear();
+    assert_eq!((media(&mut peer, 0), media(&mut peer, 1), media(&mut peer, 77)), (0, 0, 0));
+}
+
+#[test]
+fn publish_and_play_with_false_for_a_name_end_what_runs() {
+    let mut peer = Peer::connected();
+    for id in [1, 0] {
+        peer.call(id, "publish", &[NULL, key("a"), key("live")]).unwrap();
+        peer.replies();
+        peer.events.clear();
+        peer.call(id, "publish", &[NULL, Value::Bool(false)]).unwrap();
+        assert_eq!(events(&peer.events), [Event::EndPublish { stream_id: 1 }]);
+        assert_eq!(peer.replies(), ["onStatus status NetStream.Unpublish.Success on 1"]);
+        // Also where nothing runs.
+        peer.call(id, "publish", &[NULL, Value::Bool(false)]).unwrap();
+        assert_eq!(peer.replies(), [""; 0]);
+    }
+    peer.events.clear();
+    peer.call(1, "play", &[NULL, key("a")]).unwrap();
+    peer.call(1, "play", &[NULL, Value::Bool(false)]).unwrap();
+    assert_eq!(peer.events.last().unwrap().0, Event::EndPlay { stream_id: 1 });
+    peer.replies();
+    peer.call(1, "publish", &[NULL, key("b")]).unwrap();
+    assert_eq!(peer.replies()[1..], ["onStatus status NetStream.Publish.Start on 1"]);
+}
+
+#[test]
 fn a_second_play_replaces_or_waits_as_the_peer_says() {
     let mut peer = Peer::connected();
     let play = |peer: &mut Peer, name: &str, reset: bool| {

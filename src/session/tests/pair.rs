@@ -32,9 +32,9 @@ pub(super) struct Pair {
 /// The driver's yes to everything.
 pub(super) fn yes(server: &mut ServerSession, event: &Event) {
     match event {
-        Event::Connect => server.accept_connect(),
-        Event::Publish { stream_id, .. } => server.accept_publish(*stream_id),
-        Event::Play { stream_id, .. } => server.accept_play(*stream_id),
+        Event::Connect => server.accept_connect(0),
+        Event::Publish { stream_id, .. } => server.accept_publish(*stream_id, 0),
+        Event::Play { stream_id, .. } => server.accept_play(*stream_id, 0),
         _ => {}
     }
 }

@@ -71,6 +71,28 @@ fn media_of_a_server_that_forgets_play_start_stands_for_it() {
 }
 
 #[test]
+fn a_server_that_keeps_its_players_ends_the_stream_and_begins_it_again() {
+    let status = |code: &str| {
+        let info = [(&b"level"[..], key("status")), (b"code", key(code))];
+        command("onStatus", 0.0, &[NULL, Value::Object(info.to_vec())])
+    };
+    let messages = [
+        command("_result", 1.0, &[]),
+        command("_result", 4.0, &[NULL, Value::Number(1.0)]),
+        status("NetStream.Play.Start"),
+        status("NetStream.Play.UnpublishNotify"),
+        status("NetStream.Play.PublishNotify"),
+        (kind::USER_CONTROL, vec![0, 1, 0, 0, 0, 1]),
+    ];
+    let events = client_hears(false, &messages).unwrap();
+    let ended = |code: &str| Event::Ended { code: code.to_owned(), text: String::new() };
+    let started = Event::Started { stream_id: 1 };
+    let expected =
+        [Event::Connected, started.clone(), ended("NetStream.Play.UnpublishNotify"), started, ended("StreamEOF")];
+    assert_eq!(events, expected);
+}
+
+#[test]
 fn a_server_that_we_pull_from_may_send_large_messages_and_no_large_command() {
     let nulls = vec![5; (16 << 20) - 1];
     let started = [command("_result", 1.0, &[]), command("_result", 4.0, &[NULL, Value::Number(1.0)])];

@@ -102,7 +102,6 @@ pub(in crate::stream) struct Consumer {
     /// Since when it jumps.
     pub(in crate::stream) slow_since_ms: Option<u64>,
     pub(in crate::stream) slow_told_ms: u64,
-    pub(in crate::stream) pinged_ms: u64,
     /// Log position at which the stream ends for it.
     pub(in crate::stream) leave_at: Option<u64>,
     /// It has been told goodbye and is closed by then.
@@ -157,7 +156,6 @@ impl Consumer {
             progress_ms: now_ms,
             slow_since_ms: None,
             slow_told_ms: 0,
-            pinged_ms: now_ms,
             leave_at: None,
             close_by_ms: None,
             rewrite,

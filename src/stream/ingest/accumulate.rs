@@ -137,7 +137,7 @@ impl Accumulate {
         }
         // Encoders often leave pings unanswered, but their systems take them, if they are there.
         let Timeouts { idle_ms, ping_ms, .. } = self.timeouts;
-        let pings_ms = if ping_ms == 0 { idle_ms } else { ping_ms.saturating_mul(source::PINGS_LOST.into()) };
+        let pings_ms = if ping_ms == 0 { idle_ms } else { ping_ms.saturating_mul(session::PINGS_LOST.into()) };
         peer.conn.socket.set_user_timeout(idle_ms.min(pings_ms));
         let state = if standby { State::Waiting } else { State::InProgress };
         let prev = peer.record.set_state(state);
@@ -367,7 +367,7 @@ impl Accumulate {
         {
             return Fate::Over(failure);
         }
-        match feed.check(&self.stream, now_ms, self.timeouts, max_kbps) {
+        match feed.check(&self.stream, now_ms, max_kbps) {
             Ok(()) => {
                 self.flush(slot);
                 Fate::Stays

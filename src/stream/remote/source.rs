@@ -22,9 +22,6 @@ use crate::sync::locked;
 /// have long been pulled: what a loop would add comes first.
 const MAX_PATHS_BYTES: usize = 2048;
 
-/// Pings that may stay without an answer.
-pub(in crate::stream) const PINGS_LOST: u32 = 2;
-
 /// What a player is told whose stream cannot be had.
 #[derive(Clone, Debug)]
 pub(in crate::stream) struct Refusal {

@@ -6,13 +6,9 @@ use crate::error::{Failure, RRError};
 use crate::stream::egress::consumer::{Consumer, Place, Who};
 use crate::stream::log::buffer::Head;
 use crate::stream::peer::Order;
-use crate::stream::upcalls::Timeouts;
 
 /// At most one report of a slow consumer in this time.
 const SLOW_REPORT_MS: u64 = 1_000;
-
-/// Pings that may stay without an answer.
-const PINGS_LOST: u32 = 2;
 
 impl Relay {
     pub(super) fn tick(&mut self, now_us: u64) {
@@ -66,19 +62,17 @@ impl Relay {
             return Fate::Listener(None);
         }
         consumer.measure(head, now_us);
-        let Timeouts { ping_ms, send_ms, .. } = self.timeouts;
+        let send_ms = self.timeouts.send_ms;
         let own_ms = consumer.push.as_ref().and_then(|push| push.plan.config.send_ms);
         let send_ms = own_ms.map_or(send_ms, u64::from);
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Fate::Over(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
         }
-        if consumer.conn.pings_unanswered() > PINGS_LOST {
-            return Fate::Over(Failure::peers(RRError::Idle, "does not answer pings"));
-        }
-        let quiet_ms = now_ms.saturating_sub(consumer.conn.last_heard_ms().max(consumer.pinged_ms));
-        if ping_ms > 0 && quiet_ms > ping_ms && !consumer.blocked {
-            consumer.pinged_ms = now_ms;
-            consumer.conn.ping(now_ms);
+        // One whose socket takes nothing has `send_ms`: a ping would not reach it. An open question is the listener's.
+        if !consumer.blocked
+            && let Err(failure) = consumer.conn.handle_timeout(now_ms)
+        {
+            return Fate::Over(failure);
         }
         self.bound_lag(slot, head, now_us)
     }

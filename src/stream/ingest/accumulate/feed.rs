@@ -18,7 +18,6 @@ use crate::stream::peer::Peer;
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::Counters;
-use crate::stream::upcalls::Timeouts;
 
 /// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
 const MAX_KEPT: usize = 32;
@@ -95,7 +94,6 @@ pub(super) struct Feed {
     pub(super) media_ms: u64,
     /// Writing to it has failed: it is read to its end, and then it is over for this.
     pub(super) gone: Option<Failure>,
-    pinged_ms: u64,
     bytes_in: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
@@ -118,7 +116,6 @@ impl Feed {
             since_ms: now_ms,
             media_ms: 0,
             gone: None,
-            pinged_ms: now_ms,
             bytes_in: 0,
             over_since_ms: None,
             held,
@@ -170,8 +167,8 @@ impl Feed {
         }
     }
 
-    /// A source may be silent, as its server's publisher may; it is to answer pings. Without players it goes in time.
-    fn check_source(&mut self, stream: &RRStream, now_ms: u64, ping_ms: u64) -> Result<()> {
+    /// A source ends when the host wants it otherwise, and in time where nobody plays it.
+    fn check_source(&mut self, stream: &RRStream, now_ms: u64) -> Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         if source.is_stopped() {
             return Err(Failure::ours(RRError::Kicked, "stopped"));
@@ -186,38 +183,17 @@ impl Feed {
             self.goes = Goes::Unwatched;
             return Err(Failure::ours(RRError::Closed, "nobody plays it"));
         }
-        let conn = &mut self.peer.conn;
-        if conn.pings_unanswered() > source::PINGS_LOST {
-            return Err(Failure::peers(RRError::Idle, "does not answer pings"));
-        }
-        if ping_ms > 0 && now_ms.saturating_sub(conn.last_heard_ms().max(self.pinged_ms)) > ping_ms {
-            self.pinged_ms = now_ms;
-            conn.ping(now_ms);
-        }
         Ok(())
     }
 
-    /// Timeouts: the first media, silence, pings that ask whether the peer is there; and the rate.
-    pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, timeouts: Timeouts, max_kbps: u32) -> Result<()> {
+    /// What is due for its session, what the host wants of a source, and the rate.
+    pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
         let sent = (self.sent_before + self.peer.conn.bytes_out()).saturating_sub(self.counters().bytes_out.get());
         self.counters().sent(sent, now_ms * 1000);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
-        let Timeouts { first_data_ms, idle_ms, ping_ms, .. } = timeouts;
-        if self.source.is_some() {
-            self.check_source(stream, now_ms, ping_ms)?;
-            return self.check_rate(now_ms, max_kbps);
-        }
-        if self.media_ms == 0 && now_ms.saturating_sub(self.since_ms) > first_data_ms {
-            return Err(Failure::peers(RRError::Idle, "no media after publish"));
-        }
-        let silent_ms = now_ms.saturating_sub(self.media_ms.max(self.since_ms));
-        if self.media_ms != 0 && silent_ms > idle_ms {
-            return Err(Failure::peers(RRError::Idle, format!("no media for {silent_ms} ms")));
-        }
-        if ping_ms != 0 && silent_ms > ping_ms.min(idle_ms / 2) && now_ms.saturating_sub(self.pinged_ms) > ping_ms {
-            self.pinged_ms = now_ms;
-            self.peer.conn.ping(now_ms);
-        }
+        self.check_source(stream, now_ms)?;
+        // No question is open while it publishes, so there is no event to act on.
+        self.peer.conn.handle_timeout(now_ms)?;
         self.check_rate(now_ms, max_kbps)
     }
 

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::timers::{Due, Timers};
 use crate::config::MAX_OPEN_BYTES_COMMAND;
 use crate::error::{Failure, Result};
 use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
@@ -20,8 +21,6 @@ pub(super) mod user {
     pub(crate) const STREAM_BEGIN: u16 = 0;
     /// Its data is over.
     pub(crate) const STREAM_EOF: u16 = 1;
-    /// It has no data for now.
-    pub(crate) const STREAM_DRY: u16 = 2;
     /// The player's buffer, in ms.
     pub(crate) const SET_BUFFER_LENGTH: u16 = 3;
     pub(super) const PING: u16 = 6;
@@ -46,7 +45,7 @@ const TAG_TAIL_BYTES: usize = 4;
 pub(super) enum Incoming {
     /// The handshake is over.
     Handshaken,
-    /// Any message but the control ones; its body is at [`Wire::body`].
+    /// Any message but the control ones; its body is at [`Protocol::body`].
     Message(MessageHead),
     /// A user control event that is not a ping: its first number, and its second or 0.
     User { event: u16, first: u32, second: u32 },
@@ -62,7 +61,7 @@ struct Aggregate {
 }
 
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Protocol {
     handshake: Option<Box<Handshake>>,
     reader: ChunkReader,
     /// The body within the reader's body, while an aggregate is unpacked.
@@ -79,15 +78,12 @@ pub(super) struct Wire {
     peer_window: u32,
     our_window: u32,
     peer_acked: Option<u32>,
-    ping_ms: u64,
-    pings_unanswered: u32,
-    rtt_ms: Option<u32>,
-    last_heard_ms: u64,
+    pub(super) timers: Timers,
     pub(super) ignored: u32,
 }
 
-impl Wire {
-    pub(super) fn new(handshake: Handshake, limits: ReadLimits, now_ms: u64) -> Self {
+impl Protocol {
+    pub(super) fn new(handshake: Handshake, limits: ReadLimits, timers: Timers) -> Self {
         Self {
             handshake: Some(Box::new(handshake)),
             reader: ChunkReader::new(limits),
@@ -103,10 +99,7 @@ impl Wire {
             peer_window: 0,
             our_window: 0,
             peer_acked: None,
-            ping_ms: 0,
-            pings_unanswered: 0,
-            rtt_ms: None,
-            last_heard_ms: now_ms,
+            timers,
             ignored: 0,
         }
     }
@@ -136,7 +129,7 @@ impl Wire {
     /// The next thing the session above has to know of; `None` when the input is used up.
     pub(super) fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Incoming>> {
         if *at < input.len() {
-            self.last_heard_ms = now_ms;
+            self.timers.heard(now_ms);
         }
         loop {
             if self.out.len() > MAX_OUTPUT_BYTES {
@@ -178,7 +171,7 @@ impl Wire {
         }
     }
 
-    /// The body of the message just given; `input` as in [`Wire::next`].
+    /// The body of the message just given; `input` as in [`Protocol::next`].
     pub(super) fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
         let whole = self.reader.body(input);
         match &self.part {
@@ -259,12 +252,7 @@ impl Wire {
             numbers.get(4..8).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes));
         match event {
             user::PING => self.user(user::PONG, &[first]),
-            user::PONG => {
-                if self.pings_unanswered > 0 && first == self.ping_ms as u32 {
-                    self.rtt_ms = Some(u32::try_from(now_ms.saturating_sub(self.ping_ms)).unwrap_or(u32::MAX));
-                }
-                self.pings_unanswered = 0;
-            }
+            user::PONG => self.timers.pong(first, now_ms),
             _ => return Some(Incoming::User { event, first, second }),
         }
         None
@@ -346,22 +334,19 @@ impl Wire {
         self.consumed + self.media_sent
     }
 
-    pub(super) fn ping(&mut self, now_ms: u64) {
-        self.ping_ms = now_ms;
-        self.pings_unanswered = self.pings_unanswered.saturating_add(1);
-        self.user(user::PING, &[now_ms as u32]);
-    }
-
-    pub(super) fn pings_unanswered(&self) -> u32 {
-        self.pings_unanswered
-    }
-
-    pub(super) fn rtt_ms(&self) -> Option<u32> {
-        self.rtt_ms
-    }
-
-    pub(super) fn last_heard_ms(&self) -> u64 {
-        self.last_heard_ms
+    /// Does what is due. True where the host has not answered the open question in time.
+    pub(super) fn handle_timeout(&mut self, now_ms: u64) -> Result<bool> {
+        match self.timers.due(now_ms)? {
+            Due::Nothing => return Ok(false),
+            Due::Unanswered => return Ok(true),
+            // Behind output that the peer does not take a second ping would say nothing more than the first.
+            Due::Ping if !self.out.is_empty() => {}
+            Due::Ping => {
+                self.timers.ping(now_ms);
+                self.user(user::PING, &[now_ms as u32]);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -378,73 +363,72 @@ const CONTROL_CHUNK_STREAM: u32 = 2; // 5.4: control messages go there
 const COMMAND_CHUNK_STREAM: u32 = 3;
 const DATA_CHUNK_STREAM: u32 = 5;
 
-/// The methods that both sessions hand on to their [`Wire`], documented once.
-macro_rules! wire_methods {
+/// The methods that both sessions hand on to their [`Protocol`], documented once.
+macro_rules! protocol_methods {
     () => {
         /// The body of the [`Event::Message`] that `next` has just given; `input` must be the same as there.
         pub fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
-            self.wire.body(input)
+            self.protocol.body(input)
         }
 
         /// Bytes for the peer.
         pub fn output(&self) -> &[u8] {
-            self.wire.output()
+            self.protocol.output()
         }
 
         /// The same, taken out.
         pub fn take_output(&mut self) -> Vec<u8> {
-            self.wire.take_output()
+            self.protocol.take_output()
         }
 
         /// The first `bytes` of the output have been sent.
         pub fn consumed(&mut self, bytes: usize) {
-            self.wire.consumed(bytes);
+            self.protocol.consumed(bytes);
         }
 
         /// The driver sent that many bytes of its own (media), which the peer will acknowledge too.
         pub fn note_sent(&mut self, bytes: u64) {
-            self.wire.note_sent(bytes);
+            self.protocol.note_sent(bytes);
         }
 
         /// Bytes sent and not acknowledged; `None` before the peer's first acknowledgement.
         pub fn unacked(&self) -> Option<u64> {
-            self.wire.unacked()
+            self.protocol.unacked()
         }
 
-        /// Puts a ping into the output.
-        pub fn ping(&mut self, now_ms: u64) {
-            self.wire.ping(now_ms);
+        /// When [`handle_timeout`](Self::handle_timeout) is to be called, on the clock given to `next` and `new`, unless
+        /// something happens before. `None`: the session waits for nothing.
+        pub fn next_timeout(&self) -> Option<u64> {
+            self.protocol.timers.next_ms()
         }
 
-        /// Pings since the peer's last answer to one.
-        pub fn pings_unanswered(&self) -> u32 {
-            self.wire.pings_unanswered()
+        /// Does what is due at `now_ms`: it may leave a ping in the output. Calling it too early does nothing.
+        ///
+        /// # Errors
+        /// They end the session: the peer missed a deadline, is silent, or does not answer pings.
+        pub fn handle_timeout(&mut self, now_ms: u64) -> Result<Option<Event>> {
+            Ok(self.protocol.handle_timeout(now_ms)?.then_some(Event::Unanswered))
         }
 
         /// How long the last answered ping took.
         pub fn rtt_ms(&self) -> Option<u32> {
-            self.wire.rtt_ms()
+            self.protocol.timers.rtt_ms()
         }
 
         /// Bytes sent, the driver's own among them.
         pub fn sent(&self) -> u64 {
-            self.wire.sent()
-        }
-
-        /// When bytes last came, by the clock given to `next` and `new`.
-        pub fn last_heard_ms(&self) -> u64 {
-            self.wire.last_heard_ms()
+            self.protocol.sent()
         }
 
         /// Bytes that came, without the handshake's.
         pub fn received(&self) -> u64 {
-            self.wire.received()
+            self.protocol.received()
         }
 
         /// Messages and commands that meant nothing here.
         pub fn ignored(&self) -> u32 {
-            self.wire.ignored
+            self.protocol.ignored
         }
     };
 }
-pub(super) use wire_methods;
+pub(super) use protocol_methods;
