@@ -30,7 +30,7 @@ need_cargo = $(call need,$(CARGO),install Rust from https://rustup.rs and open a
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: run
 run: build ## build and start the bundled server; options by ARGS="--port 1936 --push rtmp://host/app/key"
@@ -140,10 +140,17 @@ soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where a
 	RR_SOAK_SECONDS=$(if $(SECONDS),$(SECONDS),3600) $(CARGO) test --release --test soak -- --nocapture
 
 .PHONY: bench
-bench: ## what it costs, beside what the same bytes cost without it
-	@$(need_cargo)
-	@$(need_cc)
-	$(CARGO) bench --bench codec --bench fanout --bench librtmp
+bench: build ## what it costs, beside others; an hour. BENCH="--help" lists what the fan-out bench can do
+	$(CARGO) bench --bench codec --bench librtmp
+	@$(MAKE) --no-print-directory bench-fanout
+
+.PHONY: bench-fanout
+bench-fanout: build ## the fan-out bench alone: BENCH="--rows 50x4 --beside before=../before/target/rr_server"
+	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: build ## two minutes of the fan-out bench, for every day
+	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" --quick $(BENCH)
 
 .PHONY: fuzz
 fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain

@@ -1,330 +1,425 @@
-//! The load tool: the publisher and all players, in one thread. It reads what arrives, message by message, and says what
-//! the server's CPU time was between two moments and how old each message was that was sent between them. Players that
-//! stall are more of them, of whom nothing is ever read once they play.
+//! The load tool: publishers, players and what servers push to, in one thread of a process of its own. It reads what
+//! arrives, message by message, and says what the server's CPU time was between two moments and how old each message was
+//! that was sent between them. Players that stall are more of them, of whom nothing is read once they play.
 
-use std::net::SocketAddr;
-use std::ops::ControlFlow;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rrelay::net::clock;
-use rrelay::net::conn::{Conn, Side};
-use rrelay::net::poll::{Poller, Ready};
-use rrelay::net::socket::Socket;
-use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
-use rrelay::proto::url::RtmpUrl;
-use rrelay::session::{ClientSession, Event, SessionConfig};
-use socket2::{Domain, Type};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::media::{self, Media};
-use crate::servers::itself;
-use crate::system::cpu_ns;
+use crate::rtmp::{Event, Peer, Side};
+use crate::servers::{Papers, itself};
+use crate::shape::Shape;
+use crate::system::{Epoll, Ready, cpu_ns, resident_bytes};
 
 /// Connections that are being set up at one time.
 const COMING: usize = 50;
 
 /// Media before the measured time: everybody has it and has had its start.
-const WARM: Duration = Duration::from_secs(2);
+const WARM: Duration = Duration::from_millis(1000);
 
-/// After the measured time: messages sent within it may still be on their way.
-const AFTER: Duration = Duration::from_millis(1500);
+/// After the measured time, beside what the server collects for: messages sent within it may still be on their way.
+const AFTER: Duration = Duration::from_millis(500);
 
 /// Everybody is connected within this time, or the round is given up.
-const CONNECT: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(60);
+
+/// Messages that are sent, where so many are due, before what has come is looked at.
+const AT_ONCE: usize = 16;
+
+/// Idle players are left alone for so long before the server's memory is looked at.
+const REST: Duration = Duration::from_millis(1500);
 
 /// What a player that stalls lets the kernel keep for it, in bytes: the system makes the most of it that it must.
 const STALLED_BYTES: usize = 4096;
 
 /// What one round gave.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    pub(crate) cpu_s_per_gb: f64,
+    /// The server's CPU seconds for each gigabyte that consumers received; of idle players, its KiB for each of them.
+    pub(crate) cost: f64,
     pub(crate) p50_ms: f64,
-    pub(crate) p90_ms: f64,
     pub(crate) p99_ms: f64,
-    pub(crate) max_ms: f64,
     /// Messages that arrived, of those sent in the measured time.
     pub(crate) delivered_pct: f64,
-    /// Of one core, this tool's own share.
+    /// Of one processor, the load tool's own share.
     pub(crate) load_busy_pct: f64,
 }
 
+/// Where a server is and what is asked of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Server {
+    pub(crate) pid: u32,
+    pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    /// Where it pushes to.
+    pub(crate) sink_port: u16,
+}
+
 /// Runs the load tool in a process of its own.
-pub(crate) fn start(
-    bare: bool,
-    port: u16,
-    pid: u32,
-    players: u32,
-    stalled: u32,
-    seconds: u32,
-) -> Result<Report, String> {
-    let words = [u32::from(bare), port.into(), pid, players, stalled, seconds].map(|word| word.to_string());
+pub(crate) fn start(server: Server, shape: &Shape, seconds: f64, papers: &Papers) -> Result<Report, String> {
+    let Server { pid, port, tls_port, sink_port } = server;
+    let words = [pid.to_string(), port.to_string(), tls_port.to_string(), sink_port.to_string(), seconds.to_string()];
     let mut args = vec!["as", "load"];
     args.extend(words.iter().map(String::as_str));
+    let (shape, certificate) = (shape.to_words(), papers.certificate.to_str().expect("a plain path"));
+    args.extend([shape.as_str(), certificate]);
     let output = itself(&args).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     let figures: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let &[cpu_s_per_gb, p50_ms, p90_ms, p99_ms, max_ms, delivered_pct, load_busy_pct] = figures.as_slice() else {
+    let &[cost, p50_ms, p99_ms, delivered_pct, load_busy_pct] = figures.as_slice() else {
         return Err(format!("the load tool failed: {line}"));
     };
-    Ok(Report { cpu_s_per_gb, p50_ms, p90_ms, p99_ms, max_ms, delivered_pct, load_busy_pct })
+    Ok(Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct })
 }
 
 /// The load tool's own `main`.
 pub(crate) fn main(args: &[&str]) {
-    let [bare, port, server, players, stalled, seconds] = *args else {
-        panic!("bare port pid players stalled seconds");
+    let [pid, port, tls_port, sink_port, seconds, shape, certificate] = *args else {
+        panic!("pid port tls-port sink-port seconds shape certificate");
     };
-    let players = crate::number(players) as usize;
-    let mut load = Load::new(bare == "1", crate::number(port), players);
-    // Before all others, so that they come first wherever somebody is first.
-    let _stalled: Vec<Conn> = (0..crate::number(stalled)).map(|_| stalled_player(load.port)).collect();
-    load.connect_all(players);
-    let samples = load.run(crate::number(server), Duration::from_secs(crate::number(seconds).into()));
-    println!("{samples}");
+    let number = |word: &str| word.parse::<u32>().expect("a number");
+    let server = Server {
+        pid: number(pid),
+        port: number(port) as u16,
+        tls_port: number(tls_port) as u16,
+        sink_port: number(sink_port) as u16,
+    };
+    let shape = Shape::from_words(shape);
+    let mut load = Load::new(server, shape, certificate);
+    let report = if shape.idle { load.idle() } else { load.run(seconds.parse().expect("seconds")) };
+    let Report { cost, p50_ms, p99_ms, delivered_pct, load_busy_pct } = report;
+    println!("{cost} {p50_ms} {p99_ms} {delivered_pct} {load_busy_pct}");
+}
+
+/// What a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Player,
+    /// Of so many-th stream.
+    Publisher,
+    /// The server opened it, to push.
+    Sink,
+    /// A player that is read no more once it plays.
+    Stalled,
 }
 
 /// One connection.
-enum Link {
-    /// RTMP.
-    Spoken(Box<Conn>),
-    /// Chunks alone, for the floor.
-    Bare(Socket, Box<ChunkReader>, u64),
+struct Link {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    peer: Peer,
+    what: Use,
+    started: bool,
+    /// Bytes that the socket did not take yet.
+    rest: Vec<u8>,
 }
 
-/// A connection that has had `Play.Start` and is never read again.
-fn stalled_player(port: u32) -> Conn {
-    let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket is left");
-    socket.set_recv_buffer_size(STALLED_BYTES).expect("it is a socket");
-    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port as u16)).into()).expect("loopback connects");
-    let session = ClientSession::play(&SessionConfig::default(), &url(port), clock::now_ms());
-    let session = Box::new(session.expect("the system has random bytes"));
-    let mut conn = Conn::new(Socket::adopt(socket.into()).expect("it is connected"), Side::Client(session));
-    let (mut started, mut scratch) = (false, [0; STALLED_BYTES]);
-    while !started {
-        conn.flush().expect("the server stays");
-        let pumped = conn.pump(&mut scratch, clock::now_ms(), usize::MAX, false, |event, _| {
-            started |= matches!(event, Event::Started { .. });
-            ControlFlow::Continue(())
-        });
-        pumped.expect("the server stays");
-        std::thread::sleep(Duration::from_millis(1));
+impl Link {
+    /// Writes what there is to write.
+    fn flush(&mut self) {
+        self.rest.append(&mut self.peer.out);
+        if let Some(tls) = &mut self.tls {
+            if !self.rest.is_empty() && !tls.is_handshaking() {
+                let n = tls.writer().write(&self.rest).expect("it goes into memory");
+                self.rest.drain(..n);
+            }
+            while tls.wants_write() && tls.write_tls(&mut self.socket).is_ok_and(|n| n > 0) {}
+            return;
+        }
+        while !self.rest.is_empty() {
+            match self.socket.write(&self.rest) {
+                Ok(n) => drop(self.rest.drain(..n)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("the server stays: {error}"),
+            }
+        }
     }
-    conn
-}
 
-fn url(port: u32) -> RtmpUrl {
-    RtmpUrl::parse(&format!("rtmp://127.0.0.1:{port}/live/bench"), None).expect("well formed")
+    /// Reads what is there, into `scratch`, and gives each piece to the peer.
+    fn pump(&mut self, scratch: &mut [u8], on: &mut impl FnMut(Event<'_>)) {
+        loop {
+            let read = match &mut self.tls {
+                None => self.socket.read(scratch),
+                Some(tls) => loop {
+                    match tls.reader().read(scratch) {
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        read => break read,
+                    }
+                    match tls.read_tls(&mut self.socket) {
+                        Ok(1..) => drop(tls.process_new_packets().expect("the server speaks TLS")),
+                        read => break read,
+                    }
+                },
+            };
+            match read {
+                Ok(0) => panic!("the server closed a connection"),
+                Ok(n) => {
+                    self.peer.take(&scratch[..n], on);
+                    if n < scratch.len() && self.tls.is_none() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("the server stays: {error}"),
+            }
+        }
+    }
 }
 
 struct Load {
-    bare: bool,
-    port: u32,
-    poller: Poller,
+    server: Server,
+    shape: Shape,
+    tls: Option<Arc<ClientConfig>>,
+    sinks: Option<TcpListener>,
+    epoll: Epoll,
     ready: Vec<Ready>,
     links: Vec<Link>,
+    /// Of whoever is to be there, how many are.
     started: usize,
-    stream_id: u32,
     begun: Instant,
     scratch: Box<[u8]>,
-    /// Bytes the publisher's socket did not take yet.
-    rest: Vec<u8>,
     /// Of messages sent since this moment and before the next one, the ages in microseconds.
     window_ns: (u64, u64),
     ages_us: Vec<u32>,
 }
 
+/// The token of the listener for pushes.
+const SINKS: usize = usize::MAX;
+
 impl Load {
-    fn new(bare: bool, port: u32, players: usize) -> Self {
+    fn new(server: Server, shape: Shape, certificate: &str) -> Self {
+        let epoll = Epoll::new();
+        let sinks = (shape.targets > 0).then(|| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, server.sink_port)).expect("the port is free");
+            listener.set_nonblocking(true).expect("it is a socket");
+            epoll.add(&listener, SINKS);
+            listener
+        });
+        let tls = shape.tls.then(|| {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(certificate).expect("it was just made")).expect("a certificate");
+            Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+        });
         Self {
-            bare,
-            port,
-            poller: Poller::new().expect("it starts"),
+            server,
+            shape,
+            tls,
+            sinks,
+            epoll,
             ready: Vec::new(),
-            links: Vec::with_capacity(players + 1),
+            links: Vec::new(),
             started: 0,
-            stream_id: 1,
             begun: Instant::now(),
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
-            rest: Vec::new(),
             window_ns: (u64::MAX, u64::MAX),
             ages_us: Vec::new(),
         }
     }
 
-    /// All players, and then the publisher, which is the last link.
-    fn connect_all(&mut self, players: usize) {
-        while self.started <= players {
-            let coming = self.links.len() - self.started;
-            if coming < COMING && self.links.len() < players {
-                self.connect(false);
-            } else if self.started == players && self.links.len() == players {
-                self.connect(true);
-            }
-            self.turn(if coming < COMING { 0 } else { 10 });
-            assert!(self.begun.elapsed() < CONNECT, "{} of {players} players are connected", self.started);
-        }
+    /// Opens a connection; its conversation begins.
+    fn connect(&mut self, what: Use, key: &str) {
+        let tls = self.tls.as_ref().filter(|_| what != Use::Publisher).map(|config| {
+            let name = ServerName::try_from("127.0.0.1").expect("an address");
+            Box::new(ClientConnection::new(Arc::clone(config), name).expect("a plain configuration"))
+        });
+        let port = if tls.is_some() { self.server.tls_port } else { self.server.port };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let socket = if what == Use::Stalled {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+            socket.set_recv_buffer_size(STALLED_BYTES).expect("it is a socket");
+            socket.connect(&address.into()).expect("loopback connects");
+            socket.into()
+        } else {
+            TcpStream::connect(address).expect("loopback connects")
+        };
+        let side = if what == Use::Publisher { Side::Publishes } else { Side::Plays };
+        self.add(socket, tls, Peer::new(side, key), what);
     }
 
-    fn connect(&mut self, publish: bool) {
-        let address = ([127, 0, 0, 1], self.port as u16).into();
-        let mut socket = Socket::connect(address).expect("loopback connects");
-        let slot = self.links.len();
-        self.poller.add(&mut socket, slot).expect("it is new");
-        if self.bare {
-            // The floor asks nothing; the first byte waits for the connection to stand.
-            while !socket.connect_result().expect("loopback connects") {
-                std::thread::yield_now();
-            }
-            let limits = ReadLimits { max_message: 1 << 24, max_open_bytes: 1 << 24, max_chunk_streams: 64 };
-            let mut reader = ChunkReader::new(limits);
-            let mut announce = vec![2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0];
-            announce.extend_from_slice(&media::CHUNK_SIZE.to_be_bytes());
-            reader.next(&announce, &mut 0).expect("well formed");
-            let written = socket.write(if publish { b"P" } else { b"Q" }).expect("a new socket takes a byte");
-            assert_eq!(written, 1);
-            self.links.push(Link::Bare(socket, Box::new(reader), 0));
-            self.started += 1;
-            return;
-        }
-        let url = url(self.port);
-        let config = SessionConfig::default();
-        let now_ms = clock::now_ms();
-        let session = if publish {
-            ClientSession::publish(&config, &url, now_ms)
-        } else {
-            ClientSession::play(&config, &url, now_ms)
-        };
-        let session = Box::new(session.expect("the system has random bytes"));
-        self.links.push(Link::Spoken(Box::new(Conn::new(socket, Side::Client(session)))));
+    fn add(&mut self, socket: TcpStream, tls: Option<Box<ClientConnection>>, peer: Peer, what: Use) {
+        socket.set_nodelay(true).expect("it is a socket");
+        socket.set_nonblocking(true).expect("it is a socket");
+        self.epoll.add(&socket, self.links.len());
+        let mut link = Link { socket, tls, peer, what, started: false, rest: Vec::new() };
+        link.flush();
+        self.links.push(link);
     }
 
     /// Waits, then reads whatever is there.
-    fn turn(&mut self, timeout_ms: u64) {
+    fn turn(&mut self, timeout: Duration) {
         let mut ready = std::mem::take(&mut self.ready);
-        self.poller.wait(Some(timeout_ms), false, || false, &mut ready).expect("it waits");
+        self.epoll.wait(Some(timeout), &mut ready);
         for ready in &ready {
-            self.serve(*ready);
+            if ready.token == SINKS {
+                while let Ok((socket, _)) = self.sinks.as_ref().expect("it was added").accept() {
+                    self.add(socket, None, Peer::new(Side::Serves, ""), Use::Sink);
+                }
+            } else {
+                self.serve(*ready);
+            }
         }
         self.ready = ready;
     }
 
     fn serve(&mut self, ready: Ready) {
-        let window_ns = self.window_ns;
-        let (begun, ages_us) = (self.begun, &mut self.ages_us);
-        let mut take = |type_id: u8, body: &[u8]| {
-            if let Some(sent) = media::sent_ns(type_id, body).filter(|sent| (window_ns.0..window_ns.1).contains(sent)) {
-                let age_ns = begun.elapsed().as_nanos() as u64 - sent;
-                ages_us.push((age_ns / 1000) as u32);
-            }
-        };
-        match &mut self.links[ready.slot] {
-            Link::Spoken(conn) => {
-                if !ready.readable {
-                    conn.flush().expect("the server stays");
-                    return;
-                }
-                let (started, stream_id) = (&mut self.started, &mut self.stream_id);
-                let budget = usize::MAX;
-                let pumped = conn.pump(&mut self.scratch, clock::now_ms(), budget, ready.closed, |event, body| {
-                    match event {
-                        Event::Message(head) => take(head.type_id, body),
-                        Event::Started { stream_id: id } => {
-                            *started += 1;
-                            *stream_id = id;
-                        }
-                        _ => {}
-                    }
-                    ControlFlow::Continue(())
-                });
-                pumped.expect("the server stays");
-                conn.flush().expect("the server stays");
-            }
-            Link::Bare(socket, reader, bytes) if ready.readable => {
-                while let Ok(n @ 1..) = socket.read(&mut self.scratch) {
-                    *bytes += n as u64;
-                    let (input, mut at) = (&self.scratch[..n], 0);
-                    while let Some(head) = reader.next(input, &mut at).expect("well formed") {
-                        take(head.type_id, reader.body(input));
-                    }
-                    if n < self.scratch.len() {
-                        break;
+        let link = &mut self.links[ready.token];
+        if link.started && link.what == Use::Stalled {
+            return;
+        }
+        if ready.readable {
+            let (window_ns, now_ns) = (self.window_ns, self.begun.elapsed().as_nanos() as u64);
+            let (started, ages_us, consumes) = (&mut self.started, &mut self.ages_us, link.what != Use::Publisher);
+            let mut begins = false;
+            link.pump(&mut self.scratch, &mut |event| match event {
+                Event::Media(type_id, body) if consumes => {
+                    let sent = media::sent_ns(type_id, body);
+                    if let Some(sent) = sent.filter(|sent| (window_ns.0..window_ns.1).contains(sent)) {
+                        ages_us.push((now_ns.saturating_sub(sent) / 1000) as u32);
                     }
                 }
+                Event::Started(_) | Event::Publishes(_) => begins = true,
+                _ => {}
+            });
+            if begins {
+                *started += 1;
+                link.started = true;
             }
-            Link::Bare(..) => {}
+        }
+        link.flush();
+    }
+
+    /// Opens so many connections, a few at a time, and waits until all of them have begun.
+    fn connect_all(&mut self, keys: impl Iterator<Item = (Use, String)>) {
+        for (what, key) in keys {
+            self.connect(what, &key);
+            // A server that is slow to accept is waited for: its queue is short.
+            while self.links.len() - self.started >= COMING {
+                self.turn(Duration::from_millis(10));
+                self.is_in_time();
+            }
+            self.turn(Duration::ZERO);
+        }
+        while self.started < self.links.len() {
+            self.turn(Duration::from_millis(10));
+            self.is_in_time();
         }
     }
 
-    /// Publishes, and gives the figures as a line.
-    fn run(&mut self, server: u32, measured: Duration) -> String {
-        let players = self.links.len() - 1;
-        let mut media = Media::new(self.stream_id);
-        media.headers(&mut self.rest);
-        self.flush();
+    fn is_in_time(&self) {
+        let (started, all) = (self.started, self.links.len());
+        assert!(self.begun.elapsed() < CONNECT, "{started} of {all} connections have begun, the others do not");
+    }
+
+    /// Players who wait for a stream that nobody publishes.
+    fn idle(&mut self) -> Report {
+        let players = self.shape.players;
+        // What the server makes for the first ones is not theirs.
+        let key = || (Use::Player, "idle".to_owned());
+        self.connect_all((0..COMING).map(|_| key()));
+        self.rest();
+        let before = resident_bytes(self.server.pid);
+        self.connect_all((0..players).map(|_| key()));
+        self.rest();
+        let grown = resident_bytes(self.server.pid).saturating_sub(before);
+        let cost = grown as f64 / 1024.0 / players as f64;
+        Report { cost, p50_ms: 0.0, p99_ms: 0.0, delivered_pct: 100.0, load_busy_pct: 0.0 }
+    }
+
+    fn rest(&mut self) {
+        let end = Instant::now() + REST;
+        while Instant::now() < end {
+            self.turn(Duration::from_millis(20));
+        }
+    }
+
+    /// Everybody comes, media flows, and this is what it was.
+    fn run(&mut self, measured_s: f64) -> Report {
+        let Shape { streams, players, kbps, stalled, targets, merge_ms, .. } = self.shape;
+        // Those who stall come before all others, so that they are first wherever somebody is first.
+        let stalling = (0..stalled).map(|_| (Use::Stalled, "s0".to_owned()));
+        let playing = (0..streams * players).map(|at| (Use::Player, format!("s{}", at % streams)));
+        self.connect_all(stalling.chain(playing));
+        let first_publisher = self.links.len();
+        self.connect_all((0..streams).map(|stream| (Use::Publisher, format!("s{stream}"))));
+
+        let mut all: Vec<Media> = (0..streams).map(|_| Media::new(1, kbps)).collect();
+        for (media, link) in all.iter().zip(&mut self.links[first_publisher..]) {
+            media.headers(&mut link.rest);
+            link.flush();
+        }
+        // No two streams send at the same moments.
+        let phase_us = |stream: usize| (stream as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49;
+        let mut due: BinaryHeap<_> = (0..streams).map(|stream| Reverse((phase_us(stream), stream))).collect();
+        let measured = Duration::from_secs_f64(measured_s);
+        let after = AFTER + Duration::from_millis(merge_ms.into());
         let start = self.begun.elapsed();
-        let (from, to) = (start + WARM, start + WARM + measured);
-        self.window_ns = (from.as_nanos() as u64, to.as_nanos() as u64);
-        self.ages_us.reserve(players * (measured.as_secs() as usize + 1) * 90);
-        let me = std::process::id();
-        let (mut first, mut last) = (None, None);
-        let mut sent = 0_u64;
+        let (me, mut sent) = (std::process::id(), 0_u64);
+        let (mut from, mut first, mut last) = (None, None, None);
         loop {
             let now = self.begun.elapsed();
-            if first.is_none() && now >= from {
-                first = Some((cpu_ns(server), self.received(), cpu_ns(me), now));
+            if from.is_none()
+                && self.links.iter().filter(|link| link.what == Use::Sink && link.started).count() == targets
+            {
+                let opens = now + WARM;
+                self.window_ns = (opens.as_nanos() as u64, (opens + measured).as_nanos() as u64);
+                from = Some(opens);
             }
-            if last.is_none() && now >= to {
-                last = Some((cpu_ns(server), self.received(), cpu_ns(me), now));
+            assert!(from.is_some() || now < start + CONNECT, "the server does not push to all of its targets");
+            let look = |load: &Self| (cpu_ns(load.server.pid), load.received(), cpu_ns(me), now);
+            if first.is_none() && from.is_some_and(|from| now >= from) {
+                first = Some(look(self));
             }
-            if now >= to + AFTER {
+            if last.is_none() && from.is_some_and(|from| now >= from + measured) {
+                last = Some(look(self));
+            }
+            if from.is_some_and(|from| now >= from + measured + after) {
                 break;
             }
-            let due = start + Duration::from_micros(media.due_us());
-            if now >= due {
-                let now_ns = now.as_nanos() as u64;
+            let mut wait = Duration::ZERO;
+            for _ in 0..AT_ONCE {
+                let Some(Reverse((due_us, stream))) = due.peek().copied() else { unreachable!("each stream is in it") };
+                let (at, now) = (start + Duration::from_micros(due_us), self.begun.elapsed());
+                if now < at {
+                    wait = at - now;
+                    break;
+                }
+                let (now_ns, link) = (now.as_nanos() as u64, &mut self.links[first_publisher + stream]);
                 sent += u64::from((self.window_ns.0..self.window_ns.1).contains(&now_ns));
-                media.next(now_ns, &mut self.rest);
-                self.flush();
-                self.turn(0);
-            } else {
-                self.turn((due - now).as_millis() as u64);
+                all[stream].next(now_ns, &mut link.rest);
+                link.flush();
+                due.pop();
+                due.push(Reverse((phase_us(stream) + all[stream].due_us(), stream)));
             }
+            self.turn(wait);
         }
-        let (Some(first), Some(last)) = (first, last) else { return String::new() };
-        let cpu_s_per_gb = (last.0 - first.0) as f64 / (last.1 - first.1) as f64;
-        let load_busy = 100.0 * (last.2 - first.2) as f64 / (last.3 - first.3).as_nanos() as f64;
+        let (Some(first), Some(last)) = (first, last) else { unreachable!("the loop has passed both") };
+        let consumers = (players + targets) as u64;
         let ages = &mut self.ages_us;
         ages.sort_unstable();
         let at = |part: f64| {
             let index = (ages.len() as f64 * part) as usize;
             f64::from(ages.get(index.min(ages.len().saturating_sub(1))).copied().unwrap_or(0)) / 1000.0
         };
-        let delivered = 100.0 * ages.len() as f64 / (sent * players as u64) as f64;
-        format!("{cpu_s_per_gb} {} {} {} {} {delivered} {load_busy}", at(0.5), at(0.9), at(0.99), at(1.0))
-    }
-
-    /// Bytes all players have got so far.
-    fn received(&self) -> u64 {
-        let players = self.links.len() - 1;
-        self.links[..players]
-            .iter()
-            .map(|link| match link {
-                Link::Spoken(conn) => conn.bytes_in(),
-                Link::Bare(_, _, bytes) => *bytes,
-            })
-            .sum()
-    }
-
-    /// Writes what the publisher has to send.
-    fn flush(&mut self) {
-        let Some(publisher) = self.links.last_mut() else { return };
-        while !self.rest.is_empty() {
-            let n = match publisher {
-                Link::Spoken(conn) => conn.write(&self.rest).expect("the server stays"),
-                Link::Bare(socket, ..) => socket.write(&self.rest).ok(),
-            };
-            let Some(n) = n else { return };
-            self.rest.drain(..n);
+        Report {
+            cost: (last.0 - first.0) as f64 / (last.1 - first.1) as f64,
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            delivered_pct: 100.0 * ages.len() as f64 / (sent * consumers) as f64,
+            load_busy_pct: 100.0 * (last.2 - first.2) as f64 / (last.3 - first.3).as_nanos() as f64,
         }
+    }
+
+    /// Bytes that consumers have got so far.
+    fn received(&self) -> u64 {
+        self.links.iter().filter(|link| link.what != Use::Publisher).map(|link| link.peer.bytes_in()).sum()
     }
 }

@@ -1,0 +1,98 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use crate::servers::{Contestant, Way};
+use crate::shape::{Row, rows};
+
+const HELP: &str = "\
+The fan-out bench: rows of load, each with every contestant, in interleaved rounds.
+
+  --quick               two minutes: fewer rows, unpinned, three short rounds
+  --rows NAME,...       these rows alone; STREAMSxPLAYERS@KBPS[+MERGE_MS] is one of your own
+  --ways NAME,...       of unpinned, split (server and load on a processor each), one (both on one)
+  --rounds N            (5)
+  --seconds S           measured in each round (3)
+  --server PROGRAM      the rr_server to measure (target/rr_server, which make build makes)
+  --beside NAME=PROGRAM another rr_server, or librrelay.so, with options of its own behind it; several times
+  --without NAME,...    contestants that are left out: minimal, nginx-rtmp, rrelay
+  --list                the rows by their names";
+
+/// What is to be done.
+pub(crate) struct Options {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) ways: Vec<Way>,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) contestants: Vec<Contestant>,
+}
+
+/// Idle players, where the limit of open files allows.
+const IDLE: usize = 10_000;
+
+/// Files that are no players.
+const OTHERS: usize = 200;
+
+/// Gives the text to be printed where there is nothing else to do. `files` is how many may be open.
+pub(crate) fn parse(words: &[&str], files: u64) -> Result<Options, String> {
+    let idle = IDLE.min((files as usize).saturating_sub(OTHERS));
+    if idle < IDLE && !words.contains(&"--quick") {
+        println!("{files} open files are allowed: the row of idle players has {idle} instead of {IDLE}");
+    }
+    let (mut all, mut ways) = (rows(idle), Way::all());
+    let (mut rounds, mut seconds) = (5, 3.0);
+    let mut server = built();
+    let (mut beside, mut without) = (Vec::new(), Vec::new());
+    if words.contains(&"--quick") {
+        all.retain(|row| row.is_quick);
+        ways.truncate(1);
+        (rounds, seconds) = (3, 0.8);
+    }
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        let mut value = || words.next().copied().ok_or_else(|| format!("{word} wants a value\n\n{HELP}"));
+        match word {
+            "--quick" => {}
+            "--rows" => {
+                let named = |name: &str| {
+                    let known = rows(idle).into_iter().find(|row| row.name == name);
+                    known
+                        .or_else(|| Row::custom(name))
+                        .ok_or_else(|| format!("there is no row {name}; --list lists them"))
+                };
+                all = value()?.split(',').map(named).collect::<Result<_, _>>()?;
+            }
+            "--ways" => {
+                let named = |name: &str| {
+                    let known = Way::all().into_iter().find(|way| way.name == name);
+                    known.ok_or_else(|| format!("{name} is no way, or not one on this machine"))
+                };
+                ways = value()?.split(',').map(named).collect::<Result<_, _>>()?;
+            }
+            "--rounds" => rounds = value()?.parse().ok().filter(|&rounds| rounds > 0).ok_or("--rounds: a number")?,
+            "--seconds" => seconds = value()?.parse().ok().filter(|&s| s > 0.0).ok_or("--seconds: a number")?,
+            "--server" => server = PathBuf::from(value()?),
+            "--beside" => beside.push(value()?),
+            "--without" => without.extend(value()?.split(',')),
+            "--list" => {
+                return Err(all.iter().map(|row| format!("{:12} {}\n", row.name, row.shape.words())).collect());
+            }
+            _ => return Err(HELP.to_owned()),
+        }
+    }
+    let ours = Contestant::Rrelay { name: "rrelay".to_owned(), program: server.clone(), options: Vec::new() };
+    let mut contestants = vec![Contestant::Minimal, ours];
+    for text in beside {
+        contestants
+            .push(Contestant::beside(text, &server).ok_or_else(|| format!("--beside {text}: NAME=PROGRAM is wanted"))?);
+    }
+    contestants.push(Contestant::Nginx);
+    contestants.retain(|contestant| !without.contains(&contestant.name()));
+    Ok(Options { rows: all, ways, rounds, seconds, contestants })
+}
+
+/// Where `make build` leaves the server: cargo leaves this program in `release/deps` beside it.
+fn built() -> PathBuf {
+    let me = std::env::current_exe().expect("a running program has a file");
+    me.ancestors().nth(3).expect("it is in a folder of cargo's").join("rr_server")
+}

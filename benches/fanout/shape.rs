@@ -1,0 +1,116 @@
+//! Shapes of load: the rows of the table.
+
+/// What is asked of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) streams: usize,
+    /// Of each stream.
+    pub(crate) players: usize,
+    /// Of each stream, at most [`MOST_KBPS`].
+    pub(crate) kbps: u32,
+    /// Players of the first stream, beside the others, that take nothing.
+    pub(crate) stalled: usize,
+    /// Where the server pushes the one stream to.
+    pub(crate) targets: usize,
+    /// What the server collects for.
+    pub(crate) merge_ms: u32,
+    /// Players come over TLS.
+    pub(crate) tls: bool,
+    /// Nobody publishes; memory is measured.
+    pub(crate) idle: bool,
+}
+
+/// Above it a key frame is no single chunk.
+const MOST_KBPS: u32 = 2_900;
+
+const PLAIN: Shape =
+    Shape { streams: 1, players: 0, kbps: 2_000, stalled: 0, targets: 0, merge_ms: 0, tls: false, idle: false };
+
+/// A row: what it is called on the command line, and whether it is a part of the short bench.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+    pub(crate) is_quick: bool,
+}
+
+/// All rows, in the order of the table. There are at most `idle` idle players.
+pub(crate) fn rows(idle: usize) -> Vec<Row> {
+    let row = |name: &str, is_quick, shape| Row { name: name.to_owned(), shape, is_quick };
+    let one = |merge_ms| Shape { players: 200, merge_ms, ..PLAIN };
+    let fifty = |merge_ms| Shape { streams: 50, players: 4, kbps: 1_000, merge_ms, ..PLAIN };
+    vec![
+        row("50x4", true, fifty(0)),
+        row("50x4+10", false, fifty(10)),
+        row("push50", true, Shape { targets: 50, ..PLAIN }),
+        row("1000x1", true, Shape { streams: 1_000, players: 1, kbps: 200, ..PLAIN }),
+        row("1x200", true, one(0)),
+        row("1x200+25", true, one(25)),
+        row("1x200+60", false, one(60)),
+        row("1x200+250", false, one(250)),
+        row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
+        row("plain20", false, Shape { players: 20, ..PLAIN }),
+        row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
+        row("idle", false, Shape { players: idle, idle: true, ..PLAIN }),
+    ]
+}
+
+impl Row {
+    /// STREAMSxPLAYERS@KBPS, with +MS behind it for what the server collects for.
+    pub(crate) fn custom(text: &str) -> Option<Self> {
+        let (streams, rest) = text.split_once('x')?;
+        let (players, rest) = rest.split_once('@')?;
+        let (kbps, merge_ms) = rest.split_once('+').unwrap_or((rest, "0"));
+        let shape = Shape {
+            streams: streams.parse().ok().filter(|&streams| streams > 0)?,
+            players: players.parse().ok().filter(|&players| players > 0)?,
+            kbps: kbps.parse().ok().filter(|&kbps| (1..=MOST_KBPS).contains(&kbps))?,
+            merge_ms: merge_ms.parse().ok()?,
+            ..PLAIN
+        };
+        Some(Self { name: text.to_owned(), shape, is_quick: true })
+    }
+}
+
+impl Shape {
+    /// For people.
+    pub(crate) fn words(&self) -> String {
+        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, idle } = *self;
+        if idle {
+            return format!("{players} idle players, KiB each");
+        }
+        let rate = if kbps < 1_000 { format!("{kbps} kbit/s") } else { format!("{} Mbit/s", f64::from(kbps) / 1e3) };
+        let mut words = match (streams, targets) {
+            (_, 1..) => format!("push to {targets} targets"),
+            (1, _) => format!("1 stream x {} players", players + stalled),
+            _ => format!("{streams} streams x {players}"),
+        };
+        words += &format!(", {rate}");
+        if stalled > 0 {
+            words += &format!(", {stalled} of them stalled");
+        }
+        if tls {
+            words += ", RTMPS";
+        }
+        if merge_ms > 0 {
+            words += &format!(", collected for {merge_ms} ms");
+        }
+        words
+    }
+
+    /// As one word, for the load tool.
+    pub(crate) fn to_words(self) -> String {
+        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, idle } = self;
+        let (tls, idle) = (u8::from(tls), u8::from(idle));
+        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{tls},{idle}")
+    }
+
+    /// What [`to_words`](Self::to_words) made.
+    pub(crate) fn from_words(words: &str) -> Self {
+        let numbers: Vec<u32> = words.split(',').map(|word| word.parse().expect("a number")).collect();
+        let &[streams, players, kbps, stalled, targets, merge_ms, tls, idle] = numbers.as_slice() else {
+            panic!("\"{words}\" is no shape");
+        };
+        let [streams, players, stalled, targets] = [streams, players, stalled, targets].map(|number| number as usize);
+        Self { streams, players, kbps, stalled, targets, merge_ms, tls: tls == 1, idle: idle == 1 }
+    }
+}

@@ -1,0 +1,132 @@
+//! Rounds in turn, and what is printed of them.
+
+use crate::load::Report;
+use crate::media;
+use crate::options::Options;
+use crate::servers::{Contestant, Papers, Way};
+use crate::shape::Row;
+use crate::system;
+
+/// Below this part of the messages a server does not keep up: then no age is known of what it has not delivered.
+const KEEPS_UP_PCT: f64 = 99.0;
+
+/// What all rounds of one contestant gave; a round that failed is `None`, so that rounds stay side by side.
+struct Rounds(Vec<Option<Report>>);
+
+/// Runs everything and prints a table, in Markdown, row by row.
+pub(crate) fn run(options: &Options) {
+    let papers = Papers::new();
+    println!("{}\n", machine());
+    println!(
+        "CPU seconds of the server's process for each GB that its consumers received, x that of the minimal relay in the\n\
+         same rounds, x that of whom it is beside (median latency, p99, in ms); medians of {} round(s) of {} s, interleaved. Streams of {:.0} messages a\n\
+         second on loopback. \"late\": less than {KEEPS_UP_PCT} % arrived.\n",
+        options.rounds,
+        options.seconds,
+        media::messages_per_second(),
+    );
+    let heads: Vec<&str> = options.ways.iter().map(Way::words).collect();
+    println!("| load | server | {} |\n|---|---|{}", heads.join(" | "), "---|".repeat(heads.len()));
+    for row in &options.rows {
+        print_row(options, row, &papers);
+    }
+}
+
+fn print_row(options: &Options, row: &Row, papers: &Papers) {
+    let able = |contestant: &&Contestant| match contestant.can(&row.shape) {
+        Ok(()) => true,
+        Err(why) => {
+            eprintln!("  {} without {}: {why}", row.name, contestant.name());
+            false
+        }
+    };
+    let contestants: Vec<&Contestant> = options.contestants.iter().filter(able).collect();
+    let mut cells: Vec<Vec<String>> = contestants.iter().map(|_| Vec::new()).collect();
+    for way in &options.ways {
+        // Where idle players' memory lies does not depend on processors.
+        if row.shape.idle && !cells.iter().all(Vec::is_empty) {
+            cells.iter_mut().for_each(|cells| cells.push(String::new()));
+            continue;
+        }
+        let mut all: Vec<Rounds> = contestants.iter().map(|_| Rounds(Vec::new())).collect();
+        for round in 0..options.rounds {
+            for (contestant, rounds) in contestants.iter().zip(&mut all) {
+                let report = contestant.run(&row.shape, way, options.seconds, papers);
+                if let Err(why) = &report {
+                    eprintln!("  {}, {}, {}, round {round}: {why}", row.name, contestant.name(), way.words());
+                }
+                rounds.0.push(report.ok());
+            }
+        }
+        for (at, cells) in cells.iter_mut().enumerate() {
+            let beside = |(other, rounds)| Some((compared(&contestants, at, other)?, rounds));
+            cells.push(cell(&all[at], all.iter().enumerate().filter_map(beside), row));
+        }
+    }
+    for (number, (contestant, cells)) in contestants.iter().zip(cells).enumerate() {
+        let load = if number == 0 { row.shape.words() } else { String::new() };
+        println!("| {load} | {} | {} |", contestant.name(), cells.join(" | "));
+    }
+}
+
+/// What a ratio of the cost of one contestant to that of another is called; `None` where nobody wants it. Everybody is
+/// compared with the minimal relay, and this tree's server, the first of all, with those it is measured beside.
+fn compared(contestants: &[&Contestant], one: usize, other: usize) -> Option<String> {
+    let is_rrelay = |at: usize| matches!(contestants[at], Contestant::Rrelay { .. });
+    let is_first = (0..contestants.len()).find(|&at| is_rrelay(at)) == Some(one);
+    match contestants[other] {
+        _ if one == other => None,
+        Contestant::Minimal => Some(String::new()),
+        Contestant::Rrelay { name, .. } if is_first => Some(format!(" of {name}")),
+        _ => None,
+    }
+}
+
+fn cell<'a>(rounds: &Rounds, beside: impl Iterator<Item = (String, &'a Rounds)>, row: &Row) -> String {
+    let value = |pick: fn(&Report) -> f64| median(rounds.0.iter().flatten().map(pick));
+    let Some(cost) = value(|report| report.cost) else { return "-".to_owned() };
+    let figure = if cost < 10.0 { format!("{cost:.2}") } else { format!("{cost:.1}") };
+    // Of neighbouring rounds: what else the machine does changes less between these than over all.
+    let ratio = |(name, other): (String, &Rounds)| {
+        let pairs = rounds.0.iter().zip(&other.0);
+        let ratio = median(pairs.filter_map(|(one, other)| Some((*one)?.cost / (*other)?.cost)));
+        ratio.map(|ratio| format!(" x{ratio:.2}{name}"))
+    };
+    let ratio: String = beside.filter_map(ratio).collect();
+    if row.shape.idle {
+        return format!("{figure}{ratio}");
+    }
+    let ages =
+        match (value(|report| report.delivered_pct), value(|report| report.p50_ms), value(|report| report.p99_ms)) {
+            (Some(delivered), ..) if delivered < KEEPS_UP_PCT => format!("late: {delivered:.0} %"),
+            (_, Some(p50), Some(p99)) => format!("{p50:.1}, {p99:.1}"),
+            _ => String::new(),
+        };
+    // With a processor of its own the load tool must not be what is measured.
+    let busy = value(|report| report.load_busy_pct).filter(|&busy| busy > 90.0);
+    let busy = busy.map_or_else(String::new, |busy| format!(", load tool {busy:.0} %"));
+    format!("{figure}{ratio} ({ages}{busy})")
+}
+
+/// The middle one of a figure over all rounds.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// What it was measured on, and when.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("processor unknown", |(_, model)| model);
+    let date = std::process::Command::new("date").arg("+%F %H:%M").output().map(|output| output.stdout);
+    format!(
+        "{}: {model}, {} of them, Linux {}, load {}",
+        String::from_utf8_lossy(&date.unwrap_or_default()).trim(),
+        system::processors().len(),
+        read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
+    )
+}
