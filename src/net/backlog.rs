@@ -47,6 +47,12 @@ impl Backlog {
         std::mem::take(&mut self.slots)
     }
 
+    /// [`Self::take`] into a list of the owner's, which is empty: nothing is allocated.
+    pub fn take_into(&mut self, slots: &mut Vec<usize>) {
+        self.round += 1;
+        std::mem::swap(&mut self.slots, slots);
+    }
+
     /// Whether this slot has a turn in this round or waits for the next one: the poller's word on it is then no reason for
     /// one more turn.
     pub fn has(&self, slot: usize) -> bool {

@@ -4,6 +4,7 @@
 pub mod backlog;
 pub mod clock;
 pub mod conn;
+pub mod event_loop;
 pub mod heap;
 pub mod http;
 pub mod poll;

@@ -5,58 +5,97 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
 
-/// The token that reports a wake; never a slot.
+/// The token that reports a wake; never one of a task.
 const WAKE: Token = Token(usize::MAX);
 
-const BUSY: u8 = 0;
-const ASLEEP: u8 = 1;
-const ASLEEP_TO_DATA: u8 = 2;
+/// A poller's token holds a task of the thread and a slot of that task.
+const SLOT_BITS: u32 = 32;
 
-/// Wakes the thread that owns the [`Poller`]. Cheap where that thread is not asleep: no system call.
+/// Where the thread of a poller is: whoever wants it awake looks here first, and makes no system call where it is.
 #[derive(Debug)]
-pub struct Wake {
+struct Sleeper {
     waker: Waker,
-    sleep: AtomicU8,
-    nudged: AtomicBool,
+    asleep: AtomicBool,
 }
 
-impl Wake {
-    /// Something other than media waits for the thread.
-    pub fn wake(&self) {
-        self.nudged.store(true, Ordering::Release);
-        // Orders what the caller published before the look at `sleep`; pairs with the fence in `Poller::wait`.
-        fence(Ordering::SeqCst);
-        if self.sleep.swap(BUSY, Ordering::SeqCst) != BUSY {
-            self.ring();
-        }
-    }
-
-    /// Media waits for the thread; one that collects (`merge_ms`) is not disturbed.
-    pub fn wake_for_data(&self) {
-        fence(Ordering::SeqCst);
-        if self.sleep.compare_exchange(ASLEEP, BUSY, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            self.ring();
-        }
-    }
-
+impl Sleeper {
     fn ring(&self) {
         // A wake fails only when its counter is full, and then the thread is woken already.
         let _ = self.waker.wake();
     }
 }
 
+/// Wakes the thread that owns the [`Poller`], for one task of that thread. Cheap where the thread is not asleep: no
+/// system call.
+#[derive(Debug)]
+pub struct Wake {
+    sleeper: Arc<Sleeper>,
+    nudged: AtomicBool,
+    collecting: AtomicBool,
+}
+
+impl Wake {
+    fn new(sleeper: &Arc<Sleeper>) -> Self {
+        let (nudged, collecting) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { sleeper: Arc::clone(sleeper), nudged, collecting }
+    }
+
+    /// The means to wake another task of the same thread.
+    pub fn sibling(&self) -> Arc<Self> {
+        Arc::new(Self::new(&self.sleeper))
+    }
+
+    /// Something other than media waits for the task.
+    pub fn wake(&self) {
+        self.nudged.store(true, Ordering::Release);
+        // Orders what the caller published before the look at `asleep`; pairs with the fence in `Poller::poll`.
+        fence(Ordering::SeqCst);
+        if self.sleeper.asleep.swap(false, Ordering::SeqCst) {
+            self.sleeper.ring();
+        }
+    }
+
+    /// Media waits for the task; one that collects (`merge_ms`) is not disturbed.
+    pub fn wake_for_data(&self) {
+        fence(Ordering::SeqCst);
+        // Where a stale `collecting` is seen the fence came before that of `Poller::poll`, whose look for work then sees
+        // the media.
+        if !self.collecting.load(Ordering::Relaxed)
+            && self.sleeper.asleep.compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        {
+            self.sleeper.ring();
+        }
+    }
+
+    /// Whether [`Self::wake`] was called since [`Self::take_nudge`].
+    pub fn is_nudged(&self) -> bool {
+        self.nudged.load(Ordering::Acquire)
+    }
+
+    /// Whether [`Self::wake`] was called since the last look: orders may wait.
+    pub fn take_nudge(&self) -> bool {
+        // Nearly always false, so mostly without a locked instruction.
+        self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::AcqRel)
+    }
+
+    /// Says whether [`Self::wake_for_data`] is to leave the task asleep; by the owner, before it waits.
+    pub fn set_collecting(&self, on: bool) {
+        self.collecting.store(on, Ordering::Relaxed);
+    }
+}
+
 /// What became ready: the slot under which a socket was added, and for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
-    /// The slot given to [`Poller::add`].
+    /// The slot given to [`Watch::add`].
     pub slot: usize,
     /// Bytes, an end or an error wait to be read.
     pub readable: bool,
@@ -64,6 +103,50 @@ pub struct Ready {
     pub closed: bool,
     /// The socket takes bytes again.
     pub writable: bool,
+}
+
+/// A poller as one task of its thread sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    registry: &'a Registry,
+    task: usize,
+}
+
+impl Watch<'_> {
+    fn token(self, slot: usize) -> Token {
+        Token(self.task << SLOT_BITS | slot)
+    }
+
+    /// Watches a socket for both directions under `slot`.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub fn add(self, socket: &mut Socket, slot: usize) -> Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(socket.source(), self.token(slot), both).map_err(|error| Failure::io("register", &error))
+    }
+
+    /// Stops watching; must come before the socket is closed or handed over (a duplicate in the host would keep
+    /// events coming).
+    pub fn remove(self, socket: &mut Socket) {
+        // A socket that was never added gives an error, which changes nothing.
+        let _ = self.registry.deregister(socket.source());
+    }
+
+    /// Watches a listening socket.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses.
+    pub fn add_listener(self, listener: &mut mio::net::TcpListener, slot: usize) -> Result<()> {
+        self.registry
+            .register(listener, self.token(slot), Interest::READABLE)
+            .map_err(|error| Failure::io("register", &error))
+    }
+
+    /// Stops watching a listening socket.
+    pub fn remove_listener(self, listener: &mut mio::net::TcpListener) {
+        let _ = self.registry.deregister(listener);
+    }
 }
 
 /// One thread's poller. Only that thread waits; [`Wake`] may be used from any.
@@ -81,53 +164,41 @@ impl Poller {
         let failed = |error: io::Error| Failure::ours(RRError::Limit, format!("no poller: {error}"));
         let poll = Poll::new().map_err(failed)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
-        let wake = Arc::new(Wake { waker, sleep: AtomicU8::new(BUSY), nudged: AtomicBool::new(false) });
+        let wake = Arc::new(Wake::new(&Arc::new(Sleeper { waker, asleep: AtomicBool::new(false) })));
         Ok(Self { poll, events: Events::with_capacity(256), wake })
     }
 
-    /// The means to wake this poller's thread.
+    /// The means to wake this poller's thread, for its only task.
     pub fn waker(&self) -> Arc<Wake> {
         Arc::clone(&self.wake)
     }
 
+    /// The means to wake one of several tasks of this poller's thread.
+    pub fn wake(&self) -> Arc<Wake> {
+        self.wake.sibling()
+    }
+
     /// Whether [`Wake::wake`] was called since the last look: orders may wait.
     pub fn take_nudge(&self) -> bool {
-        // Nearly always false, so mostly without a locked instruction.
-        self.wake.nudged.load(Ordering::Relaxed) && self.wake.nudged.swap(false, Ordering::AcqRel)
+        self.wake.take_nudge()
     }
 
-    /// Watches a socket for both directions under `slot`.
+    /// The poller as this task of the thread sees it; tasks have numbers below 2^31.
+    pub fn watch(&self, task: usize) -> Watch<'_> {
+        Watch { registry: self.poll.registry(), task }
+    }
+
+    /// [`Watch::add`] for the thread's only task.
     ///
     /// # Errors
-    /// [`RRError::Io`] where the system refuses.
+    /// As there.
     pub fn add(&self, socket: &mut Socket, slot: usize) -> Result<()> {
-        self.poll
-            .registry()
-            .register(socket.source(), Token(slot), Interest::READABLE | Interest::WRITABLE)
-            .map_err(|error| Failure::io("register", &error))
+        self.watch(0).add(socket, slot)
     }
 
-    /// Stops watching; must come before the socket is closed or handed over (a duplicate in the host would keep
-    /// events coming).
+    /// [`Watch::remove`].
     pub fn remove(&self, socket: &mut Socket) {
-        // A socket that was never added gives an error, which changes nothing.
-        let _ = self.poll.registry().deregister(socket.source());
-    }
-
-    /// Watches a listening socket.
-    ///
-    /// # Errors
-    /// [`RRError::Io`] where the system refuses.
-    pub fn add_listener(&self, listener: &mut mio::net::TcpListener, slot: usize) -> Result<()> {
-        self.poll
-            .registry()
-            .register(listener, Token(slot), Interest::READABLE)
-            .map_err(|error| Failure::io("register", &error))
-    }
-
-    /// Stops watching a listening socket.
-    pub fn remove_listener(&self, listener: &mut mio::net::TcpListener) {
-        let _ = self.poll.registry().deregister(listener);
+        self.watch(0).remove(socket);
     }
 
     /// Waits until something is ready, somebody wakes us or `timeout_ms` passed, and puts what is ready into `ready`.
@@ -144,23 +215,43 @@ impl Poller {
         ready: &mut Vec<Ready>,
     ) -> Result<()> {
         ready.clear();
-        self.wake.sleep.store(if collecting { ASLEEP_TO_DATA } else { ASLEEP }, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let timeout = if has_work() || self.wake.nudged.load(Ordering::Acquire) { Some(0) } else { timeout_ms };
-        let polled = self.poll.poll(&mut self.events, timeout.map(Duration::from_millis));
-        self.wake.sleep.store(BUSY, Ordering::SeqCst);
-        match polled {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(Failure::io("poll", &error)),
-        }
-        ready.extend(self.events.iter().filter(|event| event.token() != WAKE).map(|event| Ready {
-            slot: event.token().0,
-            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-            closed: event.is_read_closed() || event.is_error(),
-            writable: event.is_writable() || event.is_error(),
-        }));
+        self.wake.set_collecting(collecting);
+        let wake = Arc::clone(&self.wake);
+        self.poll(timeout_ms.map(Duration::from_millis), || wake.is_nudged() || has_work())?;
+        ready.extend(self.ready().map(|(_, ready)| ready));
         Ok(())
+    }
+
+    /// Waits until something is ready, somebody wakes the thread or `timeout` has passed; [`Self::ready`] then says what
+    /// is. `has_work` is asked after wakers were told that the thread sleeps: true makes the wait a mere look.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
+    pub fn poll(&mut self, timeout: Option<Duration>, has_work: impl FnOnce() -> bool) -> Result<()> {
+        let sleeper = &self.wake.sleeper;
+        sleeper.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let timeout = if has_work() { Some(Duration::ZERO) } else { timeout };
+        let polled = self.poll.poll(&mut self.events, timeout);
+        sleeper.asleep.store(false, Ordering::SeqCst);
+        match polled {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Failure::io("poll", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the last wait found ready, with the number of the task it is of.
+    pub fn ready(&self) -> impl Iterator<Item = (usize, Ready)> {
+        self.events.iter().filter(|event| event.token() != WAKE).map(|event| {
+            let Token(token) = event.token();
+            let ready = Ready {
+                slot: token & ((1 << SLOT_BITS) - 1),
+                readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                closed: event.is_read_closed() || event.is_error(),
+                writable: event.is_writable() || event.is_error(),
+            };
+            (token >> SLOT_BITS, ready)
+        })
     }
 }
 

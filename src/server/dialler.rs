@@ -14,10 +14,10 @@ use slab::Slab;
 
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError, Result};
-use crate::log::told::TARGET;
 use crate::net::clock;
 use crate::net::conn::Conn;
-use crate::net::poll::{Poller, Ready};
+use crate::net::event_loop::{Io, Task};
+use crate::net::poll::Ready;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::url::RtmpUrl;
 use crate::server::core::Core;
@@ -81,136 +81,151 @@ impl Job {
     }
 }
 
-struct Dialler {
+/// The task of `dialThread`; its fields are that thread's alone.
+pub(super) struct Dialler {
     core: Arc<Core>,
-    poller: Poller,
-    inbox: Receiver<Weak<Target>>,
     jobs: HashMap<Id, Job>,
     /// Which target a socket of the poller is of.
     slots: Slab<Id>,
     resolver: Resolver,
     session: SessionConfig,
-    scratch: Box<[u8]>,
     random: u64,
 }
 
-pub(super) fn run(core: Arc<Core>, poller: Poller, inbox: Receiver<Weak<Target>>) {
-    let resolver = Resolver::new(core.dial_wake());
-    let ours = SessionConfig::default();
-    let session = SessionConfig {
-        max_message: core.config.max_message_bytes,
-        caps_ex: ours.caps_ex | CAPS_RECONNECT, // we do as we are asked, see `moved`
-        timing: Timing::from(&core.config),
-        ..ours
-    };
-    let mut this = Dialler {
-        core,
-        poller,
-        inbox,
-        jobs: HashMap::new(),
-        slots: Slab::new(),
-        resolver,
-        session,
-        scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
-        random: clock::now_us() | 1,
-    };
-    this.run();
+impl Dialler {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        let resolver = Resolver::new(core.dial_wake());
+        let ours = SessionConfig::default();
+        let session = SessionConfig {
+            max_message: core.config.max_message_bytes,
+            caps_ex: ours.caps_ex | CAPS_RECONNECT, // we do as we are asked, see `moved`
+            timing: Timing::from(&core.config),
+            ..ours
+        };
+        Self { core, jobs: HashMap::new(), slots: Slab::new(), resolver, session, random: clock::now_us() | 1 }
+    }
+}
+
+impl Task for Dialler {
+    type Message = Weak<Target>;
+
+    /// Nothing here wants ticks: each job has deadlines of its own, and all else is told.
+    const TICK_MS: u64 = 1_000;
+    const SCRATCH_BYTES: usize = READ_BUFFER_BYTES;
+
+    fn wants_ticks(&self) -> bool {
+        false
+    }
+
+    fn next_timeout(&self) -> Option<u64> {
+        self.jobs.values().filter_map(|job| job.phase.due_ms()).min().map(|due_ms| due_ms.saturating_mul(1_000))
+    }
+
+    fn on_message(&mut self, target: Weak<Target>, io: &mut Io<'_>) {
+        // One that has gone has ended before it was known here.
+        let Some(target) = target.upgrade() else { return };
+        let id = target.id;
+        self.jobs.insert(id, Job::new(target));
+        // The wake for news from before the target was known here is over.
+        self.take_news(id, io);
+    }
+
+    fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
+        if let Some(&id) = self.slots.get(ready.slot) {
+            self.step(id, io);
+        }
+    }
+
+    /// What is due.
+    fn end_round(&mut self, io: &mut Io<'_>) {
+        let now_ms = clock::now_ms();
+        let is_due = |job: &Job| job.phase.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
+        let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
+        for id in due {
+            let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
+            match self.jobs.get_mut(&id).map(|job| &mut job.phase) {
+                Some(Phase::Waits { .. }) => self.dial(id, io),
+                Some(Phase::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id, io),
+                Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0, io),
+                Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0, io),
+                Some(Phase::Talks { conn, .. }) => {
+                    if let Err(failure) = conn.handle_timeout(now_ms) {
+                        self.failed(id, &failure, 0, io);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// News of targets, and answers of the resolver.
+    fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
+        let ids: Vec<Id> = self.jobs.keys().copied().collect();
+        for id in ids {
+            self.take_news(id, io);
+        }
+        while let Ok(answer) = self.resolver.answers.try_recv() {
+            // A later try of the same target has another number.
+            if self.jobs.get(&answer.target).is_some_and(|job| job.round == answer.round) {
+                self.resolved(answer.target, answer.addresses, io);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.core.is_closing()
+    }
+
+    fn on_end(&mut self, _inbox: &Receiver<Weak<Target>>, _io: &mut Io<'_>) {}
 }
 
 impl Dialler {
-    fn run(&mut self) {
-        let mut ready: Vec<Ready> = Vec::new();
-        while !self.core.is_closing() {
-            let timeout = self.timeout_ms();
-            let (inbox, core) = (&self.inbox, &self.core);
-            let has_work = || !inbox.is_empty() || core.is_closing();
-            if let Err(failure) = self.poller.wait(timeout, false, has_work, &mut ready) {
-                log::error!("the dialler cannot wait: {failure}");
-                return;
-            }
-            let mut told = self.poller.take_nudge();
-            while let Ok(target) = self.inbox.try_recv() {
-                // One that has gone has ended before it was known here.
-                let Some(target) = target.upgrade() else { continue };
-                self.jobs.insert(target.id, Job::new(target));
-                // What was said of it before it was known here has had its ring already.
-                told = true;
-            }
-            if told {
-                self.hear();
-            }
-            while let Ok(answer) = self.resolver.answers.try_recv() {
-                let current = self
-                    .jobs
-                    .get(&answer.target)
-                    .is_some_and(|job| job.round == answer.round && matches!(job.phase, Phase::Resolves { .. }));
-                if current {
-                    self.resolved(answer.target, answer.addresses);
-                }
-            }
-            for ready in &ready {
-                if let Some(&id) = self.slots.get(ready.slot) {
-                    self.step(id);
-                }
-            }
-            self.tick();
-        }
-    }
-
-    fn timeout_ms(&self) -> Option<u64> {
-        let due_ms = self.jobs.values().filter_map(|job| job.phase.due_ms()).min();
-        due_ms.map(|due| due.saturating_sub(clock::now_ms()))
-    }
-
     // ---- news
 
-    fn hear(&mut self) {
-        let ids: Vec<Id> = self.jobs.keys().copied().collect();
-        for id in ids {
-            while let Some(news) = self.jobs.get(&id).and_then(|job| job.target.next_news()) {
-                self.hear_one(id, news);
-            }
+    fn take_news(&mut self, id: Id, io: &mut Io<'_>) {
+        while let Some(news) = self.jobs.get(&id).and_then(|job| job.target.next_news()) {
+            self.take_one(id, news, io);
         }
     }
 
-    fn hear_one(&mut self, id: Id, news: News) {
+    fn take_one(&mut self, id: Id, news: News, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         match news {
-            News::Dial if matches!(job.phase, Phase::Rests) && job.target.state() != State::Failed => self.dial(id),
+            News::Dial if matches!(job.phase, Phase::Rests) && job.target.state() != State::Failed => self.dial(id, io),
             News::Retry if matches!(job.phase, Phase::Rests | Phase::Waits { .. }) => {
                 job.backoff.reset();
-                self.dial(id);
+                self.dial(id, io);
             }
-            News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id),
+            News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id, io),
             // Where the relay or accumulate has it, they see to it.
             News::Updated if !matches!(job.phase, Phase::Away) => {
                 let other = !job.plan.config.same_way(&job.target.plan().config);
                 match job.target.state() {
                     // It may be wanted now, where it was on demand.
-                    State::Idle if job.target.is_source() => self.dial(id),
+                    State::Idle if job.target.is_source() => self.dial(id, io),
                     State::Idle => {}
-                    _ if other => self.renew(id),
+                    _ if other => self.renew(id, io),
                     _ => {}
                 }
             }
             // Somebody else publishes the stream now.
             News::Lost(failure, _) if matches!(job.phase, Phase::Away) && yields(&job.target, &failure) => {
-                self.rest(id);
+                self.rest(id, io);
             }
-            News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms),
-            News::Released if matches!(job.phase, Phase::Away) => self.rest(id),
+            News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms, io),
+            News::Released if matches!(job.phase, Phase::Away) => self.rest(id, io),
             News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
-                self.moved(id, url.as_deref(), &text, ran_ms.max(1)); // it ran, however short
+                self.moved(id, url.as_deref(), &text, ran_ms.max(1), io); // it ran, however short
             }
             News::Stop if matches!(job.phase, Phase::Away) => {}
-            News::Stop | News::Over => self.forget(id),
+            News::Stop | News::Over => self.forget(id, io),
             _ => {}
         }
     }
 
     /// Its stream has no media, or wants no source: nothing is to be done until that changes.
-    fn rest(&mut self, id: Id) {
-        self.set_phase(id, Phase::Rests);
+    fn rest(&mut self, id: Id, io: &mut Io<'_>) {
+        self.set_phase(id, Phase::Rests, io);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.backoff.rest();
         job.elsewhere = None;
@@ -220,33 +235,33 @@ impl Dialler {
         }
         // Players who came while the source was leaving rang for it in vain.
         if job.target.is_source() && job.target.stream.wants(&job.target) {
-            self.dial(id);
+            self.dial(id, io);
         }
     }
 
     /// Its settings are others: what happened under the old ones does not count.
-    fn renew(&mut self, id: Id) {
+    fn renew(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.backoff.reset();
         job.elsewhere = None;
-        self.dial(id);
+        self.dial(id, io);
     }
 
-    fn forget(&mut self, id: Id) {
-        self.set_phase(id, Phase::Rests);
+    fn forget(&mut self, id: Id, io: &mut Io<'_>) {
+        self.set_phase(id, Phase::Rests, io);
         if let Some(job) = self.jobs.remove(&id) {
             self.core.end_target(&job.target, &Failure::ours(RRError::Kicked, "the target was stopped"));
         }
     }
 
     /// Goes to another phase; what the one before held is let go.
-    fn set_phase(&mut self, id: Id, phase: Phase) {
+    fn set_phase(&mut self, id: Id, phase: Phase, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.target.next_try_ms.store(if let Phase::Waits { at_ms } = phase { at_ms } else { 0 }, Ordering::Relaxed);
         match std::mem::replace(&mut job.phase, phase) {
-            Phase::Connects { mut race, .. } => race.stop(&self.poller, &mut self.slots),
+            Phase::Connects { mut race, .. } => race.stop(io.watch(), &mut self.slots),
             Phase::Talks { mut conn, slot, .. } => {
-                self.poller.remove(&mut conn.socket);
+                io.remove(&mut conn.socket);
                 self.slots.try_remove(slot);
             }
             _ => {}
@@ -255,17 +270,17 @@ impl Dialler {
 
     // ---- a try
 
-    fn dial(&mut self, id: Id) {
+    fn dial(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
         if target.is_source() && !target.stream.wants(&target) {
-            self.set_phase(id, Phase::Rests);
+            self.set_phase(id, Phase::Rests, io);
             target.move_to(State::Idle, |event| event);
             return;
         }
         // Within the grace window of a lost publisher too: a target is kept then, so it is also got back.
         if !target.is_source() && !matches!(target.stream.state(), State::InProgress | State::Recovering) {
-            self.rest(id);
+            self.rest(id, io);
             return;
         }
         if target.is_source() {
@@ -280,57 +295,57 @@ impl Dialler {
         let by_ms = clock::now_ms() + u64::from(job.plan.config.connect_ms);
         let (host, port) = (job.url.host.clone(), job.url.port);
         target.move_to(State::Connecting, |event| event);
-        self.set_phase(id, Phase::Resolves { by_ms });
+        self.set_phase(id, Phase::Resolves { by_ms }, io);
         match self.resolver.ask(id, round, (&host, port), by_ms) {
             Ok(None) => {}
-            Ok(Some(addresses)) => self.resolved(id, Ok(addresses)),
-            Err(failure) => self.failed(id, &failure, 0),
+            Ok(Some(addresses)) => self.resolved(id, Ok(addresses), io),
+            Err(failure) => self.failed(id, &failure, 0, io),
         }
     }
 
-    fn resolved(&mut self, id: Id, addresses: Result<Vec<SocketAddr>>) {
+    fn resolved(&mut self, id: Id, addresses: Result<Vec<SocketAddr>>, io: &mut Io<'_>) {
         let Some(Job { phase: Phase::Resolves { by_ms }, .. }) = self.jobs.get(&id) else { return };
         let by_ms = *by_ms;
         match addresses {
-            Ok(addresses) => self.connect(id, addresses, by_ms),
-            Err(failure) => self.failed(id, &failure, 0),
+            Ok(addresses) => self.connect(id, addresses, by_ms, io),
+            Err(failure) => self.failed(id, &failure, 0, io),
         }
     }
 
     /// Connects to the first address that lets itself be connected to.
-    fn connect(&mut self, id: Id, addresses: Vec<SocketAddr>, by_ms: u64) {
+    fn connect(&mut self, id: Id, addresses: Vec<SocketAddr>, by_ms: u64, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get(&id) else { return };
         let race = Race::new(addresses, job.plan.config.bind_addr);
-        self.set_phase(id, Phase::Connects { race, by_ms });
-        self.race(id);
+        self.set_phase(id, Phase::Connects { race, by_ms }, io);
+        self.race(id, io);
     }
 
     /// A socket has something to say.
-    fn step(&mut self, id: Id) {
+    fn step(&mut self, id: Id, io: &mut Io<'_>) {
         match self.jobs.get(&id).map(|job| &job.phase) {
-            Some(Phase::Connects { .. }) => self.race(id),
-            Some(Phase::Talks { .. }) => self.talk(id),
+            Some(Phase::Connects { .. }) => self.race(id, io),
+            Some(Phase::Talks { .. }) => self.talk(id, io),
             _ => {}
         }
     }
 
-    fn race(&mut self, id: Id) {
+    fn race(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Connects { race, .. } = &mut job.phase else { return };
-        match race.step(&self.poller, &mut self.slots, id, clock::now_ms()) {
+        match race.step(io.watch(), &mut self.slots, id, clock::now_ms()) {
             Lap::Running => {
                 if let Some(address) = race.newest() {
                     job.target.set_addr(address.to_string(), String::new());
                 }
             }
-            Lap::Won(winner) => self.connected(id, *winner),
-            Lap::Lost(failure) => self.failed(id, &failure, 0),
+            Lap::Won(winner) => self.connected(id, *winner, io),
+            Lap::Lost(failure) => self.failed(id, &failure, 0, io),
         }
     }
 
     // ---- failures and time
 
-    fn failed(&mut self, id: Id, failure: &Failure, ran_ms: u64) {
+    fn failed(&mut self, id: Id, failure: &Failure, ran_ms: u64, io: &mut Io<'_>) {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let random = self.random >> 33;
         let Some(job) = self.jobs.get_mut(&id) else { return };
@@ -346,46 +361,25 @@ impl Dialler {
         };
         let name = job.url.masked();
         if target.is_stopped() {
-            self.forget(id);
+            self.forget(id, io);
             return;
         }
         match next {
             Next::Retry(wait_ms) => {
-                log::warn!(target: TARGET, "{name}: {failure}; next try in {wait_ms} ms");
-                self.set_phase(id, Phase::Waits { at_ms: clock::now_ms() + wait_ms });
+                log::warn!("target {name}: {failure}; next try in {wait_ms} ms");
+                self.set_phase(id, Phase::Waits { at_ms: clock::now_ms() + wait_ms }, io);
                 target.move_because(State::Recovering, failure, wait_ms);
             }
             Next::Fatal => {
-                log::error!(target: TARGET, "{name}: {failure}; that does not pass by itself, no further try");
-                self.set_phase(id, Phase::Rests);
+                log::error!("target {name}: {failure}; that does not pass by itself, no further try");
+                self.set_phase(id, Phase::Rests, io);
                 target.move_because(State::Failed, failure, 0);
             }
             Next::GiveUp => {
-                log::error!(target: TARGET, "{name}: {failure}; tried as often as configured");
-                self.set_phase(id, Phase::Rests);
+                log::error!("target {name}: {failure}; tried as often as configured");
+                self.set_phase(id, Phase::Rests, io);
                 let give_up = Failure { kind: RRError::GiveUp, ..failure.clone() };
                 target.move_because(State::Failed, &give_up, 0);
-            }
-        }
-    }
-
-    fn tick(&mut self) {
-        let now_ms = clock::now_ms();
-        let is_due = |job: &Job| job.phase.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
-        let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
-        for id in due {
-            let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
-            match self.jobs.get_mut(&id).map(|job| &mut job.phase) {
-                Some(Phase::Waits { .. }) => self.dial(id),
-                Some(Phase::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id),
-                Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0),
-                Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0),
-                Some(Phase::Talks { conn, .. }) => {
-                    if let Err(failure) = conn.handle_timeout(now_ms) {
-                        self.failed(id, &failure, 0);
-                    }
-                }
-                _ => {}
             }
         }
     }

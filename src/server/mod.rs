@@ -33,12 +33,14 @@ pub use crate::config::ListenOptions;
 use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, RRLog};
-use crate::net::poll::Poller;
+use crate::net::event_loop::EventLoop;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::core::Core;
+use crate::server::dialler::Dialler;
 use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
 use crate::server::inbox::ToListener;
+use crate::server::listener::Listener;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
@@ -59,30 +61,34 @@ impl RRServer {
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd or thread left.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
-        let poller = || Poller::new();
-        let (listener_poller, dial_poller) = (poller()?, poller()?);
-        let listener_wake = listener_poller.waker();
-        let on_room = Box::new(move || listener_wake.wake());
+        let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
+        let (listener_wake, dial_wake) = (listener_loop.wake(), dial_loop.wake());
+        let room_wake = Arc::clone(&listener_wake);
+        let on_room = Box::new(move || room_wake.wake());
         let events =
             Events::start(EventsConfig { limit: config.event_limit, log_events, callback, on_room: Some(on_room) })?;
-        let (core, inboxes) = Core::new(config, events, listener_poller.waker(), dial_poller.waker());
+        let (core, inboxes) = Core::new(config, events, Arc::clone(&listener_wake), Arc::clone(&dial_wake));
+        let failed = || {
+            let core = Arc::clone(&core);
+            Box::new(move |text: &str| core.thread_failed(text))
+        };
+        listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed());
+        dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed());
         let server = Self { core: Arc::clone(&core), threads: Mutex::default() };
         let start = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
-            let (entering, failing) = (Arc::clone(&core), Arc::clone(&core));
+            let entering = Arc::clone(&core);
             let guarded = move || {
                 thread::block_signals();
                 let _log = RRLog::enter(entering.events.log());
                 body();
             };
-            let thread = crate::sync::spawn(name, guarded, move |text| failing.thread_failed(text))?;
-            locked(&server.threads).push(thread);
+            locked(&server.threads).push(crate::sync::spawn(name, guarded, failed())?);
             Ok(())
         };
-        let shared = || Arc::clone(&core);
-        let (one, two, three) = (shared(), shared(), shared());
-        start("listenerThread", Box::new(move || listener::run(one, listener_poller, inboxes.listener)))?;
-        start("dialThread", Box::new(move || dialler::run(two, dial_poller, inboxes.dialler)))?;
-        start("controlThread", Box::new(move || control::run(&three)))?;
+        let control = Arc::clone(&core);
+        start("listenerThread", Box::new(move || listener_loop.run()))?;
+        start("dialThread", Box::new(move || dial_loop.run()))?;
+        start("controlThread", Box::new(move || control::run(&control)))?;
         Ok(server)
     }
 

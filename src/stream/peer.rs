@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex};
 
 use crate::config::Decision;
+use crate::error::Failure;
 use crate::mask::{escape, mask_key};
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::poll::Wake;
 use crate::proto::command::CAPS_RECONNECT;
-use crate::session::{Role, State};
+use crate::session::{self, Role, State};
 use crate::stream::egress::guest::Play;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::stats::Counters;
@@ -257,6 +258,24 @@ impl RRSession {
             self.mail.store(0, Ordering::Release);
         }
         order
+    }
+}
+
+/// How a connection leaves the thread that has it. Functions that may end one give `Result<(), Leave>`: `Ok` is that it
+/// stays.
+#[derive(Debug)]
+pub enum Leave {
+    /// Its publishing or playing is over and the peer stays connected: the listener gets it, and handles this first.
+    Back(Option<session::Event>),
+    /// Another thread has it already.
+    Handed,
+    /// The connection is over.
+    Over(Failure),
+}
+
+impl From<Failure> for Leave {
+    fn from(failure: Failure) -> Self {
+        Self::Over(failure)
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::error::{Failure, RRError};
-use crate::net::poll::Poller;
+use crate::net::poll::Watch;
 use crate::net::socket::Socket;
 use crate::stream::event::Id;
 
@@ -64,19 +64,19 @@ impl Race {
     }
 
     /// Looks at those who run and begins what is due.
-    pub(super) fn step(&mut self, poller: &Poller, slots: &mut Slab<Id>, id: Id, now_ms: u64) -> Lap {
+    pub(super) fn step(&mut self, watch: Watch<'_>, slots: &mut Slab<Id>, id: Id, now_ms: u64) -> Lap {
         let mut at = 0;
         while let Some(runner) = self.runners.get(at) {
             match runner.socket.connect_result() {
                 Ok(false) => at += 1,
                 Ok(true) => {
                     let winner = self.runners.swap_remove(at);
-                    self.stop(poller, slots);
+                    self.stop(watch, slots);
                     return Lap::Won(Box::new(winner));
                 }
                 Err(failure) => {
                     let Runner { mut socket, slot, address } = self.runners.swap_remove(at);
-                    poller.remove(&mut socket);
+                    watch.remove(&mut socket);
                     slots.try_remove(slot);
                     self.last = Failure { text: format!("{address}: {}", failure.text).into(), ..failure };
                     self.next_ms = now_ms; // no need to wait for that one
@@ -88,7 +88,7 @@ impl Race {
         {
             let entry = slots.vacant_entry();
             let begun = Socket::connect_from(address, self.bind).and_then(|mut socket| {
-                poller.add(&mut socket, entry.key())?;
+                watch.add(&mut socket, entry.key())?;
                 Ok(socket)
             });
             match begun {
@@ -104,9 +104,9 @@ impl Race {
     }
 
     /// Ends those who run.
-    pub(super) fn stop(&mut self, poller: &Poller, slots: &mut Slab<Id>) {
+    pub(super) fn stop(&mut self, watch: Watch<'_>, slots: &mut Slab<Id>) {
         for mut runner in self.runners.drain(..) {
-            poller.remove(&mut runner.socket);
+            watch.remove(&mut runner.socket);
             slots.try_remove(runner.slot);
         }
     }
@@ -129,6 +129,7 @@ fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
 mod tests {
     use super::*;
     use crate::net::clock;
+    use crate::net::poll::Poller;
     use std::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -138,10 +139,10 @@ mod tests {
     /// Runs a race to its end; the result and how long it took.
     fn run(mut race: Race) -> (Lap, u64) {
         let (mut poller, mut slots) = (Poller::new().unwrap(), Slab::new());
-        let (begin_ms, mut ready) = (clock::now_ms(), Vec::new());
+        let begin_ms = clock::now_ms();
         loop {
             let now_ms = clock::now_ms();
-            match race.step(&poller, &mut slots, 7, now_ms) {
+            match race.step(poller.watch(0), &mut slots, 7, now_ms) {
                 Lap::Running => {}
                 lap => {
                     let kept = usize::from(matches!(lap, Lap::Won(_)));
@@ -151,7 +152,7 @@ mod tests {
             }
             assert!(now_ms - begin_ms < 5_000, "no end");
             let timeout = race.due_ms().saturating_sub(now_ms).min(1_000);
-            poller.wait(Some(timeout), false, || false, &mut ready).unwrap();
+            poller.poll(Some(std::time::Duration::from_millis(timeout)), || false).unwrap();
         }
     }
 

@@ -13,6 +13,7 @@ use crate::error::{Failure, RRError};
 use crate::mask::hide_key;
 use crate::net::clock;
 use crate::net::conn::{Conn, Pumped, Side};
+use crate::net::event_loop::Io;
 use crate::proto::auth;
 use crate::server::{secure, source};
 use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State, Timing};
@@ -23,7 +24,7 @@ use crate::stream::event::{Event, EventKind, Id};
 const READS: usize = 4;
 
 impl Dialler {
-    pub(super) fn connected(&mut self, id: Id, winner: Runner) {
+    pub(super) fn connected(&mut self, id: Id, winner: Runner, io: &mut Io<'_>) {
         let Runner { mut socket, slot, address } = winner;
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Connects { by_ms, .. } = job.phase else { return };
@@ -42,19 +43,19 @@ impl Dialler {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
                 job.phase = Phase::Talks { conn, slot, address, by_ms, memory: self.core.budget.nothing() };
-                self.talk(id);
+                self.talk(id, io);
             }
             Err(failure) => {
                 self.slots.try_remove(slot);
-                self.failed(id, &failure, 0);
+                self.failed(id, &failure, 0, io);
             }
         }
     }
 
-    pub(super) fn talk(&mut self, id: Id) {
+    pub(super) fn talk(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(Job { phase: Phase::Talks { conn, memory, .. }, .. }) = self.jobs.get_mut(&id) else { return };
         let budget = READS * READ_BUFFER_BYTES;
-        let pumped = conn.pump(&mut self.scratch, clock::now_ms(), budget, true, |event, _| match event {
+        let pumped = conn.pump(io.scratch, clock::now_ms(), budget, true, |event, _| match event {
             Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
             _ => ControlFlow::Continue(()),
         });
@@ -63,34 +64,34 @@ impl Dialler {
             Ok(Pumped::Drained) => {}
             Ok(Pumped::More) => {
                 let text = "the server has much to say and takes no media";
-                self.failed(id, &Failure::peers(RRError::Protocol, text), 0);
+                self.failed(id, &Failure::peers(RRError::Protocol, text), 0, io);
             }
-            Ok(Pumped::Held(Said::Started { .. })) => self.started(id),
-            Ok(Pumped::Held(Said::Reconnect { url, text })) => self.moved(id, url.as_deref(), &text, 0),
+            Ok(Pumped::Held(Said::Started { .. })) => self.started(id, io),
+            Ok(Pumped::Held(Said::Reconnect { url, text })) => self.moved(id, url.as_deref(), &text, 0, io),
             Ok(Pumped::Held(event)) => {
                 let failure =
                     Failure::peers(RRError::Closed, format!("the server ended it before it began: {event:?}"));
-                self.failed(id, &failure, 0);
+                self.failed(id, &failure, 0, io);
             }
             Err(failure) => {
                 let refusal = conn.client().and_then(|session| session.refusal().cloned());
-                self.refused(id, &failure, refusal);
+                self.refused(id, &failure, refusal, io);
             }
         }
     }
 
     /// The server said `Publish.Start`: the relay may send. A source feeds its stream from here on.
-    fn started(&mut self, id: Id) {
+    fn started(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Phase::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.phase, Phase::Away) else { return };
-        self.poller.remove(&mut conn.socket);
+        io.remove(&mut conn.socket);
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
             match source::started(&target, &job.plan, *conn, &job.url) {
                 Ok(()) => {}
-                Err(failure) if failure.kind == RRError::Exists => self.rest(id),
-                Err(failure) => self.failed(id, &failure, 0),
+                Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),
+                Err(failure) => self.failed(id, &failure, 0, io),
             }
             return;
         }
@@ -98,25 +99,25 @@ impl Dialler {
         log::info!("pushing {} to {}", target.stream.masked_name(), job.url.masked());
         let delivery = Delivery::Target { target: Arc::clone(&target), conn, plan: Arc::clone(&job.plan) };
         if let Err((_, failure)) = target.stream.deliver(delivery) {
-            self.failed(id, &failure, 0);
+            self.failed(id, &failure, 0, io);
         }
     }
 
     /// The server said no: that may be a redirect, or a challenge to log in.
-    fn refused(&mut self, id: Id, failure: &Failure, refusal: Option<Refusal>) {
+    fn refused(&mut self, id: Id, failure: &Failure, refusal: Option<Refusal>, io: &mut Io<'_>) {
         match refusal {
-            Some(Refusal { redirect: Some(url), text, .. }) => self.moved(id, Some(&url), &text, 0),
+            Some(Refusal { redirect: Some(url), text, .. }) => self.moved(id, Some(&url), &text, 0, io),
             Some(refusal) if failure.kind == RRError::Auth => {
-                if let Err(failure) = self.log_in(id, &refusal, failure) {
-                    self.failed(id, &failure, 0);
+                if let Err(failure) = self.log_in(id, &refusal, failure, io) {
+                    self.failed(id, &failure, 0, io);
                 }
             }
-            _ => self.failed(id, failure, 0),
+            _ => self.failed(id, failure, 0, io),
         }
     }
 
     /// Answers a challenge: the same address once more, with a longer query behind the application.
-    fn log_in(&mut self, id: Id, refusal: &Refusal, failure: &Failure) -> Result<(), Failure> {
+    fn log_in(&mut self, id: Id, refusal: &Refusal, failure: &Failure, io: &mut Io<'_>) -> Result<(), Failure> {
         let Some(job) = self.jobs.get_mut(&id) else { return Ok(()) };
         let Phase::Talks { address, by_ms, .. } = job.phase else { return Ok(()) };
         let config = &job.plan.config;
@@ -128,7 +129,7 @@ impl Dialler {
         match auth::answer(app, user.as_bytes(), password.as_bytes(), text, [a, b, c, d]) {
             auth::Answer::Retry(query) => {
                 job.url.app = String::from_utf8_lossy(&auth::with_query(app, &query)).into_owned();
-                self.connect(id, vec![address], by_ms);
+                self.connect(id, vec![address], by_ms, io);
                 Ok(())
             }
             auth::Answer::Refused(reason) => Err(Failure { text: reason.text().into(), ..failure.clone() }),
@@ -138,10 +139,10 @@ impl Dialler {
 
     /// The server sends us to `reference`, or to the same place again: at once, for it is no failure, but not for ever.
     /// `ran_ms` is 0 where it never began.
-    pub(super) fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64) {
+    pub(super) fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.target.is_stopped() {
-            self.forget(id);
+            self.forget(id, io);
             return;
         }
         let bare = auth::bare(job.url.app.as_bytes()).len();
@@ -154,7 +155,7 @@ impl Dialler {
         match there {
             Ok(url) if job.url.tls && !url.tls => {
                 let text = format!("the server sends us from rtmps to {}, where all can listen", url.tc_url());
-                self.failed(id, &Failure::peers(RRError::Rejected, text), ran_ms);
+                self.failed(id, &Failure::peers(RRError::Rejected, text), ran_ms, io);
             }
             Ok(url) if may => {
                 log::info!("target {}: the server sends us to {}", job.url.masked(), url.masked());
@@ -162,16 +163,16 @@ impl Dialler {
                 let text = hide_key(text, &job.url.key).into_bytes();
                 self.core.events.push(Event { url: url.tc_url().into_bytes(), text, ..event });
                 job.elsewhere = Some(url);
-                self.dial(id);
+                self.dial(id, io);
             }
             Ok(_) => {
                 // Where it never began it is a refusal in other words.
                 let kind = if ran_ms == 0 { RRError::Rejected } else { RRError::Closed };
-                self.failed(id, &Failure::peers(kind, "servers send us from one to another for ever"), ran_ms);
+                self.failed(id, &Failure::peers(kind, "servers send us from one to another for ever"), ran_ms, io);
             }
             Err(failure) => {
                 let text = format!("the server sends us to a place that is none: {}", failure.text);
-                self.failed(id, &Failure::peers(RRError::Closed, text), ran_ms);
+                self.failed(id, &Failure::peers(RRError::Closed, text), ran_ms, io);
             }
         }
     }

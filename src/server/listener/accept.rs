@@ -1,7 +1,8 @@
-//! The listener's door: accepting, the PROXY header of those who must have one, and turning away whom a limit refuses.
+//! How connections come in: accepting, the PROXY header where there must be one, and turning away whom a limit refuses.
 //!
-//! A connection becomes a session here. One that must say first who it is (PROXY protocol) is a connection whose PROXY header is pending until then: it
-//! holds a slot and some bytes, counts towards `max_sessions`, and has the handshake's deadline.
+//! A connection becomes a session here. One that must say first whose it is (PROXY protocol) has its PROXY header pending
+//! until then: such a connection holds a slot and some bytes, counts towards `max_sessions`, and has the handshake's
+//! deadline.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use crate::config::ListenOptions;
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
+use crate::net::event_loop::Io;
 use crate::net::proxy;
 use crate::net::socket::{Socket, name_of};
 use crate::server::inbox::ToListener;
@@ -67,11 +69,11 @@ impl TurnedAway {
 }
 
 impl Listener {
-    pub(super) fn take_in(&mut self, arrival: ToListener) {
-        match arrival {
+    pub(super) fn take_in(&mut self, message: ToListener, io: &mut Io<'_>) {
+        match message {
             ToListener::Listener(mut listener, options) => {
                 let entry = self.slots.vacant_entry();
-                if let Err(failure) = self.poller.add_listener(&mut listener, entry.key()) {
+                if let Err(failure) = io.watch().add_listener(&mut listener, entry.key()) {
                     log::error!("cannot listen: {failure}");
                     return;
                 }
@@ -80,27 +82,27 @@ impl Listener {
                 entry.insert(Slot::Socket(listener, options));
             }
             ToListener::Connection(socket, name, options) if options.proxy => {
-                self.await_proxy_header(socket, name, options)
+                self.await_proxy_header(socket, name, options, io)
             }
             ToListener::Connection(socket, name, options) => {
                 let local = socket.local_name();
-                self.welcome(socket, name, local, &[], options);
+                self.welcome(socket, name, local, &[], options, io);
             }
             ToListener::Back(peer, event) => {
-                // It rests, unless it has said already what it wants next.
+                // The session rests, unless the peer has said already what it wants next.
                 let state = if event.is_some() { State::Handshake } else { State::Idle };
                 let prev = peer.record.set_state(state);
                 peer.record.set_stream(0);
                 self.core.events.push(peer.record.event(EventKind::Session).moved(prev, state));
-                self.seat(peer, event);
+                self.seat(peer, event, io);
             }
         }
     }
 
     /// Accepts from every listener that may have more. True where one certainly has: the next turn comes at once.
-    pub(super) fn accept(&mut self) -> bool {
+    pub(super) fn accept(&mut self, io: &mut Io<'_>) -> bool {
         if self.core.stop_by_ms().is_some() {
-            self.close_listeners();
+            self.close_listeners(io);
         }
         if self.core.events.is_full() {
             // Tried again at the next tick, or when there is room.
@@ -108,7 +110,7 @@ impl Listener {
         }
         let mut at_once = false;
         for slot in std::mem::take(&mut self.accepting) {
-            let Some(more) = self.accept_from(slot) else { continue };
+            let Some(more) = self.accept_from(slot, io) else { continue };
             at_once |= more;
             self.accepting.push(slot);
         }
@@ -116,7 +118,7 @@ impl Listener {
     }
 
     /// `None`: nobody waits. `Some(false)`: to be tried again, but not now.
-    fn accept_from(&mut self, slot: usize) -> Option<bool> {
+    fn accept_from(&mut self, slot: usize, io: &mut Io<'_>) -> Option<bool> {
         for _ in 0..ACCEPT_BATCH {
             let Some(Slot::Socket(listener, options)) = self.slots.get(slot) else { return None };
             let options = *options;
@@ -124,7 +126,7 @@ impl Listener {
                 Ok((stream, from)) => match Socket::adopt(OwnedFd::from(stream)) {
                     Ok(socket) => {
                         // A socket that was reset meanwhile no longer knows whose it was.
-                        self.take_in(ToListener::Connection(socket, name_of(from), options));
+                        self.take_in(ToListener::Connection(socket, name_of(from), options), io);
                     }
                     Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
                 },
@@ -141,7 +143,15 @@ impl Listener {
     }
 
     /// A new connection gets a session; `rest` are bytes of it that were read already.
-    fn welcome(&mut self, mut socket: Socket, addr: String, local: String, rest: &[u8], options: ListenOptions) {
+    fn welcome(
+        &mut self,
+        mut socket: Socket,
+        addr: String,
+        local: String,
+        rest: &[u8],
+        options: ListenOptions,
+        io: &mut Io<'_>,
+    ) {
         let ip = ip_of(&addr).or_else(|| socket.peer_ip());
         let secured = if options.tls { self.core.certificate.put_on(&mut socket, rest) } else { Ok(()) };
         let rest = if options.tls { &[] } else { rest };
@@ -166,12 +176,12 @@ impl Listener {
         let peer = Peer::new(conn, record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
         self.core.settle();
-        self.seat(peer, None);
+        self.seat(peer, None, io);
     }
 
     // ---- pending PROXY headers
 
-    /// Strangers are sessions to be: they take their room.
+    /// Connections whose PROXY header is pending are sessions to be: they take their room.
     fn room(&self) -> crate::error::Result<()> {
         let most = self.core.config.max_sessions as usize;
         if self.proxy_pending > 0 && self.core.registry().sessions.len() + self.proxy_pending >= most {
@@ -180,7 +190,7 @@ impl Listener {
         Ok(())
     }
 
-    fn await_proxy_header(&mut self, mut socket: Socket, name: String, options: ListenOptions) {
+    fn await_proxy_header(&mut self, mut socket: Socket, name: String, options: ListenOptions, io: &mut Io<'_>) {
         let most = self.core.config.max_sessions as usize;
         if self.core.registry().sessions.len() + self.proxy_pending >= most {
             self.turned_away.add(&name, &Failure::ours(RRError::Limit, format!("{most} is the most there may be")));
@@ -188,7 +198,7 @@ impl Listener {
         }
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
-        if let Err(failure) = self.poller.add(&mut socket, slot) {
+        if let Err(failure) = io.add(&mut socket, slot) {
             log::warn!("{name}: {failure}");
             return;
         }
@@ -201,35 +211,35 @@ impl Listener {
             deadline_ms,
         })));
         self.proxy_pending += 1;
-        self.read_proxy_header(slot);
+        self.read_proxy_header(slot, io);
     }
 
-    /// Reads as much of the header as is there; a whole one makes the connection whose PROXY header is pending a pending.
-    pub(super) fn read_proxy_header(&mut self, slot: usize) {
+    /// Reads as much of the PROXY header as is there; with a whole one the connection becomes a session.
+    pub(super) fn read_proxy_header(&mut self, slot: usize, io: &mut Io<'_>) {
         let header = loop {
             let Some(Slot::ProxyPending(pending)) = self.slots.get_mut(slot) else { return };
             // Never more than a header can have: what follows may be read with it and is put back.
-            let room = proxy::HEADER_MAX_BYTES.saturating_sub(pending.bytes.len()).min(self.scratch.len());
-            let got = match self.scratch.get_mut(..room).map(|space| pending.socket.read(space)) {
+            let room = proxy::HEADER_MAX_BYTES.saturating_sub(pending.bytes.len()).min(io.scratch.len());
+            let got = match io.scratch.get_mut(..room).map(|space| pending.socket.read(space)) {
                 Some(Ok(n)) if n > 0 => n,
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Some(Err(error)) => break Err(Failure::peers(RRError::Io, format!("read: {error}"))),
                 _ => break Err(Failure::peers(RRError::Closed, "the peer closed the connection")),
             };
-            pending.bytes.extend_from_slice(self.scratch.get(..got).unwrap_or_default());
+            pending.bytes.extend_from_slice(io.scratch.get(..got).unwrap_or_default());
             match proxy::parse(&pending.bytes) {
                 Ok(None) => {}
                 Ok(Some(header)) => break Ok(header),
                 Err(failure) => break Err(failure),
             }
         };
-        let Some(pending) = self.take_proxy_pending(slot) else { return };
+        let Some(pending) = self.take_proxy_pending(slot, io) else { return };
         match header {
             Ok(header) => {
                 let addr = header.peer.map_or(pending.name, |address| address.to_string());
                 let local = header.local.map_or_else(|| pending.socket.local_name(), |address| address.to_string());
                 let rest = pending.bytes.get(header.bytes..).unwrap_or_default();
-                self.welcome(pending.socket, addr, local, rest, pending.options);
+                self.welcome(pending.socket, addr, local, rest, pending.options, io);
             }
             // As with the end of a session that has said nothing.
             Err(_) if pending.bytes.is_empty() => {
@@ -239,18 +249,18 @@ impl Listener {
         }
     }
 
-    fn take_proxy_pending(&mut self, slot: usize) -> Option<ProxyPending> {
+    fn take_proxy_pending(&mut self, slot: usize, io: &mut Io<'_>) -> Option<ProxyPending> {
         if !matches!(self.slots.get(slot), Some(Slot::ProxyPending(_))) {
             return None;
         }
         let Slot::ProxyPending(mut pending) = self.slots.remove(slot) else { return None };
         self.proxy_pending -= 1;
-        self.poller.remove(&mut pending.socket);
+        io.remove(&mut pending.socket);
         Some(*pending)
     }
 
-    /// Closes pending PROXY headers whose time is over; all of them where `all`.
-    pub(super) fn close_proxy_pending(&mut self, all: bool) {
+    /// Closes connections whose PROXY header has not come in time; all that wait for one where `all`.
+    pub(super) fn close_proxy_pending(&mut self, all: bool, io: &mut Io<'_>) {
         if self.proxy_pending == 0 {
             return;
         }
@@ -258,18 +268,18 @@ impl Listener {
         let late = |slot: &Slot| matches!(slot, Slot::ProxyPending(pending) if all || now_ms >= pending.deadline_ms);
         let slots: Vec<usize> = self.slots.iter().filter(|(_, slot)| late(slot)).map(|(slot, _)| slot).collect();
         for slot in slots {
-            if let Some(pending) = self.take_proxy_pending(slot) {
+            if let Some(pending) = self.take_proxy_pending(slot, io) {
                 log::warn!("{} was closed before it had a session: no PROXY header in time", pending.name);
             }
         }
     }
 
-    pub(super) fn close_listeners(&mut self) {
+    pub(super) fn close_listeners(&mut self, io: &mut Io<'_>) {
         let listening: Vec<usize> =
             self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Socket(..))).map(|(slot, _)| slot).collect();
         for slot in listening {
             if let Slot::Socket(mut listener, _) = self.slots.remove(slot) {
-                self.poller.remove_listener(&mut listener);
+                io.watch().remove_listener(&mut listener);
             }
         }
         self.accepting.clear();

@@ -1,14 +1,15 @@
-//! TLS handshakes of the listener's pending peers have a share of each turn and no more: a signature takes as long as a thousand
-//! reads, and whoever talks already, with TLS or without, has his own turn in between.
+//! TLS handshakes of the listener's pending peers have a share of each round and no more: a signature takes as long as a
+//! thousand reads, and peers that talk already, with TLS or without, have their own turns in between.
 //!
-//! They go on in the order in which they can, so none is passed over; what waits here is bounded by the pending peers.
+//! Handshakes go on in the order in which they can, so none is passed over; what waits here is bounded by the pending peers.
 
 use std::collections::VecDeque;
 
 use super::Listener;
 use crate::net::clock;
+use crate::net::event_loop::Io;
 
-/// What handshakes may take of one turn; the one that begins before that ends.
+/// What handshakes may take of one round; the one that begins before that ends.
 const SHARE_US: u64 = 2_000;
 
 /// Slots of pending peers that can go on with their handshake, each once.
@@ -27,13 +28,16 @@ impl Listener {
     }
 
     /// Goes on with handshakes for as long as their share lasts.
-    pub(super) fn go_on_with_handshakes(&mut self) {
+    pub(super) fn go_on_with_handshakes(&mut self, io: &mut Io<'_>) {
+        if self.handshaking.is_empty() {
+            return;
+        }
         let began_us = clock::now_us();
         while let Some(slot) = self.handshaking.pop_front() {
-            // Where it has gone meanwhile, another may have its slot: reading that one once more costs nothing.
+            // Where the peer has gone meanwhile, another may have its slot: reading that one once more costs nothing.
             if let Some(pending) = self.pending_peer(slot) {
                 pending.handshakes = false;
-                self.read(slot);
+                self.read(slot, io);
             }
             if clock::now_us().saturating_sub(began_us) > SHARE_US {
                 return;

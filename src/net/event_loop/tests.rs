@@ -1,0 +1,295 @@
+//! Promises of the loop: turns are shared, tasks come and go, a panic stays with its task, and who sleeps is woken for
+//! what it sleeps for.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Sender, unbounded};
+
+use super::*;
+use crate::sync::locked;
+
+/// What a task did, for the test to look at.
+#[derive(Default)]
+struct Seen {
+    turns: AtomicU64,
+    rounds: AtomicU64,
+    ticks: AtomicU64,
+    nudges: AtomicU64,
+    media: AtomicU64,
+    ended: AtomicBool,
+    messages: Mutex<Vec<u32>>,
+    panic: Mutex<Option<String>>,
+}
+
+/// A message to a task of these tests.
+enum Say {
+    Number(u32),
+    /// A socket to watch under slot 0.
+    Watch(Socket),
+    /// The socket is to have a turn in every round, and then more rounds than anybody waits for.
+    Flood,
+    Collect(u64),
+    Panic,
+    End,
+}
+
+#[derive(Default)]
+struct Probe {
+    seen: Arc<Seen>,
+    media: Arc<AtomicU64>,
+    taken: u64,
+    socket: Option<Socket>,
+    floods: bool,
+    collects_until_us: Option<u64>,
+    over: bool,
+}
+
+impl Task for Probe {
+    type Message = Say;
+
+    const TICK_MS: u64 = 3_600_000;
+    const SCRATCH_BYTES: usize = 64;
+
+    fn wants_ticks(&self) -> bool {
+        false
+    }
+
+    fn next_timeout(&self) -> Option<u64> {
+        self.collects_until_us
+    }
+
+    fn has_work(&self) -> bool {
+        !self.is_collecting() && self.media.load(Ordering::Acquire) != self.taken
+    }
+
+    fn is_collecting(&self) -> bool {
+        self.collects_until_us.is_some()
+    }
+
+    fn on_message(&mut self, message: Say, io: &mut Io<'_>) {
+        match message {
+            Say::Number(number) => locked(&self.seen.messages).push(number),
+            Say::Watch(mut socket) => {
+                io.add(&mut socket, 0).unwrap();
+                self.socket = Some(socket);
+            }
+            Say::Flood => {
+                self.floods = true;
+                io.again(0);
+            }
+            Say::Collect(until_us) => self.collects_until_us = Some(until_us),
+            Say::Panic => panic!("as expected"),
+            Say::End => self.over = true,
+        }
+    }
+
+    fn begin_round(&mut self, _ready: &[Ready], io: &mut Io<'_>) {
+        self.seen.rounds.fetch_add(1, Ordering::AcqRel);
+        self.collects_until_us = self.collects_until_us.filter(|&until_us| io.now_us < until_us);
+        if !self.is_collecting() {
+            self.taken = self.media.load(Ordering::Acquire);
+            self.seen.media.store(self.taken, Ordering::Release);
+        }
+    }
+
+    fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
+        assert_eq!(ready.slot, 0);
+        self.seen.turns.fetch_add(1, Ordering::AcqRel);
+        assert_eq!(io.scratch.len(), Self::SCRATCH_BYTES);
+        if self.floods {
+            io.again(0);
+        } else if let Some(socket) = &mut self.socket {
+            while socket.read(io.scratch).is_ok_and(|n| n > 0) {}
+        }
+    }
+
+    fn on_tick(&mut self, nudged: bool, _io: &mut Io<'_>) {
+        self.seen.ticks.fetch_add(1, Ordering::AcqRel);
+        self.seen.nudges.fetch_add(nudged.into(), Ordering::AcqRel);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn on_end(&mut self, inbox: &Receiver<Say>, _io: &mut Io<'_>) {
+        assert!(self.over && inbox.is_empty());
+        self.seen.ended.store(true, Ordering::Release);
+    }
+}
+
+/// A task from outside.
+struct Handle {
+    seen: Arc<Seen>,
+    media: Arc<AtomicU64>,
+    inbox: Sender<Say>,
+    wake: Arc<Wake>,
+}
+
+impl Handle {
+    /// A probe and its handle, to be given to a loop by `add`.
+    fn new(wake: Arc<Wake>, add: impl FnOnce(Probe, Receiver<Say>, Arc<Wake>, OnPanic)) -> Self {
+        let probe = Probe::default();
+        let (seen, media) = (Arc::clone(&probe.seen), Arc::clone(&probe.media));
+        let told = Arc::clone(&seen);
+        let on_panic = move |text: &str| *locked(&told.panic) = Some(text.to_owned());
+        let (inbox, receiver) = unbounded();
+        add(probe, receiver, Arc::clone(&wake), Box::new(on_panic));
+        Self { seen, media, inbox, wake }
+    }
+
+    fn on(event_loop: &mut EventLoop) -> Self {
+        Self::new(event_loop.wake(), |probe, inbox, wake, on_panic| event_loop.add(probe, inbox, wake, on_panic))
+    }
+
+    fn say(&self, what: Say) {
+        self.inbox.send(what).unwrap();
+        self.wake.wake();
+    }
+
+    fn bring_media(&self) {
+        self.media.fetch_add(1, Ordering::AcqRel);
+        self.wake.wake_for_data();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.seen.ended.load(Ordering::Acquire)
+    }
+
+    /// The task has a socket to watch; the other end of it.
+    fn give_socket(&self) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        self.say(Say::Watch(Socket::adopt(OwnedFd::from(ours)).unwrap()));
+        listener.accept().unwrap().0
+    }
+}
+
+fn run(event_loop: EventLoop) -> JoinHandle<()> {
+    std::thread::spawn(move || event_loop.run())
+}
+
+fn until(what: &str, is: impl Fn() -> bool) {
+    let began_us = clock::now_us();
+    while !is() {
+        assert!(clock::now_us() - began_us < 60_000_000, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn tasks_of_one_loop_have_their_own_sockets_under_the_same_slots() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let tasks = [Handle::on(&mut event_loop), Handle::on(&mut event_loop)];
+    let thread = run(event_loop);
+    let mut peers = [tasks[0].give_socket(), tasks[1].give_socket()];
+    let turns = |task: usize| tasks[task].seen.turns.load(Ordering::Acquire);
+    // A new socket is writable.
+    until("each hears of its socket", || turns(0) > 0 && turns(1) > 0);
+    let before = [turns(0), turns(1)];
+    peers[1].write_all(b"for the second").unwrap();
+    until("the second hears of it", || turns(1) > before[1]);
+    assert_eq!(turns(0), before[0], "the first does not");
+    tasks.iter().for_each(|task| task.say(Say::End));
+    thread.join().unwrap();
+    assert!(tasks.iter().all(Handle::has_ended));
+}
+
+#[test]
+fn a_flood_in_one_task_leaves_the_others_their_turns() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (flooded, other) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
+    let thread = run(event_loop);
+    flooded.say(Say::Flood);
+    until("it floods", || flooded.seen.turns.load(Ordering::Acquire) > 1_000);
+    for number in 0..100 {
+        other.say(Say::Number(number));
+    }
+    until("the other has all of them", || locked(&other.seen.messages).len() == 100);
+    assert!(locked(&other.seen.messages).iter().copied().eq(0..100));
+    let (turns, rounds) = (flooded.seen.turns.load(Ordering::Acquire), flooded.seen.rounds.load(Ordering::Acquire));
+    assert!(turns <= rounds + 1, "{turns} turns in {rounds} rounds");
+    flooded.say(Say::End);
+    other.say(Say::End);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_panic_ends_its_task_alone() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (falls, lives) = (Handle::on(&mut event_loop), Handle::on(&mut event_loop));
+    let thread = run(event_loop);
+    let mut peer = falls.give_socket();
+    falls.say(Say::Panic);
+    until("the panic is told", || locked(&falls.seen.panic).is_some());
+    assert_eq!(locked(&falls.seen.panic).as_deref(), Some("as expected"));
+    assert!(std::io::Read::read(&mut peer, &mut [0; 8]).is_ok_and(|n| n == 0), "what it held is closed");
+    assert!(!falls.has_ended(), "a task that has panicked is not asked for an orderly end");
+    lives.say(Say::Number(7));
+    until("the other goes on", || *locked(&lives.seen.messages) == [7]);
+    lives.say(Say::End);
+    thread.join().unwrap();
+    assert!(lives.has_ended());
+}
+
+#[test]
+fn tasks_are_added_to_a_loop_that_runs_and_leave_by_themselves() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let thread = run(event_loop);
+    let tasks: Vec<Handle> = (0..100)
+        .map(|_| {
+            Handle::new(handle.wake(), |probe, inbox, wake, on_panic| {
+                until("there is room", || handle.newcomers.as_ref().is_some_and(|sender| !sender.is_full()));
+                handle.add(probe, inbox, wake, on_panic).unwrap();
+            })
+        })
+        .collect();
+    for (task, number) in tasks.iter().zip(0..) {
+        task.say(Say::Number(number));
+        until("it runs", || *locked(&task.seen.messages) == [number]);
+        task.say(Say::End);
+        until("it leaves", || task.has_ended());
+    }
+    assert!(!thread.is_finished(), "more may come");
+    drop(handle);
+    thread.join().unwrap();
+}
+
+#[test]
+fn media_wakes_a_task_unless_it_collects_and_an_order_always_does() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    let rounds = || task.seen.rounds.load(Ordering::Acquire);
+    for media in 1..=1_000 {
+        task.bring_media();
+        until("media wakes it", || task.seen.media.load(Ordering::Acquire) == media);
+    }
+    task.say(Say::Collect(clock::now_us() + 3_600_000_000));
+    task.say(Say::Number(1));
+    until("both have come", || !locked(&task.seen.messages).is_empty());
+    // Whatever round is under way ends, and then it sleeps.
+    until("it sleeps", || {
+        let before = rounds();
+        std::thread::sleep(Duration::from_millis(20));
+        before == rounds()
+    });
+    let before = rounds();
+    (0..1_000).for_each(|_| task.bring_media());
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(rounds(), before, "it collects");
+    let nudges = task.seen.nudges.load(Ordering::Acquire);
+    task.wake.wake();
+    until("an order wakes it", || task.seen.nudges.load(Ordering::Acquire) > nudges);
+    task.say(Say::Collect(clock::now_us() + 5_000));
+    until("the time it collects for ends by itself", || task.seen.media.load(Ordering::Acquire) == 2_000);
+    task.say(Say::End);
+    thread.join().unwrap();
+    assert!(task.has_ended());
+}
