@@ -328,6 +328,14 @@ typedef struct rr_info {
        Static. */
     const char *video_codec;
     const char *audio_codec;           /* Stream: the name of its audio codec, "AAC". Static. */
+    /* Stream: width of its pictures in pixels, as the sequence header (AVC, HEVC, AV1) of the lowest video track
+       says; 0 while that is not known. */
+    uint32_t width;
+    uint32_t height;                   /* Stream: their height in pixels, likewise. */
+    /* Stream: samples a second of its sound, as the sequence header (AAC, Opus) of the lowest audio track says, or
+       0. */
+    uint32_t sample_rate;
+    uint32_t channels;                 /* Stream: channels of its sound, or 0. */
 } rr_info;
 
 /* Takes log lines. module and line are valid during the call. It is called on one of the server's threads, one call

@@ -94,5 +94,9 @@ fn lend(info: Info) -> Result<rr_info> {
         agent,
         video_codec: names::codec_or_none(info.video_codec).as_ptr(),
         audio_codec: names::codec_or_none(info.audio_codec).as_ptr(),
+        width: info.video.map_or(0, |video| video.width),
+        height: info.video.map_or(0, |video| video.height),
+        sample_rate: info.audio.map_or(0, |audio| audio.sample_rate),
+        channels: info.audio.map_or(0, |audio| audio.channels.into()),
     })
 }

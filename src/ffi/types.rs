@@ -447,6 +447,15 @@ pub struct rr_info {
     pub video_codec: *const c_char,
     /// Stream: the name of its audio codec, "AAC". Static.
     pub audio_codec: *const c_char,
+    /// Stream: width of its pictures in pixels, as the sequence header (AVC, HEVC, AV1) of the lowest video track says; 0
+    /// while that is not known.
+    pub width: u32,
+    /// Stream: their height in pixels, likewise.
+    pub height: u32,
+    /// Stream: samples a second of its sound, as the sequence header (AAC, Opus) of the lowest audio track says, or 0.
+    pub sample_rate: u32,
+    /// Stream: channels of its sound, or 0.
+    pub channels: u32,
 }
 
 /// Takes log lines. `module` and `line` are valid during the call. It is called on one of the server's threads, one

@@ -4,6 +4,7 @@ use crate::config;
 use crate::error::RRError;
 use crate::proto::amf0::{LIMITS, read_value, read_values, write_value};
 use crate::proto::chunk_write::encode;
+use crate::proto::codec_config;
 use crate::proto::command::Call;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
@@ -56,6 +57,8 @@ pub fn flv(data: &[u8]) {
         assert!(flv::data_name(type_id, body).len() <= body.len());
         assert!(flv::strip_set_data_frame(type_id, body).is_none_or(|at| at <= body.len()));
     }
+    // Whatever they make of damaged bytes, they end.
+    let _ = (codec_config::video(body), codec_config::audio(body));
 }
 
 /// Bytes of a peer's handshake whose random parts are zeros.

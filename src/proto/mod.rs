@@ -9,6 +9,7 @@ mod chunk_buffers;
 pub mod chunk_header;
 pub mod chunk_read;
 pub mod chunk_write;
+pub mod codec_config;
 pub mod command;
 pub mod flv;
 pub mod handshake;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::proto::codec_config::{AudioConfig, VideoConfig};
 use crate::proto::message;
 use crate::server::core::Core;
 use crate::server::figures::{Stats, of_stream, small};
@@ -44,6 +45,10 @@ pub struct Info {
     pub video_codec: u32,
     /// FourCC of its lowest audio track.
     pub audio_codec: u32,
+    /// A stream's pictures, as the sequence header of its lowest video track has them.
+    pub video: Option<VideoConfig>,
+    /// A stream's sound, as the sequence header of its lowest audio track has it.
+    pub audio: Option<AudioConfig>,
     /// The host's pointer.
     pub user: usize,
     /// Application.
@@ -155,6 +160,8 @@ fn nothing(id: Id) -> Info {
         codecs: [0; 8],
         video_codec: 0,
         audio_codec: 0,
+        video: None,
+        audio: None,
         user: 0,
         app: Vec::new(),
         key: Vec::new(),
@@ -169,6 +176,7 @@ fn info_of_stream(stream: &RRStream) -> Info {
     let tracks = stream.tracks().list();
     // They come sorted by track.
     let lowest = |type_id| tracks.iter().find(|track| track.type_id == type_id).map_or(0, |track| track.codec);
+    let configs = stream.tracks().configs();
     let mut codecs = [0; 8];
     for (place, track) in codecs.iter_mut().zip(&tracks) {
         *place = track.codec;
@@ -182,6 +190,8 @@ fn info_of_stream(stream: &RRStream) -> Info {
         codecs,
         video_codec: lowest(message::kind::VIDEO),
         audio_codec: lowest(message::kind::AUDIO),
+        video: configs.video(),
+        audio: configs.audio(),
         user: stream.config().user,
         app: stream.name().app.clone(),
         key: stream.name().key.clone(),

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::mask;
+use crate::proto::codec_config::{self, AudioConfig, VideoConfig};
 use crate::proto::flv::{self, FrameFacts};
 use crate::proto::message::kind;
 use crate::stream::stats::Count;
@@ -48,26 +49,69 @@ pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option
     flv::tracks(type_id, body).take(MAX_LISTED).map(|track| track.id).min()
 }
 
+/// What the sequence headers of a stream say, of the lowest track of each kind that has said it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Configs {
+    /// The track and its pictures.
+    video: Option<(u8, VideoConfig)>,
+    /// The track and its sound.
+    audio: Option<(u8, AudioConfig)>,
+}
+
+impl Configs {
+    /// The pictures; `None` while no header that can be read has come.
+    pub fn video(&self) -> Option<VideoConfig> {
+        self.video.map(|(_, config)| config)
+    }
+
+    /// The sound; `None` while no header that can be read has come.
+    pub fn audio(&self) -> Option<AudioConfig> {
+        self.audio.map(|(_, config)| config)
+    }
+}
+
 /// The tracks of a stream.
 #[derive(Debug, Default)]
 pub struct Tracks {
     /// The last audio and the last video track seen: nearly every message is of these, and costs a compare.
     last: [Count; 2],
     list: Mutex<Vec<Track>>,
+    configs: Mutex<Configs>,
     /// When the changes that were told so far would have been over, one each [`TELL_EVERY_US`].
     told_until_us: Count,
     untold: AtomicBool,
 }
 
 impl Tracks {
-    /// Notes a media message's tracks; true where one is new or has another codec than before.
+    /// Notes a media message's tracks; true where one is new or has another codec, size or rate than before.
     pub fn note(&self, type_id: u8, facts: &FrameFacts, body: &[u8]) -> bool {
+        let configured = facts.seq_start && self.configure(type_id, facts.track, body);
         if !facts.many_tracks {
-            return self.note_one(Track { type_id, track: facts.track, codec: facts.codec });
+            return self.note_one(Track { type_id, track: facts.track, codec: facts.codec }) | configured;
         }
         // No message costs more than the list is long.
         let tracks = flv::tracks(type_id, body).take(MAX_LISTED);
         tracks.fold(false, |new, track| self.note_one(Track { type_id, track: track.id, codec: track.codec }) | new)
+            | configured
+    }
+
+    /// Reads a sequence header; true where the lowest track's pictures or sound are others than before.
+    fn configure(&self, type_id: u8, track: u8, body: &[u8]) -> bool {
+        let mut configs = locked(&self.configs);
+        let before = *configs;
+        if type_id == kind::VIDEO {
+            if configs.video.is_none_or(|(lowest, _)| track <= lowest) {
+                configs.video = codec_config::video(body).map(|config| (track, config));
+            }
+        } else if configs.audio.is_none_or(|(lowest, _)| track <= lowest) {
+            configs.audio = codec_config::audio(body).map(|config| (track, config));
+        }
+        *configs != before
+    }
+
+    /// What the sequence headers say.
+    pub fn configs(&self) -> Configs {
+        *locked(&self.configs)
     }
 
     fn note_one(&self, track: Track) -> bool {
@@ -107,6 +151,7 @@ impl Tracks {
     pub fn clear(&self) {
         self.last.iter().for_each(|last| last.set(0));
         locked(&self.list).clear();
+        *locked(&self.configs) = Configs::default();
     }
 
     /// The tracks, video first, then by track id.

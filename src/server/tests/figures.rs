@@ -2,7 +2,9 @@
 
 use super::live::{Live, until};
 use crate::config::ServerConfig;
+use crate::fuzzing::tables::bytes;
 use crate::net::tcp_info::ASKED;
+use crate::server::report::Info;
 use crate::server::slots::kind;
 
 #[test]
@@ -20,4 +22,22 @@ fn whoever_reads_figures_asks_the_system_nothing() {
         live.server.stats(0).unwrap();
     }
     assert_eq!(ASKED.get(), 0, "the reader has asked the system");
+}
+
+#[test]
+fn a_stream_says_the_size_of_its_pictures_and_the_rate_of_its_sound() {
+    let live = Live::new(ServerConfig::default());
+    let id = live.server.stream_create(b"live", b"show", None).unwrap();
+    let shown =
+        |info: Info| (info.video.map(|video| (video.width, video.height)), info.audio.map(|audio| audio.sample_rate));
+    let write = |type_id, hex: &str| live.server.stream_write(id, type_id, 0, &bytes(hex), false).unwrap();
+    assert_eq!(shown(live.server.info(id).unwrap()), (None, None));
+    write(9, "17000000000164001effe100186764001eacd940b424d8088000000300800000190f8a14cb01000668fba3cb22c0fdf8f800");
+    write(8, "af00121056e500");
+    assert_eq!(shown(live.server.info(id).unwrap()), (Some((720, 576)), Some(44_100)));
+    // Another encoder, with a picture of another size and a codec of which no size is known.
+    write(9, "906176303181000c000a0a00000002afff805f0008");
+    assert_eq!(shown(live.server.info(id).unwrap()).0, Some((64, 64)));
+    write(9, "9076703039010203");
+    assert_eq!(shown(live.server.info(id).unwrap()).0, None);
 }
