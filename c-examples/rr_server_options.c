@@ -27,6 +27,8 @@ static const char help[] =
     "  --max-sessions-ip N most connections of one address (default: no limit)\n"
     "  --mem-limit BYTES   most memory for media, from 1 MiB on; 64M is 64 MiB, 2G 2 GiB (default: no limit)\n"
     "  --max-message N     largest RTMP message taken, in bytes (default: 16777215)\n"
+    "  --keep-args         what encoders and players put behind a ? in their keys is part of the key, and pushed on\n"
+    "                      with it (default: it is a credential: not part of the name, shown and pushed nowhere)\n"
     "  --drain MS          how long an orderly stop waits for players and targets to take the last messages\n"
     "                      (default: 5000)\n"
     "  --nice N            priority of the streams' threads, -20 to 19 (default: 0)\n"
@@ -162,6 +164,10 @@ int parse_options(struct options *o, int argc, char **argv) {
         }
         if (strcmp(name, "--show-keys") == 0) {
             o->show_keys = 1;
+            continue;
+        }
+        if (strcmp(name, "--keep-args") == 0) {
+            o->stream.args = RR_ARGS_KEY;
             continue;
         }
         if (strcmp(name, "--addr") == 0) {

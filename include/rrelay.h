@@ -209,6 +209,15 @@ typedef enum rr_clock {
     RR_CLOCK_REPAIR = 2,               /* Jumps are taken out. */
 } rr_clock;
 
+/* What becomes of ?args behind the stream keys of those who publish and play: tokens, as a rule. */
+typedef enum rr_args {
+    /* They are not part of the key, whoever plays or publishes with or without them means the same stream. The host
+       has them as query, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone. */
+    RR_ARGS_APART = 0,
+    RR_ARGS_KEY = 1,                   /* They are part of the key: shown, matched, and pushed on with it. */
+    RR_ARGS_DROP = 2,                  /* They are not part of the key, and not kept. */
+} rr_args;
+
 /* What is done with a target that cannot keep up. */
 typedef enum rr_slow_policy {
     RR_SLOW_RESYNC = 0,                /* It jumps to a key frame. */
@@ -230,6 +239,9 @@ typedef enum rr_target_flag {
     RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
     /* For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after. */
     RR_TARGET_ON_DEMAND = 4,
+    /* For rr_stream_add_target: what the publisher put behind a ? goes with the key, at each connection (rr_event's
+       query). */
+    RR_TARGET_ARGS = 8,
 } rr_target_flag;
 
 /* Facts about a frame, bits of rr_frame's flags. */
@@ -336,6 +348,7 @@ typedef struct rr_info {
        0. */
     uint32_t sample_rate;
     uint32_t channels;                 /* Stream: channels of its sound, or 0. */
+    const char *query;                 /* Session: as in rr_event. */
 } rr_info;
 
 /* Takes log lines. module and line are valid during the call. It is called on one of the server's threads, one call
@@ -405,6 +418,10 @@ typedef struct rr_event {
     /* RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, what it was. */
     uint32_t role;
     uint32_t reserved0;                /* Zero. */
+    /* What the peer sent behind a ?, of its application and its stream key, with & between; "" where it sent none,
+       and as RR_ARGS_* says. Credentials, as a rule: nothing of the library's shows them, and the host had better
+       not. */
+    const char *query;
 } rr_event;
 
 /* Takes events. ev is valid during the call. It is called on the server's event thread, one call at a time, in
@@ -466,7 +483,9 @@ typedef struct rr_stream_config {
     uint32_t queue_ms;                 /* The same in ms, 100 to 600000. Default: 5000. */
     /* A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000. */
     uint32_t slow_ms;
-    uint32_t reserved0;                /* Zero. */
+    /* RR_ARGS_*: what becomes of what peers put behind a ? in their stream keys. Only that of rr_server_config's
+       stream counts, as names come before streams. Default: 0 (not part of the name, told apart). */
+    uint32_t args;
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
 } rr_stream_config;
 

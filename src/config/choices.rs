@@ -72,6 +72,22 @@ pub enum SlowPolicy {
     Stop,
 }
 
+/// What becomes of the `?args` that peers put behind a stream's name (`RR_ARGS_*`). They are credentials as a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Args {
+    /// They are no part of the name, and told to the host apart.
+    #[default]
+    Apart,
+    /// They are part of the stream key.
+    Key,
+    /// They are no part of the name, and nobody is told.
+    Drop,
+}
+
+impl Args {
+    pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Apart), (1, Self::Key), (2, Self::Drop)];
+}
+
 impl Start {
     /// By the numbers of `RR_START_*`; 0 is whatever is the default where it is said.
     pub(super) const CHOICES: [(u32, Self); 3] = [(1, Self::Key), (2, Self::Gop), (3, Self::Now)];

@@ -1,6 +1,6 @@
 //! Settings of a stream.
 
-use super::choices::{ClockMode, PublisherPolicy, Start};
+use super::choices::{Args, ClockMode, PublisherPolicy, Start};
 use super::value::{OFF, Range, Setting, Value};
 use crate::error::Result;
 
@@ -40,6 +40,8 @@ pub struct StreamConfig {
     pub slow_ms: u32,
     /// CPUs the stream's threads may use; empty means any.
     pub cpus: Vec<usize>,
+    /// What becomes of `?args` behind names. That of the server's stream settings counts: a name comes before its stream.
+    pub args: Args,
 }
 
 impl Default for StreamConfig {
@@ -60,6 +62,7 @@ impl Default for StreamConfig {
             queue_ms: 5_000,              // beyond this a live viewer wants the present, not the past
             slow_ms: 30_000,              // half a minute of jumping is not watching
             cpus: Vec::new(),
+            args: Args::Apart, // a token in a name would be shown, matched and pushed on
         }
     }
 }
@@ -92,6 +95,7 @@ impl StreamConfig {
             "queue_bytes" => self.queue_bytes = given.number(default.queue_bytes, Range::QUEUE_BYTES, None)?,
             "queue_ms" => self.queue_ms = given.number(default.queue_ms, Range::QUEUE_MS, None)?,
             "slow_ms" => self.slow_ms = given.number(default.slow_ms, Range::ANY, Some(OFF))?,
+            "args" => self.args = given.choice(default.args, "RR_ARGS_*", &Args::CHOICES)?,
             "cpus" => self.cpus = given.text()?.map(|list| cpus(&given, list)).transpose()?.unwrap_or_default(),
             _ => return Err(given.unknown("stream")),
         }

@@ -79,6 +79,8 @@ pub struct TargetConfig {
     pub merge_ms: Option<u32>,
     /// Of a source: it connects only while somebody plays.
     pub on_demand: bool,
+    /// Of a target: the publisher's `?args` go with the key.
+    pub send_args: bool,
 }
 
 impl Default for TargetConfig {
@@ -116,6 +118,7 @@ impl Default for TargetConfig {
             retry_fatal: false,
             merge_ms: None,
             on_demand: false,
+            send_args: false,
         }
     }
 }
@@ -197,6 +200,7 @@ impl TargetConfig {
                 let off = given.value == Value::Off;
                 self.merge_ms = if off { Some(0) } else { given.optional(default.merge_ms, Range::MERGE_MS)? };
             }
+            "send_args" => self.send_args = given.flag(default.send_args)?,
             "on_demand" => self.on_demand = given.flag(default.on_demand)?,
             _ => return Err(given.unknown("target")),
         }
@@ -246,6 +250,7 @@ impl TargetConfig {
             ("tracks", self.tracks != default.tracks),
             ("max_kbps", self.max_kbps != default.max_kbps),
             ("merge_ms", self.merge_ms != default.merge_ms),
+            ("RR_TARGET_ARGS", self.send_args),
         ];
         settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
     }
@@ -253,7 +258,8 @@ impl TargetConfig {
     /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
     /// it runs.
     pub fn same_way(&self, other: &Self) -> bool {
-        let way = |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr, config.insecure);
+        let way =
+            |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr, config.insecure, config.send_args);
         let trust = |config: &Self| (config.ca_file.clone(), config.pin_sha256.clone());
         (&self.url, &self.key, &self.username, &self.password)
             == (&other.url, &other.key, &other.username, &other.password)

@@ -78,8 +78,9 @@ pub struct rr_stream_config {
     pub queue_ms: u32,
     /// A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000.
     pub slow_ms: u32,
-    /// Zero.
-    pub reserved0: u32,
+    /// RR_ARGS_*: what becomes of what peers put behind a `?` in their stream keys. Only that of rr_server_config's stream
+    /// counts, as names come before streams. Default: 0 (not part of the name, told apart).
+    pub args: u32,
     /// CPUs the stream's threads may use, "0-3,8". Default: NULL (any).
     pub cpus: *const c_char,
 }
@@ -260,7 +261,7 @@ impl rr_stream_config {
             queue_bytes: core.queue_bytes,
             queue_ms: core.queue_ms,
             slow_ms: core.slow_ms,
-            reserved0: 0,
+            args: core.args as u32,
             cpus: null(),
         }
     }

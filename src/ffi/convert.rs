@@ -104,12 +104,11 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
     // SAFETY: contract.
     let Some(c) = (unsafe { read_struct(pointer) })? else { return Ok(None) };
     bits("flags", c.flags, 0)?;
-    reserved(rr_stream_config::NAME, c.reserved0)?;
     let mut config = StreamConfig { user: c.user as usize, ..StreamConfig::default() };
     // SAFETY: contract.
     config.set("cpus", unsafe { given_text(c.cpus, "cpus") }?)?;
     give!(c to config: publisher_policy grace_ms gop_bytes gop_ms max_kbps unwatched_ms nice merge_ms clock start
-        queue_bytes queue_ms slow_ms);
+        queue_bytes queue_ms slow_ms args);
     Ok(Some(config.checked()))
 }
 
@@ -143,6 +142,7 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         ("insecure", rr_target_flag::RR_TARGET_INSECURE as u32),
         ("retry_fatal", rr_target_flag::RR_TARGET_RETRY_FATAL as u32),
         ("on_demand", rr_target_flag::RR_TARGET_ON_DEMAND as u32),
+        ("send_args", rr_target_flag::RR_TARGET_ARGS as u32),
     ];
     bits("flags", c.flags, flags.iter().fold(0, |known, (_, flag)| known | flag))?;
     for (name, flag) in flags {

@@ -102,6 +102,9 @@ pub struct rr_event {
     pub role: u32,
     /// Zero.
     pub reserved0: u32,
+    /// What the peer sent behind a `?`, of its application and its stream key, with `&` between; "" where it sent none, and as
+    /// RR_ARGS_* says. Credentials, as a rule: nothing of the library's shows them, and the host had better not.
+    pub query: *const c_char,
 }
 
 /// Takes events. `ev` is valid during the call. It is called on the server's event thread, one call at a time, in
@@ -111,7 +114,7 @@ pub type rr_event_fn = Option<unsafe extern "C" fn(user: *mut c_void, ev: *const
 /// An event with the strings its pointers point to.
 pub(super) struct Held {
     event: Box<rr_event>,
-    _strings: [CString; 5],
+    _strings: [CString; 6],
 }
 
 // SAFETY: the pointers point into `_strings`, which go with them, or are the host's `user`, which is never followed.
@@ -120,8 +123,8 @@ unsafe impl Send for Held {}
 impl Held {
     /// Takes the core's event apart.
     pub(super) fn new(event: Event) -> Self {
-        let strings = [event.app, event.key, event.addr, event.url, event.text].map(super::c_string);
-        let [app, key, addr, url, text] = &strings;
+        let strings = [event.app, event.key, event.addr, event.url, event.text, event.query].map(super::c_string);
+        let [app, key, addr, url, text, query] = &strings;
         let event = Box::new(rr_event {
             r#type: event.kind as u32,
             error: event.error.map_or(0, |kind| kind.code()),
@@ -142,6 +145,7 @@ impl Held {
             text: text.as_ptr(),
             role: event.role as u32,
             reserved0: 0,
+            query: query.as_ptr(),
         });
         Self { event, _strings: strings }
     }

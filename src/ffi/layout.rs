@@ -42,7 +42,7 @@ type P = *const u8;
 
 no_padding!(rr_stream_config, 80, size: u16, kind: u16, flags: u32, user: P, publisher_policy: u32, grace_ms: u32, gop_bytes: u32,
     gop_ms: u32, max_kbps: u32, unwatched_ms: u32, nice: i32, merge_ms: u32, clock: u32, start: u32, queue_bytes: u32,
-    queue_ms: u32, slow_ms: u32, reserved0: u32, cpus: P);
+    queue_ms: u32, slow_ms: u32, args: u32, cpus: P);
 no_padding!(rr_target_config, 168, size: u16, kind: u16, flags: u32, user: P, url: P, key: P, backup_urls: P, username: P,
     password: P, ca_file: P, pin_sha256: P, bind_addr: P, retry_min_ms: u32, retry_max_ms: u32, retry_jitter_pct: u32,
     retry_count: u32, retry_total_ms: u32, retry_reset_ms: u32, connect_ms: u32, send_ms: u32, idle_ms: u32,
@@ -61,9 +61,9 @@ mirror!(rr_stats, Stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_
     queue_ms_max: u32, kbps_in: u32, kbps_out: u32, audio_kbps: u32, video_kbps: u32, fps_milli: u32,
     key_interval_ms: u32, rtt_us: u32, rtt_var_us: u32, retransmits: u32, unacked_bytes: u32, connects: u32,
     failures: u32, unknown_msgs: u32, clock_jumps: u32, sessions: u32, targets: u32);
-no_padding!(rr_info, 168, id: u64, stream: u64, kind: u32, state: u32, error: i32, role: u32, tls: u32, caps_ex: u32,
+no_padding!(rr_info, 176, id: u64, stream: u64, kind: u32, state: u32, error: i32, role: u32, tls: u32, caps_ex: u32,
     track_count: u32, retry_in_ms: u32, codecs: [u32; 8], user: P, app: P, key: P, addr: P, local_addr: P, url: P,
-    agent: P, video_codec: P, audio_codec: P, width: u32, height: u32, sample_rate: u32, channels: u32);
-no_padding!(rr_event, 120, r#type: u32, error: i32, state: u32, prev: u32, flags: u32, level: u32, stream: u64,
+    agent: P, video_codec: P, audio_codec: P, width: u32, height: u32, sample_rate: u32, channels: u32, query: P);
+no_padding!(rr_event, 128, r#type: u32, error: i32, state: u32, prev: u32, flags: u32, level: u32, stream: u64,
     session: u64, target: u64, user: P, time_us: i64, value: i64, app: P, key: P, addr: P, url: P, text: P, role: u32,
-    reserved0: u32);
+    reserved0: u32, query: P);

@@ -11,7 +11,7 @@ use crate::server::report::Info;
 
 thread_local! {
     /// The strings of this thread's last rr_info.
-    static STRINGS: RefCell<Option<[CString; 6]>> = const { RefCell::new(None) };
+    static STRINGS: RefCell<Option<[CString; 7]>> = const { RefCell::new(None) };
 }
 
 /// What an object is, by its id; 0 is the server. `size` is the caller's sizeof. The strings are valid until the next
@@ -69,8 +69,9 @@ pub unsafe extern "C" fn rr_server_stats(s: *mut rr_server, out: *mut rr_stats, 
 /// C's form of the core's info; the strings stay with this thread.
 fn lend(info: Info) -> Result<rr_info> {
     let strings =
-        [info.app, info.key, info.addr.into(), info.local_addr.into(), info.url.into(), info.agent].map(c_string);
-    let [app, key, addr, local_addr, url, agent] = strings.each_ref().map(|string| string.as_ptr());
+        [info.app, info.key, info.addr.into(), info.local_addr.into(), info.url.into(), info.agent, info.query];
+    let strings = strings.map(c_string);
+    let [app, key, addr, local_addr, url, agent, query] = strings.each_ref().map(|string| string.as_ptr());
     // A string's bytes stay where they are when the string moves.
     STRINGS.try_with(|place| place.replace(Some(strings))).map_err(|_| RRError::Thread)?;
     Ok(rr_info {
@@ -98,5 +99,6 @@ fn lend(info: Info) -> Result<rr_info> {
         height: info.video.map_or(0, |video| video.height),
         sample_rate: info.audio.map_or(0, |audio| audio.sample_rate),
         channels: info.audio.map_or(0, |audio| audio.channels.into()),
+        query,
     })
 }

@@ -238,12 +238,12 @@ fn values_arrive() {
     assert_eq!((config.nice, config.cpus, config.user), (-5, vec![0, 1, 2, 3, 8], 77));
     let config = target(|c| {
         c.key = c"a?b=\xff".as_ptr();
-        (c.retry_count, c.flags, c.merge_ms) = (3, 3, 7);
+        (c.retry_count, c.flags, c.merge_ms) = (3, 11, 7);
         (c.ca_file, c.pin_sha256) = (c"roots.pem".as_ptr(), c"pin".as_ptr());
     })
     .unwrap();
     assert_eq!((config.ca_file.as_deref(), config.pin_sha256.as_deref()), (Some("roots.pem"), Some("pin")));
-    assert!(config.insecure && convert::listen_flags(1).unwrap().tls);
+    assert!(config.insecure && config.send_args && !config.on_demand && convert::listen_flags(1).unwrap().tls);
     assert_eq!(config.key.as_deref(), Some(&b"a?b=\xff"[..]));
     assert_eq!((config.retry_count, config.retry_fatal, config.merge_ms), (Some(3), true, Some(7)));
     let urls = [c"rtmp://b/live".as_ptr(), c"rtmp://c/live".as_ptr(), null()];
@@ -289,13 +289,13 @@ fn what_is_out_of_range_is_named() {
     refused(stream(|c| c.clock = 3), Arg, "clock");
     refused(stream(|c| c.merge_ms = 10_001), Arg, "merge_ms");
     refused(stream(|c| c.queue_ms = 99), Arg, "queue_ms");
-    refused(stream(|c| c.reserved0 = 1), Version, "reserved");
+    refused(stream(|c| c.args = 3), Arg, "args");
     for set in [c"", c"a", c"3-1", c"0-", c"1024", c"0,,1", c"-1", c"0-1-2"] {
         refused(stream(|c| c.cpus = set.as_ptr()), Arg, "cpus");
     }
     refused(stream(|c| c.cpus = c"\xff".as_ptr()), Arg, "cpus");
     refused(target(|c| c.url = null()), Arg, "url");
-    refused(target(|c| c.flags = 8), Arg, "flags");
+    refused(target(|c| c.flags = 16), Arg, "flags");
     refused(decision(|c| c.media = 8), Arg, "media");
     refused(target(|c| c.media = 8), Arg, "media");
     refused(target(|c| c.retry_min_ms = 40_000), Arg, "retry_min_ms");

@@ -249,6 +249,18 @@ pub enum rr_clock {
     RR_CLOCK_REPAIR = 2,
 }
 
+/// What becomes of `?args` behind the stream keys of those who publish and play: tokens, as a rule.
+#[repr(C)]
+pub enum rr_args {
+    /// They are not part of the key, whoever plays or publishes with or without them means the same stream. The host has
+    /// them as `query`, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone.
+    RR_ARGS_APART = 0,
+    /// They are part of the key: shown, matched, and pushed on with it.
+    RR_ARGS_KEY = 1,
+    /// They are not part of the key, and not kept.
+    RR_ARGS_DROP = 2,
+}
+
 /// What is done with a target that cannot keep up.
 #[repr(C)]
 pub enum rr_slow_policy {
@@ -280,6 +292,8 @@ pub enum rr_target_flag {
     RR_TARGET_RETRY_FATAL = 2,
     /// For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after.
     RR_TARGET_ON_DEMAND = 4,
+    /// For rr_stream_add_target: what the publisher put behind a `?` goes with the key, at each connection (rr_event's query).
+    RR_TARGET_ARGS = 8,
 }
 
 /// Facts about a frame, bits of rr_frame's flags.
@@ -456,6 +470,8 @@ pub struct rr_info {
     pub sample_rate: u32,
     /// Stream: channels of its sound, or 0.
     pub channels: u32,
+    /// Session: as in rr_event.
+    pub query: *const c_char,
 }
 
 /// Takes log lines. `module` and `line` are valid during the call. It is called on one of the server's threads, one

@@ -30,6 +30,14 @@ pub struct RtmpUrl {
 }
 
 impl RtmpUrl {
+    /// Puts arguments behind the key, after those that stand there.
+    pub fn add_query(&mut self, query: &[u8]) {
+        if !query.is_empty() {
+            self.key.push(if self.key.contains(&b'?') { b'&' } else { b'?' });
+            self.key.extend_from_slice(query);
+        }
+    }
+
     /// Parses `url`; with `key` the whole path is the application.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Decision, MAX_NAME_BYTES};
+use crate::config::{Args, Decision, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{escape, mask_key, mask_url};
 use crate::net::clock;
@@ -11,7 +11,7 @@ use crate::server::core::Core;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::{Order, Peer};
-use crate::stream::{Claim, Delivery, RRStream, StreamName};
+use crate::stream::{Claim, Delivery, RRStream, StreamName, take_apart};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
 const TRIES: usize = 3;
@@ -20,16 +20,27 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) enum Wish {
     Connect,
-    Publish { stream_id: u32, key: Vec<u8> },
-    Play { stream_id: u32, key: Vec<u8> },
+    Publish { stream_id: u32, key: Vec<u8>, query: Vec<u8> },
+    Play { stream_id: u32, key: Vec<u8>, query: Vec<u8> },
 }
 
 impl Wish {
-    pub(super) fn from_event(event: Said) -> Option<Self> {
+    /// What a session's event asks for; `args` says what becomes of the arguments behind a name.
+    pub(super) fn from_event(event: Said, args: Args) -> Option<Self> {
+        let apart = |sent: Vec<u8>| {
+            let (key, query) = take_apart(&sent, args);
+            (key.to_vec(), query.to_vec())
+        };
         match event {
             Said::Connect => Some(Self::Connect),
-            Said::Publish { stream_id, key, .. } => Some(Self::Publish { stream_id, key }),
-            Said::Play { stream_id, key, .. } => Some(Self::Play { stream_id, key }),
+            Said::Publish { stream_id, key, .. } => {
+                let (key, query) = apart(key);
+                Some(Self::Publish { stream_id, key, query })
+            }
+            Said::Play { stream_id, key, .. } => {
+                let (key, query) = apart(key);
+                Some(Self::Play { stream_id, key, query })
+            }
             _ => None,
         }
     }
@@ -46,28 +57,31 @@ impl Wish {
 }
 
 /// Writes what the peer said of itself into its record.
-pub(super) fn note_names(peer: &mut Peer, wish: &Wish) {
+pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
     let record = Arc::clone(&peer.record);
+    let connect = peer.conn.server().and_then(|session| session.connect());
+    let of_app = connect.map(|info| info.query()).filter(|_| args != Args::Drop).unwrap_or_default();
     match wish {
         Wish::Connect => {
-            let Some(info) = peer.conn.server().and_then(|session| session.connect()) else { return };
+            let Some(info) = connect else { return };
             record.rename(|names| {
                 names.app = clean(info.app_name());
                 names.agent = clean(&info.flash_ver);
-                names.tc_url = clean(&info.tc_url);
+                names.tc_url = clean(take_apart(&info.tc_url, args).0);
                 // What stands behind the application is the host's to judge; some peers say it there alone.
-                if !names.tc_url.contains(&b'?') && !info.query().is_empty() {
-                    names.tc_url.push(b'?');
-                    names.tc_url.extend(clean(info.query()));
-                }
+                names.query = clean(of_app);
                 names.caps_ex = info.caps_ex;
                 names.via = clean(&info.via);
             });
         }
-        Wish::Publish { key, .. } | Wish::Play { key, .. } => {
+        Wish::Publish { key, query, .. } | Wish::Play { key, query, .. } => {
             let publish = matches!(wish, Wish::Publish { .. });
             record.set_wish(if publish { Role::Publisher } else { Role::Player });
-            record.rename(|names| names.key = clean(key));
+            let joint: &[u8] = if of_app.is_empty() || query.is_empty() { b"" } else { b"&" };
+            record.rename(|names| {
+                names.key = clean(key);
+                names.query = clean(&[of_app, joint, query].concat());
+            });
         }
     }
 }
@@ -106,8 +120,8 @@ pub(super) fn find_stream(
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
     let (stream_id, key, publish) = match wish {
-        Wish::Publish { stream_id, key } => (*stream_id, key, true),
-        Wish::Play { stream_id, key } => (*stream_id, key, false),
+        Wish::Publish { stream_id, key, .. } => (*stream_id, key, true),
+        Wish::Play { stream_id, key, .. } => (*stream_id, key, false),
         Wish::Connect => return Err(RRError::State.into()),
     };
     // As the peer has them: two that differ only where one is cut would be one stream.

@@ -291,6 +291,9 @@ impl Dialler {
         job.plan = target.plan();
         let index = job.backoff.url();
         job.url = job.elsewhere.take().unwrap_or_else(|| job.plan.url(index).clone());
+        if job.plan.config.send_args {
+            job.url.add_query(&target.stream.publisher_query());
+        }
         target.set_url(job.url.tc_url());
         let by_ms = clock::now_ms() + u64::from(job.plan.config.connect_ms);
         let (host, port) = (job.url.host.clone(), job.url.port);

@@ -273,7 +273,8 @@ impl Listener {
 
     /// A pending peer wants something: the host is asked, or it is granted.
     fn on_event(&mut self, slot: usize, event: Said, io: &mut Io<'_>) -> Stays {
-        let Some(wish) = Wish::from_event(event) else { return Ok(()) };
+        let args = self.core.config.stream.args;
+        let Some(wish) = Wish::from_event(event, args) else { return Ok(()) };
         let config = &self.core.config;
         let (bit, kind) = match &wish {
             Wish::Connect => (ask::CONNECT, EventKind::ConnectAsk),
@@ -283,7 +284,7 @@ impl Listener {
         let asks = config.ask & bit != 0;
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        admission::note_names(&mut pending.peer, &wish);
+        admission::note_names(&mut pending.peer, &wish, args);
         if !asks {
             return self.grant(slot, wish, &Decision::default(), io);
         }

@@ -63,6 +63,8 @@ pub struct Info {
     pub url: String,
     /// What program the peer says it is.
     pub agent: Vec<u8>,
+    /// Of a session: its arguments (`?args`).
+    pub query: Vec<u8>,
 }
 
 fn not_found() -> Failure {
@@ -169,6 +171,7 @@ fn nothing(id: Id) -> Info {
         local_addr: String::new(),
         url: String::new(),
         agent: Vec::new(),
+        query: Vec::new(),
     }
 }
 
@@ -214,6 +217,7 @@ fn info_of_session(session: &RRSession) -> Info {
         local_addr: session.local_addr.clone(),
         url: String::from_utf8_lossy(&names.tc_url).into_owned(),
         agent: names.agent,
+        query: names.query,
         ..nothing(session.id)
     }
 }

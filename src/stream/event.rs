@@ -95,6 +95,8 @@ pub struct Event {
     pub url: Vec<u8>,
     /// For people.
     pub text: Vec<u8>,
+    /// A session's arguments (`?args`), for the host alone: credentials, which are never shown.
+    pub query: Vec<u8>,
     /// What the session or target is to its stream, or was at last.
     pub role: Role,
 }
@@ -120,6 +122,7 @@ impl Event {
             addr: Vec::new(),
             url: Vec::new(),
             text: Vec::new(),
+            query: Vec::new(),
             role: Role::None,
         }
     }

@@ -24,5 +24,5 @@ mod upcalls;
 pub use self::front::RRStream;
 pub use self::handover::Delivery;
 pub use self::ingest::Claim;
-pub use self::name::StreamName;
+pub use self::name::{StreamName, take_apart};
 pub use self::upcalls::{Timeouts, Upcalls};

@@ -1,9 +1,9 @@
 //! A stream's name: application and key, and what makes two names the same stream.
 
-use crate::config::MAX_NAME_BYTES;
+use crate::config::{Args, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 
-/// A stream's name, as the peer gave it.
+/// A stream's name, as the peer gave it; `?args` are part of it only where the settings say so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct StreamName {
     /// Application.
@@ -37,9 +37,31 @@ impl StreamName {
     }
 }
 
+/// A key as a peer sent it: what of it names the stream, and the arguments behind it that the host is told.
+pub fn take_apart(key: &[u8], args: Args) -> (&[u8], &[u8]) {
+    let (name, arguments) = match key.iter().position(|&byte| byte == b'?') {
+        Some(mark) => (&key[..mark], &key[mark + 1..]),
+        None => (key, &[][..]),
+    };
+    match args {
+        Args::Apart => (name, arguments),
+        Args::Key => (key, &[]),
+        Args::Drop => (name, &[]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_are_no_part_of_a_name_unless_they_are_to_be() {
+        assert_eq!(take_apart(b"show?a=1?b", Args::Apart), (&b"show"[..], &b"a=1?b"[..]));
+        assert_eq!(take_apart(b"show?a=1", Args::Key), (&b"show?a=1"[..], &b""[..]));
+        assert_eq!(take_apart(b"show?a=1", Args::Drop), (&b"show"[..], &b""[..]));
+        assert_eq!(take_apart(b"show", Args::Apart), (&b"show"[..], &b""[..]));
+        assert_eq!(take_apart(b"?a=1", Args::Apart), (&b""[..], &b"a=1"[..]));
+    }
 
     #[test]
     fn a_stream_is_known_by_its_path_however_peers_split_it() {

@@ -48,6 +48,8 @@ pub struct Names {
     pub app: Vec<u8>,
     /// Stream key.
     pub key: Vec<u8>,
+    /// The arguments behind the application and the key, where they are told apart: credentials, which are never shown.
+    pub query: Vec<u8>,
     /// What program the peer says it is (flashVer).
     pub agent: Vec<u8>,
     /// The address it dialled.
@@ -219,6 +221,7 @@ impl RRSession {
             app: names.app,
             key: names.key,
             url: names.tc_url,
+            query: names.query,
             addr: self.addr.clone().into_bytes(),
             ..Event::new(kind).moved(state, state).over_tls(self.tls())
         }

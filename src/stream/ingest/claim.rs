@@ -214,6 +214,15 @@ impl RRStream {
         locked(&self.book).publisher.is_some()
     }
 
+    /// The arguments (`?args`) of the session that publishes; empty where none does or it sent none.
+    pub fn publisher_query(&self) -> Vec<u8> {
+        let publisher = {
+            let book = locked(&self.book);
+            book.from_sess_list.iter().find(|record| record.role() == Role::Publisher).cloned()
+        };
+        publisher.map(|record| record.names().query).unwrap_or_default()
+    }
+
     // ---- the host as a publisher
 
     /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
