@@ -7,7 +7,7 @@ use crate::config::{CHUNK_SIZE, Start, media};
 use crate::proto::chunk_write;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
-use crate::stream::egress::join::{HeaderForm, HeaderSet, Join, JoinIndex, JoinPoint};
+use crate::stream::egress::join::{HeaderRewrite, HeaderSet, Join, JoinIndex, JoinPoint};
 use crate::stream::log::buffer::{Entry, Head, RRBuffer, STREAM_ID, chunk_stream_of};
 use crate::stream::log::cursor::{Cursor, Lag};
 use crate::stream::log::segment::flag;
@@ -161,7 +161,7 @@ impl Model {
         let all: Vec<_> = set.headers().iter().map(|header| (header.type_id, &header.body[..])).collect();
         assert_eq!(all, expected);
         let mut out = Vec::new();
-        let form = HeaderForm {
+        let form = HeaderRewrite {
             ts_ms: 1,
             stream_id: 1,
             chunk_size: 4096,

@@ -181,7 +181,7 @@ impl Conn {
         loop {
             let output = either!(&self.side, session => session.output());
             if output.is_empty() {
-                return self.settle();
+                return self.flush_tls();
             }
             match self.socket.write(output) {
                 Ok(n) => {
@@ -212,8 +212,8 @@ impl Conn {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn settle(&mut self) -> Result<bool> {
-        self.socket.settle().map_err(|error| broken("write", &error))
+    pub fn flush_tls(&mut self) -> Result<bool> {
+        self.socket.flush_tls().map_err(|error| broken("write", &error))
     }
 
     /// Memory it holds: half-read messages, output, what was read and not looked at, and TLS.

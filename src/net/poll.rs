@@ -40,12 +40,13 @@ pub struct Wake {
     sleeper: Arc<Sleeper>,
     nudged: AtomicBool,
     collecting: AtomicBool,
+    elsewhere: AtomicBool,
 }
 
 impl Wake {
     fn new(sleeper: &Arc<Sleeper>) -> Self {
-        let (nudged, collecting) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { sleeper: Arc::clone(sleeper), nudged, collecting }
+        let off = || AtomicBool::new(false);
+        Self { sleeper: Arc::clone(sleeper), nudged: off(), collecting: off(), elsewhere: off() }
     }
 
     /// The means to wake another task of the same thread.
@@ -72,6 +73,26 @@ impl Wake {
             && self.sleeper.asleep.compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         {
             self.sleeper.ring();
+        }
+    }
+
+    /// Media waits where the task does not look before it sleeps, as in another stream's log; otherwise as
+    /// [`Self::wake_for_data`].
+    pub fn wake_for_data_elsewhere(&self) {
+        self.elsewhere.store(true, Ordering::Release);
+        self.wake_for_data();
+    }
+
+    /// Whether [`Self::wake_for_data_elsewhere`] was called since [`Self::take_elsewhere`]: the task has work.
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::Acquire)
+    }
+
+    /// The task looks everywhere now.
+    pub fn take_elsewhere(&self) {
+        // Nearly always false, so mostly without a locked instruction.
+        if self.is_elsewhere() {
+            self.elsewhere.store(false, Ordering::SeqCst);
         }
     }
 

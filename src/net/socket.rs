@@ -180,7 +180,7 @@ impl Socket {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn settle(&mut self) -> io::Result<bool> {
+    pub fn flush_tls(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         loop {
             match tls.flush(&mut self.stream) {

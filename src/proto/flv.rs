@@ -321,6 +321,9 @@ pub fn data_name(type_id: u8, body: &[u8]) -> &[u8] {
     data_string(&body[data_start(type_id, body)..]).map(|(name, _)| name).unwrap_or_default()
 }
 
+/// What stands before a data message that a server is to keep for those who join later: `@setDataFrame` as an AMF0 string.
+pub const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
+
 /// Where the bare message lies in one that is wrapped in `@setDataFrame`; `None` for a bare one. The bare part is pure
 /// AMF0 form: it goes out as type 18 (a type 15 body would want its format byte before it).
 pub fn strip_set_data_frame(type_id: u8, body: &[u8]) -> Option<usize> {

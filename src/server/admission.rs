@@ -11,7 +11,7 @@ use crate::server::core::Core;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::{Order, Peer};
-use crate::stream::{Claim, Delivery, RRStream, StreamName, take_apart};
+use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
 const TRIES: usize = 3;
@@ -191,11 +191,10 @@ pub(super) fn hand_over(
             }
             log::info!("{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or_else(|| stream.config().start);
-            let media = decision.media;
-            match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes: None }) {
-                Err((Delivery::Player { peer, .. }, failure)) => Some((peer, failure, false)),
-                _ => None,
-            }
+            let record = Arc::clone(&peer.record);
+            let newest = Subscription::of_player(Arc::clone(stream), record, stream_id, start, decision.media);
+            peer.subscriptions.push(newest);
+            RRStream::hand_player(peer).err().map(|(peer, failure)| (*peer, failure, false))
         }
         Wish::Connect => None,
     };
@@ -204,9 +203,8 @@ pub(super) fn hand_over(
         core.end_session(&peer.record, &failure);
         if publisher {
             stream.release(&peer.record);
-        } else {
-            stream.leave(&peer.record);
         }
+        // A player leaves the books with its subscriptions, which go here.
     }
 }
 
@@ -230,7 +228,7 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
 
 /// A peer that was refused one more play goes on with those it has.
 pub(super) fn resume(core: &Core, peer: Option<Peer>) {
-    if let Some(Err((mut peer, failure))) = peer.map(RRStream::resume) {
+    if let Some(Err((mut peer, failure))) = peer.map(RRStream::hand_player) {
         half_close(&mut peer.conn.socket);
         core.end_session(&peer.record, &failure);
     }

@@ -366,7 +366,7 @@ impl Listener {
     /// The pending peer has been told no: the words go out, and then the peer may close by itself for a moment.
     fn refuse_and_leave(&mut self, slot: usize, why: Failure, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        if !pending.peer.plays.is_empty() {
+        if !pending.peer.subscriptions.is_empty() {
             let peer = self.take(slot, io).map(|pending| pending.peer);
             admission::resume(&self.core, peer);
             return Err(Leave::Handed);

@@ -1,13 +1,16 @@
-//! How media leaves a stream: the relay thread, its consumers, the join index that knows where they may begin, and what
-//! differs for one of them.
+//! How media leaves a stream: the relay thread, its consumers with their subscriptions and sinks, the join index that
+//! knows where they may begin, and what differs for one of them.
 //!
 //! It knows nothing of publishers: it follows the log.
 
-pub(in crate::stream) mod consumer;
-pub(in crate::stream) mod guest;
+mod consumer;
+mod foreign;
 pub mod join;
 mod pending_filter;
+mod private;
 mod push;
 mod rate_limit;
 pub mod relay;
 mod rewrite;
+mod sink;
+pub mod subscription;

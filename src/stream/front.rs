@@ -431,8 +431,10 @@ impl RRStream {
         };
         self.move_to(State::Failed, |event| event.because(&failure));
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
-        for record in sessions {
-            self.upcalls.session_over(&record, &failure);
+        // One whose connection is with another stream's relay loses what it played of this one and no more.
+        let elsewhere = |record: &RRSession| record.stream() != 0 && record.stream() != self.id;
+        for record in sessions.iter().filter(|record| !elsewhere(record)) {
+            self.upcalls.session_over(record, &failure);
         }
         self.stop(0);
         self.upcalls.stream_over(self, Some(text));

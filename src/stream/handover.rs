@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::Start;
 use crate::net::conn::Conn;
-use crate::stream::egress::guest::Play;
 use crate::stream::ingest::Claim;
 use crate::stream::peer::Peer;
 use crate::stream::remote::target::{Plan, Target};
@@ -12,19 +10,8 @@ use crate::stream::remote::target::{Plan, Target};
 /// Something for the relay.
 #[derive(Debug)]
 pub enum Delivery {
-    /// A player whose `play` was accepted on this message stream.
-    Player {
-        /// The session.
-        peer: Peer,
-        /// Its message stream.
-        stream_id: u32,
-        /// Where it begins.
-        start: Start,
-        /// Kinds of media that it may have, bits of [`media`](crate::config::media).
-        media: u32,
-        /// It plays already, so far as a guest.
-        resumes: Option<Box<Play>>,
-    },
+    /// A player whose newest subscription is of this stream.
+    Player(Peer),
     /// A target that has had `Publish.Start`.
     Target {
         /// The target.

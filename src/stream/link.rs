@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
-use crate::config::media;
 use crate::error::{Failure, RRError, Result};
 use crate::net::poll::{Poller, Wake};
 use crate::stream::egress::relay;
@@ -92,7 +91,7 @@ impl RRStream {
         let book = locked(&self.book);
         // Under the lock, as above.
         let Some(link) = book.relay.clone() else { return Err((delivery, refused())) };
-        if let Delivery::Player { peer, .. } = &delivery {
+        if let Delivery::Player(peer) = &delivery {
             peer.record.set_owner(Arc::clone(&link.wake));
         }
         link.send(delivery).map_err(|back| (back, refused()))?;
@@ -101,17 +100,17 @@ impl RRStream {
         Ok(())
     }
 
-    /// A connection whose own play is over goes on with the newest of the others; there is one at least.
+    /// Hands a player's connection over to the relay of the stream that its newest subscription is of; there is one at
+    /// least.
     ///
     /// # Errors
     /// The peer, with the reason, where that stream cannot take it.
-    pub fn resume(mut peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
-        let Some(play) = peer.plays.pop() else { return Err((Box::new(peer), refused())) };
-        let (stream, stream_id, start) = (play.stream(), play.stream_id, play.start);
+    pub fn hand_player(peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+        let Some(newest) = peer.subscriptions.last() else { return Err((Box::new(peer), refused())) };
+        let stream = Arc::clone(newest.stream());
         peer.record.set_stream(stream.id());
-        let (media, resumes) = (media::ALL, Some(Box::new(play))); // what it may have, the play knows
-        match stream.deliver(Delivery::Player { peer, stream_id, start, media, resumes }) {
-            Err((Delivery::Player { peer, .. }, failure)) => Err((Box::new(peer), failure)),
+        match stream.deliver(Delivery::Player(peer)) {
+            Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
             _ => Ok(()),
         }
     }

@@ -21,6 +21,7 @@ pub mod stats;
 pub mod tracks;
 mod upcalls;
 
+pub use self::egress::subscription::Subscription;
 pub use self::front::RRStream;
 pub use self::handover::Delivery;
 pub use self::ingest::Claim;

@@ -18,7 +18,7 @@ use crate::net::conn::Conn;
 use crate::net::poll::Wake;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::session::{self, Role, State};
-use crate::stream::egress::guest::Play;
+use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::stats::Counters;
 use crate::sync::locked;
@@ -232,6 +232,13 @@ impl RRSession {
         locked(&self.post).owner = Some(owner);
     }
 
+    /// There is more in the log of another stream than its owner's, which it plays.
+    pub(in crate::stream) fn wake_owner_for_log(&self) {
+        if let Some(owner) = locked(&self.post).owner.clone() {
+            owner.wake_for_data_elsewhere();
+        }
+    }
+
     /// Leaves an order and rings the owner. False where too many wait already.
     pub fn order(&self, order: Order) -> bool {
         let owner = {
@@ -289,14 +296,14 @@ pub struct Peer {
     pub conn: Conn,
     /// What everybody may look at.
     pub record: Arc<RRSession>,
-    /// Its plays besides the one that it is handed over for.
-    pub plays: Vec<Play>,
+    /// What it plays. The relay of the newest one's stream has the connection.
+    pub subscriptions: Vec<Subscription>,
 }
 
 impl Peer {
     /// A session that plays nothing yet.
     pub fn new(conn: Conn, record: Arc<RRSession>) -> Self {
-        Self { conn, record, plays: Vec::new() }
+        Self { conn, record, subscriptions: Vec::new() }
     }
 }
 

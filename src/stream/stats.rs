@@ -312,9 +312,14 @@ pub struct Drops {
 impl Drops {
     /// One jump over so much; owner only.
     pub fn add(&self, msgs: u64, bytes: u64) {
+        self.add_runs(msgs, bytes, 1);
+    }
+
+    /// Jumps over so much together; owner only.
+    fn add_runs(&self, msgs: u64, bytes: u64, runs: u64) {
         self.msgs.add(msgs);
         self.bytes.add(bytes);
-        self.runs.add(1);
+        self.runs.add(runs);
     }
 }
 
@@ -367,6 +372,11 @@ impl StreamStats {
     pub(in crate::stream) fn dropped(&self, consumer: &Counters, messages: u64, bytes: u64) {
         consumer.dropped.add(messages, bytes);
         self.outgoing.dropped.add(messages, bytes);
+    }
+
+    /// Counts what consumers of other relays jumped over in this stream; by the relay.
+    pub(in crate::stream) fn dropped_elsewhere(&self, messages: u64, bytes: u64, runs: u64) {
+        self.outgoing.dropped.add_runs(messages, bytes, runs);
     }
 
     /// The lag of the consumer that is furthest behind; by the relay.

@@ -8,6 +8,7 @@ use super::mem;
 use super::ptr::bytes;
 use super::send::send_packet;
 use super::types::*;
+use crate::proto::flv::SET_DATA_FRAME;
 
 const INFO: u8 = 18;
 
@@ -18,9 +19,6 @@ const CHANNEL: c_int = 4;
 const FILE_HEAD: usize = 13;
 const TAG_HEAD: usize = 11;
 const TAG_TAIL: u8 = 4;
-
-/// What stands before a script tag's data on the wire, so that servers keep it for those who join later.
-const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
 
 /// A head that is cut, and the end of the tag before it.
 #[derive(Default)]

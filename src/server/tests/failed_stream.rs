@@ -1,10 +1,12 @@
 //! A stream whose thread panics is FAILED; its peers are closed, everything else lives, and it can be started again.
 
+use std::io::Write;
 use std::sync::Arc;
 
-use super::live::{Live, until};
+use super::live::{Live, command, until};
 use crate::config::ServerConfig;
 use crate::error::RRError;
+use crate::proto::amf0::Value;
 use crate::server::slots::kind;
 use crate::session::State;
 use crate::stream::RRStream;
@@ -69,4 +71,28 @@ fn a_panic_in_accumulate_fails_that_stream_alone() {
 #[test]
 fn a_panic_in_the_relay_fails_that_stream_alone() {
     a_panic_in(In::Relay);
+}
+
+#[test]
+fn a_connection_that_plays_another_stream_too_loses_the_failed_one_alone() {
+    let live = Live::new(ServerConfig::default());
+    let (mut show, mut other) = (live.publish("show"), live.publish("other"));
+    show.key_frame(0, b"0").unwrap();
+    other.key_frame(0, b"0").unwrap();
+    let mut player = live.play("show");
+    assert_eq!(player.message().0.stream_id, 1);
+    let more = [
+        command(0, "createStream", 20.0, &[Value::Null]),
+        command(2, "play", 21.0, &[Value::Null, Value::String(b"other")]),
+    ];
+    player.socket.write_all(&more.concat()).unwrap();
+    assert_eq!(player.message().0.stream_id, 2, "its connection is with the other stream's relay");
+
+    let failed = stream(&live, "show");
+    failed.fault_injection.set(In::Relay);
+    failed.ring_relay();
+    until("the ids end", || live.server.stream(failed.id()).is_err() && live.sessions() == 2);
+    other.key_frame(40, b"1").unwrap();
+    let (head, body) = player.message();
+    assert!(head.stream_id == 2 && body.ends_with(b"1"), "{head:?}");
 }

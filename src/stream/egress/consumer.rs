@@ -1,39 +1,27 @@
-//! One consumer of a stream's log: a cursor, a socket, and what lies between where the bytes are not the same.
+//! One consumer: a player's connection or a target's, with its subscriptions, one a message stream.
 //!
-//! The relay owns consumers and tells them when to send. A plain player sends the log's own bytes, as many as the
-//! socket takes, in one call. What must be different for this consumer (control messages, join headers, the rest of a
-//! message before a jump, all that its [`Rewrite`] makes another message of) goes through its private `out`.
+//! It sends in three steps that stand by themselves: [`plan`](Consumer::plan) asks the subscriptions for what is next,
+//! [`write`](Consumer::write) gives that to the sink, [`advance`](Consumer::advance) notes what was taken. A plain
+//! player's run is the log's own bytes, as many as there are, in one call. Messages of several subscriptions follow each
+//! other whole, in turn. The relay owns consumers and decides when they send, where they begin and when they go.
 
-mod plays;
-mod private_memory;
-
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::config::{Start, media};
 use crate::error::Result;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::session;
-use crate::stream::egress::guest::Play;
-use crate::stream::egress::join::{HeaderForm, HeaderSet, JoinIndex, JoinPoint, Waits};
-use crate::stream::egress::pending_filter::PendingFilters;
+use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
-use crate::stream::egress::rate_limit::RateLimit;
-use crate::stream::egress::rewrite::Rewrite;
+use crate::stream::egress::sink::Sink;
+use crate::stream::egress::subscription::{Next, Subscription};
 use crate::stream::log::buffer::Head;
-use crate::stream::log::cursor::{Cursor, Lag};
-use crate::stream::memory::budget::Charge;
+use crate::stream::log::cursor::Lag;
+use crate::stream::memory::budget::Budget;
 use crate::stream::peer::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::stats::{Counters, Tally};
-
-/// Private bytes that are collected before they are written, on the path of consumers that get their own messages.
-pub(in crate::stream) const OUT_BYTES: usize = 64 * 1024;
-
-/// A private buffer larger than this is given back when it is empty: idle consumers hold next to nothing.
-const OUT_KEPT_BYTES: usize = 1024;
 
 /// Who it is.
 #[derive(Debug)]
@@ -53,456 +41,310 @@ impl Who {
     }
 }
 
-/// Where it is in the log.
-pub(in crate::stream) enum Place {
-    /// Nowhere: it holds no cursor and waits for this.
-    Waiting(Waits),
-    /// Here.
-    At(Cursor),
-}
-
-/// How a turn of sending ended.
+/// What a consumer is to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::stream) enum Sent {
-    /// Everything there is has been sent.
-    All,
-    /// The socket takes no more now.
+pub(in crate::stream) enum Plan {
+    /// This.
+    Send(Run),
+    /// Nothing: everything there is has been sent.
+    Nothing,
+    /// Nothing: the socket takes no more now.
     Blocked,
-    /// It may not have more now.
-    Limited,
+    /// Nothing until this time, in monotonic microseconds: it collects.
+    Collects(u64),
+    /// Nothing until this time: its rate is used up.
+    Limited(u64),
 }
 
-/// Bounds of a consumer's lag.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::stream) struct Bounds {
-    pub(in crate::stream) bytes: u64,
-    pub(in crate::stream) ms: u64,
+/// Bytes to send: where they lie and how many they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) struct Run {
+    private: bool,
+    len: usize,
 }
 
 /// A player or a target.
 pub(in crate::stream) struct Consumer {
-    pub(in crate::stream) conn: Conn,
+    pub(in crate::stream) sink: Sink,
     pub(in crate::stream) who: Who,
-    pub(in crate::stream) place: Place,
-    pub(in crate::stream) start: Start,
-    pub(in crate::stream) bounds: Bounds,
-    /// A message waits this long for others to go with it; 0 sends at once.
-    pub(in crate::stream) merge_us: u64,
+    /// One at least; a target has one.
+    pub(in crate::stream) subscriptions: Vec<Subscription>,
+    /// The one whose turn it is: what is half sent, and the private bytes, are its.
+    current: usize,
     /// The socket took less than all; the poller tells when it takes more.
     pub(in crate::stream) blocked: bool,
-    /// It may not have more than so much in a time; where it is held for that, it is looked at again then.
-    pub(in crate::stream) rate_limit: Option<RateLimit>,
-    pub(in crate::stream) limited_until_us: Option<u64>,
-    pub(in crate::stream) paused: bool,
-    /// It has been at the head since it joined: from then on lag counts.
-    pub(in crate::stream) caught_up: bool,
-    pub(in crate::stream) joined_ms: u64,
     /// The socket last took something.
     pub(in crate::stream) progress_ms: u64,
-    /// Since when it jumps.
-    pub(in crate::stream) slow_since_ms: Option<u64>,
-    pub(in crate::stream) slow_told_ms: u64,
-    /// Log position at which the stream ends for it.
-    pub(in crate::stream) leave_at: Option<u64>,
     /// It has been told goodbye and is closed by then.
     pub(in crate::stream) close_by_ms: Option<u64>,
-    /// How it is to get messages.
-    pub(in crate::stream) rewrite: Rewrite,
-    /// What it is to get more, and from where on.
-    pub(in crate::stream) pending_filters: PendingFilters,
     /// What it is besides, where it is a target.
     pub(in crate::stream) push: Option<Box<Push>>,
-    /// Plays of other streams on its connection, or of this one again.
-    pub(in crate::stream) plays: Vec<Play>,
     /// What its peer said, to be acted on between two messages.
     pub(in crate::stream) said: Option<session::Event>,
-    due: Option<(HeaderSet, u32)>,
-    out: Vec<u8>,
-    out_at: usize,
+    private: Private,
     tally: Tally,
-    /// Bytes and messages sent that its stream has counted, and of those it has not what other streams count: its plays'.
-    counted: (u64, u64),
-    others: (u64, u64),
+    /// What it was sent of the relay's own stream that the stream has not counted.
+    sent: (u64, u64),
     /// What a target received over the connections before this one.
     received_before: u64,
-    /// Memory of the private bytes and of the session.
-    held: Option<Charge>,
 }
 
 impl Consumer {
     pub(in crate::stream) fn new(
         conn: Conn,
         who: Who,
-        rewrite: Rewrite,
-        start: Start,
-        bounds: Bounds,
+        subscriptions: Vec<Subscription>,
+        budget: &Budget,
         now_ms: u64,
     ) -> Self {
         let received_before = if let Who::Target(target) = &who { target.counters.bytes_in.get() } else { 0 };
         Self {
-            received_before,
-            conn,
+            sink: Sink::Rtmp(conn),
             who,
-            place: Place::Waiting(Waits::to_join()),
-            start,
-            bounds,
-            merge_us: 0,
+            subscriptions,
+            current: 0,
             blocked: false,
-            rate_limit: None,
-            limited_until_us: None,
-            paused: false,
-            caught_up: false,
-            joined_ms: now_ms,
             progress_ms: now_ms,
-            slow_since_ms: None,
-            slow_told_ms: 0,
-            leave_at: None,
             close_by_ms: None,
-            rewrite,
-            pending_filters: PendingFilters::default(),
             push: None,
-            plays: Vec::new(),
             said: None,
-            due: None,
-            out: Vec::new(),
-            out_at: 0,
+            private: Private::new(budget),
             tally: Tally::default(),
-            counted: (0, 0),
-            others: (0, 0),
-            held: None,
+            sent: (0, 0),
+            received_before,
         }
     }
 
-    /// It begins here: headers first, then from the cursor on.
-    pub(in crate::stream) fn join(&mut self, point: &JoinPoint, now_ms: u64) {
-        self.due = Some((point.headers.clone(), point.ts_ms));
-        self.place = Place::At(point.cursor.clone());
-        self.caught_up = false;
-        self.joined_ms = now_ms;
-        self.take_pending_filters();
+    // ---- its subscriptions
+
+    /// Those of the relay's own stream.
+    pub(in crate::stream) fn own(&mut self) -> impl Iterator<Item = &mut Subscription> {
+        self.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign())
     }
 
-    /// It begins anew, with all headers, so it gets at once what it was to get later.
-    fn take_pending_filters(&mut self) {
-        for turn in self.pending_filters.all() {
-            self.rewrite.widen(turn.media, turn.tracks);
+    /// Whether one of the relay's own stream is left.
+    pub(in crate::stream) fn has_own(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| !subscription.is_foreign())
+    }
+
+    /// The one on this message stream.
+    pub(in crate::stream) fn on_stream(&mut self, stream_id: u32) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.stream_id() == stream_id)
+    }
+
+    /// Looks at what is new in the logs of other streams.
+    pub(in crate::stream) fn follow(&mut self, now_us: u64) {
+        if self.subscriptions.len() > 1 {
+            self.subscriptions.iter_mut().for_each(|subscription| subscription.follow(now_us));
         }
     }
 
-    pub(in crate::stream) fn is_waiting(&self) -> bool {
-        matches!(self.place, Place::Waiting(_))
+    /// Takes out those that `goes` is true for; only between two messages.
+    pub(in crate::stream) fn remove(&mut self, mut goes: impl FnMut(&Subscription) -> bool) -> Vec<Subscription> {
+        debug_assert!(self.is_between(), "nothing may be half sent");
+        self.count_sent();
+        let mut gone = Vec::new();
+        let mut at = 0;
+        while let Some(subscription) = self.subscriptions.get(at) {
+            if goes(subscription) {
+                gone.push(self.subscriptions.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        self.current = 0;
+        gone
     }
 
-    /// Kinds of media the peer wants or does not want from here on. What it wants again comes with its header: pictures
-    /// at the next key frame, sound where the log has got to.
-    pub(in crate::stream) fn receive(&mut self, audio: Option<bool>, video: Option<bool>, join_index: &JoinIndex) {
-        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
-            match wanted {
-                Some(true) if self.rewrite.allowed & bit == 0 => {}
-                Some(true) if (self.rewrite.media | self.pending_filters.media()) & bit != 0 => {}
-                // It begins at a picture anyway.
-                Some(true) if self.is_waiting() => self.rewrite.media |= bit,
-                Some(true) => {
-                    let at_once = bit != media::VIDEO || !join_index.has_video();
-                    self.pending_filters.add(bit, 0, at_once.then(|| join_index.here()));
-                }
-                Some(false) => {
-                    self.rewrite.media &= !bit;
-                    self.pending_filters.drop_media(bit);
-                }
-                None => {}
+    /// Whether one of them is where its stream ends for it, and nothing is half sent.
+    pub(in crate::stream) fn has_ended(&self) -> bool {
+        self.is_between() && self.subscriptions.iter().any(Subscription::has_ended)
+    }
+
+    /// Whether it is between two messages, with nothing half sent.
+    pub(in crate::stream) fn is_between(&self) -> bool {
+        self.private.is_empty() && self.subscriptions.get(self.current).is_none_or(Subscription::is_between)
+    }
+
+    // ---- sending: plan, write, advance
+
+    /// What is to be sent next.
+    ///
+    /// # Errors
+    /// What the socket, memory or its limit says; the consumer is over then.
+    pub(in crate::stream) fn plan(&mut self, now_us: u64) -> Result<Plan> {
+        let begins = self.said.is_none();
+        loop {
+            let Some(current) = self.subscriptions.get_mut(self.current) else { return Ok(Plan::Nothing) };
+            if !self.private.is_empty() {
+                let len = current.within_rate(self.private.rest().len(), now_us);
+                return Ok(len.map_or_else(Plan::Limited, |len| Plan::Send(Run { private: true, len })));
+            }
+            // What TLS holds has left the log, not the machine.
+            if !self.sink.flush_tls()? {
+                return Ok(Plan::Blocked);
+            }
+            if current.is_between()
+                && let Some(control) = self.sink.take_control()
+            {
+                self.private.fill(control);
+                continue;
+            }
+            match self.plan_media(begins, now_us)? {
+                Next::Private => {}
+                Next::Log(len) => return Ok(Plan::Send(Run { private: false, len })),
+                Next::Nothing => return Ok(Plan::Nothing),
+                Next::Collects(until) => return Ok(Plan::Collects(until)),
+                Next::Limited(until) => return Ok(Plan::Limited(until)),
             }
         }
     }
 
-    /// A key frame has come: what waits for one begins there. True where something waits on.
-    pub(in crate::stream) fn filter_from(&mut self, key: &JoinPoint) -> bool {
-        if let Place::At(cursor) = &self.place {
-            self.pending_filters.key(key, cursor.position());
-        }
-        self.pending_filters.want_key()
-    }
-
-    /// A paused consumer keeps its place as long as that costs nothing, the log being kept from `newest_key` on for
-    /// joiners: it can go on there as if nothing had been. Otherwise it lets go, and goes on as one that joins, but not
-    /// before where it was. True where it has let go.
-    pub(in crate::stream) fn rest(&mut self, newest_key: Option<&JoinPoint>, head: Head, now_us: u64) -> bool {
-        let Place::At(cursor) = &mut self.place else { return false };
-        let kept = newest_key.is_some_and(|key| key.cursor.position() <= cursor.position());
-        let lag = cursor.lag(head, now_us);
-        let near = lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms;
-        if !cursor.at_boundary() || (kept && near && self.leave_at.is_none()) {
-            return false;
-        }
-        self.place = Place::Waiting(Waits::behind(cursor.position()));
-        self.due = None;
-        self.pending_filters.let_go();
-        true
-    }
-
-    /// When what it has not been sent is due, by the oldest message of it; `None`: now, or there is nothing.
-    pub(in crate::stream) fn due_us(&mut self) -> Option<u64> {
-        let private = self.out_at < self.out.len() || self.conn.has_output();
-        match &mut self.place {
-            Place::At(cursor) if self.merge_us > 0 && self.leave_at.is_none() && !private => {
-                cursor.mark_here().map(|mark| mark.arrival_us + self.merge_us)
+    /// Asks each subscription in turn, until one has something; otherwise what the first of them waits for.
+    fn plan_media(&mut self, begins: bool, now_us: u64) -> Result<Next> {
+        let mut next = Next::Nothing;
+        for _ in 0..self.subscriptions.len() {
+            let Some(subscription) = self.subscriptions.get_mut(self.current) else { break };
+            match subscription.plan(&mut self.private, begins, now_us)? {
+                something @ (Next::Log(_) | Next::Private) => return Ok(something),
+                waits @ (Next::Collects(until) | Next::Limited(until)) => {
+                    if !subscription.is_between() {
+                        return Ok(waits);
+                    }
+                    let sooner = !matches!(next, Next::Collects(other) | Next::Limited(other) if other <= until);
+                    next = if sooner { waits } else { next };
+                }
+                Next::Nothing => {}
             }
-            _ => None,
+            self.pass_turn();
+        }
+        Ok(next)
+    }
+
+    fn pass_turn(&mut self) {
+        self.current += 1;
+        if self.current >= self.subscriptions.len() {
+            self.current = 0;
+        }
+    }
+
+    /// Gives the bytes of a plan to the sink, which may take fewer; `None` where it takes nothing now.
+    ///
+    /// # Errors
+    /// What the socket says; the consumer is over then.
+    pub(in crate::stream) fn write(&mut self, run: Run) -> Result<Option<usize>> {
+        let bytes = if run.private {
+            self.private.rest().get(..run.len).unwrap_or_default()
+        } else {
+            self.subscriptions.get(self.current).map_or(&[][..], |subscription| subscription.bytes(run.len))
+        };
+        self.sink.write(bytes)
+    }
+
+    /// So much of a plan was taken. False where the socket takes no more now.
+    pub(in crate::stream) fn advance(&mut self, run: Run, taken: Option<usize>, now_us: u64) -> bool {
+        let taken = taken.unwrap_or(0);
+        self.blocked = taken < run.len;
+        if let Some(subscription) = self.subscriptions.get_mut(self.current).filter(|_| taken > 0) {
+            if run.private {
+                self.private.advance(taken);
+                subscription.spend(taken);
+            } else {
+                subscription.advance(taken);
+            }
+            let (all, own) = subscription.take_sent();
+            self.tally.sent(all.0, all.1, now_us, self.who.counters());
+            self.sent = (self.sent.0 + own.0, self.sent.1 + own.1);
+            self.progress_ms = now_us / 1000;
+            if self.is_between() {
+                self.pass_turn();
+            }
+        }
+        !self.blocked
+    }
+
+    /// Sends what there is, as long as the socket takes it, and for itself alone.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan) and [`write`](Self::write).
+    pub(in crate::stream) fn send(&mut self, now_us: u64) -> Result<()> {
+        while !self.blocked {
+            match self.plan(now_us)? {
+                Plan::Send(run) => {
+                    let taken = self.write(run)?;
+                    self.advance(run, taken, now_us);
+                }
+                Plan::Blocked => self.blocked = true,
+                Plan::Nothing | Plan::Collects(_) | Plan::Limited(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what waits for it waits for it: the socket, or its own bound.
+    pub(in crate::stream) fn is_stuck(&self, now_us: u64) -> bool {
+        self.blocked || self.subscriptions.iter().any(|subscription| subscription.is_limited(now_us))
+    }
+
+    // ---- figures
+
+    /// Takes account of what was sent of all subscriptions.
+    fn count_sent(&mut self) {
+        for subscription in &mut self.subscriptions {
+            let (all, own) = subscription.take_sent();
+            self.tally.sent(all.0, all.1, clock::now_us(), self.who.counters());
+            self.sent = (self.sent.0 + own.0, self.sent.1 + own.1);
         }
     }
 
     /// Bytes and messages it was sent of the relay's own stream since this was last asked.
     pub(in crate::stream) fn take_sent(&mut self) -> (u64, u64) {
-        let sent = self.tally.total();
-        let (bytes, messages) = (sent.0 - self.counted.0, sent.1 - self.counted.1);
-        self.counted = sent;
-        let others = (self.others.0.min(bytes), self.others.1.min(messages));
-        self.others = (self.others.0 - others.0, self.others.1 - others.1);
-        (bytes - others.0, messages - others.1)
-    }
-
-    /// How far it is behind, as bytes, messages and age.
-    pub(in crate::stream) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
-        match &mut self.place {
-            Place::At(cursor) => cursor.lag(head, now_us),
-            Place::Waiting(_) => Lag::default(),
-        }
-    }
-
-    /// Whether it is where the stream ends for it, with nothing half sent.
-    pub(in crate::stream) fn has_reached_end(&self) -> bool {
-        let Some(end) = self.leave_at else { return false };
-        self.out_at == self.out.len()
-            && match &self.place {
-                Place::At(cursor) => cursor.position() >= end && cursor.at_boundary(),
-                Place::Waiting(_) => true,
-            }
-    }
-
-    /// Leaves the place it has fallen behind at: what it is in the middle of is kept to be finished, the rest of the
-    /// way to `to` (or to the next key frame) is dropped. Gives what was dropped, in messages and bytes.
-    pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> (u64, u64) {
-        let Place::At(cursor) = &mut self.place else { return (0, 0) };
-        let tail = cursor.rest_of_message();
-        let kept = tail.len() as u64;
-        if !tail.is_empty() {
-            self.out.drain(..self.out_at);
-            self.out_at = 0;
-            self.out.extend_from_slice(tail);
-        }
-        let (from, first) = (cursor.position() + kept, cursor.message_number() + u64::from(kept > 0));
-        let (position, message) = match to {
-            Some(point) => (point.cursor.position(), point.cursor.message_number()),
-            None => (head.position, head.messages),
-        };
-        match to {
-            Some(point) => {
-                self.due = Some((point.headers.clone(), point.ts_ms));
-                cursor.jump_to(&point.cursor);
-                self.take_pending_filters();
-            }
-            None => {
-                self.due = None;
-                self.pending_filters.let_go();
-                self.place = Place::Waiting(Waits::behind(head.position));
-            }
-        }
-        (message.saturating_sub(first), position.saturating_sub(from))
-    }
-
-    /// Sends what there is, as long as the socket takes it.
-    ///
-    /// # Errors
-    /// What the socket or the allocator says; the consumer is over then.
-    pub(in crate::stream) fn send(&mut self, now_us: u64) -> Result<Sent> {
-        loop {
-            if let Some(sent) = self.send_out(now_us)? {
-                return Ok(sent);
-            }
-            if self.conn.has_output() && self.at_boundary() {
-                self.out = self.conn.take_output();
-                continue;
-            }
-            if !self.plays.is_empty() && self.at_boundary() && self.send_plays(now_us)? {
-                self.hold(0)?;
-                continue;
-            }
-            let Place::At(cursor) = &mut self.place else { return Ok(Sent::All) };
-            if let Some((headers, ts_ms)) = self.due.take() {
-                let form = self.rewrite.headers(ts_ms);
-                self.hold(headers.bytes())?;
-                headers.encode(&form, &mut self.out)?;
-                self.hold(0)?;
-                continue;
-            }
-            if (self.paused || self.said.is_some()) && cursor.at_boundary() {
-                // It sees nothing until it goes on, or nothing more at all.
-                return Ok(Sent::All);
-            }
-            if cursor.at_boundary()
-                && let Some((turn, point)) = self.pending_filters.reached(cursor.position())
-            {
-                let media = self.rewrite.widen(turn.media, turn.tracks);
-                let form = HeaderForm { media, ..self.rewrite.headers(point.ts_ms) };
-                self.hold(point.headers.bytes())?;
-                point.headers.encode(&form, &mut self.out)?;
-                self.hold(0)?;
-                continue;
-            }
-            let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(cursor.position()));
-            if left == 0 && cursor.at_boundary() {
-                return Ok(Sent::All);
-            }
-            let left = left.min(self.pending_filters.distance(cursor.position()));
-            let rewrite = &self.rewrite;
-            let mut run =
-                if rewrite.is_plain() { cursor.run() } else { cursor.run_until(|mark| rewrite.is_special(mark)) };
-            if u64::try_from(run.len()).is_ok_and(|len| len > left) {
-                run = run.get(..usize::try_from(left).unwrap_or(0)).unwrap_or_default();
-            }
-            if run.is_empty() {
-                if !self.encode_specials(now_us)? {
-                    self.caught_up = true;
-                    return Ok(Sent::All);
-                }
-                continue;
-            }
-            let Some(run) = within(&mut self.rate_limit, run, now_us) else {
-                self.limited_until_us = self.rate_limit.as_ref().map(RateLimit::ready_us);
-                return Ok(Sent::Limited);
-            };
-            let asked = run.len();
-            match self.conn.write(run)? {
-                None => return Ok(Sent::Blocked),
-                Some(n) => {
-                    if let Some(limit) = &mut self.rate_limit {
-                        limit.spend(n);
-                    }
-                    let before = cursor.message_number();
-                    cursor.advance(n);
-                    let messages = cursor.message_number() - before;
-                    self.tally.sent(n as u64, messages, now_us, self.who.counters());
-                    self.progress_ms = now_us / 1000;
-                    if n < asked {
-                        return Ok(Sent::Blocked);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Writes the private bytes; `None` when none is left.
-    fn send_out(&mut self, now_us: u64) -> Result<Option<Sent>> {
-        while let Some(rest) = self.out.get(self.out_at..).filter(|rest| !rest.is_empty()) {
-            let Some(rest) = within(&mut self.rate_limit, rest, now_us) else {
-                self.limited_until_us = self.rate_limit.as_ref().map(RateLimit::ready_us);
-                return Ok(Some(Sent::Limited));
-            };
-            match self.conn.write(rest)? {
-                None => return Ok(Some(Sent::Blocked)),
-                Some(n) => {
-                    if let Some(limit) = &mut self.rate_limit {
-                        limit.spend(n);
-                    }
-                    self.out_at += n;
-                    self.tally.sent(n as u64, 0, now_us, self.who.counters());
-                    self.progress_ms = now_us / 1000;
-                }
-            }
-        }
-        self.out_at = 0;
-        if self.out.capacity() > OUT_KEPT_BYTES {
-            self.out = Vec::new();
-        } else {
-            self.out.clear();
-        }
-        // What TLS holds has left the log, not the machine.
-        Ok((!self.conn.settle()?).then_some(Sent::Blocked))
-    }
-
-    fn at_boundary(&self) -> bool {
-        match &self.place {
-            Place::At(cursor) => cursor.at_boundary(),
-            Place::Waiting(_) => true,
-        }
-    }
-
-    /// Makes the messages that this consumer gets in a form of its own, as far as they follow each other, within
-    /// [`OUT_BYTES`]. False where none is next.
-    fn encode_specials(&mut self, now_us: u64) -> Result<bool> {
-        let Place::At(cursor) = &mut self.place else { return Ok(false) };
-        let turn = cursor.position().saturating_add(self.pending_filters.distance(cursor.position()));
-        let end = self.leave_at.map_or(turn, |end| end.min(turn));
-        let mut any = false;
-        while self.out.len() < OUT_BYTES && cursor.position() < end {
-            let Some(message) = cursor.message() else { break };
-            if !self.rewrite.is_special(&message.mark) {
-                break;
-            }
-            any = true;
-            if self.rewrite.encode(&message, &mut self.out)? {
-                self.tally.sent(0, 1, now_us, self.who.counters());
-            }
-            cursor.skip_message();
-        }
-        Ok(any)
+        std::mem::take(&mut self.sent)
     }
 
     /// Makes the queue's figures current; called now and then.
     pub(in crate::stream) fn measure(&mut self, head: Head, now_us: u64) {
-        self.recount();
-        // What a paused one does not get, it does not wait for.
-        let lag = if self.paused { Lag::default() } else { self.lag(head, now_us) };
-        let private = (self.out.len() - self.out_at) as u64;
+        self.private.recount(self.sink.heap_bytes());
+        let mut behind = Lag { bytes: self.private.rest().len() as u64, ..Lag::default() };
+        for subscription in &mut self.subscriptions {
+            // What a paused one does not get, it does not wait for.
+            let head = subscription.head(head);
+            let lag = if subscription.is_paused() { Lag::default() } else { subscription.lag(head, now_us) };
+            behind.bytes += lag.bytes + subscription.tail_bytes().0 as u64;
+            behind.messages += lag.messages;
+            behind.ms = behind.ms.max(if lag.bytes == 0 { 0 } else { lag.ms });
+        }
         let counters = self.who.counters();
         self.tally.report(counters);
-        counters.queue_bytes.set(lag.bytes + private);
-        counters.queue_msgs.set(lag.messages);
-        counters.queue_ms.set(if lag.bytes == 0 { 0 } else { lag.ms });
-        counters.queue_ms_max.set(counters.queue_ms_max.get().max(counters.queue_ms.get()));
-        counters.received(self.received_before, self.conn.bytes_in(), now_us);
+        counters.queue_bytes.set(behind.bytes);
+        counters.queue_msgs.set(behind.messages);
+        counters.queue_ms.set(behind.ms);
+        counters.queue_ms_max.set(counters.queue_ms_max.get().max(behind.ms));
+        let Sink::Rtmp(conn) = &self.sink;
+        counters.received(self.received_before, conn.bytes_in(), now_us);
         if counters.msgs_out.get() > 0 {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
-            if let Place::At(cursor) = &self.place
-                && let Some(ts_ms) = cursor.passed_ts_ms()
-            {
+            // Of several plays that of the newest one.
+            if let Some(ts_ms) = self.subscriptions.iter().rev().find_map(Subscription::passed_ts_ms) {
                 counters.sent_time(ts_ms);
             }
         }
-        counters.tcp.refresh(&self.conn, now_us / 1000);
+        counters.tcp.refresh(conn, now_us / 1000);
     }
 
-    /// Whether what waits for it waits for it: the socket, or its own bound.
-    pub(in crate::stream) fn is_stuck(&self) -> bool {
-        self.blocked || self.limited_until_us.is_some()
+    /// Memory that it keeps for itself, and of which its socket has taken nothing for `ms`; 0 where it takes some now and
+    /// then.
+    pub(in crate::stream) fn idle_bytes(&self, now_ms: u64, ms: u64) -> usize {
+        let idle = self.blocked && now_ms.saturating_sub(self.progress_ms) >= ms;
+        let tails = || self.subscriptions.iter().map(|subscription| subscription.tail_bytes().1).sum::<usize>();
+        if idle { self.private.capacity() + tails() } else { 0 }
     }
 
-    /// It ends after the message it is in the middle of.
-    pub(in crate::stream) fn leave_here(&mut self) {
-        let here = match &self.place {
-            Place::At(cursor) => cursor.position() + cursor.rest_of_message().len() as u64,
-            Place::Waiting(waits) => waits.after,
-        };
-        self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
-    }
-
-    /// Whether it is between two messages, with nothing half sent.
-    pub(in crate::stream) fn is_between(&self) -> bool {
-        self.out_at == self.out.len() && self.at_boundary()
-    }
-
-    /// The connection and who it was, for the listener or the end.
-    pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who) {
-        mem::take(&mut self.out);
+    /// The connection, who it was and what it plays, for the listener, another relay or the end.
+    pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
+        self.count_sent();
         self.tally.report(self.who.counters());
-        (self.conn, self.who)
+        (self.sink.into_rtmp(), self.who, self.subscriptions)
     }
-}
-
-/// As much of the bytes as may go now; `None` where none may.
-fn within<'a>(limit: &mut Option<RateLimit>, bytes: &'a [u8], now_us: u64) -> Option<&'a [u8]> {
-    let Some(limit) = limit else { return Some(bytes) };
-    let room = limit.room(now_us).min(bytes.len());
-    bytes.get(..room).filter(|some| !some.is_empty())
 }

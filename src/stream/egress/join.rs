@@ -9,7 +9,7 @@
 
 mod headers;
 
-pub use headers::{Header, HeaderForm, HeaderSet};
+pub use headers::{Header, HeaderRewrite, HeaderSet};
 
 use crate::config::Start;
 use crate::proto::message::kind;
@@ -128,6 +128,11 @@ impl JoinIndex {
             last_arrival_us: 0,
             last_ts_ms: 0,
         }
+    }
+
+    /// One that knows what this one knows and goes on from here by itself. It keeps no key frame.
+    pub fn fork(&self) -> Self {
+        Self { cursor: self.cursor.clone(), headers: self.headers.clone(), gop_start: None, gop_bytes: 0, ..*self }
     }
 
     /// Looks at every message published since the last call. Allocates for a changed header alone.

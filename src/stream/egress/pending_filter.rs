@@ -32,19 +32,19 @@ impl PendingFilters {
 
     /// The kinds that are to come.
     pub(in crate::stream) fn media(&self) -> u32 {
-        self.list.iter().fold(0, |media, turn| media | turn.media)
+        self.list.iter().fold(0, |media, filter| media | filter.media)
     }
 
     /// These kinds are not wanted after all.
     pub(in crate::stream) fn drop_media(&mut self, media: u32) {
-        self.list.iter_mut().for_each(|turn| turn.media &= !media);
-        self.list.retain(|turn| turn.media != 0);
+        self.list.iter_mut().for_each(|filter| filter.media &= !media);
+        self.list.retain(|filter| filter.media != 0);
     }
 
     /// It has left its place in the log, for another that is not known yet, and gets what is to come where it begins
     /// anew. Until then nothing of the log is held: who waits may do so for as long as he likes.
     pub(in crate::stream) fn let_go(&mut self) {
-        self.list.iter_mut().for_each(|turn| turn.at = None);
+        self.list.iter_mut().for_each(|filter| filter.at = None);
     }
 
     /// Nothing is to come.
@@ -54,7 +54,7 @@ impl PendingFilters {
 
     /// Whether a key frame is waited for.
     pub(in crate::stream) fn want_key(&self) -> bool {
-        self.list.iter().any(|turn| turn.at.is_none())
+        self.list.iter().any(|filter| filter.at.is_none())
     }
 
     /// The join index has looked so far and has told of all key frames.
@@ -65,21 +65,22 @@ impl PendingFilters {
     /// A key frame has come. One that `position`, which the consumer has got to, is past already is of no use.
     pub(in crate::stream) fn key(&mut self, key: &JoinPoint, position: u64) {
         if key.cursor.position() >= position {
-            self.list.iter_mut().filter(|turn| turn.at.is_none()).for_each(|turn| turn.at = Some(key.clone()));
+            self.list.iter_mut().filter(|filter| filter.at.is_none()).for_each(|filter| filter.at = Some(key.clone()));
         }
     }
 
     /// How many bytes from `position` on are sent before a change is to be looked for again.
     pub(in crate::stream) fn distance(&self, position: u64) -> u64 {
-        let place = |turn: &PendingFilter| turn.at.as_ref().map_or(self.indexed, |point| point.cursor.position());
+        let place = |filter: &PendingFilter| filter.at.as_ref().map_or(self.indexed, |point| point.cursor.position());
         self.list.iter().map(place).min().map_or(u64::MAX, |place| place.saturating_sub(position))
     }
 
     /// A change whose place `position` has come to, with that place.
     pub(in crate::stream) fn reached(&mut self, position: u64) -> Option<(PendingFilter, JoinPoint)> {
-        let is_here = |turn: &PendingFilter| turn.at.as_ref().is_some_and(|point| position >= point.cursor.position());
-        let mut turn = self.list.remove(self.list.iter().position(is_here)?);
-        turn.at.take().map(|point| (turn, point))
+        let is_here =
+            |filter: &PendingFilter| filter.at.as_ref().is_some_and(|point| position >= point.cursor.position());
+        let mut filter = self.list.remove(self.list.iter().position(is_here)?);
+        filter.at.take().map(|point| (filter, point))
     }
 
     /// All of them, for a consumer that begins anew, which gets all headers then.

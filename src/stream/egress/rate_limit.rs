@@ -13,11 +13,13 @@ pub(in crate::stream) struct RateLimit {
     /// Saved up, in byte-microseconds per kbit/s: 8,000 of them are a byte of one kbit/s.
     saved_us: u64,
     at_us: u64,
+    /// It was empty, and is looked at again then.
+    rests_until_us: Option<u64>,
 }
 
 impl RateLimit {
     pub(in crate::stream) fn new(kbps: u32, now_us: u64) -> Self {
-        Self { kbps: kbps.max(1), saved_us: BURST_US, at_us: now_us }
+        Self { kbps: kbps.max(1), saved_us: BURST_US, at_us: now_us, rests_until_us: None }
     }
 
     pub(in crate::stream) fn kbps(&self) -> u32 {
@@ -26,9 +28,16 @@ impl RateLimit {
 
     /// Bytes that may go now.
     pub(in crate::stream) fn room(&mut self, now_us: u64) -> usize {
+        if self.rests_until_us.is_some_and(|until| now_us < until) {
+            return 0;
+        }
         let passed = now_us.saturating_sub(self.at_us);
         (self.saved_us, self.at_us) = (self.saved_us.saturating_add(passed).min(BURST_US), now_us);
-        usize::try_from(self.saved_us * u64::from(self.kbps) / 8_000).unwrap_or(usize::MAX)
+        let room = usize::try_from(self.saved_us * u64::from(self.kbps) / 8_000).unwrap_or(usize::MAX);
+        // At a low rate the rest is one byte's time and more.
+        let rest_us = REST_US.max(8_000 / u64::from(self.kbps) + 1);
+        self.rests_until_us = (room == 0).then_some(now_us + rest_us);
+        room
     }
 
     /// So many have gone.
@@ -37,10 +46,9 @@ impl RateLimit {
         self.saved_us = self.saved_us.saturating_sub(us);
     }
 
-    /// When to look again after there was no room.
-    pub(in crate::stream) fn ready_us(&self) -> u64 {
-        // At a low rate the rest is one byte's time and more.
-        self.at_us + REST_US.max(8_000 / u64::from(self.kbps) + 1)
+    /// When to look again, where there was no room at the last look.
+    pub(in crate::stream) fn rests_until_us(&self) -> Option<u64> {
+        self.rests_until_us
     }
 }
 
@@ -51,13 +59,13 @@ mod tests {
     #[test]
     fn over_time_no_more_goes_than_the_rate_allows() {
         for kbps in [8, 800, 100_000] {
-            let mut pace = RateLimit::new(kbps, 5_000_000);
+            let mut limit = RateLimit::new(kbps, 5_000_000);
             let (mut now_us, mut sent) = (5_000_000, 0_u64);
             while now_us < 15_000_000 {
-                let room = pace.room(now_us).min(300_000);
-                pace.spend(room);
+                let room = limit.room(now_us).min(300_000);
+                limit.spend(room);
                 sent += room as u64;
-                now_us = pace.ready_us();
+                now_us = limit.rests_until_us().unwrap_or(now_us);
             }
             let (most, least) = (u64::from(kbps) * 125 * 11, u64::from(kbps) * 125 * 9);
             assert!((least..=most).contains(&sent), "{kbps} kbit/s: {sent} bytes in ten seconds and a burst");

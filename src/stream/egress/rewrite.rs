@@ -5,14 +5,12 @@
 
 use crate::config::{CHUNK_SIZE, TargetConfig, media};
 use crate::error::{RRError, Result};
+use crate::proto::chunk_write;
+use crate::proto::flv::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
-use crate::proto::{chunk_write, flv};
-use crate::stream::egress::join::HeaderForm;
+use crate::stream::egress::join::HeaderRewrite;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
-
-/// `@setDataFrame` as an AMF0 string.
-const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
 /// The mask of all tracks, also of those that have no bit in a mask.
 const ALL_TRACKS: u64 = u64::MAX;
@@ -128,8 +126,8 @@ impl Rewrite {
     }
 
     /// How headers for a join at `ts_ms` are to stand on the wire.
-    pub(in crate::stream) fn headers(&self, ts_ms: u32) -> HeaderForm {
-        HeaderForm {
+    pub(in crate::stream) fn headers(&self, ts_ms: u32) -> HeaderRewrite {
+        HeaderRewrite {
             ts_ms: self.clock.as_ref().map_or(ts_ms, |clock| clock.aside(ts_ms)),
             stream_id: self.stream_id,
             chunk_size: self.chunk_size,
@@ -156,7 +154,7 @@ impl Rewrite {
         // An AMF3 data message keeps its leading 0 before the name.
         let lead = usize::from(mark.type_id == kind::DATA_AMF3);
         let (lead, rest) = body.split_at_checked(lead).unwrap_or((&[], &body));
-        let name = if self.server && is_wrapped(mark) { SET_DATA_FRAME } else { &[] };
+        let name = if self.server && is_wrapped(mark) { &SET_DATA_FRAME[..] } else { &[] };
         let head = MessageHead {
             timestamp_ms,
             type_id: mark.type_id,

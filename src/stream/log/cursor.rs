@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::buffer::Head;
-use super::segment::{Arc, Mark, Segment};
+use super::segment::{Arc, Mark, Segment, Tail};
 use crate::config::CHUNK_SIZE;
 use crate::proto::chunk_write::body_of;
 
@@ -15,7 +15,7 @@ use crate::proto::chunk_write::body_of;
 ///
 /// - to send: [`run`](Self::run) or [`run_until`](Self::run_until), then [`advance`](Self::advance) by what the socket took;
 /// - message by message: [`message`](Self::message), then [`skip_message`](Self::skip_message);
-/// - to leave: [`rest_of_message`](Self::rest_of_message), then [`jump_to`](Self::jump_to) or [`to_head`](Self::to_head);
+/// - to leave: `tail`, then [`jump_to`](Self::jump_to) or [`to_head`](Self::to_head);
 /// - to know: [`position`](Self::position), [`message_number`](Self::message_number), [`at_boundary`](Self::at_boundary),
 ///   [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Cursor {
 
     /// Everything that is published from here to the end of the segment. Empty: nothing is there now.
     pub fn run(&mut self) -> &[u8] {
-        self.settle();
+        self.enter_next();
         &self.segment.bytes()[self.pos as usize..]
     }
 
@@ -74,7 +74,7 @@ impl Cursor {
     /// already inside of is not asked about: its rest always belongs to the run. Empty: nothing is there now, or the
     /// next message is one to stop at; [`message`](Self::message) tells which.
     pub fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {
-        self.settle();
+        self.enter_next();
         let marks = self.segment.marks();
         let ask = self.mark as usize + usize::from(!self.at_boundary());
         let end = match marks.get(ask..).and_then(|ahead| ahead.iter().find(|mark| stop(mark))) {
@@ -83,6 +83,12 @@ impl Cursor {
             None => marks.last().map_or(0, Mark::end),
         };
         &self.segment.bytes()[self.pos as usize..end as usize]
+    }
+
+    /// The first `len` bytes of the last run, once more.
+    pub fn ahead(&self, len: usize) -> &[u8] {
+        let start = self.pos as usize;
+        self.segment.bytes().get(start..start + len).unwrap_or_default()
     }
 
     /// Moves on by `taken` bytes, at most as many as the last run gave.
@@ -123,7 +129,7 @@ impl Cursor {
 
     /// The mark of the message that the cursor is at the beginning of, or in. `None`: nothing is there now.
     pub fn mark_here(&mut self) -> Option<Mark> {
-        self.settle();
+        self.enter_next();
         self.segment.marks().get(self.mark as usize).copied()
     }
 
@@ -138,13 +144,18 @@ impl Cursor {
         self.segment.marks().get(self.mark as usize).is_none_or(|mark| mark.start == self.pos)
     }
 
-    /// The bytes from here to the end of the message that the cursor is inside of; empty at a boundary. A consumer that
-    /// is about to jump copies and sends these first, or its peer's chunk reader loses its place.
+    /// The bytes from here to the end of the message that the cursor is inside of; empty at a boundary.
     pub fn rest_of_message(&self) -> &[u8] {
         match self.segment.marks().get(self.mark as usize) {
             Some(mark) if mark.start != self.pos => &self.segment.bytes()[self.pos as usize..mark.end() as usize],
             _ => &[],
         }
+    }
+
+    /// The same bytes for a consumer that is about to jump: it sends them first, or its peer's chunk reader loses its place.
+    /// They keep the bytes of one segment and nothing behind it. `None` at a boundary.
+    pub(in crate::stream) fn tail(&self) -> Option<Tail> {
+        if self.at_boundary() { None } else { self.segment.tail(self.mark, self.pos) }
     }
 
     /// Bytes of the log before the cursor.
@@ -187,7 +198,7 @@ impl Cursor {
         Head { position: self.position(), messages: self.message_number() }
     }
 
-    /// Goes where `other` is, and lets the bytes between go. Inside a message its rest must have been copied before.
+    /// Goes where `other` is, and lets the bytes between go. Inside a message its tail must have been taken before.
     pub fn jump_to(&mut self, other: &Self) {
         self.clone_from(other);
     }
@@ -202,7 +213,7 @@ impl Cursor {
     }
 
     /// Crosses into the next segment where this one is used up for good.
-    fn settle(&mut self) {
+    fn enter_next(&mut self) {
         while self.pos == self.segment.published().bytes {
             let Some(next) = self.segment.next() else { return };
             // The segment is sealed, but it may have grown between the two looks above.

@@ -20,6 +20,9 @@
 //!    load gives is final.
 //! 5. **All memory is initialised**: it is allocated zeroed, and a mark is valid for every bit pattern.
 //! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
+//! 7. **Bytes may outlive their segment.** They lie in a [`Bytes`] of their own, which the segment shares with every
+//!    [`Tail`]: a few published bytes of one message, kept without what follows them. Law 2 holds as long as either lives;
+//!    the charge goes with the bytes.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -94,14 +97,51 @@ pub(in crate::stream) struct Segment {
     base: u64,
     /// Number in the log of the first message.
     first_message: u64,
-    bytes: Block<u8>,
+    bytes: Arc<Bytes>,
     marks: Block<Mark>,
     /// `marks << 32 | bytes`.
     published: AtomicU64,
     next: OnceLock<Arc<Self>>,
+}
+
+/// The bytes of a segment.
+struct Bytes {
+    block: Block<u8>,
     watch: Watch,
-    /// Gives the capacity back to the budget with the segment.
+    /// Gives the segment's capacity back to the budget.
     _charge: Option<Charge>,
+}
+
+/// The rest of one message, without the log that follows.
+pub(in crate::stream) struct Tail {
+    bytes: Arc<Bytes>,
+    /// Index of the message's mark.
+    mark: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Tail {
+    /// The bytes.
+    pub(in crate::stream) fn bytes(&self) -> &[u8] {
+        self.bytes.watch.read(self.mark as usize + 1);
+        // SAFETY: `Segment::tail` takes places of published bytes alone, `start` <= `end` (here and in `advance`), and so
+        // the pointer stays in the block.
+        let start = unsafe { self.bytes.block.start.add(self.start as usize) };
+        // SAFETY: as for `Segment::bytes`; `self` keeps the block alive (law 7).
+        unsafe { slice::from_raw_parts(start.as_ptr(), (self.end - self.start) as usize) }
+    }
+
+    /// So many of them are not needed any more.
+    pub(in crate::stream) fn advance(&mut self, bytes: usize) {
+        let start = u32::try_from(bytes).map_or(self.end, |bytes| self.start.saturating_add(bytes));
+        self.start = start.min(self.end);
+    }
+
+    /// The memory it keeps.
+    pub(in crate::stream) fn held_bytes(&self) -> usize {
+        self.bytes.block.len
+    }
 }
 
 impl Segment {
@@ -125,16 +165,22 @@ impl Segment {
     /// The published bytes.
     pub(in crate::stream) fn bytes(&self) -> &[u8] {
         let now = self.published();
-        self.watch.read(now.marks as usize);
+        self.bytes.watch.read(now.marks as usize);
         // SAFETY: law 2 and 3: `now.bytes` was published, so these bytes lie in the block, are initialised (5) and are
         // not written while the segment lives, which the borrow of `self` keeps it.
-        unsafe { slice::from_raw_parts(self.bytes.start.as_ptr(), now.bytes as usize) }
+        unsafe { slice::from_raw_parts(self.bytes.block.start.as_ptr(), now.bytes as usize) }
+    }
+
+    /// What lies between `start`, a place in the published message of this index, and that message's end.
+    pub(in crate::stream) fn tail(&self, mark: u32, start: u32) -> Option<Tail> {
+        let end = self.marks().get(mark as usize)?.end();
+        (start < end).then(|| Tail { bytes: Arc::clone(&self.bytes), mark, start, end })
     }
 
     /// The published marks, in the order of their messages.
     pub(in crate::stream) fn marks(&self) -> &[Mark] {
         let now = self.published();
-        self.watch.read(now.marks as usize);
+        self.bytes.watch.read(now.marks as usize);
         // SAFETY: as for `bytes`, with `now.marks` and the block of marks.
         unsafe { slice::from_raw_parts(self.marks.start.as_ptr(), now.marks as usize) }
     }
@@ -169,12 +215,10 @@ impl SegmentWriter {
         Self::over(Segment {
             base: 0,
             first_message: 0,
-            bytes: Block::empty(),
+            bytes: Arc::new(Bytes { block: Block::empty(), watch: Watch::table(0), _charge: None }),
             marks: Block::empty(),
             published: AtomicU64::new(0),
             next: OnceLock::new(),
-            watch: Watch::table(0),
-            _charge: None,
         })
     }
 
@@ -183,15 +227,15 @@ impl SegmentWriter {
     /// # Errors
     /// [`RRError::NoMem`]; the writer stays where it was and may go on there.
     pub(in crate::stream) fn roll(&mut self, bytes: u32, marks: u32, charge: Charge) -> Result<()> {
+        let bytes =
+            Bytes { block: Block::zeroed(bytes as usize)?, watch: Watch::table(marks as usize), _charge: Some(charge) };
         let next = Self::over(Segment {
             base: self.segment.base + u64::from(self.done.bytes),
             first_message: self.segment.first_message + u64::from(self.done.marks),
-            bytes: Block::zeroed(bytes as usize)?,
+            bytes: Arc::new(bytes),
             marks: Block::zeroed(marks as usize)?,
             published: AtomicU64::new(0),
             next: OnceLock::new(),
-            watch: Watch::table(marks as usize),
-            _charge: Some(charge),
         });
         let linked = self.segment.next.set(Arc::clone(&next.segment));
         debug_assert!(linked.is_ok(), "only this writer links, and it leaves the segment then");
@@ -201,9 +245,9 @@ impl SegmentWriter {
 
     /// The unpublished rest of the bytes: the next message is written to its beginning.
     pub(in crate::stream) fn tail(&mut self) -> &mut [u8] {
-        let (capacity, done) = (self.segment.bytes.len, self.done.bytes as usize);
+        let (capacity, done) = (self.segment.bytes.block.len, self.done.bytes as usize);
         // SAFETY: `done` <= capacity by `publish`, so the pointer stays in the block or just behind it.
-        let start = unsafe { self.segment.bytes.start.add(done) };
+        let start = unsafe { self.segment.bytes.block.start.add(done) };
         // SAFETY: the rest of the block is initialised (law 5), and by law 2 nobody else touches it: readers end at
         // `done`, and this is the one writer, exclusively borrowed for as long as the slice lives.
         unsafe { slice::from_raw_parts_mut(start.as_ptr(), capacity - done) }
@@ -222,11 +266,11 @@ impl SegmentWriter {
         let index = self.done.marks as usize;
         assert!(self.marks_left() > 0, "a message is published only where a mark is left for it");
         assert!(
-            mark.len as usize <= self.segment.bytes.len - self.done.bytes as usize,
+            mark.len as usize <= self.segment.bytes.block.len - self.done.bytes as usize,
             "a message lies in its segment"
         );
         mark.start = self.done.bytes;
-        self.segment.watch.wrote(index);
+        self.segment.bytes.watch.wrote(index);
         // SAFETY: `index` < marks.len, so the pointer is in the block.
         let slot = unsafe { self.segment.marks.start.add(index) };
         // SAFETY: the slot is not published, so this one writer alone touches it (law 2).

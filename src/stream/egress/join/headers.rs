@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::config::media;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::chunk_write::{encode_parts_into, wire_len};
-use crate::proto::flv;
+use crate::proto::flv::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::stream::egress::rewrite::wants_tracks;
 use crate::stream::log::buffer::chunk_stream_of;
@@ -24,9 +24,6 @@ const MAX_HEADER_BYTES: usize = 1024 * 1024;
 
 /// Tracks of a header that are looked at when two are compared: more than any encoder has.
 const MAX_COMPARED: usize = 64;
-
-/// The AMF0 string that asks a server to keep a data message: `02`, length, name.
-const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
 /// One message of a [`HeaderSet`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +75,7 @@ impl Header {
 
 /// How headers are to stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeaderForm {
+pub struct HeaderRewrite {
     /// Timestamp of the sequence headers: that of the join point, in milliseconds.
     pub ts_ms: u32,
     /// Message stream id of the consumer.
@@ -123,14 +120,14 @@ impl HeaderSet {
     ///
     /// # Errors
     /// [`RRError::NoMem`]; `out` is as before then.
-    pub fn encode(&self, form: &HeaderForm, out: &mut Vec<u8>) -> Result<()> {
+    pub fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
         let wanted = |header: &&Header| {
-            form.media & media_of(header.type_id) != 0
-                && (form.tracks == u64::MAX || wants_tracks(form.tracks, header.type_id, &header.body))
+            rewrite.media & media_of(header.type_id) != 0
+                && (rewrite.tracks == u64::MAX || wants_tracks(rewrite.tracks, header.type_id, &header.body))
         };
         for header in self.0.iter().filter(wanted) {
-            if let Err(failure) = encode_one(header, form, out) {
+            if let Err(failure) = encode_one(header, rewrite, out) {
                 out.truncate(begin);
                 return Err(failure);
             }
@@ -202,21 +199,21 @@ fn make_room(headers: &mut Vec<Header>, newest: &Header) {
     }
 }
 
-fn encode_one(header: &Header, form: &HeaderForm, out: &mut Vec<u8>) -> Result<()> {
-    let wrap = if form.wrap_metadata && header.is_stream_metadata() { SET_DATA_FRAME } else { &[] };
+fn encode_one(header: &Header, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
+    let wrap = if rewrite.wrap_metadata && header.is_stream_metadata() { &SET_DATA_FRAME[..] } else { &[] };
     let head = MessageHead {
         // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
-        timestamp_ms: if header.is_stream_metadata() { 0 } else { form.ts_ms },
+        timestamp_ms: if header.is_stream_metadata() { 0 } else { rewrite.ts_ms },
         type_id: header.type_id,
-        stream_id: form.stream_id,
+        stream_id: rewrite.stream_id,
         // At most MAX_HEADER_BYTES and the name.
         len: (wrap.len() + header.body.len()) as u32,
         chunk_stream: chunk_stream_of(header.type_id),
     };
-    let (begin, len) = (out.len(), wire_len(&head, form.chunk_size));
+    let (begin, len) = (out.len(), wire_len(&head, rewrite.chunk_size));
     out.try_reserve(len).map_err(|_| no_memory())?;
     out.resize(begin + len, 0);
-    encode_parts_into(&head, &[wrap, &header.body], form.chunk_size, &mut out[begin..]);
+    encode_parts_into(&head, &[wrap, &header.body], rewrite.chunk_size, &mut out[begin..]);
     Ok(())
 }
 

@@ -76,12 +76,19 @@ fn wrapped() -> Vec<u8> {
     [b"\x02\x00\x0d@setDataFrame", BARE].concat()
 }
 
-fn form() -> HeaderForm {
-    HeaderForm { ts_ms: 77, stream_id: 5, chunk_size: 128, wrap_metadata: false, media: media::ALL, tracks: u64::MAX }
+fn form() -> HeaderRewrite {
+    HeaderRewrite {
+        ts_ms: 77,
+        stream_id: 5,
+        chunk_size: 128,
+        wrap_metadata: false,
+        media: media::ALL,
+        tracks: u64::MAX,
+    }
 }
 
 /// Encodes a set and reads it back: type, timestamp, stream id and body of each message.
-fn encoded(set: &HeaderSet, form: &HeaderForm) -> Vec<(u8, u32, u32, Vec<u8>)> {
+fn encoded(set: &HeaderSet, form: &HeaderRewrite) -> Vec<(u8, u32, u32, Vec<u8>)> {
     let mut out = b"before".to_vec();
     set.encode(form, &mut out).unwrap();
     let mut wire = out.strip_prefix(b"before").unwrap();
@@ -118,7 +125,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
 
     let mut point = feed.here(Start::Gop);
     assert_eq!(point.ts_ms, 60);
-    let headers = encoded(&point.headers, &HeaderForm { ts_ms: point.ts_ms, ..form() });
+    let headers = encoded(&point.headers, &HeaderRewrite { ts_ms: point.ts_ms, ..form() });
     assert_eq!(
         headers,
         [
@@ -342,10 +349,10 @@ fn metadata_is_wrapped_for_servers_and_bare_for_players() {
     feed.put(kind::DATA_AMF3, &[&[0], &wrapped()[..]].concat());
     feed.join_index.advance();
     let set = feed.join_index.headers();
-    let wrap = HeaderForm { wrap_metadata: true, ..form() };
+    let wrap = HeaderRewrite { wrap_metadata: true, ..form() };
     assert_eq!(encoded(set, &form())[0], (kind::DATA, 0, 5, BARE.to_vec()), "metadata first, however late, and at 0");
     assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 0, 5, wrapped()));
-    let audio_only = HeaderForm { media: media::AUDIO, ..form() };
+    let audio_only = HeaderRewrite { media: media::AUDIO, ..form() };
     assert_eq!(encoded(set, &audio_only), [(kind::AUDIO, 77, 5, AUDIO_HEADER.to_vec())]);
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Failure, RRError};
 use crate::net::conn::Pumped;
 use crate::net::poll::Ready;
 use crate::session;
-use crate::stream::egress::consumer::{Sent, Who};
+use crate::stream::egress::consumer::Who;
 use crate::stream::egress::push::Parting;
 
 impl Relay {
@@ -45,37 +45,19 @@ impl Relay {
         if consumer.said.is_some() {
             return Fate::Stays;
         }
-        let (mut paused, mut receive) = (None, (None, None));
-        let (own, mut others) = (consumer.rewrite.stream_id, Vec::new());
-        let pumped =
-            consumer.conn.pump(&mut self.scratch, now_us / 1000, READ_LITTLE_BYTES, to_end, |event, _| match event {
-                session::Event::Pause { stream_id, .. } | session::Event::Receive { stream_id, .. }
-                    if stream_id != own =>
-                {
-                    others.push(event);
-                    ControlFlow::Continue(())
-                }
-                session::Event::Pause { on, .. } => {
-                    paused = Some(on);
-                    ControlFlow::Continue(())
-                }
-                session::Event::Receive { audio, video, .. } => {
-                    receive = (audio.or(receive.0), video.or(receive.1));
-                    ControlFlow::Continue(())
-                }
-                // A consumer has no media to tell us.
-                session::Event::Message(_) => ControlFlow::Continue(()),
-                other => ControlFlow::Break(other),
-            });
-        consumer.receive(receive.0, receive.1, &self.join_index);
-        self.filters_pending |= consumer.pending_filters.want_key();
-        others.iter().for_each(|event| consumer.tell_play(event));
-        if let Some(paused) = paused {
-            consumer.paused = paused;
-        }
-        if paused == Some(false) {
-            // One that has kept its place goes on there by itself.
-            self.place(slot, now_us);
+        let mut changes = Vec::new();
+        let conn = consumer.sink.rtmp();
+        let pumped = conn.pump(&mut self.scratch, now_us / 1000, READ_LITTLE_BYTES, to_end, |event, _| match event {
+            session::Event::Pause { .. } | session::Event::Receive { .. } => {
+                changes.push(event);
+                ControlFlow::Continue(())
+            }
+            // A consumer has no media to tell us.
+            session::Event::Message(_) => ControlFlow::Continue(()),
+            other => ControlFlow::Break(other),
+        });
+        if !changes.is_empty() {
+            self.change(slot, &changes, now_us);
         }
         match pumped {
             Ok(Pumped::Drained) => {}
@@ -89,14 +71,37 @@ impl Relay {
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         // Answers leave at once, unless they must wait for the end of a message on its way.
-        if consumer.conn.has_output() && !consumer.is_stuck() && consumer.close_by_ms.is_none() {
-            match consumer.send(now_us) {
-                Ok(Sent::All | Sent::Limited) => {}
-                Ok(Sent::Blocked) => consumer.blocked = true,
-                Err(failure) => return Fate::Over(failure),
+        if consumer.sink.rtmp().has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
+            let sent = consumer.send(now_us);
+            self.stream.stats().sent(consumer.take_sent(), now_us);
+            if let Err(failure) = sent {
+                return Fate::Over(failure);
             }
         }
         Fate::Stays
+    }
+
+    /// Pauses, and kinds of media that are wanted or not.
+    fn change(&mut self, slot: usize, changes: &[session::Event], now_us: u64) {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        for change in changes {
+            match *change {
+                session::Event::Pause { stream_id, on, .. } => {
+                    if let Some(subscription) = consumer.on_stream(stream_id) {
+                        subscription.pause(on);
+                    }
+                }
+                session::Event::Receive { stream_id, audio, video } => {
+                    if let Some(subscription) = consumer.on_stream(stream_id) {
+                        subscription.receive(audio, video, &self.join_index);
+                        self.filters_pending |= subscription.wants_key_frame();
+                    }
+                }
+                _ => {}
+            }
+        }
+        // One that has kept its place goes on there by itself.
+        self.place(slot, now_us);
     }
 
     /// A consumer says something that ends its consuming.
@@ -104,19 +109,8 @@ impl Relay {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
         match (&consumer.who, event) {
             (Who::Player(_), event) => {
-                // One of the other plays is over, or another takes its place.
-                if let session::Event::EndPlay { stream_id } | session::Event::Play { stream_id, .. } = event {
-                    let before = consumer.plays.len();
-                    consumer.plays.retain(|play| play.stream_id != stream_id);
-                    if before > consumer.plays.len() && matches!(event, session::Event::EndPlay { .. }) {
-                        return Fate::Stays;
-                    }
-                }
-                if consumer.is_between() {
-                    return Fate::Listener(Some(event));
-                }
                 consumer.said = Some(event);
-                Fate::Stays
+                if consumer.is_between() { Fate::Between } else { Fate::Stays }
             }
             (Who::Target(_), session::Event::Ended { code, text }) => {
                 Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))

@@ -1,7 +1,5 @@
 //! How consumers leave the relay: back to the listener, told goodbye, or closed; and the end of the stream.
 
-use std::sync::Arc;
-
 use super::{Fate, Relay};
 use crate::error::Failure;
 use crate::error::RRError;
@@ -9,8 +7,8 @@ use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::socket::half_close;
 use crate::session::{self, Role};
-use crate::stream::egress::consumer::{Consumer, Place, Who};
-use crate::stream::egress::join::Seen;
+use crate::stream::egress::consumer::{Consumer, Who};
+use crate::stream::egress::subscription::Subscription;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
 use crate::stream::peer::{Peer, RRSession};
@@ -30,58 +28,73 @@ impl Relay {
                     self.over(consumer, &failure);
                 }
             }
-            Fate::Listener(event) => self.finish(slot, event, now_us),
+            Fate::Between => self.between(slot, now_us),
         }
     }
 
-    /// A consumer has had all there was, or wants no more: a player goes back to the listener, a target is told
+    /// A consumer has had all there was, or its peer wants something else. A player loses what has ended for it, and its
+    /// connection goes to the listener or to the relay of another stream where nothing of this one is left; a target is told
     /// goodbye and closed once it has heard that.
-    fn finish(&mut self, slot: usize, event: Option<session::Event>, now_us: u64) {
+    fn between(&mut self, slot: usize, now_us: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         if let Who::Target(_) = &consumer.who {
-            if let Some(session) = consumer.conn.client() {
+            if let Some(session) = consumer.sink.rtmp().client() {
                 session.close();
             }
             let goes_on = consumer.push.as_ref().is_some_and(|push| push.parting.is_some());
             consumer.close_by_ms = Some(now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
-            if consumer.conn.flush().is_ok() {
-                half_close(&mut consumer.conn.socket);
+            let conn = consumer.sink.rtmp();
+            if conn.flush().is_ok() {
+                half_close(&mut conn.socket);
             }
             return;
         }
-        let ended = consumer.leave_at.is_some();
-        let stream_id = consumer.rewrite.stream_id;
+        let said = consumer.said.take();
+        for ended in consumer.remove(Subscription::has_ended) {
+            if let Some(session) = consumer.sink.rtmp().server() {
+                session.end_play(ended.stream_id());
+            }
+        }
+        let next = match said {
+            Some(session::Event::EndPlay { stream_id }) => {
+                consumer.remove(|subscription| subscription.stream_id() == stream_id);
+                None
+            }
+            Some(event) => {
+                match event {
+                    // The new play takes the place of the old one.
+                    session::Event::Play { stream_id, .. } => {
+                        consumer.remove(|subscription| subscription.stream_id() == stream_id)
+                    }
+                    _ => consumer.remove(|subscription| !subscription.is_foreign()),
+                };
+                Some(event)
+            }
+            None => None,
+        };
+        if next.is_none() && consumer.has_own() {
+            // What its peer sent behind it has been read from the socket already.
+            self.more.push(slot);
+            return;
+        }
+        self.hand_on(slot, next);
+    }
+
+    /// A player's connection goes to the listener, which is to handle `next`, or to the relay of the newest stream that it
+    /// plays.
+    fn hand_on(&mut self, slot: usize, next: Option<session::Event>) {
         let Some(mut consumer) = self.take(slot) else { return };
-        if ended && let Some(session) = consumer.conn.server() {
-            session.end_play(stream_id);
-        }
-        self.poller.remove(&mut consumer.conn.socket);
-        let mut plays = std::mem::take(&mut consumer.plays);
-        let another = match &event {
-            Some(session::Event::Play { stream_id: other, .. }) => !ended && *other != stream_id,
-            _ => false,
-        };
-        let guest = match &consumer.who {
-            Who::Player(record) if another => {
-                let record = Arc::clone(record);
-                Some(consumer.make_guest(&self.stream, &record))
+        self.poller.remove(&mut consumer.sink.rtmp().socket);
+        let (conn, Who::Player(record), mut subscriptions) = consumer.into_parts() else { return };
+        for subscription in &mut subscriptions {
+            if let Some(registration) = subscription.leave_home(&self.join_index, self.live) {
+                self.registrations.add(registration);
             }
-            _ => None,
-        };
-        let (conn, Who::Player(record)) = consumer.into_parts() else { return };
-        match guest {
-            Some(play) => {
-                self.guests.push(play.guest());
-                plays.push(play);
-            }
-            // First: at the listener it may play this stream again before the next line.
-            None => self.stream.leave(&record),
         }
-        let event = event.filter(|event| !matches!(event, session::Event::EndPlay { .. }));
-        let peer = Peer { conn, record, plays };
-        if event.is_some() || peer.plays.is_empty() {
-            self.stream.upcalls().reclaim(peer, event);
-        } else if let Err((mut peer, failure)) = RRStream::resume(peer) {
+        let peer = Peer { conn, record, subscriptions };
+        if next.is_some() || peer.subscriptions.is_empty() {
+            self.stream.upcalls().reclaim(peer, next);
+        } else if let Err((mut peer, failure)) = RRStream::hand_player(peer) {
             half_close(&mut peer.conn.socket);
             self.stream.upcalls().session_over(&peer.record, &failure);
         }
@@ -90,38 +103,43 @@ impl Relay {
     /// The players who wait for a first message are told that none will come, where that is known.
     pub(super) fn refuse_waiting(&mut self, now_us: u64) {
         let Some(refusal) = self.stream.sources().take_refusal() else { return };
-        let waits = |consumer: &Consumer| matches!(consumer.place, Place::Waiting(waits) if waits.fresh);
-        let slots = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).map(|(slot, _)| slot);
-        for slot in slots.collect::<Vec<_>>() {
+        for slot in self.slots() {
             let Some(consumer) = self.consumers.get_mut(slot) else { continue };
-            let stream_id = consumer.rewrite.stream_id;
-            if let Some(session) = consumer.conn.server() {
+            let waits = |subscription: &&mut Subscription| subscription.waits().is_some_and(|(_, waits)| waits.fresh);
+            let Some(stream_id) = consumer.own().find(waits).map(|subscription| subscription.stream_id()) else {
+                continue;
+            };
+            if let Some(session) = consumer.sink.rtmp().server() {
                 session.fail_play(stream_id, refusal.code, &refusal.failure.text);
                 self.leave(slot, Fate::Over(refusal.failure.clone()), now_us);
             }
         }
     }
 
+    /// The places of all consumers, some of which may leave while they are looked at.
+    pub(super) fn slots(&self) -> Vec<usize> {
+        self.consumers.iter().map(|(slot, _)| slot).collect()
+    }
+
     fn take(&mut self, slot: usize) -> Option<Box<Consumer>> {
         let mut consumer = self.consumers.try_remove(slot)?;
         self.stream.stats().sent(consumer.take_sent(), clock::now_us());
-        self.waiting -= usize::from(consumer.is_waiting());
         Some(consumer)
     }
 
     /// A consumer's connection ends here.
     pub(super) fn over(&mut self, mut consumer: Box<Consumer>, failure: &Failure) {
-        self.poller.remove(&mut consumer.conn.socket);
+        self.poller.remove(&mut consumer.sink.rtmp().socket);
         let told_goodbye = consumer.close_by_ms.is_some();
-        let stream_id = consumer.rewrite.stream_id;
         let push = consumer.push.take();
         match consumer.into_parts() {
-            (mut conn, Who::Player(record)) => {
-                end_player(&mut conn, &record, stream_id, failure);
+            (mut conn, Who::Player(record), subscriptions) => {
+                end_player(&mut conn, &record, &subscriptions, failure);
                 self.stream.upcalls().session_over(&record, failure);
-                self.stream.leave(&record);
+                // The books are left last.
+                drop(subscriptions);
             }
-            (conn, Who::Target(target)) => {
+            (conn, Who::Target(target), _) => {
                 drop(conn);
                 if target.is_stopped() {
                     self.stream.upcalls().target_over(&target);
@@ -137,25 +155,21 @@ impl Relay {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_relay();
-        let (join_index, end) = (&self.join_index, Some(self.join_index.head().position));
-        self.guests.drain(..).for_each(|guest| {
-            guest.serve(join_index, &Seen::default(), false, end);
-            self.stream.stats().sent(guest.take_sent(), clock::now_us());
-        });
+        let end = Some(self.join_index.head().position);
+        self.registrations.tell(false, end, &self.stream, clock::now_us());
         for target in self.stream.targets() {
             target.stop(0);
         }
         while let Ok(delivery) = self.inbox.try_recv() {
             match delivery {
-                Delivery::Player { peer: Peer { mut conn, record, .. }, stream_id, .. } => {
-                    end_player(&mut conn, &record, stream_id, &failure);
+                Delivery::Player(Peer { mut conn, record, subscriptions }) => {
+                    end_player(&mut conn, &record, &subscriptions, &failure);
                     self.stream.upcalls().session_over(&record, &failure);
                 }
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
             }
         }
-        let slots: Vec<usize> = self.consumers.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
+        for slot in self.slots() {
             if let Some(consumer) = self.take(slot) {
                 self.over(consumer, &failure);
             }
@@ -164,10 +178,10 @@ impl Relay {
 }
 
 /// The player hears that it is over, if its socket takes that.
-fn end_player(conn: &mut Conn, record: &RRSession, stream_id: u32, failure: &Failure) {
+fn end_player(conn: &mut Conn, record: &RRSession, subscriptions: &[Subscription], failure: &Failure) {
     if !failure.by_peer {
         if let Some(session) = conn.server() {
-            session.end_play(stream_id);
+            subscriptions.iter().for_each(|subscription| session.end_play(subscription.stream_id()));
         }
         let _ = conn.flush();
     }

@@ -30,7 +30,7 @@ impl Relay {
         if asked >= GiveUp::Cursors {
             self.drop_lag(head, now_us);
             // How far behind these are is their owners' to know.
-            self.guests.iter().for_each(|guest| guest.retreat(head.position));
+            self.registrations.let_go();
         }
         if asked >= GiveUp::Holders {
             self.drop_holders(now_us);
@@ -70,20 +70,24 @@ impl Relay {
 
     /// Whoever is more than half as far behind as the furthest jumps to the head, to go on at the next key frame.
     fn drop_lag(&mut self, head: Head, now_us: u64) {
-        let lags: Vec<(usize, u64)> =
-            self.consumers.iter_mut().map(|(slot, consumer)| (slot, consumer.lag(head, now_us).bytes)).collect();
-        let furthest = lags.iter().map(|&(_, bytes)| bytes).max().unwrap_or(0);
+        let mut furthest = 0;
+        for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {
+            furthest = subscription.lag(head, now_us).bytes.max(furthest);
+        }
         let bound = (furthest / 2).max(NEAR_BYTES);
         let (mut jumped, mut messages_dropped) = (0, 0);
-        for (slot, _) in lags.into_iter().filter(|&(_, bytes)| bytes > bound) {
-            let Some(consumer) = self.consumers.get_mut(slot).filter(|consumer| !consumer.is_waiting()) else {
-                continue;
-            };
-            let (messages, bytes) = consumer.jump(None, head);
-            self.stream.stats().dropped(consumer.who.counters(), messages, bytes);
-            self.waiting += 1;
-            jumped += 1;
-            messages_dropped += messages;
+        for (_, consumer) in &mut self.consumers {
+            let counters = consumer.who.counters();
+            for subscription in consumer.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign()) {
+                if subscription.lag(head, now_us).bytes <= bound {
+                    continue;
+                }
+                let (messages, bytes) = subscription.jump(None, head);
+                subscription.count_dropped(counters, messages, bytes);
+                self.has_waiting = true;
+                jumped += 1;
+                messages_dropped += messages;
+            }
         }
         if jumped > 0 {
             let name = self.stream.masked_name();

@@ -4,7 +4,6 @@
 //! Called by the relay's tick; it changes nothing but its own memory of when it was told.
 
 use super::Relay;
-use crate::stream::egress::consumer::Consumer;
 
 /// Pictures for so long without a key frame are told of. More than the longest group that encoders make unasked (x264's
 /// 250 pictures, at 24 a second).
@@ -16,11 +15,11 @@ const AGAIN_MS: u64 = 60_000;
 impl Relay {
     pub(super) fn warn_of_missing_key_frame(&mut self, now_us: u64) {
         let (now_ms, without_key_frame_ms) = (now_us / 1000, self.join_index.without_key_frame_ms());
-        if self.waiting == 0 || !self.live || without_key_frame_ms < MISSING_KEY_FRAME_MS {
+        if !self.has_waiting || !self.live || without_key_frame_ms < MISSING_KEY_FRAME_MS {
             return;
         }
-        let waits = |consumer: &Consumer| consumer.is_waiting() && !consumer.paused;
-        let waiting = self.consumers.iter().filter(|(_, consumer)| waits(consumer)).count();
+        let own = self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own());
+        let waiting = own.filter(|subscription| subscription.waits().is_some()).count();
         if waiting == 0 || self.missing_key_frame_warned_ms.is_some_and(|told_ms| now_ms < told_ms + AGAIN_MS) {
             return;
         }

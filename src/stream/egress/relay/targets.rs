@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use super::{Fate, Relay};
-use crate::config::{SlowPolicy, TargetConfig};
+use crate::config::SlowPolicy;
 use crate::error::{Failure, RRError};
 use crate::net::conn::Conn;
 use crate::session::State;
-use crate::stream::egress::consumer::{Bounds, Consumer, Who};
+use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::push::{Parting, Push};
-use crate::stream::egress::rate_limit::RateLimit;
-use crate::stream::egress::rewrite::{Rewrite, mask};
+use crate::stream::egress::subscription::Subscription;
 use crate::stream::log::buffer::Head;
 use crate::stream::remote::target::{Plan, Target};
 
@@ -20,22 +19,16 @@ impl Relay {
     pub(super) fn new_target(&self, target: Arc<Target>, mut conn: Conn, plan: Arc<Plan>, now_us: u64) -> Consumer {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         target.move_to(State::Waiting, |event| event);
-        let config = &plan.config;
-        let form = Rewrite::of_target(stream_id, config);
-        let mut consumer =
-            Consumer::new(conn, Who::Target(target), form, config.start, bounds_of(config), now_us / 1000);
-        consumer.merge_us = self.merge_us(config);
-        consumer.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
-        consumer.push = Some(Box::new(Push::new(plan, now_us / 1000)));
+        let mut subscription = Subscription::of_target(Arc::clone(&self.stream), stream_id, &plan.config, now_us);
+        subscription.come_to(&self.stream, now_us);
         if !self.live && !matches!(self.stream.state(), State::InProgress | State::Recovering) {
             // The media ended while it was being connected: it is let go as those that were.
-            consumer.leave_at = Some(self.join_index.head().position);
+            subscription.end_at(self.join_index.head().position);
         }
+        let (who, private) = (Who::Target(target), self.stream.memory().private());
+        let mut consumer = Consumer::new(conn, who, vec![subscription], private, now_us / 1000);
+        consumer.push = Some(Box::new(Push::new(plan, now_us / 1000)));
         consumer
-    }
-
-    fn merge_us(&self, config: &TargetConfig) -> u64 {
-        u64::from(config.merge_ms.unwrap_or_else(|| self.stream.config().merge_ms)) * 1000
     }
 
     /// Looks whether the host wants it otherwise or gone, and whether there is anything for it.
@@ -47,7 +40,7 @@ impl Relay {
         match target.stop_by_ms() {
             Some(by) if now_ms >= by => return Fate::Over(Failure::ours(RRError::Kicked, "stopped")),
             Some(_) => {
-                consumer.leave_at.get_or_insert(head.position);
+                consumer.own().for_each(|subscription| subscription.end_at(head.position));
             }
             None if push.parting.is_some() => {}
             None => {
@@ -65,32 +58,16 @@ impl Relay {
 
     /// Other settings: what a connection bears is changed, for the rest it is made anew.
     fn update_target(&mut self, slot: usize, plan: Arc<Plan>, now_us: u64) {
-        let merge_us = self.merge_us(&plan.config);
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         let Some(push) = &mut consumer.push else { return };
-        let config = &plan.config;
-        if !config.same_way(&push.plan.config) {
+        if !plan.config.same_way(&push.plan.config) {
             self.part(slot, Parting::Renewed);
             return;
         }
-        consumer.bounds = bounds_of(config);
-        consumer.start = config.start;
-        consumer.merge_us = merge_us;
-        if consumer.rate_limit.as_ref().map(RateLimit::kbps) != config.max_kbps {
-            consumer.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
-            consumer.limited_until_us = None;
-        }
         push.plan = Arc::clone(&plan);
-        consumer.pending_filters.clear();
-        if consumer.rewrite.narrow(config) {
-            let (media, tracks) = (config.media, mask(config.tracks));
-            if consumer.is_waiting() {
-                // It begins at a key frame anyway.
-                consumer.rewrite.widen(media, tracks);
-            } else {
-                consumer.pending_filters.add(media, tracks, None);
-                self.filters_pending = true;
-            }
+        for subscription in consumer.own() {
+            subscription.update(&plan.config, now_us);
+            self.filters_pending |= subscription.wants_key_frame();
         }
     }
 
@@ -99,7 +76,7 @@ impl Relay {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         let Some(push) = &mut consumer.push else { return };
         push.parting.get_or_insert(parting);
-        consumer.leave_here();
+        consumer.own().for_each(Subscription::end_here);
     }
 
     /// What the dialler is to know of a target whose connection has ended, and no stop was asked for.
@@ -133,8 +110,8 @@ impl Relay {
 }
 
 /// What ends a consumer that is behind its bounds: `None` as long as it may jump.
-pub(super) fn too_slow(consumer: &Consumer, behind_ms: u64, slow_ms: u64) -> Option<Failure> {
-    let limit_ms = match &consumer.push {
+pub(super) fn too_slow(push: Option<&Push>, behind_ms: u64, slow_ms: u64) -> Option<Failure> {
+    let limit_ms = match push {
         None => Some(slow_ms),
         Some(push) => match (push.plan.config.slow_policy, push.plan.config.slow_ms) {
             (SlowPolicy::Resync, None) => None,
@@ -143,8 +120,4 @@ pub(super) fn too_slow(consumer: &Consumer, behind_ms: u64, slow_ms: u64) -> Opt
     };
     let limit_ms = limit_ms.filter(|&limit| limit == 0 || behind_ms > limit)?;
     Some(Failure::peers(RRError::Slow, format!("behind for {} ms", behind_ms.max(limit_ms))))
-}
-
-fn bounds_of(config: &TargetConfig) -> Bounds {
-    Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() }
 }

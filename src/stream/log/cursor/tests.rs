@@ -103,11 +103,17 @@ fn a_stalled_cursor_that_jumps_frees_what_it_held() {
     assert!(stalled.run().len() > 1500);
     stalled.advance(1500);
     assert!(budget.used() > 4_000_000);
-    let tail = stalled.rest_of_message().to_vec();
-    assert_eq!(tail.len(), 512, "the peer gets its message whole");
+    let rest = stalled.rest_of_message().to_vec();
+    let mut tail = stalled.tail().unwrap();
     stalled.jump_to(&other);
-    assert!(budget.used() < 300_000);
     assert_eq!(stalled.head(), log.head());
+    assert!(tail.bytes() == rest && rest.len() == 512, "the peer gets its message whole");
+    assert!(budget.used() < 600_000, "and holds no more of the log than the segment that it lies in");
+    tail.advance(500);
+    assert_eq!(tail.bytes(), &rest[500..]);
+    drop(tail);
+    assert!(budget.used() < 300_000);
+    assert!(other.tail().is_none(), "at a boundary there is none");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib stream::segment`
 
-use super::super::budget::Budget;
-use super::super::cursor::Cursor;
 use super::*;
+use crate::stream::log::cursor::Cursor;
+use crate::stream::memory::budget::Budget;
 use loom::thread;
 
 fn put(writer: &mut SegmentWriter, byte: u8) {
@@ -97,5 +97,31 @@ fn readers_may_let_go_while_the_writer_appends() {
         assert_eq!(budget.used(), 1, "the sealed segment is gone with its last reader");
         drop(writer);
         assert_eq!(budget.used(), 0);
+    });
+}
+
+#[test]
+fn a_tail_outlives_its_segment_while_the_writer_appends_and_others_let_go() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let budget = Budget::new(None);
+        let mut writer = writer_of(2, &budget);
+        put(&mut writer, 1);
+        let tail = writer.segment().tail(0, 1).unwrap();
+        let segment = Arc::clone(writer.segment());
+        let threads = [
+            thread::spawn(move || {
+                assert_eq!(tail.bytes(), [1]);
+                drop(tail);
+            }),
+            thread::spawn(move || drop(segment)),
+        ];
+        put(&mut writer, 2);
+        writer.roll(2, 1, budget.charge(1).unwrap()).unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(budget.used(), 1, "the bytes are gone with the last who held them");
     });
 }

@@ -123,3 +123,28 @@ fn a_chain_that_many_let_go_at_once_is_freed_once_and_on_small_stacks() {
         assert_eq!(budget.used(), 0);
     }
 }
+
+#[test]
+fn a_tail_keeps_its_message_and_nothing_that_follows() {
+    let budget = Budget::new(None);
+    let mut writer = SegmentWriter::start();
+    writer.roll(10, 3, budget.charge(10).unwrap()).unwrap();
+    put(&mut writer, 1, 4);
+    put(&mut writer, 2, 6);
+    let (segment, mut tail) = (Arc::clone(writer.segment()), writer.segment().tail(1, 7).unwrap());
+    assert!(segment.tail(1, 10).is_none() && segment.tail(2, 10).is_none());
+    for n in 0..5 {
+        writer.roll(10, 3, budget.charge(10).unwrap()).unwrap();
+        put(&mut writer, n, 10);
+    }
+    assert_eq!(budget.used(), 60);
+    drop(segment);
+    assert_eq!(budget.used(), 20, "its own segment and the writer's");
+    assert_eq!((tail.bytes(), tail.held_bytes()), (&[2, 2, 2][..], 10));
+    tail.advance(2);
+    assert_eq!(tail.bytes(), [2]);
+    tail.advance(5);
+    assert!(tail.bytes().is_empty());
+    drop(tail);
+    assert_eq!(budget.used(), 10);
+}

@@ -1,0 +1,151 @@
+//! Subscriptions of another stream: one connection may play several streams, and the relay of one of them owns it.
+//!
+//! The owner reads the other stream's log as any reader does, with a [`JoinIndex`] of its own beside, so it knows by itself
+//! where that stream's subscription may begin. What it cannot see in the log it hears through a [`Registration`] at that
+//! stream's relay: that there is more, where the stream ends, that memory is short; and it leaves there what was sent,
+//! for the stream's figures have one writer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::stream::egress::join::JoinIndex;
+use crate::stream::front::RRStream;
+use crate::stream::peer::RRSession;
+
+/// Not ended yet.
+const NEVER: u64 = u64::MAX;
+
+/// One subscription's entry in the list of those whom a stream's relay wakes. Shared by that relay and the connection's
+/// owner; no lock.
+pub(in crate::stream) struct Registration {
+    /// The session knows who owns its connection.
+    record: Arc<RRSession>,
+    ended_at: AtomicU64,
+    lets_go: AtomicBool,
+    gone: AtomicBool,
+    /// Bytes and messages sent, messages and bytes dropped and how often: what the stream has not counted yet.
+    sent_bytes: AtomicU64,
+    sent_messages: AtomicU64,
+    dropped_messages: AtomicU64,
+    dropped_bytes: AtomicU64,
+    dropped_runs: AtomicU64,
+}
+
+impl Registration {
+    /// Bytes and messages were sent; by the owner.
+    pub(in crate::stream) fn count_sent(&self, (bytes, messages): (u64, u64)) {
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.sent_messages.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// So much was jumped over; by the owner.
+    pub(in crate::stream) fn count_dropped(&self, messages: u64, bytes: u64) {
+        self.dropped_messages.fetch_add(messages, Ordering::Relaxed);
+        self.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.dropped_runs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn report(&self, stream: &RRStream, now_us: u64) {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        stream.stats().sent((take(&self.sent_bytes), take(&self.sent_messages)), now_us);
+        let runs = take(&self.dropped_runs);
+        if runs > 0 {
+            stream.stats().dropped_elsewhere(take(&self.dropped_messages), take(&self.dropped_bytes), runs);
+        }
+    }
+}
+
+/// The registrations at one stream; its relay owns them.
+#[derive(Default)]
+pub(in crate::stream) struct Registrations(Vec<Arc<Registration>>);
+
+impl Registrations {
+    /// Takes one in.
+    pub(in crate::stream) fn add(&mut self, registration: Arc<Registration>) {
+        self.0.push(registration);
+    }
+
+    /// Tells all where the stream ends, if it does, wakes their owners where there is anything `new`, and counts what was
+    /// sent.
+    pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stream: &RRStream, now_us: u64) {
+        self.0.retain(|registration| {
+            if let Some(end) = end {
+                registration.ended_at.fetch_min(end, Ordering::Release);
+            }
+            if new || end.is_some() {
+                registration.record.wake_owner_for_log();
+            }
+            let stays = !registration.gone.load(Ordering::Acquire);
+            // Afterwards: one that has gone has got all that it gets.
+            registration.report(stream, now_us);
+            stays
+        });
+    }
+
+    /// Memory is short: they hold nothing of the log, and begin again at a later key frame.
+    pub(in crate::stream) fn let_go(&self) {
+        for registration in &self.0 {
+            registration.lets_go.store(true, Ordering::Release);
+            registration.record.wake_owner_for_log();
+        }
+    }
+}
+
+impl Drop for Registrations {
+    /// A relay that has fallen tells nobody where its stream ends: it ends at once.
+    fn drop(&mut self) {
+        for registration in &self.0 {
+            let ended = &registration.ended_at;
+            if ended.compare_exchange(NEVER, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                registration.record.wake_owner_for_log();
+            }
+        }
+    }
+}
+
+/// What a subscription needs while its connection is another stream's relay's.
+pub(in crate::stream) struct Foreign {
+    pub(in crate::stream) join_index: JoinIndex,
+    /// The stream's publisher sends.
+    pub(in crate::stream) live: bool,
+    registration: Arc<Registration>,
+}
+
+impl Foreign {
+    /// For a connection that leaves the stream's own relay, with that relay's join index and whether media flows.
+    pub(in crate::stream) fn new(join_index: &JoinIndex, live: bool, record: Arc<RRSession>) -> Self {
+        let registration = Registration {
+            record,
+            ended_at: AtomicU64::new(NEVER),
+            lets_go: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            sent_bytes: AtomicU64::new(0),
+            sent_messages: AtomicU64::new(0),
+            dropped_messages: AtomicU64::new(0),
+            dropped_bytes: AtomicU64::new(0),
+            dropped_runs: AtomicU64::new(0),
+        };
+        Self { join_index: join_index.fork(), live, registration: Arc::new(registration) }
+    }
+
+    pub(in crate::stream) fn registration(&self) -> &Arc<Registration> {
+        &self.registration
+    }
+
+    /// Where the stream has ended, if it has.
+    pub(in crate::stream) fn ended_at(&self) -> Option<u64> {
+        Some(self.registration.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
+    }
+
+    /// Whether the log is to be let go of; true once.
+    pub(in crate::stream) fn take_let_go(&self) -> bool {
+        let lets_go = &self.registration.lets_go;
+        lets_go.load(Ordering::Relaxed) && lets_go.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.registration.gone.store(true, Ordering::Release);
+    }
+}

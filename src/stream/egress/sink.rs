@@ -1,0 +1,54 @@
+//! Where a consumer's bytes go.
+//!
+//! A sink takes bytes and says how many it took. It knows nothing of the log, of subscriptions and of what the bytes mean.
+
+use crate::error::Result;
+use crate::net::conn::Conn;
+
+/// Where a consumer's bytes go.
+pub(in crate::stream) enum Sink {
+    /// An RTMP connection: a player's, or one that we opened to a target.
+    Rtmp(Conn),
+}
+
+impl Sink {
+    /// Writes; `None` when it takes nothing now.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(in crate::stream) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let Self::Rtmp(conn) = self;
+        conn.write(bytes)
+    }
+
+    /// Sends what TLS keeps of what was written; false where the socket takes no more of it now.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(in crate::stream) fn flush_tls(&mut self) -> Result<bool> {
+        let Self::Rtmp(conn) = self;
+        conn.flush_tls()
+    }
+
+    /// What the connection itself has to say, as whole messages to go out between two others.
+    pub(in crate::stream) fn take_control(&mut self) -> Option<Vec<u8>> {
+        let Self::Rtmp(conn) = self;
+        conn.has_output().then(|| conn.take_output())
+    }
+
+    pub(in crate::stream) fn heap_bytes(&mut self) -> usize {
+        let Self::Rtmp(conn) = self;
+        conn.heap_bytes()
+    }
+
+    /// The RTMP connection.
+    pub(in crate::stream) fn rtmp(&mut self) -> &mut Conn {
+        let Self::Rtmp(conn) = self;
+        conn
+    }
+
+    pub(in crate::stream) fn into_rtmp(self) -> Conn {
+        let Self::Rtmp(conn) = self;
+        conn
+    }
+}

@@ -1,0 +1,652 @@
+//! One subscription: what one consumer gets of one stream's log, where it is in it, and how the messages are to stand on
+//! its wire.
+//!
+//! It yields what is next, a run of the log's own bytes or messages of its own in the consumer's [`Private`] buffer, and
+//! is told how much went. It writes to no socket and decides about nobody but itself: the relay that owns its consumer
+//! tells it where it may begin, when it falls back and where it ends. It is on its stream's books as long as it lives,
+//! where a player has it.
+
+use std::sync::Arc;
+
+use crate::config::{Start, TargetConfig, media};
+use crate::error::Result;
+use crate::stream::egress::foreign::{Foreign, Registration};
+use crate::stream::egress::join::{HeaderRewrite, HeaderSet, JoinIndex, JoinPoint, Waits};
+use crate::stream::egress::pending_filter::PendingFilters;
+use crate::stream::egress::private::Private;
+use crate::stream::egress::rate_limit::RateLimit;
+use crate::stream::egress::rewrite::{Rewrite, mask};
+use crate::stream::front::RRStream;
+use crate::stream::log::buffer::Head;
+use crate::stream::log::cursor::{Cursor, Lag};
+use crate::stream::log::segment::Tail;
+use crate::stream::peer::RRSession;
+use crate::stream::stats::Counters;
+
+/// Where it is in the log.
+enum Place {
+    /// Nowhere: it holds no cursor and waits for this.
+    Waiting(Waits),
+    /// Here.
+    At(Cursor),
+}
+
+/// Bounds of the lag.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    bytes: u64,
+    ms: u64,
+}
+
+/// What is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) enum Next {
+    /// So many bytes of the log, at [`Subscription::bytes`].
+    Log(usize),
+    /// Messages of its own were put into the private buffer, or passed over.
+    Private,
+    /// Nothing: there is no more, or there is not to be.
+    Nothing,
+    /// Nothing until this time, in monotonic microseconds: it collects.
+    Collects(u64),
+    /// Nothing until this time: its rate is used up.
+    Limited(u64),
+}
+
+/// One play of a connection, or what a target is pushed.
+pub struct Subscription {
+    stream: Arc<RRStream>,
+    /// The player that is on the stream's books for it.
+    player: Option<Arc<RRSession>>,
+    /// Where the connection's owner is the relay of another stream.
+    foreign: Option<Box<Foreign>>,
+    place: Place,
+    start: Start,
+    bounds: Bounds,
+    /// A message waits this long for others to go with it; 0 sends at once.
+    merge_us: u64,
+    /// It may not have more than so much in a time.
+    rate_limit: Option<RateLimit>,
+    paused: bool,
+    /// It has been at the head since it joined: from then on lag counts.
+    caught_up: bool,
+    joined_ms: u64,
+    /// Since when it jumps.
+    slow_since_ms: Option<u64>,
+    slow_told_ms: u64,
+    /// Log position at which the stream ends for it.
+    leave_at: Option<u64>,
+    rewrite: Rewrite,
+    /// What it is to get more, and from where on.
+    pending_filters: PendingFilters,
+    /// Headers to go before what comes next, and their time.
+    due: Option<(HeaderSet, u32)>,
+    /// What is left of the message it was in the middle of when it jumped: it goes before all else.
+    tail: Option<Tail>,
+    /// Bytes and messages sent that nobody has taken account of.
+    sent: (u64, u64),
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Subscription({} to {})", self.rewrite.stream_id, self.stream.masked_name())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // Where the relay itself falls, the books say whose connections fell with it.
+        if let Some(record) = self.player.take()
+            && (self.foreign.is_some() || !std::thread::panicking())
+        {
+            self.stream.leave(&record);
+        }
+    }
+}
+
+impl Subscription {
+    fn new(stream: Arc<RRStream>, start: Start, bounds: Bounds, merge_ms: u32, rewrite: Rewrite) -> Self {
+        Self {
+            stream,
+            player: None,
+            foreign: None,
+            place: Place::Waiting(Waits::to_join()),
+            start,
+            bounds,
+            merge_us: u64::from(merge_ms) * 1000,
+            rate_limit: None,
+            paused: false,
+            caught_up: false,
+            joined_ms: 0,
+            slow_since_ms: None,
+            slow_told_ms: 0,
+            leave_at: None,
+            rewrite,
+            pending_filters: PendingFilters::default(),
+            due: None,
+            tail: None,
+            sent: (0, 0),
+        }
+    }
+
+    /// Of a player that is on the books of `stream` already, on this message stream. `allowed` are the kinds it may have,
+    /// bits of [`media`].
+    pub fn of_player(
+        stream: Arc<RRStream>,
+        record: Arc<RRSession>,
+        stream_id: u32,
+        start: Start,
+        allowed: u32,
+    ) -> Self {
+        let config = stream.config();
+        let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
+        let merge_ms = config.merge_ms;
+        let mut this = Self::new(stream, start, bounds, merge_ms, Rewrite::of_player(stream_id, allowed));
+        this.player = Some(record);
+        this
+    }
+
+    /// Of a target with these settings.
+    pub(in crate::stream) fn of_target(
+        stream: Arc<RRStream>,
+        stream_id: u32,
+        config: &TargetConfig,
+        now_us: u64,
+    ) -> Self {
+        let merge_ms = config.merge_ms.unwrap_or_else(|| stream.config().merge_ms);
+        let rewrite = Rewrite::of_target(stream_id, config);
+        let mut this = Self::new(stream, config.start, bounds_of(config), merge_ms, rewrite);
+        this.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
+        this
+    }
+
+    pub(in crate::stream) fn stream(&self) -> &Arc<RRStream> {
+        &self.stream
+    }
+
+    /// Its message stream.
+    pub(in crate::stream) fn stream_id(&self) -> u32 {
+        self.rewrite.stream_id
+    }
+
+    // ---- whose connection it is on
+
+    /// The connection has come to the relay of its stream, or to that of another one. True where it has just been asked
+    /// for.
+    pub(in crate::stream) fn come_to(&mut self, owner: &RRStream, now_us: u64) -> bool {
+        if !std::ptr::eq(&*self.stream, owner) {
+            return false;
+        }
+        let Some(foreign) = self.foreign.take() else {
+            self.joined_ms = now_us / 1000;
+            if self.start == Start::Key && self.player.is_some() {
+                // What lies in the log unseen is not what comes next.
+                self.place = Place::Waiting(Waits { after: self.stream.log_position(), fresh: true });
+            }
+            return true;
+        };
+        foreign.registration().count_sent(std::mem::take(&mut self.sent));
+        self.leave_at = self.leave_at.or_else(|| foreign.ended_at());
+        false
+    }
+
+    /// The connection leaves the relay of its stream for that of another one. Gives what its own relay is to keep, where
+    /// that is so.
+    pub(in crate::stream) fn leave_home(&mut self, join_index: &JoinIndex, live: bool) -> Option<Arc<Registration>> {
+        let record = self.player.as_ref().filter(|_| self.foreign.is_none())?;
+        let foreign = Foreign::new(join_index, live, Arc::clone(record));
+        let registration = Arc::clone(foreign.registration());
+        self.foreign = Some(Box::new(foreign));
+        Some(registration)
+    }
+
+    /// Whether the owner of its connection is the relay of another stream.
+    pub(in crate::stream) fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
+
+    /// Looks at what is new in another stream's log, and at what that stream's relay has to say.
+    pub(in crate::stream) fn follow(&mut self, now_us: u64) {
+        let Some(mut foreign) = self.foreign.take() else { return };
+        let seen = foreign.join_index.advance();
+        foreign.live |= seen.messages > 0;
+        let head = foreign.join_index.head();
+        if foreign.take_let_go() {
+            let (messages, bytes) = self.jump(None, head);
+            foreign.registration().count_dropped(messages, bytes);
+        }
+        if let Some(end) = foreign.ended_at() {
+            self.leave_at.get_or_insert(end);
+        } else if seen.messages > 0
+            && foreign.live
+            && let Some((start, waits)) = self.waits()
+            && let Some(point) = foreign.join_index.place_at(&seen, start, waits)
+        {
+            self.join(&point, now_us);
+        }
+        if let Some(key) = &seen.key {
+            self.key_frame(key);
+        }
+        self.indexed(head.position);
+        self.foreign = Some(foreign);
+    }
+
+    /// The join index that knows its stream: its own where the stream is foreign, otherwise that of the relay.
+    fn index<'a>(&'a self, home: &'a JoinIndex) -> &'a JoinIndex {
+        self.foreign.as_ref().map_or(home, |foreign| &foreign.join_index)
+    }
+
+    // ---- where it begins, and where it ends
+
+    pub(in crate::stream) fn is_waiting(&self) -> bool {
+        matches!(self.place, Place::Waiting(_))
+    }
+
+    /// What it waits for and how it begins, where it is to be placed.
+    pub(in crate::stream) fn waits(&self) -> Option<(Start, Waits)> {
+        match self.place {
+            Place::Waiting(waits) if !self.paused => Some((self.start, waits)),
+            _ => None,
+        }
+    }
+
+    /// It begins here: headers first, then from the cursor on.
+    pub(in crate::stream) fn join(&mut self, point: &JoinPoint, now_us: u64) {
+        // Who fell behind was at the head before, and its lag counts.
+        self.caught_up = matches!(self.place, Place::Waiting(waits) if !waits.fresh);
+        self.joined_ms = now_us / 1000;
+        self.begin_at(point);
+        self.place = Place::At(point.cursor.clone());
+    }
+
+    /// It begins anew, with all headers, so it gets at once what it was to get later.
+    fn begin_at(&mut self, point: &JoinPoint) {
+        self.due = Some((point.headers.clone(), point.ts_ms));
+        for filter in self.pending_filters.all() {
+            self.rewrite.widen(filter.media, filter.tracks);
+        }
+    }
+
+    /// The stream ends for it at this position, unless it has an end already.
+    pub(in crate::stream) fn end_at(&mut self, position: u64) {
+        self.leave_at.get_or_insert(position);
+    }
+
+    /// It ends after the message it is in the middle of.
+    pub(in crate::stream) fn end_here(&mut self) {
+        let here = match &self.place {
+            Place::At(cursor) => cursor.position() + cursor.rest_of_message().len() as u64,
+            Place::Waiting(waits) => waits.after,
+        };
+        self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
+    }
+
+    /// Whether it is where the stream ends for it, with nothing half sent.
+    pub(in crate::stream) fn has_ended(&self) -> bool {
+        let Some(end) = self.leave_at.filter(|_| self.is_between()) else { return false };
+        match &self.place {
+            Place::At(cursor) => cursor.position() >= end,
+            Place::Waiting(_) => true,
+        }
+    }
+
+    /// Whether it is between two messages.
+    pub(in crate::stream) fn is_between(&self) -> bool {
+        self.tail.is_none()
+            && match &self.place {
+                Place::At(cursor) => cursor.at_boundary(),
+                Place::Waiting(_) => true,
+            }
+    }
+
+    // ---- what its peer or its settings want
+
+    /// Its peer paused it, or wants it to go on.
+    pub(in crate::stream) fn pause(&mut self, on: bool) {
+        self.paused = on;
+    }
+
+    pub(in crate::stream) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Kinds of media the peer wants or does not want from here on. What it wants again comes with its header: pictures
+    /// at the next key frame, sound where the log has got to.
+    pub(in crate::stream) fn receive(&mut self, audio: Option<bool>, video: Option<bool>, home: &JoinIndex) {
+        for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
+            match wanted {
+                Some(true) if self.rewrite.allowed & bit == 0 => {}
+                Some(true) if (self.rewrite.media | self.pending_filters.media()) & bit != 0 => {}
+                // It begins at a picture anyway.
+                Some(true) if self.is_waiting() => self.rewrite.media |= bit,
+                Some(true) => {
+                    let join_index = self.index(home);
+                    let at_once = bit != media::VIDEO || !join_index.has_video();
+                    let here = at_once.then(|| join_index.here());
+                    self.pending_filters.add(bit, 0, here);
+                }
+                Some(false) => {
+                    self.rewrite.media &= !bit;
+                    self.pending_filters.drop_media(bit);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Other settings of a target that its connection bears.
+    pub(in crate::stream) fn update(&mut self, config: &TargetConfig, now_us: u64) {
+        self.bounds = bounds_of(config);
+        self.start = config.start;
+        self.merge_us = u64::from(config.merge_ms.unwrap_or_else(|| self.stream.config().merge_ms)) * 1000;
+        if self.rate_limit.as_ref().map(RateLimit::kbps) != config.max_kbps {
+            self.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
+        }
+        self.pending_filters.clear();
+        if self.rewrite.narrow(config) {
+            let (media, tracks) = (config.media, mask(config.tracks));
+            if self.is_waiting() {
+                // It begins at a key frame anyway.
+                self.rewrite.widen(media, tracks);
+            } else {
+                self.pending_filters.add(media, tracks, None);
+            }
+        }
+    }
+
+    /// Whether it waits for a key frame to get more than before.
+    pub(in crate::stream) fn wants_key_frame(&self) -> bool {
+        self.pending_filters.want_key()
+    }
+
+    /// A key frame has come: what waits for one begins there.
+    pub(in crate::stream) fn key_frame(&mut self, key: &JoinPoint) {
+        if let Place::At(cursor) = &self.place {
+            self.pending_filters.key(key, cursor.position());
+        }
+    }
+
+    /// The join index has looked so far.
+    pub(in crate::stream) fn indexed(&mut self, position: u64) {
+        self.pending_filters.indexed(position);
+    }
+
+    // ---- what is next
+
+    /// What is next. Where `begins` is false no further message is begun.
+    ///
+    /// # Errors
+    /// What memory or its limit refuses; the consumer is over then.
+    pub(in crate::stream) fn plan(&mut self, private: &mut Private, begins: bool, now_us: u64) -> Result<Next> {
+        if let Some(tail) = &self.tail {
+            let len = tail.bytes().len();
+            return Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log));
+        }
+        let Place::At(cursor) = &mut self.place else { return Ok(Next::Nothing) };
+        if cursor.at_boundary() {
+            let stands = self.paused || !begins;
+            if self.merge_us > 0 && self.leave_at.is_none() && !stands {
+                let until = cursor.mark_here().map(|mark| mark.arrival_us + self.merge_us);
+                if let Some(until) = until.filter(|&until| now_us < until) {
+                    return Ok(Next::Collects(until));
+                }
+            }
+            if let Some((headers, ts_ms)) = self.due.take() {
+                let rewrite = self.rewrite.headers(ts_ms);
+                private.append(headers.bytes(), |out| headers.encode(&rewrite, out))?;
+                return Ok(Next::Private);
+            }
+            if stands || self.leave_at.is_some_and(|end| cursor.position() >= end) {
+                // It sees nothing until it goes on, or nothing more at all.
+                return Ok(Next::Nothing);
+            }
+            if let Some((filter, point)) = self.pending_filters.reached(cursor.position()) {
+                let media = self.rewrite.widen(filter.media, filter.tracks);
+                let rewrite = HeaderRewrite { media, ..self.rewrite.headers(point.ts_ms) };
+                private.append(point.headers.bytes(), |out| point.headers.encode(&rewrite, out))?;
+                return Ok(Next::Private);
+            }
+        }
+        let position = cursor.position();
+        let left = self.leave_at.map_or(u64::MAX, |end| end.saturating_sub(position));
+        let left = left.min(self.pending_filters.distance(position));
+        let rewrite = &self.rewrite;
+        let run = if rewrite.is_plain() { cursor.run() } else { cursor.run_until(|mark| rewrite.is_special(mark)) };
+        let len = usize::try_from(left).map_or(run.len(), |left| left.min(run.len()));
+        if len == 0 {
+            return self.rewrite_next(private);
+        }
+        Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log))
+    }
+
+    /// Makes the messages that this consumer gets as others, as far as they follow each other, up to what goes out at
+    /// once.
+    fn rewrite_next(&mut self, private: &mut Private) -> Result<Next> {
+        let Place::At(cursor) = &mut self.place else { return Ok(Next::Nothing) };
+        let end = cursor.position().saturating_add(self.pending_filters.distance(cursor.position()));
+        let end = self.leave_at.map_or(end, |leave_at| end.min(leave_at));
+        let mut any = false;
+        while !private.is_full() && cursor.position() < end {
+            let Some(message) = cursor.message() else { break };
+            if !self.rewrite.is_special(&message.mark) {
+                break;
+            }
+            any = true;
+            let rewrite = &mut self.rewrite;
+            if private.append(message.wire.len(), |out| rewrite.encode(&message, out))? {
+                self.sent.1 += 1;
+            }
+            cursor.skip_message();
+        }
+        if any {
+            return Ok(Next::Private);
+        }
+        self.caught_up = true;
+        Ok(Next::Nothing)
+    }
+
+    /// How many of so many bytes may go now; where none may, when that may be so.
+    pub(in crate::stream) fn within_rate(&mut self, len: usize, now_us: u64) -> std::result::Result<usize, u64> {
+        let Some(limit) = &mut self.rate_limit else { return Ok(len) };
+        match limit.room(now_us) {
+            0 => Err(limit.rests_until_us().unwrap_or(now_us)),
+            room => Ok(room.min(len)),
+        }
+    }
+
+    /// Whether its rate is used up for now.
+    pub(in crate::stream) fn is_limited(&self, now_us: u64) -> bool {
+        let until = self.rate_limit.as_ref().and_then(RateLimit::rests_until_us);
+        until.is_some_and(|until| now_us < until)
+    }
+
+    /// Whether every message is to go at once.
+    pub(in crate::stream) fn is_immediate(&self) -> bool {
+        self.merge_us == 0
+    }
+
+    /// The bytes of the run that was planned last.
+    pub(in crate::stream) fn bytes(&self, len: usize) -> &[u8] {
+        match (&self.tail, &self.place) {
+            (Some(tail), _) => tail.bytes().get(..len).unwrap_or_default(),
+            (None, Place::At(cursor)) => cursor.ahead(len),
+            (None, Place::Waiting(_)) => &[],
+        }
+    }
+
+    /// So many bytes of the run that was planned last have gone.
+    pub(in crate::stream) fn advance(&mut self, taken: usize) {
+        self.spend(taken);
+        if let Some(tail) = &mut self.tail {
+            tail.advance(taken);
+            if tail.bytes().is_empty() {
+                self.tail = None;
+                self.sent.1 += 1;
+            }
+        } else if let Place::At(cursor) = &mut self.place {
+            let before = cursor.message_number();
+            cursor.advance(taken);
+            self.sent.1 += cursor.message_number() - before;
+        }
+    }
+
+    /// So many private bytes of its own have gone.
+    pub(in crate::stream) fn spend(&mut self, taken: usize) {
+        self.sent.0 += taken as u64;
+        if let Some(limit) = &mut self.rate_limit {
+            limit.spend(taken);
+        }
+    }
+
+    /// Bytes and messages that were sent since this was last asked; and of those, what the owner's stream counts: none
+    /// where the stream is another one, which counts them itself.
+    pub(in crate::stream) fn take_sent(&mut self) -> ((u64, u64), (u64, u64)) {
+        let sent = std::mem::take(&mut self.sent);
+        match &self.foreign {
+            None => (sent, sent),
+            Some(foreign) => {
+                foreign.registration().count_sent(sent);
+                (sent, (0, 0))
+            }
+        }
+    }
+
+    // ---- how far it is behind
+
+    /// The end of its stream's log, as far as its join index has looked.
+    pub(in crate::stream) fn head(&self, home: Head) -> Head {
+        self.foreign.as_ref().map_or(home, |foreign| foreign.join_index.head())
+    }
+
+    /// How far it is behind, as bytes, messages and age.
+    pub(in crate::stream) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
+        match &mut self.place {
+            Place::At(cursor) => cursor.lag(head, now_us),
+            Place::Waiting(_) => Lag::default(),
+        }
+    }
+
+    /// The time of the last message it has passed.
+    pub(in crate::stream) fn passed_ts_ms(&self) -> Option<u32> {
+        match &self.place {
+            Place::At(cursor) => cursor.passed_ts_ms(),
+            Place::Waiting(_) => None,
+        }
+    }
+
+    /// Bytes and memory of what is left of a message after a jump.
+    pub(in crate::stream) fn tail_bytes(&self) -> (usize, usize) {
+        self.tail.as_ref().map_or((0, 0), |tail| (tail.bytes().len(), tail.held_bytes()))
+    }
+
+    /// How far it is behind, where that is past its bounds.
+    pub(in crate::stream) fn past_bounds(&mut self, head: Head, now_us: u64) -> Option<Lag> {
+        let Bounds { bytes, ms } = self.bounds;
+        let counts = self.caught_up || (now_us / 1000).saturating_sub(self.joined_ms) > ms.saturating_mul(2);
+        // Who joins has the cached group before it; beyond that its lag in bytes counts from the beginning.
+        let group = if counts { 0 } else { u64::from(self.stream.config().gop_bytes) };
+        let lag = self.lag(head, now_us);
+        let within = lag.bytes <= bytes.saturating_add(group) && (!counts || lag.ms <= ms);
+        (!within && !self.is_waiting()).then_some(lag)
+    }
+
+    /// The newest key frame, if it lies ahead and is itself within the bounds.
+    pub(in crate::stream) fn key_frame_ahead<'a>(
+        &self,
+        join_index: &'a JoinIndex,
+        head: Head,
+        now_us: u64,
+    ) -> Option<&'a JoinPoint> {
+        let Place::At(cursor) = &self.place else { return None };
+        // A foreign stream's is not kept.
+        join_index.newest_key().filter(|_| self.foreign.is_none()).filter(|key| {
+            let lag = key.cursor.clone().lag(head, now_us);
+            key.cursor.position() > cursor.position() && lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms
+        })
+    }
+
+    /// A paused one keeps its place as long as that costs nothing, the log being kept from `newest_key` on for
+    /// joiners: it can go on there as if nothing had been. Otherwise it lets go, and goes on as one that joins, but not
+    /// before where it was. True where it has let go.
+    pub(in crate::stream) fn rest(&mut self, newest_key: Option<&JoinPoint>, head: Head, now_us: u64) -> bool {
+        let Place::At(cursor) = &mut self.place else { return false };
+        let newest_key = newest_key.filter(|_| self.foreign.is_none());
+        let kept = newest_key.is_some_and(|key| key.cursor.position() <= cursor.position());
+        let lag = cursor.lag(head, now_us);
+        let near = lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms;
+        if !cursor.at_boundary() || (kept && near && self.leave_at.is_none()) {
+            return false;
+        }
+        self.place = Place::Waiting(Waits::behind(cursor.position()));
+        self.due = None;
+        self.pending_filters.let_go();
+        true
+    }
+
+    /// Leaves the place it has fallen behind at, for `to` or the next key frame. What is left of the message it is in the
+    /// middle of goes first, out of the log's own memory. Gives what is dropped, in messages and bytes.
+    pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> (u64, u64) {
+        let Place::At(cursor) = &mut self.place else { return (0, 0) };
+        let tail = cursor.tail();
+        let kept = tail.as_ref().map_or(0, |tail| tail.bytes().len() as u64);
+        let first =
+            Head { position: cursor.position() + kept, messages: cursor.message_number() + u64::from(tail.is_some()) };
+        let last = to.map_or(head, |point| point.cursor.head());
+        self.tail = tail.or_else(|| self.tail.take());
+        match to {
+            Some(point) => {
+                cursor.jump_to(&point.cursor);
+                self.begin_at(point);
+            }
+            None => {
+                self.due = None;
+                self.pending_filters.let_go();
+                self.place = Place::Waiting(Waits::behind(head.position));
+            }
+        }
+        (last.messages.saturating_sub(first.messages), last.position.saturating_sub(first.position))
+    }
+
+    /// It jumped, or goes on jumping. True where that is to be told, which is once in `every_ms`.
+    pub(in crate::stream) fn note_slow(&mut self, now_ms: u64, every_ms: u64) -> bool {
+        self.slow_since_ms.get_or_insert(now_ms);
+        let tells = self.slow_told_ms == 0 || now_ms.saturating_sub(self.slow_told_ms) >= every_ms;
+        if tells {
+            self.slow_told_ms = now_ms;
+        }
+        tells
+    }
+
+    /// For how long it has been jumping.
+    pub(in crate::stream) fn slow_ms(&self, now_ms: u64) -> Option<u64> {
+        self.slow_since_ms.map(|since| now_ms.saturating_sub(since))
+    }
+
+    /// Whether it was slow and has all there is again; true once.
+    pub(in crate::stream) fn has_recovered(&mut self, home: Head) -> bool {
+        if self.slow_since_ms.is_none() {
+            return false;
+        }
+        let head = self.head(home);
+        let recovered = matches!(&self.place, Place::At(cursor) if cursor.position() >= head.position);
+        if recovered {
+            self.slow_since_ms = None;
+        }
+        recovered
+    }
+
+    /// Counts what it dropped, in its consumer's figures and in its stream's.
+    pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, messages: u64, bytes: u64) {
+        match &self.foreign {
+            None => self.stream.stats().dropped(consumer, messages, bytes),
+            Some(foreign) => {
+                consumer.dropped.add(messages, bytes);
+                foreign.registration().count_dropped(messages, bytes);
+            }
+        }
+    }
+}
+
+fn bounds_of(config: &TargetConfig) -> Bounds {
+    Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() }
+}
