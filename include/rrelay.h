@@ -51,8 +51,9 @@ extern "C" {
 
 /* ---- plain data ------------------------------------------------------------------------------------------------- */
 
-/* One object of a server: a kind, a generation and a place in one number. 0 is none. An id that has ended is an
-   error (RR_ERR_NOT_FOUND), never a crash, so ids may cross threads, logs and JSON. */
+/* One object of a server: a kind, its server, a generation and a place (the low 32 bits, a small number) in one. 0
+   is none. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a crash, so ids may
+   cross threads, logs and JSON. */
 typedef uint64_t rr_id;
 
 /* A stream: one publisher in, any number of players and targets out. */

@@ -5,8 +5,9 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-/// One object of a server: a kind, a generation and a place in one number. 0 is none. An id that has ended is an error
-/// (RR_ERR_NOT_FOUND), never a crash, so ids may cross threads, logs and JSON.
+/// One object of a server: a kind, its server, a generation and a place (the low 32 bits, a small number) in one. 0 is
+/// none. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a crash, so ids may cross
+/// threads, logs and JSON.
 pub type rr_id = u64;
 /// A stream: one publisher in, any number of players and targets out.
 pub type rr_stream = rr_id;

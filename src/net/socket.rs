@@ -42,6 +42,26 @@ impl Socket {
         Ok(socket)
     }
 
+    /// [`Self::adopt`] for a socket of which nobody knows yet that a peer is at its other end.
+    ///
+    /// # Errors
+    /// As there; [`RRError::Arg`] too where it listens or is not connected.
+    pub fn adopt_connected(fd: OwnedFd) -> Result<Self> {
+        let socket = Self::adopt(fd)?;
+        let own = SockRef::from(&socket.stream);
+        if own.is_listener().unwrap_or(false) {
+            return Err(Failure::ours(
+                RRError::Arg,
+                "the socket listens: accept from it, or give it to rr_server_listen_fd",
+            ));
+        }
+        // A connection whose peer has reset it meanwhile has no peer either, but the reason.
+        if own.peer_addr().is_err() && own.take_error().is_ok_and(|error| error.is_none()) {
+            return Err(Failure::ours(RRError::Arg, "the socket is not connected"));
+        }
+        Ok(socket)
+    }
+
     /// [`Self::connect_from`] any address of ours.
     ///
     /// # Errors
@@ -342,5 +362,33 @@ mod tests {
     fn a_file_is_not_taken_for_a_socket() {
         let file = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(Socket::adopt(file.into()).unwrap_err().kind, RRError::Arg);
+    }
+
+    #[test]
+    fn a_socket_without_a_peer_is_no_connection() {
+        let refused = |fd: OwnedFd| {
+            let failure = Socket::adopt_connected(fd).unwrap_err();
+            assert_eq!(failure.kind, RRError::Arg);
+            failure.text.into_owned()
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(refused(listener.try_clone().unwrap().into()).contains("listens"));
+        for domain in [Domain::IPV4, Domain::UNIX] {
+            let alone = socket2::Socket::new(domain, Type::STREAM, None).unwrap();
+            assert_eq!(refused(alone.into()), "the socket is not connected");
+        }
+        let peer = std::net::TcpStream::connect(address).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        assert!(Socket::adopt_connected(accepted.try_clone().unwrap().into()).is_ok());
+        // One that the peer has reset before anybody looked is a connection that ends at once.
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        let reset = SockRef::from(&accepted);
+        while reset.peer_addr().is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(Socket::adopt_connected(accepted.into()).is_ok());
+        assert!(Socket::adopt_connected(std::os::unix::net::UnixStream::pair().unwrap().0.into()).is_ok());
     }
 }

@@ -18,6 +18,7 @@ use crate::server::figures::{self, Stats};
 use crate::server::inbox::{self, Inboxes, ToListener};
 use crate::server::registry::Registry;
 use crate::server::secure::Certificate;
+use crate::server::slots::next_server;
 use crate::session::{self, State};
 use crate::stream::event::{Event, EventKind};
 use crate::stream::memory::budget::Budget;
@@ -49,6 +50,8 @@ pub(super) struct Core {
     pub(super) events: Events,
     pub(super) budget: Budget,
     pub(super) certificate: Certificate,
+    /// The server's number, which its ids carry.
+    number: u8,
     registry: Mutex<Registry>,
     listener: Sender<ToListener>,
     listener_wake: Arc<Wake>,
@@ -91,10 +94,12 @@ impl Core {
                 core.nudge_control();
             }
         });
+        let number = next_server();
         let core = Arc::new(Self {
             budget: Budget::with_alarm(config.mem_limit_bytes, alarm),
             certificate: Certificate::default(),
-            registry: Mutex::new(Registry::new(&config)),
+            number,
+            registry: Mutex::new(Registry::new(&config, number)),
             config,
             events,
             listener,
@@ -218,7 +223,7 @@ impl Core {
             reap.over = true;
             std::mem::take(&mut reap.streams)
         };
-        let tables = std::mem::replace(&mut *self.registry(), Registry::new(&self.config));
+        let tables = std::mem::replace(&mut *self.registry(), Registry::new(&self.config, self.number));
         // Neither lock is held here.
         drop((unjoined, tables));
     }

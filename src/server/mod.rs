@@ -134,11 +134,11 @@ impl RRServer {
     /// where one is to come, knows better than both. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is no stream socket, [`RRError::Limit`], [`RRError::State`] as for
+    /// [`RRError::Arg`] where it is no connected stream socket, [`RRError::Limit`], [`RRError::State`] as for
     /// [`listen`](Self::listen).
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.may_listen(options)?;
-        let socket = Socket::adopt(fd)?;
+        let socket = Socket::adopt_connected(fd)?;
         let most = self.core.config.max_sessions;
         if self.core.registry().sessions.len() >= most as usize {
             return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
@@ -265,7 +265,7 @@ impl RRServer {
     // ---- sessions
 
     fn session(&self, id: Id) -> Result<Arc<RRSession>> {
-        self.core.registry().sessions.get(id).cloned().ok_or_else(|| not_found("session"))
+        self.core.registry().sessions.find(id).cloned()
     }
 
     fn order(&self, id: Id, order: Order) -> Result<()> {
@@ -328,7 +328,7 @@ impl RRServer {
     // ---- streams
 
     fn stream(&self, id: Id) -> Result<Arc<RRStream>> {
-        self.core.registry().streams.get(id).cloned().ok_or_else(|| not_found("stream"))
+        self.core.registry().streams.find(id).cloned()
     }
 
     /// Makes a stream that exists with or without peers. One that is there already becomes such a stream and keeps
@@ -399,7 +399,7 @@ impl RRServer {
     // ---- targets
 
     fn target(&self, id: Id) -> Result<Arc<Target>> {
-        self.core.registry().targets.get(id).cloned().ok_or_else(|| not_found("target"))
+        self.core.registry().targets.find(id).cloned()
     }
 
     /// Adds a push target to a stream, live or not.
@@ -430,7 +430,7 @@ impl RRServer {
                 let target = Target::new(id, Arc::clone(&stream), plan);
                 Arc::new(if pulls { target.pulling() } else { target })
             })?;
-            registry.targets.get(id).cloned().ok_or_else(|| not_found("target"))?
+            registry.targets.find(id).cloned()?
         };
         let added = self.core.watch_target(&target);
         let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });

@@ -26,11 +26,12 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn new(config: &ServerConfig) -> Self {
+    /// Empty tables of the server with this number.
+    pub(super) fn new(config: &ServerConfig, server: u8) -> Self {
         Self {
-            streams: Slots::new(kind::STREAM, config.max_streams),
-            sessions: Slots::new(kind::SESSION, config.max_sessions),
-            targets: Slots::new(kind::TARGET, MAX_TARGETS),
+            streams: Slots::new(kind::STREAM, server, config.max_streams),
+            sessions: Slots::new(kind::SESSION, server, config.max_sessions),
+            targets: Slots::new(kind::TARGET, server, MAX_TARGETS),
             names: HashMap::new(),
             per_ip: HashMap::new(),
             max_per_ip: config.max_sessions_ip,

@@ -80,17 +80,17 @@ pub(super) fn stats(core: &Core, id: Id) -> Result<Stats> {
     let registry = core.registry();
     match kind_of(id) {
         kind::STREAM => {
-            let stream = registry.streams.get(id).cloned().ok_or_else(not_found)?;
+            let stream = registry.streams.find(id).cloned()?;
             drop(registry);
             Ok(of_stream(&stream, now_us))
         }
         kind::SESSION => {
-            let session = registry.sessions.get(id).cloned().ok_or_else(not_found)?;
+            let session = registry.sessions.find(id).cloned()?;
             drop(registry);
             Ok(Stats::of(&session.counters, now_us))
         }
         kind::TARGET => {
-            let target = registry.targets.get(id).cloned().ok_or_else(not_found)?;
+            let target = registry.targets.find(id).cloned()?;
             drop(registry);
             Ok(Stats {
                 connects: target.connects.load(Ordering::Relaxed),
@@ -129,17 +129,17 @@ pub(super) fn info(core: &Core, id: Id) -> Result<Info> {
             Ok(Info { kind: kind::SERVER.into(), state: core.state(), user: core.config.user, ..nothing(id) })
         }
         kind::STREAM => {
-            let stream = registry.streams.get(id).cloned().ok_or_else(not_found)?;
+            let stream = registry.streams.find(id).cloned()?;
             drop(registry);
             Ok(info_of_stream(&stream))
         }
         kind::SESSION => {
-            let session = registry.sessions.get(id).cloned().ok_or_else(not_found)?;
+            let session = registry.sessions.find(id).cloned()?;
             drop(registry);
             Ok(info_of_session(&session))
         }
         kind::TARGET => {
-            let target = registry.targets.get(id).cloned().ok_or_else(not_found)?;
+            let target = registry.targets.find(id).cloned()?;
             drop(registry);
             Ok(info_of_target(&target))
         }

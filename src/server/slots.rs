@@ -1,8 +1,10 @@
-//! Where objects live that the host names by number: a table whose ids carry a generation, so that a late call on a
-//! dead id finds nothing instead of a stranger.
+//! Where objects live that the host names by number: a table whose ids carry a generation and a number of their server,
+//! so that a late call on a dead id, and a call at the wrong server, find nothing instead of another object.
 //!
-//! An id is `kind << 56 | generation << 32 | slot + 1`. It knows nothing of what it holds and takes no lock: its
-//! owner does.
+//! An id is `kind << 56 | server << 48 | generation << 32 | slot + 1`. The table knows nothing of what it holds and takes
+//! no lock: its owner does.
+
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Failure, RRError, Result};
 use crate::stream::event::Id;
@@ -20,8 +22,8 @@ pub mod kind {
 }
 
 /// Generations are 1 to this. A slot that has used them up is not used again: otherwise an id from long ago would
-/// come to life. At a thousand sessions a second that costs one slot every five hours.
-const LAST_GENERATION: u32 = 0xFF_FFFF;
+/// come to life. At a thousand sessions a second that costs one slot a minute, some 20 KiB a day.
+const LAST_GENERATION: u32 = 0xFFFF;
 
 /// The end of the list of free slots.
 const NONE: u32 = u32::MAX;
@@ -29,6 +31,27 @@ const NONE: u32 = u32::MAX;
 /// What kind of object an id names ([`kind`]); 0 for the id 0.
 pub fn kind_of(id: Id) -> u8 {
     id.to_be_bytes()[0]
+}
+
+/// A number for one more server of this process, never 0. They come again after 255 servers.
+pub fn next_server() -> u8 {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let next = |last: u8| Some(if last == u8::MAX { 1 } else { last + 1 });
+    LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(1, |last| next(last).unwrap_or(1))
+}
+
+/// The number of the server that an id is of.
+fn server_of(id: Id) -> u8 {
+    id.to_be_bytes()[1]
+}
+
+fn name_of(kind: u8) -> &'static str {
+    match kind {
+        kind::STREAM => "stream",
+        kind::SESSION => "session",
+        kind::TARGET => "target",
+        _ => "object",
+    }
 }
 
 #[derive(Debug)]
@@ -49,6 +72,7 @@ enum Slot<T> {
 #[derive(Debug)]
 pub struct Slots<T> {
     kind: u8,
+    server: u8,
     capacity: u32,
     live: u32,
     free: u32,
@@ -56,9 +80,9 @@ pub struct Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// A table for at most `capacity` objects at one time. Allocates nothing yet.
-    pub fn new(kind: u8, capacity: u32) -> Self {
-        Self { kind, capacity, live: 0, free: NONE, slots: Vec::new() }
+    /// A table for at most `capacity` objects of one kind and server at one time. Allocates nothing yet.
+    pub fn new(kind: u8, server: u8, capacity: u32) -> Self {
+        Self { kind, server, capacity, live: 0, free: NONE, slots: Vec::new() }
     }
 
     /// Puts an object in and gives its id, never 0.
@@ -69,7 +93,7 @@ impl<T> Slots<T> {
         self.insert_with(|_| value)
     }
 
-    /// The same for an object that knows its id. `make` is called only when there is room.
+    /// [`Self::insert`] for an object that knows its id. `make` is called only when there is room.
     ///
     /// # Errors
     /// As [`Slots::insert`].
@@ -110,7 +134,25 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The same, to be changed.
+    /// [`Self::get`] for an id that the host gave, with words for it.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn find(&self, id: Id) -> Result<&T> {
+        self.get(id).ok_or_else(|| {
+            let name = name_of(self.kind);
+            Failure::ours(
+                RRError::NotFound,
+                if kind_of(id) == self.kind && server_of(id) != self.server {
+                    format!("this {name} is of another server")
+                } else {
+                    format!("no such {name}, or it has ended")
+                },
+            )
+        })
+    }
+
+    /// [`Self::get`], to be changed.
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let at = self.slot_of(id)?;
         match self.slots.get_mut(at)? {
@@ -151,11 +193,11 @@ impl<T> Slots<T> {
         })
     }
 
-    /// The same, to be changed.
+    /// [`Self::iter`], to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
-        let kind = self.kind;
+        let (kind, server) = (self.kind, self.server);
         self.slots.iter_mut().zip(0..).filter_map(move |(slot, at)| match slot {
-            Slot::Used { generation, value } => Some((pack(kind, at, *generation), value)),
+            Slot::Used { generation, value } => Some((pack(kind, server, at, *generation), value)),
             _ => None,
         })
     }
@@ -176,20 +218,20 @@ impl<T> Slots<T> {
     }
 
     fn id(&self, at: u32, generation: u32) -> Id {
-        pack(self.kind, at, generation)
+        pack(self.kind, self.server, at, generation)
     }
 
-    /// The slot an id of our kind points to.
+    /// The slot that an id of this table's kind and server points to.
     fn slot_of(&self, id: Id) -> Option<usize> {
-        if kind_of(id) != self.kind {
+        if kind_of(id) != self.kind || server_of(id) != self.server {
             return None;
         }
         usize::try_from(id & 0xFFFF_FFFF).ok()?.checked_sub(1)
     }
 }
 
-fn pack(kind: u8, at: u32, generation: u32) -> Id {
-    u64::from(kind) << 56 | u64::from(generation) << 32 | (u64::from(at) + 1)
+fn pack(kind: u8, server: u8, at: u32, generation: u32) -> Id {
+    u64::from(kind) << 56 | u64::from(server) << 48 | u64::from(generation) << 32 | (u64::from(at) + 1)
 }
 
 fn generation_of(id: Id) -> u32 {
@@ -202,15 +244,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn an_id_carries_kind_generation_and_slot() {
-        let mut slots = Slots::new(kind::SESSION, 10);
-        assert_eq!(slots.insert('a').unwrap(), 0x0300_0001_0000_0001);
+    fn an_id_carries_kind_server_generation_and_slot() {
+        let mut slots = Slots::new(kind::SESSION, 7, 10);
+        assert_eq!(slots.insert('a').unwrap(), 0x0307_0001_0000_0001);
         let b = slots.insert('b').unwrap();
-        assert_eq!(b, 0x0300_0001_0000_0002);
+        assert_eq!(b, 0x0307_0001_0000_0002);
         assert_eq!(slots.remove(b), Some('b'));
         assert_eq!(
             slots
-                .insert_with(|id| if id == 0x0300_0002_0000_0002 { 'c' } else { 'x' })
+                .insert_with(|id| if id == 0x0307_0002_0000_0002 { 'c' } else { 'x' })
                 .map(|id| slots.get(id).copied()),
             Ok(Some('c'))
         );
@@ -220,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_stale_id_finds_nothing_for_ever() {
-        let mut slots = Slots::new(kind::TARGET, 2);
+        let mut slots = Slots::new(kind::TARGET, 7, 2);
         let mut dead = HashSet::new();
         for round in 0..10_000 {
             let id = slots.insert(round).unwrap();
@@ -235,22 +277,22 @@ mod tests {
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_not_used_again() {
-        let mut slots = Slots::new(kind::STREAM, 1);
+        let mut slots = Slots::new(kind::STREAM, 7, 1);
         let first = slots.insert(0).unwrap();
         slots.remove(first);
-        // What sixteen million uses would bring about.
+        // What 65,535 uses would bring about.
         slots.slots[0] = Slot::Free { generation: LAST_GENERATION, next: NONE };
         let last = slots.insert(1).unwrap();
-        assert_eq!(last, 0x02FF_FFFF_0000_0001);
+        assert_eq!(last, 0x0207_FFFF_0000_0001);
         assert_eq!(slots.remove(last), Some(1));
         let next = slots.insert(2).unwrap();
-        assert_eq!(next, 0x0200_0001_0000_0002, "the second slot, though the first is empty");
+        assert_eq!(next, 0x0207_0001_0000_0002, "the second slot, though the first is empty");
         assert_eq!((slots.get(first), slots.get(last), slots.get(next)), (None, None, Some(&2)));
     }
 
     #[test]
     fn the_limit_holds_and_room_comes_back() {
-        let mut slots = Slots::new(kind::STREAM, 2);
+        let mut slots = Slots::new(kind::STREAM, 7, 2);
         let a = slots.insert('a').unwrap();
         slots.insert('b').unwrap();
         assert_eq!(slots.insert('c').unwrap_err().kind, RRError::Limit);
@@ -264,12 +306,32 @@ mod tests {
 
     #[test]
     fn made_up_ids_and_ids_of_another_kind_find_nothing() {
-        let mut slots = Slots::new(kind::STREAM, 8);
+        let mut slots = Slots::new(kind::STREAM, 7, 8);
         let id = slots.insert(()).unwrap();
         for wrong in [0, 1, u64::MAX, id | 1 << 63, id ^ 1 << 56, id ^ 1 << 32, id & !0xFFFF_FFFF, id + 1] {
             assert!(!slots.contains(wrong), "{wrong:x}");
             assert_eq!(slots.remove(wrong), None);
         }
         assert!(slots.contains(id));
+    }
+
+    #[test]
+    fn an_id_of_another_server_finds_nothing_and_the_words_say_so() {
+        let (mut one, mut other) = (Slots::new(kind::STREAM, 1, 8), Slots::new(kind::STREAM, 2, 8));
+        let (id, same_place) = (one.insert('1').unwrap(), other.insert('2').unwrap());
+        assert_ne!(id, same_place);
+        assert_eq!(id as u32, same_place as u32, "the place is the same, and small");
+        assert_eq!((other.remove(id), other.get(id), one.find(id)), (None, None, Ok(&'1')));
+        let failure = other.find(id).unwrap_err();
+        assert_eq!((failure.kind, &*failure.text), (RRError::NotFound, "this stream is of another server"));
+        one.remove(id);
+        assert!(one.find(id).unwrap_err().text.contains("has ended"));
+    }
+
+    #[test]
+    fn servers_of_one_process_have_numbers_of_their_own() {
+        let numbers: Vec<u8> = (0..300).map(|_| next_server()).collect();
+        assert!(!numbers.contains(&0));
+        assert!(numbers.windows(2).all(|two| two[0] != two[1]));
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::session::{Role, State};
 
-/// Ids as the C API has them: kind, generation and slot in one number; 0 is none.
+/// Ids as the C API has them: kind, server, generation and slot in one number; 0 is none.
 pub type Id = u64;
 
 /// What happened (`RR_EV_*`, same numbers).
