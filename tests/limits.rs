@@ -462,3 +462,76 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
     let took = (0..10).map(|_| reads()).min();
     assert!(took < Some(Duration::from_secs(1)), "10,000 reads took {took:?}");
 }
+
+/// A peer that asks for a name that is taken, and says this right behind it.
+fn intruder(live: &Live, more: &[u8]) -> TcpStream {
+    let mut peer = shaken(live.port);
+    let publish = [Value::Null, Value::String(b"taken"), Value::String(b"live")];
+    let mut said = connect();
+    said.extend(command(0, "createStream", 2.0, &[Value::Null]));
+    said.extend(command(1, "publish", 3.0, &publish));
+    said.extend(more);
+    peer.write_all(&said).unwrap();
+    peer
+}
+
+/// Waits until the peer has been told no.
+fn refused(mut peer: TcpStream) -> TcpStream {
+    let (mut heard, mut input) = (Vec::new(), [0; 4096]);
+    while !heard.windows(7).any(|word| word == b"BadName") {
+        let got = peer.read(&mut input).unwrap();
+        assert!(got > 0, "no word came");
+        heard.extend_from_slice(&input[..got]);
+    }
+    peer
+}
+
+/// Refused peers have two seconds to go by themselves: what waits for that takes longer than this, however fast the
+/// machine, and what does not takes less at least once, however slow.
+const LESS_THAN_A_GOODBYE: Duration = Duration::from_millis(1_500);
+
+#[test]
+fn a_refused_peer_that_goes_has_gone_however_much_it_has_said() {
+    let live = Live::new(ServerConfig::default());
+    let _first = live.publish("taken");
+    let took = (0..5).map(|_| {
+        // More than one turn of reading takes, and its end right behind it.
+        let peer = intruder(&live, &message(kind::VIDEO, 1, 6, &[0x17; 20_000]).repeat(10));
+        let name = peer.local_addr().unwrap().to_string();
+        drop(peer);
+        let gone = Instant::now();
+        live.end_of(&name);
+        gone.elapsed()
+    });
+    let fastest = took.min().unwrap();
+    assert!(fastest < LESS_THAN_A_GOODBYE, "{fastest:?}");
+}
+
+#[test]
+fn the_end_of_a_server_waits_for_no_refused_peer() {
+    let took = (0..3).map(|_| {
+        let live = Live::new(ServerConfig::default());
+        let _first = live.publish("taken");
+        let _refused = refused(intruder(&live, b""));
+        let began = Instant::now();
+        live.server.shutdown().unwrap();
+        began.elapsed()
+    });
+    let fastest = took.min().unwrap();
+    assert!(fastest < LESS_THAN_A_GOODBYE, "{fastest:?}");
+}
+
+#[test]
+fn what_is_no_connection_is_refused_and_an_id_of_another_server_is_noticed() {
+    let (live, other) = (Live::new(ServerConfig::default()), Live::new(ServerConfig::default()));
+    let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let failure = live.server.accept_fd(listening.into(), None, ListenOptions::default()).unwrap_err();
+    assert_eq!(failure.kind, RRError::Arg, "{failure}");
+    let (_publisher, _same) = (live.publish("show"), other.publish("show"));
+    let of = |live: &Live| live.server.stream_find(b"live", b"show").unwrap();
+    assert_ne!(of(&live), of(&other));
+    let failure = other.server.stream_stop(of(&live), 0).unwrap_err();
+    assert_eq!(failure.kind, RRError::NotFound);
+    assert!(failure.text.contains("another server"), "{failure}");
+    assert!(live.server.info(of(&live)).is_ok() && other.server.info(of(&other)).is_ok());
+}
