@@ -118,10 +118,11 @@ aarch64: ## most tests, built for aarch64 and run in an emulator; says what it n
 	@tests/aarch64.sh "$(TARGET)/aarch64"
 
 .PHONY: miri
-miri: ## the segment's unit tests under Miri; needs a nightly toolchain with miri
+miri: ## unit tests of the segment and of librtmp sessions under Miri; needs a nightly toolchain with miri
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
 		echo "Miri is not on this machine: rustup toolchain install nightly --component miri rust-src" >&2; exit 1; }
 	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --no-default-features --lib stream::log::segment
+	CARGO_TARGET_DIR="$(TARGET)/miri" $(CARGO) +nightly miri test --lib ffi::librtmp::tests
 
 .PHONY: valgrind
 valgrind: ## the C programs of both faces under valgrind; a part of make test

@@ -73,6 +73,10 @@ fn of_c(text: &str) -> String {
 
 /// The same for a type of Rust.
 fn of_rust(text: &str) -> String {
+    // A reference that may be missing is a pointer that may be NULL.
+    if let Some(inner) = text.strip_prefix("Option<&").and_then(|inner| inner.strip_suffix('>')) {
+        return format!("*{}", of_rust(inner.strip_prefix("mut ").unwrap_or(inner)));
+    }
     for pointer in ["*mut ", "*const "] {
         if let Some(inner) = text.strip_prefix(pointer) {
             return format!("*{}", of_rust(inner));
@@ -97,7 +101,11 @@ fn of_rust(text: &str) -> String {
 fn defined() -> Prototypes {
     let mut all = Prototypes::new();
     for file in fs::read_dir(root().join("src/ffi/librtmp")).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         for function in text.split("extern \"C\" fn ").skip(1) {
             let Some((name, rest)) = function.split_once('(') else { continue };
             let Some((arguments, rest)) = rest.split_once(')') else { continue };

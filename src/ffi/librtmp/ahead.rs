@@ -5,9 +5,10 @@
 //! waits without looking has an exact session ([`super::inner`]): there the kernel keeps what is read ahead until all of
 //! it was taken, so that the socket is readable as long as there is something to be had.
 
-use std::ffi::c_int;
+use std::ffi::{c_char, c_int};
 use std::io;
 
+use super::inner::Session;
 use super::life::close_session;
 use super::types::*;
 use super::{log, mem};
@@ -35,15 +36,15 @@ const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
 type Came = io::Result<Option<usize>>;
 
 /// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted.
-fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Came {
-    let timeout_s = r.Link.timeout;
-    r.m_sb.sb_timedout = FALSE;
+fn receive(r: Session, first: &mut [u8], second: &mut [u8]) -> Came {
+    let timeout_s = r.Link.timeout.get();
+    r.m_sb.sb_timedout.set(FALSE);
     let result = match super::tunnel::receive(r, first) {
         Some(result) => result,
         None => {
-            let flows = r.inner().flows;
+            let flows = r.inner(|inner| &inner.flows);
             let result = r.m_sb.gather(first, second, timeout_s, flows);
-            r.inner().flows = result.as_ref().is_ok_and(|&got| got >= MUCH_BYTES);
+            r.set_inner(|inner| &inner.flows, result.as_ref().is_ok_and(|&got| got >= MUCH_BYTES));
             result
         }
     };
@@ -51,21 +52,22 @@ fn receive(r: &mut RTMP, first: &mut [u8], second: &mut [u8]) -> Came {
 }
 
 /// Decrypts what came.
-fn decrypt(r: &mut RTMP, got: usize, first: &mut [u8], second: &mut [u8]) -> Came {
+fn decrypt(r: Session, got: usize, first: &mut [u8], second: &mut [u8]) -> Came {
     if got == 0 && !(first.is_empty() && second.is_empty()) {
         return Ok(None);
     }
-    if let Some(ciphers) = r.inner().ciphers.as_mut() {
+    if let Some(mut ciphers) = r.take_inner(|inner| &inner.ciphers) {
         let in_first = got.min(first.len());
         ciphers.read.apply(&mut first[..in_first]);
         ciphers.read.apply(&mut second[..got - in_first]);
+        r.set_inner(|inner| &inner.ciphers, Some(ciphers));
     }
     Ok(Some(got))
 }
 
 /// Ends the session where it must; `None` also where nothing came in time. What was read into may be freed here, so nobody
 /// refers to it meanwhile.
-fn conclude(r: &mut RTMP, came: Came) -> Option<usize> {
+fn conclude(r: Session, came: Came) -> Option<usize> {
     match came {
         Ok(Some(got)) => Some(got),
         Ok(None) => {
@@ -74,7 +76,7 @@ fn conclude(r: &mut RTMP, came: Came) -> Option<usize> {
             None
         }
         Err(error) if super::sock::is_timeout(&error) => {
-            r.m_sb.sb_timedout = TRUE;
+            r.m_sb.sb_timedout.set(TRUE);
             None
         }
         Err(error) => {
@@ -100,10 +102,9 @@ enum Way {
     Sip,
 }
 
-fn way(r: &RTMP) -> Way {
-    let inner = r.inner_ref();
-    let plain = r.m_sb.sb_ssl.is_null() && inner.is_none_or(|inner| inner.tunnel.is_none());
-    match (inner.is_some_and(|inner| inner.exact), plain) {
+fn way(r: Session) -> Way {
+    let plain = r.m_sb.sb_ssl.get().is_null() && !r.has_inner(|inner| &inner.tunnel);
+    match (r.inner(|inner| &inner.exact), plain) {
         (false, true) => Way::Plain,
         (false, false) => Way::Wrapped,
         (true, true) => Way::Peek,
@@ -112,74 +113,86 @@ fn way(r: &RTMP) -> Way {
 }
 
 /// Where bytes may be read ahead to: memory of the session's, which nothing that reads touches.
-fn room<'a>(r: &mut RTMP) -> &'a mut [u8] {
+///
+/// # Safety
+/// The result is not used once anything else reads ahead or takes of it, or the session is closed.
+unsafe fn room<'a>(r: Session) -> &'a mut [u8] {
     // The old block is kept until what lies in it was moved.
     let _old = resize(r);
-    let larger = r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map(|block| (block.start(), block.len()));
-    let (start, len) = match larger {
+    let (start, len) = match larger(r) {
         None => r.m_sb.free_part(),
         // SAFETY: the block is so long; what was read ahead lies there, in the old one or in `sb_buf`.
         Some((start, len)) => unsafe { r.m_sb.free_part_of(start, len) },
     };
-    // SAFETY: the free part of either buffer; the callers use it before anything else is read.
+    // SAFETY: the free part of either buffer, and contract of this function.
     unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 
 /// Makes the buffer as large as it is to be, and gives the one before.
-fn resize(r: &mut RTMP) -> Option<mem::Block> {
-    let (len, is_empty) = (ahead_len(r), r.m_sb.buffered().is_empty());
-    let inner = r.inner();
-    let wanted = std::mem::take(&mut inner.ahead_wanted);
-    if inner.small_reads >= SMALL_READS && is_empty {
-        inner.small_reads = 0;
-        inner.ahead.take()
-    } else if wanted > len {
-        // Without memory it goes on as before.
-        mem::Block::new(wanted).and_then(|block| inner.ahead.replace(block))
-    } else {
-        None
+fn resize(r: Session) -> Option<mem::Block> {
+    let wanted = r.take_inner(|inner| &inner.ahead_wanted);
+    if r.inner(|inner| &inner.small_reads) >= SMALL_READS && r.m_sb.buffered_len() == 0 {
+        r.take_inner(|inner| &inner.small_reads);
+        return r.take_inner(|inner| &inner.ahead);
     }
+    if wanted <= ahead_len(r) {
+        return None;
+    }
+    // Without memory it goes on as before.
+    let block = mem::Block::new(wanted)?;
+    let old = r.take_inner(|inner| &inner.ahead);
+    r.set_inner(|inner| &inner.ahead, Some(block));
+    old
+}
+
+/// The larger buffer for what is read ahead, where there is one: its start and its bytes.
+fn larger(r: Session) -> Option<(*mut c_char, usize)> {
+    let block = r.take_inner(|inner| &inner.ahead)?;
+    let place = (block.start(), block.len());
+    r.set_inner(|inner| &inner.ahead, Some(block));
+    Some(place)
 }
 
 /// Bytes of the buffer for what is read ahead.
-fn ahead_len(r: &RTMP) -> usize {
-    r.inner_ref().and_then(|inner| inner.ahead.as_ref()).map_or(RTMP_BUFFER_CACHE_SIZE, mem::Block::len)
+fn ahead_len(r: Session) -> usize {
+    larger(r).map_or(RTMP_BUFFER_CACHE_SIZE, |(_, len)| len)
 }
 
 /// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time, and
 /// many that needed little of it less.
-fn count_ahead(r: &mut RTMP, got: usize, room: usize) {
-    r.m_sb.sb_size += got as c_int;
+fn count_ahead(r: Session, got: usize, room: usize) {
+    r.m_sb.sb_size.set(r.m_sb.sb_size.get() + got as c_int);
     let len = ahead_len(r);
-    let inner = r.inner();
-    inner.small_reads = if got < RTMP_BUFFER_CACHE_SIZE { inner.small_reads.saturating_add(1) } else { 0 };
-    let most = if inner.ciphers.is_some() { AHEAD_ENCRYPTED_BYTES } else { AHEAD_BYTES };
+    let small = r.inner(|inner| &inner.small_reads).saturating_add(1);
+    r.set_inner(|inner| &inner.small_reads, if got < RTMP_BUFFER_CACHE_SIZE { small } else { 0 });
+    let most = if r.has_inner(|inner| &inner.ciphers) { AHEAD_ENCRYPTED_BYTES } else { AHEAD_BYTES };
     if got == room && room > len / 2 && len < most {
-        inner.ahead_wanted = len * AHEAD_STEP;
+        r.set_inner(|inner| &inner.ahead_wanted, len * AHEAD_STEP);
     }
 }
 
 /// Reads more into `m_sb`: at least one byte. `need` of them are wanted now.
-pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
+pub(super) fn fill(r: Session, need: usize) -> bool {
     let way = way(r);
     if way == Way::Peek {
         // The kernel would show again what is here already.
         settle(r);
     }
-    let room = room(r);
+    // SAFETY: used up before `conclude`, which may close the session.
+    let room = unsafe { room(r) };
     let len = if way == Way::Sip { need.min(room.len()) } else { room.len() };
     let room = &mut room[..len];
     let came = if way == Way::Peek {
-        let timeout_s = r.Link.timeout;
-        r.m_sb.sb_timedout = FALSE;
+        let timeout_s = r.Link.timeout.get();
+        r.m_sb.sb_timedout.set(FALSE);
         r.m_sb.peek(room, timeout_s).and_then(|got| decrypt(r, got, room, &mut []))
     } else {
         receive(r, room, &mut [])
     };
     let Some(got) = conclude(r, came) else { return false };
     if way == Way::Peek {
-        r.inner().peeked = got;
-        r.m_sb.sb_size += got as c_int;
+        r.set_inner(|inner| &inner.peeked, got);
+        r.m_sb.sb_size.set(r.m_sb.sb_size.get() + got as c_int);
     } else {
         count_ahead(r, got, len);
     }
@@ -188,8 +201,8 @@ pub(super) fn fill(r: &mut RTMP, need: usize) -> bool {
 
 /// Makes the kernel forget what it was asked to keep: all of it was taken, or belongs to the message that is being read.
 /// As long as something is left for a later call the kernel keeps that too, and the socket is readable, as it must be.
-pub(super) fn settle(r: &mut RTMP) {
-    let len = std::mem::take(&mut r.inner().peeked);
+pub(super) fn settle(r: Session) {
+    let len = r.take_inner(|inner| &inner.peeked);
     r.m_sb.discard(len);
 }
 
@@ -198,14 +211,15 @@ pub(super) fn settle(r: &mut RTMP) {
 ///
 /// # Safety
 /// So many writable bytes, which are nothing of `m_sb` and live as long as the session is not closed.
-pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usize {
+pub(super) unsafe fn read_into(r: Session, start: *mut u8, len: usize) -> usize {
     let mut done = 0;
     while done < len {
         // SAFETY: contract; the session is not closed while the loop goes on.
         let rest = unsafe { start.add(done) };
         // SAFETY: as above.
         let rest = unsafe { std::slice::from_raw_parts_mut(rest, len - done) };
-        let ahead = r.m_sb.buffered();
+        // SAFETY: copied at once.
+        let ahead = unsafe { r.m_sb.buffered() };
         if !ahead.is_empty() {
             let len = ahead.len().min(rest.len());
             rest[..len].copy_from_slice(&ahead[..len]);
@@ -223,7 +237,8 @@ pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usiz
         if way == Way::Peek {
             settle(r);
         }
-        let ahead = if way == Way::Plain { room(r) } else { &mut [] };
+        // SAFETY: used up before `conclude`, which may close the session.
+        let ahead = if way == Way::Plain { unsafe { room(r) } } else { &mut [] };
         let room = ahead.len();
         let wanted = rest.len();
         let came = receive(r, rest, ahead);
@@ -237,8 +252,9 @@ pub(super) unsafe fn read_into(r: &mut RTMP, start: *mut u8, len: usize) -> usiz
 
 /// Reads exactly as many bytes; for handshakes, after which others begin to read. False: they did not come, or not by the
 /// time that `late` says, which is asked whenever some came.
-pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8], mut late: impl FnMut() -> bool) -> bool {
-    let ahead = r.m_sb.buffered();
+pub(super) fn read_exact(r: Session, buffer: &mut [u8], mut late: impl FnMut() -> bool) -> bool {
+    // SAFETY: copied at once.
+    let ahead = unsafe { r.m_sb.buffered() };
     let mut done = ahead.len().min(buffer.len());
     buffer[..done].copy_from_slice(&ahead[..done]);
     r.m_sb.consume(done);
@@ -247,7 +263,7 @@ pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8], mut late: impl FnMut()
         let Some(got) = conclude(r, came) else { break };
         done += got;
         if late() && done < buffer.len() {
-            r.m_sb.sb_timedout = TRUE;
+            r.m_sb.sb_timedout.set(TRUE);
             break;
         }
     }
@@ -257,6 +273,6 @@ pub(super) fn read_exact(r: &mut RTMP, buffer: &mut [u8], mut late: impl FnMut()
 
 /// Counts bytes that were taken.
 #[inline]
-pub(super) fn count(r: &mut RTMP, len: usize) {
-    r.m_nBytesIn = r.m_nBytesIn.wrapping_add(len as c_int);
+pub(super) fn count(r: Session, len: usize) {
+    r.m_nBytesIn.set(r.m_nBytesIn.get().wrapping_add(len as c_int));
 }

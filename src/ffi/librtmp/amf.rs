@@ -14,12 +14,12 @@ pub(super) const STEP: usize = 16;
 impl AMFObject {
     /// The properties.
     pub fn props(&self) -> &[AMFObjectProperty] {
-        let len = usize::try_from(self.o_num).unwrap_or(0);
-        if self.o_props.is_null() || len == 0 {
+        let len = usize::try_from(self.count()).unwrap_or(0);
+        if self.start().is_null() || len == 0 {
             return &[];
         }
-        // SAFETY: contract: o_num properties lie at o_props.
-        unsafe { std::slice::from_raw_parts(self.o_props, len) }
+        // SAFETY: what an object is.
+        unsafe { std::slice::from_raw_parts(self.start(), len) }
     }
 
     /// The property of this place.
@@ -34,7 +34,8 @@ impl AMFObject {
 
     /// The string at this place; empty where there is none.
     pub fn string_at(&self, index: usize) -> &[u8] {
-        self.at(index).map_or(&[], |prop| prop.string().long_bytes())
+        // SAFETY: a string lives as long as the object that has it.
+        self.at(index).map_or(&[], |prop| unsafe { prop.string().long_bytes() })
     }
 
     /// The number at this place; 0 where there is none.
@@ -62,20 +63,22 @@ impl AMFObject {
 
     /// Appends a property. False without memory, and nothing is changed.
     pub fn add(&mut self, prop: &AMFObjectProperty) -> bool {
-        let len = usize::try_from(self.o_num).unwrap_or(0);
+        let len = usize::try_from(self.count()).unwrap_or(0);
+        let (mut props, prop) = (self.start(), *prop);
         if len % STEP == 0 {
-            // SAFETY: contract: the array is the C allocator's.
-            let Some(props) = (unsafe { mem::grow(self.o_props, len + STEP) }) else { return false };
-            self.o_props = props;
+            // SAFETY: what an object is: the array is the C allocator's.
+            let Some(grown) = (unsafe { mem::grow(props, len + STEP) }) else { return false };
+            props = grown;
         }
-        if self.o_props.is_null() {
+        if props.is_null() {
             return false;
         }
         // SAFETY: the array has room up to the next multiple of STEP.
-        let place = unsafe { self.o_props.add(len) };
+        let place = unsafe { props.add(len) };
         // SAFETY: as above; what was there is not dropped.
-        unsafe { place.write(*prop) };
-        self.o_num += 1;
+        unsafe { place.write(prop) };
+        // SAFETY: one more has been written.
+        *self = unsafe { Self::of(self.count() + 1, props) };
         true
     }
 
@@ -90,9 +93,10 @@ impl AMFObject {
                 prop.object().reset_at(depth + 1);
             }
         }
-        // SAFETY: contract: the array is the C allocator's, and the object forgets it.
-        unsafe { mem::free(self.o_props) };
+        let props = self.start();
         *self = Self::EMPTY;
+        // SAFETY: what an object is: the array is the C allocator's, and the object has forgotten it.
+        unsafe { mem::free(props) };
     }
 }
 

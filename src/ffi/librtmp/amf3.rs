@@ -4,7 +4,7 @@
 use std::ffi::{c_char, c_int};
 
 use super::amf_decode::{Bad, Decoder, as_int, decode, in_place};
-use super::ptr::{bytes, given, given_mut};
+use super::ptr::{bytes, put};
 use super::types::*;
 use super::{guard, log, mem};
 use crate::proto::amf::{Cursor, Header, Text, Token3};
@@ -18,7 +18,8 @@ const STEP: usize = 16;
 /// A string in place; a reference to an earlier one, which is not followed, gives none.
 fn text_of(text: Text<'_>) -> AVal {
     match text {
-        Text::Inline(bytes) => AVal::of(bytes),
+        // SAFETY: strings of a decoded object lie in the message, and whoever has the object keeps that.
+        Text::Inline(bytes) => unsafe { AVal::of(bytes) },
         Text::Reference(index) => {
             log::debug(&format!("AMF3: string reference {index} is not followed"));
             AVal::NULL
@@ -94,7 +95,7 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
     if external {
         let mut prop = AMFObjectProperty::INVALID;
         property(decoder, &mut prop, false, depth)?;
-        prop.p_name = AVal::of(EXTERNAL_NAME);
+        prop.p_name = AVal::fixed(EXTERNAL_NAME);
         return decoder.keep(object, &prop);
     }
     for _ in 0..sealed {
@@ -112,7 +113,7 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
     loop {
         property(decoder, &mut last, true, depth)?;
         let end = last.p_name.is_empty();
-        if end && last.object().o_num > 0 {
+        if end && last.object().count() > 0 {
             // librtmp repeats the last value, nameless, at the end of a dynamic object. An inner object must not have
             // two owners.
             last.p_type = AMF_NULL;
@@ -130,17 +131,24 @@ const LONGEST: usize = 4;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3ReadInteger(data: *const c_char, value: *mut i32) -> c_int {
     guard(0, || {
-        let Some(value) = given_mut(value) else { return 0 };
-        let bytes = integer_bytes(data);
+        if value.is_null() {
+            return 0;
+        }
+        // SAFETY: contract.
+        let bytes = unsafe { integer_bytes(data) };
         let mut input = Cursor(&bytes[..]);
         let Ok(number) = input.integer() else { return 0 };
-        *value = number;
+        // SAFETY: contract.
+        unsafe { put(value, number) };
         (LONGEST - input.0.len()) as c_int
     })
 }
 
 /// The bytes of one integer, which says itself where it ends: none after its last is read.
-fn integer_bytes(data: *const c_char) -> [u8; LONGEST] {
+///
+/// # Safety
+/// `data` is NULL or such an integer.
+unsafe fn integer_bytes(data: *const c_char) -> [u8; LONGEST] {
     let mut bytes = [0; LONGEST];
     if !data.is_null() {
         for (index, place) in bytes.iter_mut().enumerate() {
@@ -159,19 +167,23 @@ fn integer_bytes(data: *const c_char) -> [u8; LONGEST] {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3ReadString(data: *const c_char, text: *mut AVal) -> c_int {
     guard(0, || {
-        let Some(text) = given_mut(text) else { return 0 };
-        *text = AVal::NULL;
-        if data.is_null() {
+        // SAFETY: contract.
+        unsafe { put(text, AVal::NULL) };
+        if data.is_null() || text.is_null() {
             return 0;
         }
-        let bytes = integer_bytes(data);
+        // SAFETY: contract.
+        let bytes = unsafe { integer_bytes(data) };
         let mut input = Cursor(&bytes[..]);
         let Ok(head) = input.header() else { return 0 };
         let taken = LONGEST - input.0.len();
         let Header::Inline(len) = head else { return taken as c_int };
         // SAFETY: contract: the string follows its length.
         let start = unsafe { data.add(taken) };
-        *text = AVal { av_val: start.cast_mut(), av_len: len as c_int };
+        // SAFETY: as above.
+        let string = unsafe { AVal::new(start.cast_mut(), len as c_int) };
+        // SAFETY: contract.
+        unsafe { put(text, string) };
         (taken + len) as c_int
     })
 }
@@ -184,32 +196,37 @@ pub unsafe extern "C" fn AMF3_Decode(
     marked: c_int,
 ) -> c_int {
     guard(-1, || {
-        let Some(object) = given_mut(object) else { return -1 };
-        *object = AMFObject::EMPTY;
-        let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode(data, |decoder| self::object(decoder, object, marked != 0, 0)))
+        // SAFETY: contract.
+        unsafe { put(object, AMFObject::EMPTY) };
+        // SAFETY: contract; it holds an object now.
+        let Some(object) = (unsafe { object.as_mut() }) else { return -1 };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { bytes(buffer, size) }) else { return -1 };
+        // SAFETY: contract: whoever has the object keeps the data.
+        as_int(unsafe { decode(data, |decoder| self::object(decoder, object, marked != 0, 0)) })
     })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF3Prop_Decode(
-    prop: *mut AMFObjectProperty,
+    prop: Option<&mut AMFObjectProperty>,
     buffer: *const c_char,
     size: c_int,
     names: c_int,
 ) -> c_int {
     guard(-1, || {
-        let Some(prop) = given_mut(prop) else { return -1 };
-        let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode(data, |decoder| property(decoder, prop, names != 0, 0)))
+        let Some(prop) = prop else { return -1 };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { bytes(buffer, size) }) else { return -1 };
+        // SAFETY: contract: whoever has the property keeps the data.
+        as_int(unsafe { decode(data, |decoder| property(decoder, prop, names != 0, 0)) })
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF3CD_AddProp(class: *mut AMF3ClassDef, prop: *const AVal) {
+pub unsafe extern "C" fn AMF3CD_AddProp(class: Option<&mut AMF3ClassDef>, prop: Option<&AVal>) {
     guard((), || {
-        let Some(class) = given_mut(class) else { return };
-        let Some(prop) = given(prop) else { return };
+        let (Some(class), Some(prop)) = (class, prop) else { return };
         let Ok(len) = usize::try_from(class.cd_num) else { return };
         if len % STEP == 0 {
             // SAFETY: contract: the list is the C allocator's.
@@ -228,11 +245,11 @@ pub unsafe extern "C" fn AMF3CD_AddProp(class: *mut AMF3ClassDef, prop: *const A
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF3CD_GetProp(class: *mut AMF3ClassDef, index: c_int) -> *mut AVal {
+pub unsafe extern "C" fn AMF3CD_GetProp(class: Option<&AMF3ClassDef>, index: c_int) -> *mut AVal {
     static NONE: NoName = NoName(AVal::NULL);
     let none = (&raw const NONE.0).cast_mut();
     guard(none, || {
-        let Some(class) = given(class) else { return none };
+        let Some(class) = class else { return none };
         if index < 0 || index >= class.cd_num || class.cd_props.is_null() {
             return none;
         }

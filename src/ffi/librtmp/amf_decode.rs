@@ -34,7 +34,13 @@ pub(super) struct Decoder<'a> {
 }
 
 /// Decodes with `body` and gives the bytes taken.
-pub(super) fn decode<'a>(data: &'a [u8], body: impl FnOnce(&mut Decoder<'a>) -> Result<(), Bad>) -> Result<usize, Bad> {
+///
+/// # Safety
+/// The data outlives every use of what is decoded: its strings lie there.
+pub(super) unsafe fn decode<'a>(
+    data: &'a [u8],
+    body: impl FnOnce(&mut Decoder<'a>) -> Result<(), Bad>,
+) -> Result<usize, Bad> {
     let mut decoder = Decoder { input: Cursor(data), values_left: MAX_VALUES };
     body(&mut decoder)?;
     Ok(data.len() - decoder.input.0.len())
@@ -42,7 +48,11 @@ pub(super) fn decode<'a>(data: &'a [u8], body: impl FnOnce(&mut Decoder<'a>) -> 
 
 /// Points at bytes of the message.
 pub(super) fn in_place(text: &[u8]) -> AVal {
-    if text.is_empty() { AVal::NULL } else { AVal::of(text) }
+    if text.is_empty() {
+        return AVal::NULL;
+    }
+    // SAFETY: contract of `decode`, which makes the only decoders there are.
+    unsafe { AVal::of(text) }
 }
 
 pub(super) fn be16(bytes: &[u8]) -> u16 {
@@ -65,8 +75,12 @@ pub(super) fn be_f64(bytes: &[u8]) -> f64 {
 }
 
 /// Decodes properties up to the end mark or the end of the data. Gives the bytes taken.
-pub(super) fn object(object: &mut AMFObject, data: &[u8], names: bool) -> Result<usize, Bad> {
-    decode(data, |decoder| decoder.object(object, names, 0))
+///
+/// # Safety
+/// That of [`decode`].
+pub(super) unsafe fn object(object: &mut AMFObject, data: &[u8], names: bool) -> Result<usize, Bad> {
+    // SAFETY: contract of this function.
+    unsafe { decode(data, |decoder| decoder.object(object, names, 0)) }
 }
 
 impl Decoder<'_> {
@@ -93,7 +107,7 @@ impl Decoder<'_> {
 
     /// Appends what was decoded; what finds no place is freed.
     pub(super) fn keep(&mut self, object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(), Bad> {
-        let room = if (object.o_num as usize).is_multiple_of(STEP) { STEP as u32 } else { 0 };
+        let room = if (object.count() as usize).is_multiple_of(STEP) { STEP as u32 } else { 0 };
         if let Some(left) = self.values_left.checked_sub(room)
             && object.add(prop)
         {
@@ -189,17 +203,20 @@ mod tests {
     fn a_message_of_nothing_but_values_has_a_bound() {
         let nulls = vec![AMF_NULL as u8; MAX_VALUES as usize + 1];
         let mut read = Owned(AMFObject::EMPTY);
-        assert!(object(&mut read.0, &nulls, false).is_err());
-        assert_eq!(read.0.o_num, MAX_VALUES as c_int);
+        // SAFETY: the data outlives the object.
+        assert!(unsafe { object(&mut read.0, &nulls, false) }.is_err());
+        assert_eq!(read.0.count(), MAX_VALUES as c_int);
         read.0.reset();
-        assert_eq!(object(&mut read.0, &nulls[1..], false).ok(), Some(MAX_VALUES as usize));
+        // SAFETY: as above.
+        assert_eq!(unsafe { object(&mut read.0, &nulls[1..], false) }.ok(), Some(MAX_VALUES as usize));
     }
 
     #[test]
     fn a_message_of_small_objects_makes_no_more_of_itself_than_one_of_values() {
         let small = b"\x03\0\x01a\x05\0\0\x09".repeat(MAX_VALUES as usize / 2);
         let mut read = Owned(AMFObject::EMPTY);
-        assert!(object(&mut read.0, &small, false).is_err());
+        // SAFETY: the data outlives the object.
+        assert!(unsafe { object(&mut read.0, &small, false) }.is_err());
         let room = |object: &AMFObject| object.props().len().next_multiple_of(STEP);
         let taken = room(&read.0) + read.0.props().iter().map(|prop| room(&prop.object())).sum::<usize>();
         assert!(taken <= MAX_VALUES as usize, "room for {taken} values");

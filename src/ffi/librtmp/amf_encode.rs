@@ -111,14 +111,14 @@ impl<'a> Output<'a> {
 
     pub(super) fn ecma_array(&mut self, object: &AMFObject, depth: u32) -> Option<()> {
         self.open(&[AMF_ECMA_ARRAY as u8])?;
-        self.put(&object.o_num.to_be_bytes())?;
+        self.put(&object.count().to_be_bytes())?;
         self.props(object, depth);
         self.close()
     }
 
     pub(super) fn strict_array(&mut self, object: &AMFObject, depth: u32) -> Option<()> {
         self.open(&[AMF_STRICT_ARRAY as u8])?;
-        self.put(&object.o_num.to_be_bytes())?;
+        self.put(&object.count().to_be_bytes())?;
         self.props(object, depth);
         Some(())
     }

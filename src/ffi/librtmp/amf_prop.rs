@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int, c_short, c_uint, c_ushort};
 use super::amf::MAX_DEPTH;
 use super::amf_decode::{self as decode, as_int};
 use super::amf_encode::Output;
-use super::ptr::{bytes, given, given_mut, put};
+use super::ptr::{bytes, put};
 use super::types::*;
 use super::{guard, log};
 
@@ -22,15 +22,26 @@ fn invalid() -> *mut AMFObjectProperty {
 }
 
 /// A property that may be written.
-fn writable<'a>(prop: *mut AMFObjectProperty) -> Option<&'a mut AMFObjectProperty> {
+///
+/// # Safety
+/// `prop` is NULL, what a look-up gave, or the program's; nobody else refers to it as long as the result is used.
+unsafe fn writable<'a>(prop: *mut AMFObjectProperty) -> Option<&'a mut AMFObjectProperty> {
     if std::ptr::eq(prop, invalid()) {
         return None;
     }
-    given_mut(prop)
+    // SAFETY: contract of this function.
+    unsafe { prop.as_mut() }
 }
 
 /// Runs an encoder on the room between two pointers and gives the pointer after what it wrote, or NULL.
-fn encode(start: *mut c_char, end: *mut c_char, body: impl FnOnce(&mut Output<'_>) -> Option<()>) -> *mut c_char {
+///
+/// # Safety
+/// The contract of all pointers: NULL, or the room between the two is this call's.
+unsafe fn encode(
+    start: *mut c_char,
+    end: *mut c_char,
+    body: impl FnOnce(&mut Output<'_>) -> Option<()>,
+) -> *mut c_char {
     guard(std::ptr::null_mut(), || {
         let room = (end as usize).checked_sub(start as usize).filter(|&room| room <= isize::MAX as usize);
         let (false, Some(room)) = (start.is_null(), room) else { return std::ptr::null_mut() };
@@ -47,100 +58,120 @@ fn encode(start: *mut c_char, end: *mut c_char, body: impl FnOnce(&mut Output<'_
 }
 
 /// The bytes of a string argument; NULL has none.
-fn text<'a>(text: *const AVal) -> &'a [u8] {
-    given(text).map_or(&[], |text| text.long_bytes())
+fn text(text: Option<&AVal>) -> &[u8] {
+    text.map_or(&[], AVal::bytes)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_EncodeString(output: *mut c_char, end: *mut c_char, value: *const AVal) -> *mut c_char {
-    encode(output, end, |output| output.string(text(value)))
+pub unsafe extern "C" fn AMF_EncodeString(output: *mut c_char, end: *mut c_char, value: Option<&AVal>) -> *mut c_char {
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.string(text(value))) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeNumber(output: *mut c_char, end: *mut c_char, value: f64) -> *mut c_char {
-    encode(output, end, |output| output.number(value))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.number(value)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeInt16(output: *mut c_char, end: *mut c_char, value: c_short) -> *mut c_char {
-    encode(output, end, |output| output.put(&value.to_be_bytes()))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.put(&value.to_be_bytes())) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeInt24(output: *mut c_char, end: *mut c_char, value: c_int) -> *mut c_char {
-    encode(output, end, |output| output.be24(value as u32))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.be24(value as u32)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeInt32(output: *mut c_char, end: *mut c_char, value: c_int) -> *mut c_char {
-    encode(output, end, |output| output.put(&value.to_be_bytes()))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.put(&value.to_be_bytes())) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeBoolean(output: *mut c_char, end: *mut c_char, value: c_int) -> *mut c_char {
-    encode(output, end, |output| output.boolean(value != 0))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.boolean(value != 0)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeNamedString(
     output: *mut c_char,
     end: *mut c_char,
-    name: *const AVal,
-    value: *const AVal,
+    name: Option<&AVal>,
+    value: Option<&AVal>,
 ) -> *mut c_char {
-    encode(output, end, |output| output.named_string(text(name), text(value)))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.named_string(text(name), text(value))) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeNamedNumber(
     output: *mut c_char,
     end: *mut c_char,
-    name: *const AVal,
+    name: Option<&AVal>,
     value: f64,
 ) -> *mut c_char {
-    encode(output, end, |output| output.named_number(text(name), value))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.named_number(text(name), value)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeNamedBoolean(
     output: *mut c_char,
     end: *mut c_char,
-    name: *const AVal,
+    name: Option<&AVal>,
     value: c_int,
 ) -> *mut c_char {
-    encode(output, end, |output| output.named_boolean(text(name), value != 0))
+    // SAFETY: contract.
+    unsafe { encode(output, end, |output| output.named_boolean(text(name), value != 0)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_Encode(object: *mut AMFObject, start: *mut c_char, end: *mut c_char) -> *mut c_char {
-    encode(start, end, |output| output.object(given(object)?))
+pub unsafe extern "C" fn AMF_Encode(object: Option<&AMFObject>, start: *mut c_char, end: *mut c_char) -> *mut c_char {
+    // SAFETY: contract.
+    unsafe { encode(start, end, |output| output.object(object?)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_EncodeEcmaArray(
-    object: *mut AMFObject,
+    object: Option<&AMFObject>,
     start: *mut c_char,
     end: *mut c_char,
 ) -> *mut c_char {
-    encode(start, end, |output| output.ecma_array(given(object)?, 0))
+    // SAFETY: contract.
+    unsafe { encode(start, end, |output| output.ecma_array(object?, 0)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_EncodeArray(object: *mut AMFObject, start: *mut c_char, end: *mut c_char) -> *mut c_char {
-    encode(start, end, |output| output.strict_array(given(object)?, 0))
+pub unsafe extern "C" fn AMF_EncodeArray(
+    object: Option<&AMFObject>,
+    start: *mut c_char,
+    end: *mut c_char,
+) -> *mut c_char {
+    // SAFETY: contract.
+    unsafe { encode(start, end, |output| output.strict_array(object?, 0)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_Encode(
-    prop: *mut AMFObjectProperty,
+    prop: Option<&AMFObjectProperty>,
     start: *mut c_char,
     end: *mut c_char,
 ) -> *mut c_char {
-    encode(start, end, |output| output.property(given(prop)?))
+    // SAFETY: contract.
+    unsafe { encode(start, end, |output| output.property(prop?)) }
 }
 
 /// The first `N` bytes; zeroes for NULL.
-fn first<const N: usize>(data: *const c_char) -> [u8; N] {
+///
+/// # Safety
+/// `data` is NULL or has so many bytes.
+unsafe fn first<const N: usize>(data: *const c_char) -> [u8; N] {
     if data.is_null() {
         return [0; N];
     }
@@ -150,57 +181,77 @@ fn first<const N: usize>(data: *const c_char) -> [u8; N] {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeInt16(data: *const c_char) -> c_ushort {
-    u16::from_be_bytes(first(data))
+    // SAFETY: contract.
+    u16::from_be_bytes(unsafe { first(data) })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeInt24(data: *const c_char) -> c_uint {
-    decode::be24(&first::<3>(data))
+    // SAFETY: contract.
+    decode::be24(&unsafe { first::<3>(data) })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeInt32(data: *const c_char) -> c_uint {
-    u32::from_be_bytes(first(data))
+    // SAFETY: contract.
+    u32::from_be_bytes(unsafe { first(data) })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeNumber(data: *const c_char) -> f64 {
-    f64::from_be_bytes(first(data))
+    // SAFETY: contract.
+    f64::from_be_bytes(unsafe { first(data) })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeBoolean(data: *const c_char) -> c_int {
-    (first::<1>(data) != [0]).into()
+    // SAFETY: contract.
+    (unsafe { first::<1>(data) } != [0]).into()
 }
 
 /// Points `out` at the `len` bytes behind a length of `head` bytes.
-fn behind(data: *const c_char, head: usize, len: c_int, out: *mut AVal) {
-    let Some(out) = given_mut(out) else { return };
-    *out = AVal::NULL;
+///
+/// # Safety
+/// The contract of all pointers: `data` is NULL or has so many bytes behind the head, `out` is NULL or may be written.
+unsafe fn behind(data: *const c_char, head: usize, len: c_int, out: *mut AVal) {
+    let mut string = AVal::NULL;
     if len > 0 {
-        // SAFETY: contract: the string follows its length.
+        // SAFETY: contract of this function.
         let start = unsafe { data.add(head) };
-        *out = AVal { av_val: start.cast_mut(), av_len: len };
+        // SAFETY: as above.
+        string = unsafe { AVal::new(start.cast_mut(), len) };
     }
+    // SAFETY: as above.
+    unsafe { put(out, string) };
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeString(data: *const c_char, out: *mut AVal) {
-    behind(data, 2, u16::from_be_bytes(first(data)).into(), out);
+    // SAFETY: contract.
+    let len = u16::from_be_bytes(unsafe { first(data) });
+    // SAFETY: contract: the string follows its length.
+    unsafe { behind(data, 2, len.into(), out) };
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_DecodeLongString(data: *const c_char, out: *mut AVal) {
-    behind(data, 4, u32::from_be_bytes(first(data)) as c_int, out);
+    // SAFETY: contract.
+    let len = u32::from_be_bytes(unsafe { first(data) });
+    // SAFETY: contract: the string follows its length.
+    unsafe { behind(data, 4, len as c_int, out) };
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_Decode(object: *mut AMFObject, buffer: *const c_char, size: c_int, names: c_int) -> c_int {
     guard(-1, || {
-        let Some(object) = given_mut(object) else { return -1 };
-        *object = AMFObject::EMPTY;
-        let Some(data) = bytes(buffer, size) else { return if size <= 0 { 0 } else { -1 } };
-        as_int(decode::object(object, data, names != 0))
+        // SAFETY: contract.
+        unsafe { put(object, AMFObject::EMPTY) };
+        // SAFETY: contract; it holds an object now.
+        let Some(object) = (unsafe { object.as_mut() }) else { return -1 };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { bytes(buffer, size) }) else { return if size <= 0 { 0 } else { -1 } };
+        // SAFETY: contract: whoever has the object keeps the data.
+        as_int(unsafe { decode::object(object, data, names != 0) })
     })
 }
 
@@ -213,10 +264,14 @@ pub unsafe extern "C" fn AMF_DecodeArray(
     names: c_int,
 ) -> c_int {
     guard(-1, || {
-        let Some(object) = given_mut(object) else { return -1 };
-        *object = AMFObject::EMPTY;
-        let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode::decode(data, |decoder| decoder.array(object, len, names != 0, 0)))
+        // SAFETY: contract.
+        unsafe { put(object, AMFObject::EMPTY) };
+        // SAFETY: contract; it holds an object now.
+        let Some(object) = (unsafe { object.as_mut() }) else { return -1 };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { bytes(buffer, size) }) else { return -1 };
+        // SAFETY: contract: whoever has the object keeps the data.
+        as_int(unsafe { decode::decode(data, |decoder| decoder.array(object, len, names != 0, 0)) })
     })
 }
 
@@ -228,28 +283,33 @@ pub unsafe extern "C" fn AMFProp_Decode(
     names: c_int,
 ) -> c_int {
     guard(-1, || {
-        let Some(prop) = writable(prop) else { return -1 };
-        *prop = AMFObjectProperty::INVALID;
-        let Some(data) = bytes(buffer, size) else { return -1 };
-        as_int(decode::decode(data, |decoder| decoder.property(prop, names != 0, 0)))
+        if !std::ptr::eq(prop, invalid()) {
+            // SAFETY: contract.
+            unsafe { put(prop, AMFObjectProperty::INVALID) };
+        }
+        // SAFETY: contract; it holds a property now.
+        let Some(prop) = (unsafe { writable(prop) }) else { return -1 };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { bytes(buffer, size) }) else { return -1 };
+        // SAFETY: contract: whoever has the property keeps the data.
+        as_int(unsafe { decode::decode(data, |decoder| decoder.property(prop, names != 0, 0)) })
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_Dump(object: *mut AMFObject) {
-    guard((), || given(object).map(log::object).unwrap_or_default());
+pub unsafe extern "C" fn AMF_Dump(object: Option<&AMFObject>) {
+    guard((), || object.map(log::object).unwrap_or_default());
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_Reset(object: *mut AMFObject) {
-    guard((), || given_mut(object).map(AMFObject::reset).unwrap_or_default());
+pub unsafe extern "C" fn AMF_Reset(object: Option<&mut AMFObject>) {
+    guard((), || object.map(AMFObject::reset).unwrap_or_default());
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_AddProp(object: *mut AMFObject, prop: *const AMFObjectProperty) {
+pub unsafe extern "C" fn AMF_AddProp(object: Option<&mut AMFObject>, prop: Option<&AMFObjectProperty>) {
     guard((), || {
-        let Some(object) = given_mut(object) else { return };
-        let Some(prop) = given(prop) else { return };
+        let (Some(object), Some(prop)) = (object, prop) else { return };
         if !object.add(prop) {
             log::error("AMF: out of memory");
         }
@@ -257,106 +317,119 @@ pub unsafe extern "C" fn AMF_AddProp(object: *mut AMFObject, prop: *const AMFObj
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMF_CountProp(object: *mut AMFObject) -> c_int {
-    given(object).map_or(0, |object| object.o_num)
+pub unsafe extern "C" fn AMF_CountProp(object: Option<&AMFObject>) -> c_int {
+    object.map_or(0, |object| object.count())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMF_GetProp(
-    object: *mut AMFObject,
-    name: *const AVal,
+    object: Option<&AMFObject>,
+    name: Option<&AVal>,
     index: c_int,
 ) -> *mut AMFObjectProperty {
     guard(invalid(), || {
-        let Some(object) = given(object) else { return invalid() };
+        let Some(object) = object else { return invalid() };
         let found = match usize::try_from(index) {
             Ok(index) => object.at(index),
-            Err(_) => given(name).and_then(|name| object.named(name.bytes())),
+            Err(_) => name.and_then(|name| object.named(name.bytes())),
         };
         found.map_or_else(invalid, |prop| std::ptr::from_ref(prop).cast_mut())
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_GetType(prop: *mut AMFObjectProperty) -> c_uint {
-    given(prop).map_or(AMF_INVALID, |prop| prop.p_type)
+pub unsafe extern "C" fn AMFProp_GetType(prop: Option<&AMFObjectProperty>) -> c_uint {
+    prop.map_or(AMF_INVALID, |prop| prop.p_type)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_IsValid(prop: *mut AMFObjectProperty) -> c_int {
-    given(prop).is_some_and(|prop| prop.p_type != AMF_INVALID).into()
+pub unsafe extern "C" fn AMFProp_IsValid(prop: Option<&AMFObjectProperty>) -> c_int {
+    prop.is_some_and(|prop| prop.p_type != AMF_INVALID).into()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_GetNumber(prop: *mut AMFObjectProperty) -> f64 {
-    given(prop).map_or(0.0, AMFObjectProperty::number)
+pub unsafe extern "C" fn AMFProp_GetNumber(prop: Option<&AMFObjectProperty>) -> f64 {
+    prop.map_or(0.0, AMFObjectProperty::number)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_GetBoolean(prop: *mut AMFObjectProperty) -> c_int {
-    given(prop).is_some_and(|prop| prop.bits() != 0.0).into()
+pub unsafe extern "C" fn AMFProp_GetBoolean(prop: Option<&AMFObjectProperty>) -> c_int {
+    prop.is_some_and(|prop| prop.bits() != 0.0).into()
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_GetString(prop: *mut AMFObjectProperty, out: *mut AVal) {
-    let value = given(prop).filter(|prop| prop.p_type == AMF_STRING).map_or(AVal::NULL, |p| p.string());
-    put(out, value);
+pub unsafe extern "C" fn AMFProp_GetString(prop: Option<&AMFObjectProperty>, out: *mut AVal) {
+    let value = prop.filter(|prop| prop.p_type == AMF_STRING).map_or(AVal::NULL, |p| p.string());
+    // SAFETY: contract.
+    unsafe { put(out, value) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_GetObject(prop: *mut AMFObjectProperty, out: *mut AMFObject) {
-    let value = given(prop).filter(|p| p.p_type == AMF_OBJECT).map_or(AMFObject::EMPTY, |p| p.object());
-    put(out, value);
+pub unsafe extern "C" fn AMFProp_GetObject(prop: Option<&AMFObjectProperty>, out: *mut AMFObject) {
+    let value = prop.filter(|p| p.p_type == AMF_OBJECT).map_or(AMFObject::EMPTY, |p| p.object());
+    // SAFETY: contract.
+    unsafe { put(out, value) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_GetName(prop: *mut AMFObjectProperty, out: *mut AVal) {
-    let value = given(prop).map_or(AVal::NULL, |prop| prop.p_name);
-    put(out, value);
+pub unsafe extern "C" fn AMFProp_GetName(prop: Option<&AMFObjectProperty>, out: *mut AVal) {
+    let value = prop.map_or(AVal::NULL, |prop| prop.p_name);
+    // SAFETY: contract.
+    unsafe { put(out, value) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_SetName(prop: *mut AMFObjectProperty, name: *const AVal) {
-    if let (Some(prop), Some(name)) = (writable(prop), given(name)) {
+pub unsafe extern "C" fn AMFProp_SetName(prop: *mut AMFObjectProperty, name: Option<&AVal>) {
+    // SAFETY: contract.
+    if let (Some(prop), Some(name)) = (unsafe { writable(prop) }, name) {
         prop.p_name = *name;
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetNumber(prop: *mut AMFObjectProperty, value: f64) {
-    set_value(prop, AMF_NUMBER, AMFValue { p_number: value });
+    // SAFETY: contract.
+    unsafe { set_value(prop, AMF_NUMBER, AMFValue { p_number: value }) };
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_SetBoolean(prop: *mut AMFObjectProperty, value: c_int) {
-    set_value(prop, AMF_BOOLEAN, AMFValue { p_number: f64::from(u8::from(value != 0)) });
+    // SAFETY: contract.
+    unsafe { set_value(prop, AMF_BOOLEAN, AMFValue { p_number: f64::from(u8::from(value != 0)) }) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_SetString(prop: *mut AMFObjectProperty, value: *const AVal) {
-    if let Some(value) = given(value) {
-        set_value(prop, AMF_STRING, AMFValue { p_aval: *value });
+pub unsafe extern "C" fn AMFProp_SetString(prop: *mut AMFObjectProperty, value: Option<&AVal>) {
+    if let Some(value) = value {
+        // SAFETY: contract.
+        unsafe { set_value(prop, AMF_STRING, AMFValue { p_aval: *value }) };
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_SetObject(prop: *mut AMFObjectProperty, value: *const AMFObject) {
-    if let Some(value) = given(value) {
-        set_value(prop, AMF_OBJECT, AMFValue { p_object: *value });
+pub unsafe extern "C" fn AMFProp_SetObject(prop: *mut AMFObjectProperty, value: Option<&AMFObject>) {
+    if let Some(value) = value {
+        // SAFETY: contract.
+        unsafe { set_value(prop, AMF_OBJECT, AMFValue { p_object: *value }) };
     }
 }
 
-fn set_value(prop: *mut AMFObjectProperty, kind: c_uint, value: AMFValue) {
-    if let Some(prop) = writable(prop) {
+/// Gives a property another value.
+///
+/// # Safety
+/// That of [`writable`]; the value is of this kind.
+unsafe fn set_value(prop: *mut AMFObjectProperty, kind: c_uint, value: AMFValue) {
+    // SAFETY: contract of this function.
+    if let Some(prop) = unsafe { writable(prop) } {
         prop.p_type = kind;
         prop.p_vu = value;
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn AMFProp_Dump(prop: *mut AMFObjectProperty) {
+pub unsafe extern "C" fn AMFProp_Dump(prop: Option<&AMFObjectProperty>) {
     guard((), || {
-        let Some(prop) = given(prop) else { return };
+        let Some(prop) = prop else { return };
         if log::wants(log::DEBUG) {
             dump_property(prop, 0);
         }
@@ -366,7 +439,8 @@ pub unsafe extern "C" fn AMFProp_Dump(prop: *mut AMFObjectProperty) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn AMFProp_Reset(prop: *mut AMFObjectProperty) {
     guard((), || {
-        let Some(prop) = writable(prop) else { return };
+        // SAFETY: contract.
+        let Some(prop) = (unsafe { writable(prop) }) else { return };
         prop.object().reset();
         prop.p_vu = AMFValue { p_aval: AVal::NULL };
         prop.p_type = AMF_INVALID;

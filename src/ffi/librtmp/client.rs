@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
+use super::inner::Session;
 use super::life::{free_packet_body, on_session};
-use super::ptr::{given, put};
+use super::ptr::put;
 use super::recv::{read_packet, with_packet};
 use super::types::*;
 use super::{commands, control, guard, invoke, log};
@@ -24,8 +25,9 @@ pub(super) enum Outcome {
 }
 
 /// Acts on one whole message.
-pub(super) fn client_packet(r: &mut RTMP, packet: &RTMPPacket) -> Outcome {
-    let body = packet.body();
+pub(super) fn client_packet(r: Session, packet: &RTMPPacket) -> Outcome {
+    // SAFETY: contract; whoever has the packet keeps its body, also where the session is closed.
+    let body = unsafe { packet.body() };
     match packet.m_packetType {
         1 => control::on_chunk_size(r, body),
         4 => control::on_ctrl(r, body),
@@ -52,21 +54,21 @@ pub(super) fn client_packet(r: &mut RTMP, packet: &RTMPPacket) -> Outcome {
     Outcome::Nothing
 }
 
-fn on_invoke(r: &mut RTMP, body: &[u8]) -> Outcome {
+fn on_invoke(r: Session, body: &[u8]) -> Outcome {
     if invoke::on_invoke(r, body) { Outcome::Ended } else { Outcome::Nothing }
 }
 
-fn on_media(r: &mut RTMP, channel: c_int, time: u32) {
-    if r.m_mediaChannel == 0 {
-        r.m_mediaChannel = channel;
+fn on_media(r: Session, channel: c_int, time: u32) {
+    if r.m_mediaChannel.get() == 0 {
+        r.m_mediaChannel.set(channel);
     }
-    if r.m_pausing == 0 {
-        r.m_mediaStamp = time;
+    if r.m_pausing.get() == 0 {
+        r.m_mediaStamp.set(time);
     }
 }
 
 /// Several FLV tags in one message.
-fn on_tags(r: &mut RTMP, packet: &RTMPPacket, body: &[u8]) {
+fn on_tags(r: Session, packet: &RTMPPacket, body: &[u8]) {
     let mut time = packet.m_nTimeStamp;
     let mut rest = body;
     while rest.len() > TAG_HEAD {
@@ -84,8 +86,8 @@ fn on_tags(r: &mut RTMP, packet: &RTMPPacket, body: &[u8]) {
         }
         rest = next;
     }
-    if r.m_pausing == 0 {
-        r.m_mediaStamp = time;
+    if r.m_pausing.get() == 0 {
+        r.m_mediaStamp.set(time);
     }
 }
 
@@ -94,9 +96,10 @@ const TAG_HEAD: usize = 11;
 const TAG_TAIL: usize = 4;
 
 /// Looks at a data message. True for the stream's metadata.
-fn on_metadata(r: &mut RTMP, body: &[u8]) -> bool {
+fn on_metadata(r: Session, body: &[u8]) -> bool {
     let mut object = Owned(AMFObject::EMPTY);
-    if decode::object(&mut object.0, body, false).is_err() {
+    // SAFETY: the body outlives the object.
+    if unsafe { decode::object(&mut object.0, body, false) }.is_err() {
         log::error("a data message cannot be decoded");
         return false;
     }
@@ -109,11 +112,11 @@ fn on_metadata(r: &mut RTMP, body: &[u8]) -> bool {
         show(&object.0, 0);
     }
     if let Some(duration) = find_first(&object.0, b"duration") {
-        r.m_fDuration = duration.number();
+        r.m_fDuration.set(duration.number());
     }
     for (prefix, bit) in [(&b"video"[..], 1), (b"audio", 4)] {
         if find_prefix(&object.0, prefix, 0).is_some() {
-            r.m_read.dataType |= bit;
+            r.m_read.dataType.set(r.m_read.dataType.get() | bit);
         }
     }
     true
@@ -166,44 +169,52 @@ fn find_prefix<'a>(object: &'a AMFObject, prefix: &[u8], depth: u32) -> Option<&
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_ClientPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, 0, |r| given(packet).map_or(0, |packet| client_packet(r, packet) as c_int))
+pub unsafe extern "C" fn RTMP_ClientPacket(r: *mut RTMP, packet: Option<&RTMPPacket>) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_session(r, 0, |r| packet.map_or(0, |packet| client_packet(r, packet) as c_int)) }
 }
 
-fn look_up(
-    object: *mut AMFObject,
-    name: *const AVal,
+/// Gives a program the property that `find` finds.
+///
+/// # Safety
+/// `out` is NULL or may be written.
+unsafe fn look_up(
+    object: Option<&AMFObject>,
+    name: Option<&AVal>,
     out: *mut AMFObjectProperty,
     find: impl FnOnce(&AMFObject, &[u8]) -> Option<AMFObjectProperty>,
 ) -> c_int {
     guard(FALSE, || {
-        let (Some(object), Some(name)) = (given(object), given(name)) else { return FALSE };
+        let (Some(object), Some(name)) = (object, name) else { return FALSE };
         let Some(found) = find(object, name.bytes()) else { return FALSE };
-        put(out, found);
+        // SAFETY: contract of this function.
+        unsafe { put(out, found) };
         TRUE
     })
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_FindFirstMatchingProperty(
-    object: *mut AMFObject,
-    name: *const AVal,
+    object: Option<&AMFObject>,
+    name: Option<&AVal>,
     out: *mut AMFObjectProperty,
 ) -> c_int {
-    look_up(object, name, out, |object, name| find_first(object, name).copied())
+    // SAFETY: contract.
+    unsafe { look_up(object, name, out, |object, name| find_first(object, name).copied()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_FindPrefixProperty(
-    object: *mut AMFObject,
-    name: *const AVal,
+    object: Option<&AMFObject>,
+    name: Option<&AVal>,
     out: *mut AMFObjectProperty,
 ) -> c_int {
-    look_up(object, name, out, |object, name| find_prefix(object, name, 0).copied())
+    // SAFETY: contract.
+    unsafe { look_up(object, name, out, |object, name| find_prefix(object, name, 0).copied()) }
 }
 
 /// Reads up to the next media message, which `packet` then holds.
-pub(super) fn next_media(r: &mut RTMP, packet: &mut RTMPPacket) -> Outcome {
+pub(super) fn next_media(r: Session, packet: &mut RTMPPacket) -> Outcome {
     let mut outcome = Outcome::Nothing;
     while outcome == Outcome::Nothing && r.is_connected() && read_packet(r, packet) {
         if packet.m_nBytesRead != packet.m_nBodySize || packet.m_nBodySize == 0 {
@@ -213,37 +224,38 @@ pub(super) fn next_media(r: &mut RTMP, packet: &mut RTMPPacket) -> Outcome {
         outcome = client_packet(r, packet);
         if outcome == Outcome::Nothing {
             free_packet_body(packet);
-        } else if r.m_pausing == 3 {
-            if packet.m_nTimeStamp <= r.m_mediaStamp {
+        } else if r.m_pausing.get() == 3 {
+            if packet.m_nTimeStamp <= r.m_mediaStamp.get() {
                 // Sent once more after a pause.
                 outcome = Outcome::Nothing;
                 free_packet_body(packet);
             } else {
-                r.m_pausing = 0;
+                r.m_pausing.set(0);
             }
         }
     }
     if outcome != Outcome::Nothing {
-        r.m_bPlaying = TRUE as u8;
-    } else if r.m_sb.sb_timedout != 0 && r.m_pausing == 0 {
-        r.m_pauseStamp = r.channel_time(r.m_mediaChannel);
+        r.m_bPlaying.set(TRUE as u8);
+    } else if r.m_sb.sb_timedout.get() != 0 && r.m_pausing.get() == 0 {
+        r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
     }
     outcome
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_GetNextMediaPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, 0, |r| with_packet(packet, |packet| next_media(r, packet) as c_int))
+pub unsafe extern "C" fn RTMP_GetNextMediaPacket(r: *mut RTMP, packet: Option<&mut RTMPPacket>) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_session(r, 0, |r| with_packet(packet, |packet| next_media(r, packet) as c_int)) }
 }
 
 /// Reads until the server says that the stream plays or is published.
-pub(super) fn connect_stream(r: &mut RTMP, seek_ms: c_int) -> bool {
+pub(super) fn connect_stream(r: Session, seek_ms: c_int) -> bool {
     if seek_ms > 0 {
-        r.Link.seekTime = seek_ms;
+        r.Link.seekTime.set(seek_ms);
     }
-    r.m_mediaChannel = 0;
+    r.m_mediaChannel.set(0);
     let mut packet = RTMPPacket::EMPTY;
-    while r.m_bPlaying == 0 && r.is_connected() && read_packet(r, &mut packet) {
+    while r.m_bPlaying.get() == 0 && r.is_connected() && read_packet(r, &mut packet) {
         if packet.m_nBytesRead != packet.m_nBodySize || packet.m_nBodySize == 0 {
             free_packet_body(&mut packet);
             continue;
@@ -255,59 +267,65 @@ pub(super) fn connect_stream(r: &mut RTMP, seek_ms: c_int) -> bool {
         }
         free_packet_body(&mut packet);
     }
-    r.m_bPlaying != 0
+    r.m_bPlaying.get() != 0
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ConnectStream(r: *mut RTMP, seek_ms: c_int) -> c_int {
-    on_session(r, FALSE, |r| connect_stream(r, seek_ms).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| connect_stream(r, seek_ms).into()) }
 }
 
-fn delete_stream(r: &mut RTMP) {
-    if r.m_stream_id < 0 {
+fn delete_stream(r: Session) {
+    if r.m_stream_id.get() < 0 {
         return;
     }
-    r.m_bPlaying = 0;
-    let stream = r.m_stream_id;
+    r.m_bPlaying.set(0);
+    let stream = r.m_stream_id.get();
     commands::delete_stream(r, stream);
-    r.m_stream_id = -1;
+    r.m_stream_id.set(-1);
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_DeleteStream(r: *mut RTMP) {
-    on_session(r, (), delete_stream)
+    // SAFETY: contract.
+    unsafe { on_session(r, (), delete_stream) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ReconnectStream(r: *mut RTMP, seek_ms: c_int) -> c_int {
-    on_session(r, FALSE, |r| {
-        delete_stream(r);
-        commands::create_stream(r);
-        connect_stream(r, seek_ms).into()
-    })
+    // SAFETY: contract.
+    unsafe {
+        on_session(r, FALSE, |r| {
+            delete_stream(r);
+            commands::create_stream(r);
+            connect_stream(r, seek_ms).into()
+        })
+    }
 }
 
 /// Between pausing and going on.
 const TOGGLE_PAUSE: Duration = Duration::from_secs(1);
 
-fn toggle_stream(r: &mut RTMP) -> bool {
-    if r.m_pausing == 0 {
-        if r.m_sb.sb_timedout != 0 && r.m_read.status == RTMP_READ_EOF {
-            r.m_read.status = 0;
+fn toggle_stream(r: Session) -> bool {
+    if r.m_pausing.get() == 0 {
+        if r.m_sb.sb_timedout.get() != 0 && r.m_read.status.get() == RTMP_READ_EOF {
+            r.m_read.status.set(0);
         }
         if !commands::pause(r, true) {
             return false;
         }
-        r.m_pausing = 1;
+        r.m_pausing.set(1);
         // Where calls are to end, the next one finds it.
         let _ = r.m_sb.rest(TOGGLE_PAUSE);
     }
     let good = commands::pause(r, false);
-    r.m_pausing = 3;
+    r.m_pausing.set(3);
     good
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_ToggleStream(r: *mut RTMP) -> c_int {
-    on_session(r, FALSE, |r| toggle_stream(r).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| toggle_stream(r).into()) }
 }

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 
 use super::amf_encode::Output;
+use super::inner::Session;
 use super::life::on_session;
 use super::send::send_packet;
 use super::types::*;
@@ -73,20 +74,20 @@ const PLAIN: Shape = Shape { channel: COMMANDS, header: MEDIUM, stream: 0, queue
 
 /// Sends a command: name, the next transaction, null, and what `rest` writes, which has `room` bytes beyond the usual.
 fn command(
-    r: &mut RTMP,
+    r: Session,
     name: &[u8],
     shape: Shape,
     room: usize,
     rest: impl FnOnce(&mut Output<'_>) -> Option<()>,
 ) -> bool {
-    r.m_numInvokes = r.m_numInvokes.wrapping_add(1);
-    let transaction = f64::from(r.m_numInvokes);
+    r.m_numInvokes.set(r.m_numInvokes.get().wrapping_add(1));
+    let transaction = f64::from(r.m_numInvokes.get());
     answer(r, name, transaction, shape, room, rest)
 }
 
 /// The same with a transaction that is given: answers carry the one they answer.
 fn answer(
-    r: &mut RTMP,
+    r: Session,
     name: &[u8],
     transaction: f64,
     shape: Shape,
@@ -109,49 +110,50 @@ fn answer(
 }
 
 /// A command with one string.
-fn with_text(r: &mut RTMP, name: &[u8], text: &[u8], shape: Shape) -> bool {
+fn with_text(r: Session, name: &[u8], text: &[u8], shape: Shape) -> bool {
     command(r, name, shape, text.len(), |output| output.string(text))
 }
 
-pub(super) fn release_stream(r: &mut RTMP) -> bool {
-    let path = r.Link.playpath.long_bytes();
-    with_text(r, b"releaseStream", path, PLAIN)
+pub(super) fn release_stream(r: Session) -> bool {
+    let path = r.Link.playpath.get();
+    with_text(r, b"releaseStream", path.bytes(), PLAIN)
 }
 
-pub(super) fn fc_publish(r: &mut RTMP) -> bool {
-    let path = r.Link.playpath.long_bytes();
-    with_text(r, b"FCPublish", path, PLAIN)
+pub(super) fn fc_publish(r: Session) -> bool {
+    let path = r.Link.playpath.get();
+    with_text(r, b"FCPublish", path.bytes(), PLAIN)
 }
 
-pub(super) fn fc_unpublish(r: &mut RTMP) -> bool {
-    let path = r.Link.playpath.long_bytes();
-    with_text(r, b"FCUnpublish", path, PLAIN)
+pub(super) fn fc_unpublish(r: Session) -> bool {
+    let path = r.Link.playpath.get();
+    with_text(r, b"FCUnpublish", path.bytes(), PLAIN)
 }
 
-pub(super) fn fc_subscribe(r: &mut RTMP, path: &[u8]) -> bool {
+pub(super) fn fc_subscribe(r: Session, path: &[u8]) -> bool {
     with_text(r, b"FCSubscribe", path, Shape { queue: true, ..PLAIN })
 }
 
-pub(super) fn usher_token(r: &mut RTMP) -> bool {
-    let token = r.Link.usherToken.long_bytes();
-    with_text(r, b"NetStream.Authenticate.UsherToken", token, PLAIN)
+pub(super) fn usher_token(r: Session) -> bool {
+    let token = r.Link.usherToken.get();
+    with_text(r, b"NetStream.Authenticate.UsherToken", token.bytes(), PLAIN)
 }
 
-pub(super) fn secure_token_response(r: &mut RTMP, response: &[u8]) -> bool {
+pub(super) fn secure_token_response(r: Session, response: &[u8]) -> bool {
     answer(r, b"secureTokenResponse", 0.0, PLAIN, response.len(), |output| output.string(response))
 }
 
-pub(super) fn create_stream(r: &mut RTMP) -> bool {
+pub(super) fn create_stream(r: Session) -> bool {
     command(r, b"createStream", Shape { queue: true, ..PLAIN }, 0, |_| Some(()))
 }
 
-pub(super) fn delete_stream(r: &mut RTMP, stream: c_int) -> bool {
+pub(super) fn delete_stream(r: Session, stream: c_int) -> bool {
     command(r, b"deleteStream", PLAIN, 0, |output| output.number(stream.into()))
 }
 
-pub(super) fn publish(r: &mut RTMP) -> bool {
-    let path = r.Link.playpath.long_bytes();
-    let shape = Shape { channel: PUBLISH, header: LARGE, stream: r.m_stream_id, queue: true };
+pub(super) fn publish(r: Session) -> bool {
+    let path = r.Link.playpath.get();
+    let path = path.bytes();
+    let shape = Shape { channel: PUBLISH, header: LARGE, stream: r.m_stream_id.get(), queue: true };
     command(r, b"publish", shape, path.len(), |output| {
         output.string(path)?;
         output.string(b"live")
@@ -161,10 +163,11 @@ pub(super) fn publish(r: &mut RTMP) -> bool {
 /// Where a live stream begins, in the language of play: at the head, and nowhere else.
 const LIVE_START_MS: f64 = -1000.0;
 
-pub(super) fn play(r: &mut RTMP) -> bool {
-    let path = r.Link.playpath.long_bytes();
-    let (live, from, to) = (r.Link.lFlags & RTMP_LF_LIVE != 0, r.Link.seekTime, r.Link.stopTime);
-    let shape = Shape { channel: PLAY, header: LARGE, stream: r.m_stream_id, queue: true };
+pub(super) fn play(r: Session) -> bool {
+    let path = r.Link.playpath.get();
+    let path = path.bytes();
+    let (live, from, to) = (r.Link.lFlags.get() & RTMP_LF_LIVE != 0, r.Link.seekTime.get(), r.Link.stopTime.get());
+    let shape = Shape { channel: PLAY, header: LARGE, stream: r.m_stream_id.get(), queue: true };
     command(r, b"play", shape, path.len(), |output| {
         output.string(path)?;
         output.number(if live { LIVE_START_MS } else { from.max(0).into() })?;
@@ -176,9 +179,10 @@ pub(super) fn play(r: &mut RTMP) -> bool {
 }
 
 /// Tells the playlist that play will go through. It has no transaction.
-pub(super) fn set_playlist(r: &mut RTMP) -> bool {
-    let path = r.Link.playpath.long_bytes();
-    let shape = Shape { channel: PLAY, header: LARGE, stream: r.m_stream_id, queue: true };
+pub(super) fn set_playlist(r: Session) -> bool {
+    let path = r.Link.playpath.get();
+    let path = path.bytes();
+    let shape = Shape { channel: PLAY, header: LARGE, stream: r.m_stream_id.get(), queue: true };
     answer(r, b"set_playlist", 0.0, shape, path.len(), |output| {
         output.put(&[AMF_ECMA_ARRAY as u8, 0, 0, 0, AMF_OBJECT as u8])?;
         output.named_string(b"0", path)?;
@@ -186,7 +190,7 @@ pub(super) fn set_playlist(r: &mut RTMP) -> bool {
     })
 }
 
-pub(super) fn send_pause(r: &mut RTMP, on: bool, time: c_int) -> bool {
+pub(super) fn send_pause(r: Session, on: bool, time: c_int) -> bool {
     let shape = Shape { channel: PLAY, queue: true, ..PLAIN };
     command(r, b"pause", shape, 0, |output| {
         output.boolean(on)?;
@@ -195,56 +199,59 @@ pub(super) fn send_pause(r: &mut RTMP, on: bool, time: c_int) -> bool {
 }
 
 /// Pauses where the media is now, or goes on from there.
-pub(super) fn pause(r: &mut RTMP, on: bool) -> bool {
+pub(super) fn pause(r: Session, on: bool) -> bool {
     if on {
-        r.m_pauseStamp = r.channel_time(r.m_mediaChannel);
+        r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
     }
-    let stamp = r.m_pauseStamp as c_int;
+    let stamp = r.m_pauseStamp.get() as c_int;
     send_pause(r, on, stamp)
 }
 
-fn seek(r: &mut RTMP, time: c_int) -> bool {
-    r.m_read.flags |= RTMP_READ_SEEKING;
-    r.m_read.nResumeTS = 0;
+fn seek(r: Session, time: c_int) -> bool {
+    r.m_read.flags.set(r.m_read.flags.get() | RTMP_READ_SEEKING);
+    r.m_read.nResumeTS.set(0);
     let shape = Shape { channel: PLAY, queue: true, ..PLAIN };
     command(r, b"seek", shape, 0, |output| output.number(time.into()))
 }
 
-pub(super) fn check_bandwidth(r: &mut RTMP) -> bool {
+pub(super) fn check_bandwidth(r: Session) -> bool {
     command(r, b"_checkbw", Shape { header: LARGE, ..PLAIN }, 0, |_| Some(()))
 }
 
-pub(super) fn check_bandwidth_result(r: &mut RTMP, transaction: f64) -> bool {
-    let count = f64::from(r.m_nBWCheckCounter);
-    r.m_nBWCheckCounter = r.m_nBWCheckCounter.wrapping_add(1);
+pub(super) fn check_bandwidth_result(r: Session, transaction: f64) -> bool {
+    let count = f64::from(r.m_nBWCheckCounter.get());
+    r.m_nBWCheckCounter.set(r.m_nBWCheckCounter.get().wrapping_add(1));
     answer(r, b"_result", transaction, PLAIN, 0, |output| output.number(count))
 }
 
-pub(super) fn pong(r: &mut RTMP, transaction: f64) -> bool {
+pub(super) fn pong(r: Session, transaction: f64) -> bool {
     answer(r, b"pong", transaction, PLAIN, 0, |_| Some(()))
 }
 
 /// The connect command. The order of its parts is what servers have always seen from librtmp.
-pub(super) fn connect(r: &mut RTMP) -> bool {
-    r.m_numInvokes = r.m_numInvokes.wrapping_add(1);
-    let transaction = f64::from(r.m_numInvokes);
+pub(super) fn connect(r: Session) -> bool {
+    r.m_numInvokes.set(r.m_numInvokes.get().wrapping_add(1));
+    let transaction = f64::from(r.m_numInvokes.get());
     let publisher = r.is_publisher();
-    let encoding = (r.m_fEncoding != 0.0 || r.m_bSendEncoding != 0).then_some(r.m_fEncoding);
-    let codecs = (r.m_fAudioCodecs, r.m_fVideoCodecs);
+    let encoding = (r.m_fEncoding.get() != 0.0 || r.m_bSendEncoding.get() != 0).then_some(r.m_fEncoding.get());
+    let codecs = (r.m_fAudioCodecs.get(), r.m_fVideoCodecs.get());
     let link = &r.Link;
-    let strings = [link.app, link.flashVer, link.swfUrl, link.tcUrl, link.pageUrl, link.auth];
-    let extras = extras_room(&link.extras, 0);
+    let strings =
+        [link.app.get(), link.flashVer.get(), link.swfUrl.get(), link.tcUrl.get(), link.pageUrl.get(), link.auth.get()];
+    let extras = extras_room(&link.extras.get(), 0);
     let room = SPARE_BYTES + strings.iter().map(|text| text.bytes().len()).sum::<usize>() + extras;
     let mut message = Message::new();
     let good = message.encode(room, |output| {
         output.string(b"connect")?;
         output.number(transaction)?;
         output.put(&[AMF_OBJECT as u8])?;
-        output.named_string(b"app", link.app.bytes())?;
+        output.named_string(b"app", link.app.get().bytes())?;
         if publisher {
             output.named_string(b"type", b"nonprivate")?;
         }
-        for (name, text) in [(&b"flashVer"[..], link.flashVer), (b"swfUrl", link.swfUrl), (b"tcUrl", link.tcUrl)] {
+        for (name, text) in
+            [(&b"flashVer"[..], link.flashVer.get()), (b"swfUrl", link.swfUrl.get()), (b"tcUrl", link.tcUrl.get())]
+        {
             if !text.is_empty() {
                 output.named_string(name, text.bytes())?;
             }
@@ -255,19 +262,19 @@ pub(super) fn connect(r: &mut RTMP) -> bool {
             output.named_number(b"audioCodecs", codecs.0)?;
             output.named_number(b"videoCodecs", codecs.1)?;
             output.named_number(b"videoFunction", 1.0)?;
-            if !link.pageUrl.is_empty() {
-                output.named_string(b"pageUrl", link.pageUrl.bytes())?;
+            if !link.pageUrl.get().is_empty() {
+                output.named_string(b"pageUrl", link.pageUrl.get().bytes())?;
             }
         }
         if let Some(encoding) = encoding {
             output.named_number(b"objectEncoding", encoding)?;
         }
         output.end_mark()?;
-        if !link.auth.is_empty() {
-            output.boolean(link.lFlags & RTMP_LF_AUTH != 0)?;
-            output.string(link.auth.bytes())?;
+        if !link.auth.get().is_empty() {
+            output.boolean(link.lFlags.get() & RTMP_LF_AUTH != 0)?;
+            output.string(link.auth.get().bytes())?;
         }
-        link.extras.props().iter().try_for_each(|prop| output.property(prop))
+        link.extras.get().props().iter().try_for_each(|prop| output.property(prop))
     });
     if !good {
         super::log::error("the connect command cannot be encoded");
@@ -290,20 +297,24 @@ fn extras_room(object: &AMFObject, depth: u32) -> usize {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendCreateStream(r: *mut RTMP) -> c_int {
-    on_session(r, FALSE, |r| create_stream(r).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| create_stream(r).into()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendSeek(r: *mut RTMP, time: c_int) -> c_int {
-    on_session(r, FALSE, |r| seek(r, time).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| seek(r, time).into()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendPause(r: *mut RTMP, on: c_int, time: c_int) -> c_int {
-    on_session(r, FALSE, |r| send_pause(r, on != 0, time).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| send_pause(r, on != 0, time).into()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Pause(r: *mut RTMP, on: c_int) -> c_int {
-    on_session(r, FALSE, |r| pause(r, on != 0).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| pause(r, on != 0).into()) }
 }

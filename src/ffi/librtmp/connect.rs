@@ -1,5 +1,6 @@
 //! Making a connection: name, proxy, socket, TLS or tunnel, handshake, connect command; and accepting one.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::io;
 use std::mem::size_of;
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ahead::read_exact;
+use super::inner::Session;
 use super::life::{close_session, on_session};
-use super::ptr::{given, given_mut, put};
+use super::ptr::put;
 use super::send::{send_packet, send_raw};
 use super::sock::Wire;
 use super::types::*;
@@ -33,21 +35,25 @@ fn resolve(host: &[u8], port: u16) -> Vec<SocketAddr> {
 }
 
 /// Connects to the server of `Link`, or to the proxy in front of it. All addresses are tried.
-fn dial(r: &mut RTMP) -> bool {
-    if r.Link.hostname.is_empty() {
+fn dial(r: Session) -> bool {
+    if r.Link.hostname.get().is_empty() {
         return false;
     }
-    let proxied = r.Link.socksport != 0;
-    let (host, port) = if proxied { (r.Link.sockshost, r.Link.socksport) } else { (r.Link.hostname, r.Link.port) };
+    let proxied = r.Link.socksport.get() != 0;
+    let (host, port) = if proxied {
+        (r.Link.sockshost.get(), r.Link.socksport.get())
+    } else {
+        (r.Link.hostname.get(), r.Link.port.get())
+    };
     let addresses = resolve(host.bytes(), port);
     addresses.into_iter().any(|address| !interrupted() && open_socket(r, &SockAddr::from(address)))
 }
 
 /// Connects to one address. The session has the socket then.
-fn open_socket(r: &mut RTMP, address: &SockAddr) -> bool {
-    r.m_sb.sb_timedout = FALSE;
-    r.m_pausing = 0;
-    r.m_fDuration = 0.0;
+fn open_socket(r: Session, address: &SockAddr) -> bool {
+    r.m_sb.sb_timedout.set(FALSE);
+    r.m_pausing.set(0);
+    r.m_fDuration.set(0.0);
     match try_socket(r, address) {
         Ok(()) => {}
         Err(error) => {
@@ -57,7 +63,7 @@ fn open_socket(r: &mut RTMP, address: &SockAddr) -> bool {
             return false;
         }
     }
-    if r.Link.socksport != 0
+    if r.Link.socksport.get() != 0
         && let Err(text) = through_proxy(r)
     {
         log::error(&format!("RTMP_Connect0, SOCKS negotiation failed: {text}"));
@@ -73,21 +79,21 @@ fn plain_text(code: i32) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn try_socket(r: &mut RTMP, address: &SockAddr) -> io::Result<()> {
+fn try_socket(r: Session, address: &SockAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::from(i32::from(address.family())), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    let timeout = u64::try_from(r.Link.timeout).unwrap_or(0);
+    let timeout = u64::try_from(r.Link.timeout.get()).unwrap_or(0);
     let started = socket.connect(address);
     // From here on another thread can end the attempt by closing the session.
     r.m_sb.put_socket(socket.into_raw_fd());
-    r.inner().own_socket = true;
+    r.set_inner(|inner| &inner.own_socket, true);
     match started {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            Wire::new(r.m_sb.sb_socket, &r.m_sb.life, r.Link.timeout).wait_connected()?;
+            Wire::new(r.m_sb.socket(), &r.m_sb.life, r.Link.timeout.get()).wait_connected()?;
         }
         other => other?,
     }
-    let socket = std::mem::ManuallyDrop::new(tls::borrowed(r.m_sb.sb_socket));
+    let socket = tls::borrowed(r.m_sb.socket());
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }
@@ -101,13 +107,14 @@ fn try_socket(r: &mut RTMP, address: &SockAddr) -> io::Result<()> {
 }
 
 /// Asks a SOCKS4 proxy for the server, whose address has to be found here.
-fn through_proxy(r: &mut RTMP) -> Result<(), String> {
-    let address = resolve(r.Link.hostname.bytes(), r.Link.port).into_iter().find_map(|address| match address.ip() {
-        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, address.port())),
-        IpAddr::V6(_) => None,
-    });
+fn through_proxy(r: Session) -> Result<(), String> {
+    let address =
+        resolve(r.Link.hostname.get().bytes(), r.Link.port.get()).into_iter().find_map(|address| match address.ip() {
+            IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, address.port())),
+            IpAddr::V6(_) => None,
+        });
     let Some(address) = address else { return Err("the server has no IPv4 address".to_owned()) };
-    let timeout_s = r.Link.timeout;
+    let timeout_s = r.Link.timeout.get();
     r.m_sb.send_all(&socks4::request(address), timeout_s).map_err(|error| error.to_string())?;
     let mut reply = [0; socks4::REPLY_BYTES];
     let mut got = 0;
@@ -122,11 +129,10 @@ fn through_proxy(r: &mut RTMP) -> Result<(), String> {
 }
 
 /// Everything after the socket: TLS, tunnel, handshake, connect command.
-fn negotiate(r: &mut RTMP, given: Option<&mut RTMPPacket>) -> bool {
-    let inner = r.inner();
-    inner.exact = !inner.own_socket;
-    let ready = (r.Link.protocol & RTMP_FEATURE_SSL == 0 || tls::start_client(r))
-        && (r.Link.protocol & RTMP_FEATURE_HTTP == 0 || tunnel::open(r));
+fn negotiate(r: Session, given: Option<&mut RTMPPacket>) -> bool {
+    r.set_inner(|inner| &inner.exact, !r.inner(|inner| &inner.own_socket));
+    let ready = (r.Link.protocol.get() & RTMP_FEATURE_SSL == 0 || tls::start_client(r))
+        && (r.Link.protocol.get() & RTMP_FEATURE_HTTP == 0 || tunnel::open(r));
     if !ready {
         close_session(r, true);
         return false;
@@ -150,11 +156,11 @@ fn negotiate(r: &mut RTMP, given: Option<&mut RTMPPacket>) -> bool {
 }
 
 /// The whole way of a client.
-fn connect(r: &mut RTMP, given: Option<&mut RTMPPacket>) -> bool {
+fn connect(r: Session, given: Option<&mut RTMPPacket>) -> bool {
     if !dial(r) {
         return false;
     }
-    r.m_bSendCounter = TRUE as u8;
+    r.m_bSendCounter.set(TRUE as u8);
     negotiate(r, given)
 }
 
@@ -180,18 +186,18 @@ fn random() -> [u8; RANDOM_BYTES] {
 const HANDSHAKE_WAITS: u64 = 4;
 
 /// What a handshake of this session may take; a session that waits for ever has a year.
-pub(super) fn handshake_limit(r: &RTMP) -> Duration {
+pub(super) fn handshake_limit(r: Session) -> Duration {
     const YEAR_S: u64 = 31_536_000;
-    let timeout_s = u64::try_from(r.Link.timeout).ok().filter(|&timeout_s| timeout_s > 0);
+    let timeout_s = u64::try_from(r.Link.timeout.get()).ok().filter(|&timeout_s| timeout_s > 0);
     Duration::from_secs(timeout_s.map_or(YEAR_S, |timeout_s| timeout_s * HANDSHAKE_WAITS))
 }
 
 /// Does the handshake of either side, without reading ahead: what follows it may be encrypted.
-fn shake_hands(r: &mut RTMP, client: bool) -> bool {
+fn shake_hands(r: Session, client: bool) -> bool {
     let random = random();
     let uptime = super::life::RTMP_GetTime();
-    let swf = (r.Link.SWFSize != 0).then_some(SwfId { hash: r.Link.SWFHash, size: r.Link.SWFSize });
-    let encrypted = r.Link.protocol & RTMP_FEATURE_ENC != 0;
+    let swf = (r.Link.SWFSize.get() != 0).then_some(SwfId { hash: r.Link.SWFHash.get(), size: r.Link.SWFSize.get() });
+    let encrypted = r.Link.protocol.get() & RTMP_FEATURE_ENC != 0;
     let mut handshake = if client {
         Handshake::client(Options { signed: encrypted || swf.is_some(), encrypted, swf }, uptime, &random)
     } else {
@@ -229,7 +235,7 @@ fn shake_hands(r: &mut RTMP, client: bool) -> bool {
 }
 
 /// Takes over what the handshake agreed on.
-fn finish(r: &mut RTMP, done: crate::proto::rtmpe::Done, client: bool) {
+fn finish(r: Session, done: crate::proto::rtmpe::Done, client: bool) {
     match done.signed {
         Signed::Invalid if client => log::warning("handshake: the server's signature is not genuine"),
         // librtmp warns and refuses. Here it is let in, and it is an everyday sight: ffmpeg signs by half.
@@ -240,22 +246,21 @@ fn finish(r: &mut RTMP, done: crate::proto::rtmpe::Done, client: bool) {
         log::warning("handshake: the peer did not return what was sent");
     }
     if let Some(response) = done.swf_response {
-        r.Link.SWFVerificationResponse = response.map(|byte| byte as _);
+        r.Link.SWFVerificationResponse.set(response.map(|byte| byte as _));
     }
     if done.ciphers.is_some() {
-        r.Link.protocol |= RTMP_FEATURE_ENC;
+        r.Link.protocol.set(r.Link.protocol.get() | RTMP_FEATURE_ENC);
     }
-    r.inner().ciphers = done.ciphers;
+    r.set_inner(|inner| &inner.ciphers, done.ciphers.map(Box::new));
 }
 
 /// A publisher was refused with this description: tries once more with what the server asks for. False: it does not
 /// ask, or there is no second answer.
-pub(super) fn log_in(r: &mut RTMP, description: &[u8]) -> bool {
+pub(super) fn log_in(r: Session, description: &[u8]) -> bool {
     let random = random();
     let nonce = [random[0], random[1], random[2], random[3]];
-    let (user, password) = (r.Link.pubUser.long_bytes(), r.Link.pubPasswd.long_bytes());
-    let app = r.Link.app.long_bytes();
-    let query = match auth::answer(app, user, password, description, nonce) {
+    let (user, password, app) = (r.Link.pubUser.get(), r.Link.pubPasswd.get(), r.Link.app.get());
+    let query = match auth::answer(app.bytes(), user.bytes(), password.bytes(), description, nonce) {
         Answer::Retry(query) => query,
         Answer::Refused(refusal) => {
             log::error(&format!("authentication failed: {}", refusal.text()));
@@ -264,11 +269,11 @@ pub(super) fn log_in(r: &mut RTMP, description: &[u8]) -> bool {
         }
         Answer::NotAuth => return false,
     };
-    let app = auth::with_query(auth::bare(app), &query);
-    let url = auth::with_query(auth::bare(r.Link.tcUrl.long_bytes()), &query);
-    replace(&mut r.Link.app, &mut r.Link.lFlags, RTMP_LF_FAPU, &app);
-    replace(&mut r.Link.tcUrl, &mut r.Link.lFlags, RTMP_LF_FTCU, &url);
-    let own = r.inner_ref().is_some_and(|inner| inner.own_socket);
+    let app = auth::with_query(auth::bare(app.bytes()), &query);
+    let url = auth::with_query(auth::bare(r.Link.tcUrl.get().bytes()), &query);
+    replace(&r.Link.app, &r.Link.lFlags, RTMP_LF_FAPU, &app);
+    replace(&r.Link.tcUrl, &r.Link.lFlags, RTMP_LF_FTCU, &url);
+    let own = r.inner(|inner| &inner.own_socket);
     close_session(r, true);
     if !own {
         log::debug("the server wants a new connection; the program's socket is closed");
@@ -280,70 +285,74 @@ pub(super) fn log_in(r: &mut RTMP, description: &[u8]) -> bool {
 }
 
 /// Puts a string of our own in place of what was there.
-fn replace(field: &mut AVal, flags: &mut c_int, bit: c_int, text: &[u8]) {
-    let old = std::mem::replace(field, mem::copy(text));
-    if *flags & bit != 0 {
-        // SAFETY: the flag says that it is ours, from the C allocator.
-        unsafe { mem::free(old.av_val) };
+fn replace(field: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int, text: &[u8]) {
+    let old = field.replace(mem::copy(text));
+    if flags.get() & bit != 0 {
+        // SAFETY: the flag says that it is ours, from the C allocator; the session has forgotten it.
+        unsafe { mem::free(old.start()) };
     }
-    *flags |= bit;
+    flags.set(flags.get() | bit);
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_Connect(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, FALSE, |r| connect(r, given_mut(packet)).into())
+pub unsafe extern "C" fn RTMP_Connect(r: *mut RTMP, packet: Option<&mut RTMPPacket>) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| connect(r, packet).into()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Connect0(r: *mut RTMP, address: *const libc::sockaddr) -> c_int {
-    let open = |r: &mut RTMP| {
-        let Some(address) = copy_address(address) else {
+    let open = |r: Session| {
+        // SAFETY: contract.
+        let Some(address) = (unsafe { copy_address(address) }) else {
             close_session(r, true);
             return FALSE;
         };
         open_socket(r, &address).into()
     };
-    on_session(r, FALSE, open)
-}
-
-/// Copies bytes of the program's, which are so many and lie apart.
-fn fill(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: contract; an address of its family's length, and room for any address.
-    unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, open) }
 }
 
 /// An address of the program's, as long as its family's are.
-fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
-    let family = i32::from(given(address)?.sa_family);
+///
+/// # Safety
+/// `address` is NULL or one of its family's length.
+unsafe fn copy_address(address: *const libc::sockaddr) -> Option<SockAddr> {
+    // SAFETY: contract of this function.
+    let family = i32::from(unsafe { address.as_ref() }?.sa_family);
     let len = match family {
         libc::AF_INET => size_of::<libc::sockaddr_in>(),
         libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
         libc::AF_UNIX => size_of::<libc::sockaddr_un>(),
         _ => return None,
     };
-    // SAFETY: the closure writes an address of this length into room for any.
-    let copied = unsafe {
-        SockAddr::try_init(|storage, stored| {
-            fill(address.cast(), storage.cast(), len);
-            put(stored, len as libc::socklen_t);
-            Ok(())
-        })
+    let copy = |storage: *mut libc::sockaddr_storage, stored: *mut libc::socklen_t| {
+        // SAFETY: contract of this function; there is room for any address.
+        unsafe { std::ptr::copy_nonoverlapping(address.cast::<u8>(), storage.cast(), len) };
+        // SAFETY: the system's length to be.
+        unsafe { put(stored, len as libc::socklen_t) };
+        Ok(())
     };
+    // SAFETY: the closure writes an address of this length into room for any.
+    let copied = unsafe { SockAddr::try_init(|storage, stored| copy(storage.cast(), stored)) };
     copied.ok().map(|((), address)| address)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_Connect1(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
-    on_session(r, FALSE, |r| negotiate(r, given_mut(packet)).into())
+pub unsafe extern "C" fn RTMP_Connect1(r: *mut RTMP, packet: Option<&mut RTMPPacket>) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| negotiate(r, packet).into()) }
 }
 
-fn serve(r: &mut RTMP) -> bool {
+fn serve(r: Session) -> bool {
     shake_hands(r, false)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Serve(r: *mut RTMP) -> c_int {
-    on_session(r, FALSE, |r| serve(r).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| serve(r).into()) }
 }
 
 /// The name the project's first server knew it by.

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_short, c_uint};
 
 use super::amf_decode::{be16, be32};
 use super::commands::Message;
+use super::inner::Session;
 use super::life::on_session;
 use super::log;
 use super::send::send_packet;
@@ -22,11 +23,11 @@ const SWF_RESPONSE: i32 = 0x1B;
 const BUFFER_EMPTY: i32 = 31;
 
 /// Sends a user control event.
-pub(super) fn send_ctrl(r: &mut RTMP, event: c_short, object: u32, time: u32) -> bool {
+pub(super) fn send_ctrl(r: Session, event: c_short, object: u32, time: u32) -> bool {
     let mut message = Message::new();
     message.put(&event.to_be_bytes());
     match i32::from(event) {
-        SWF_RESPONSE => message.put(&r.Link.SWFVerificationResponse.map(|byte| byte as u8)),
+        SWF_RESPONSE => message.put(&r.Link.SWFVerificationResponse.get().map(|byte| byte as u8)),
         SWF_REQUEST => message.put(&[object as u8]),
         BUFFER_LENGTH => {
             message.put(&object.to_be_bytes());
@@ -40,79 +41,77 @@ pub(super) fn send_ctrl(r: &mut RTMP, event: c_short, object: u32, time: u32) ->
     send(r, message, 4, 1)
 }
 
-fn send(r: &mut RTMP, mut message: Message, kind: u8, header: u8) -> bool {
+fn send(r: Session, mut message: Message, kind: u8, header: u8) -> bool {
     let mut packet = message.packet(CHANNEL, header, kind);
     send_packet(r, &mut packet, false)
 }
 
 /// Tells the window after which we want to be acknowledged.
-pub(super) fn send_server_bandwidth(r: &mut RTMP) -> bool {
+pub(super) fn send_server_bandwidth(r: Session) -> bool {
     let mut message = Message::new();
-    message.put(&r.m_nServerBW.to_be_bytes());
+    message.put(&r.m_nServerBW.get().to_be_bytes());
     send(r, message, 5, 0)
 }
 
-fn send_client_bandwidth(r: &mut RTMP) -> bool {
+fn send_client_bandwidth(r: Session) -> bool {
     let mut message = Message::new();
-    message.put(&r.m_nClientBW.to_be_bytes());
-    message.put(&[r.m_nClientBW2]);
+    message.put(&r.m_nClientBW.get().to_be_bytes());
+    message.put(&[r.m_nClientBW2.get()]);
     send(r, message, 6, 0)
 }
 
 /// Whether it is time to tell how much has come, once `more` bytes have.
 #[inline]
-pub(super) fn is_report_due(r: &RTMP, more: usize) -> bool {
-    let unreported = r.m_nBytesIn.wrapping_add(more as c_int).wrapping_sub(r.m_nBytesInSent);
-    r.m_bSendCounter != 0 && unreported > r.m_nClientBW / 10
+pub(super) fn is_report_due(r: Session, more: usize) -> bool {
+    let unreported = r.m_nBytesIn.get().wrapping_add(more as c_int).wrapping_sub(r.m_nBytesInSent.get());
+    r.m_bSendCounter.get() != 0 && unreported > r.m_nClientBW.get() / 10
 }
 
 /// Tells how much has come, a tenth of the window at a time. A peer that has gone is told nothing, and the session stands:
 /// what it said last may be read ahead, and whoever has read it all finds the connection's end.
-pub(super) fn report_bytes_read(r: &mut RTMP) {
+pub(super) fn report_bytes_read(r: Session) {
     if !is_report_due(r, 0) || !r.is_connected() {
         return;
     }
-    r.m_nBytesInSent = r.m_nBytesIn;
+    r.m_nBytesInSent.set(r.m_nBytesIn.get());
     let mut message = Message::new();
-    message.put(&r.m_nBytesIn.to_be_bytes());
-    r.inner().is_reporting = true;
+    message.put(&r.m_nBytesIn.get().to_be_bytes());
+    r.set_inner(|inner| &inner.is_reporting, true);
     send(r, message, 3, 1);
-    if let Some(inner) = r.inner_if_there() {
-        inner.is_reporting = false;
-    }
+    r.take_inner(|inner| &inner.is_reporting);
 }
 
 /// A new chunk size of the peer.
-pub(super) fn on_chunk_size(r: &mut RTMP, body: &[u8]) {
+pub(super) fn on_chunk_size(r: Session, body: &[u8]) {
     if body.len() < 4 {
         return;
     }
     match c_int::try_from(be32(body)) {
         Ok(size) if size > 0 => {
-            r.m_inChunkSize = size;
+            r.m_inChunkSize.set(size);
             log::debug(&format!("received: chunk size change to {size}"));
         }
         _ => log::error(&format!("the peer set a chunk size of {}", be32(body))),
     }
 }
 
-pub(super) fn on_server_bandwidth(r: &mut RTMP, body: &[u8]) {
+pub(super) fn on_server_bandwidth(r: Session, body: &[u8]) {
     if body.len() >= 4 {
-        r.m_nServerBW = be32(body) as c_int;
-        log::debug(&format!("server BW = {}", r.m_nServerBW));
+        r.m_nServerBW.set(be32(body) as c_int);
+        log::debug(&format!("server BW = {}", r.m_nServerBW.get()));
     }
 }
 
-pub(super) fn on_client_bandwidth(r: &mut RTMP, body: &[u8]) {
+pub(super) fn on_client_bandwidth(r: Session, body: &[u8]) {
     if body.len() >= 4 {
-        r.m_nClientBW = be32(body) as c_int;
-        r.m_nClientBW2 = body.get(4).copied().unwrap_or(0xFF);
-        log::debug(&format!("client BW = {} {}", r.m_nClientBW, r.m_nClientBW2));
+        r.m_nClientBW.set(be32(body) as c_int);
+        r.m_nClientBW2.set(body.get(4).copied().unwrap_or(0xFF));
+        log::debug(&format!("client BW = {} {}", r.m_nClientBW.get(), r.m_nClientBW2.get()));
     }
 }
 
 /// A user control event of the peer.
-pub(super) fn on_ctrl(r: &mut RTMP, body: &[u8]) {
+pub(super) fn on_ctrl(r: Session, body: &[u8]) {
     if body.len() < 2 {
         return;
     }
@@ -123,18 +122,18 @@ pub(super) fn on_ctrl(r: &mut RTMP, body: &[u8]) {
     if body.len() >= 6 {
         let value = be32(&body[2..]);
         match event {
-            STREAM_EOF if r.m_pausing == 1 => r.m_pausing = 2,
+            STREAM_EOF if r.m_pausing.get() == 1 => r.m_pausing.set(2),
             PING => {
                 send_ctrl(r, PONG, value, 0);
             }
-            BUFFER_EMPTY if r.Link.lFlags & RTMP_LF_BUFX != 0 => on_buffer_empty(r),
+            BUFFER_EMPTY if r.Link.lFlags.get() & RTMP_LF_BUFX != 0 => on_buffer_empty(r),
             _ => {}
         }
     }
     if event == SWF_REQUEST {
         if body.get(2).is_some_and(|&kind| kind > 1) {
             log::error(&format!("SWFVerification Type {} request not supported, patches welcome", body[2]));
-        } else if r.Link.SWFSize != 0 {
+        } else if r.Link.SWFSize.get() != 0 {
             send_ctrl(r, SWF_RESPONSE as c_short, 0, 0);
         } else {
             log::error("Ignoring SWFVerification request, use --swfVfy!");
@@ -143,43 +142,49 @@ pub(super) fn on_ctrl(r: &mut RTMP, body: &[u8]) {
 }
 
 /// The server has nothing more to send at this rate: pausing and going on makes it fill the buffer anew.
-fn on_buffer_empty(r: &mut RTMP) {
-    if r.m_pausing == 0 {
-        r.m_pauseStamp = r.channel_time(r.m_mediaChannel);
-        let stamp = r.m_pauseStamp as c_int;
+fn on_buffer_empty(r: Session) {
+    if r.m_pausing.get() == 0 {
+        r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
+        let stamp = r.m_pauseStamp.get() as c_int;
         super::commands::send_pause(r, true, stamp);
-        r.m_pausing = 1;
-    } else if r.m_pausing == 2 {
-        let stamp = r.m_pauseStamp as c_int;
+        r.m_pausing.set(1);
+    } else if r.m_pausing.get() == 2 {
+        let stamp = r.m_pauseStamp.get() as c_int;
         super::commands::send_pause(r, false, stamp);
-        r.m_pausing = 3;
+        r.m_pausing.set(3);
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendCtrl(r: *mut RTMP, event: c_short, object: c_uint, time: c_uint) -> c_int {
-    on_session(r, FALSE, |r| send_ctrl(r, event, object, time).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| send_ctrl(r, event, object, time).into()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendServerBW(r: *mut RTMP) -> c_int {
-    on_session(r, FALSE, |r| send_server_bandwidth(r).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| send_server_bandwidth(r).into()) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SendClientBW(r: *mut RTMP) -> c_int {
-    on_session(r, FALSE, |r| send_client_bandwidth(r).into())
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| send_client_bandwidth(r).into()) }
 }
 
 /// Tells the server how much it may send ahead.
-pub(super) fn send_buffer_length(r: &mut RTMP) -> bool {
-    let (stream, time) = (r.m_stream_id as u32, r.m_nBufferMS as u32);
+pub(super) fn send_buffer_length(r: Session) -> bool {
+    let (stream, time) = (r.m_stream_id.get() as u32, r.m_nBufferMS.get() as u32);
     send_ctrl(r, BUFFER_LENGTH as c_short, stream, time)
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_UpdateBufferMS(r: *mut RTMP) {
-    on_session(r, (), |r| {
-        send_buffer_length(r);
-    });
+    // SAFETY: contract.
+    unsafe {
+        on_session(r, (), |r| {
+            send_buffer_length(r);
+        })
+    };
 }

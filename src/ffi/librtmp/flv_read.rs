@@ -6,6 +6,7 @@ use std::ptr;
 use super::amf::Owned;
 use super::amf_decode::{self as decode, be24};
 use super::client::{Outcome, next_media};
+use super::inner::Session;
 use super::life::{free_packet_body, on_session};
 use super::ptr::{bytes, bytes_mut};
 use super::types::*;
@@ -30,22 +31,22 @@ const PROBE_BYTES: usize = 128 * 1024;
 const MAX_SKIPPED: u32 = 50;
 
 /// Reads FLV into `out`. Gives the bytes, or -1 with `errno` set.
-fn read(r: &mut RTMP, out: &mut [u8]) -> c_int {
-    match r.m_read.status {
+fn read(r: Session, out: &mut [u8]) -> c_int {
+    match r.m_read.status.get() {
         RTMP_READ_EOF | RTMP_READ_COMPLETE => return 0,
         RTMP_READ_ERROR => return invalid(),
         _ => {}
     }
-    if r.m_read.flags & RTMP_READ_HEADER == 0 {
-        if r.m_read.flags & RTMP_READ_RESUME == 0
+    if r.m_read.flags.get() & RTMP_READ_HEADER == 0 {
+        if r.m_read.flags.get() & RTMP_READ_RESUME == 0
             && let Err(status) = probe(r)
         {
-            r.m_read.status = status;
+            r.m_read.status.set(status);
             return if status == RTMP_READ_ERROR { invalid() } else { 0 };
         }
-        r.m_read.flags |= RTMP_READ_HEADER;
+        r.m_read.flags.set(r.m_read.flags.get() | RTMP_READ_HEADER);
     }
-    if r.m_read.flags & RTMP_READ_SEEKING != 0 {
+    if r.m_read.flags.get() & RTMP_READ_SEEKING != 0 {
         hold(r, &[]);
     }
     let mut done = take_held(r, out);
@@ -61,7 +62,7 @@ fn read(r: &mut RTMP, out: &mut [u8]) -> c_int {
                 break;
             }
             Err(status) => {
-                r.m_read.status = status;
+                r.m_read.status.set(status);
                 break;
             }
         }
@@ -78,49 +79,48 @@ fn invalid() -> c_int {
 }
 
 /// Reads until the file's head can be written, and holds it with what was read.
-fn probe(r: &mut RTMP) -> Result<(), i8> {
+fn probe(r: Session) -> Result<(), i8> {
     let mut file = FILE_HEAD.to_vec();
-    while r.m_read.timestamp == 0 && r.m_read.dataType != 5 && file.len() < PROBE_BYTES {
+    while r.m_read.timestamp.get() == 0 && r.m_read.dataType.get() != 5 && file.len() < PROBE_BYTES {
         next_tags(r, &mut file)?;
     }
-    file[4] = r.m_read.dataType;
+    file[4] = r.m_read.dataType.get();
     hold(r, &file);
     Ok(())
 }
 
 /// Keeps `bytes` for the next call, in place of what was kept.
-fn hold(r: &mut RTMP, bytes: &[u8]) {
-    // SAFETY: made below alone, from the C allocator.
-    unsafe { mem::free(r.m_read.buf) };
-    (r.m_read.buf, r.m_read.bufpos, r.m_read.buflen) = (ptr::null_mut(), ptr::null_mut(), 0);
-    if !bytes.is_empty() {
-        let held = mem::copy(bytes);
-        (r.m_read.buf, r.m_read.bufpos) = (held.av_val, held.av_val);
-        r.m_read.buflen = if held.av_val.is_null() { 0 } else { bytes.len() as u32 };
-    }
+fn hold(r: Session, bytes: &[u8]) {
+    let old = r.m_read.buf.get();
+    let held = if bytes.is_empty() { ptr::null_mut() } else { mem::copy(bytes).start() };
+    r.m_read.buf.set(held);
+    r.m_read.bufpos.set(held);
+    r.m_read.buflen.set(if held.is_null() { 0 } else { bytes.len() as u32 });
+    // SAFETY: made above alone, from the C allocator, and forgotten.
+    unsafe { mem::free(old) };
 }
 
 /// Gives what is held.
-fn take_held(r: &mut RTMP, out: &mut [u8]) -> usize {
-    if r.m_read.buf.is_null() {
+fn take_held(r: Session, out: &mut [u8]) -> usize {
+    if r.m_read.buf.get().is_null() {
         return 0;
     }
-    let len = out.len().min(r.m_read.buflen as usize);
+    let len = out.len().min(r.m_read.buflen.get() as usize);
     // SAFETY: buflen bytes are left at bufpos.
-    let held = unsafe { std::slice::from_raw_parts(r.m_read.bufpos.cast::<u8>(), len) };
+    let held = unsafe { std::slice::from_raw_parts(r.m_read.bufpos.get().cast::<u8>(), len) };
     out[..len].copy_from_slice(held);
-    r.m_read.buflen -= len as u32;
-    if r.m_read.buflen == 0 {
+    r.m_read.buflen.set(r.m_read.buflen.get() - len as u32);
+    if r.m_read.buflen.get() == 0 {
         hold(r, &[]);
     } else {
         // SAFETY: still within what is held.
-        r.m_read.bufpos = unsafe { r.m_read.bufpos.add(len) };
+        r.m_read.bufpos.set(unsafe { r.m_read.bufpos.get().add(len) });
     }
     len
 }
 
 /// Reads one media message and appends it as tags; nothing where it is not for the file.
-fn next_tags(r: &mut RTMP, out: &mut Vec<u8>) -> Result<(), i8> {
+fn next_tags(r: Session, out: &mut Vec<u8>) -> Result<(), i8> {
     let mut packet = RTMPPacket::EMPTY;
     let result = match next_media(r, &mut packet) {
         Outcome::Nothing => Err(RTMP_READ_EOF),
@@ -131,8 +131,9 @@ fn next_tags(r: &mut RTMP, out: &mut Vec<u8>) -> Result<(), i8> {
     result
 }
 
-fn media(r: &mut RTMP, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8> {
-    let body = packet.body();
+fn media(r: Session, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8> {
+    // SAFETY: the caller frees it.
+    let body = unsafe { packet.body() };
     let kind = packet.m_packetType;
     note_kind(r, kind);
     let empty = match kind {
@@ -140,7 +141,7 @@ fn media(r: &mut RTMP, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8>
         AUDIO => body.len() <= 1,
         _ => false,
     };
-    if empty || r.m_read.flags & RTMP_READ_SEEKING != 0 {
+    if empty || r.m_read.flags.get() & RTMP_READ_SEEKING != 0 {
         return Ok(());
     }
     let Some(body) = resume(r, packet, body)? else { return Ok(()) };
@@ -151,7 +152,7 @@ fn media(r: &mut RTMP, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8>
     if kind == TAGS {
         return copy_tags(r, packet, body, out);
     }
-    let time = r.m_read.nResumeTS.wrapping_add(packet.m_nTimeStamp);
+    let time = r.m_read.nResumeTS.get().wrapping_add(packet.m_nTimeStamp);
     out.push(kind);
     out.extend_from_slice(&(body.len() as u32).to_be_bytes()[1..]);
     out.extend_from_slice(&tag_time(time));
@@ -162,17 +163,20 @@ fn media(r: &mut RTMP, packet: &RTMPPacket, out: &mut Vec<u8>) -> Result<(), i8>
     Ok(())
 }
 
-fn note_kind(r: &mut RTMP, kind: u8) {
-    r.m_read.dataType |= match kind {
-        AUDIO => 4,
-        VIDEO => 1,
-        _ => 0,
-    };
+fn note_kind(r: Session, kind: u8) {
+    r.m_read.dataType.set(
+        r.m_read.dataType.get()
+            | match kind {
+                AUDIO => 4,
+                VIDEO => 1,
+                _ => 0,
+            },
+    );
 }
 
-fn note_time(r: &mut RTMP, packet: &RTMPPacket, time: u32) {
-    let live = r.Link.lFlags & RTMP_LF_LIVE != 0;
-    r.m_read.timestamp = if live { packet.m_nTimeStamp } else { time };
+fn note_time(r: Session, packet: &RTMPPacket, time: u32) {
+    let live = r.Link.lFlags.get() & RTMP_LF_LIVE != 0;
+    r.m_read.timestamp.set(if live { packet.m_nTimeStamp } else { time });
 }
 
 /// The time field of a tag: 24 bits, then the highest eight.
@@ -186,11 +190,11 @@ fn time_of(tag: &[u8]) -> u32 {
 }
 
 /// Tags that came in one message: their times are moved to the message's, a missing end is put right.
-fn copy_tags(r: &mut RTMP, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) -> Result<(), i8> {
+fn copy_tags(r: Session, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) -> Result<(), i8> {
     if body.len() < TAG_HEAD {
         return Ok(());
     }
-    let shift = packet.m_nTimeStamp.wrapping_sub(time_of(body)).wrapping_add(r.m_read.nResumeTS);
+    let shift = packet.m_nTimeStamp.wrapping_sub(time_of(body)).wrapping_add(r.m_read.nResumeTS.get());
     let mut rest = body;
     let mut time = packet.m_nTimeStamp;
     while rest.len() > TAG_HEAD {
@@ -214,8 +218,8 @@ fn copy_tags(r: &mut RTMP, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) 
 
 /// Where a download is resumed: skips what the file has already. `None`: skip this message. A server must begin at time
 /// 0 again after the seek, with the frame the file ends with.
-fn resume<'a>(r: &mut RTMP, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<&'a [u8]>, i8> {
-    if r.m_read.flags & RTMP_READ_RESUME == 0 || r.m_read.flags & RTMP_READ_NO_IGNORE != 0 {
+fn resume<'a>(r: Session, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<&'a [u8]>, i8> {
+    if r.m_read.flags.get() & RTMP_READ_RESUME == 0 || r.m_read.flags.get() & RTMP_READ_NO_IGNORE != 0 {
         return Ok(Some(body));
     }
     let kind = packet.m_packetType;
@@ -223,18 +227,19 @@ fn resume<'a>(r: &mut RTMP, packet: &RTMPPacket, body: &'a [u8]) -> Result<Optio
         log::error("FLV Stream metadata doesn't match!");
         return Err(RTMP_READ_ERROR);
     }
-    let frame = bytes_of(r.m_read.initialFrame, r.m_read.nInitialFrameSize);
+    // SAFETY: contract: the program's, for the whole call.
+    let frame = unsafe { bytes_of(r.m_read.initialFrame.get(), r.m_read.nInitialFrameSize.get()) };
     if kind == TAGS {
         return resume_tags(r, body, frame);
     }
-    if r.m_read.flags & RTMP_READ_GOTKF == 0 && !frame.is_empty() {
-        if packet.m_nTimeStamp == 0 && kind == r.m_read.initialFrameType && body == frame {
+    if r.m_read.flags.get() & RTMP_READ_GOTKF == 0 && !frame.is_empty() {
+        if packet.m_nTimeStamp == 0 && kind == r.m_read.initialFrameType.get() && body == frame {
             log::debug("Checked keyframe successfully!");
-            r.m_read.flags |= RTMP_READ_GOTKF;
+            r.m_read.flags.set(r.m_read.flags.get() | RTMP_READ_GOTKF);
             return Ok(None);
         }
-        r.m_read.nIgnoredFrameCounter += 1;
-        if r.m_read.nIgnoredFrameCounter > MAX_SKIPPED {
+        r.m_read.nIgnoredFrameCounter.set(r.m_read.nIgnoredFrameCounter.get() + 1);
+        if r.m_read.nIgnoredFrameCounter.get() > MAX_SKIPPED {
             log::error("Couldn't find keyframe to resume from!");
             return Err(RTMP_READ_ERROR);
         }
@@ -243,25 +248,25 @@ fn resume<'a>(r: &mut RTMP, packet: &RTMPPacket, body: &'a [u8]) -> Result<Optio
     if packet.m_nTimeStamp == 0 {
         return Ok(None);
     }
-    r.m_read.flags |= RTMP_READ_NO_IGNORE;
+    r.m_read.flags.set(r.m_read.flags.get() | RTMP_READ_NO_IGNORE);
     Ok(Some(body))
 }
 
 /// The same for tags in one message: what comes after the frame is new.
-fn resume_tags<'a>(r: &mut RTMP, body: &'a [u8], frame: &[u8]) -> Result<Option<&'a [u8]>, i8> {
+fn resume_tags<'a>(r: Session, body: &'a [u8], frame: &[u8]) -> Result<Option<&'a [u8]>, i8> {
     let mut rest = body;
     while rest.len() > TAG_HEAD {
         let end = TAG_HEAD + be24(&rest[1..]) as usize;
         let Some(data) = rest.get(TAG_HEAD..end) else { break };
-        let found = rest[0] == r.m_read.initialFrameType && data == frame;
+        let found = rest[0] == r.m_read.initialFrameType.get() && data == frame;
         rest = rest.get(end + TAG_TAIL..).unwrap_or_default();
         if found {
-            r.m_read.flags |= RTMP_READ_GOTFLVK | RTMP_READ_GOTKF | RTMP_READ_NO_IGNORE;
+            r.m_read.flags.set(r.m_read.flags.get() | RTMP_READ_GOTFLVK | RTMP_READ_GOTKF | RTMP_READ_NO_IGNORE);
             return Ok((!rest.is_empty()).then_some(rest));
         }
     }
-    r.m_read.nIgnoredFlvFrameCounter += 1;
-    if r.m_read.nIgnoredFlvFrameCounter > MAX_SKIPPED {
+    r.m_read.nIgnoredFlvFrameCounter.set(r.m_read.nIgnoredFlvFrameCounter.get() + 1);
+    if r.m_read.nIgnoredFlvFrameCounter.get() > MAX_SKIPPED {
         log::error("Couldn't find keyframe to resume from!");
         return Err(RTMP_READ_ERROR);
     }
@@ -269,22 +274,31 @@ fn resume_tags<'a>(r: &mut RTMP, body: &'a [u8], frame: &[u8]) -> Result<Option<
 }
 
 /// Whether this is the stream's metadata, and not the file's.
-fn differs(r: &RTMP, body: &[u8]) -> bool {
-    let known = bytes_of(r.m_read.metaHeader, r.m_read.nMetaHeaderSize);
+fn differs(r: Session, body: &[u8]) -> bool {
+    // SAFETY: contract: the program's, for the whole call.
+    let known = unsafe { bytes_of(r.m_read.metaHeader.get(), r.m_read.nMetaHeaderSize.get()) };
     if known.is_empty() || known == body {
         return false;
     }
     let mut object = Owned(AMFObject::EMPTY);
-    decode::object(&mut object.0, body, false).is_ok() && object.0.string_at(0) == b"onMetaData"
+    // SAFETY: the body outlives the object.
+    unsafe { decode::object(&mut object.0, body, false) }.is_ok() && object.0.string_at(0) == b"onMetaData"
 }
 
 /// A buffer that the program told its length apart.
-fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
-    c_int::try_from(len).ok().and_then(|len| bytes(start, len)).unwrap_or_default()
+///
+/// # Safety
+/// That of [`bytes`].
+unsafe fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
+    let Ok(len) = c_int::try_from(len) else { return &[] };
+    // SAFETY: contract of this function.
+    unsafe { bytes(start, len) }.unwrap_or_default()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Read(r: *mut RTMP, buffer: *mut c_char, size: c_int) -> c_int {
-    let read_into = |r: &mut RTMP| read(r, bytes_mut(buffer, size).unwrap_or_default());
-    on_session(r, -1, read_into)
+    // SAFETY: contract.
+    let buffer = unsafe { bytes_mut(buffer, size) }.unwrap_or_default();
+    // SAFETY: contract.
+    unsafe { on_session(r, -1, |r| read(r, buffer)) }
 }

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_int};
 
 use super::amf_decode::be24;
+use super::inner::Session;
 use super::life::{free_packet_body, on_session};
 use super::mem;
 use super::ptr::bytes;
@@ -21,7 +22,7 @@ const TAG_HEAD: usize = 11;
 const TAG_TAIL: u8 = 4;
 
 /// A head that is cut, and the end of the tag before it.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Writing {
     head: [u8; FILE_HEAD],
     len: usize,
@@ -53,22 +54,25 @@ impl Writing {
 }
 
 /// Takes all of `input`. False: a message could not be sent.
-fn write(r: &mut RTMP, mut input: &[u8]) -> bool {
+fn write(r: Session, mut input: &[u8]) -> bool {
     while !input.is_empty() {
-        let writing = &mut r.inner().writing;
+        let mut writing = r.inner(|inner| &inner.writing);
         if writing.tail > 0 {
             let len = input.len().min(writing.tail.into());
             writing.tail -= len as u8;
             input = &input[len..];
+            r.set_inner(|inner| &inner.writing, writing);
         } else if !writing.open {
-            let Some(head) = writing.head(&mut input) else { break };
+            let head = writing.head(&mut input);
+            r.set_inner(|inner| &inner.writing, writing);
+            let Some(head) = head else { break };
             if head.starts_with(b"FLV") {
                 continue;
             }
             if !begin(r, &head) {
                 return false;
             }
-            if r.m_write.m_nBodySize == 0 && !finish(r) {
+            if r.m_write.get().m_nBodySize == 0 && !finish(r) {
                 return false;
             }
         } else if !go_on(r, &mut input) {
@@ -79,17 +83,17 @@ fn write(r: &mut RTMP, mut input: &[u8]) -> bool {
 }
 
 /// Makes a message of a tag's head.
-fn begin(r: &mut RTMP, head: &[u8; FILE_HEAD]) -> bool {
+fn begin(r: Session, head: &[u8; FILE_HEAD]) -> bool {
     let kind = head[0];
     let prefix = if kind == INFO { &SET_DATA_FRAME[..] } else { &[] };
     let len = be24(&head[1..]) + prefix.len() as u32;
     let time = be24(&head[4..]) | u32::from(head[7]) << 24;
-    let stream = r.m_stream_id;
-    let packet = &mut r.m_write;
-    free_packet_body(packet);
+    let stream = r.m_stream_id.get();
+    let mut old = r.m_write.take();
+    free_packet_body(&mut old);
     let Some(body) = mem::body(len) else { return false };
     let absolute = kind == INFO || (matches!(kind, 8 | 9) && time == 0);
-    *packet = RTMPPacket {
+    let packet = RTMPPacket {
         m_headerType: if absolute { 0 } else { 1 },
         m_packetType: kind,
         m_nChannel: CHANNEL,
@@ -102,43 +106,53 @@ fn begin(r: &mut RTMP, head: &[u8; FILE_HEAD]) -> bool {
     };
     // SAFETY: the body is longer than the prefix, which is a part of it.
     unsafe { std::ptr::copy_nonoverlapping(prefix.as_ptr(), body.cast(), prefix.len()) };
-    r.inner().writing.open = true;
+    r.m_write.set(packet);
+    set_open(r, true, 0);
     true
 }
 
-fn go_on(r: &mut RTMP, input: &mut &[u8]) -> bool {
-    let packet = &mut r.m_write;
+fn go_on(r: Session, input: &mut &[u8]) -> bool {
+    let mut packet = r.m_write.get();
     let len = input.len().min((packet.m_nBodySize - packet.m_nBytesRead) as usize);
     // SAFETY: within the body.
     let target = unsafe { packet.m_body.add(packet.m_nBytesRead as usize) };
     // SAFETY: as above; the input is the program's.
     unsafe { std::ptr::copy_nonoverlapping(input.as_ptr(), target.cast(), len) };
     packet.m_nBytesRead += len as u32;
+    r.m_write.set(packet);
     *input = &input[len..];
     packet.m_nBytesRead < packet.m_nBodySize || finish(r)
 }
 
 /// Sends the message and expects the end of its tag.
-fn finish(r: &mut RTMP) -> bool {
-    let mut packet = std::mem::replace(&mut r.m_write, RTMPPacket::EMPTY);
+fn finish(r: Session) -> bool {
+    let mut packet = r.m_write.take();
     let sent = send_packet(r, &mut packet, false);
     free_packet_body(&mut packet);
     packet.m_nBytesRead = 0;
-    r.m_write = packet;
+    r.m_write.set(packet);
     if sent {
-        let writing = &mut r.inner().writing;
-        writing.tail = TAG_TAIL;
-        writing.open = false;
+        set_open(r, false, TAG_TAIL);
     }
     sent
 }
 
+/// Whether a tag's data is being taken, and how many bytes after it are to come.
+fn set_open(r: Session, open: bool, tail: u8) {
+    let writing = r.inner(|inner| &inner.writing);
+    r.set_inner(|inner| &inner.writing, Writing { open, tail, ..writing });
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Write(r: *mut RTMP, data: *const c_char, size: c_int) -> c_int {
-    let write_from = |r: &mut RTMP| match bytes(data, size) {
-        None => 0,
-        Some(data) if write(r, data) => size,
-        Some(_) => -1,
-    };
-    on_session(r, -1, write_from)
+    // SAFETY: contract.
+    let data = unsafe { bytes(data, size) };
+    // SAFETY: contract.
+    unsafe {
+        on_session(r, -1, |r| match data {
+            None => 0,
+            Some(data) if write(r, data) => size,
+            Some(_) => -1,
+        })
+    }
 }

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
-use std::ptr::null_mut;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,9 +14,9 @@ use super::client::*;
 use super::connect::*;
 use super::flv_read::RTMP_Read;
 use super::flv_write::RTMP_Write;
+use super::inner::Session;
 use super::life::*;
 use super::options::{RTMP_SetOpt, RTMP_SetupURL};
-use super::ptr::given_mut;
 use super::recv::RTMP_ReadPacket;
 use super::send::{RTMP_SendPacket, RTMPPacket_Free};
 use super::types::*;
@@ -31,7 +30,7 @@ pub(super) static PANICS: AtomicU64 = AtomicU64::new(0);
 const ENCODED_BYTES: usize = 256 * 1024;
 
 /// Takes records of every level and keeps none: what is only made for a log is made too.
-fn quiet() {
+pub(super) fn quiet() {
     unsafe extern "C" fn nowhere(_: c_int, _: *const c_char, _: *mut c_void) {}
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -92,15 +91,23 @@ impl Talk {
         unsafe { RTMP_Init(r) };
         let talk = Self { r, ours: ours.try_clone().expect("a descriptor"), peer, packet: RTMPPacket::EMPTY };
         let session = talk.session();
-        session.m_sb.sb_socket = ours.into_raw_fd();
-        session.Link.timeout = 1;
+        session.m_sb.put_socket(ours.into_raw_fd());
+        session.Link.timeout.set(1);
         if role != Role::Server {
-            let link = &mut session.Link;
+            let link = &session.Link;
             // No host: a second connection, which a login wants, finds nobody.
-            (link.app, link.tcUrl) = (AVal::of(b"live"), AVal::of(b"rtmp://h/live"));
-            (link.playpath, link.subscribepath) = (AVal::of(b"show"), AVal::of(b"show"));
-            (link.token, link.usherToken) = (AVal::of(b"key"), AVal::of(b"token"));
-            (link.pubUser, link.pubPasswd) = (AVal::of(b"joe"), AVal::of(b"secret"));
+            for (field, text) in [
+                (&link.app, &b"live"[..]),
+                (&link.tcUrl, b"rtmp://h/live"),
+                (&link.playpath, b"show"),
+                (&link.subscribepath, b"show"),
+                (&link.token, b"key"),
+                (&link.usherToken, b"token"),
+                (&link.pubUser, b"joe"),
+                (&link.pubPasswd, b"secret"),
+            ] {
+                field.set(AVal::fixed(text));
+            }
         }
         if role == Role::Publisher {
             // SAFETY: contract.
@@ -109,9 +116,9 @@ impl Talk {
         talk
     }
 
-    #[allow(clippy::mut_from_ref, reason = "as programs do: the structure is theirs between calls")]
-    fn session(&self) -> &mut RTMP {
-        given_mut(self.r).expect("memory for a session")
+    fn session(&self) -> Session {
+        // SAFETY: a session of our own, between its calls.
+        unsafe { Session::new(self.r) }.expect("memory for a session")
     }
 
     /// Sends the peer's bytes. A session that has closed takes none.
@@ -139,30 +146,31 @@ impl Talk {
             unsafe { RTMP_Serve(self.r) }
         } else {
             // SAFETY: contract.
-            unsafe { RTMP_Connect1(self.r, null_mut()) }
+            unsafe { RTMP_Connect1(self.r, None) }
         };
         assert_eq!(begun, TRUE, "a handshake of zeros is one");
-        self.session().Link.SWFSize = 1; // its answer is not in the handshake, and can be asked for all the same
+        self.session().Link.SWFSize.set(1); // its answer is not in the handshake, and can be asked for all the same
     }
 
     /// Reads packets as long as there are whole chunks.
     fn read(&mut self, role: Role, seen: &mut Vec<Seen>) {
         let mut packet = self.packet;
         // SAFETY: contract.
-        while unsafe { RTMP_ReadPacket(self.r, &raw mut packet) } != FALSE {
+        while unsafe { RTMP_ReadPacket(self.r, Some(&mut packet)) } != FALSE {
             assert!(packet.m_nBytesRead <= packet.m_nBodySize && packet.m_nBodySize <= MAX_BODY_BYTES);
             if packet.m_nBytesRead < packet.m_nBodySize {
                 assert!(packet.m_body.is_null(), "the body of half a message is the library's");
                 continue;
             }
-            let body = packet.body().to_vec();
+            // SAFETY: the packet is ours.
+            let body = unsafe { packet.body() }.to_vec();
             assert_eq!(body.len(), packet.m_nBodySize as usize);
             let outcome = if role == Role::Server && matches!(packet.m_packetType, 17 | 20) {
                 self.answer(&packet);
                 0
             } else {
                 // SAFETY: contract.
-                unsafe { RTMP_ClientPacket(self.r, &raw mut packet) }
+                unsafe { RTMP_ClientPacket(self.r, Some(&packet)) }
             };
             seen.push(Seen {
                 kind: packet.m_packetType,
@@ -173,7 +181,7 @@ impl Talk {
                 outcome,
             });
             // SAFETY: contract.
-            unsafe { RTMPPacket_Free(&raw mut packet) };
+            unsafe { RTMPPacket_Free(Some(&mut packet)) };
             self.drain();
         }
         self.packet = packet;
@@ -182,33 +190,38 @@ impl Talk {
     /// What servers on librtmp do with a command: look at it, and answer with its number.
     fn answer(&mut self, packet: &RTMPPacket) {
         let skipped = usize::from(packet.m_packetType == 17).min(packet.m_nBodySize as usize);
-        let body = &packet.body()[skipped..];
+        // SAFETY: the packet is the caller's.
+        let body = &unsafe { packet.body() }[skipped..];
         let mut object = AMFObject::EMPTY;
         // SAFETY: contract.
         if unsafe { AMF_Decode(&raw mut object, body.as_ptr().cast(), body.len() as c_int, FALSE) } < 0 {
             // SAFETY: contract.
-            return unsafe { AMF_Reset(&raw mut object) };
+            return unsafe { AMF_Reset(Some(&mut object)) };
         }
         // SAFETY: contract.
-        unsafe { AMF_Dump(&raw mut object) };
+        unsafe { AMF_Dump(Some(&object)) };
         let mut name = AVal::NULL;
         // SAFETY: contract.
-        let first = unsafe { AMF_GetProp(&raw mut object, std::ptr::null(), 0) };
+        let first = unsafe { AMF_GetProp(Some(&object), None, 0) };
+        // SAFETY: a property of the object, or none.
+        let first = unsafe { first.as_ref() };
         // SAFETY: contract.
         unsafe { AMFProp_GetString(first, &raw mut name) };
         // SAFETY: contract.
-        let second = unsafe { AMF_GetProp(&raw mut object, std::ptr::null(), 1) };
+        let second = unsafe { AMF_GetProp(Some(&object), None, 1) };
+        // SAFETY: a property of the object, or none.
+        let second = unsafe { second.as_ref() };
         // SAFETY: contract.
         let transaction = unsafe { AMFProp_GetNumber(second) };
         let mut room = [0; RTMP_MAX_HEADER_SIZE + 256];
         let start = &raw mut room[RTMP_MAX_HEADER_SIZE];
         let end = room.as_mut_ptr_range().end;
         // SAFETY: the room between the two.
-        let at = unsafe { AMF_EncodeString(start, end, &AVal::of(b"_result")) };
+        let at = unsafe { AMF_EncodeString(start, end, Some(&AVal::fixed(b"_result"))) };
         // SAFETY: as above.
         let at = unsafe { AMF_EncodeNumber(at, end, transaction) };
         // SAFETY: as above; a name that does not fit gives NULL.
-        let named = unsafe { AMF_EncodeString(at, end, &raw const name) };
+        let named = unsafe { AMF_EncodeString(at, end, Some(&name)) };
         let at = if named.is_null() { at } else { named };
         let mut reply = RTMPPacket {
             m_packetType: 20,
@@ -218,11 +231,11 @@ impl Talk {
             ..RTMPPacket::EMPTY
         };
         // SAFETY: contract: 18 bytes lie before the body.
-        unsafe { RTMP_SendPacket(self.r, &raw mut reply, FALSE) };
+        unsafe { RTMP_SendPacket(self.r, Some(&mut reply), FALSE) };
         // SAFETY: contract.
         unsafe { control::RTMP_SendCtrl(self.r, 0, 1, 0) };
         // SAFETY: contract.
-        unsafe { AMF_Reset(&raw mut object) };
+        unsafe { AMF_Reset(Some(&mut object)) };
     }
 }
 
@@ -290,7 +303,7 @@ pub fn publish(pieces: &[&[u8]]) -> Vec<u8> {
         let mut talk = Talk::new(Role::Publisher);
         talk.begin(Role::Publisher);
         talk.drain();
-        talk.session().m_stream_id = 1;
+        talk.session().m_stream_id.set(1);
         let mut wire = Vec::new();
         for piece in pieces {
             // SAFETY: the piece's start and length.
@@ -310,7 +323,7 @@ struct Object(AMFObject);
 impl Drop for Object {
     fn drop(&mut self) {
         // SAFETY: contract.
-        unsafe { AMF_Reset(&raw mut self.0) };
+        unsafe { AMF_Reset(Some(&mut self.0)) };
     }
 }
 
@@ -320,7 +333,7 @@ fn encoded(object: &mut Object) -> Option<Vec<u8>> {
     let start = room.as_mut_ptr().cast::<c_char>();
     let end = room.as_mut_ptr_range().end.cast();
     // SAFETY: the room between the two.
-    let at = unsafe { AMF_Encode(&raw mut object.0, start, end) };
+    let at = unsafe { AMF_Encode(Some(&object.0), start, end) };
     let len = (!at.is_null()).then(|| at as usize - start as usize)?;
     assert!(len <= room.len());
     room.truncate(len);
@@ -330,13 +343,15 @@ fn encoded(object: &mut Object) -> Option<Vec<u8>> {
 /// Looks at every property by every way there is.
 fn look(object: &mut Object) {
     // SAFETY: contract.
-    unsafe { AMF_Dump(&raw mut object.0) };
+    unsafe { AMF_Dump(Some(&object.0)) };
     // SAFETY: contract.
-    let count = unsafe { AMF_CountProp(&raw mut object.0) };
+    let count = unsafe { AMF_CountProp(Some(&object.0)) };
     let mut found = AMFObjectProperty::INVALID;
     for index in 0..count {
         // SAFETY: contract.
-        let prop = unsafe { AMF_GetProp(&raw mut object.0, std::ptr::null(), index) };
+        let prop = unsafe { AMF_GetProp(Some(&object.0), None, index) };
+        // SAFETY: a property of the object, or none.
+        let prop = unsafe { prop.as_ref() };
         let (mut name, mut text, mut inner) = (AVal::NULL, AVal::NULL, AMFObject::EMPTY);
         // SAFETY: contract.
         unsafe { AMFProp_GetName(prop, &raw mut name) };
@@ -347,12 +362,12 @@ fn look(object: &mut Object) {
         let total = name.bytes().iter().chain(text.bytes()).fold(0_u32, |sum, &byte| sum.wrapping_add(byte.into()));
         std::hint::black_box((total, inner.props().len()));
         // SAFETY: contract.
-        let named = unsafe { AMF_GetProp(&raw mut object.0, &raw const name, -1) };
+        let named = unsafe { AMF_GetProp(Some(&object.0), Some(&name), -1) };
         assert!(!named.is_null());
         // SAFETY: contract.
-        unsafe { RTMP_FindFirstMatchingProperty(&raw mut object.0, &raw const name, &raw mut found) };
+        unsafe { RTMP_FindFirstMatchingProperty(Some(&object.0), Some(&name), &raw mut found) };
         // SAFETY: contract.
-        unsafe { RTMP_FindPrefixProperty(&raw mut object.0, &raw const name, &raw mut found) };
+        unsafe { RTMP_FindPrefixProperty(Some(&object.0), Some(&name), &raw mut found) };
     }
 }
 
@@ -393,12 +408,12 @@ fn property(data: &[u8], names: c_int) {
     let used = unsafe { AMFProp_Decode(&raw mut prop, data.as_ptr().cast(), data.len() as c_int, names) };
     assert!(used <= data.len() as c_int);
     // SAFETY: contract.
-    unsafe { AMFProp_Dump(&raw mut prop) };
+    unsafe { AMFProp_Dump(Some(&prop)) };
     for len in [data.len() / 2, 2 * data.len() + 64] {
         let mut room = vec![0_u8; len];
         let (start, end) = (room.as_mut_ptr().cast(), room.as_mut_ptr_range().end.cast());
         // SAFETY: the room between the two.
-        let at = unsafe { AMFProp_Encode(&raw mut prop, start, end) };
+        let at = unsafe { AMFProp_Encode(Some(&prop), start, end) };
         assert!(at.is_null() || (start <= at && at <= end));
     }
     // SAFETY: contract.
@@ -452,13 +467,15 @@ pub fn url(text: &[u8]) {
             let part = part.bytes().as_ptr_range();
             assert!(range.start <= part.start && part.end < range.end, "the parts are parts of the url");
         }
-        assert!(port <= 65_535 && (parsed != FALSE || playpath.av_val.is_null()));
+        assert!(port <= 65_535 && (parsed != FALSE || playpath.start().is_null()));
         let mut copy = AVal::NULL;
+        // SAFETY: the text outlives the call.
+        let whole = unsafe { AVal::of(&text) };
         // SAFETY: our own values.
-        unsafe { RTMP_ParsePlaypath(&AVal::of(&text), &raw mut copy) };
+        unsafe { RTMP_ParsePlaypath(Some(&whole), &raw mut copy) };
         for made in [playpath, copy] {
             // SAFETY: made by the C allocator, for us to free.
-            unsafe { super::mem::free(made.av_val) };
+            unsafe { super::mem::free(made.start()) };
         }
         if !fetches {
             set_up(&mut text);
@@ -472,17 +489,30 @@ fn set_up(text: &mut [u8]) {
     unsafe { RTMP_Init(r) };
     // SAFETY: a C string that may be written.
     if unsafe { RTMP_SetupURL(r, text.as_mut_ptr().cast()) } != FALSE {
-        let link = &given_mut(r).expect("a session").Link;
-        for part in [link.hostname, link.app, link.playpath, link.tcUrl, link.token, link.flashVer, link.sockshost] {
+        // SAFETY: a session of our own, between its calls.
+        let session = unsafe { Session::new(r) }.expect("a session");
+        let link = &session.Link;
+        for part in [
+            link.hostname.get(),
+            link.app.get(),
+            link.playpath.get(),
+            link.tcUrl.get(),
+            link.token.get(),
+            link.flashVer.get(),
+            link.sockshost.get(),
+        ] {
             std::hint::black_box(part.bytes().iter().fold(0_u32, |sum, &byte| sum.wrapping_add(byte.into())));
         }
-        assert_ne!(link.port, 0, "a session has a port");
+        assert_ne!(link.port.get(), 0, "a session has a port");
     }
+    // SAFETY: the text outlives the session.
+    let value = unsafe { AVal::of(text) };
     // SAFETY: contract.
-    unsafe { RTMP_SetOpt(r, &AVal::of(b"conn"), &mut AVal::of(text)) };
-    let extras = &raw mut given_mut(r).expect("a session").Link.extras;
+    unsafe { RTMP_SetOpt(r, Some(&AVal::fixed(b"conn")), Some(&value)) };
+    // SAFETY: a session of our own, between its calls.
+    let mut extras = unsafe { Session::new(r) }.expect("a session").Link.extras.take();
     // SAFETY: what `conn` made is the program's to free.
-    unsafe { AMF_Reset(extras) };
+    unsafe { AMF_Reset(Some(&mut extras)) };
     // SAFETY: contract; it is not used again.
     unsafe { RTMP_Free(r) };
 }

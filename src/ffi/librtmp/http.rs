@@ -1,9 +1,9 @@
 //! `HTTP_get`: one file over HTTP into a callback. No redirects.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::time::Duration;
 
-use super::ptr::given_mut;
+use super::ptr::c_string;
 use super::types::{HTTP_ctx, interrupted};
 use super::{guard, log};
 use crate::error::{RRError, Result};
@@ -66,26 +66,20 @@ fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> boo
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn HTTP_get(http: *mut HTTP_ctx, url: *const c_char, sink: Option<Sink>) -> c_int {
+pub unsafe extern "C" fn HTTP_get(http: Option<&mut HTTP_ctx>, url: *const c_char, sink: Option<Sink>) -> c_int {
     guard(LOST_CONNECTION, || {
-        let (Some(http), Some(sink), false) = (given_mut(http), sink, url.is_null()) else {
-            return BAD_REQUEST;
-        };
-        http.status = -1;
         // SAFETY: contract: a C string.
-        let Ok(url) = HttpUrl::parse(unsafe { CStr::from_ptr(url) }.to_bytes()) else { return BAD_REQUEST };
-        let since: &[u8] = if http.date.is_null() {
-            &[]
-        } else {
-            // SAFETY: contract: a C string.
-            unsafe { CStr::from_ptr(http.date) }.to_bytes()
-        };
+        let (Some(http), Some(sink), Some(url)) = (http, sink, unsafe { c_string(url) }) else { return BAD_REQUEST };
+        http.status = -1;
+        let Ok(url) = HttpUrl::parse(url) else { return BAD_REQUEST };
+        // SAFETY: contract: a C string.
+        let since = unsafe { c_string(http.date) }.unwrap_or_default().to_vec();
         let data = http.data;
         let mut pass = |body: &[u8]| {
             // SAFETY: contract: the program's callback, with the data it gave for it.
             unsafe { sink(body.as_ptr().cast_mut().cast(), 1, body.len(), data) == body.len() }
         };
-        match fetch(&url, (!since.is_empty()).then_some(since), &mut pass) {
+        match fetch(&url, (!since.is_empty()).then_some(&since[..]), &mut pass) {
             Ok(answer) => finish(http, &answer),
             Err(failure) => {
                 log::error(&format!("HTTP: {failure}"));

@@ -1,10 +1,14 @@
-//! The library's own part of a session: what has no place in the public structure. It hangs on `m_clientID`, which no
-//! program touches, is made when first needed and freed by `RTMP_Close` and `RTMP_Free`.
+//! The handle of a session, and the library's own part of one: what has no place in the public structure. That part hangs
+//! on `m_clientID`, which no program touches, is made when first needed and freed by `RTMP_Close` and `RTMP_Free`.
 
+use std::cell::Cell;
 use std::ffi::c_int;
-use std::ptr;
+use std::ops::Deref;
+use std::ptr::{self, NonNull};
 
-use super::ptr::entry;
+use super::flv_write::Writing;
+use super::mem::Block;
+use super::tunnel::Tunnelled;
 use super::types::{AVal, RTMP, RTMPPacket};
 use crate::proto::chunk_header::{HEADER_MAX_BYTES, Previous};
 use crate::proto::rtmpe::Ciphers;
@@ -24,38 +28,38 @@ pub(super) struct OpenChunk {
     pub(super) from: u32,
 }
 
-/// See the module.
+/// See the module. Every field is a cell, as a session's are.
 #[derive(Default)]
 pub(super) struct Inner {
     /// Both directions' ciphers, once an encrypted handshake is done.
-    pub(super) ciphers: Option<Ciphers>,
+    pub(super) ciphers: Cell<Option<Box<Ciphers>>>,
     /// RTMP in HTTP.
-    pub(super) tunnel: Option<super::tunnel::Tunnelled>,
+    pub(super) tunnel: Cell<Option<Box<Tunnelled>>>,
     /// The chunk that is being read.
-    pub(super) open_chunk: Option<OpenChunk>,
+    pub(super) open_chunk: Cell<Option<OpenChunk>>,
     /// Bytes set aside for messages that are not complete.
-    pub(super) open_bytes: u64,
+    pub(super) open_bytes: Cell<u64>,
     /// Where messages are put together for one system call.
-    pub(super) out: Vec<u8>,
+    pub(super) out: Cell<Vec<u8>>,
     /// The socket was made here, not by the program.
-    pub(super) own_socket: bool,
+    pub(super) own_socket: Cell<bool>,
     /// The program polls the socket itself: none may be taken from it that a later call needs ([`super::ahead`]).
-    pub(super) exact: bool,
+    pub(super) exact: Cell<bool>,
     /// Bytes that were read ahead in an exact session and that the kernel still keeps: those of `m_sb` and, before them,
     /// what was taken.
-    pub(super) peeked: usize,
+    pub(super) peeked: Cell<usize>,
     /// The last read brought much at once.
-    pub(super) flows: bool,
+    pub(super) flows: Cell<bool>,
     /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
-    pub(super) ahead: Option<super::mem::Block>,
+    pub(super) ahead: Cell<Option<Block>>,
     /// Bytes that buffer is to have at the next read, where it has fewer.
-    pub(super) ahead_wanted: usize,
+    pub(super) ahead_wanted: Cell<usize>,
     /// Reads in a row for which `sb_buf` were enough.
-    pub(super) small_reads: u32,
+    pub(super) small_reads: Cell<u32>,
     /// A report of bytes read is being sent: the peer's end does not end the session.
-    pub(super) is_reporting: bool,
+    pub(super) is_reporting: Cell<bool>,
     /// What `RTMP_Write` has of a tag.
-    pub(super) writing: super::flv_write::Writing,
+    pub(super) writing: Cell<Writing>,
 }
 
 /// What one incoming chunk stream remembers. The packet comes first: the public table points at it.
@@ -80,51 +84,134 @@ pub(super) struct ChannelOut {
     pub(super) repeats_ms: Option<u32>,
 }
 
-impl RTMP {
-    /// The library's own part, made if it is not there.
-    pub(super) fn inner(&mut self) -> &mut Inner {
-        if self.m_clientID.av_val.is_null() {
-            self.m_clientID.av_val = Box::into_raw(Box::<Inner>::default()).cast();
-        }
-        // SAFETY: set only above, from a Box, and taken back only by `drop_inner`.
-        unsafe { &mut *self.m_clientID.av_val.cast() }
+/// A session for the length of a call: the pointer that the program gave.
+///
+/// Copies are free, and a call hands one to each of its functions. It leads to the session's fields, which are cells and
+/// atomics: there is no reference to a session that would have to be the only one, and none outlives an expression. What a
+/// session owns beside its fields - tables, bodies, buffers - is reached by functions that are `unsafe` and say for how
+/// long.
+#[derive(Clone, Copy)]
+pub(super) struct Session(NonNull<RTMP>);
+
+impl Session {
+    /// The session of an export; `None` for NULL.
+    ///
+    /// # Safety
+    /// The contract of all pointers: `r` is NULL or a session, which stands where it is as long as a copy of the handle is
+    /// used. Meanwhile no other thread touches anything of it but `m_sb.life`, and `m_sb.sb_socket` to read it.
+    #[inline]
+    pub(super) unsafe fn new(r: *mut RTMP) -> Option<Self> {
+        NonNull::new(r).map(Self)
+    }
+
+    /// The program's pointer.
+    pub(super) fn pointer(self) -> *mut RTMP {
+        self.0.as_ptr()
     }
 
     /// The library's own part, if it is there.
-    pub(super) fn inner_ref(&self) -> Option<&Inner> {
-        // SAFETY: NULL, or from the Box above.
-        unsafe { self.m_clientID.av_val.cast::<Inner>().as_ref() }
+    ///
+    /// # Safety
+    /// It is not used once the session may have been closed, which frees it: no call is made meanwhile.
+    #[inline]
+    unsafe fn part<'a>(self) -> Option<&'a Inner> {
+        // SAFETY: NULL, or from the Box in `part_made`, and taken back only by `drop_inner`.
+        unsafe { self.m_clientID.get().start().cast::<Inner>().as_ref() }
+    }
+
+    /// The library's own part, made if it is not there.
+    ///
+    /// # Safety
+    /// That of [`part`](Self::part).
+    unsafe fn part_made<'a>(self) -> &'a Inner {
+        if self.m_clientID.get().start().is_null() {
+            let made = Box::into_raw(Box::<Inner>::default());
+            // SAFETY: no string: its length is 0.
+            self.m_clientID.set(unsafe { AVal::new(made.cast(), 0) });
+        }
+        // SAFETY: from the Box above.
+        unsafe { &*self.m_clientID.get().start().cast() }
+    }
+
+    /// A field of the library's own part; its default where there is no such part.
+    #[inline]
+    pub(super) fn inner<T: Copy + Default>(self, field: fn(&Inner) -> &Cell<T>) -> T {
+        // SAFETY: `field` captures nothing, so it has no session to close.
+        unsafe { self.part() }.map_or_else(T::default, |inner| field(inner).get())
+    }
+
+    /// Takes a field out, and leaves its default.
+    #[inline]
+    pub(super) fn take_inner<T: Default>(self, field: fn(&Inner) -> &Cell<T>) -> T {
+        // SAFETY: `field` captures nothing, so it has no session to close.
+        unsafe { self.part() }.map_or_else(T::default, |inner| field(inner).take())
+    }
+
+    /// Sets a field. The part is made if it is not there.
+    #[inline]
+    pub(super) fn set_inner<T>(self, field: fn(&Inner) -> &Cell<T>, value: T) {
+        // SAFETY: `field` captures nothing, and what is dropped in its place knows no session.
+        field(unsafe { self.part_made() }).set(value);
+    }
+
+    /// Whether a field is there.
+    pub(super) fn has_inner<T>(self, field: fn(&Inner) -> &Cell<Option<T>>) -> bool {
+        // SAFETY: `field` captures nothing, so it has no session to close.
+        unsafe { self.part() }.is_some_and(|inner| {
+            let value = field(inner).take();
+            let there = value.is_some();
+            field(inner).set(value);
+            there
+        })
     }
 
     /// Frees the library's own part.
-    pub(super) fn drop_inner(&mut self) {
-        let inner = std::mem::replace(&mut self.m_clientID, AVal::NULL).av_val;
+    pub(super) fn drop_inner(self) {
+        let inner = self.m_clientID.replace(AVal::NULL).start();
         // What was read ahead may have been there.
-        (self.m_sb.sb_start, self.m_sb.sb_size) = (self.m_sb.sb_buf.as_mut_ptr(), 0);
+        self.m_sb.sb_start.set(self.m_sb.sb_buf.get().cast());
+        self.m_sb.sb_size.set(0);
         if !inner.is_null() {
-            // SAFETY: from the Box above, and forgotten by the session.
+            // SAFETY: from the Box in `part_made`, and forgotten by the session; references to it end with the expression
+            // they are used in.
             drop(unsafe { Box::<Inner>::from_raw(inner.cast()) });
         }
     }
 
     /// The time of the last message on a chunk stream, in milliseconds; 0 where there was none.
-    pub(super) fn channel_time(&self, channel: c_int) -> u32 {
-        if channel < 0 || channel >= self.m_channelsAllocatedIn || self.m_channelTimestamp.is_null() {
-            return 0;
+    pub(super) fn channel_time(self, channel: c_int) -> u32 {
+        let times = self.m_channelTimestamp.get();
+        match usize::try_from(channel) {
+            Ok(index) if channel < self.m_channelsAllocatedIn.get() && !times.is_null() => {
+                // SAFETY: within the table.
+                let time = unsafe { times.add(index) };
+                // SAFETY: as above.
+                (unsafe { time.read() }) as u32
+            }
+            _ => 0,
         }
-        *entry(self.m_channelTimestamp, channel as usize) as u32
+    }
+}
+
+impl Deref for Session {
+    type Target = RTMP;
+
+    #[inline]
+    fn deref(&self) -> &RTMP {
+        // SAFETY: contract of `new`. All of it are cells and atomics, so this says nothing about who else writes there.
+        unsafe { self.0.as_ref() }
     }
 }
 
 /// Grows a table to `len` entries of zero bytes. False without memory.
 ///
 /// # Safety
-/// `table` is NULL or from here, with `old` entries; zero bytes are a valid entry.
-pub(super) unsafe fn grow_table<T>(table: &mut *mut T, old: c_int, len: usize) -> bool {
+/// `table` is NULL or from here, with `old` entries, none of which anybody refers to; zero bytes are a valid entry.
+pub(super) unsafe fn grow_table<T>(table: &Cell<*mut T>, old: c_int, len: usize) -> bool {
     let old = usize::try_from(old).unwrap_or(0);
     // SAFETY: contract of this function.
-    let Some(new) = (unsafe { super::mem::grow(*table, len) }) else { return false };
-    *table = new;
+    let Some(new) = (unsafe { super::mem::grow(table.get(), len) }) else { return false };
+    table.set(new);
     // SAFETY: the new entries lie within the table.
     let fresh = unsafe { new.add(old) };
     // SAFETY: as above; zero bytes are valid.

@@ -4,18 +4,20 @@ use std::ffi::c_int;
 
 use super::amf::Owned;
 use super::amf_decode as decode;
+use super::inner::Session;
 use super::life::close_session;
 use super::types::*;
 use super::{calls, commands, connect, control, log, token};
 
 /// Acts on one command. True when it ended the stream.
-pub(super) fn on_invoke(r: &mut RTMP, body: &[u8]) -> bool {
+pub(super) fn on_invoke(r: Session, body: &[u8]) -> bool {
     if body.first() != Some(&(AMF_STRING as u8)) {
         log::warning("a command does not begin with its name");
         return false;
     }
     let mut object = Owned(AMFObject::EMPTY);
-    if decode::object(&mut object.0, body, false).is_err() {
+    // SAFETY: the body outlives the object.
+    if unsafe { decode::object(&mut object.0, body, false) }.is_err() {
         log::error("a command cannot be decoded");
         return false;
     }
@@ -28,7 +30,7 @@ pub(super) fn on_invoke(r: &mut RTMP, body: &[u8]) -> bool {
     }
     match method {
         b"_result" => on_result(r, object, transaction),
-        b"onBWDone" if r.m_nBWCheckCounter == 0 => {
+        b"onBWDone" if r.m_nBWCheckCounter.get() == 0 => {
             commands::check_bandwidth(r);
         }
         b"onFCUnsubscribe" => {
@@ -55,7 +57,7 @@ pub(super) fn on_invoke(r: &mut RTMP, body: &[u8]) -> bool {
 }
 
 /// The answer to a call of ours.
-fn on_result(r: &mut RTMP, object: &AMFObject, transaction: f64) {
+fn on_result(r: Session, object: &AMFObject, transaction: f64) {
     let Some(call) = calls::take(r, transaction) else {
         // Servers answer calls that wait for no answer, too: releaseStream and FCPublish.
         log::debug(&format!("received result id {transaction:.6} without matching request"));
@@ -65,18 +67,18 @@ fn on_result(r: &mut RTMP, object: &AMFObject, transaction: f64) {
     match &call[..] {
         b"connect" => on_connected(r, object),
         b"createStream" => {
-            r.m_stream_id = object.number_at(3) as c_int;
+            r.m_stream_id.set(object.number_at(3) as c_int);
             if r.is_publisher() {
                 commands::publish(r);
             } else {
-                if r.Link.lFlags & RTMP_LF_PLST != 0 {
+                if r.Link.lFlags.get() & RTMP_LF_PLST != 0 {
                     commands::set_playlist(r);
                 }
                 commands::play(r);
                 control::send_buffer_length(r);
             }
         }
-        b"play" | b"publish" => r.m_bPlaying = TRUE as u8,
+        b"play" | b"publish" => r.m_bPlaying.set(TRUE as u8),
         _ => {}
     }
 }
@@ -84,10 +86,10 @@ fn on_result(r: &mut RTMP, object: &AMFObject, transaction: f64) {
 /// How much the server may send ahead before a stream is there, in milliseconds.
 const FIRST_BUFFER_MS: u32 = 300;
 
-fn on_connected(r: &mut RTMP, object: &AMFObject) {
-    if !r.Link.token.is_empty()
+fn on_connected(r: Session, object: &AMFObject) {
+    if !r.Link.token.get().is_empty()
         && let Some(challenge) = object.find(&|name| name == b"secureToken", 0)
-        && let Some(response) = token::decode(r.Link.token.bytes(), challenge.string().bytes())
+        && let Some(response) = token::decode(r.Link.token.get().bytes(), challenge.string().bytes())
     {
         commands::secure_token_response(r, &response);
     }
@@ -100,21 +102,21 @@ fn on_connected(r: &mut RTMP, object: &AMFObject) {
     }
     commands::create_stream(r);
     if !r.is_publisher() {
-        if !r.Link.usherToken.is_empty() {
+        if !r.Link.usherToken.get().is_empty() {
             commands::usher_token(r);
         }
-        let path = r.Link.subscribepath.long_bytes();
+        let path = r.Link.subscribepath.get();
         if !path.is_empty() {
-            commands::fc_subscribe(r, path);
-        } else if r.Link.lFlags & RTMP_LF_LIVE != 0 {
-            let path = r.Link.playpath.long_bytes();
-            commands::fc_subscribe(r, path);
+            commands::fc_subscribe(r, path.bytes());
+        } else if r.Link.lFlags.get() & RTMP_LF_LIVE != 0 {
+            let path = r.Link.playpath.get();
+            commands::fc_subscribe(r, path.bytes());
         }
     }
 }
 
 /// A call of ours failed. A publisher may be asked to log in.
-fn on_error(r: &mut RTMP, object: &AMFObject, transaction: f64) {
+fn on_error(r: Session, object: &AMFObject, transaction: f64) {
     // Nobody but a publisher has ever forgotten the call.
     let call = if r.is_publisher() { calls::take(r, transaction) } else { None };
     let description = object.find(&|name| name == b"description", 0).map_or(AVal::NULL, AMFObjectProperty::string);
@@ -125,7 +127,7 @@ fn on_error(r: &mut RTMP, object: &AMFObject, transaction: f64) {
     log::error(&format!("rtmp server sent error for <{name}> {}", description.shown()));
 }
 
-fn on_status(r: &mut RTMP, object: &AMFObject) -> bool {
+fn on_status(r: Session, object: &AMFObject) -> bool {
     let status = object.at(3).map_or(AMFObject::EMPTY, AMFObjectProperty::object);
     let code = status.named(b"code").map_or(AVal::NULL, AMFObjectProperty::string);
     if log::wants(log::DEBUG) {
@@ -137,26 +139,26 @@ fn on_status(r: &mut RTMP, object: &AMFObject) -> bool {
         | b"NetStream.Play.StreamNotFound"
         | b"NetConnection.Connect.InvalidApp" => {
             log::error(&format!("Closing connection: {}", code.shown()));
-            r.m_stream_id = -1;
+            r.m_stream_id.set(-1);
             close_session(r, false);
         }
         b"NetStream.Play.Start" | b"NetStream.Play.PublishNotify" => {
-            r.m_bPlaying = TRUE as u8;
+            r.m_bPlaying.set(TRUE as u8);
             calls::forget(r, b"play");
         }
         b"NetStream.Publish.Start" => {
-            r.m_bPlaying = TRUE as u8;
+            r.m_bPlaying.set(TRUE as u8);
             calls::forget(r, b"publish");
         }
         b"NetStream.Play.Complete" | b"NetStream.Play.Stop" | b"NetStream.Play.UnpublishNotify" => {
             close_session(r, false);
             return true;
         }
-        b"NetStream.Seek.Notify" => r.m_read.flags &= !RTMP_READ_SEEKING,
-        b"NetStream.Pause.Notify" if matches!(r.m_pausing, 1 | 2) => {
-            let stamp = r.m_pauseStamp as c_int;
+        b"NetStream.Seek.Notify" => r.m_read.flags.set(r.m_read.flags.get() & !RTMP_READ_SEEKING),
+        b"NetStream.Pause.Notify" if matches!(r.m_pausing.get(), 1 | 2) => {
+            let stamp = r.m_pauseStamp.get() as c_int;
             commands::send_pause(r, false, stamp);
-            r.m_pausing = 3;
+            r.m_pausing.set(3);
         }
         _ => {}
     }

@@ -9,17 +9,21 @@
 //! it. So a close that meets another one returns when that is over, what a closing thread does last is one store, and
 //! `RTMP_Free` waits for closes that have not returned.
 //!
+//! A thread that closes a session while another's call is running has the address of [`Life`] and of the descriptor, which
+//! are atomics, and nothing else of the session: a [`Session`], which leads to all of it, is made by calls that are
+//! counted, and by a close that has found none.
+//!
 //! A call that only takes what lies in memory does not count itself: it raises [`Life::quick`], which costs half as much,
 //! and a close waits for that.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::mem::{offset_of, size_of};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, Ordering};
 use std::time::Duration;
 
-use super::inner::{ChannelIn, ChannelOut};
-use super::ptr::{entry, given, given_mut};
+use super::inner::{ChannelIn, ChannelOut, Session};
 use super::types::*;
 use super::{commands, guard, mem};
 
@@ -82,6 +86,13 @@ impl Life {
         let _ = self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| count.checked_sub(1));
     }
 
+    /// Nobody uses the session.
+    fn begin(&self) {
+        self.running.store(0, Ordering::SeqCst);
+        self.quick.store(false, Ordering::SeqCst);
+        self.waiting.store(0, Ordering::SeqCst);
+    }
+
     /// Waits for closes of other threads that have not returned.
     fn wait_for_closes(&self, r: *const RTMP) {
         let closes = || self.running.load(Ordering::SeqCst) & ENDING != 0 || self.waiting.load(Ordering::SeqCst) != 0;
@@ -103,49 +114,61 @@ const VIDEO_CODECS: f64 = 252.0;
 #[unsafe(no_mangle)]
 pub static RTMP_TLS_ctx: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
+/// Who uses a session. All of it are atomics, so a reference to it says nothing about the memory once it is not used any
+/// more: the session may be another's as soon as the last call has left.
+///
+/// # Safety
+/// `r` is a session.
+#[inline]
+unsafe fn life<'a>(r: *mut RTMP) -> &'a Life {
+    // SAFETY: contract of this function; the place within the session alone is referred to.
+    unsafe { &(*r).m_sb.life }
+}
+
 /// Runs a call on a session. NULL gives `otherwise`.
-pub(super) fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(&mut RTMP) -> T) -> T {
-    if r.is_null() {
-        return otherwise;
-    }
-    // SAFETY: contract: a session.
-    let life = unsafe { &(*r).m_sb.life };
+///
+/// # Safety
+/// The contract of all pointers: `r` is NULL or a session, on which no other thread makes a call but `RTMP_Close`.
+pub(super) unsafe fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(Session) -> T) -> T {
+    // SAFETY: contract of this function. A foreign close touches atomics alone as long as the call is counted.
+    let Some(session) = (unsafe { Session::new(r) }) else { return otherwise };
+    // SAFETY: as above.
+    let life = unsafe { life(r) };
     life.enter(r);
-    let result = guard(otherwise, || {
-        // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
-        body(unsafe { &mut *r })
-    });
-    // SAFETY: contract, as above.
-    unsafe { leave(r, life) };
+    let result = guard(otherwise, || body(session));
+    // SAFETY: as above; counted by `enter`.
+    unsafe { leave(session, life) };
     result
 }
 
-/// The same, for a call that most often has next to nothing to do: that is tried first, by `quick`, which must not
+/// [`on_session`] for a call that most often has next to nothing to do: that is tried first, by `quick`, which must not
 /// panic, wait, or call anything of the program's.
+///
+/// # Safety
+/// That of [`on_session`].
 #[inline]
-pub(super) fn on_session_quickly<T, A>(
+pub(super) unsafe fn on_session_quickly<T, A>(
     r: *mut RTMP,
     otherwise: T,
     argument: &mut A,
-    quick: impl FnOnce(&mut RTMP, &mut A) -> Option<T>,
-    body: impl FnOnce(&mut RTMP, &mut A) -> T,
+    quick: impl FnOnce(Session, &mut A) -> Option<T>,
+    body: impl FnOnce(Session, &mut A) -> T,
 ) -> T {
-    if r.is_null() {
-        return otherwise;
-    }
-    // SAFETY: contract: a session.
-    let life = unsafe { &(*r).m_sb.life };
+    // SAFETY: contract of this function. A foreign close waits for `quick` to fall.
+    let Some(session) = (unsafe { Session::new(r) }) else { return otherwise };
+    // SAFETY: as above.
+    let life = unsafe { life(r) };
     life.quick.swap(true, Ordering::SeqCst);
     // Whoever begins to close after this waits for `quick` to fall.
     let done = match life.running.load(Ordering::SeqCst) {
-        // SAFETY: contract: one call at a time; a foreign close touches atomics alone.
-        0 => quick(unsafe { &mut *r }, argument),
+        0 => quick(session, argument),
         _ => None,
     };
     life.quick.store(false, Ordering::Release);
     match done {
         Some(result) => result,
-        None => on_session(r, otherwise, |r| body(r, argument)),
+        // SAFETY: contract of this function.
+        None => unsafe { on_session(r, otherwise, |r| body(r, argument)) },
     }
 }
 
@@ -154,7 +177,7 @@ pub(super) fn on_session_quickly<T, A>(
 /// # Safety
 /// The contract of all pointers; this call is counted.
 #[inline]
-unsafe fn leave(r: *mut RTMP, life: &Life) {
+unsafe fn leave(r: Session, life: &Life) {
     loop {
         let state = life.running.load(Ordering::Acquire);
         let closes = state & CLOSING != 0 && state & CALLS == 1;
@@ -179,15 +202,12 @@ fn without_one(state: u16) -> u16 {
 /// # Safety
 /// The contract of all pointers; the caller is the only call that is counted, and has set [`ENDING`].
 #[cold]
-unsafe fn end(r: *mut RTMP, life: &Life) {
+unsafe fn end(r: Session, life: &Life) {
     while life.quick.load(Ordering::SeqCst) {
         std::hint::spin_loop();
     }
-    let outer = CLOSES.replace(r);
-    guard((), || {
-        // SAFETY: contract of this function.
-        close_session(unsafe { &mut *r }, false);
-    });
+    let outer = CLOSES.replace(r.pointer());
+    guard((), || close_session(r, false));
     CLOSES.set(outer);
     // What was asked for meanwhile is done as well. The session may be another's from here on.
     let done = |state: u16| Some(without_one(state & !(ENDING | CLOSING)));
@@ -200,7 +220,7 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         return;
     }
     // SAFETY: contract: a session.
-    let life = unsafe { &(*r).m_sb.life };
+    let life = unsafe { life(r) };
     let running = &life.running;
     life.waiting.fetch_add(1, Ordering::SeqCst);
     let state = loop {
@@ -209,7 +229,11 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
             if running.compare_exchange(state, (state + 1) | ENDING, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 life.wait_no_more();
                 // SAFETY: contract: a session; no other call is running, and none begins.
-                return unsafe { end(r, life) };
+                if let Some(session) = unsafe { Session::new(r) } {
+                    // SAFETY: as above.
+                    unsafe { end(session, life) };
+                }
+                return;
             }
             continue;
         }
@@ -220,13 +244,11 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
             break state;
         }
     };
-    // SAFETY: contract: a session.
-    let socket = unsafe { &raw mut (*r).m_sb.sb_socket };
-    // SAFETY: its owner reads and writes this field too, hence as an atomic.
-    let fd = unsafe { AtomicI32::from_ptr(socket) }.load(Ordering::SeqCst);
+    // SAFETY: contract: a session; the place within it alone is referred to.
+    let fd = unsafe { &(*r).m_sb.sb_socket }.load(Ordering::SeqCst);
     if fd != -1 {
-        // SAFETY: the descriptor stays open while HANDS_ON_FD is set.
-        unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+        // The descriptor stays open while HANDS_ON_FD is set.
+        super::system::shut_down(fd);
     }
     running.fetch_and(!HANDS_ON_FD, Ordering::SeqCst);
     // The mark makes a close that is running hurry.
@@ -238,15 +260,13 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
 
 impl RTMPSockBuf {
     /// Gives the session its descriptor.
-    pub(super) fn put_socket(&mut self, fd: c_int) {
-        // SAFETY: our own field; a foreign close reads it as an atomic.
-        unsafe { AtomicI32::from_ptr(&raw mut self.sb_socket) }.store(fd, Ordering::SeqCst);
+    pub(super) fn put_socket(&self, fd: c_int) {
+        self.sb_socket.store(fd, Ordering::SeqCst);
     }
 
     /// Takes the descriptor out of the session, once no other thread has its hands on it.
-    pub(super) fn take_socket(&mut self) -> c_int {
-        // SAFETY: our own field; a foreign close reads it as an atomic.
-        let fd = unsafe { AtomicI32::from_ptr(&raw mut self.sb_socket) }.swap(-1, Ordering::SeqCst);
+    pub(super) fn take_socket(&self) -> c_int {
+        let fd = self.sb_socket.swap(-1, Ordering::SeqCst);
         while self.life.running.load(Ordering::SeqCst) & HANDS_ON_FD != 0 {
             std::thread::yield_now();
         }
@@ -256,7 +276,7 @@ impl RTMPSockBuf {
 
 /// Ends the conversation, with a farewell, and frees what belongs to it. Chunk sizes, bandwidths and the strings of
 /// `Link` stay; with `keep_url` the ones that authentication made, too.
-pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
+pub(super) fn close_session(r: Session, keep_url: bool) {
     if r.is_connected() {
         say_farewell(r);
     }
@@ -265,16 +285,16 @@ pub(super) fn close_session(r: &mut RTMP, keep_url: bool) {
 
 /// The same without a word, after a message that was not sent wholly: the other side would take a farewell for the rest
 /// of it, and it would wait as long once more.
-pub(super) fn break_off(r: &mut RTMP) {
+pub(super) fn break_off(r: Session) {
     forget(r, false);
 }
 
 /// Tells the server that the stream ends, as far as it listens.
-fn say_farewell(r: &mut RTMP) {
+fn say_farewell(r: Session) {
     let published = r.is_publisher();
     super::tunnel::hurry(r);
-    if r.m_stream_id > 0 {
-        let stream = std::mem::replace(&mut r.m_stream_id, -1);
+    if r.m_stream_id.get() > 0 {
+        let stream = r.m_stream_id.replace(-1);
         if !r.m_sb.wait_for_room() {
             return;
         }
@@ -291,27 +311,31 @@ fn say_farewell(r: &mut RTMP) {
 }
 
 /// Closes the socket and frees what belongs to the conversation.
-fn forget(r: &mut RTMP, keep_url: bool) {
+fn forget(r: Session, keep_url: bool) {
     r.m_sb.close();
-    r.m_stream_id = -1;
-    r.m_nBWCheckCounter = 0;
-    (r.m_nBytesIn, r.m_nBytesInSent) = (0, 0);
+    r.m_stream_id.set(-1);
+    r.m_nBWCheckCounter.set(0);
+    r.m_nBytesIn.set(0);
+    r.m_nBytesInSent.set(0);
     reset_reading(r);
-    r.m_write.m_nBytesRead = 0;
-    free_packet_body(&mut r.m_write);
+    let mut half = r.m_write.get();
+    r.m_write.set(RTMPPacket { m_body: ptr::null_mut(), m_nBytesRead: 0, ..half });
+    free_packet_body(&mut half);
     free_channels(r);
     free_calls(r);
-    r.m_numInvokes = 0;
-    r.m_bPlaying = 0;
-    r.m_sb.sb_size = 0;
-    (r.m_msgCounter, r.m_resplen, r.m_unackd) = (0, 0, 0);
+    r.m_numInvokes.set(0);
+    r.m_bPlaying.set(0);
+    r.m_sb.sb_size.set(0);
+    r.m_msgCounter.set(0);
+    r.m_resplen.set(0);
+    r.m_unackd.set(0);
     r.drop_inner();
     if !keep_url {
-        free_made(&mut r.Link.tcUrl, &mut r.Link.lFlags, RTMP_LF_FTCU);
-        free_made(&mut r.Link.app, &mut r.Link.lFlags, RTMP_LF_FAPU);
-        let made = std::mem::replace(&mut r.Link.playpath0, AVal::NULL).av_val;
-        if !made.is_null() && ptr::eq(made, r.Link.playpath.av_val) {
-            r.Link.playpath = AVal::NULL;
+        free_made(&r.Link.tcUrl, &r.Link.lFlags, RTMP_LF_FTCU);
+        free_made(&r.Link.app, &r.Link.lFlags, RTMP_LF_FAPU);
+        let made = r.Link.playpath0.replace(AVal::NULL).start();
+        if !made.is_null() && ptr::eq(made, r.Link.playpath.get().start()) {
+            r.Link.playpath.set(AVal::NULL);
         }
         // SAFETY: from the C allocator, and forgotten.
         unsafe { mem::free(made) };
@@ -319,28 +343,28 @@ fn forget(r: &mut RTMP, keep_url: bool) {
 }
 
 /// Frees a string that this library made.
-fn free_made(text: &mut AVal, flags: &mut c_int, bit: c_int) {
-    if *flags & bit != 0 {
-        *flags &= !bit;
-        // SAFETY: the flag says that it is from the C allocator and ours.
-        unsafe { mem::free(text.av_val) };
-        *text = AVal::NULL;
+fn free_made(text: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int) {
+    if flags.get() & bit != 0 {
+        flags.set(flags.get() & !bit);
+        let made = text.replace(AVal::NULL).start();
+        // SAFETY: the flag says that it is from the C allocator and ours, and the session has forgotten it.
+        unsafe { mem::free(made) };
     }
 }
 
 /// Forgets what `RTMP_Read` holds.
-fn reset_reading(r: &mut RTMP) {
-    // SAFETY: made by `RTMP_Read` alone, from the C allocator.
-    unsafe { mem::free(r.m_read.buf) };
-    r.m_read.buf = ptr::null_mut();
-    r.m_read.bufpos = ptr::null_mut();
-    r.m_read.buflen = 0;
-    r.m_read.dataType = 0;
-    r.m_read.flags = 0;
-    r.m_read.status = 0;
-    r.m_read.nResumeTS = 0;
-    r.m_read.nIgnoredFrameCounter = 0;
-    r.m_read.nIgnoredFlvFrameCounter = 0;
+fn reset_reading(r: Session) {
+    let held = r.m_read.buf.replace(ptr::null_mut());
+    // SAFETY: made by `RTMP_Read` alone, from the C allocator, and forgotten.
+    unsafe { mem::free(held) };
+    r.m_read.bufpos.set(ptr::null_mut());
+    r.m_read.buflen.set(0);
+    r.m_read.dataType.set(0);
+    r.m_read.flags.set(0);
+    r.m_read.status.set(0);
+    r.m_read.nResumeTS.set(0);
+    r.m_read.nIgnoredFrameCounter.set(0);
+    r.m_read.nIgnoredFlvFrameCounter.set(0);
 }
 
 /// Frees a packet's body.
@@ -350,39 +374,53 @@ pub(super) fn free_packet_body(packet: &mut RTMPPacket) {
     unsafe { mem::free_body(body) };
 }
 
-fn free_channels(r: &mut RTMP) {
-    for index in 0..usize::try_from(r.m_channelsAllocatedIn).unwrap_or(0) {
-        let channel = *entry(r.m_vecChannelsIn, index);
-        if !channel.is_null() {
-            // SAFETY: made from a Box by the reader, and forgotten.
-            let mut channel = unsafe { Box::from_raw(channel.cast::<ChannelIn>()) };
-            free_packet_body(&mut channel.packet);
-        }
+fn free_channels(r: Session) {
+    let (channels_in, len_in) = (r.m_vecChannelsIn.replace(ptr::null_mut()), r.m_channelsAllocatedIn.replace(0));
+    let (channels_out, len_out) = (r.m_vecChannelsOut.replace(ptr::null_mut()), r.m_channelsAllocatedOut.replace(0));
+    let times = r.m_channelTimestamp.replace(ptr::null_mut());
+    // SAFETY: the table is ours, and forgotten.
+    for channel in unsafe { taken(channels_in, len_in) } {
+        // SAFETY: made from a Box by the reader.
+        let mut channel = unsafe { Box::from_raw(channel.cast::<ChannelIn>()) };
+        free_packet_body(&mut channel.packet);
     }
-    for index in 0..usize::try_from(r.m_channelsAllocatedOut).unwrap_or(0) {
-        let packet = *entry(r.m_vecChannelsOut, index);
-        if !packet.is_null() {
-            // SAFETY: made from a Box by the sender, and forgotten. Its body was never kept.
-            drop(unsafe { Box::from_raw(packet.cast::<ChannelOut>()) });
-        }
+    // SAFETY: as above.
+    for channel in unsafe { taken(channels_out, len_out) } {
+        // SAFETY: made from a Box by the sender. Its body was never kept.
+        drop(unsafe { Box::from_raw(channel.cast::<ChannelOut>()) });
     }
-    // SAFETY: the tables are ours, from the C allocator; likewise the next two.
-    unsafe { mem::free(r.m_vecChannelsIn) };
-    // SAFETY: as above.
-    unsafe { mem::free(r.m_vecChannelsOut) };
-    // SAFETY: as above.
-    unsafe { mem::free(r.m_channelTimestamp) };
-    (r.m_vecChannelsIn, r.m_vecChannelsOut, r.m_channelTimestamp) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    (r.m_channelsAllocatedIn, r.m_channelsAllocatedOut) = (0, 0);
+    // SAFETY: made together with the first table, and forgotten.
+    unsafe { mem::free(times) };
 }
 
-fn free_calls(r: &mut RTMP) {
-    while r.m_numCalls > 0 {
+/// The entries of a table that are not NULL. The table is freed.
+///
+/// # Safety
+/// `table` is NULL or from [`super::inner::grow_table`] with `len` entries, and not used again.
+unsafe fn taken(table: *mut *mut RTMPPacket, len: c_int) -> Vec<*mut RTMPPacket> {
+    let len = if table.is_null() { 0 } else { usize::try_from(len).unwrap_or(0) };
+    let mut entries = Vec::new();
+    for index in 0..len {
+        // SAFETY: contract of this function.
+        let entry = unsafe { table.add(index) };
+        // SAFETY: as above.
+        let entry = unsafe { entry.read() };
+        if !entry.is_null() {
+            entries.push(entry);
+        }
+    }
+    // SAFETY: contract of this function.
+    unsafe { mem::free(table) };
+    entries
+}
+
+fn free_calls(r: Session) {
+    while r.m_numCalls.get() > 0 {
         super::calls::remove(r, 0);
     }
-    // SAFETY: made by `calls`, from the C allocator.
-    unsafe { mem::free(r.m_methodCalls) };
-    r.m_methodCalls = ptr::null_mut();
+    let table = r.m_methodCalls.replace(ptr::null_mut());
+    // SAFETY: made by `calls`, from the C allocator, and forgotten.
+    unsafe { mem::free(table) };
 }
 
 #[unsafe(no_mangle)]
@@ -396,16 +434,17 @@ pub unsafe extern "C" fn RTMP_Free(r: *mut RTMP) {
         return;
     }
     // SAFETY: contract: a session.
-    unsafe { &(*r).m_sb.life }.wait_for_closes(r);
-    guard((), || {
-        // SAFETY: contract: the caller gives the session up.
-        let r = unsafe { &mut *r };
-        // A socket that the program brought stays its own.
-        if !r.inner_ref().is_some_and(|inner| inner.own_socket) {
-            r.m_sb.sb_socket = -1;
-        }
-        close_session(r, false);
-    });
+    unsafe { life(r) }.wait_for_closes(r);
+    // SAFETY: contract: the caller gives the session up.
+    if let Some(session) = unsafe { Session::new(r) } {
+        guard((), || {
+            // A socket that the program brought stays its own.
+            if !session.inner(|inner| &inner.own_socket) {
+                session.m_sb.put_socket(-1);
+            }
+            close_session(session, false);
+        });
+    }
     // SAFETY: contract: from RTMP_Alloc.
     unsafe { mem::free(r) };
 }
@@ -415,21 +454,29 @@ pub unsafe extern "C" fn RTMP_Init(r: *mut RTMP) {
     if r.is_null() {
         return;
     }
-    // SAFETY: contract: memory for a session; what was there is not looked at.
-    unsafe { ptr::write_bytes(r, 0, 1) };
+    let before = offset_of!(RTMP, m_sb) + offset_of!(RTMPSockBuf, life);
+    let behind = before + size_of::<Life>();
+    // SAFETY: contract: memory for a session; what was there is not looked at. Likewise below.
+    unsafe { ptr::write_bytes(r.cast::<u8>(), 0, before) };
+    // SAFETY: as above.
+    let rest = unsafe { r.cast::<u8>().add(behind) };
+    // SAFETY: as above.
+    unsafe { ptr::write_bytes(rest, 0, size_of::<RTMP>() - behind) };
+    // SAFETY: as above. Another thread's close of the session that was here may be about to return.
+    unsafe { life(r) }.begin();
     // SAFETY: zero bytes are a session.
-    let r = unsafe { &mut *r };
-    r.m_sb.sb_socket = -1;
-    r.m_inChunkSize = RTMP_DEFAULT_CHUNKSIZE;
-    r.m_outChunkSize = RTMP_DEFAULT_CHUNKSIZE;
-    r.m_nBufferMS = BUFFER_MS;
-    r.m_nClientBW = BANDWIDTH_BYTES;
-    r.m_nClientBW2 = 2;
-    r.m_nServerBW = BANDWIDTH_BYTES;
-    r.m_fAudioCodecs = AUDIO_CODECS;
-    r.m_fVideoCodecs = VIDEO_CODECS;
-    r.Link.timeout = TIMEOUT_S;
-    r.Link.swfAge = SWF_AGE_DAYS;
+    let Some(r) = (unsafe { Session::new(r) }) else { return };
+    r.m_sb.put_socket(-1);
+    r.m_inChunkSize.set(RTMP_DEFAULT_CHUNKSIZE);
+    r.m_outChunkSize.set(RTMP_DEFAULT_CHUNKSIZE);
+    r.m_nBufferMS.set(BUFFER_MS);
+    r.m_nClientBW.set(BANDWIDTH_BYTES);
+    r.m_nClientBW2.set(2);
+    r.m_nServerBW.set(BANDWIDTH_BYTES);
+    r.m_fAudioCodecs.set(AUDIO_CODECS);
+    r.m_fVideoCodecs.set(VIDEO_CODECS);
+    r.Link.timeout.set(TIMEOUT_S);
+    r.Link.swfAge.set(SWF_AGE_DAYS);
     RTMP_TLS_Init();
 }
 
@@ -441,35 +488,41 @@ pub extern "C" fn RTMP_TLS_Init() {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_EnableWrite(r: *mut RTMP) {
-    if let Some(r) = given_mut(r) {
-        r.Link.protocol |= RTMP_FEATURE_WRITE;
+    // SAFETY: contract.
+    if let Some(r) = unsafe { Session::new(r) } {
+        r.Link.protocol.set(r.Link.protocol.get() | RTMP_FEATURE_WRITE);
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_IsConnected(r: *mut RTMP) -> c_int {
-    given(r).is_some_and(RTMP::is_connected).into()
+    // SAFETY: contract.
+    unsafe { Session::new(r) }.is_some_and(|r| r.is_connected()).into()
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Socket(r: *mut RTMP) -> c_int {
-    given(r).map_or(-1, |r| r.m_sb.sb_socket)
+    // SAFETY: contract.
+    unsafe { Session::new(r) }.map_or(-1, |r| r.m_sb.socket())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_IsTimedout(r: *mut RTMP) -> c_int {
-    given(r).map_or(0, |r| r.m_sb.sb_timedout)
+    // SAFETY: contract.
+    unsafe { Session::new(r) }.map_or(0, |r| r.m_sb.sb_timedout.get())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_GetDuration(r: *mut RTMP) -> f64 {
-    given(r).map_or(0.0, |r| r.m_fDuration)
+    // SAFETY: contract.
+    unsafe { Session::new(r) }.map_or(0.0, |r| r.m_fDuration.get())
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SetBufferMS(r: *mut RTMP, size: c_int) {
-    if let Some(r) = given_mut(r) {
-        r.m_nBufferMS = size;
+    // SAFETY: contract.
+    if let Some(r) = unsafe { Session::new(r) } {
+        r.m_nBufferMS.set(size);
     }
 }
 

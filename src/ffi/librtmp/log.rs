@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use super::guard;
-use super::ptr::{bytes, given};
+use super::ptr::bytes;
 use super::types::{AMFObject, RTMPPacket};
 use crate::log::{Level, LogHandle, RRLog};
 use crate::sync::locked;
@@ -286,14 +286,19 @@ pub extern "C" fn RTMP_LogSetCallback(sink: Option<Sink>) {
 }
 
 /// The bytes of a dump; NULL has none.
-fn dumped<'a>(data: *const u8, len: c_ulong) -> Option<&'a [u8]> {
-    bytes(data.cast(), c_int::try_from(len).ok()?)
+///
+/// # Safety
+/// That of [`bytes`].
+unsafe fn dumped<'a>(data: *const u8, len: c_ulong) -> Option<&'a [u8]> {
+    // SAFETY: contract of this function.
+    unsafe { bytes(data.cast(), c_int::try_from(len).ok()?) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_LogHex(level: c_int, data: *const u8, len: c_ulong) {
     guard((), || {
-        let Some(data) = dumped(data, len) else { return };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { dumped(data, len) }) else { return };
         if wants(level) {
             hex(level, data);
         }
@@ -303,7 +308,8 @@ pub unsafe extern "C" fn RTMP_LogHex(level: c_int, data: *const u8, len: c_ulong
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_LogHexString(level: c_int, data: *const u8, len: c_ulong) {
     guard((), || {
-        let Some(data) = dumped(data, len) else { return };
+        // SAFETY: contract.
+        let Some(data) = (unsafe { dumped(data, len) }) else { return };
         if wants(level) {
             hex_and_text(level, data);
         }
@@ -340,9 +346,11 @@ pub(super) fn hex_and_text(level: c_int, data: &[u8]) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPPacket_Dump(packet: *const RTMPPacket) {
+pub unsafe extern "C" fn RTMPPacket_Dump(packet: Option<&RTMPPacket>) {
     guard((), || {
-        let Some(p) = given(packet) else { return };
+        let Some(p) = packet else { return };
+        // SAFETY: contract.
+        let body = unsafe { p.body() };
         record(
             DEBUG,
             &format!(
@@ -352,7 +360,7 @@ pub unsafe extern "C" fn RTMPPacket_Dump(packet: *const RTMPPacket) {
                 p.m_nTimeStamp,
                 p.m_nInfoField2,
                 p.m_nBodySize,
-                p.body().first().copied().unwrap_or(0),
+                body.first().copied().unwrap_or(0),
             ),
         );
     });

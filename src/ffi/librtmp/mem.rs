@@ -4,7 +4,6 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use super::ptr::entry;
 use super::types::{AVal, RTMP_MAX_HEADER_SIZE};
 use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
 
@@ -29,7 +28,7 @@ pub(super) unsafe fn free<T>(pointer: *mut T) {
     unsafe { libc::free(pointer.cast()) };
 }
 
-/// Memory of the library's own, freed with it. Nothing sets it beforehand, so it costs what is used of it.
+/// Memory of the library's own, zeroed, freed with it.
 pub(super) struct Block {
     start: ptr::NonNull<c_char>,
     len: usize,
@@ -38,8 +37,8 @@ pub(super) struct Block {
 impl Block {
     /// `len` bytes. `None`: no memory.
     pub(super) fn new(len: usize) -> Option<Self> {
-        // SAFETY: NULL makes a new one.
-        let start = unsafe { grow(ptr::null_mut(), len) }.and_then(ptr::NonNull::new)?;
+        // SAFETY: calloc takes any numbers.
+        let start = ptr::NonNull::new(unsafe { libc::calloc(1, len) }.cast())?;
         Some(Self { start, len })
     }
 
@@ -91,7 +90,10 @@ pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char
     let block = unsafe { grow(block, len as usize + RTMP_MAX_HEADER_SIZE + 1) }?;
     // SAFETY: within the block.
     let body = unsafe { block.add(RTMP_MAX_HEADER_SIZE) };
-    *entry(body, len as usize) = 0;
+    // SAFETY: as above: there is room for a zero.
+    let end = unsafe { body.add(len as usize) };
+    // SAFETY: as above.
+    unsafe { end.write(0) };
     Some(body)
 }
 
@@ -139,5 +141,6 @@ pub(super) fn copy(text: &[u8]) -> AVal {
     }
     // SAFETY: the block is new and long enough.
     unsafe { ptr::copy_nonoverlapping(text.as_ptr(), block.cast(), text.len()) };
-    AVal { av_val: block, av_len: i32::try_from(text.len()).unwrap_or(0) }
+    // SAFETY: whoever takes the copy frees it, when nobody uses it any more.
+    unsafe { AVal::new(block, i32::try_from(text.len()).unwrap_or(0)) }
 }

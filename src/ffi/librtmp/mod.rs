@@ -1,7 +1,8 @@
 //! The librtmp face: the symbols of `librtmp.so.1` over this crate's protocol code. It never meets the relay face.
 //!
-//! Each export converts its pointers once and calls; behaviour works on references. All state a program can see lies in
-//! the public structures; the rest hangs on a pointer no program touches ([`inner`]).
+//! Each export converts its pointers once and calls. Behaviour works on values, on references to what this call alone has,
+//! and on the handle of a session, whose fields are cells and atomics ([`inner::Session`]). All state a program can see
+//! lies in the public structures; the rest hangs on a pointer no program touches ([`inner`]).
 //!
 //! # The contract of all pointers
 //!
@@ -43,7 +44,7 @@ pub mod fuzz;
 mod http;
 mod inner;
 mod invoke;
-mod layout;
+
 mod life;
 pub(crate) mod log;
 mod mem;
@@ -53,6 +54,9 @@ mod recv;
 mod send;
 mod sock;
 mod swf;
+mod system;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod token;
 mod tunnel;

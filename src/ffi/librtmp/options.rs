@@ -1,10 +1,12 @@
 //! What a session is to do: urls with options, single options, and `RTMP_SetupStream`. Strings are not copied: they stay
 //! the program's.
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_uint};
+use std::cell::Cell;
+use std::ffi::{c_char, c_int, c_long, c_uint};
 
 use super::amf::MAX_DEPTH;
-use super::ptr::{entry, given, given_mut};
+use super::inner::Session;
+use super::ptr::{bytes_mut, c_string};
 use super::types::*;
 use super::{guard, log, mem, tls, url};
 
@@ -24,12 +26,13 @@ unsafe impl Sync for Constant {}
 
 #[unsafe(no_mangle)]
 pub static RTMP_DefaultFlashVer: Constant =
-    Constant(AVal { av_val: DEFAULT_FLASH_VERSION.as_ptr().cast_mut().cast(), av_len: 14 });
+    // SAFETY: the text never goes.
+    Constant(unsafe { AVal::new(DEFAULT_FLASH_VERSION.as_ptr().cast_mut().cast(), 14) });
 
 /// What kind of value an option has, and its explanation for the list that a wrong option gets.
 enum Kind {
-    Text(fn(&mut RTMP) -> &mut AVal),
-    Number(fn(&mut RTMP) -> &mut c_int),
+    Text(fn(&RTMP) -> &Cell<AVal>),
+    Number(fn(&RTMP) -> &Cell<c_int>),
     Flag(c_int),
     /// A flag of this library, which librtmp has not.
     OwnFlag(c_int),
@@ -37,27 +40,27 @@ enum Kind {
 }
 
 const OPTIONS: [(&str, Kind, &str); 21] = [
-    ("socks", Kind::Text(|r| &mut r.Link.sockshost), "use this SOCKS4 proxy"),
-    ("app", Kind::Text(|r| &mut r.Link.app), "application on the server"),
-    ("tcUrl", Kind::Text(|r| &mut r.Link.tcUrl), "url of the application"),
-    ("pageUrl", Kind::Text(|r| &mut r.Link.pageUrl), "url of the web page that plays"),
-    ("swfUrl", Kind::Text(|r| &mut r.Link.swfUrl), "url of the player"),
-    ("flashver", Kind::Text(|r| &mut r.Link.flashVer), "version of Flash that is told"),
+    ("socks", Kind::Text(|r| &r.Link.sockshost), "use this SOCKS4 proxy"),
+    ("app", Kind::Text(|r| &r.Link.app), "application on the server"),
+    ("tcUrl", Kind::Text(|r| &r.Link.tcUrl), "url of the application"),
+    ("pageUrl", Kind::Text(|r| &r.Link.pageUrl), "url of the web page that plays"),
+    ("swfUrl", Kind::Text(|r| &r.Link.swfUrl), "url of the player"),
+    ("flashver", Kind::Text(|r| &r.Link.flashVer), "version of Flash that is told"),
     ("conn", Kind::Connect, "append this value to the connect command"),
-    ("playpath", Kind::Text(|r| &mut r.Link.playpath), "name of the stream on the server"),
+    ("playpath", Kind::Text(|r| &r.Link.playpath), "name of the stream on the server"),
     ("playlist", Kind::Flag(RTMP_LF_PLST), "set a playlist before play"),
     ("live", Kind::Flag(RTMP_LF_LIVE), "the stream is live: no resuming"),
-    ("subscribe", Kind::Text(|r| &mut r.Link.subscribepath), "stream to subscribe to"),
-    ("jtv", Kind::Text(|r| &mut r.Link.usherToken), "token of Justin.tv"),
-    ("token", Kind::Text(|r| &mut r.Link.token), "key of SecureToken"),
+    ("subscribe", Kind::Text(|r| &r.Link.subscribepath), "stream to subscribe to"),
+    ("jtv", Kind::Text(|r| &r.Link.usherToken), "token of Justin.tv"),
+    ("token", Kind::Text(|r| &r.Link.token), "key of SecureToken"),
     ("swfVfy", Kind::Flag(RTMP_LF_SWFV), "verify the player"),
-    ("swfAge", Kind::Number(|r| &mut r.Link.swfAge), "days that a hash of the player is kept"),
-    ("start", Kind::Number(|r| &mut r.Link.seekTime), "where to begin, in milliseconds"),
-    ("stop", Kind::Number(|r| &mut r.Link.stopTime), "where to end, in milliseconds"),
-    ("buffer", Kind::Number(|r| &mut r.m_nBufferMS), "buffer time in milliseconds"),
-    ("timeout", Kind::Number(|r| &mut r.Link.timeout), "time-out in seconds"),
+    ("swfAge", Kind::Number(|r| &r.Link.swfAge), "days that a hash of the player is kept"),
+    ("start", Kind::Number(|r| &r.Link.seekTime), "where to begin, in milliseconds"),
+    ("stop", Kind::Number(|r| &r.Link.stopTime), "where to end, in milliseconds"),
+    ("buffer", Kind::Number(|r| &r.m_nBufferMS), "buffer time in milliseconds"),
+    ("timeout", Kind::Number(|r| &r.Link.timeout), "time-out in seconds"),
     ("tlsInsecure", Kind::OwnFlag(tls::INSECURE), "take any certificate"),
-    ("pubUser", Kind::Text(|r| &mut r.Link.pubUser), "user name of the publisher"),
+    ("pubUser", Kind::Text(|r| &r.Link.pubUser), "user name of the publisher"),
 ];
 
 /// The password stands apart: it is the option that must never be shown.
@@ -88,9 +91,9 @@ fn is_true(text: &[u8]) -> bool {
 }
 
 /// Sets one option. False for an unknown one and for a `conn` value that makes no sense.
-pub(super) fn set(r: &mut RTMP, name: &[u8], value: AVal) -> bool {
+pub(super) fn set(r: Session, name: &[u8], value: AVal) -> bool {
     if name.eq_ignore_ascii_case(PASSWORD.as_bytes()) {
-        r.Link.pubPasswd = value;
+        r.Link.pubPasswd.set(value);
         return true;
     }
     let Some((_, kind, _)) = OPTIONS.iter().find(|(known, ..)| name.eq_ignore_ascii_case(known.as_bytes())) else {
@@ -103,20 +106,21 @@ pub(super) fn set(r: &mut RTMP, name: &[u8], value: AVal) -> bool {
         return false;
     };
     match kind {
-        Kind::Text(field) => *field(r) = value,
-        Kind::Number(field) => *field(r) = number(value.bytes()),
+        Kind::Text(field) => field(&r).set(value),
+        Kind::Number(field) => field(&r).set(number(value.bytes())),
         Kind::Flag(bit) => {
             if is_true(value.bytes()) {
-                r.Link.lFlags |= bit;
+                r.Link.lFlags.set(r.Link.lFlags.get() | bit);
             }
         }
         Kind::OwnFlag(bit) => {
             if is_true(value.bytes()) {
-                r.Link.pFlags |= bit;
+                r.Link.pFlags.set(r.Link.pFlags.get() | bit);
             }
         }
         Kind::Connect => {
-            if connect_value(&mut r.Link, value.long_bytes()).is_none() {
+            // SAFETY: contract: strings of `Link` outlive the session.
+            if unsafe { connect_value(&r.Link, value.bytes()) }.is_none() {
                 log::error(&format!("conn={} cannot be read", value.shown()));
                 return false;
             }
@@ -126,28 +130,33 @@ pub(super) fn set(r: &mut RTMP, name: &[u8], value: AVal) -> bool {
 }
 
 /// Appends one value to the connect command's extras, inside the object that stands open.
-fn connect_value(link: &mut RTMP_LNK, text: &[u8]) -> Option<()> {
+///
+/// # Safety
+/// The text outlives the session.
+unsafe fn connect_value(link: &RTMP_LNK, text: &[u8]) -> Option<()> {
     // Below zero once more was closed than opened: names are taken there, at the outermost level.
-    let depth = u32::try_from(link.edepth).unwrap_or(0);
+    let depth = u32::try_from(link.edepth.get()).unwrap_or(0);
     let (kind, name, value) = match text {
         [kind, b':', value @ ..] => (*kind, AVal::NULL, value),
-        [b'N', kind, b':', rest @ ..] if link.edepth != 0 => {
+        [b'N', kind, b':', rest @ ..] if link.edepth.get() != 0 => {
             let colon = rest.iter().position(|&byte| byte == b':')?;
-            (*kind, AVal::of(&rest[..colon]), &rest[colon + 1..])
+            // SAFETY: contract of this function.
+            (*kind, unsafe { AVal::of(&rest[..colon]) }, &rest[colon + 1..])
         }
         _ => return None,
     };
     let mut prop = AMFObjectProperty { p_name: name, ..AMFObjectProperty::INVALID };
     (prop.p_type, prop.p_vu) = match kind {
         b'B' => (AMF_BOOLEAN, AMFValue { p_number: url::leading_number(value) as c_int as f64 }),
-        b'S' => (AMF_STRING, AMFValue { p_aval: AVal::of(value) }),
+        // SAFETY: contract of this function.
+        b'S' => (AMF_STRING, AMFValue { p_aval: unsafe { AVal::of(value) } }),
         b'N' => (AMF_NUMBER, AMFValue { p_number: leading_float(value) }),
-        b'Z' if name.av_val.is_null() => (AMF_NULL, AMFValue { p_aval: AVal::NULL }),
-        b'O' if !name.av_val.is_null() || url::leading_number(value) != 0 => {
+        b'Z' if name.start().is_null() => (AMF_NULL, AMFValue { p_aval: AVal::NULL }),
+        b'O' if !name.start().is_null() || url::leading_number(value) != 0 => {
             (AMF_OBJECT, AMFValue { p_object: AMFObject::EMPTY })
         }
         b'O' => {
-            link.edepth = link.edepth.checked_sub(1)?;
+            link.edepth.set(link.edepth.get().checked_sub(1)?);
             return Some(());
         }
         _ => return None,
@@ -155,12 +164,14 @@ fn connect_value(link: &mut RTMP_LNK, text: &[u8]) -> Option<()> {
     if depth >= MAX_DEPTH {
         return None;
     }
-    let open = innermost(&mut link.extras, depth)?;
-    if !open.add(&prop) {
+    let mut extras = link.extras.get();
+    let added = innermost(&mut extras, depth)?.add(&prop);
+    link.extras.set(extras);
+    if !added {
         return None;
     }
     if prop.p_type == AMF_OBJECT {
-        link.edepth += 1;
+        link.edepth.set(link.edepth.get() + 1);
     }
     Some(())
 }
@@ -169,9 +180,12 @@ fn connect_value(link: &mut RTMP_LNK, text: &[u8]) -> Option<()> {
 fn innermost(object: &mut AMFObject, depth: u32) -> Option<&mut AMFObject> {
     let mut open = object;
     for _ in 0..depth {
-        let last = usize::try_from(open.o_num).ok()?.checked_sub(1)?;
+        let last = usize::try_from(open.count()).ok()?.checked_sub(1)?;
         open.at(last).filter(|prop| prop.p_type == AMF_OBJECT)?;
-        let prop = entry(open.o_props, last);
+        // SAFETY: within the array.
+        let prop = unsafe { open.start().add(last) };
+        // SAFETY: the array is the session's, and this the one reference into it.
+        let prop = unsafe { &mut *prop };
         // SAFETY: its type says that it is an object.
         open = unsafe { &mut prop.p_vu.p_object };
     }
@@ -196,23 +210,28 @@ fn default_port(protocol: c_int) -> u16 {
 }
 
 /// Splits `host:port` of the proxy.
-fn set_socks(link: &mut RTMP_LNK) {
-    let text = link.sockshost.long_bytes();
+fn set_socks(link: &RTMP_LNK) {
+    let text = link.sockshost.get();
+    let text = text.bytes();
     if text.is_empty() {
-        link.sockshost = AVal::NULL;
-        link.socksport = 0;
+        link.sockshost.set(AVal::NULL);
+        link.socksport.set(0);
         return;
     }
     let (host, port) = match text.iter().position(|&byte| byte == b':') {
         Some(colon) => (&text[..colon], u16::try_from(url::leading_number(&text[colon + 1..])).unwrap_or(0)),
         None => (text, SOCKS_PORT),
     };
-    link.sockshost = AVal::of(host);
-    link.socksport = port;
+    // SAFETY: a part of what it was.
+    link.sockshost.set(unsafe { AVal::of(host) });
+    link.socksport.set(port);
 }
 
-/// Cuts the url from its options and sets them. The buffer is the program's and stays in use.
-fn set_url(r: &mut RTMP, buffer: &'static mut [u8]) -> bool {
+/// Cuts the url from its options and sets them.
+///
+/// # Safety
+/// The buffer outlives the session.
+unsafe fn set_url(r: Session, buffer: &mut [u8]) -> bool {
     let space = buffer.iter().position(|&byte| byte == b' ');
     let (url, mut options) = match space {
         Some(at) => {
@@ -223,14 +242,20 @@ fn set_url(r: &mut RTMP, buffer: &'static mut [u8]) -> bool {
         None => (&*buffer, &mut [][..]),
     };
     let Ok(parsed) = url::parse(url) else { return false };
-    r.Link.protocol = parsed.protocol;
+    r.Link.protocol.set(parsed.protocol);
     if let Some(host) = parsed.host {
-        r.Link.hostname = AVal::of(host);
+        // SAFETY: contract of this function, likewise below.
+        r.Link.hostname.set(unsafe { AVal::of(host) });
     }
-    r.Link.port = parsed.port as u16;
-    r.Link.app = parsed.app.map_or(AVal::NULL, AVal::of);
-    r.Link.playpath0 = if parsed.playpath.is_empty() { AVal::NULL } else { mem::copy(&url::playpath(parsed.playpath)) };
-    r.Link.playpath = r.Link.playpath0;
+    r.Link.port.set(parsed.port as u16);
+    // SAFETY: as above.
+    r.Link.app.set(parsed.app.map_or(AVal::NULL, |app| unsafe { AVal::of(app) }));
+    r.Link.playpath0.set(if parsed.playpath.is_empty() {
+        AVal::NULL
+    } else {
+        mem::copy(&url::playpath(parsed.playpath))
+    });
+    r.Link.playpath.set(r.Link.playpath0.get());
 
     while let Some(equals) = options.iter().position(|&byte| byte == b'=') {
         options[equals] = 0;
@@ -245,42 +270,53 @@ fn set_url(r: &mut RTMP, buffer: &'static mut [u8]) -> bool {
         let spaces = after.iter().take_while(|&&byte| byte == b' ').count();
         let (gap, after) = after.split_at_mut(spaces);
         gap.fill(0);
-        if !set(r, name, AVal { av_val: value.as_mut_ptr().cast(), av_len: len as c_int }) {
+        // SAFETY: as above.
+        let value = unsafe { AVal::new(value.as_mut_ptr().cast(), len as c_int) };
+        if !set(r, name, value) {
             return false;
         }
         options = after;
     }
-    finish_url(r, url);
+    // SAFETY: as above.
+    unsafe { finish_url(r, url) };
     true
 }
 
 /// What follows from the url once the options are known.
-fn finish_url(r: &mut RTMP, url: &[u8]) {
-    if r.Link.tcUrl.is_empty() {
-        let app = r.Link.app.long_bytes();
+///
+/// # Safety
+/// The url outlives the session.
+unsafe fn finish_url(r: Session, url: &[u8]) {
+    if r.Link.tcUrl.get().is_empty() {
+        let app = r.Link.app.get();
+        let app = app.bytes();
         if app.is_empty() {
-            r.Link.tcUrl = AVal::of(url);
+            // SAFETY: contract of this function.
+            r.Link.tcUrl.set(unsafe { AVal::of(url) });
         } else if url.as_ptr_range().contains(&app.as_ptr()) {
             let len = app.as_ptr() as usize - url.as_ptr() as usize + app.len();
-            r.Link.tcUrl = AVal::of(&url[..len]);
+            // SAFETY: contract of this function.
+            r.Link.tcUrl.set(unsafe { AVal::of(&url[..len]) });
         } else {
-            r.Link.tcUrl = mem::copy(&own_tc_url(&r.Link));
-            r.Link.lFlags |= RTMP_LF_FTCU;
+            r.Link.tcUrl.set(mem::copy(&own_tc_url(&r.Link)));
+            r.Link.lFlags.set(r.Link.lFlags.get() | RTMP_LF_FTCU);
         }
     }
-    set_socks(&mut r.Link);
-    if r.Link.port == 0 {
-        r.Link.port = default_port(r.Link.protocol);
+    set_socks(&r.Link);
+    if r.Link.port.get() == 0 {
+        r.Link.port.set(default_port(r.Link.protocol.get()));
     }
 }
 
 /// The application's url where it is not a part of the one that was given.
 pub(super) fn own_tc_url(link: &RTMP_LNK) -> Vec<u8> {
-    let scheme = usize::try_from(link.protocol & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"rtmp");
-    let host = link.hostname.bytes();
+    let scheme =
+        usize::try_from(link.protocol.get() & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"rtmp");
+    let host = link.hostname.get();
+    let host = host.bytes();
     let (open, close) = if host.contains(&b':') { ("[", "]") } else { ("", "") };
-    let port = format!("{close}:{}/", link.port);
-    [scheme.as_bytes(), b"://", open.as_bytes(), host, port.as_bytes(), link.app.bytes()].concat()
+    let port = format!("{close}:{}/", link.port.get());
+    [scheme.as_bytes(), b"://", open.as_bytes(), host, port.as_bytes(), link.app.get().bytes()].concat()
 }
 
 /// Decodes `\xx` in place and gives the new length. `None`: an escape is cut.
@@ -301,10 +337,11 @@ fn unescape(text: &mut [u8]) -> Option<usize> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_SetOpt(r: *mut RTMP, name: *const AVal, value: *mut AVal) -> c_int {
+pub unsafe extern "C" fn RTMP_SetOpt(r: *mut RTMP, name: Option<&AVal>, value: Option<&AVal>) -> c_int {
     guard(FALSE, || {
-        let Some(r) = given_mut(r) else { return FALSE };
-        let (Some(name), Some(value)) = (given(name), given(value)) else { return FALSE };
+        // SAFETY: contract.
+        let Some(r) = (unsafe { Session::new(r) }) else { return FALSE };
+        let (Some(name), Some(value)) = (name, value) else { return FALSE };
         set(r, name.bytes(), *value).into()
     })
 }
@@ -312,28 +349,29 @@ pub unsafe extern "C" fn RTMP_SetOpt(r: *mut RTMP, name: *const AVal, value: *mu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_SetupURL(r: *mut RTMP, url: *mut c_char) -> c_int {
     guard(FALSE, || {
-        let Some(r) = given_mut(r) else { return FALSE };
-        if url.is_null() {
-            return FALSE;
-        }
+        // SAFETY: contract.
+        let Some(r) = (unsafe { Session::new(r) }) else { return FALSE };
         // SAFETY: contract: a C string.
-        let len = unsafe { CStr::from_ptr(url) }.to_bytes().len();
-        // SAFETY: contract: it may be written, and outlives the session.
-        let buffer = unsafe { std::slice::from_raw_parts_mut(url.cast(), len) };
-        if !set_url(r, buffer) {
+        let Some(len) = unsafe { c_string(url) }.and_then(|text| c_int::try_from(text.len()).ok()) else {
+            return FALSE;
+        };
+        // SAFETY: contract: it may be written.
+        let Some(buffer) = (unsafe { bytes_mut(url, len) }) else { return FALSE };
+        // SAFETY: contract: it outlives the session.
+        if !unsafe { set_url(r, buffer) } {
             return FALSE;
         }
-        if r.Link.lFlags & RTMP_LF_SWFV != 0 && !r.Link.swfUrl.is_empty() {
-            super::swf::verify(&mut r.Link);
+        if r.Link.lFlags.get() & RTMP_LF_SWFV != 0 && !r.Link.swfUrl.get().is_empty() {
+            super::swf::verify(&r.Link);
         }
         TRUE
     })
 }
 
 /// Takes what is given: an empty string leaves what an earlier option set.
-fn take(field: &mut AVal, value: *const AVal) {
-    if let Some(value) = given(value).filter(|value| !value.is_empty()) {
-        *field = *value;
+fn take(field: &Cell<AVal>, value: Option<&AVal>) {
+    if let Some(value) = value.filter(|value| !value.is_empty()) {
+        field.set(*value);
     }
 }
 
@@ -342,62 +380,65 @@ fn take(field: &mut AVal, value: *const AVal) {
 pub unsafe extern "C" fn RTMP_SetupStream(
     r: *mut RTMP,
     protocol: c_int,
-    host: *mut AVal,
+    host: Option<&AVal>,
     port: c_uint,
-    sockshost: *mut AVal,
-    playpath: *mut AVal,
-    tcUrl: *mut AVal,
-    swfUrl: *mut AVal,
-    pageUrl: *mut AVal,
-    app: *mut AVal,
-    auth: *mut AVal,
-    swfSHA256Hash: *mut AVal,
+    sockshost: Option<&AVal>,
+    playpath: Option<&AVal>,
+    tcUrl: Option<&AVal>,
+    swfUrl: Option<&AVal>,
+    pageUrl: Option<&AVal>,
+    app: Option<&AVal>,
+    auth: Option<&AVal>,
+    swfSHA256Hash: Option<&AVal>,
     swfSize: u32,
-    flashVer: *mut AVal,
-    subscribepath: *mut AVal,
-    usherToken: *mut AVal,
+    flashVer: Option<&AVal>,
+    subscribepath: Option<&AVal>,
+    usherToken: Option<&AVal>,
     dStart: c_int,
     dStop: c_int,
     bLiveStream: c_int,
     timeout: c_long,
 ) {
     guard((), || {
-        let Some(r) = given_mut(r) else { return };
-        let link = &mut r.Link;
+        // SAFETY: contract.
+        let Some(r) = (unsafe { Session::new(r) }) else { return };
+        let link = &r.Link;
         for (field, given) in [
-            (&mut link.tcUrl, tcUrl),
-            (&mut link.swfUrl, swfUrl),
-            (&mut link.pageUrl, pageUrl),
-            (&mut link.app, app),
-            (&mut link.auth, auth),
-            (&mut link.subscribepath, subscribepath),
-            (&mut link.usherToken, usherToken),
-            (&mut link.hostname, host),
-            (&mut link.playpath, playpath),
-            (&mut link.sockshost, sockshost),
+            (&link.tcUrl, tcUrl),
+            (&link.swfUrl, swfUrl),
+            (&link.pageUrl, pageUrl),
+            (&link.app, app),
+            (&link.auth, auth),
+            (&link.subscribepath, subscribepath),
+            (&link.usherToken, usherToken),
+            (&link.hostname, host),
+            (&link.playpath, playpath),
+            (&link.sockshost, sockshost),
         ] {
             take(field, given);
         }
-        link.flashVer = RTMP_DefaultFlashVer.0;
-        take(&mut link.flashVer, flashVer);
-        if given(auth).is_some_and(|auth| !auth.is_empty()) {
-            link.lFlags |= RTMP_LF_AUTH;
+        link.flashVer.set(RTMP_DefaultFlashVer.0);
+        take(&link.flashVer, flashVer);
+        if auth.is_some_and(|auth| !auth.is_empty()) {
+            link.lFlags.set(link.lFlags.get() | RTMP_LF_AUTH);
         }
-        match given(swfSHA256Hash).and_then(|hash| hash.bytes().first_chunk()) {
+        match swfSHA256Hash.and_then(|hash| hash.bytes().first_chunk()) {
             Some(hash) if swfSize > 0 => {
-                link.SWFHash = *hash;
-                link.SWFSize = swfSize;
+                link.SWFHash.set(*hash);
+                link.SWFSize.set(swfSize);
             }
-            _ => link.SWFSize = 0,
+            _ => link.SWFSize.set(0),
         }
         if bLiveStream != 0 {
-            link.lFlags |= RTMP_LF_LIVE;
+            link.lFlags.set(link.lFlags.get() | RTMP_LF_LIVE);
         }
-        (link.seekTime, link.stopTime, link.timeout) = (dStart, dStop, timeout as c_int);
-        link.protocol = protocol;
-        link.port = port as u16;
-        if link.port == 0 {
-            link.port = default_port(protocol);
+        link.seekTime.set(dStart);
+        link.stopTime.set(dStop);
+        link.timeout.set(timeout as c_int);
+        link.protocol.set(protocol);
+        link.port.set(port as u16);
+        if link.port.get() == 0 {
+            link.port.set(default_port(protocol));
         }
         set_socks(link);
         log_setup(link);
@@ -409,17 +450,22 @@ fn log_setup(link: &RTMP_LNK) {
     if !log::wants(log::DEBUG) {
         return;
     }
-    let scheme = usize::try_from(link.protocol & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"");
+    let scheme =
+        usize::try_from(link.protocol.get() & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"");
     log::debug(&format!("Protocol : {}", scheme.to_uppercase()));
-    log::debug(&format!("Hostname : {}", link.hostname.shown()));
-    log::debug(&format!("Port     : {}", link.port));
-    log::debug(&format!("Playpath : {}", link.playpath.shown()));
-    for (name, value) in [("tcUrl", link.tcUrl), ("swfUrl", link.swfUrl), ("pageUrl", link.pageUrl), ("app", link.app)]
-    {
+    log::debug(&format!("Hostname : {}", link.hostname.get().shown()));
+    log::debug(&format!("Port     : {}", link.port.get()));
+    log::debug(&format!("Playpath : {}", link.playpath.get().shown()));
+    for (name, value) in [
+        ("tcUrl", link.tcUrl.get()),
+        ("swfUrl", link.swfUrl.get()),
+        ("pageUrl", link.pageUrl.get()),
+        ("app", link.app.get()),
+    ] {
         if !value.is_empty() {
             log::debug(&format!("{name:<9}: {}", value.shown()));
         }
     }
-    log::debug(&format!("live     : {}", if link.lFlags & RTMP_LF_LIVE != 0 { "yes" } else { "no" }));
-    log::debug(&format!("timeout  : {} sec", link.timeout));
+    log::debug(&format!("live     : {}", if link.lFlags.get() & RTMP_LF_LIVE != 0 { "yes" } else { "no" }));
+    log::debug(&format!("timeout  : {} sec", link.timeout.get()));
 }

@@ -1,63 +1,56 @@
 //! What the pointers of exports become: references, slices and values, under the contract at the head of the folder.
 //!
-//! These functions are safe to call within this folder alone: every pointer they get was given to an export by its
-//! program, or lies in a structure of the program's, and the contract says what holds for it.
+//! Arguments that are only read, or only this call's to write, are `Option<&T>` and `Option<&mut T>` in the signatures of
+//! the exports: the contract says no more and no less. The functions here are for all others: results, which need not hold
+//! anything yet, counted bytes, C strings, entries of tables.
 
 use std::ffi::{CStr, c_char, c_int};
 
-/// What the pointer points to; `None` for NULL.
-pub(super) fn given<'a, T>(pointer: *const T) -> Option<&'a T> {
-    // SAFETY: contract.
-    unsafe { pointer.as_ref() }
-}
-
-/// The same, to be written.
-pub(super) fn given_mut<'a, T>(pointer: *mut T) -> Option<&'a mut T> {
-    // SAFETY: contract.
-    unsafe { pointer.as_mut() }
-}
-
 /// Writes a result where the program wants it; NULL wants none.
-pub(super) fn put<T>(out: *mut T, value: T) {
+///
+/// # Safety
+/// `out` is NULL or may be written. What was there is plain data.
+pub(super) unsafe fn put<T: Copy>(out: *mut T, value: T) {
     if !out.is_null() {
-        // SAFETY: contract; what was there is plain data.
+        // SAFETY: contract of this function.
         unsafe { out.write(value) };
     }
 }
 
 /// `len` bytes of the program's; `None` for NULL and for a length below zero.
-pub(super) fn bytes<'a>(start: *const c_char, len: c_int) -> Option<&'a [u8]> {
+///
+/// # Safety
+/// `start` is NULL or has so many bytes, which nobody writes as long as they are used.
+pub(super) unsafe fn bytes<'a>(start: *const c_char, len: c_int) -> Option<&'a [u8]> {
     let len = usize::try_from(len).ok()?;
     if start.is_null() {
         return None;
     }
-    // SAFETY: contract.
+    // SAFETY: contract of this function.
     Some(unsafe { std::slice::from_raw_parts(start.cast(), len) })
 }
 
-/// The same, to be written.
-pub(super) fn bytes_mut<'a>(start: *mut c_char, len: c_int) -> Option<&'a mut [u8]> {
+/// `len` bytes of the program's that are to be written; `None` for NULL and for a length below zero.
+///
+/// # Safety
+/// `start` is NULL or has so many bytes, which are the caller's alone as long as it uses them.
+pub(super) unsafe fn bytes_mut<'a>(start: *mut c_char, len: c_int) -> Option<&'a mut [u8]> {
     let len = usize::try_from(len).ok()?;
     if start.is_null() {
         return None;
     }
-    // SAFETY: contract.
+    // SAFETY: contract of this function.
     Some(unsafe { std::slice::from_raw_parts_mut(start.cast(), len) })
 }
 
 /// The bytes of a C string; `None` for NULL.
-pub(super) fn c_string<'a>(text: *const c_char) -> Option<&'a [u8]> {
+///
+/// # Safety
+/// `text` is NULL or ends with a zero, and nobody writes it as long as the bytes are used.
+pub(super) unsafe fn c_string<'a>(text: *const c_char) -> Option<&'a [u8]> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: contract.
+    // SAFETY: contract of this function.
     Some(unsafe { CStr::from_ptr(text) }.to_bytes())
-}
-
-/// The entry of a table, which must have so many.
-pub(super) fn entry<'a, T>(table: *mut T, index: usize) -> &'a mut T {
-    // SAFETY: contract: the entry is within the table.
-    let place = unsafe { table.add(index) };
-    // SAFETY: as above; tables of this library are set from their beginning.
-    unsafe { &mut *place }
 }

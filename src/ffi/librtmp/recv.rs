@@ -7,9 +7,8 @@ use std::ffi::c_int;
 use std::ptr;
 
 use super::ahead::{count, fill, read_into, settle};
-use super::inner::{ChannelIn, OpenChunk, grow_table};
+use super::inner::{ChannelIn, OpenChunk, Session, grow_table};
 use super::life::{close_session, free_packet_body, on_session_quickly};
-use super::ptr::{entry as entry_of, given_mut};
 use super::send::TABLE_STEP;
 use super::types::*;
 use super::{control, log, mem};
@@ -21,39 +20,42 @@ const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 /// Room that all half-read messages of a session may take together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
-impl RTMP {
-    /// The library's own part, if it is there.
-    pub(super) fn inner_if_there(&mut self) -> Option<&mut super::inner::Inner> {
-        if self.m_clientID.av_val.is_null() { None } else { Some(self.inner()) }
-    }
-
+impl Session {
     /// What is remembered of an incoming chunk stream.
+    ///
+    /// # Safety
+    /// The result is the only reference to it, and is not used once the session may have been closed.
     #[inline]
-    fn channel_in(&self, channel: u32) -> Option<*mut ChannelIn> {
+    unsafe fn channel_in<'a>(self, channel: u32) -> Option<&'a mut ChannelIn> {
         let index = usize::try_from(channel).ok()?;
-        if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
+        if index >= usize::try_from(self.m_channelsAllocatedIn.get()).unwrap_or(0) {
             return None;
         }
-        let entry = *entry_of(self.m_vecChannelsIn, index);
-        (!entry.is_null()).then_some(entry.cast())
+        // SAFETY: within the table.
+        let entry = unsafe { self.m_vecChannelsIn.get().add(index) };
+        // SAFETY: as above.
+        let channel = unsafe { entry.read() }.cast::<ChannelIn>();
+        // SAFETY: NULL, or made below; contract of this function.
+        unsafe { channel.as_mut() }
     }
 
-    /// The same, made if it is not there. `None`: no memory.
-    fn channel_in_made(&mut self, channel: u32) -> Option<*mut ChannelIn> {
-        if let Some(entry) = self.channel_in(channel) {
-            return Some(entry);
+    /// Makes room for what is remembered of an incoming chunk stream, where there is none. False: no memory.
+    fn make_channel_in(self, channel: u32) -> bool {
+        // SAFETY: only looked whether it is there.
+        if unsafe { self.channel_in(channel) }.is_some() {
+            return true;
         }
         let index = channel as usize;
-        if index >= usize::try_from(self.m_channelsAllocatedIn).unwrap_or(0) {
+        if index >= usize::try_from(self.m_channelsAllocatedIn.get()).unwrap_or(0) {
             let len = index + TABLE_STEP;
-            let old = self.m_channelsAllocatedIn;
+            let old = self.m_channelsAllocatedIn.get();
             // SAFETY: the table is ours with `old` entries, and NULL is a valid one.
-            let grown = unsafe { grow_table(&mut self.m_vecChannelsIn, old, len) };
+            let grown = unsafe { grow_table(&self.m_vecChannelsIn, old, len) };
             // SAFETY: the table is ours with `old` entries, and 0 is a valid one.
-            if !grown || !unsafe { grow_table(&mut self.m_channelTimestamp, old, len) } {
-                return None;
+            if !grown || !unsafe { grow_table(&self.m_channelTimestamp, old, len) } {
+                return false;
             }
-            self.m_channelsAllocatedIn = len as c_int;
+            self.m_channelsAllocatedIn.set(len as c_int);
         }
         let made = Box::into_raw(Box::new(ChannelIn {
             packet: RTMPPacket::EMPTY,
@@ -61,17 +63,22 @@ impl RTMP {
             room: 0,
             used: false,
         }));
-        *entry_of(self.m_vecChannelsIn, index) = made.cast();
-        Some(made)
+        // SAFETY: within the table.
+        let entry = unsafe { self.m_vecChannelsIn.get().add(index) };
+        // SAFETY: as above.
+        unsafe { entry.write(made.cast()) };
+        true
     }
 }
 
 /// Reads the next header. It stays in `m_sb`, whole or too short for one.
-fn read_header(r: &mut RTMP) -> Option<ChunkHeader> {
+fn read_header(r: Session) -> Option<ChunkHeader> {
     loop {
-        let step = parse_header(r.m_sb.buffered(), |channel| {
-            // SAFETY: an entry of the table.
-            let entry = unsafe { r.channel_in(channel)?.as_ref() }?;
+        // SAFETY: parsing reads no more.
+        let ahead = unsafe { r.m_sb.buffered() };
+        let step = parse_header(ahead, |channel| {
+            // SAFETY: parsing closes nothing, and asks once.
+            let entry = unsafe { r.channel_in(channel) }?;
             entry.used.then_some(&entry.previous)
         });
         match step {
@@ -92,8 +99,8 @@ fn read_header(r: &mut RTMP) -> Option<ChunkHeader> {
 
 /// Counts a header. Its parts are counted one by one, because servers see in the reports where a window's end was
 /// noticed: first byte, rest of the chunk stream's number, the fields, the extended time.
-fn count_header(r: &mut RTMP, header: &ChunkHeader) {
-    if r.m_bSendCounter == 0 {
+fn count_header(r: Session, header: &ChunkHeader) {
+    if r.m_bSendCounter.get() == 0 {
         return count(r, header.size);
     }
     let number = match header.chunk_stream {
@@ -110,13 +117,14 @@ fn count_header(r: &mut RTMP, header: &ChunkHeader) {
 }
 
 /// Takes a new header into its chunk stream.
-fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
+fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     let header = read_header(r)?;
-    if r.channel_in_made(header.chunk_stream).is_none() {
+    if !r.make_channel_in(header.chunk_stream) {
         log::error("out of memory");
         return None;
     }
-    let ahead = r.m_sb.buffered();
+    // SAFETY: copied at once.
+    let ahead = unsafe { r.m_sb.buffered() };
     let mut raw = [0; HEADER_MAX_BYTES];
     match ahead.first_chunk() {
         // With what follows it, because a length known beforehand spares a call.
@@ -129,15 +137,13 @@ fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
     if !r.is_connected() {
         return None;
     }
-    // SAFETY: an entry of the table, which nothing below takes out.
-    let entry = unsafe { &mut *r.channel_in(header.chunk_stream)? };
+    // SAFETY: nothing below closes the session, or looks for the entry.
+    let entry = unsafe { r.channel_in(header.chunk_stream) }?;
     let packet = &mut entry.packet;
     if header.starts {
         // A message that a new one interrupts is void.
         free_packet_body(packet);
-        let inner = r.inner();
-        inner.open_bytes = inner.open_bytes.saturating_sub(entry.room.into());
-        entry.room = 0;
+        set_aside(r, std::mem::take(&mut entry.room), 0);
         let stream = if header.fmt == 1 && !entry.used { given.m_nInfoField2 as u32 } else { header.next.stream_id };
         entry.previous = Previous { stream_id: stream, ..header.next };
         *packet = RTMPPacket {
@@ -164,25 +170,26 @@ fn begin(r: &mut RTMP, given: &RTMPPacket) -> Option<OpenChunk> {
 }
 
 /// Bytes of a chunk, unless its message ends.
-fn chunk_size(r: &RTMP) -> u32 {
-    u32::try_from(r.m_inChunkSize).unwrap_or(0).max(1)
+fn chunk_size(r: Session) -> u32 {
+    u32::try_from(r.m_inChunkSize.get()).unwrap_or(0).max(1)
 }
 
 /// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and there is
 /// room for it. Most of the time of sessions with small chunks is spent here. False: nothing was taken, and
 /// [`read_packet`] has to look. It does not panic, and logs nothing.
 #[inline]
-fn go_on(r: &mut RTMP, given: &mut RTMPPacket) -> bool {
+fn go_on(r: Session, given: &mut RTMPPacket) -> bool {
     try_go_on(r, given).is_some()
 }
 
 #[inline]
-fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
-    let bytes = r.m_sb.buffered();
+fn try_go_on(r: Session, given: &mut RTMPPacket) -> Option<()> {
+    // SAFETY: nothing below reads more, or closes the session.
+    let bytes = unsafe { r.m_sb.buffered() };
     let first = *bytes.first()?;
     let channel = u32::from(first & 0x3F);
-    // SAFETY: an entry of the table, which nothing below takes out.
-    let entry = unsafe { &mut *r.channel_in(channel)? };
+    // SAFETY: nothing below closes the session, or looks for the entry.
+    let entry = unsafe { r.channel_in(channel) }?;
     let (wanted, header_len) = entry.previous.continuation(channel)?;
     let packet = &mut entry.packet;
     let from = packet.m_nBytesRead;
@@ -197,8 +204,7 @@ fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
     if end == packet.m_nBodySize && log::wants(log::DEBUG2) {
         return None;
     }
-    let inner = r.inner_ref()?;
-    if inner.open_chunk.is_some() || (inner.exact && bytes.len() == chunk_len) {
+    if r.inner(|inner| &inner.open_chunk).is_some() || (bytes.len() == chunk_len && r.inner(|inner| &inner.exact)) {
         return None;
     }
     // SAFETY: within the body, which has room for so many bytes.
@@ -216,17 +222,25 @@ fn try_go_on(r: &mut RTMP, given: &mut RTMPPacket) -> Option<()> {
     Some(())
 }
 
+/// Counts what is set aside for an unfinished message: so many bytes now in place of so many.
+#[inline]
+fn set_aside(r: Session, old: u32, new: u32) {
+    if old != new {
+        let open = r.inner(|inner| &inner.open_bytes).saturating_sub(old.into());
+        r.set_inner(|inner| &inner.open_bytes, open + u64::from(new));
+    }
+}
+
 /// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
-fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
+fn reserve(r: Session, entry: &mut ChannelIn, len: u32) -> bool {
     // Without room there is no body, and none is looked for.
     if len <= entry.room {
         return true;
     }
     let old = if entry.room == 0 { ptr::null_mut() } else { entry.packet.m_body };
     let room = len.max(FIRST_ROOM_BYTES).max(entry.room.saturating_mul(2)).min(entry.packet.m_nBodySize);
-    let inner = r.inner();
-    let open = inner.open_bytes - u64::from(entry.room) + u64::from(room);
-    if open > MAX_OPEN_BYTES {
+    let others = r.inner(|inner| &inner.open_bytes).saturating_sub(entry.room.into());
+    if others + u64::from(room) > MAX_OPEN_BYTES {
         log::error(&format!("RTMP: unfinished messages of more than {MAX_OPEN_BYTES} bytes"));
         return false;
     }
@@ -235,20 +249,22 @@ fn reserve(r: &mut RTMP, entry: &mut ChannelIn, len: u32) -> bool {
         log::error("out of memory");
         return false;
     };
-    inner.open_bytes = open;
+    set_aside(r, entry.room, room);
     entry.packet.m_body = body;
     entry.room = room;
     true
 }
 
 /// Reads one chunk into `packet`. False: nothing came in time, or the session is closed.
-pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
-    let Some(entry) = read_chunk(r, packet) else { return false };
+pub(super) fn read_packet(r: Session, packet: &mut RTMPPacket) -> bool {
+    // SAFETY: handing over closes nothing.
+    let Some(entry) = (unsafe { read_chunk(r, packet) }) else { return false };
     if hand_over(r, entry, packet) && log::wants(log::DEBUG2) {
-        log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
-        log::hex_and_text(log::DEBUG2, packet.body());
+        log::record(log::DEBUG2, &format!("RTMP_ReadPacket: fd={}, size={}", r.m_sb.socket(), packet.m_nBodySize));
+        // SAFETY: the packet is the caller's.
+        log::hex_and_text(log::DEBUG2, unsafe { packet.body() });
     }
-    if r.m_sb.sb_size == 0 {
+    if r.m_sb.sb_size.get() == 0 {
         settle(r);
     }
     control::report_bytes_read(r);
@@ -256,14 +272,17 @@ pub(super) fn read_packet(r: &mut RTMP, packet: &mut RTMPPacket) -> bool {
 }
 
 /// Reads one chunk of any kind, or the rest of the one that was begun.
-fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut ChannelIn> {
-    let chunk = match r.inner_if_there() {
-        Some(inner) if inner.open_chunk.is_some() => inner.open_chunk.take()?,
-        _ => begin(r, packet)?,
+///
+/// # Safety
+/// The result is not used once the session may have been closed.
+unsafe fn read_chunk<'a>(r: Session, packet: &mut RTMPPacket) -> Option<&'a mut ChannelIn> {
+    let chunk = match r.take_inner(|inner| &inner.open_chunk) {
+        Some(chunk) => chunk,
+        None => begin(r, packet)?,
     };
-    // SAFETY: an entry of the table, which reading does not take out unless the session is closed.
-    let entry = unsafe { &mut *r.channel_in(chunk.channel)? };
     if chunk.missing > 0 {
+        // SAFETY: making room closes nothing.
+        let entry = unsafe { r.channel_in(chunk.channel) }?;
         if !reserve(r, entry, entry.packet.m_nBytesRead + chunk.missing) {
             close_session(r, false);
             return None;
@@ -274,16 +293,22 @@ fn read_chunk<'a>(r: &mut RTMP, packet: &mut RTMPPacket) -> Option<&'a mut Chann
         // SAFETY: as above.
         let got = unsafe { read_into(r, start.cast(), chunk.missing as usize) };
         count(r, got);
-        if got < chunk.missing as usize {
-            if r.is_connected() {
-                entry.packet.m_nBytesRead += got as u32;
-                r.inner().open_chunk = Some(OpenChunk { missing: chunk.missing - got as u32, ..chunk });
-            }
+        if got < chunk.missing as usize && !r.is_connected() {
             return None;
         }
-        entry.packet.m_nBytesRead += chunk.missing;
+        // SAFETY: the session was not closed.
+        let entry = unsafe { r.channel_in(chunk.channel) }?;
+        entry.packet.m_nBytesRead += got as u32;
+        if got < chunk.missing as usize {
+            let rest = OpenChunk { missing: chunk.missing - got as u32, ..chunk };
+            r.set_inner(|inner| &inner.open_chunk, Some(rest));
+            return None;
+        }
     }
-    if let Some(raw) = given_mut(packet.m_chunk) {
+    // SAFETY: nothing closes the session from here on, and contract of this function.
+    let entry = unsafe { r.channel_in(chunk.channel) }?;
+    // SAFETY: contract: NULL, or the program's.
+    if let Some(raw) = unsafe { packet.m_chunk.as_mut() } {
         show(&entry.packet, &chunk, raw);
     }
     Some(entry)
@@ -306,7 +331,7 @@ fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
 
 /// Fills the caller's packet, with the body when it is whole: whether it is. It does not panic.
 #[inline]
-fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool {
+fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool {
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
     *packet = RTMPPacket { m_chunk: packet.m_chunk, ..entry.packet };
     if !whole {
@@ -319,25 +344,27 @@ fn hand_over(r: &mut RTMP, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bo
     }
     if !packet.m_body.is_null() {
         // Programs print strings of a body with %s.
-        *entry_of(packet.m_body, packet.m_nBodySize as usize) = 0;
+        // SAFETY: there is room for a zero behind each body.
+        let end = unsafe { packet.m_body.add(packet.m_nBodySize as usize) };
+        // SAFETY: as above.
+        unsafe { end.write(0) };
     }
     packet.m_nTimeStamp = entry.previous.timestamp_ms;
     entry.previous.open = false;
     entry.packet.m_body = ptr::null_mut();
     entry.packet.m_nBytesRead = 0;
     entry.packet.m_hasAbsTimestamp = 0;
-    let room = std::mem::take(&mut entry.room);
-    if room > 0 {
-        let inner = r.inner();
-        inner.open_bytes = inner.open_bytes.saturating_sub(room.into());
-    }
-    *entry_of(r.m_channelTimestamp, packet.m_nChannel as usize) = packet.m_nTimeStamp as c_int;
+    set_aside(r, std::mem::take(&mut entry.room), 0);
+    // SAFETY: this table has an entry for each of the other's.
+    let time = unsafe { r.m_channelTimestamp.get().add(packet.m_nChannel as usize) };
+    // SAFETY: as above.
+    unsafe { time.write(packet.m_nTimeStamp as c_int) };
     true
 }
 
 /// Runs a reader on the program's packet; on one that is thrown away where it gives none.
-pub(super) fn with_packet<T>(packet: *mut RTMPPacket, read: impl FnOnce(&mut RTMPPacket) -> T) -> T {
-    if let Some(packet) = given_mut(packet) {
+pub(super) fn with_packet<T>(packet: Option<&mut RTMPPacket>, read: impl FnOnce(&mut RTMPPacket) -> T) -> T {
+    if let Some(packet) = packet {
         return read(packet);
     }
     let mut own = RTMPPacket::EMPTY;
@@ -347,14 +374,17 @@ pub(super) fn with_packet<T>(packet: *mut RTMPPacket, read: impl FnOnce(&mut RTM
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: *mut RTMPPacket) -> c_int {
+pub unsafe extern "C" fn RTMP_ReadPacket(r: *mut RTMP, packet: Option<&mut RTMPPacket>) -> c_int {
     with_packet(packet, |packet| {
-        on_session_quickly(
-            r,
-            FALSE,
-            packet,
-            |r, packet| go_on(r, packet).then_some(TRUE),
-            |r, packet| read_packet(r, packet).into(),
-        )
+        // SAFETY: contract.
+        unsafe {
+            on_session_quickly(
+                r,
+                FALSE,
+                packet,
+                |r, packet| go_on(r, packet).then_some(TRUE),
+                |r, packet| read_packet(r, packet).into(),
+            )
+        }
     })
 }

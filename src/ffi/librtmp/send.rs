@@ -6,9 +6,9 @@
 use std::ffi::c_int;
 use std::io;
 
-use super::inner::{ChannelOut, grow_table};
+use super::inner::{ChannelOut, Session, grow_table};
 use super::life::{break_off, close_session, free_packet_body, on_session};
-use super::ptr::{entry, given, given_mut};
+use super::ptr::bytes;
 use super::types::*;
 use super::{amf_decode, calls, guard, log, mem};
 use crate::proto::amf::Cursor;
@@ -28,17 +28,18 @@ const KEPT_BYTES: usize = 256 * 1024;
 /// Tables of chunk streams grow to this many beyond the one that is needed.
 pub(super) const TABLE_STEP: usize = 10;
 
-/// The packet that was sent last on a chunk stream; makes room for it in the table.
-fn last_sent(r: &mut RTMP, channel: usize) -> Option<&'static mut *mut RTMPPacket> {
-    if channel >= usize::try_from(r.m_channelsAllocatedOut).unwrap_or(0) {
+/// The place in the table for what was sent last on a chunk stream; it is made if it is not there. `None`: no memory.
+fn last_sent(r: Session, channel: usize) -> Option<*mut *mut ChannelOut> {
+    if channel >= usize::try_from(r.m_channelsAllocatedOut.get()).unwrap_or(0) {
         let len = channel + TABLE_STEP;
         // SAFETY: the table is ours; NULL entries are valid.
-        if !unsafe { grow_table(&mut r.m_vecChannelsOut, r.m_channelsAllocatedOut, len) } {
+        if !unsafe { grow_table(&r.m_vecChannelsOut, r.m_channelsAllocatedOut.get(), len) } {
             return None;
         }
-        r.m_channelsAllocatedOut = len as c_int;
+        r.m_channelsAllocatedOut.set(len as c_int);
     }
-    Some(entry(r.m_vecChannelsOut, channel))
+    // SAFETY: within the table.
+    Some(unsafe { r.m_vecChannelsOut.get().add(channel) }.cast())
 }
 
 /// Makes the header as short as what was sent before allows. Gives the time to write: the message's own, or the step to
@@ -73,7 +74,7 @@ fn remember(packet: &RTMPPacket, time: u32) -> ChannelOut {
 }
 
 /// Sends one message. Its header type is changed to the one that was used.
-pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) -> bool {
+pub(super) fn send_packet(r: Session, packet: &mut RTMPPacket, queue: bool) -> bool {
     let Some(channel) = usize::try_from(packet.m_nChannel).ok().filter(|&id| id <= CHUNK_STREAM_MAX as usize) else {
         log::error(&format!("there is no chunk stream {}", packet.m_nChannel));
         return false;
@@ -83,14 +84,16 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         return false;
     }
     let Some(place) = last_sent(r, channel) else { return false };
-    let last = given_mut(place.cast::<ChannelOut>());
-    let time = compress(packet, last.as_deref());
+    // SAFETY: an entry of the table.
+    let last = unsafe { place.read() };
+    // SAFETY: NULL, or made below; nothing is sent meanwhile.
+    let time = compress(packet, unsafe { last.as_ref() });
     if packet.m_headerType > MINIMUM {
         log::error(&format!("there is no header type {}", packet.m_headerType));
         return false;
     }
-    let chunk_size = u32::try_from(r.m_outChunkSize).unwrap_or(0).max(1);
-    let mut out = std::mem::take(&mut r.inner().out);
+    let chunk_size = u32::try_from(r.m_outChunkSize.get()).unwrap_or(0).max(1);
+    let mut out = r.take_inner(|inner| &inner.out);
     out.clear();
     let head = MessageHead {
         chunk_stream: channel as u32,
@@ -103,9 +106,11 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         log::error("out of memory");
         return false;
     }
-    encode_as(packet.m_headerType, &head, packet.body(), chunk_size, &mut out);
+    // SAFETY: contract: the body is the program's, for the whole call.
+    let body = unsafe { packet.body() };
+    encode_as(packet.m_headerType, &head, body, chunk_size, &mut out);
     if log::wants(log::DEBUG2) {
-        log::record(log::DEBUG2, &format!("RTMP_SendPacket: fd={}, size={}", r.m_sb.sb_socket, packet.m_nBodySize));
+        log::record(log::DEBUG2, &format!("RTMP_SendPacket: fd={}, size={}", r.m_sb.socket(), packet.m_nBodySize));
         log::hex_and_text(log::DEBUG2, &out);
     }
     let sent = send_bytes(r, &mut out);
@@ -113,21 +118,24 @@ pub(super) fn send_packet(r: &mut RTMP, packet: &mut RTMPPacket, queue: bool) ->
         return false;
     }
     out.shrink_to(KEPT_BYTES);
-    r.inner().out = out;
+    r.set_inner(|inner| &inner.out, out);
     if packet.m_packetType == 20 {
-        note_call(r, packet.body(), queue);
+        note_call(r, body, queue);
     }
     let kept = remember(packet, time);
-    match last {
-        Some(last) => *last = kept,
-        // The table is where it was: sending does not move it.
-        None => *place = Box::into_raw(Box::new(kept)).cast(),
+    // Sending does not move the table, and where it closes the session this is not reached.
+    if last.is_null() {
+        // SAFETY: an entry of the table.
+        unsafe { place.write(Box::into_raw(Box::new(kept))) };
+    } else {
+        // SAFETY: made by the line above.
+        unsafe { last.write(kept) };
     }
     true
 }
 
 /// Logs a command, and remembers it where its answer is wanted.
-fn note_call(r: &mut RTMP, body: &[u8], queue: bool) {
+fn note_call(r: Session, body: &[u8], queue: bool) {
     let mut input = Cursor(body.get(1..).unwrap_or_default());
     let Ok(method) = input.short_string() else { return };
     if log::wants(log::DEBUG) {
@@ -140,15 +148,16 @@ fn note_call(r: &mut RTMP, body: &[u8], queue: bool) {
 }
 
 /// Encrypts, wraps and sends. On failure the session is closed.
-pub(super) fn send_bytes(r: &mut RTMP, bytes: &mut [u8]) -> bool {
-    if let Some(ciphers) = &mut r.inner().ciphers {
+pub(super) fn send_bytes(r: Session, bytes: &mut [u8]) -> bool {
+    if let Some(mut ciphers) = r.take_inner(|inner| &inner.ciphers) {
         ciphers.write.apply(bytes);
+        r.set_inner(|inner| &inner.ciphers, Some(ciphers));
     }
     send_raw(r, bytes)
 }
 
 /// As [`send_bytes`], unencrypted: for handshakes.
-pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
+pub(super) fn send_raw(r: Session, bytes: &[u8]) -> bool {
     if bytes.is_empty() {
         return true;
     }
@@ -157,14 +166,14 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
         close_session(r, false);
         return false;
     }
-    let timeout_s = r.Link.timeout;
+    let timeout_s = r.Link.timeout.get();
     let result = match super::tunnel::post(r, bytes) {
         Some(result) => result,
         None => r.m_sb.send_all(bytes, timeout_s),
     };
     let Err(error) = result else { return true };
     let has_gone = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
-    if has_gone && r.inner().is_reporting {
+    if has_gone && r.inner(|inner| &inner.is_reporting) {
         log::debug(&format!("the peer takes no report: {error}"));
         return false;
     }
@@ -177,42 +186,39 @@ pub(super) fn send_raw(r: &mut RTMP, bytes: &[u8]) -> bool {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_SendPacket(r: *mut RTMP, packet: *mut RTMPPacket, queue: c_int) -> c_int {
-    on_session(r, FALSE, |r| given_mut(packet).is_some_and(|packet| send_packet(r, packet, queue != 0)).into())
+pub unsafe extern "C" fn RTMP_SendPacket(r: *mut RTMP, packet: Option<&mut RTMPPacket>, queue: c_int) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| packet.is_some_and(|packet| send_packet(r, packet, queue != 0)).into()) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_SendChunk(r: *mut RTMP, chunk: *mut RTMPChunk) -> c_int {
-    on_session(r, FALSE, |r| given(chunk).is_some_and(|chunk| send_chunk(r, chunk)).into())
+pub unsafe extern "C" fn RTMP_SendChunk(r: *mut RTMP, chunk: Option<&RTMPChunk>) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_session(r, FALSE, |r| chunk.is_some_and(|chunk| send_chunk(r, chunk)).into()) }
 }
 
-fn send_chunk(r: &mut RTMP, chunk: &RTMPChunk) -> bool {
+fn send_chunk(r: Session, chunk: &RTMPChunk) -> bool {
     let Some(header) = usize::try_from(chunk.c_headerSize).ok().and_then(|len| chunk.c_header.get(..len)) else {
         return false;
     };
     let mut out: Vec<u8> = header.iter().map(|&byte| byte as u8).collect();
-    match usize::try_from(chunk.c_chunkSize) {
-        Ok(len) if len > 0 && !chunk.c_chunk.is_null() => {
-            // SAFETY: contract: so many bytes.
-            out.extend_from_slice(unsafe { std::slice::from_raw_parts(chunk.c_chunk.cast(), len) });
-        }
-        _ => {}
-    }
+    // SAFETY: contract: so many bytes.
+    out.extend_from_slice(unsafe { bytes(chunk.c_chunk, chunk.c_chunkSize) }.unwrap_or_default());
     send_bytes(r, &mut out)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPPacket_Reset(packet: *mut RTMPPacket) {
-    let Some(p) = given_mut(packet) else { return };
+pub unsafe extern "C" fn RTMPPacket_Reset(packet: Option<&mut RTMPPacket>) {
+    let Some(p) = packet else { return };
     (p.m_headerType, p.m_packetType, p.m_hasAbsTimestamp) = (0, 0, 0);
     (p.m_nChannel, p.m_nTimeStamp, p.m_nInfoField2) = (0, 0, 0);
     (p.m_nBodySize, p.m_nBytesRead) = (0, 0);
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPPacket_Alloc(packet: *mut RTMPPacket, size: u32) -> c_int {
+pub unsafe extern "C" fn RTMPPacket_Alloc(packet: Option<&mut RTMPPacket>, size: u32) -> c_int {
     guard(FALSE, || {
-        let Some(packet) = given_mut(packet) else { return FALSE };
+        let Some(packet) = packet else { return FALSE };
         let Some(body) = mem::body(size) else { return FALSE };
         packet.m_body = body;
         packet.m_nBytesRead = 0;
@@ -221,12 +227,8 @@ pub unsafe extern "C" fn RTMPPacket_Alloc(packet: *mut RTMPPacket, size: u32) ->
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPPacket_Free(packet: *mut RTMPPacket) {
-    guard((), || {
-        if let Some(packet) = given_mut(packet) {
-            free_packet_body(packet);
-        }
-    });
+pub unsafe extern "C" fn RTMPPacket_Free(packet: Option<&mut RTMPPacket>) {
+    guard((), || packet.map(free_packet_body).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -7,13 +7,12 @@
 use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
-use std::mem::{MaybeUninit, size_of};
 use std::time::{Duration, Instant};
 
-use super::guard;
 use super::life::Life;
-use super::ptr::{bytes, given_mut};
+use super::ptr::bytes;
 use super::types::*;
+use super::{guard, system};
 use crate::net::tls::TlsStream;
 
 /// Longest wait that cannot be interrupted, in milliseconds.
@@ -76,84 +75,48 @@ impl<'a> Wire<'a> {
                 return Err(ErrorKind::TimedOut.into());
             }
             let left = if timeout_ms == 0 { SLICE_MS } else { (timeout_ms - waited).min(SLICE_MS) };
-            let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
-            // SAFETY: one pollfd of our own.
-            let ready = unsafe { libc::poll(&raw mut poll, 1, left as c_int) };
-            if ready > 0 {
-                return Ok(());
-            }
-            if ready < 0 && io::Error::last_os_error().kind() != ErrorKind::Interrupted {
-                return Err(io::Error::last_os_error());
+            match system::wait(self.fd, events, left as c_int) {
+                Ok(true) => return Ok(()),
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                _ => {}
             }
         }
     }
 
     /// Whether the socket is ready now.
     fn is_ready(&self, events: i16) -> bool {
-        let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
-        // SAFETY: one pollfd of our own.
-        unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
-    }
-
-    /// How many bytes the other side has not confirmed; `None` where the system does not know.
-    fn unconfirmed(&self) -> Option<c_int> {
-        let mut left: c_int = 0;
-        // SAFETY: asks for one number.
-        let known = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut left) } == 0;
-        known.then_some(left)
+        system::wait(self.fd, events, 0).unwrap_or(false)
     }
 
     /// Waits until a connection attempt has ended, either way.
     pub(super) fn wait_connected(&self) -> io::Result<()> {
         self.wait(libc::POLLOUT, self.send_timeout_ms)
     }
-
-    /// How long a read of this socket may wait, in milliseconds; 0 is for ever. `None`: not at all.
-    fn receive_timeout_ms(&self) -> Option<u64> {
-        // SAFETY: asks for flags alone.
-        let flags = unsafe { libc::fcntl(self.fd, libc::F_GETFL) };
-        if flags >= 0 && flags & libc::O_NONBLOCK != 0 {
-            return None;
-        }
-        let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
-        let mut len = size_of::<libc::timeval>() as libc::socklen_t;
-        // SAFETY: the pointers are to our own values, with their size.
-        let result = unsafe {
-            libc::getsockopt(self.fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw mut time).cast(), &raw mut len)
-        };
-        if result != 0 {
-            return Some(0);
-        }
-        Some(time.tv_sec as u64 * 1000 + (time.tv_usec as u64).div_ceil(1000))
-    }
 }
 
 impl Wire<'_> {
     /// Repeats a system call that does not wait until it has an answer.
-    fn repeat(&self, call: impl Fn() -> isize, waits: impl Fn() -> io::Result<()>) -> io::Result<usize> {
+    fn repeat(
+        &self,
+        mut call: impl FnMut() -> io::Result<usize>,
+        waits: impl Fn() -> io::Result<()>,
+    ) -> io::Result<usize> {
         loop {
-            if let Ok(done) = usize::try_from(call()) {
-                return Ok(done);
-            }
-            let error = io::Error::last_os_error();
-            match error.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => waits()?,
-                _ => return Err(error),
+            match call() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => waits()?,
+                other => return other,
             }
         }
     }
 
     fn receive(&self, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
-        let (start, len) = (buffer.as_mut_ptr(), buffer.len());
-        // SAFETY: the buffer is writable for its length.
-        let call = || unsafe { libc::recv(self.fd, start.cast(), len, libc::MSG_DONTWAIT | flags) };
         self.go_on()?;
-        self.repeat(call, || self.wait_readable())
+        self.repeat(|| system::receive(self.fd, buffer, flags), || self.wait_readable())
     }
 
     fn wait_readable(&self) -> io::Result<()> {
-        match self.receive_timeout_ms() {
+        match system::receive_timeout_ms(self.fd) {
             None => Err(ErrorKind::TimedOut.into()),
             Some(_) if self.rests.take() => {
                 std::thread::sleep(GATHER);
@@ -174,30 +137,15 @@ impl Read for Wire<'_> {
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let message = Cell::new(message_of(buffers.as_mut_ptr().cast(), buffers.len()));
-        // SAFETY: an `IoSliceMut` is an `iovec`, and the buffers are writable for their lengths.
-        let call = || unsafe { libc::recvmsg(self.fd, message.as_ptr(), libc::MSG_DONTWAIT) };
         self.go_on()?;
-        self.repeat(call, || self.wait_readable())
+        self.repeat(|| system::receive_parts(self.fd, buffers), || self.wait_readable())
     }
-}
-
-/// A message of these parts and nothing else.
-fn message_of(parts: *mut libc::iovec, len: usize) -> libc::msghdr {
-    // SAFETY: zero bytes are a message without parts.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = parts;
-    message.msg_iovlen = len;
-    message
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        // SAFETY: the bytes are readable for their length.
-        let call = || unsafe { libc::send(self.fd, bytes.as_ptr().cast(), bytes.len(), flags) };
         // What does not have to wait leaves even if calls are to end: the farewell of a program that was interrupted.
-        self.repeat(call, || self.wait_writable())
+        self.repeat(|| system::send(self.fd, bytes), || self.wait_writable())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -229,13 +177,23 @@ impl Flow {
 
 impl RTMPSockBuf {
     /// Puts TLS over the socket.
-    pub(super) fn set_tls(&mut self, tls: TlsStream) {
+    pub(super) fn set_tls(&self, tls: TlsStream) {
         self.drop_tls();
-        self.sb_ssl = Box::into_raw(Box::new(tls)).cast();
+        self.sb_ssl.set(Box::into_raw(Box::new(tls)).cast());
     }
 
-    fn drop_tls(&mut self) {
-        let tls = std::mem::replace(&mut self.sb_ssl, std::ptr::null_mut());
+    /// The session's TLS, if there is any.
+    ///
+    /// # Safety
+    /// The result is the only reference to it: the caller's own call runs on the session, and calls nobody while it has
+    /// this.
+    unsafe fn tls<'a>(&self) -> Option<&'a mut TlsStream> {
+        // SAFETY: contract of this function; from the Box of `set_tls`.
+        unsafe { self.sb_ssl.get().cast::<TlsStream>().as_mut() }
+    }
+
+    fn drop_tls(&self) {
+        let tls = self.sb_ssl.replace(std::ptr::null_mut());
         if !tls.is_null() {
             // SAFETY: from the Box of `set_tls`, and forgotten.
             drop(unsafe { Box::<TlsStream>::from_raw(tls.cast()) });
@@ -243,23 +201,22 @@ impl RTMPSockBuf {
     }
 
     /// Reads from the socket, through TLS. Into `second` goes what does not fit into `first`, and nothing from TLS.
-    pub(super) fn receive(&mut self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+    pub(super) fn receive(&self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
         self.gather(first, second, timeout_s, false)
     }
 
     /// The same; `flows` says that the read before brought much.
     pub(super) fn gather(
-        &mut self,
+        &self,
         first: &mut [u8],
         second: &mut [u8],
         timeout_s: c_int,
         flows: bool,
     ) -> io::Result<usize> {
-        let fd = self.sb_socket;
-        let tls = self.sb_ssl.cast::<TlsStream>();
-        let mut wire = Wire::new(fd, &self.life, timeout_s);
+        let mut wire = Wire::new(self.socket(), &self.life, timeout_s);
         wire.rests.set(flows);
-        match given_mut(tls) {
+        // SAFETY: reading calls nobody.
+        match unsafe { self.tls() } {
             None if second.is_empty() => wire.read(first),
             None => wire.read_vectored(&mut [IoSliceMut::new(first), IoSliceMut::new(second)]),
             Some(tls) => tls.read(&mut wire, first),
@@ -267,20 +224,16 @@ impl RTMPSockBuf {
     }
 
     /// Shows what can be read from the socket, without taking it.
-    pub(super) fn peek(&mut self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
-        Wire::new(self.sb_socket, &self.life, timeout_s).receive(buffer, libc::MSG_PEEK)
+    pub(super) fn peek(&self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
+        Wire::new(self.socket(), &self.life, timeout_s).receive(buffer, libc::MSG_PEEK)
     }
 
-    /// Takes bytes from the socket that a peek has shown, and forgets them: TCP does not copy them then, other sockets do.
-    pub(super) fn discard(&mut self, mut len: usize) {
-        let mut scrap = [MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
+    /// Takes bytes from the socket that a peek has shown, and forgets them.
+    pub(super) fn discard(&self, mut len: usize) {
         while len > 0 {
-            let (start, part) = (scrap.as_mut_ptr(), len.min(SCRAP_BYTES));
-            // SAFETY: the buffer is so long.
-            let got = unsafe { libc::recv(self.sb_socket, start.cast(), part, libc::MSG_TRUNC | libc::MSG_DONTWAIT) };
-            match usize::try_from(got) {
+            match system::forget(self.socket(), len) {
                 Ok(got) if got > 0 => len -= got.min(len),
-                Err(_) if io::Error::last_os_error().kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The connection has ended; who reads next is told.
                 _ => return,
             }
@@ -289,15 +242,14 @@ impl RTMPSockBuf {
 
     /// Whether the program made the socket one that reads do not wait for.
     pub(super) fn never_waits(&self) -> bool {
-        Wire::new(self.sb_socket, &self.life, 0).receive_timeout_ms().is_none()
+        system::receive_timeout_ms(self.socket()).is_none()
     }
 
     /// Writes all bytes to the socket, through TLS.
-    pub(super) fn send_all(&mut self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
-        let fd = self.sb_socket;
-        let tls = self.sb_ssl.cast::<TlsStream>();
-        let mut wire = Wire::new(fd, &self.life, timeout_s);
-        let Some(tls) = given_mut(tls) else { return wire.write_all(bytes) };
+    pub(super) fn send_all(&self, mut bytes: &[u8], timeout_s: c_int) -> io::Result<()> {
+        let mut wire = Wire::new(self.socket(), &self.life, timeout_s);
+        // SAFETY: writing calls nobody.
+        let Some(tls) = (unsafe { self.tls() }) else { return wire.write_all(bytes) };
         while !bytes.is_empty() {
             let taken = tls.write(&mut wire, bytes)?;
             bytes = &bytes[taken..];
@@ -308,7 +260,7 @@ impl RTMPSockBuf {
 
     /// Does nothing for so long. An error where calls are to end.
     pub(super) fn rest(&self, duration: Duration) -> io::Result<()> {
-        let wire = Wire::new(self.sb_socket, &self.life, 0);
+        let wire = Wire::new(self.socket(), &self.life, 0);
         let until = Instant::now() + duration;
         loop {
             wire.go_on()?;
@@ -323,12 +275,14 @@ impl RTMPSockBuf {
     /// Waits until the socket takes more, as long as the other side goes on to take what was sent. False: it does not, or
     /// the program wants no more waiting.
     pub(super) fn wait_for_room(&self) -> bool {
-        let wire = Wire::new(self.sb_socket, &self.life, 0);
+        let wire = Wire::new(self.socket(), &self.life, 0);
         let mut flow = Flow::new();
         // What does not have to wait leaves also when calls are to end.
         while !wire.is_ready(libc::POLLOUT) {
             let waited = wire.wait(libc::POLLOUT, LINGER_LOOK_MS);
-            if waited.is_err_and(|error| !is_timeout(&error)) || !flow.goes_on(wire.unconfirmed().unwrap_or(0)) {
+            if waited.is_err_and(|error| !is_timeout(&error))
+                || !flow.goes_on(system::unconfirmed(wire.fd).unwrap_or(0))
+            {
                 return false;
             }
         }
@@ -338,8 +292,8 @@ impl RTMPSockBuf {
     /// Waits until the other side has all that was sent, and reads away what it says meanwhile, which nobody wants any
     /// more. A socket that is closed with something unread, or that is sent something afterwards, is reset, and what has
     /// not left it yet is lost. Ends where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
-    pub(super) fn linger(&mut self) {
-        let fd = self.sb_socket;
+    pub(super) fn linger(&self) {
+        let fd = self.socket();
         if fd == -1 {
             return;
         }
@@ -347,11 +301,10 @@ impl RTMPSockBuf {
         let mut flow = Flow::new();
         let mut room = [0u8; 4096];
         loop {
-            // SAFETY: the buffer is writable for its length.
-            let got = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
-            let nothing = got < 0 && io::Error::last_os_error().kind() == ErrorKind::WouldBlock;
-            let left = wire.unconfirmed().unwrap_or(0);
-            if left == 0 || got == 0 || (got < 0 && !nothing) || !flow.goes_on(left) {
+            let got = system::receive(fd, &mut room, 0);
+            let nothing = got.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            let left = system::unconfirmed(wire.fd).unwrap_or(0);
+            if left == 0 || got.map_or(!nothing, |got| got == 0) || !flow.goes_on(left) {
                 return;
             }
             if nothing && wire.wait(libc::POLLIN, LINGER_LOOK_MS).is_err_and(|error| !is_timeout(&error)) {
@@ -360,27 +313,38 @@ impl RTMPSockBuf {
         }
     }
 
+    /// How many bytes were read ahead.
+    #[inline]
+    pub(super) fn buffered_len(&self) -> usize {
+        if self.sb_start.get().is_null() { 0 } else { usize::try_from(self.sb_size.get()).unwrap_or(0) }
+    }
+
     /// The bytes that were read ahead. They lie in `sb_buf`, or in the larger buffer of a session ([`super::ahead`]).
-    pub(super) fn buffered(&self) -> &[u8] {
-        let len = usize::try_from(self.sb_size).unwrap_or(0);
-        if len == 0 || self.sb_start.is_null() {
+    ///
+    /// # Safety
+    /// The result is not used once more was read, which may move them, or the session closed.
+    #[inline]
+    pub(super) unsafe fn buffered<'a>(&self) -> &'a [u8] {
+        let len = usize::try_from(self.sb_size.get()).unwrap_or(0);
+        if len == 0 || self.sb_start.get().is_null() {
             return &[];
         }
         // SAFETY: contract: whoever sets one of the two sets both.
-        unsafe { std::slice::from_raw_parts(self.sb_start.cast(), len) }
+        unsafe { std::slice::from_raw_parts(self.sb_start.get().cast(), len) }
     }
 
     /// Forgets `len` of them.
-    pub(super) fn consume(&mut self, len: usize) {
-        let len = len.min(self.buffered().len());
-        self.sb_size -= len as c_int;
+    #[inline]
+    pub(super) fn consume(&self, len: usize) {
+        let len = len.min(self.buffered_len());
+        self.sb_size.set(self.sb_size.get() - len as c_int);
         // SAFETY: within what was read ahead, or one past its end.
-        self.sb_start = unsafe { self.sb_start.add(len) };
+        self.sb_start.set(unsafe { self.sb_start.get().add(len) });
     }
 
     /// The free part of `sb_buf`, behind what was read ahead; see [`free_part_of`](Self::free_part_of).
-    pub(super) fn free_part(&mut self) -> (*mut u8, usize) {
-        let base = self.sb_buf.as_mut_ptr();
+    pub(super) fn free_part(&self) -> (*mut u8, usize) {
+        let base = self.sb_buf.get().cast();
         // SAFETY: a buffer of our own, of this size.
         unsafe { self.free_part_of(base, RTMP_BUFFER_CACHE_SIZE) }
     }
@@ -390,33 +354,33 @@ impl RTMPSockBuf {
     ///
     /// # Safety
     /// The buffer has so many writable bytes; what was read ahead lies in it or wholly elsewhere.
-    pub(super) unsafe fn free_part_of(&mut self, base: *mut c_char, size: usize) -> (*mut u8, usize) {
-        let len = self.buffered().len();
-        let from = (self.sb_start as usize).wrapping_sub(base as usize);
+    pub(super) unsafe fn free_part_of(&self, base: *mut c_char, size: usize) -> (*mut u8, usize) {
+        let len = self.buffered_len();
+        let from = (self.sb_start.get() as usize).wrapping_sub(base as usize);
         if len == 0 || len < HEADROOM || from > size || from + len + HEADROOM > size {
             if len > size {
                 return (base.cast(), 0);
             }
             if len > 0 {
                 // SAFETY: contract of this function; the parts may overlap.
-                unsafe { std::ptr::copy(self.sb_start, base, len) };
+                unsafe { std::ptr::copy(self.sb_start.get(), base, len) };
             }
-            self.sb_start = base;
-            self.sb_size = len as c_int;
+            self.sb_start.set(base);
+            self.sb_size.set(len as c_int);
         }
-        let end = (self.sb_start as usize - base as usize) + len;
+        let end = (self.sb_start.get() as usize - base as usize) + len;
         // SAFETY: within the buffer.
         (unsafe { base.add(end) }.cast(), size - end)
     }
 
     /// Closes TLS and the socket.
-    pub(super) fn close(&mut self) -> c_int {
-        let tls = self.sb_ssl.cast::<TlsStream>();
+    pub(super) fn close(&self) -> c_int {
         // The farewell of TLS needs the descriptor, which another thread may still shut down.
-        let fd = self.sb_socket;
+        let fd = self.socket();
         if fd != -1 {
             let mut wire = Wire::new(fd, &self.life, 1);
-            if let Some(tls) = given_mut(tls) {
+            // SAFETY: writing calls nobody.
+            if let Some(tls) = unsafe { self.tls() } {
                 tls.close(&mut wire);
             }
         }
@@ -425,13 +389,9 @@ impl RTMPSockBuf {
         if fd == -1 {
             return 0;
         }
-        // SAFETY: the session's socket, which it forgot above.
-        unsafe { libc::close(fd) }
+        system::close(fd)
     }
 }
-
-/// Discarded at a time: all that a peek can show.
-const SCRAP_BYTES: usize = RTMP_BUFFER_CACHE_SIZE;
 
 /// So much room is always left for the next header; and what is shorter is moved rather than the next read cut.
 const HEADROOM: usize = 64;
@@ -440,23 +400,23 @@ const HEADROOM: usize = 64;
 const SEND_TIMEOUT_S: c_int = 30;
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: *mut RTMPSockBuf) -> c_int {
+pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: Option<&RTMPSockBuf>) -> c_int {
     guard(-1, || {
-        let Some(sb) = given_mut(sb) else { return -1 };
-        if sb.sb_size <= 0 {
-            sb.sb_size = 0;
-            sb.sb_start = sb.sb_buf.as_mut_ptr();
+        let Some(sb) = sb else { return -1 };
+        if sb.sb_size.get() <= 0 {
+            sb.sb_size.set(0);
+            sb.sb_start.set(sb.sb_buf.get().cast());
         }
         let (start, len) = sb.free_part();
         // SAFETY: the free part of sb_buf, which `receive` does not touch.
         let room = unsafe { std::slice::from_raw_parts_mut(start, len) };
         match sb.receive(room, &mut [], SEND_TIMEOUT_S) {
             Ok(got) => {
-                sb.sb_size += got as c_int;
+                sb.sb_size.set(sb.sb_size.get() + got as c_int);
                 got as c_int
             }
             Err(error) if is_timeout(&error) => {
-                sb.sb_timedout = TRUE;
+                sb.sb_timedout.set(TRUE);
                 0
             }
             Err(_) => -1,
@@ -470,18 +430,15 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPSockBuf_Send(sb: *mut RTMPSockBuf, data: *const c_char, len: c_int) -> c_int {
+pub unsafe extern "C" fn RTMPSockBuf_Send(sb: Option<&RTMPSockBuf>, data: *const c_char, len: c_int) -> c_int {
     guard(-1, || {
-        let Some(sb) = given_mut(sb) else { return -1 };
-        let Some(bytes) = bytes(data, len) else { return -1 };
+        // SAFETY: contract.
+        let (Some(sb), Some(bytes)) = (sb, unsafe { bytes(data, len) }) else { return -1 };
         sb.send_all(bytes, SEND_TIMEOUT_S).map_or(-1, |()| len)
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMPSockBuf_Close(sb: *mut RTMPSockBuf) -> c_int {
-    guard(0, || {
-        let Some(sb) = given_mut(sb) else { return 0 };
-        sb.close()
-    })
+pub unsafe extern "C" fn RTMPSockBuf_Close(sb: Option<&RTMPSockBuf>) -> c_int {
+    guard(0, || sb.map_or(0, RTMPSockBuf::close))
 }

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_uint};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::ptr::{c_string, given_mut};
+use super::ptr::{c_string, put};
 use super::types::*;
 use super::{guard, log};
 use crate::error::Result;
@@ -29,9 +29,12 @@ fn hash(url: &[u8], age_days: c_int) -> Result<SwfId> {
 }
 
 /// Gives the session the hash of its `swfUrl`.
-pub(super) fn verify(link: &mut RTMP_LNK) {
-    match hash(link.swfUrl.long_bytes(), link.swfAge) {
-        Ok(swf) => (link.SWFHash, link.SWFSize) = (swf.hash, swf.size),
+pub(super) fn verify(link: &RTMP_LNK) {
+    match hash(link.swfUrl.get().bytes(), link.swfAge.get()) {
+        Ok(swf) => {
+            link.SWFHash.set(swf.hash);
+            link.SWFSize.set(swf.size);
+        }
         Err(failure) => log::error(&format!("the player cannot be hashed: {failure}")),
     }
 }
@@ -39,14 +42,17 @@ pub(super) fn verify(link: &mut RTMP_LNK) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_HashSWF(url: *const c_char, size: *mut c_uint, out: *mut u8, age: c_int) -> c_int {
     guard(-1, || {
-        let (Some(url), Some(size), Some(out)) =
-            (c_string(url), given_mut(size), given_mut(out.cast::<[u8; RTMP_SWF_HASHLEN]>()))
-        else {
+        // SAFETY: contract: a C string.
+        let Some(url) = (unsafe { c_string(url) }) else { return -1 };
+        if size.is_null() || out.is_null() {
             return -1;
-        };
+        }
         match hash(url, age) {
             Ok(swf) => {
-                (*size, *out) = (swf.size, swf.hash);
+                // SAFETY: contract.
+                unsafe { put(size, swf.size) };
+                // SAFETY: contract: room for a hash.
+                unsafe { put(out.cast(), swf.hash) };
                 0
             }
             Err(failure) => {

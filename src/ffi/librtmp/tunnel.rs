@@ -2,11 +2,10 @@
 //! and the waiting.
 
 use std::io::{self, ErrorKind};
-use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
+use super::inner::Session;
 use super::sock::{LINGER, LINGER_STALL, is_timeout};
-use super::types::*;
 use super::{log, tls};
 use crate::proto::rtmpt::Tunnel;
 
@@ -34,13 +33,13 @@ pub(super) struct Tunnelled {
 }
 
 /// Opens a tunnel to the server of `Link`.
-pub(super) fn open(r: &mut RTMP) -> bool {
-    let host = r.Link.hostname.shown().into_owned();
-    let mut tunnel = Tunnel::new(&host, r.Link.port);
+pub(super) fn open(r: Session) -> bool {
+    let host = r.Link.hostname.get().shown().into_owned();
+    let mut tunnel = Tunnel::new(&host, r.Link.port.get());
     let mut request = Vec::new();
     tunnel.open(&mut request);
     let mut tunnelled = Box::new(Tunnelled { tunnel, plain: Vec::new(), taken: 0, hurried: false });
-    let timeout_s = r.Link.timeout;
+    let timeout_s = r.Link.timeout.get();
     let patience = Patience::new(timeout_s);
     let mut result = r.m_sb.send_all(&request, timeout_s);
     while result.is_ok() && !tunnelled.tunnel.is_open() {
@@ -50,7 +49,7 @@ pub(super) fn open(r: &mut RTMP) -> bool {
         log::error(&format!("RTMPT: the tunnel cannot be opened: {error}"));
         return false;
     }
-    r.inner().tunnel = Some(*tunnelled);
+    r.set_inner(|inner| &inner.tunnel, Some(tunnelled));
     true
 }
 
@@ -73,7 +72,7 @@ impl Patience {
 
 impl Tunnelled {
     /// Reads some of an answer.
-    fn read(&mut self, r: &mut RTMP, timeout_s: i32) -> io::Result<()> {
+    fn read(&mut self, r: Session, timeout_s: i32) -> io::Result<()> {
         let mut bytes = vec![0; READ_BYTES];
         let got = r.m_sb.receive(&mut bytes, &mut [], timeout_s)?;
         if got == 0 {
@@ -93,8 +92,8 @@ impl Tunnelled {
     }
 
     /// Sends a post, and reads answers where many are due.
-    fn post(&mut self, r: &mut RTMP, bytes: &[u8]) -> io::Result<()> {
-        let timeout_s = r.Link.timeout;
+    fn post(&mut self, r: Session, bytes: &[u8]) -> io::Result<()> {
+        let timeout_s = r.Link.timeout.get();
         let mut request = Vec::new();
         self.tunnel.send(bytes, &mut request).map_err(|failure| io::Error::other(failure.to_string()))?;
         r.m_sb.send_all(&request, timeout_s)?;
@@ -111,8 +110,8 @@ impl Tunnelled {
     }
 
     /// Reads what came through, asking for more when nothing was asked.
-    fn receive(&mut self, r: &mut RTMP, buffer: &mut [u8]) -> io::Result<usize> {
-        let timeout_s = r.Link.timeout;
+    fn receive(&mut self, r: Session, buffer: &mut [u8]) -> io::Result<usize> {
+        let timeout_s = r.Link.timeout.get();
         let patience = Patience::new(timeout_s);
         let mut wait_ms = 0;
         while self.taken == self.plain.len() {
@@ -139,47 +138,41 @@ impl Tunnelled {
 }
 
 /// Reads through the tunnel; `None` where there is none.
-pub(super) fn receive(r: &mut RTMP, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-    r.inner_ref()?.tunnel.as_ref()?;
-    let mut tunnelled = r.inner().tunnel.take()?;
+pub(super) fn receive(r: Session, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+    let mut tunnelled = r.take_inner(|inner| &inner.tunnel)?;
     let result = tunnelled.receive(r, buffer);
-    r.m_unackd = tunnelled.tunnel.unanswered() as i32;
-    r.inner().tunnel = Some(tunnelled);
+    r.m_unackd.set(tunnelled.tunnel.unanswered() as i32);
+    r.set_inner(|inner| &inner.tunnel, Some(tunnelled));
     Some(result)
 }
 
 /// Sends through the tunnel; `None` where there is none.
-pub(super) fn post(r: &mut RTMP, bytes: &[u8]) -> Option<io::Result<()>> {
-    r.inner_ref()?.tunnel.as_ref()?;
-    let mut tunnelled = r.inner().tunnel.take()?;
+pub(super) fn post(r: Session, bytes: &[u8]) -> Option<io::Result<()>> {
+    let mut tunnelled = r.take_inner(|inner| &inner.tunnel)?;
     let result = tunnelled.post(r, bytes);
-    r.m_unackd = tunnelled.tunnel.unanswered() as i32;
-    r.inner().tunnel = Some(tunnelled);
+    r.m_unackd.set(tunnelled.tunnel.unanswered() as i32);
+    r.set_inner(|inner| &inner.tunnel, Some(tunnelled));
     Some(result)
 }
 
 /// The session is about to end: its last posts wait for no answers.
-pub(super) fn hurry(r: &mut RTMP) {
-    if r.inner_ref().is_some_and(|inner| inner.tunnel.is_some())
-        && let Some(tunnelled) = r.inner().tunnel.as_mut()
-    {
+pub(super) fn hurry(r: Session) {
+    if let Some(mut tunnelled) = r.take_inner(|inner| &inner.tunnel) {
         tunnelled.hurried = true;
+        r.set_inner(|inner| &inner.tunnel, Some(tunnelled));
     }
 }
 
 /// Says that the tunnel ends.
-pub(super) fn close(r: &mut RTMP) {
-    if r.inner_ref().is_none_or(|inner| inner.tunnel.is_none()) {
-        return;
-    }
-    let Some(mut tunnelled) = r.inner().tunnel.take() else { return };
+pub(super) fn close(r: Session) {
+    let Some(mut tunnelled) = r.take_inner(|inner| &inner.tunnel) else { return };
     let mut request = Vec::new();
     tunnelled.tunnel.close(&mut request);
     // The connection ends either way. Where answers are unread it is reset, and the server may lose what it has not read
     // yet: the answers are waited for.
     let (stall, all) = if r.is_publisher() { (LINGER_STALL, LINGER) } else { (CLOSE_TIMEOUT, CLOSE_TIMEOUT) };
-    if r.m_sb.sb_socket >= 0 {
-        let socket = ManuallyDrop::new(tls::borrowed(r.m_sb.sb_socket));
+    if r.m_sb.socket() >= 0 {
+        let socket = tls::borrowed(r.m_sb.socket());
         let _ = socket.set_read_timeout(Some(stall));
     }
     let (until, stall_s) = (Instant::now() + all, stall.as_secs() as i32);

@@ -1,46 +1,79 @@
 //! The structures of librtmp's headers, byte for byte, and their constants. No behaviour but what reads an [`AVal`].
 //!
-//! Field names are the interface and stay as they are. `layout.rs` beside this file holds the sizes and offsets.
+//! Field names are the interface and stay as they are. `types/layout.rs` holds the sizes and offsets.
+//!
+//! A session ([`RTMP`]) is shared: the program reads and writes its fields between calls, log functions do so within one,
+//! and a close from another thread looks at it while a call is running. So each field is a cell, and those that the other
+//! thread touches are atomics; nothing here or elsewhere holds a `&mut` to a session or to a field of one.
 
 #![allow(non_snake_case, non_camel_case_types)]
 #![allow(missing_docs)] // The fields are librtmp's; include/librtmp/*.h says what they mean.
 
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_int, c_uint, c_ushort, c_void};
 use std::ptr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-/// A counted string that somebody else owns.
+/// A counted string that somebody else owns: `av_len` bytes are readable as long as it is used, whoever made it. That is
+/// the contract for what programs give, and of the functions here that make one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AVal {
-    pub av_val: *mut c_char,
-    pub av_len: c_int,
+    av_val: *mut c_char,
+    av_len: c_int,
 }
 
 impl AVal {
     /// No string.
     pub const NULL: Self = Self { av_val: ptr::null_mut(), av_len: 0 };
 
-    /// Points at `text`, which must outlive every use.
-    pub fn of(text: &[u8]) -> Self {
+    /// A string of `len` bytes at `start`.
+    ///
+    /// # Safety
+    /// `start` is NULL, or `len` bytes there are readable, and nobody writes them while they are looked at, as long as the
+    /// string is used.
+    pub const unsafe fn new(start: *mut c_char, len: c_int) -> Self {
+        Self { av_val: start, av_len: len }
+    }
+
+    /// Points at `text`.
+    ///
+    /// # Safety
+    /// `text` outlives every use of the string.
+    pub unsafe fn of(text: &[u8]) -> Self {
         Self { av_val: text.as_ptr().cast_mut().cast(), av_len: c_int::try_from(text.len()).unwrap_or(0) }
     }
 
+    /// Points at a text that never goes.
+    pub fn fixed(text: &'static [u8]) -> Self {
+        // SAFETY: it outlives everything.
+        unsafe { Self::of(text) }
+    }
+
+    /// Where it begins; NULL for none.
+    pub fn start(self) -> *mut c_char {
+        self.av_val
+    }
+
     /// The bytes; none for NULL and for a length that is not positive.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         if self.av_val.is_null() || self.av_len <= 0 {
             return &[];
         }
-        // SAFETY: contract: an AVal that is not NULL has av_len readable bytes.
+        // SAFETY: what a string is.
         unsafe { std::slice::from_raw_parts(self.av_val.cast(), self.av_len as usize) }
     }
 
-    /// The bytes, with a lifetime that is the owner's and not this copy's.
-    pub fn long_bytes<'a>(self) -> &'a [u8] {
+    /// The bytes, for longer than this copy of the string lives.
+    ///
+    /// # Safety
+    /// They are not used for longer than the string may be.
+    pub unsafe fn long_bytes<'a>(self) -> &'a [u8] {
         if self.av_val.is_null() || self.av_len <= 0 {
             return &[];
         }
-        // SAFETY: contract, as above; the caller uses it within the call it was given for.
+        // SAFETY: what a string is, and contract of this function.
         unsafe { std::slice::from_raw_parts(self.av_val.cast(), self.av_len as usize) }
     }
 
@@ -55,15 +88,41 @@ impl AVal {
     }
 }
 
+/// A head of properties: `o_num` of them lie at `o_props`, in the C allocator's memory, with room up to the next multiple
+/// of [`super::amf::STEP`]. That is the contract for what programs give.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AMFObject {
-    pub o_num: c_int,
-    pub o_props: *mut AMFObjectProperty,
+    o_num: c_int,
+    o_props: *mut AMFObjectProperty,
+}
+
+impl Default for AMFObject {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl AMFObject {
     pub const EMPTY: Self = Self { o_num: 0, o_props: ptr::null_mut() };
+
+    /// So many properties at `props`.
+    ///
+    /// # Safety
+    /// They are there, as the type says.
+    pub(super) unsafe fn of(num: c_int, props: *mut AMFObjectProperty) -> Self {
+        Self { o_num: num, o_props: props }
+    }
+
+    /// How many properties there are.
+    pub(super) fn count(&self) -> c_int {
+        self.o_num
+    }
+
+    /// Where they lie.
+    pub(super) fn start(&self) -> *mut AMFObjectProperty {
+        self.o_props
+    }
 }
 
 /// The value of a property; its type says which.
@@ -159,6 +218,12 @@ pub struct RTMPPacket {
     pub m_body: *mut c_char,
 }
 
+impl Default for RTMPPacket {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl RTMPPacket {
     pub const EMPTY: Self = Self {
         m_headerType: 0,
@@ -174,80 +239,84 @@ impl RTMPPacket {
     };
 
     /// The body of a packet that is whole.
-    pub fn body(&self) -> &[u8] {
+    ///
+    /// # Safety
+    /// `m_body` is NULL or has `m_nBodySize` bytes, which nobody writes or frees as long as the result is used.
+    pub unsafe fn body<'a>(&self) -> &'a [u8] {
         if self.m_body.is_null() || self.m_nBodySize > MAX_BODY_BYTES {
             return &[];
         }
-        // SAFETY: contract: a body that is not NULL has m_nBodySize bytes.
+        // SAFETY: contract of this function.
         unsafe { std::slice::from_raw_parts(self.m_body.cast(), self.m_nBodySize as usize) }
     }
 }
 
 #[repr(C)]
 pub struct RTMPSockBuf {
-    pub sb_socket: c_int,
-    pub sb_size: c_int,
-    pub sb_start: *mut c_char,
-    pub sb_buf: [c_char; RTMP_BUFFER_CACHE_SIZE],
-    pub sb_timedout: c_int,
+    /// A close from another thread reads it while a call is running, so it is never looked at but as a whole.
+    pub sb_socket: AtomicI32,
+    pub sb_size: Cell<c_int>,
+    pub sb_start: Cell<*mut c_char>,
+    pub sb_buf: UnsafeCell<[c_char; RTMP_BUFFER_CACHE_SIZE]>,
+    pub sb_timedout: Cell<c_int>,
     /// Padding in C.
     pub(super) life: super::life::Life,
-    pub sb_ssl: *mut c_void,
+    pub sb_ssl: Cell<*mut c_void>,
 }
 
 #[repr(C)]
 pub struct RTMP_LNK {
-    pub hostname: AVal,
-    pub sockshost: AVal,
-    pub playpath0: AVal,
-    pub playpath: AVal,
-    pub tcUrl: AVal,
-    pub swfUrl: AVal,
-    pub pageUrl: AVal,
-    pub app: AVal,
-    pub auth: AVal,
-    pub flashVer: AVal,
-    pub subscribepath: AVal,
-    pub usherToken: AVal,
-    pub token: AVal,
-    pub pubUser: AVal,
-    pub pubPasswd: AVal,
-    pub extras: AMFObject,
-    pub edepth: c_int,
-    pub seekTime: c_int,
-    pub stopTime: c_int,
-    pub lFlags: c_int,
-    pub swfAge: c_int,
-    pub protocol: c_int,
-    pub timeout: c_int,
-    pub pFlags: c_int,
-    pub socksport: c_ushort,
-    pub port: c_ushort,
-    pub dh: *mut c_void,
-    pub rc4keyIn: *mut c_void,
-    pub rc4keyOut: *mut c_void,
-    pub SWFSize: u32,
-    pub SWFHash: [u8; RTMP_SWF_HASHLEN],
-    pub SWFVerificationResponse: [c_char; RTMP_SWF_HASHLEN + 10],
+    pub hostname: Cell<AVal>,
+    pub sockshost: Cell<AVal>,
+    pub playpath0: Cell<AVal>,
+    pub playpath: Cell<AVal>,
+    pub tcUrl: Cell<AVal>,
+    pub swfUrl: Cell<AVal>,
+    pub pageUrl: Cell<AVal>,
+    pub app: Cell<AVal>,
+    pub auth: Cell<AVal>,
+    pub flashVer: Cell<AVal>,
+    pub subscribepath: Cell<AVal>,
+    pub usherToken: Cell<AVal>,
+    pub token: Cell<AVal>,
+    pub pubUser: Cell<AVal>,
+    pub pubPasswd: Cell<AVal>,
+    pub extras: Cell<AMFObject>,
+    pub edepth: Cell<c_int>,
+    pub seekTime: Cell<c_int>,
+    pub stopTime: Cell<c_int>,
+    pub lFlags: Cell<c_int>,
+    pub swfAge: Cell<c_int>,
+    pub protocol: Cell<c_int>,
+    pub timeout: Cell<c_int>,
+    pub pFlags: Cell<c_int>,
+    pub socksport: Cell<c_ushort>,
+    pub port: Cell<c_ushort>,
+    pub dh: Cell<*mut c_void>,
+    pub rc4keyIn: Cell<*mut c_void>,
+    pub rc4keyOut: Cell<*mut c_void>,
+    pub SWFSize: Cell<u32>,
+    pub SWFHash: Cell<[u8; RTMP_SWF_HASHLEN]>,
+    pub SWFVerificationResponse: Cell<[c_char; RTMP_SWF_HASHLEN + 10]>,
 }
 
 #[repr(C)]
 pub struct RTMP_READ {
-    pub buf: *mut c_char,
-    pub bufpos: *mut c_char,
-    pub buflen: c_uint,
-    pub timestamp: u32,
-    pub dataType: u8,
-    pub flags: u8,
-    pub status: i8,
-    pub initialFrameType: u8,
-    pub nResumeTS: u32,
-    pub metaHeader: *mut c_char,
-    pub initialFrame: *mut c_char,
-    pub nMetaHeaderSize: u32,
-    pub nInitialFrameSize: u32,
-    pub nIgnoredFrameCounter: u32,
-    pub nIgnoredFlvFrameCounter: u32,
+    pub buf: Cell<*mut c_char>,
+    pub bufpos: Cell<*mut c_char>,
+    pub buflen: Cell<c_uint>,
+    pub timestamp: Cell<u32>,
+    pub dataType: Cell<u8>,
+    pub flags: Cell<u8>,
+    pub status: Cell<i8>,
+    pub initialFrameType: Cell<u8>,
+    pub nResumeTS: Cell<u32>,
+    pub metaHeader: Cell<*mut c_char>,
+    pub initialFrame: Cell<*mut c_char>,
+    pub nMetaHeaderSize: Cell<u32>,
+    pub nInitialFrameSize: Cell<u32>,
+    pub nIgnoredFrameCounter: Cell<u32>,
+    pub nIgnoredFlvFrameCounter: Cell<u32>,
 }
 
 #[repr(C)]
@@ -259,56 +328,65 @@ pub struct RTMP_METHOD {
 
 #[repr(C)]
 pub struct RTMP {
-    pub m_inChunkSize: c_int,
-    pub m_outChunkSize: c_int,
-    pub m_nBWCheckCounter: c_int,
-    pub m_nBytesIn: c_int,
-    pub m_nBytesInSent: c_int,
-    pub m_nBufferMS: c_int,
-    pub m_stream_id: c_int,
-    pub m_mediaChannel: c_int,
-    pub m_mediaStamp: u32,
-    pub m_pauseStamp: u32,
-    pub m_pausing: c_int,
-    pub m_nServerBW: c_int,
-    pub m_nClientBW: c_int,
-    pub m_nClientBW2: u8,
-    pub m_bPlaying: u8,
-    pub m_bSendEncoding: u8,
-    pub m_bSendCounter: u8,
-    pub m_numInvokes: c_int,
-    pub m_numCalls: c_int,
-    pub m_methodCalls: *mut RTMP_METHOD,
-    pub m_channelsAllocatedIn: c_int,
-    pub m_channelsAllocatedOut: c_int,
-    pub m_vecChannelsIn: *mut *mut RTMPPacket,
-    pub m_vecChannelsOut: *mut *mut RTMPPacket,
-    pub m_channelTimestamp: *mut c_int,
-    pub m_fAudioCodecs: f64,
-    pub m_fVideoCodecs: f64,
-    pub m_fEncoding: f64,
-    pub m_fDuration: f64,
-    pub m_msgCounter: c_int,
-    pub m_polling: c_int,
-    pub m_resplen: c_int,
-    pub m_unackd: c_int,
+    pub m_inChunkSize: Cell<c_int>,
+    pub m_outChunkSize: Cell<c_int>,
+    pub m_nBWCheckCounter: Cell<c_int>,
+    pub m_nBytesIn: Cell<c_int>,
+    pub m_nBytesInSent: Cell<c_int>,
+    pub m_nBufferMS: Cell<c_int>,
+    pub m_stream_id: Cell<c_int>,
+    pub m_mediaChannel: Cell<c_int>,
+    pub m_mediaStamp: Cell<u32>,
+    pub m_pauseStamp: Cell<u32>,
+    pub m_pausing: Cell<c_int>,
+    pub m_nServerBW: Cell<c_int>,
+    pub m_nClientBW: Cell<c_int>,
+    pub m_nClientBW2: Cell<u8>,
+    pub m_bPlaying: Cell<u8>,
+    pub m_bSendEncoding: Cell<u8>,
+    pub m_bSendCounter: Cell<u8>,
+    pub m_numInvokes: Cell<c_int>,
+    pub m_numCalls: Cell<c_int>,
+    pub m_methodCalls: Cell<*mut RTMP_METHOD>,
+    pub m_channelsAllocatedIn: Cell<c_int>,
+    pub m_channelsAllocatedOut: Cell<c_int>,
+    pub m_vecChannelsIn: Cell<*mut *mut RTMPPacket>,
+    pub m_vecChannelsOut: Cell<*mut *mut RTMPPacket>,
+    pub m_channelTimestamp: Cell<*mut c_int>,
+    pub m_fAudioCodecs: Cell<f64>,
+    pub m_fVideoCodecs: Cell<f64>,
+    pub m_fEncoding: Cell<f64>,
+    pub m_fDuration: Cell<f64>,
+    pub m_msgCounter: Cell<c_int>,
+    pub m_polling: Cell<c_int>,
+    pub m_resplen: Cell<c_int>,
+    pub m_unackd: Cell<c_int>,
     /// No caller touches it. `av_val` is the address of the library's own part of a session ([`super::inner`]).
-    pub m_clientID: AVal,
+    pub m_clientID: Cell<AVal>,
     pub m_read: RTMP_READ,
-    pub m_write: RTMPPacket,
+    pub m_write: Cell<RTMPPacket>,
     pub m_sb: RTMPSockBuf,
     pub Link: RTMP_LNK,
 }
 
+impl RTMPSockBuf {
+    /// The session's descriptor; -1 where it has none.
+    #[inline]
+    pub(super) fn socket(&self) -> c_int {
+        self.sb_socket.load(Ordering::Relaxed)
+    }
+}
+
 impl RTMP {
     /// Whether there is a socket.
+    #[inline]
     pub fn is_connected(&self) -> bool {
-        self.m_sb.sb_socket != -1
+        self.m_sb.socket() != -1
     }
 
     /// Whether the session publishes.
     pub fn is_publisher(&self) -> bool {
-        self.Link.protocol & RTMP_FEATURE_WRITE != 0
+        self.Link.protocol.get() & RTMP_FEATURE_WRITE != 0
     }
 }
 
@@ -323,7 +401,7 @@ pub struct HTTP_ctx {
 
 /// The program's copy of `RTMP_ctrlC`: non-zero asks every blocking call to end.
 #[unsafe(no_mangle)]
-pub static RTMP_ctrlC: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+pub static RTMP_ctrlC: AtomicI32 = AtomicI32::new(0);
 
 /// Whether the program asked blocking calls to end.
 pub(super) fn interrupted() -> bool {
@@ -383,3 +461,5 @@ pub const AMF_INVALID: c_uint = 0xFF;
 
 pub const TRUE: c_int = 1;
 pub const FALSE: c_int = 0;
+
+mod layout;

@@ -4,7 +4,7 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use super::ptr::{c_string, given, put};
+use super::ptr::{c_string, put};
 use super::types::*;
 use super::{guard, log, mem};
 
@@ -196,39 +196,45 @@ pub unsafe extern "C" fn RTMP_ParseURL(
     app: *mut AVal,
 ) -> c_int {
     guard(FALSE, || {
-        // What the caller frees must be NULL on failure.
-        put(protocol, 0);
-        put(port, 0);
-        put(playpath_out, AVal::NULL);
-        put(app, AVal::NULL);
-        let parsed = match c_string(url).ok_or(0).and_then(parse) {
-            Ok(parsed) => parsed,
-            Err(named) => {
-                put(protocol, named);
-                return FALSE;
-            }
+        // SAFETY: contract: a C string.
+        let parsed = unsafe { c_string(url) }.ok_or(0).and_then(parse);
+        let (named, result) = match &parsed {
+            Ok(parsed) => (parsed.protocol, TRUE),
+            Err(named) => (*named, FALSE),
         };
-        put(protocol, parsed.protocol);
-        if let Some(name) = parsed.host {
-            put(host, AVal::of(name));
+        let parsed = parsed.ok();
+        // SAFETY: contract; likewise below.
+        unsafe { put(protocol, named) };
+        // SAFETY: as above.
+        unsafe { put(port, parsed.as_ref().map_or(0, |parsed| parsed.port)) };
+        if let Some(name) = parsed.as_ref().and_then(|parsed| parsed.host) {
+            // SAFETY: contract: a part of the program's url, which the program keeps.
+            let name = unsafe { AVal::of(name) };
+            // SAFETY: as above.
+            unsafe { put(host, name) };
         }
-        put(port, parsed.port);
-        if let Some(name) = parsed.app {
-            put(app, AVal::of(name));
+        // What the caller frees must be NULL on failure.
+        let name = parsed.as_ref().and_then(|parsed| parsed.app);
+        // SAFETY: contract: a part of the program's url, which the program keeps.
+        let name = name.map_or(AVal::NULL, |name| unsafe { AVal::of(name) });
+        // SAFETY: as above.
+        unsafe { put(app, name) };
+        let path = parsed.map_or(&[][..], |parsed| parsed.playpath);
+        if !playpath_out.is_null() {
+            let path = if path.is_empty() { AVal::NULL } else { mem::copy(&playpath(path)) };
+            // SAFETY: as above.
+            unsafe { put(playpath_out, path) };
         }
-        if !parsed.playpath.is_empty() && !playpath_out.is_null() {
-            put(playpath_out, mem::copy(&playpath(parsed.playpath)));
-        }
-        TRUE
+        result
     })
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn RTMP_ParsePlaypath(text: *const AVal, out: *mut AVal) {
+pub unsafe extern "C" fn RTMP_ParsePlaypath(text: Option<&AVal>, out: *mut AVal) {
     guard((), || {
-        let bytes = given(text).map_or(&[][..], |text| text.long_bytes());
         if !out.is_null() {
-            put(out, mem::copy(&playpath(bytes)));
+            // SAFETY: contract.
+            unsafe { put(out, mem::copy(&playpath(text.map_or(&[], AVal::bytes)))) };
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::mem::{align_of, offset_of, size_of};
 
-use super::types::*;
+use super::*;
 
 /// One struct: its size, its alignment, and where each field begins, in bytes.
 macro_rules! layout {

@@ -1,0 +1,134 @@
+//! The system calls on a session's descriptor, none of which waits but [`wait`]. The waiting and its ends are
+//! [`super::sock`]'s.
+//!
+//! Where the unit tests are built a descriptor below -1 is the end of a pipe in memory (`system/memory.rs`): conversations
+//! run without a socket then, also where there are none (Miri).
+
+use std::ffi::c_int;
+use std::io::{self, IoSliceMut};
+
+#[cfg(test)]
+pub(super) mod memory;
+
+/// A call's result: how much it did, or the error that the system tells.
+fn done(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads what is there, with `recv`'s flags.
+pub(super) fn receive(fd: c_int, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        return end.receive(buffer, flags & libc::MSG_PEEK != 0);
+    }
+    let (start, len) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: the buffer is writable for its length.
+    done(unsafe { libc::recv(fd, start.cast(), len, libc::MSG_DONTWAIT | flags) })
+}
+
+/// Reads what is there into several buffers, one after the other.
+pub(super) fn receive_parts(fd: c_int, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        return end.receive_parts(parts);
+    }
+    // SAFETY: zero bytes are a message without parts.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_mut_ptr().cast();
+    message.msg_iovlen = parts.len();
+    // SAFETY: an `IoSliceMut` is an `iovec`, and the buffers are writable for their lengths.
+    done(unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })
+}
+
+/// Takes up to `len` bytes that are there and forgets them: TCP does not copy them then, other sockets do.
+pub(super) fn forget(fd: c_int, len: usize) -> io::Result<usize> {
+    let mut scrap = [std::mem::MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
+    let len = len.min(SCRAP_BYTES);
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        return end.receive(&mut vec![0; len], false);
+    }
+    // SAFETY: the buffer is at least so long.
+    done(unsafe { libc::recv(fd, scrap.as_mut_ptr().cast(), len, libc::MSG_TRUNC | libc::MSG_DONTWAIT) })
+}
+
+/// Forgotten at a time: all that a peek can show.
+const SCRAP_BYTES: usize = super::types::RTMP_BUFFER_CACHE_SIZE;
+
+/// Writes what there is room for. It is no signal where nobody reads any more.
+pub(super) fn send(fd: c_int, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        return end.send(bytes);
+    }
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the bytes are readable for their length.
+    done(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Waits so long until one of these events is there: whether it is.
+pub(super) fn wait(fd: c_int, events: i16, timeout_ms: c_int) -> io::Result<bool> {
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        return Ok(end.wait(events, timeout_ms));
+    }
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one pollfd of our own.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, timeout_ms) };
+    if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
+}
+
+/// How long a read of this socket may wait, in milliseconds; 0 is for ever. `None`: not at all.
+pub(super) fn receive_timeout_ms(fd: c_int) -> Option<u64> {
+    #[cfg(test)]
+    if memory::end(fd).is_some() {
+        return Some(0);
+    }
+    // SAFETY: asks for flags alone.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if flags >= 0 && flags & libc::O_NONBLOCK != 0 {
+        return None;
+    }
+    let mut time = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut len = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: the pointers are to our own values, with their size.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw mut time).cast(), &raw mut len) };
+    if result != 0 {
+        return Some(0);
+    }
+    Some(time.tv_sec as u64 * 1000 + (time.tv_usec as u64).div_ceil(1000))
+}
+
+/// How many bytes the other side has not confirmed; `None` where the system does not know.
+pub(super) fn unconfirmed(fd: c_int) -> Option<c_int> {
+    #[cfg(test)]
+    if memory::end(fd).is_some() {
+        return Some(0);
+    }
+    let mut left: c_int = 0;
+    // SAFETY: asks for one number.
+    let known = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut left) } == 0;
+    known.then_some(left)
+}
+
+/// Ends both directions, which wakes whoever waits.
+pub(super) fn shut_down(fd: c_int) {
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        return end.shut_down();
+    }
+    // SAFETY: touches no memory.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// Closes a descriptor that its owner has forgotten.
+pub(super) fn close(fd: c_int) -> c_int {
+    #[cfg(test)]
+    if let Some(end) = memory::end(fd) {
+        end.shut_down();
+        return 0;
+    }
+    // SAFETY: touches no memory.
+    unsafe { libc::close(fd) }
+}
