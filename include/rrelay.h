@@ -507,7 +507,8 @@ typedef struct rr_target_config {
     /* Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything). */
     const char *username;
     const char *password;              /* Its password. Default: NULL. */
-    /* Roots to trust for rtmps, a PEM file; not looked at while every url is rtmp. Default: NULL (the system's). */
+    /* Roots to trust for rtmps, a PEM file; the server's own certificate, too, where it signs itself. Not looked at
+       while every url is rtmp. Default: NULL (the system's). */
     const char *ca_file;
     /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
        name and dates; with ca_file both must hold. Default: NULL. */

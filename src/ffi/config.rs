@@ -110,7 +110,8 @@ pub struct rr_target_config {
     pub username: *const c_char,
     /// Its password. Default: NULL.
     pub password: *const c_char,
-    /// Roots to trust for rtmps, a PEM file; not looked at while every url is rtmp. Default: NULL (the system's).
+    /// Roots to trust for rtmps, a PEM file; the server's own certificate, too, where it signs itself. Not looked at while
+    /// every url is rtmp. Default: NULL (the system's).
     pub ca_file: *const c_char,
     /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots, name
     /// and dates; with ca_file both must hold. Default: NULL.

@@ -312,11 +312,9 @@ fn certificate_text(reason: &CertificateError) -> String {
         C::BadSignature => "the certificate's signature is wrong".to_owned(),
         C::BadEncoding => "the certificate cannot be read".to_owned(),
         C::ApplicationVerificationFailure => "the certificate's key is not the pinned one".to_owned(),
-        // The checker's own errors have no words but their names, and no type that we could name.
-        C::Other(reason) if reason.0.to_string() == "CaUsedAsEndEntity" => {
-            "it is a certificate authority's own and not a server's; make one with CA:FALSE, or pin it by pin_sha256"
-                .to_owned()
-        }
+        reason if trust::marked_as_authority(reason) => "it is marked as an authority's and not as a server's \
+            (CA:TRUE); name the certificate itself as ca_file or pin its key by pin_sha256 to trust it, or have one with CA:FALSE"
+            .to_owned(),
         C::Other(reason) => reason.0.to_string(),
         other => other.to_string(),
     }

@@ -24,7 +24,7 @@ use crate::support::program::Room;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
 
-/// A certificate for 127.0.0.1 that signs itself, in files, and the pin of its key.
+/// A certificate that signs itself, as `openssl req -x509` makes it, in files, and the pin of its key.
 struct Papers {
     certificate: PathBuf,
     key: PathBuf,
@@ -37,6 +37,7 @@ impl Papers {
         let signing_key = rcgen::KeyPair::generate().expect("a key can be made");
         let mut params = rcgen::CertificateParams::new(vec![host.to_owned()]).expect("it is a name or an address");
         params.distinguished_name.push(rcgen::DnType::CommonName, name); // issuers are told apart by it
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let made = params.self_signed(&signing_key).expect("a certificate can be made");
         let (certificate, key) = (room.file(&format!("{name}.pem")), room.file(&format!("{name}.key")));
         std::fs::write(&certificate, made.pem()).expect("our folder can be written");
@@ -146,7 +147,7 @@ fn a_target_that_does_not_trust_the_server_fails_at_once_with_the_reason() {
     let (_far_other, other_port) = secured(&other);
     let file = |papers: &Papers| papers.certificate.to_str().map(ToOwned::to_owned);
     for (port, ca_file, pin, reason) in [
-        (port, file(&other), None, "issuer is not trusted"),
+        (port, file(&other), None, "marked as an authority's"),
         (port, None, Some(other.pin.clone()), "pinned"),
         (other_port, file(&other), None, "not for 127.0.0.1"),
     ] {

@@ -39,9 +39,13 @@ fn messages_over_tls(room: &Room, options: &str, environment: Option<(&str, &str
 
 /// Makes `cert.pem`, which nobody has signed, and `key.pem`.
 pub(crate) fn certificate(room: &Room) {
+    certificate_with(room, &["-addext", "basicConstraints=critical,CA:FALSE"]);
+}
+
+fn certificate_with(room: &Room, options: &[&str]) {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=localhost"]);
-    openssl.args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost"]).args(options);
     openssl.arg("-keyout").arg(room.file("key.pem")).arg("-out").arg(room.file("cert.pem"));
     good(&openssl.output().unwrap(), "openssl");
 }
@@ -59,6 +63,16 @@ fn rtmps_verifies_unless_it_is_told_not_to() {
         1,
         "it is among the roots that were named"
     );
+}
+
+/// The line of README, whose certificate is marked as an authority's.
+#[test]
+fn the_usual_self_signed_certificate_is_accepted_where_it_is_named() {
+    let room = Room::new("librtmp-rtmps-usual");
+    certificate_with(&room, &[]);
+    assert_eq!(messages_over_tls(&room, "", None), 0, "nobody has named it");
+    let roots = room.file("cert.pem");
+    assert_eq!(messages_over_tls(&room, "", Some(("RRELAY_CA_FILE", roots.to_str().unwrap()))), 1);
 }
 
 /// Where librtmp takes a session ticket of TLS 1.3 for an error.

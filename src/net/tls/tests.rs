@@ -217,10 +217,9 @@ fn a_certificate_that_is_not_right_is_refused_with_the_reason() {
     let (authority, _) = papers.server("ca.test", true, |params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     });
-    let its_own = Trust { ca_file: Some(papers.folder.join("ca.test.pem")), ..Trust::default() };
-    let failure = refusal(&its_own, &authority, "ca.test");
-    let reason = "the certificate was not accepted: it is a certificate authority's own and not a server's; make one \
-                  with CA:FALSE, or pin it by pin_sha256";
+    let failure = refusal(&papers.trust(), &authority, "ca.test");
+    let reason = "the certificate was not accepted: it is marked as an authority's and not as a server's (CA:TRUE); name \
+                  the certificate itself as ca_file or pin its key by pin_sha256 to trust it, or have one with CA:FALSE";
     assert_eq!((failure.kind, failure.to_string().as_str()), (RRError::Cert, reason));
     for (server, host, reason) in [
         (&other, "good.test", "not for good.test but for"),
@@ -234,6 +233,36 @@ fn a_certificate_that_is_not_right_is_refused_with_the_reason() {
     }
     let (good, _) = papers.server("good.test", false, |_| {});
     assert!(Pair::new(&papers.trust(), &good, "good.test", usize::MAX).shake().0.is_ok());
+}
+
+/// What `openssl req -x509` makes, unless it is told otherwise, is marked as an authority's.
+#[test]
+fn the_usual_self_signed_certificate_is_trusted_where_it_is_named_or_pinned() {
+    let papers = Papers::new("usual");
+    let usual = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (own, pin) = papers.server("own.test", true, usual);
+    let (twin, _) = papers.server("twin.test", true, usual);
+    let (old, old_pin) = papers.server("old.test", true, |params| {
+        usual(params);
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    let named = |name: &str| Trust { ca_file: Some(papers.folder.join(name)), ..Trust::default() };
+    let pinned = |pin: &str, trust: Trust| Trust { pin_sha256: Some(pin.to_owned()), ..trust };
+    for trust in [named("own.test.pem"), pinned(&pin, Trust::default()), pinned(&pin, named("own.test.pem"))] {
+        Pair::new(&trust, &own, "own.test", usize::MAX).shake().0.unwrap();
+    }
+    for (trust, server, host, reason) in [
+        (named("own.test.pem"), &own, "other.test", "not for other.test but for"),
+        (named("own.test.pem"), &twin, "twin.test", "marked as an authority's"),
+        (named("old.test.pem"), &old, "old.test", "has expired"),
+        (pinned(&old_pin, named("own.test.pem")), &own, "own.test", "pinned"),
+        (pinned(&pin, named("twin.test.pem")), &own, "own.test", "marked as an authority's"),
+        (papers.trust(), &own, "own.test", "marked as an authority's"),
+    ] {
+        let failure = refusal(&trust, server, host);
+        assert!(failure.kind == RRError::Cert && failure.text.contains(reason), "{failure}");
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -21,7 +21,8 @@ use crate::error::{Failure, RRError, Result};
 /// How a client decides whether a server is who it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Roots from this PEM file instead of the system's.
+    /// Roots from this PEM file instead of the system's. A server may show one of them as its own certificate, too: the
+    /// usual self-signed one (`openssl req -x509`) is marked as an authority's.
     pub ca_file: Option<PathBuf>,
     /// The SHA-256 of the server's public key (its SubjectPublicKeyInfo), as 64 hexadecimal digits or base64, with or
     /// without `sha256//` in front. Instead of roots, name and dates, so that a self-signed certificate will do; where
@@ -44,9 +45,13 @@ impl ClientConfig {
     pub fn new(trust: &Trust) -> Result<Self> {
         let provider = provider();
         let pin = trust.pin_sha256.as_deref().map(parse_pin).transpose()?;
+        let mut named = Vec::new();
         let roots = match (&trust.ca_file, trust.insecure, pin) {
             (_, true, _) | (None, false, Some(_)) => None,
-            (Some(file), ..) => Some(roots_of(file)?),
+            (Some(file), ..) => {
+                named = certificates_of(file)?;
+                Some(roots_of(file, &named)?)
+            }
             (None, ..) => Some(system_roots()?),
         };
         let chain = roots
@@ -54,7 +59,7 @@ impl ClientConfig {
             .transpose()
             .map_err(|error| Failure::ours(RRError::Cert, error.to_string()))?;
         let pin = pin.filter(|_| !trust.insecure);
-        let verifier = Arc::new(Verifier { chain, pin, provider: Arc::clone(&provider) });
+        let verifier = Arc::new(Verifier { chain, named, pin, provider: Arc::clone(&provider) });
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::ours(RRError::Tls, error.to_string()))?
@@ -115,6 +120,8 @@ impl ServerConfig {
 #[derive(Debug)]
 struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificates of `ca_file`: each is trusted as a server's own, too, though it may be marked as an authority's.
+    named: Vec<CertificateDer<'static>>,
     pin: Option<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
@@ -134,9 +141,15 @@ impl ServerCertVerifier for Verifier {
                 return Err(CertificateError::ApplicationVerificationFailure.into());
             }
         }
-        match &self.chain {
-            Some(chain) => chain.verify_server_cert(leaf, intermediates, name, ocsp, now),
-            None => Ok(ServerCertVerified::assertion()),
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        match chain.verify_server_cert(leaf, intermediates, name, ocsp, now) {
+            // The dates are looked at before this, the name and the signature after it. Whoever named the very
+            // certificate needs no signature for it.
+            Err(error) if is_an_authoritys(&error) && self.named.contains(leaf) => {
+                verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
         }
     }
 
@@ -164,6 +177,16 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
+/// Whether a certificate was refused because it is marked as an authority's and shown as a server's.
+fn is_an_authoritys(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(reason) if marked_as_authority(reason))
+}
+
+/// [`is_an_authoritys`] of the reason alone. The checker's own errors have no type that could be named here.
+pub(super) fn marked_as_authority(reason: &CertificateError) -> bool {
+    matches!(reason, CertificateError::Other(reason) if reason.0.to_string() == "CaUsedAsEndEntity")
+}
+
 /// The cryptography, named at every use: the host may have chosen another one for the process.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -180,9 +203,9 @@ fn system_roots() -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore> {
+fn roots_of(file: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    let (taken, _) = roots.add_parsable_certificates(certificates_of(file)?);
+    let (taken, _) = roots.add_parsable_certificates(certificates.iter().cloned());
     if taken == 0 {
         return Err(Failure::ours(RRError::Cert, format!("{}: no certificate that can be a root", file.display())));
     }
