@@ -8,6 +8,11 @@ lib=$destdir$libdir
 install -d "$lib/pkgconfig" "$destdir$includedir/librtmp"
 install -m 755 "$folder/librtmp.so.1" "$lib/librtmp.so.1"
 ln -sfn librtmp.so.1 "$lib/librtmp.so"
+if cmp -s "$folder/librtmp.a" "$lib/librrelay.a"; then
+    ln -f "$lib/librrelay.a" "$lib/librtmp.a"
+else
+    install -m 644 "$folder/librtmp.a" "$lib/librtmp.a"
+fi
 install -m 644 "$here"/../include/librtmp/*.h "$destdir$includedir/librtmp/"
 sed -e "s|@PREFIX@|$prefix|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" \
     "$here/librtmp.pc.in" >"$lib/pkgconfig/librtmp.pc"

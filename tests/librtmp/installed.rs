@@ -56,6 +56,20 @@ fn a_program_is_compiled_with_what_is_installed_and_runs_on_it() {
     let run = client.args(["play", "rtmp://127.0.0.1:1/app/key"]).env("LD_LIBRARY_PATH", &lib).output().unwrap();
     good(&run, "client");
     assert_eq!(String::from_utf8_lossy(&run.stdout), "read 0\n");
+    // The same program with the library in it.
+    let mut flags = Command::new("pkg-config");
+    flags.args(["--cflags", "--libs", "--static", "librtmp"]).env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig"));
+    let flags = said(flags.env("PKG_CONFIG_SYSROOT_DIR", &destination), "pkg-config");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Werror"]).arg(root().join("tests/librtmp/client.c"));
+    cc.args(flags.split_whitespace().map(|flag| if flag == "-lrtmp" { "-l:librtmp.a" } else { flag }));
+    good(&cc.arg("-o").arg(room.file("static")).output().unwrap(), "cc");
+    let wanted = said(Command::new("readelf").arg("-d").arg(room.file("static")), "readelf");
+    assert!(!wanted.contains("librtmp") && !wanted.contains("librrelay"), "{wanted}");
+    let run = Command::new(room.file("static")).args(["play", "rtmp://127.0.0.1:1/app/key"]).output().unwrap();
+    good(&run, "the static client");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "read 0\n");
+
     for header in ["rtmp", "amf", "log", "http"] {
         let installed = fs::read(include.join(format!("librtmp/{header}.h"))).unwrap();
         assert!(installed == fs::read(root().join(format!("include/librtmp/{header}.h"))).unwrap(), "{header}.h");
