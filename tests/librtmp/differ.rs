@@ -178,6 +178,18 @@ fn tell_the_step(their: &str, our: &str) -> bool {
 }
 
 #[test]
+fn what_a_session_is_set_up_for_is_logged_as_by_the_original() {
+    let program = driver("setup");
+    let [theirs, ours] = [linked::original(), linked::folder()].map(|library| {
+        let output = Command::new(&program).env("LD_LIBRARY_PATH", library).output().unwrap();
+        good(&output, "setup");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    assert!(theirs.contains("SWFSize  : 1234"), "{theirs}");
+    assert_eq!(theirs, ours);
+}
+
+#[test]
 fn packets_go_out_and_come_in_and_are_answered_as_by_the_original() {
     compare("packets", &[], |label, their, our| {
         (label.starts_with("packets out") && tell_the_step(their, our)).then_some(STEP_TOLD)

@@ -75,7 +75,7 @@ pub(super) fn record(level: c_int, text: &str) {
     record_bytes(level, text.as_bytes());
 }
 
-/// The same where the text is a peer's, in whatever encoding.
+/// Logs a text of a peer's, in whatever encoding.
 pub(super) fn record_bytes(level: c_int, text: &[u8]) {
     if !wants(level) {
         return;
@@ -317,7 +317,7 @@ pub unsafe extern "C" fn RTMP_LogHexString(level: c_int, data: *const u8, len: c
 }
 
 /// Sixteen bytes a record.
-fn hex(level: c_int, data: &[u8]) {
+pub(super) fn hex(level: c_int, data: &[u8]) {
     for row in data.chunks(16) {
         let mut line: String = row.iter().map(|byte| format!("{byte:02x} ")).collect();
         if row.len() == 16 {

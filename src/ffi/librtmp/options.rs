@@ -225,6 +225,7 @@ fn set_socks(link: &RTMP_LNK) {
     // SAFETY: a part of what it was.
     link.sockshost.set(unsafe { AVal::of(host) });
     link.socksport.set(port);
+    log::debug(&format!("Connecting via SOCKS proxy: {}:{port}", String::from_utf8_lossy(host)));
 }
 
 /// Cuts the url from its options and sets them.
@@ -437,11 +438,11 @@ pub unsafe extern "C" fn RTMP_SetupStream(
         link.timeout.set(timeout as c_int);
         link.protocol.set(protocol);
         link.port.set(port as u16);
+        log_setup(link);
+        set_socks(link);
         if link.port.get() == 0 {
             link.port.set(default_port(protocol));
         }
-        set_socks(link);
-        log_setup(link);
     });
 }
 
@@ -450,22 +451,37 @@ fn log_setup(link: &RTMP_LNK) {
     if !log::wants(log::DEBUG) {
         return;
     }
-    let scheme =
-        usize::try_from(link.protocol.get() & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"");
-    log::debug(&format!("Protocol : {}", scheme.to_uppercase()));
+    let scheme = usize::try_from(link.protocol.get() & 0xF).ok().and_then(|index| url::SCHEMES.get(index));
+    log::debug(&format!("Protocol : {}", scheme.unwrap_or(&"").to_uppercase()));
     log::debug(&format!("Hostname : {}", link.hostname.get().shown()));
     log::debug(&format!("Port     : {}", link.port.get()));
     log::debug(&format!("Playpath : {}", link.playpath.get().shown()));
     for (name, value) in [
-        ("tcUrl", link.tcUrl.get()),
-        ("swfUrl", link.swfUrl.get()),
-        ("pageUrl", link.pageUrl.get()),
-        ("app", link.app.get()),
+        ("tcUrl   ", &link.tcUrl),
+        ("swfUrl  ", &link.swfUrl),
+        ("pageUrl ", &link.pageUrl),
+        ("app     ", &link.app),
+        ("auth    ", &link.auth),
+        ("subscribepath", &link.subscribepath),
+        ("NetStream.Authenticate.UsherToken", &link.usherToken),
+        ("flashVer", &link.flashVer),
     ] {
-        if !value.is_empty() {
-            log::debug(&format!("{name:<9}: {}", value.shown()));
+        // The version that everybody has is no news.
+        let value = value.get();
+        if !value.is_empty() && value.start() != RTMP_DefaultFlashVer.0.start() {
+            log::debug(&format!("{name} : {}", value.shown()));
+        }
+    }
+    for (name, value_ms) in [("StartTime", link.seekTime.get()), ("StopTime ", link.stopTime.get())] {
+        if value_ms > 0 {
+            log::debug(&format!("{name}     : {value_ms} msec"));
         }
     }
     log::debug(&format!("live     : {}", if link.lFlags.get() & RTMP_LF_LIVE != 0 { "yes" } else { "no" }));
     log::debug(&format!("timeout  : {} sec", link.timeout.get()));
+    if link.SWFSize.get() != 0 {
+        log::debug("SWFSHA256:");
+        log::hex(log::DEBUG, &link.SWFHash.get());
+        log::debug(&format!("SWFSize  : {}", link.SWFSize.get()));
+    }
 }

@@ -84,8 +84,12 @@ fn protocol_of(scheme: &[u8]) -> c_int {
 
 /// Splits a url. Without `://`, or anything after it, there is no more than a protocol in it.
 pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
+    log::debug("Parsing...");
     let mark = find_text(url, b"://");
     let protocol = mark.map_or(0, |at| protocol_of(&url[..at]));
+    if mark.is_some() {
+        log::debug(&format!("Parsed protocol: {protocol}"));
+    }
     let Some(rest) = mark.map(|at| &url[at + 3..]).filter(|rest| !rest.is_empty()) else {
         log::error("RTMP URL: there is no host after ://");
         return Err(protocol);
@@ -104,6 +108,7 @@ pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
     let mut parsed = Parsed { protocol, host: None, port: 0, app: None, playpath: &[] };
     if host.len() <= MAX_HOST_BYTES {
         parsed.host = Some(host);
+        log::debug(&format!("Parsed host    : {}", String::from_utf8_lossy(host)));
     } else {
         log::warning("RTMP URL: the host name is longer than 255 characters");
     }
@@ -117,15 +122,15 @@ pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
     };
     let path = &rest[slash + 1..];
     // The question mark may stand before the path, too.
-    if let (Some(question), Some(_)) = (find(rest, b'?'), find_text(path, b"slist=")) {
-        parsed.app = Some(path);
-        parsed.playpath = &rest[question..];
-        return Ok(parsed);
-    }
-    let app = app_len(path);
-    parsed.app = Some(&path[..app]);
-    let playpath = &path[app..];
-    parsed.playpath = playpath.strip_prefix(b"/").unwrap_or(playpath);
+    let (app, playpath) = match (find(rest, b'?'), find_text(path, b"slist=")) {
+        (Some(question), Some(_)) => (path, &rest[question..]),
+        _ => {
+            let (app, playpath) = path.split_at(app_len(path));
+            (app, playpath.strip_prefix(b"/").unwrap_or(playpath))
+        }
+    };
+    log::debug(&format!("Parsed app     : {}", String::from_utf8_lossy(app)));
+    (parsed.app, parsed.playpath) = (Some(app), playpath);
     Ok(parsed)
 }
 
