@@ -228,7 +228,7 @@ fn named(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// OBS is no test program, but what it says is known: its chunk size first, a connect that does not fit into 128 bytes,
-/// short headers, commands in one go, `_checkbw`, and a farewell.
+/// short headers, commands in one go, `_checkbw`, and a goodbye.
 #[test]
 fn a_publisher_that_speaks_as_obs_does_is_answered_and_saved() {
     let room = Room::new("basic-obs");

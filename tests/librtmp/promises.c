@@ -158,7 +158,7 @@ static void *read_some(void *bytes)
 
 /* A publisher whose server reads no more is closed soon, whatever its time-out. Nothing follows a message that was cut:
  * it would be taken for the rest of it. */
-static void farewell(void)
+static void goodbye(void)
 {
     static char heap[1 << 20];
     RTMP *r = session_on_a_pair();
@@ -322,7 +322,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "farewell", farewell }, { "signals", signals }, { "freed", freed }, { "calls", calls }, { "numbers", numbers }, { "properties", properties } };
+    } all[] = { { "body", body }, { "cuts", cuts }, { "waits", waits }, { "goodbye", goodbye }, { "signals", signals }, { "freed", freed }, { "calls", calls }, { "numbers", numbers }, { "properties", properties } };
     size_t i;
     quiet();
     for (i = 0; argc > 1 && i < sizeof all / sizeof *all; i++) {

@@ -36,7 +36,7 @@ fn connecting_and_sending_end_after_the_time_out_and_no_send_is_a_signal() {
 
 #[test]
 fn a_server_that_reads_no_more_holds_up_no_close_and_gets_nothing_after_half_a_message() {
-    kept("farewell");
+    kept("goodbye");
 }
 
 #[test]

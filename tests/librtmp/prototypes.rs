@@ -71,7 +71,7 @@ fn of_c(text: &str) -> String {
     name.to_owned()
 }
 
-/// The same for a type of Rust.
+/// A type of Rust as the calling convention knows it.
 fn of_rust(text: &str) -> String {
     // A reference that may be missing is a pointer that may be NULL.
     if let Some(inner) = text.strip_prefix("Option<&").and_then(|inner| inner.strip_suffix('>')) {

@@ -94,7 +94,7 @@ fn conclude(r: Session, came: Came) -> Option<usize> {
 enum Way {
     /// Into the body and `m_sb` at once.
     Plain,
-    /// The same from a TLS session or a tunnel, which fill one buffer at a time.
+    /// First into the one, then into the other: a TLS session or a tunnel fills one buffer at a time.
     Wrapped,
     /// Exact, from the socket.
     Peek,

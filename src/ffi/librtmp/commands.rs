@@ -85,7 +85,7 @@ fn command(
     answer(r, name, transaction, shape, room, rest)
 }
 
-/// The same with a transaction that is given: answers carry the one they answer.
+/// Sends a command with a transaction that is given: answers carry the one they answer.
 fn answer(
     r: Session,
     name: &[u8],

@@ -252,7 +252,7 @@ fn resume<'a>(r: Session, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<
     Ok(Some(body))
 }
 
-/// The same for tags in one message: what comes after the frame is new.
+/// Skips what the file has already of tags that came in one message: what comes after the frame is new.
 fn resume_tags<'a>(r: Session, body: &'a [u8], frame: &[u8]) -> Result<Option<&'a [u8]>, i8> {
     let mut rest = body;
     while rest.len() > TAG_HEAD {

@@ -55,7 +55,7 @@ pub enum Role {
     Server,
     /// `RTMP_Connect1`, then packets.
     Client,
-    /// The same with something to publish, and a login.
+    /// `RTMP_Connect1` with something to publish and a login, then packets.
     Publisher,
 }
 
@@ -241,7 +241,7 @@ impl Talk {
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        // The farewell may be more than there is room for.
+        // Goodbye may be more than there is room for.
         let _ = self.peer.shutdown(Shutdown::Both);
         // SAFETY: contract.
         unsafe { RTMP_Close(self.r) };

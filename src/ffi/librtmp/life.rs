@@ -274,23 +274,23 @@ impl RTMPSockBuf {
     }
 }
 
-/// Ends the conversation, with a farewell, and frees what belongs to it. Chunk sizes, bandwidths and the strings of
+/// Ends the conversation, after telling the server, and frees what belongs to it. Chunk sizes, bandwidths and the strings of
 /// `Link` stay; with `keep_url` the ones that authentication made, too.
 pub(super) fn close_session(r: Session, keep_url: bool) {
     if r.is_connected() {
-        say_farewell(r);
+        say_goodbye(r);
     }
     forget(r, keep_url);
 }
 
-/// The same without a word, after a message that was not sent wholly: the other side would take a farewell for the rest
-/// of it, and it would wait as long once more.
+/// Ends the conversation without a word, after a message that was not sent wholly: the other side would take a goodbye
+/// for the rest of that message, and sending one would wait as long once more.
 pub(super) fn break_off(r: Session) {
     forget(r, false);
 }
 
 /// Tells the server that the stream ends, as far as it listens.
-fn say_farewell(r: Session) {
+fn say_goodbye(r: Session) {
     let published = r.is_publisher();
     super::tunnel::hurry(r);
     if r.m_stream_id.get() > 0 {

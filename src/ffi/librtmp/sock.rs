@@ -49,7 +49,7 @@ impl<'a> Wire<'a> {
         Self { fd, life, send_timeout_ms, until: None, rests: Cell::new(false) }
     }
 
-    /// The same with an end of all waits together.
+    /// This socket with an end of all waits together.
     pub(super) fn within(self, limit: Duration) -> Self {
         Self { until: Instant::now().checked_add(limit), ..self }
     }
@@ -144,7 +144,7 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // What does not have to wait leaves even if calls are to end: the farewell of a program that was interrupted.
+        // What does not have to wait leaves even if calls are to end: the goodbye of a program that was interrupted.
         self.repeat(|| system::send(self.fd, bytes), || self.wait_writable())
     }
 
@@ -205,7 +205,7 @@ impl RTMPSockBuf {
         self.gather(first, second, timeout_s, false)
     }
 
-    /// The same; `flows` says that the read before brought much.
+    /// Reads from the socket, through TLS, as [`receive`](Self::receive). `flows` says that the read before brought much.
     pub(super) fn gather(
         &self,
         first: &mut [u8],
@@ -375,7 +375,7 @@ impl RTMPSockBuf {
 
     /// Closes TLS and the socket.
     pub(super) fn close(&self) -> c_int {
-        // The farewell of TLS needs the descriptor, which another thread may still shut down.
+        // The goodbye of TLS needs the descriptor, which another thread may still shut down.
         let fd = self.socket();
         if fd != -1 {
             let mut wire = Wire::new(fd, &self.life, 1);

@@ -1,4 +1,4 @@
-//! `RTMP_HashSWF`, and the same for a session that is to verify its player.
+//! `RTMP_HashSWF`, and the hash for a session that is to verify its player.
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::path::PathBuf;

@@ -183,5 +183,5 @@ pub(super) fn close(r: Session) {
     }
 }
 
-/// What the farewell may take of one who has published nothing.
+/// What goodbye may take of one who has published nothing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
