@@ -1,6 +1,8 @@
 //! The house rules, executable: who may import whom, file length, a comment at the head, no printing, where `unsafe`
-//! may stand. The rules are in `tidy/rules.rs`; there each is also shown to be able to fail.
+//! may stand, who imports whom in a circle. The rules are in `tidy/rules.rs`; there each is also shown to be able to fail.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
@@ -26,6 +28,42 @@ fn every_file_keeps_the_house_rules() {
         let name = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(file).unwrap();
         complaints.extend(rules::check(&name, &text).into_iter().map(|what| format!("{name}: {what}")));
+    }
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// Imports in src/stream that close a circle and may. A connection carries its subscriptions, and each knows its stream,
+/// whose relay takes connections.
+const CIRCLES_OF_STREAM: circles::Allowed<'_> = &[
+    ("src/stream/peer.rs", "src/stream/egress/subscription.rs"),
+    ("src/stream/egress/relay/pass.rs", "src/stream/egress/relay.rs"),
+    ("src/stream/egress/join/headers.rs", "src/stream/egress/rewrite.rs"),
+];
+
+/// Imports in src/server that close a circle and may.
+const CIRCLES_OF_SERVER: circles::Allowed<'_> = &[
+    ("src/server/events/thread.rs", "src/server/events.rs"),
+    ("src/server/listener/accept.rs", "src/server/listener.rs"),
+    ("src/server/listener/tls_handshakes.rs", "src/server/listener.rs"),
+];
+
+#[test]
+fn files_of_streams_and_servers_import_each_other_in_no_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut complaints = Vec::new();
+    for (folder, allowed) in [("src/stream", CIRCLES_OF_STREAM), ("src/server", CIRCLES_OF_SERVER)] {
+        let mut files = Vec::new();
+        collect(&root.join(folder), &mut files);
+        files.sort();
+        let files: Vec<(String, String)> = files
+            .iter()
+            .map(|file| {
+                let name = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                (name, fs::read_to_string(file).unwrap())
+            })
+            .collect();
+        assert!(files.len() > 5, "the walk found next to nothing");
+        complaints.extend(circles::check(&files, allowed));
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }

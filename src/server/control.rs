@@ -54,7 +54,7 @@ pub(super) fn run(core: &Arc<Core>) {
             std::mem::take(&mut reap.streams)
         };
         for stream in streams {
-            let targets = stream.targets().into_iter().chain(stream.sources().list());
+            let targets = stream.book().targets().into_iter().chain(stream.sources().list());
             let targets: Vec<_> = targets.collect();
             // One of its threads may have ended by itself: the other is to follow.
             stream.stop(0);

@@ -20,7 +20,7 @@ use crate::server::registry::Registry;
 use crate::server::secure::Certificate;
 use crate::server::slots::next_server;
 use crate::session::{self, State};
-use crate::stream::event::{Event, EventKind};
+use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::{Order, Peer, RRSession};
 use crate::stream::remote::target::{News, Target};
@@ -303,6 +303,11 @@ impl Core {
         Ok((stream, true))
     }
 
+    /// The stream of a target; `None` once it has ended, and then the target is about to end too.
+    pub(super) fn stream_of(&self, target: &Target) -> Option<Arc<RRStream>> {
+        self.registry().streams.get(target.stream().id()).cloned()
+    }
+
     /// A session that ended: its id is over.
     pub(super) fn end_session(&self, record: &RRSession, cause: &Failure) {
         if !self.registry().remove_session(record.id) {
@@ -339,10 +344,13 @@ impl Core {
 
     /// A target that is over: its id ends, with one event, whoever comes first.
     pub(super) fn end_target(&self, target: &Target, cause: &Failure) {
-        target.stream.remove_target(target.id);
+        let stream = self.stream_of(target);
+        if let Some(stream) = &stream {
+            stream.book().remove_target(target.id);
+        }
         let known = self.registry().targets.remove(target.id).is_some();
-        if target.is_source() {
-            target.stream.remove_source(target.id);
+        if let Some(stream) = stream.filter(|_| target.is_source()) {
+            stream.remove_source(target.id);
         }
         if !known {
             return;
@@ -367,16 +375,18 @@ impl Core {
             // FAILED was told when it happened; this one ends the id.
             self.events.push(stream.event(EventKind::Stream).last());
         } else {
-            stream.move_to(State::Stopped, Event::last);
+            stream.life().move_to(State::Stopped, Event::last);
         }
     }
 }
 
-impl Upcalls for Core {
+impl EventSink for Core {
     fn event(&self, event: Event) {
         self.events.push(event);
     }
+}
 
+impl Upcalls for Core {
     fn reclaim(&self, peer: Peer, event: Option<session::Event>) {
         peer.record.set_owner(self.listener_wake());
         match self.listener.try_send(ToListener::Back(peer, event)) {
@@ -418,21 +428,23 @@ impl Upcalls for Core {
         self.tell_dialler(target, News::Over);
     }
 
-    fn stream_unused(&self, stream: &Arc<RRStream>) {
-        {
-            let mut registry = self.registry();
-            if !stream.retire() {
-                return;
-            }
-            registry.forget_name(stream);
+    fn stream_unused(&self, stream: Id) {
+        let mut registry = self.registry();
+        let Some(stream) = registry.streams.get(stream).cloned() else { return };
+        if !stream.retire() {
+            return;
         }
+        registry.forget_name(&stream);
+        drop(registry);
         stream.stop_unused();
     }
 
-    fn stream_over(&self, stream: &Arc<RRStream>, _panic: Option<&str>) {
+    fn stream_over(&self, stream: Id) {
+        // One that has no id any more has been reaped.
+        let Some(stream) = self.registry().streams.get(stream).cloned() else { return };
         let mut reap = locked(&self.reap);
-        if !reap.over && !reap.streams.iter().any(|known: &Arc<RRStream>| Arc::ptr_eq(known, stream)) {
-            reap.streams.push(Arc::clone(stream));
+        if !reap.over && !reap.streams.iter().any(|known| Arc::ptr_eq(known, &stream)) {
+            reap.streams.push(stream);
         }
         drop(reap);
         self.reaped.notify_all();

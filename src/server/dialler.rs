@@ -229,12 +229,14 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.backoff.rest();
         job.elsewhere = None;
-        job.target.move_to(State::Idle, |event| event);
-        if job.target.is_source() && !job.target.stream.has_publisher() {
-            job.target.stream.opening(false);
+        let target = Arc::clone(&job.target);
+        target.move_to(State::Idle, |event| event);
+        let Some(stream) = self.core.stream_of(&target).filter(|_| target.is_source()) else { return };
+        if !stream.has_publisher() {
+            stream.opening(false);
         }
         // Players who came while the source was leaving rang for it in vain.
-        if job.target.is_source() && job.target.stream.wants(&job.target) {
+        if stream.wants(&target) {
             self.dial(id, io);
         }
     }
@@ -273,26 +275,30 @@ impl Dialler {
     fn dial(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
-        if target.is_source() && !target.stream.wants(&target) {
-            self.set_phase(id, Phase::Rests, io);
-            target.move_to(State::Idle, |event| event);
-            return;
+        // A stream that has ended wants nothing.
+        let stream = self.core.stream_of(&target);
+        if target.is_source() {
+            let Some(stream) = stream.as_ref().filter(|stream| stream.wants(&target)) else {
+                self.set_phase(id, Phase::Rests, io);
+                target.move_to(State::Idle, |event| event);
+                return;
+            };
+            stream.opening(true);
         }
         // Within the grace window of a lost publisher too: a target is kept then, so it is also got back.
-        if !target.is_source() && !matches!(target.stream.state(), State::InProgress | State::Recovering) {
+        let Some(stream) = stream
+            .filter(|stream| target.is_source() || matches!(stream.state(), State::InProgress | State::Recovering))
+        else {
             self.rest(id, io);
             return;
-        }
-        if target.is_source() {
-            target.stream.opening(true);
-        }
+        };
         job.round += 1;
         let round = job.round;
         job.plan = target.plan();
         let index = job.backoff.url();
         job.url = job.elsewhere.take().unwrap_or_else(|| job.plan.url(index).clone());
         if job.plan.config.send_args {
-            job.url.add_query(&target.stream.publisher_query());
+            job.url.add_query(&stream.book().publisher_query());
         }
         target.set_url(job.url.tc_url());
         let by_ms = clock::now_ms() + u64::from(job.plan.config.connect_ms);
@@ -357,7 +363,9 @@ impl Dialler {
         let plan = target.plan();
         let loss = Loss { failure, ran_ms, now_ms: clock::now_ms(), random };
         let next = if target.is_source() {
-            target.stream.opening(false);
+            if let Some(stream) = self.core.stream_of(&target) {
+                stream.opening(false);
+            }
             source::after(&self.core, &target, &plan, &mut job.backoff, loss)
         } else {
             job.backoff.after(&plan.config, plan.urls(), loss)

@@ -126,7 +126,7 @@ pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
         dropped_runs: out.dropped.runs.get(),
         queue_bytes: stream.memory().used(),
         sessions: small(stream.sessions() as u64),
-        targets: small((stream.target_count() + stream.sources().list().len()) as u64),
+        targets: small((stream.book().target_count() + stream.sources().list().len()) as u64),
         ..Stats::of(stream.stats().incoming(), now_us)
     }
 }

@@ -347,7 +347,7 @@ impl RRServer {
             if given {
                 return Err(Failure::ours(RRError::Exists, "the stream is there with settings of its own"));
             }
-            stream.reserve();
+            stream.book().reserve();
         }
         Ok(stream.id())
     }
@@ -427,7 +427,7 @@ impl RRServer {
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
-                let target = Target::new(id, Arc::clone(&stream), plan);
+                let target = Target::new(id, Arc::clone(stream.identity()), plan);
                 Arc::new(if pulls { target.pulling() } else { target })
             })?;
             registry.targets.find(id).cloned()?
@@ -450,12 +450,13 @@ impl RRServer {
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
         may_set(&config, target.is_source())?;
-        target.set_plan(Plan::ready(config, &target.stream.name().key)?);
+        target.set_plan(Plan::ready(config, &target.stream().name().key)?);
         self.core.tell_dialler(&target, News::Updated);
+        let Some(stream) = self.core.stream_of(&target) else { return Ok(()) };
         if target.is_source() {
-            target.stream.source_changed();
+            stream.source_changed();
         } else {
-            target.stream.ring_relay();
+            stream.wake_relay();
         }
         Ok(())
     }
@@ -478,8 +479,10 @@ impl RRServer {
         let target = self.target(id)?;
         target.stop(u64::from(deadline_ms));
         self.core.tell_dialler(&target, News::Stop);
-        target.stream.ring_relay();
-        target.stream.ring_accumulate();
+        if let Some(stream) = self.core.stream_of(&target) {
+            stream.wake_relay();
+            stream.wake_accumulate();
+        }
         Ok(())
     }
 }

@@ -176,10 +176,10 @@ fn nothing(id: Id) -> Info {
 }
 
 fn info_of_stream(stream: &RRStream) -> Info {
-    let tracks = stream.tracks().list();
+    let tracks = stream.ingest().tracks().list();
     // They come sorted by track.
     let lowest = |type_id| tracks.iter().find(|track| track.type_id == type_id).map_or(0, |track| track.codec);
-    let configs = stream.tracks().configs();
+    let configs = stream.ingest().tracks().configs();
     let mut codecs = [0; 8];
     for (place, track) in codecs.iter_mut().zip(&tracks) {
         *place = track.codec;
@@ -227,15 +227,15 @@ fn info_of_target(target: &Target) -> Info {
     let next_try_ms = target.next_try_ms.load(Ordering::Relaxed);
     let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
     Info {
-        stream: target.stream.id(),
+        stream: target.stream().id(),
         state: target.state(),
         error: target.last_error(),
         role: target.role,
         tls: is_tls(&url),
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
         user: plan.config.user,
-        app: target.stream.name().app.clone(),
-        key: target.stream.name().key.clone(),
+        app: target.stream().name().app.clone(),
+        key: target.stream().name().key.clone(),
         addr: way.addr,
         local_addr: way.local_addr,
         url,
@@ -253,7 +253,7 @@ pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Vec<Id> {
             registry.sessions.iter().filter(|(_, session)| below(session.stream())).map(|(id, _)| id).collect()
         }
         kind::TARGET => {
-            registry.targets.iter().filter(|(_, target)| below(target.stream.id())).map(|(id, _)| id).collect()
+            registry.targets.iter().filter(|(_, target)| below(target.stream().id())).map(|(id, _)| id).collect()
         }
         _ => Vec::new(),
     }

@@ -36,7 +36,7 @@ pub(super) fn may_play(core: &Core, record: &RRSession, name: &StreamName) -> Re
 fn room_to_wait(core: &Core) -> Result<()> {
     let most = core.config.max_streams.div_ceil(2);
     let registry = core.registry();
-    let waited_for = registry.streams.iter().filter(|(_, stream)| stream.is_only_waited_for()).count();
+    let waited_for = registry.streams.iter().filter(|(_, stream)| stream.book().is_only_waited_for()).count();
     if waited_for >= most as usize {
         return Err(Failure::ours(RRError::Limit, format!("players wait for {waited_for} streams already")));
     }
@@ -62,7 +62,9 @@ pub(super) fn code_of(failure: &Failure) -> &'static str {
 /// The session of a pull: it follows reconnect requests, and says where what it plays is going to run.
 pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url: &RtmpUrl) -> Result<ClientSession> {
     let mut session = ClientSession::play(config, url, clock::now_ms())?;
-    session.set_via(source.stream.paths(core.absent.step(&source.stream)));
+    if let Some(stream) = core.stream_of(source) {
+        session.set_via(stream.paths(core.absent.step(&stream)));
+    }
     Ok(session)
 }
 
@@ -70,31 +72,37 @@ pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url:
 ///
 /// # Errors
 /// As [`RRStream::hand_source`].
-pub(super) fn started(source: &Arc<Target>, plan: &Arc<Plan>, conn: Conn, url: &RtmpUrl) -> Result<()> {
+pub(super) fn started(core: &Core, source: &Arc<Target>, plan: &Arc<Plan>, conn: Conn, url: &RtmpUrl) -> Result<()> {
+    let stream = core.stream_of(source).ok_or(RRError::State)?;
     source.set_served(Arc::clone(plan));
     source.connects.fetch_add(1, Ordering::Relaxed);
-    log::info!("pulling {} from {}", source.stream.masked_name(), url.masked());
-    source.stream.hand_source(source, conn)
+    log::info!("pulling {} from {}", source.stream().masked_name(), url.masked());
+    stream.hand_source(source, conn)
 }
 
 /// What comes after a source's failure. Players who wait in vain hear of it.
 pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
     let failure = loss.failure;
+    let refuse_players = |code, failure: Failure| {
+        if let Some(stream) = core.stream_of(source) {
+            stream.refuse_players(code, failure);
+        }
+    };
     let refused = failure.kind == RRError::Rejected;
     let looped = refused && failure.text.starts_with(LOOP_CODE);
     // A player's no is about the stream: it may begin at any time.
     let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
     if absent && plan.config.on_demand {
-        core.absent.note(source.stream.name(), clock::now_ms());
+        core.absent.note(source.stream().name(), clock::now_ms());
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
-        source.stream.refuse_players(code_of(&told), told);
+        refuse_players(code_of(&told), told);
         return Next::Retry(ABSENT_MS);
     }
     let judged = if absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
     let next =
         if looped { Next::Fatal } else { backoff.after(&plan.config, plan.urls(), Loss { failure: &judged, ..loss }) };
     if !matches!(next, Next::Retry(_)) {
-        source.stream.refuse_players("NetStream.Play.Failed", failure.clone());
+        refuse_players("NetStream.Play.Failed", failure.clone());
     }
     next
 }

@@ -101,6 +101,13 @@ pub struct Event {
     pub role: Role,
 }
 
+/// Where events go. Any thread may call it, also with locks of a stream held: the event is queued, and nothing of the
+/// host's runs.
+pub trait EventSink: Send + Sync + std::fmt::Debug {
+    /// Tells the host program.
+    fn event(&self, event: Event);
+}
+
 impl Event {
     /// An event of this kind, at this moment, about nothing yet.
     pub fn new(kind: EventKind) -> Self {

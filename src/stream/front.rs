@@ -1,108 +1,59 @@
-//! RRStream: one live stream. Its log (RRBuffer), the two threads around it, and the book-keeping of who is on it.
+//! RRStream: one live stream, as everybody holds it. A small front over the stream's parts: the book (who is on it), the
+//! ingest (the way into the log), memory, figures, sources, its life (state and end), and the links to its two threads.
+//! What moves several parts at once is here; all else is called on the part.
 //!
-//! `accumulate` reads the publisher and appends to the log; `relay` follows the log and feeds players and targets.
-//! The two share the log and the few words here, and nothing else. What they cannot do themselves (events, the
-//! listener, dialling) they ask of [`Upcalls`], which the server is.
+//! `accumulate` reads publishers and pushes what comes into the log; `relay` follows the log and feeds players and targets.
+//! What they cannot do themselves (events, the listener, dialling) they ask of [`Upcalls`], which the server is. The
+//! threads are started in [`entry`](super::entry), by whoever first needs them.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::config::StreamConfig;
+use crate::config::{PublisherPolicy, StreamConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::session::{Role, State};
+use crate::session::State;
+use crate::stream::book::{Book, Room};
 use crate::stream::event::{Event, EventKind, Id};
+#[cfg(test)]
+use crate::stream::fault_injection::FaultInjection;
 use crate::stream::handover::{Delivery, NewPublisher};
-use crate::stream::ingest::Publisher;
-use crate::stream::ingest::clock::Clock;
-use crate::stream::link::Link;
-use crate::stream::log::buffer::{Head, RRBuffer};
-use crate::stream::log::cursor::Cursor;
+use crate::stream::identity::Identity;
+use crate::stream::ingest::Ingest;
+use crate::stream::life::Life;
+use crate::stream::link::{Link, refused};
+use crate::stream::log::buffer::Head;
 use crate::stream::memory::budget::Budget;
 use crate::stream::memory::{GiveUp, Memory};
 use crate::stream::name::StreamName;
-use crate::stream::peer::RRSession;
-use crate::stream::remote::source::Sources;
+use crate::stream::peer::{Peer, RRSession};
+use crate::stream::remote::source::{self, Sources};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::StreamStats;
-use crate::stream::tracks::Tracks;
 use crate::stream::upcalls::Upcalls;
-use crate::sync::locked;
 
 /// How long a stream whose publisher has gone may take to bring the last messages to its consumers.
 const FLUSH_MS: u64 = 5_000;
 
-/// No end, or none yet.
-pub(super) const NEVER: u64 = u64::MAX;
-
-#[derive(Debug, Default)]
-pub(super) struct Book {
-    pub(super) publisher: Option<Publisher>,
-    /// The publisher was lost, and the grace window runs.
-    pub(super) recovering: bool,
-    /// Sessions others opened to us: the publisher first, then players.
-    pub(super) from_sess_list: Vec<Arc<RRSession>>,
-    /// Sessions we open to others.
-    pub(super) to_sess_list: Vec<Arc<Target>>,
-    /// Exists by the host's wish, with or without peers.
-    pub(super) reserved: bool,
-    /// Nobody may come any more.
-    pub(super) closed: bool,
-    pub(super) accumulate: Option<Link<Box<NewPublisher>>>,
-    pub(super) relay: Option<Link<Delivery>>,
-    pub(super) threads: Vec<JoinHandle<()>>,
-}
-
-impl Book {
-    pub(super) fn standbys(&self) -> usize {
-        self.from_sess_list.iter().filter(|record| record.role() == Role::Standby).count()
-    }
-
-    fn is_unused(&self) -> bool {
-        let wanted = self.publisher.is_some() || self.recovering || self.reserved;
-        !wanted && self.from_sess_list.is_empty() && !self.closed
-    }
-}
-
-/// The way into the log: whoever publishes holds this lock for each message.
-#[derive(Debug)]
-pub(super) struct Intake {
-    pub(super) buffer: RRBuffer,
-    pub(super) clock: Clock,
-}
-
-/// One live stream.
+/// One live stream. Any thread may call what is here; nothing blocks.
 #[derive(Debug)]
 pub struct RRStream {
-    /// Its id.
-    pub(super) id: Id,
-    /// Its name.
-    pub(super) name: StreamName,
-    /// Its settings.
-    pub(super) config: StreamConfig,
-    pub(super) stats: StreamStats,
-    pub(super) memory: Memory,
-    /// What it carries.
-    pub(super) tracks: Tracks,
-    pub(super) upcalls: Arc<dyn Upcalls>,
-    pub(super) state: AtomicU32,
-    pub(super) moving: Mutex<()>,
-    /// Log position at which the last publisher ended; `NEVER` while one is live or none has been.
-    pub(super) ended_at: AtomicU64,
-    /// Monotonic ms by which all is to be over; `NEVER` while it runs.
-    pub(super) stop_by_ms: AtomicU64,
-    /// The publisher the host wants live; 0 is none.
-    pub(super) switch_to: AtomicU64,
-    pub(super) intake: Mutex<Intake>,
-    pub(super) book: Mutex<Book>,
-    pub(super) sources: Sources,
+    identity: Arc<Identity>,
+    life: Arc<Life>,
+    stats: Arc<StreamStats>,
+    book: Book,
+    ingest: Ingest,
+    memory: Memory,
+    sources: Sources,
+    accumulate: Link<Box<NewPublisher>>,
+    relay: Link<Delivery>,
+    upcalls: Arc<dyn Upcalls>,
     #[cfg(test)]
-    pub(crate) fault_injection: crate::stream::fault_injection::FaultInjection,
+    fault_injection: FaultInjection,
 }
 
 impl RRStream {
-    /// A stream nobody is on yet. Its threads start when they are first needed.
+    /// A stream nobody is on yet; with `reserved` it exists all the same.
     pub fn new(
         id: Id,
         name: StreamName,
@@ -111,41 +62,70 @@ impl RRStream {
         budget: Budget,
         upcalls: Arc<dyn Upcalls>,
     ) -> Self {
-        let clock_mode = config.clock;
+        let identity = Arc::new(Identity::new(id, name, config, Arc::<dyn Upcalls>::clone(&upcalls)));
+        let life = Arc::new(Life::new(Arc::clone(&identity)));
+        let stats = Arc::new(StreamStats::new(clock::wall_us()));
         Self {
-            id,
-            name,
-            config,
-            stats: StreamStats::new(clock::wall_us()),
-            tracks: Tracks::default(),
-            upcalls,
-            state: AtomicU32::new(State::Idle.number()),
-            moving: Mutex::default(),
-            ended_at: AtomicU64::new(NEVER),
-            stop_by_ms: AtomicU64::new(NEVER),
-            switch_to: AtomicU64::new(0),
-            intake: Mutex::new(Intake { buffer: RRBuffer::new(budget.clone()), clock: Clock::new(clock_mode) }),
+            ingest: Ingest::new(Arc::clone(&identity), Arc::clone(&life), Arc::clone(&stats), budget.clone()),
+            book: Book::new(reserved),
             memory: Memory::new(budget),
-            book: Mutex::new(Book { reserved, ..Book::default() }),
             sources: Sources::default(),
+            accumulate: Link::default(),
+            relay: Link::default(),
+            identity,
+            life,
+            stats,
+            upcalls,
             #[cfg(test)]
-            fault_injection: crate::stream::fault_injection::FaultInjection::default(),
+            fault_injection: FaultInjection::default(),
         }
+    }
+
+    // ---- its parts
+
+    /// Which stream it is.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// Its id.
     pub fn id(&self) -> Id {
-        self.id
+        self.identity.id()
     }
 
     /// Its name.
     pub fn name(&self) -> &StreamName {
-        &self.name
+        self.identity.name()
     }
 
     /// Its settings.
     pub fn config(&self) -> &StreamConfig {
-        &self.config
+        self.identity.config()
+    }
+
+    /// The name for log lines: the key is a secret.
+    pub fn masked_name(&self) -> String {
+        self.identity.masked_name()
+    }
+
+    /// Its state, and when it is to end.
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.life.state()
+    }
+
+    /// By when all is to be over, monotonic ms; `None` while the stream runs.
+    pub fn stop_by_ms(&self) -> Option<u64> {
+        self.life.stop_by_ms()
+    }
+
+    /// An event about the stream, with everything known of it.
+    pub fn event(&self, kind: EventKind) -> Event {
+        self.life.event(kind)
     }
 
     /// Its figures.
@@ -153,9 +133,14 @@ impl RRStream {
         &self.stats
     }
 
-    /// What it carries.
-    pub fn tracks(&self) -> &Tracks {
-        &self.tracks
+    /// Who is on it.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The way into its log.
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
     }
 
     /// Its memory.
@@ -168,275 +153,312 @@ impl RRStream {
         &self.sources
     }
 
-    /// What its relay is to give up, because the server's memory is short.
-    pub fn give_up(&self, what: GiveUp) {
-        self.memory.ask(what);
-        self.ring_relay();
-    }
-
-    /// The publisher is to be closed: this stream uses the most memory.
-    pub fn evict_publisher(&self) {
-        self.memory.evict();
-        self.ring_accumulate();
-    }
-
     /// The server it belongs to.
     pub fn upcalls(&self) -> &Arc<dyn Upcalls> {
         &self.upcalls
     }
 
-    /// The name for log lines: the key is a secret.
-    pub fn masked_name(&self) -> String {
-        format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
+    /// Where a test has its threads panic.
+    #[cfg(test)]
+    pub(crate) fn fault_injection(&self) -> &FaultInjection {
+        &self.fault_injection
     }
 
-    /// The state.
-    pub fn state(&self) -> State {
-        State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
+    /// The way to the accumulate thread.
+    pub(in crate::stream) fn accumulate(&self) -> &Link<Box<NewPublisher>> {
+        &self.accumulate
     }
 
-    /// An event about this stream, with everything known of it.
-    pub fn event(&self, kind: EventKind) -> Event {
-        let state = self.state();
-        Event {
-            stream: self.id,
-            user: self.config.user,
-            app: self.name.app.clone(),
-            key: self.name.key.clone(),
-            ..Event::new(kind).moved(state, state)
-        }
+    /// The way to the relay thread.
+    pub(in crate::stream) fn relay(&self) -> &Link<Delivery> {
+        &self.relay
     }
 
-    /// Moves on and tells the host. A stream that has stopped stays so.
-    pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
-        self.move_if(|prev| prev != State::Stopped, state, change);
+    // ---- wakes: none takes a lock
+
+    /// The stream wants to be looked at by accumulate.
+    pub fn wake_accumulate(&self) {
+        self.accumulate.wake();
     }
 
-    /// Moves on from states that `from` is true for. Looked at, moved and told as one: nobody else's move, and no other
-    /// event of this stream, comes between.
-    pub(super) fn move_if(&self, from: impl FnOnce(State) -> bool, state: State, change: impl FnOnce(Event) -> Event) {
-        let _moving = locked(&self.moving);
-        let prev = self.state();
-        if prev == state || !from(prev) {
-            return;
-        }
-        self.state.store(state.number(), Ordering::Release);
-        // Only queues it; nothing of the host's runs under the lock.
-        self.upcalls.event(change(self.event(EventKind::Stream).moved(prev, state)));
+    /// A target or the stop wants to be looked at by the relay.
+    pub fn wake_relay(&self) {
+        self.relay.wake();
     }
 
-    /// By when all is to be over, monotonic ms; `None` while it runs.
-    pub fn stop_by_ms(&self) -> Option<u64> {
-        Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&at| at != NEVER)
-    }
-
-    pub(in crate::stream) fn ended_at(&self) -> Option<u64> {
-        Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
-    }
-
-    // ---- players and targets
-
-    /// Puts a player on the books; it counts as a watcher from here on.
-    ///
-    /// # Errors
-    /// [`RRError::State`] where the stream is ending.
-    pub fn admit(&self, record: &Arc<RRSession>) -> Result<()> {
-        let mut book = locked(&self.book);
-        if book.closed {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
-        }
-        book.from_sess_list.push(Arc::clone(record));
-        drop(book);
-        record.set_stream(self.id);
-        self.player_came();
-        Ok(())
-    }
+    // ---- players
 
     /// A player has left.
-    pub fn leave(self: &Arc<Self>, record: &RRSession) {
-        let mut book = locked(&self.book);
-        // One of them: a session may play the stream twice.
-        if let Some(at) = book.from_sess_list.iter().position(|other| other.id == record.id) {
-            book.from_sess_list.remove(at);
+    pub fn leave(&self, record: &RRSession) {
+        self.book.leave(record);
+        if self.sources.player_left() {
+            self.life.tell(EventKind::Unwatched);
         }
-        drop(book);
-        self.player_left();
         self.check_unused();
     }
 
-    /// Sessions on it: the publisher, those that stand by, and the players.
+    /// How many sessions are on it: the publisher, those that stand by, and the players.
     pub fn sessions(&self) -> usize {
-        let book = locked(&self.book);
-        // Sources are among them while they publish or stand by, and are counted with the targets.
+        // Sources are on the book while they publish or stand by, and are counted with the targets.
         let sources = self.sources.list();
         let is_source = |record: &RRSession| sources.iter().any(|source| source.id == record.id);
-        book.from_sess_list.iter().filter(|record| !is_source(record)).count()
+        self.book.sessions().iter().filter(|record| !is_source(record)).count()
     }
 
-    /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
+    /// Hands a player's connection over to the relay of the stream that its newest subscription is of; there is one at
+    /// least, and that relay runs, since the player was admitted.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending.
-    pub fn add_target(self: &Arc<Self>, target: &Arc<Target>) -> Result<()> {
-        self.relay_link()?;
-        let mut book = locked(&self.book);
-        if book.closed {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
+    /// The peer, with the reason, where that stream cannot take it.
+    pub fn hand_player(peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+        let Some(newest) = peer.subscriptions.last() else { return Err((Box::new(peer), refused())) };
+        let stream = Arc::clone(newest.stream());
+        peer.record.set_stream(stream.id());
+        match stream.hand_to_relay(Delivery::Player(peer)) {
+            Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
+            _ => Ok(()),
         }
-        // In the lock: whoever stops it from here on finds it on the books.
-        target.begin()?;
-        book.to_sess_list.push(Arc::clone(target));
-        drop(book);
-        if matches!(self.state(), State::InProgress | State::Recovering) {
-            self.upcalls.dial(target);
+    }
+
+    /// Hands something over to the relay thread, which runs.
+    ///
+    /// # Errors
+    /// The delivery, with the reason, where that thread cannot take it.
+    #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
+    pub(in crate::stream) fn hand_to_relay(&self, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
+        let sent = self.relay.send(delivery, |delivery, wake| {
+            if let Delivery::Player(peer) = delivery {
+                peer.record.set_owner(Arc::clone(wake));
+            }
+        });
+        sent.map_err(|back| (back, refused()))
+    }
+
+    // ---- publishers
+
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        self.book.has_publisher()
+    }
+
+    /// Whoever holds the claim begins to send.
+    pub(in crate::stream) fn begin_feed(&self) {
+        // One that was meant for the publisher before.
+        let _ = self.memory.eviction();
+        self.ingest.begin();
+    }
+
+    /// The publisher has gone and nobody follows: consumers get what is there and are told.
+    pub(in crate::stream) fn end_feed(&self) {
+        self.ingest.end();
+        self.life.rests();
+        self.relay.wake();
+    }
+
+    /// The publisher or standby that was let in has gone before it could begin, or has ended; called by whoever held
+    /// it. A source may have its place.
+    pub fn release(&self, record: &RRSession) {
+        if self.book.lose(record, false) {
+            self.end_feed();
         }
+        self.call_sources();
+        self.check_unused();
+    }
+
+    /// The grace window is over.
+    pub(in crate::stream) fn give_up_waiting(&self) {
+        if self.book.give_up_waiting() {
+            self.end_feed();
+            self.check_unused();
+        }
+    }
+
+    /// The host publishes no more, if it did. One that stands by follows.
+    pub(in crate::stream) fn end_host(&self) {
+        let Some(follows) = self.book.end_host() else { return };
+        if follows {
+            self.life.recovers();
+            self.accumulate.wake();
+        } else {
+            self.end_feed();
+        }
+        self.call_sources();
+    }
+
+    /// Wants this standby, a session or a source, live from its next key frame.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] where it does not stand by on this stream, [`RRError::State`] while the host publishes.
+    pub fn switch(&self, id: Id) -> Result<()> {
+        self.book.want_live(id)?;
+        self.accumulate.wake();
         Ok(())
     }
 
-    /// Takes a target off the books.
-    pub fn remove_target(&self, id: Id) {
-        locked(&self.book).to_sess_list.retain(|target| target.id != id);
+    // ---- sources
+
+    /// Adds a source. It is dialled as soon as the stream wants it.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub fn add_source(&self, source: &Arc<Target>) -> Result<()> {
+        // While the book is open: a stream that ends takes all it knows with it.
+        self.book.while_open(|| {
+            source.begin()?;
+            self.sources.add(source);
+            Ok(())
+        })?;
+        self.upcalls.dial(source);
+        Ok(())
     }
 
-    /// The targets.
-    pub fn targets(&self) -> Vec<Arc<Target>> {
-        locked(&self.book).to_sess_list.clone()
+    /// Takes a source off the stream.
+    pub fn remove_source(&self, id: Id) {
+        self.sources.remove(id);
+        self.check_unused();
     }
 
-    /// How many targets it has.
-    pub fn target_count(&self) -> usize {
-        locked(&self.book).to_sess_list.len()
+    /// A source's settings are others: whoever has it looks at them.
+    pub fn source_changed(&self) {
+        self.sources.changed();
+        self.accumulate.wake();
+        self.check_unused();
     }
 
-    /// Rings accumulate: the stream wants to be looked at.
-    pub fn ring_accumulate(&self) {
-        let accumulate = locked(&self.book).accumulate.as_ref().map(|link| Arc::clone(&link.wake));
-        if let Some(wake) = accumulate {
-            wake.wake();
+    /// Whether a source is to be connected now: nobody publishes, and somebody plays or the source does not ask; or it
+    /// is to stand by behind the one that publishes.
+    pub fn wants(&self, source: &Target) -> bool {
+        match self.book.room(self.may_stand_by(source)) {
+            Room::Standby => true,
+            Room::Live => !source.plan().config.on_demand || self.sources.are_watched(),
+            Room::None => false,
         }
     }
 
-    /// Rings the relay: a target or a stop flag wants to be looked at.
-    pub fn ring_relay(&self) {
-        let relay = locked(&self.book).relay.clone();
-        if let Some(relay) = relay {
-            relay.wake.wake();
-        }
+    /// Whether it waits connected while another publishes. One on demand is connected for those who play, and they are
+    /// served.
+    pub(in crate::stream) fn may_stand_by(&self, source: &Target) -> bool {
+        self.config().publisher_policy == PublisherPolicy::Standby && !source.plan().config.on_demand
     }
 
-    // ---- the end
-
-    /// Whether only players keep it, who wait for a publisher.
-    pub fn is_only_waited_for(&self) -> bool {
-        let book = locked(&self.book);
-        book.publisher.is_none() && !book.recovering && !book.reserved && !book.closed
+    /// A source is being opened, or is no longer.
+    pub fn opening(&self, on: bool) {
+        self.life.opening(on);
     }
 
-    /// From now on it exists without peers too.
-    pub fn reserve(&self) {
-        locked(&self.book).reserved = true;
+    /// Nobody publishes any more: the sources may.
+    pub(in crate::stream) fn call_sources(&self) {
+        self.sources.list().iter().for_each(|source| self.upcalls.dial(source));
     }
 
-    fn is_unused(&self, book: &Book) -> bool {
-        book.is_unused() && !self.sources.hold()
+    /// Nobody will serve the players who wait: they are told why.
+    pub fn refuse_players(&self, code: &'static str, failure: Failure) {
+        self.sources.refuse_players(code, failure);
+        self.relay.wake();
     }
 
-    pub(in crate::stream) fn check_unused(self: &Arc<Self>) {
-        let unused = self.is_unused(&locked(&self.book));
-        if unused {
-            self.upcalls.stream_unused(self);
-        }
+    /// The paths of those who play, as they told them, and `own` before them, with commas between.
+    pub fn paths(&self, own: String) -> Vec<u8> {
+        source::paths(own, &self.book.sessions())
     }
 
-    /// Closes the books if still nobody is there; true where that was so. The caller then calls [`Self::stop`].
-    pub fn retire(&self) -> bool {
-        let mut book = locked(&self.book);
-        let unused = self.is_unused(&book);
-        book.closed |= unused;
-        unused
+    // ---- memory
+
+    /// What the relay is to give up, because the server's memory is short.
+    pub fn give_up(&self, what: GiveUp) {
+        self.memory.ask(what);
+        self.relay.wake();
     }
 
-    /// Ends the stream: the publisher is closed now, consumers get what is in the log until the deadline. The
-    /// [`Upcalls`] hears of it when it is over.
-    pub fn stop(self: &Arc<Self>, deadline_ms: u64) {
-        let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
-        let first = self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER;
-        let mut book = locked(&self.book);
-        book.closed = true;
-        let (accumulate, relay) = (book.accumulate.clone(), book.relay.clone());
-        drop(book);
-        if first {
-            self.move_if(|prev| !matches!(prev, State::Failed | State::Stopped), State::Stopping, |event| event);
-        }
-        self.end_host();
-        if let Some(link) = &accumulate {
-            link.wake.wake();
-        }
-        match &relay {
-            Some(link) => link.wake.wake(),
-            // The relay is always started before the accumulate thread, so neither is there.
-            None if first => self.upcalls.stream_over(self, None),
-            None => {}
-        }
-    }
-
-    /// Ends it as unused: consumers that still have something to come get a moment.
-    pub fn stop_unused(self: &Arc<Self>) {
-        self.stop(FLUSH_MS);
-    }
-
-    /// The threads, to be joined by the server's control thread.
-    pub fn take_threads(&self) -> Vec<JoinHandle<()>> {
-        let mut book = locked(&self.book);
-        // The links go too, so that what still sits in the inboxes is closed.
-        book.accumulate = None;
-        book.relay = None;
-        // Targets and sources hold the stream: it must not hold them any longer than it lives.
-        book.to_sess_list.clear();
-        self.sources.clear();
-        std::mem::take(&mut book.threads)
+    /// The publisher is to be closed: this stream uses the most memory.
+    pub fn evict_publisher(&self) {
+        self.memory.evict();
+        self.accumulate.wake();
     }
 
     // ---- the log
 
-    /// Tells the relay that there is media.
-    pub(in crate::stream) fn rouse(&self) {
-        let relay = locked(&self.book).relay.clone();
-        if let Some(relay) = relay {
-            relay.wake.wake_for_data();
-        }
-    }
-
+    /// How far the log has got; takes no lock.
     pub(in crate::stream) fn head(&self) -> Head {
-        locked(&self.intake).buffer.head()
+        self.ingest.head()
     }
 
-    /// How far the log has got, in bytes.
-    pub fn log_position(&self) -> u64 {
+    /// How far the log has got, in bytes; takes no lock.
+    pub(in crate::stream) fn log_position(&self) -> u64 {
         self.head().position
     }
 
-    pub(in crate::stream) fn first_cursor(&self) -> Cursor {
-        locked(&self.intake).buffer.cursor()
+    // ---- the end
+
+    /// Tells the server where nobody is on the stream any more.
+    pub(in crate::stream) fn check_unused(&self) {
+        if self.book.is_unused(|| self.sources.hold()) {
+            self.upcalls.stream_unused(self.id());
+        }
+    }
+
+    /// Closes the book if still nobody is there; true where that was so. The caller then calls [`Self::stop_unused`].
+    pub fn retire(&self) -> bool {
+        self.book.retire(|| self.sources.hold())
+    }
+
+    /// Ends the stream: the publisher is closed now, consumers get what is in the log until the deadline. The
+    /// [`Upcalls`] hear of it when it is over.
+    pub fn stop(&self, deadline_ms: u64) {
+        let first = self.life.stop(deadline_ms);
+        self.book.close();
+        // A thread that has not been started will not be: what nobody waits for is over now. The relay is always started
+        // before accumulate, so where it is not there neither is.
+        self.accumulate.refuse();
+        let no_threads = self.relay.refuse();
+        if first {
+            self.life.stopping();
+        }
+        self.end_host();
+        self.accumulate.wake();
+        self.relay.wake();
+        if first && no_threads {
+            self.upcalls.stream_over(self.id());
+        }
+    }
+
+    /// Ends it as unused: consumers that still have something to come get a moment.
+    pub fn stop_unused(&self) {
+        self.stop(FLUSH_MS);
+    }
+
+    /// The accumulate thread takes no more, and nobody may come.
+    pub(in crate::stream) fn close_accumulate(&self) {
+        self.book.close();
+        self.accumulate.close();
+    }
+
+    /// The relay thread takes no more, and nobody may come.
+    pub(in crate::stream) fn close_relay(&self) {
+        self.book.close();
+        self.relay.close();
     }
 
     /// A thread of the stream panicked: the stream is FAILED, whoever is still on it is closed, all else lives on.
-    pub(in crate::stream) fn panicked(self: &Arc<Self>, text: &str) {
+    pub(in crate::stream) fn panicked(&self, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
         ::log::error!("stream failed: {failure}");
-        let sessions = {
-            let mut book = locked(&self.book);
-            book.closed = true;
-            book.from_sess_list.clone()
-        };
-        self.move_to(State::Failed, |event| event.because(&failure));
+        self.book.close();
+        self.life.move_to(State::Failed, |event| event.because(&failure));
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
         // One whose connection is with another stream's relay loses what it played of this one and no more.
-        let elsewhere = |record: &RRSession| record.stream() != 0 && record.stream() != self.id;
-        for record in sessions.iter().filter(|record| !elsewhere(record)) {
+        let elsewhere = |record: &RRSession| record.stream() != 0 && record.stream() != self.id();
+        for record in self.book.sessions().iter().filter(|record| !elsewhere(record)) {
             self.upcalls.session_over(record, &failure);
         }
         self.stop(0);
-        self.upcalls.stream_over(self, Some(text));
+        self.upcalls.stream_over(self.id());
+    }
+
+    /// The threads, to be joined by the server's control thread; what the stream holds of others is let go.
+    pub fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        self.book.forget_targets();
+        self.sources.clear();
+        [self.accumulate.take_thread(), self.relay.take_thread()].into_iter().flatten().collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::net::conn::Conn;
-use crate::stream::ingest::Claim;
+use crate::stream::book::Claim;
 use crate::stream::peer::Peer;
 use crate::stream::remote::target::{Plan, Target};
 

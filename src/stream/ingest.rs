@@ -1,12 +1,254 @@
-//! How media comes into a stream: the accumulate thread that reads publishers, the claim to be the publisher, the clock
-//! that timestamps go through, and the append to the log.
+//! How media comes into a stream. [`Ingest`] is the way into the log, the same for sessions, sources and the host: the
+//! writer, the clock that timestamps go through, and what is counted and told of a message. Beside it: the accumulate
+//! thread, which reads publishers.
 //!
-//! It knows nothing of consumers: what it has appended is told to the relay by a wake and nothing else.
+//! Nothing here knows consumers: what is appended is told to the relay by a wake and nothing else, and what the relay
+//! asks (how far the log has got, where it ended) is answered without a lock.
 
 pub mod accumulate;
-mod append;
-mod claim;
 pub mod clock;
 
-pub use self::claim::Claim;
-pub(in crate::stream) use self::claim::Publisher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::error::Result;
+use crate::net::clock as system_clock;
+use crate::proto::flv::{self, FrameFacts};
+use crate::proto::message::{MessageHead, kind};
+use crate::stream::event::{Event, EventKind};
+use crate::stream::identity::Identity;
+use crate::stream::ingest::clock::Clock;
+use crate::stream::life::Life;
+use crate::stream::log::buffer::{Entry, Head, RRBuffer};
+use crate::stream::log::cursor::Cursor;
+use crate::stream::log::segment::flag;
+use crate::stream::memory::budget::Budget;
+use crate::stream::stats::StreamStats;
+use crate::stream::tracks::{self, Tracks};
+use crate::sync::locked;
+
+/// Timestamp jumps are reported at most this often.
+const JUMP_REPORT_US: u64 = 1_000_000;
+
+/// No publisher has ended, or another has begun since.
+const NOT_ENDED: u64 = u64::MAX;
+
+/// The end of the last publisher has been told to the stream's consumers.
+const END_TAKEN: u64 = u64::MAX - 1;
+
+/// One message of a publisher's and what is known of it, worked out once.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::stream) struct Incoming<'a> {
+    pub(in crate::stream) head: MessageHead,
+    pub(in crate::stream) facts: FrameFacts,
+    /// The track that the message has a picture of, the lowest where it has many.
+    pub(in crate::stream) picture: Option<u8>,
+    pub(in crate::stream) body: &'a [u8],
+    /// When it came, monotonic.
+    pub(in crate::stream) now_us: u64,
+}
+
+impl<'a> Incoming<'a> {
+    /// Looks at a message that has just come.
+    pub(in crate::stream) fn new(head: MessageHead, body: &'a [u8], now_us: u64) -> Self {
+        let facts = flv::facts(head.type_id, body);
+        let picture = tracks::of_picture(head.type_id, &facts, body);
+        Self { head, facts, picture, body, now_us }
+    }
+
+    /// Whether a consumer needs it before it can begin: metadata or a codec's configuration.
+    pub(in crate::stream) fn is_header(&self) -> bool {
+        self.facts.metadata || self.facts.seq_start || self.facts.side_config
+    }
+}
+
+/// The way into the log of one stream, and what is known of what went in.
+#[derive(Debug)]
+pub struct Ingest {
+    stream: Arc<Identity>,
+    life: Arc<Life>,
+    stats: Arc<StreamStats>,
+    tracks: Tracks,
+    /// Whoever publishes holds this lock for each message; nobody else takes it but who makes the relay's first cursor.
+    intake: Mutex<Intake>,
+    /// The log's end, for those who must not wait for the intake. The two may be one message apart.
+    position: AtomicU64,
+    messages: AtomicU64,
+    /// Log position at which the last publisher ended, [`NOT_ENDED`] or [`END_TAKEN`].
+    ended_at: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Intake {
+    buffer: RRBuffer,
+    clock: Clock,
+}
+
+impl Ingest {
+    /// An empty log, charged to `budget`.
+    pub(in crate::stream) fn new(
+        stream: Arc<Identity>,
+        life: Arc<Life>,
+        stats: Arc<StreamStats>,
+        budget: Budget,
+    ) -> Self {
+        let intake = Mutex::new(Intake { buffer: RRBuffer::new(budget), clock: Clock::new(stream.config().clock) });
+        Self {
+            stream,
+            life,
+            stats,
+            tracks: Tracks::default(),
+            intake,
+            position: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            ended_at: AtomicU64::new(NOT_ENDED),
+        }
+    }
+
+    /// Appends one message of the publisher's to the log and counts it. The relay is to be woken afterwards.
+    ///
+    /// # Errors
+    /// As [`RRBuffer::append`]: [`RRError::Limit`](crate::error::RRError::Limit) where there is no room now. Nothing has
+    /// happened then, and the same call may be tried again.
+    pub(in crate::stream) fn push(&self, message: &Incoming<'_>) -> Result<()> {
+        // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
+        self.life.flows();
+        let Incoming { head, now_us, .. } = *message;
+        let mut intake = locked(&self.intake);
+        let stamped = intake.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);
+        append(&mut intake.buffer, message, stamped.ts_ms)?;
+        let end = intake.buffer.head();
+        self.position.store(end.position, Ordering::Release);
+        self.messages.store(end.messages, Ordering::Release);
+        // Under the lock: the host may write from several threads at once.
+        self.count(message, stamped.ts_ms);
+        if let Some(jump_ms) = stamped.jump_ms {
+            self.report_jump(jump_ms, now_us);
+        }
+        drop(intake);
+        if log::log_enabled!(log::Level::Trace) {
+            let (name, ts_ms) = (self.stream.masked_name(), stamped.ts_ms);
+            log::trace!("{name}: message of type {} at {ts_ms} ms, {} bytes", head.type_id, message.body.len());
+        }
+        Ok(())
+    }
+
+    fn count(&self, message: &Incoming<'_>, ts_ms: u32) {
+        let Incoming { head, facts, picture, body, now_us } = message;
+        let (counters, bytes) = (self.stats.incoming(), body.len() as u64);
+        counters.message_in(head.type_id, bytes, *picture, *now_us);
+        counters.bytes_in.add(bytes);
+        counters.rate_in.add(bytes, *now_us);
+        counters.time(ts_ms, facts.is_key_frame(head.type_id));
+        counters.last_media_us.store(system_clock::wall_us(), Ordering::Relaxed);
+        let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
+        self.tell_tracks_if(media && self.tracks.note(head.type_id, facts, body), *now_us);
+    }
+
+    fn report_jump(&self, jump_ms: i64, now_us: u64) {
+        let counters = self.stats.incoming();
+        counters.clock_jumps.add(1);
+        let told = counters.clock_told_us.get();
+        if told == 0 || now_us.saturating_sub(told) > JUMP_REPORT_US {
+            counters.clock_told_us.set(now_us);
+            log::warn!("the publisher's time jumped by {jump_ms} ms");
+            self.stream.tell(Event { value: jump_ms, ..self.life.event(EventKind::Clock) });
+        }
+    }
+
+    /// The tracks of the publisher.
+    pub fn tracks(&self) -> &Tracks {
+        &self.tracks
+    }
+
+    /// Tells the host of a change of the tracks that was not told when it came, because many were told just before.
+    pub(in crate::stream) fn tell_tracks(&self, now_us: u64) {
+        self.tell_tracks_if(false, now_us);
+    }
+
+    fn tell_tracks_if(&self, changed: bool, now_us: u64) {
+        if self.tracks.tells(changed, now_us) {
+            let text = self.tracks.text().into_bytes();
+            self.stream.tell(Event { text, ..self.life.event(EventKind::Tracks) });
+        }
+    }
+
+    // ---- beginnings and ends
+
+    /// A publisher begins to send: headers of the one before are forgotten where its first message stands.
+    pub(in crate::stream) fn begin(&self) {
+        let mut intake = locked(&self.intake);
+        intake.buffer.new_publisher();
+        if self.ended_at.swap(NOT_ENDED, Ordering::AcqRel) == END_TAKEN {
+            // Nobody is left who would notice another time.
+            intake.clock.forget();
+        }
+        intake.clock.begin();
+        drop(intake);
+        self.tracks.clear();
+    }
+
+    /// The publisher has gone and nobody follows: consumers are to get what is there and be told.
+    pub(in crate::stream) fn end(&self) {
+        let intake = locked(&self.intake);
+        let position = intake.buffer.head().position;
+        // An end that was told stays told, where nobody has begun since.
+        let _ =
+            self.ended_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |at| (at != END_TAKEN).then_some(position));
+    }
+
+    /// Log position at which the last publisher ended; `None` while one sends, and once the end has been taken. For the
+    /// relay; takes no lock.
+    pub(in crate::stream) fn ended_at(&self) -> Option<u64> {
+        Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at < END_TAKEN)
+    }
+
+    /// The relay tells the consumers of this end, so nobody will notice where the next publisher has another time. False
+    /// where another publisher has begun meanwhile: for them the stream has gone on, and its time goes on too. Takes no
+    /// lock.
+    pub(in crate::stream) fn take_end(&self, end: u64) -> bool {
+        self.ended_at.compare_exchange(end, END_TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    // ---- the log's end
+
+    /// How far the log has got, for measuring; takes no lock. Who reads the log itself may already see more.
+    pub(in crate::stream) fn head(&self) -> Head {
+        Head { position: self.position.load(Ordering::Acquire), messages: self.messages.load(Ordering::Acquire) }
+    }
+
+    /// A cursor at the end of the log. It takes the intake's lock: only whoever starts the relay needs one.
+    pub(in crate::stream) fn cursor(&self) -> Cursor {
+        locked(&self.intake).buffer.cursor()
+    }
+}
+
+/// Appends a message as consumers are to get it: data messages bare, everything verbatim.
+fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32) -> Result<()> {
+    let Incoming { head, facts, body, now_us, .. } = message;
+    let mut flags = 0;
+    for (fact, bit) in [
+        (facts.key, flag::KEY),
+        (facts.seq_start, flag::SEQ),
+        (facts.metadata || facts.side_config, flag::META),
+        (facts.set_data_frame, flag::SET_DATA_FRAME),
+    ] {
+        if fact {
+            flags |= bit;
+        }
+    }
+    let entry = Entry { ts_ms, type_id: head.type_id, flags, track: facts.track, arrival_us: *now_us };
+    let bare = flv::strip_set_data_frame(head.type_id, body);
+    match bare.and_then(|bare| body.get(bare..)) {
+        // An AMF3 data message keeps its leading 0.
+        Some(bare) if head.type_id == kind::DATA_AMF3 => {
+            buffer.append(&entry, &[body.get(..1).unwrap_or_default(), bare])
+        }
+        Some(bare) => buffer.append(&entry, &[bare]),
+        None => buffer.append(&entry, &[body]),
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -1,193 +1,142 @@
-//! The ways to a stream's two threads, which start when they are first needed.
+//! The way to a thread that starts when it is first needed: an inbox with a bound, and the means to wake the thread, which
+//! are reached without a lock. It knows nothing of what is sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::poll::{Poller, Wake};
-use crate::stream::egress::relay;
-use crate::stream::front::{Book, RRStream};
-use crate::stream::handover::{Delivery, NewPublisher};
-use crate::stream::ingest::{Claim, accumulate};
-use crate::stream::peer::Peer;
-use crate::sync::{locked, spawn};
+use crate::sync::locked;
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
 const INBOX: usize = 4096;
 
-/// The way to one of the stream's threads.
+/// The way to one thread. A link is made once: a thread that has ended is not started again.
 #[derive(Debug)]
-pub(super) struct Link<T> {
-    inbox: Sender<T>,
-    pub(super) wake: Arc<Wake>,
+pub(in crate::stream) struct Link<T> {
+    /// Set when the thread is started, and never taken away: who wakes a thread that has ended wakes nobody.
+    wake: OnceLock<Arc<Wake>>,
+    state: Mutex<LinkState<T>>,
 }
 
-impl<T> Clone for Link<T> {
-    fn clone(&self) -> Self {
-        Self { inbox: self.inbox.clone(), wake: Arc::clone(&self.wake) }
-    }
+#[derive(Debug)]
+struct LinkState<T> {
+    inbox: Inbox<T>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl<T> Link<T> {
-    /// To be called under the book's lock alone, which makes the bound exact. It is kept here and not by the channel:
-    /// one that is bounded by itself takes the memory of all its places when it is made, for every stream that anybody
-    /// asks for.
-    fn send(&self, item: T) -> std::result::Result<(), T> {
-        if self.inbox.len() >= INBOX {
-            return Err(item);
-        }
-        self.inbox.try_send(item).map_err(TrySendError::into_inner)
+#[derive(Debug)]
+enum Inbox<T> {
+    Unmade,
+    Open(Sender<T>),
+    Closed,
+}
+
+impl<T> Default for Link<T> {
+    fn default() -> Self {
+        Self { wake: OnceLock::new(), state: Mutex::new(LinkState { inbox: Inbox::Unmade, thread: None }) }
     }
 }
 
 /// Why a hand-over was not taken.
-fn refused() -> Failure {
+pub(in crate::stream) fn refused() -> Failure {
     Failure::ours(RRError::Limit, "the stream's thread has ended or is overrun")
 }
 
-impl RRStream {
-    /// Hands the publisher's connection over to the accumulate thread.
+impl<T> Link<T> {
+    /// Something other than media waits for the thread, if there is one.
+    pub(in crate::stream) fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake.wake();
+        }
+    }
+
+    /// Media waits for the thread, if there is one.
+    pub(in crate::stream) fn wake_for_data(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake.wake_for_data();
+        }
+    }
+
+    /// Has the thread started, if that has not been done: `start` is called once and gets what the thread is to wait
+    /// with. It runs under the link's lock.
     ///
     /// # Errors
-    /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(
-        self: &Arc<Self>,
-        peer: Peer,
-        stream_id: u32,
-        claim: Claim,
-    ) -> std::result::Result<(), (Peer, Failure)> {
-        let arrival = NewPublisher { peer, stream_id, claim, source: None };
-        self.hand(Box::new(arrival)).map_err(|(back, failure)| (back.peer, failure))
-    }
-
-    /// The same for anybody who is to publish.
-    pub(super) fn hand(
-        self: &Arc<Self>,
-        arrival: Box<NewPublisher>,
-    ) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
-        if let Err(failure) = self.accumulate_link() {
-            return Err((arrival, failure));
-        }
-        let book = locked(&self.book);
-        // Sent under the lock: a thread that ends takes its link away before it looks into its inbox a last time.
-        let Some(link) = book.accumulate.clone() else { return Err((arrival, refused())) };
-        arrival.peer.record.set_owner(Arc::clone(&link.wake));
-        link.send(arrival).map_err(|back| (back, refused()))?;
-        drop(book);
-        link.wake.wake();
-        Ok(())
-    }
-
-    /// Hands something over to the relay thread.
-    ///
-    /// # Errors
-    /// The delivery, with the reason, where that thread cannot take it.
-    #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
-    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
-        if let Err(failure) = self.relay_link() {
-            return Err((delivery, failure));
-        }
-        let book = locked(&self.book);
-        // Under the lock, as above.
-        let Some(link) = book.relay.clone() else { return Err((delivery, refused())) };
-        if let Delivery::Player(peer) = &delivery {
-            peer.record.set_owner(Arc::clone(&link.wake));
-        }
-        link.send(delivery).map_err(|back| (back, refused()))?;
-        drop(book);
-        link.wake.wake();
-        Ok(())
-    }
-
-    /// Hands a player's connection over to the relay of the stream that its newest subscription is of; there is one at
-    /// least.
-    ///
-    /// # Errors
-    /// The peer, with the reason, where that stream cannot take it.
-    pub fn hand_player(peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
-        let Some(newest) = peer.subscriptions.last() else { return Err((Box::new(peer), refused())) };
-        let stream = Arc::clone(newest.stream());
-        peer.record.set_stream(stream.id());
-        match stream.deliver(Delivery::Player(peer)) {
-            Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The accumulate thread takes no more.
-    pub(super) fn close_accumulate(&self) {
-        let mut book = locked(&self.book);
-        book.closed = true;
-        book.accumulate = None;
-    }
-
-    /// The relay thread takes no more.
-    pub(super) fn close_relay(&self) {
-        let mut book = locked(&self.book);
-        book.closed = true;
-        book.relay = None;
-    }
-
-    pub(super) fn accumulate_link(self: &Arc<Self>) -> Result<Link<Box<NewPublisher>>> {
-        self.link(|book| &mut book.accumulate, "accmDataThread", |_| accumulate::run)
-    }
-
-    pub(super) fn relay_link(self: &Arc<Self>) -> Result<Link<Delivery>> {
-        // The cursor is made here and not in the thread, which may run for the first time when media has come already.
-        self.link(
-            |book| &mut book.relay,
-            "relayDataThread",
-            |stream| {
-                let cursor = stream.first_cursor();
-                move |stream, poller, inbox| relay::run(stream, poller, inbox, cursor)
-            },
-        )
-    }
-
-    /// The way to a thread, which is started if this is the first use of it.
-    fn link<T, F>(
-        self: &Arc<Self>,
-        place: impl Fn(&mut Book) -> &mut Option<Link<T>>,
-        name: &str,
-        body: impl FnOnce(&Self) -> F,
-    ) -> Result<Link<T>>
-    where
-        T: Send + 'static,
-        F: FnOnce(Arc<Self>, Poller, Receiver<T>) + Send + 'static,
-    {
-        if let Some(link) = place(&mut locked(&self.book)) {
-            return Ok(link.clone());
+    /// [`RRError::State`] after [`refuse`](Self::refuse), or where the thread has ended; what `start` says, and
+    /// [`RRError::Limit`] where the system has no fd left.
+    pub(in crate::stream) fn start(
+        &self,
+        start: impl FnOnce(Poller, Receiver<T>) -> Result<JoinHandle<()>>,
+    ) -> Result<()> {
+        let is_unmade = |state: &LinkState<T>| match state.inbox {
+            Inbox::Unmade => Ok(true),
+            Inbox::Open(_) => Ok(false),
+            Inbox::Closed => Err(Failure::ours(RRError::State, "the stream is ending")),
+        };
+        if !is_unmade(&locked(&self.state))? {
+            return Ok(());
         }
         // Made outside the lock (system calls); of two that race the second throws its poller away.
         let poller = Poller::new()?;
+        let mut state = locked(&self.state);
+        if !is_unmade(&state)? {
+            return Ok(());
+        }
         let (sender, receiver) = unbounded();
-        let link = Link { inbox: sender, wake: poller.waker() };
-        let mut book = locked(&self.book);
-        if let Some(link) = place(&mut book) {
-            return Ok(link.clone());
+        let wake = poller.waker();
+        state.thread = Some(start(poller, receiver)?);
+        state.inbox = Inbox::Open(sender);
+        let _ = self.wake.set(wake);
+        Ok(())
+    }
+
+    /// Hands something over and wakes the thread. `before` sees the item while nobody else has it, and who is to be woken
+    /// for it.
+    ///
+    /// # Errors
+    /// The item, where the thread was not started, has ended or is overrun.
+    pub(in crate::stream) fn send(
+        &self,
+        mut item: T,
+        before: impl FnOnce(&mut T, &Arc<Wake>),
+    ) -> std::result::Result<(), T> {
+        // Sent under the lock, which makes the bound exact, and see `close`. The bound is kept here and not by the
+        // channel: one that is bounded by itself takes the memory of all its places when it is made, for every stream
+        // that anybody asks for.
+        let state = locked(&self.state);
+        let (Inbox::Open(inbox), Some(wake)) = (&state.inbox, self.wake.get()) else { return Err(item) };
+        if inbox.len() >= INBOX {
+            return Err(item);
         }
-        if book.closed {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
+        before(&mut item, wake);
+        inbox.try_send(item).map_err(TrySendError::into_inner)?;
+        drop(state);
+        wake.wake();
+        Ok(())
+    }
+
+    /// The thread is not started any more; one that runs goes on. True where it was never started.
+    pub(in crate::stream) fn refuse(&self) -> bool {
+        let mut state = locked(&self.state);
+        let unmade = self.wake.get().is_none();
+        if unmade {
+            state.inbox = Inbox::Closed;
         }
-        let (stream, failed) = (Arc::clone(self), Arc::clone(self));
-        let body = body(self);
-        let thread = spawn(
-            name,
-            move || {
-                stream.upcalls().enter_thread();
-                if let Err(error) = crate::net::thread::set_nice(stream.config().nice) {
-                    log::warn!("nice {} was refused: {error}", stream.config().nice);
-                }
-                if let Err(error) = crate::net::thread::set_cpus(&stream.config().cpus) {
-                    log::warn!("the CPU set was refused: {error}");
-                }
-                body(stream, poller, receiver);
-            },
-            move |text| failed.panicked(text),
-        )?;
-        book.threads.push(thread);
-        *place(&mut book) = Some(link.clone());
-        Ok(link)
+        unmade
+    }
+
+    /// The thread takes no more; by itself, before it empties its inbox a last time: nothing comes into it afterwards.
+    pub(in crate::stream) fn close(&self) {
+        let inbox = std::mem::replace(&mut locked(&self.state).inbox, Inbox::Closed);
+        // Not under the lock: what was sent may go with it.
+        drop(inbox);
+    }
+
+    /// Closes the link, so that what still sits in the inbox is dropped, and gives the thread, to be joined.
+    pub(in crate::stream) fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.close();
+        locked(&self.state).thread.take()
     }
 }

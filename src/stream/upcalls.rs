@@ -1,19 +1,16 @@
-//! What a stream asks of the server it belongs to, as a trait: the stream layer knows no server.
+//! What a stream's threads ask of the server that the stream belongs to, as a trait: the stream layer knows no server. A
+//! stream names itself by its id, so nothing here leads back to the stream.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::session;
-use crate::stream::event::Event;
-use crate::stream::front::RRStream;
+use crate::stream::event::{EventSink, Id};
 use crate::stream::peer::{Peer, RRSession};
 use crate::stream::remote::target::Target;
 
-/// What a stream's threads ask of the server. Nothing here blocks and no lock of the stream is held while calling.
-pub trait Upcalls: Send + Sync + Debug {
-    /// Tells the host program.
-    fn event(&self, event: Event);
+/// The way up. Nothing here blocks, and no lock of the stream is held while calling but for events.
+pub trait Upcalls: EventSink {
     /// The session goes back to the listener's thread; `event` is to be handled first.
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
     /// The session's connection is closed.
@@ -31,10 +28,10 @@ pub trait Upcalls: Send + Sync + Debug {
     fn target_renewed(&self, target: &Arc<Target>);
     /// A target that was told to stop has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
-    /// Nobody publishes and nobody plays.
-    fn stream_unused(&self, stream: &Arc<RRStream>);
-    /// The stream's threads have ended, with the panic's text if that is why.
-    fn stream_over(&self, stream: &Arc<RRStream>, panic: Option<&str>);
+    /// Nobody publishes the stream and nobody plays it.
+    fn stream_unused(&self, stream: Id);
+    /// A thread of the stream has ended, the last one, or one that takes the other with it.
+    fn stream_over(&self, stream: Id);
     /// The calling thread works for this server: log records are its.
     fn enter_thread(&self);
     /// Timeouts of consumers and publishers.

@@ -136,6 +136,37 @@ pub(crate) fn crate_paths(code: &str, module: &[&str]) -> Vec<Vec<String>> {
     paths
 }
 
+/// The paths below the crate root that a file names at its own level: from `crate`, `self` and `super`, and from the
+/// names of its child modules. What a visibility names is no import.
+pub(crate) fn file_paths(code: &str, module: &[&str], children: &[&str]) -> Vec<Vec<String>> {
+    let code = code.replace("(in crate::", "(in ");
+    let owned = |parts: &[&str]| -> Vec<String> { parts.iter().map(|&part| part.to_owned()).collect() };
+    let begins = |at: usize| !code[..at].trim_end().ends_with("::");
+    let mut paths = Vec::new();
+    for at in words(&code, "crate") {
+        branches(code[at + 5..].trim_start(), &[], &mut paths);
+    }
+    for at in words(&code, "self").filter(|&at| begins(at) && code[at + 4..].starts_with("::")) {
+        branches(&code[at + 4..], &owned(module), &mut paths);
+    }
+    for child in children {
+        for at in words(&code, child).filter(|&at| begins(at) && code[at + child.len()..].starts_with("::")) {
+            let base: Vec<&str> = module.iter().chain([child]).copied().collect();
+            branches(&code[at + child.len()..], &owned(&base), &mut paths);
+        }
+    }
+    for at in words(&code, "super").filter(|&at| begins(at)) {
+        let (mut rest, mut up) = (&code[at..], 0);
+        while let Some(after) = rest.strip_prefix("super::") {
+            (rest, up) = (after, up + 1);
+        }
+        if let Some(left) = module.len().checked_sub(up).filter(|_| up > 0) {
+            branches(&format!("::{rest}"), &owned(&module[..left]), &mut paths);
+        }
+    }
+    paths
+}
+
 /// Follows `::a::b`, `::{a, b::{c}}` from `base`.
 fn branches(rest: &str, base: &[String], paths: &mut Vec<Vec<String>>) {
     let Some(mut rest) = rest.strip_prefix("::").map(str::trim_start) else {

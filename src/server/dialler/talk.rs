@@ -88,7 +88,7 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            match source::started(&target, &job.plan, *conn, &job.url) {
+            match source::started(&self.core, &target, &job.plan, *conn, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),
                 Err(failure) => self.failed(id, &failure, 0, io),
@@ -96,9 +96,10 @@ impl Dialler {
             return;
         }
         target.connects.fetch_add(1, Ordering::Relaxed);
-        log::info!("pushing {} to {}", target.stream.masked_name(), job.url.masked());
+        log::info!("pushing {} to {}", target.stream().masked_name(), job.url.masked());
         let delivery = Delivery::Target { target: Arc::clone(&target), conn, plan: Arc::clone(&job.plan) };
-        if let Err((_, failure)) = target.stream.deliver(delivery) {
+        let Some(stream) = self.core.stream_of(&target) else { return self.rest(id, io) };
+        if let Err((_, failure)) = stream.deliver(delivery) {
             self.failed(id, &failure, 0, io);
         }
     }

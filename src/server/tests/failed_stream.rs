@@ -29,9 +29,9 @@ fn a_panic_in(thread: In) {
     other_player.message();
 
     let failed = stream(&live, "show");
-    failed.fault_injection.set(thread);
-    failed.ring_accumulate();
-    failed.ring_relay();
+    failed.fault_injection().set(thread);
+    failed.wake_accumulate();
+    failed.wake_relay();
     publisher.closed();
     player.closed();
     until("the ids end", || live.server.stream(failed.id()).is_err() && live.sessions() == 2);
@@ -89,8 +89,8 @@ fn a_connection_that_plays_another_stream_too_loses_the_failed_one_alone() {
     assert_eq!(player.message().0.stream_id, 2, "its connection is with the other stream's relay");
 
     let failed = stream(&live, "show");
-    failed.fault_injection.set(In::Relay);
-    failed.ring_relay();
+    failed.fault_injection().set(In::Relay);
+    failed.wake_relay();
     until("the ids end", || live.server.stream(failed.id()).is_err() && live.sessions() == 2);
     other.key_frame(40, b"1").unwrap();
     let (head, body) = player.message();

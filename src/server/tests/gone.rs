@@ -47,7 +47,8 @@ fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
     let stream = server.stream(id).unwrap();
     let config = || TargetConfig { url: "rtmp://127.0.0.1:1/live/x".to_owned(), ..TargetConfig::default() };
     for target in [1, 2] {
-        let target = Target::new(target, Arc::clone(&stream), Plan::ready(config(), &stream.name().key).unwrap());
+        let target =
+            Target::new(target, Arc::clone(stream.identity()), Plan::ready(config(), &stream.name().key).unwrap());
         target.stop(0);
         target.move_to(State::Stopped, |event| event);
         let target = Arc::new(target);
@@ -59,7 +60,7 @@ fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
         last.extend((event.kind == EventKind::Target).then_some(event.state));
     }
     assert_eq!(last, [State::Stopped; 2]);
-    assert!(stream.targets().is_empty() && stream.sources().list().is_empty());
+    assert!(stream.book().targets().is_empty() && stream.sources().list().is_empty());
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Recei
         log::error!("relay cannot wait: {failure}");
     }
     this.close();
-    this.stream.upcalls().stream_over(&this.stream, None);
+    this.stream.upcalls().stream_over(this.stream.id());
 }
 
 impl Relay {
@@ -115,7 +115,7 @@ impl Relay {
         loop {
             self.wait(until, &mut ready)?;
             #[cfg(test)]
-            self.stream.fault_injection.pass(crate::stream::fault_injection::In::Relay);
+            self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
             if self.stream.state() == State::Failed {
                 // Nobody gets anything more of it, and nobody goes back to the listener from here.
                 return Ok(());
@@ -231,7 +231,7 @@ impl Relay {
         if seen.messages > 0 && (!self.live || self.has_idle_targets) {
             self.live = true;
             self.has_idle_targets = false;
-            for target in self.stream.targets() {
+            for target in self.stream.book().targets() {
                 self.stream.upcalls().dial(&target);
             }
         }
@@ -249,8 +249,8 @@ impl Relay {
             }
         }
         // Once the join index has been where the publisher ended, so that the log up to there is known.
-        let indexed = self.join_index.head().position;
-        let ended = self.stream.ended_at().filter(|&end| self.live && indexed >= end && self.stream.take_end(end));
+        let (indexed, ingest) = (self.join_index.head().position, self.stream.ingest());
+        let ended = ingest.ended_at().filter(|&end| self.live && indexed >= end && ingest.take_end(end));
         let end = match self.stream.stop_by_ms() {
             Some(_) => ended.or(Some(indexed)),
             None => ended,

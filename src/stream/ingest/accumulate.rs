@@ -21,16 +21,14 @@ use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::net::poll::{Poller, Ready};
 use crate::net::socket::half_close;
-use crate::proto::flv;
-use crate::proto::message::MessageHead;
 use crate::session::{self, Role, State};
-use crate::stream::event::EventKind;
+use crate::stream::book::Claim;
+use crate::stream::event::{EventKind, Id};
 use crate::stream::front::RRStream;
 use crate::stream::handover::NewPublisher;
-use crate::stream::ingest::Claim;
+use crate::stream::ingest::Incoming;
 use crate::stream::peer::{Order, RRSession};
 use crate::stream::remote::source::{self, Goes};
-use crate::stream::tracks;
 use crate::stream::upcalls::Timeouts;
 
 /// How often timeouts are looked at.
@@ -101,7 +99,7 @@ impl Accumulate {
                 return;
             }
             #[cfg(test)]
-            self.stream.fault_injection.pass(crate::stream::fault_injection::In::Accumulate);
+            self.stream.fault_injection().pass(crate::stream::fault_injection::In::Accumulate);
             while let Ok(publisher) = self.inbox.try_recv() {
                 self.adopt(*publisher);
             }
@@ -130,7 +128,7 @@ impl Accumulate {
         if let Err(failure) = self.poller.add(&mut peer.conn.socket, slot) {
             self.stream.release(&peer.record);
             match source {
-                Some(source) => source::over(&self.stream, &source, &failure, Goes::Lost, 0),
+                Some(source) => source::over(&**self.stream.upcalls(), &source, &failure, Goes::Lost, 0),
                 None => self.stream.upcalls().session_over(&peer.record, &failure),
             }
             return;
@@ -180,10 +178,10 @@ impl Accumulate {
     /// This standby steps in at its next key frame.
     fn appoint(&mut self, slot: usize) {
         let Some(feed) = self.feeds.get(slot) else { return };
-        if self.stream.succeed(&feed.peer.record) {
+        if self.stream.book().succeed(&feed.peer.record) {
             self.next = Some(slot);
             self.grace_until_ms = None;
-            self.stream.recovers();
+            self.stream.life().recovers();
         }
     }
 
@@ -224,10 +222,8 @@ impl Accumulate {
         // One that is live may stand by later, and step in again with the headers it has sent meanwhile.
         let may_stand_by = stream.config().publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
-        let take = |head: &MessageHead, body: &[u8]| {
-            let is_over = || stream.stop_by_ms().is_some();
-            stream.memory().wait_for_room(is_over, || stream.take(head, body, now_us))
-        };
+        let is_over = || stream.life().is_stopping();
+        let push = |message: &Incoming<'_>| stream.memory().wait_for_room(is_over, || stream.ingest().push(message));
         let Feed { peer, kept, source, gone, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
         let record = &peer.record;
@@ -240,18 +236,17 @@ impl Accumulate {
                 };
             };
             took = true;
-            let facts = flv::facts(head.type_id, body);
-            let picture = tracks::of_picture(head.type_id, &facts, body);
-            counters.message_in(head.type_id, body.len() as u64, picture, now_us);
-            counters.time(head.timestamp_ms, facts.is_key_frame(head.type_id));
-            let may_begin = (!is_live || may_stand_by) && kept.look(&head, body);
+            let message = Incoming::new(head, body, now_us);
+            counters.message_in(head.type_id, body.len() as u64, message.picture, now_us);
+            counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
+            let may_begin = (!is_live || may_stand_by) && kept.look(&message);
             let steps_in = may_begin && may_step_in && !is_live;
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
-                kept.replay(&head, take).and_then(|()| take(&head, body))
+                kept.before(&message).try_for_each(|header| push(&header)).and_then(|()| push(&message))
             } else if is_live {
-                take(&head, body)
+                push(&message)
             } else {
                 Ok(())
             };
@@ -266,12 +261,12 @@ impl Accumulate {
         feed.count(took, now_us);
         let pumped = feed.heard(pumped);
         let half_read = feed.peer.conn.heap_bytes();
-        let held = stream.memory().wait_for_room(|| stream.stop_by_ms().is_some(), || feed.held.follow(half_read));
+        let held = stream.memory().wait_for_room(is_over, || feed.held.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
         if is_live && took {
-            self.stream.rouse();
+            self.stream.relay().wake_for_data();
         }
         if let Some(failure) = failed {
             return Fate::Over(failure);
@@ -328,13 +323,13 @@ impl Accumulate {
         let now_ms = clock::now_ms();
         self.next_tick_ms = now_ms + TICK_MS;
         // A change that was not told at once, and no message has come since.
-        super::append::tell_tracks(&self.stream, false, now_ms * 1000);
+        self.stream.ingest().tell_tracks(now_ms * 1000);
         let slots: Vec<usize> = self.feeds.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let fate = self.check_timers_of(slot, now_ms);
             self.apply(slot, fate);
         }
-        if let Some(id) = self.stream.take_switch() {
+        if let Some(id) = self.stream.book().take_switch() {
             self.switch(id);
         }
         if self.grace_until_ms.is_some_and(|until| now_ms >= until) {
@@ -342,7 +337,7 @@ impl Accumulate {
             self.stream.give_up_waiting();
         }
         let nobody = self.live.is_none() && self.next.is_none() && self.grace_until_ms.is_none();
-        if nobody && self.stream.is_recovering() {
+        if nobody && self.stream.book().is_recovering() {
             // The host published, and has ended.
             self.appoint_standby();
             if self.next.is_none() {
@@ -377,14 +372,14 @@ impl Accumulate {
     }
 
     /// The host wants this one live from its next key frame.
-    fn switch(&mut self, id: crate::stream::event::Id) {
+    fn switch(&mut self, id: Id) {
         let found = self.feeds.iter().find(|(_, feed)| feed.peer.record.id == id).map(|(slot, _)| slot);
         let Some(slot) = found.filter(|&slot| self.live != Some(slot)) else { return };
         match self.live.and_then(|live| self.feeds.get(live)) {
             Some(live) => {
                 let (from, to) =
                     (Arc::clone(&live.peer.record), self.feeds.get(slot).map(|f| Arc::clone(&f.peer.record)));
-                if to.is_some_and(|to| self.stream.exchange(&from, &to)) {
+                if to.is_some_and(|to| self.stream.book().exchange(&from, &to)) {
                     self.next = Some(slot);
                 }
             }
@@ -422,16 +417,16 @@ impl Accumulate {
         let was_next = self.next.take_if(|next| *next == slot).is_some();
         let was_live = self.live.take_if(|live| *live == slot).is_some();
         let keep = hold_ms > 0 && was_live;
-        let held = self.stream.lose(record, keep);
+        let held = self.stream.book().lose(record, keep);
         if was_next && self.live.is_some() {
             // It was to be switched to and has gone: the one that is live keeps its place.
             let live = self.live.and_then(|live| self.feeds.get(live)).map(|feed| Arc::clone(&feed.peer.record));
-            live.map(|live| self.stream.succeed(&live));
+            live.map(|live| self.stream.book().succeed(&live));
             return;
         }
         if was_live && self.next.is_some() {
             // The one that was to follow at its key frame follows all the same.
-            self.stream.recovers();
+            self.stream.life().recovers();
             return;
         }
         if !held {
@@ -443,7 +438,7 @@ impl Accumulate {
         }
         if keep {
             self.grace_until_ms = Some(clock::now_ms() + hold_ms);
-            self.stream.recovers();
+            self.stream.life().recovers();
         } else {
             self.stream.end_feed();
         }
@@ -458,9 +453,11 @@ impl Accumulate {
         let _ = peer.conn.flush();
         self.poller.remove(&mut peer.conn.socket);
         half_close(&mut peer.conn.socket);
-        self.stream.lose(&peer.record, false);
+        self.stream.book().lose(&peer.record, false);
         match source {
-            Some(source) => source::over(&self.stream, &source, failure, goes, media_ms.saturating_sub(since_ms)),
+            Some(source) => {
+                source::over(&**self.stream.upcalls(), &source, failure, goes, media_ms.saturating_sub(since_ms))
+            }
             None => self.stream.upcalls().session_over(&peer.record, failure),
         }
     }

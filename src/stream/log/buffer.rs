@@ -9,6 +9,7 @@
 //! [`STREAM_ID`], absolute timestamp, so that any message can be the first one a consumer gets.
 
 use super::cursor::Cursor;
+pub use super::cursor::Head;
 use super::segment::{Mark, SegmentWriter, flag};
 use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
 use crate::error::{Failure, RRError, Result};
@@ -47,15 +48,6 @@ pub struct Entry {
     pub track: u8,
     /// Monotonic arrival time in microseconds; never less than that of the message before.
     pub arrival_us: u64,
-}
-
-/// The end of the log at some moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// Bytes ever appended.
-    pub position: u64,
-    /// Messages ever appended.
-    pub messages: u64,
 }
 
 /// The writer's end of the log. One for each stream; `&mut` is the right to write.

@@ -6,10 +6,18 @@
 
 use std::borrow::Cow;
 
-use super::buffer::Head;
 use super::segment::{Arc, Mark, Segment, Tail};
 use crate::config::CHUNK_SIZE;
 use crate::proto::chunk_write::body_of;
+
+/// The end of the log at some moment, or how far a reader has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes from the beginning of the log to here.
+    pub position: u64,
+    /// Messages from the beginning of the log to here.
+    pub messages: u64,
+}
 
 /// A place in the log.
 ///

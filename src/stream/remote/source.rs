@@ -1,21 +1,17 @@
 //! Sources: the targets of a stream that pull instead of push, and the watching that on-demand ones go by.
 //!
-//! The dialler connects a source and hands it over here; it then is the stream's publisher as any other, in the hands
-//! of the accumulate thread. What comes after its end is the dialler's to decide. Nothing here does I/O.
+//! The dialler connects a source; the source then is the stream's publisher as any other, in the hands of the accumulate
+//! thread. What comes after its end is the dialler's to decide. Nothing here does I/O.
 
 use std::sync::{Arc, Mutex};
 
-use crate::config::{MAX_STANDBYS, PublisherPolicy};
-use crate::error::{Failure, RRError, Result};
+use crate::error::{Failure, RRError};
 use crate::net::clock;
-use crate::net::conn::Conn;
-use crate::session::{self, Role, State};
-use crate::stream::event::{EventKind, Id};
-use crate::stream::front::RRStream;
-use crate::stream::handover::NewPublisher;
-use crate::stream::ingest::{Claim, Publisher};
-use crate::stream::peer::{Peer, RRSession};
+use crate::session::{self, State};
+use crate::stream::event::Id;
+use crate::stream::peer::RRSession;
 use crate::stream::remote::target::Target;
+use crate::stream::upcalls::Upcalls;
 use crate::sync::locked;
 
 /// Paths of the players that a pull repeats to its server. More come together on the busiest streams only, and those
@@ -57,6 +53,14 @@ impl Sources {
         locked(&self.watch).list.iter().any(|source| !source.plan().config.on_demand && !source.is_stopped())
     }
 
+    pub(in crate::stream) fn add(&self, source: &Arc<Target>) {
+        locked(&self.watch).list.push(Arc::clone(source));
+    }
+
+    pub(in crate::stream) fn remove(&self, id: Id) {
+        locked(&self.watch).list.retain(|source| source.id != id);
+    }
+
     /// The stream has ended, and its sources with it.
     pub(in crate::stream) fn clear(&self) {
         locked(&self.watch).list.clear();
@@ -77,173 +81,67 @@ impl Sources {
     pub(in crate::stream) fn unwatched_ms(&self, now_ms: u64) -> u64 {
         locked(&self.watch).unwatched_ms.map_or(0, |since| now_ms.saturating_sub(since))
     }
-}
 
-impl RRStream {
-    /// Adds a source. It is dialled as soon as the stream wants it.
-    ///
-    /// # Errors
-    /// [`RRError::State`] where the stream is ending.
-    pub fn add_source(&self, source: &Arc<Target>) -> Result<()> {
-        // Within the book's lock: a stream that ends takes all it knows with it.
-        let book = locked(&self.book);
-        if book.closed {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
-        }
-        source.begin()?;
-        locked(&self.sources.watch).list.push(Arc::clone(source));
-        drop(book);
-        self.upcalls.dial(source);
-        Ok(())
-    }
-
-    /// Takes a source off the books.
-    pub fn remove_source(self: &Arc<Self>, id: Id) {
-        locked(&self.sources.watch).list.retain(|source| source.id != id);
-        self.check_unused();
-    }
-
-    /// Whether a source is to be connected now: nobody publishes, and somebody plays or the source does not ask; or it
-    /// is to stand by behind the one that publishes.
-    pub fn wants(&self, source: &Target) -> bool {
-        let book = locked(&self.book);
-        let free = book.publisher.is_none() && !book.closed;
-        let stands_by = !free && !book.closed && self.may_stand_by(source) && book.standbys() < MAX_STANDBYS;
-        drop(book);
-        stands_by || free && (!source.plan().config.on_demand || locked(&self.sources.watch).players > 0)
-    }
-
-    /// Whether it waits connected while another publishes. One on demand is connected for those who play, and they are
-    /// served.
-    fn may_stand_by(&self, source: &Target) -> bool {
-        self.config.publisher_policy == PublisherPolicy::Standby && !source.plan().config.on_demand
-    }
-
-    /// A player is on the books. The host hears of it where nobody will serve it, once.
-    pub(in crate::stream) fn player_came(&self) {
-        let free = locked(&self.book).publisher.is_none();
-        let mut watch = locked(&self.sources.watch);
+    /// A player came. Where `free`, nobody publishes: gives whether the host is to hear that the stream is wanted, because
+    /// nothing will serve it and it was not told before; and the sources that may.
+    pub(in crate::stream) fn player_came(&self, free: bool) -> (bool, Vec<Arc<Target>>) {
+        let mut watch = locked(&self.watch);
         watch.players += 1;
         watch.unwatched_ms = None;
+        if !free {
+            return (false, Vec::new());
+        }
         let serving: Vec<_> = watch.list.iter().filter(|source| source.state() != State::Failed).cloned().collect();
-        let tell = free && serving.is_empty() && !std::mem::replace(&mut watch.told_wanted, free);
-        drop(watch);
-        if tell {
-            self.upcalls.event(self.event(EventKind::Wanted));
-        }
-        if free {
-            serving.iter().for_each(|source| self.upcalls.dial(source));
-        }
+        let tell = serving.is_empty() && !std::mem::replace(&mut watch.told_wanted, true);
+        (tell, serving)
     }
 
-    /// A player is off the books.
-    pub(in crate::stream) fn player_left(&self) {
-        let mut watch = locked(&self.sources.watch);
+    /// A player left; true where it was the last.
+    pub(in crate::stream) fn player_left(&self) -> bool {
+        let mut watch = locked(&self.watch);
         watch.players = watch.players.saturating_sub(1);
         if watch.players > 0 {
-            return;
+            return false;
         }
         watch.unwatched_ms = Some(clock::now_ms());
         watch.told_wanted = false;
-        drop(watch);
-        self.upcalls.event(self.event(EventKind::Unwatched));
+        true
     }
 
-    /// A source is being opened for a stream that has no media, or is no longer.
-    pub fn opening(&self, on: bool) {
-        let (from, to) = if on { (State::Idle, State::Connecting) } else { (State::Connecting, State::Idle) };
-        self.move_if(|prev| prev == from, to, |event| event);
+    /// Whether anybody plays.
+    pub(in crate::stream) fn are_watched(&self) -> bool {
+        locked(&self.watch).players > 0
     }
 
-    /// A source's settings are others: whoever has it looks at them. Where it has become one on demand, the time without
-    /// players begins.
-    pub fn source_changed(self: &Arc<Self>) {
-        let mut watch = locked(&self.sources.watch);
+    /// One has other settings. Where it has become one on demand, the time without players begins.
+    pub(in crate::stream) fn changed(&self) {
+        let mut watch = locked(&self.watch);
         if watch.players == 0 {
             watch.unwatched_ms.get_or_insert_with(clock::now_ms);
         }
-        drop(watch);
-        self.ring_accumulate();
-        self.check_unused();
     }
 
-    /// Nobody publishes any more: the sources may.
-    pub(in crate::stream) fn call_sources(&self) {
-        for source in self.sources.list() {
-            self.upcalls.dial(&source);
-        }
-    }
-
-    /// Nobody will serve the players who wait: they are told why.
-    pub fn refuse_players(&self, code: &'static str, failure: Failure) {
+    /// Nobody will serve the players who wait: they are to be told why, by the relay.
+    pub(in crate::stream) fn refuse_players(&self, code: &'static str, failure: Failure) {
         // To them it is ours, whoever caused it.
         let failure = Failure { by_peer: false, ..failure };
-        locked(&self.sources.watch).refusal = Some(Refusal { code, failure });
-        self.ring_relay();
+        locked(&self.watch).refusal = Some(Refusal { code, failure });
     }
+}
 
-    /// The paths of those who play, as they told them, and `own` before them, with commas between.
-    pub fn paths(&self, own: String) -> Vec<u8> {
-        let players = locked(&self.book).from_sess_list.clone();
-        let mut paths = own.into_bytes();
-        for record in players {
-            for step in record.names().via.split(|&byte| byte == b',').filter(|step| !step.is_empty()) {
-                let known = paths.split(|&byte| byte == b',').any(|other| other == step);
-                if !known && paths.len() + step.len() < MAX_PATHS_BYTES {
-                    paths.push(b',');
-                    paths.extend(step);
-                }
+/// `own` and the paths of those who play, as they told them, with commas between.
+pub(in crate::stream) fn paths(own: String, players: &[Arc<RRSession>]) -> Vec<u8> {
+    let mut paths = own.into_bytes();
+    for record in players {
+        for step in record.names().via.split(|&byte| byte == b',').filter(|step| !step.is_empty()) {
+            let known = paths.split(|&byte| byte == b',').any(|other| other == step);
+            if !known && paths.len() + step.len() < MAX_PATHS_BYTES {
+                paths.push(b',');
+                paths.extend(step);
             }
         }
-        paths
     }
-
-    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by.
-    ///
-    /// # Errors
-    /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::State`] where the stream
-    /// is ending, and [`RRError::Limit`]; the connection is closed then.
-    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn) -> Result<()> {
-        let stream_id = conn.client().map_or(1, |session| session.stream_id());
-        // It is among the sessions of the stream under the source's id, and in no table of the server's.
-        let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
-        record.rename(|names| (names.app, names.key) = (self.name.app.clone(), self.name.key.clone()));
-        let claim = self.claim_for_source(&record, self.may_stand_by(source))?;
-        if claim == Claim::Standby {
-            // The stream waits for the one that publishes.
-            self.opening(false);
-        }
-        source.move_to(State::Waiting, |event| event);
-        let peer = Peer::new(conn, Arc::clone(&record));
-        let arrival = NewPublisher { peer, stream_id, claim, source: Some(Arc::clone(source)) };
-        self.hand(Box::new(arrival)).map_err(|(_, failure)| {
-            self.release(&record);
-            failure
-        })
-    }
-
-    /// A source never takes over.
-    fn claim_for_source(self: &Arc<Self>, record: &Arc<RRSession>, may_stand_by: bool) -> Result<Claim> {
-        self.relay_link()?;
-        let mut book = locked(&self.book);
-        if book.closed {
-            return Err(Failure::ours(RRError::State, "the stream is ending"));
-        }
-        if book.publisher.is_some() {
-            if !may_stand_by || book.standbys() >= MAX_STANDBYS {
-                return Err(Failure::ours(RRError::Exists, "the stream has a publisher already"));
-            }
-            record.set_role(Role::Standby);
-            book.from_sess_list.push(Arc::clone(record));
-            return Ok(Claim::Standby);
-        }
-        record.set_role(Role::Source);
-        book.publisher = Some(Publisher::Session(record.id));
-        book.recovering = false;
-        book.from_sess_list.insert(0, Arc::clone(record));
-        self.sources.served();
-        Ok(Claim::Live)
-    }
+    paths
 }
 
 /// Why a source's connection ends, as far as the failure does not say.
@@ -275,8 +173,7 @@ pub(in crate::stream) fn heard(event: session::Event) -> (Failure, Goes) {
 }
 
 /// Its connection is over and the claim is free: the dialler hears why.
-pub(in crate::stream) fn over(stream: &RRStream, source: &Arc<Target>, failure: &Failure, goes: Goes, ran_ms: u64) {
-    let upcalls = stream.upcalls();
+pub(in crate::stream) fn over(upcalls: &dyn Upcalls, source: &Arc<Target>, failure: &Failure, goes: Goes, ran_ms: u64) {
     match goes {
         _ if source.is_stopped() => upcalls.target_over(source),
         Goes::Lost => upcalls.target_lost(source, failure, ran_ms),

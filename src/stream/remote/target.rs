@@ -15,7 +15,7 @@ use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
-use crate::stream::front::RRStream;
+use crate::stream::identity::Identity;
 use crate::stream::stats::Counters;
 use crate::sync::locked;
 
@@ -145,8 +145,7 @@ pub struct Target {
     pub id: Id,
     /// [`Role::Target`] or [`Role::Source`].
     pub role: Role,
-    /// The stream it takes from, or feeds.
-    pub stream: Arc<RRStream>,
+    stream: Arc<Identity>,
     /// Counters, written by the relay while it is connected.
     pub counters: Counters,
     /// Connections that got as far as `Publish.Start`.
@@ -172,7 +171,7 @@ pub struct Target {
 
 impl Target {
     /// A target that waits for its stream to have media.
-    pub fn new(id: Id, stream: Arc<RRStream>, plan: Plan) -> Self {
+    pub fn new(id: Id, stream: Arc<Identity>, plan: Plan) -> Self {
         Self {
             id,
             role: Role::Target,
@@ -196,6 +195,11 @@ impl Target {
     #[must_use]
     pub fn pulling(self) -> Self {
         Self { role: Role::Source, ..self }
+    }
+
+    /// The stream it takes from, or feeds.
+    pub fn stream(&self) -> &Identity {
+        &self.stream
     }
 
     /// Whether it pulls.
@@ -239,7 +243,7 @@ impl Target {
         if self.is_stopped() {
             return Err(Failure::ours(RRError::State, "stopped before it began"));
         }
-        self.stream.upcalls().event(self.event().moved(State::None, State::Idle));
+        self.stream.tell(self.event().moved(State::None, State::Idle));
         Ok(())
     }
 
@@ -254,7 +258,7 @@ impl Target {
         self.state.store(state.number(), Ordering::Release);
         let event = change(self.event().moved(prev, state));
         self.error.store(event.error.map_or(0, RRError::code), Ordering::Relaxed);
-        self.stream.upcalls().event(event);
+        self.stream.tell(event);
     }
 
     /// Moves on because of something; `wait_ms` is the time to the next try.

@@ -157,7 +157,7 @@ impl Relay {
         self.stream.close_relay();
         let end = Some(self.join_index.head().position);
         self.registrations.tell(false, end, &self.stream, clock::now_us());
-        for target in self.stream.targets() {
+        for target in self.stream.book().targets() {
             target.stop(0);
         }
         while let Ok(delivery) = self.inbox.try_recv() {

@@ -9,10 +9,10 @@ use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::net::conn::Pumped;
-use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
 use crate::session::{Role, State};
 use crate::stream::front::RRStream;
+use crate::stream::ingest::Incoming;
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::remote::source::{self, Goes};
@@ -25,10 +25,10 @@ const MAX_KEPT: usize = 32;
 /// All of them together, in bytes.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
-/// A header of a standby: who it is for, and what it says.
+/// A header of a publisher's: who it is for, and what it says.
 #[derive(Debug)]
 struct Kept {
-    type_id: u8,
+    head: MessageHead,
     metadata: bool,
     track: u8,
     body: Bytes,
@@ -44,39 +44,34 @@ pub(super) struct Headers {
 impl Headers {
     /// Looks at a message. True where the publisher could begin with it: a key frame, or any sound
     /// of a publisher without pictures.
-    pub(super) fn look(&mut self, head: &MessageHead, body: &[u8]) -> bool {
-        let facts = flv::facts(head.type_id, body);
-        self.has_video |= head.type_id == kind::VIDEO;
-        if facts.seq_start || facts.metadata || facts.side_config {
-            self.keep(head.type_id, facts.metadata, facts.track, body);
+    pub(super) fn look(&mut self, message: &Incoming<'_>) -> bool {
+        let type_id = message.head.type_id;
+        self.has_video |= type_id == kind::VIDEO;
+        if message.is_header() {
+            self.keep(message);
             return false;
         }
-        match head.type_id {
-            kind::VIDEO => facts.key,
+        match type_id {
+            kind::VIDEO => message.facts.key,
             kind::AUDIO => !self.has_video,
             _ => false,
         }
     }
 
-    fn keep(&mut self, type_id: u8, metadata: bool, track: u8, body: &[u8]) {
-        self.list.retain(|kept| (kept.type_id, kept.metadata, kept.track) != (type_id, metadata, track));
+    fn keep(&mut self, message: &Incoming<'_>) {
+        let (head, body) = (message.head, message.body);
+        let (metadata, track) = (message.facts.metadata, message.facts.track);
+        self.list.retain(|kept| (kept.head.type_id, kept.metadata, kept.track) != (head.type_id, metadata, track));
         let used: usize = self.list.iter().map(|kept| kept.body.len()).sum();
         if self.list.len() < MAX_KEPT && used + body.len() <= MAX_KEPT_BYTES {
-            self.list.push(Kept { type_id, metadata, track, body: Bytes::copy_from_slice(body) });
+            self.list.push(Kept { head, metadata, track, body: Bytes::copy_from_slice(body) });
         }
     }
 
-    /// Gives what was kept, in the order it came, with the time of the message that follows.
-    pub(super) fn replay(
-        &self,
-        before: &MessageHead,
-        mut give: impl FnMut(&MessageHead, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        for Kept { type_id, body, .. } in &self.list {
-            let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
-            give(&MessageHead { type_id: *type_id, len, ..*before }, body)?;
-        }
-        Ok(())
+    /// What was kept, in the order it came, with the time of the message that follows.
+    pub(super) fn before(&self, next: &Incoming<'_>) -> impl Iterator<Item = Incoming<'_>> {
+        let (timestamp_ms, now_us) = (next.head.timestamp_ms, next.now_us);
+        self.list.iter().map(move |kept| Incoming::new(MessageHead { timestamp_ms, ..kept.head }, &kept.body, now_us))
     }
 }
 

@@ -1,0 +1,393 @@
+//! A stream's book: who publishes it, who plays it, what it is pushed to, and whether anybody may still come.
+//!
+//! All moves are made under one lock, so two who come at once cannot both be the publisher. The book tells nobody and
+//! wakes nobody; the front does, once the lock is free. The lock comes after the registry's and before that of the
+//! sources.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::config::{MAX_STANDBYS, PublisherPolicy};
+use crate::error::{Failure, RRError, Result};
+use crate::session::Role;
+use crate::stream::event::Id;
+use crate::stream::peer::RRSession;
+use crate::stream::remote::target::Target;
+use crate::sync::locked;
+
+/// Who feeds the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Publisher {
+    Session(Id),
+    Host,
+}
+
+/// What a publisher that came is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the publisher; one that was there is replaced.
+    Live,
+    /// It waits until the one that is there has gone.
+    Standby,
+}
+
+/// What a message of the host's finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) enum HostClaim {
+    /// The host publishes already.
+    Had,
+    /// The host is the publisher from here on.
+    New,
+    /// Nobody publishes, and the host does not begin.
+    None,
+}
+
+/// What place there is for a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) enum Room {
+    /// Nobody publishes.
+    Live,
+    /// Somebody publishes, and one more may stand by.
+    Standby,
+    None,
+}
+
+/// The book of one stream. Any thread may call what is here.
+#[derive(Debug)]
+pub struct Book {
+    page: Mutex<Page>,
+    /// The publisher the host wants live; 0 is none.
+    switch_to: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    publisher: Option<Publisher>,
+    /// The publisher was lost, and the grace window runs.
+    recovering: bool,
+    /// Sessions others opened to us: the publisher first, then those that stand by and players.
+    from_sess_list: Vec<Arc<RRSession>>,
+    /// Sessions we open to others.
+    to_sess_list: Vec<Arc<Target>>,
+    /// The stream exists by the host's wish, with or without peers.
+    reserved: bool,
+    /// Nobody may come any more.
+    closed: bool,
+}
+
+impl Page {
+    fn still_open(&self) -> Result<()> {
+        if self.closed { Err(Failure::ours(RRError::State, "the stream is ending")) } else { Ok(()) }
+    }
+
+    fn standbys(&self) -> usize {
+        self.from_sess_list.iter().filter(|record| record.role() == Role::Standby).count()
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.publisher.is_some() || self.recovering || self.reserved
+    }
+
+    fn is_unused(&self) -> bool {
+        !self.is_wanted() && self.from_sess_list.is_empty() && !self.closed
+    }
+
+    fn publishes(&self, record: &RRSession) -> bool {
+        self.publisher == Some(Publisher::Session(record.id))
+    }
+
+    fn room(&self, may_stand_by: bool) -> Room {
+        match &self.publisher {
+            _ if self.closed => Room::None,
+            None => Room::Live,
+            Some(_) if may_stand_by && self.standbys() < MAX_STANDBYS => Room::Standby,
+            Some(_) => Room::None,
+        }
+    }
+
+    fn set_publisher(&mut self, publisher: Publisher) {
+        self.publisher = Some(publisher);
+        self.recovering = false;
+    }
+
+    fn enter(&mut self, record: &Arc<RRSession>, claim: Claim, role: Role) {
+        record.set_role(role);
+        match claim {
+            Claim::Live => {
+                self.set_publisher(Publisher::Session(record.id));
+                self.from_sess_list.insert(0, Arc::clone(record));
+            }
+            Claim::Standby => self.from_sess_list.push(Arc::clone(record)),
+        }
+    }
+}
+
+impl Book {
+    /// Nobody is on it yet. With `reserved` the stream exists all the same.
+    pub(in crate::stream) fn new(reserved: bool) -> Self {
+        Self { page: Mutex::new(Page { reserved, ..Page::default() }), switch_to: AtomicU64::new(0) }
+    }
+
+    fn page(&self) -> MutexGuard<'_, Page> {
+        locked(&self.page)
+    }
+
+    // ---- players
+
+    /// A player comes on the book.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub(in crate::stream) fn admit(&self, record: &Arc<RRSession>) -> Result<()> {
+        let mut page = self.page();
+        page.still_open()?;
+        page.from_sess_list.push(Arc::clone(record));
+        Ok(())
+    }
+
+    /// A play of this session is over: one of them, where the session plays the stream twice.
+    pub(in crate::stream) fn leave(&self, record: &RRSession) {
+        let mut page = self.page();
+        if let Some(at) = page.from_sess_list.iter().position(|other| other.id == record.id) {
+            page.from_sess_list.remove(at);
+        }
+    }
+
+    /// The publisher, those that stand by, and the players; sources that publish or stand by are among them.
+    pub(in crate::stream) fn sessions(&self) -> Vec<Arc<RRSession>> {
+        self.page().from_sess_list.clone()
+    }
+
+    // ---- the publisher
+
+    /// Whether somebody publishes.
+    pub fn has_publisher(&self) -> bool {
+        self.page().publisher.is_some()
+    }
+
+    /// The arguments (`?args`) of the session that publishes; empty where none does or it sent none.
+    pub fn publisher_query(&self) -> Vec<u8> {
+        let publisher = {
+            let page = self.page();
+            page.from_sess_list.iter().find(|record| record.role() == Role::Publisher).cloned()
+        };
+        publisher.map(|record| record.names().query).unwrap_or_default()
+    }
+
+    /// Makes a session the publisher, or one that stands by, as the policy says.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where there is one and the policy is to reject, [`RRError::Limit`] with too many standbys,
+    /// [`RRError::State`] where the stream is ending.
+    pub(in crate::stream) fn claim(&self, record: &Arc<RRSession>, policy: PublisherPolicy) -> Result<Claim> {
+        let mut page = self.page();
+        page.still_open()?;
+        let claim = match (&page.publisher, policy) {
+            (None, _) | (Some(_), PublisherPolicy::Takeover) => Claim::Live,
+            (Some(_), PublisherPolicy::Reject) => return Err(taken()),
+            (Some(_), PublisherPolicy::Standby) if page.standbys() < MAX_STANDBYS => Claim::Standby,
+            (Some(_), PublisherPolicy::Standby) => {
+                return Err(Failure::ours(RRError::Limit, "as many publishers as may stand by do so already"));
+            }
+        };
+        page.enter(record, claim, if claim == Claim::Live { Role::Publisher } else { Role::Standby });
+        Ok(claim)
+    }
+
+    /// As [`claim`](Self::claim), for a source: it never takes over.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where somebody publishes and it may not stand by, [`RRError::State`].
+    pub(in crate::stream) fn claim_for_source(&self, record: &Arc<RRSession>, may_stand_by: bool) -> Result<Claim> {
+        let mut page = self.page();
+        page.still_open()?;
+        let (claim, role) = match page.room(may_stand_by) {
+            Room::Live => (Claim::Live, Role::Source),
+            Room::Standby => (Claim::Standby, Role::Standby),
+            Room::None => return Err(taken()),
+        };
+        page.enter(record, claim, role);
+        Ok(claim)
+    }
+
+    /// What place there is for a source now.
+    pub(in crate::stream) fn room(&self, may_stand_by: bool) -> Room {
+        self.page().room(may_stand_by)
+    }
+
+    /// Makes the host the publisher, unless it only comes to end.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending.
+    pub(in crate::stream) fn claim_for_host(&self, ends: bool) -> Result<HostClaim> {
+        let mut page = self.page();
+        match page.publisher {
+            Some(Publisher::Host) => Ok(HostClaim::Had),
+            Some(Publisher::Session(_)) => Err(Failure::ours(RRError::Exists, "a session publishes this stream")),
+            None if ends => Ok(HostClaim::None),
+            None => {
+                page.still_open()?;
+                page.set_publisher(Publisher::Host);
+                Ok(HostClaim::New)
+            }
+        }
+    }
+
+    /// The host publishes no more. `None` where it did not; else whether one that stands by is to follow, for whom the
+    /// place is kept.
+    pub(in crate::stream) fn end_host(&self) -> Option<bool> {
+        let mut page = self.page();
+        page.publisher.take_if(|publisher| *publisher == Publisher::Host)?;
+        page.recovering = page.standbys() > 0;
+        Some(page.recovering)
+    }
+
+    /// A session that published or stood by has gone. With `keep` its place stays open for the grace window; true where
+    /// it was the publisher.
+    pub(in crate::stream) fn lose(&self, record: &RRSession, keep: bool) -> bool {
+        let mut page = self.page();
+        page.from_sess_list.retain(|other| other.id != record.id);
+        let was_live = page.publishes(record);
+        if was_live {
+            page.publisher = None;
+            page.recovering = keep;
+        }
+        was_live
+    }
+
+    /// A session that stood by is the publisher from now on; false where another has come first.
+    pub(in crate::stream) fn succeed(&self, record: &RRSession) -> bool {
+        let mut page = self.page();
+        let free = page.publisher.is_none() && !page.closed;
+        if free {
+            page.set_publisher(Publisher::Session(record.id));
+        }
+        free
+    }
+
+    /// The publisher and one that stands by change places, by the host's wish; false where the first is not the
+    /// publisher.
+    pub(in crate::stream) fn exchange(&self, from: &RRSession, to: &RRSession) -> bool {
+        let mut page = self.page();
+        let held = page.publishes(from);
+        if held {
+            page.publisher = Some(Publisher::Session(to.id));
+        }
+        held
+    }
+
+    /// Nobody publishes, and the place is kept.
+    pub(in crate::stream) fn is_recovering(&self) -> bool {
+        self.page().recovering
+    }
+
+    /// The place is kept no longer; true where it was.
+    pub(in crate::stream) fn give_up_waiting(&self) -> bool {
+        std::mem::take(&mut self.page().recovering)
+    }
+
+    /// Notes that the host wants this publisher or standby live, for accumulate, which the caller wakes.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`] where it does not publish or stand by here, [`RRError::State`] while the host publishes.
+    pub(in crate::stream) fn want_live(&self, id: Id) -> Result<()> {
+        let page = self.page();
+        let publishes =
+            |record: &Arc<RRSession>| matches!(record.role(), Role::Publisher | Role::Standby | Role::Source);
+        if !page.from_sess_list.iter().any(|record| record.id == id && publishes(record)) {
+            return Err(Failure::ours(RRError::NotFound, "that session does not publish to this stream"));
+        }
+        if page.publisher == Some(Publisher::Host) {
+            let text = "the host publishes this stream: whoever stands by follows when it ends";
+            return Err(Failure::ours(RRError::State, text));
+        }
+        self.switch_to.store(id, Ordering::Release);
+        Ok(())
+    }
+
+    /// The publisher the host wants live, once.
+    pub(in crate::stream) fn take_switch(&self) -> Option<Id> {
+        Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
+    }
+
+    // ---- targets
+
+    /// A target comes on the book, and its first event is told.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending, or the target was stopped already.
+    pub(in crate::stream) fn add_target(&self, target: &Arc<Target>) -> Result<()> {
+        let mut page = self.page();
+        page.still_open()?;
+        // In the lock: whoever stops it from here on finds it on the book.
+        target.begin()?;
+        page.to_sess_list.push(Arc::clone(target));
+        Ok(())
+    }
+
+    /// Takes a target off the book.
+    pub fn remove_target(&self, id: Id) {
+        self.page().to_sess_list.retain(|target| target.id != id);
+    }
+
+    /// The targets.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.page().to_sess_list.clone()
+    }
+
+    /// How many targets there are.
+    pub fn target_count(&self) -> usize {
+        self.page().to_sess_list.len()
+    }
+
+    /// The stream has ended: targets are not held any longer than it lives.
+    pub(in crate::stream) fn forget_targets(&self) {
+        self.page().to_sess_list.clear();
+    }
+
+    // ---- whether anybody may come
+
+    /// Whether only players keep the stream, who wait for a publisher.
+    pub fn is_only_waited_for(&self) -> bool {
+        let page = self.page();
+        !page.is_wanted() && !page.closed
+    }
+
+    /// From now on the stream exists without peers too.
+    pub fn reserve(&self) {
+        self.page().reserved = true;
+    }
+
+    /// Does something that must not happen once the book is closed; it runs under the lock.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending, and what `what` says.
+    pub(in crate::stream) fn while_open(&self, what: impl FnOnce() -> Result<()>) -> Result<()> {
+        let page = self.page();
+        page.still_open()?;
+        what()
+    }
+
+    /// Whether nobody is there and nobody is expected; `held` says whether something beside the book holds the stream.
+    pub(in crate::stream) fn is_unused(&self, held: impl FnOnce() -> bool) -> bool {
+        let page = self.page();
+        page.is_unused() && !held()
+    }
+
+    /// Closes the book if still nobody is there; true where that was so.
+    pub(in crate::stream) fn retire(&self, held: impl FnOnce() -> bool) -> bool {
+        let mut page = self.page();
+        let unused = page.is_unused() && !held();
+        page.closed |= unused;
+        unused
+    }
+
+    /// Nobody may come any more.
+    pub(in crate::stream) fn close(&self) {
+        self.page().closed = true;
+    }
+}
+
+fn taken() -> Failure {
+    Failure::ours(RRError::Exists, "the stream has a publisher already")
+}

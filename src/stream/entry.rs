@@ -1,0 +1,201 @@
+//! The ways into a stream that may be the first to need one of its threads: publishers, players, targets, and the host's
+//! own messages. Here the threads are started; all else of a stream lies below and starts nothing.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::net::conn::Conn;
+use crate::proto::message::MessageHead;
+use crate::session::State;
+use crate::stream::book::{Claim, HostClaim};
+use crate::stream::egress::relay;
+use crate::stream::event::EventKind;
+use crate::stream::front::RRStream;
+use crate::stream::handover::{Delivery, NewPublisher};
+use crate::stream::ingest::{Incoming, accumulate};
+use crate::stream::link::refused;
+use crate::stream::peer::{Peer, RRSession};
+use crate::stream::remote::target::Target;
+use crate::sync::spawn;
+
+impl RRStream {
+    /// Makes a session the publisher, or one that stands by, as the stream's policy says.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where there is one and the policy is to reject, [`RRError::Limit`] with too many standbys,
+    /// [`RRError::State`] where the stream is ending.
+    pub fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
+        start_relay(self)?;
+        let claim = self.book().claim(record, self.config().publisher_policy)?;
+        if claim == Claim::Live {
+            self.sources().served();
+        }
+        record.set_stream(self.id());
+        Ok(claim)
+    }
+
+    /// Hands the publisher's connection over to the accumulate thread.
+    ///
+    /// # Errors
+    /// The peer, with the reason, where that thread cannot take it.
+    pub fn hand_publisher(
+        self: &Arc<Self>,
+        peer: Peer,
+        stream_id: u32,
+        claim: Claim,
+    ) -> std::result::Result<(), (Peer, Failure)> {
+        let publisher = NewPublisher { peer, stream_id, claim, source: None };
+        hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
+    }
+
+    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by.
+    ///
+    /// # Errors
+    /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::State`] where the stream
+    /// is ending, and [`RRError::Limit`]; the connection is closed then.
+    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn) -> Result<()> {
+        let stream_id = conn.client().map_or(1, |session| session.stream_id());
+        // It is among the sessions of the stream under the source's id, and in no table of the server's.
+        let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
+        record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
+        start_relay(self)?;
+        let claim = self.book().claim_for_source(&record, self.may_stand_by(source))?;
+        match claim {
+            Claim::Live => self.sources().served(),
+            // The stream waits for the one that publishes.
+            Claim::Standby => self.opening(false),
+        }
+        source.move_to(State::Waiting, |event| event);
+        let peer = Peer::new(conn, Arc::clone(&record));
+        let publisher = NewPublisher { peer, stream_id, claim, source: Some(Arc::clone(source)) };
+        hand_to_accumulate(self, Box::new(publisher)).map_err(|(_, failure)| {
+            self.release(&record);
+            failure
+        })
+    }
+
+    /// Puts a player on the book; it counts as a watcher from here on.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub fn admit(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
+        start_relay(self)?;
+        self.book().admit(record)?;
+        record.set_stream(self.id());
+        let (tell, serving) = self.sources().player_came(!self.has_publisher());
+        if tell {
+            self.life().tell(EventKind::Wanted);
+        }
+        serving.iter().for_each(|source| self.upcalls().dial(source));
+        Ok(())
+    }
+
+    /// Hands something over to the relay thread.
+    ///
+    /// # Errors
+    /// The delivery, with the reason, where that thread cannot take it.
+    #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
+    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
+        match start_relay(self) {
+            Ok(()) => self.hand_to_relay(delivery),
+            Err(failure) => Err((delivery, failure)),
+        }
+    }
+
+    /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where the stream is ending.
+    pub fn add_target(self: &Arc<Self>, target: &Arc<Target>) -> Result<()> {
+        start_relay(self)?;
+        self.book().add_target(target)?;
+        if matches!(self.state(), State::InProgress | State::Recovering) {
+            self.upcalls().dial(target);
+        }
+        Ok(())
+    }
+
+    /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] where a session publishes, [`RRError::State`] where the
+    /// stream is ending, [`RRError::Limit`] where memory is short: the host is not made to wait for it.
+    pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
+        let carries = !(end && body.is_empty());
+        if carries && ts_ms < 0 {
+            return Err(Failure::ours(RRError::Arg, format!("ts_ms is {ts_ms}, below 0")));
+        }
+        start_relay(self)?;
+        match self.book().claim_for_host(!carries)? {
+            HostClaim::None => {}
+            HostClaim::New => {
+                self.sources().served();
+                self.begin_feed();
+            }
+            HostClaim::Had => {
+                if let Some(failure) = self.memory().eviction() {
+                    self.end_host();
+                    self.check_unused();
+                    return Err(failure);
+                }
+            }
+        }
+        if carries {
+            // The wire's clock wraps at 2^32 ms; the low bits are it.
+            let head = MessageHead { timestamp_ms: ts_ms as u32, type_id, ..MessageHead::default() };
+            self.ingest().push(&Incoming::new(head, body, clock::now_us()))?;
+            self.relay().wake_for_data();
+        }
+        if end {
+            self.end_host();
+            self.check_unused();
+        }
+        Ok(())
+    }
+}
+
+fn hand_to_accumulate(
+    stream: &Arc<RRStream>,
+    publisher: Box<NewPublisher>,
+) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
+    let started = stream
+        .accumulate()
+        .start(|poller, inbox| start_thread(stream, "accmDataThread", |stream| accumulate::run(stream, poller, inbox)));
+    if let Err(failure) = started {
+        return Err((publisher, failure));
+    }
+    let sent = stream.accumulate().send(publisher, |publisher, wake| publisher.peer.record.set_owner(Arc::clone(wake)));
+    sent.map_err(|back| (back, refused()))
+}
+
+/// Starts the relay, before the first byte: its first cursor has to stand where the log begins. The cursor is made here
+/// and not in the thread, which may run for the first time when media has come already.
+fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
+    stream.relay().start(|poller, inbox| {
+        let cursor = stream.ingest().cursor();
+        start_thread(stream, "relayDataThread", |stream| relay::run(stream, poller, inbox, cursor))
+    })
+}
+
+/// Starts one of the stream's threads. Where it panics the stream fails.
+fn start_thread(
+    stream: &Arc<RRStream>,
+    name: &str,
+    body: impl FnOnce(Arc<RRStream>) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let (stream, failed) = (Arc::clone(stream), Arc::clone(stream));
+    let body = move || {
+        stream.upcalls().enter_thread();
+        let config = stream.config();
+        if let Err(error) = crate::net::thread::set_nice(config.nice) {
+            log::warn!("nice {} was refused: {error}", config.nice);
+        }
+        if let Err(error) = crate::net::thread::set_cpus(&config.cpus) {
+            log::warn!("the CPU set was refused: {error}");
+        }
+        body(stream);
+    };
+    spawn(name, body, move |text| failed.panicked(text))
+}

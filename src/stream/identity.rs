@@ -1,0 +1,49 @@
+//! Which stream it is: id, name and settings, which never change, and who hears of it. What belongs to a stream and
+//! outlives its threads (its targets) holds this and not the stream.
+
+use std::sync::Arc;
+
+use crate::config::StreamConfig;
+use crate::stream::event::{Event, EventSink, Id};
+use crate::stream::name::StreamName;
+
+/// A stream's identity.
+#[derive(Debug)]
+pub struct Identity {
+    id: Id,
+    name: StreamName,
+    config: StreamConfig,
+    sink: Arc<dyn EventSink>,
+}
+
+impl Identity {
+    /// Events go to `sink`.
+    pub(in crate::stream) fn new(id: Id, name: StreamName, config: StreamConfig, sink: Arc<dyn EventSink>) -> Self {
+        Self { id, name, config, sink }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &StreamConfig {
+        &self.config
+    }
+
+    /// The name for log lines: the key is a secret.
+    pub fn masked_name(&self) -> String {
+        format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
+    }
+
+    /// Tells the host. The event is queued only, so nothing of the host's runs in the calling thread.
+    pub(in crate::stream) fn tell(&self, event: Event) {
+        self.sink.event(event);
+    }
+}

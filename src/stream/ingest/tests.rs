@@ -1,0 +1,90 @@
+//! Promises of the way into the log.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::config::StreamConfig;
+use crate::stream::event::EventSink;
+use crate::stream::name::StreamName;
+
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl EventSink for Told {
+    fn event(&self, event: Event) {
+        locked(&self.0).push(event);
+    }
+}
+
+fn ingest() -> (Arc<Ingest>, Cursor, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    let sink: Arc<dyn EventSink> = Arc::<Told>::clone(&told);
+    let stream = Arc::new(Identity::new(1, StreamName::default(), StreamConfig::default(), sink));
+    let life = Arc::new(Life::new(Arc::clone(&stream)));
+    let ingest = Ingest::new(stream, life, Arc::new(StreamStats::new(0)), Budget::new(None));
+    let cursor = ingest.cursor();
+    (Arc::new(ingest), cursor, told)
+}
+
+/// Pushes a picture and gives its time in the log.
+fn push(ingest: &Ingest, reader: &mut Cursor, ts_ms: u32, now_ms: u64) -> u32 {
+    let head = MessageHead { timestamp_ms: ts_ms, type_id: kind::VIDEO, ..MessageHead::default() };
+    ingest.push(&Incoming::new(head, &[0x17, 1, 0, 0, 0, 9], now_ms * 1000)).unwrap();
+    let mark = reader.mark_here().expect("the message is in the log");
+    reader.skip_message();
+    mark.ts_ms
+}
+
+#[test]
+fn what_the_relay_asks_is_answered_while_a_publisher_holds_the_log() {
+    let (ingest, mut reader, _) = ingest();
+    ingest.begin();
+    push(&ingest, &mut reader, 0, 0);
+    ingest.end();
+    let held = locked(&ingest.intake);
+    let (answer, answers) = mpsc::channel();
+    let asking = Arc::clone(&ingest);
+    let thread = thread::spawn(move || {
+        let end = asking.ended_at().expect("it has ended");
+        let _ = answer.send((asking.head(), reader.has_more(), end, asking.take_end(end)));
+    });
+    let (head, more, end, taken) = answers.recv_timeout(Duration::from_secs(20)).expect("nothing waits for the writer");
+    assert_eq!((head.messages, head.position, more, taken), (1, end, false, true));
+    drop(held);
+    thread.join().unwrap();
+}
+
+#[test]
+fn time_goes_on_with_the_next_publisher_unless_the_end_was_told() {
+    for told in [false, true] {
+        let (ingest, mut reader, _) = ingest();
+        ingest.begin();
+        assert_eq!(push(&ingest, &mut reader, 1_000, 0), 1_000);
+        ingest.end();
+        let end = ingest.ended_at().unwrap();
+        assert_eq!(end, ingest.head().position);
+        if told {
+            assert!(ingest.take_end(end) && !ingest.take_end(end), "an end is told once");
+            assert_eq!(ingest.ended_at(), None);
+            // One that was let in and has gone before it began.
+            ingest.end();
+        }
+        ingest.begin();
+        assert!(!ingest.take_end(end), "another has begun");
+        assert_eq!(push(&ingest, &mut reader, 7, 500), if told { 7 } else { 1_500 });
+    }
+}
+
+#[test]
+fn a_message_is_counted_and_told_with_what_was_worked_out_of_it_once() {
+    let (ingest, mut reader, told) = ingest();
+    ingest.begin();
+    push(&ingest, &mut reader, 40, 0);
+    let counters = ingest.stats.incoming();
+    assert_eq!((counters.msgs_in.get(), counters.video_bytes.get(), counters.bytes_in.get()), (1, 6, 6));
+    assert_eq!(counters.last_key_ts_ms.load(Ordering::Relaxed), 40);
+    let kinds: Vec<EventKind> = locked(&told.0).iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::Stream, EventKind::Tracks]);
+}

@@ -1,0 +1,122 @@
+//! A stream's state and its end: moves, each told to the host as one with the move, and the time by which all is to be
+//! over. It does not do what an end takes; the front does.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::net::clock;
+use crate::session::State;
+use crate::stream::event::{Event, EventKind};
+use crate::stream::identity::Identity;
+use crate::sync::locked;
+
+/// No end yet.
+const NEVER: u64 = u64::MAX;
+
+/// The life of one stream. Any thread may call what is here.
+#[derive(Debug)]
+pub struct Life {
+    stream: Arc<Identity>,
+    state: AtomicU32,
+    /// Held from a look at the state to the event of its move, so that events come in the order of the moves.
+    moving: Mutex<()>,
+    /// Monotonic ms by which all is to be over; `NEVER` while the stream runs.
+    stop_by_ms: AtomicU64,
+}
+
+impl Life {
+    /// The stream is idle.
+    pub(in crate::stream) fn new(stream: Arc<Identity>) -> Self {
+        let state = AtomicU32::new(State::Idle.number());
+        Self { stream, state, moving: Mutex::default(), stop_by_ms: AtomicU64::new(NEVER) }
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
+    }
+
+    /// An event about the stream, with everything known of it.
+    pub fn event(&self, kind: EventKind) -> Event {
+        let state = self.state();
+        let name = self.stream.name();
+        Event {
+            stream: self.stream.id(),
+            user: self.stream.config().user,
+            app: name.app.clone(),
+            key: name.key.clone(),
+            ..Event::new(kind).moved(state, state)
+        }
+    }
+
+    /// Tells the host something about the stream.
+    pub(in crate::stream) fn tell(&self, kind: EventKind) {
+        self.stream.tell(self.event(kind));
+    }
+
+    /// Moves on and tells the host. A stream that has stopped stays so.
+    pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
+        self.move_if(|prev| prev != State::Stopped, state, change);
+    }
+
+    /// Moves on from states that `from` is true for. Looked at, moved and told as one: nobody else's move, and no other
+    /// event of this stream, comes between.
+    fn move_if(&self, from: impl FnOnce(State) -> bool, state: State, change: impl FnOnce(Event) -> Event) {
+        let _moving = locked(&self.moving);
+        let prev = self.state();
+        if prev == state || !from(prev) {
+            return;
+        }
+        self.state.store(state.number(), Ordering::Release);
+        // Only queues it; nothing of the host's runs under the lock.
+        self.stream.tell(change(self.event(EventKind::Stream).moved(prev, state)));
+    }
+
+    fn move_from(&self, from: &[State], state: State) {
+        self.move_if(|prev| from.contains(&prev), state, |event| event);
+    }
+
+    /// A source is being opened for a stream that has no media, or is no longer.
+    pub(in crate::stream) fn opening(&self, on: bool) {
+        let (from, to) = if on { (State::Idle, State::Connecting) } else { (State::Connecting, State::Idle) };
+        self.move_from(&[from], to);
+    }
+
+    /// Media comes. One load where it has come before.
+    pub(in crate::stream) fn flows(&self) {
+        if self.state() != State::InProgress {
+            self.move_from(&[State::Idle, State::Connecting, State::Recovering], State::InProgress);
+        }
+    }
+
+    /// The publisher is lost and may be back, or another steps in.
+    pub(in crate::stream) fn recovers(&self) {
+        self.move_from(&[State::InProgress, State::Idle], State::Recovering);
+    }
+
+    /// No media is to be expected.
+    pub(in crate::stream) fn rests(&self) {
+        self.move_from(&[State::Connecting, State::InProgress, State::Recovering], State::Idle);
+    }
+
+    /// Ends within so many ms; true the first time.
+    pub(in crate::stream) fn stop(&self, deadline_ms: u64) -> bool {
+        let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
+        self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER
+    }
+
+    /// The end has begun.
+    pub(in crate::stream) fn stopping(&self) {
+        self.move_if(|prev| !matches!(prev, State::Failed | State::Stopped), State::Stopping, |event| event);
+    }
+
+    /// By when all is to be over, monotonic ms; `None` while the stream runs.
+    pub fn stop_by_ms(&self) -> Option<u64> {
+        Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&at| at != NEVER)
+    }
+
+    /// Whether the end has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.stop_by_ms().is_some()
+    }
+}
