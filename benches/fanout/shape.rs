@@ -14,7 +14,7 @@ pub(crate) struct Shape {
     pub(crate) targets: usize,
     /// What the server collects for.
     pub(crate) merge_ms: u32,
-    /// Players come over TLS.
+    /// Players come over TLS; beside it everybody is measured without.
     pub(crate) tls: bool,
     /// Nobody publishes; memory is measured.
     pub(crate) idle: bool,
@@ -48,7 +48,6 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
         row("1x200+60", false, one(60)),
         row("1x200+250", false, one(250)),
         row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
-        row("plain20", false, Shape { players: 20, ..PLAIN }),
         row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
         row("idle", false, Shape { players: idle, idle: true, ..PLAIN }),
     ]

@@ -4,7 +4,7 @@ use crate::load::Report;
 use crate::media;
 use crate::options::Options;
 use crate::servers::{Contestant, Papers, Way};
-use crate::shape::Row;
+use crate::shape::{Row, Shape};
 use crate::system;
 
 /// Below this part of the messages a server does not keep up: then no age is known of what it has not delivered.
@@ -32,52 +32,72 @@ pub(crate) fn run(options: &Options) {
     }
 }
 
-fn print_row(options: &Options, row: &Row, papers: &Papers) {
-    let able = |contestant: &&Contestant| match contestant.can(&row.shape) {
-        Ok(()) => true,
-        Err(why) => {
-            eprintln!("  {} without {}: {why}", row.name, contestant.name());
-            false
+/// One line of a row: who, under which load.
+struct Entry<'a> {
+    contestant: &'a Contestant,
+    shape: Shape,
+    name: String,
+}
+
+/// Who takes part. Where players come over TLS everybody is there twice, without TLS too.
+fn entries<'a>(options: &'a Options, row: &Row) -> Vec<Entry<'a>> {
+    let plain = Shape { tls: false, ..row.shape };
+    let kinds = if row.shape.tls { vec![(plain, ", plain"), (row.shape, "")] } else { vec![(row.shape, "")] };
+    let mut entries = Vec::new();
+    for contestant in &options.contestants {
+        for &(shape, suffix) in &kinds {
+            match contestant.can(&shape) {
+                Ok(()) => entries.push(Entry { contestant, shape, name: format!("{}{suffix}", contestant.name()) }),
+                Err(why) => eprintln!("  {} without {}: {why}", row.name, contestant.name()),
+            }
         }
-    };
-    let contestants: Vec<&Contestant> = options.contestants.iter().filter(able).collect();
-    let mut cells: Vec<Vec<String>> = contestants.iter().map(|_| Vec::new()).collect();
+    }
+    entries
+}
+
+fn print_row(options: &Options, row: &Row, papers: &Papers) {
+    let entries = entries(options, row);
+    let mut cells: Vec<Vec<String>> = entries.iter().map(|_| Vec::new()).collect();
     for way in &options.ways {
-        // Where idle players' memory lies does not depend on processors.
+        // What idle players take of memory does not depend on processors.
         if row.shape.idle && !cells.iter().all(Vec::is_empty) {
             cells.iter_mut().for_each(|cells| cells.push(String::new()));
             continue;
         }
-        let mut all: Vec<Rounds> = contestants.iter().map(|_| Rounds(Vec::new())).collect();
+        let mut all: Vec<Rounds> = entries.iter().map(|_| Rounds(Vec::new())).collect();
         for round in 0..options.rounds {
-            for (contestant, rounds) in contestants.iter().zip(&mut all) {
-                let report = contestant.run(&row.shape, way, options.seconds, papers);
+            for (entry, rounds) in entries.iter().zip(&mut all) {
+                let report = entry.contestant.run(&entry.shape, way, options.seconds, papers);
                 if let Err(why) = &report {
-                    eprintln!("  {}, {}, {}, round {round}: {why}", row.name, contestant.name(), way.words());
+                    eprintln!("  {}, {}, {}, round {round}: {why}", row.name, entry.name, way.words());
                 }
                 rounds.0.push(report.ok());
             }
         }
         for (at, cells) in cells.iter_mut().enumerate() {
-            let beside = |(other, rounds)| Some((compared(&contestants, at, other)?, rounds));
+            let beside = |(other, rounds)| Some((compared(&entries, at, other)?, rounds));
             cells.push(cell(&all[at], all.iter().enumerate().filter_map(beside), row));
         }
     }
-    for (number, (contestant, cells)) in contestants.iter().zip(cells).enumerate() {
+    for (number, (entry, cells)) in entries.iter().zip(cells).enumerate() {
         let load = if number == 0 { row.shape.words() } else { String::new() };
-        println!("| {load} | {} | {} |", contestant.name(), cells.join(" | "));
+        println!("| {load} | {} | {} |", entry.name, cells.join(" | "));
     }
 }
 
-/// What a ratio of the cost of one contestant to that of another is called; `None` where nobody wants it. Everybody is
-/// compared with the minimal relay, and this tree's server, the first of all, with those it is measured beside.
-fn compared(contestants: &[&Contestant], one: usize, other: usize) -> Option<String> {
-    let is_rrelay = |at: usize| matches!(contestants[at], Contestant::Rrelay { .. });
-    let is_first = (0..contestants.len()).find(|&at| is_rrelay(at)) == Some(one);
-    match contestants[other] {
-        _ if one == other => None,
+/// What a ratio of the cost of one to that of another is called; `None` where nobody wants it. Everybody is compared with
+/// the minimal relay and with itself without TLS, and this tree's server, the first of all, with those it is beside.
+fn compared(entries: &[Entry<'_>], one: usize, other: usize) -> Option<String> {
+    let is_rrelay = |entry: &Entry<'_>| matches!(entry.contestant, Contestant::Rrelay { .. });
+    let first = entries.iter().find(|entry| is_rrelay(entry)).map(|entry| entry.contestant);
+    let (one, other) = (&entries[one], &entries[other]);
+    if one.contestant == other.contestant {
+        return (one.shape.tls && !other.shape.tls).then(|| " of plain".to_owned());
+    }
+    match other.contestant {
+        _ if one.shape.tls != other.shape.tls => None,
         Contestant::Minimal => Some(String::new()),
-        Contestant::Rrelay { name, .. } if is_first => Some(format!(" of {name}")),
+        Contestant::Rrelay { name, .. } if first == Some(one.contestant) => Some(format!(" of {name}")),
         _ => None,
     }
 }
