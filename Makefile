@@ -110,8 +110,8 @@ loom: ## every interleaving of the segment's writer and readers
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(TARGET)/loom" $(CARGO) test --lib stream::log::segment
 
 .PHONY: tsan
-tsan: ## unit tests and those over loopback under ThreadSanitizer; needs a nightly toolchain
-	@tests/tsan.sh "$(TARGET)/tsan"
+tsan: ## unit tests and those over loopback under ThreadSanitizer, TESTS="--test sources" for a part; needs a nightly toolchain
+	@tests/tsan.sh "$(TARGET)/tsan" $(TESTS)
 
 .PHONY: aarch64
 aarch64: ## most tests, built for aarch64 and run in an emulator; says what it needs for that

@@ -157,7 +157,7 @@ fn rtmpe_is_spoken_with_the_original_both_ways() {
             if ours { on_ours(&room, name, "sh", arguments) } else { room.start(name, "sh", arguments) }
         };
         // At the end of its input rtmpsrv writes without end: the input outlives it.
-        let mut server = run(server_is_ours, "rtmpsrv", &["-c", "sleep 40 | timeout 5 /usr/sbin/rtmpsrv -z"]);
+        let mut server = run(server_is_ours, "rtmpsrv", &["-c", "sleep 40 | timeout 12 /usr/sbin/rtmpsrv -z"]);
         until("rtmpsrv listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
         let play = "rtmpdump -V -m 3 -r rtmpe://127.0.0.1:1935/app/key -o key.flv";
         let mut client = run(client_is_ours, "rtmpdump", &["-c", play]);
@@ -174,7 +174,7 @@ fn rtmpsuck_records_what_passes_through() {
     let room = Room::new("librtmp-rtmpsuck");
     let (nginx, _) = stored(&room);
     let _turn = standard_port();
-    let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 40 | timeout 12 /usr/sbin/rtmpsuck"]);
+    let _suck = on_ours(&room, "rtmpsuck", "sh", &["-c", "sleep 40 | timeout 20 /usr/sbin/rtmpsuck"]);
     until("rtmpsuck listens", || std::net::TcpListener::bind(("0.0.0.0", 1935)).err());
     let application = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
     let through = "rtmp://127.0.0.1:1935/vod/a.flv";
