@@ -218,6 +218,18 @@ impl From<RRError> for Failure {
     }
 }
 
+/// A copy of bytes whose number peers decide.
+///
+/// # Errors
+/// [`RRError::NoMem`], where a plain copy would end the process.
+pub fn copied(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut copy = Vec::new();
+    let none = |_| Failure::ours(RRError::NoMem, format!("no memory for {} bytes", bytes.len()));
+    copy.try_reserve_exact(bytes.len()).map_err(none)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

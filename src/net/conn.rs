@@ -6,11 +6,26 @@ use std::io;
 use std::mem;
 use std::ops::ControlFlow;
 
-use crate::error::{Failure, RRError, Result};
+use crate::error::{Failure, RRError, Result, copied};
 use crate::net::socket::Socket;
 use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
 use crate::session::{ClientSession, Event, ServerSession};
+
+/// A buffer to read into, for a thread that has many connections.
+///
+/// # Errors
+/// [`RRError::NoMem`].
+pub fn scratch(bytes: usize) -> Result<Box<[u8]>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(bytes).map_err(|_| no_memory("to read into"))?;
+    buffer.resize(bytes, 0);
+    Ok(buffer.into_boxed_slice())
+}
+
+fn no_memory(what: &str) -> Failure {
+    Failure::ours(RRError::NoMem, format!("no memory {what}"))
+}
 
 /// Which side of the conversation we are.
 #[derive(Debug)]
@@ -149,7 +164,7 @@ impl Conn {
                 _ => &[],
             };
             if let ControlFlow::Break(event) = on(event, body) {
-                self.unread = input.get(at..).unwrap_or_default().to_vec();
+                self.unread = copied(input.get(at..).unwrap_or_default())?;
                 return Ok(Some(event));
             }
         }

@@ -36,7 +36,8 @@ impl Absent {
         if paths.len() >= MAX_ABSENT {
             paths.retain(|_, until| *until > now_ms);
         }
-        if paths.len() < MAX_ABSENT {
+        // Where there is no memory for it, its source is asked each time.
+        if paths.len() < MAX_ABSENT && paths.try_reserve(1).is_ok() {
             paths.insert(name.path(), now_ms + ABSENT_MS);
         }
     }

@@ -443,7 +443,8 @@ impl LogOutlet for Shared {
 impl Inner {
     /// Queues a line for the sink; one too many is counted and told of in its place.
     fn keep_line(&mut self, line: Line) {
-        if self.lines.len() >= LOG_LINES {
+        // Room for the report of dropped lines too. Where there is no memory for more, the line is one too many.
+        if self.lines.len() >= LOG_LINES || self.lines.try_reserve(2).is_err() {
             self.dropped_level = self.dropped_level.map_or(Some(line.level), |level| Some(level.min(line.level)));
             self.lines_dropped += 1;
             return;

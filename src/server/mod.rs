@@ -215,12 +215,12 @@ impl RRServer {
     /// The ids of one kind (`slots::kind`) below `parent`: a stream, or 0 for the server.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] where the parent has ended.
+    /// [`RRError::NotFound`] where the parent has ended; [`RRError::NoMem`].
     pub fn list(&self, parent: Id, kind: u8) -> Result<Vec<Id>> {
         if parent != 0 {
             self.stream(parent)?;
         }
-        Ok(report::list(&self.core, parent, kind))
+        report::list(&self.core, parent, kind)
     }
 
     /// What an id is; 0 is the server.

@@ -49,6 +49,7 @@ impl Registry {
         name: &StreamName,
         make: impl FnOnce(Id) -> Arc<RRStream>,
     ) -> Result<Arc<RRStream>> {
+        self.names.try_reserve(1).map_err(|_| Failure::from(RRError::NoMem))?;
         let id = self.streams.insert_with(make)?;
         self.names.insert(name.path(), id);
         self.streams.get(id).cloned().ok_or_else(|| RRError::NotFound.into())
@@ -73,6 +74,7 @@ impl Registry {
         {
             return Err(Failure::limit(format!("max_sessions_ip ({most}) is reached")));
         }
+        self.per_ip.try_reserve(1).map_err(|_| Failure::from(RRError::NoMem))?;
         let id = self.sessions.insert_with(make)?;
         if let (Some(ip), Some(_)) = (ip, self.max_per_ip) {
             *self.per_ip.entry(ip).or_insert(0) += 1;

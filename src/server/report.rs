@@ -244,17 +244,28 @@ fn info_of_target(target: &Target) -> Info {
 }
 
 /// Ids of everything below `parent` (0: the server) of one kind.
-pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Vec<Id> {
+///
+/// # Errors
+/// [`RRError::NoMem`]: there may be ten thousands.
+pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Result<Vec<Id>> {
     let registry = core.registry();
-    let below = |stream: Id| parent == 0 || stream == parent;
+    let mut ids = Vec::new();
+    let mut add = |most: usize, of: &mut dyn Iterator<Item = (Id, Id)>| {
+        ids.try_reserve_exact(most).map_err(|_| Failure::from(RRError::NoMem))?;
+        ids.extend(of.filter(|&(_, stream)| parent == 0 || stream == parent).map(|(id, _)| id));
+        Ok::<_, Failure>(())
+    };
     match wanted {
-        kind::STREAM => registry.streams.iter().map(|(id, _)| id).filter(|&id| below(id)).collect(),
+        kind::STREAM => add(registry.streams.len(), &mut registry.streams.iter().map(|(id, _)| (id, id)))?,
         kind::SESSION => {
-            registry.sessions.iter().filter(|(_, session)| below(session.stream())).map(|(id, _)| id).collect()
+            let sessions = &registry.sessions;
+            add(sessions.len(), &mut sessions.iter().map(|(id, session)| (id, session.stream())))?;
         }
         kind::TARGET => {
-            registry.targets.iter().filter(|(_, target)| below(target.stream().id())).map(|(id, _)| id).collect()
+            let targets = &registry.targets;
+            add(targets.len(), &mut targets.iter().map(|(id, target)| (id, target.stream().id())))?;
         }
-        _ => Vec::new(),
+        _ => {}
     }
+    Ok(ids)
 }

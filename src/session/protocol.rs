@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::timers::{Due, Timers};
 use crate::config::MAX_OPEN_BYTES_COMMAND;
-use crate::error::{Failure, Result};
+use crate::error::{Failure, Result, copied};
 use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write;
@@ -186,7 +186,7 @@ impl Protocol {
         if body.len() > MAX_OPEN_BYTES_COMMAND {
             return Err(Failure::limit(format!("a command of {} bytes", body.len())));
         }
-        Ok(body.to_vec())
+        copied(body)
     }
 
     /// The next audio, video or data tag; others have no place in an aggregate (7.1.6).

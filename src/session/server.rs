@@ -174,7 +174,7 @@ impl ServerSession {
             if body.len() > CONNECT_MAX_BYTES {
                 return Err(Failure::limit(format!("a connect of {} bytes", body.len())));
             }
-            let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id));
+            let (transaction, info) = (call.transaction, ConnectInfo::new(connect, head.type_id)?);
             self.set_ask(Ask::Connect { transaction });
             self.info = Some(Box::new(ConnectInfo { raw: body, ..info }));
             return Ok(Some(Event::Connect));

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::conn::Conn;
+use crate::net::conn::{Conn, scratch};
 use crate::proto::message::MessageHead;
 use crate::session::State;
 use crate::stream::book::{Claim, HostClaim};
@@ -160,9 +161,10 @@ fn hand_to_accumulate(
     stream: &Arc<RRStream>,
     publisher: Box<NewPublisher>,
 ) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
-    let started = stream
-        .accumulate()
-        .start(|poller, inbox| start_thread(stream, "accmDataThread", |stream| accumulate::run(stream, poller, inbox)));
+    let started = stream.accumulate().start(|poller, inbox| {
+        let scratch = scratch(READ_BUFFER_BYTES)?;
+        start_thread(stream, "accmDataThread", |stream| accumulate::run(stream, poller, inbox, scratch))
+    });
     if let Err(failure) = started {
         return Err((publisher, failure));
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
 use crate::error::{Failure, RRError, Result};
+use crate::net::heap;
 use crate::net::poll::{Poller, Wake};
 use crate::sync::locked;
 
@@ -65,7 +66,7 @@ impl<T> Link<T> {
     ///
     /// # Errors
     /// [`RRError::State`] after [`refuse`](Self::refuse), or where the thread has ended; what `start` says, and
-    /// [`RRError::Limit`] where the system has no fd left.
+    /// [`RRError::Limit`] where the system has no fd left, [`RRError::NoMem`] where it has no memory.
     pub(in crate::stream) fn start(
         &self,
         start: impl FnOnce(Poller, Receiver<T>) -> Result<JoinHandle<()>>,
@@ -79,6 +80,7 @@ impl<T> Link<T> {
             return Ok(());
         }
         // Made outside the lock (system calls); of two that race the second throws its poller away.
+        heap::room()?;
         let poller = Poller::new()?;
         let mut state = locked(&self.state);
         if !is_unmade(&state)? {

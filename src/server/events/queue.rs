@@ -15,7 +15,7 @@
 //! waits (that was answered by default). What can grow is thus starts and ends of objects, and while the queue is full the
 //! listener lets nobody start anything.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, TryReserveError, VecDeque};
 
 use crate::session::State;
 use crate::stream::event::{Event, EventKind, Id, flag};
@@ -93,12 +93,20 @@ impl Queue {
     pub(super) fn push(&mut self, event: Event) {
         let seq = self.next_seq;
         self.next_seq += 1;
+        // Where an index finds no memory, the event waits without it: it is not folded, or, a log line, given up.
+        let indexed = self.reserve().is_ok();
         match event.kind {
+            EventKind::Log if !indexed => {
+                self.lost_lines += 1;
+                return;
+            }
             EventKind::Log => self.logs.push_back(seq),
-            EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk => self.replace_ask(event.session, seq),
+            EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk if indexed => {
+                self.replace_ask(event.session, seq);
+            }
             _ => {}
         }
-        let subject = subject(&event);
+        let subject = subject(&event).filter(|_| indexed);
         if let Some(older) = subject.and_then(|subject| self.newest.insert(subject, seq))
             && let Some(older_event) = self.waiting.get_mut(&older)
         {
@@ -126,6 +134,14 @@ impl Queue {
             self.full = false;
         }
         Some(queued.event)
+    }
+
+    /// Room for one more event in every index.
+    fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.logs.try_reserve(1)?;
+        self.foldable.try_reserve(1)?;
+        self.newest.try_reserve(1)?;
+        self.asks.try_reserve(1)
     }
 
     fn report(&mut self) -> Event {

@@ -15,8 +15,8 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::event_loop::Io;
-use crate::net::proxy;
 use crate::net::socket::{Socket, name_of};
+use crate::net::{heap, proxy};
 use crate::server::inbox::ToListener;
 use crate::session::{ServerSession, State};
 use crate::stream::event::EventKind;
@@ -181,8 +181,9 @@ impl Listener {
 
     // ---- pending PROXY headers
 
-    /// Connections whose PROXY header is pending are sessions to be: they take their room.
+    /// Connections whose PROXY header is pending are sessions to be: they take their room. And there must be memory.
     fn room(&self) -> crate::error::Result<()> {
+        heap::room()?;
         let most = self.core.config.max_sessions as usize;
         if self.proxy_pending > 0 && self.core.registry().sessions.len() + self.proxy_pending >= most {
             return Err(Failure::ours(RRError::Limit, format!("{most} is the most there may be")));

@@ -1,5 +1,6 @@
 //! What a peer said of itself in `connect`, kept for the host.
 
+use crate::error::{Result, copied};
 use crate::proto::command::{Call, Command, Connect};
 
 /// The fields of a `connect`, and the whole body for those without a name here.
@@ -35,23 +36,27 @@ pub struct ConnectInfo {
 
 impl ConnectInfo {
     /// Copies the named fields; `raw` stays empty.
-    pub(super) fn new(connect: &Connect<'_>, raw_type: u8) -> Self {
-        let map = |list: &[(&[u8], u32)]| list.iter().map(|(code, mask)| (code.to_vec(), *mask)).collect();
-        Self {
-            app: connect.app.to_vec(),
-            tc_url: connect.tc_url.to_vec(),
-            flash_ver: connect.flash_ver.to_vec(),
-            swf_url: connect.swf_url.to_vec(),
-            page_url: connect.page_url.to_vec(),
+    ///
+    /// # Errors
+    /// [`NoMem`](crate::error::RRError::NoMem).
+    pub(super) fn new(connect: &Connect<'_>, raw_type: u8) -> Result<Self> {
+        let masked = |&(code, mask): &(&[u8], u32)| copied(code).map(|code| (code, mask));
+        let map = |list: &[(&[u8], u32)]| list.iter().map(masked).collect::<Result<Vec<_>>>();
+        Ok(Self {
+            app: copied(connect.app)?,
+            tc_url: copied(connect.tc_url)?,
+            flash_ver: copied(connect.flash_ver)?,
+            swf_url: copied(connect.swf_url)?,
+            page_url: copied(connect.page_url)?,
             object_encoding: connect.object_encoding,
             caps_ex: connect.caps_ex,
-            four_cc_list: connect.four_cc_list.iter().map(|code| code.to_vec()).collect(),
-            video_four_cc: map(&connect.video_four_cc),
-            audio_four_cc: map(&connect.audio_four_cc),
-            via: connect.via.to_vec(),
+            four_cc_list: connect.four_cc_list.iter().map(|code| copied(code)).collect::<Result<_>>()?,
+            video_four_cc: map(&connect.video_four_cc)?,
+            audio_four_cc: map(&connect.audio_four_cc)?,
+            via: copied(connect.via)?,
             raw: Vec::new(),
             raw_type,
-        }
+        })
     }
 
     /// Heap in use, in bytes.

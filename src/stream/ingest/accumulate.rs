@@ -14,7 +14,7 @@ use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use self::feed::Feed;
-use crate::config::{PublisherPolicy, READ_BUDGET_BYTES, READ_BUFFER_BYTES};
+use crate::config::{PublisherPolicy, READ_BUDGET_BYTES};
 use crate::error::{Failure, RRError};
 use crate::net::backlog::Backlog;
 use crate::net::clock;
@@ -66,7 +66,12 @@ struct Accumulate {
 }
 
 /// The thread's body; ends when the stream is told to stop.
-pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Box<NewPublisher>>) {
+pub(in crate::stream) fn run(
+    stream: Arc<RRStream>,
+    poller: Poller,
+    inbox: Receiver<Box<NewPublisher>>,
+    scratch: Box<[u8]>,
+) {
     let timeouts = stream.upcalls().timeouts();
     let mut this = Accumulate {
         stream,
@@ -79,7 +84,7 @@ pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Recei
         more: Backlog::default(),
         next_tick_ms: 0,
         timeouts,
-        scratch: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+        scratch,
     };
     this.run();
     this.close();

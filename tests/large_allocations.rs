@@ -1,0 +1,210 @@
+//! Memory that cannot be had ends what wanted it, in words, and never the process: each large allocation of a running
+//! server fails here once. (The small ones, and those of TLS, abort a process as everywhere in Rust; README says which.)
+// A failing allocator implements an unsafe trait.
+#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/c.rs"]
+mod c;
+#[path = "support/live.rs"]
+mod live;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
+use rrelay::log::LevelFilter;
+use rrelay::server::events::LogSink;
+use rrelay::server::{ListenOptions, RRServer};
+use rrelay::session::SessionConfig;
+
+use live::{Client, until};
+
+/// What README calls large.
+const LARGE: usize = 16 * 1024;
+
+/// How many large allocations come before the one that fails; below 0 none fails.
+static BEFORE: AtomicI64 = AtomicI64::new(-1);
+/// How many have failed.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
+
+struct Failing;
+
+thread_local! {
+    /// Whether this thread is the test's own, whose memory is not the server's.
+    static OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+fn fails(size: usize) -> bool {
+    let fails =
+        size >= LARGE && !OWN.get() && BEFORE.load(Ordering::SeqCst) >= 0 && BEFORE.fetch_sub(1, Ordering::SeqCst) == 0;
+    if fails {
+        FAILED.fetch_add(1, Ordering::SeqCst);
+    }
+    fails
+}
+
+// SAFETY: every call goes to the system's allocator unchanged, or gives the null that says there is no memory.
+unsafe impl GlobalAlloc for Failing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if fails(layout.size()) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if fails(layout.size()) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if size > layout.size() && fails(size) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Failing = Failing;
+
+struct Server {
+    server: RRServer,
+    port: u16,
+}
+
+/// A server that logs much, and whose events nobody takes for a while.
+fn server() -> Server {
+    let stream =
+        Arc::new(StreamConfig { grace_ms: 100, queue_bytes: 65_536, queue_ms: 100, ..StreamConfig::default() });
+    let config = ServerConfig { stream, ..ServerConfig::default() };
+    let server = RRServer::new(config, LevelFilter::Trace, None).unwrap();
+    server.set_log(LevelFilter::Trace, LogSink::Callback(Box::new(|_, _, _| ()))).unwrap();
+    let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
+    Server { server, port }
+}
+
+/// One after the other: large messages, players with and without a copy of their own, one that stalls and jumps, many
+/// peers at once. Nobody is surprised by an end.
+fn works(near: &Server, far: &Server, key: &str) {
+    let by = Instant::now() + Duration::from_millis(100);
+    let stream = near.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+    let url = format!("rtmp://127.0.0.1:{}/live", far.port);
+    let target = TargetConfig { url, chunk_size: 4096, retry_min_ms: 20, ..TargetConfig::default() };
+    let target = near.server.target_add(stream, target);
+    let config = SessionConfig::default();
+    let peer = |publish: bool| Client::configured(near.port, key, publish, &config).ok();
+    let (mut publisher, mut players) = (peer(true), (0..8).map(|_| peer(false)).collect::<Vec<_>>());
+    let stalled = peer(false);
+    let strangers: Vec<_> = (0..30).map(|_| live::raw(near.port)).collect();
+    for (number, size) in [100, 30_000, 200_000, 3_000_000, 3_000_000, 100].into_iter().enumerate() {
+        let sent = publisher.as_mut().map(|peer| peer.key_frame(number as u32 * 40, &vec![7; size]));
+        publisher = publisher.filter(|_| sent.is_some_and(|sent| sent.is_ok()));
+        for player in players.iter_mut().flatten() {
+            let _ = player.turn(Duration::from_millis(1));
+        }
+    }
+    while publisher.is_some() && Instant::now() < by {
+        for player in players.iter_mut().flatten() {
+            let _ = player.turn(Duration::from_millis(1));
+        }
+    }
+    drop((publisher, players, stalled, strangers));
+    if let Ok(target) = target {
+        let _ = near.server.target_stop(target, 0);
+    }
+    let _ = near.server.stream_stop(stream, 0);
+}
+
+fn sessions(of: &Server) -> u32 {
+    of.server.stats(0).unwrap().sessions
+}
+
+/// What the server is for, with all the memory it wants.
+fn serves(live: &Server) {
+    while live.server.next_event(0).unwrap().is_some() {}
+    let mut player = Client::new(live.port, "after", false);
+    let mut publisher = Client::new(live.port, "after", true);
+    publisher.key_frame(0, &[7; 100_000]).unwrap();
+    while player.message().0.len < 100_000 {}
+}
+
+#[test]
+fn a_large_allocation_that_fails_ends_nothing_but_what_wanted_it() {
+    OWN.set(true);
+    let (near, far) = (server(), server());
+    works(&near, &far, "before");
+    for before in 0..1_000 {
+        BEFORE.store(before, Ordering::SeqCst);
+        let failed = FAILED.load(Ordering::SeqCst);
+        works(&near, &far, &format!("show{before}"));
+        BEFORE.store(-1, Ordering::SeqCst);
+        until("what has begun is over", || sessions(&near) == 0 && sessions(&far) == 0);
+        serves(&near);
+        if FAILED.load(Ordering::SeqCst) == failed {
+            assert!(before > 10, "nothing large was allocated");
+            eprintln!("{before} large allocations failed, one at a time");
+            near.server.shutdown().unwrap();
+            far.server.shutdown().unwrap();
+            return;
+        }
+    }
+    panic!("there is no end of large allocations");
+}
+
+/// Publishers come until there is no room for more: the rest is refused, and whoever is there goes on.
+#[test]
+fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
+    OWN.set(true);
+    let program = c::build("no-memory", &c::server_sources(), c::As::C99);
+    let limited = "ulimit -v 500000; exec \"$0\" \"$@\"";
+    let mut server = Command::new("sh")
+        .args(["-c", limited])
+        .arg(program)
+        .args(["--addr", "127.0.0.1", "--port", "0", "--log", "off"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = lines.find_map(|line| {
+        let (_, rest) = line.split_once("listens on port ")?;
+        rest.split_whitespace().next()?.parse().ok()
+    });
+    let port = port.expect("it says its port");
+    // Ends with the program: what it says is of no interest, but must be read.
+    std::thread::spawn(move || lines.for_each(drop));
+    let config = SessionConfig::default();
+    let (mut publishers, mut refused) = (Vec::new(), 0);
+    while refused < 5 {
+        let publisher = Client::configured(port, &format!("show{}", publishers.len()), true, &config).ok();
+        match publisher.and_then(|mut publisher| publisher.key_frame(0, &[7; 200_000]).ok().map(|()| publisher)) {
+            Some(publisher) => publishers.push(publisher),
+            None => refused += 1,
+        }
+        assert!(publishers.len() < 1_000, "there is no end of memory");
+    }
+    let ended = server.try_wait().unwrap();
+    assert!(ended.is_none() && publishers.len() > 5, "{ended:?} with {} publishers", publishers.len());
+    // Those who leave make room for others.
+    publishers.truncate(1);
+    until("somebody new is taken in", || Client::configured(port, "new", true, &config).is_ok());
+    publishers[0].key_frame(40, &[7; 1_000]).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
