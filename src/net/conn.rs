@@ -70,6 +70,8 @@ pub struct Conn {
     bytes_in: u64,
     /// Media written to the socket that the session has not been told of yet.
     unnoted: u64,
+    /// Whose it is, for the log; `None` where nobody listened when it began.
+    name: Option<Box<str>>,
     /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
     stirred: bool,
 }
@@ -77,7 +79,12 @@ pub struct Conn {
 impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, stirred: true }
+        Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, name: None, stirred: true }
+    }
+
+    /// Names the peer, for lines of the log at DEBUG.
+    pub fn set_name(&mut self, name: &str) {
+        self.name = Some(name.into());
     }
 
     /// The server session; `None` where we are the client.
@@ -121,6 +128,9 @@ impl Conn {
         self.stirred = true;
         let unnoted = mem::take(&mut self.unnoted);
         either!(&mut self.side, session => session.note_sent(unnoted));
+        // One load where nobody listens, and nothing is formatted then.
+        let reports = log::log_enabled!(log::Level::Debug);
+        either!(&mut self.side, session => session.report_commands(reports));
         let held = mem::take(&mut self.unread);
         // Also with nothing unread: the session may have something of its own to say (a queued play).
         if let Some(event) = self.feed(&held, now_ms, &mut on)? {
@@ -158,7 +168,10 @@ impl Conn {
         on: &mut impl FnMut(Event, &[u8]) -> ControlFlow<Event>,
     ) -> Result<Option<Event>> {
         let mut at = 0;
-        while let Some(event) = either!(&mut self.side, session => session.next(input, &mut at, now_ms))? {
+        loop {
+            let next = either!(&mut self.side, session => session.next(input, &mut at, now_ms));
+            self.log_commands();
+            let Some(event) = next? else { return Ok(None) };
             let body = match event {
                 Event::Message(_) => either!(&self.side, session => session.body(input)),
                 _ => &[],
@@ -168,7 +181,16 @@ impl Conn {
                 return Ok(Some(event));
             }
         }
-        Ok(None)
+    }
+
+    fn log_commands(&mut self) {
+        for said in either!(&mut self.side, session => session.take_said()) {
+            let name = match &self.side {
+                Side::Server(_) => self.name.as_deref().unwrap_or("a peer").to_owned(),
+                Side::Client(session) => session.shown_url(),
+            };
+            log::debug!("{name} {said}");
+        }
     }
 
     /// Bytes of the peer that were read before the connection was made: the session sees them first.

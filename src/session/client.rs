@@ -6,7 +6,7 @@
 
 use super::protocol::{Incoming, Protocol, protocol_methods, user};
 use super::timers::{Phase, Timers};
-use super::{Event, SessionConfig, debug_log};
+use super::{Event, Said, SessionConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{hide_key, mask_url};
 use crate::proto::amf0::Value;
@@ -182,7 +182,7 @@ impl ClientSession {
 
     fn command(&mut self, head: &MessageHead, body: &[u8], now_ms: u64) -> Result<Option<Event>> {
         let call = Call::parse(head.type_id, body)?;
-        debug_log::tell(|| hide_key(&mask_url(&self.tc_url), &self.key), head.stream_id, &call);
+        self.protocol.said.note(head.stream_id, &call);
         match call.command {
             Command::Result(first, second) => self.result(call.transaction, &first, &second),
             Command::Error(status) => self.error(call.transaction, status),
@@ -316,6 +316,11 @@ impl ClientSession {
         }
         let values = [Value::Null, Value::Number(id.into())];
         self.protocol.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
+    }
+
+    /// The server's url as it may be shown.
+    pub fn shown_url(&self) -> String {
+        self.shown(&mask_url(&self.tc_url))
     }
 
     /// The message stream id the server gave; 0 before.

@@ -21,8 +21,8 @@
 #![forbid(unsafe_code)]
 
 mod client;
-mod debug_log;
 mod protocol;
+mod said;
 mod server;
 mod state;
 #[cfg(test)]
@@ -30,6 +30,7 @@ mod tests;
 mod timers;
 
 pub use client::{ClientSession, Refusal};
+pub use said::Said;
 pub use server::{ConnectInfo, ServerSession};
 pub use state::{Role, State};
 pub use timers::{PINGS_LOST, Timing};

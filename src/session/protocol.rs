@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::said::SaidList;
 use super::timers::{Due, Timers};
 use crate::config::MAX_OPEN_BYTES_COMMAND;
 use crate::error::{Failure, Result, copied};
@@ -79,6 +80,7 @@ pub(super) struct Protocol {
     our_window: u32,
     peer_acked: Option<u32>,
     pub(super) timers: Timers,
+    pub(super) said: SaidList,
     pub(super) ignored: u32,
 }
 
@@ -100,6 +102,7 @@ impl Protocol {
             our_window: 0,
             peer_acked: None,
             timers,
+            said: SaidList::default(),
             ignored: 0,
         }
     }
@@ -423,6 +426,17 @@ macro_rules! protocol_methods {
         /// Bytes that came, without the handshake's.
         pub fn received(&self) -> u64 {
             self.protocol.received()
+        }
+
+        /// Keeps the peer's commands for [`take_said`](Self::take_said), or no longer. They are not kept at first.
+        pub fn report_commands(&mut self, wanted: bool) {
+            self.protocol.said.want(wanted);
+        }
+
+        /// The commands since the last call. A driver that wants them takes them after each `next`: as many may come
+        /// as its input has.
+        pub fn take_said(&mut self) -> Vec<Said> {
+            self.protocol.said.take()
         }
 
         /// Messages and commands that meant nothing here.

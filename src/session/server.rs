@@ -6,7 +6,7 @@
 
 use super::protocol::{Incoming, Protocol, protocol_methods, user};
 use super::timers::{Phase, Question, Timers};
-use super::{Event, SessionConfig, debug_log};
+use super::{Event, Said, SessionConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf0::Value;
 use crate::proto::command::{CAPS_RECONNECT, Call, Command, build};
@@ -63,8 +63,6 @@ pub struct ServerSession {
     commands: u32,
     /// When what it began so far would have been over, one each [`BEGIN_EVERY_MS`].
     begun_until_ms: u64,
-    /// Whose it is, for the log; `None` where nobody listened when it began.
-    who: Option<Box<str>>,
 }
 
 impl ServerSession {
@@ -84,13 +82,7 @@ impl ServerSession {
             streams: Streams::default(),
             commands: 0,
             begun_until_ms: 0,
-            who: None,
         }
-    }
-
-    /// Names the peer, for lines of the log at DEBUG.
-    pub fn set_name(&mut self, who: &str) {
-        self.who = Some(who.into());
     }
 
     /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
@@ -165,7 +157,7 @@ impl ServerSession {
             }
         }
         let call = Call::parse(head.type_id, &body)?;
-        debug_log::tell(|| self.who.as_deref().unwrap_or("a peer").to_owned(), head.stream_id, &call);
+        self.protocol.said.note(head.stream_id, &call);
         if !self.connected {
             let Command::Connect(connect) = &call.command else {
                 let name = String::from_utf8_lossy(call.name.get(..32).unwrap_or(call.name)).into_owned();

@@ -1,6 +1,6 @@
 //! The rules themselves. Each takes a file's name (relative, with `/`) and text, and gives its complaints.
 
-use super::source::{code_of, crate_paths, words};
+use super::source::{code_of, crate_paths, paths_of, words};
 
 /// Longest file, in lines. Files are split by private state; 500 lines are the moment to look, this is the end.
 const MAX_LINES: usize = 900;
@@ -38,6 +38,14 @@ const STRANGERS: [([&str; 2], [&str; 2]); 2] =
 /// Where `unsafe` may stand.
 const UNSAFE_HOMES: [&str; 4] = ["src/ffi/", "src/net/", "src/net.rs", "src/stream/log/segment"];
 
+/// The layers without I/O: they neither log, nor look at a clock, nor reach outside. Tests beside them may.
+const PURE_LAYERS: [&str; 2] = ["proto", "session"];
+
+/// What those layers may not name: crates, and modules of `std`. Addresses are values, not sockets.
+const IMPURE_CRATES: [&str; 5] = ["log", "mio", "libc", "crossbeam", "rustls"];
+const IMPURE_STD: [&str; 7] = ["time", "net", "thread", "fs", "os", "env", "process"];
+const PURE_OF_STD: [&str; 6] = ["SocketAddr", "SocketAddrV4", "SocketAddrV6", "IpAddr", "Ipv4Addr", "Ipv6Addr"];
+
 /// Whether the table has a row for this module.
 pub(crate) fn is_layer(module: &str) -> bool {
     LAYERS.iter().any(|(name, _)| *name == module)
@@ -58,6 +66,9 @@ pub(crate) fn check(name: &str, text: &str) -> Vec<String> {
         complaints.extend(marks(name, &code));
         if let Some(module) = module_of(name) {
             complaints.extend(imports(name, &module, &code));
+            if PURE_LAYERS.contains(&module[0]) && !is_test(name) {
+                complaints.extend(impurities(module[0], &code));
+            }
         }
     }
     complaints
@@ -153,6 +164,24 @@ fn imports(name: &str, module: &[&str], code: &str) -> Vec<String> {
     complaints
 }
 
+/// What a layer without I/O names that only layers above it may.
+fn impurities(layer: &str, code: &str) -> Vec<String> {
+    // An inline module of tests stands at the end of its file.
+    let code = code.split("mod tests {").next().unwrap_or(code);
+    let mut complaints = Vec::new();
+    for name in IMPURE_CRATES {
+        complaints.extend(paths_of(code, name).first().map(|_| format!("{layer} has no I/O and may not use {name}")));
+    }
+    for path in paths_of(code, "std") {
+        let [module, rest @ ..] = path.as_slice() else { continue };
+        let is_value = module == "net" && rest.first().is_some_and(|item| PURE_OF_STD.contains(&item.as_str()));
+        if IMPURE_STD.contains(&module.as_str()) && !is_value {
+            complaints.push(format!("{layer} has no I/O and may not use std::{}", path.join("::")));
+        }
+    }
+    complaints
+}
+
 /// Whether `path` begins with the two parts; one that ends in `_` is a prefix.
 fn is_below<S: AsRef<str>>(path: &[S], parts: [&str; 2]) -> bool {
     let second = |name: &str| if parts[1].ends_with('_') { name.starts_with(parts[1]) } else { name == parts[1] };
@@ -188,6 +217,46 @@ mod tests {
         assert_eq!(complaint("src/proto/amf0.rs", "// crate::log is not for us\nlet a = \"crate::log\";"), "");
         assert_eq!(complaint("src/proto/amf0/tests.rs", "use crate::fuzzing::decode;"), "");
         assert!(complaint("src/other.rs", "").contains("no row"));
+    }
+
+    #[test]
+    fn layers_without_io_neither_log_nor_look_at_a_clock_nor_reach_outside() {
+        for code in [
+            "use log::debug;",
+            "use log;",
+            "use ::log::{debug, warn};",
+            "use log as l;",
+            "fn f() { log::warn!(1) }",
+            "fn f() -> bool { log :: log_enabled!(A) }",
+            "use std::time::Instant;",
+            "use std::{fmt, time::{Duration, SystemTime}};",
+            "fn f() { std::thread::sleep(a) }",
+            "use std::fs;",
+            "use ::std::net::TcpStream;",
+            "use std::net::{SocketAddr, UdpSocket};",
+            "use std::net;",
+            "use std::os::fd::OwnedFd;",
+            "use mio::net::TcpStream;",
+            "fn f() { unsafe { libc::time(a) } }",
+        ] {
+            for file in ["src/proto/amf0.rs", "src/session/mod.rs"] {
+                assert!(complaint(file, code).contains("has no I/O"), "{file}: {code}");
+            }
+            assert!(!complaint("src/net/conn.rs", code).contains("has no I/O"), "{code}");
+            assert!(!complaint("src/session/tests.rs", code).contains("has no I/O"), "{code}");
+        }
+        for code in [
+            "use std::net::SocketAddrV4;",
+            "use std::net::{IpAddr, SocketAddr};",
+            "use std::io::Write;",
+            "use std::fmt;",
+            "// log::debug!\nfn catalog() { self.log.push(1); change_log::f() }",
+            "fn f(log: &mut Vec<u8>) { log.push(1) }",
+            "fn f() { crate::a::log::g() }",
+            "fn f() {}\n#[cfg(test)]\nmod tests {\n    use std::time::Instant;\n}",
+        ] {
+            assert!(!complaint("src/proto/amf0.rs", code).contains("has no I/O"), "{code}");
+        }
     }
 
     #[test]

@@ -167,6 +167,34 @@ pub(crate) fn file_paths(code: &str, module: &[&str], children: &[&str]) -> Vec<
     paths
 }
 
+/// The paths below the crate `name` that `code` names: `name::a::b`, each branch of `use name::{a::b, c}`, and the empty
+/// path for `use name;`. A segment of another path, a field or a variable of that name is none.
+pub(crate) fn paths_of(code: &str, name: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for at in words(code, name) {
+        let before = code[..at].trim_end();
+        let rest = code[at + name.len()..].trim_start();
+        // `::name` at a path's beginning is the crate too.
+        let before = match before.strip_suffix("::") {
+            Some(before) if before.ends_with(|c: char| is_word(c as u8) || c == '>') && !ends_in_use(before) => {
+                continue;
+            }
+            Some(before) => before,
+            None => before,
+        };
+        if rest.starts_with("::") {
+            branches(rest, &[], &mut paths);
+        } else if ends_in_use(before) {
+            paths.push(Vec::new());
+        }
+    }
+    paths
+}
+
+fn ends_in_use(code: &str) -> bool {
+    code.strip_suffix("use").is_some_and(|before| before.bytes().last().is_none_or(|byte| !is_word(byte)))
+}
+
 /// Follows `::a::b`, `::{a, b::{c}}` from `base`.
 fn branches(rest: &str, base: &[String], paths: &mut Vec<Vec<String>>) {
     let Some(mut rest) = rest.strip_prefix("::").map(str::trim_start) else {

@@ -167,11 +167,11 @@ impl Listener {
         };
         record.set_tls(options.tls);
         record.set_owner(self.core.listener_wake());
-        let mut session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
-        if log::log_enabled!(log::Level::Debug) {
-            session.set_name(&addr);
-        }
+        let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
         let mut conn = Conn::new(socket, Side::Server(session));
+        if log::log_enabled!(log::Level::Debug) {
+            conn.set_name(&addr);
+        }
         conn.put_back(rest);
         let peer = Peer::new(conn, record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));

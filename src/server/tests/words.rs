@@ -34,7 +34,7 @@ fn debug_says_what_was_said_and_decided_and_no_key() {
     let live = at(LevelFilter::Debug, ServerConfig::default());
     show(&live);
     for words in [
-        &["session::debug_log: 127.0.0.1:", " says connect to live (transaction 1, stream 0)"][..],
+        &["net::conn: 127.0.0.1:", " says connect to live (transaction 1, stream 0)"][..],
         &[" says publish of sho*** (transaction ", ", stream 1)"],
         &[" says play of sho*** (transaction "],
         &["session 127.0.0.1:", ": NONE -> HANDSHAKE"],
