@@ -286,6 +286,41 @@ fn names_that_would_have_to_be_cut_are_refused() {
 }
 
 #[test]
+fn a_whole_path_in_the_encoders_server_field_is_the_stream_of_that_path() {
+    let live = Live::new(ServerConfig::default());
+    let published = |app: &str, key: &str| {
+        let mut socket = shaken(live.port);
+        let object = Value::Object(vec![(b"app", Value::String(app.as_bytes()))]);
+        let publish = [Value::Null, Value::String(key.as_bytes()), Value::String(b"live")];
+        let wire = [
+            command(0, "connect", 1.0, &[object]),
+            command(0, "createStream", 2.0, &[Value::Null]),
+            command(1, "publish", 3.0, &publish),
+        ];
+        socket.write_all(&wire.concat()).unwrap();
+        socket
+    };
+    let _whole = published("live/show", "");
+    let _instance = published("live/_definst_", "other");
+    for (app, key) in [("live", "show"), ("live/show", ""), ("live", "other"), ("live/_definst_", "other")] {
+        until(&format!("{app} + {key}"), || live.server.stream_find(app.as_bytes(), key.as_bytes()).is_ok());
+    }
+    let sessions = live.server.list(0, slots::kind::SESSION).unwrap();
+    let mut names: Vec<_> = sessions.iter().map(|&id| live.server.info(id).unwrap()).map(|i| (i.app, i.key)).collect();
+    names.sort();
+    assert_eq!(names, [(b"live".to_vec(), b"other".to_vec()), (b"live".to_vec(), b"show".to_vec())]);
+    // Where no path of two parts results the encoder is told.
+    for (app, key) in [("live", ""), ("", "show"), ("live", "?token=a/b")] {
+        let mut socket = published(app, key);
+        let mut said = Vec::new();
+        socket.read_to_end(&mut said).unwrap();
+        for words in ["NetStream.Publish.BadName", "an application and a stream key are needed, as in live/show"] {
+            assert!(said.windows(words.len()).any(|part| part == words.as_bytes()), "{app} + {key}: {words}");
+        }
+    }
+}
+
+#[test]
 fn no_more_streams_than_allowed_and_room_comes_back() {
     let live = Live::new(ServerConfig { max_streams: 2, ..ServerConfig::default() });
     let one = live.publish("one");

@@ -10,8 +10,8 @@ use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
-use crate::stream::peer::{Order, Peer};
-use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
+use crate::stream::peer::{Names, Order, Peer};
+use crate::stream::{Claim, Delivery, RRStream, StreamName, take_apart};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
 const TRIES: usize = 3;
@@ -46,13 +46,14 @@ impl Wish {
     }
 
     /// What it is, for people: "publish live/key***".
-    fn shown(&self, app: &[u8]) -> String {
-        let (verb, key) = match self {
-            Self::Connect => return format!("connect to {}", escape(app)),
-            Self::Publish { key, .. } => ("publish", key),
-            Self::Play { key, .. } => ("play", key),
+    fn shown(&self, names: &Names) -> String {
+        let app = escape(&names.app);
+        let verb = match self {
+            Self::Connect => return format!("connect to {app}"),
+            Self::Publish { .. } => "publish",
+            Self::Play { .. } => "play",
         };
-        format!("{verb} {}/{}", escape(app), mask_key(key))
+        format!("{verb} {app}/{}", mask_key(&names.key))
     }
 }
 
@@ -78,12 +79,18 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
             let publish = matches!(wish, Wish::Publish { .. });
             record.set_wish(if publish { Role::Publisher } else { Role::Player });
             let joint: &[u8] = if of_app.is_empty() || query.is_empty() { b"" } else { b"&" };
+            let name = StreamName::of_peer(connect.map_or(&[], |info| info.app_name()), key);
             record.rename(|names| {
-                names.key = clean(key);
+                (names.app, names.key) = (clean(&name.app), clean(&name.key));
                 names.query = clean(&[of_app, joint, query].concat());
             });
         }
     }
+}
+
+/// The application that the peer is connected to.
+fn app_of(peer: &mut Peer) -> &[u8] {
+    peer.conn.server().and_then(|session| session.connect()).map_or(&[], |info| info.app_name())
 }
 
 /// Names go to C as strings: without NUL, and not without end.
@@ -109,7 +116,7 @@ pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
         Order::Redirect(url) => format!("sent to {}", mask_url(url)),
         Order::Reconnect(..) | Order::Close(_) => return,
     };
-    log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names().app));
+    log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names()));
 }
 
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
@@ -125,9 +132,9 @@ pub(super) fn find_stream(
         Wish::Connect => return Err(RRError::State.into()),
     };
     // As the peer has them: two that differ only where one is cut would be one stream.
-    let app = peer.conn.server().and_then(|session| session.connect()).map_or(&b""[..], |info| info.app_name());
-    let found = if [app, key].into_iter().all(fits) {
-        enter(core, peer, key, publish, decision)
+    let found = if fits(app_of(peer)) && fits(key) {
+        let name = StreamName::of_peer(app_of(peer), key);
+        enter(core, peer, name, publish, decision)
     } else {
         Err(Failure::peers(RRError::Arg, "the name of the application or stream is too long or contains NUL"))
     };
@@ -144,10 +151,19 @@ pub(super) fn find_stream(
     })
 }
 
-fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decision) -> Result<(Arc<RRStream>, Claim)> {
+fn enter(
+    core: &Core,
+    peer: &Peer,
+    mut name: StreamName,
+    publish: bool,
+    decision: &Decision,
+) -> Result<(Arc<RRStream>, Claim)> {
     let record = &peer.record;
-    let key = decision.rename.as_deref().unwrap_or(key);
-    let name = StreamName { app: record.names().app, key: key.to_vec() };
+    if let Some(key) = &decision.rename {
+        name.key.clone_from(key);
+    } else if !name.is_whole() {
+        return Err(Failure::peers(RRError::Arg, "an application and a stream key are needed, as in live/show"));
+    }
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     if !publish {
         source::may_play(core, record, &name)?;
@@ -157,7 +173,7 @@ fn enter(core: &Core, peer: &Peer, key: &[u8], publish: bool, decision: &Decisio
         let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
         match entered {
             Ok(claim) => {
-                record.rename(|names| names.key = key.to_vec());
+                record.rename(|names| (names.app, names.key) = (name.app, name.key));
                 record.set_wish(Role::None);
                 return Ok((stream, claim));
             }

@@ -38,6 +38,9 @@ const KEEP_OUTPUT_BYTES: usize = 512;
 /// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
 const MIN_ACK_BYTES: u64 = 1024;
 
+/// A peer that waits for an acknowledgement sends nothing for so long. Shorter pauses are the network's.
+const STILL_MS: u64 = 500;
+
 /// Bytes of a tag's head in an aggregate, and of the back pointer behind its data.
 const TAG_HEAD_BYTES: usize = 11;
 const TAG_TAIL_BYTES: usize = 4;
@@ -78,6 +81,8 @@ pub(super) struct Protocol {
     /// What the peer told of the window it keeps; 0 where it has told nothing.
     peer_window: u32,
     our_window: u32,
+    /// What Set Peer Bandwidth allowed the peer to have unacknowledged; 0 where it was not sent.
+    allowance: u32,
     peer_acked: Option<u32>,
     pub(super) timers: Timers,
     pub(super) said: SaidList,
@@ -100,6 +105,7 @@ impl Protocol {
             ack_sent_at: 0,
             peer_window: 0,
             our_window: 0,
+            allowance: 0,
             peer_acked: None,
             timers,
             said: SaidList::default(),
@@ -219,20 +225,39 @@ impl Protocol {
         }
     }
 
-    /// Acknowledges at half the peer's window, so that one that waits for it need not stand still. A peer that has
-    /// told of no window waits for nothing (5.4.4), and gets nothing: ffmpeg is one where it publishes, and closes with
-    /// megabytes still in its socket. An acknowledgement that meets it then makes its kernel drop them (RFC 1122,
-    /// 4.2.2.13). SRS does it so too.
+    /// Acknowledges at half the peer's window, so that one that waits for it need not stand still. A peer that has told
+    /// of no window asks for nothing (5.4.4) and gets nothing while its bytes come; nginx-rtmp and SRS do it so too.
+    /// ffmpeg is such a publisher, and closes with megabytes still in its socket: an acknowledgement that meets it then
+    /// makes its kernel drop them (RFC 1122, 4.2.2.13). See [`still_ms`](Self::still_ms) for one that waits all the same.
     fn acknowledge(&mut self) {
         if self.peer_window == 0 {
             return;
         }
         let due = (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES);
         if self.received - self.ack_sent_at >= due {
-            self.ack_sent_at = self.received;
-            // The running total, modulo 2^32 (5.4.3).
-            self.control(kind::ACK, &(self.received as u32).to_be_bytes());
+            self.write_ack();
         }
+    }
+
+    /// When an acknowledgement is due to a peer that asked for none. We limit what it may have unacknowledged (5.4.5), so
+    /// one that keeps to the limit waits for us, window told or not: it has stopped with much on the way.
+    fn still_ms(&self) -> Option<u64> {
+        let owed = self.received - self.ack_sent_at;
+        let waits = self.peer_window == 0 && self.allowance > 0 && owed >= u64::from(self.allowance) / 2;
+        waits.then(|| self.timers.last_heard_ms().saturating_add(STILL_MS))
+    }
+
+    fn write_ack(&mut self) {
+        self.ack_sent_at = self.received;
+        // The running total, modulo 2^32 (5.4.3).
+        self.control(kind::ACK, &(self.received as u32).to_be_bytes());
+    }
+
+    /// Limits what the peer may send without an acknowledgement.
+    pub(super) fn limit_peer(&mut self, bytes: u32, limit_type: u8) {
+        self.allowance = bytes;
+        let [a, b, c, d] = bytes.to_be_bytes();
+        self.control(kind::PEER_BANDWIDTH, &[a, b, c, d, limit_type]);
     }
 
     fn window(&mut self, type_id: u8, input: &[u8]) {
@@ -337,8 +362,15 @@ impl Protocol {
         self.consumed + self.media_sent
     }
 
+    pub(super) fn next_timeout(&self) -> Option<u64> {
+        self.timers.next_ms().into_iter().chain(self.still_ms()).min()
+    }
+
     /// Does what is due. True where the host has not answered the open question in time.
     pub(super) fn handle_timeout(&mut self, now_ms: u64) -> Result<bool> {
+        if self.still_ms().is_some_and(|still_ms| now_ms >= still_ms) {
+            self.write_ack();
+        }
         match self.timers.due(now_ms)? {
             Due::Nothing => return Ok(false),
             Due::Unanswered => return Ok(true),
@@ -402,7 +434,7 @@ macro_rules! protocol_methods {
         /// When [`handle_timeout`](Self::handle_timeout) is to be called, on the clock given to `next` and `new`, unless
         /// something happens before. `None`: the session waits for nothing.
         pub fn next_timeout(&self) -> Option<u64> {
-            self.protocol.timers.next_ms()
+            self.protocol.next_timeout()
         }
 
         /// Does what is due at `now_ms`: it may leave a ping in the output. Calling it too early does nothing.

@@ -349,9 +349,7 @@ impl ServerSession {
         self.connected = true;
         self.protocol.timers.enter(Phase::Between { since_ms: now_ms }, now_ms);
         self.protocol.announce_window(self.config.window_ack);
-        let mut bandwidth = self.config.window_ack.to_be_bytes().to_vec();
-        bandwidth.push(BANDWIDTH_DYNAMIC);
-        self.protocol.control(kind::PEER_BANDWIDTH, &bandwidth);
+        self.protocol.limit_peer(self.config.window_ack, BANDWIDTH_DYNAMIC);
         self.protocol.announce_chunk_size(self.config.chunk_size);
         let caps_ex = self.config.caps_ex;
         self.protocol.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));

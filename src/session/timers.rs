@@ -152,6 +152,10 @@ impl Timers {
         self.last_heard_ms = now_ms;
     }
 
+    pub(super) fn last_heard_ms(&self) -> u64 {
+        self.last_heard_ms
+    }
+
     /// A media message came.
     pub(super) fn media(&mut self, now_ms: u64) {
         if let Phase::Publishing { media_ms, .. } = &mut self.phase {

@@ -3,6 +3,9 @@
 use crate::config::{Args, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 
+/// The instance of an application that nobody has named, as servers with instances write it.
+const DEFAULT_INSTANCE: &[u8] = b"_definst_";
+
 /// A stream's name, as the peer gave it; `?args` are part of it only where the settings say so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct StreamName {
@@ -24,17 +27,58 @@ impl StreamName {
         Ok(Self { app: app.to_vec(), key: key.to_vec() })
     }
 
-    /// What makes two names the same stream: peers split `app/key` at different slashes (`live` + `a/b`, `live/a` +
-    /// `b`), so it is the path as a whole that counts.
-    pub fn path(&self) -> Vec<u8> {
-        let app =
-            self.app.iter().rposition(|&b| b != b'/').map_or(&[][..], |last| self.app.get(..=last).unwrap_or(&[]));
-        let app = app.iter().position(|&b| b != b'/').map_or(&[][..], |first| app.get(first..).unwrap_or(&[]));
-        let mut path = app.to_vec();
-        path.push(b'/');
-        path.extend(self.key.iter().skip_while(|&&b| b == b'/'));
-        path
+    /// The name of what a peer connected to and asked for. Slashes around an application are nothing, and so is
+    /// [`DEFAULT_INSTANCE`]; where the key is left empty the last part of the application stands for it, since some
+    /// encoders have one field for the whole path.
+    pub fn of_peer(app: &[u8], key: &[u8]) -> Self {
+        let app = without_instance(app);
+        let in_key = || trim_start(key).strip_prefix(DEFAULT_INSTANCE)?.strip_prefix(b"/");
+        let key = in_key().unwrap_or(key);
+        let name_len = key.iter().position(|&byte| byte == b'?').unwrap_or(key.len());
+        let (name, query) = key.split_at(name_len);
+        match app.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) if trim_start(name).is_empty() => {
+                Self { app: without_instance(&app[..slash]).to_vec(), key: [&app[slash + 1..], query].concat() }
+            }
+            _ => Self { app: app.to_vec(), key: key.to_vec() },
+        }
     }
+
+    /// Whether its path has two parts. A peer's name without both is a mistake in an encoder's settings.
+    pub fn is_whole(&self) -> bool {
+        let path = self.path();
+        let name = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+        name.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).count() >= 2
+    }
+
+    /// What makes two names the same stream: peers split `app/key` at different slashes (`live` + `a/b`, `live/a` +
+    /// `b`, `live/a/b` + nothing), so it is the path as a whole that counts.
+    pub fn path(&self) -> Vec<u8> {
+        let Self { mut app, key } = Self::of_peer(&self.app, &self.key);
+        app.push(b'/');
+        app.extend_from_slice(trim_start(&key));
+        app
+    }
+}
+
+/// An application without slashes around it and without the default instance at its end.
+fn without_instance(app: &[u8]) -> &[u8] {
+    let app = trim(app);
+    match app.strip_suffix(DEFAULT_INSTANCE) {
+        Some(rest) if rest.is_empty() || rest.ends_with(b"/") => trim(rest),
+        _ => app,
+    }
+}
+
+fn trim_start(name: &[u8]) -> &[u8] {
+    let first = name.iter().position(|&byte| byte != b'/').unwrap_or(name.len());
+    name.get(first..).unwrap_or_default()
+}
+
+fn trim(name: &[u8]) -> &[u8] {
+    let name = trim_start(name);
+    let end = name.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    name.get(..end).unwrap_or_default()
 }
 
 /// A key as a peer sent it: what of it names the stream, and the arguments behind it that the host is told.
@@ -71,5 +115,27 @@ mod tests {
         assert_eq!(path("live", "show?token=a%20b"), b"live/show?token=a%20b");
         assert_ne!(path("live", "show"), path("live", "show/"));
         assert_eq!(path("", ""), b"/");
+        assert_eq!(path("live/show", ""), b"live/show");
+        assert_eq!(path("live/show/", "?token=a"), b"live/show?token=a");
+        assert_eq!(path("live/_definst_", "show"), b"live/show");
+        assert_eq!(path("live", "_definst_/show"), b"live/show");
+        assert_eq!(path("live/_definst_/show", ""), b"live/show");
+        assert_eq!(path("live_definst_", "show"), b"live_definst_/show");
+    }
+
+    #[test]
+    fn a_name_is_whole_when_it_has_an_application_and_a_key() {
+        let whole = |app: &str, key: &str| StreamName::of_peer(app.as_bytes(), key.as_bytes()).is_whole();
+        for (app, key) in
+            [("live", "show"), ("live/show", ""), ("/live/", "a/b"), ("live", "show?a=b"), ("a/b/c", "?k")]
+        {
+            assert!(whole(app, key), "{app} + {key}");
+        }
+        for (app, key) in [("live", ""), ("", "show"), ("", ""), ("live", "?a=b/c"), ("live", "/"), ("_definst_", "a")]
+        {
+            assert!(!whole(app, key), "{app} + {key}");
+        }
+        let name = StreamName::of_peer(b"live/room/show", b"?token=a");
+        assert_eq!((name.app.as_slice(), name.key.as_slice()), (&b"live/room"[..], &b"show?token=a"[..]));
     }
 }

@@ -486,6 +486,45 @@ fn a_window_of_one_byte_does_not_make_us_answer_every_byte() {
 }
 
 #[test]
+fn a_peer_that_told_of_no_window_is_acknowledged_once_it_stands_still() {
+    let mut peer = Peer::connected();
+    peer.call(1, "publish", &[NULL, key("k")]).unwrap();
+    peer.replies();
+    let frame = vec![7; 50_000];
+    let mut sent = 0;
+    // Twice the window without a pause, as ffmpeg sends a file.
+    for _ in 0..200 {
+        peer.now_ms += 499;
+        peer.session.handle_timeout(peer.now_ms).unwrap();
+        peer.message(kind::VIDEO, 1, &frame).unwrap();
+        sent += frame.len() as u64;
+        assert_eq!(peer.replies(), [""; 0]);
+    }
+    assert!(sent >= 2 * u64::from(SessionConfig::default().window_ack));
+    // One that waits gets what it waits for, and again when it has sent as much once more.
+    for _ in 0..2 {
+        assert_eq!(peer.session.next_timeout(), Some(peer.now_ms + 500));
+        peer.session.handle_timeout(peer.now_ms + 499).unwrap();
+        peer.raw(&[]).unwrap();
+        assert_eq!(peer.replies(), [""; 0]);
+        peer.session.handle_timeout(peer.now_ms + 500).unwrap();
+        peer.raw(&[]).unwrap();
+        assert_eq!(peer.replies(), ["type 3"]);
+        for _ in 0..60 {
+            peer.message(kind::VIDEO, 1, &frame).unwrap();
+        }
+    }
+    // With next to nothing on the way it has no reason to wait.
+    let mut idle = Peer::connected();
+    idle.call(1, "publish", &[NULL, key("k")]).unwrap();
+    idle.message(kind::VIDEO, 1, &frame).unwrap();
+    idle.replies();
+    idle.session.handle_timeout(5_000).unwrap();
+    idle.raw(&[]).unwrap();
+    assert_eq!(idle.replies(), [""; 0]);
+}
+
+#[test]
 fn what_is_kept_of_a_connect_is_bounded_and_counted() {
     let connects = |len: usize| {
         let mut peer = Peer::shaken();

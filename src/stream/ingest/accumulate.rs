@@ -264,6 +264,8 @@ impl Accumulate {
             }
         });
         feed.count(took, now_us);
+        // The session may want to be looked at before the next tick.
+        self.next_tick_ms = self.next_tick_ms.min(feed.peer.conn.next_timeout().unwrap_or(u64::MAX));
         let pumped = feed.heard(pumped);
         let half_read = feed.peer.conn.heap_bytes();
         let held = stream.memory().wait_for_room(is_over, || feed.held.follow(half_read));
