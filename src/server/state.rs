@@ -42,9 +42,9 @@ impl Core {
 
     /// Moves it on the way to its end.
     pub(super) fn move_to(&self, to: State, failure: Option<&Failure>) {
-        let from = State::from_number(self.state.swap(to.number(), Ordering::AcqRel)).unwrap_or(State::None);
-        if from != to {
-            let event = self.moved(from, to);
+        let legal = |from| State::from_number(from).filter(|from| from.may_become(to)).map(|_| to.number());
+        if let Ok(from) = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, legal) {
+            let event = self.moved(State::from_number(from).unwrap_or_default(), to);
             self.events.push(match failure {
                 Some(failure) => event.because(failure),
                 None => event,

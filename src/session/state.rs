@@ -77,8 +77,8 @@ impl State {
         self == Self::Stopped
     }
 
-    /// Whether `next` may follow. Everything can fail or be stopped; beyond that each state has its followers, those of
-    /// all kinds of objects together.
+    /// Whether `next` may follow; streams, targets and servers make no other move. Everything can fail or be stopped;
+    /// beyond that each state has its followers, those of all kinds of objects together.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Accepting, Connecting, Failed, Handshake, Idle, InProgress, None, Recovering, Stopped, Stopping, Waiting,
@@ -88,15 +88,16 @@ impl State {
             (None, _) => true,
             (Stopping, Stopped | Failed) => true,
             (Stopping, _) => false,
-            (Failed, Idle | Connecting | Stopped) => true,
+            (Failed, Idle | Connecting | Stopping | Stopped) => true,
             (Failed, _) => false,
             (_, Stopping | Stopped | Failed) => true,
             (Idle, Accepting | Connecting | Waiting | InProgress) => true,
             (Accepting, Idle | InProgress) => true,
             (Connecting, Idle | Handshake | InProgress | Recovering) => true,
-            (Handshake, Waiting | InProgress | Recovering) => true,
+            // A server may send us elsewhere at any time, and a stream's media may end while its target connects.
+            (Handshake, Idle | Connecting | Waiting | InProgress | Recovering) => true,
             (Waiting, Idle | Handshake | InProgress | Recovering) => true,
-            (InProgress, Idle | Accepting | Handshake | Waiting | Recovering) => true,
+            (InProgress, Idle | Accepting | Connecting | Handshake | Waiting | Recovering) => true,
             (Recovering, Idle | Connecting | Handshake | Waiting | InProgress) => true,
             _ => false,
         }

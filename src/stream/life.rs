@@ -56,15 +56,15 @@ impl Life {
 
     /// Moves on and tells the host. A stream that has stopped stays so.
     pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
-        self.move_if(|prev| prev != State::Stopped, state, change);
+        self.move_if(|_| true, state, change);
     }
 
-    /// Moves on from states that `from` is true for. Looked at, moved and told as one: nobody else's move, and no other
-    /// event of this stream, comes between.
+    /// Moves on from states that `from` is true for, where the move is legal. Looked at, moved and told as one: nobody
+    /// else's move, and no other event of this stream, comes between.
     fn move_if(&self, from: impl FnOnce(State) -> bool, state: State, change: impl FnOnce(Event) -> Event) {
         let _moving = locked(&self.moving);
         let prev = self.state();
-        if prev == state || !from(prev) {
+        if prev == state || !prev.may_become(state) || !from(prev) {
             return;
         }
         self.state.store(state.number(), Ordering::Release);

@@ -157,7 +157,10 @@ impl RRSession {
 
     /// Sets the state and gives the one before; owner only.
     pub fn set_state(&self, state: State) -> State {
-        State::from_number(self.state.swap(state.number(), Ordering::Relaxed)).unwrap_or(State::None)
+        let prev = self.state();
+        debug_assert!(prev == state || prev.may_become(state), "a session went from {prev:?} to {state:?}");
+        self.state.store(state.number(), Ordering::Relaxed);
+        prev
     }
 
     /// The stream it publishes to or plays; 0 is none.

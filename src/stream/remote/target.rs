@@ -252,7 +252,7 @@ impl Target {
         // Looked at, moved and told as one, so that nothing comes after the last event.
         let _moving = locked(&self.moving);
         let prev = self.state();
-        if prev == state || prev == State::Stopped {
+        if prev == state || !prev.may_become(state) {
             return;
         }
         self.state.store(state.number(), Ordering::Release);
