@@ -5,7 +5,8 @@
  *
  * How it is used. rr_server_new makes a server, rr_server_listen opens a port. Whoever publishes rtmp://host/app/key
  * makes the stream app/key; whoever plays the same address gets it; rr_stream_add_target pushes it on to other
- * servers. Everything that happens comes as an rr_event. rr_server_free ends it.
+ * servers. Everything that happens comes as an rr_event. rr_server_free ends it. A peer's connection publishes one
+ * stream at a time or plays several, and may rest between them for as long as it answers pings.
  *
  * Pointers and ids. rr_server is the only pointer a host keeps. Streams, sessions and targets are numbers: a late
  * call on one that has ended gives RR_ERR_NOT_FOUND, never a crash.

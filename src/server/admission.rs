@@ -11,7 +11,7 @@ use crate::server::core::Core;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::{Names, Order, Peer};
-use crate::stream::{Claim, Delivery, RRStream, StreamName, take_apart};
+use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 
 /// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
 const TRIES: usize = 3;
