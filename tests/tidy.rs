@@ -42,7 +42,6 @@ const CIRCLES_OF_STREAM: circles::Allowed<'_> = &[
 
 /// Imports in src/server that close a circle and may.
 const CIRCLES_OF_SERVER: circles::Allowed<'_> = &[
-    ("src/server/events/thread.rs", "src/server/events.rs"),
     ("src/server/listener/accept.rs", "src/server/listener.rs"),
     ("src/server/listener/tls_handshakes.rs", "src/server/listener.rs"),
 ];

@@ -1,4 +1,5 @@
-//! What a server tells its host: the queue of events with the fd the host polls, and the thread that calls the host.
+//! What a server tells: its host, by the queue of events with the fd the host polls or by the thread that calls the host,
+//! and whoever else subscribes (`events/subscribers.rs`).
 //!
 //! DESIGN. Any thread pushes events and log lines; each push is one short lock and blocks on nothing. The host takes events
 //! either by [`Events::next`] and the fd, or by a callback, never both. One **event thread** per server
@@ -13,57 +14,34 @@
 
 mod debug_log;
 mod queue;
+mod shared;
+mod subscribers;
 mod thread;
 
-use std::cell::Cell;
+pub use shared::{EventFn, LogFn, LogSink, in_callback, refuse_in_callback};
+pub(crate) use subscribers::Subscriber;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, EVENT_THREAD_DROP_MS, LOG_LINES, LOG_SINK_SWITCH_MS};
+use crate::config::{self, EVENT_THREAD_DROP_MS, LOG_SINK_SWITCH_MS};
 use crate::error::{Failure, RRError, Result};
-use crate::log::{Level, LevelFilter, Line, LogHandle, LogOutlet, RRLog, Repeats};
-use crate::net::clock;
+use crate::log::{LevelFilter, LogHandle, LogOutlet, RRLog, Repeats};
 use crate::net::poll::EventFd;
 use crate::stream::event::Event;
 use crate::sync::locked;
+use debug_log::DebugLog;
 use queue::Queue;
+use shared::{Inner, Shared, Sink, wait};
+use subscribers::Subscribers;
 
 /// What the event thread gets beyond its deadline to say that it ends, before it counts as stuck in the host's code.
 const END_GRACE: Duration = Duration::from_millis(100);
-
-/// The host's callback for events. Called by the event thread alone, with no lock held; the event is borrowed for the
-/// call. What blocks must not be called from it ([`in_callback`]).
-pub type EventFn = Box<dyn Fn(&Event) + Send>;
-
-/// The host's callback for log lines: level, module, line. Called like [`EventFn`].
-pub type LogFn = Box<dyn Fn(Level, &str, &str) + Send>;
-
-/// Where log lines of a server go.
-#[derive(Default)]
-pub enum LogSink {
-    /// Nowhere; nothing is printed unless somebody asks.
-    #[default]
-    None,
-    /// To stderr, one line each.
-    Stderr,
-    /// To the host.
-    Callback(LogFn),
-}
-
-impl fmt::Debug for LogSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Stderr => "Stderr",
-            Self::Callback(_) => "Callback",
-        })
-    }
-}
 
 /// How a server's events are set up.
 pub struct EventsConfig {
@@ -85,77 +63,13 @@ impl Default for EventsConfig {
     }
 }
 
-thread_local! {
-    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread is inside a callback of the host.
-pub fn in_callback() -> bool {
-    IN_CALLBACK.try_with(Cell::get).unwrap_or(false)
-}
-
-/// The first line of every call that would block.
-///
-/// # Errors
-/// [`RRError::Thread`] inside a callback.
-pub fn refuse_in_callback() -> Result<()> {
-    if in_callback() {
-        return Err(Failure::ours(RRError::Thread, "this call may block and must not be made from a callback"));
-    }
-    Ok(())
-}
-
 /// Events and log of one server. Share it as `Arc<Events>`; when the last goes, the event thread ends.
 pub struct Events {
     shared: Arc<Shared>,
     log: LogHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What producers, the taker and the event thread share.
-struct Shared {
-    inner: Mutex<Inner>,
-    /// For the taker in [`Events::next`].
-    taker: Condvar,
-    /// For the event thread.
-    work: Condvar,
-    /// For those who wait until the event thread has come back from a sink, or has ended.
-    returned: Condvar,
-    fd: EventFd,
-    by_callback: bool,
-    log_events: LevelFilter,
-    full: AtomicBool,
-    on_room: Option<Box<dyn Fn() + Send + Sync>>,
-}
-
-struct Inner {
-    queue: Queue,
-    lines: VecDeque<Line>,
-    repeats: Repeats,
-    /// Lines that found `lines` full since the last that did not.
-    lines_dropped: u64,
-    /// The gravest of them; `None` while there are none.
-    dropped_level: Option<Level>,
-    sink: Sink,
-    sink_level: LevelFilter,
-    /// Whether the fd is readable.
-    raised: bool,
-    woken: bool,
-    /// A taker is inside [`Events::next`].
-    taking: bool,
-    /// The event thread sleeps.
-    thread_waits: bool,
-    /// Nothing is taken in any more; the event thread ends when it is through, or at this moment.
-    closing: Option<Instant>,
-    /// The event thread has ended, or was left behind and will call nothing more.
-    ended: bool,
-}
-
-/// The sink while it is here, and while the event thread has it.
-enum Sink {
-    Here(LogSink),
-    /// Out, and the one to use from then on if it was changed meanwhile.
-    Out(Option<LogSink>),
+    subscribers: Subscribers,
+    debug_log: Arc<dyn Subscriber>,
 }
 
 impl Events {
@@ -193,7 +107,10 @@ impl Events {
         let outlet: Arc<dyn LogOutlet> = Arc::<Shared>::clone(&shared);
         let log = RRLog::register(outlet, config.log_events);
         let thread = thread::start(Arc::clone(&shared), log.clone(), config.callback)?;
-        Ok(Self { shared, log, thread: Mutex::new(Some(thread)) })
+        let (subscribers, debug_log) = (Subscribers::default(), Arc::new(DebugLog));
+        let events = Self { shared, log, thread: Mutex::new(Some(thread)), subscribers, debug_log };
+        events.log_at(config.log_events);
+        Ok(events)
     }
 
     /// The server's place in the log, for [`RRLog::enter`].
@@ -201,10 +118,32 @@ impl Events {
         &self.log
     }
 
-    /// Queues an event. From any thread; never blocks. After [`Events::stop`] it does nothing.
+    /// Tells an event: the subscribers at once, the host by its queue. From any thread; never blocks. After
+    /// [`Events::stop`] it does nothing.
     pub fn push(&self, event: Event) {
-        debug_log::tell(&event);
+        self.subscribers.tell(&event);
         self.shared.push(event);
+    }
+
+    /// Has somebody told of every event from here on, beside the host. Log lines, and what the host's queue says of
+    /// itself, are the host's alone.
+    pub(crate) fn subscribe(&self, subscriber: &Arc<dyn Subscriber>) {
+        self.subscribers.add(subscriber);
+    }
+
+    /// Takes a subscriber off. One event that is being told on another thread may still reach it.
+    pub(crate) fn unsubscribe(&self, subscriber: &Arc<dyn Subscriber>) {
+        self.subscribers.remove(subscriber);
+    }
+
+    /// Takes in log lines up to this level. At debug they tell of events too.
+    fn log_at(&self, level: LevelFilter) {
+        self.log.set_level(level);
+        if level >= LevelFilter::Debug {
+            self.subscribe(&self.debug_log);
+        } else {
+            self.unsubscribe(&self.debug_log);
+        }
     }
 
     /// Takes the next event; waits for it up to `timeout_ms` (0: not at all, below 0: for ever). `None` when there is
@@ -288,7 +227,7 @@ impl Events {
         let mut inner = locked(&self.shared.inner);
         inner.sink_level = level;
         // In the lock, so that of two calls the later decides about both level and sink.
-        self.log.set_level(level.max(self.shared.log_events));
+        self.log_at(level.max(self.shared.log_events));
         let old = match &mut inner.sink {
             Sink::Here(old) => Some(std::mem::replace(old, sink)),
             Sink::Out(next) => next.replace(sink),
@@ -335,7 +274,8 @@ impl Events {
         let deadline = Instant::now() + Duration::from_millis(u64::from(deadline_ms));
         let mut inner = locked(&self.shared.inner);
         inner.closing = Some(inner.closing.map_or(deadline, |before| before.min(deadline)));
-        self.log.set_level(LevelFilter::Off);
+        self.log_at(LevelFilter::Off);
+        self.subscribers.clear();
         RRLog::leave_librtmp(&self.log);
         self.shared.work.notify_all();
         self.shared.taker.notify_all();
@@ -375,115 +315,6 @@ impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").field("by_callback", &self.shared.by_callback).finish_non_exhaustive()
     }
-}
-
-impl Shared {
-    fn push(&self, event: Event) {
-        let mut inner = locked(&self.inner);
-        if inner.closing.is_none() {
-            inner.queue.push(event);
-            self.show(&mut inner);
-        }
-    }
-
-    /// The oldest event, and whether taking it made room in a queue that was full.
-    fn take(&self, inner: &mut Inner) -> Option<(Event, bool)> {
-        let was_full = inner.queue.is_full();
-        let event = inner.queue.take()?;
-        self.show(inner);
-        Some((event, was_full && !inner.queue.is_full()))
-    }
-
-    /// After [`Shared::take`], without the lock.
-    fn tell(&self, room: bool) {
-        if let Some(on_room) = self.on_room.as_ref().filter(|_| room) {
-            on_room();
-        }
-    }
-
-    /// Makes the fd, the flag and whoever waits agree with the queue; after every change of it.
-    fn show(&self, inner: &mut Inner) {
-        self.full.store(inner.queue.is_full(), Ordering::Release);
-        let waiting = !inner.queue.is_empty() || inner.woken;
-        if self.by_callback {
-            if waiting && inner.thread_waits {
-                self.work.notify_one();
-            }
-            return;
-        }
-        if waiting != inner.raised {
-            inner.raised = waiting;
-            if waiting { self.fd.raise() } else { self.fd.lower() }
-        }
-        if waiting && inner.taking {
-            self.taker.notify_one();
-        }
-    }
-}
-
-impl LogOutlet for Shared {
-    fn push(&self, level: Level, module: &str, line: String) {
-        let line = Line { time_us: clock::wall_us(), level, module: module.to_owned(), text: line };
-        let mut inner = locked(&self.inner);
-        if inner.closing.is_some() {
-            return;
-        }
-        let now_ms = clock::now_ms();
-        if let Some(line) = inner.repeats.offer(now_ms, line) {
-            inner.keep_line(line);
-        }
-        inner.keep_summaries(now_ms);
-        // Also for a line that was only counted: the thread may have to wake earlier now.
-        if inner.thread_waits {
-            self.work.notify_one();
-        }
-    }
-}
-
-impl Inner {
-    /// Queues a line for the sink; one too many is counted and told of in its place.
-    fn keep_line(&mut self, line: Line) {
-        // Room for the report of dropped lines too. Where there is no memory for more, the line is one too many.
-        if self.lines.len() >= LOG_LINES || self.lines.try_reserve(2).is_err() {
-            self.dropped_level = self.dropped_level.map_or(Some(line.level), |level| Some(level.min(line.level)));
-            self.lines_dropped += 1;
-            return;
-        }
-        let report = self.drop_report();
-        self.lines.extend(report);
-        self.lines.push_back(line);
-    }
-
-    fn keep_summaries(&mut self, now_ms: u64) {
-        while let Some(line) = self.repeats.due(now_ms) {
-            self.keep_line(line);
-        }
-    }
-
-    /// A line that tells of dropped ones, as grave as the gravest of them.
-    fn drop_report(&mut self) -> Option<Line> {
-        let level = self.dropped_level.take()?;
-        let count = std::mem::take(&mut self.lines_dropped);
-        let text = format!("{count} log lines dropped: the sink does not take them fast enough");
-        Some(Line { time_us: clock::wall_us(), level, module: "log".to_owned(), text })
-    }
-}
-
-/// Waits on a condition up to a deadline; true when that has passed.
-fn wait<'a>(
-    condition: &Condvar,
-    inner: MutexGuard<'a, Inner>,
-    deadline: Option<Instant>,
-) -> (MutexGuard<'a, Inner>, bool) {
-    let Some(deadline) = deadline else {
-        return (condition.wait(inner).unwrap_or_else(PoisonError::into_inner), false);
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return (inner, true);
-    }
-    let (inner, result) = condition.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner);
-    (inner, result.timed_out())
 }
 
 #[cfg(test)]

@@ -1,13 +1,22 @@
 //! Events as the log has them at level DEBUG: which object moved from where to where, and why. Keys are masked.
 //!
-//! Called by `Events::push`, before the queue's lock is taken: a line of the log takes it too. It costs one load where
-//! nobody listens, and formats nothing then.
+//! It subscribes where the server's log takes such lines, and is told without any lock: a line of the log takes that of the
+//! host's queue.
 
+use super::subscribers::Subscriber;
 use crate::mask::{hide_key, mask_key, mask_url};
 use crate::stream::event::{Event, EventKind};
 
-/// Tells of an event.
-pub(super) fn tell(event: &Event) {
+/// The log as a subscriber. What it has no room for the log drops and counts itself.
+pub(super) struct DebugLog;
+
+impl Subscriber for DebugLog {
+    fn tell(&self, event: &Event) {
+        write(event);
+    }
+}
+
+fn write(event: &Event) {
     if !log::log_enabled!(log::Level::Debug) || matches!(event.kind, EventKind::Log | EventKind::Overflow) {
         return;
     }

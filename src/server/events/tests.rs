@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
 
 use super::*;
+use crate::config::LOG_LINES;
+use crate::log::Level;
 use crate::session::State;
 use crate::stream::event::EventKind;
 
@@ -401,4 +403,111 @@ fn a_changed_sink_is_not_running_when_the_change_returns() {
         std::thread::sleep(Duration::from_millis(3));
         assert!(!running.load(Ordering::SeqCst), "nor is it called again");
     }
+}
+
+/// Keeps the first few events by number, and counts the rest.
+struct Keeper {
+    most: usize,
+    kept: Mutex<Vec<i64>>,
+    dropped: AtomicU32,
+}
+
+impl Keeper {
+    fn new(most: usize) -> (Arc<Self>, Arc<dyn Subscriber>) {
+        let keeper = Arc::new(Self { most, kept: Mutex::default(), dropped: AtomicU32::new(0) });
+        (Arc::clone(&keeper), keeper)
+    }
+
+    fn kept(&self) -> Vec<i64> {
+        locked(&self.kept).clone()
+    }
+}
+
+impl Subscriber for Keeper {
+    fn tell(&self, event: &Event) {
+        let mut kept = locked(&self.kept);
+        if kept.len() < self.most {
+            kept.push(event.value);
+        } else {
+            self.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn each_subscriber_has_a_bound_of_its_own_and_the_host_loses_nothing_by_it() {
+    let events = by_queue(100);
+    let ((small, one), (large, two)) = (Keeper::new(3), Keeper::new(1_000));
+    events.subscribe(&one);
+    events.subscribe(&two);
+    events.subscribe(&two);
+    (0..10).for_each(|value| events.push(numbered(EventKind::Session, 1, value)));
+    assert_eq!((small.kept(), small.dropped.load(Ordering::SeqCst)), (vec![0, 1, 2], 7));
+    assert_eq!(large.kept(), Vec::from_iter(0..10), "each event once, however often it subscribed");
+    assert!((0..10).all(|value| events.next(0).unwrap().unwrap().value == value));
+    // And none by a host that takes nothing: its queue folds and drops, theirs does not.
+    (10..200).for_each(|value| events.push(numbered(EventKind::Clock, 1, value)));
+    assert_eq!(large.kept().len(), 200);
+    assert!(events.next(0).unwrap().is_some_and(|event| event.kind == EventKind::Overflow));
+}
+
+#[test]
+fn subscribers_come_and_go_while_events_are_told() {
+    let events = by_queue(100);
+    let ((early, one), (late, two)) = (Keeper::new(100), Keeper::new(100));
+    events.push(numbered(EventKind::Session, 1, 0));
+    events.subscribe(&one);
+    events.push(numbered(EventKind::Session, 1, 1));
+    events.subscribe(&two);
+    events.unsubscribe(&one);
+    events.push(numbered(EventKind::Session, 1, 2));
+    events.stop(1_000).unwrap();
+    events.push(numbered(EventKind::Session, 1, 3));
+    assert_eq!((early.kept(), late.kept()), (vec![1], vec![2]));
+    assert_eq!(Arc::strong_count(&two), 2, "the events keep none after their end");
+}
+
+/// Takes an event, makes one, and takes itself off: it would wait for ever if it was told under a lock.
+struct Caller {
+    events: Arc<Events>,
+    itself: Mutex<Option<Arc<dyn Subscriber>>>,
+    taken: mpsc::Sender<i64>,
+}
+
+impl Subscriber for Caller {
+    fn tell(&self, event: &Event) {
+        let Some(itself) = locked(&self.itself).take() else { return };
+        self.events.unsubscribe(&itself);
+        self.events.push(numbered(EventKind::Session, 2, event.value + 1));
+        self.taken.send(self.events.next(0).unwrap().unwrap().value).unwrap();
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_a_subscriber_is_told() {
+    let events = Arc::new(by_queue(100));
+    let (taken, values) = mpsc::channel();
+    let caller = Arc::new(Caller { events: Arc::clone(&events), itself: Mutex::default(), taken });
+    let subscriber: Arc<dyn Subscriber> = Arc::<Caller>::clone(&caller);
+    *locked(&caller.itself) = Some(Arc::clone(&subscriber));
+    events.subscribe(&subscriber);
+    events.push(numbered(EventKind::Session, 1, 6));
+    assert_eq!(values.recv_timeout(SOON), Ok(7), "made and taken from inside, before the one that was told");
+    assert_eq!(events.next(0).unwrap().unwrap().value, 6);
+}
+
+#[test]
+fn events_stand_in_the_log_at_debug_and_no_longer_than_that() {
+    let (events, lines) = with_sink(LevelFilter::Debug, LevelFilter::Off);
+    let _log = RRLog::enter(events.log());
+    let moved = |from, to| numbered(EventKind::Server, 0, 0).moved(from, to);
+    events.push(moved(State::None, State::Idle));
+    let line = lines.recv_timeout(SOON).unwrap();
+    assert!(line.starts_with("DEBUG") && line.ends_with("NONE -> IDLE"), "{line}");
+    let (sender, lines) = mpsc::channel();
+    let sink = move |_: Level, _: &str, line: &str| sender.send(line.to_owned()).unwrap();
+    events.set_log(LevelFilter::Info, LogSink::Callback(Box::new(sink))).unwrap();
+    events.push(moved(State::Idle, State::Stopping));
+    log::info!("after");
+    assert_eq!(lines.recv_timeout(SOON).unwrap(), "after");
 }

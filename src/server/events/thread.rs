@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{EventFn, IN_CALLBACK, Inner, LogSink, Shared, Sink, wait};
+use super::shared::{EventFn, IN_CALLBACK, Inner, LogSink, Shared, Sink, wait};
 use crate::error::Result;
 use crate::log::{Line, LogHandle, RRLog, print_stderr, told};
 use crate::net::{clock, thread};
