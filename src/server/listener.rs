@@ -8,8 +8,10 @@
 //! How connections come in is `listener/accept.rs`; when TLS handshakes have their turn is `listener/tls_handshakes.rs`.
 
 mod accept;
+mod newcomers;
 mod tls_handshakes;
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -31,8 +33,7 @@ use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::{Budget, Charge};
 use crate::stream::peer::{Leave, Order, Peer};
-use accept::{ProxyPending, TurnedAway};
-use tls_handshakes::Waiting;
+use newcomers::{ProxyPending, TurnedAway};
 
 /// What pending peers hear when the server stops.
 const STOPPING: &str = "the server stops";
@@ -89,7 +90,8 @@ pub(super) struct Listener {
     accepting: Vec<usize>,
     /// One of them certainly has.
     accepts_at_once: bool,
-    handshaking: Waiting,
+    /// Slots of pending peers that can go on with their TLS handshake, each once.
+    handshaking: VecDeque<usize>,
 }
 
 impl Listener {
@@ -109,7 +111,7 @@ impl Listener {
             session,
             accepting: Vec::new(),
             accepts_at_once: false,
-            handshaking: Waiting::default(),
+            handshaking: VecDeque::new(),
         }
     }
 }

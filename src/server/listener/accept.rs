@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::newcomers::ProxyPending;
 use super::{Listener, Slot};
 use crate::config::ListenOptions;
 use crate::error::{Failure, RRError};
@@ -24,49 +25,6 @@ use crate::stream::peer::{Peer, RRSession};
 
 /// Connections accepted in one turn before those who are here are served.
 const ACCEPT_BATCH: usize = 64;
-
-/// Those who were turned away are reported this often.
-const TURNED_AWAY_MS: u64 = 1_000;
-
-/// A connection that has not said yet whose it is.
-#[derive(Debug)]
-pub(super) struct ProxyPending {
-    socket: Socket,
-    /// The balancer's address, or what the host said.
-    name: String,
-    options: ListenOptions,
-    bytes: Vec<u8>,
-    deadline_ms: u64,
-}
-
-/// Who found no room, since it was last told.
-#[derive(Debug, Default)]
-pub(super) struct TurnedAway {
-    count: u64,
-    told_ms: u64,
-    last: String,
-}
-
-impl TurnedAway {
-    fn add(&mut self, addr: &str, failure: &Failure) {
-        self.count += 1;
-        self.last = format!("{addr}: {failure}");
-        self.tell();
-    }
-
-    /// One line a second, however many come: a flood must not become a flood of lines.
-    pub(super) fn tell(&mut self) {
-        let now_ms = clock::now_ms();
-        if self.count == 0 || (self.told_ms != 0 && now_ms < self.told_ms + TURNED_AWAY_MS) {
-            return;
-        }
-        self.told_ms = now_ms;
-        match std::mem::take(&mut self.count) {
-            1 => log::warn!("turned away {}", self.last),
-            count => log::warn!("{count} connections turned away, the last {}", self.last),
-        }
-    }
-}
 
 impl Listener {
     pub(super) fn take_in(&mut self, message: ToListener, io: &mut Io<'_>) {

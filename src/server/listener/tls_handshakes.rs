@@ -3,17 +3,12 @@
 //!
 //! Handshakes go on in the order in which they can, so none is passed over; what waits here is bounded by the pending peers.
 
-use std::collections::VecDeque;
-
 use super::Listener;
 use crate::net::clock;
 use crate::net::event_loop::Io;
 
 /// What handshakes may take of one round; the one that begins before that ends.
 const SHARE_US: u64 = 2_000;
-
-/// Slots of pending peers that can go on with their handshake, each once.
-pub(super) type Waiting = VecDeque<usize>;
 
 impl Listener {
     /// Whether this pending peer's handshake is not done: then it is among those that wait for their share.
