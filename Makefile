@@ -46,7 +46,7 @@ build: ## the library (release) and the bundled server, target/rr_server
 
 # The server finds the library beside it, wherever the tree is moved to.
 $(TARGET)/rr_server: $(SERVER_C) $(SERVER_H) include/rrelay.h $(TARGET)/release/librrelay.so
-	$(CC) $(C_STRICT) $(CFLAGS) -Iinclude $(SERVER_C) -o "$@" \
+	$(CC) $(C_STRICT) $(CFLAGS) -pthread -Iinclude $(SERVER_C) -o "$@" \
 		-L"$(TARGET)/release" -l:$(SONAME) -Wl,-rpath,'$$ORIGIN/release' $(LDFLAGS)
 
 .PHONY: examples

@@ -4,7 +4,7 @@
  *
  * In the tree `make build` makes it; where the library is installed:
  *
- *   cc c-examples/rr_server*.c $(pkg-config --cflags --libs rrelay) -o rr_server
+ *   cc -pthread c-examples/rr_server*.c $(pkg-config --cflags --libs rrelay) -o rr_server
  */
 #define _POSIX_C_SOURCE 200809L
 #include "rr_server.h"
@@ -29,7 +29,17 @@ static void on_signal(int number) {
     errno = before;
 }
 
-static int catch_signals(const struct options *o) {
+/* Whoever started this may have closed stdin, stdout or stderr. A socket or pipe that got such a number would be printed
+   to. */
+static int fill_descriptors(void) {
+    int fd;
+    for (fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return -1;
+    }
+    return 0;
+}
+
+static int catch_signals(void) {
     struct sigaction action;
     int i;
     if (pipe(signal_pipe) < 0) return -1;
@@ -38,9 +48,10 @@ static int catch_signals(const struct options *o) {
     }
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    /* Without a certificate it is what a closed terminal sends. */
-    if (o->tls && sigaction(SIGHUP, &action, NULL) < 0) return -1;
-    return sigaction(SIGINT, &action, NULL) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ? -1 : 0;
+    return sigaction(SIGHUP, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
+                   sigaction(SIGTERM, &action, NULL) < 0
+               ? -1
+               : 0;
 }
 
 static int64_t now_ms(void) {
@@ -52,7 +63,6 @@ static int64_t now_ms(void) {
 static rr_server *make_server(const struct options *o) {
     rr_server *s = NULL;
     rr_server_config c;
-    int code;
     RR_INIT(RR_CFG_SERVER, &c);
     c.stream = &o->stream;
     c.max_sessions = o->max_sessions;
@@ -60,22 +70,30 @@ static rr_server *make_server(const struct options *o) {
     c.mem_limit = o->mem_limit;
     c.max_streams = o->max_streams;
     c.max_message = o->max_message;
-    c.log_events = (uint32_t)o->log_level;
-    code = rr_server_new(&c, &s);
-    if (code < 0) {
+    if (o->idle_ms) c.idle_ms = o->idle_ms;
+    if (rr_server_new(&c, &s) < 0 || rr_server_set_log(s, o->log_level, print_log, NULL) < 0) {
         fprintf(stderr, "rr_server: %s\n", rr_last_error());
+        rr_server_free(s);
         return NULL;
     }
     return s;
 }
 
 /* Gives the port, or less than 0 with the reason said. */
-static int listen_on(rr_server *s, const struct options *o, unsigned wanted, unsigned flags) {
-    char addr[256];
+static int listen_at(rr_server *s, const char *host, unsigned wanted, unsigned flags) {
+    char addr[300];
     int port;
-    const char *host = o->addr ? o->addr : "";
-    int bare_v6 = strchr(host, ':') && *host != '[';
-    snprintf(addr, sizeof addr, bare_v6 ? "[%s]:%u" : "%s:%u", host, wanted);
+    const char *colon = strchr(host, ':');
+    int bare_v6 = *host != '[' && colon && strchr(colon + 1, ':');
+    int own_port = *host == '[' ? strstr(host, "]:") != NULL : colon && !bare_v6;
+    /* A port of its own is that of rtmp alone: rtmps cannot have the same. */
+    if (own_port && !(flags & RR_LISTEN_TLS)) {
+        snprintf(addr, sizeof addr, "%s", host);
+    } else if (own_port) {
+        snprintf(addr, sizeof addr, "%.*s:%u", (int)(strrchr(host, ':') - host), host, wanted);
+    } else {
+        snprintf(addr, sizeof addr, bare_v6 ? "[%s]:%u" : "%s:%u", host, wanted);
+    }
     port = rr_server_listen(s, addr, flags);
     if (port < 0) {
         fprintf(stderr, "rr_server: %s\n", rr_last_error()); /* it names the address */
@@ -84,43 +102,67 @@ static int listen_on(rr_server *s, const struct options *o, unsigned wanted, uns
     return port;
 }
 
-/* The same for rtmps; 0 where it is not asked for. */
-static int listen_tls(rr_server *s, const struct options *o) {
-    if (!o->tls) return 0;
-    if (rr_server_set_tls(s, o->cert, o->key) < 0) {
+/* Listens on all addresses; 0 with the reason said where one is not to be had. */
+static int listen_on(rr_server *s, const struct options *o, int ports[MAX_ADDRS], int tls_ports[MAX_ADDRS]) {
+    size_t i;
+    unsigned flags = o->proxy ? RR_LISTEN_PROXY : 0;
+    if (o->tls && rr_server_set_tls(s, o->cert, o->key) < 0) {
         fprintf(stderr, "rr_server: no rtmps: %s\n", rr_last_error());
-        return -1;
+        return 0;
     }
-    return listen_on(s, o, o->tls_port, RR_LISTEN_TLS);
+    for (i = 0; i == 0 || i < o->addr_count; i++) {
+        const char *host = o->addr_count ? o->addrs[i] : "";
+        ports[i] = listen_at(s, host, o->port, flags);
+        tls_ports[i] = o->tls && ports[i] >= 0 ? listen_at(s, host, o->tls_port, flags | RR_LISTEN_TLS) : 0;
+        if (ports[i] < 0 || tls_ports[i] < 0) return 0;
+    }
+    return 1;
 }
 
-/* SIGHUP: the files may have changed. Who is connected stays; where they are no good the certificate before stays. */
-static void reload(rr_server *s, const struct options *o) {
-    if (rr_server_set_tls(s, o->cert, o->key) < 0) {
-        print_note("SIGHUP, the certificate before stays", rr_last_error());
-    } else {
-        print_note("SIGHUP", "new connections get what is in --cert and --key now");
-    }
-}
+static char **arguments;
+static int argument_count;
 
-/* Log lines take a way of their own and may come a little after the last event, ms. */
-enum { LAST_LINES_MS = 100 };
+/* SIGHUP: the files may have changed. Who is connected stays; what is no good changes nothing. */
+static struct options *reload(rr_server *s, struct options *o) {
+    char why[WHY_BYTES], names[512];
+    struct options *now = options_new(argument_count, arguments, why);
+    if (!now) {
+        why[strcspn(why, "\n")] = '\0';
+        print_note(RR_LOG_ERROR, "SIGHUP, the options before stay", why);
+        return o;
+    }
+    if (o->tls && now->tls) {
+        if (rr_server_set_tls(s, now->cert, now->key) < 0) {
+            print_note(RR_LOG_ERROR, "SIGHUP, the certificate before stays", rr_last_error());
+        } else {
+            print_note(RR_LOG_INFO, "SIGHUP", "new connections get what is in --cert and --key now");
+        }
+    }
+    rr_server_set_log(s, now->log_level, print_log, NULL);
+    push_reload(s, o, now);
+    options_unchanged(o, now, names, sizeof names);
+    if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
+    if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options are read", now->config);
+    if (!now->config && !now->tls) print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
+    options_free(o);
+    return now;
+}
 
 /* Takes what waits; 1 when the server has stopped, -1 when it failed. */
 static int take_events(rr_server *s, const struct options *o) {
     const rr_event *ev;
-    int code, stopped = 0;
-    while ((code = rr_event_next(s, &ev, stopped ? LAST_LINES_MS : 0)) == 1) {
+    int code;
+    while ((code = rr_event_next(s, &ev, 0)) == 1) {
         print_event(o, ev);
         push_follow(s, o, ev);
-        if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) stopped = 1;
+        if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) return 1;
         if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_FAILED) return -1;
     }
-    return stopped || code == RR_ERR_CLOSED ? 1 : code < 0 ? -1 : 0;
+    return code == RR_ERR_CLOSED ? 1 : code < 0 ? -1 : 0;
 }
 
 /* Until the server has stopped. Gives the program's exit code. */
-static int run(rr_server *s, const struct options *o) {
+static int run(rr_server *s, struct options **o) {
     struct pollfd polled[2];
     int64_t status_at = now_ms() + 1000;
     int signals = 0, state = 0;
@@ -133,13 +175,13 @@ static int run(rr_server *s, const struct options *o) {
         if (poll(polled, 2, wait < 0 ? 0 : (int)wait) < 0 && errno != EINTR) return 1;
         while (read(signal_pipe[0], &byte, 1) == 1) {
             if (byte == SIGHUP) {
-                reload(s, o);
+                *o = reload(s, *o);
                 continue;
             }
             if (++signals > 1) return 1; /* at once: main frees the server */
-            if (rr_server_stop(s, NULL, o->drain_ms) < 0) return 1;
+            if (rr_server_stop(s, NULL, (*o)->drain_ms) < 0) return 1;
         }
-        state = take_events(s, o);
+        state = take_events(s, *o);
         if (now_ms() >= status_at) {
             print_status(s);
             status_at = now_ms() + 1000;
@@ -149,24 +191,31 @@ static int run(rr_server *s, const struct options *o) {
 }
 
 int main(int argc, char **argv) {
-    struct options o;
+    struct options *o;
     rr_server *s;
-    int code, port, tls_port;
-    code = parse_options(&o, argc, argv);
-    if (code <= 0) return code < 0 ? 2 : 0;
-    if (catch_signals(&o) < 0) {
-        perror("rr_server: signals");
+    char why[WHY_BYTES];
+    int ports[MAX_ADDRS], tls_ports[MAX_ADDRS], code = 1;
+    if (fill_descriptors() < 0) return 1;
+    if (options_said(argc, argv)) return 0;
+    arguments = argv;
+    argument_count = argc;
+    o = options_new(argc, argv, why);
+    if (!o) {
+        fprintf(stderr, "rr_server: %s", why);
+        return 2;
+    }
+    print_begin(o);
+    if (catch_signals() < 0 || out_start() < 0) {
+        perror("rr_server: signals and threads");
         return 1;
     }
-    s = make_server(&o);
-    if (!s) return 1;
-    code = 1;
-    port = listen_on(s, &o, o.port, 0);
-    tls_port = port < 0 ? -1 : listen_tls(s, &o);
-    if (tls_port >= 0) {
-        print_start(&o, port, tls_port);
+    s = make_server(o);
+    if (s && listen_on(s, o, ports, tls_ports)) {
+        print_start(o, ports, tls_ports);
         code = run(s, &o);
     }
     rr_server_free(s);
+    out_finish();
+    options_free(o);
     return code;
 }

@@ -1,45 +1,100 @@
-/* What the parts of the bundled server share: its options, and who prints what. */
+/* What the parts of the bundled server share: its options, and who does what. */
 #ifndef RR_SERVER_H
 #define RR_SERVER_H
 
 #include "rrelay.h"
 
-#define MAX_PUSHES 64
+#define MAX_ADDRS 16
 
-/* One --push: where to, and of which application (NULL: of all). */
+/* One --push: which streams, where to, and under which key. Its strings are its own. */
 struct push {
-    const char *app;
-    const char *url;
+    uintptr_t number;  /* its targets have it as their user pointer; none is used twice */
+    char *match;       /* leading parts of the paths of the streams that it is for; NULL: of all */
+    char *url;         /* scheme, host and application */
+    char *key;         /* with {key} for the stream's own; NULL: that alone */
+    char *ca, *pin;    /* --ca and --pin, NULL where they are not given */
+    int insecure;
 };
 
-/* What the command line says. */
+/* An option as it was given. */
+struct given {
+    const struct rule *rule; /* rr_server_options.c */
+    const char *value;       /* NULL where it takes none */
+    unsigned line;           /* of the file; 0: of the command line */
+};
+
+enum form { FORM_PLAIN, FORM_JOURNAL, FORM_JSON };
+
+/* What the command line and the file of --config say. */
 struct options {
-    const char *addr; /* NULL: all, IPv4 and IPv6 */
+    const char *config;           /* the file's name, or NULL */
+    char *text;                   /* what the file holds; values point into it */
+    struct given *given;          /* every option, in order */
+    size_t given_count;
+    const char *addrs[MAX_ADDRS]; /* none: all, IPv4 and IPv6 */
+    size_t addr_count;
     unsigned port;
-    int tls; /* whether rtmps is served too, on tls_port, with these files */
+    int tls;                      /* whether rtmps is served too, on tls_port, with these files */
     unsigned tls_port;
     const char *cert, *key;
-    struct push pushes[MAX_PUSHES];
+    int proxy;                    /* whether connections begin with a PROXY header */
+    struct push **pushes;
     size_t push_count;
-    int log_level; /* RR_LOG_* */
-    int show_keys; /* whether lines on stdout show stream keys whole */
-    unsigned drain_ms; /* what an orderly stop may take until everybody has the last messages */
+    struct push every;            /* ca, pin and insecure of every push that has none of its own */
+    int log_level;                /* RR_LOG_* of the library's lines */
+    int form;                     /* FORM_* of all lines */
+    int show_keys;                /* whether lines show stream keys whole */
+    unsigned drain_ms;            /* what an orderly stop may take until everybody has the last messages */
     unsigned max_sessions, max_sessions_ip, max_streams, max_message; /* 0: the library's default, here and below */
+    unsigned idle_ms;
     uint64_t mem_limit;
     rr_stream_config stream;
 };
 
-/* rr_server_options.c: 1 go on, 0 all is said (help), -1 wrong (said on stderr). */
-int parse_options(struct options *o, int argc, char **argv);
+/* rr_server_options.c. options_new gives NULL where something is wrong, and in `why` what; `why` may have more lines, with
+   what --help says of the option. */
+enum { WHY_BYTES = 2048 };
+struct options *options_new(int argc, char **argv, char why[WHY_BYTES]);
+void options_free(struct options *o);
+/* --help and --version: 1 where one was asked for and is said. */
+int options_said(int argc, char **argv);
+/* Which of the options that differ take effect at a start alone: "--port, --gop". */
+void options_unchanged(const struct options *before, const struct options *now, char *names, size_t size);
 
-/* rr_server_push.c: follows stream events and adds the configured targets to streams that begin. */
+/* rr_server_values.c: readers of values. Each gives what is wrong, or NULL. */
+const char *read_number(const char *text, long low, long high, long *out);
+const char *read_bytes(const char *text, uint64_t *out);
+const char *read_gop(const char *text, rr_stream_config *c);
+const char *read_word(const char *text, const char *const words[], int *out);
+const char *read_address(const char *text);
+const char *read_pin(const char *text);
+const char *read_file_name(const char *text);
+const char *read_push(const char *text, struct push *out);
+char *copy_of(const char *text, size_t len);
+
+/* rr_server_push.c: adds the targets of a stream that begins, and makes those of running streams others. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
+void push_reload(rr_server *s, const struct options *before, struct options *now);
+void push_free(struct push *p);
 
-/* rr_server_print.c: all that is said, but for errors at the start. */
-void print_start(const struct options *o, int port, int tls_port);
+/* rr_server_out.c: whole lines to stdout and stderr, from any thread. None of these waits for who reads them. */
+enum { TO_STDOUT, TO_STDERR };
+int out_start(void);
+void out_line(int to, const char *text, size_t len);
+/* The line that stands below all others, where stdout is a terminal. */
+int out_has_status(void);
+void out_status(const char *text);
+/* Until all is written, or nobody takes it. */
+void out_finish(void);
+
+/* rr_server_print.c: what the lines say. */
+void print_begin(const struct options *o);
+void print_start(const struct options *o, const int *ports, const int *tls_ports);
 void print_event(const struct options *o, const rr_event *ev);
-void print_status(rr_server *s);
-void print_note(const char *what, const char *detail);
+void print_note(int level, const char *what, const char *detail);
 void print_push_error(const struct push *p, int code);
+void print_status(rr_server *s);
+/* An rr_log_fn: the library's lines. */
+void print_log(void *user, int level, const char *module, const char *line);
 
 #endif

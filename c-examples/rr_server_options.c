@@ -1,225 +1,516 @@
-/* The command line of the bundled server. */
+/* The options of the bundled server, from the command line and from a file: one table says their names, what they take and
+   what --help says of them. */
+#define _POSIX_C_SOURCE 200809L
 #include "rr_server.h"
 
+#include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
-    "rr_server - an RTMP relay: one publishes, many play, targets get it pushed\n"
-    "\n"
-    "usage: rr_server [options]\n"
-    "\n"
-    "  --addr ADDRESS      listen on this address only (default: all, IPv4 and IPv6)\n"
-    "  --port PORT         listen on this port (default: 1935; 0: any free one)\n"
-    "  --tls PORT          serve rtmps too, on this port (443 is what programs expect; 0: any free one)\n"
-    "  --cert FILE         its certificate, PEM, with the chain behind it\n"
-    "  --key FILE          the certificate's key, PEM\n"
-    "  --push [APP=]URL    push every stream (or those of one application) on to URL; may be given several times.\n"
-    "                      rtmp://host/app gets each stream under its own key, rtmp://host/app/key under that key;\n"
-    "                      {key} in the URL becomes the stream's key; rtmps:// encrypts\n"
-    "  --gop MS[/BYTES]    longest and largest cached group of pictures, so that players start with a picture at\n"
-    "                      once (default: 10000/8388608), or: off\n"
-    "  --merge MS          collect this long before sending: costs latency, saves work (default: 0, at once)\n"
-    "  --grace MS          keep players and targets this long when the publisher is lost (default: 0)\n"
-    "  --max-sessions N    most connections at one time (default: 10000)\n"
-    "  --max-streams N     most streams at one time (default: 1000)\n"
-    "  --max-sessions-ip N most connections of one address (default: no limit)\n"
-    "  --mem-limit BYTES   most memory for media, from 1 MiB on; 64M is 64 MiB, 2G 2 GiB (default: no limit)\n"
-    "  --max-message N     largest RTMP message taken, in bytes (default: 16777215)\n"
-    "  --keep-args         what encoders and players put behind a ? in their keys is part of the key, and pushed on\n"
-    "                      with it (default: it is a credential: not part of the name, shown and pushed nowhere)\n"
-    "  --drain MS          how long an orderly stop waits for players and targets to take the last messages\n"
-    "                      (default: 5000)\n"
-    "  --nice N            priority of the streams' threads, -20 to 19 (default: 0)\n"
-    "  --log LEVEL         log to stderr: off, error, warn, info, debug, trace (default: warn)\n"
-    "  --show-keys         show stream keys whole (default: they are hidden, as secrets: abc***#1, or ***#1 of a short\n"
-    "                      one, with the number of the stream)\n"
-    "  --version           print the version\n"
-    "  --help              print this\n"
-    "\n"
-    "Ctrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after a\n"
-    "failure or a stop at once, 2 for wrong options. SIGHUP loads --cert and --key anew; connections go on.\n";
+/* How an option's value is read. */
+typedef const char *reader(struct options *o, const struct rule *r, const char *value);
 
-/* Says what is wrong with an option's value, and what --help says of the option. */
-static int wrong(const char *option, const char *value, const char *why) {
-    const char *at = strstr(help, "\n  --");
-    size_t name = strlen(option);
-    while (at && (strncmp(at + 3, option, name) != 0 || at[3 + name] != ' ')) at = strstr(at + 1, "\n  --");
-    if (value) {
-        fprintf(stderr, "rr_server: %s %s: %s\n", option, value, why);
-    } else {
-        fprintf(stderr, "rr_server: %s: its value is missing\n", option);
+enum {
+    AGAIN = 1, /* it may be given several times */
+    LOADS = 2, /* SIGHUP loads it anew */
+    BARE = 4   /* it takes no value */
+};
+
+struct rule {
+    const char *name, *value;
+    reader *read;
+    size_t at; /* where in struct options it goes, for readers of numbers and texts */
+    long low, high;
+    unsigned flags;
+    const char *help;
+};
+
+static const char *const policies[] = {"reject", "takeover", "standby", NULL};
+static const char *const starts[] = {"", "key", "gop", "now", NULL};
+static const char *const levels[] = {"off", "error", "warn", "info", "debug", "trace", NULL};
+static const char *const forms[] = {"plain", "journal", "json", NULL};
+
+/* No two pushes have one number, also not those of two readings of the file. */
+static uintptr_t last_push;
+
+static void *place(struct options *o, const struct rule *r) {
+    return (char *)o + r->at;
+}
+
+static const char *take_number(struct options *o, const struct rule *r, const char *value) {
+    long number;
+    const char *why = read_number(value, r->low, r->high, &number);
+    if (!why) *(uint32_t *)place(o, r) = (uint32_t)number;
+    return why;
+}
+
+static const char *take_time(struct options *o, const struct rule *r, const char *value) {
+    if (strcmp(value, "off") != 0) return take_number(o, r, value);
+    *(uint32_t *)place(o, r) = RR_OFF;
+    return NULL;
+}
+
+static const char *take_text(struct options *o, const struct rule *r, const char *value) {
+    *(const char **)place(o, r) = value;
+    return *value ? NULL : "wrong value";
+}
+
+static const char *take_config(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    o->config = value; /* whoever calls reads it */
+    return *value ? NULL : "wrong value";
+}
+
+static const char *take_flag(struct options *o, const struct rule *r, const char *value) {
+    (void)value;
+    *(int *)place(o, r) = 1;
+    return NULL;
+}
+
+static const char *take_args(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    (void)value;
+    o->stream.args = RR_ARGS_KEY;
+    return NULL;
+}
+
+static const char *take_bytes(struct options *o, const struct rule *r, const char *value) {
+    return read_bytes(value, (uint64_t *)place(o, r));
+}
+
+static const char *take_tls(struct options *o, const struct rule *r, const char *value) {
+    o->tls = 1;
+    return take_number(o, r, value);
+}
+
+static const char *take_nice(struct options *o, const struct rule *r, const char *value) {
+    long nice;
+    const char *why = read_number(value, r->low, r->high, &nice);
+    if (!why) o->stream.nice = (int32_t)nice;
+    return why;
+}
+
+static const char *take_addr(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    if (o->addr_count == MAX_ADDRS) return "these are too many";
+    o->addrs[o->addr_count++] = value;
+    return read_address(value);
+}
+
+static const char *take_gop(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return read_gop(value, &o->stream);
+}
+
+static const char *take_policy(struct options *o, const struct rule *r, const char *value) {
+    int word = 0;
+    const char *why = read_word(value, policies, &word);
+    (void)r;
+    o->stream.publisher_policy = (uint32_t)word;
+    return why;
+}
+
+static const char *take_start(struct options *o, const struct rule *r, const char *value) {
+    int word = 0;
+    const char *why = *value ? read_word(value, starts, &word) : "wrong value";
+    (void)r;
+    o->stream.start = (uint32_t)word;
+    return why;
+}
+
+static const char *take_level(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return read_word(value, levels, &o->log_level);
+}
+
+static const char *take_form(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return read_word(value, forms, &o->form);
+}
+
+static const char *take_push(struct options *o, const struct rule *r, const char *value) {
+    struct push **more = (struct push **)realloc(o->pushes, (o->push_count + 1) * sizeof *more);
+    struct push *p = (struct push *)calloc(1, sizeof *p);
+    (void)r;
+    if (more) o->pushes = more;
+    if (!more || !p) {
+        free(p);
+        return "there is no memory for it";
     }
-    if (at) {
-        const char *next = strstr(at + 1, "\n  --");
-        fprintf(stderr, "%.*s\n", (int)(next - at - 1), at + 1); /* --help is the last one */
+    o->pushes[o->push_count++] = p;
+    p->number = ++last_push;
+    return read_push(value, p);
+}
+
+/* What is given before the first --push is for every one, else for the one before it. */
+static struct push *push_meant(struct options *o) {
+    return o->push_count ? o->pushes[o->push_count - 1] : &o->every;
+}
+
+static const char *take_ca(struct options *o, const struct rule *r, const char *value) {
+    struct push *p = push_meant(o);
+    (void)r;
+    if (p->ca) return "this push has one already";
+    p->ca = copy_of(value, strlen(value));
+    return read_file_name(value);
+}
+
+static const char *take_pin(struct options *o, const struct rule *r, const char *value) {
+    struct push *p = push_meant(o);
+    (void)r;
+    if (p->pin) return "this push has one already";
+    p->pin = copy_of(value, strlen(value));
+    return read_pin(value);
+}
+
+static const char *take_insecure(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    (void)value;
+    push_meant(o)->insecure = 1;
+    return NULL;
+}
+
+#define AT(field) offsetof(struct options, field)
+
+static const struct rule rules[] = {
+    {"--config", "FILE", take_config, 0, 0, 0, 0,
+     "a file of options, one a line, as here: push live=rtmp://host/app/key\n"
+     "Empty lines and those that begin with # count nothing. @FILE is the same.\n"
+     "Keys stand better there than here, where ps shows them"},
+    {"--addr", "ADDRESS[:PORT]", take_addr, 0, 0, 0, AGAIN,
+     "listen on this address only; may be given several times (default: all,\nIPv4 and IPv6)"},
+    {"--port", "PORT", take_number, AT(port), 0, 65535, 0, "listen on this port (default: 1935; 0: any free one)"},
+    {"--tls", "PORT", take_tls, AT(tls_port), 0, 65535, 0,
+     "serve rtmps too, on this port (443 is what programs expect; 0: any free one)"},
+    {"--cert", "FILE", take_text, AT(cert), 0, 0, LOADS, "its certificate, PEM, with the chain behind it"},
+    {"--key", "FILE", take_text, AT(key), 0, 0, LOADS, "the certificate's key, PEM"},
+    {"--proxy", NULL, take_flag, AT(proxy), 0, 0, BARE,
+     "each connection begins with a PROXY header, version 1 or 2, of a balancer;\none without is closed"},
+    {"--policy", "WORD", take_policy, 0, 0, 0, 0,
+     "a second publisher of a stream is refused: reject; replaces the first:\n"
+     "takeover; or waits for its end: standby (default: reject)"},
+    {"--idle", "MS", take_time, AT(idle_ms), 1, 86400000, 0,
+     "a publisher that sends nothing for this long is closed, or: off\n(default: 30000)"},
+    {"--start", "WORD", take_start, 0, 0, 0, 0,
+     "players begin at the cached group of pictures: gop; at the next key frame:\n"
+     "key; or at the newest message: now (default: gop)"},
+    {"--push", "[PATH=]URL", take_push, 0, 0, 0, AGAIN | LOADS,
+     "push every stream (or those whose path begins with PATH: live, live/room)\n"
+     "on to URL; may be given several times. rtmp://host/app gets each stream\n"
+     "under its own key, rtmp://host/app/key under that key; {key} in the URL\n"
+     "becomes the stream's key, which is what its path has behind PATH. // ends\n"
+     "an application of several parts: rtmp://host/live/0123//key.\n"
+     "rtmps:// encrypts"},
+    {"--ca", "FILE", take_ca, 0, 0, 0, AGAIN | LOADS,
+     "roots to trust, PEM, of the --push before it, or of every one where it\n"
+     "stands before the first, as the next two (default: the system's)"},
+    {"--pin", "SHA256", take_pin, 0, 0, 0, AGAIN | LOADS,
+     "the public key to trust instead of roots, hex or base64 (default: none)"},
+    {"--insecure", NULL, take_insecure, 0, 0, 0, AGAIN | BARE | LOADS,
+     "no certificate check: whoever sits between reads and changes everything"},
+    {"--keep-args", NULL, take_args, 0, 0, 0, BARE,
+     "what encoders and players put behind a ? in their keys is part of the key,\n"
+     "and pushed on with it (default: it is a credential: not part of the name,\n"
+     "shown and pushed nowhere)"},
+    {"--gop", "MS[/BYTES]", take_gop, 0, 0, 0, 0,
+     "longest and largest cached group of pictures, so that players start with a\n"
+     "picture at once (default: 10000/8388608), or: off"},
+    {"--merge", "MS", take_number, AT(stream.merge_ms), 0, 10000, 0,
+     "collect this long before sending: costs latency, saves work (default: 0)"},
+    {"--grace", "MS", take_number, AT(stream.grace_ms), 0, 86400000, 0,
+     "keep players and targets this long when the publisher is lost (default: 0)"},
+    {"--max-sessions", "N", take_number, AT(max_sessions), 1, 1000000000, 0,
+     "most connections at one time (default: 10000)"},
+    {"--max-streams", "N", take_number, AT(max_streams), 1, 1000000000, 0,
+     "most streams at one time (default: 1000)"},
+    {"--max-sessions-ip", "N", take_number, AT(max_sessions_ip), 1, 1000000000, 0,
+     "most connections of one address (default: no limit)"},
+    {"--mem-limit", "BYTES", take_bytes, AT(mem_limit), 0, 0, 0,
+     "most memory for media, from 1 MiB on; 64M is 64 MiB, 2G 2 GiB\n(default: no limit)"},
+    {"--max-message", "N", take_number, AT(max_message), 4096, 16777215, 0,
+     "largest RTMP message taken, in bytes (default: 16777215)"},
+    {"--drain", "MS", take_number, AT(drain_ms), 0, 3600000, LOADS,
+     "how long an orderly stop waits for players and targets to take the last\nmessages (default: 5000)"},
+    {"--nice", "N", take_nice, 0, -20, 19, 0, "priority of the streams' threads, -20 to 19 (default: 0)"},
+    {"--log", "LEVEL", take_level, 0, 0, 0, LOADS,
+     "the library's lines: off, error, warn, info, debug, trace (default: warn)"},
+    {"--format", "WORD", take_form, 0, 0, 0, 0,
+     "lines with date and zone: plain; with journald's level in place of them:\n"
+     "journal; or one JSON object each: json (default: plain)"},
+    {"--show-keys", NULL, take_flag, AT(show_keys), 0, 0, BARE | LOADS,
+     "show stream keys whole (default: they are hidden, as secrets: abc***#1, or\n"
+     "***#1 of a short one, with the number of the stream)"},
+    {"--version", NULL, NULL, 0, 0, 0, BARE, "print the version"},
+    {"--help", NULL, NULL, 0, 0, 0, BARE, "print this"},
+};
+
+enum { RULES = sizeof rules / sizeof *rules };
+
+/* ---- --help ---------------------------------------------------------------------------------------------------------- */
+
+/* Where the words of an option begin. */
+enum { HELP_COLUMN = 24 };
+
+/* Appends to `out`, cutting what does not fit. */
+static void add(char *out, size_t size, const char *text) {
+    size_t len = strlen(out);
+    if (len < size) snprintf(out + len, size - len, "%s", text);
+}
+
+static void describe(const struct rule *r, char *out, size_t size) {
+    char head[64], one[2] = {0, 0};
+    const char *c;
+    int fits;
+    snprintf(head, sizeof head, "  %s %s", r->name, r->value ? r->value : "");
+    fits = strlen(head) < HELP_COLUMN;
+    add(out, size, head);
+    if (!fits) add(out, size, "\n");
+    snprintf(head, sizeof head, "%*s", fits ? HELP_COLUMN - (int)strlen(head) : HELP_COLUMN, "");
+    add(out, size, head);
+    for (c = r->help; *c; c++) {
+        *one = *c;
+        add(out, size, one);
+        if (*c != '\n') continue;
+        snprintf(head, sizeof head, "%*s", HELP_COLUMN, "");
+        add(out, size, head);
     }
-    return -1;
+    add(out, size, "\n");
 }
 
-/* A whole number from `low` to `high`. */
-static int number(const char *text, long low, long high, long *out) {
-    char *end;
-    if (!text || !*text) return 0;
-    *out = strtol(text, &end, 10);
-    return *end == '\0' && *out >= low && *out <= high;
-}
-
-static int unsigned_number(const char *text, long low, long high, unsigned *out) {
-    long value;
-    if (!number(text, low, high, &value)) return 0;
-    *out = (unsigned)value;
-    return 1;
-}
-
-/* Bytes, or with M or G behind it MiB or GiB. */
-static int bytes(const char *text, uint64_t *out) {
-    char *end;
-    unsigned shift = 0;
-    unsigned long long value;
-    if (!text || *text < '0' || *text > '9') return 0;
-    value = strtoull(text, &end, 10);
-    if (*end == 'M') shift = 20;
-    if (*end == 'G') shift = 30;
-    if (shift) end++;
-    if (*end != '\0' || value > (1ULL << 50) >> shift) return 0;
-    *out = (uint64_t)value << shift;
-    return *out >= 1u << 20;
-}
-
-/* "off", MS, or MS/BYTES. */
-static int gop(const char *text, rr_stream_config *c) {
-    char *end;
-    long ms, bytes;
-    if (!text) return 0;
-    if (strcmp(text, "off") == 0) {
-        c->gop_ms = c->gop_bytes = RR_OFF;
-        return 1;
-    }
-    ms = strtol(text, &end, 10);
-    if (end == text || ms < 1 || ms > 3600000) return 0;
-    c->gop_ms = (uint32_t)ms;
-    if (*end == '\0') return 1;
-    if (*end != '/' || !number(end + 1, 1, 1L << 30, &bytes)) return 0;
-    c->gop_bytes = (uint32_t)bytes;
-    return 1;
-}
-
-static int log_level(const char *text, int *out) {
-    static const char *const levels[] = {"off", "error", "warn", "info", "debug", "trace"};
+int options_said(int argc, char **argv) {
     int i;
-    for (i = RR_LOG_OFF; text && i <= RR_LOG_TRACE; i++) {
-        if (strcmp(text, levels[i]) == 0) {
-            *out = i;
+    size_t n;
+    for (i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("rr_server %s\n", rr_version_string());
             return 1;
         }
+        if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0) continue;
+        printf("rr_server - an RTMP relay: one publishes, many play, targets get it pushed\n\n"
+               "usage: rr_server [--option value | --option=value | @FILE] ...\n\n");
+        for (n = 0; n < RULES; n++) {
+            char text[WHY_BYTES] = "";
+            describe(&rules[n], text, sizeof text);
+            fputs(text, stdout);
+        }
+        printf("\nCtrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after\n"
+               "a failure or a stop at once, 2 for wrong options. What happens is said on stdout; failures, and the library's\n"
+               "lines, on stderr. SIGHUP reads --config, --cert and --key anew; connections go on. Of the file's options");
+        for (n = 0; n < RULES; n++) {
+            if (rules[n].flags & LOADS) printf("%s %s", n ? "," : "", rules[n].name);
+        }
+        printf("\nthen take effect at once, pushes for the streams that run too; all others at the next start.\n");
+        return 1;
     }
     return 0;
 }
 
-/* rtmp://host/app or more; the rest is the library's to judge. */
-static int is_url(const char *text) {
-    size_t scheme = strncmp(text, "rtmps://", 8) == 0 ? 8 : strncmp(text, "rtmp://", 7) == 0 ? 7 : 0;
-    size_t host = scheme ? strcspn(text + scheme, "/") : 0;
-    const char *app = text + scheme + host;
-    return host && app[0] == '/' && app[1] != '\0' && app[1] != '/' && !strpbrk(text, " \t\r\n");
+/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+
+/* Where an option stands, in words: " in FILE, line 3". */
+static void add_place(const struct options *o, unsigned line, char *why) {
+    char text[32];
+    if (!line) return;
+    snprintf(text, sizeof text, ", line %u", line);
+    add(why, WHY_BYTES, " in ");
+    add(why, WHY_BYTES, o->config);
+    add(why, WHY_BYTES, text);
 }
 
-/* URL, or APP=URL: the sign counts only before the scheme. Gives what is wrong with it, NULL for nothing. */
-static const char *push(struct options *o, char *text) {
-    char *scheme = text ? strstr(text, "://") : NULL;
-    char *sign = text ? strchr(text, '=') : NULL;
-    struct push *p = &o->pushes[o->push_count];
-    if (!scheme) return "a url is wanted, rtmp://host/app";
-    if (o->push_count == MAX_PUSHES) return "these are too many";
-    if (sign && sign > scheme) sign = NULL;
-    p->app = sign ? text : NULL;
-    p->url = sign ? sign + 1 : text;
-    if (!is_url(p->url)) return "that is no url of the form rtmp://host/app or rtmps://host/app";
-    if (sign) *sign = '\0';
-    o->push_count++;
+/* What is wrong with an option, and what --help says of it. */
+static int wrong(const struct options *o, const struct given *g, const char *name, const char *reason, char *why) {
+    *why = '\0';
+    add(why, WHY_BYTES, name);
+    if (g->value) {
+        add(why, WHY_BYTES, " ");
+        add(why, WHY_BYTES, g->value);
+    }
+    add_place(o, g->line, why);
+    add(why, WHY_BYTES, ": ");
+    add(why, WHY_BYTES, reason);
+    add(why, WHY_BYTES, "\n");
+    if (g->rule) describe(g->rule, why, WHY_BYTES);
+    return 0;
+}
+
+static const struct rule *rule_of(const char *name, size_t len) {
+    size_t n;
+    for (n = 0; n < RULES; n++) {
+        if (strlen(rules[n].name) == len && memcmp(rules[n].name, name, len) == 0) return &rules[n];
+    }
     return NULL;
 }
 
-int parse_options(struct options *o, int argc, char **argv) {
-    long nice;
-    int i, good;
-    memset(o, 0, sizeof *o);
+static int read_config(struct options *o, char *why);
+
+/* Takes one option; 0 with the reason in `why` where it is wrong. */
+static int take(struct options *o, const struct given *g, const char *name, char *why) {
+    const struct rule *r = g->rule;
+    const char *reason;
+    struct given *more;
+    size_t i;
+    if (!r || !r->read) return wrong(o, g, name, *name == '-' ? "no option; --help lists them" : "unexpected argument", why);
+    if (!(r->flags & BARE) && !g->value) return wrong(o, g, name, "its value is missing", why);
+    if ((r->flags & BARE) && g->value) return wrong(o, g, name, "it takes no value", why);
+    for (i = 0; i < o->given_count && !(r->flags & AGAIN); i++) {
+        if (o->given[i].rule != r) continue;
+        wrong(o, g, name, "it is given twice, before that", why);
+        why[strcspn(why, "\n")] = '\0';
+        add(why, WHY_BYTES, o->given[i].line ? "" : " on the command line");
+        add_place(o, o->given[i].line, why);
+        add(why, WHY_BYTES, "\n");
+        return 0;
+    }
+    more = (struct given *)realloc(o->given, (o->given_count + 1) * sizeof *more);
+    if (!more) return wrong(o, g, name, "there is no memory for it", why);
+    o->given = more;
+    more[o->given_count++] = *g;
+    reason = r->read(o, r, g->value);
+    if (reason) return wrong(o, g, name, reason, why);
+    return r->read == take_config ? read_config(o, why) : 1;
+}
+
+/* A file has a line for each of its options; more than this is no such file. */
+enum { CONFIG_BYTES = 1 << 20 };
+
+static char *read_file(const char *name) {
+    FILE *file = fopen(name, "r");
+    char *text = (char *)malloc(CONFIG_BYTES + 1);
+    size_t len = 0;
+    if (file && text) len = fread(text, 1, CONFIG_BYTES + 1, file);
+    if (!file || !text || ferror(file) || len > CONFIG_BYTES || memchr(text, 0, len)) {
+        if (file && len) errno = EINVAL;
+        free(text);
+        text = NULL;
+    } else {
+        text[len] = '\0';
+    }
+    if (file) fclose(file);
+    return text;
+}
+
+/* One line: "push live=rtmp://host/app", "port = 1936", "--proxy". */
+static int read_line(struct options *o, char *line, unsigned number, char *why) {
+    char name[64];
+    struct given g = {NULL, NULL, 0};
+    size_t len, end;
+    g.line = number;
+    line += strspn(line, " \t\r");
+    for (end = strlen(line); end && strchr(" \t\r", line[end - 1]); end--) line[end - 1] = '\0';
+    if (*line == '\0' || *line == '#') return 1;
+    if (strncmp(line, "--", 2) == 0) line += 2;
+    len = strcspn(line, " \t=");
+    snprintf(name, sizeof name, "--%.*s", (int)(len < 40 ? len : 40), line);
+    line += len;
+    line += strspn(line, " \t");
+    if (*line == '=') line += 1 + strspn(line + 1, " \t");
+    if (*line) g.value = line;
+    g.rule = rule_of(name, strlen(name));
+    if (strcmp(name, "--config") == 0) return wrong(o, &g, name, "a file names no other one", why);
+    return take(o, &g, name, why);
+}
+
+static int read_config(struct options *o, char *why) {
+    char *line, *next;
+    unsigned number = 1;
+    o->text = read_file(o->config);
+    if (!o->text) {
+        snprintf(why, WHY_BYTES, "--config %s: %s\n", o->config, strerror(errno));
+        return 0;
+    }
+    for (line = o->text; line; line = next, number++) {
+        next = strchr(line, '\n');
+        if (next) *next++ = '\0';
+        if (!read_line(o, line, number, why)) return 0;
+    }
+    return 1;
+}
+
+/* One of the command line, and its value behind it or behind a "=". Gives how many arguments that were, 0 for wrong. */
+static int read_argument(struct options *o, int argc, char **argv, int i, char *why) {
+    static const char config[] = "--config";
+    const char *name = argv[i];
+    size_t len = strcspn(name, "=");
+    struct given g = {NULL, NULL, 0};
+    int used = 1;
+    if (*name == '@') {
+        g.rule = rule_of(config, strlen(config));
+        g.value = name + 1;
+        return take(o, &g, config, why);
+    }
+    g.rule = rule_of(name, len);
+    if (name[len] == '=') {
+        g.value = name + len + 1;
+    } else if (g.rule && !(g.rule->flags & BARE) && i + 1 < argc) {
+        g.value = argv[i + 1];
+        used = 2;
+    }
+    return take(o, &g, g.rule ? g.rule->name : name, why) ? used : 0;
+}
+
+struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
+    struct options *o = (struct options *)calloc(1, sizeof *o);
+    int i, used;
+    if (!o) {
+        snprintf(why, WHY_BYTES, "there is no memory for options\n");
+        return NULL;
+    }
     o->port = 1935;
     o->log_level = RR_LOG_WARN;
     o->drain_ms = 5000;
     RR_INIT(RR_CFG_STREAM, &o->stream);
-    for (i = 1; i < argc; i++) {
-        const char *name = argv[i];
-        char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        const char *why = "wrong value";
-        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-            fputs(help, stdout);
-            return 0;
+    for (i = 1; i < argc; i += used) {
+        used = read_argument(o, argc, argv, i, why);
+        if (!used) {
+            options_free(o);
+            return NULL;
         }
-        if (strcmp(name, "--version") == 0) {
-            printf("rr_server %s\n", rr_version_string());
-            return 0;
-        }
-        if (strcmp(name, "--show-keys") == 0) {
-            o->show_keys = 1;
-            continue;
-        }
-        if (strcmp(name, "--keep-args") == 0) {
-            o->stream.args = RR_ARGS_KEY;
-            continue;
-        }
-        if (strcmp(name, "--addr") == 0) {
-            o->addr = value;
-            good = value && *value;
-        } else if (strcmp(name, "--port") == 0) {
-            good = unsigned_number(value, 0, 65535, &o->port);
-        } else if (strcmp(name, "--tls") == 0) {
-            good = o->tls = unsigned_number(value, 0, 65535, &o->tls_port);
-        } else if (strcmp(name, "--cert") == 0) {
-            o->cert = value;
-            good = value && *value;
-        } else if (strcmp(name, "--key") == 0) {
-            o->key = value;
-            good = value && *value;
-        } else if (strcmp(name, "--push") == 0) {
-            why = push(o, value);
-            good = !why;
-        } else if (strcmp(name, "--gop") == 0) {
-            good = gop(value, &o->stream);
-        } else if (strcmp(name, "--merge") == 0) {
-            good = unsigned_number(value, 0, 10000, &o->stream.merge_ms);
-        } else if (strcmp(name, "--grace") == 0) {
-            good = unsigned_number(value, 0, 86400000, &o->stream.grace_ms);
-        } else if (strcmp(name, "--max-sessions") == 0) {
-            good = unsigned_number(value, 1, 1000000000, &o->max_sessions);
-        } else if (strcmp(name, "--max-streams") == 0) {
-            good = unsigned_number(value, 1, 1000000000, &o->max_streams);
-        } else if (strcmp(name, "--max-sessions-ip") == 0) {
-            good = unsigned_number(value, 1, 1000000000, &o->max_sessions_ip);
-        } else if (strcmp(name, "--mem-limit") == 0) {
-            good = bytes(value, &o->mem_limit);
-        } else if (strcmp(name, "--max-message") == 0) {
-            good = unsigned_number(value, 4096, 16777215, &o->max_message);
-        } else if (strcmp(name, "--drain") == 0) {
-            good = unsigned_number(value, 0, 3600000, &o->drain_ms);
-        } else if (strcmp(name, "--nice") == 0) {
-            good = number(value, -20, 19, &nice);
-            if (good) o->stream.nice = (int32_t)nice;
-        } else if (strcmp(name, "--log") == 0) {
-            good = log_level(value, &o->log_level);
-        } else {
-            const char *what = *name == '-' ? "no option" : "unexpected argument";
-            fprintf(stderr, "rr_server: %s %s; --help lists the options\n", what, name);
-            return -1;
-        }
-        if (!good) return wrong(name, value, why);
-        i++;
     }
     if (o->tls != (o->cert != NULL) || o->tls != (o->key != NULL)) {
-        fprintf(stderr, "rr_server: --tls, --cert and --key go together; --help lists the options\n");
-        return -1;
+        snprintf(why, WHY_BYTES, "--tls, --cert and --key go together; --help lists the options\n");
+        options_free(o);
+        return NULL;
     }
-    return 1;
+    return o;
+}
+
+void options_free(struct options *o) {
+    size_t i;
+    for (i = 0; i < o->push_count; i++) push_free(o->pushes[i]);
+    free(o->pushes);
+    free(o->every.ca);
+    free(o->every.pin);
+    free(o->given);
+    free(o->text);
+    free(o);
+}
+
+/* ---- SIGHUP ----------------------------------------------------------------------------------------------------------- */
+
+/* The next place from `from` on where this option is given; given_count for none. */
+static size_t next_given(const struct options *o, const struct rule *r, size_t from) {
+    while (from < o->given_count && o->given[from].rule != r) from++;
+    return from;
+}
+
+void options_unchanged(const struct options *before, const struct options *now, char *names, size_t size) {
+    size_t n;
+    *names = '\0';
+    for (n = 0; n < RULES; n++) {
+        const struct rule *r = &rules[n];
+        size_t a = next_given(before, r, 0), b = next_given(now, r, 0);
+        int same = 1;
+        if (r->flags & LOADS) continue;
+        while (same && a < before->given_count && b < now->given_count) {
+            const char *x = before->given[a].value, *y = now->given[b].value;
+            same = x == y || (x && y && strcmp(x, y) == 0);
+            a = next_given(before, r, a + 1);
+            b = next_given(now, r, b + 1);
+        }
+        if (same && a == before->given_count && b == now->given_count) continue;
+        if (*names) add(names, size, ", ");
+        add(names, size, r->name);
+    }
 }

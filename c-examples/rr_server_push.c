@@ -1,49 +1,168 @@
-/* --push: each stream gets its targets when it begins; from then on the library keeps them connected. */
+/* --push: each stream gets its targets when it begins; from then on the library keeps them connected. Nothing is remembered
+   here: a target's user pointer is the number of its --push. */
 #include "rr_server.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* `url` with {key} replaced, to be freed; NULL where there is no {key}. */
-static char *with_key(const char *url, const char *key) {
-    const char *mark = strstr(url, "{key}");
-    size_t room = strlen(url) + strlen(key) + 1;
+void push_free(struct push *p) {
+    free(p->match);
+    free(p->url);
+    free(p->key);
+    free(p->ca);
+    free(p->pin);
+    free(p);
+}
+
+/* What is left of a stream's path behind the parts that the push is for (behind the first one, where it is for all), to be
+   freed: the stream's key, however its encoder has cut the path. NULL: the push is not for it. */
+static char *key_behind(const struct push *p, const char *app, const char *key) {
+    size_t app_len = strlen(app), key_len = strlen(key);
+    size_t begin, named = strcspn(key, "?"); /* --keep-args */
+    char *path = (char *)malloc(app_len + key_len + 2), *left;
+    if (!path) return NULL;
+    memcpy(path, app, app_len);
+    path[app_len] = '/';
+    memcpy(path + app_len + 1, key, key_len);
+    path[app_len + 1 + key_len] = '\0';
+    begin = p->match ? strlen(p->match) : strcspn(path, "/");
+    if (p->match && begin && p->match[begin - 1] == '/') begin--;
+    named += app_len + 1;
+    if (begin > named || (p->match && strncmp(path, p->match, begin) != 0) ||
+        (begin < named && path[begin] != '/')) {
+        free(path);
+        return NULL;
+    }
+    /* It is for this stream alone: then its last part is the key. */
+    if (begin == named) {
+        while (begin && path[begin - 1] != '/') begin--;
+    } else {
+        begin++;
+    }
+    left = copy_of(path + begin, strlen(path + begin));
+    free(path);
+    return left;
+}
+
+/* `text` with each {key} replaced, to be freed. */
+static char *with_key(const char *text, const char *key) {
+    const char *mark;
+    size_t len = 0, count = 0, key_len = strlen(key);
     char *whole;
-    if (!mark || !(whole = (char *)malloc(room))) return NULL;
-    memcpy(whole, url, (size_t)(mark - url));
-    strcpy(whole + (mark - url), key);
-    strcat(whole, mark + 5);
+    for (mark = text; (mark = strstr(mark, "{key}")) != NULL; mark += 5) count++;
+    whole = (char *)malloc(strlen(text) + count * key_len + 1);
+    if (!whole) return NULL;
+    while ((mark = strstr(text, "{key}")) != NULL) {
+        memcpy(whole + len, text, (size_t)(mark - text));
+        len += (size_t)(mark - text);
+        memcpy(whole + len, key, key_len);
+        len += key_len;
+        text = mark + 5;
+    }
+    strcpy(whole + len, text);
     return whole;
 }
 
-/* Whether the url ends with the application: then the stream's own key goes with it. */
-static int has_only_app(const char *url) {
-    const char *path = strchr(strstr(url, "://") + 3, '/');
-    const char *next = path ? strchr(path + 1, '/') : NULL;
-    return path && (!next || next[1] == '\0');
-}
-
-static void add_target(rr_server *s, const rr_event *ev, const struct push *p) {
+static void add_target(rr_server *s, const struct options *o, const struct push *p, rr_stream stream, const char *app,
+                       const char *name) {
     rr_target_config c;
     rr_target target;
-    char *url = with_key(p->url, ev->key);
-    int code;
+    char *own = key_behind(p, app, name), *url, *key;
+    if (!own) return;
+    url = with_key(p->url, own);
+    key = with_key(p->key ? p->key : "{key}", own);
     RR_INIT(RR_CFG_TARGET, &c);
-    c.url = url ? url : p->url;
-    if (!url && has_only_app(p->url)) c.key = ev->key;
-    code = rr_stream_add_target(s, ev->stream, &c, &target);
-    if (code < 0) print_push_error(p, code);
+    c.user = (void *)p->number;
+    c.url = url;
+    c.key = key;
+    c.ca_file = p->ca ? p->ca : o->every.ca;
+    c.pin_sha256 = p->pin ? p->pin : o->every.pin;
+    if (p->insecure || o->every.insecure) c.flags |= RR_TARGET_INSECURE;
+    if (url && key) {
+        int code = rr_stream_add_target(s, stream, &c, &target);
+        if (code < 0) print_push_error(p, code);
+    }
+    free(own);
     free(url);
+    free(key);
 }
 
-/* At a stream's first event, which comes once and before its first message: no target misses any, and there is nothing to
-   remember. A target waits until the stream has media. */
+/* At a stream's first event, which comes once and before its first message: no target misses any. A target waits until the
+   stream has media. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev) {
     size_t i;
     if (ev->type != RR_EV_STREAM || ev->prev != RR_STATE_NONE) return;
-    for (i = 0; i < o->push_count; i++) {
-        const struct push *p = &o->pushes[i];
-        if (!p->app || strcmp(p->app, ev->app) == 0) add_target(s, ev, p);
+    for (i = 0; i < o->push_count; i++) add_target(s, o, o->pushes[i], ev->stream, ev->app, ev->key);
+}
+
+/* ---- SIGHUP --------------------------------------------------------------------------------------------------------- */
+
+static int same_text(const char *a, const char *b) {
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static int same_push(const struct push *a, const struct push *b) {
+    return same_text(a->match, b->match) && same_text(a->url, b->url) && same_text(a->key, b->key) &&
+           same_text(a->ca, b->ca) && same_text(a->pin, b->pin) && a->insecure == b->insecure;
+}
+
+/* The ids of one kind, to be freed; as many as `count` says. */
+static rr_id *list(rr_server *s, rr_id parent, int kind, size_t *count) {
+    rr_id *ids = NULL;
+    int there;
+    *count = 0;
+    there = rr_server_list(s, parent, kind, NULL, 0);
+    if (there <= 0 || !(ids = (rr_id *)calloc((size_t)there, sizeof *ids))) return NULL;
+    *count = (size_t)there;
+    there = rr_server_list(s, parent, kind, ids, *count);
+    if (there < 0) there = 0;
+    if ((size_t)there < *count) *count = (size_t)there;
+    return ids;
+}
+
+/* What targets may take, when their --push has gone, until they have the last messages, ms. */
+enum { FLUSH_MS = 3000 };
+
+/* A push that is in both keeps its number, and so its targets. Those of one that has gone are stopped, those of a new one
+   are added to all streams that it is for. */
+void push_reload(rr_server *s, const struct options *before, struct options *now) {
+    size_t i, j, count;
+    char *kept = (char *)calloc(before->push_count + 1, 1), *fresh = (char *)calloc(now->push_count + 1, 1);
+    rr_id *ids;
+    rr_info info;
+    /* Others' certificates are what a connection was made with. */
+    int same_trust = same_text(before->every.ca, now->every.ca) && same_text(before->every.pin, now->every.pin) &&
+                     before->every.insecure == now->every.insecure;
+    for (i = 0; kept && fresh && i < now->push_count; i++) {
+        fresh[i] = 1;
+        for (j = 0; same_trust && fresh[i] && j < before->push_count; j++) {
+            if (kept[j] || !same_push(before->pushes[j], now->pushes[i])) continue;
+            now->pushes[i]->number = before->pushes[j]->number;
+            kept[j] = 1;
+            fresh[i] = 0;
+        }
     }
+    ids = list(s, 0, RR_KIND_TARGET, &count);
+    for (i = 0; kept && i < count; i++) {
+        if (rr_info_get(s, ids[i], &info, sizeof info) < 0) continue;
+        for (j = 0; j < before->push_count; j++) {
+            if (!kept[j] && (uintptr_t)info.user == before->pushes[j]->number) rr_target_stop(s, ids[i], FLUSH_MS);
+        }
+    }
+    free(ids);
+    ids = list(s, 0, RR_KIND_STREAM, &count);
+    for (i = 0; fresh && i < count; i++) {
+        char *app, *key;
+        if (rr_info_get(s, ids[i], &info, sizeof info) < 0) continue;
+        app = copy_of(info.app, strlen(info.app)); /* they are borrowed until the next call */
+        key = copy_of(info.key, strlen(info.key));
+        for (j = 0; j < now->push_count; j++) {
+            if (fresh[j]) add_target(s, now, now->pushes[j], ids[i], app, key);
+        }
+        free(app);
+        free(key);
+    }
+    free(ids);
+    free(kept);
+    free(fresh);
 }

@@ -353,8 +353,9 @@ typedef struct rr_info {
     const char *query;                 /* Session: as in rr_event. */
 } rr_info;
 
-/* Takes log lines. module and line are valid during the call. It is called on one of the server's threads, one call
-   at a time, with no lock held; media does not wait for it. */
+/* Takes log lines. module and line are valid during the call. What the modules "server", "stream", "session" and
+   "target" say, events say too: a host that shows both can leave these out. It is called on one of the server's
+   threads, one call at a time, with no lock held; media does not wait for it. */
 typedef void (*rr_log_fn)(void *user, int level, const char *module, const char *line);
 
 /* ---- events, the data ------------------------------------------------------------------------------------------- */
@@ -390,7 +391,7 @@ typedef enum rr_event_flag {
     RR_EVF_BY_PEER = 2,                /* The peer caused it. */
     RR_EVF_LAST = 4,                   /* The id ends with this event. */
     RR_EVF_TLS = 8,                    /* Over TLS. */
-    RR_EVF_TOLD = 16,                  /* RR_EV_LOG: an event of a session or target says the same. */
+    RR_EVF_TOLD = 16,                  /* RR_EV_LOG: an event of another type says the same. */
 } rr_event_flag;
 
 /* One event. The library makes it, and it may grow at its end. It and its strings are valid until the next

@@ -32,14 +32,18 @@ use crate::sync::locked;
 
 /// Targets of records about a matter that an event tells of as well: a host that takes both can leave one out.
 pub mod told {
-    /// How a session has ended.
+    /// That the server has failed.
+    pub const SERVER: &str = "rrelay::server";
+    /// That a stream has failed, or its time has jumped.
+    pub const STREAM: &str = "rrelay::stream";
+    /// How a session has ended, or that it is slow.
     pub const SESSION: &str = "rrelay::session";
-    /// What became of a target's or source's connection.
+    /// What became of a target's or source's connection, or that it is slow.
     pub const TARGET: &str = "rrelay::target";
 
     /// Whether lines of this module are such.
     pub fn is(module: &str) -> bool {
-        matches!(module, "session" | "target")
+        matches!(module, "server" | "stream" | "session" | "target")
     }
 }
 

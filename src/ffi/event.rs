@@ -55,7 +55,7 @@ pub enum rr_event_flag {
     RR_EVF_LAST = 4,
     /// Over TLS.
     RR_EVF_TLS = 8,
-    /// RR_EV_LOG: an event of a session or target says the same.
+    /// RR_EV_LOG: an event of another type says the same.
     RR_EVF_TOLD = 16,
 }
 

@@ -8,7 +8,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use crate::config::{ServerConfig, StreamConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
-use crate::log::told::SESSION;
+use crate::log::told::{SERVER, SESSION};
 use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
@@ -236,7 +236,7 @@ impl Core {
     /// One of the server's own threads panicked: the server cannot go on, its host can.
     pub(super) fn thread_failed(&self, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
-        log::error!("server failed: {failure}");
+        log::error!(target: SERVER, "server failed: {failure}");
         self.stop(0);
         self.move_to(State::Failed, Some(&failure));
         self.close();

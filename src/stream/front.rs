@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use crate::config::{PublisherPolicy, StreamConfig};
 use crate::error::{Failure, RRError, Result};
+use crate::log::told;
 use crate::net::clock;
 use crate::session::State;
 use crate::stream::book::{Book, Room};
@@ -442,7 +443,7 @@ impl RRStream {
     /// A thread of the stream panicked: the stream is FAILED, whoever is still on it is closed, all else lives on.
     pub(in crate::stream) fn panicked(&self, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
-        ::log::error!("stream failed: {failure}");
+        ::log::error!(target: told::STREAM, "stream failed: {failure}");
         self.book.close();
         self.life.move_to(State::Failed, |event| event.because(&failure));
         // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.

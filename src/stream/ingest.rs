@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
+use crate::log::told;
 use crate::net::clock as system_clock;
 use crate::proto::flv::{self, FrameFacts};
 use crate::proto::message::{MessageHead, kind};
@@ -151,7 +152,7 @@ impl Ingest {
         let told = counters.clock_told_us.get();
         if told == 0 || now_us.saturating_sub(told) > JUMP_REPORT_US {
             counters.clock_told_us.set(now_us);
-            log::warn!("the publisher's time jumped by {jump_ms} ms");
+            log::warn!(target: told::STREAM, "the publisher's time jumped by {jump_ms} ms");
             self.stream.tell(Event { value: jump_ms, ..self.life.event(EventKind::Clock) });
         }
     }

@@ -38,14 +38,14 @@ fn hasty(verb: &str, key: &str) -> Vec<u8> {
 }
 
 /// How many threads the server has: two a stream that is published, and some of its own.
-fn threads(server: &mut Server) -> usize {
+pub(super) fn threads(server: &mut Server) -> usize {
     let ended = server.child.try_wait().expect("our child");
     assert!(ended.is_none(), "{ended:?}: {}", server.rest());
     std::fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("it lives").count()
 }
 
 /// As many as asked for of each kind, each on a stream of its own, come, and when all are there go again.
-fn burst(server: &mut Server, idle: usize, verbs: &[&str], name: &str, count: usize) {
+pub(super) fn burst(server: &mut Server, idle: usize, verbs: &[&str], name: &str, count: usize) {
     let mut sockets = Vec::new();
     for number in 0..count {
         for verb in verbs {
@@ -61,13 +61,13 @@ fn burst(server: &mut Server, idle: usize, verbs: &[&str], name: &str, count: us
 
 #[test]
 fn whoever_comes_and_goes_while_its_words_are_read_late_harms_no_memory() {
-    let (mut server, read_on) = Server::start_unread(&["--log", "off", "--show-keys"]);
+    let mut server = Server::start_unread(&["--addr", "127.0.0.1", "--port", "0", "--log", "off", "--show-keys"]);
     let idle = threads(&mut server);
     for round in 0..9 {
         burst(&mut server, idle, &["publish"], &format!("early{round}"), 30);
     }
     burst(&mut server, idle, &["publish"], "many", 150);
-    read_on.send(()).expect("its reader waits");
+    server.read_on();
     for round in 0..5 {
         burst(&mut server, idle, &["publish", "play"], &format!("late{round}"), 50);
     }

@@ -49,6 +49,10 @@ pub(crate) struct Client {
 
 impl Client {
     fn connect(port: u16) -> Self {
+        Self::connect_to(port, "live")
+    }
+
+    fn connect_to(port: u16, app: &str) -> Self {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         socket.set_nodelay(true).unwrap();
@@ -73,7 +77,7 @@ impl Client {
         client.handle(first);
         let results = client.session.handle_input(&rest).unwrap();
         client.handle(results);
-        let request = client.session.request_connection("live".to_owned()).unwrap();
+        let request = client.session.request_connection(app.to_owned()).unwrap();
         client.handle(vec![request]);
         client.wait("a connection", |client| client.said.iter().any(|word| word == "connected"));
         client
@@ -81,7 +85,13 @@ impl Client {
 
     /// A publisher that has been let in.
     pub(crate) fn publish(port: u16, key: &str) -> Self {
-        let mut client = Self::ask_to_publish(port, key);
+        Self::publish_to(port, "live", key)
+    }
+
+    /// The same on an application of its own.
+    pub(crate) fn publish_to(port: u16, app: &str, key: &str) -> Self {
+        let mut client = Self::connect_to(port, app);
+        client.request_publishing(key);
         client.wait("Publish.Start", |client| client.started);
         client
     }
@@ -89,9 +99,13 @@ impl Client {
     /// A publisher that has asked.
     pub(crate) fn ask_to_publish(port: u16, key: &str) -> Self {
         let mut client = Self::connect(port);
-        let request = client.session.request_publishing(key.to_owned(), PublishRequestType::Live).unwrap();
-        client.handle(vec![request]);
+        client.request_publishing(key);
         client
+    }
+
+    fn request_publishing(&mut self, key: &str) {
+        let request = self.session.request_publishing(key.to_owned(), PublishRequestType::Live).unwrap();
+        self.handle(vec![request]);
     }
 
     /// A player that has been let in.

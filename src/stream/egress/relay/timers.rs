@@ -3,6 +3,7 @@
 use super::targets::too_slow;
 use super::{Fate, Relay, slow_event};
 use crate::error::{Failure, RRError};
+use crate::log::told;
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::log::buffer::Head;
 use crate::stream::peer::Order;
@@ -106,7 +107,8 @@ impl Relay {
             let (messages, bytes) = subscription.jump(ahead, head);
             subscription.count_dropped(who.counters(), messages, bytes);
             if subscription.note_slow(now_ms, SLOW_REPORT_MS) {
-                log::warn!("{} is too slow: {messages} messages dropped, {} ms behind", name_of(who), lag.ms);
+                let (subject, name) = told_of(who);
+                log::warn!(target: subject, "{name} is too slow: {messages} messages dropped, {} ms behind", lag.ms);
                 let event = slow_event(who, subscription, i64::try_from(messages).unwrap_or(i64::MAX));
                 self.stream.upcalls().event(event);
             }
@@ -115,9 +117,10 @@ impl Relay {
     }
 }
 
-fn name_of(who: &Who) -> String {
+/// What the log says of it, and under which subject.
+fn told_of(who: &Who) -> (&'static str, String) {
     match who {
-        Who::Player(record) => format!("player {}", record.addr),
-        Who::Target(target) => format!("target {}", crate::log::mask_url(&target.way().url)),
+        Who::Player(record) => (told::SESSION, format!("player {}", record.addr)),
+        Who::Target(target) => (told::TARGET, format!("target {}", crate::log::mask_url(&target.way().url))),
     }
 }

@@ -1,0 +1,212 @@
+//! The server's options: what is wrong is said before it starts, a file holds what the command line does, and SIGHUP reads
+//! it anew.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::support::program::Room;
+use super::support::rml::{Client, key_frame, sequence_header};
+use super::support::server::Relay;
+use super::support::{PATIENCE, c};
+use super::{Server, program};
+
+#[test]
+fn it_says_why_it_cannot_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = Command::new(program()).args(["--addr", "127.0.0.1", "--port", &port]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}: ")), "{said}");
+    assert_eq!(said.matches("127.0.0.1").count(), 1, "it is said once: {said}");
+    let output = Command::new(program()).args(["--addr", "no.such.host.invalid"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("no.such.host.invalid"), "{said}");
+    for wrong in [
+        &["--port", "65536"][..],
+        &["--gop", "x"],
+        &["--push", "nowhere"],
+        &["--push", "rtmp://host-without-an-app"],
+        &["--push", "live=rtmp:///app"],
+        &["--log", "loud"],
+        &["--nice"],
+        &["--max-sessions-ip", "0"],
+        &["--mem-limit", "64K"],
+        &["--mem-limit", "99999999999G"],
+        &["--mem-limit", "1000000"],
+        &["--tls", "0", "--cert", "chain.pem"],
+        &["--key", "key.pem"],
+    ] {
+        let (code, said) = refused(wrong);
+        assert_eq!(code, Some(2), "{wrong:?}: {said}");
+        assert!(said.contains(wrong[0]), "{wrong:?} is not named: {said}");
+        let help = if wrong[0] == "--push" { "rtmp://host/app" } else { "default: " };
+        assert!(["--tls", "--key"].contains(&wrong[0]) || said.contains(help), "{wrong:?}: no help: {said}");
+    }
+    for (wrong, words) in [
+        (&["extra"][..], "extra: unexpected argument"),
+        (&["--no-such"], "--no-such: no option"),
+        (&["--port", "1", "--port=2"], "--port 2: it is given twice, before that on the command line"),
+        (&["--show-keys", "--show-keys"], "--show-keys: it is given twice"),
+        (&["--show-keys=1"], "--show-keys 1: it takes no value"),
+        (&["--push", "rtmp://host:99999/app"], "its port is none"),
+        (&["--push", "rtmps://host:0/app"], "its port is none"),
+        (&["--push", "rtmp://me:12@host:x/app"], "its port is none"),
+        (&["--push", "rtmp://[::1]:1:2/app"], "its port is none"),
+        (&["--push", "/live=rtmp://host/app"], "is no path"),
+        (&["--pin", "abc"], "--pin abc: that is no SHA-256"),
+        (&["--ca", "/no/such/file"], "--ca /no/such/file: that cannot be read"),
+        (
+            &["--push", "rtmp://h/a", "--insecure", "--ca", "Cargo.toml", "--ca", "Cargo.toml"],
+            "this push has one already",
+        ),
+        (&["--start", "here"], "--start here: wrong value"),
+        (&["--policy", "first"], "--policy first: wrong value"),
+        (&["--addr", "127.0.0.1:99999"], "its port is none"),
+        (&["--config", "/no/such/file"], "--config /no/such/file: No such file"),
+        (&["@/no/such/file"], "--config /no/such/file: No such file"),
+        (&["--push", "live"], "--push live: a url is wanted, rtmp://host/app"),
+        (&["--push", "live=rtmp://host"], "--push live=rtmp://host: that is no url of the form rtmp://host/app"),
+    ] {
+        let (code, said) = refused(wrong);
+        assert!(code == Some(2) && said.contains(words), "{wrong:?}: {said}");
+    }
+}
+
+/// What it says of options that it does not start with; with good ones it would run, and is ended.
+fn refused(options: &[&str]) -> (Option<i32>, String) {
+    let mut child = Command::new(program())
+        .args(options)
+        .current_dir(c::root())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A file of options.
+fn file(room: &Room, lines: &str) -> (PathBuf, String) {
+    let path = room.file("options");
+    fs::write(&path, lines).unwrap();
+    let name = path.to_str().unwrap().to_owned();
+    (path, name)
+}
+
+#[test]
+fn a_file_holds_options_one_a_line() {
+    let room = Room::new("bundled-file");
+    let lines = "# keys do not stand in ps then\n\n addr = 127.0.0.1\r\n--port=0\nshow-keys\n\tpush live=rtmp://127.0.0.1:1/app/hidden\n";
+    let (_, name) = file(&room, lines);
+    for options in
+        [["--config", &name].to_vec(), [&*format!("--config={name}")].to_vec(), [&*format!("@{name}")].to_vec()]
+    {
+        let server = Server::start_with(&options);
+        assert!(server.greeting.contains("live/* -> rtmp://127.0.0.1:1/app/***"), "{}", server.greeting);
+        assert!(!server.greeting.contains("Stream keys are not shown"), "{}", server.greeting);
+        assert_ne!(server.port, 1935);
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_said_with_its_line() {
+    let room = Room::new("bundled-file-wrong");
+    for (lines, more, words) in [
+        ("port 0\n\nport 1\n", &[][..], "--port 1 in FILE, line 3: it is given twice, before that in FILE, line 1"),
+        ("port 0\n", &["--port", "1"], "--port 1: it is given twice, before that in FILE, line 1"),
+        ("gop\n", &[], "--gop in FILE, line 1: its value is missing"),
+        ("proxy yes\n", &[], "--proxy yes in FILE, line 1: it takes no value"),
+        ("# no\nno-such thing\n", &[], "--no-such thing in FILE, line 2: no option"),
+        ("config other\n", &[], "a file names no other one"),
+        ("push rtmp://host:70000/app\n", &[], "in FILE, line 1: its port is none"),
+        ("port 0\0\n", &[], "--config FILE: "),
+    ] {
+        let (_, name) = file(&room, lines);
+        let (code, said) = refused(&[&[&*format!("@{name}")], more].concat());
+        let said = said.replace(&name, "FILE");
+        assert!(code == Some(2) && said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn it_listens_on_several_addresses_and_ports_of_their_own() {
+    let server = Server::start_with(&["--addr", "127.0.0.1", "--addr=127.0.0.2:0", "--addr", "[::1]:0", "--port=0"]);
+    let line = server.greeting.lines().next().unwrap().to_owned();
+    let mut listening = 0;
+    for part in line.split("port ").skip(1) {
+        let (port, at) = part.split_once(" at ").unwrap();
+        let host = at.trim_end_matches(", ");
+        TcpStream::connect(format!("{host}:{port}")).unwrap_or_else(|error| panic!("{host}:{port}: {error}: {line}"));
+        listening += 1;
+    }
+    assert_eq!(listening, 3, "{line}");
+    assert!(
+        server.greeting.contains(&format!("ffplay rtmp://127.0.0.1:{}/live/show", server.port)),
+        "{}",
+        server.greeting
+    );
+}
+
+#[test]
+fn sighup_without_a_file_to_read_changes_nothing() {
+    let mut server = Server::start(&[]);
+    let mut publisher = Client::publish(server.port, "show");
+    publisher.send(0, sequence_header(1));
+    server.says("IN_PROGRESS");
+    for _ in 0..3 {
+        server.signal(1);
+        server.says("SIGHUP: there is no file to read anew");
+    }
+    let mut player = Client::play(server.port, "show");
+    publisher.send(40, key_frame(1));
+    player.wait("it plays", |player| !player.video.is_empty());
+    server.signal(15);
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
+    let (room, first, second) = (Room::new("bundled-file-reload"), Relay::new(), Relay::new());
+    let push = |to: &Relay, key: &str| format!("push live=rtmp://127.0.0.1:{}/live/{key}\n", to.port);
+    let (path, name) = file(&room, &push(&first, "kept"));
+    let mut server = Server::start(&["--config", &name]);
+    let mut publisher = Client::publish(server.port, "show");
+    publisher.send(0, sequence_header(1));
+    publisher.send(0, key_frame(1));
+    first.has_messages("kept", 2);
+    // One stays, one comes, and a setting of the start is another; then the first goes.
+    fs::write(&path, format!("{}{}grace 5000\n", push(&first, "kept"), push(&second, "new"))).unwrap();
+    server.signal(1);
+    server.says(&format!("SIGHUP, options are read: {name}"));
+    publisher.send(40, key_frame(2));
+    second.has_messages("new", 2);
+    first.has_messages("kept", 3);
+    assert_eq!(first.server.list(0, rrelay::server::slots::kind::SESSION).unwrap().len(), 1, "its push went on");
+    fs::write(&path, format!("{}grace 5000\nlog debug\n", push(&second, "new"))).unwrap();
+    server.signal(1);
+    server.says("/live of live/***#1: STOPPED");
+    second.has_messages("new", 2);
+    // What is wrong changes nothing.
+    fs::write(&path, "gop x\n").unwrap();
+    server.signal(1);
+    publisher.send(80, key_frame(3));
+    second.has_messages("new", 3);
+    server.signal(15);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("SIGHUP, at the next start only: --grace"), "{said}");
+    assert!(
+        said.contains(&format!("SIGHUP, the options before stay: --gop x in {name}, line 1: wrong value")),
+        "{said}"
+    );
+    assert!(said.contains(" DEBUG "), "{said}");
+}
