@@ -63,6 +63,33 @@ static char *with_key(const char *text, const char *key) {
     return whole;
 }
 
+/* The ids of one kind, to be freed; as many as `count` says. */
+static rr_id *list(rr_server *s, rr_id parent, int kind, size_t *count) {
+    rr_id *ids = NULL;
+    int there;
+    *count = 0;
+    there = rr_server_list(s, parent, kind, NULL, 0);
+    if (there <= 0 || !(ids = (rr_id *)calloc((size_t)there, sizeof *ids))) return NULL;
+    *count = (size_t)there;
+    there = rr_server_list(s, parent, kind, ids, *count);
+    if (there < 0) there = 0;
+    if ((size_t)there < *count) *count = (size_t)there;
+    return ids;
+}
+
+/* Whether a stream has the target of this push already: one of the moment at which SIGHUP has brought the push. */
+static int has_target(rr_server *s, rr_stream stream, const struct push *p) {
+    size_t i, count;
+    rr_id *ids = list(s, stream, RR_KIND_TARGET, &count);
+    rr_info info;
+    int has = 0;
+    for (i = 0; i < count && !has; i++) {
+        has = rr_info_get(s, ids[i], &info, sizeof info) == RR_OK && (uintptr_t)info.user == p->number;
+    }
+    free(ids);
+    return has;
+}
+
 static void add_target(rr_server *s, const struct options *o, const struct push *p, rr_stream stream, const char *app,
                        const char *name) {
     rr_target_config c;
@@ -91,8 +118,14 @@ static void add_target(rr_server *s, const struct options *o, const struct push 
    stream has media. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev) {
     size_t i;
+    int reloaded; /* SIGHUP came between the stream's beginning and this event */
     if (ev->type != RR_EV_STREAM || ev->prev != RR_STATE_NONE) return;
-    for (i = 0; i < o->push_count; i++) add_target(s, o, o->pushes[i], ev->stream, ev->app, ev->key);
+    reloaded = rr_server_list(s, ev->stream, RR_KIND_TARGET, NULL, 0) > 0;
+    for (i = 0; i < o->push_count; i++) {
+        if (!reloaded || !has_target(s, ev->stream, o->pushes[i])) {
+            add_target(s, o, o->pushes[i], ev->stream, ev->app, ev->key);
+        }
+    }
 }
 
 /* ---- SIGHUP --------------------------------------------------------------------------------------------------------- */
@@ -104,20 +137,6 @@ static int same_text(const char *a, const char *b) {
 static int same_push(const struct push *a, const struct push *b) {
     return same_text(a->match, b->match) && same_text(a->url, b->url) && same_text(a->key, b->key) &&
            same_text(a->ca, b->ca) && same_text(a->pin, b->pin) && a->insecure == b->insecure;
-}
-
-/* The ids of one kind, to be freed; as many as `count` says. */
-static rr_id *list(rr_server *s, rr_id parent, int kind, size_t *count) {
-    rr_id *ids = NULL;
-    int there;
-    *count = 0;
-    there = rr_server_list(s, parent, kind, NULL, 0);
-    if (there <= 0 || !(ids = (rr_id *)calloc((size_t)there, sizeof *ids))) return NULL;
-    *count = (size_t)there;
-    there = rr_server_list(s, parent, kind, ids, *count);
-    if (there < 0) there = 0;
-    if ((size_t)there < *count) *count = (size_t)there;
-    return ids;
 }
 
 /* What targets may take, when their --push has gone, until they have the last messages, ms. */
