@@ -122,10 +122,14 @@ fn an_orderly_stop_and_one_at_once_need_no_reader() {
             drop((player, publisher));
             server.signal(15);
         } else {
-            // It takes nothing of what holds a stop up.
+            // It takes nothing of what holds a stop up. Whom the server sends the last one has shown that it has all.
+            let mut witness = Client::play(server.port, "show");
             for number in 1..=super::FRAMES {
                 publisher.send(number * 40, [key_frame(number), vec![0; super::FRAME_BYTES]].concat());
             }
+            let last = super::FRAMES * 40;
+            witness.wait("the last frame", |witness| witness.video.last().is_some_and(|got| got.ts_ms == last));
+            drop(witness);
             server.signal(15);
             publisher.wait_over();
             server.signal(15);
