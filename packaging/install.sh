@@ -29,7 +29,7 @@ fill rrelay-config-version.cmake.in "$lib/cmake/rrelay/rrelay-config-version.cma
 # tree means nothing there, so it is linked anew.
 if [ -f "$target/rr_server" ]; then
     # shellcheck disable=SC2086
-    ${CC:-cc} -std=c99 ${CFLAGS:--O2} -I"$destdir$includedir" "$here"/../c-examples/rr_server*.c -o "$destdir$bindir/rr_server" \
+    ${CC:-cc} -std=c99 ${CFLAGS:--O2} -pthread -I"$destdir$includedir" "$here"/../c-examples/rr_server*.c -o "$destdir$bindir/rr_server" \
         -L"$lib" -l:"librrelay.so.$soversion" -Wl,-rpath,"$libdir" ${LDFLAGS:-}
 fi
 echo "rrelay $version is in $destdir$prefix. Should programs not find librrelay.so.$soversion: run ldconfig, or, where the"

@@ -2,6 +2,7 @@
 //! it anew.
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -209,4 +210,78 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
         "{said}"
     );
     assert!(said.contains(" DEBUG "), "{said}");
+}
+
+/// The column of `--help` at which what an option does begins, behind the dashes.
+const WORDS: usize = 24 - "  --".len();
+
+/// How a default begins, where it is a word or two and not a sentence.
+fn short(default: &str) -> Option<String> {
+    let first = default.split([';', ')', ',']).next().expect("there is always a first");
+    (first.split(' ').count() <= 2).then(|| first.to_owned())
+}
+
+/// What `--help` says of each option: how it is written, and its default.
+fn in_help(help: &str) -> Vec<(String, Option<String>)> {
+    let (_, list) = help.split_once("\n  --").expect("options");
+    let list = list.split("\n\n").next().unwrap();
+    let option = |text: &str| {
+        let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let (name, words) = line.split_at(WORDS);
+        let words = format!("{words} {rest}").split_whitespace().collect::<Vec<_>>().join(" ");
+        let default = words.split_once("default: ").and_then(|(_, default)| short(default));
+        (format!("--{}", name.trim()), default)
+    };
+    list.split("\n  --").map(option).collect()
+}
+
+#[test]
+fn the_table_of_options_and_help_agree() {
+    let output = Command::new(program()).arg("--help").output().unwrap();
+    let help = in_help(&String::from_utf8(output.stdout).unwrap());
+    let page = fs::read_to_string(c::root().join("docs/rr_server.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `--"));
+    // A row may have several options; its default is theirs all.
+    let table: Vec<(String, String)> = rows
+        .flat_map(|row| {
+            let [_, names, _, default, _] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+            let names = names.split('`').skip(1).step_by(2).filter(|name| name.starts_with("--"));
+            names.map(|name| (name.to_owned(), default.trim().replace('`', ""))).collect::<Vec<_>>()
+        })
+        .collect();
+    let names = |all: Vec<&String>| all.into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(names(table.iter().map(|(name, _)| name).collect()), names(help.iter().map(|(name, _)| name).collect()));
+    let defaults = help.iter().filter(|(_, default)| default.is_some()).count();
+    assert!(defaults > 15, "{help:?}");
+    for ((name, in_table), (_, in_help)) in table.iter().zip(&help) {
+        assert!(in_help.is_none() || *in_help == short(in_table), "{name}: {in_table}, {in_help:?}");
+    }
+}
+
+#[test]
+fn a_second_publisher_meets_the_policy_and_a_silent_one_the_idle_time() {
+    let mut server = Server::start(&["--policy", "takeover", "--idle", "1000", "--start", "now", "--grace", "60000"]);
+    let mut first = Client::publish(server.port, "show");
+    first.send(0, sequence_header(1));
+    let mut second = Client::publish(server.port, "show");
+    second.send(0, sequence_header(2));
+    first.wait_over();
+    // It says nothing more.
+    let line = server.complains("publisher 127.0.0.1");
+    assert!(line.contains(": FAILED (silent for too long)"), "{line}");
+    server.signal(15);
+    assert_eq!(server.end().0, Some(0));
+
+    let mut server = Server::start(&["--policy=standby"]);
+    let _first = Client::publish(server.port, "show");
+    let _second = Client::publish(server.port, "show");
+    server.says("standby 127.0.0.1");
+}
+
+#[test]
+fn behind_a_balancer_peers_have_their_own_addresses() {
+    let mut server = Server::start(&["--proxy"]);
+    let mut peer = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    peer.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 1935\r\nGET / HTTP/1.1\r\n\r\n").unwrap();
+    server.complains("WARN session 192.0.2.7:4711: FAILED");
 }
