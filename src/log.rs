@@ -36,7 +36,7 @@ pub mod told {
     pub const SERVER: &str = "rrelay::server";
     /// That a stream has failed, or its time has jumped.
     pub const STREAM: &str = "rrelay::stream";
-    /// How a session has ended, or that it is slow.
+    /// What a session does, how it has ended, or that it is slow.
     pub const SESSION: &str = "rrelay::session";
     /// What became of a target's or source's connection, or that it is slow.
     pub const TARGET: &str = "rrelay::target";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Args, Decision, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
+use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
 use crate::net::clock;
 use crate::net::socket::half_close;
@@ -198,14 +199,14 @@ pub(super) fn hand_over(
             if let Some(session) = peer.conn.server() {
                 session.accept_publish(stream_id, clock::now_ms());
             }
-            log::info!("{} publishes {}", peer.record.addr, stream.masked_name());
+            log::info!(target: told::SESSION, "{} publishes {}", peer.record.addr, stream.masked_name());
             stream.hand_publisher(peer, stream_id, *claim).err().map(|(peer, failure)| (peer, failure, true))
         }
         Wish::Play { stream_id, .. } => {
             if let Some(session) = peer.conn.server() {
                 session.accept_play(stream_id, clock::now_ms());
             }
-            log::info!("{} plays {}", peer.record.addr, stream.masked_name());
+            log::info!(target: told::SESSION, "{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or_else(|| stream.config().start);
             let record = Arc::clone(&peer.record);
             let newest = Subscription::of_player(Arc::clone(stream), record, stream_id, start, decision.media);

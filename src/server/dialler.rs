@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError, Result};
+use crate::log::told;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
@@ -377,17 +378,17 @@ impl Dialler {
         }
         match next {
             Next::Retry(wait_ms) => {
-                log::warn!("target {name}: {failure}; next try in {wait_ms} ms");
+                log::warn!(target: told::TARGET, "target {name}: {failure}; next try in {wait_ms} ms");
                 self.set_phase(id, Phase::Waits { at_ms: clock::now_ms() + wait_ms }, io);
                 target.move_because(State::Recovering, failure, wait_ms);
             }
             Next::Fatal => {
-                log::error!("target {name}: {failure}; that does not pass by itself, no further try");
+                log::error!(target: told::TARGET, "target {name}: {failure}; that does not pass by itself, no further try");
                 self.set_phase(id, Phase::Rests, io);
                 target.move_because(State::Failed, failure, 0);
             }
             Next::GiveUp => {
-                log::error!("target {name}: {failure}; tried as often as configured");
+                log::error!(target: told::TARGET, "target {name}: {failure}; tried as often as configured");
                 self.set_phase(id, Phase::Rests, io);
                 let give_up = Failure { kind: RRError::GiveUp, ..failure.clone() };
                 target.move_because(State::Failed, &give_up, 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Failure, RRError, Result};
+use crate::log::told;
 use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::proto::url::RtmpUrl;
@@ -76,7 +77,7 @@ pub(super) fn started(core: &Core, source: &Arc<Target>, plan: &Arc<Plan>, conn:
     let stream = core.stream_of(source).ok_or(RRError::State)?;
     source.set_served(Arc::clone(plan));
     source.connects.fetch_add(1, Ordering::Relaxed);
-    log::info!("pulling {} from {}", source.stream().masked_name(), url.masked());
+    log::info!(target: told::TARGET, "pulling {} from {}", source.stream().masked_name(), url.masked());
     stream.hand_source(source, conn)
 }
 

@@ -110,3 +110,17 @@ fn many_pushes_are_served() {
         has(&far, "to", &number.to_string());
     }
 }
+
+#[test]
+fn what_becomes_of_a_push_is_said_once() {
+    let mut server = Server::start(&["--log", "info", "--push", "rtmp://127.0.0.1:1/to"]);
+    let _publisher = publish(server.port, "live", "show");
+    let line = server.complains("rtmp://127.0.0.1:1/to");
+    assert!(line.contains(" WARN target ") && line.contains(": RECOVERING, next try in "), "{line}");
+    server.signal(15);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    let lines = |what: &str| said.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines("next try in"), lines(": RECOVERING"), "{said}");
+    assert_eq!(lines(" publishes "), 0, "{said}");
+}

@@ -10,6 +10,7 @@ use super::race::Runner;
 use super::{Dialler, Job, Phase};
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError};
+use crate::log::told;
 use crate::mask::hide_key;
 use crate::net::clock;
 use crate::net::conn::{Conn, Pumped, Side};
@@ -96,7 +97,7 @@ impl Dialler {
             return;
         }
         target.connects.fetch_add(1, Ordering::Relaxed);
-        log::info!("pushing {} to {}", target.stream().masked_name(), job.url.masked());
+        log::info!(target: told::TARGET, "pushing {} to {}", target.stream().masked_name(), job.url.masked());
         let delivery = Delivery::Target { target: Arc::clone(&target), conn, plan: Arc::clone(&job.plan) };
         let Some(stream) = self.core.stream_of(&target) else { return self.rest(id, io) };
         if let Err((_, failure)) = stream.deliver(delivery) {
@@ -159,7 +160,7 @@ impl Dialler {
                 self.failed(id, &Failure::peers(RRError::Rejected, text), ran_ms, io);
             }
             Ok(url) if may => {
-                log::info!("target {}: the server sends us to {}", job.url.masked(), url.masked());
+                log::info!(target: told::TARGET, "target {}: the server sends us to {}", job.url.masked(), url.masked());
                 let event = Event { kind: EventKind::Reconnect, ..job.target.event() };
                 let text = hide_key(text, &job.url.key).into_bytes();
                 self.core.events.push(Event { url: url.tc_url().into_bytes(), text, ..event });
