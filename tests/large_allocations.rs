@@ -1,5 +1,5 @@
 //! Memory that cannot be had ends what wanted it, in words, and never the process: each large allocation of a running
-//! server fails here once. (The small ones, and those of TLS, abort a process as everywhere in Rust; README says which.)
+//! server fails here once. (The small ones, and those of TLS, abort a process as everywhere in Rust; docs/limits.md says which.)
 // A failing allocator implements an unsafe trait.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
@@ -25,7 +25,7 @@ use rrelay::session::SessionConfig;
 
 use live::{Client, until};
 
-/// What README calls large.
+/// What docs/limits.md calls large.
 const LARGE: usize = 16 * 1024;
 
 /// How many large allocations come before the one that fails; below 0 none fails.

@@ -54,6 +54,7 @@ fn it_says_why_it_cannot_start() {
         (&["--show-keys", "--show-keys"], "--show-keys: it is given twice"),
         (&["--show-keys=1"], "--show-keys 1: it takes no value"),
         (&["--push", "rtmp://host:99999/app"], "its port is none"),
+        (&["--push", "rtmp://host:99999/"], "that is no url of the form"),
         (&["--push", "rtmps://host:0/app"], "its port is none"),
         (&["--push", "rtmp://me:12@host:x/app"], "its port is none"),
         (&["--push", "rtmp://[::1]:1:2/app"], "its port is none"),
