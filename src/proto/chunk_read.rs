@@ -10,7 +10,7 @@
 use super::chunk_buffers::{Spares, grow};
 use super::chunk_header::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, HEADER_MAX_BYTES};
 use super::message::{MessageHead, kind};
-use crate::error::{Failure, RRError, Result};
+use crate::error::{Failure, RRError, Result, copied};
 
 pub use super::chunk_header::{ChunkHeader, Previous, Repeat, Step, parse_header};
 
@@ -152,6 +152,19 @@ impl ChunkReader {
             Body::Input { start, end } => input.get(start..end).unwrap_or_default(),
             Body::Assembled => &self.done,
         }
+    }
+
+    /// From now on the body of the last message is to be had with any input, until the next call of
+    /// [`next`](Self::next). `input` must be the same as there.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub fn keep_body(&mut self, input: &[u8]) -> Result<()> {
+        if let Body::Input { .. } = self.body {
+            self.done = copied(self.body(input))?;
+            self.body = Body::Assembled;
+        }
+        Ok(())
     }
 
     fn run(&mut self, input: &[u8], at: &mut usize) -> Result<Option<MessageHead>> {

@@ -140,7 +140,7 @@ impl ClientSession {
                         let body = self.protocol.command_body(input)?;
                         self.command(&head, &body, now_ms)?
                     }
-                    _ => self.message(head, now_ms),
+                    _ => self.message(head, input, now_ms)?,
                 },
             };
             if event.is_some() {
@@ -163,16 +163,18 @@ impl ClientSession {
     }
 
     /// Media is for players. Some servers send it without Play.Start, which it then stands for.
-    fn message(&mut self, head: MessageHead, now_ms: u64) -> Option<Event> {
+    fn message(&mut self, head: MessageHead, input: &[u8], now_ms: u64) -> Result<Option<Event>> {
         let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
-        match self.step {
+        Ok(match self.step {
             Step::Running | Step::Ended if !self.publish => Some(Event::Message(head)),
             Step::Start if !self.publish && media => {
+                // After `Started` the rest of the input may lie elsewhere.
+                self.protocol.keep_body(input)?;
                 self.held = Some(head);
                 Some(self.running(now_ms))
             }
             _ => self.ignore(),
-        }
+        })
     }
 
     fn ignore(&mut self) -> Option<Event> {

@@ -174,7 +174,10 @@ impl Protocol {
                         return Ok(Some(incoming));
                     }
                 }
-                kind::AGGREGATE => self.aggregate = Some(Box::new(Aggregate { head, at: 0, base_ms: None })),
+                kind::AGGREGATE => {
+                    self.reader.keep_body(input)?;
+                    self.aggregate = Some(Box::new(Aggregate { head, at: 0, base_ms: None }));
+                }
                 _ => return Ok(Some(Incoming::Message(head))),
             }
         }
@@ -187,6 +190,11 @@ impl Protocol {
             Some(part) => whole.get(part.clone()).unwrap_or_default(),
             None => whole,
         }
+    }
+
+    /// The body stays until the next call of [`Protocol::next`] that goes on in the input, whatever input is given.
+    pub(super) fn keep_body(&mut self, input: &[u8]) -> Result<()> {
+        self.reader.keep_body(input)
     }
 
     /// The same of a command, to be kept: commands are few and small, also where messages may be large.
