@@ -59,7 +59,7 @@ pub struct Refusal {
 /// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
 /// - getters: `stream_id`, `started`, `refusal`, `refusal_code`
 /// - the end: `close`, then send the output
-/// - output: `output`, `take_output`, `consumed`, `note_sent`
+/// - output: `send_message`, `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ClientSession {
     protocol: Protocol,
@@ -95,7 +95,7 @@ impl ClientSession {
 
     fn new(config: &SessionConfig, url: &RtmpUrl, publish: bool, now_ms: u64) -> Result<Self> {
         let timers = Timers::new(config.timing, LATE, now_ms);
-        let mut protocol = Protocol::new(Handshake::client(), config.command_limits(), timers);
+        let mut protocol = Protocol::new(Handshake::client(), config, timers);
         protocol.start()?;
         Ok(Self {
             protocol,
@@ -270,7 +270,7 @@ impl ClientSession {
         self.step = Step::Running;
         self.protocol.timers.enter(Phase::Running, now_ms);
         if !self.publish {
-            self.protocol.set_limits(self.config.media_limits());
+            self.protocol.take_media(&self.config, true);
         }
         Event::Started { stream_id: self.stream_id }
     }
@@ -318,6 +318,19 @@ impl ClientSession {
         }
         let values = [Value::Null, Value::Number(id.into())];
         self.protocol.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
+    }
+
+    /// Puts a message of what we publish behind the output, in chunks of the size that the server was told; it goes out on
+    /// the stream that the server gave. It is taken whole, or not at all.
+    ///
+    /// # Errors
+    /// [`RRError::State`] before `Started` and where we play, [`RRError::Again`] while too much output waits to be sent,
+    /// [`RRError::Arg`] for what is no message or not the driver's to send, [`RRError::NoMem`].
+    pub fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
+        if !self.publish || self.step != Step::Running {
+            return Err(Failure::ours(RRError::State, "nothing is published to this server now"));
+        }
+        self.protocol.send_message(&MessageHead { stream_id: self.stream_id, ..*head }, body)
     }
 
     /// The server's url as it may be shown.

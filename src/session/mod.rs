@@ -15,12 +15,14 @@
 //!   rest may lie elsewhere, which is the moment to hand a connection over. A session moves with its half-read messages.
 //! - `Connect`, `Publish` and `Play` are questions: until the answer is given, `next` fails and takes nothing.
 //! - An error ends the session. The output may still hold a last word for the peer.
-//! - Output goes to the wire between media messages, never inside one.
+//! - Output goes to the wire between media messages, never inside one. A driver sends media beside the output, or leaves
+//!   that to the session with `send_message`.
 //! - Time is a monotonic millisecond count, given with each call. At the moment that `next_timeout` names the driver calls
 //!   `handle_timeout`; deadlines and pings are decided there and nowhere else.
 #![forbid(unsafe_code)]
 
 mod client;
+mod flow;
 mod protocol;
 mod said;
 mod server;
@@ -75,21 +77,13 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// For a peer that sends commands only.
-    fn command_limits(&self) -> ReadLimits {
-        let bytes = config::MAX_OPEN_BYTES_COMMAND;
+    /// For a peer that sends media, or else commands only.
+    fn limits(&self, takes_media: bool) -> ReadLimits {
+        let bytes = if takes_media { self.max_open_bytes } else { config::MAX_OPEN_BYTES_COMMAND };
+        let message = if takes_media { self.max_message } else { u32::try_from(bytes).unwrap_or(u32::MAX) };
         ReadLimits {
-            max_message: self.max_message.min(u32::try_from(bytes).unwrap_or(u32::MAX)),
+            max_message: self.max_message.min(message),
             max_open_bytes: self.max_open_bytes.min(bytes),
-            max_chunk_streams: self.max_chunk_streams,
-        }
-    }
-
-    /// For a peer that sends media.
-    fn media_limits(&self) -> ReadLimits {
-        ReadLimits {
-            max_message: self.max_message,
-            max_open_bytes: self.max_open_bytes,
             max_chunk_streams: self.max_chunk_streams,
         }
     }

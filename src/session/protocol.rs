@@ -1,17 +1,18 @@
 //! What both roles share below commands: handshake, chunks, acknowledgements, pings, aggregates, and the output.
 //!
 //! It answers protocol control and user control messages by itself (specification 5.4, 7.1.7) and gives the rest to
-//! the session above. It knows nothing of commands. Byte counts begin after the handshake: a peer that counts its own
-//! bytes the other way must not see more acknowledged than it sent.
+//! the session above. It knows nothing of commands.
 
 use std::ops::Range;
 
+use super::SessionConfig;
+use super::flow::Flow;
 use super::said::SaidList;
 use super::timers::{Due, Timers};
 use crate::config::MAX_OPEN_BYTES_COMMAND;
-use crate::error::{Failure, Result, copied};
-use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
-use crate::proto::chunk_read::{ChunkReader, ReadLimits};
+use crate::error::{Failure, RRError, Result, copied};
+use crate::proto::chunk_header::{CHUNK_SIZE_DEFAULT, CHUNK_STREAM_MAX, CHUNK_STREAM_MIN};
+use crate::proto::chunk_read::ChunkReader;
 use crate::proto::chunk_write;
 use crate::proto::handshake::Handshake;
 use crate::proto::message::{MessageHead, kind};
@@ -28,15 +29,12 @@ pub(super) mod user {
     pub(super) const PONG: u16 = 7;
 }
 
-/// Output that waits for the driver, at most: a peer that asks without reading answers is cut off. Handshake and
-/// connect answers are below 5 KiB together.
+/// Output that waits to be sent, at most: a peer that asks without reading answers is cut off, and a driver's message is
+/// refused. Handshake and connect answers are below 5 KiB together.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// Output buffers above this are given back when they are empty.
 const KEEP_OUTPUT_BYTES: usize = 512;
-
-/// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
-const MIN_ACK_BYTES: u64 = 1024;
 
 /// A peer that waits for an acknowledgement sends nothing for so long. Shorter pauses are the network's.
 const STILL_MS: u64 = 500;
@@ -71,42 +69,30 @@ pub(super) struct Protocol {
     /// The body within the reader's body, while an aggregate is unpacked.
     part: Option<Range<usize>>,
     aggregate: Option<Box<Aggregate>>,
+    /// Whether the peer may send media, and has the larger limits.
+    takes_media: bool,
     out: Vec<u8>,
+    /// Bytes of `out` that are the driver's messages, at most.
+    messages_out: usize,
     chunk_size: u32,
-    handshake_out: u64,
-    consumed: u64,
-    media_sent: u64,
-    received: u64,
-    ack_sent_at: u64,
-    /// What the peer told of the window it keeps; 0 where it has told nothing.
-    peer_window: u32,
-    our_window: u32,
-    /// What Set Peer Bandwidth allowed the peer to have unacknowledged; 0 where it was not sent.
-    allowance: u32,
-    peer_acked: Option<u32>,
+    flow: Flow,
     pub(super) timers: Timers,
     pub(super) said: SaidList,
     pub(super) ignored: u32,
 }
 
 impl Protocol {
-    pub(super) fn new(handshake: Handshake, limits: ReadLimits, timers: Timers) -> Self {
+    pub(super) fn new(handshake: Handshake, config: &SessionConfig, timers: Timers) -> Self {
         Self {
             handshake: Some(Box::new(handshake)),
-            reader: ChunkReader::new(limits),
+            reader: ChunkReader::new(config.limits(false)),
             part: None,
             aggregate: None,
+            takes_media: false,
             out: Vec::new(),
+            messages_out: 0,
             chunk_size: CHUNK_SIZE_DEFAULT,
-            handshake_out: 0,
-            consumed: 0,
-            media_sent: 0,
-            received: 0,
-            ack_sent_at: 0,
-            peer_window: 0,
-            our_window: 0,
-            allowance: 0,
-            peer_acked: None,
+            flow: Flow::default(),
             timers,
             said: SaidList::default(),
             ignored: 0,
@@ -117,7 +103,7 @@ impl Protocol {
     pub(super) fn start(&mut self) -> Result<()> {
         if let Some(handshake) = &mut self.handshake {
             handshake.start(&mut self.out)?;
-            self.handshake_out = self.out.len() as u64;
+            self.flow.handshake(self.out.len());
         }
         Ok(())
     }
@@ -126,8 +112,10 @@ impl Protocol {
         self.handshake.is_none()
     }
 
-    pub(super) fn set_limits(&mut self, limits: ReadLimits) {
-        self.reader.set_limits(limits);
+    /// The peer may send media from now on, or no longer; its limits follow.
+    pub(super) fn take_media(&mut self, config: &SessionConfig, takes_media: bool) {
+        self.takes_media = takes_media;
+        self.reader.set_limits(config.limits(takes_media));
     }
 
     /// Gives back what a peer that sends little does not need.
@@ -141,13 +129,13 @@ impl Protocol {
             self.timers.heard(now_ms);
         }
         loop {
-            if self.out.len() > MAX_OUTPUT_BYTES {
+            if self.out.len() - self.messages_out > MAX_OUTPUT_BYTES {
                 return Err(Failure::limit("the peer asks faster than it takes answers"));
             }
             if let Some(handshake) = &mut self.handshake {
                 let before = self.out.len();
                 let done = handshake.feed(input, at, &mut self.out)?;
-                self.handshake_out += (self.out.len() - before) as u64;
+                self.flow.handshake(self.out.len() - before);
                 if !done {
                     return Ok(None);
                 }
@@ -163,8 +151,10 @@ impl Protocol {
             }
             let before = *at;
             let found = self.reader.next(input, at)?;
-            self.received += (*at - before) as u64;
-            self.acknowledge();
+            self.flow.receive(*at - before);
+            if self.flow.is_ack_due() {
+                self.write_ack();
+            }
             let Some(head) = found else { return Ok(None) };
             match head.type_id {
                 kind::SET_CHUNK_SIZE | kind::ABORT => {}
@@ -233,37 +223,20 @@ impl Protocol {
         }
     }
 
-    /// Acknowledges at half the peer's window, so that one that waits for it need not stand still. A peer that has told
-    /// of no window asks for nothing (5.4.4) and gets nothing while its bytes come; nginx-rtmp and SRS do it so too.
-    /// ffmpeg is such a publisher, and closes with megabytes still in its socket: an acknowledgement that meets it then
-    /// makes its kernel drop them (RFC 1122, 4.2.2.13). See [`still_ms`](Self::still_ms) for one that waits all the same.
-    fn acknowledge(&mut self) {
-        if self.peer_window == 0 {
-            return;
-        }
-        let due = (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES);
-        if self.received - self.ack_sent_at >= due {
-            self.write_ack();
-        }
-    }
-
-    /// When an acknowledgement is due to a peer that asked for none. We limit what it may have unacknowledged (5.4.5), so
-    /// one that keeps to the limit waits for us, window told or not: it has stopped with much on the way.
+    /// When an acknowledgement is due to a peer that asked for none: one that keeps to our limit waits for us, window told or
+    /// not, and has stopped with much on the way.
     fn still_ms(&self) -> Option<u64> {
-        let owed = self.received - self.ack_sent_at;
-        let waits = self.peer_window == 0 && self.allowance > 0 && owed >= u64::from(self.allowance) / 2;
-        waits.then(|| self.timers.last_heard_ms().saturating_add(STILL_MS))
+        self.flow.may_wait().then(|| self.timers.last_heard_ms().saturating_add(STILL_MS))
     }
 
     fn write_ack(&mut self) {
-        self.ack_sent_at = self.received;
-        // The running total, modulo 2^32 (5.4.3).
-        self.control(kind::ACK, &(self.received as u32).to_be_bytes());
+        let total = self.flow.acknowledge();
+        self.control(kind::ACK, &total.to_be_bytes());
     }
 
     /// Limits what the peer may send without an acknowledgement.
     pub(super) fn limit_peer(&mut self, bytes: u32, limit_type: u8) {
-        self.allowance = bytes;
+        self.flow.set_allowance(bytes);
         let [a, b, c, d] = bytes.to_be_bytes();
         self.control(kind::PEER_BANDWIDTH, &[a, b, c, d, limit_type]);
     }
@@ -271,10 +244,10 @@ impl Protocol {
     fn window(&mut self, type_id: u8, input: &[u8]) {
         let Some(value) = self.reader.body(input).first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { return };
         match type_id {
-            kind::ACK => self.peer_acked = Some(value),
-            kind::WINDOW_ACK if value > 0 => self.peer_window = value,
+            kind::ACK => self.flow.acknowledged(value),
+            kind::WINDOW_ACK if value > 0 => self.flow.set_peer_window(value),
             // Limiting us means: tell what window we keep (5.4.5).
-            kind::PEER_BANDWIDTH if value > 0 && value != self.our_window => self.announce_window(value),
+            kind::PEER_BANDWIDTH if value > 0 && value != self.flow.our_window() => self.announce_window(value),
             _ => {}
         }
     }
@@ -321,7 +294,7 @@ impl Protocol {
     }
 
     pub(super) fn announce_window(&mut self, bytes: u32) {
-        self.our_window = bytes;
+        self.flow.set_our_window(bytes);
         self.control(kind::WINDOW_ACK, &bytes.to_be_bytes());
     }
 
@@ -337,37 +310,58 @@ impl Protocol {
         chunk_write::encode(&head, body, self.chunk_size, &mut self.out);
     }
 
+    /// Appends a message of the driver's.
+    pub(super) fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
+        let refused = |kind, text| Err(Failure::ours(kind, text));
+        if head.len as usize != body.len() || head.len >= 1 << 24 {
+            return refused(RRError::Arg, "the message's head names another length than its body has");
+        }
+        if !(CHUNK_STREAM_MIN..=CHUNK_STREAM_MAX).contains(&head.chunk_stream) {
+            return refused(RRError::Arg, "there is no such chunk stream");
+        }
+        if matches!(head.type_id, 0..=kind::PEER_BANDWIDTH | kind::COMMAND | kind::COMMAND_AMF3) {
+            return refused(RRError::Arg, "control messages and commands are the session's own");
+        }
+        if self.out.len() >= MAX_OUTPUT_BYTES {
+            return refused(RRError::Again, "the output waits to be sent");
+        }
+        let bytes = chunk_write::wire_len(head, self.chunk_size);
+        self.out.try_reserve(bytes).map_err(|_| RRError::NoMem)?;
+        chunk_write::encode(head, body, self.chunk_size, &mut self.out);
+        self.messages_out += bytes;
+        Ok(())
+    }
+
     pub(super) fn output(&self) -> &[u8] {
         &self.out
     }
 
     pub(super) fn take_output(&mut self) -> Vec<u8> {
-        self.consumed += self.out.len() as u64;
+        self.flow.consumed(self.out.len());
+        self.messages_out = 0;
         std::mem::take(&mut self.out)
     }
 
     pub(super) fn consumed(&mut self, bytes: usize) {
         let bytes = bytes.min(self.out.len());
-        self.consumed += bytes as u64;
+        self.flow.consumed(bytes);
         self.out.drain(..bytes);
+        self.messages_out = self.messages_out.min(self.out.len());
         if self.out.is_empty() && self.out.capacity() > KEEP_OUTPUT_BYTES {
             self.out = Vec::new();
         }
     }
 
     pub(super) fn note_sent(&mut self, bytes: u64) {
-        self.media_sent += bytes;
+        self.flow.media_sent(bytes);
     }
 
     pub(super) fn unacked(&self) -> Option<u64> {
-        let sent = self.consumed.saturating_sub(self.handshake_out) + self.media_sent;
-        // Modulo 2^32; a peer that counts the handshake too is ahead of us, which is nothing unacknowledged.
-        let behind = (sent as u32).wrapping_sub(self.peer_acked?);
-        Some(if behind.cast_signed() < 0 { 0 } else { behind.into() })
+        self.flow.unacked()
     }
 
     pub(super) fn sent(&self) -> u64 {
-        self.consumed + self.media_sent
+        self.flow.sent()
     }
 
     pub(super) fn next_timeout(&self) -> Option<u64> {
@@ -393,7 +387,7 @@ impl Protocol {
     }
 
     pub(super) fn received(&self) -> u64 {
-        self.received
+        self.flow.received()
     }
 
     /// Heap in use, in bytes.

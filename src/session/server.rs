@@ -50,7 +50,7 @@ enum Ask {
 /// - answers: `accept_connect`, `reject_connect`, `accept_publish`, `accept_play`, `reject_stream`
 /// - news for the peer: `end_publish`, `end_play`, `reconnect_request`
 /// - time: `next_timeout`, `handle_timeout`, `asked`
-/// - output: `output`, `take_output`, `consumed`, `note_sent`
+/// - output: `send_message`, `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ServerSession {
     protocol: Protocol,
@@ -71,7 +71,7 @@ impl ServerSession {
         Self {
             protocol: Protocol::new(
                 Handshake::server(),
-                config.command_limits(),
+                config,
                 Timers::new(config.timing, "no connect in time", now_ms),
             ),
             config: config.clone(),
@@ -295,7 +295,7 @@ impl ServerSession {
         self.rest_if_idle();
         match mode {
             Mode::Publish { .. } => {
-                self.protocol.set_limits(self.config.command_limits());
+                self.protocol.take_media(&self.config, false);
                 self.status(stream_id, "status", "NetStream.Unpublish.Success", "");
                 Some(Event::EndPublish { stream_id })
             }
@@ -372,7 +372,7 @@ impl ServerSession {
         let mode = Mode::Publish { key: key.clone() };
         self.begin(stream_id, mode);
         self.protocol.timers.enter(Phase::Publishing { since_ms: now_ms, media_ms: None }, now_ms);
-        self.protocol.set_limits(self.config.media_limits());
+        self.protocol.take_media(&self.config, true);
         self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
         self.status(stream_id, "status", "NetStream.Publish.Start", "Publishing.");
     }
@@ -438,6 +438,19 @@ impl ServerSession {
             self.rest_if_idle();
             self.status(stream_id, "error", code, text);
         }
+    }
+
+    /// Puts a message for a player behind the output, in chunks of the size that the peer was told. It is taken whole, or not
+    /// at all.
+    ///
+    /// # Errors
+    /// [`RRError::State`] where its stream does not play, [`RRError::Again`] while too much output waits to be sent,
+    /// [`RRError::Arg`] for what is no message or not the driver's to send, [`RRError::NoMem`].
+    pub fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
+        if !self.streams.plays(head.stream_id) {
+            return Err(Failure::ours(RRError::State, format!("stream {} does not play", head.stream_id)));
+        }
+        self.protocol.send_message(head, body)
     }
 
     /// Asks the peer to connect again, elsewhere if `url` is given. False, and nothing written, where the peer did not

@@ -1,11 +1,12 @@
 //! Publishing and playing between our own two sessions: what happens, in which order, and cut at every byte.
 
 use super::super::{ClientSession, Event, ServerSession, SessionConfig};
-use super::pair::{Pair, events, yes};
+use super::pair::{Pair, events, head, yes};
 use crate::error::RRError;
 use crate::proto::auth;
+use crate::proto::chunk_write::encode;
 use crate::proto::command::CAPS_RECONNECT;
-use crate::proto::message::kind;
+use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
 
 const KEY: &[u8] = b"key?token=1/2";
@@ -331,4 +332,46 @@ fn a_playing_session_is_small() {
     pair.server.consumed(output);
     let bytes = size_of::<ServerSession>() + pair.server.heap_bytes();
     assert!(bytes < 2_048, "{bytes} bytes");
+}
+
+#[test]
+fn a_message_is_refused_where_nothing_plays_or_too_much_waits() {
+    let sound = |len: usize| (head(kind::AUDIO, 1, 0, &vec![0; len]), vec![0; len]);
+    let refused = |result: crate::error::Result<()>, kind: RRError| assert_eq!(result.unwrap_err().kind, kind);
+    let mut pair = Pair::new(false);
+    let (small, body) = sound(9);
+    refused(pair.server.send_message(&small, &body), RRError::State);
+    pair.run().unwrap();
+    refused(pair.client.send_message(&small, &body), RRError::State);
+    let elsewhere = MessageHead { stream_id: 2, ..small };
+    refused(pair.server.send_message(&elsewhere, &body), RRError::State);
+    for wrong in [
+        MessageHead { len: 8, ..small },
+        MessageHead { chunk_stream: 1, ..small },
+        MessageHead { type_id: kind::SET_CHUNK_SIZE, ..small },
+        MessageHead { type_id: kind::COMMAND, ..small },
+    ] {
+        refused(pair.server.send_message(&wrong, &body), RRError::Arg);
+    }
+    assert!(pair.server.output().is_empty(), "what is refused leaves nothing");
+
+    let (large, large_body) = sound(1 << 20);
+    pair.server.send_message(&large, &large_body).unwrap();
+    refused(pair.server.send_message(&small, &body), RRError::Again);
+    pair.server.consumed(1 << 20);
+    pair.server.send_message(&small, &body).unwrap();
+}
+
+#[test]
+fn messages_that_wait_are_not_held_against_a_peer_that_asks() {
+    let mut pair = Pair::new(false);
+    pair.run().unwrap();
+    let body = vec![0; 1 << 20];
+    pair.server.send_message(&head(kind::VIDEO, 1, 0, &body), &body).unwrap();
+    let mut ping = Vec::new();
+    let control = MessageHead { chunk_stream: 2, ..head(kind::USER_CONTROL, 0, 0, &[0; 6]) };
+    encode(&control, &[0, 6, 0, 0, 0, 1], 60_000, &mut ping);
+    pair.server_takes(&ping).unwrap();
+    let failure = (0..4_000).find_map(|_| pair.server_takes(&ping).err()).expect("answers have a bound of their own");
+    assert_eq!(failure.kind, RRError::Limit);
 }

@@ -2,7 +2,6 @@
 
 use super::super::{ClientSession, Event, ServerSession, SessionConfig};
 use crate::error::Result;
-use crate::proto::chunk_write::encode;
 use crate::proto::message::MessageHead;
 use crate::proto::url::RtmpUrl;
 
@@ -114,20 +113,16 @@ impl Pair {
         Ok(())
     }
 
-    /// The client's driver sends a message of its own, after the output that waits.
+    /// The client sends a message, after the output that waits.
     pub(super) fn client_sends(&mut self, type_id: u8, timestamp_ms: u32, body: &[u8]) {
-        let chunk_size = SessionConfig::default().chunk_size;
         self.to_server.extend(self.client.take_output());
-        let before = self.to_server.len();
-        encode(&head(type_id, self.client.stream_id(), timestamp_ms, body), body, chunk_size, &mut self.to_server);
-        self.client.note_sent((self.to_server.len() - before) as u64);
+        self.client.send_message(&head(type_id, 0, timestamp_ms, body), body).unwrap();
     }
 
-    /// The server's driver sends a message of its own.
+    /// The server sends a message on stream 1, after the output that waits.
     pub(super) fn server_sends(&mut self, type_id: u8, timestamp_ms: u32, body: &[u8]) {
-        let chunk_size = SessionConfig::default().chunk_size;
         self.to_client.extend(self.server.take_output());
-        encode(&head(type_id, 1, timestamp_ms, body), body, chunk_size, &mut self.to_client);
+        self.server.send_message(&head(type_id, 1, timestamp_ms, body), body).unwrap();
     }
 }
 

@@ -11,7 +11,6 @@ use rml_rtmp::time::RtmpTimestamp;
 use super::super::{ClientSession, Event, ServerSession, SessionConfig};
 use super::pair::head;
 use crate::error::RRError;
-use crate::proto::chunk_write::encode;
 use crate::proto::message::kind;
 use crate::proto::url::RtmpUrl;
 
@@ -120,10 +119,9 @@ fn an_rml_client_plays_from_our_server_session() {
     let play = link.client.request_playback("key".to_owned()).unwrap();
     link.carry(vec![play]);
     assert!(link.saw(&ClientSessionEvent::PlaybackRequestAccepted));
-    let mut wire = Vec::new();
     let body = vec![7; 70_000];
-    encode(&head(kind::AUDIO, 1, 11, &body), &body, SessionConfig::default().chunk_size, &mut wire);
-    let results = link.client.handle_input(&wire).unwrap();
+    link.server.session.send_message(&head(kind::AUDIO, 1, 11, &body), &body).unwrap();
+    let results = link.client.handle_input(&link.server.session.take_output()).unwrap();
     link.carry(results);
     assert!(link.saw(&ClientSessionEvent::AudioDataReceived { timestamp: RtmpTimestamp::new(11), data: body.into() }));
 }
@@ -194,9 +192,10 @@ fn our_client_to_rml(
         }
         if client.started() && !sent_media {
             sent_media = true;
-            let mut wire = client.take_output();
-            encode(&head(kind::AUDIO, client.stream_id(), 9, b"sound"), b"sound", 60_000, &mut wire);
-            results.extend(server.handle_input(&wire).unwrap());
+            if let Err(failure) = client.send_message(&head(kind::AUDIO, 0, 9, b"sound"), b"sound") {
+                assert_eq!(failure.kind, RRError::State, "a player sends no media");
+            }
+            results.extend(server.handle_input(&client.take_output()).unwrap());
             client.close();
         }
     }

@@ -1,0 +1,113 @@
+//! What went each way, and what may be on the way without an acknowledgement (specification 5.4.3 to 5.4.5).
+//!
+//! [`Flow`] keeps the books; it writes nothing: whoever owns the output acts on what it says. Received bytes count from the
+//! end of the handshake: a peer that counts its own bytes the other way must not see more acknowledged than it sent.
+
+/// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
+const MIN_ACK_BYTES: u64 = 1024;
+
+/// The byte counts and windows of one connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flow {
+    /// Bytes of our side of the handshake.
+    handshake_out: u64,
+    /// Bytes of the session's output that have been sent.
+    consumed: u64,
+    /// Bytes that the driver sent beside the output.
+    media_sent: u64,
+    received: u64,
+    /// What of `received` we have acknowledged.
+    ack_sent_at: u64,
+    /// What the peer told of the window it keeps; 0 where it has told nothing.
+    peer_window: u32,
+    our_window: u32,
+    /// What Set Peer Bandwidth allowed the peer to have unacknowledged; 0 where it was not sent.
+    allowance: u32,
+    peer_acked: Option<u32>,
+}
+
+impl Flow {
+    /// Bytes of our handshake were put into the output.
+    pub(super) fn handshake(&mut self, bytes: usize) {
+        self.handshake_out += bytes as u64;
+    }
+
+    /// Bytes of the output have been sent.
+    pub(super) fn consumed(&mut self, bytes: usize) {
+        self.consumed += bytes as u64;
+    }
+
+    /// The driver sent bytes of its own.
+    pub(super) fn media_sent(&mut self, bytes: u64) {
+        self.media_sent += bytes;
+    }
+
+    /// Bytes came.
+    pub(super) fn receive(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.consumed + self.media_sent
+    }
+
+    /// Bytes sent and not acknowledged; `None` before the peer's first acknowledgement.
+    pub(super) fn unacked(&self) -> Option<u64> {
+        let sent = self.consumed.saturating_sub(self.handshake_out) + self.media_sent;
+        // Modulo 2^32; a peer that counts the handshake too is ahead of us, which is nothing unacknowledged.
+        let behind = (sent as u32).wrapping_sub(self.peer_acked?);
+        Some(if behind.cast_signed() < 0 { 0 } else { behind.into() })
+    }
+
+    /// The peer acknowledged.
+    pub(super) fn acknowledged(&mut self, total: u32) {
+        self.peer_acked = Some(total);
+    }
+
+    /// The peer keeps this window.
+    pub(super) fn set_peer_window(&mut self, bytes: u32) {
+        self.peer_window = bytes;
+    }
+
+    pub(super) fn our_window(&self) -> u32 {
+        self.our_window
+    }
+
+    pub(super) fn set_our_window(&mut self, bytes: u32) {
+        self.our_window = bytes;
+    }
+
+    /// The peer is told to have no more than this on the way.
+    pub(super) fn set_allowance(&mut self, bytes: u32) {
+        self.allowance = bytes;
+    }
+
+    fn owed(&self) -> u64 {
+        self.received - self.ack_sent_at
+    }
+
+    /// Whether an acknowledgement is due: at half the peer's window, so that one that waits for it need not stand still. A
+    /// peer that has told of no window asks for nothing (5.4.4) and gets nothing while its bytes come; nginx-rtmp and SRS do
+    /// it so too. ffmpeg is such a publisher, and closes with megabytes still in its socket: an acknowledgement that meets
+    /// it then makes its kernel drop them (RFC 1122, 4.2.2.13). See [`may_wait`](Self::may_wait) for one that waits all the
+    /// same.
+    pub(super) fn is_ack_due(&self) -> bool {
+        self.peer_window > 0 && self.owed() >= (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES)
+    }
+
+    /// Whether a peer that told of no window may wait for an acknowledgement all the same: we limit what it may have
+    /// unacknowledged (5.4.5), and it has sent much of that.
+    pub(super) fn may_wait(&self) -> bool {
+        self.peer_window == 0 && self.allowance > 0 && self.owed() >= u64::from(self.allowance) / 2
+    }
+
+    /// The running total to acknowledge now, modulo 2^32 (5.4.3).
+    pub(super) fn acknowledge(&mut self) -> u32 {
+        self.ack_sent_at = self.received;
+        self.received as u32
+    }
+}
