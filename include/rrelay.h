@@ -97,8 +97,8 @@ typedef enum rr_error {
     RR_ERR_NOT_FOUND = -4,             /* No such stream, session, target or server, or its id has ended. */
     RR_ERR_EXISTS = -5,                /* It exists already. */
     RR_ERR_AGAIN = -6,                 /* Nothing to do now; try again later. Not a failure. */
-    RR_ERR_NOMEM = -7,                 /* Memory could not be had, or the server's mem_limit is reached. */
-    RR_ERR_LIMIT = -8,                 /* A configured limit was reached. */
+    RR_ERR_NOMEM = -7,                 /* Memory could not be had. */
+    RR_ERR_LIMIT = -8,                 /* A configured limit was reached: mem_limit, max_sessions and others. */
     /* Called from a thread that must not call it: a callback, or a second taker of events. */
     RR_ERR_THREAD = -9,
     RR_ERR_UNSUPPORTED = -10,          /* This build does not have that feature; rr_last_error names it. */
@@ -568,7 +568,10 @@ typedef struct rr_server_config {
     /* Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config). */
     const rr_stream_config *stream;
     /* Most memory for media in all queues and caches, for connections' TLS and for what peers said at connect,
-       bytes, from 1048576. Default: 0 (no limit). */
+       bytes, from 1048576. Where it becomes short, kept groups go first, consumers that are far behind jump, those
+       that hold much are closed, and a publisher that finds no room waits for up to two seconds and is closed then
+       (RR_ERR_LIMIT). The last eighth is for streams that have lived for three seconds and want no more than they
+       have lived on, so newcomers are turned away first. Default: 0 (no limit). */
     uint64_t mem_limit;
     /* Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096. */
     uint32_t event_limit;
@@ -797,7 +800,7 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
    body, ends publishing.
    Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
-   larger than max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops. */
+   larger than max_message; RR_ERR_LIMIT: mem_limit; RR_ERR_NOMEM; RR_ERR_STATE: the stream stops. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@ mod secure;
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{ServerConfig, StreamConfig};
@@ -88,7 +89,7 @@ fn then_the_largest_stream_loses_its_publisher() {
     let half = large.wire(9, 0, &vec![7; 6 << 20])[..4 << 20].to_vec();
     let mut pipe = large.socket.try_clone().unwrap();
     let writer = std::thread::spawn(move || drop(pipe.write_all(&half)));
-    until("it is closed", || large.turn(std::time::Duration::from_millis(5)).is_err());
+    until("it is closed", || large.turn(Duration::from_millis(5)).is_err());
     writer.join().unwrap();
     let end = live.end_of(&large.addr());
     assert_eq!(end.error, Some(RRError::Limit));
@@ -97,6 +98,60 @@ fn then_the_largest_stream_loses_its_publisher() {
     until("its memory is free", || live.server.stats(0).unwrap().queue_bytes < LIMIT / 2);
     let mut again = live.publish("large");
     again.key_frame(0, b"key").unwrap();
+}
+
+/// Publishers that come all at once want several times the limit. The stream that was there before them goes on as if
+/// nobody had come, and nobody of them gets what it lives on.
+#[test]
+fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
+    const ROOM: u64 = 8 << 20;
+    const NEWCOMERS: usize = 150;
+    let live = Live::new(ServerConfig { mem_limit_bytes: Some(ROOM), ..ServerConfig::default() });
+    let mut publisher = live.publish("show");
+    let mut player = live.play("show");
+    publisher.key_frame(0, b"key").unwrap();
+    player.message();
+    let mut frame = 0_u32;
+    let mut pass = |pause_ms: u64| {
+        frame += 1;
+        let body = [&[0x27, 1, 0, 0, 0][..], &frame.to_be_bytes(), &[7; 20_000]].concat();
+        publisher.send(9, frame * 40, &body).unwrap();
+        assert_eq!(player.message().1[5..9], frame.to_be_bytes(), "a message was lost");
+        let used = live.server.stats(0).unwrap().queue_bytes;
+        assert!(used <= ROOM, "{used} bytes after frame {frame}");
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        used
+    };
+    // It lives after three seconds, at which is looked once a second.
+    let lives = Instant::now() + Duration::from_millis(4_500);
+    while Instant::now() < lives {
+        pass(40);
+    }
+    let mut newcomers = Vec::new();
+    for number in 0..NEWCOMERS {
+        let mut socket = shaken(live.port);
+        let name = format!("new{number}");
+        let publish = [Value::Null, Value::String(name.as_bytes()), Value::String(b"live")];
+        socket.write_all(&connect()).unwrap();
+        socket.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();
+        socket.write_all(&command(1, "publish", 3.0, &publish)).unwrap();
+        let header = [&[0x17, 0, 0, 0, 0][..], &[1; 80_000]].concat();
+        // One that is turned away already takes nothing.
+        let _ = socket.write_all(&live::message(9, 1, 6, &header));
+        newcomers.push(socket);
+        pass(0);
+    }
+    until("memory is short", || pass(5) > ROOM / 4 * 3);
+    until("newcomers are turned away", || {
+        pass(5);
+        live.lines_with("the memory limit of the server is reached") > 10
+    });
+    // Several segments more.
+    for _ in 0..100 {
+        pass(0);
+    }
+    drop(newcomers);
+    until("their memory is free", || pass(5) < ROOM / 2);
 }
 
 #[test]
@@ -148,7 +203,7 @@ fn guests_that_are_turned_away_for_memory_cost_no_publisher() {
         }
         pass_frames(&live, &mut publisher, &mut player, 4, 20_000);
         // The keeper takes its steps meanwhile.
-        std::thread::sleep(std::time::Duration::from_millis(15));
+        std::thread::sleep(Duration::from_millis(15));
     }
     live.line_with(&["was closed", "memory limit"]);
     assert_eq!(live.lines_with("uses the most"), 0, "a publisher gave way for them");
@@ -246,7 +301,7 @@ fn after_a_peak_the_system_has_its_memory_back() {
     until("the system has it", || {
         // The stream goes on.
         turn(&mut publisher);
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         used() < PEAK_BYTES / 20 && process::rss_kib() < before_kib + PEAK_BYTES / 1024 / 4
     });
 }

@@ -183,7 +183,10 @@ pub struct rr_server_config {
     /// Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config).
     pub stream: *const rr_stream_config,
     /// Most memory for media in all queues and caches, for connections' TLS and for what peers said at connect, bytes,
-    /// from 1048576. Default: 0 (no limit).
+    /// from 1048576. Where it becomes short, kept groups go first, consumers that are far behind jump, those that hold much
+    /// are closed, and a publisher that finds no room waits for up to two seconds and is closed then (RR_ERR_LIMIT). The
+    /// last eighth is for streams that have lived for three seconds and want no more than they have lived on, so
+    /// newcomers are turned away first. Default: 0 (no limit).
     pub mem_limit: u64,
     /// Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096.
     pub event_limit: u32,

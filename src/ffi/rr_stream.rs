@@ -114,7 +114,7 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
-/// larger than max_message; RR_ERR_NOMEM: mem_limit; RR_ERR_STATE: the stream stops.
+/// larger than max_message; RR_ERR_LIMIT: mem_limit; RR_ERR_NOMEM; RR_ERR_STATE: the stream stops.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

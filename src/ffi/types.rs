@@ -63,9 +63,9 @@ pub enum rr_error {
     RR_ERR_EXISTS = -5,
     /// Nothing to do now; try again later. Not a failure.
     RR_ERR_AGAIN = -6,
-    /// Memory could not be had, or the server's mem_limit is reached.
+    /// Memory could not be had.
     RR_ERR_NOMEM = -7,
-    /// A configured limit was reached.
+    /// A configured limit was reached: mem_limit, max_sessions and others.
     RR_ERR_LIMIT = -8,
     /// Called from a thread that must not call it: a callback, or a second taker of events.
     RR_ERR_THREAD = -9,

@@ -96,7 +96,7 @@ impl Core {
         });
         let number = next_server();
         let core = Arc::new(Self {
-            budget: Budget::with_alarm(config.mem_limit_bytes, alarm),
+            budget: Budget::of_server(config.mem_limit_bytes, alarm),
             certificate: Certificate::default(),
             number,
             registry: Mutex::new(Registry::new(&config, number)),

@@ -1,9 +1,16 @@
-//! The keeper of the memory limit: decides who gives way where media memory is short. It runs on the control thread.
+//! The memory limit: decides who gives way where media memory is short, and what each stream may count on then. It runs
+//! on the control thread.
 //!
 //! The order is the design's: the kept groups of all streams go first, then the cursors that are furthest behind jump,
-//! then those go who hold much that they cannot jump over, and where publishers still find no room, the stream that uses
-//! the most loses its publisher. Until then a publisher that finds no room waits, and its peer with it.
+//! then those consumers are closed that hold much that they cannot jump over, and where publishers still find no room,
+//! streams lose theirs. Until then a publisher that finds no room waits, and its peer with it.
+//!
+//! Fairness: a stream that has lived for a while has a floor, which is what it has lived on. Newcomers, and streams that
+//! want more than they have lived on, share the memory up to seven eighths; the last eighth is for streams within their
+//! floors, the oldest first. Who gives way is found by what streams use above their floors, so a stream within its floor
+//! is closed only where another within its own would starve otherwise.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::net::clock;
@@ -27,6 +34,17 @@ const WAITS: u32 = 20;
 /// After a round that was enough, but only just, and after a publisher was closed.
 const REST_MS: u64 = 100;
 
+/// Between two looks at what streams live on.
+const FLOORS_MS: u64 = 1_000;
+
+/// The floor of one stream is a quarter of what is kept for all at most, or this where it is more: two segments of the
+/// log with their marks, with which a stream of any rate goes on.
+const LEAST_FLOOR: u64 = 2 * (256 + 12) * 1024;
+
+/// Publishers are closed until so much of the limit will be free (a part in so many): one at a time would be slower than
+/// newcomers come.
+const FREED_PART: u64 = 16;
+
 /// Where in a round it is.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLimit {
@@ -34,6 +52,8 @@ pub(super) struct MemoryLimit {
     next_ms: u64,
     waited: u32,
     refused: u64,
+    starved: u64,
+    floors_ms: u64,
     busy: bool,
 }
 
@@ -45,10 +65,12 @@ impl MemoryLimit {
 
     /// Looks at the memory and has the next step done, if one is due.
     pub(super) fn look(&mut self, core: &Core) {
-        if core.budget.limit().is_none() {
-            return;
-        }
+        let Some(limit) = core.budget.limit() else { return };
         let (now_ms, refused) = (clock::now_ms(), core.budget.refused());
+        if now_ms >= self.floors_ms {
+            self.floors_ms = now_ms + FLOORS_MS;
+            set_floors(&streams(core), core.budget.kept_for_floors(), now_ms);
+        }
         let short = core.budget.is_short() || refused != self.refused;
         self.busy = short;
         if !short {
@@ -59,7 +81,7 @@ impl MemoryLimit {
             return;
         }
         self.next_ms = now_ms + PASS_MS;
-        let streams: Vec<_> = core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect();
+        let streams = streams(core);
         if self.waited < WAITS && self.pass > 0 && largest(&streams).any(|stream| stream.memory().is_asked()) {
             self.waited += 1;
             return;
@@ -72,8 +94,9 @@ impl MemoryLimit {
             1..=JUMPS => largest(&streams).for_each(|stream| stream.give_up(GiveUp::Cursors)),
             pass if pass <= JUMPS + CLOSES => largest(&streams).for_each(|stream| stream.give_up(GiveUp::Holders)),
             _ => {
+                let starved = std::mem::replace(&mut self.starved, core.budget.starved());
                 if still_refused {
-                    evict_largest(&streams);
+                    evict(&streams, limit / FREED_PART, starved != self.starved);
                 }
                 self.next_ms = now_ms + REST_MS;
                 self.pass = 0;
@@ -84,18 +107,97 @@ impl MemoryLimit {
     }
 }
 
-/// Those with at least half of what the largest holds.
-fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
-    let most = streams.iter().map(|stream| stream.memory().used()).max().unwrap_or(0);
-    streams.iter().filter(move |stream| stream.memory().used() >= most / 2)
+fn streams(core: &Core) -> Vec<Arc<RRStream>> {
+    core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect()
 }
 
-/// The largest of all loses its publisher. Where it has none any more, a smaller one's end would give little back.
-fn evict_largest(streams: &[Arc<RRStream>]) {
-    let largest = streams.iter().max_by_key(|stream| stream.memory().used());
-    if let Some(stream) = largest.filter(|stream| stream.has_publisher()) {
-        let (name, memory) = (stream.masked_name(), stream.memory().used());
-        log::warn!("the memory limit is reached: the publisher of {name} is closed, it uses the most ({memory} bytes)");
-        stream.evict_publisher();
+/// Gives each stream that lives the floor it has lived on, the oldest first, as far as `kept` reaches for what they do not
+/// use of it now.
+fn set_floors(streams: &[Arc<RRStream>], kept: u64, now_ms: u64) {
+    let mut living = Vec::new();
+    for stream in streams {
+        match stream.memory().lived_on(now_ms) {
+            Some(lived) => living.push((lived.since_ms, stream.id(), stream.memory(), lived.bytes)),
+            None => stream.memory().set_floor(0),
+        }
+    }
+    living.sort_unstable_by_key(|&(since_ms, id, ..)| (since_ms, id));
+    let mut left = kept;
+    for (_, _, memory, bytes) in living {
+        let floor = floor(bytes, memory.used(), kept, &mut left);
+        memory.set_floor(floor);
+    }
+}
+
+/// The floor of a stream that has lived on `bytes`; what it does not use of it is taken from what is `left` of `kept`.
+fn floor(bytes: u64, used: u64, kept: u64, left: &mut u64) -> u64 {
+    let wanted = bytes.min(LEAST_FLOOR.max(kept / 4));
+    let unused = wanted.saturating_sub(used).min(*left);
+    *left -= unused;
+    wanted.min(used + unused)
+}
+
+/// Those with at least half of what the largest holds, above their floors where anybody does.
+fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
+    let within_floors = streams.iter().all(|stream| stream.memory().above_floor() == 0);
+    let held = move |stream: &RRStream| {
+        if within_floors { stream.memory().used() } else { stream.memory().above_floor() }
+    };
+    let most = streams.iter().map(|stream| held(stream)).max().unwrap_or(0);
+    streams.iter().filter(move |stream| held(stream) >= most / 2)
+}
+
+/// Closes publishers, those of streams that use the most above their floors first, until `enough` bytes will be free. Only
+/// where one within its floor `starved` may it be that nobody is above.
+fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
+    let mut by_use: Vec<_> = streams.iter().map(|stream| (stream.memory().above_floor(), stream)).collect();
+    if starved && by_use.iter().all(|&(above, _)| above == 0) {
+        by_use.iter_mut().for_each(|(used, stream)| *used = stream.memory().used());
+    }
+    by_use.sort_unstable_by_key(|&(used, _)| Reverse(used));
+    let (mut freed, mut closed) = (0, Vec::new());
+    for (used, stream) in by_use {
+        if used == 0 || freed >= enough {
+            break;
+        }
+        let memory = stream.memory().used();
+        freed += memory;
+        // One without a publisher is ending: what it holds comes back all the same.
+        if stream.has_publisher() {
+            stream.evict_publisher();
+            closed.push((stream, memory));
+        }
+    }
+    if let Some((stream, memory)) = closed.first() {
+        let (name, others) = (stream.masked_name(), closed.len() - 1);
+        log::warn!(
+            "the memory limit is reached: the publisher of {name} is closed, it uses the most ({memory} bytes), and \
+             those of {others} more"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    #[test]
+    fn floors_are_what_streams_have_lived_on_as_far_as_there_is_room_for_what_they_do_not_use() {
+        let kept = 4096 * KIB;
+        let mut left = kept;
+        assert_eq!(floor(300 * KIB, 500 * KIB, kept, &mut left), 300 * KIB, "it uses more than its floor");
+        assert_eq!(left, kept);
+        assert_eq!(floor(9_000 * KIB, 0, kept, &mut left), 1024 * KIB, "one has a quarter of what is kept at most");
+        assert_eq!(left, 3072 * KIB);
+        assert_eq!(floor(800 * KIB, 700 * KIB, kept, &mut left), 800 * KIB);
+        assert_eq!(left, 2972 * KIB);
+        left = 50 * KIB;
+        assert_eq!(floor(800 * KIB, 100 * KIB, kept, &mut left), 150 * KIB, "the rest, and nothing for those behind");
+        assert_eq!(floor(800 * KIB, 100 * KIB, kept, &mut left), 100 * KIB, "but what it uses");
+        let mut left = 100 * KIB;
+        assert_eq!(floor(9_000 * KIB, 0, 600 * KIB, &mut left), 100 * KIB);
+        assert_eq!(floor(9_000 * KIB, LEAST_FLOOR, 600 * KIB, &mut left), LEAST_FLOOR, "what a stream goes on with");
     }
 }

@@ -7,7 +7,7 @@
 
 pub mod budget;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Failure, RRError, Result};
@@ -16,6 +16,9 @@ use crate::stream::memory::budget::Budget;
 
 /// A publisher waits so long for memory. What others have to give is given by then.
 const ROOM_MS: u64 = 2_000;
+
+/// A stream that has used memory for so long lives, and is no newcomer any more: longer than a newcomer waits for room.
+const LIVED_MS: u64 = ROOM_MS + 1_000;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(5);
@@ -41,17 +44,64 @@ pub struct Memory {
     /// The greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 is nothing.
     asked: AtomicU8,
     evict: AtomicBool,
+    /// Since when it has used any, monotonic; 0 while it uses none.
+    since_ms: AtomicU64,
+    /// The most it has used lately.
+    lately: AtomicU64,
+}
+
+/// What a stream has lived on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lived {
+    /// Since when it has used memory, monotonic.
+    pub since_ms: u64,
+    /// The most it has used lately; half of a peak is forgotten after three quarters of a minute.
+    pub bytes: u64,
 }
 
 impl Memory {
     /// Counts in `budget`, which is this stream's alone.
     pub(in crate::stream) fn new(budget: Budget) -> Self {
-        Self { private: budget.modest(), budget, asked: AtomicU8::new(0), evict: AtomicBool::new(false) }
+        Self {
+            private: budget.modest(),
+            budget,
+            asked: AtomicU8::new(0),
+            evict: AtomicBool::new(false),
+            since_ms: AtomicU64::new(0),
+            lately: AtomicU64::new(0),
+        }
     }
 
     /// Bytes that the stream's log and its peers use.
     pub fn used(&self) -> u64 {
         self.budget.used()
+    }
+
+    /// What the stream has lived on, once it has lived for three seconds. For the memory limit, which asks once a second.
+    pub fn lived_on(&self, now_ms: u64) -> Option<Lived> {
+        let (most, before) = (self.budget.take_peak(), self.lately.load(Ordering::Relaxed));
+        let bytes = most.max(before - before / 64);
+        self.lately.store(bytes, Ordering::Relaxed);
+        if self.used() == 0 {
+            self.since_ms.store(0, Ordering::Relaxed);
+            return None;
+        }
+        let since_ms = match self.since_ms.load(Ordering::Relaxed) {
+            0 => now_ms,
+            since_ms => since_ms,
+        };
+        self.since_ms.store(since_ms, Ordering::Relaxed);
+        (now_ms.saturating_sub(since_ms) >= LIVED_MS).then_some(Lived { since_ms, bytes })
+    }
+
+    /// Sets what the stream may come to also where the server's memory is short.
+    pub fn set_floor(&self, bytes: u64) {
+        self.budget.set_floor(bytes);
+    }
+
+    /// How much more it uses than its floor.
+    pub fn above_floor(&self) -> u64 {
+        self.budget.above_floor()
     }
 
     /// Whether more than half of what the server may have is used.

@@ -2,6 +2,9 @@
 //!
 //! Whoever holds segments, tails, half-read messages or TLS connections holds a [`Charge`] for them, which gives the
 //! bytes back when it is dropped. It does not allocate the memory itself and decides nothing about who has to give way.
+//!
+//! The last eighth of a server's memory is kept for streams within their floors: what each has lived on, as the memory
+//! limit sets it. So whoever comes new finds no room before those who live do.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,9 +22,15 @@ struct Counter {
     limit: u64,
     /// From here on memory is short.
     mark: u64,
+    /// Beyond the mark there is room only for what a child needs within its floor.
+    keeps: bool,
+    /// What a child may come to also where memory is short.
+    floor: AtomicU64,
     /// The most there was since this was last asked.
     peak: AtomicU64,
     refused: AtomicU64,
+    /// How much of that was within the floor of a child.
+    starved: AtomicU64,
     /// Nobody gives way for what is refused here, or above for its sake.
     modest: bool,
     parent: Option<Budget>,
@@ -46,15 +55,27 @@ impl Budget {
         Self::made(limit_bytes, false, None, None)
     }
 
-    /// The same with somebody who is told when it becomes short.
-    pub fn with_alarm(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
+    /// A server's budget: what lies beyond seven eighths of it is for children within their floors, and `alarm` is
+    /// called when memory becomes short.
+    pub fn of_server(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
         Self::made(limit_bytes, false, None, Some(alarm))
     }
 
     fn made(limit: Option<u64>, modest: bool, parent: Option<Self>, alarm: Option<Alarm>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
-        let (used, peak, refused) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Counter { used, limit, mark: limit - limit / 8, peak, refused, modest, parent, alarm }))
+        Self(Arc::new(Counter {
+            used: AtomicU64::new(0),
+            limit,
+            mark: limit - limit / 8,
+            keeps: alarm.is_some(),
+            floor: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            starved: AtomicU64::new(0),
+            modest,
+            parent,
+            alarm,
+        }))
     }
 
     /// A counter without a limit of its own whose bytes count in this one too: a stream's share of its server's.
@@ -83,9 +104,29 @@ impl Budget {
         self.used() > self.0.limit / 2 || self.0.parent.as_ref().is_some_and(Self::is_tight)
     }
 
+    /// Sets what this child may come to also where its server's memory is short.
+    pub fn set_floor(&self, bytes: u64) {
+        self.0.floor.store(bytes, Relaxed);
+    }
+
+    /// How much more than its floor this child uses.
+    pub fn above_floor(&self) -> u64 {
+        self.used().saturating_sub(self.0.floor.load(Relaxed))
+    }
+
+    /// What is kept for children within their floors.
+    pub fn kept_for_floors(&self) -> u64 {
+        self.0.limit - self.0.mark
+    }
+
     /// How often something was refused since the beginning, here or in a child.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
+    }
+
+    /// How often something was refused to a child within its floor.
+    pub fn starved(&self) -> u64 {
+        self.0.starved.load(Relaxed)
     }
 
     /// Bytes charged at this moment.
@@ -121,16 +162,20 @@ impl Budget {
     /// Counts `bytes` in every counter up to the root, or in none.
     fn take(&self, bytes: u64) -> Result<()> {
         let mut counter = Some(self);
+        let mut within_floor = false;
         while let Some(Self(now)) = counter {
-            let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= now.limit);
+            let most = if now.keeps && !within_floor { now.mark } else { now.limit };
+            let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= most);
             let Ok(before) = now.used.fetch_update(Relaxed, Relaxed, fits) else {
                 self.give_back(bytes, Some(now));
                 let whose = if self.0.modest { &self.0 } else { now };
                 whose.refused.fetch_add(1, Relaxed);
+                whose.starved.fetch_add(within_floor.into(), Relaxed);
                 whose.alarm();
                 return Err(Failure::ours(RRError::Limit, "the memory limit of the server is reached"));
             };
             now.tell(before, bytes);
+            within_floor |= !self.0.modest && before + bytes <= now.floor.load(Relaxed);
             counter = now.parent.as_ref();
         }
         Ok(())
@@ -271,7 +316,7 @@ mod tests {
     fn it_tells_when_it_becomes_short_and_when_it_refuses() {
         let rung = Arc::new(AtomicU64::new(0));
         let bell = Arc::clone(&rung);
-        let server = Budget::with_alarm(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
+        let server = Budget::of_server(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
         let stream = server.child();
         let first = stream.charge(699).unwrap();
         assert_eq!((rung.load(Relaxed), server.is_short()), (0, false));
@@ -287,26 +332,46 @@ mod tests {
     fn who_can_be_turned_away_has_a_quarter_and_is_missed_by_nobody() {
         let rung = Arc::new(AtomicU64::new(0));
         let bell = Arc::clone(&rung);
-        let server = Budget::with_alarm(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
+        let server = Budget::of_server(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
         let guests = server.quarter();
         let guest = guests.charge(200).unwrap();
         assert!(guests.charge(1).is_err());
         assert_eq!((guests.refused(), server.refused(), server.used()), (1, 0, 200));
-        let media = server.child().charge(600).unwrap();
+        let media = server.child().charge(500).unwrap();
         let before = rung.load(Relaxed);
         drop(guest);
         let other = server.child().charge(200).unwrap();
         assert!(guests.charge(1).is_err(), "nothing is left of the whole");
-        assert_eq!((guests.refused(), server.refused(), server.used(), guests.used()), (2, 0, 800, 0));
+        assert_eq!((guests.refused(), server.refused(), server.used(), guests.used()), (2, 0, 700, 0));
         assert!(rung.load(Relaxed) <= before + 1, "the alarm is for what is taken, not for them");
         drop((media, other));
         let stream = server.child();
         let player = stream.modest();
-        let all = player.charge(790).unwrap();
-        assert!(player.charge(11).is_err() && player.is_short());
-        assert_eq!((player.refused(), stream.refused(), server.refused(), stream.used()), (1, 0, 0, 790));
+        stream.set_floor(800);
+        let all = player.charge(700).unwrap();
+        assert!(player.charge(1).is_err() && player.is_short(), "the floor is the publisher's");
+        assert_eq!((player.refused(), stream.refused(), server.refused(), stream.used()), (1, 0, 0, 700));
         drop(all);
         assert!(Budget::new(None).quarter().charge(1 << 40).is_ok(), "without a limit there is no quarter of it");
+    }
+
+    #[test]
+    fn what_newcomers_leave_is_for_those_within_their_floors() {
+        let server = Budget::of_server(Some(800), Box::new(|| ()));
+        let (old, new) = (server.child(), server.child());
+        let lives_on = old.charge(50).unwrap();
+        old.set_floor(100);
+        let flood = new.charge(650).unwrap();
+        assert!(new.charge(1).is_err(), "a newcomer has no more than seven eighths");
+        assert_eq!((server.refused(), server.starved(), new.above_floor(), old.above_floor()), (1, 0, 650, 0));
+        let next = old.charge(50).unwrap();
+        assert!(old.charge(1).is_err(), "nor has one that wants more than it has lived on");
+        assert_eq!((server.starved(), server.used(), server.kept_for_floors()), (0, 750, 100));
+        old.set_floor(200);
+        assert!(old.charge(51).is_err());
+        assert_eq!((server.refused(), server.starved()), (3, 1), "floors may be more than there is");
+        drop((lives_on, flood, next));
+        assert_eq!(server.used(), 0);
     }
 
     #[test]
