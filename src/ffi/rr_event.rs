@@ -35,12 +35,13 @@ pub unsafe extern "C" fn rr_event_fd(s: *mut rr_server) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_event_next(s: *mut rr_server, ev: *mut *const rr_event, timeout_ms: c_int) -> c_int {
     guard(|| {
-        let out = Out::new(ev, "ev")?;
+        // SAFETY: contract. The event before ends with this call, also where it fails.
+        unsafe { Out::new(ev, "ev")?.set(null()) };
         // SAFETY: contract.
         let server = unsafe { reference(s, "s") }?;
         let (pointer, found) = take(server, timeout_ms)?;
         // SAFETY: contract.
-        unsafe { out.set(pointer) };
+        unsafe { Out::new(ev, "ev")?.set(pointer) };
         Ok(found)
     })
 }
@@ -62,7 +63,7 @@ fn take(server: &rr_server, timeout_ms: c_int) -> Result<(*const rr_event, c_int
 /// Makes a waiting rr_event_next give 0, or the next one if none waits. From any thread.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `s` is NULL.
+/// RR_OK.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -197,6 +197,7 @@ impl Core {
 
     pub(super) fn stopped(&self) {
         self.move_to(State::Stopped, None);
+        self.events.all_told();
         // For those who wait.
         let _reap = locked(&self.reap);
         self.reaped.notify_all();

@@ -93,6 +93,7 @@ impl Events {
                 taking: false,
                 thread_waits: false,
                 closing: None,
+                stopped: false,
                 ended: false,
             }),
             taker: Condvar::new(),
@@ -151,7 +152,7 @@ impl Events {
     ///
     /// # Errors
     /// [`RRError::State`] where the host has a callback, [`RRError::Thread`] for a second taker and for waiting inside
-    /// a callback, [`RRError::Closed`] after [`Events::stop`] when all events were taken.
+    /// a callback, [`RRError::Closed`] after [`Events::all_told`] or [`Events::stop`] when all events were taken.
     pub fn next(&self, timeout_ms: i32) -> Result<Option<Event>> {
         if self.shared.by_callback {
             return Err(Failure::ours(RRError::State, "events come by the callback"));
@@ -176,7 +177,7 @@ impl Events {
                 self.shared.show(&mut inner);
                 return Ok(None);
             }
-            if inner.closing.is_some() {
+            if inner.stopped || inner.closing.is_some() {
                 return Err(Failure::ours(RRError::Closed, "the server has stopped"));
             }
             if timeout_ms == 0 {
@@ -186,7 +187,7 @@ impl Events {
             let (back, timed_out) = wait(&self.shared.taker, inner, deadline);
             inner = back;
             inner.taking = false;
-            if timed_out && inner.queue.is_empty() && !inner.woken && inner.closing.is_none() {
+            if timed_out && inner.queue.is_empty() && !inner.woken && !inner.stopped && inner.closing.is_none() {
                 return Ok(None);
             }
         }
@@ -198,6 +199,13 @@ impl Events {
         let mut inner = locked(&self.shared.inner);
         inner.woken = !self.shared.by_callback;
         self.shared.show(&mut inner);
+    }
+
+    /// The server's last event has been told: a taker that waits, or comes later, gets what is left and then
+    /// [`RRError::Closed`]. A log line that comes later still is taken before that.
+    pub(crate) fn all_told(&self) {
+        locked(&self.shared.inner).stopped = true;
+        self.shared.taker.notify_all();
     }
 
     /// The fd a host polls for reading; never to be read or closed by it.

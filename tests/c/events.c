@@ -74,6 +74,8 @@ static void by_descriptor(void) {
         CHECK(rr_event_next(s, &ev, 5000) == 1);
         stopped = ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED;
     }
+    /* Whoever waits for events has an end of it, not a wait for ever. */
+    CHECK(rr_event_next(s, &ev, -1) == RR_ERR_CLOSED && ev == NULL);
     rr_server_free(s);
 }
 

@@ -101,6 +101,8 @@ pub(super) struct Inner {
     pub(super) thread_waits: bool,
     /// Nothing is taken in any more; the event thread ends when it is through, or at this moment.
     pub(super) closing: Option<Instant>,
+    /// The server has stopped: whoever takes events is told so once it has taken all.
+    pub(super) stopped: bool,
     /// The event thread has ended, or was left behind and will call nothing more.
     pub(super) ended: bool,
 }
