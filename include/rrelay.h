@@ -3,17 +3,32 @@
  *
  * Made from the definitions in src/ffi by `make header`; do not edit.
  *
- * How it is used. rr_server_new makes a server, rr_server_listen opens a port. Whoever publishes rtmp://host/app/key
- * makes the stream app/key; whoever plays the same address gets it; rr_stream_add_target pushes it on to other
- * servers. Everything that happens comes as an rr_event. rr_server_free ends it. A peer's connection publishes one
- * stream at a time or plays several, and may rest between them for as long as it answers pings.
+ * How it is used:
+ *
+ *     rr_server *relay;
+ *     const rr_event *ev;
+ *     rr_stream show;
+ *     rr_target_config push;
+ *     rr_target target;
+ *     if (rr_server_new(NULL, &relay) < 0 || rr_server_listen(relay, ":1935", 0) < 0) die(rr_last_error());
+ *     rr_stream_create(relay, "live", "show", NULL, &show);
+ *     RR_INIT(RR_CFG_TARGET, &push);
+ *     push.url = "rtmp://elsewhere.example/app/key";
+ *     rr_stream_add_target(relay, show, &push, &target);
+ *     while (rr_event_next(relay, &ev, -1) == 1) printf("%s %s\n", rr_name(RR_NAME_EVENT, ev->type), ev->text);
+ *     rr_server_free(relay);
+ *
+ * Whoever publishes rtmp://host/live/show makes the stream live/show (here it is made before, to push it on); whoever
+ * plays that address gets it. A peer's connection publishes one stream at a time or plays several, and may rest
+ * between them for as long as it answers pings. What happens comes as events, in order.
  *
  * Pointers and ids. rr_server is the only pointer a host keeps. Streams, sessions and targets are numbers: a late
  * call on one that has ended gives RR_ERR_NOT_FOUND, never a crash.
  *
  * Results. Calls give an int: 0 or more is good, below 0 is an RR_ERR_*. rr_strerror gives its sentence;
  * rr_last_error gives the detail of this thread's last failed call: which argument, which limit, what the system
- * said. A bug inside the library gives RR_ERR_PANIC. NULL where a pointer is needed gives RR_ERR_ARG.
+ * said. Beside each function stands what it can give. Of any, and so of none in particular: NULL where a pointer is
+ * needed is RR_ERR_ARG, a bug inside the library is RR_ERR_PANIC, and a system without memory is RR_ERR_NOMEM.
  *
  * Threads. Every function may be called from any thread at any time, but: rr_server_free is the last call on a
  * server, and one thread at a time takes events. No lock is held while the library calls the host. Callbacks come on
@@ -26,8 +41,8 @@
  * Config structs. Fill them with RR_INIT, which writes size and defaults, and change what you need. In a number, 0
  * means the default and RR_OFF means off; in a pointer, NULL means the default. Fields are only ever added at the
  * end: a program compiled with an older header works with a newer library, and with an older library as long as it
- * uses nothing new (else RR_ERR_VERSION). What is out of range gives RR_ERR_ARG and what this version does not have
- * gives RR_ERR_UNSUPPORTED, both with the field's name in rr_last_error.
+ * uses nothing new (else RR_ERR_VERSION). What is out of range gives RR_ERR_ARG with the field's name in
+ * rr_last_error.
  *
  * The process. No signal handlers, no SIGPIPE, no output unless asked for; every descriptor is close-on-exec. Fork
  * before rr_server_new, not after. The library stays loaded once loaded (-z nodelete).
@@ -97,8 +112,9 @@ typedef enum rr_error {
     RR_ERR_NOT_FOUND = -4,             /* No such stream, session, target or server, or its id has ended. */
     RR_ERR_EXISTS = -5,                /* It exists already. */
     RR_ERR_AGAIN = -6,                 /* Nothing to do now; try again later. Not a failure. */
-    RR_ERR_NOMEM = -7,                 /* Memory could not be had. */
-    RR_ERR_LIMIT = -8,                 /* A configured limit was reached: mem_limit, max_sessions and others. */
+    RR_ERR_NOMEM = -7,                 /* The system gave no memory. */
+    /* A limit was reached: a setting (max_sessions, mem_limit), or the process's own threads and descriptors. */
+    RR_ERR_LIMIT = -8,
     /* Called from a thread that must not call it: a callback, or a second taker of events. */
     RR_ERR_THREAD = -9,
     RR_ERR_UNSUPPORTED = -10,          /* This build does not have that feature; rr_last_error names it. */
@@ -287,9 +303,10 @@ typedef struct rr_stats {
     uint64_t dropped_msgs;             /* Messages that slow consumers did not get. */
     uint64_t dropped_bytes;            /* Their bytes. */
     uint64_t dropped_runs;             /* How often a consumer jumped forward. */
-    /* Bytes that wait: of a consumer its lag, of a stream or server the memory in use. */
+    /* Player or target: bytes of the stream that it has yet to be sent. Publisher or source: 0, what it sends waits
+       nowhere. Stream or server: the memory in use. */
     uint64_t queue_bytes;
-    uint64_t queue_msgs;               /* Messages that wait. */
+    uint64_t queue_msgs;               /* Player or target: messages that it has yet to be sent. */
     int64_t started_us;                /* Wall clock at the start, us since 1970. */
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
     /* Timestamp of the last media message that came, ms. Player or target: of the last one sent, as the stream has
@@ -650,8 +667,8 @@ RR_API int rr_config_init(int kind, void *cfg, size_t size);
 typedef struct rr_server rr_server;
 
 /* Makes a server; its threads run, it listens nowhere yet. cfg may be NULL.
-   Returns: RR_OK; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says; RR_ERR_LIMIT: the process has
-   no thread or descriptor left. On failure *out is NULL. */
+   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_LIMIT: the process has no thread or
+   descriptor left. On failure *out is NULL. */
 RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 
 /* Stops the server at once, joins its threads and frees it; borrowed events end. The last call on a server, made
@@ -662,38 +679,39 @@ RR_API void rr_server_free(rr_server *s);
 /* Listens: "127.0.0.1:1935", "[::1]:1935", "name:1935"; "[::]:1935", ":1935" and "1935" take IPv4 and IPv6; port 0
    takes any free one. A port must be there. flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May
    be called several times.
-   Returns: The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE:
-   the server stops, or there is no certificate. */
+   Returns: The port; RR_ERR_ARG: not an address, or unknown flags; RR_ERR_RESOLVE: the name has no address;
+   RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
    also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
-   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there
-   is no certificate. */
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket, or unknown flags; RR_ERR_STATE: the
+   server stops, or there is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
    failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
    first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
-   Returns: RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server
-   stops, or there is no certificate. */
+   Returns: RR_OK; RR_ERR_ARG: no connected stream socket, peer is not UTF-8, or unknown flags; RR_ERR_LIMIT:
+   max_sessions, or connections come faster than they are taken; RR_ERR_STATE: the server stops, or there is no
+   certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
 
 /* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
    May be called again at any time, when the files have changed: connections from then on are shown what is in them.
-   Returns: RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown
-   before is shown on). */
+   Returns: RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong
+   together (what was shown before is shown on). */
 RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
    and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a
    reconnect_url streams go on until shortly before the deadline, or until everybody has left: peers that understand
    it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
-   Returns: RR_OK; RR_ERR_ARG. */
+   Returns: RR_OK; RR_ERR_ARG: reconnect_url is not UTF-8. */
 RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int deadline_ms);
 
 /* The server's RR_STATE_*.
-   Returns: The state; RR_ERR_ARG: s is NULL. */
+   Returns: The state. */
 RR_API int rr_server_state(rr_server *s);
 
 /* Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for fn means
@@ -739,7 +757,7 @@ RR_API int rr_event_fd(rr_server *s);
 RR_API int rr_event_next(rr_server *s, const rr_event **ev, int timeout_ms);
 
 /* Makes a waiting rr_event_next give 0, or the next one if none waits. From any thread.
-   Returns: RR_OK; RR_ERR_ARG: s is NULL. */
+   Returns: RR_OK. */
 RR_API int rr_event_wake(rr_server *s);
 
 /* ---- 3. sessions: what others opened to us ---------------------------------------------------------------------- */
@@ -749,26 +767,30 @@ RR_API int rr_event_wake(rr_server *s);
 
 /* Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). d may be NULL: as asked.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or
-   twice); RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what d says. */
+   twice); RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG or RR_ERR_VERSION for what d says. */
 RR_API int rr_session_allow(rr_server *s, rr_session id, const rr_decision *d);
 
 /* Refuses a session that asks. code is the RTMP status code the peer gets ("NetStream.Publish.Denied"), NULL the
    usual one; text is for people, NULL for none.
-   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: code or text is
+   not UTF-8. */
 RR_API int rr_session_deny(rr_server *s, rr_session id, const char *code, const char *text);
 
 /* Sends a session that asks to another server: at CONNECT_ASK as a redirect in the refusal, at PUBLISH_ASK and
    PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
-   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: url is NULL or not
+   UTF-8. */
 RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
 
 /* Asks a session's peer to connect again (E-RTMP), to url, or to where it is if that is NULL. It leaves when it has;
    until then all goes on. text is for people, NULL for none.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands;
+   RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: url or text is not UTF-8. */
 RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, const char *text);
 
 /* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread;
+   RR_ERR_ARG: text is not UTF-8. */
 RR_API int rr_session_close(rr_server *s, rr_session id, const char *text);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */
@@ -777,17 +799,17 @@ RR_API int rr_session_close(rr_server *s, rr_session id, const char *text);
    rr_stream_write. One that is there already is kept from ending with its publisher, and given. cfg may be NULL: the
    server's.
    Returns: RR_OK; RR_ERR_EXISTS: it is there and cfg is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server
-   stops; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for names and cfg. */
+   stops; RR_ERR_ARG: a name is NULL or longer than 4096 bytes; RR_ERR_ARG or RR_ERR_VERSION for what cfg says. */
 RR_API int rr_stream_create(
     rr_server *s, const char *app, const char *key, const rr_stream_config *cfg, rr_stream *out);
 
 /* The id of a stream by its names.
-   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_ARG: a name is NULL or longer than 4096 bytes. */
 RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_stream *out);
 
 /* Ends a stream: its publisher is closed, players and targets have deadline_ms to take what is there. Returns at
    once; STOPPED comes as an event.
-   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
 /* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
@@ -799,8 +821,10 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
    body, ends publishing.
-   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
-   larger than max_message; RR_ERR_LIMIT: mem_limit; RR_ERR_NOMEM; RR_ERR_STATE: the stream stops. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a
+   ts_ms below 0, larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
+   RR_ERR_LIMIT: mem_limit (the message may be written again later), or the process has no thread or descriptor left
+   for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */
@@ -808,8 +832,10 @@ RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 /* Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself
    when it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
    RR_EV_TARGET.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT; RR_ERR_STATE: the stream stops; RR_ERR_ARG,
-   RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or
+   descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops;
+   RR_ERR_CERT: with rtmps, ca_file cannot be read or has no certificate, or the system has no roots; RR_ERR_ARG or
+   RR_ERR_VERSION for what else cfg says. */
 RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
 /* Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes
@@ -821,8 +847,9 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    publisher would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as
    RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
    rr_target_stop.
-   Returns: As rr_stream_add_target; RR_ERR_UNSUPPORTED also for settings that only a target heeds, see
-   rr_target_config. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets and sources; RR_ERR_STATE: the
+   stream stops; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a setting that only a target heeds, see
+   rr_target_config; RR_ERR_ARG or RR_ERR_VERSION for what else cfg says. */
 RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
 /* Gives a target or a source other settings; cfg is all of them, as for rr_stream_add_target or
@@ -831,32 +858,33 @@ RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_conf
    meanwhile, for connect_ms or the stream's grace_ms, whichever is longer. All else is changed while it runs: what
    media and tracks take away ends now, what they add begins at the next key frame; backup_urls and times count from
    the next try on.
-   Returns: RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what cfg says: the target
-   is as before then. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_CERT, RR_ERR_ARG, RR_ERR_VERSION or, of a source,
+   RR_ERR_UNSUPPORTED for what cfg says, as when it was added: it is as before then. */
 RR_API int rr_target_update(rr_server *s, rr_target id, const rr_target_config *cfg);
 
 /* Makes a target that waits for its next try, or has failed, try now.
-   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_target_retry(rr_server *s, rr_target id);
 
 /* Ends a target; a connected one has deadline_ms to take what is there. The stream and everybody else on it do not
    notice. Returns at once; STOPPED comes as an event.
-   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
 
 /* ---- 6. any id -------------------------------------------------------------------------------------------------- */
 
 /* What an object is, by its id; 0 is the server. size is the caller's sizeof. The strings are valid until the next
    call of this function on the same thread.
-   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not that of a struct;
+   RR_ERR_THREAD: the thread is ending and can keep no strings. */
 RR_API int rr_info_get(rr_server *s, rr_id id, rr_info *out, size_t size);
 
 /* An object's counters, by its id; 0 is the server. size is the caller's sizeof.
-   Returns: RR_OK; RR_ERR_NOT_FOUND. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not that of a struct. */
 RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
 
 /* The server's counters: rr_stats_get with id 0.
-   Returns: RR_OK; RR_ERR_ARG. */
+   Returns: RR_OK; RR_ERR_ARG: size is not that of a struct. */
 RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
 /* ---- 10. helper ------------------------------------------------------------------------------------------------- */
@@ -864,7 +892,8 @@ RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 /* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
    message type. What cannot be read has no flags and no codec. out is set up with RR_INIT(RR_CFG_FRAME, out) before,
    and its data is then the pointer given. Pure: no server, any thread.
-   Returns: RR_OK; RR_ERR_ARG: NULL (data may be NULL where len is 0), or out is not set up. */
+   Returns: RR_OK; RR_ERR_ARG: data is NULL and len is not 0, or out is not set up; RR_ERR_VERSION: out is newer than
+   the library and has something set. */
 RR_API int rr_frame_parse(uint8_t type, const void *data, size_t len, rr_frame *out);
 
 #ifdef __cplusplus

@@ -6,6 +6,7 @@
 #[path = "support/c.rs"]
 mod c;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,6 +33,50 @@ fn the_base_works_from_c() {
 #[test]
 fn null_is_an_error_and_never_a_crash() {
     compile_and_run("null_sweep");
+}
+
+/// Errors of the header that `errors.c` does not provoke, and what shows or prevents them.
+const ELSEWHERE: [(&str, &str, &str); 7] = [
+    ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
+    ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
+    ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
+    ("rr_session_reconnect", "RR_ERR_AGAIN", "as rr_session_allow"),
+    ("rr_session_close", "RR_ERR_AGAIN", "as rr_session_allow"),
+    ("rr_stream_add_source", "RR_ERR_LIMIT", "it takes 100000 targets; server::slots has a test of a full table"),
+    ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),
+];
+
+/// The errors that stand behind "Returns:" of each function of the header, as "function error".
+fn listed_errors(header: &str) -> BTreeSet<String> {
+    let mut listed = BTreeSet::new();
+    for part in header.split("/* ").skip(1) {
+        let Some((comment, rest)) = part.split_once("*/") else { continue };
+        let Some((_, returns)) = comment.split_once("Returns: ") else { continue };
+        let function = rest.trim_start().strip_prefix("RR_API int ").and_then(|rest| rest.split('(').next());
+        let words = returns.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+        let errors = words.filter(|word| word.starts_with("RR_ERR_"));
+        listed.extend(errors.map(|error| format!("{} {error}", function.expect("it returns an int"))));
+    }
+    listed
+}
+
+#[test]
+fn functions_give_the_errors_that_the_header_lists_and_no_others() {
+    let program = build("errors-c99", &test_program("errors"), As::C99);
+    let output = Command::new(program).output().expect("it was just built");
+    good(&output, "errors");
+    let given: BTreeSet<String> = String::from_utf8(output.stdout).unwrap().lines().map(ToOwned::to_owned).collect();
+    let elsewhere: BTreeSet<String> = ELSEWHERE.iter().map(|(name, error, _)| format!("{name} {error}")).collect();
+    let listed = listed_errors(&fs::read_to_string(root().join("include/rrelay.h")).unwrap());
+    assert_eq!(given.intersection(&elsewhere).count(), 0, "what is given here is not elsewhere");
+    let mut known: BTreeSet<String> = given.union(&elsewhere).cloned().collect();
+    if cfg!(not(target_arch = "x86_64")) {
+        known.extend(["rr_stream_add_target RR_ERR_NOMEM", "rr_stream_write RR_ERR_NOMEM"].map(ToOwned::to_owned));
+    }
+    let (unlisted, unseen): (Vec<_>, Vec<_>) =
+        (known.difference(&listed).collect(), listed.difference(&known).collect());
+    assert!(unlisted.is_empty(), "given and not listed in the header: {unlisted:#?}");
+    assert!(unseen.is_empty(), "listed in the header and never given: {unseen:#?}");
 }
 
 #[test]

@@ -143,6 +143,25 @@ fn it_compiles_as_c_and_as_cxx_without_a_warning() {
     }
 }
 
+/// The lines of usage at the header's head, as the body of a program that ends by `die`.
+#[test]
+fn the_usage_at_its_head_compiles() {
+    let header = fs::read_to_string(root().join("include/rrelay.h")).unwrap();
+    let usage = header.lines().skip_while(|line| *line != " * How it is used:").skip(2);
+    let usage: Vec<&str> = usage.map_while(|line| line.strip_prefix(" *     ")).collect();
+    assert!(usage.len() >= 10, "{usage:?}");
+    let text = format!(
+        "#include <stdio.h>\n#include \"{}\"\nvoid die(const char *why);\nint run(void);\nint run(void) {{\n{}\nreturn 0;\n}}\n",
+        root().join("include/rrelay.h").display(),
+        usage.join("\n")
+    );
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("usage.h");
+    fs::write(&file, text).unwrap();
+    for (compiler, language, standard) in [("cc", "c", "-std=c99"), ("c++", "c++", "-std=c++11")] {
+        compile(compiler, language, standard, &file).unwrap_or_else(|words| panic!("{compiler} {standard}: {words}"));
+    }
+}
+
 #[test]
 fn the_compiler_would_see_padding() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("padded.h");
@@ -151,7 +170,8 @@ fn the_compiler_would_see_padding() {
 }
 
 fn compile(compiler: &str, language: &str, standard: &str, file: &Path) -> Result<(), String> {
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("header{standard}.c"));
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("{}{standard}.c", file.file_stem().unwrap_or_default().display()));
     // A header alone is not a program; pedantic compilers want one thing in it.
     fs::write(&source, format!("#include \"{}\"\nint rr_nothing;\n", file.display())).map_err(|e| e.to_string())?;
     let output = Command::new(compiler)

@@ -11,7 +11,8 @@ use crate::proto::flv;
 /// and its `data` is then the pointer given. Pure: no server, any thread.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: NULL (`data` may be NULL where `len` is 0), or `out` is not set up.
+/// RR_OK; RR_ERR_ARG: `data` is NULL and `len` is not 0, or `out` is not set up; RR_ERR_VERSION: `out` is newer than
+/// the library and has something set.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

@@ -18,7 +18,8 @@ thread_local! {
 /// call of this function on the same thread.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND.
+/// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not that of a struct; RR_ERR_THREAD: the
+/// thread is ending and can keep no strings.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.
@@ -37,7 +38,7 @@ pub unsafe extern "C" fn rr_info_get(s: *mut rr_server, id: rr_id, out: *mut rr_
 /// An object's counters, by its id; 0 is the server. `size` is the caller's sizeof.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND.
+/// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not that of a struct.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.
@@ -56,7 +57,7 @@ pub unsafe extern "C" fn rr_stats_get(s: *mut rr_server, id: rr_id, out: *mut rr
 /// The server's counters: rr_stats_get with id 0.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG.
+/// RR_OK; RR_ERR_ARG: `size` is not that of a struct.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.

@@ -24,8 +24,8 @@ pub struct rr_server {
 /// Makes a server; its threads run, it listens nowhere yet. `cfg` may be NULL.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `cfg` says; RR_ERR_LIMIT: the process has no thread
-/// or descriptor left. On failure `*out` is NULL.
+/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_LIMIT: the process has no thread or descriptor left.
+/// On failure `*out` is NULL.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -76,8 +76,8 @@ pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
 /// `flags` are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
 ///
 /// # Returns
-/// The port; RR_ERR_ARG: not an address; RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server
-/// stops, or there is no certificate.
+/// The port; RR_ERR_ARG: not an address, or unknown flags; RR_ERR_RESOLVE: the name has no address; RR_ERR_IO: the
+/// system refused it (in use, no right); RR_ERR_STATE: the server stops, or there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -96,8 +96,8 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
 /// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
 ///
 /// # Returns
-/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket; RR_ERR_STATE: the server stops, or there is no
-/// certificate.
+/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket, or unknown flags; RR_ERR_STATE: the server stops, or
+/// there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
 /// it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: no connected stream socket; RR_ERR_LIMIT: max_sessions; RR_ERR_STATE: the server stops, or there
-/// is no certificate.
+/// RR_OK; RR_ERR_ARG: no connected stream socket, `peer` is not UTF-8, or unknown flags; RR_ERR_LIMIT: max_sessions, or
+/// connections come faster than they are taken; RR_ERR_STATE: the server stops, or there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -147,8 +147,8 @@ pub unsafe extern "C" fn rr_server_accept_fd(
 /// called again at any time, when the files have changed: connections from then on are shown what is in them.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG; RR_ERR_CERT: a file cannot be read, or they do not belong together (what was shown before is shown
-/// on).
+/// RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong together
+/// (what was shown before is shown on).
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn rr_server_set_tls(
 /// understand it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG.
+/// RR_OK; RR_ERR_ARG: `reconnect_url` is not UTF-8.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const
 /// The server's RR_STATE_*.
 ///
 /// # Returns
-/// The state; RR_ERR_ARG: `s` is NULL.
+/// The state.
 ///
 /// # Safety
 /// The contract of all pointers.

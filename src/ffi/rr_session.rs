@@ -11,7 +11,7 @@ use super::{convert, on_server, opt_text, text};
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or twice);
-/// RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `d` says.
+/// RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG or RR_ERR_VERSION for what `d` says.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -27,11 +27,11 @@ pub unsafe extern "C" fn rr_session_allow(s: *mut rr_server, id: rr_session, d: 
 }
 
 /// Refuses a session that asks. `code` is the RTMP status code the peer gets ("NetStream.Publish.Denied"), NULL the
-/// usual one;
-/// `text` is for people, NULL for none.
+/// usual one; `text` is for people, NULL for none.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing.
+/// RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: `code` or `text` is not
+/// UTF-8.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn rr_session_deny(
 /// PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_STATE: it asks nothing.
+/// RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: `url` is NULL or not UTF-8.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -77,7 +77,8 @@ pub unsafe extern "C" fn rr_session_redirect(s: *mut rr_server, id: rr_session, 
 /// until then all goes on. `text` is for people, NULL for none.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands; RR_ERR_AGAIN:
+/// eight calls about it wait for its thread; RR_ERR_ARG: `url` or `text` is not UTF-8.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -103,7 +104,8 @@ pub unsafe extern "C" fn rr_session_reconnect(
 /// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: `text` is
+/// not UTF-8.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -13,7 +13,7 @@ use super::{Out, bytes, convert, is_null, on_server, read_struct, slice};
 ///
 /// # Returns
 /// RR_OK; RR_ERR_EXISTS: it is there and `cfg` is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server stops;
-/// RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for names and `cfg`.
+/// RR_ERR_ARG: a name is NULL or longer than 4096 bytes; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn rr_stream_create(
 /// The id of a stream by its names.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_ARG: a name is NULL or longer than 4096 bytes.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn rr_stream_find(
 /// once; STOPPED comes as an event.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -113,8 +113,10 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
 /// a body, ends publishing.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0, or
-/// larger than max_message; RR_ERR_LIMIT: mem_limit; RR_ERR_NOMEM; RR_ERR_STATE: the stream stops.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0,
+/// larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library; RR_ERR_LIMIT:
+/// mem_limit (the message may be written again later), or the process has no thread or descriptor left for the stream;
+/// RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

@@ -16,8 +16,10 @@ use crate::stream::event::Id;
 /// RR_EV_TARGET.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT; RR_ERR_STATE: the stream stops; RR_ERR_ARG, RR_ERR_VERSION or
-/// RR_ERR_UNSUPPORTED for what `cfg` says.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or descriptor
+/// left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops; RR_ERR_CERT: with
+/// rtmps, ca_file cannot be read or has no certificate, or the system has no roots; RR_ERR_ARG or RR_ERR_VERSION for
+/// what else `cfg` says.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -42,7 +44,9 @@ pub unsafe extern "C" fn rr_stream_add_target(
 /// a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and rr_target_stop.
 ///
 /// # Returns
-/// As rr_stream_add_target; RR_ERR_UNSUPPORTED also for settings that only a target heeds, see rr_target_config.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets and sources; RR_ERR_STATE: the stream stops;
+/// RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a setting that only a target heeds, see rr_target_config;
+/// RR_ERR_ARG or RR_ERR_VERSION for what else `cfg` says.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -87,8 +91,8 @@ unsafe fn add(
 /// what they add begins at the next key frame; backup_urls and times count from the next try on.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND; RR_ERR_ARG, RR_ERR_VERSION or RR_ERR_UNSUPPORTED for what `cfg` says: the target is as before
-/// then.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_CERT, RR_ERR_ARG, RR_ERR_VERSION or, of a source, RR_ERR_UNSUPPORTED
+/// for what `cfg` says, as when it was added: it is as before then.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -107,7 +111,7 @@ pub unsafe extern "C" fn rr_target_update(s: *mut rr_server, id: rr_target, cfg:
 /// Makes a target that waits for its next try, or has failed, try now.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -125,7 +129,7 @@ pub unsafe extern "C" fn rr_target_retry(s: *mut rr_server, id: rr_target) -> c_
 /// notice. Returns at once; STOPPED comes as an event.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -63,9 +63,9 @@ pub enum rr_error {
     RR_ERR_EXISTS = -5,
     /// Nothing to do now; try again later. Not a failure.
     RR_ERR_AGAIN = -6,
-    /// Memory could not be had.
+    /// The system gave no memory.
     RR_ERR_NOMEM = -7,
-    /// A configured limit was reached: mem_limit, max_sessions and others.
+    /// A limit was reached: a setting (max_sessions, mem_limit), or the process's own threads and descriptors.
     RR_ERR_LIMIT = -8,
     /// Called from a thread that must not call it: a callback, or a second taker of events.
     RR_ERR_THREAD = -9,
@@ -367,9 +367,10 @@ pub struct rr_stats {
     pub dropped_bytes: u64,
     /// How often a consumer jumped forward.
     pub dropped_runs: u64,
-    /// Bytes that wait: of a consumer its lag, of a stream or server the memory in use.
+    /// Player or target: bytes of the stream that it has yet to be sent. Publisher or source: 0, what it sends waits
+    /// nowhere. Stream or server: the memory in use.
     pub queue_bytes: u64,
-    /// Messages that wait.
+    /// Player or target: messages that it has yet to be sent.
     pub queue_msgs: u64,
     /// Wall clock at the start, us since 1970.
     pub started_us: i64,

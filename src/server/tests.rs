@@ -8,6 +8,7 @@ mod failed_stream;
 mod figures;
 mod gone;
 mod keyless;
+mod orders;
 mod states;
 mod words;
 

@@ -1,0 +1,38 @@
+//! What the host wants of a session waits for the thread that owns it, and not without a bound.
+
+use std::sync::Arc;
+
+use crate::config::{Decision, ServerConfig};
+use crate::error::RRError;
+use crate::log::LevelFilter;
+use crate::proto::command::CAPS_RECONNECT;
+use crate::server::RRServer;
+use crate::session::State;
+use crate::stream::peer::RRSession;
+
+#[test]
+fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
+    let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+    // A session that no thread owns looks at nothing.
+    let session = |id| Arc::new(RRSession::new(id, "peer".to_owned(), None, "here".to_owned()));
+    let record = server.core.registry().add_session(None, session).unwrap();
+    record.rename(|names| names.caps_ex = CAPS_RECONNECT);
+    record.set_state(State::Waiting);
+    for _ in 0..8 {
+        server.session_reconnect(record.id, None, "").unwrap();
+    }
+    let full = [
+        server.session_allow(record.id, Decision::default()),
+        server.session_deny(record.id, "", ""),
+        server.session_redirect(record.id, "rtmp://127.0.0.1/live"),
+        server.session_reconnect(record.id, None, ""),
+        server.session_close(record.id, ""),
+    ];
+    for result in full {
+        assert_eq!(result.unwrap_err().kind, RRError::Again);
+    }
+    assert!(record.next_order().is_some());
+    server.session_close(record.id, "").unwrap();
+    server.core.registry().remove_session(record.id);
+    server.shutdown().unwrap();
+}

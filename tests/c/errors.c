@@ -1,0 +1,548 @@
+/* Every error that a function of the header lists, provoked: each case prints the function and the error it gave, and
+   the caller compares that with the header's lists. Errors that hold for every function (NULL) are null_sweep's. */
+#define _GNU_SOURCE
+#include "check.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define GIVES(function, error, arguments)       \
+    do {                                        \
+        int code = function arguments;          \
+        CHECK(code == RR_ERR_##error);          \
+        puts(#function " RR_ERR_" #error);      \
+    } while (0)
+
+#define NO_TEXT "\xff" /* no UTF-8 */
+
+static char long_name[5000];
+static const unsigned char picture[] = {0x17, 1, 0, 0, 0};
+
+static void rest(void) {
+    struct timespec tick = {0, 2 * 1000 * 1000};
+    nanosleep(&tick, NULL);
+}
+
+static rr_server *server(const rr_server_config *c) {
+    rr_server *s = NULL;
+    CHECK(rr_server_new(c, &s) == RR_OK);
+    return s;
+}
+
+static rr_stream stream(rr_server *s, const char *key) {
+    rr_stream id = 0;
+    CHECK(rr_stream_create(s, "live", key, NULL, &id) == RR_OK);
+    return id;
+}
+
+static rr_target_config target(const char *url) {
+    rr_target_config c;
+    CHECK(RR_INIT(RR_CFG_TARGET, &c) == RR_OK);
+    c.url = url;
+    return c;
+}
+
+static rr_frame frame(void) {
+    rr_frame f;
+    CHECK(RR_INIT(RR_CFG_FRAME, &f) == RR_OK);
+    f.type = RR_MSG_VIDEO;
+    f.data = picture;
+    f.len = sizeof picture;
+    return f;
+}
+
+/* ---- a peer: as much RTMP as it takes to be asked about */
+
+static size_t text_to(unsigned char *to, const char *text) {
+    size_t len = strlen(text);
+    to[0] = 2;
+    to[1] = 0;
+    to[2] = (unsigned char)len;
+    memcpy(to + 3, text, len);
+    return len + 3;
+}
+
+static void all(int fd, unsigned char *bytes, size_t len, int writes) {
+    ssize_t done;
+    for (; len > 0; bytes += done, len -= (size_t)done) {
+        done = writes ? write(fd, bytes, len) : read(fd, bytes, len);
+        CHECK(done > 0);
+    }
+}
+
+/* A command of one chunk: name, transaction, null or (of connect) an object with the application, and a text. */
+static void command(int fd, const char *name, unsigned char stream_id, const char *text) {
+    unsigned char chunk[140] = {3}, *at = chunk + 12;
+    at += text_to(at, name);
+    at[0] = 0;
+    at[1] = 0x3f, at[2] = 0xf0;
+    at += 9;
+    if (strcmp(name, "connect") == 0) {
+        memcpy(at, "\3\0\3app", 6);
+        at += 6;
+        at += text_to(at, text);
+        memcpy(at, "\0\0\t", 3);
+        at += 3;
+    } else {
+        *at++ = 5;
+        at += text_to(at, text);
+    }
+    chunk[6] = (unsigned char)(at - chunk - 12);
+    chunk[7] = 20;
+    chunk[8] = stream_id;
+    all(fd, chunk, (size_t)(at - chunk), 1);
+}
+
+static int peer(int port) {
+    static unsigned char hello[1 + 2 * 1536];
+    struct sockaddr_in to;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    memset(&to, 0, sizeof to);
+    to.sin_family = AF_INET;
+    to.sin_port = htons((uint16_t)port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    memset(hello, 0, sizeof hello);
+    hello[0] = 3;
+    all(fd, hello, 1537, 1);
+    all(fd, hello, sizeof hello, 0);
+    all(fd, hello + 1, 1536, 1);
+    command(fd, "connect", 0, "live");
+    return fd;
+}
+
+static void publish(int fd, const char *key) {
+    command(fd, "createStream", 0, "");
+    command(fd, "publish", 1, key);
+}
+
+static rr_session next_ask(rr_server *s, uint32_t type) {
+    const rr_event *ev;
+    do CHECK(rr_event_next(s, &ev, 20000) == 1);
+    while (ev->type != type);
+    return ev->session;
+}
+
+/* ---- the groups of the header */
+
+static void base(void) {
+    rr_frame f = frame();
+    struct {
+        rr_frame known;
+        uint64_t later;
+    } newer;
+    GIVES(rr_config_init, ARG, (99, &f, sizeof f));
+    f.size = 1;
+    GIVES(rr_frame_parse, ARG, (RR_MSG_VIDEO, picture, sizeof picture, &f));
+    CHECK(rr_config_init(RR_CFG_FRAME, &newer, sizeof newer) == RR_OK);
+    newer.later = 1;
+    GIVES(rr_frame_parse, VERSION, (RR_MSG_VIDEO, picture, sizeof picture, &newer.known));
+}
+
+static void without_descriptors(void) {
+    struct rlimit before, none;
+    rr_server *s = server(NULL), *out;
+    rr_stream id = stream(s, "show");
+    rr_target_config t = target("rtmp://127.0.0.1:1/live");
+    rr_target target_id;
+    rr_frame f = frame();
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    none = before;
+    none.rlim_cur = 0;
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    GIVES(rr_server_new, LIMIT, (NULL, &out));
+    GIVES(rr_server_listen, IO, (s, "127.0.0.1:0", 0));
+    GIVES(rr_stream_add_target, LIMIT, (s, id, &t, &target_id));
+    GIVES(rr_stream_write, LIMIT, (s, id, &f));
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    rr_server_free(s);
+}
+
+static void without_memory(void) {
+    struct rlimit before, none;
+    rr_server *s = server(NULL);
+    rr_stream id = stream(s, "show");
+    rr_target_config t = target("rtmp://127.0.0.1:1/live");
+    rr_target target_id;
+    rr_frame f = frame();
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    none = before;
+    none.rlim_cur = 4096;
+    CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+    GIVES(rr_stream_add_target, NOMEM, (s, id, &t, &target_id));
+    GIVES(rr_stream_write, NOMEM, (s, id, &f));
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    rr_server_free(s);
+}
+
+static volatile int in_sink;
+static volatile int let_go;
+
+static void slow_sink(void *user, int level, const char *module, const char *line) {
+    const rr_event *ev;
+    (void)level, (void)module, (void)line;
+    if (in_sink) return;
+    GIVES(rr_event_next, THREAD, ((rr_server *)user, &ev, 100));
+    in_sink = 1;
+    while (!let_go) rest();
+}
+
+static void nothing(void *user, const rr_event *ev) {
+    (void)user, (void)ev;
+}
+
+static void log_and_events(void) {
+    rr_server_config c;
+    rr_server *s = server(NULL), *by_callback;
+    const rr_event *ev;
+    GIVES(rr_server_set_log, ARG, (s, 99, NULL, NULL));
+    GIVES(rr_server_log_librtmp, ARG, (s, 2));
+    CHECK(rr_server_set_log(s, RR_LOG_DEBUG, slow_sink, s) == RR_OK);
+    CHECK(rr_server_listen(s, "127.0.0.1:0", 0) > 0);
+    while (!in_sink) rest();
+    GIVES(rr_server_set_log, TIMEOUT, (s, RR_LOG_OFF, NULL, NULL));
+    let_go = 1;
+    CHECK(rr_server_stop(s, NULL, 0) == RR_OK);
+    do CHECK(rr_event_next(s, &ev, -1) == 1);
+    while (ev->type != RR_EV_SERVER || ev->state != RR_STATE_STOPPED);
+    GIVES(rr_event_next, CLOSED, (s, &ev, -1));
+    rr_server_free(s);
+
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.on_event = nothing;
+    by_callback = server(&c);
+    GIVES(rr_event_fd, STATE, (by_callback));
+    GIVES(rr_event_next, STATE, (by_callback, &ev, 0));
+    rr_server_free(by_callback);
+}
+
+/* The process's own descriptors, which the library closes. */
+static int file(void) {
+    return open("/dev/null", O_RDONLY);
+}
+
+static int pair(int *kept) {
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    *kept = fds[0];
+    return fds[1];
+}
+
+static void listening(void) {
+    rr_server_config c;
+    struct {
+        rr_server_config known;
+        uint64_t later;
+    } newer;
+    rr_server *s, *out;
+    rr_id id;
+    int port, kept[3], listener;
+    char again[32];
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.ask = 64;
+    GIVES(rr_server_new, ARG, (&c, &out));
+    CHECK(rr_config_init(RR_CFG_SERVER, &newer, sizeof newer) == RR_OK);
+    newer.later = 1;
+    GIVES(rr_server_new, VERSION, (&newer.known, &out));
+
+    c.ask = 0;
+    c.max_sessions = 1;
+    s = server(&c);
+    GIVES(rr_server_listen, ARG, (s, "nowhere", 0));
+    GIVES(rr_server_listen, RESOLVE, (s, "no.such.name.invalid:0", 0));
+    port = rr_server_listen(s, "127.0.0.1:0", 0);
+    CHECK(port > 0);
+    sprintf(again, "127.0.0.1:%d", port);
+    GIVES(rr_server_listen, IO, (s, again, 0));
+    GIVES(rr_server_listen, STATE, (s, "127.0.0.1:0", RR_LISTEN_TLS));
+    GIVES(rr_server_listen_fd, ARG, (s, file(), 0));
+    GIVES(rr_server_listen_fd, STATE, (s, file(), RR_LISTEN_TLS));
+    GIVES(rr_server_accept_fd, ARG, (s, file(), NULL, 0));
+    GIVES(rr_server_accept_fd, ARG, (s, pair(&kept[0]), NO_TEXT, 0));
+    GIVES(rr_server_accept_fd, STATE, (s, file(), NULL, RR_LISTEN_TLS));
+    CHECK(rr_server_accept_fd(s, pair(&kept[1]), NULL, 0) == RR_OK);
+    while (rr_server_list(s, 0, RR_KIND_SESSION, NULL, 0) != 1) rest();
+    GIVES(rr_server_accept_fd, LIMIT, (s, pair(&kept[2]), NULL, 0));
+    GIVES(rr_server_set_tls, ARG, (s, NO_TEXT, "key.pem"));
+    GIVES(rr_server_set_tls, CERT, (s, "/no/such/file.pem", "/no/such/file.pem"));
+    GIVES(rr_server_list, ARG, (s, 0, RR_KIND_SERVER, NULL, 0));
+    GIVES(rr_server_list, NOT_FOUND, (s, 1, RR_KIND_SESSION, NULL, 0));
+    GIVES(rr_server_stop, ARG, (s, NO_TEXT, 0));
+    CHECK(rr_server_stop(s, NULL, 0) == RR_OK);
+    GIVES(rr_server_listen, STATE, (s, "127.0.0.1:0", 0));
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(listen(listener, 1) == 0);
+    GIVES(rr_server_listen_fd, STATE, (s, listener, 0));
+    GIVES(rr_server_accept_fd, STATE, (s, file(), NULL, 0));
+    GIVES(rr_stream_create, STATE, (s, "live", "late", NULL, &id));
+    rr_server_free(s);
+    close(kept[0]), close(kept[1]), close(kept[2]);
+}
+
+static void sessions(void) {
+    rr_server_config c;
+    struct {
+        rr_decision known;
+        uint64_t later;
+    } newer;
+    rr_decision d;
+    rr_server *s;
+    rr_session id;
+    int port, fd;
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.ask = RR_ASK_CONNECT;
+    c.ask_ms = RR_OFF;
+    s = server(&c);
+    port = rr_server_listen(s, "127.0.0.1:0", 0);
+    CHECK(port > 0);
+    fd = peer(port);
+    id = next_ask(s, RR_EV_CONNECT_ASK);
+
+    CHECK(RR_INIT(RR_CFG_DECISION, &d) == RR_OK);
+    d.media = 64;
+    GIVES(rr_session_allow, ARG, (s, id, &d));
+    CHECK(rr_config_init(RR_CFG_DECISION, &newer, sizeof newer) == RR_OK);
+    newer.later = 1;
+    GIVES(rr_session_allow, VERSION, (s, id, &newer.known));
+    GIVES(rr_session_deny, ARG, (s, id, NO_TEXT, NULL));
+    GIVES(rr_session_redirect, ARG, (s, id, NO_TEXT));
+    GIVES(rr_session_reconnect, ARG, (s, id, NULL, NO_TEXT));
+    GIVES(rr_session_reconnect, UNSUPPORTED, (s, id, NULL, NULL));
+    GIVES(rr_session_close, ARG, (s, id, NO_TEXT));
+    CHECK(rr_session_allow(s, id, NULL) == RR_OK);
+    for (;;) {
+        rr_info info;
+        CHECK(rr_info_get(s, id, &info, sizeof info) == RR_OK);
+        if (info.state != RR_STATE_WAITING) break;
+        rest();
+    }
+    GIVES(rr_session_allow, STATE, (s, id, NULL));
+    GIVES(rr_session_deny, STATE, (s, id, NULL, NULL));
+    GIVES(rr_session_redirect, STATE, (s, id, "rtmp://127.0.0.1/live"));
+    CHECK(rr_session_close(s, id, NULL) == RR_OK);
+    while (rr_server_list(s, 0, RR_KIND_SESSION, NULL, 0) != 0) rest();
+    GIVES(rr_session_allow, NOT_FOUND, (s, id, NULL));
+    GIVES(rr_session_deny, NOT_FOUND, (s, id, NULL, NULL));
+    GIVES(rr_session_redirect, NOT_FOUND, (s, id, "rtmp://127.0.0.1/live"));
+    GIVES(rr_session_reconnect, NOT_FOUND, (s, id, NULL, NULL));
+    GIVES(rr_session_close, NOT_FOUND, (s, id, NULL));
+    close(fd);
+    rr_server_free(s);
+}
+
+static void streams(void) {
+    enum { SMALLEST = 1 << 20, MOST = 4096 };
+    static unsigned char large[SMALLEST];
+    rr_server_config c;
+    rr_stream_config sc;
+    struct {
+        rr_stream_config known;
+        uint64_t later;
+    } newer;
+    struct {
+        rr_frame known;
+        uint64_t later;
+    } newer_frame;
+    rr_server *s;
+    rr_stream id, published, third;
+    rr_frame f = frame();
+    rr_session session;
+    int port, fd;
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.max_streams = 2;
+    c.max_message = MOST;
+    c.ask = RR_ASK_PUBLISH;
+    s = server(&c);
+    port = rr_server_listen(s, "127.0.0.1:0", 0);
+    CHECK(port > 0);
+    id = stream(s, "show");
+    published = stream(s, "published");
+    CHECK(RR_INIT(RR_CFG_STREAM, &sc) == RR_OK);
+    GIVES(rr_stream_create, EXISTS, (s, "live", "show", &sc, &third));
+    GIVES(rr_stream_create, LIMIT, (s, "live", "third", NULL, &third));
+    GIVES(rr_stream_create, ARG, (s, "live", long_name, NULL, &third));
+    sc.start = 99;
+    GIVES(rr_stream_create, ARG, (s, "live", "third", &sc, &third));
+    CHECK(rr_config_init(RR_CFG_STREAM, &newer, sizeof newer) == RR_OK);
+    newer.later = 1;
+    GIVES(rr_stream_create, VERSION, (s, "live", "third", &newer.known, &third));
+    GIVES(rr_stream_find, ARG, (s, "live", long_name, &third));
+    GIVES(rr_stream_find, NOT_FOUND, (s, "live", "third", &third));
+
+    fd = peer(port);
+    publish(fd, "published");
+    session = next_ask(s, RR_EV_PUBLISH_ASK);
+    CHECK(rr_session_allow(s, session, NULL) == RR_OK);
+    while (rr_server_list(s, published, RR_KIND_SESSION, NULL, 0) != 1) rest();
+    GIVES(rr_stream_write, EXISTS, (s, published, &f));
+    GIVES(rr_stream_switch, NOT_FOUND, (s, id, session));
+    CHECK(rr_stream_write(s, id, &f) == RR_OK);
+    f.type = 1;
+    GIVES(rr_stream_write, ARG, (s, id, &f));
+    CHECK(rr_config_init(RR_CFG_FRAME, &newer_frame, sizeof newer_frame) == RR_OK);
+    newer_frame.later = 1;
+    GIVES(rr_stream_write, VERSION, (s, id, &newer_frame.known));
+    GIVES(rr_stream_stop, NOT_FOUND, (s, 0x0200000100000001u, 0));
+    GIVES(rr_stream_write, NOT_FOUND, (s, 0x0200000100000001u, &f));
+    close(fd);
+    rr_server_free(s);
+
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.mem_limit = SMALLEST;
+    s = server(&c);
+    id = stream(s, "show");
+    f = frame();
+    f.data = large;
+    f.len = sizeof large;
+    memcpy(large, picture, sizeof picture);
+    GIVES(rr_stream_write, LIMIT, (s, id, &f));
+    rr_server_free(s);
+}
+
+/* While a publisher stands by behind the host, the host's stream cannot be switched; and a stream that ends takes
+   nothing more: it is held in its end by a player that takes nothing. */
+static void host_and_end(void) {
+    rr_server_config c;
+    rr_stream_config sc;
+    rr_server *s;
+    rr_stream id;
+    rr_session session;
+    rr_frame f = frame();
+    rr_target_config t = target("rtmp://127.0.0.1:1/live");
+    rr_target target_id;
+    rr_info info;
+    static unsigned char filling[1 << 20];
+    int port, fd, player, i;
+    CHECK(RR_INIT(RR_CFG_STREAM, &sc) == RR_OK);
+    sc.publisher_policy = RR_PUBLISHER_STANDBY;
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.stream = &sc;
+    c.ask = RR_ASK_PUBLISH;
+    s = server(&c);
+    port = rr_server_listen(s, "127.0.0.1:0", 0);
+    CHECK(port > 0);
+    id = stream(s, "show");
+    CHECK(rr_stream_write(s, id, &f) == RR_OK);
+    fd = peer(port);
+    publish(fd, "show");
+    session = next_ask(s, RR_EV_PUBLISH_ASK);
+    CHECK(rr_session_allow(s, session, NULL) == RR_OK);
+    do {
+        rest();
+        CHECK(rr_info_get(s, session, &info, sizeof info) == RR_OK);
+    } while (info.role != RR_ROLE_STANDBY);
+    GIVES(rr_stream_switch, STATE, (s, id, session));
+
+    player = peer(port);
+    command(player, "createStream", 0, "");
+    command(player, "play", 1, "show");
+    while (rr_server_list(s, id, RR_KIND_SESSION, NULL, 0) != 2) rest();
+    memcpy(filling, picture, sizeof picture);
+    f.data = filling;
+    f.len = sizeof filling;
+    for (i = 0; i < 8; i++) {
+        f.ts_ms = i;
+        CHECK(rr_stream_write(s, id, &f) == RR_OK);
+    }
+    CHECK(rr_stream_stop(s, id, 60000) == RR_OK);
+    GIVES(rr_stream_add_target, STATE, (s, id, &t, &target_id));
+    GIVES(rr_stream_add_source, STATE, (s, id, &t, &target_id));
+    f.len = 0;
+    f.flags = RR_FRAME_END;
+    (void)rr_stream_write(s, id, &f);
+    f = frame();
+    GIVES(rr_stream_write, STATE, (s, id, &f));
+    close(fd);
+    close(player);
+    rr_server_free(s);
+}
+
+static void targets(void) {
+    struct {
+        rr_target_config known;
+        uint64_t later;
+    } newer;
+    rr_server *s = server(NULL);
+    rr_stream id = stream(s, "show");
+    rr_target_config plain = target("rtmp://127.0.0.1:1/live"), wrong = target("http://127.0.0.1/live");
+    rr_target_config secret = target("rtmps://127.0.0.1:1/live"), slow = plain;
+    rr_target out, source;
+    secret.ca_file = "/no/such/file.pem";
+    slow.queue_ms = 500;
+    CHECK(rr_config_init(RR_CFG_TARGET, &newer, sizeof newer) == RR_OK);
+    newer.later = 1;
+    CHECK(rr_stream_add_target(s, id, &plain, &out) == RR_OK);
+    CHECK(rr_stream_add_source(s, id, &plain, &source) == RR_OK);
+    GIVES(rr_stream_add_target, ARG, (s, id, &wrong, &out));
+    GIVES(rr_stream_add_source, ARG, (s, id, &wrong, &out));
+    GIVES(rr_target_update, ARG, (s, source, &wrong));
+    GIVES(rr_stream_add_target, CERT, (s, id, &secret, &out));
+    GIVES(rr_stream_add_source, CERT, (s, id, &secret, &out));
+    GIVES(rr_target_update, CERT, (s, source, &secret));
+    GIVES(rr_stream_add_target, VERSION, (s, id, &newer.known, &out));
+    GIVES(rr_stream_add_source, VERSION, (s, id, &newer.known, &out));
+    GIVES(rr_target_update, VERSION, (s, source, &newer.known));
+    GIVES(rr_stream_add_source, UNSUPPORTED, (s, id, &slow, &out));
+    GIVES(rr_target_update, UNSUPPORTED, (s, source, &slow));
+    GIVES(rr_stream_add_target, NOT_FOUND, (s, source, &plain, &out));
+    GIVES(rr_stream_add_source, NOT_FOUND, (s, source, &plain, &out));
+    GIVES(rr_target_update, NOT_FOUND, (s, id, &plain));
+    GIVES(rr_target_retry, NOT_FOUND, (s, id));
+    GIVES(rr_target_stop, NOT_FOUND, (s, id, 0));
+    rr_server_free(s);
+}
+
+static pthread_key_t last_words;
+
+static void ends(void *s) {
+    rr_info info;
+    GIVES(rr_info_get, THREAD, ((rr_server *)s, 0, &info, sizeof info));
+}
+
+static void *thread(void *s) {
+    rr_info info;
+    CHECK(rr_info_get((rr_server *)s, 0, &info, sizeof info) == RR_OK);
+    CHECK(pthread_setspecific(last_words, s) == 0);
+    return NULL;
+}
+
+static void any_id(void) {
+    rr_server *s = server(NULL);
+    rr_info info;
+    rr_stats stats;
+    pthread_t other;
+    GIVES(rr_info_get, NOT_FOUND, (s, 1, &info, sizeof info));
+    GIVES(rr_info_get, ARG, (s, 0, &info, 1));
+    GIVES(rr_stats_get, NOT_FOUND, (s, 1, &stats, sizeof stats));
+    GIVES(rr_stats_get, ARG, (s, 0, &stats, 1));
+    GIVES(rr_server_stats, ARG, (s, &stats, 1));
+    CHECK(pthread_key_create(&last_words, ends) == 0);
+    CHECK(pthread_create(&other, NULL, thread, s) == 0);
+    CHECK(pthread_join(other, NULL) == 0);
+    rr_server_free(s);
+}
+
+int main(void) {
+    memset(long_name, 'a', sizeof long_name - 1);
+    base();
+    without_descriptors();
+#ifdef __x86_64__ /* an emulator has its own idea of that limit */
+    without_memory();
+#else
+    (void)without_memory;
+#endif
+    log_and_events();
+    listening();
+    sessions();
+    streams();
+    host_and_end();
+    targets();
+    any_id();
+    return 0;
+}
