@@ -507,6 +507,11 @@ typedef struct rr_stream_config {
        stream counts, as names come before streams. Default: 0 (not part of the name, told apart). */
     uint32_t args;
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
+    /* Where pictures have come for so long without a key frame, players and targets that begin get sound at once,
+       and pictures with the next key frame; where none has come for 15 s either, with whatever picture comes. ms, to
+       3600000; RR_OFF = they wait for a key frame with both. Default: 5000. */
+    uint32_t key_wait_ms;
+    uint32_t reserved0;                /* 0. */
 } rr_stream_config;
 
 /* Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms,

@@ -419,3 +419,30 @@ fn data_messages_come_all_in_order_bare_to_players_and_wrapped_to_targets() {
         assert_eq!(copy.media(), Got { type_id, ts_ms, body }, "a target gets what was published");
     }
 }
+
+#[test]
+fn where_key_frames_stay_away_a_joiner_gets_sound_at_once_and_pictures_with_the_next_one() {
+    let stream = StreamConfig { gop_bytes: 0, key_wait_ms: 100, ..StreamConfig::default() };
+    let (server, port) = relay(stream, ServerConfig::default());
+    let id = server.stream_create(b"live", b"show", None).unwrap();
+    let write = |type_id, ts_ms: u32, body: &[u8]| server.stream_write(id, type_id, ts_ms.into(), body, false).unwrap();
+    for (type_id, body) in [(DATA, METADATA), (VIDEO, VIDEO_HEADER), (AUDIO, AUDIO_HEADER)] {
+        write(type_id, 0, body);
+    }
+    write(VIDEO, 1000, &picture(true, 1000, 100));
+    let (mut player, mut ts_ms, mut signs) = (Raw::play(port, "show"), 1000, String::new());
+    last_player(&server, id, 1);
+    let mut kinds_up_to = |last: &str, key: bool| {
+        until("what it is to get", || {
+            ts_ms += 10;
+            write(VIDEO, ts_ms, &picture(key && !signs.contains('K'), ts_ms, 100));
+            write(AUDIO, ts_ms, &[0xAF, 1, 7]);
+            signs.extend(player.media_within(Duration::from_millis(10)).map(|got| sign(&got).remove(0)));
+            signs.ends_with(last).then_some(())
+        });
+        std::mem::take(&mut signs)
+    };
+    assert_eq!(kinds_up_to("SSS", false), "mvaSSS", "the headers of all, and sound");
+    let with_key = kinds_up_to("P", true);
+    assert!(with_key.trim_start_matches('S').starts_with("vK"), "{with_key}");
+}

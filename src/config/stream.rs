@@ -42,6 +42,8 @@ pub struct StreamConfig {
     pub cpus: Vec<usize>,
     /// What becomes of `?args` behind names. That of the server's stream settings counts: a name comes before its stream.
     pub args: Args,
+    /// Where pictures have come for so long without a key frame, who begins gets sound at once; 0 waits for one.
+    pub key_wait_ms: u32,
 }
 
 impl Default for StreamConfig {
@@ -62,7 +64,8 @@ impl Default for StreamConfig {
             queue_ms: 5_000,              // beyond this a live viewer wants the present, not the past
             slow_ms: 30_000,              // half a minute of jumping is not watching
             cpus: Vec::new(),
-            args: Args::Apart, // a token in a name would be shown, matched and pushed on
+            args: Args::Apart,  // a token in a name would be shown, matched and pushed on
+            key_wait_ms: 5_000, // longer than most groups, and as long as a viewer waits for anything
         }
     }
 }
@@ -96,6 +99,7 @@ impl StreamConfig {
             "queue_ms" => self.queue_ms = given.number(default.queue_ms, Range::QUEUE_MS, None)?,
             "slow_ms" => self.slow_ms = given.number(default.slow_ms, Range::ANY, Some(OFF))?,
             "args" => self.args = given.choice(default.args, "RR_ARGS_*", &Args::CHOICES)?,
+            "key_wait_ms" => self.key_wait_ms = given.number(default.key_wait_ms, Range::HOUR_MS, Some(0))?,
             "cpus" => self.cpus = given.text()?.map(|list| cpus(&given, list)).transpose()?.unwrap_or_default(),
             _ => return Err(given.unknown("stream")),
         }

@@ -83,6 +83,12 @@ pub struct rr_stream_config {
     pub args: u32,
     /// CPUs the stream's threads may use, "0-3,8". Default: NULL (any).
     pub cpus: *const c_char,
+    /// Where pictures have come for so long without a key frame, players and targets that begin get sound at once, and
+    /// pictures with the next key frame; where none has come for 15 s either, with whatever picture comes. ms, to 3600000;
+    /// RR_OFF = they wait for a key frame with both. Default: 5000.
+    pub key_wait_ms: u32,
+    /// 0.
+    pub reserved0: u32,
 }
 
 /// Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms, queue_bytes,
@@ -267,6 +273,8 @@ impl rr_stream_config {
             slow_ms: core.slow_ms,
             args: core.args as u32,
             cpus: null(),
+            key_wait_ms: core.key_wait_ms,
+            reserved0: 0,
         }
     }
 }

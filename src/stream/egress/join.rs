@@ -21,6 +21,11 @@ use crate::stream::log::segment::{Mark, flag};
 /// nothing for as long as the camera is off. Longer than the slowest slide show's frames are apart.
 const VIDEO_GONE_US: u64 = 30_000_000;
 
+/// Pictures for so long without a key frame, and the publisher evidently makes none (periodic refresh): who begins then
+/// begins with whatever picture comes, where key frames are not waited for without end. More than the longest group that
+/// encoders make unasked (x264's 250 pictures, at 24 a second).
+const WITHOUT_KEY_FRAMES_MS: u64 = 15_000;
+
 /// Where a consumer begins, and what it needs before.
 #[derive(Clone)]
 pub struct JoinPoint {
@@ -30,6 +35,8 @@ pub struct JoinPoint {
     pub headers: HeaderSet,
     /// Timestamp for the headers, in milliseconds: that of the first message, or of the last one before the head.
     pub ts_ms: u32,
+    /// Pictures do not begin here, but with the next key frame.
+    pub without_pictures: bool,
 }
 
 /// The answer to a joiner.
@@ -102,6 +109,8 @@ pub struct JoinIndex {
     /// Arrival of the newest key frame to begin at, or of the first picture where none has come.
     group_since_us: Option<u64>,
     has_sound: bool,
+    /// How long a key frame is waited for; 0 is without end.
+    key_wait_ms: u64,
     last_arrival_us: u64,
     last_ts_ms: u32,
 }
@@ -125,9 +134,17 @@ impl JoinIndex {
             video_seen_us: None,
             group_since_us: None,
             has_sound: false,
+            key_wait_ms: 0,
             last_arrival_us: 0,
             last_ts_ms: 0,
         }
+    }
+
+    /// Where pictures have come for so long without a key frame, sound begins at once and pictures with the next key frame;
+    /// 0 waits for that with both.
+    #[must_use]
+    pub fn with_key_wait(self, key_wait_ms: u32) -> Self {
+        Self { key_wait_ms: key_wait_ms.into(), ..self }
     }
 
     /// One that knows what this one knows and goes on from here by itself. It keeps no key frame.
@@ -155,6 +172,9 @@ impl JoinIndex {
             self.cursor.skip_message();
         }
         self.bound_gop_start();
+        if seen.messages > 0 && seen.key.is_none() && self.is_without_key_frames() {
+            seen.key = Some(self.here());
+        }
         seen
     }
 
@@ -189,12 +209,28 @@ impl JoinIndex {
         since_us.map_or(0, |since_us| self.last_arrival_us.saturating_sub(since_us) / 1000)
     }
 
+    /// Whether the publisher evidently sends no key frames, and none is waited for any more.
+    pub fn is_without_key_frames(&self) -> bool {
+        self.key_wait_ms > 0 && self.without_key_frame_ms() >= WITHOUT_KEY_FRAMES_MS.max(self.key_wait_ms)
+    }
+
+    /// Whether a key frame has stayed away for as long as sound waits for one.
+    fn is_overdue(&self) -> bool {
+        self.key_wait_ms > 0 && self.has_sound && self.without_key_frame_ms() >= self.key_wait_ms
+    }
+
     /// Where a consumer begins that joins now. A stream without video, or without anything yet, can be joined at its
-    /// head.
+    /// head; so can one whose key frames stay away, at first for its sound alone.
     pub fn join(&self, start: Start) -> Join {
         match (start, &self.gop_start) {
             (Start::Gop, Some(gop_start)) => Join::Here(gop_start.point.clone()),
-            (Start::Gop | Start::Key, _) if self.has_video() => Join::WaitForKey,
+            (Start::Gop | Start::Key, _) if self.has_video() && !self.is_without_key_frames() => {
+                if self.is_overdue() {
+                    Join::Here(JoinPoint { without_pictures: true, ..self.here() })
+                } else {
+                    Join::WaitForKey
+                }
+            }
             _ => Join::Here(self.here()),
         }
     }
@@ -217,8 +253,8 @@ impl JoinIndex {
         // The next key frame is the first one since; who fell behind is better off with the newest.
         let keys = [seen.first_key.as_ref().filter(|_| waits.fresh), seen.key.as_ref()];
         let key = keys.into_iter().flatten().find(|key| waits.allows(key)).cloned();
-        // Without pictures there is nothing to wait for; and a cached group may be as new as is wanted.
-        let cached = || self.place(start, waits).filter(|_| waits.fresh || start == Start::Gop);
+        // Without pictures there is nothing to wait for; a cached group may be as new as is wanted; and in vain nobody waits.
+        let cached = || self.place(start, waits).filter(|_| waits.fresh || start == Start::Gop || self.is_overdue());
         key.or_else(cached)
     }
 
@@ -293,7 +329,7 @@ impl JoinIndex {
     }
 
     fn point_here(&self, ts_ms: u32) -> JoinPoint {
-        JoinPoint { cursor: self.cursor.clone(), headers: self.headers.clone(), ts_ms }
+        JoinPoint { cursor: self.cursor.clone(), headers: self.headers.clone(), ts_ms, without_pictures: false }
     }
 
     fn bound_gop_start(&mut self) {

@@ -79,7 +79,8 @@ struct Relay {
 
 /// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
 pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>, cursor: Cursor) {
-    let join_index = JoinIndex::new(cursor, stream.config().gop_bytes, stream.config().gop_ms);
+    let config = stream.config();
+    let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
     let timeouts = stream.upcalls().timeouts();
     let mut this = Relay {
         stream,
@@ -219,6 +220,7 @@ impl Relay {
                 flows(&self.stream, &consumer.who);
             }
             self.has_waiting |= subscription.is_waiting();
+            self.filters_pending |= subscription.wants_key_frame();
         }
     }
 
@@ -275,6 +277,7 @@ impl Relay {
                     flows(&self.stream, &consumer.who);
                 }
                 self.has_waiting |= subscription.is_waiting();
+                self.filters_pending |= subscription.wants_key_frame();
             }
         }
     }

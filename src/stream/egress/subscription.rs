@@ -53,6 +53,14 @@ pub(in crate::stream) enum Next {
     Limited(u64),
 }
 
+/// Headers that are to go out.
+struct Due {
+    headers: HeaderSet,
+    ts_ms: u32,
+    /// Of these kinds, bits of [`media`].
+    media: u32,
+}
+
 /// One play of a connection, or what a target is pushed.
 pub struct Subscription {
     stream: Arc<RRStream>,
@@ -79,8 +87,8 @@ pub struct Subscription {
     rewrite: Rewrite,
     /// What it is to get more, and from where on.
     pending_filters: PendingFilters,
-    /// Headers to go before what comes next, and their time.
-    due: Option<(HeaderSet, u32)>,
+    /// Headers to go before what comes next.
+    due: Option<Due>,
     /// What is left of the message it was in the middle of when it jumped: it goes before all else.
     tail: Option<Tail>,
     /// Bytes and messages sent that nobody has taken account of.
@@ -259,11 +267,17 @@ impl Subscription {
         self.place = Place::At(point.cursor.clone());
     }
 
-    /// It begins anew, with all headers, so it gets at once what it was to get later.
+    /// It begins anew, with all headers, so it gets at once what it was to get later; or pictures with the next key frame,
+    /// where they do not begin here.
     fn begin_at(&mut self, point: &JoinPoint) {
-        self.due = Some((point.headers.clone(), point.ts_ms));
         for filter in self.pending_filters.all() {
             self.rewrite.widen(filter.media, filter.tracks);
+        }
+        let media = self.rewrite.media;
+        self.due = Some(Due { headers: point.headers.clone(), ts_ms: point.ts_ms, media });
+        if point.without_pictures && media & media::VIDEO != 0 {
+            self.rewrite.media &= !media::VIDEO;
+            self.pending_filters.add(media::VIDEO, 0, None);
         }
     }
 
@@ -391,8 +405,8 @@ impl Subscription {
                     return Ok(Next::Collects(until));
                 }
             }
-            if let Some((headers, ts_ms)) = self.due.take() {
-                let rewrite = self.rewrite.headers(ts_ms);
+            if let Some(Due { headers, ts_ms, media }) = self.due.take() {
+                let rewrite = HeaderRewrite { media, ..self.rewrite.headers(ts_ms) };
                 private.append(headers.bytes(), |out| headers.encode(&rewrite, out))?;
                 return Ok(Next::Private);
             }

@@ -76,7 +76,7 @@ fn wrapped() -> Vec<u8> {
     [b"\x02\x00\x0d@setDataFrame", BARE].concat()
 }
 
-fn form() -> HeaderRewrite {
+fn rewrite() -> HeaderRewrite {
     HeaderRewrite {
         ts_ms: 77,
         stream_id: 5,
@@ -88,21 +88,21 @@ fn form() -> HeaderRewrite {
 }
 
 /// Encodes a set and reads it back: type, timestamp, stream id and body of each message.
-fn encoded(set: &HeaderSet, form: &HeaderRewrite) -> Vec<(u8, u32, u32, Vec<u8>)> {
+fn encoded(set: &HeaderSet, rewrite: &HeaderRewrite) -> Vec<(u8, u32, u32, Vec<u8>)> {
     let mut out = b"before".to_vec();
-    set.encode(form, &mut out).unwrap();
+    set.encode(rewrite, &mut out).unwrap();
     let mut wire = out.strip_prefix(b"before").unwrap();
     let mut all = Vec::new();
     while !wire.is_empty() {
-        let (head, body) = body_of(wire, form.chunk_size).unwrap();
+        let (head, body) = body_of(wire, rewrite.chunk_size).unwrap();
         all.push((head.type_id, head.timestamp_ms, head.stream_id, body.into_owned()));
-        wire = &wire[wire_len(&head, form.chunk_size)..];
+        wire = &wire[wire_len(&head, rewrite.chunk_size)..];
     }
     all
 }
 
 fn bodies(set: &HeaderSet) -> Vec<Vec<u8>> {
-    encoded(set, &form()).into_iter().map(|(.., body)| body).collect()
+    encoded(set, &rewrite()).into_iter().map(|(.., body)| body).collect()
 }
 
 /// Multitrack with one track of AVC: packet type 0 is a header, 1 a frame.
@@ -125,7 +125,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
 
     let mut point = feed.here(Start::Gop);
     assert_eq!(point.ts_ms, 60);
-    let headers = encoded(&point.headers, &HeaderRewrite { ts_ms: point.ts_ms, ..form() });
+    let headers = encoded(&point.headers, &HeaderRewrite { ts_ms: point.ts_ms, ..rewrite() });
     assert_eq!(
         headers,
         [
@@ -266,6 +266,42 @@ fn an_hour_of_media_without_key_frames_stays_bounded() {
 }
 
 #[test]
+fn where_key_frames_stay_away_sound_begins_at_once_and_in_the_end_pictures_as_they_come() {
+    let mut feed = Feed::new(1 << 20, 1_000);
+    feed.join_index = JoinIndex::new(feed.log.cursor(), 1 << 20, 1_000).with_key_wait(5_000);
+    feed.begin();
+    feed.video(&[KEY]);
+    let fell_behind = Waits::behind(0);
+    let go_to = |feed: &mut Feed, ts_ms: u32| {
+        let mut seen = Seen::default();
+        while feed.ts_ms < ts_ms {
+            feed.video(&[INTER]);
+            feed.audio(&[AUDIO]);
+            seen = feed.join_index.advance();
+        }
+        seen
+    };
+    go_to(&mut feed, 4_900);
+    assert!(feed.waits(Start::Gop) && feed.waits(Start::Key));
+    let seen = go_to(&mut feed, 5_100);
+    for start in [Start::Gop, Start::Key] {
+        let point = feed.here(start);
+        assert!(point.without_pictures && point.headers.headers().len() == 3, "headers of all, media of sound");
+        let point = feed.join_index.place_at(&seen, start, fell_behind).unwrap();
+        assert!(point.without_pictures, "so with those who fell behind");
+    }
+    assert!(!feed.here(Start::Now).without_pictures, "who wants all at once has it");
+    assert!(go_to(&mut feed, 14_900).key.is_none());
+    let seen = go_to(&mut feed, 15_100);
+    assert!(!feed.here(Start::Key).without_pictures);
+    assert!(seen.key.is_some_and(|key| !key.without_pictures), "who waited begins in the midst");
+    feed.video(&[KEY]);
+    assert!(feed.join_index.advance().key.is_some_and(|key| key.ts_ms + 10 == feed.ts_ms));
+    go_to(&mut feed, 17_000);
+    assert!(feed.waits(Start::Key), "and all is as before");
+}
+
+#[test]
 fn the_cached_group_is_bounded_by_arrival_not_by_timestamps() {
     let mut feed = Feed::new(1 << 20, 1000);
     feed.begin();
@@ -349,10 +385,14 @@ fn metadata_is_wrapped_for_servers_and_bare_for_players() {
     feed.put(kind::DATA_AMF3, &[&[0], &wrapped()[..]].concat());
     feed.join_index.advance();
     let set = feed.join_index.headers();
-    let wrap = HeaderRewrite { wrap_metadata: true, ..form() };
-    assert_eq!(encoded(set, &form())[0], (kind::DATA, 0, 5, BARE.to_vec()), "metadata first, however late, and at 0");
+    let wrap = HeaderRewrite { wrap_metadata: true, ..rewrite() };
+    assert_eq!(
+        encoded(set, &rewrite())[0],
+        (kind::DATA, 0, 5, BARE.to_vec()),
+        "metadata first, however late, and at 0"
+    );
     assert_eq!(encoded(set, &wrap)[0], (kind::DATA, 0, 5, wrapped()));
-    let audio_only = HeaderRewrite { media: media::AUDIO, ..form() };
+    let audio_only = HeaderRewrite { media: media::AUDIO, ..rewrite() };
     assert_eq!(encoded(set, &audio_only), [(kind::AUDIO, 77, 5, AUDIO_HEADER.to_vec())]);
 }
 
