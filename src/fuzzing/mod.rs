@@ -10,6 +10,7 @@ mod operations;
 mod peers;
 pub mod seeds;
 mod session;
+mod snapshot;
 pub mod tables;
 pub mod vectors;
 
@@ -18,7 +19,10 @@ pub use librtmp::{librtmp_amf, librtmp_session};
 pub use log::log_operations;
 pub use operations::operations;
 pub use peers::{auth, http, rtmpe, swf, urls};
+#[cfg(test)]
+pub(crate) use session::conversation;
 pub use session::{amf0, client_session, flv, server_session};
+pub use snapshot::session_snapshot;
 
 use std::time::{Duration, Instant};
 

@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("proxy_header", super::proxy_header, proxy_headers),
     ("rtmpe", super::rtmpe, handshakes),
     ("server_session", super::server_session, server_conversations),
+    ("session_snapshot", super::session_snapshot, super::snapshot::seeds),
     ("swf", super::swf, players),
     ("urls", super::urls, urls),
 ];

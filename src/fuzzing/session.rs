@@ -88,13 +88,18 @@ pub(super) fn chunks(data: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// The bytes of a whole conversation: a handshake, and `data` as chunks.
+pub(crate) fn conversation(data: &[u8]) -> Vec<u8> {
+    [handshake(), chunks(data)].concat()
+}
+
 /// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns.
 ///
 /// # Panics
 /// Where a promise is broken.
 pub fn server_session(data: &[u8]) {
     let mut session = ServerSession::new(&SessionConfig::default(), 0);
-    let input = [handshake(), chunks(data)].concat();
+    let input = conversation(data);
     let (mut at, mut asked, mut publishing) = (0, 0u32, None);
     for now_ms in 0.. {
         let before = at;
@@ -149,7 +154,7 @@ pub fn server_session(data: &[u8]) {
 /// Where a promise is broken.
 pub fn client_session(data: &[u8]) {
     let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
-    let input = [handshake(), chunks(data)].concat();
+    let input = conversation(data);
     for publish in [true, false] {
         let config = SessionConfig::default();
         let session =

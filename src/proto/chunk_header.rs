@@ -4,6 +4,8 @@
 //! It keeps no state and copies no body. [`super::chunk_read`] assembles messages over it; the librtmp face, whose
 //! state lies in public C structures, calls it directly. The writing side is [`super::chunk_write`].
 
+use minicbor::{Decode, Encode};
+
 use super::message::MessageHead;
 use crate::error::{Failure, Result};
 
@@ -27,36 +29,48 @@ pub const CHUNK_SIZE_MAX: u32 = 0x7FFF_FFFF;
 
 /// Whether a peer repeats the extended timestamp on type 3 chunks. The specification wants it (5.3.1.3), some senders
 /// leave it out. Found out at the first continuation that matters and kept for the chunk stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Repeat {
     /// Not seen yet.
     #[default]
+    #[n(0)]
     Unknown,
     /// Type 3 chunks carry the four bytes.
+    #[n(1)]
     Yes,
     /// They do not.
+    #[n(2)]
     No,
 }
 
 /// What one chunk stream remembers for its next header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Previous {
     /// Absolute time of the last message, in milliseconds.
+    #[n(0)]
     pub timestamp_ms: u32,
     /// The last timestamp or delta as it was written (the extended one where there was one): what a type 3 chunk that
     /// starts a message adds.
+    #[n(1)]
     pub field_ms: u32,
     /// Bytes of the last message.
+    #[n(2)]
     pub len: u32,
     /// Its message stream id.
+    #[n(3)]
     pub stream_id: u32,
     /// Its type.
+    #[n(4)]
     pub type_id: u8,
     /// The last timestamp field was [`EXTENDED`].
+    #[n(5)]
     pub extended: bool,
     /// What type 3 chunks do about that.
+    #[n(6)]
     pub repeat: Repeat,
     /// The message is unfinished: the next type 3 chunk continues it. The owner clears this at the message's last byte.
+    #[n(7)]
     pub open: bool,
 }
 

@@ -434,5 +434,8 @@ fn failed_before() -> Failure {
     Failure::protocol("nothing is read after an error")
 }
 
+mod state;
 #[cfg(test)]
 mod tests;
+
+pub use state::ReaderState;

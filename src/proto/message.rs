@@ -1,5 +1,7 @@
 //! What a message is on the wire: its head and the numbers of its types (specification 5.4, 6.1.1, 7.1).
 
+use minicbor::{Decode, Encode};
+
 /// Message type ids.
 pub mod kind {
     /// Set Chunk Size (5.4.1).
@@ -35,16 +37,21 @@ pub mod kind {
 }
 
 /// Everything about a message but its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct MessageHead {
     /// Milliseconds, absolute, wrapping at 2^32.
+    #[n(0)]
     pub timestamp_ms: u32,
     /// One of [`kind`], or whatever else the peer sent.
+    #[n(1)]
     pub type_id: u8,
     /// Message stream id.
+    #[n(2)]
     pub stream_id: u32,
     /// Bytes of the body.
+    #[n(3)]
     pub len: u32,
     /// The chunk stream it came on, or is to go on.
+    #[n(4)]
     pub chunk_stream: u32,
 }

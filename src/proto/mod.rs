@@ -5,6 +5,7 @@ pub mod amf;
 pub mod amf0;
 mod amf3;
 pub mod auth;
+pub(crate) mod cbor;
 mod chunk_buffers;
 pub mod chunk_header;
 pub mod chunk_read;

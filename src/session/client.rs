@@ -4,6 +4,8 @@
 //! A refusal is an error with the server's code, kept at [`ClientSession::refusal`]. Authentication is not done here:
 //! a challenge is recognised and ends the session. See the module for the driver's duties.
 
+use minicbor::{Decode, Encode};
+
 use super::protocol::{Incoming, Protocol, protocol_methods, user};
 use super::timers::{Phase, Timers};
 use super::{Event, Said, SessionConfig};
@@ -14,6 +16,10 @@ use crate::proto::command::{Call, Command, Status, build};
 use crate::proto::handshake::Handshake;
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
+
+mod snapshot;
+
+pub(super) use snapshot::ClientState;
 
 /// The transaction ids of our calls, in their order.
 const CONNECT: f64 = 1.0;
@@ -31,15 +37,23 @@ const BUFFER_LENGTH_MS: u32 = 1_000;
 const LATE: &str = "no NetStream.Publish.Start or Play.Start within connect_ms";
 
 /// How far we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 enum Step {
+    #[n(0)]
     Handshake,
+    #[n(1)]
     Connect,
+    #[n(2)]
     Create,
+    #[n(3)]
     Start,
+    #[n(4)]
     Running,
     /// The server ended it; a player waits for it to begin again.
+    #[n(5)]
     Ended,
+    #[n(6)]
     Closing,
 }
 
@@ -59,6 +73,7 @@ pub struct Refusal {
 /// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
 /// - getters: `stream_id`, `started`, `refusal`, `refusal_code`
 /// - the end: `close`, then send the output
+/// - elsewhere: `snapshot`, `restore`
 /// - output: `send_message`, `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ClientSession {

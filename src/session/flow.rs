@@ -6,27 +6,53 @@
 /// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
 const MIN_ACK_BYTES: u64 = 1024;
 
+use minicbor::{Decode, Encode};
+
+use crate::error::{Failure, RRError, Result};
+
+/// Largest count that is believed of another process: one that grows from here does not overflow.
+const COUNT_MAX: u64 = 1 << 60;
+
 /// The byte counts and windows of one connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Encode, Decode)]
 pub(super) struct Flow {
     /// Bytes of our side of the handshake.
+    #[n(0)]
     handshake_out: u64,
     /// Bytes of the session's output that have been sent.
+    #[n(1)]
     consumed: u64,
     /// Bytes that the driver sent beside the output.
+    #[n(2)]
     media_sent: u64,
+    #[n(3)]
     received: u64,
     /// What of `received` we have acknowledged.
+    #[n(4)]
     ack_sent_at: u64,
     /// What the peer told of the window it keeps; 0 where it has told nothing.
+    #[n(5)]
     peer_window: u32,
+    #[n(6)]
     our_window: u32,
     /// What Set Peer Bandwidth allowed the peer to have unacknowledged; 0 where it was not sent.
+    #[n(7)]
     allowance: u32,
+    #[n(8)]
     peer_acked: Option<u32>,
 }
 
 impl Flow {
+    /// Refuses what no connection has counted.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { handshake_out, consumed, media_sent, received, ack_sent_at, .. } = *self;
+        let counts = [handshake_out, consumed, media_sent, received];
+        if counts.iter().any(|count| *count > COUNT_MAX) || ack_sent_at > received {
+            return Err(Failure::ours(RRError::Arg, "bytes were not counted like that"));
+        }
+        Ok(())
+    }
+
     /// Bytes of our handshake were put into the output.
     pub(super) fn handshake(&mut self, bytes: usize) {
         self.handshake_out += bytes as u64;

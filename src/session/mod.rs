@@ -17,6 +17,9 @@
 //! - An error ends the session. The output may still hold a last word for the peer.
 //! - Output goes to the wire between media messages, never inside one. A driver sends media beside the output, or leaves
 //!   that to the session with `send_message`.
+//! - Between any two events a session can go on elsewhere, in another thread by moving there, in another process by
+//!   `snapshot` and `restore`; there not before the handshake is over. Input that `next` has not taken goes with it by other
+//!   means, and so does what the driver sends itself.
 //! - Time is a monotonic millisecond count, given with each call. At the moment that `next_timeout` names the driver calls
 //!   `handle_timeout`; deadlines and pings are decided there and nowhere else.
 #![forbid(unsafe_code)]
@@ -26,6 +29,7 @@ mod flow;
 mod protocol;
 mod said;
 mod server;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;

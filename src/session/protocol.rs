@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use minicbor::{Decode, Encode};
+
 use super::SessionConfig;
 use super::flow::Flow;
 use super::said::SaidList;
@@ -54,11 +56,14 @@ pub(super) enum Incoming {
 }
 
 /// An aggregate message being unpacked.
-#[derive(Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 struct Aggregate {
+    #[n(0)]
     head: MessageHead,
+    #[n(1)]
     at: usize,
     /// The first tag's timestamp, which stands for the aggregate's own.
+    #[n(2)]
     base_ms: Option<u32>,
 }
 
@@ -379,8 +384,8 @@ impl Protocol {
             // Behind output that the peer does not take a second ping would say nothing more than the first.
             Due::Ping if !self.out.is_empty() => {}
             Due::Ping => {
-                self.timers.ping(now_ms);
-                self.user(user::PING, &[now_ms as u32]);
+                let stamp = self.timers.ping(now_ms);
+                self.user(user::PING, &[stamp]);
             }
         }
         Ok(false)
@@ -399,6 +404,10 @@ impl Protocol {
 const CONTROL_CHUNK_STREAM: u32 = 2; // 5.4: control messages go there
 const COMMAND_CHUNK_STREAM: u32 = 3;
 const DATA_CHUNK_STREAM: u32 = 5;
+
+mod snapshot;
+
+pub(super) use snapshot::{OUTPUT_BYTES, ProtocolState};
 
 /// The methods that both sessions hand on to their [`Protocol`], documented once.
 macro_rules! protocol_methods {

@@ -4,6 +4,8 @@
 //! publishes or plays, not both, and publishes one stream at a time; it may play several. See the module for the
 //! driver's duties.
 
+use minicbor::{Decode, Encode};
+
 use super::protocol::{Incoming, Protocol, protocol_methods, user};
 use super::timers::{Phase, Question, Timers};
 use super::{Event, Said, SessionConfig};
@@ -14,9 +16,11 @@ use crate::proto::handshake::Handshake;
 use crate::proto::message::{MessageHead, kind};
 
 mod info;
+mod snapshot;
 mod streams;
 
 pub use info::ConnectInfo;
+pub(super) use snapshot::ServerState;
 use streams::{Mode, Next, STREAMS_MAX, Streams};
 
 /// Commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some dozen.
@@ -33,14 +37,23 @@ const CONNECT_MAX_BYTES: usize = 32 * 1024;
 /// Longest stream key in bytes. Signed queries of CDNs stay below 2 KiB.
 const KEY_MAX_BYTES: usize = 4_096;
 
+/// What is told of a peer that does not come to the point.
+const LATE: &str = "no connect in time";
+
 /// The limit of Set Peer Bandwidth: dynamic (5.4.5), as servers send it.
 const BANDWIDTH_DYNAMIC: u8 = 2;
 
 /// What the driver has been asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 enum Ask {
+    #[n(0)]
     Nothing,
-    Connect { transaction: f64 },
+    #[n(1)]
+    Connect {
+        #[n(0)]
+        transaction: f64,
+    },
+    #[n(2)]
     Stream,
 }
 
@@ -50,6 +63,7 @@ enum Ask {
 /// - answers: `accept_connect`, `reject_connect`, `accept_publish`, `accept_play`, `reject_stream`
 /// - news for the peer: `end_publish`, `end_play`, `reconnect_request`
 /// - time: `next_timeout`, `handle_timeout`, `asked`
+/// - elsewhere: `snapshot`, `restore`
 /// - output: `send_message`, `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ServerSession {
@@ -69,11 +83,7 @@ impl ServerSession {
     /// A session before its first byte.
     pub fn new(config: &SessionConfig, now_ms: u64) -> Self {
         Self {
-            protocol: Protocol::new(
-                Handshake::server(),
-                config,
-                Timers::new(config.timing, "no connect in time", now_ms),
-            ),
+            protocol: Protocol::new(Handshake::server(), config, Timers::new(config.timing, LATE, now_ms)),
             config: config.clone(),
             info: None,
             ask: Ask::Nothing,

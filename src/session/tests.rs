@@ -5,3 +5,4 @@ mod hostile;
 mod pair;
 mod peers;
 mod servers;
+mod snapshot;

@@ -3,6 +3,8 @@
 //! [`Timers`] keeps the books on the caller's clock. It writes nothing and reads nothing: what is due is told as a
 //! [`Due`], and whoever owns the output acts on that.
 
+use minicbor::{Decode, Encode};
+
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result};
 
@@ -52,30 +54,72 @@ impl Timing {
 }
 
 /// What the conversation is about, as far as time goes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 pub(super) enum Phase {
     /// Handshake and first commands, with a deadline.
-    Opening { since_ms: u64 },
+    #[n(0)]
+    Opening {
+        #[n(0)]
+        since_ms: u64,
+    },
     /// Connected, with nothing published or played. The peer lives as long as it answers pings.
-    Between { since_ms: u64 },
+    #[n(1)]
+    Between {
+        #[n(0)]
+        since_ms: u64,
+    },
     /// The peer publishes. Only media counts: many encoders leave pings unanswered.
-    Publishing { since_ms: u64, media_ms: Option<u64> },
+    #[n(2)]
+    Publishing {
+        #[n(0)]
+        since_ms: u64,
+        #[n(1)]
+        media_ms: Option<u64>,
+    },
     /// The peer plays, or we publish to it or play from it. It lives as long as it answers pings.
+    #[n(3)]
     Running,
     /// Nothing more is due.
+    #[n(4)]
     Over,
 }
 
 /// Where a question to the driver is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 pub(super) enum Question {
+    #[n(0)]
     None,
     /// Raised; nothing is read until the answer.
+    #[n(1)]
     Open,
     /// The host has it, and has until then.
+    #[n(2)]
     Asked {
+        #[n(0)]
         by_ms: u64,
     },
+}
+
+/// Two clocks: what was `from_ms` on one is `to_ms` on the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    pub(super) from_ms: u64,
+    pub(super) to_ms: u64,
+}
+
+impl Clocks {
+    /// A moment that has been, on the other clock. What was before that clock began counts as its beginning.
+    fn past(self, at_ms: u64) -> u64 {
+        self.to_ms.saturating_sub(self.from_ms.saturating_sub(at_ms))
+    }
+
+    /// A moment that may be still to come, by `most_ms` at most.
+    pub(super) fn future(self, at_ms: u64, most_ms: u64) -> u64 {
+        match at_ms.checked_sub(self.from_ms) {
+            Some(left_ms) => self.to_ms.saturating_add(left_ms.min(most_ms)),
+            None => self.past(at_ms),
+        }
+    }
 }
 
 /// What [`Timers::due`] found.
@@ -88,19 +132,30 @@ pub(super) enum Due {
     Unanswered,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct Timers {
+    #[cbor(skip)]
     timing: Timing,
     /// What is told of a peer that does not open in time.
+    #[cbor(skip)]
     late: &'static str,
+    #[n(0)]
     phase: Phase,
+    #[n(1)]
     question: Question,
+    #[n(2)]
     last_heard_ms: u64,
     /// When a ping was last due.
+    #[n(3)]
     pinged_ms: u64,
-    /// The stamp of the ping that was written last.
-    stamp_ms: u64,
+    /// When a ping was last written, and the stamp it carries.
+    #[n(4)]
+    written_ms: u64,
+    #[n(5)]
+    stamp: u32,
+    #[n(6)]
     unanswered: u32,
+    #[n(7)]
     rtt_ms: Option<u32>,
 }
 
@@ -113,10 +168,41 @@ impl Timers {
             question: Question::None,
             last_heard_ms: now_ms,
             pinged_ms: now_ms,
-            stamp_ms: 0,
+            written_ms: 0,
+            stamp: 0,
             unanswered: 0,
             rtt_ms: None,
         }
+    }
+
+    /// Goes on, on another clock.
+    pub(super) fn resumed(self, timing: Timing, late: &'static str, clocks: Clocks) -> Self {
+        Self {
+            timing,
+            late,
+            phase: match self.phase {
+                Phase::Opening { since_ms } => Phase::Opening { since_ms: clocks.past(since_ms) },
+                Phase::Between { since_ms } => Phase::Between { since_ms: clocks.past(since_ms) },
+                Phase::Publishing { since_ms, media_ms } => Phase::Publishing {
+                    since_ms: clocks.past(since_ms),
+                    media_ms: media_ms.map(|media_ms| clocks.past(media_ms)),
+                },
+                Phase::Running | Phase::Over => self.phase,
+            },
+            question: match self.question {
+                Question::Asked { by_ms } => Question::Asked { by_ms: clocks.future(by_ms, timing.ask_ms) },
+                Question::None | Question::Open => self.question,
+            },
+            last_heard_ms: clocks.past(self.last_heard_ms),
+            pinged_ms: clocks.past(self.pinged_ms),
+            written_ms: clocks.past(self.written_ms),
+            ..self
+        }
+    }
+
+    /// Whether a question to the driver is open.
+    pub(super) fn has_question(&self) -> bool {
+        self.question != Question::None
     }
 
     /// Goes to another phase. Pings of the one before do not count: a publisher may have left them unanswered.
@@ -163,15 +249,17 @@ impl Timers {
         }
     }
 
-    /// A ping is written now.
-    pub(super) fn ping(&mut self, now_ms: u64) {
-        self.stamp_ms = now_ms;
+    /// A ping is written now. Gives the stamp that it carries.
+    pub(super) fn ping(&mut self, now_ms: u64) -> u32 {
+        self.written_ms = now_ms;
+        self.stamp = now_ms as u32; // the wire has room for no more
+        self.stamp
     }
 
     /// The answer to a ping, which carries that ping's stamp.
     pub(super) fn pong(&mut self, stamp: u32, now_ms: u64) {
-        if self.unanswered > 0 && stamp == self.stamp_ms as u32 {
-            self.rtt_ms = Some(u32::try_from(now_ms.saturating_sub(self.stamp_ms)).unwrap_or(u32::MAX));
+        if self.unanswered > 0 && stamp == self.stamp {
+            self.rtt_ms = Some(u32::try_from(now_ms.saturating_sub(self.written_ms)).unwrap_or(u32::MAX));
         }
         self.unanswered = 0;
     }

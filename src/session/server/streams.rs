@@ -3,7 +3,10 @@
 //! Pure book-keeping: nothing is answered here. Ids are given out from 1, lowest free first, since stream logs are
 //! written with id 1 and a peer with that id gets their bytes as they are.
 
-use crate::error::{Failure, Result};
+use minicbor::{Decode, Encode};
+
+use super::KEY_MAX_BYTES;
+use crate::error::{Failure, RRError, Result};
 
 /// Streams of one connection. Encoders and players use one; a wall of players on one connection some more.
 pub(super) const STREAMS_MAX: usize = 16;
@@ -11,49 +14,105 @@ pub(super) const STREAMS_MAX: usize = 16;
 /// Names that may wait behind a stream that plays.
 const QUEUE_MAX: usize = 16;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub(super) enum Mode {
     #[default]
+    #[n(0)]
     Idle,
+    #[n(1)]
     AskedPublish {
+        #[n(0)]
+        #[cbor(with = "crate::proto::cbor::bytes")]
         key: Vec<u8>,
     },
+    #[n(2)]
     Publish {
+        #[n(0)]
+        #[cbor(with = "crate::proto::cbor::bytes")]
         key: Vec<u8>,
     },
+    #[n(3)]
     AskedPlay {
+        #[n(0)]
         reset: bool,
     },
+    #[n(4)]
     Play,
 }
 
 /// A play that has been asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct Next {
+    #[n(0)]
     pub(super) stream_id: u32,
+    #[cbor(with = "crate::proto::cbor::bytes")]
+    #[n(1)]
     pub(super) key: Vec<u8>,
+    #[n(2)]
     pub(super) start_ms: i64,
+    #[n(3)]
     pub(super) duration_ms: i64,
+    #[n(4)]
     pub(super) reset: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 struct Stream {
+    #[n(0)]
     id: u32,
+    #[n(1)]
     mode: Mode,
+    #[n(2)]
     buffer_length_ms: Option<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Encode, Decode)]
 pub(super) struct Streams {
+    #[cbor(with = "crate::proto::cbor::list")]
+    #[n(0)]
     list: Vec<Stream>,
     /// Of all streams, in the order of asking.
+    #[cbor(with = "crate::proto::cbor::list")]
+    #[n(1)]
     queue: Vec<Next>,
     /// The largest id that was given out.
+    #[n(2)]
     given: u32,
 }
 
 impl Streams {
+    /// Refuses what no peer was let into. `asked`: whether the driver has been asked about a publish or play.
+    pub(super) fn check(&self, asked: bool) -> Result<()> {
+        let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
+        let mut ids: Vec<u32> = self.list.iter().map(|stream| stream.id).collect();
+        ids.sort_unstable();
+        if ids.len() > STREAMS_MAX || ids.first() == Some(&0) || !ids.is_sorted_by(|one, other| one < other) {
+            return impossible("a message stream is there twice, or too many are");
+        }
+        let count = |wanted: fn(&Mode) -> bool| self.list.iter().filter(|stream| wanted(&stream.mode)).count();
+        let publishes = count(|mode| matches!(mode, Mode::Publish { .. }));
+        let asks = count(|mode| matches!(mode, Mode::AskedPublish { .. } | Mode::AskedPlay { .. }));
+        if publishes > 1 || publishes == 1 && (asks > 0 || self.playing().is_some()) || asks != usize::from(asked) {
+            return impossible("its message streams do what no peer may do at once");
+        }
+        let known = |next: &Next| self.mode(next.stream_id).is_some();
+        if self.queue.len() > QUEUE_MAX || !self.queue.iter().all(known) {
+            return impossible("a play waits for a message stream that is not there");
+        }
+        let keys = self.list.iter().filter_map(|stream| match &stream.mode {
+            Mode::AskedPublish { key } | Mode::Publish { key } => Some(key),
+            Mode::Idle | Mode::AskedPlay { .. } | Mode::Play => None,
+        });
+        if keys.chain(self.queue.iter().map(|next| &next.key)).any(|key| key.len() > KEY_MAX_BYTES) {
+            return impossible("a name is longer than is taken");
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     fn find(&mut self, id: u32) -> Option<&mut Stream> {
         self.list.iter_mut().find(|stream| stream.id == id)
     }

@@ -1,0 +1,167 @@
+//! Fuzz body of sessions' snapshots, which come from other processes.
+
+use super::seeds::{client_conversations, server_conversations};
+use super::session::conversation;
+use crate::error::{Failure, RRError};
+use crate::proto::amf0::Value;
+use crate::proto::chunk_write::encode;
+use crate::proto::command::build;
+use crate::proto::message::{MessageHead, kind};
+use crate::proto::url::RtmpUrl;
+use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
+
+/// The moment at which snapshots are made and restored.
+const NOW_MS: u64 = 1_000_000;
+
+/// Memory that a session holds beside what its snapshot has.
+const SLACK_BYTES: usize = 64 * 1024;
+
+/// Fuzz body: any bytes are refused, or are a session of either role that goes on without a panic and is the same after
+/// another move.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn session_snapshot(data: &[u8]) {
+    let config = SessionConfig::default();
+    match ServerSession::restore(&config, data, NOW_MS) {
+        Ok(session) => server_goes_on(session, &config, data),
+        Err(failure) => assert_refused(&failure),
+    }
+    match ClientSession::restore(&config, data, NOW_MS) {
+        Ok(session) => client_goes_on(session, &config, data),
+        Err(failure) => assert_refused(&failure),
+    }
+}
+
+fn assert_refused(failure: &Failure) {
+    let known = [RRError::Arg, RRError::Version, RRError::Limit, RRError::NoMem];
+    assert!(!failure.by_peer && known.contains(&failure.kind), "{failure}");
+}
+
+/// What a peer may say next.
+fn wire(data: &[u8]) -> Vec<u8> {
+    let mut wire = data[data.len() - data.len().min(40)..].to_vec();
+    for chunk_stream in [3, 6] {
+        let message = |type_id: u8, body: &[u8]| {
+            let len = u32::try_from(body.len()).expect("small");
+            let mut wire = Vec::new();
+            encode(&MessageHead { timestamp_ms: 5, type_id, stream_id: 1, len, chunk_stream }, body, 128, &mut wire);
+            wire
+        };
+        for name in ["createStream", "publish", "play", "onStatus", "_result", "deleteStream"] {
+            let mut body = Vec::new();
+            build::call(&mut body, name, 4.0, &[Value::Null, Value::String(b"key")]);
+            wire.extend(message(kind::COMMAND, &body));
+            wire.extend(message(kind::AUDIO, &[7; 300]));
+        }
+    }
+    wire
+}
+
+fn server_goes_on(mut session: ServerSession, config: &SessionConfig, data: &[u8]) {
+    let snapshot = session.snapshot(NOW_MS).expect("its handshake is over");
+    let again = ServerSession::restore(config, &snapshot, NOW_MS).expect("what a session says of itself");
+    assert_eq!(again.snapshot(NOW_MS), Ok(snapshot));
+    assert!(session.heap_bytes() < 4 * data.len() + SLACK_BYTES);
+    session.asked(NOW_MS);
+    session.accept_connect(NOW_MS);
+    (0..20).for_each(|id| session.accept_publish(id, NOW_MS));
+    (0..20).for_each(|id| session.reject_stream(id, "NetStream.Play.Failed", "no"));
+    for input in [&b""[..], &wire(data)] {
+        let mut at = 0;
+        while let Ok(Some(event)) = session.next(input, &mut at, NOW_MS) {
+            match event {
+                Event::Connect => session.accept_connect(NOW_MS),
+                Event::Publish { stream_id, .. } => session.accept_publish(stream_id, NOW_MS),
+                Event::Play { stream_id, .. } => session.accept_play(stream_id, NOW_MS),
+                Event::Message(head) => assert_eq!(session.body(input).len(), head.len as usize),
+                _ => {}
+            }
+            assert!(at <= input.len());
+        }
+    }
+    for _ in 0..6 {
+        let Some(due_ms) = session.next_timeout() else { break };
+        if session.handle_timeout(due_ms).is_err() {
+            break;
+        }
+    }
+    (0..3).for_each(|id| session.end_play(id));
+    session.note_sent(1);
+    session.take_output();
+    let _ = (session.unacked(), session.sent());
+}
+
+fn client_goes_on(mut session: ClientSession, config: &SessionConfig, data: &[u8]) {
+    let snapshot = session.snapshot(NOW_MS).expect("its handshake is over");
+    let again = ClientSession::restore(config, &snapshot, NOW_MS).expect("what a session says of itself");
+    assert_eq!(again.snapshot(NOW_MS), Ok(snapshot));
+    assert!(session.heap_bytes() < 4 * data.len() + SLACK_BYTES);
+    for input in [&b""[..], &wire(data)] {
+        let mut at = 0;
+        while let Ok(Some(event)) = session.next(input, &mut at, NOW_MS) {
+            if let Event::Message(head) = event {
+                assert_eq!(session.body(input).len(), head.len as usize);
+            }
+            assert!(at <= input.len());
+        }
+    }
+    for _ in 0..6 {
+        let Some(due_ms) = session.next_timeout() else { break };
+        if session.handle_timeout(due_ms).is_err() {
+            break;
+        }
+    }
+    session.close();
+    session.take_output();
+    let _ = (session.unacked(), session.sent());
+}
+
+/// Snapshots along some of the golden conversations.
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let config = SessionConfig::default();
+    let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
+    let mut all = Vec::new();
+    // All openings are among them, and messages that lie in different states of them.
+    for data in server_conversations().iter().step_by(17) {
+        let wire = conversation(data);
+        for end in [wire.len() - 5, wire.len()] {
+            let (mut session, mut at) = (ServerSession::new(&config, 0), 0);
+            while let Ok(Some(event)) = session.next(&wire[..end], &mut at, 0) {
+                session.take_output();
+                match event {
+                    Event::Connect => session.accept_connect(0),
+                    Event::Publish { stream_id, .. } if end == wire.len() => session.accept_publish(stream_id, 0),
+                    Event::Play { stream_id, .. } if end == wire.len() => session.accept_play(stream_id, 0),
+                    _ => {}
+                }
+            }
+            all.extend(session.snapshot(NOW_MS));
+        }
+    }
+    for (data, publish) in client_conversations().iter().step_by(17).zip([true, false].into_iter().cycle()) {
+        let wire = conversation(data);
+        for end in [wire.len() - 5, wire.len()] {
+            let session =
+                if publish { ClientSession::publish(&config, &url, 0) } else { ClientSession::play(&config, &url, 0) };
+            let (mut session, mut at) = (session.expect("random bytes"), 0);
+            session.take_output();
+            while let Ok(Some(_)) = session.next(&wire[..end], &mut at, 0) {}
+            session.take_output();
+            all.extend(session.snapshot(NOW_MS));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::mutate_corpus;
+
+    #[test]
+    fn sessions_keep_their_promises_on_mutated_snapshots() {
+        let tried = mutate_corpus(&seeds(), 21, 2_000, session_snapshot);
+        assert!(tried > 100, "only {tried} inputs");
+    }
+}

@@ -1,0 +1,113 @@
+//! A server session's snapshot.
+
+use minicbor::bytes::ByteSlice;
+use minicbor::{Decode, Encode};
+
+use super::info::ConnectInfo;
+use super::streams::Streams;
+use super::{Ask, BEGIN_EVERY_MS, BEGINS_AT_ONCE, COMMANDS_MAX, CONNECT_MAX_BYTES, LATE, ServerSession};
+use crate::error::{Failure, RRError, Result, copied};
+use crate::proto::command::{Call, Command};
+use crate::session::SessionConfig;
+use crate::session::protocol::Protocol;
+use crate::session::snapshot::{self, Side, Snapshot};
+use crate::session::timers::Clocks;
+
+/// What only a server session has.
+#[derive(Debug, Encode, Decode)]
+pub(in crate::session) struct ServerState<'a> {
+    /// The body of `connect`, from which its fields are read again.
+    #[b(0)]
+    connect: Option<&'a ByteSlice>,
+    #[n(1)]
+    connect_type: u8,
+    #[n(2)]
+    ask: Ask,
+    #[n(3)]
+    connected: bool,
+    #[n(4)]
+    finished: bool,
+    #[n(5)]
+    streams: Streams,
+    #[n(6)]
+    commands: u32,
+    #[n(7)]
+    begun_until_ms: u64,
+}
+
+impl ServerSession {
+    /// Everything that a session elsewhere needs to go on from here, between two events; output that waits is among it. What
+    /// is not: input that `next` has not taken, the body of a message that was given, and what the driver sends itself.
+    ///
+    /// # Errors
+    /// [`RRError::State`] before the handshake is over, which depends on random bytes of our own, and where the session has
+    /// ended because the peer's chunks could not be read; [`RRError::NoMem`].
+    pub fn snapshot(&self, now_ms: u64) -> Result<Vec<u8>> {
+        let state = ServerState {
+            connect: self.info.as_ref().map(|info| info.raw.as_slice().into()),
+            connect_type: self.info.as_ref().map_or(0, |info| info.raw_type),
+            ask: self.ask,
+            connected: self.connected,
+            finished: self.finished,
+            streams: self.streams.clone(),
+            commands: self.commands,
+            begun_until_ms: self.begun_until_ms,
+        };
+        snapshot::encode(&Snapshot { at_ms: now_ms, protocol: self.protocol.state(false)?, side: Side::Server(state) })
+    }
+
+    /// The session that a snapshot is of, under the settings and on the clock given here; `now_ms` is the moment of the
+    /// snapshot. On a clock that began later than what the session remembers, its deadlines are late by what is missing.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for what is no server session's snapshot, [`RRError::Version`] for one of a newer form,
+    /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
+    pub fn restore(config: &SessionConfig, snapshot: &[u8], now_ms: u64) -> Result<Self> {
+        let Snapshot { at_ms, protocol, side } = snapshot::decode(snapshot, config)?;
+        let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
+        let Side::Server(state) = side else { return impossible("it is a client session's snapshot") };
+        let clocks = Clocks { from_ms: at_ms, to_ms: now_ms };
+        let protocol = Protocol::from_state(&protocol, config, LATE, clocks)?;
+        let info = state.connect.map(|raw| read_connect(raw, state.connect_type)).transpose()?;
+        let ServerState { ask, connected, finished, streams, commands, begun_until_ms, .. } = state;
+        let order = match ask {
+            Ask::Nothing => !connected || !finished,
+            Ask::Connect { .. } => !connected && !finished,
+            Ask::Stream => connected && !finished,
+        };
+        let needs_info = connected || ask != Ask::Nothing;
+        if !order
+            || needs_info != info.is_some() && !finished
+            || protocol.timers.has_question() != (ask != Ask::Nothing)
+        {
+            return impossible("no session is asked that in that state");
+        }
+        if commands > COMMANDS_MAX || !connected && !streams.is_empty() {
+            return impossible("no peer may do so much before it publishes or plays");
+        }
+        streams.check(ask == Ask::Stream)?;
+        Ok(Self {
+            protocol,
+            config: config.clone(),
+            info,
+            ask,
+            connected,
+            finished,
+            streams,
+            commands,
+            begun_until_ms: clocks.future(begun_until_ms, (BEGINS_AT_ONCE + 1) * BEGIN_EVERY_MS),
+        })
+    }
+}
+
+fn read_connect(raw: &[u8], raw_type: u8) -> Result<Box<ConnectInfo>> {
+    if raw.len() > CONNECT_MAX_BYTES {
+        return Err(Failure::ours(RRError::Limit, "its connect is longer than is taken"));
+    }
+    match Call::parse(raw_type, raw).map(|call| call.command) {
+        Ok(Command::Connect(connect)) => {
+            Ok(Box::new(ConnectInfo { raw: copied(raw)?, ..ConnectInfo::new(&connect, raw_type)? }))
+        }
+        _ => Err(Failure::ours(RRError::Arg, "its connect is none")),
+    }
+}
