@@ -93,7 +93,8 @@ pub(crate) fn conversation(data: &[u8]) -> Vec<u8> {
     [handshake(), chunks(data)].concat()
 }
 
-/// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns.
+/// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns, and the session goes on
+/// elsewhere now and then.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -143,12 +144,17 @@ pub fn server_session(data: &[u8]) {
             }
             _ => {}
         }
+        if now_ms % 3 == 0 {
+            let snapshot = session.snapshot(now_ms).expect("its handshake is over");
+            let config = SessionConfig::default();
+            session = ServerSession::restore(&config, &snapshot, now_ms).expect("what a session says of itself");
+        }
         session.take_output();
         assert!(session.heap_bytes() < config::MAX_OPEN_BYTES_COMMAND * 4 + input.len() * 4);
     }
 }
 
-/// Fuzz body: client sessions of both kinds take any bytes after a handshake.
+/// Fuzz body: client sessions of both kinds take any bytes after a handshake, and go on elsewhere now and then.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -182,6 +188,10 @@ pub fn client_session(data: &[u8]) {
                     assert_eq!(refused, session.refusal().is_some());
                     break;
                 }
+            }
+            if now_ms % 3 == 0 {
+                let snapshot = session.snapshot(now_ms).expect("its handshake is over");
+                session = ClientSession::restore(&config, &snapshot, now_ms).expect("what a session says of itself");
             }
             session.take_output();
         }

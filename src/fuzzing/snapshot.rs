@@ -161,7 +161,17 @@ mod tests {
 
     #[test]
     fn sessions_keep_their_promises_on_mutated_snapshots() {
-        let tried = mutate_corpus(&seeds(), 21, 2_000, session_snapshot);
-        assert!(tried > 100, "only {tried} inputs");
+        let (seeds, config) = (seeds(), SessionConfig::default());
+        let is_session = |data: &[u8]| {
+            let server = ServerSession::restore(&config, data, NOW_MS).is_ok();
+            server || ClientSession::restore(&config, data, NOW_MS).is_ok()
+        };
+        assert!(seeds.iter().all(|seed| is_session(seed)));
+        let mut sessions = 0;
+        let tried = mutate_corpus(&seeds, 21, 2_000, |data| {
+            session_snapshot(data);
+            sessions += u64::from(is_session(data));
+        });
+        assert!(tried > 100 && sessions > tried / 20, "of {tried} inputs only {sessions} are sessions");
     }
 }

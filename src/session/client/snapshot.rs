@@ -75,7 +75,7 @@ impl ClientSession {
             return impossible("no client is in that state");
         }
         let fits = |held: MessageHead| protocol.body(&[]).len() == held.len as usize;
-        if held.is_some_and(|held| publish || step != Step::Running || !fits(held)) {
+        if held.is_some_and(|held| publish || !fits(held)) {
             return impossible("no client holds that message back");
         }
         Ok(Self {
