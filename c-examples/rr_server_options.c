@@ -191,6 +191,9 @@ static const struct rule rules[] = {
     {"--policy", "WORD", take_policy, 0, 0, 0, 0,
      "a second publisher of a stream is refused: reject; replaces the first:\n"
      "takeover; or waits for its end: standby (default: reject)"},
+    {"--silent", "MS", take_time, AT(stream.silent_ms), 1, 86400000, 0,
+     "with reject, a publisher that sends nothing for this long gives way to a\n"
+     "second one, or: off (default: 2000)"},
     {"--idle", "MS", take_time, AT(idle_ms), 1, 86400000, 0,
      "a publisher that sends nothing for this long is closed, or: off\n(default: 30000)"},
     {"--start", "WORD", take_start, 0, 0, 0, 0,

@@ -199,7 +199,8 @@ typedef enum rr_media {
 
 /* What a stream does with a second publisher. */
 typedef enum rr_publisher_policy {
-    RR_PUBLISHER_REJECT = 0,           /* The second one is refused with NetStream.Publish.BadName. */
+    /* The second one is refused with NetStream.Publish.BadName, unless the first has fallen silent (silent_ms). */
+    RR_PUBLISHER_REJECT = 0,
     RR_PUBLISHER_TAKEOVER = 1,         /* The second one replaces the first. */
     RR_PUBLISHER_STANDBY = 2,          /* The second one waits until the first is gone. */
 } rr_publisher_policy;
@@ -511,7 +512,9 @@ typedef struct rr_stream_config {
        and pictures with the next key frame; where none has come for 15 s either, with whatever picture comes. ms, to
        3600000; RR_OFF = they wait for a key frame with both. Default: 5000. */
     uint32_t key_wait_ms;
-    uint32_t reserved0;                /* 0. */
+    /* With RR_PUBLISHER_REJECT a publisher that has sent nothing for this long gives way to one that comes, ms, to
+       86400000, so that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000. */
+    uint32_t silent_ms;
 } rr_stream_config;
 
 /* Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms,

@@ -78,6 +78,34 @@ fn a_second_publisher_is_refused_and_leaves_the_first_alone() {
     player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
 }
 
+/// A network that is lost says nothing: the old connection is there until a timeout.
+#[test]
+fn a_publisher_that_has_fallen_silent_gives_way_and_players_stay() {
+    let relay = relay(|stream| stream.silent_ms = Some(300));
+    let mut first = Client::publish(relay.port, "show");
+    let old = publisher_of(&relay, "show");
+    send_group(&mut first, 1, 0, 0);
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
+    let mut second = until("its place", || {
+        let mut second = Client::ask_to_publish(relay.port, "show");
+        while !second.started && !second.over {
+            second.read();
+        }
+        second.started.then_some(second)
+    });
+    send_group(&mut second, 2, 0, 10);
+    player.wait("the second one's frames", |player| bodies(&player.video).len() == 6);
+    ended(&relay, old, RRError::TakenOver);
+    // Who sends keeps its place.
+    let mut third = Client::ask_to_publish(relay.port, "show");
+    while !third.over {
+        second.send(200, inter_frame(13));
+        third.read();
+    }
+    assert!(!third.started);
+}
+
 #[test]
 fn a_newer_publisher_takes_over_and_players_stay() {
     let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Takeover);

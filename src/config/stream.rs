@@ -14,6 +14,9 @@ pub struct StreamConfig {
     pub user: usize,
     /// What a second publisher meets.
     pub publisher_policy: PublisherPolicy,
+    /// A publisher that has sent nothing for so long gives way to one that comes, where that would be refused otherwise;
+    /// `None` never does.
+    pub silent_ms: Option<u32>,
     /// How long players and targets are kept without a publisher. 0: not at all.
     pub grace_ms: u32,
     /// The cached group's bound in bytes; 0 keeps none.
@@ -51,6 +54,7 @@ impl Default for StreamConfig {
         Self {
             user: 0,
             publisher_policy: PublisherPolicy::Reject,
+            silent_ms: Some(2_000), // an encoder that runs sends several times a second
             grace_ms: 0,
             gop_bytes: 8 * 1024 * 1024, // 10 s at 6 Mbit/s: a long group of a good stream
             gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
@@ -83,6 +87,7 @@ impl StreamConfig {
                 let choices = PublisherPolicy::CHOICES;
                 self.publisher_policy = given.choice(default.publisher_policy, "RR_PUBLISHER_*", &choices)?;
             }
+            "silent_ms" => self.silent_ms = given.optional(default.silent_ms, Range::DAY_MS)?,
             "grace_ms" => self.grace_ms = given.number(default.grace_ms, Range::DAY_MS, Some(0))?,
             "gop_bytes" => self.gop_bytes = given.number(default.gop_bytes, Range::CACHE_BYTES, Some(0))?,
             "gop_ms" => self.gop_ms = given.number(default.gop_ms, Range::HOUR_MS, Some(0))?,

@@ -87,8 +87,9 @@ pub struct rr_stream_config {
     /// pictures with the next key frame; where none has come for 15 s either, with whatever picture comes. ms, to 3600000;
     /// RR_OFF = they wait for a key frame with both. Default: 5000.
     pub key_wait_ms: u32,
-    /// 0.
-    pub reserved0: u32,
+    /// With RR_PUBLISHER_REJECT a publisher that has sent nothing for this long gives way to one that comes, ms, to
+    /// 86400000, so that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000.
+    pub silent_ms: u32,
 }
 
 /// Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms, queue_bytes,
@@ -274,7 +275,7 @@ impl rr_stream_config {
             args: core.args as u32,
             cpus: null(),
             key_wait_ms: core.key_wait_ms,
-            reserved0: 0,
+            silent_ms: core.silent_ms.unwrap_or(u32::MAX),
         }
     }
 }

@@ -205,7 +205,7 @@ pub enum rr_media {
 /// What a stream does with a second publisher.
 #[repr(C)]
 pub enum rr_publisher_policy {
-    /// The second one is refused with NetStream.Publish.BadName.
+    /// The second one is refused with NetStream.Publish.BadName, unless the first has fallen silent (silent_ms).
     RR_PUBLISHER_REJECT = 0,
     /// The second one replaces the first.
     RR_PUBLISHER_TAKEOVER = 1,

@@ -96,6 +96,12 @@ impl Page {
         self.publisher == Some(Publisher::Session(record.id))
     }
 
+    /// Whether the publisher is a session, ours or a source's, that has sent nothing since then.
+    fn is_silent(&self, since_ms: Option<u64>) -> bool {
+        let publisher = self.from_sess_list.iter().find(|record| self.publishes(record));
+        publisher.zip(since_ms).is_some_and(|(record, since_ms)| record.read_ms() <= since_ms)
+    }
+
     fn room(&self, may_stand_by: bool) -> Room {
         match &self.publisher {
             _ if self.closed => Room::None,
@@ -174,16 +180,23 @@ impl Book {
         publisher.map(|record| record.names().query).unwrap_or_default()
     }
 
-    /// Makes a session the publisher, or one that stands by, as the policy says.
+    /// Makes a session the publisher, or one that stands by, as the policy says. Where that is to reject, a publisher that
+    /// has sent nothing since `silent_since_ms` is replaced all the same: it may have lost its network, and come again.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where there is one and the policy is to reject, [`RRError::Limit`] with too many standbys,
-    /// [`RRError::State`] where the stream is ending.
-    pub(in crate::stream) fn claim(&self, record: &Arc<RRSession>, policy: PublisherPolicy) -> Result<Claim> {
+    /// [`RRError::Exists`] where there is one that sends and the policy is to reject, [`RRError::Limit`] with too many
+    /// standbys, [`RRError::State`] where the stream is ending.
+    pub(in crate::stream) fn claim(
+        &self,
+        record: &Arc<RRSession>,
+        policy: PublisherPolicy,
+        silent_since_ms: Option<u64>,
+    ) -> Result<Claim> {
         let mut page = self.page();
         page.still_open()?;
         let claim = match (&page.publisher, policy) {
             (None, _) | (Some(_), PublisherPolicy::Takeover) => Claim::Live,
+            (Some(_), PublisherPolicy::Reject) if page.is_silent(silent_since_ms) => Claim::Live,
             (Some(_), PublisherPolicy::Reject) => return Err(taken()),
             (Some(_), PublisherPolicy::Standby) if page.standbys() < MAX_STANDBYS => Claim::Standby,
             (Some(_), PublisherPolicy::Standby) => {
@@ -390,4 +403,28 @@ impl Book {
 
 fn taken() -> Failure {
     Failure::ours(RRError::Exists, "the stream has a publisher already")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publisher_gives_way_only_where_it_has_been_silent_and_may_be_replaced() {
+        let book = Book::new(false);
+        let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
+        let (first, second, third) = (session(1), session(2), session(3));
+        let reject = PublisherPolicy::Reject;
+        first.set_read(1_000);
+        assert_eq!(book.claim(&first, reject, Some(0)).unwrap(), Claim::Live);
+        second.set_read(3_000);
+        assert_eq!(book.claim(&second, reject, None).unwrap_err().kind, RRError::Exists, "it may stay for ever");
+        assert_eq!(book.claim(&second, reject, Some(999)).unwrap_err().kind, RRError::Exists, "it has sent since");
+        assert_eq!(book.claim(&second, reject, Some(1_000)).unwrap(), Claim::Live);
+        assert!(!book.lose(&first, false), "the second publishes");
+        assert_eq!(book.claim(&third, reject, Some(2_999)).unwrap_err().kind, RRError::Exists);
+        book.lose(&second, false);
+        book.claim_for_host(false).unwrap();
+        assert_eq!(book.claim(&third, reject, Some(u64::MAX)).unwrap_err().kind, RRError::Exists, "the host stays");
+    }
 }

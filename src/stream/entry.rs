@@ -25,11 +25,16 @@ impl RRStream {
     /// Makes a session the publisher, or one that stands by, as the stream's policy says.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where there is one and the policy is to reject, [`RRError::Limit`] with too many standbys,
+    /// [`RRError::Exists`] where there is one that sends and the policy is to reject, [`RRError::Limit`] with too many standbys,
     /// [`RRError::State`] where the stream is ending.
     pub fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
         start_relay(self)?;
-        let claim = self.book().claim(record, self.config().publisher_policy)?;
+        let now_ms = clock::now_ms();
+        record.set_read(now_ms);
+        // Where memory is short a publisher may be kept from being read, and is not silent for that.
+        let silent_ms = self.config().silent_ms.filter(|_| !self.memory().budget().is_short());
+        let silent_since_ms = silent_ms.and_then(|ms| now_ms.checked_sub(ms.into()));
+        let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms)?;
         if claim == Claim::Live {
             self.sources().served();
         }
@@ -62,6 +67,7 @@ impl RRStream {
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
         start_relay(self)?;
+        record.set_read(clock::now_ms());
         let claim = self.book().claim_for_source(&record, self.may_stand_by(source))?;
         match claim {
             Claim::Live => self.sources().served(),

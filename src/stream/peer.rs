@@ -85,6 +85,8 @@ pub struct RRSession {
     stream: AtomicU64,
     /// The stream it is of or was of at last, for what is told of it.
     told_stream: AtomicU64,
+    /// When it was last read from as a publisher, monotonic.
+    read_ms: AtomicU64,
     user: AtomicUsize,
     tls: AtomicBool,
     names: Mutex<Names>,
@@ -107,12 +109,23 @@ impl RRSession {
             state: AtomicU32::new(State::Handshake.number()),
             stream: AtomicU64::new(0),
             told_stream: AtomicU64::new(0),
+            read_ms: AtomicU64::new(0),
             user: AtomicUsize::new(0),
             tls: AtomicBool::new(false),
             names: Mutex::default(),
             post: Mutex::default(),
             mail: AtomicU32::new(0),
         }
+    }
+
+    /// When bytes last came from it as a publisher, monotonic ms; its first moment as one where none have come yet.
+    pub fn read_ms(&self) -> u64 {
+        self.read_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes that bytes came from it, or that it publishes from now on; owner only.
+    pub(in crate::stream) fn set_read(&self, now_ms: u64) {
+        self.read_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Publisher, player ...

@@ -121,6 +121,9 @@ impl Feed {
     pub(super) fn count(&mut self, took: bool, now_us: u64) {
         let bytes = self.peer.conn.bytes_in() - self.bytes_in;
         self.bytes_in += bytes;
+        if bytes > 0 {
+            self.peer.record.set_read(now_us / 1000);
+        }
         let counters = self.counters();
         counters.rate_in.add(bytes, now_us);
         counters.bytes_in.add(bytes);
