@@ -19,6 +19,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <librtmp/log.h>
 #include <pthread.h>
 #include <signal.h>
@@ -185,6 +186,16 @@ static const char help[] =
     "  --hand-over      give accepted connections to the relay, which serves publishers and players; nothing is saved\n"
     "  --help           print this\n";
 
+/* Whoever started this may have closed stdin, stdout or stderr: a client's socket that got such a number would be printed
+   to. And a reader of the output that goes is no reason to end. */
+static int needNoOutput(void) {
+    int fd;
+    for (fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return 0;
+    }
+    return signal(SIGPIPE, SIG_IGN) != SIG_ERR;
+}
+
 static int usage(void) {
     fputs(help, stderr);
     return 2;
@@ -195,6 +206,7 @@ int main(int argc, char **argv) {
     struct sigaction action;
     int i, relay_port = -1, code = 0, told = 0;
 
+    if (!needNoOutput()) return 1;
     server.port = 1935;
     server.socket = -1;
     for (i = 1; i < argc; i++) {

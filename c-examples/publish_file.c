@@ -290,12 +290,23 @@ static int parse_options(struct options *o, int argc, char **argv) {
     return DONE;
 }
 
+/* Whoever started this may have closed stdin, stdout or stderr: a socket that got such a number would be printed to. */
+static int fill_descriptors(void) {
+    int fd;
+    for (fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return 0;
+    }
+    return 1;
+}
+
 int main(int argc, char **argv) {
     static struct options o;
     struct sigaction action;
-    int file, code = parse_options(&o, argc, argv);
+    int file, code;
     RTMP *r;
 
+    if (!fill_descriptors()) return BAD_FILE;
+    code = parse_options(&o, argc, argv);
     if (code != DONE) return code < 0 ? 0 : code;
     RTMP_LogSetLevel(o.verbose ? RTMP_LOGDEBUG : RTMP_LOGERROR);
     memset(&action, 0, sizeof action);

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::hostile::{message, shake_hands, text};
 use crate::support::c::{As, build, build_sanitized, example_sources, good};
 use crate::support::flv::{self, AUDIO, DATA, Tag, VIDEO, assert_same};
 use crate::support::media::{ffmpeg_plays, ffmpeg_publishes, media, rtmpdump_plays};
+use crate::support::nginx::Reserved;
 use crate::support::program::{Program, Room};
 use crate::support::{PATIENCE, until};
 
@@ -299,4 +300,27 @@ fn names_come_to_a_terminal_without_what_could_move_its_cursor() {
     server.program.says("\nli?[2Jve/sh?ow has ended");
     let said = server.stop();
     assert!(said.contains("\nli?[2Jve/sh?ow is published\n") && !said.contains('\u{1b}'), "{said:?}");
+}
+
+#[test]
+fn it_needs_nobody_who_reads_what_it_says_and_no_open_descriptors() {
+    for (number, closed) in ["", "<&- >&- 2>&-"].into_iter().enumerate() {
+        let (room, reserved) = (Room::new(&format!("basic-unread-{number}")), Reserved::new());
+        let saved = room.file("saved.flv");
+        let run = format!("exec \"$0\" --port {} --save {} {closed}", reserved.port, saved.display());
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-c", &run]).arg(program()).stdin(Stdio::null());
+        let mut server = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((server.stdout.take(), server.stderr.take()));
+        until("it listens", || TcpStream::connect(("127.0.0.1", reserved.port)).ok());
+        let url = format!("rtmp://127.0.0.1:{}/live/show", reserved.port);
+        ffmpeg_publishes(&room, "publisher", media(), &url).ends_well();
+        let whole = flv::frames_since_first(&media().published);
+        until("all is saved", || (flv::read_so_far(&saved).len() >= whole.len()).then_some(()));
+        let status = Command::new("kill").arg(server.id().to_string()).status().expect("kill is there");
+        assert!(status.success());
+        let ended = until("it ends", || server.try_wait().expect("our child"));
+        assert!(ended.success(), "{ended}");
+        assert_same(&whole, &flv::frames_since_first(&flv::read(&saved)));
+    }
 }

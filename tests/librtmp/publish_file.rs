@@ -60,6 +60,17 @@ fn a_file_may_come_through_a_pipe() {
 }
 
 #[test]
+fn its_words_go_into_no_socket_where_stdout_and_stderr_are_closed() {
+    let (room, relay) = (Room::new("publish-file-closed"), Relay::new());
+    let (mut player, played) = rtmpdump_plays(&room, "player", &relay.url("show"));
+    relay.has_players("show", 1);
+    let run = format!("exec {} --verbose --pace 0 {} {} >&- 2>&-", program().display(), file(), relay.url("show"));
+    room.start("publisher", "sh", &["-c", &run]).ends_well();
+    player.ends_within(PATIENCE);
+    assert_same(&flv::as_librtmp_keeps(&flv::read(&media().file)), &flv::read(&played));
+}
+
+#[test]
 fn nginx_records_every_frame_of_the_file() {
     let room = Room::new("publish-file-nginx");
     let nginx = Nginx::start(&room);
