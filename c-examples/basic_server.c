@@ -23,6 +23,7 @@
 #include <librtmp/log.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
@@ -163,10 +164,20 @@ static void printPart(const char *text) {
     for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
 }
 
-void PrintName(const char *app, const char *key) {
+/* Two threads say such lines: each is whole. */
+void Say(const char *before, const char *app, const char *key, const char *format, ...) {
+    va_list values;
+
+    va_start(values, format);
+    flockfile(stdout);
+    fputs(before, stdout);
     printPart(app);
     putchar('/');
     printPart(key);
+    vprintf(format, values);
+    putchar('\n');
+    funlockfile(stdout);
+    va_end(values);
 }
 
 static void sayHello(const STREAMING_SERVER *server) {

@@ -38,8 +38,9 @@ typedef struct {
 /* basic_server.c */
 int GetState(STREAMING_SERVER *server);
 void SetState(STREAMING_SERVER *server, int state);
-/* "app/key" as a peer sent it, without anything that could move a terminal's cursor. */
-void PrintName(const char *app, const char *key);
+/* A line about a stream: `before`, then "app/key" as a peer sent it, without anything that could move a terminal's cursor,
+   then the rest. */
+void Say(const char *before, const char *app, const char *key, const char *format, ...);
 
 /* basic_server_packets.c: what is done with one message. FALSE: the conversation is over. */
 int ServePacket(STREAMING_SERVER *server, RTMP *r, RTMPPacket *packet);

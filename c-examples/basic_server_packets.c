@@ -90,8 +90,7 @@ static int ServePublish(STREAMING_SERVER *server, RTMP *r, AMFObject *command) {
     server->publishing = 1;
     server->audio = server->video = server->data = server->other = 0;
     server->bytes = 0;
-    PrintName(server->app, server->key);
-    printf(" is published\n");
+    Say("", server->app, server->key, " is published");
     RTMP_SendCtrl(r, CTRL_STREAM_BEGIN, STREAM_ID, 0);
     return Reply(r, STREAM_ID, "onStatus", 0, "NetStream.Publish.Start", NULL);
 }
@@ -171,7 +170,6 @@ void EndPublishing(STREAMING_SERVER *server) {
     server->publishing = 0;
     EndStream(server);
     CloseFile(server);
-    PrintName(server->app, server->key);
-    printf(" has ended: %lu audio, %lu video, %lu data messages, %llu bytes; %lu others\n", server->audio, server->video,
-           server->data, server->bytes, server->other);
+    Say("", server->app, server->key, " has ended: %lu audio, %lu video, %lu data messages, %llu bytes; %lu others",
+        server->audio, server->video, server->data, server->bytes, server->other);
 }

@@ -31,12 +31,9 @@ int StartRelay(STREAMING_SERVER *server, int port) {
 static void tell(const rr_event *ev) {
     const char *who = NULL;
 
-    if (ev->type == RR_EV_STREAM) who = "stream";
-    if (ev->type == RR_EV_SESSION && ev->role == RR_ROLE_PLAYER) who = "player of";
-    if (!who) return;
-    printf("relay: %s ", who);
-    PrintName(ev->app, ev->key);
-    printf(" %s\n", rr_name(RR_NAME_STATE, (int)ev->state));
+    if (ev->type == RR_EV_STREAM) who = "relay: stream ";
+    if (ev->type == RR_EV_SESSION && ev->role == RR_ROLE_PLAYER) who = "relay: player of ";
+    if (who) Say(who, ev->app, ev->key, " %s", rr_name(RR_NAME_STATE, (int)ev->state));
 }
 
 void TakeRelayEvents(STREAMING_SERVER *server) {
