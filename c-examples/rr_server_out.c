@@ -205,7 +205,7 @@ static void finish(struct output *o) {
 }
 
 void out_finish(void) {
-    if (out_has_status()) out_line(TO_STDOUT, "", 0);
+    if (out_has_status()) out_status("");
     finish(ways[TO_STDOUT]);
     if (ways[TO_STDERR] != ways[TO_STDOUT]) finish(ways[TO_STDERR]);
 }
