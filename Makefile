@@ -94,11 +94,13 @@ setup: ## install what the tests need (ffmpeg, rtmpdump, nginx ...), by apt and 
 	@CARGO_TARGET_DIR="$(TARGET)" tests/setup.sh
 
 .PHONY: lint
-lint: ## format and clippy, warnings are errors
+lint: ## format, clippy and the crate's documentation, warnings are errors
 	@$(need_cargo)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items
 
 .PHONY: header
 header: ## write include/rrelay.h anew from the definitions in src/ffi

@@ -106,7 +106,7 @@ pub struct rr_target_config {
     pub flags: u32,
     /// The host's pointer, given back in events and rr_info; never touched.
     pub user: *mut c_void,
-    /// rtmp://host[:port]/app[/key], or rtmps://. Must be given.
+    /// `rtmp://host[:port]/app[/key]`, or rtmps://. Must be given.
     pub url: *const c_char,
     /// The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the first
     /// part of url's path, with its slashes and its query; where nothing does, the stream's own key.

@@ -1,7 +1,7 @@
 //! The C ABI: exported functions, their structs, and everything that touches a raw pointer.
 //!
 //! An export has four steps: check and convert the arguments, one call into the core, convert the result, return. It
-//! holds no lock and takes no decision. Its body runs in [`guard`], which lets no panic into the host. Nothing outside
+//! holds no lock and takes no decision. Its body runs in `guard`, which lets no panic into the host. Nothing outside
 //! this folder imports it.
 //!
 //! # The contract of all pointers

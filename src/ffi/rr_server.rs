@@ -71,7 +71,7 @@ pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
     });
 }
 
-/// Listens: "127.0.0.1:1935", "[::1]:1935", "name:1935"; "[::]:1935", ":1935" and "1935" take IPv4 and IPv6; port 0 takes
+/// Listens: "127.0.0.1:1935", `"[::1]:1935"`, "name:1935"; `"[::]:1935"`, ":1935" and "1935" take IPv4 and IPv6; port 0 takes
 /// any free one. A port must be there.
 /// `flags` are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
 ///

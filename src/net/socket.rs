@@ -178,7 +178,7 @@ impl Socket {
     }
 
     /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL). With TLS, what was taken may
-    /// wait here in part, see [`settle`](Self::settle).
+    /// wait here in part, see [`flush_tls`](Self::flush_tls).
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -249,7 +249,7 @@ fn from_fd(fd: OwnedFd) -> mio::net::TcpStream {
     unsafe { mio::net::TcpStream::from_raw_fd(fd.into_raw_fd()) }
 }
 
-/// Splits "host:port", "[v6]:port", ":port" or "port"; an empty host means every address, IPv6 and IPv4.
+/// Splits "host:port", `"[v6]:port"`, ":port" or "port"; an empty host means every address, IPv6 and IPv4.
 fn split(address: &str) -> Result<(&str, u16)> {
     let wrong = || {
         Failure::ours(

@@ -152,7 +152,7 @@ impl Events {
     ///
     /// # Errors
     /// [`RRError::State`] where the host has a callback, [`RRError::Thread`] for a second taker and for waiting inside
-    /// a callback, [`RRError::Closed`] after [`Events::all_told`] or [`Events::stop`] when all events were taken.
+    /// a callback, [`RRError::Closed`] after `all_told` or [`Events::stop`] when all events were taken.
     pub fn next(&self, timeout_ms: i32) -> Result<Option<Event>> {
         if self.shared.by_callback {
             return Err(Failure::ours(RRError::State, "events come by the callback"));

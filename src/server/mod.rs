@@ -99,7 +99,7 @@ impl RRServer {
         self.core.state()
     }
 
-    /// Listens on an address ("0.0.0.0:1935", "[::]:1935" and ":1935" for both families, port 0 for any) and gives
+    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"` and ":1935" for both families, port 0 for any) and gives
     /// the port.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url:
 /// Gives a source that has had `Play.Start` to its stream.
 ///
 /// # Errors
-/// As [`RRStream::hand_source`].
+/// As [`hand_source`](crate::stream::RRStream::hand_source).
 pub(super) fn started(core: &Core, source: &Arc<Target>, plan: &Arc<Plan>, conn: Conn, url: &RtmpUrl) -> Result<()> {
     let stream = core.stream_of(source).ok_or(RRError::State)?;
     source.set_served(Arc::clone(plan));

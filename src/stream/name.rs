@@ -28,7 +28,7 @@ impl StreamName {
     }
 
     /// The name of what a peer connected to and asked for. Slashes around an application are nothing, and so is
-    /// [`DEFAULT_INSTANCE`]; where the key is left empty the last part of the application stands for it, since some
+    /// `DEFAULT_INSTANCE`; where the key is left empty the last part of the application stands for it, since some
     /// encoders have one field for the whole path.
     pub fn of_peer(app: &[u8], key: &[u8]) -> Self {
         let app = without_instance(app);

@@ -288,7 +288,7 @@ fn differs(r: Session, body: &[u8]) -> bool {
 /// A buffer that the program told its length apart.
 ///
 /// # Safety
-/// That of [`bytes`].
+/// That of [`bytes`](fn@bytes).
 unsafe fn bytes_of<'a>(start: *const c_char, len: u32) -> &'a [u8] {
     let Ok(len) = c_int::try_from(len) else { return &[] };
     // SAFETY: contract of this function.

@@ -288,7 +288,7 @@ pub extern "C" fn RTMP_LogSetCallback(sink: Option<Sink>) {
 /// The bytes of a dump; NULL has none.
 ///
 /// # Safety
-/// That of [`bytes`].
+/// That of [`bytes`](fn@bytes).
 unsafe fn dumped<'a>(data: *const u8, len: c_ulong) -> Option<&'a [u8]> {
     // SAFETY: contract of this function.
     unsafe { bytes(data.cast(), c_int::try_from(len).ok()?) }

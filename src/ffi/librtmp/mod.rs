@@ -1,15 +1,15 @@
 //! The librtmp face: the symbols of `librtmp.so.1` over this crate's protocol code. It never meets the relay face.
 //!
 //! Each export converts its pointers once and calls. Behaviour works on values, on references to what this call alone has,
-//! and on the handle of a session, whose fields are cells and atomics ([`inner::Session`]). All state a program can see
-//! lies in the public structures; the rest hangs on a pointer no program touches ([`inner`]).
+//! and on the handle of a session, whose fields are cells and atomics (`Session` in `inner.rs`). All state a program can see
+//! lies in the public structures; the rest hangs on a pointer no program touches (`inner.rs`).
 //!
 //! # The contract of all pointers
 //!
 //! - A pointer is NULL or points to what its type says, for the whole call. Where librtmp would read through NULL, this
 //!   face does nothing and reports failure: nobody can depend on the crash.
-//! - An [`types::AVal`] that is not NULL has `av_len` readable bytes. It is not copied: it must outlive its use, for
-//!   [`types::RTMP_LNK`] the whole session.
+//! - An `AVal` that is not NULL has `av_len` readable bytes. It is not copied: it must outlive its use, for
+//!   `RTMP_LNK` the whole session.
 //! - An `RTMP` was given to `RTMP_Init` (or comes from `RTMP_Alloc`), and does not move while it is connected.
 //! - `m_body` of a packet to send has 18 writable bytes before it; they are not used, and nothing there is written.
 //! - What the C allocator gave on one side may be freed on the other: bodies (18 bytes before them), property arrays,

@@ -89,7 +89,7 @@ impl AVal {
 }
 
 /// A head of properties: `o_num` of them lie at `o_props`, in the C allocator's memory, with room up to the next multiple
-/// of [`super::amf::STEP`]. That is the contract for what programs give.
+/// of `STEP` in `amf.rs`. That is the contract for what programs give.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AMFObject {
@@ -361,7 +361,7 @@ pub struct RTMP {
     pub m_polling: Cell<c_int>,
     pub m_resplen: Cell<c_int>,
     pub m_unackd: Cell<c_int>,
-    /// No caller touches it. `av_val` is the address of the library's own part of a session ([`super::inner`]).
+    /// No caller touches it. `av_val` is the address of the library's own part of a session (`inner.rs`).
     pub m_clientID: Cell<AVal>,
     pub m_read: RTMP_READ,
     pub m_write: Cell<RTMPPacket>,

@@ -99,7 +99,7 @@ pub struct Hello<'a> {
     pub publish: bool,
     /// `capsEx`.
     pub caps_ex: u32,
-    /// [`VIA`](super::VIA), which a relay sends that pulls; left out where it is empty.
+    /// [`VIA`], which a relay sends that pulls; left out where it is empty.
     pub via: &'a [u8],
 }
 

@@ -1,7 +1,7 @@
 //! One subscription: what one consumer gets of one stream's log, where it is in it, and how the messages are to stand on
 //! its wire.
 //!
-//! It yields what is next, a run of the log's own bytes or messages of its own in the consumer's [`Private`] buffer, and
+//! It yields what is next, a run of the log's own bytes or messages of its own in the consumer's `Private` buffer, and
 //! is told how much went. It writes to no socket and decides about nobody but itself: the relay that owns its consumer
 //! tells it where it may begin, when it falls back and where it ends. It is on its stream's books as long as it lives,
 //! where a player has it.

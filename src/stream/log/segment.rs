@@ -20,8 +20,8 @@
 //!    load gives is final.
 //! 5. **All memory is initialised**: it is allocated zeroed, and a mark is valid for every bit pattern.
 //! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
-//! 7. **Bytes may outlive their segment.** They lie in a [`Bytes`] of their own, which the segment shares with every
-//!    [`Tail`]: a few published bytes of one message, kept without what follows them. Law 2 holds as long as either lives;
+//! 7. **Bytes may outlive their segment.** They lie in a `Bytes` of their own, which the segment shares with every
+//!    `Tail`: a few published bytes of one message, kept without what follows them. Law 2 holds as long as either lives;
 //!    the charge goes with the bytes.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
