@@ -237,6 +237,13 @@ typedef enum rr_args {
     RR_ARGS_DROP = 2,                  /* They are not part of the key, and not kept. */
 } rr_args;
 
+/* How players get metadata that does not end as AMF0 has it (an object without its end mark, a value behind the one
+   there is to be): common readers refuse the whole stream for it. Targets always get it as it came. */
+typedef enum rr_metadata {
+    RR_METADATA_MENDED = 0,            /* The ends that are missing are put behind, and what follows is left out. */
+    RR_METADATA_VERBATIM = 1,          /* As the publisher sends it. */
+} rr_metadata;
+
 /* What is done with a target that cannot keep up. */
 typedef enum rr_slow_policy {
     RR_SLOW_RESYNC = 0,                /* It jumps to a key frame. */
@@ -515,6 +522,9 @@ typedef struct rr_stream_config {
     /* With RR_PUBLISHER_REJECT a publisher that has sent nothing for this long gives way to one that comes, ms, to
        86400000, so that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000. */
     uint32_t silent_ms;
+    /* RR_METADATA_*: how players get metadata that does not end as it should. Default: 0 (mended). */
+    uint32_t metadata;
+    uint32_t reserved0;                /* 0. */
 } rr_stream_config;
 
 /* Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use raw::{AUDIO, DATA, DATA_AMF3, Got, Raw, VIDEO, last_player, picture, relay, until};
 use rml_amf0::Amf0Value;
-use rrelay::config::{Decision, ServerConfig, Start, StreamConfig, TargetConfig, ask, media};
+use rrelay::config::{Decision, Metadata, ServerConfig, Start, StreamConfig, TargetConfig, ask, media};
 use rrelay::log::LevelFilter;
 use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::State;
@@ -445,4 +445,42 @@ fn where_key_frames_stay_away_a_joiner_gets_sound_at_once_and_pictures_with_the_
     assert_eq!(kinds_up_to("SSS", false), "mvaSSS", "the headers of all, and sound");
     let with_key = kinds_up_to("P", true);
     assert!(with_key.trim_start_matches('S').starts_with("vK"), "{with_key}");
+}
+
+#[test]
+fn players_get_metadata_that_ends_as_it_should_and_targets_what_came() {
+    // An object without its end mark in an array, and a null behind it.
+    let open = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x01\x00\x01k\x03\x00\x01n\x05\x00\x00\x09";
+    let whole = [&open[..], b"\x00\x00\x09"].concat();
+    let behind = [&whole[..], b"\x05"].concat();
+    for (metadata, is_mended) in [(Metadata::Mended, true), (Metadata::Verbatim, false)] {
+        let (server, port) = relay(StreamConfig { metadata, ..StreamConfig::default() }, ServerConfig::default());
+        let id = server.stream_create(b"live", b"show", None).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("rtmp://127.0.0.1:{}/live/copy", listener.local_addr().unwrap().port());
+        let target = server.target_add(id, TargetConfig { url, ..TargetConfig::default() }).unwrap();
+        let mut early = Raw::play(port, "show");
+        last_player(&server, id, 1);
+        let write = |type_id, ts_ms, body: &[u8]| server.stream_write(id, type_id, ts_ms, body, false).unwrap();
+        write(DATA, 0, open);
+        write(VIDEO, 0, &picture(true, 0, 100));
+        let mut copy = Raw::accept(&listener);
+        until("the target's turn", || (server.info(target).unwrap().state == State::InProgress).then_some(()));
+        let mut late = Raw::play(port, "show");
+        last_player(&server, id, 2);
+        write(DATA, 10, &behind);
+        write(VIDEO, 20, &picture(false, 20, 100));
+
+        let data = |ts_ms, body: &[u8]| Got { type_id: DATA, ts_ms, body: body.to_vec() };
+        for player in [&mut early, &mut late] {
+            assert_eq!(player.media(), data(0, if is_mended { &whole } else { open }), "in the log or as a header");
+            assert_eq!(sign(&player.media()), "K0");
+            assert_eq!(player.media(), data(10, if is_mended { &whole } else { &behind }));
+            assert_eq!(sign(&player.media()), "P20", "and all goes on behind it");
+        }
+        let wrapped = |body: &[u8]| [text("@setDataFrame"), body.to_vec()].concat();
+        assert_eq!(copy.media(), data(0, &wrapped(open)));
+        assert_eq!(sign(&copy.media()), "K0");
+        assert_eq!(copy.media(), data(10, &wrapped(&behind)));
+    }
 }

@@ -88,6 +88,20 @@ impl Args {
     pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Apart), (1, Self::Key), (2, Self::Drop)];
 }
 
+/// How players get metadata that does not end as AMF0 has it (`RR_METADATA_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Metadata {
+    /// With the ends that are missing, and without what follows.
+    #[default]
+    Mended,
+    /// As the publisher sends it.
+    Verbatim,
+}
+
+impl Metadata {
+    pub(super) const CHOICES: [(u32, Self); 2] = [(0, Self::Mended), (1, Self::Verbatim)];
+}
+
 impl Start {
     /// By the numbers of `RR_START_*`; 0 is whatever is the default where it is said.
     pub(super) const CHOICES: [(u32, Self); 3] = [(1, Self::Key), (2, Self::Gop), (3, Self::Now)];

@@ -12,7 +12,7 @@ mod stream;
 mod target;
 mod value;
 
-pub use choices::{Args, ClockMode, PublisherPolicy, SlowPolicy, Start, ask, media};
+pub use choices::{Args, ClockMode, Metadata, PublisherPolicy, SlowPolicy, Start, ask, media};
 pub use decision::Decision;
 pub use limits::*;
 pub use server::{ListenOptions, ServerConfig};

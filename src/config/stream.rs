@@ -1,6 +1,6 @@
 //! Settings of a stream.
 
-use super::choices::{Args, ClockMode, PublisherPolicy, Start};
+use super::choices::{Args, ClockMode, Metadata, PublisherPolicy, Start};
 use super::value::{OFF, Range, Setting, Value};
 use crate::error::Result;
 
@@ -47,6 +47,8 @@ pub struct StreamConfig {
     pub args: Args,
     /// Where pictures have come for so long without a key frame, who begins gets sound at once; 0 waits for one.
     pub key_wait_ms: u32,
+    /// How players get metadata that does not end as it should.
+    pub metadata: Metadata,
 }
 
 impl Default for StreamConfig {
@@ -68,8 +70,9 @@ impl Default for StreamConfig {
             queue_ms: 5_000,              // beyond this a live viewer wants the present, not the past
             slow_ms: 30_000,              // half a minute of jumping is not watching
             cpus: Vec::new(),
-            args: Args::Apart,  // a token in a name would be shown, matched and pushed on
-            key_wait_ms: 5_000, // longer than most groups, and as long as a viewer waits for anything
+            args: Args::Apart,          // a token in a name would be shown, matched and pushed on
+            key_wait_ms: 5_000,         // longer than most groups, and as long as a viewer waits for anything
+            metadata: Metadata::Mended, // a reader that refuses it shows nothing at all
         }
     }
 }
@@ -105,6 +108,7 @@ impl StreamConfig {
             "slow_ms" => self.slow_ms = given.number(default.slow_ms, Range::ANY, Some(OFF))?,
             "args" => self.args = given.choice(default.args, "RR_ARGS_*", &Args::CHOICES)?,
             "key_wait_ms" => self.key_wait_ms = given.number(default.key_wait_ms, Range::HOUR_MS, Some(0))?,
+            "metadata" => self.metadata = given.choice(default.metadata, "RR_METADATA_*", &Metadata::CHOICES)?,
             "cpus" => self.cpus = given.text()?.map(|list| cpus(&given, list)).transpose()?.unwrap_or_default(),
             _ => return Err(given.unknown("stream")),
         }

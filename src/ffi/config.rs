@@ -90,6 +90,10 @@ pub struct rr_stream_config {
     /// With RR_PUBLISHER_REJECT a publisher that has sent nothing for this long gives way to one that comes, ms, to
     /// 86400000, so that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000.
     pub silent_ms: u32,
+    /// RR_METADATA_*: how players get metadata that does not end as it should. Default: 0 (mended).
+    pub metadata: u32,
+    /// 0.
+    pub reserved0: u32,
 }
 
 /// Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms, queue_bytes,
@@ -276,6 +280,8 @@ impl rr_stream_config {
             cpus: null(),
             key_wait_ms: core.key_wait_ms,
             silent_ms: core.silent_ms.unwrap_or(u32::MAX),
+            metadata: core.metadata as u32,
+            reserved0: 0,
         }
     }
 }

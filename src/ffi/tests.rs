@@ -286,6 +286,7 @@ fn what_is_out_of_range_is_named() {
     refused(stream(|c| c.publisher_policy = 3), Arg, "publisher_policy");
     refused(stream(|c| c.nice = 20), Arg, "nice");
     refused(stream(|c| c.start = 4), Arg, "start");
+    refused(stream(|c| c.metadata = 2), Arg, "metadata");
     refused(stream(|c| c.clock = 3), Arg, "clock");
     refused(stream(|c| c.merge_ms = 10_001), Arg, "merge_ms");
     refused(stream(|c| c.queue_ms = 99), Arg, "queue_ms");

@@ -262,6 +262,16 @@ pub enum rr_args {
     RR_ARGS_DROP = 2,
 }
 
+/// How players get metadata that does not end as AMF0 has it (an object without its end mark, a value behind the one there
+/// is to be): common readers refuse the whole stream for it. Targets always get it as it came.
+#[repr(C)]
+pub enum rr_metadata {
+    /// The ends that are missing are put behind, and what follows is left out.
+    RR_METADATA_MENDED = 0,
+    /// As the publisher sends it.
+    RR_METADATA_VERBATIM = 1,
+}
+
 /// What is done with a target that cannot keep up.
 #[repr(C)]
 pub enum rr_slow_policy {

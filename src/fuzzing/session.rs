@@ -8,6 +8,7 @@ use crate::proto::codec_config;
 use crate::proto::command::Call;
 use crate::proto::flv;
 use crate::proto::message::{MessageHead, kind};
+use crate::proto::metadata;
 use crate::proto::url::RtmpUrl;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
@@ -35,6 +36,11 @@ pub fn amf0(data: &[u8]) {
     }
     if let Err(failure) = ended {
         assert!(matches!(failure.kind, RRError::Limit | RRError::Protocol) && failure.by_peer);
+    }
+    if let Some(mend) = metadata::mend(data) {
+        let [kept, ends] = mend.parts(data);
+        assert!(data.starts_with(kept) && (kept.len() < data.len() || !ends.is_empty()));
+        assert_eq!(metadata::mend(&[kept, ends].concat()), None, "mended once, it is whole");
     }
 }
 

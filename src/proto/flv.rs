@@ -334,8 +334,8 @@ pub fn strip_set_data_frame(type_id: u8, body: &[u8]) -> Option<usize> {
     }
 }
 
-/// Type 15 begins with a format byte, 0 in every peer known; some leave it out.
-fn data_start(type_id: u8, body: &[u8]) -> usize {
+/// Where the AMF of a data message begins. Type 15 begins with a format byte, 0 in every peer known; some leave it out.
+pub fn data_start(type_id: u8, body: &[u8]) -> usize {
     usize::from(type_id == kind::DATA_AMF3 && body.first() == Some(&0))
 }
 

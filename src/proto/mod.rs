@@ -16,6 +16,7 @@ pub mod flv;
 pub mod handshake;
 pub mod http;
 pub mod message;
+pub mod metadata;
 pub mod rtmpe;
 pub mod rtmpt;
 pub mod socks4;

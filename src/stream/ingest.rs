@@ -11,11 +11,13 @@ pub mod clock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::config::Metadata;
 use crate::error::Result;
 use crate::log::told;
 use crate::net::clock as system_clock;
 use crate::proto::flv::{self, FrameFacts};
 use crate::proto::message::{MessageHead, kind};
+use crate::proto::metadata;
 use crate::stream::event::{Event, EventKind};
 use crate::stream::identity::Identity;
 use crate::stream::ingest::clock::Clock;
@@ -115,9 +117,10 @@ impl Ingest {
         // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
         self.life.flows();
         let Incoming { head, now_us, .. } = *message;
+        let mends = self.stream.config().metadata == Metadata::Mended;
         let mut intake = locked(&self.intake);
         let stamped = intake.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);
-        append(&mut intake.buffer, message, stamped.ts_ms)?;
+        append(&mut intake.buffer, message, stamped.ts_ms, mends)?;
         let end = intake.buffer.head();
         self.position.store(end.position, Ordering::Release);
         self.messages.store(end.messages, Ordering::Release);
@@ -224,22 +227,28 @@ impl Ingest {
     }
 }
 
-/// Appends a message as consumers are to get it: data messages bare, everything verbatim.
-fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32) -> Result<()> {
+/// Appends a message as consumers are to get it: data messages bare, everything verbatim. Where it `mends`, metadata that
+/// does not end as it should is marked.
+fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
+    let bare = flv::strip_set_data_frame(head.type_id, body);
+    let flawed = mends && facts.metadata && {
+        let start = bare.unwrap_or_else(|| flv::data_start(head.type_id, body));
+        metadata::mend(body.get(start..).unwrap_or_default()).is_some()
+    };
     let mut flags = 0;
     for (fact, bit) in [
         (facts.key, flag::KEY),
         (facts.seq_start, flag::SEQ),
         (facts.metadata || facts.side_config, flag::META),
         (facts.set_data_frame, flag::SET_DATA_FRAME),
+        (flawed, flag::FLAWED),
     ] {
         if fact {
             flags |= bit;
         }
     }
     let entry = Entry { ts_ms, type_id: head.type_id, flags, track: facts.track, arrival_us: *now_us };
-    let bare = flv::strip_set_data_frame(head.type_id, body);
     match bare.and_then(|bare| body.get(bare..)) {
         // An AMF3 data message keeps its leading 0.
         Some(bare) if head.type_id == kind::DATA_AMF3 => {

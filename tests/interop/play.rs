@@ -48,6 +48,31 @@ fn ffmpeg_gets_what_ffmpeg_publishes() {
 }
 
 #[test]
+fn ffmpeg_plays_a_stream_whose_metadata_does_not_end_as_it_should() {
+    let published = &media().published;
+    for (name, spoil) in [("cut", true), ("behind", false)] {
+        let (room, relay) = (Room::new(&format!("metadata-{name}")), Relay::new());
+        let stream = relay.server.stream_create(b"live", b"show", None).unwrap();
+        let (mut player, file) = ffmpeg_plays(&room, "player", &relay.url("show"));
+        relay.has_players("show", 1);
+        for tag in published {
+            let mut body = tag.body.clone();
+            if tag.kind == flv::DATA && spoil {
+                // An inner object without its end mark; the end of the whole becomes its.
+                let end = body.len() - 3;
+                body.splice(end..end, *b"\0\x05inner\x03\0\x01a\x05");
+            } else if tag.kind == flv::DATA {
+                body.push(5);
+            }
+            relay.server.stream_write(stream, tag.kind, tag.ts_ms.into(), &body, false).unwrap();
+        }
+        relay.server.stream_write(stream, flv::VIDEO, 0, &[], true).unwrap();
+        player.ends_well();
+        assert_same(&flv::frames_since_first(published), &flv::frames_since_first(&flv::read(&file)));
+    }
+}
+
+#[test]
 fn ffprobe_gets_what_ffmpeg_publishes() {
     let (room, relay) = (Room::new("ffprobe"), Relay::new());
     let show = ["-show_entries", "packet=codec_type,dts,data_hash", "-show_data_hash", "adler32", "-of", "csv=p=0"];

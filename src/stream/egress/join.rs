@@ -90,6 +90,8 @@ pub struct Seen {
     pub first: Option<JoinPoint>,
     /// The header set is another one now.
     pub headers_changed: bool,
+    /// Metadata that is [`flag::FLAWED`] was among them.
+    pub flawed: bool,
     /// Headers that were too large, or found no memory. Those who join later will miss them.
     pub headers_lost: u32,
 }
@@ -165,6 +167,7 @@ impl JoinIndex {
                 seen.first = Some(self.point_here(mark.ts_ms));
             }
             (self.last_ts_ms, self.last_arrival_us) = (mark.ts_ms, mark.arrival_us);
+            seen.flawed |= mark.has(flag::FLAWED);
             if mark.has(flag::SEQ | flag::META) {
                 self.learn_header(&mut seen);
             }

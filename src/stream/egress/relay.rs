@@ -66,6 +66,8 @@ struct Relay {
     has_idle_targets: bool,
     /// Somebody waits for a key frame to get more than before.
     filters_pending: bool,
+    /// It has been told that the publisher's metadata is flawed.
+    flaw_told: bool,
     /// When it was last told that consumers wait for a key frame and none comes.
     missing_key_frame_warned_ms: Option<u64>,
     /// The working memory of passes.
@@ -95,6 +97,7 @@ pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Recei
         media_ms: 0,
         has_idle_targets: false,
         filters_pending: false,
+        flaw_told: false,
         missing_key_frame_warned_ms: None,
         pass: Pass::default(),
         timeouts,
@@ -239,6 +242,13 @@ impl Relay {
         }
         if seen.headers_lost > 0 {
             log::warn!("{} headers were too large to keep: late joiners will miss them", seen.headers_lost);
+        }
+        if seen.flawed && !self.flaw_told {
+            self.flaw_told = true;
+            let name = self.stream.masked_name();
+            log::warn!(
+                "{name}: the publisher's metadata does not end as it should: players get it mended, targets as it came"
+            );
         }
         if seen.messages > 0 && self.has_waiting {
             self.place_waiting(seen, now_us);

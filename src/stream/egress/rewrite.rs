@@ -8,6 +8,7 @@ use crate::error::{RRError, Result};
 use crate::proto::chunk_write;
 use crate::proto::flv::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
+use crate::proto::metadata;
 use crate::stream::egress::join::HeaderRewrite;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
@@ -109,7 +110,7 @@ impl Rewrite {
         if self.tracks == before.1 { self.media & !before.0 } else { self.media }
     }
 
-    /// Whether every message of the log is as this consumer is to get it.
+    /// Whether every message of the log is as this consumer is to get it, but for flawed metadata.
     pub(in crate::stream) fn is_plain(&self) -> bool {
         !self.server && self.stream_id == 1 && self.media == media::ALL
     }
@@ -120,7 +121,7 @@ impl Rewrite {
             || self.clock.is_some()
             || !self.wants(mark.type_id)
             || (self.tracks != ALL_TRACKS && matches!(mark.type_id, kind::AUDIO | kind::VIDEO))
-            || (self.server && mark.has(flag::SET_DATA_FRAME | flag::META))
+            || mark.has(if self.server { flag::SET_DATA_FRAME | flag::META } else { flag::FLAWED })
             // What is one chunk in both sizes is the same bytes.
             || (self.chunk_size != CHUNK_SIZE && mark.len > self.chunk_size.min(CHUNK_SIZE))
     }
@@ -152,20 +153,22 @@ impl Rewrite {
             return Ok(false);
         }
         // An AMF3 data message keeps its leading 0 before the name.
-        let lead = usize::from(mark.type_id == kind::DATA_AMF3);
+        let lead = flv::data_start(mark.type_id, &body);
         let (lead, rest) = body.split_at_checked(lead).unwrap_or((&[], &body));
         let name = if self.server && is_wrapped(mark) { &SET_DATA_FRAME[..] } else { &[] };
+        let mend = if !self.server && mark.has(flag::FLAWED) { metadata::mend(rest) } else { None };
+        let [rest, ends] = mend.map_or([rest, &[]], |mend| mend.parts(rest));
         let head = MessageHead {
             timestamp_ms,
             type_id: mark.type_id,
             stream_id: self.stream_id,
-            len: u32::try_from(body.len() + name.len()).unwrap_or(u32::MAX),
+            len: u32::try_from(lead.len() + name.len() + rest.len() + ends.len()).unwrap_or(u32::MAX),
             chunk_stream: crate::stream::log::buffer::chunk_stream_of(mark.type_id),
         };
         let (begin, len) = (out.len(), chunk_write::wire_len(&head, self.chunk_size));
         out.try_reserve(len).map_err(|_| RRError::NoMem)?;
         out.resize(begin + len, 0);
-        let parts = [lead, name, rest];
+        let parts = [lead, name, rest, ends];
         chunk_write::encode_parts_into(&head, &parts, self.chunk_size, out.get_mut(begin..).unwrap_or_default());
         Ok(true)
     }

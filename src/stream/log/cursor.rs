@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::segment::{Arc, Mark, Segment, Tail};
+use super::segment::{Arc, Mark, Segment, Tail, flag};
 use crate::config::CHUNK_SIZE;
 use crate::proto::chunk_write::body_of;
 
@@ -72,13 +72,20 @@ impl Cursor {
         Self { segment: Arc::clone(segment), pos: now.bytes, mark: now.marks }
     }
 
-    /// Everything that is published from here to the end of the segment. Empty: nothing is there now.
+    /// What is published from here to the end of the segment, or to the first message that is marked as
+    /// [`flag::FLAWED`]. Mostly there is none, and then no mark is looked at. Empty: nothing is there now, or such a message
+    /// is next.
     pub fn run(&mut self) -> &[u8] {
         self.enter_next();
-        &self.segment.bytes()[self.pos as usize..]
+        // First the bytes: what they hold was published, so the segment knows of it.
+        let end = self.segment.bytes().len();
+        if self.segment.has_flawed() {
+            return self.run_until(|mark| mark.has(flag::FLAWED));
+        }
+        &self.segment.bytes()[self.pos as usize..end]
     }
 
-    /// As [`run`](Self::run), ending before the first message for which `stop` is true. The message that the cursor is
+    /// What is published from here to the end of the segment, or to the first message for which `stop` is true. The message that the cursor is
     /// already inside of is not asked about: its rest always belongs to the run. Empty: nothing is there now, or the
     /// next message is one to stop at; [`message`](Self::message) tells which.
     pub fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {

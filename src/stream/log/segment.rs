@@ -27,14 +27,14 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Failure, RRError, Result};
 use crate::stream::memory::budget::Charge;
 
 mod shim;
 pub(in crate::stream) use shim::Arc;
-use shim::{AtomicU64, OnceLock, Watch, into_inner};
+use shim::{AtomicBool, AtomicU64, OnceLock, Watch, into_inner};
 
 /// Bits of [`Mark::flags`].
 pub mod flag {
@@ -48,6 +48,8 @@ pub mod flag {
     pub const SET_DATA_FRAME: u8 = 8;
     /// The first message of another publisher: nothing of before holds any more.
     pub const NEW_PUBLISHER: u8 = 16;
+    /// Metadata that does not end as it should: who plays gets it mended.
+    pub const FLAWED: u8 = 32;
 }
 
 /// What is known of one message in a segment: 24 bytes.
@@ -101,6 +103,8 @@ pub(in crate::stream) struct Segment {
     marks: Block<Mark>,
     /// `marks << 32 | bytes`.
     published: AtomicU64,
+    /// A message marked as [`flag::FLAWED`] is, or is about to be, published. Set before that message is, and never unset.
+    flawed: AtomicBool,
     next: OnceLock<Arc<Self>>,
 }
 
@@ -185,6 +189,12 @@ impl Segment {
         unsafe { slice::from_raw_parts(self.marks.start.as_ptr(), now.marks as usize) }
     }
 
+    /// Whether a message among those that were seen published before is marked as [`flag::FLAWED`]; perhaps one that comes
+    /// next is instead.
+    pub(in crate::stream) fn has_flawed(&self) -> bool {
+        self.flawed.load(Relaxed)
+    }
+
     /// The next segment. Once it is there, what [`published`](Self::published) gives *afterwards* is final.
     pub(in crate::stream) fn next(&self) -> Option<&Arc<Self>> {
         self.next.get()
@@ -218,6 +228,7 @@ impl SegmentWriter {
             bytes: Arc::new(Bytes { block: Block::empty(), watch: Watch::table(0), _charge: None }),
             marks: Block::empty(),
             published: AtomicU64::new(0),
+            flawed: AtomicBool::new(false),
             next: OnceLock::new(),
         })
     }
@@ -235,6 +246,7 @@ impl SegmentWriter {
             bytes: Arc::new(bytes),
             marks: Block::zeroed(marks as usize)?,
             published: AtomicU64::new(0),
+            flawed: AtomicBool::new(false),
             next: OnceLock::new(),
         });
         let linked = self.segment.next.set(Arc::clone(&next.segment));
@@ -270,6 +282,10 @@ impl SegmentWriter {
             "a message lies in its segment"
         );
         mark.start = self.done.bytes;
+        if mark.has(flag::FLAWED) {
+            // The release store below orders it.
+            self.segment.flawed.store(true, Relaxed);
+        }
         self.segment.bytes.watch.wrote(index);
         // SAFETY: `index` < marks.len, so the pointer is in the block.
         let slot = unsafe { self.segment.marks.start.add(index) };

@@ -11,6 +11,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::proto::chunk_write::{encode_parts_into, wire_len};
 use crate::proto::flv::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
+use crate::proto::metadata::{self, Mend};
 use crate::stream::egress::rewrite::wants_tracks;
 use crate::stream::log::buffer::chunk_stream_of;
 use crate::stream::log::cursor::Message;
@@ -42,6 +43,8 @@ pub struct Header {
     pub many_tracks: bool,
     /// The body as it came; of data messages the bare part, which is AMF0.
     pub body: Bytes,
+    /// How players get it, where that is not as it came.
+    pub mend: Option<Mend>,
 }
 
 impl Header {
@@ -153,6 +156,7 @@ impl HeaderSet {
             multitrack: facts.multitrack,
             many_tracks: facts.many_tracks,
             body: Bytes::new(),
+            mend: if mark.has(flag::FLAWED) { metadata::mend(bare) } else { None },
         };
         let place = self.0.iter().position(|other| header.replaces(other));
         let from_place = place.map_or(&[][..], |place| &self.0[place..]);
@@ -201,26 +205,27 @@ fn make_room(headers: &mut Vec<Header>, newest: &Header) {
 
 fn encode_one(header: &Header, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
     let wrap = if rewrite.wrap_metadata && header.is_stream_metadata() { &SET_DATA_FRAME[..] } else { &[] };
+    let mend = header.mend.filter(|_| !rewrite.wrap_metadata);
+    let [body, ends] = mend.map_or([&header.body[..], &[]], |mend| mend.parts(&header.body));
     let head = MessageHead {
         // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
         timestamp_ms: if header.is_stream_metadata() { 0 } else { rewrite.ts_ms },
         type_id: header.type_id,
         stream_id: rewrite.stream_id,
-        // At most MAX_HEADER_BYTES and the name.
-        len: (wrap.len() + header.body.len()) as u32,
+        // At most MAX_HEADER_BYTES, the name and some ends.
+        len: (wrap.len() + body.len() + ends.len()) as u32,
         chunk_stream: chunk_stream_of(header.type_id),
     };
     let (begin, len) = (out.len(), wire_len(&head, rewrite.chunk_size));
     out.try_reserve(len).map_err(|_| no_memory())?;
     out.resize(begin + len, 0);
-    encode_parts_into(&head, &[wrap, &header.body], rewrite.chunk_size, &mut out[begin..]);
+    encode_parts_into(&head, &[wrap, body, ends], rewrite.chunk_size, &mut out[begin..]);
     Ok(())
 }
 
 /// A data message without the leading 0 of type 15 and without `@setDataFrame`.
 fn bare_data(type_id: u8, body: &[u8]) -> &[u8] {
-    let lead = usize::from(type_id == kind::DATA_AMF3 && body.first() == Some(&0));
-    let start = flv::strip_set_data_frame(type_id, body).unwrap_or(lead);
+    let start = flv::strip_set_data_frame(type_id, body).unwrap_or_else(|| flv::data_start(type_id, body));
     body.get(start..).unwrap_or_default()
 }
 

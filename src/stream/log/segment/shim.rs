@@ -4,7 +4,7 @@
 
 #[cfg(not(loom))]
 mod real {
-    pub(in crate::stream) use std::sync::atomic::AtomicU64;
+    pub(in crate::stream) use std::sync::atomic::{AtomicBool, AtomicU64};
     pub(in crate::stream) use std::sync::{Arc, OnceLock};
 
     /// The value, if this was the last handle. Of several last handles dropped at once exactly one gets it.
@@ -29,11 +29,10 @@ mod real {
 #[cfg(loom)]
 mod model {
     use loom::cell::UnsafeCell;
-    use loom::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::{Acquire, Release};
 
     pub(in crate::stream) use loom::sync::Arc;
-    pub(in crate::stream) use loom::sync::atomic::AtomicU64;
+    pub(in crate::stream) use loom::sync::atomic::{AtomicBool, AtomicU64};
 
     pub(in crate::stream) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
         Arc::try_unwrap(arc).ok()
