@@ -114,8 +114,8 @@ static void add_target(rr_server *s, const struct options *o, const struct push 
     free(key);
 }
 
-/* At a stream's first event, which comes once and before its first message: no target misses any. A target waits until the
-   stream has media. */
+/* At a stream's first event, which comes once and is told before the publisher's media: no earlier time knows of the stream.
+   A target waits until the stream has media. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev) {
     size_t i;
     int reloaded; /* SIGHUP came between the stream's beginning and this event */

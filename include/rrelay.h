@@ -849,7 +849,8 @@ RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself
    when it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
-   RR_EV_TARGET.
+   RR_EV_TARGET. The best time is the stream's first event (RR_EV_STREAM with prev RR_STATE_NONE): it comes once, and
+   is told before the publisher's media.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or
    descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops;
    RR_ERR_CERT: with rtmps, ca_file cannot be read or has no certificate, or the system has no roots; RR_ERR_ARG or

@@ -13,7 +13,8 @@ use crate::stream::event::Id;
 
 /// Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself when
 /// it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
-/// RR_EV_TARGET.
+/// RR_EV_TARGET. The best time is the stream's first event (RR_EV_STREAM with prev RR_STATE_NONE): it comes once, and is told
+/// before the publisher's media.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or descriptor
