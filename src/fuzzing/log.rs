@@ -271,7 +271,7 @@ pub fn log_operations(data: &[u8]) {
                 *at = other.1;
             }
             9 => {
-                cursor.to_head();
+                *cursor = log.cursor();
                 *at = model.wire.len();
             }
             10 => {

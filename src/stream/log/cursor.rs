@@ -1,8 +1,8 @@
 //! A consumer's place in the log, and all ways to read on from it.
 //!
 //! A cursor never writes, never waits and never keeps the writer waiting. It keeps alive its segment **and every later
-//! one**, so whoever holds one must move it on: [`Cursor::jump_to`] and [`Cursor::to_head`] let the past go. It knows
-//! nothing of sockets. Each consumer owns its own; a cursor may move between threads.
+//! one**, so whoever holds one must move it on: [`Cursor::jump_to`] lets the past go. It knows nothing of sockets. Each
+//! consumer owns its own; a cursor may move between threads.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub struct Head {
 ///
 /// - to send: [`run`](Self::run) or [`run_until`](Self::run_until), then [`advance`](Self::advance) by what the socket took;
 /// - message by message: [`message`](Self::message), then [`skip_message`](Self::skip_message);
-/// - to leave: `tail`, then [`jump_to`](Self::jump_to) or [`to_head`](Self::to_head);
+/// - to leave: `tail`, then [`jump_to`](Self::jump_to);
 /// - to know: [`position`](Self::position), [`message_number`](Self::message_number), [`at_boundary`](Self::at_boundary),
 ///   [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
 #[derive(Clone)]
@@ -216,15 +216,6 @@ impl Cursor {
     /// Goes where `other` is, and lets the bytes between go. Inside a message its tail must have been taken before.
     pub fn jump_to(&mut self, other: &Self) {
         self.clone_from(other);
-    }
-
-    /// Goes to the end of the log as it is now. From far behind this walks the chain; a jump to a cursor that is
-    /// already there is cheaper.
-    pub fn to_head(&mut self) {
-        while let Some(next) = self.segment.next().cloned() {
-            self.segment = next;
-        }
-        *self = Self::at_end_of(&self.segment);
     }
 
     /// Crosses into the next segment where this one is used up for good.

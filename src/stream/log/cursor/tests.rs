@@ -98,7 +98,7 @@ fn a_stalled_cursor_that_jumps_frees_what_it_held() {
     let mut other = log.cursor();
     for n in 0..2000u32 {
         log.append(&entry(n), &[&[1; 2000]]).unwrap();
-        other.to_head();
+        other = log.cursor();
     }
     assert!(stalled.run().len() > 1500);
     stalled.advance(1500);
@@ -133,15 +133,6 @@ fn a_cursor_knows_of_more_without_moving_also_where_its_segment_is_sealed() {
     cursor.run();
     cursor.advance(99);
     assert!(cursor.has_more(), "the rest of a message");
-}
-
-#[test]
-fn to_head_goes_to_the_end_from_anywhere() {
-    let (log, mut cursor) = log_of(5000);
-    assert!(cursor.run().len() > 3);
-    cursor.advance(3);
-    cursor.to_head();
-    assert_eq!((cursor.head(), cursor.run().len(), cursor.at_boundary()), (log.head(), 0, true));
 }
 
 /// Readers of every habit under a writer that does not wait: each byte exactly once, in order, whole messages.
