@@ -152,8 +152,10 @@ bench-fanout: build ## the fan-out bench alone: BENCH="--rows 50x4 --beside befo
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" $(BENCH)
 
 .PHONY: bench-quick
-bench-quick: build ## two minutes of the fan-out bench, for every day
+bench-quick: build ## a little of each bench in some two minutes, for every day
+	$(CARGO) bench --bench codec
 	$(CARGO) bench --bench fanout -- --server "$(TARGET)/rr_server" --quick $(BENCH)
+	$(CARGO) bench --bench librtmp -- 3 60
 
 .PHONY: fuzz
 fuzz: ## cargo-fuzz over each target, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
