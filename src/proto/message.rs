@@ -22,14 +22,10 @@ pub mod kind {
     pub const VIDEO: u8 = 9;
     /// Data in AMF3 clothing (7.1.2).
     pub const DATA_AMF3: u8 = 15;
-    /// Shared object, AMF3 (7.1.3).
-    pub const SHARED_AMF3: u8 = 16;
     /// Command in AMF3 clothing (7.1.1).
     pub const COMMAND_AMF3: u8 = 17;
     /// Data, AMF0 (7.1.2).
     pub const DATA: u8 = 18;
-    /// Shared object, AMF0 (7.1.3).
-    pub const SHARED: u8 = 19;
     /// Command, AMF0 (7.1.1).
     pub const COMMAND: u8 = 20;
     /// Aggregate (7.1.6).

@@ -212,7 +212,8 @@ impl Tunnel {
     }
 
     /// Whether an answer has begun and not ended.
-    pub fn is_mid_answer(&self) -> bool {
+    #[cfg(test)]
+    fn is_mid_answer(&self) -> bool {
         self.at != At::Head || !self.held.is_empty()
     }
 

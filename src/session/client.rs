@@ -369,7 +369,8 @@ impl ClientSession {
     }
 
     /// Its code, e.g. `NetStream.Publish.BadName`.
-    pub fn refusal_code(&self) -> Option<&str> {
+    #[cfg(test)]
+    pub(crate) fn refusal_code(&self) -> Option<&str> {
         self.refusal.as_ref().map(|refusal| refusal.code.as_str())
     }
 

@@ -72,11 +72,6 @@ impl State {
         }
     }
 
-    /// Whether nothing comes after this state.
-    pub fn is_final(self) -> bool {
-        self == Self::Stopped
-    }
-
     /// Whether `next` may follow; streams, targets and servers make no other move. Everything can fail or be stopped;
     /// beyond that each state has its followers, those of all kinds of objects together.
     pub fn may_become(self, next: Self) -> bool {
