@@ -508,7 +508,7 @@ typedef struct rr_stream_config {
     uint32_t start;                    /* RR_START_*: where players begin. Default: 2 (the cached group). */
     /* A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304. */
     uint32_t queue_bytes;
-    uint32_t queue_ms;                 /* The same in ms, 100 to 600000. Default: 5000. */
+    uint32_t queue_ms;                 /* A player's largest lag, ms, 100 to 600000. Default: 5000. */
     /* A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000. */
     uint32_t slow_ms;
     /* RR_ARGS_*: what becomes of what peers put behind a ? in their stream keys. Only that of rr_server_config's
@@ -570,7 +570,7 @@ typedef struct rr_target_config {
     uint32_t idle_ms;
     /* Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608. */
     uint32_t queue_bytes;
-    uint32_t queue_ms;                 /* The same in ms, 100 to 600000. Default: 10000. */
+    uint32_t queue_ms;                 /* Largest lag, ms, 100 to 600000. Default: 10000. */
     uint32_t slow_policy;              /* RR_SLOW_*: what happens past that. Default: 0 (jump to a key frame). */
     /* How long it may stay slow, jumping to key frames, until it is reconnected (RR_SLOW_STOP: stopped), ms.
        Default: 0 (RR_SLOW_RESYNC: for ever, else not at all). */

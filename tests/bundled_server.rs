@@ -101,7 +101,7 @@ impl Server {
         Self::waits(&self.stdout, &mut self.said, what)
     }
 
-    /// The same on stderr.
+    /// Waits until it says this on stderr, from now on. Gives the line.
     fn complains(&mut self, what: &str) -> String {
         Self::waits(&self.stderr, &mut self.said, what)
     }

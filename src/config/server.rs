@@ -21,7 +21,7 @@ pub struct ServerConfig {
     pub event_limit: u32,
     /// Sessions (publishers, players, half-open peers) at one time.
     pub max_sessions: u32,
-    /// The same per peer address; `None` is unbounded.
+    /// Sessions of one peer address at one time; `None` is unbounded.
     pub max_sessions_ip: Option<u32>,
     /// Streams at one time; those that players wait for, without a publisher, take half of it at most.
     pub max_streams: u32,

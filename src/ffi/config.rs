@@ -74,7 +74,7 @@ pub struct rr_stream_config {
     pub start: u32,
     /// A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304.
     pub queue_bytes: u32,
-    /// The same in ms, 100 to 600000. Default: 5000.
+    /// A player's largest lag, ms, 100 to 600000. Default: 5000.
     pub queue_ms: u32,
     /// A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000.
     pub slow_ms: u32,
@@ -150,7 +150,7 @@ pub struct rr_target_config {
     pub idle_ms: u32,
     /// Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608.
     pub queue_bytes: u32,
-    /// The same in ms, 100 to 600000. Default: 10000.
+    /// Largest lag, ms, 100 to 600000. Default: 10000.
     pub queue_ms: u32,
     /// RR_SLOW_*: what happens past that. Default: 0 (jump to a key frame).
     pub slow_policy: u32,

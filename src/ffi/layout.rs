@@ -26,7 +26,7 @@ macro_rules! no_padding {
     };
 }
 
-/// The same, and how it is made from a struct of the core that has the same fields.
+/// Asserts that a struct has no padding, and makes it from the core's struct that has fields of the same names.
 macro_rules! mirror {
     ($type:ty, $core:ty, $size:expr, $($field:ident : $kind:ty),+ $(,)?) => {
         no_padding!($type, $size, $($field : $kind),+);

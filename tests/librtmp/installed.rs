@@ -56,7 +56,7 @@ fn a_program_is_compiled_with_what_is_installed_and_runs_on_it() {
     let run = client.args(["play", "rtmp://127.0.0.1:1/app/key"]).env("LD_LIBRARY_PATH", &lib).output().unwrap();
     good(&run, "client");
     assert_eq!(String::from_utf8_lossy(&run.stdout), "read 0\n");
-    // The same program with the library in it.
+    // The program with the library in it.
     let mut flags = Command::new("pkg-config");
     flags.args(["--cflags", "--libs", "--static", "librtmp"]).env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig"));
     let flags = said(flags.env("PKG_CONFIG_SYSROOT_DIR", &destination), "pkg-config");

@@ -60,8 +60,8 @@ pub(crate) fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
     build_with(name, sources, language, &[])
 }
 
-/// The same under AddressSanitizer and UndefinedBehaviorSanitizer: the first wrong access ends the program with words on
-/// stderr and another exit code than its own. An emulated machine has no room for their maps; there it is plain.
+/// Compiles sources under AddressSanitizer and UndefinedBehaviorSanitizer: the first wrong access ends the program with
+/// words on stderr and another exit code than its own. An emulated machine has no room for their maps; there it is plain.
 pub(crate) fn build_sanitized(name: &str, sources: &[PathBuf]) -> PathBuf {
     let sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"];
     build_with(name, sources, As::C99, if cfg!(target_arch = "x86_64") { &sanitized } else { &[] })

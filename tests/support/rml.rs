@@ -88,7 +88,7 @@ impl Client {
         Self::publish_to(port, "live", key)
     }
 
-    /// The same on an application of its own.
+    /// A publisher on an application of its own that has been let in.
     pub(crate) fn publish_to(port: u16, app: &str, key: &str) -> Self {
         let mut client = Self::connect_to(port, app);
         client.request_publishing(key);
