@@ -94,10 +94,25 @@ const NO_BODY: &str = "a message with a size and no body is refused";
 const FORGETS: &str = "a closed descriptor is forgotten";
 /// librtmp goes back a byte where it finds an error, and takes the rest for something else.
 const AMF3_ENDS: &str = "AMF3 that is damaged or ends early is an error";
-/// librtmp decodes what sscanf left.
-const NO_HEX: &str = "a % without two hex digits stands for itself";
+/// librtmp decodes what sscanf left, which was on its stack before.
+const NO_HEX: &str = "a % or \\ without two hex digits stands for itself, or for nothing";
 /// librtmp gives the object's head to a decoder that wants the marker before it.
 const NESTED: &str = "an AMF3 object in an AMF3 object is decoded";
+
+/// librtmp's AMF3 reader leaves a property that ends early as its stack was: mostly zeros, and at times an address.
+const NO_TYPE: &str = "a property of no type has type 0";
+
+/// Whether a driver printed a type that is none: those of AMF are below 0x12, and AMF_INVALID is 0xff.
+fn has_a_type_of_none(result: &str) -> bool {
+    let number = |line: &str| line.split_once("type ")?.1.split(' ').next()?.parse::<i64>().ok();
+    result.lines().filter_map(number).any(|number| number != 0xff && !(0..0x12).contains(&number))
+}
+
+/// Whether a \ stands in front of something else than two hex digits.
+fn has_an_odd_escape(label: &str) -> bool {
+    let is_hex = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    label.split('\\').skip(1).any(|rest| !is_hex(rest))
+}
 
 #[test]
 fn no_call_dies_of_null_or_odd_arguments_and_all_give_what_the_original_gives() {
@@ -126,7 +141,10 @@ fn urls_options_and_amf_become_what_the_original_makes_of_them() {
         ("AMF 751", "librtmp says that it took five bytes of four"),
         ("AMF3 43", "librtmp gives a date that is a reference the number of the value before"),
     ];
-    compare("inputs", &listed, |label, _, our| {
+    compare("inputs", &listed, |label, their, our| {
+        if label.starts_with("setup ") && has_an_odd_escape(label) {
+            return Some(NO_HEX);
+        }
         let bytes = our.lines().next()?.split_once("] ")?.1.replace(' ', "");
         let count = |byte: &str| bytes.as_bytes().chunks(2).filter(|each| *each == byte.as_bytes()).count();
         let objects = count("0a") + count("0b") + count("0c");
@@ -134,6 +152,7 @@ fn urls_options_and_amf_become_what_the_original_makes_of_them() {
         match label.starts_with("AMF3 ") {
             true if refused => Some(AMF3_ENDS),
             true if objects > 1 => Some(NESTED),
+            true if has_a_type_of_none(their) => Some(NO_TYPE),
             false if refused && count("11") > 0 => Some(AMF3_ENDS),
             _ => None,
         }
