@@ -12,10 +12,10 @@ use crate::sync::locked;
 /// a stream that begins is not missed for long.
 pub(super) const ABSENT_MS: u64 = 1_000;
 
-/// Absent streams that are remembered. More in one second are guesses of somebody's, and are asked for each.
+/// Absent streams that are remembered at most. More in one second are guesses at names; the source is asked about each.
 const MAX_ABSENT: usize = 4_096;
 
-/// What is known of streams that nobody has: until when, by path.
+/// Streams known to be absent: by path, until when.
 #[derive(Debug)]
 pub(super) struct Absent {
     paths: Mutex<HashMap<Vec<u8>, u64>>,
@@ -36,7 +36,7 @@ impl Absent {
         if paths.len() >= MAX_ABSENT {
             paths.retain(|_, until| *until > now_ms);
         }
-        // Where there is no memory for it, its source is asked each time.
+        // Without memory for the entry, the source is asked each time.
         if paths.len() < MAX_ABSENT && paths.try_reserve(1).is_ok() {
             paths.insert(name.path(), now_ms + ABSENT_MS);
         }

@@ -1,4 +1,4 @@
-//! What a guest of the listener wishes, and how it is granted or refused: the words between the listener and a stream.
+//! Admission: how the listener grants or refuses a pending peer's wish to connect, publish or play.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::session::{Event as Said, Role};
 use crate::stream::peer::{Names, Order, Peer};
 use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 
-/// A stream that ends at the moment somebody wants it is made anew; more often than this it is somebody's fault.
+/// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
 const TRIES: usize = 3;
 
 /// What a peer asked for.
@@ -46,7 +46,7 @@ impl Wish {
         }
     }
 
-    /// What it is, for people: "publish live/key***".
+    /// The wish as log lines show it: "publish live/key***".
     fn shown(&self, names: &Names) -> String {
         let app = escape(&names.app);
         let verb = match self {
@@ -103,7 +103,7 @@ fn fits(name: &[u8]) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(&0)
 }
 
-/// Tells what the host has decided of a wish.
+/// Tells the host's decision about a wish as an event or log line.
 pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
     if !log::log_enabled!(log::Level::Debug) {
         return;
@@ -186,7 +186,7 @@ fn enter(
     Err(Failure::ours(RRError::State, "the stream is ending"))
 }
 
-/// Tells the peer yes and gives its connection to the stream's thread.
+/// Accepts the peer's wish and gives its connection to the stream's thread.
 pub(super) fn hand_over(
     core: &Core,
     (stream, claim): &(Arc<RRStream>, Claim),
@@ -225,8 +225,8 @@ pub(super) fn hand_over(
     }
 }
 
-/// Tells the peer no. It is to leave then: some programs (those on librtmp that publish) take no word for an answer,
-/// only the end of the connection.
+/// Refuses the peer and closes its connection: publishers on librtmp do not read a refusal, they only notice the
+/// end of the connection.
 pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
     let Some(session) = peer.conn.server() else { return };
     match wish {

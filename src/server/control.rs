@@ -1,7 +1,7 @@
-//! The control thread: joins the threads of streams that have ended, keeps the memory limit, gives back what a peak has
-//! left, and sees an orderly stop through.
+//! The control thread: joins the threads of streams that have ended, keeps the memory limit, trims the heap after a
+//! peak, and carries out an orderly stop.
 //!
-//! Only it joins stream threads; a stream's thread that ends says so and goes.
+//! The control thread alone joins stream threads; a stream's thread reports its own end and returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(super) fn run(core: &Arc<Core>) {
         for stream in streams {
             let targets = stream.book().targets().into_iter().chain(stream.sources().list());
             let targets: Vec<_> = targets.collect();
-            // One of its threads may have ended by itself: the other is to follow.
+            // One of the stream's two threads may have ended by itself: the stop makes the other one follow.
             stream.stop(0);
             for thread in stream.take_threads() {
                 // Its panic, if any, has been reported.
@@ -64,7 +64,7 @@ pub(super) fn run(core: &Arc<Core>) {
             }
             for target in targets {
                 target.stop(0);
-                // Here and not by the dialler, which may end before it hears of it.
+                // The control thread does this because the dialler may end before the news reaches it.
                 core.end_target(&target, &Failure::ours(RRError::Kicked, "the stream has ended"));
                 core.tell_dialler(&target, News::Over);
             }

@@ -39,7 +39,7 @@ pub(super) struct ToReap {
     pub(super) streams: Vec<Arc<RRStream>>,
     /// Something else changed.
     pub(super) nudge: bool,
-    /// Nobody looks here any more.
+    /// The control thread has ended and takes nothing more.
     over: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Core {
     /// What streams that have ended have carried.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
-    /// It has, or had, a listener.
+    /// Whether the server has, or had, a listener.
     pub(super) has_listener: AtomicBool,
     stop_by_ms: AtomicU64,
     /// Where peers are sent while the server drains.
@@ -152,7 +152,8 @@ impl Core {
         self.nudge_control();
     }
 
-    /// Nobody new from now on; whoever understands it is asked to go to `url`. The control thread stops the streams
+    /// Admits no new peers from now on and asks peers that support it to reconnect to `url`. The control thread stops
+    /// the streams
     /// when all have gone, or in time before the deadline.
     pub(super) fn drain(&self, url: &str, deadline_ms: u64) {
         *locked(&self.reconnect) = Some(url.to_owned());
@@ -198,7 +199,7 @@ impl Core {
     pub(super) fn stopped(&self) {
         self.move_to(State::Stopped, None);
         self.events.all_told();
-        // For those who wait.
+        // Wakes the threads that wait for this.
         let _reap = locked(&self.reap);
         self.reaped.notify_all();
     }
@@ -217,7 +218,7 @@ impl Core {
         self.nudge_control();
     }
 
-    /// The server is gone: streams hold the core, so it must hold none of them any more, nor take one.
+    /// Closes the registry for good: streams hold the core, so a core that held a stream would never be freed.
     pub(super) fn forget(&self) {
         let unjoined = {
             let mut reap = locked(&self.reap);
@@ -298,7 +299,7 @@ impl Core {
         let stream = registry.add_stream(&name.clone(), |id| {
             Arc::new(RRStream::new(id, name, config.clone(), reserved, self.budget.child(), host))
         })?;
-        // Before anybody else can find it, so that it is the stream's first event.
+        // Told before any other thread can find the stream, so that this is the stream's first event.
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
         Ok((stream, true))
@@ -309,7 +310,7 @@ impl Core {
         self.registry().streams.get(target.stream().id()).cloned()
     }
 
-    /// A session that ended: its id is over.
+    /// Takes a session that ended off the tables; its id is dead from now on.
     pub(super) fn end_session(&self, record: &RRSession, cause: &Failure) {
         if !self.registry().remove_session(record.id) {
             return;
@@ -343,7 +344,7 @@ impl Core {
         *locked(&self.past)
     }
 
-    /// A target that is over: its id ends, with one event, whoever comes first.
+    /// Takes a target that has ended off the tables and tells its last event, once however many threads call.
     pub(super) fn end_target(&self, target: &Target, cause: &Failure) {
         let stream = self.stream_of(target);
         if let Some(stream) = &stream {
@@ -452,7 +453,7 @@ impl Upcalls for Core {
     }
 
     fn enter_thread(&self) {
-        // For the life of the thread: nothing else of ours runs on it later.
+        // The guard stays for the life of the thread: nothing else of the library runs on that thread later.
         crate::net::thread::block_signals();
         std::mem::forget(RRLog::enter(self.events.log()));
     }

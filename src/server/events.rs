@@ -10,7 +10,7 @@
 //! The fd is readable exactly while an event waits or a wake is pending: its counter is touched with the lock held
 //! (the one exception to "no lock across a system call": it cannot block).
 //!
-//! What is given up when the host does not take events is the affair of `events/queue.rs`.
+//! `events/queue.rs` decides which events are given up when the host does not take them.
 
 mod debug_log;
 mod queue;
@@ -126,8 +126,9 @@ impl Events {
         self.shared.push(event);
     }
 
-    /// Has somebody told of every event from here on, beside the host. Log lines, and what the host's queue says of
-    /// itself, are the host's alone.
+    /// Adds a subscriber, who is told of every event from here on, beside the host. Log lines, and the queue's reports
+    /// of
+    /// its own losses, go to the host alone.
     pub(crate) fn subscribe(&self, subscriber: &Arc<dyn Subscriber>) {
         self.subscribers.add(subscriber);
     }

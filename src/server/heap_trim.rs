@@ -1,4 +1,4 @@
-//! The peaks of media memory: after a large one, what the allocator has kept goes back to the system.
+//! Heap trim: after a large peak of media memory, the memory that the allocator has kept goes back to the system.
 //!
 //! With a memory limit a peak is large where it came to half of that. What it leaves behind is then mostly memory that
 //! is not counted (the buffers and stacks of threads), and a host that sets a small limit has little to spare for it.
@@ -6,11 +6,11 @@
 use crate::net::{clock, heap};
 use crate::stream::memory::budget::Budget;
 
-/// A peak has to have been so much above what is left, or half of the memory limit where that is less: what is less yet,
-/// the next peak needs again.
+/// The heap is trimmed after a peak this much above the present use (or half of the memory limit, where that is less):
+/// the next peak would need a smaller amount again anyway.
 const LEAST_BYTES: u64 = 64 << 20;
 
-/// Between two such calls: they touch the heaps of the whole process.
+/// Shortest time between two trims, because a trim walks the heaps of the whole process.
 const REST_MS: u64 = 10_000;
 
 /// The most there was since memory was last given back.

@@ -21,7 +21,7 @@ const DIAL_INBOX: usize = 4096;
 pub(super) enum ToListener {
     /// A socket to accept from.
     Listener(mio::net::TcpListener, ListenOptions),
-    /// A connection and whose it is, as far as no PROXY header says that.
+    /// A connection and its peer's address, which a PROXY header may replace.
     Connection(Socket, String, ListenOptions),
     /// A session whose publishing or playing is over; the event is to be handled first.
     Back(Peer, Option<Said>),

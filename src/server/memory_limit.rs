@@ -1,5 +1,5 @@
-//! The memory limit: decides who gives way where media memory is short, and what each stream may count on then. It runs
-//! on the control thread.
+//! The memory limit: decides which streams give memory back where media memory is short, and how much each stream may
+//! keep. The control thread runs these passes.
 //!
 //! The order is the design's: the kept groups of all streams go first, then the cursors that are furthest behind jump,
 //! then those consumers are closed that hold much that they cannot jump over, and where publishers still find no room,
@@ -18,7 +18,7 @@ use crate::server::core::Core;
 use crate::stream::RRStream;
 use crate::stream::memory::GiveUp;
 
-/// Between two passes: what one gives up is free by then.
+/// Time between two passes: memory that one pass asks for is free by the next.
 pub(super) const PASS_MS: u64 = 20;
 
 /// Passes in which cursors jump; each halves what the largest streams hold.
@@ -31,10 +31,10 @@ const CLOSES: u32 = 4;
 /// in a long turn.
 const WAITS: u32 = 20;
 
-/// After a round that was enough, but only just, and after a publisher was closed.
+/// Pause after a round that freed barely enough, and after a publisher was closed.
 const REST_MS: u64 = 100;
 
-/// Between two looks at what streams live on.
+/// Time between two updates of the streams' floors.
 const FLOORS_MS: u64 = 1_000;
 
 /// The floor of one stream is a quarter of what is kept for all at most, or this where it is more: two segments of the
@@ -45,7 +45,7 @@ const LEAST_FLOOR: u64 = 2 * (256 + 12) * 1024;
 /// newcomers come.
 const FREED_PART: u64 = 16;
 
-/// Where in a round it is.
+/// The step of the round that comes next.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLimit {
     pass: u32,

@@ -17,7 +17,8 @@ use crate::stream::peer::RRSession;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
 use crate::stream::remote::target::{Plan, Target};
 
-/// What a pull is told that would lead back to its own stream. Of our own making: only relays that send `rrVia` get it.
+/// The refusal for a pull that would lead back to its own stream. The code is rrelay's own: only relays that send
+/// `rrVia` get it.
 const LOOP_CODE: &str = "NetStream.Play.Loop";
 
 /// Why nobody may play this now: it is known to be absent, or the player is a relay whose pull runs through this very
@@ -91,7 +92,7 @@ pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Bac
     };
     let refused = failure.kind == RRError::Rejected;
     let looped = refused && failure.text.starts_with(LOOP_CODE);
-    // A player's no is about the stream: it may begin at any time.
+    // A refusal of a play concerns the stream, which may begin at any time.
     let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
     if absent && plan.config.on_demand {
         core.absent.note(source.stream().name(), clock::now_ms());

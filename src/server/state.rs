@@ -12,7 +12,7 @@ impl Core {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
-    /// It has a listener from now on.
+    /// Notes that the server has a listener from now on.
     pub(super) fn listens(&self) {
         self.has_listener.store(true, Ordering::Release);
         self.settle();
@@ -21,7 +21,8 @@ impl Core {
     /// Moves to what its listeners and sessions make it; called when the first of either has come and the last has
     /// gone, or any.
     pub(super) fn settle(&self) {
-        // Under its lock, so that of two that change something the one that sees both moves last.
+        // Both looks are under the state's lock: of two threads that change something, the one that sees both changes
+        // moves last.
         let registry = self.registry();
         let to = if !registry.sessions.is_empty() {
             State::InProgress
@@ -40,7 +41,7 @@ impl Core {
         }
     }
 
-    /// Moves it on the way to its end.
+    /// Moves the server's state towards its end.
     pub(super) fn move_to(&self, to: State, failure: Option<&Failure>) {
         let legal = |from| State::from_number(from).filter(|from| from.may_become(to)).map(|_| to.number());
         if let Ok(from) = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, legal) {

@@ -25,13 +25,13 @@ enum Publisher {
 /// What a publisher that came is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It is the publisher; one that was there is replaced.
+    /// The newcomer is the publisher; a publisher that was there is replaced.
     Live,
-    /// It waits until the one that is there has gone.
+    /// The newcomer stands by until the present publisher has gone.
     Standby,
 }
 
-/// What a message of the host's finds.
+/// Whether the host may publish a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum HostClaim {
     /// The host publishes already.
@@ -42,7 +42,7 @@ pub(in crate::stream) enum HostClaim {
     None,
 }
 
-/// What place there is for a source.
+/// The place that the stream has for a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum Room {
     /// Nobody publishes.
@@ -71,7 +71,7 @@ struct Page {
     to_sess_list: Vec<Arc<Target>>,
     /// The stream exists by the host's wish, with or without peers.
     reserved: bool,
-    /// Nobody may come any more.
+    /// The book is closed: no peer is admitted any more.
     closed: bool,
 }
 
@@ -207,7 +207,7 @@ impl Book {
         Ok(claim)
     }
 
-    /// As [`claim`](Self::claim), for a source: it never takes over.
+    /// Makes a source the publisher, or a standby; unlike a session ([`claim`](Self::claim)) a source never takes over.
     ///
     /// # Errors
     /// [`RRError::Exists`] where somebody publishes and it may not stand by, [`RRError::State`].
@@ -381,13 +381,14 @@ impl Book {
         what()
     }
 
-    /// Whether nobody is there and nobody is expected; `held` says whether something beside the book holds the stream.
+    /// Whether the stream has no peers and expects none; `held` says whether something beside the book keeps the
+    /// stream.
     pub(in crate::stream) fn is_unused(&self, held: impl FnOnce() -> bool) -> bool {
         let page = self.page();
         page.is_unused() && !held()
     }
 
-    /// Closes the book if still nobody is there; true where that was so.
+    /// Closes the book if the stream still has no peers; true where it did.
     pub(in crate::stream) fn retire(&self, held: impl FnOnce() -> bool) -> bool {
         let mut page = self.page();
         let unused = page.is_unused() && !held();

@@ -105,7 +105,7 @@ impl Dialler {
         }
     }
 
-    /// The server said no: that may be a redirect, or a challenge to log in.
+    /// Handles a refusal by the server, which may be a redirect or a challenge to log in.
     fn refused(&mut self, id: Id, failure: &Failure, refusal: Option<Refusal>, io: &mut Io<'_>) {
         match refusal {
             Some(Refusal { redirect: Some(url), text, .. }) => self.moved(id, Some(&url), &text, 0, io),
@@ -148,7 +148,7 @@ impl Dialler {
             return;
         }
         let bare = auth::bare(job.url.app.as_bytes()).len();
-        job.url.app.truncate(bare); // a login was for that connection
+        job.url.app.truncate(bare); // a login's query is valid for one connection only
         let there = match reference {
             Some(reference) => job.url.elsewhere(reference),
             None => Ok(job.url.clone()),
@@ -168,7 +168,7 @@ impl Dialler {
                 self.dial(id, io);
             }
             Ok(_) => {
-                // Where it never began it is a refusal in other words.
+                // A redirect before the start of the media is a refusal in other words.
                 let kind = if ran_ms == 0 { RRError::Rejected } else { RRError::Closed };
                 self.failed(id, &Failure::peers(kind, "servers send us from one to another for ever"), ran_ms, io);
             }

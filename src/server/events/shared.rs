@@ -88,7 +88,7 @@ pub(super) struct Inner {
     pub(super) repeats: Repeats,
     /// Lines that found `lines` full since the last that did not.
     pub(super) lines_dropped: u64,
-    /// The gravest of them; `None` while there are none.
+    /// The gravest level among the dropped lines; `None` while there are none.
     pub(super) dropped_level: Option<Level>,
     pub(super) sink: Sink,
     pub(super) sink_level: LevelFilter,
@@ -110,7 +110,7 @@ pub(super) struct Inner {
 /// The sink while it is here, and while the event thread has it.
 pub(super) enum Sink {
     Here(LogSink),
-    /// Out, and the one to use from then on if it was changed meanwhile.
+    /// The event thread has the sink; holds the sink to use afterwards, if the host changed it meanwhile.
     Out(Option<LogSink>),
 }
 

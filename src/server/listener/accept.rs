@@ -1,4 +1,4 @@
-//! How connections come in: accepting, the PROXY header where there must be one, and turning away whom a limit refuses.
+//! How connections come in: accepting, the PROXY header where there must be one, and refusing those above a limit.
 //!
 //! A connection becomes a session here. One that must say first whose it is (PROXY protocol) has its PROXY header pending
 //! until then: such a connection holds a slot and some bytes, counts towards `max_sessions`, and has the handshake's
@@ -23,7 +23,7 @@ use crate::session::{ServerSession, State};
 use crate::stream::event::EventKind;
 use crate::stream::peer::{Peer, RRSession};
 
-/// Connections accepted in one turn before those who are here are served.
+/// Connections accepted in one round before the peers that are connected already are served.
 const ACCEPT_BATCH: usize = 64;
 
 impl Listener {
@@ -75,7 +75,7 @@ impl Listener {
         at_once
     }
 
-    /// `None`: nobody waits. `Some(false)`: to be tried again, but not now.
+    /// `None`: no connection waits. `Some(false)`: accepting failed for now and is tried again later.
     fn accept_from(&mut self, slot: usize, io: &mut Io<'_>) -> Option<bool> {
         for _ in 0..ACCEPT_BATCH {
             let Some(Slot::Socket(listener, options)) = self.slots.get(slot) else { return None };

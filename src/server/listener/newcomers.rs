@@ -1,14 +1,14 @@
-//! Connections that are not sessions yet: those that must say first whose they are, and those that found no room.
+//! Connections that are not sessions yet: those whose PROXY header is pending, and those refused for want of room.
 
 use crate::config::ListenOptions;
 use crate::error::Failure;
 use crate::net::clock;
 use crate::net::socket::Socket;
 
-/// Those who were turned away are reported this often.
+/// Refused connections are reported this often.
 const TURNED_AWAY_MS: u64 = 1_000;
 
-/// A connection that has not said yet whose it is.
+/// A connection whose PROXY header is pending.
 #[derive(Debug)]
 pub(super) struct ProxyPending {
     pub(super) socket: Socket,
@@ -19,7 +19,7 @@ pub(super) struct ProxyPending {
     pub(super) deadline_ms: u64,
 }
 
-/// Who found no room, since it was last told.
+/// Connections refused for want of room since the last report.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
     count: u64,

@@ -69,15 +69,15 @@ pub(in crate::stream) struct Consumer {
     pub(in crate::stream) who: Who,
     /// One at least; a target has one.
     pub(in crate::stream) subscriptions: Vec<Subscription>,
-    /// The one whose turn it is: what is half sent, and the private bytes, are its.
+    /// The subscription being sent: the half-sent message, and the private bytes, belong to it.
     current: usize,
     /// The socket took less than all; the poller tells when it takes more.
     pub(in crate::stream) blocked: bool,
     /// The socket last took something.
     pub(in crate::stream) progress_ms: u64,
-    /// It has been told goodbye and is closed by then.
+    /// When the consumer is closed at the latest, once it has been told of the end.
     pub(in crate::stream) close_by_ms: Option<u64>,
-    /// What it is besides, where it is a target.
+    /// The target's settings and state, where the consumer is a target.
     pub(in crate::stream) push: Option<Box<Push>>,
     /// What its peer said, to be acted on between two messages.
     pub(in crate::stream) said: Option<session::Event>,
@@ -281,7 +281,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Whether what waits for it waits for it: the socket, or its own bound.
+    /// Whether the backlog is the consumer's own doing: its socket takes nothing, or its rate limit holds it back.
     pub(in crate::stream) fn is_stuck(&self, now_us: u64) -> bool {
         self.blocked || self.subscriptions.iter().any(|subscription| subscription.is_limited(now_us))
     }
@@ -307,7 +307,7 @@ impl Consumer {
         self.private.recount(self.sink.heap_bytes());
         let mut behind = Lag { bytes: self.private.rest().len() as u64, ..Lag::default() };
         for subscription in &mut self.subscriptions {
-            // What a paused one does not get, it does not wait for.
+            // A paused subscription has no backlog.
             let head = subscription.head(head);
             let lag = if subscription.is_paused() { Lag::default() } else { subscription.lag(head, now_us) };
             behind.bytes += lag.bytes + subscription.tail_bytes().0 as u64;

@@ -238,7 +238,7 @@ impl JoinIndex {
         }
     }
 
-    /// Where a consumer goes on that waits, and has not had to wait for anything.
+    /// Where a waiting consumer goes on, if it need not wait for a key frame.
     pub fn place(&self, start: Start, waits: Waits) -> Option<JoinPoint> {
         match self.join(start) {
             Join::Here(point) if waits.fresh || waits.allows(&point) => Some(point),
@@ -256,7 +256,7 @@ impl JoinIndex {
         // The next key frame is the first one since; who fell behind is better off with the newest.
         let keys = [seen.first_key.as_ref().filter(|_| waits.fresh), seen.key.as_ref()];
         let key = keys.into_iter().flatten().find(|key| waits.allows(key)).cloned();
-        // Without pictures there is nothing to wait for; a cached group may be as new as is wanted; and in vain nobody waits.
+        // No wait where the stream has no pictures, where a cached group is new enough, or where key frames never come.
         let cached = || self.place(start, waits).filter(|_| waits.fresh || start == Start::Gop || self.is_overdue());
         key.or_else(cached)
     }

@@ -20,7 +20,7 @@ use crate::stream::log::segment::flag;
 /// Headers kept at most: sixteen tracks of sound and picture with their metadata, twice over.
 const MAX_HEADERS: usize = 64;
 
-/// Bytes of all headers together. Real ones have some dozens to some thousand bytes; whoever sends more is not heard.
+/// Bytes of all headers together. Real headers have some dozens to some thousand bytes; larger ones are not kept.
 const MAX_HEADER_BYTES: usize = 1024 * 1024;
 
 /// Tracks of a header that are looked at when two are compared: more than any encoder has.
