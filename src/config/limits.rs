@@ -22,7 +22,7 @@ pub const MAX_CHUNK_STREAMS: usize = 64;
 /// Stack of every thread of ours: deep enough for the flat code here, small enough for thousands of threads.
 pub const THREAD_STACK_BYTES: usize = 256 * 1024;
 
-/// What is read from one socket in one turn before the next socket has its turn.
+/// Bytes read from one socket before the next socket is served.
 pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 
 /// The scratch buffer of a thread that reads sockets.

@@ -26,7 +26,7 @@ pub struct Patience<'a> {
     pub each: Duration,
     /// For everything together, but for the system's look-up of the name.
     pub all: Duration,
-    /// Whether the caller wants no more of it, asked some times a second.
+    /// Whether the caller has given the fetch up; asked some times a second.
     pub stopped: &'a dyn Fn() -> bool,
 }
 

@@ -42,7 +42,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// [`Self::adopt`] for a socket of which nobody knows yet that a peer is at its other end.
+    /// [`Self::adopt`] for a socket that may have no peer at its other end.
     ///
     /// # Errors
     /// As there; [`RRError::Arg`] too where it listens or is not connected.
@@ -381,7 +381,7 @@ mod tests {
         let peer = std::net::TcpStream::connect(address).unwrap();
         let accepted = listener.accept().unwrap().0;
         assert!(Socket::adopt_connected(accepted.try_clone().unwrap().into()).is_ok());
-        // One that the peer has reset before anybody looked is a connection that ends at once.
+        // A connection that the peer resets before the first look is one that ends at once.
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
         let reset = SockRef::from(&accepted);

@@ -88,7 +88,7 @@ pub fn get_request(url: &HttpUrl, agent: &str, modified_since: Option<&[u8]>) ->
     request
 }
 
-/// What is of interest in a response's head.
+/// The fields of a response's head that a fetch needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// 200 and so on.

@@ -103,7 +103,7 @@ fn fits(name: &[u8]) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(&0)
 }
 
-/// Tells the host's decision about a wish as an event or log line.
+/// Logs the host's decision about a wish, at debug level.
 pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
     if !log::log_enabled!(log::Level::Debug) {
         return;

@@ -33,7 +33,7 @@ const DRAIN_FLUSH_MS: u64 = 500;
 /// While the server runs.
 const NEVER: u64 = u64::MAX;
 
-/// What waits for the control thread. Bounded by the number of streams.
+/// The control thread's tasks; the number of streams bounds them.
 #[derive(Debug, Default)]
 pub(super) struct ToReap {
     pub(super) streams: Vec<Arc<RRStream>>,
@@ -153,8 +153,7 @@ impl Core {
     }
 
     /// Admits no new peers from now on and asks peers that support it to reconnect to `url`. The control thread stops
-    /// the streams
-    /// when all have gone, or in time before the deadline.
+    /// the streams when all have gone, or in time before the deadline.
     pub(super) fn drain(&self, url: &str, deadline_ms: u64) {
         *locked(&self.reconnect) = Some(url.to_owned());
         self.begin_stop(deadline_ms);
@@ -218,7 +217,8 @@ impl Core {
         self.nudge_control();
     }
 
-    /// Closes the registry for good: streams hold the core, so a core that held a stream would never be freed.
+    /// Empties the tables once the server is gone: streams hold the core, so a core that kept a stream would never be
+    /// freed.
     pub(super) fn forget(&self) {
         let unjoined = {
             let mut reap = locked(&self.reap);

@@ -127,8 +127,7 @@ impl Events {
     }
 
     /// Adds a subscriber, who is told of every event from here on, beside the host. Log lines, and the queue's reports
-    /// of
-    /// its own losses, go to the host alone.
+    /// of its own losses, go to the host alone.
     pub(crate) fn subscribe(&self, subscriber: &Arc<dyn Subscriber>) {
         self.subscribers.add(subscriber);
     }

@@ -85,7 +85,7 @@ impl Stats {
         }
     }
 
-    /// Adds what can be added, and takes the most of a lag: the figures of many as those of one.
+    /// Merges other figures into these: sums counters and rates, and keeps the greater lag.
     pub(super) fn add(&mut self, other: &Self) {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;

@@ -27,8 +27,8 @@ const JUMPS: u32 = 4;
 /// Passes after these in which those are closed who hold much for themselves: who comes after them may be like them.
 const CLOSES: u32 = 4;
 
-/// So often it looks whether the largest streams have done what they were asked, before it asks for more: a relay may be
-/// in a long turn.
+/// Passes that wait for the largest streams to give up what they were asked for, before more is asked: a relay may be
+/// in a long round.
 const WAITS: u32 = 20;
 
 /// Pause after a round that freed barely enough, and after a publisher was closed.

@@ -1,4 +1,4 @@
-//! TLS of a server's own: the certificate its listeners show, and whom its targets trust.
+//! TLS of a server: the certificate that its listeners show, and the servers that its targets trust.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -27,7 +27,7 @@ impl Certificate {
         locked(&self.0).clone().ok_or_else(none)
     }
 
-    /// Whether there is one.
+    /// Whether a certificate is set.
     pub(super) fn needed(&self) -> Result<()> {
         self.get().map(|_| ())
     }

@@ -1,4 +1,4 @@
-//! Where objects live that the host names by number: a table whose ids carry a generation and a number of their server,
+//! The table of objects that the host names by number. Its ids carry a generation and the number of their server,
 //! so that a late call on a dead id, and a call at the wrong server, find nothing instead of another object.
 //!
 //! An id is `kind << 56 | server << 48 | generation << 32 | slot + 1`. The table knows nothing of what it holds and takes

@@ -21,8 +21,8 @@ impl Core {
     /// Moves to what its listeners and sessions make it; called when the first of either has come and the last has
     /// gone, or any.
     pub(super) fn settle(&self) {
-        // Both looks are under the state's lock: of two threads that change something, the one that sees both changes
-        // moves last.
+        // The registry stays locked meanwhile, so that of two threads that change something, the one that sees both
+        // changes moves last.
         let registry = self.registry();
         let to = if !registry.sessions.is_empty() {
             State::InProgress

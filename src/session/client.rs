@@ -33,10 +33,10 @@ const DELETE_STREAM: f64 = 7.0;
 /// The buffer we announce as a player: servers burst that much at the start, and a relay has no use for more.
 const BUFFER_LENGTH_MS: u32 = 1_000;
 
-/// What is told of a server that does not come to the point.
+/// Error text for a server that does not start the publish or play in time.
 const LATE: &str = "no NetStream.Publish.Start or Play.Start within connect_ms";
 
-/// How far we are.
+/// How far the conversation has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 enum Step {
@@ -57,7 +57,7 @@ enum Step {
     Closing,
 }
 
-/// A server's no.
+/// A server's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// For programs, e.g. `NetStream.Publish.BadName`.
@@ -247,7 +247,7 @@ impl ClientSession {
     }
 
     fn error(&mut self, transaction: f64, status: Status) -> Result<Option<Event>> {
-        // Servers without these calls say so; nobody minds.
+        // Servers without these calls answer with an error, which changes nothing.
         let minor = [RELEASE_STREAM, FC_PUBLISH, FC_UNPUBLISH, DELETE_STREAM].contains(&transaction);
         if minor || !matches!(self.step, Step::Connect | Step::Create | Step::Start) {
             return Ok(self.ignore());
@@ -363,7 +363,7 @@ impl ClientSession {
         self.step == Step::Running
     }
 
-    /// The server's no, after [`RRError::Rejected`] or [`RRError::Auth`].
+    /// The server's refusal, after [`RRError::Rejected`] or [`RRError::Auth`].
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_deref()
     }

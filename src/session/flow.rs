@@ -1,4 +1,4 @@
-//! What went each way, and what may be on the way without an acknowledgement (specification 5.4.3 to 5.4.5).
+//! Bytes sent and received, and how many may be unacknowledged (specification 5.4.3 to 5.4.5).
 //!
 //! [`Flow`] keeps the books; it writes nothing: whoever owns the output acts on what it says. Received bytes count from the
 //! end of the handshake: a peer that counts its own bytes the other way must not see more acknowledged than it sent.

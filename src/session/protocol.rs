@@ -192,7 +192,7 @@ impl Protocol {
         self.reader.keep_body(input)
     }
 
-    /// The same of a command, to be kept: commands are few and small, also where messages may be large.
+    /// A copy of a command's body, to be kept: commands are few and small, even where messages may be large.
     pub(super) fn command_body(&self, input: &[u8]) -> Result<Vec<u8>> {
         let body = self.body(input);
         if body.len() > MAX_OPEN_BYTES_COMMAND {
@@ -422,7 +422,7 @@ macro_rules! protocol_methods {
             self.protocol.output()
         }
 
-        /// The same, taken out.
+        /// Takes the bytes for the peer out of the output.
         pub fn take_output(&mut self) -> Vec<u8> {
             self.protocol.take_output()
         }

@@ -37,13 +37,13 @@ const CONNECT_MAX_BYTES: usize = 32 * 1024;
 /// Longest stream key in bytes. Signed queries of CDNs stay below 2 KiB.
 const KEY_MAX_BYTES: usize = 4_096;
 
-/// What is told of a peer that does not come to the point.
+/// Error text for a peer that does not connect in time.
 const LATE: &str = "no connect in time";
 
 /// The limit of Set Peer Bandwidth: dynamic (5.4.5), as servers send it.
 const BANDWIDTH_DYNAMIC: u8 = 2;
 
-/// What the driver has been asked.
+/// The question that the driver has been asked.
 #[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 enum Ask {
     #[n(0)]
@@ -478,7 +478,7 @@ impl ServerSession {
         self.protocol.handshaken()
     }
 
-    /// Whether the peer was turned away and nothing more will come of it.
+    /// Whether the peer was refused, so that no further event will come.
     pub fn finished(&self) -> bool {
         self.finished
     }

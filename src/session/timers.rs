@@ -136,7 +136,7 @@ pub(super) enum Due {
 pub(super) struct Timers {
     #[cbor(skip)]
     timing: Timing,
-    /// What is told of a peer that does not open in time.
+    /// Error text for a peer that does not open in time.
     #[cbor(skip)]
     late: &'static str,
     #[n(0)]
@@ -310,7 +310,7 @@ impl Timers {
         }
     }
 
-    /// What is due now.
+    /// The action that is due now.
     ///
     /// # Errors
     /// What ends the session: [`RRError::Timeout`] where it did not open in time, [`RRError::Idle`] where the peer is

@@ -31,7 +31,7 @@ pub enum Claim {
     Standby,
 }
 
-/// Whether the host may publish a message.
+/// The result of the host's claim to publish, made with each of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum HostClaim {
     /// The host publishes already.
@@ -289,12 +289,12 @@ impl Book {
         held
     }
 
-    /// Nobody publishes, and the place is kept.
+    /// Whether nobody publishes while the grace window keeps the publisher's place.
     pub(in crate::stream) fn is_recovering(&self) -> bool {
         self.page().recovering
     }
 
-    /// The place is kept no longer; true where it was.
+    /// Gives the publisher's place up; true where the grace window had kept it.
     pub(in crate::stream) fn give_up_waiting(&self) -> bool {
         std::mem::take(&mut self.page().recovering)
     }
@@ -396,7 +396,7 @@ impl Book {
         unused
     }
 
-    /// Nobody may come any more.
+    /// Closes the book: no peer is admitted any more.
     pub(in crate::stream) fn close(&self) {
         self.page().closed = true;
     }

@@ -1,5 +1,5 @@
-//! A wire that tests set in front of a stream's threads: the thread that meets it panics. Not in the library that
-//! ships.
+//! Fault injection for tests: a test orders a panic, and the stream's thread panics at its next round. The library that
+//! ships does not contain this module.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

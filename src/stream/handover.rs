@@ -1,4 +1,4 @@
-//! What is handed over to a stream's two threads: a connection, and what the thread is to do with it.
+//! The handover to a stream's two threads: a connection, and the thread's task with it.
 
 use std::sync::Arc;
 

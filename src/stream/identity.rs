@@ -1,5 +1,5 @@
-//! Which stream it is: id, name and settings, which never change, and who hears of it. What belongs to a stream and
-//! outlives its threads (its targets) holds this and not the stream.
+//! The identity of a stream: id, name and settings, which never change, and the sink of its events. Targets outlive the
+//! stream's threads, so they hold the identity and not the stream.
 
 use std::sync::Arc;
 

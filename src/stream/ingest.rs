@@ -74,7 +74,7 @@ pub struct Ingest {
     tracks: Tracks,
     /// Whoever publishes holds this lock for each message; nobody else takes it but who makes the relay's first cursor.
     intake: Mutex<Intake>,
-    /// The log's end, for those who must not wait for the intake. The two may be one message apart.
+    /// The log's end, for threads that must not wait for the ingest lock. The two may be one message apart.
     position: AtomicU64,
     messages: AtomicU64,
     /// Log position at which the last publisher ended, [`NOT_ENDED`] or [`END_TAKEN`].
@@ -192,11 +192,11 @@ impl Ingest {
         self.tracks.clear();
     }
 
-    /// The publisher has gone and nobody follows: consumers are to get what is there and be told.
+    /// Notes the publisher's end without a successor: consumers get the rest of the log and are told of the end.
     pub(in crate::stream) fn end(&self) {
         let intake = locked(&self.intake);
         let position = intake.buffer.head().position;
-        // An end that was told stays told, where nobody has begun since.
+        // An end that was told stays told while no other publisher has begun.
         let _ =
             self.ended_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |at| (at != END_TAKEN).then_some(position));
     }
@@ -221,7 +221,8 @@ impl Ingest {
         Head { position: self.position.load(Ordering::Acquire), messages: self.messages.load(Ordering::Acquire) }
     }
 
-    /// A cursor at the end of the log. It takes the intake's lock: only whoever starts the relay needs one.
+    /// A cursor at the end of the log. Making a cursor takes the ingest lock: only the caller that starts the relay
+    /// does so.
     pub(in crate::stream) fn cursor(&self) -> Cursor {
         locked(&self.intake).buffer.cursor()
     }

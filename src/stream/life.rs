@@ -1,5 +1,5 @@
-//! A stream's state and its end: moves, each told to the host as one with the move, and the time by which all is to be
-//! over. It does not do what an end takes; the front does.
+//! A stream's state and its deadline. Each move of the state and its event happen under one lock. The front, not this
+//! module, carries out the steps of a stream's end.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -94,7 +94,7 @@ impl Life {
         self.move_from(&[State::InProgress, State::Idle], State::Recovering);
     }
 
-    /// No media is to be expected.
+    /// Notes that no media is expected.
     pub(in crate::stream) fn rests(&self) {
         self.move_from(&[State::Connecting, State::InProgress, State::Recovering], State::Idle);
     }

@@ -14,10 +14,10 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::stream::memory::budget::Budget;
 
-/// A publisher waits so long for memory. What others have to give is given by then.
+/// A publisher waits this long for memory: the other streams have given theirs back by then.
 const ROOM_MS: u64 = 2_000;
 
-/// A stream that has used memory for so long lives, and is no newcomer any more: longer than a newcomer waits for room.
+/// A stream that has used memory for this long is no newcomer any more: longer than a newcomer waits for room.
 const LIVED_MS: u64 = ROOM_MS + 1_000;
 
 /// How often it looks.
@@ -119,7 +119,7 @@ impl Memory {
         &self.private
     }
 
-    /// Leaves word for the relay, which the caller rings.
+    /// Leaves a request for the relay, which the caller wakes.
     pub(in crate::stream) fn ask(&self, what: GiveUp) {
         self.asked.fetch_max(what as u8, Ordering::AcqRel);
     }
@@ -129,7 +129,7 @@ impl Memory {
         self.asked.load(Ordering::Acquire) != 0
     }
 
-    /// What is asked for; once, for the relay, which does it then.
+    /// Takes the pending request to give memory up; the relay, which calls this, then carries it out.
     pub(in crate::stream) fn asked(&self) -> Option<GiveUp> {
         // Nearly always nothing, so without a locked instruction.
         let none = self.asked.load(Ordering::Relaxed) == 0;
@@ -141,7 +141,7 @@ impl Memory {
         }
     }
 
-    /// The publisher is to be closed; whoever reads it is rung by the caller.
+    /// Orders the publisher closed; the caller wakes the thread that reads it.
     pub(in crate::stream) fn evict(&self) {
         self.evict.store(true, Ordering::Release);
     }

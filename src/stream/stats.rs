@@ -10,7 +10,7 @@ use crate::proto::message::kind;
 /// How often the system is asked about a connection that somebody looks at.
 const SAMPLE_MS: u64 = 1_000;
 
-/// The same where nobody does: what a first look finds is this old at most.
+/// How often the system is asked about a connection that nobody looks at: a first look finds figures this old at most.
 const SAMPLE_UNSEEN_MS: u64 = 10_000;
 
 /// A rate is counted in steps this long.
@@ -83,7 +83,7 @@ impl Rate {
         self.sum(now_us) * 1_000_000 / (STEPS * STEP_US)
     }
 
-    /// The same of bytes, in kbit/s.
+    /// The mean of the last two seconds in kbit/s, where bytes are counted.
     pub fn kbps(&self, now_us: u64) -> u32 {
         u32::try_from(self.per_second(now_us).saturating_mul(8) / 1000).unwrap_or(u32::MAX)
     }

@@ -16,7 +16,7 @@ use crate::net::{clock, thread};
 use crate::stream::event::{Event, EventKind, flag};
 use crate::sync::{locked, panic_text, spawn};
 
-/// What is to be done without the lock.
+/// A task of the event thread, which it does without the lock.
 enum Job {
     /// Write a line.
     Line(Line, LogSink),

@@ -92,7 +92,7 @@ impl Registrations {
 }
 
 impl Drop for Registrations {
-    /// A relay that has fallen tells nobody where its stream ends: it ends at once.
+    /// Ends all registrations at once: a relay that has panicked cannot tell where its stream ends.
     fn drop(&mut self) {
         for registration in &self.0 {
             let ended = &registration.ended_at;

@@ -30,7 +30,7 @@ impl PendingFilters {
         self.list.push(PendingFilter { media, tracks, at });
     }
 
-    /// The kinds that are to come.
+    /// The kinds that pending changes will add.
     pub(in crate::stream) fn media(&self) -> u32 {
         self.list.iter().fold(0, |media, filter| media | filter.media)
     }
@@ -41,13 +41,13 @@ impl PendingFilters {
         self.list.retain(|filter| filter.media != 0);
     }
 
-    /// It has left its place in the log, for another that is not known yet, and gets what is to come where it begins
-    /// anew. Until then nothing of the log is held: who waits may do so for as long as he likes.
+    /// The consumer has left its place in the log and does not know its next one. Pending changes take effect where it
+    /// begins anew; until then they hold nothing of the log, so a consumer may wait without end.
     pub(in crate::stream) fn let_go(&mut self) {
         self.list.iter_mut().for_each(|filter| filter.at = None);
     }
 
-    /// Nothing is to come.
+    /// Whether no change is pending.
     pub(in crate::stream) fn clear(&mut self) {
         self.list.clear();
     }
@@ -62,7 +62,7 @@ impl PendingFilters {
         self.indexed = position;
     }
 
-    /// A key frame has come. One that `position`, which the consumer has got to, is past already is of no use.
+    /// A key frame has come. The consumer, which stands at `position`, cannot use a key frame that it has passed.
     pub(in crate::stream) fn key(&mut self, key: &JoinPoint, position: u64) {
         if key.cursor.position() >= position {
             self.list.iter_mut().filter(|filter| filter.at.is_none()).for_each(|filter| filter.at = Some(key.clone()));
@@ -83,7 +83,7 @@ impl PendingFilters {
         filter.at.take().map(|point| (filter, point))
     }
 
-    /// All of them, for a consumer that begins anew, which gets all headers then.
+    /// Takes all changes, for a consumer that begins anew and gets all headers there.
     pub(in crate::stream) fn all(&mut self) -> impl Iterator<Item = PendingFilter> {
         std::mem::take(&mut self.list).into_iter()
     }

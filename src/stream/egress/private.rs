@@ -20,7 +20,7 @@ pub(in crate::stream) struct Private {
     at: usize,
     /// Memory of the buffer and of the connection.
     charge: Charge,
-    /// What of it is the connection's, as last counted.
+    /// The connection's part of the charge, as last counted.
     connection_bytes: usize,
 }
 
@@ -60,7 +60,7 @@ impl Private {
         }
     }
 
-    /// Takes in whole messages that somebody else made; nothing may be left of those before.
+    /// Takes whole messages from another buffer; all earlier private bytes must have been sent.
     pub(in crate::stream) fn fill(&mut self, messages: Vec<u8>) {
         debug_assert!(self.is_empty(), "what was there goes first");
         (self.bytes, self.at) = (messages, 0);

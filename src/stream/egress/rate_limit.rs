@@ -3,7 +3,7 @@
 /// Most that may be saved up, as time: what a key frame takes at once it saves afterwards.
 const BURST_US: u64 = 1_000_000;
 
-/// Who has emptied the bucket is sent to again after this long, not for every byte that comes in.
+/// A consumer that has emptied its bucket is sent to again after this long, not for every byte that comes in.
 const REST_US: u64 = 20_000;
 
 /// The bucket of one consumer.
@@ -40,7 +40,7 @@ impl RateLimit {
         room
     }
 
-    /// So many have gone.
+    /// Takes the bytes that were sent out of the bucket.
     pub(in crate::stream) fn spend(&mut self, bytes: usize) {
         let us = (bytes as u64).saturating_mul(8_000).div_ceil(u64::from(self.kbps));
         self.saved_us = self.saved_us.saturating_sub(us);

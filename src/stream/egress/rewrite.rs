@@ -1,4 +1,4 @@
-//! The form in which one consumer gets the log's messages, where that is not the log's own: another message stream id,
+//! Rewrites the log's messages for a consumer that cannot take them as they are: another message stream id,
 //! chunk size or clock, `@setDataFrame` for servers, kinds and tracks left out.
 //!
 //! It decides which messages are different for this consumer and makes them; it sends nothing. The consumer owns it.
@@ -122,7 +122,7 @@ impl Rewrite {
             || !self.wants(mark.type_id)
             || (self.tracks != ALL_TRACKS && matches!(mark.type_id, kind::AUDIO | kind::VIDEO))
             || mark.has(if self.server { flag::SET_DATA_FRAME | flag::META } else { flag::FLAWED })
-            // What is one chunk in both sizes is the same bytes.
+            // A message that is one chunk in both sizes has the same bytes in both.
             || (self.chunk_size != CHUNK_SIZE && mark.len > self.chunk_size.min(CHUNK_SIZE))
     }
 

@@ -56,7 +56,7 @@ fn step(from: u32, to: u32) -> i64 {
 }
 
 impl Clock {
-    /// A clock nobody has sent a timestamp to.
+    /// A clock before its first timestamp.
     pub fn new(mode: ClockMode) -> Self {
         Self { mode, begins: true, ..Self::default() }
     }
@@ -68,7 +68,7 @@ impl Clock {
         self.unconfirmed = None;
     }
 
-    /// Nobody is left who would notice: the next publisher has a time of its own.
+    /// No player is left to notice a jump: the next publisher's time stands by itself.
     pub fn forget(&mut self) {
         *self = Self::new(self.mode);
     }
@@ -87,7 +87,7 @@ impl Clock {
                 (None, _) => 0,
             };
             if header {
-                // It says nothing about the time that follows.
+                // A header's timestamp says nothing about the time that follows.
                 return Stamped { ts_ms: ts_ms.wrapping_add(self.offset_ms), jump_ms: None };
             }
         }

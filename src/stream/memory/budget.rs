@@ -31,7 +31,7 @@ struct Counter {
     refused: AtomicU64,
     /// How much of that was within the floor of a child.
     starved: AtomicU64,
-    /// Nobody gives way for what is refused here, or above for its sake.
+    /// Refusals of this budget, here or in a parent, make no other stream give memory back.
     modest: bool,
     parent: Option<Budget>,
     alarm: Option<Alarm>,
@@ -83,8 +83,8 @@ impl Budget {
         Self::made(None, false, Some(self.clone()), None)
     }
 
-    /// As a [`child`](Self::child), for those who can be turned away: what they are refused counts in no
-    /// [`refused`](Self::refused) but their own, since nobody is to give way for them.
+    /// A [`child`](Self::child) for consumers, which can be refused: its refusals count in its own
+    /// [`refused`](Self::refused) alone, so no other stream gives memory back for them.
     pub fn modest(&self) -> Self {
         Self::made(None, true, Some(self.clone()), None)
     }
@@ -261,7 +261,8 @@ impl Charge {
         if bytes == self.bytes { Ok(()) } else { self.resize(bytes) }
     }
 
-    /// The same for what is there whether there is room or not: where it passes a limit, others have to give way.
+    /// Holds `bytes` that exist whether the budget has room or not: past a limit, other streams have to give memory
+    /// back.
     pub fn follow_anyway(&mut self, bytes: usize) {
         let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
         if bytes > self.bytes {
@@ -333,16 +334,16 @@ mod tests {
         let rung = Arc::new(AtomicU64::new(0));
         let bell = Arc::clone(&rung);
         let server = Budget::of_server(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
-        let guests = server.quarter();
-        let guest = guests.charge(200).unwrap();
-        assert!(guests.charge(1).is_err());
-        assert_eq!((guests.refused(), server.refused(), server.used()), (1, 0, 200));
+        let consumers = server.quarter();
+        let consumer = consumers.charge(200).unwrap();
+        assert!(consumers.charge(1).is_err());
+        assert_eq!((consumers.refused(), server.refused(), server.used()), (1, 0, 200));
         let media = server.child().charge(500).unwrap();
         let before = rung.load(Relaxed);
-        drop(guest);
+        drop(consumer);
         let other = server.child().charge(200).unwrap();
-        assert!(guests.charge(1).is_err(), "nothing is left of the whole");
-        assert_eq!((guests.refused(), server.refused(), server.used(), guests.used()), (2, 0, 700, 0));
+        assert!(consumers.charge(1).is_err(), "nothing is left of the whole");
+        assert_eq!((consumers.refused(), server.refused(), server.used(), consumers.used()), (2, 0, 700, 0));
         assert!(rung.load(Relaxed) <= before + 1, "the alarm is for what is taken, not for them");
         drop((media, other));
         let stream = server.child();

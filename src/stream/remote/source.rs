@@ -66,7 +66,8 @@ impl Sources {
         locked(&self.watch).list.clear();
     }
 
-    /// Somebody publishes: who waited is served, and the next who waits is worth telling.
+    /// Notes that the stream has a publisher: waiting players are served, and the host hears of the next one that
+    /// waits.
     pub(in crate::stream) fn served(&self) {
         let mut watch = locked(&self.watch);
         watch.told_wanted = false;
@@ -121,7 +122,7 @@ impl Sources {
         }
     }
 
-    /// Nobody will serve the players who wait: they are to be told why, by the relay.
+    /// Notes why no source will serve the waiting players; the relay tells them.
     pub(in crate::stream) fn refuse_players(&self, code: &'static str, failure: Failure) {
         // To them it is ours, whoever caused it.
         let failure = Failure { by_peer: false, ..failure };

@@ -191,7 +191,7 @@ impl Target {
         }
     }
 
-    /// The same as a source: it waits for its stream to want it.
+    /// A source that waits for its stream to want it.
     #[must_use]
     pub fn pulling(self) -> Self {
         Self { role: Role::Source, ..self }
@@ -233,7 +233,7 @@ impl Target {
         served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &plan) || served.config.same_way(&plan.config))
     }
 
-    /// It comes on its stream's books: the host hears its first event.
+    /// Tells the target's first event, as it comes on its stream's book.
     ///
     /// # Errors
     /// [`RRError::State`] where the host has found it in a list and has stopped it already: then its last event may have
@@ -325,7 +325,7 @@ impl Target {
         self.stop_by_ms().is_some()
     }
 
-    /// Leaves news for the dialler, which is to be rung afterwards.
+    /// Leaves news for the dialler, which the caller wakes afterwards.
     pub fn tell(&self, news: News) {
         let mut waiting = locked(&self.news);
         let same = |other: &News| std::mem::discriminant(other) == std::mem::discriminant(&news);

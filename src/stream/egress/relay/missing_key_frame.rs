@@ -1,5 +1,6 @@
-//! Whoever operates the server hears of a publisher that sends pictures and never another key frame (an encoder with
-//! periodic refresh, or with a group without end): whoever joins or falls behind then waits in vain, or begins without.
+//! The missing-key-frame warning, for operators: a publisher sends pictures and never another key frame (an encoder
+//! with periodic refresh, or with a group without end), so players that join or fall behind wait in vain, or begin
+//! without.
 //!
 //! Called by the relay's tick; it changes nothing but its own memory of when it was told.
 
@@ -10,7 +11,7 @@ use crate::stream::egress::subscription::Subscription;
 /// 250 pictures, at 24 a second).
 const MISSING_KEY_FRAME_MS: u64 = if cfg!(test) { 300 } else { 15_000 };
 
-/// It is told again after this long, while it is so.
+/// The warning is repeated after this long, while key frames stay away.
 const AGAIN_MS: u64 = 60_000;
 
 impl Relay {

@@ -53,12 +53,12 @@ impl Backoff {
         self.url
     }
 
-    /// All that went wrong is forgotten: the next try is a first one.
+    /// Forgets all failures: the next try counts as the first.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
 
-    /// There is nothing to send for now: the time until giving up does not pass.
+    /// Stops the time until giving up while the stream has nothing to send.
     pub fn rest(&mut self) {
         self.since_ms = None;
     }
@@ -76,7 +76,7 @@ impl Backoff {
     pub fn after(&mut self, config: &TargetConfig, urls: usize, loss: Loss<'_>) -> Next {
         let urls = urls.max(1);
         if loss.ran_ms >= u64::from(config.retry_reset_ms) {
-            // It was good: the first url has the first right again, also where another one ran.
+            // After a good run the first url comes first again, even where a backup ran.
             let ran = self.url;
             self.reset();
             self.url = ran % urls;
