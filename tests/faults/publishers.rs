@@ -31,7 +31,11 @@ fn two_lives(runs: &[Run]) -> (Run, Run) {
 /// hear of it.
 fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     let config = ServerConfig { idle_ms, ..ServerConfig::default() };
-    let relay = relay(config, |stream| stream.publisher_policy = policy);
+    let relay = relay(config, |stream| {
+        stream.publisher_policy = policy;
+        // The idle time ends it here; who gives way before that has tests beside the stream.
+        stream.silent_ms = None;
+    });
     let ingest = Ingest::good();
     let target = relay.push("show", ingest.url());
     let way = Proxy::to(relay.port);
