@@ -40,15 +40,9 @@ impl Backlog {
         }
     }
 
-    /// Begins a round and gives the slots that have a turn in it. A slot that is noted from now on has its turn in the next
-    /// round.
-    pub fn take(&mut self) -> Vec<usize> {
-        self.round += 1;
-        std::mem::take(&mut self.slots)
-    }
-
-    /// [`Self::take`] into a list of the owner's, which is empty: nothing is allocated.
-    pub fn take_into(&mut self, slots: &mut Vec<usize>) {
+    /// Begins a round: `slots`, which is empty, gets those that have a turn in it. A slot that is noted from now on has its
+    /// turn in the next round.
+    pub fn take(&mut self, slots: &mut Vec<usize>) {
         self.round += 1;
         std::mem::swap(&mut self.slots, slots);
     }
@@ -67,9 +61,10 @@ mod tests {
     #[test]
     fn a_flooder_that_is_ready_in_every_round_has_one_turn_in_each() {
         let mut backlog = Backlog::default();
-        let mut turns = 0;
+        let (mut turns, mut slots) = (0, Vec::new());
         for _ in 0..100 {
-            for slot in backlog.take() {
+            backlog.take(&mut slots);
+            for slot in slots.drain(..) {
                 turns += 1;
                 backlog.push(slot);
             }
@@ -83,14 +78,16 @@ mod tests {
 
     #[test]
     fn who_has_had_his_turn_and_left_nothing_is_told_of_anew() {
-        let mut backlog = Backlog::default();
+        let (mut backlog, mut slots) = (Backlog::default(), Vec::new());
         assert!(backlog.is_empty() && !backlog.has(0) && !backlog.has(3));
         backlog.push(3);
         backlog.push(3);
         assert!(backlog.has(3) && !backlog.has(0));
-        assert_eq!(backlog.take(), [3]);
+        backlog.take(&mut slots);
+        assert_eq!(std::mem::take(&mut slots), [3]);
         assert!(backlog.has(3), "in the round of its turn");
-        assert_eq!(backlog.take(), []);
+        backlog.take(&mut slots);
+        assert!(slots.is_empty());
         assert!(!backlog.has(3) && backlog.is_empty());
     }
 }

@@ -12,21 +12,6 @@ use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
 use crate::session::{ClientSession, Event, ServerSession};
 
-/// A buffer to read into, for a thread that has many connections.
-///
-/// # Errors
-/// [`RRError::NoMem`].
-pub fn scratch(bytes: usize) -> Result<Box<[u8]>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(bytes).map_err(|_| no_memory("to read into"))?;
-    buffer.resize(bytes, 0);
-    Ok(buffer.into_boxed_slice())
-}
-
-fn no_memory(what: &str) -> Failure {
-    Failure::ours(RRError::NoMem, format!("no memory {what}"))
-}
-
 /// Which side of the conversation we are.
 #[derive(Debug)]
 pub enum Side {

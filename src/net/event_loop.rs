@@ -33,7 +33,7 @@ const NEVER: u64 = u64::MAX;
 
 /// Something that a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for what came,
 /// [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that has a turn,
-/// [`end_round`](Self::end_round), and [`on_tick`](Self::on_tick) where there is reason to.
+/// [`on_tick`](Self::on_tick) where there is reason to, and [`end_round`](Self::end_round).
 pub trait Task: Send + 'static {
     /// What other threads send to the task.
     type Message: Send + 'static;
@@ -73,12 +73,12 @@ pub trait Task: Send + 'static {
     /// counts as readable to the end.
     fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>);
 
-    /// Every connection has had its turn.
-    fn end_round(&mut self, _io: &mut Io<'_>) {}
-
     /// [`TICK_MS`](Self::TICK_MS) have passed since the last tick, or `nudged`: somebody has called [`Wake::wake`], as
     /// an order waits somewhere.
     fn on_tick(&mut self, nudged: bool, io: &mut Io<'_>);
+
+    /// The last call of a round. What has come to the inbox meanwhile is of the next one.
+    fn end_round(&mut self, _inbox: &Receiver<Self::Message>, _io: &mut Io<'_>) {}
 
     /// Whether the task is to leave the loop; asked before and after each round.
     fn is_over(&self) -> bool;
@@ -93,6 +93,7 @@ pub trait Task: Send + 'static {
 pub struct Io<'a> {
     watch: Watch<'a>,
     backlog: &'a mut Backlog,
+    next_tick_us: &'a mut u64,
     /// The buffer to read into, shared by all tasks of the loop: nothing stays in it from one call to the next.
     pub scratch: &'a mut [u8],
     /// When the round began, monotonic us.
@@ -123,9 +124,15 @@ impl Io<'_> {
     pub fn again(&mut self, slot: usize) {
         self.backlog.push(slot);
     }
+
+    /// The next tick comes at this time, monotonic us, if none is due before.
+    pub fn tick_by(&mut self, at_us: u64) {
+        *self.next_tick_us = at_us.min(*self.next_tick_us);
+    }
 }
 
-/// Reports a task's panic, whose text it gets; called in the loop's thread when the task has been dropped.
+/// Reports that a task has panicked, or that there was no memory to take it in, with what there is to say of it; called in
+/// the loop's thread before what the task holds is dropped.
 pub type OnPanic = Box<dyn FnOnce(&str) + Send>;
 
 /// A task with what the loop keeps for it.
@@ -163,7 +170,7 @@ trait AnySeat: Send {
     fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]);
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
     fn scratch_bytes(&self) -> usize;
-    fn into_on_panic(self: Box<Self>) -> OnPanic;
+    fn take_on_panic(&mut self) -> OnPanic;
 }
 
 impl<T: Task> AnySeat for Seat<T> {
@@ -197,12 +204,13 @@ impl<T: Task> AnySeat for Seat<T> {
 
     fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) {
         let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
-        let io = &mut Io { watch, backlog: &mut self.backlog, scratch, now_us };
+        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
+        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us };
         for message in self.inbox.try_iter().take(MESSAGES) {
             self.task.on_message(message, io);
         }
         self.task.begin_round(&self.ready, io);
-        io.backlog.take_into(&mut self.turns);
+        io.backlog.take(&mut self.turns);
         for slot in self.turns.drain(..) {
             self.task.on_ready(Ready { slot, readable: true, closed: true, writable: false }, io);
         }
@@ -211,17 +219,18 @@ impl<T: Task> AnySeat for Seat<T> {
                 self.task.on_ready(ready, io);
             }
         }
-        self.task.end_round(io);
         let nudged = self.wake.take_nudge();
-        if nudged || now_us >= self.next_tick_us {
-            self.next_tick_us = now_us + T::TICK_MS * 1000;
+        if nudged || now_us >= *io.next_tick_us {
+            *io.next_tick_us = now_us + T::TICK_MS * 1000;
             self.task.on_tick(nudged, io);
         }
+        self.task.end_round(&self.inbox, io);
     }
 
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]) {
         let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
-        let io = &mut Io { watch, backlog: &mut self.backlog, scratch, now_us: clock::now_us() };
+        let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
+        let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us: clock::now_us() };
         self.task.on_end(&self.inbox, io);
     }
 
@@ -229,11 +238,8 @@ impl<T: Task> AnySeat for Seat<T> {
         T::SCRATCH_BYTES
     }
 
-    fn into_on_panic(self: Box<Self>) -> OnPanic {
-        let Self { task, inbox, on_panic, .. } = *self;
-        // What a panic has left half done may panic once more when it is dropped.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop((task, inbox))));
-        on_panic
+    fn take_on_panic(&mut self) -> OnPanic {
+        std::mem::replace(&mut self.on_panic, Box::new(|_| {}))
     }
 }
 
@@ -317,16 +323,29 @@ impl EventLoop {
     }
 
     /// Adds a task, which `wake` belongs to from here on. `on_panic` is called with a panic's text when the task has
-    /// panicked and is gone.
-    pub fn add<T: Task>(&mut self, task: T, inbox: Receiver<T::Message>, wake: Arc<Wake>, on_panic: OnPanic) {
-        self.seat(Box::new(Seat::new(task, inbox, wake, on_panic)));
+    /// panicked.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`] where there is none to read into.
+    pub fn add<T: Task>(
+        &mut self,
+        task: T,
+        inbox: Receiver<T::Message>,
+        wake: Arc<Wake>,
+        on_panic: OnPanic,
+    ) -> Result<()> {
+        self.grow_scratch(T::SCRATCH_BYTES)?;
+        self.seats.insert(Box::new(Seat::new(task, inbox, wake, on_panic)));
+        Ok(())
     }
 
-    fn seat(&mut self, seat: BoxedSeat) {
-        if self.scratch.len() < seat.scratch_bytes() {
-            self.scratch.resize(seat.scratch_bytes(), 0);
-        }
-        self.seats.insert(seat);
+    /// Makes the buffer to read into at least this long.
+    fn grow_scratch(&mut self, bytes: usize) -> Result<()> {
+        let more = bytes.saturating_sub(self.scratch.len());
+        let reserved = self.scratch.try_reserve_exact(more);
+        reserved.map_err(|_| Failure::ours(RRError::NoMem, "no memory to read into"))?;
+        self.scratch.resize(self.scratch.len() + more, 0);
+        Ok(())
     }
 
     /// Drives the tasks until the last of them has left.
@@ -354,7 +373,12 @@ impl EventLoop {
             // Before the look: whoever adds one after it nudges anew.
             wake.take_nudge();
             match newcomers.try_recv() {
-                Ok(seat) => self.seat(seat),
+                Ok(seat) => match self.grow_scratch(seat.scratch_bytes()) {
+                    Ok(()) => {
+                        self.seats.insert(seat);
+                    }
+                    Err(failure) => fall(seat, &failure.text),
+                },
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => self.newcomers = None,
             }
@@ -401,7 +425,7 @@ impl EventLoop {
             }
         }
         for (id, panic) in fallen {
-            self.fall(id, panic_text(panic.as_ref()));
+            fall(self.seats.remove(id), panic_text(panic.as_ref()));
         }
     }
 
@@ -411,7 +435,7 @@ impl EventLoop {
         let (watch, scratch) = (self.poller.watch(id), &mut self.scratch);
         match catch_unwind(AssertUnwindSafe(|| seat.end(watch, scratch))) {
             Ok(()) => drop(self.seats.remove(id)),
-            Err(panic) => self.fall(id, panic_text(panic.as_ref())),
+            Err(panic) => fall(self.seats.remove(id), panic_text(panic.as_ref())),
         }
     }
 
@@ -419,12 +443,14 @@ impl EventLoop {
         let ids: Vec<usize> = self.seats.iter().map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.end(id));
     }
+}
 
-    /// This task has panicked. What it held is dropped, which closes its sockets, and then its report is made.
-    fn fall(&mut self, id: usize, text: &str) {
-        let seat = self.seats.remove(id);
-        let _ = catch_unwind(AssertUnwindSafe(|| seat.into_on_panic()(text)));
-    }
+/// A task has panicked, or finds no memory. Its report is made, and what it holds is dropped, which closes its sockets.
+fn fall(mut seat: BoxedSeat, text: &str) {
+    let on_panic = seat.take_on_panic();
+    let _ = catch_unwind(AssertUnwindSafe(|| on_panic(text)));
+    // What a panic has left half done may panic once more when it is dropped.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(seat)));
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ impl Watch<'_> {
 pub struct Poller {
     poll: Poll,
     events: Events,
-    wake: Arc<Wake>,
+    sleeper: Arc<Sleeper>,
 }
 
 impl Poller {
@@ -185,62 +185,18 @@ impl Poller {
         let failed = |error: io::Error| Failure::ours(RRError::Limit, format!("no poller: {error}"));
         let poll = Poll::new().map_err(failed)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
-        let wake = Arc::new(Wake::new(&Arc::new(Sleeper { waker, asleep: AtomicBool::new(false) })));
-        Ok(Self { poll, events: Events::with_capacity(256), wake })
+        let sleeper = Arc::new(Sleeper { waker, asleep: AtomicBool::new(false) });
+        Ok(Self { poll, events: Events::with_capacity(256), sleeper })
     }
 
-    /// The means to wake this poller's thread, for its only task.
-    pub fn waker(&self) -> Arc<Wake> {
-        Arc::clone(&self.wake)
-    }
-
-    /// The means to wake one of several tasks of this poller's thread.
+    /// The means to wake one of the tasks of this poller's thread.
     pub fn wake(&self) -> Arc<Wake> {
-        self.wake.sibling()
-    }
-
-    /// Whether [`Wake::wake`] was called since the last look: orders may wait.
-    pub fn take_nudge(&self) -> bool {
-        self.wake.take_nudge()
+        Arc::new(Wake::new(&self.sleeper))
     }
 
     /// The poller as this task of the thread sees it; tasks have numbers below 2^31.
     pub fn watch(&self, task: usize) -> Watch<'_> {
         Watch { registry: self.poll.registry(), task }
-    }
-
-    /// [`Watch::add`] for the thread's only task.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn add(&self, socket: &mut Socket, slot: usize) -> Result<()> {
-        self.watch(0).add(socket, slot)
-    }
-
-    /// [`Watch::remove`].
-    pub fn remove(&self, socket: &mut Socket) {
-        self.watch(0).remove(socket);
-    }
-
-    /// Waits until something is ready, somebody wakes us or `timeout_ms` passed, and puts what is ready into `ready`.
-    /// `has_work` is asked after wakers were told that we sleep: true makes it a mere look. With `collecting`, new
-    /// media does not end the wait.
-    ///
-    /// # Errors
-    /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
-    pub fn wait(
-        &mut self,
-        timeout_ms: Option<u64>,
-        collecting: bool,
-        has_work: impl FnOnce() -> bool,
-        ready: &mut Vec<Ready>,
-    ) -> Result<()> {
-        ready.clear();
-        self.wake.set_collecting(collecting);
-        let wake = Arc::clone(&self.wake);
-        self.poll(timeout_ms.map(Duration::from_millis), || wake.is_nudged() || has_work())?;
-        ready.extend(self.ready().map(|(_, ready)| ready));
-        Ok(())
     }
 
     /// Waits until something is ready, somebody wakes the thread or `timeout` has passed; [`Self::ready`] then says what
@@ -249,12 +205,11 @@ impl Poller {
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
     pub fn poll(&mut self, timeout: Option<Duration>, has_work: impl FnOnce() -> bool) -> Result<()> {
-        let sleeper = &self.wake.sleeper;
-        sleeper.asleep.store(true, Ordering::SeqCst);
+        self.sleeper.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let timeout = if has_work() { Some(Duration::ZERO) } else { timeout };
         let polled = self.poll.poll(&mut self.events, timeout);
-        sleeper.asleep.store(false, Ordering::SeqCst);
+        self.sleeper.asleep.store(false, Ordering::SeqCst);
         match polled {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Failure::io("poll", &error)),
             _ => Ok(()),

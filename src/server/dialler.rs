@@ -138,7 +138,7 @@ impl Task for Dialler {
     }
 
     /// What is due.
-    fn end_round(&mut self, io: &mut Io<'_>) {
+    fn end_round(&mut self, _inbox: &Receiver<Weak<Target>>, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
         let is_due = |job: &Job| job.phase.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
         let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();

@@ -32,7 +32,7 @@ use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::{Budget, Charge};
-use crate::stream::peer::{Leave, Order, Peer};
+use crate::stream::peer::{Leave, Order, Peer, Stays};
 use newcomers::{ProxyPending, TurnedAway};
 
 /// What pending peers hear when the server stops.
@@ -72,9 +72,6 @@ enum Slot {
     ProxyPending(Box<ProxyPending>),
     Peer(Box<PendingPeer>),
 }
-
-/// Whether a pending peer stays here.
-type Stays = Result<(), Leave>;
 
 /// The task; its fields are the listener thread's alone.
 pub(super) struct Listener {
@@ -143,7 +140,7 @@ impl Task for Listener {
         }
     }
 
-    fn end_round(&mut self, io: &mut Io<'_>) {
+    fn end_round(&mut self, _inbox: &Receiver<ToListener>, io: &mut Io<'_>) {
         self.accepts_at_once = self.accept(io);
         self.go_on_with_handshakes(io);
     }

@@ -59,7 +59,7 @@ impl RRServer {
     /// A server that listens nowhere yet; its threads run.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no fd or thread left.
+    /// [`RRError::Limit`] where the process has no fd or thread left, [`RRError::NoMem`] where it has no memory.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
         let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
         let (listener_wake, dial_wake) = (listener_loop.wake(), dial_loop.wake());
@@ -72,8 +72,8 @@ impl RRServer {
             let core = Arc::clone(&core);
             Box::new(move |text: &str| core.thread_failed(text))
         };
-        listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed());
-        dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed());
+        listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed())?;
+        dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed())?;
         let server = Self { core: Arc::clone(&core), threads: Mutex::default() };
         let start = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
             let entering = Arc::clone(&core);

@@ -4,18 +4,22 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::config::READ_BUFFER_BYTES;
+use crossbeam::channel::Receiver;
+
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::conn::{Conn, scratch};
+use crate::net::conn::Conn;
+use crate::net::event_loop::{EventLoop, Task};
+use crate::net::poll::Wake;
 use crate::proto::message::MessageHead;
 use crate::session::State;
 use crate::stream::book::{Claim, HostClaim};
-use crate::stream::egress::relay;
+use crate::stream::egress::relay::Relay;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::{Delivery, NewPublisher};
-use crate::stream::ingest::{Incoming, accumulate};
+use crate::stream::ingest::Incoming;
+use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
 use crate::stream::peer::{Peer, RRSession};
 use crate::stream::remote::target::Target;
@@ -167,9 +171,9 @@ fn hand_to_accumulate(
     stream: &Arc<RRStream>,
     publisher: Box<NewPublisher>,
 ) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
-    let started = stream.accumulate().start(|poller, inbox| {
-        let scratch = scratch(READ_BUFFER_BYTES)?;
-        start_thread(stream, "accmDataThread", |stream| accumulate::run(stream, poller, inbox, scratch))
+    let started = stream.accumulate().start(|event_loop, inbox, wake| {
+        let task = Accumulate::new(Arc::clone(stream));
+        start_thread(stream, "accmDataThread", event_loop, task, inbox, wake)
     });
     if let Err(failure) = started {
         return Err((publisher, failure));
@@ -181,19 +185,27 @@ fn hand_to_accumulate(
 /// Starts the relay, before the first byte: its first cursor has to stand where the log begins. The cursor is made here
 /// and not in the thread, which may run for the first time when media has come already.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
-    stream.relay().start(|poller, inbox| {
-        let cursor = stream.ingest().cursor();
-        start_thread(stream, "relayDataThread", |stream| relay::run(stream, poller, inbox, cursor))
+    stream.relay().start(|event_loop, inbox, wake| {
+        let task = Relay::new(Arc::clone(stream), stream.ingest().cursor(), Arc::clone(wake));
+        start_thread(stream, "relayDataThread", event_loop, task, inbox, wake)
     })
 }
 
-/// Starts one of the stream's threads. Where it panics the stream fails.
-fn start_thread(
+/// Starts a thread of the stream's own that drives one of its tasks. Where that panics the stream fails.
+fn start_thread<T: Task>(
     stream: &Arc<RRStream>,
     name: &str,
-    body: impl FnOnce(Arc<RRStream>) + Send + 'static,
+    mut event_loop: EventLoop,
+    task: T,
+    inbox: Receiver<T::Message>,
+    wake: &Arc<Wake>,
 ) -> Result<JoinHandle<()>> {
-    let (stream, failed) = (Arc::clone(stream), Arc::clone(stream));
+    let failed = || {
+        let stream = Arc::clone(stream);
+        Box::new(move |text: &str| stream.panicked(text))
+    };
+    event_loop.add(task, inbox, Arc::clone(wake), failed())?;
+    let (stream, on_panic) = (Arc::clone(stream), failed());
     let body = move || {
         stream.upcalls().enter_thread();
         let config = stream.config();
@@ -203,7 +215,7 @@ fn start_thread(
         if let Err(error) = crate::net::thread::set_cpus(&config.cpus) {
             log::warn!("the CPU set was refused: {error}");
         }
-        body(stream);
+        event_loop.run();
     };
-    spawn(name, body, move |text| failed.panicked(text))
+    spawn(name, body, on_panic)
 }

@@ -446,7 +446,7 @@ impl RRStream {
         ::log::error!(target: told::STREAM, "stream failed: {failure}");
         self.book.close();
         self.life.move_to(State::Failed, |event| event.because(&failure));
-        // The thread's connections closed as it fell; whoever the other thread has ends a second time, unheard.
+        // The task's connections close as it falls; whoever the other task has ends a second time, unheard.
         // One whose connection is with another stream's relay loses what it played of this one and no more.
         let elsewhere = |record: &RRSession| record.stream() != 0 && record.stream() != self.id();
         for record in self.book.sessions().iter().filter(|record| !elsewhere(record)) {

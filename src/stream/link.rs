@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
 use crate::error::{Failure, RRError, Result};
+use crate::net::event_loop::EventLoop;
 use crate::net::heap;
-use crate::net::poll::{Poller, Wake};
+use crate::net::poll::Wake;
 use crate::sync::locked;
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -61,15 +62,15 @@ impl<T> Link<T> {
         }
     }
 
-    /// Has the thread started, if that has not been done: `start` is called once and gets what the thread is to wait
-    /// with. It runs under the link's lock.
+    /// Has the thread started, if that has not been done: `start` is called once and gets the loop that the thread is to
+    /// run, and for its task the inbox and the means to wake it. It runs under the link's lock.
     ///
     /// # Errors
     /// [`RRError::State`] after [`refuse`](Self::refuse), or where the thread has ended; what `start` says, and
     /// [`RRError::Limit`] where the system has no fd left, [`RRError::NoMem`] where it has no memory.
     pub(in crate::stream) fn start(
         &self,
-        start: impl FnOnce(Poller, Receiver<T>) -> Result<JoinHandle<()>>,
+        start: impl FnOnce(EventLoop, Receiver<T>, &Arc<Wake>) -> Result<JoinHandle<()>>,
     ) -> Result<()> {
         let is_unmade = |state: &LinkState<T>| match state.inbox {
             Inbox::Unmade => Ok(true),
@@ -79,16 +80,16 @@ impl<T> Link<T> {
         if !is_unmade(&locked(&self.state))? {
             return Ok(());
         }
-        // Made outside the lock (system calls); of two that race the second throws its poller away.
+        // Made outside the lock (system calls); of two that race the second throws its loop away.
         heap::room()?;
-        let poller = Poller::new()?;
+        let event_loop = EventLoop::new()?;
         let mut state = locked(&self.state);
         if !is_unmade(&state)? {
             return Ok(());
         }
         let (sender, receiver) = unbounded();
-        let wake = poller.waker();
-        state.thread = Some(start(poller, receiver)?);
+        let wake = event_loop.wake();
+        state.thread = Some(start(event_loop, receiver, &wake)?);
         state.inbox = Inbox::Open(sender);
         let _ = self.wake.set(wake);
         Ok(())

@@ -17,7 +17,7 @@ use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::poll::Wake;
 use crate::proto::command::CAPS_RECONNECT;
-use crate::session::{self, Role, State};
+use crate::session::{Role, State};
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::stats::Counters;
@@ -287,15 +287,12 @@ impl RRSession {
     }
 }
 
-/// How a connection leaves the thread that has it. Functions that may end one give `Result<(), Leave>`: `Ok` is that it
-/// stays.
+/// How a connection leaves the thread that has it.
 #[derive(Debug)]
 pub enum Leave {
-    /// Its publishing or playing is over and the peer stays connected: the listener gets it, and handles this first.
-    Back(Option<session::Event>),
     /// Another thread has it already.
     Handed,
-    /// The connection is over.
+    /// It is over.
     Over(Failure),
 }
 
@@ -304,6 +301,9 @@ impl From<Failure> for Leave {
         Self::Over(failure)
     }
 }
+
+/// Whether a connection stays with the thread that has it.
+pub type Stays = Result<(), Leave>;
 
 /// A session in the hands of its owner.
 #[derive(Debug)]

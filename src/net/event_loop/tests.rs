@@ -34,6 +34,8 @@ enum Say {
     /// The socket is to have a turn in every round, and then more rounds than anybody waits for.
     Flood,
     Collect(u64),
+    /// From here on it wants ticks, and one by then.
+    Tick(u64),
     Panic,
     End,
 }
@@ -45,6 +47,7 @@ struct Probe {
     taken: u64,
     socket: Option<Socket>,
     floods: bool,
+    wants_ticks: bool,
     collects_until_us: Option<u64>,
     over: bool,
 }
@@ -56,7 +59,7 @@ impl Task for Probe {
     const SCRATCH_BYTES: usize = 64;
 
     fn wants_ticks(&self) -> bool {
-        false
+        self.wants_ticks
     }
 
     fn next_timeout(&self) -> Option<u64> {
@@ -83,6 +86,10 @@ impl Task for Probe {
                 io.again(0);
             }
             Say::Collect(until_us) => self.collects_until_us = Some(until_us),
+            Say::Tick(by_us) => {
+                self.wants_ticks = true;
+                io.tick_by(by_us);
+            }
             Say::Panic => panic!("as expected"),
             Say::End => self.over = true,
         }
@@ -144,7 +151,9 @@ impl Handle {
     }
 
     fn on(event_loop: &mut EventLoop) -> Self {
-        Self::new(event_loop.wake(), |probe, inbox, wake, on_panic| event_loop.add(probe, inbox, wake, on_panic))
+        Self::new(event_loop.wake(), |probe, inbox, wake, on_panic| {
+            event_loop.add(probe, inbox, wake, on_panic).unwrap()
+        })
     }
 
     fn say(&self, what: Say) {
@@ -292,4 +301,23 @@ fn media_wakes_a_task_unless_it_collects_and_an_order_always_does() {
     task.say(Say::End);
     thread.join().unwrap();
     assert!(task.has_ended());
+}
+
+#[test]
+fn a_tick_comes_earlier_where_the_task_has_a_deadline_before_it() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let task = Handle::on(&mut event_loop);
+    let thread = run(event_loop);
+    let ticks = || task.seen.ticks.load(Ordering::Acquire);
+    task.say(Say::Tick(clock::now_us() + 3_600_000_000));
+    until("the first tick has been, and the order", || task.seen.nudges.load(Ordering::Acquire) > 0);
+    let before = ticks();
+    let due_us = clock::now_us() + 50_000;
+    // Without a nudge, which is a reason for a tick by itself.
+    task.inbox.send(Say::Tick(due_us)).unwrap();
+    task.wake.wake_for_data();
+    until("a tick comes an hour early", || ticks() > before);
+    assert!(clock::now_us() >= due_us, "and not at once");
+    task.say(Say::End);
+    thread.join().unwrap();
 }

@@ -1,8 +1,8 @@
-//! relay: the thread (`relayDataThread`) that follows a stream's log and feeds its players and targets.
+//! relay: the task (of `relayDataThread`) that follows a stream's log and feeds its players and targets.
 //!
-//! The relay owns their sockets, reads included, and runs in phases: it waits; takes in who came (inbox); looks at what is
-//! new in the log (the join index); sends to everybody who has room (the pass); reads who has something to say; and looks
-//! at timers now and then (tick). It blocks on nobody: a socket that takes no more is left until the poller says so, its
+//! The relay owns their sockets, reads included. In a round of its loop it takes in who came; looks at what is new in the
+//! log (the join index); sends to everybody who has room (the pass); reads who has something to say; and looks at timers
+//! now and then (tick). It blocks on nobody: a socket that takes no more is left until the poller says so, its
 //! lag is bounded, and past the bound a consumer jumps forward to a key frame.
 
 mod input;
@@ -19,10 +19,8 @@ use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use crate::config::READ_LITTLE_BYTES;
-use crate::error::{Failure, Result};
-use crate::net::backlog::Backlog;
-use crate::net::clock;
-use crate::net::poll::{Poller, Ready, Wake};
+use crate::net::event_loop::{Io, Task};
+use crate::net::poll::{Ready, Wake};
 use crate::session::{Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
@@ -36,22 +34,10 @@ use crate::stream::log::cursor::Cursor;
 use crate::stream::peer::Peer;
 use crate::stream::upcalls::Timeouts;
 
-/// How often timeouts, lags and figures are looked at.
-const TICK_MS: u64 = 250;
-
-/// How a consumer goes on.
-enum Fate {
-    Stays,
-    /// A stream has ended for it, or its peer has said something that is to be acted on now: it is between two messages.
-    Between,
-    Over(Failure),
-}
-
-struct Relay {
+/// The task; its fields are the relay thread's alone.
+pub(in crate::stream) struct Relay {
     stream: Arc<RRStream>,
-    poller: Poller,
     wake: Arc<Wake>,
-    inbox: Receiver<Delivery>,
     join_index: JoinIndex,
     consumers: Slab<Box<Consumer>>,
     /// Subscriptions of this stream on connections of other relays.
@@ -72,120 +58,126 @@ struct Relay {
     missing_key_frame_warned_ms: Option<u64>,
     /// The working memory of passes.
     pass: Pass,
+    /// What the next wait has to know of the last pass.
+    until: Until,
     timeouts: Timeouts,
-    next_tick_ms: u64,
-    /// Slots to read without being told.
-    more: Backlog,
-    scratch: Box<[u8]>,
-}
-
-/// The thread's body; ends when the stream is told to stop and all is flushed, or the deadline has passed.
-pub(in crate::stream) fn run(stream: Arc<RRStream>, poller: Poller, inbox: Receiver<Delivery>, cursor: Cursor) {
-    let config = stream.config();
-    let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
-    let timeouts = stream.upcalls().timeouts();
-    let mut this = Relay {
-        stream,
-        registrations: Registrations::default(),
-        wake: poller.waker(),
-        poller,
-        inbox,
-        join_index,
-        consumers: Slab::new(),
-        has_waiting: false,
-        live: false,
-        media_ms: 0,
-        has_idle_targets: false,
-        filters_pending: false,
-        flaw_told: false,
-        missing_key_frame_warned_ms: None,
-        pass: Pass::default(),
-        timeouts,
-        next_tick_ms: 0,
-        more: Backlog::default(),
-        scratch: vec![0; READ_LITTLE_BYTES].into_boxed_slice(),
-    };
-    if let Err(failure) = this.run() {
-        log::error!("relay cannot wait: {failure}");
-    }
-    this.close();
-    this.stream.upcalls().stream_over(this.stream.id());
+    over: bool,
 }
 
 impl Relay {
-    fn run(&mut self) -> Result<()> {
-        let mut ready: Vec<Ready> = Vec::new();
-        let mut until = Until::default();
-        loop {
-            self.wait(until, &mut ready)?;
-            #[cfg(test)]
-            self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
-            if self.stream.state() == State::Failed {
-                // Nobody gets anything more of it, and nobody goes back to the listener from here.
-                return Ok(());
-            }
-            let now_us = clock::now_us();
-            while let Ok(delivery) = self.inbox.try_recv() {
-                self.adopt(delivery, now_us);
-            }
-            let seen = self.join_index.advance();
-            self.notice(&seen, now_us);
-            for ready in &ready {
-                self.unblock(*ready);
-            }
-            until = self.run_pass(now_us);
-            self.read_all(&ready, now_us);
-            let nudged = self.poller.take_nudge();
-            if nudged {
-                self.refuse_waiting(now_us);
-            }
-            if nudged || now_us / 1000 >= self.next_tick_ms {
-                self.next_tick_ms = now_us / 1000 + TICK_MS;
-                self.tick(now_us);
-            }
-            if let Some(by) = self.stream.stop_by_ms() {
-                let flushed = self.consumers.is_empty() && self.inbox.is_empty();
-                if now_us / 1000 >= by || flushed {
-                    return Ok(());
-                }
-            }
+    /// `cursor` stands where the log began when the relay was first needed; `wake` is the task's.
+    pub(in crate::stream) fn new(stream: Arc<RRStream>, cursor: Cursor, wake: Arc<Wake>) -> Self {
+        let config = stream.config();
+        let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
+        let timeouts = stream.upcalls().timeouts();
+        Self {
+            stream,
+            registrations: Registrations::default(),
+            wake,
+            join_index,
+            consumers: Slab::new(),
+            has_waiting: false,
+            live: false,
+            media_ms: 0,
+            has_idle_targets: false,
+            filters_pending: false,
+            flaw_told: false,
+            missing_key_frame_warned_ms: None,
+            pass: Pass::default(),
+            until: Until::default(),
+            timeouts,
+            over: false,
+        }
+    }
+}
+
+impl Task for Relay {
+    type Message = Delivery;
+
+    const TICK_MS: u64 = 250;
+    const SCRATCH_BYTES: usize = READ_LITTLE_BYTES;
+
+    fn wants_ticks(&self) -> bool {
+        !self.consumers.is_empty() || self.stream.stop_by_ms().is_some()
+    }
+
+    fn next_timeout(&self) -> Option<u64> {
+        let Until { unfinished, collected_us, limited_us, .. } = self.until;
+        if unfinished { Some(0) } else { [collected_us, limited_us].into_iter().flatten().min() }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.is_collecting() && (self.join_index.is_behind() || self.wake.is_elsewhere())
+    }
+
+    fn is_collecting(&self) -> bool {
+        self.until.collected_us.is_some() && !self.until.immediate
+    }
+
+    fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+        self.adopt(delivery, io);
+    }
+
+    fn begin_round(&mut self, ready: &[Ready], io: &mut Io<'_>) {
+        #[cfg(test)]
+        self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
+        self.wake.take_elsewhere();
+        let seen = self.join_index.advance();
+        self.notice(&seen, io.now_us);
+        for ready in ready {
+            self.unblock(*ready);
+        }
+        self.run_pass(io);
+    }
+
+    fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
+        if ready.readable {
+            let stays = self.read(ready.slot, ready.closed, io);
+            self.apply(ready.slot, stays, io);
         }
     }
 
-    fn wait(&mut self, until: Until, ready: &mut Vec<Ready>) -> Result<()> {
-        let now_us = clock::now_us();
-        let tick_ms = if self.consumers.is_empty() && self.stream.stop_by_ms().is_none() {
-            None
-        } else {
-            Some(self.next_tick_ms.saturating_sub(now_us / 1000))
-        };
-        // What is due between two milliseconds is done at the later one: the poller counts in those.
-        let in_ms = |at_us: u64| at_us.saturating_sub(now_us).div_ceil(1000);
-        let timeout = [tick_ms, until.collected_us.map(in_ms), until.limited_us.map(in_ms)].into_iter().flatten().min();
-        let timeout = if until.unfinished || !self.more.is_empty() { Some(0) } else { timeout };
-        let collecting = until.collected_us.is_some() && !until.immediate;
-        let (join_index, inbox, wake) = (&self.join_index, &self.inbox, &self.wake);
-        let has_work = || !inbox.is_empty() || (!collecting && (join_index.is_behind() || wake.is_elsewhere()));
-        let waited = self.poller.wait(timeout, collecting, has_work, ready);
-        self.wake.take_elsewhere();
-        waited
+    fn on_tick(&mut self, nudged: bool, io: &mut Io<'_>) {
+        if nudged {
+            self.refuse_waiting(io);
+        }
+        self.tick(io);
     }
 
+    /// All is flushed, or the deadline of a stop has passed.
+    fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+        let Some(by_ms) = self.stream.stop_by_ms() else { return };
+        self.over = io.now_us / 1000 >= by_ms || (self.consumers.is_empty() && inbox.is_empty());
+    }
+
+    fn is_over(&self) -> bool {
+        // Of a stream that has failed nobody gets anything more, and nobody goes back to the listener from here.
+        self.over || self.stream.state() == State::Failed
+    }
+
+    fn on_end(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
+        self.close(inbox, io);
+        self.stream.upcalls().stream_over(self.stream.id());
+    }
+}
+
+impl Relay {
     // ---- coming
 
-    fn adopt(&mut self, delivery: Delivery, now_us: u64) {
+    fn adopt(&mut self, delivery: Delivery, io: &mut Io<'_>) {
+        let now_us = io.now_us;
         let consumer = match delivery {
             Delivery::Player(peer) => self.new_player(peer, now_us),
             Delivery::Target { target, conn, plan } => self.new_target(target, *conn, plan, now_us),
         };
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();
-        if let Err(failure) = self.poller.add(&mut consumer.sink.rtmp().socket, entry.key()) {
-            self.over(consumer, &failure);
+        if let Err(failure) = io.add(&mut consumer.sink.rtmp().socket, entry.key()) {
+            self.end(consumer, &failure, io);
             return;
         }
         // What came while it was being handed over is read at once: nobody tells us of it again.
-        self.more.push(entry.key());
+        io.again(entry.key());
         self.filters_pending |= consumer.own().any(|subscription| subscription.wants_key_frame());
         let slot = entry.key();
         entry.insert(consumer);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::config::{Start, TargetConfig, media};
 use crate::error::Result;
+use crate::session::State;
 use crate::stream::egress::foreign::{Foreign, Registration};
 use crate::stream::egress::join::{HeaderRewrite, HeaderSet, JoinIndex, JoinPoint, Waits};
 use crate::stream::egress::pending_filter::PendingFilters;
@@ -103,9 +104,9 @@ impl std::fmt::Debug for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // Where the relay itself falls, the books say whose connections fell with it.
+        // Of a stream that has failed the book says whose connections fell with it.
         if let Some(record) = self.player.take()
-            && (self.foreign.is_some() || !std::thread::panicking())
+            && (self.foreign.is_some() || self.stream.state() != State::Failed)
         {
             self.stream.leave(&record);
         }

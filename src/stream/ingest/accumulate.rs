@@ -1,7 +1,7 @@
-//! accumulate: the thread (`accmDataThread`) that reads a stream's publishers and appends what the live one sends to the
+//! accumulate: the task (of `accmDataThread`) that reads a stream's publishers and appends what the live one sends to the
 //! log.
 //!
-//! It owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it appends
+//! accumulate owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it appends
 //! and rings the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys are read
 //! under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
 
@@ -14,12 +14,12 @@ use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use self::feed::Feed;
-use crate::config::{PublisherPolicy, READ_BUDGET_BYTES};
+use crate::config::{PublisherPolicy, READ_BUDGET_BYTES, READ_BUFFER_BYTES};
 use crate::error::{Failure, RRError};
-use crate::net::backlog::Backlog;
 use crate::net::clock;
 use crate::net::conn::Pumped;
-use crate::net::poll::{Poller, Ready};
+use crate::net::event_loop::{Io, Task};
+use crate::net::poll::Ready;
 use crate::net::socket::half_close;
 use crate::session::{self, Role, State};
 use crate::stream::book::Claim;
@@ -27,30 +27,16 @@ use crate::stream::event::{EventKind, Id};
 use crate::stream::front::RRStream;
 use crate::stream::handover::NewPublisher;
 use crate::stream::ingest::Incoming;
-use crate::stream::peer::{Order, RRSession};
+use crate::stream::peer::{Leave, Order, RRSession, Stays};
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::upcalls::Timeouts;
-
-/// How often timeouts are looked at.
-const TICK_MS: u64 = 500;
 
 /// Why a publisher was replaced, for it and for people.
 const TAKEN_OVER: &str = "another publisher took over";
 
-/// How a publisher's connection goes on.
-enum Fate {
-    /// It goes on publishing.
-    Stays,
-    /// It has unpublished and stays connected.
-    Listener(Option<session::Event>),
-    /// It is over.
-    Over(Failure),
-}
-
-struct Accumulate {
+/// The task of `accmDataThread`; its fields are that thread's alone.
+pub(in crate::stream) struct Accumulate {
     stream: Arc<RRStream>,
-    poller: Poller,
-    inbox: Receiver<Box<NewPublisher>>,
     feeds: Slab<Box<Feed>>,
     /// Whose messages go into the log.
     live: Option<usize>,
@@ -58,79 +44,67 @@ struct Accumulate {
     next: Option<usize>,
     /// The publisher was lost; until then its place is kept.
     grace_until_ms: Option<u64>,
-    /// Feeds to read without being told.
-    more: Backlog,
-    next_tick_ms: u64,
     timeouts: Timeouts,
-    scratch: Box<[u8]>,
-}
-
-/// The thread's body; ends when the stream is told to stop.
-pub(in crate::stream) fn run(
-    stream: Arc<RRStream>,
-    poller: Poller,
-    inbox: Receiver<Box<NewPublisher>>,
-    scratch: Box<[u8]>,
-) {
-    let timeouts = stream.upcalls().timeouts();
-    let mut this = Accumulate {
-        stream,
-        poller,
-        inbox,
-        feeds: Slab::new(),
-        live: None,
-        next: None,
-        grace_until_ms: None,
-        more: Backlog::default(),
-        next_tick_ms: 0,
-        timeouts,
-        scratch,
-    };
-    this.run();
-    this.close();
+    over: bool,
 }
 
 impl Accumulate {
-    fn run(&mut self) {
-        let mut ready: Vec<Ready> = Vec::new();
-        while self.stream.stop_by_ms().is_none() {
-            let idle = self.feeds.is_empty() && self.grace_until_ms.is_none();
-            let timeout = if idle { None } else { Some(self.next_tick_ms.saturating_sub(clock::now_ms())) };
-            let timeout = if self.more.is_empty() { timeout } else { Some(0) };
-            let (stream, inbox) = (&self.stream, &self.inbox);
-            let has_work = || !inbox.is_empty() || stream.stop_by_ms().is_some();
-            if let Err(failure) = self.poller.wait(timeout, false, has_work, &mut ready) {
-                log::error!("accumulate cannot wait: {failure}");
-                return;
-            }
-            #[cfg(test)]
-            self.stream.fault_injection().pass(crate::stream::fault_injection::In::Accumulate);
-            while let Ok(publisher) = self.inbox.try_recv() {
-                self.adopt(*publisher);
-            }
-            for slot in self.more.take() {
-                self.turn(slot, true, true);
-            }
-            for ready in &ready {
-                if !self.more.has(ready.slot) {
-                    self.turn(ready.slot, ready.readable, ready.closed);
-                }
-            }
-            let due = clock::now_ms() >= self.next_tick_ms;
-            if self.poller.take_nudge() || due {
-                self.check_timers();
-            }
-        }
+    pub(in crate::stream) fn new(stream: Arc<RRStream>) -> Self {
+        let timeouts = stream.upcalls().timeouts();
+        Self { stream, feeds: Slab::new(), live: None, next: None, grace_until_ms: None, timeouts, over: false }
+    }
+}
+
+impl Task for Accumulate {
+    type Message = Box<NewPublisher>;
+
+    const TICK_MS: u64 = 500;
+    const SCRATCH_BYTES: usize = READ_BUFFER_BYTES;
+
+    fn wants_ticks(&self) -> bool {
+        !self.feeds.is_empty() || self.grace_until_ms.is_some()
     }
 
+    fn on_message(&mut self, publisher: Box<NewPublisher>, io: &mut Io<'_>) {
+        self.adopt(*publisher, io);
+    }
+
+    #[cfg(test)]
+    fn begin_round(&mut self, _ready: &[Ready], _io: &mut Io<'_>) {
+        self.stream.fault_injection().pass(crate::stream::fault_injection::In::Accumulate);
+    }
+
+    fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>) {
+        let stays = self.read_and_answer(ready, io);
+        self.apply(ready.slot, stays, io);
+    }
+
+    fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
+        self.check_timers(io);
+    }
+
+    fn end_round(&mut self, _inbox: &Receiver<Box<NewPublisher>>, _io: &mut Io<'_>) {
+        self.over = self.stream.stop_by_ms().is_some();
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn on_end(&mut self, inbox: &Receiver<Box<NewPublisher>>, io: &mut Io<'_>) {
+        self.close(inbox, io);
+    }
+}
+
+impl Accumulate {
     // ---- coming
 
     /// A publisher comes in; the stream's claim for it was made before.
-    fn adopt(&mut self, NewPublisher { mut peer, stream_id, claim, source }: NewPublisher) {
+    fn adopt(&mut self, NewPublisher { mut peer, stream_id, claim, source }: NewPublisher, io: &mut Io<'_>) {
         let standby = claim == Claim::Standby;
         let entry = self.feeds.vacant_entry();
         let slot = entry.key();
-        if let Err(failure) = self.poller.add(&mut peer.conn.socket, slot) {
+        if let Err(failure) = io.add(&mut peer.conn.socket, slot) {
             self.stream.release(&peer.record);
             match source {
                 Some(source) => source::over(&**self.stream.upcalls(), &source, &failure, Goes::Lost, 0),
@@ -161,23 +135,23 @@ impl Accumulate {
             }
         } else {
             if let Some(old) = self.live.take() {
-                self.replace(old);
+                self.replace(old, io);
             }
             (self.live, self.next, self.grace_until_ms) = (Some(slot), None, None);
             self.stream.begin_feed();
         }
         // What came while it was being handed over is read at once: nobody tells us of it again.
-        self.more.push(slot);
+        io.again(slot);
     }
 
     /// The publisher is replaced by one that took over.
-    fn replace(&mut self, slot: usize) {
+    fn replace(&mut self, slot: usize, io: &mut Io<'_>) {
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let stream_id = feed.stream_id;
         if let Some(session) = feed.peer.conn.server() {
             session.end_publish(stream_id, "NetStream.Publish.BadName", TAKEN_OVER);
         }
-        self.end(*feed, &Failure::ours(RRError::TakenOver, TAKEN_OVER));
+        self.end(*feed, &Failure::ours(RRError::TakenOver, TAKEN_OVER), io);
     }
 
     /// This standby steps in at its next key frame.
@@ -201,25 +175,25 @@ impl Accumulate {
 
     // ---- reading
 
-    fn turn(&mut self, slot: usize, readable: bool, to_end: bool) {
-        let fate = if readable { self.read(slot, to_end) } else { Fate::Stays };
-        if matches!(fate, Fate::Stays) {
-            self.flush(slot);
+    fn read_and_answer(&mut self, ready: Ready, io: &mut Io<'_>) -> Stays {
+        if ready.readable {
+            self.read(ready.slot, ready.closed, io)?;
         }
-        self.apply(slot, fate);
+        self.flush(ready.slot, io);
+        Ok(())
     }
 
     /// Sends what its session has to say. A peer that is gone may have left much behind: that is read before its end.
-    fn flush(&mut self, slot: usize) {
+    fn flush(&mut self, slot: usize, io: &mut Io<'_>) {
         let Some(feed) = self.feeds.get_mut(slot).filter(|feed| feed.gone.is_none()) else { return };
         if let Err(failure) = feed.peer.conn.flush() {
             feed.gone = Some(failure);
-            self.more.push(slot);
+            io.again(slot);
         }
     }
 
-    fn read(&mut self, slot: usize, to_end: bool) -> Fate {
-        let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
+    fn read(&mut self, slot: usize, to_end: bool, io: &mut Io<'_>) -> Stays {
+        let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
         let now_us = clock::now_us();
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
@@ -233,7 +207,7 @@ impl Accumulate {
         let to_end = to_end || gone.is_some();
         let record = &peer.record;
         let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
-        let pumped = peer.conn.pump(&mut self.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
+        let pumped = peer.conn.pump(io.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
             let session::Event::Message(head) = event else {
                 return match event {
                     session::Event::Pause { .. } | session::Event::Receive { .. } => ControlFlow::Continue(()),
@@ -265,7 +239,9 @@ impl Accumulate {
         });
         feed.count(took, now_us);
         // The session may want to be looked at before the next tick.
-        self.next_tick_ms = self.next_tick_ms.min(feed.peer.conn.next_timeout().unwrap_or(u64::MAX));
+        if let Some(at_ms) = feed.peer.conn.next_timeout() {
+            io.tick_by(at_ms.saturating_mul(1000));
+        }
         let pumped = feed.heard(pumped);
         let half_read = feed.peer.conn.heap_bytes();
         let held = stream.memory().wait_for_room(is_over, || feed.held.follow(half_read));
@@ -276,24 +252,23 @@ impl Accumulate {
             self.stream.relay().wake_for_data();
         }
         if let Some(failure) = failed {
-            return Fate::Over(failure);
+            return Err(failure.into());
         }
-        if let Err(failure) = held {
-            return Fate::Over(failure);
-        }
-        match pumped {
-            Ok(Pumped::Drained) => {
-                let gone = self.feeds.get_mut(slot).and_then(|feed| feed.gone.take());
-                gone.map_or(Fate::Stays, Fate::Over)
+        held?;
+        match pumped? {
+            Pumped::Drained => {
+                if let Some(failure) = self.feeds.get_mut(slot).and_then(|feed| feed.gone.take()) {
+                    return Err(failure.into());
+                }
             }
-            Ok(Pumped::More) => {
-                self.more.push(slot);
-                Fate::Stays
+            Pumped::More => io.again(slot),
+            Pumped::Held(event) => {
+                let event = Some(event).filter(|event| !matches!(event, session::Event::EndPublish { .. }));
+                self.hand_back(slot, event, io);
+                return Err(Leave::Handed);
             }
-            Ok(Pumped::Held(session::Event::EndPublish { .. })) => Fate::Listener(None),
-            Ok(Pumped::Held(event)) => Fate::Listener(Some(event)),
-            Err(failure) => Fate::Over(failure),
         }
+        Ok(())
     }
 
     /// A standby's key frame has come, and it is in the log: the standby is the publisher. One that was live by the
@@ -326,15 +301,14 @@ impl Accumulate {
 
     // ---- orders and time
 
-    fn check_timers(&mut self) {
+    fn check_timers(&mut self, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
-        self.next_tick_ms = now_ms + TICK_MS;
         // A change that was not told at once, and no message has come since.
         self.stream.ingest().tell_tracks(now_ms * 1000);
         let slots: Vec<usize> = self.feeds.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            let fate = self.check_timers_of(slot, now_ms);
-            self.apply(slot, fate);
+            let stays = self.check_timers_of(slot, now_ms, io);
+            self.apply(slot, stays, io);
         }
         if let Some(id) = self.stream.book().take_switch() {
             self.switch(id);
@@ -353,12 +327,12 @@ impl Accumulate {
         }
     }
 
-    fn check_timers_of(&mut self, slot: usize, now_ms: u64) -> Fate {
+    fn check_timers_of(&mut self, slot: usize, now_ms: u64, io: &mut Io<'_>) -> Stays {
         let max_kbps = if self.live == Some(slot) { self.stream.config().max_kbps } else { 0 };
-        let Some(feed) = self.feeds.get_mut(slot) else { return Fate::Stays };
+        let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
         while let Some(order) = feed.peer.record.next_order() {
             match order {
-                Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text).into()),
                 Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
                 // Answers to an ask that is over.
                 Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
@@ -367,15 +341,11 @@ impl Accumulate {
         if self.live == Some(slot)
             && let Some(failure) = self.stream.memory().eviction()
         {
-            return Fate::Over(failure);
+            return Err(failure.into());
         }
-        match feed.check(&self.stream, now_ms, max_kbps) {
-            Ok(()) => {
-                self.flush(slot);
-                Fate::Stays
-            }
-            Err(failure) => Fate::Over(failure),
-        }
+        feed.check(&self.stream, now_ms, max_kbps)?;
+        self.flush(slot, io);
+        Ok(())
     }
 
     /// The host wants this one live from its next key frame.
@@ -396,25 +366,27 @@ impl Accumulate {
 
     // ---- going
 
-    fn apply(&mut self, slot: usize, fate: Fate) {
-        let (event, failure) = match fate {
-            Fate::Stays => return,
-            Fate::Listener(event) => (event, None),
-            Fate::Over(failure) => (None, Some(failure)),
-        };
-        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+    fn apply(&mut self, slot: usize, stays: Stays, io: &mut Io<'_>) {
+        let Err(Leave::Over(failure)) = stays else { return };
+        let Some(feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
         // Who unpublishes means it; who is lost may come back.
-        let hold_ms = failure.as_ref().map_or(0, |_| feed.hold_ms(self.stream.config().grace_ms.into()));
+        let hold_ms = feed.hold_ms(self.stream.config().grace_ms.into());
         // Before the connection goes anywhere: the name is free for whoever comes next.
         self.gone(slot, &record, hold_ms);
-        match failure {
-            Some(failure) => self.end(*feed, &failure),
-            None => {
-                self.poller.remove(&mut feed.peer.conn.socket);
-                self.stream.upcalls().reclaim(feed.peer, event);
-            }
-        }
+        self.end(*feed, &failure, io);
+        self.stream.call_sources();
+        self.stream.check_unused();
+    }
+
+    /// A publisher has unpublished and stays connected: the listener gets it, and handles this event first.
+    fn hand_back(&mut self, slot: usize, event: Option<session::Event>, io: &mut Io<'_>) {
+        let Some(mut feed) = self.feeds.try_remove(slot) else { return };
+        let record = Arc::clone(&feed.peer.record);
+        // As in `apply`.
+        self.gone(slot, &record, 0);
+        io.remove(&mut feed.peer.conn.socket);
+        self.stream.upcalls().reclaim(feed.peer, event);
         self.stream.call_sources();
         self.stream.check_unused();
     }
@@ -452,13 +424,14 @@ impl Accumulate {
     }
 
     /// A publisher's connection is over.
-    fn end(&mut self, Feed { mut peer, source, goes, media_ms, since_ms, .. }: Feed, failure: &Failure) {
+    fn end(&self, feed: Feed, failure: &Failure, io: &mut Io<'_>) {
+        let Feed { mut peer, source, goes, media_ms, since_ms, .. } = feed;
         if let Some(session) = peer.conn.client() {
             session.close();
         }
         // What the session has to say last (an onStatus) goes out if the socket takes it; the rest is the peer's loss.
         let _ = peer.conn.flush();
-        self.poller.remove(&mut peer.conn.socket);
+        io.remove(&mut peer.conn.socket);
         half_close(&mut peer.conn.socket);
         self.stream.book().lose(&peer.record, false);
         match source {
@@ -470,7 +443,7 @@ impl Accumulate {
     }
 
     /// The stream stops: its publishers and whoever is still on the way here are closed.
-    fn close(&mut self) {
+    fn close(&mut self, inbox: &Receiver<Box<NewPublisher>>, io: &mut Io<'_>) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_accumulate();
@@ -479,13 +452,13 @@ impl Accumulate {
         let nothing = || self.stream.memory().budget().nothing();
         let now_ms = clock::now_ms();
         let feed = |NewPublisher { peer, stream_id, source, .. }| Feed::new(peer, stream_id, source, nothing(), now_ms);
-        let waiting: Vec<Box<Feed>> = self.inbox.try_iter().map(|publisher| Box::new(feed(*publisher))).collect();
+        let waiting: Vec<Box<Feed>> = inbox.try_iter().map(|publisher| Box::new(feed(*publisher))).collect();
         for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
             let stream_id = feed.stream_id;
             if let Some(session) = feed.peer.conn.server() {
                 session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
             }
-            self.end(*feed, &failure);
+            self.end(*feed, &failure, io);
         }
         self.stream.end_feed();
     }

@@ -2,52 +2,36 @@
 
 use std::ops::ControlFlow;
 
-use super::{Fate, Relay};
+use super::Relay;
 use crate::config::READ_LITTLE_BYTES;
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Pumped;
-use crate::net::poll::Ready;
+use crate::net::event_loop::Io;
 use crate::session;
 use crate::stream::egress::consumer::Who;
 use crate::stream::egress::push::Parting;
+use crate::stream::peer::{Leave, Stays};
 
 impl Relay {
-    pub(super) fn read_all(&mut self, ready: &[Ready], now_us: u64) {
-        for slot in self.more.take() {
-            self.read_one(slot, true, now_us);
-        }
-        for ready in ready {
-            if ready.readable && !self.more.has(ready.slot) {
-                self.read_one(ready.slot, ready.closed, now_us);
-            }
-        }
-    }
-
-    fn read_one(&mut self, slot: usize, to_end: bool, now_us: u64) {
-        let fate = self.read(slot, to_end, now_us);
-        if !matches!(fate, Fate::Stays) {
-            self.leave(slot, fate, now_us);
-        }
-    }
-
     /// Sending has failed: the peer is gone. A server that refuses us or sends us elsewhere says so before it goes, and
-    /// what comes next depends on it.
-    pub(super) fn last_words(&mut self, slot: usize, failure: Failure, now_us: u64) -> Fate {
+    /// what comes next depends on it: its words are the reason then.
+    pub(super) fn last_words(&mut self, slot: usize, failure: Failure, io: &mut Io<'_>) -> Failure {
         let is_target = self.consumers.get(slot).is_some_and(|consumer| matches!(consumer.who, Who::Target(_)));
-        match is_target.then(|| self.read(slot, true, now_us)) {
-            Some(Fate::Over(said)) => Fate::Over(said),
-            _ => Fate::Over(failure),
+        match is_target.then(|| self.read(slot, true, io)) {
+            Some(Err(Leave::Over(said))) => said,
+            _ => failure,
         }
     }
 
-    fn read(&mut self, slot: usize, to_end: bool, now_us: u64) -> Fate {
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+    pub(super) fn read(&mut self, slot: usize, to_end: bool, io: &mut Io<'_>) -> Stays {
+        let now_us = io.now_us;
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         if consumer.said.is_some() {
-            return Fate::Stays;
+            return Ok(());
         }
         let mut changes = Vec::new();
         let conn = consumer.sink.rtmp();
-        let pumped = conn.pump(&mut self.scratch, now_us / 1000, READ_LITTLE_BYTES, to_end, |event, _| match event {
+        let pumped = conn.pump(io.scratch, now_us / 1000, READ_LITTLE_BYTES, to_end, |event, _| match event {
             session::Event::Pause { .. } | session::Event::Receive { .. } => {
                 changes.push(event);
                 ControlFlow::Continue(())
@@ -59,26 +43,26 @@ impl Relay {
         if !changes.is_empty() {
             self.change(slot, &changes, now_us);
         }
-        match pumped {
-            Ok(Pumped::Drained) => {}
-            Ok(Pumped::More) => self.more.push(slot),
-            Ok(Pumped::Held(event)) => match self.on_event(slot, event) {
+        match pumped? {
+            Pumped::Drained => {}
+            Pumped::More => io.again(slot),
+            Pumped::Held(event) => {
+                if self.on_event(slot, event)? {
+                    self.between(slot, io);
+                    return Ok(());
+                }
                 // What stands behind it has been read from the socket already.
-                Fate::Stays => self.more.push(slot),
-                fate => return fate,
-            },
-            Err(failure) => return Fate::Over(failure),
+                io.again(slot);
+            }
         }
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         // Answers leave at once, unless they must wait for the end of a message on its way.
         if consumer.sink.rtmp().has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
             let sent = consumer.send(now_us);
             self.stream.stats().sent(consumer.take_sent(), now_us);
-            if let Err(failure) = sent {
-                return Fate::Over(failure);
-            }
+            sent?;
         }
-        Fate::Stays
+        Ok(())
     }
 
     /// Pauses, and kinds of media that are wanted or not.
@@ -104,22 +88,23 @@ impl Relay {
         self.place(slot, now_us);
     }
 
-    /// A consumer says something that ends its consuming.
-    fn on_event(&mut self, slot: usize, event: session::Event) -> Fate {
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+    /// A consumer says something that ends its consuming. True where that is to be acted on now: it is between two
+    /// messages.
+    fn on_event(&mut self, slot: usize, event: session::Event) -> Result<bool> {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(false) };
         match (&consumer.who, event) {
             (Who::Player(_), event) => {
                 consumer.said = Some(event);
-                if consumer.is_between() { Fate::Between } else { Fate::Stays }
+                Ok(consumer.is_between())
             }
             (Who::Target(_), session::Event::Ended { code, text }) => {
-                Fate::Over(Failure::peers(RRError::Closed, format!("{code} {text}")))
+                Err(Failure::peers(RRError::Closed, format!("{code} {text}")))
             }
             (Who::Target(_), session::Event::Reconnect { url, text }) => {
                 self.part(slot, Parting::Moved { url, text });
-                Fate::Stays
+                Ok(false)
             }
-            (Who::Target(_), _) => Fate::Stays,
+            (Who::Target(_), _) => Ok(false),
         }
     }
 }

@@ -1,41 +1,41 @@
 //! How consumers leave the relay: back to the listener, told goodbye, or closed; and the end of the stream.
 
-use super::{Fate, Relay};
+use crossbeam::channel::Receiver;
+
+use super::Relay;
 use crate::error::Failure;
 use crate::error::RRError;
 use crate::net::clock;
 use crate::net::conn::Conn;
+use crate::net::event_loop::Io;
 use crate::net::socket::half_close;
 use crate::session::{self, Role};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::{Leave, Peer, RRSession, Stays};
 
 /// A consumer that was told goodbye may take this long to take it.
 const GOODBYE_MS: u64 = 3_000;
 
-/// The same where the target connects again afterwards: the media that flows meanwhile is lost to it.
+/// As [`GOODBYE_MS`] where the target connects again afterwards: the media that flows meanwhile is lost to it.
 const SHORT_GOODBYE_MS: u64 = 500;
 
 impl Relay {
-    pub(super) fn leave(&mut self, slot: usize, fate: Fate, now_us: u64) {
-        match fate {
-            Fate::Stays => {}
-            Fate::Over(failure) => {
-                if let Some(consumer) = self.take(slot) {
-                    self.over(consumer, &failure);
-                }
-            }
-            Fate::Between => self.between(slot, now_us),
+    pub(super) fn apply(&mut self, slot: usize, stays: Stays, io: &mut Io<'_>) {
+        if let Err(Leave::Over(failure)) = stays
+            && let Some(consumer) = self.take(slot)
+        {
+            self.end(consumer, &failure, io);
         }
     }
 
     /// A consumer has had all there was, or its peer wants something else. A player loses what has ended for it, and its
     /// connection goes to the listener or to the relay of another stream where nothing of this one is left; a target is told
     /// goodbye and closed once it has heard that.
-    fn between(&mut self, slot: usize, now_us: u64) {
+    pub(super) fn between(&mut self, slot: usize, io: &mut Io<'_>) {
+        let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         if let Who::Target(_) = &consumer.who {
             if let Some(session) = consumer.sink.rtmp().client() {
@@ -74,17 +74,17 @@ impl Relay {
         };
         if next.is_none() && consumer.has_own() {
             // What its peer sent behind it has been read from the socket already.
-            self.more.push(slot);
+            io.again(slot);
             return;
         }
-        self.hand_on(slot, next);
+        self.hand_on(slot, next, io);
     }
 
     /// A player's connection goes to the listener, which is to handle `next`, or to the relay of the newest stream that it
     /// plays.
-    fn hand_on(&mut self, slot: usize, next: Option<session::Event>) {
+    fn hand_on(&mut self, slot: usize, next: Option<session::Event>, io: &mut Io<'_>) {
         let Some(mut consumer) = self.take(slot) else { return };
-        self.poller.remove(&mut consumer.sink.rtmp().socket);
+        io.remove(&mut consumer.sink.rtmp().socket);
         let (conn, Who::Player(record), mut subscriptions) = consumer.into_parts() else { return };
         for subscription in &mut subscriptions {
             if let Some(registration) = subscription.leave_home(&self.join_index, self.live) {
@@ -101,7 +101,7 @@ impl Relay {
     }
 
     /// The players who wait for a first message are told that none will come, where that is known.
-    pub(super) fn refuse_waiting(&mut self, now_us: u64) {
+    pub(super) fn refuse_waiting(&mut self, io: &mut Io<'_>) {
         let Some(refusal) = self.stream.sources().take_refusal() else { return };
         for slot in self.slots() {
             let Some(consumer) = self.consumers.get_mut(slot) else { continue };
@@ -111,7 +111,7 @@ impl Relay {
             };
             if let Some(session) = consumer.sink.rtmp().server() {
                 session.fail_play(stream_id, refusal.code, &refusal.failure.text);
-                self.leave(slot, Fate::Over(refusal.failure.clone()), now_us);
+                self.apply(slot, Err(refusal.failure.clone().into()), io);
             }
         }
     }
@@ -128,8 +128,8 @@ impl Relay {
     }
 
     /// A consumer's connection ends here.
-    pub(super) fn over(&mut self, mut consumer: Box<Consumer>, failure: &Failure) {
-        self.poller.remove(&mut consumer.sink.rtmp().socket);
+    pub(super) fn end(&mut self, mut consumer: Box<Consumer>, failure: &Failure, io: &mut Io<'_>) {
+        io.remove(&mut consumer.sink.rtmp().socket);
         let told_goodbye = consumer.close_by_ms.is_some();
         let push = consumer.push.take();
         match consumer.into_parts() {
@@ -151,7 +151,7 @@ impl Relay {
     }
 
     /// The stream stops: everybody who is left is closed.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_relay();
@@ -160,7 +160,7 @@ impl Relay {
         for target in self.stream.book().targets() {
             target.stop(0);
         }
-        while let Ok(delivery) = self.inbox.try_recv() {
+        while let Ok(delivery) = inbox.try_recv() {
             match delivery {
                 Delivery::Player(Peer { mut conn, record, subscriptions }) => {
                     end_player(&mut conn, &record, &subscriptions, &failure);
@@ -171,7 +171,7 @@ impl Relay {
         }
         for slot in self.slots() {
             if let Some(consumer) = self.take(slot) {
-                self.over(consumer, &failure);
+                self.end(consumer, &failure, io);
             }
         }
     }

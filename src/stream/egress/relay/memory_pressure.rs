@@ -2,8 +2,9 @@
 
 use std::cmp::Reverse;
 
-use super::{Fate, Relay};
+use super::Relay;
 use crate::error::{Failure, RRError};
+use crate::net::event_loop::Io;
 use crate::stream::log::buffer::Head;
 use crate::stream::memory::GiveUp;
 
@@ -20,37 +21,37 @@ const LEAST_BYTES: usize = 32 * 1024;
 
 impl Relay {
     /// Does what is wanted, mostly nothing.
-    pub(super) fn give_up_memory(&mut self, head: Head, now_us: u64) {
+    pub(super) fn give_up_memory(&mut self, head: Head, io: &mut Io<'_>) {
         // Unasked, and before it is short: a stream that has ended and still sends its last is asked no more.
         if self.stream.memory().is_tight() {
-            self.drop_idle(now_us);
+            self.drop_idle(io);
         }
         let Some(asked) = self.stream.memory().asked() else { return };
         self.join_index.drop_gop_start();
         if asked >= GiveUp::Cursors {
-            self.drop_lag(head, now_us);
+            self.drop_lag(head, io.now_us);
             // How far behind these are is their owners' to know.
             self.registrations.let_go();
         }
         if asked >= GiveUp::Holders {
-            self.drop_holders(now_us);
+            self.drop_holders(io);
         }
     }
 
     /// Closes those who sit on large headers, or on the rest of a large message.
-    fn drop_idle(&mut self, now_us: u64) {
-        for (_, slot) in self.idle(PRIVATE_BYTES, PRIVATE_MS, now_us) {
-            self.close_for_memory(slot, now_us);
+    fn drop_idle(&mut self, io: &mut Io<'_>) {
+        for (_, slot) in self.idle(PRIVATE_BYTES, PRIVATE_MS, io.now_us) {
+            self.close_for_memory(slot, io);
         }
     }
 
     /// Closes whoever holds the most for itself while its socket takes nothing, one at least, until half of
     /// the memory is free.
-    fn drop_holders(&mut self, now_us: u64) {
-        let mut holders = self.idle(LEAST_BYTES, 0, now_us);
+    fn drop_holders(&mut self, io: &mut Io<'_>) {
+        let mut holders = self.idle(LEAST_BYTES, 0, io.now_us);
         holders.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         for (_, slot) in holders {
-            self.close_for_memory(slot, now_us);
+            self.close_for_memory(slot, io);
             if !self.stream.memory().is_tight() {
                 break;
             }
@@ -63,9 +64,9 @@ impl Relay {
         held.filter(|&(held, _)| held > bytes).collect()
     }
 
-    fn close_for_memory(&mut self, slot: usize, now_us: u64) {
+    fn close_for_memory(&mut self, slot: usize, io: &mut Io<'_>) {
         let why = "the memory limit of the server is reached, and what was sent is not taken";
-        self.leave(slot, Fate::Over(Failure::ours(RRError::Limit, why)), now_us);
+        self.apply(slot, Err(Failure::ours(RRError::Limit, why).into()), io);
     }
 
     /// Whoever is more than half as far behind as the furthest jumps to the head, to go on at the next key frame.

@@ -6,8 +6,9 @@
 
 use std::mem;
 
-use super::{Fate, Relay, slow_event};
-use crate::error::Result;
+use super::{Relay, slow_event};
+use crate::error::{Failure, Result};
+use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Plan, Run};
 
 /// Times that one pass asks everybody at most: of a stream that comes faster than it goes out a pass would have no end. One
@@ -41,8 +42,10 @@ pub(super) struct Pass {
     asked: Vec<usize>,
     /// What they are to send.
     parts: Vec<Part>,
-    /// Who leaves afterwards.
-    leaving: Vec<(usize, Fate)>,
+    /// Whose sockets have failed.
+    failed: Vec<(usize, Failure)>,
+    /// Who has had all that it is to get, or whose peer wants something else.
+    between: Vec<usize>,
     until: Until,
     /// Bytes and messages of the stream that were sent.
     sent: (u64, u64),
@@ -50,7 +53,8 @@ pub(super) struct Pass {
 
 impl Relay {
     /// Sends to everybody who has room and does not collect just now.
-    pub(super) fn run_pass(&mut self, now_us: u64) -> Until {
+    pub(super) fn run_pass(&mut self, io: &mut Io<'_>) {
+        let now_us = io.now_us;
         let mut pass = mem::take(&mut self.pass);
         self.begin(&mut pass, now_us);
         for _ in 0..ROUNDS {
@@ -64,15 +68,15 @@ impl Relay {
         pass.until.unfinished = !pass.asked.is_empty();
         pass.asked.clear();
         self.stream.stats().sent(mem::take(&mut pass.sent), now_us);
-        for (slot, fate) in pass.leaving.drain(..) {
-            let fate = match fate {
-                Fate::Over(failure) => self.last_words(slot, failure, now_us),
-                fate => fate,
-            };
-            self.leave(slot, fate, now_us);
+        for (slot, failure) in pass.failed.drain(..) {
+            let failure = self.last_words(slot, failure, io);
+            self.apply(slot, Err(failure.into()), io);
         }
+        for slot in pass.between.drain(..) {
+            self.between(slot, io);
+        }
+        self.until = pass.until;
         self.pass = pass;
-        self.pass.until
     }
 
     /// Who takes part: all who have room and stay.
@@ -115,11 +119,11 @@ impl Relay {
                 }
                 Ok(Plan::Limited(at)) => until.limited_us = Some(until.limited_us.map_or(at, |first| first.min(at))),
                 Ok(Plan::Nothing) => self.tell_recovered(slot),
-                Err(failure) => pass.leaving.push((slot, Fate::Over(failure))),
+                Err(failure) => pass.failed.push((slot, failure)),
             }
             let Some(consumer) = self.consumers.get(slot) else { continue };
             if !consumer.blocked && (consumer.has_ended() || (consumer.said.is_some() && consumer.is_between())) {
-                pass.leaving.push((slot, Fate::Between));
+                pass.between.push(slot);
             }
         }
     }
@@ -156,7 +160,7 @@ impl Relay {
                     let sent = consumer.take_sent();
                     pass.sent = (pass.sent.0 + sent.0, pass.sent.1 + sent.1);
                 }
-                Err(failure) => pass.leaving.push((slot, Fate::Over(failure))),
+                Err(failure) => pass.failed.push((slot, failure)),
             }
         }
     }

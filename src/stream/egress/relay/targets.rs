@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Fate, Relay};
+use super::Relay;
 use crate::config::SlowPolicy;
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Conn;
 use crate::session::State;
 use crate::stream::egress::consumer::{Consumer, Who};
@@ -32,13 +32,13 @@ impl Relay {
     }
 
     /// Looks whether the host wants it otherwise or gone, and whether there is anything for it.
-    pub(super) fn check_target(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
+    pub(super) fn check_target(&mut self, slot: usize, head: Head, now_us: u64) -> Result<()> {
         let now_ms = now_us / 1000;
         let (live, media_ms) = (self.live, self.media_ms);
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
-        let (Who::Target(target), Some(push)) = (&consumer.who, &consumer.push) else { return Fate::Stays };
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
+        let (Who::Target(target), Some(push)) = (&consumer.who, &consumer.push) else { return Ok(()) };
         match target.stop_by_ms() {
-            Some(by) if now_ms >= by => return Fate::Over(Failure::ours(RRError::Kicked, "stopped")),
+            Some(by) if now_ms >= by => return Err(Failure::ours(RRError::Kicked, "stopped")),
             Some(_) => {
                 consumer.own().for_each(|subscription| subscription.end_at(head.position));
             }
@@ -53,7 +53,7 @@ impl Relay {
                 }
             }
         }
-        Fate::Stays
+        Ok(())
     }
 
     /// Other settings: what a connection bears is changed, for the rest it is made anew.

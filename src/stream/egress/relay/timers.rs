@@ -1,26 +1,26 @@
 //! What the relay looks after now and then: timeouts, pings, orders, and the bound of everybody's lag.
 
 use super::targets::too_slow;
-use super::{Fate, Relay, slow_event};
-use crate::error::{Failure, RRError};
+use super::{Relay, slow_event};
+use crate::error::{Failure, RRError, Result};
 use crate::log::told;
+use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::log::buffer::Head;
-use crate::stream::peer::Order;
+use crate::stream::peer::{Leave, Order};
 
 /// At most one report of a slow consumer in this time.
 const SLOW_REPORT_MS: u64 = 1_000;
 
 impl Relay {
-    pub(super) fn tick(&mut self, now_us: u64) {
+    pub(super) fn tick(&mut self, io: &mut Io<'_>) {
+        let now_us = io.now_us;
         let head = self.join_index.head();
-        self.give_up_memory(head, now_us);
+        self.give_up_memory(head, io);
         self.warn_of_missing_key_frame(now_us);
         for slot in self.slots() {
-            let fate = self.check_timers(slot, head, now_us);
-            if !matches!(fate, Fate::Stays) {
-                self.leave(slot, fate, now_us);
-            }
+            let stays = self.check_timers(slot, head, io);
+            self.apply(slot, stays.map_err(Leave::Over), io);
         }
         // The stream's own lag is that of whoever is furthest behind.
         let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
@@ -28,18 +28,19 @@ impl Relay {
         self.stream.stats().lag(lag_ms);
     }
 
-    fn check_timers(&mut self, slot: usize, head: Head, now_us: u64) -> Fate {
+    fn check_timers(&mut self, slot: usize, head: Head, io: &mut Io<'_>) -> Result<()> {
+        let now_us = io.now_us;
         let now_ms = now_us / 1000;
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         if let Some(by) = consumer.close_by_ms {
             let over = now_ms >= by;
-            return if over { Fate::Over(Failure::ours(RRError::Closed, "the stream has ended")) } else { Fate::Stays };
+            return if over { Err(Failure::ours(RRError::Closed, "the stream has ended")) } else { Ok(()) };
         }
         match &consumer.who {
             Who::Player(record) => {
                 while let Some(order) = record.next_order() {
                     match order {
-                        Order::Close(text) => return Fate::Over(Failure::ours(RRError::Kicked, text)),
+                        Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text)),
                         Order::Reconnect(url, text) => {
                             if let Some(session) = consumer.sink.rtmp().server() {
                                 session.reconnect_request(url.as_deref(), &text);
@@ -50,16 +51,12 @@ impl Relay {
                     }
                 }
             }
-            Who::Target(_) => {
-                let fate = self.check_target(slot, head, now_us);
-                if !matches!(fate, Fate::Stays) {
-                    return fate;
-                }
-            }
+            Who::Target(_) => self.check_target(slot, head, now_us)?,
         }
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         if !consumer.blocked && consumer.has_ended() {
-            return Fate::Between;
+            self.between(slot, io);
+            return Ok(());
         }
         // What is blocked takes no part in a pass, and other streams' logs must not be held for it.
         consumer.follow(now_us);
@@ -68,23 +65,21 @@ impl Relay {
         let own_ms = consumer.push.as_ref().and_then(|push| push.plan.config.send_ms);
         let send_ms = own_ms.map_or(send_ms, u64::from);
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
-            return Fate::Over(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
+            return Err(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
         }
         // One whose socket takes nothing has `send_ms`: a ping would not reach it. An open question is the listener's.
-        if !consumer.blocked
-            && let Err(failure) = consumer.sink.rtmp().handle_timeout(now_ms)
-        {
-            return Fate::Over(failure);
+        if !consumer.blocked {
+            consumer.sink.rtmp().handle_timeout(now_ms)?;
         }
         self.bound_lag(slot, head, now_us)
     }
 
     /// A subscription past its lag bound jumps forward; a consumer that does so for too long is closed.
-    fn bound_lag(&mut self, slot: usize, home: Head, now_us: u64) -> Fate {
+    fn bound_lag(&mut self, slot: usize, home: Head, now_us: u64) -> Result<()> {
         let now_ms = now_us / 1000;
-        let Some(consumer) = self.consumers.get_mut(slot) else { return Fate::Stays };
+        let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         if !consumer.is_stuck(now_us) {
-            return Fate::Stays;
+            return Ok(());
         }
         let (who, push) = (&consumer.who, consumer.push.as_deref());
         for subscription in &mut consumer.subscriptions {
@@ -92,14 +87,14 @@ impl Relay {
             if let Some(behind_ms) = subscription.slow_ms(now_ms)
                 && let Some(failure) = too_slow(push, behind_ms, slow_ms)
             {
-                return Fate::Over(failure);
+                return Err(failure);
             }
             let head = subscription.head(home);
             let Some(lag) = subscription.past_bounds(head, now_us) else { continue };
             if push.is_some()
                 && let Some(failure) = too_slow(push, 0, slow_ms)
             {
-                return Fate::Over(failure);
+                return Err(failure);
             }
             // A key frame ahead of it that is itself within the bounds, or the next one.
             let ahead = subscription.key_frame_ahead(&self.join_index, head, now_us);
@@ -113,7 +108,7 @@ impl Relay {
                 self.stream.upcalls().event(event);
             }
         }
-        Fate::Stays
+        Ok(())
     }
 }
 
