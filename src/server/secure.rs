@@ -27,7 +27,7 @@ impl Certificate {
         locked(&self.0).clone().ok_or_else(none)
     }
 
-    /// Whether a certificate is set.
+    /// Fails where no certificate is set.
     pub(super) fn needed(&self) -> Result<()> {
         self.get().map(|_| ())
     }

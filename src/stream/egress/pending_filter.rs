@@ -47,7 +47,7 @@ impl PendingFilters {
         self.list.iter_mut().for_each(|filter| filter.at = None);
     }
 
-    /// Whether no change is pending.
+    /// Drops all pending changes.
     pub(in crate::stream) fn clear(&mut self) {
         self.list.clear();
     }
