@@ -169,7 +169,13 @@ typedef enum rr_name_kind {
 typedef enum rr_feature {
     RR_FEATURE_EVENT_FD = 1,           /* rr_event_fd gives a descriptor. */
     RR_FEATURE_TLS = 2,                /* rtmps. */
+    RR_FEATURE_REST = 8,               /* Control by HTTP: rr_rest_listen and its like. */
 } rr_feature;
+
+/* Bits for rr_rest_listen. */
+typedef enum rr_rest_flag {
+    RR_REST_OPEN_READERS = 1,          /* /metrics and /stat need no token: for readers that cannot send one. */
+} rr_rest_flag;
 
 /* Levels of log lines; each includes those before it. */
 typedef enum rr_log_level {
@@ -905,6 +911,34 @@ RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
 /* The server's counters: rr_stats_get with id 0.
    Returns: RR_OK; RR_ERR_ARG: size is not that of a struct. */
 RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
+
+/* ---- 8. control by HTTP ----------------------------------------------------------------------------------------- */
+
+/* Off until rr_rest_listen. The same is done here by HTTP as by the calls above; no media passes through it. */
+
+/* Serves control by HTTP on an address: "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080"; a port alone ("8080",
+   ":8080") is loopback's, port 0 takes any free one. Requests carry token as "Authorization: Bearer TOKEN"; it has 8
+   or more visible ASCII characters. What can be asked is at /v1/openapi.json. flags are RR_REST_*. One thread serves
+   all requests, apart from media. May be called several times, with other tokens.
+   Returns: The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no
+   right); RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built
+   without it. */
+RR_API int rr_rest_listen(rr_server *s, const char *addr, const char *token, unsigned int flags);
+
+/* Ends control by HTTP on all addresses; requests that are being answered have half a second.
+   Returns: RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it. */
+RR_API int rr_rest_stop(rr_server *s);
+
+/* Answers one request of a host that has a web server of its own; the host has checked who asks. path begins with a
+   slash and may have a query; body may be NULL where len is 0. *out is the answer's body with a NUL behind it,
+   *out_len its length without that; rr_free frees it.
+   Returns: The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB;
+   RR_ERR_NOMEM; RR_ERR_UNSUPPORTED: the library was built without it. On failure *out is NULL. */
+RR_API int rr_rest_handle(
+    rr_server *s, const char *method, const char *path, const char *body, size_t len, char **out, size_t *out_len);
+
+/* Frees what rr_rest_handle gave. NULL is fine. */
+RR_API void rr_free(void *p);
 
 /* ---- 10. helper ------------------------------------------------------------------------------------------------- */
 

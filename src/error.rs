@@ -108,6 +108,39 @@ impl RRError {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
+    /// The name in the C API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arg => "RR_ERR_ARG",
+            Self::Version => "RR_ERR_VERSION",
+            Self::State => "RR_ERR_STATE",
+            Self::NotFound => "RR_ERR_NOT_FOUND",
+            Self::Exists => "RR_ERR_EXISTS",
+            Self::Again => "RR_ERR_AGAIN",
+            Self::NoMem => "RR_ERR_NOMEM",
+            Self::Limit => "RR_ERR_LIMIT",
+            Self::Thread => "RR_ERR_THREAD",
+            Self::Unsupported => "RR_ERR_UNSUPPORTED",
+            Self::Panic => "RR_ERR_PANIC",
+            Self::Closed => "RR_ERR_CLOSED",
+            Self::Timeout => "RR_ERR_TIMEOUT",
+            Self::Io => "RR_ERR_IO",
+            Self::Resolve => "RR_ERR_RESOLVE",
+            Self::Connect => "RR_ERR_CONNECT",
+            Self::Tls => "RR_ERR_TLS",
+            Self::Cert => "RR_ERR_CERT",
+            Self::Handshake => "RR_ERR_HANDSHAKE",
+            Self::Protocol => "RR_ERR_PROTOCOL",
+            Self::Auth => "RR_ERR_AUTH",
+            Self::Rejected => "RR_ERR_REJECTED",
+            Self::TakenOver => "RR_ERR_TAKEN_OVER",
+            Self::Slow => "RR_ERR_SLOW",
+            Self::Idle => "RR_ERR_IDLE",
+            Self::Kicked => "RR_ERR_KICKED",
+            Self::GiveUp => "RR_ERR_GIVE_UP",
+        }
+    }
+
     /// One sentence for people, without a full stop.
     pub fn sentence(self) -> &'static str {
         match self {

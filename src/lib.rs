@@ -23,6 +23,8 @@ pub mod log;
 pub mod mask;
 pub mod net;
 pub mod proto;
+#[cfg(feature = "rest")]
+pub mod rest;
 pub mod server;
 pub mod session;
 pub mod stream;

@@ -24,10 +24,22 @@ where
     F: FnOnce() + Send + 'static,
     P: FnOnce(&str) + Send + 'static,
 {
+    spawn_with_stack(name, THREAD_STACK_BYTES, body, on_panic)
+}
+
+/// As [`spawn`], with a stack of another size, in bytes.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_with_stack<F, P>(name: &str, stack_bytes: usize, body: F, on_panic: P) -> Result<JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+    P: FnOnce(&str) + Send + 'static,
+{
     debug_assert!(name.len() <= 15, "thread name {name} is cut by the kernel");
     std::thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(THREAD_STACK_BYTES)
+        .stack_size(stack_bytes)
         .spawn(move || {
             if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
                 on_panic(panic_text(panic.as_ref()));

@@ -36,7 +36,7 @@ fn null_is_an_error_and_never_a_crash() {
 }
 
 /// Errors of the header that `errors.c` does not provoke, and what shows or prevents them.
-const ELSEWHERE: [(&str, &str, &str); 7] = [
+const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -44,6 +44,19 @@ const ELSEWHERE: [(&str, &str, &str); 7] = [
     ("rr_session_close", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_stream_add_source", "RR_ERR_LIMIT", "it takes 100000 targets; server::slots has a test of a full table"),
     ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),
+    ("rr_rest_listen", "RR_ERR_LIMIT", "it takes all threads or descriptors of the process"),
+    ("rr_rest_handle", "RR_ERR_NOMEM", "it takes all memory of the process, just after the answer was made"),
+];
+
+/// What errors.c gives in a build with the feature `rest` alone, and in one without: each shows one of the two.
+const REST: [&[&str]; 2] = [
+    &[
+        "rr_rest_listen RR_ERR_ARG",
+        "rr_rest_listen RR_ERR_IO",
+        "rr_rest_handle RR_ERR_ARG",
+        "rr_rest_handle RR_ERR_LIMIT",
+    ],
+    &["rr_rest_listen RR_ERR_UNSUPPORTED", "rr_rest_stop RR_ERR_UNSUPPORTED", "rr_rest_handle RR_ERR_UNSUPPORTED"],
 ];
 
 /// The errors that stand behind "Returns:" of each function of the header, as "function error".
@@ -70,6 +83,9 @@ fn functions_give_the_errors_that_the_header_lists_and_no_others() {
     let listed = listed_errors(&fs::read_to_string(root().join("include/rrelay.h")).unwrap());
     assert_eq!(given.intersection(&elsewhere).count(), 0, "what is given here is not elsewhere");
     let mut known: BTreeSet<String> = given.union(&elsewhere).cloned().collect();
+    let [here, of_the_other_build] = if cfg!(feature = "rest") { REST } else { [REST[1], REST[0]] };
+    assert!(here.iter().all(|pair| given.contains(*pair)), "{given:#?}");
+    known.extend(of_the_other_build.iter().map(|pair| (*pair).to_owned()));
     if cfg!(not(target_arch = "x86_64")) {
         known.extend(["rr_stream_add_target RR_ERR_NOMEM", "rr_stream_write RR_ERR_NOMEM"].map(ToOwned::to_owned));
     }

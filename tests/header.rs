@@ -10,7 +10,7 @@ use std::process::Command;
 use layout::Section;
 
 /// The parts of the header, in order: the source file, the title, what is said below the title.
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 12] = [
     Section { file: "types", title: "plain data", text: "" },
     Section { file: "event", title: "events, the data", text: "" },
     Section { file: "config", title: "config structs", text: "" },
@@ -31,6 +31,11 @@ const SECTIONS: [Section; 11] = [
     Section { file: "rr_stream", title: "4. streams", text: "" },
     Section { file: "rr_target", title: "5. targets: what we open to others", text: "" },
     Section { file: "rr_info", title: "6. any id", text: "" },
+    Section {
+        file: "rr_rest",
+        title: "8. control by HTTP",
+        text: "Off until rr_rest_listen. The same is done here by HTTP as by the calls above; no media passes through it.",
+    },
     Section { file: "rr_frame", title: "10. helper", text: "" },
 ];
 

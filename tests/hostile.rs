@@ -412,7 +412,7 @@ fn a_player_that_floods_us_while_it_plays_is_read_and_forgotten() {
     let id = list.into_iter().find(|&id| live.server.info(id).unwrap().addr == name).unwrap();
     until("all of it is read", || live.server.stats(id).unwrap().bytes_in > 20 * wire.len() as u64 * u64::from(ROUNDS));
     let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
-    assert_eq!(stream.msgs_in, ROUNDS.into(), "none of it is in the stream");
+    assert_eq!(stream.msgs_in, u64::from(ROUNDS), "none of it is in the stream");
     healthy.goes_on();
 }
 

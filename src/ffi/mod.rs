@@ -37,6 +37,7 @@ pub mod rr_base;
 pub mod rr_event;
 pub mod rr_frame;
 pub mod rr_info;
+pub mod rr_rest;
 pub mod rr_server;
 pub mod rr_session;
 pub mod rr_stream;

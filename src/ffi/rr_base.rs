@@ -26,7 +26,8 @@ pub extern "C" fn rr_version_string() -> *const c_char {
 /// What the loaded library was built with: RR_FEATURE_* bits.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_features() -> u64 {
-    rr_feature::RR_FEATURE_EVENT_FD as u64 | rr_feature::RR_FEATURE_TLS as u64
+    let rest = if cfg!(feature = "rest") { rr_feature::RR_FEATURE_REST as u64 } else { 0 };
+    rr_feature::RR_FEATURE_EVENT_FD as u64 | rr_feature::RR_FEATURE_TLS as u64 | rest
 }
 
 /// One sentence for a result. Static, never NULL; any number may be given.

@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::config::rr_server_config;
 use super::event::{Held, rr_event_fn};
@@ -16,7 +16,9 @@ use crate::server::events::{EventFn, LogSink};
 
 /// Listeners, streams and everything on them, events, log. Two servers in one process know nothing of each other.
 pub struct rr_server {
-    pub(super) core: RRServer,
+    pub(super) core: Arc<RRServer>,
+    #[cfg(feature = "rest")]
+    pub(super) rest: crate::rest::Rest,
     /// The event on loan to the host.
     pub(super) held: Mutex<Option<Held>>,
 }
@@ -38,8 +40,15 @@ pub unsafe extern "C" fn rr_server_new(cfg: *const rr_server_config, out: *mut *
         // SAFETY: contract.
         let (config, extra) = unsafe { convert::server_config(cfg) }?;
         let callback = extra.on_event.and_then(|on_event| event_fn(Some(on_event), config.user));
-        let core = RRServer::new(config, extra.log_events, callback)?;
-        let server = Box::new(rr_server { core, held: Mutex::default() });
+        let core = Arc::new(RRServer::new(config, extra.log_events, callback)?);
+        #[cfg(feature = "rest")]
+        let rest = crate::rest::Rest::new(Arc::clone(&core));
+        let server = Box::new(rr_server {
+            core,
+            #[cfg(feature = "rest")]
+            rest,
+            held: Mutex::default(),
+        });
         // SAFETY: contract.
         unsafe { Out::new(out, "out")?.set(Box::into_raw(server)) };
         Ok(0)

@@ -159,6 +159,15 @@ pub enum rr_feature {
     RR_FEATURE_EVENT_FD = 1,
     /// rtmps.
     RR_FEATURE_TLS = 2,
+    /// Control by HTTP: rr_rest_listen and its like.
+    RR_FEATURE_REST = 8,
+}
+
+/// Bits for rr_rest_listen.
+#[repr(C)]
+pub enum rr_rest_flag {
+    /// /metrics and /stat need no token: for readers that cannot send one.
+    RR_REST_OPEN_READERS = 1,
 }
 
 /// Levels of log lines; each includes those before it.

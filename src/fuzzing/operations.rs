@@ -262,7 +262,7 @@ impl World {
         self.listen();
         self.story.end();
         for kind in [objects::STREAM, objects::SESSION, objects::TARGET] {
-            assert_eq!(self.server.list(0, kind).expect("lists of the server"), [], "left of kind {kind}");
+            assert_eq!(self.server.list(0, kind).expect("lists of the server"), [0; 0], "left of kind {kind}");
         }
         let figures = self.server.stats(0).expect("figures of the server");
         assert_eq!(figures.queue_bytes, 0, "memory is left charged");

@@ -8,6 +8,7 @@ use crate::stream::stats::Counters;
 
 /// Figures of a server, stream, session or target (`rr_stats`); see the C header for what each means for which.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "rest", derive(serde::Serialize, utoipa::ToSchema))]
 #[allow(missing_docs, reason = "the C struct of the same fields has the words, and is the manual")]
 pub struct Stats {
     pub bytes_in: u64,

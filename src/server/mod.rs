@@ -361,6 +361,19 @@ impl RRServer {
         self.core.registry().find(&name).map(|stream| stream.id()).ok_or_else(|| not_found("stream"))
     }
 
+    /// The settings that streams made by publishers and players have.
+    pub fn default_stream_config(&self) -> StreamConfig {
+        (*self.core.config.stream).clone()
+    }
+
+    /// The settings of a stream.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn stream_config(&self, id: Id) -> Result<StreamConfig> {
+        Ok(self.stream(id)?.config().clone())
+    }
+
     /// Ends a stream: its publisher is closed, consumers get what is there within the deadline.
     ///
     /// # Errors
@@ -459,6 +472,14 @@ impl RRServer {
             stream.wake_relay();
         }
         Ok(())
+    }
+
+    /// The settings of a target or source, secrets included.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn target_config(&self, id: Id) -> Result<TargetConfig> {
+        Ok(self.target(id)?.plan().config.clone())
     }
 
     /// Tries a target that waits for its next try now.

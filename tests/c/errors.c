@@ -528,6 +528,34 @@ static void any_id(void) {
     rr_server_free(s);
 }
 
+static void control(void) {
+    rr_server *s = server(NULL);
+    static const char body[64 * 1024 + 1];
+    char *out;
+    size_t len;
+    if (rr_features() & RR_FEATURE_REST) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in taken = {0};
+        socklen_t size = sizeof taken;
+        char addr[32];
+        taken.sin_family = AF_INET;
+        taken.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        CHECK(bind(fd, (struct sockaddr *)&taken, sizeof taken) == 0 && listen(fd, 1) == 0);
+        CHECK(getsockname(fd, (struct sockaddr *)&taken, &size) == 0);
+        snprintf(addr, sizeof addr, "127.0.0.1:%d", ntohs(taken.sin_port));
+        GIVES(rr_rest_listen, ARG, (s, "nowhere", "token-of-tests", 0));
+        GIVES(rr_rest_listen, IO, (s, addr, "token-of-tests", 0));
+        close(fd);
+        GIVES(rr_rest_handle, ARG, (s, "GET", "no path", NULL, 0, &out, &len));
+        GIVES(rr_rest_handle, LIMIT, (s, "POST", "/v1/streams", body, sizeof body, &out, &len));
+    } else {
+        GIVES(rr_rest_listen, UNSUPPORTED, (s, ":0", "token-of-tests", 0));
+        GIVES(rr_rest_stop, UNSUPPORTED, (s));
+        GIVES(rr_rest_handle, UNSUPPORTED, (s, "GET", "/v1/stats", NULL, 0, &out, &len));
+    }
+    rr_server_free(s);
+}
+
 int main(void) {
     memset(long_name, 'a', sizeof long_name - 1);
     base();
@@ -544,5 +572,6 @@ int main(void) {
     host_and_end();
     targets();
     any_id();
+    control();
     return 0;
 }

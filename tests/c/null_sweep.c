@@ -12,6 +12,8 @@ static void without_a_server(void) {
     rr_info info;
     rr_stats stats;
     rr_frame frame;
+    char *text = NULL;
+    size_t len = 0;
     int fds[2];
 
     CHECK(rr_server_new(NULL, NULL) == RR_ERR_ARG);
@@ -38,6 +40,10 @@ static void without_a_server(void) {
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_stop(NULL, 1, 0) == RR_ERR_ARG);
     CHECK(rr_stream_write(NULL, 1, &frame) == RR_ERR_ARG);
+    CHECK(rr_rest_listen(NULL, ":0", "token-of-tests", 0) == RR_ERR_ARG);
+    CHECK(rr_rest_stop(NULL) == RR_ERR_ARG);
+    CHECK(rr_rest_handle(NULL, "GET", "/v1/stats", NULL, 0, &text, &len) == RR_ERR_ARG);
+    rr_free(NULL);
     CHECK(rr_stream_switch(NULL, 1, 1) == RR_ERR_ARG);
     CHECK(rr_stream_add_target(NULL, 1, NULL, &id) == RR_ERR_ARG);
     CHECK(rr_target_update(NULL, 1, NULL) == RR_ERR_ARG);
@@ -67,6 +73,8 @@ static void with_a_server(rr_server *s) {
     rr_frame frame;
     rr_decision decision;
     rr_target_config target;
+    char *text = NULL;
+    size_t len = 0;
     int fds[2];
     size_t i;
 
@@ -105,6 +113,29 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_stream_find(s, "live", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(s, "live", "show", NULL) == RR_ERR_ARG);
     CHECK(rr_stream_find(s, "live", "nobody", &id) == RR_ERR_NOT_FOUND && id == 7);
+
+    if (rr_features() & RR_FEATURE_REST) {
+        CHECK(rr_rest_listen(s, NULL, "token-of-tests", 0) == RR_ERR_ARG);
+        CHECK(rr_rest_listen(s, ":0", NULL, 0) == RR_ERR_ARG);
+        CHECK(rr_rest_listen(s, ":0", "short", 0) == RR_ERR_ARG);
+        CHECK(rr_rest_listen(s, "nowhere", "token-of-tests", 0) == RR_ERR_ARG);
+        CHECK(rr_rest_listen(s, ":0", "token-of-tests", 1u << 31) == RR_ERR_ARG);
+        CHECK(rr_rest_listen(s, ":0", "token-of-tests", RR_REST_OPEN_READERS) > 0);
+        CHECK(rr_rest_stop(s) == RR_OK && rr_rest_stop(s) == RR_OK);
+        CHECK(rr_rest_handle(s, NULL, "/", NULL, 0, &text, &len) == RR_ERR_ARG && !text);
+        CHECK(rr_rest_handle(s, "GET", NULL, NULL, 0, &text, &len) == RR_ERR_ARG && !text);
+        CHECK(rr_rest_handle(s, "GET", "/v1/stats", NULL, 1, &text, &len) == RR_ERR_ARG && !text);
+        CHECK(rr_rest_handle(s, "GET", "/v1/stats", NULL, 0, NULL, &len) == RR_ERR_ARG);
+        CHECK(rr_rest_handle(s, "GET", "/v1/stats", NULL, 0, &text, NULL) == RR_ERR_ARG);
+        CHECK(rr_rest_handle(s, "GET", "/v1/none", NULL, 0, &text, &len) == 404 && text && strlen(text) == len);
+        rr_free(text);
+        CHECK(rr_rest_handle(s, "GET", "/v1/stats", "", 0, &text, &len) == 200 && text && *text == '{');
+        rr_free(text);
+    } else {
+        CHECK(rr_rest_listen(s, ":0", "token-of-tests", 0) == RR_ERR_UNSUPPORTED);
+        CHECK(rr_rest_stop(s) == RR_ERR_UNSUPPORTED);
+        CHECK(rr_rest_handle(s, "GET", "/v1/stats", NULL, 0, &text, &len) == RR_ERR_UNSUPPORTED);
+    }
 
     CHECK(RR_INIT(RR_CFG_FRAME, &frame) == RR_OK);
     CHECK(RR_INIT(RR_CFG_DECISION, &decision) == RR_OK);

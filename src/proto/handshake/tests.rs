@@ -31,7 +31,7 @@ fn our_two_roles_complete_whatever_the_pieces_and_leave_what_follows() {
     for piece in [1, 2, 7, 1535, 1536, 1537, 1538, 3072, 3073, 3074, 10_000] {
         assert_eq!(shake(piece, b"chunks"), b"chunks", "pieces of {piece}");
     }
-    assert_eq!(shake(10_000, &[]), []);
+    assert_eq!(shake(10_000, &[]), [0; 0]);
 }
 
 #[test]

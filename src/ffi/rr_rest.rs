@@ -1,0 +1,164 @@
+//! Group 8 of the C API: control by HTTP.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+
+use super::rr_server::rr_server;
+use super::{Out, on_server, slice, text};
+use crate::error::{Failure, RRError, Result};
+
+/// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
+/// loopback's, port 0 takes any free one. Requests carry `token` as "Authorization: Bearer TOKEN"; it has 8 or more
+/// visible ASCII characters. What can be asked is at /v1/openapi.json. `flags` are RR_REST_*. One thread serves all
+/// requests, apart from media. May be called several times, with other tokens.
+///
+/// # Returns
+/// The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no right);
+/// RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built without it.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_rest_listen(
+    s: *mut rr_server,
+    addr: *const c_char,
+    token: *const c_char,
+    flags: c_uint,
+) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        let addr = unsafe { text(addr, "addr") }?;
+        // SAFETY: contract.
+        let token = unsafe { text(token, "token") }?;
+        listen(server, addr, token, flags)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Ends control by HTTP on all addresses; requests that are being answered have half a second.
+///
+/// # Returns
+/// RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_rest_stop(s: *mut rr_server) -> c_int {
+    // SAFETY: contract.
+    unsafe { on_server(s, stop) }
+}
+
+/// Answers one request of a host that has a web server of its own; the host has checked who asks. `path` begins with a
+/// slash and may have a query; `body` may be NULL where `len` is 0. `*out` is the answer's body with a NUL behind it,
+/// `*out_len` its length without that; rr_free frees it.
+///
+/// # Returns
+/// The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB; RR_ERR_NOMEM;
+/// RR_ERR_UNSUPPORTED: the library was built without it. On failure `*out` is NULL.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes of `body` are readable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_rest_handle(
+    s: *mut rr_server,
+    method: *const c_char,
+    path: *const c_char,
+    body: *const c_char,
+    len: usize,
+    out: *mut *mut c_char,
+    out_len: *mut usize,
+) -> c_int {
+    let answer = |server: &rr_server| {
+        let (place, length) = (Out::new(out, "out")?, Out::new(out_len, "out_len")?);
+        // SAFETY: contract.
+        unsafe { place.set(std::ptr::null_mut()) };
+        // SAFETY: contract.
+        unsafe { length.set(0) };
+        // SAFETY: contract.
+        let method = unsafe { text(method, "method") }?;
+        // SAFETY: contract.
+        let path = unsafe { text(path, "path") }?;
+        // SAFETY: contract.
+        let body = unsafe { slice(body.cast::<u8>(), len, "body") }?;
+        let (status, answer) = handle(server, method, path, body)?;
+        let given = copied(&answer)?;
+        // SAFETY: contract.
+        unsafe { Out::new(out, "out")?.set(given) };
+        // SAFETY: contract.
+        unsafe { Out::new(out_len, "out_len")?.set(answer.len()) };
+        Ok(status)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, answer) }
+}
+
+/// Frees what rr_rest_handle gave. NULL is fine.
+///
+/// # Safety
+/// `p` came from this library's rr_rest_handle and is freed once, or is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_free(p: *mut c_void) {
+    // SAFETY: contract: it came from malloc in `copied`.
+    unsafe { libc::free(p) };
+}
+
+/// Bytes in memory of C's allocator, with a NUL behind them.
+fn copied(bytes: &[u8]) -> Result<*mut c_char> {
+    // SAFETY: malloc takes any size; its result is checked.
+    let place = unsafe { libc::malloc(bytes.len() + 1) }.cast::<u8>();
+    if place.is_null() {
+        return Err(RRError::NoMem.into());
+    }
+    // SAFETY: the place has room for the bytes and one more, and overlaps nothing.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+    // SAFETY: the last byte of the place.
+    let end = unsafe { place.add(bytes.len()) };
+    // SAFETY: as above.
+    unsafe { end.write(0) };
+    Ok(place.cast())
+}
+
+#[cfg(feature = "rest")]
+fn listen(server: &rr_server, addr: &str, token: &str, flags: c_uint) -> Result<c_int> {
+    use super::types::rr_rest_flag;
+    use crate::rest::RestOptions;
+    let open = rr_rest_flag::RR_REST_OPEN_READERS as c_uint;
+    if flags & !open != 0 {
+        return Err(Failure::ours(RRError::Arg, format!("flags: unknown bits {:#x}", flags & !open)));
+    }
+    let options = RestOptions { readers_open: flags & open != 0 };
+    Ok(server.rest.listen(addr, token, options)?.into())
+}
+
+#[cfg(feature = "rest")]
+#[allow(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
+fn stop(server: &rr_server) -> Result<c_int> {
+    server.rest.stop();
+    Ok(0)
+}
+
+#[cfg(feature = "rest")]
+fn handle(server: &rr_server, method: &str, path: &str, body: &[u8]) -> Result<(c_int, Vec<u8>)> {
+    let answer = server.rest.handle(method, path, body)?;
+    Ok((answer.status.into(), answer.body))
+}
+
+#[cfg(not(feature = "rest"))]
+fn unsupported() -> Failure {
+    Failure::ours(RRError::Unsupported, "this build has no control by HTTP")
+}
+
+#[cfg(not(feature = "rest"))]
+fn listen(_: &rr_server, _: &str, _: &str, _: c_uint) -> Result<c_int> {
+    Err(unsupported())
+}
+
+#[cfg(not(feature = "rest"))]
+fn stop(_: &rr_server) -> Result<c_int> {
+    Err(unsupported())
+}
+
+#[cfg(not(feature = "rest"))]
+fn handle(_: &rr_server, _: &str, _: &str, _: &[u8]) -> Result<(c_int, Vec<u8>)> {
+    Err(unsupported())
+}

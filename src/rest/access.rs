@@ -1,0 +1,199 @@
+//! Who may use the REST side: the bearer token, and what browsers must be kept from (requests that other pages make).
+//!
+//! A page of another origin cannot read answers, and cannot send the token. What it could do is checked here all the same:
+//! a name that is made to lead to this machine (DNS rebinding) is refused by `Host`, a form that another page sends by
+//! `Origin`.
+
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use crate::error::RRError;
+
+/// Shortest token: what is shorter is guessed.
+const TOKEN_MIN_BYTES: usize = 8;
+
+/// What a listener of the REST side lets in.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// SHA-256 of the token: comparing hashes tells nothing of the token's length.
+    token: [u8; 32],
+    /// `/metrics` and `/stat` need no token.
+    readers_open: bool,
+    /// The listener is bound to loopback, so no honest client uses another name than the machine's own.
+    loopback: bool,
+}
+
+impl Access {
+    /// # Errors
+    /// [`RRError::Arg`] for a token that is too short or holds anything but visible ASCII.
+    pub(crate) fn new(token: &str, readers_open: bool, loopback: bool) -> crate::error::Result<Self> {
+        if token.len() < TOKEN_MIN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let text = format!("token: {TOKEN_MIN_BYTES} or more visible ASCII characters");
+            return Err(crate::error::Failure::ours(RRError::Arg, text));
+        }
+        Ok(Self { token: digest(token), readers_open, loopback })
+    }
+
+    /// Lets a request in, or says why not.
+    pub(crate) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = host_of(uri, headers).ok_or_else(|| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                RRError::Arg,
+                "the request has no Host header, or one that is no host",
+            )
+        })?;
+        if self.loopback && !is_this_machine(&host) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                RRError::Rejected,
+                "this listener serves this machine alone: use 127.0.0.1, [::1] or localhost as the host",
+            ));
+        }
+        let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if !reads && !same_origin(headers) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                RRError::Rejected,
+                "the request comes from a page of another origin",
+            ));
+        }
+        if is_public(uri.path()) || (self.readers_open && is_reader(uri.path())) {
+            return Ok(());
+        }
+        let given = bearer(headers).or_else(|| query_token(uri));
+        match given {
+            Some(given) if bool::from(digest(&given).ct_eq(&self.token)) => Ok(()),
+            Some(_) => Err(refused("the token is wrong")),
+            None => Err(refused("send the token as `Authorization: Bearer TOKEN`")),
+        }
+    }
+}
+
+fn refused(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, RRError::Auth, detail)
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Paths that everybody may read: they tell nothing of streams.
+fn is_public(path: &str) -> bool {
+    matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/page/")
+}
+
+/// Paths for programs that cannot send a header.
+fn is_reader(path: &str) -> bool {
+    matches!(path, "/metrics" | "/stat")
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// `?token=`, for `/metrics`, `/stat` and the WebSocket alone: urls end in the logs of proxies.
+fn query_token(uri: &Uri) -> Option<String> {
+    if !is_reader(uri.path()) && uri.path() != "/v1/noalbs" {
+        return None;
+    }
+    let pair = uri.query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    percent_encoding::percent_decode_str(pair).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// The host that the request names, without a port.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let named = match uri.authority() {
+        Some(authority) => authority.host().to_owned(),
+        None => {
+            let mut hosts = headers.get_all(header::HOST).iter();
+            let host = hosts.next()?.to_str().ok()?;
+            if hosts.next().is_some() {
+                return None;
+            }
+            host.parse::<axum::http::uri::Authority>().ok()?.host().to_owned()
+        }
+    };
+    Some(named.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase())
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether a browser sent the request from our own page, or no browser did.
+fn same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let origin = origin.to_str().unwrap_or_default();
+    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(access: &Access, method: Method, target: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        access.check(&method, &target.parse().unwrap(), &map).err().map_or(200, |problem| problem.status)
+    }
+
+    #[test]
+    fn only_the_token_opens_what_tells_of_streams() {
+        let access = Access::new("secret-token", false, true).unwrap();
+        let host = ("host", "127.0.0.1:8080");
+        let streams = |auth: &str| ask(&access, Method::GET, "/v1/streams", &[host, ("authorization", auth)]);
+        assert_eq!(streams("Bearer secret-token"), 200);
+        assert_eq!(streams("bearer  secret-token "), 200);
+        for wrong in ["Bearer secret-toke", "Bearer secret-token2", "Bearer ", "Basic secret-token", "secret-token"] {
+            assert_eq!(streams(wrong), 401, "{wrong}");
+        }
+        assert_eq!(ask(&access, Method::GET, "/v1/streams", &[host]), 401);
+        assert_eq!(ask(&access, Method::GET, "/v1/streams?token=secret-token", &[host]), 401);
+        assert_eq!(ask(&access, Method::GET, "/metrics?token=secret-token", &[host]), 200);
+        assert_eq!(ask(&access, Method::GET, "/stat?a=b&token=secret%2Dtoken", &[host]), 200);
+        assert_eq!(ask(&access, Method::GET, "/stat", &[host]), 401);
+        assert_eq!(ask(&access, Method::GET, "/healthz", &[host]), 200);
+        let open = Access::new("secret-token", true, true).unwrap();
+        assert_eq!(ask(&open, Method::GET, "/stat", &[host]), 200);
+        assert_eq!(ask(&open, Method::GET, "/v1/stats", &[host]), 401);
+    }
+
+    #[test]
+    fn names_that_were_made_to_lead_here_and_other_pages_are_refused() {
+        let access = Access::new("secret-token", false, true).unwrap();
+        let auth = ("authorization", "Bearer secret-token");
+        let get = |host: &str| ask(&access, Method::GET, "/v1/streams", &[("host", host), auth]);
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "127.0.0.2"] {
+            assert_eq!(get(host), 200, "{host}");
+        }
+        for host in ["evil.example", "evil.example:8080", "10.0.0.1", "localhost.evil.example"] {
+            assert_eq!(get(host), 403, "{host}");
+        }
+        assert_eq!(ask(&access, Method::GET, "/v1/streams", &[auth]), 400);
+        assert_eq!(ask(&access, Method::GET, "/v1/streams", &[auth, ("host", "localhost"), ("host", "a")]), 400);
+        let far = Access::new("secret-token", false, false).unwrap();
+        assert_eq!(ask(&far, Method::GET, "/v1/streams", &[("host", "relay.example"), auth]), 200);
+        let post = |origin: &str| {
+            ask(&access, Method::POST, "/v1/drain", &[("host", "localhost:8080"), auth, ("origin", origin)])
+        };
+        assert_eq!(post("http://localhost:8080"), 200);
+        for origin in ["http://evil.example", "null", "http://localhost:8081", ""] {
+            assert_eq!(post(origin), 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_guessed_is_refused() {
+        for token in ["", "short", "with space in", "ümläute-1"] {
+            assert!(Access::new(token, false, true).is_err(), "{token}");
+        }
+    }
+}

@@ -1,0 +1,550 @@
+//! The routes below `/v1`, and health. Each handler converts, calls the server once, and converts back.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use utoipa::{OpenApi, ToSchema};
+
+use super::access::Access;
+use super::http::{MAX_BODY_BYTES, whole_body};
+use super::metrics;
+use super::model::{self, Server, Session, Stream, Target};
+use super::nginx;
+use super::out::RRRestOut;
+use super::page;
+use super::path;
+use super::problem::Problem;
+use super::settings;
+use crate::config::TargetConfig;
+use crate::error::{Failure, RRError};
+use crate::server::RRServer;
+use crate::server::figures::Stats;
+use crate::server::slots::{kind, kind_of};
+use crate::session::State as ObjectState;
+use crate::stream::event::Id;
+
+type Answer<T> = Result<T, Problem>;
+type Shared = Arc<RRServer>;
+
+/// Deadline of an orderly end where the request names none, in ms.
+const DEADLINE_MS: u32 = 5_000;
+
+/// The OpenAPI document, made from the handlers and types here.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "rrelay",
+        description = "Control of a running relay. Send the token as `Authorization: Bearer TOKEN`."
+    ),
+    paths(
+        get_server,
+        get_stats,
+        get_streams,
+        get_stream,
+        put_stream,
+        delete_stream,
+        add_target,
+        add_source,
+        update_target,
+        get_sessions,
+        get_session,
+        delete_session,
+        reconnect_session,
+        get_targets,
+        get_target,
+        delete_target,
+        retry_target,
+        switch,
+        drain,
+        get_metrics,
+        get_stat,
+        control,
+        healthz,
+        readyz,
+    ),
+    components(schemas(Problem))
+)]
+pub(crate) struct Document;
+
+/// The routes behind the token, for a listener.
+pub(crate) fn guarded(server: Shared, access: Access) -> Router {
+    let check = move |request: Request, next: Next| {
+        let refused = access.check(request.method(), request.uri(), request.headers()).err();
+        async move {
+            match refused {
+                Some(problem) => problem.into_response(),
+                None => next.run(request).await,
+            }
+        }
+    };
+    routes(server).layer(middleware::from_fn(whole_body)).layer(middleware::from_fn(check))
+}
+
+/// The routes alone, for who has checked who asks.
+pub(crate) fn routes(server: Shared) -> Router {
+    Router::new()
+        .route("/v1/server", get(get_server))
+        .route("/v1/stats", get(get_stats))
+        .route("/v1/streams", get(get_streams))
+        .route("/v1/streams/{app}/{key}", get(get_stream).put(put_stream).delete(delete_stream))
+        .route("/v1/streams/{app}/{key}/targets", get(get_targets).post(add_target))
+        .route("/v1/streams/{app}/{key}/sources", post(add_source))
+        .route("/v1/streams/{app}/{key}/targets/{id}", get(get_target).patch(update_target).delete(delete_target))
+        .route("/v1/streams/{app}/{key}/targets/{id}/retry", post(retry_target))
+        .route("/v1/streams/{app}/{key}/switch", post(switch))
+        .route("/v1/sessions", get(get_sessions))
+        .route("/v1/sessions/{id}", get(get_session).delete(delete_session))
+        .route("/v1/sessions/{id}/reconnect", post(reconnect_session))
+        .route("/v1/drain", post(drain))
+        .route("/v1/openapi.json", get(openapi))
+        .route("/metrics", get(get_metrics))
+        .route("/stat", get(get_stat))
+        .route("/control/{section}/{method}", get(control).post(control))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .merge(page::routes())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(server)
+}
+
+// ---- what requests carry
+
+/// The names of a stream in a path, whether it is there or not.
+fn names(uri: &Uri) -> (Vec<u8>, Vec<u8>) {
+    let mut segments = uri.path().split('/').skip(3).map(path::decoded);
+    (segments.next().unwrap_or_default(), segments.next().unwrap_or_default())
+}
+
+/// The stream that a path names.
+struct StreamPath(Id);
+
+impl FromRequestParts<Shared> for StreamPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Answer<Self> {
+        let (app, key) = names(&parts.uri);
+        Ok(Self(server.stream_find(&app, &key)?))
+    }
+}
+
+/// The id that stands behind `name` in a path.
+fn id_behind(uri: &Uri, name: &str, of: u8) -> Answer<Id> {
+    let mut segments = uri.path().split('/').skip_while(|segment| *segment != name).skip(1);
+    let id = segments.next().and_then(|text| text.parse::<Id>().ok()).filter(|&id| kind_of(id) == of);
+    Ok(id.ok_or_else(|| Failure::ours(RRError::NotFound, format!("{}: not an id of that kind", uri.path())))?)
+}
+
+/// A session in a path.
+struct SessionPath(Id);
+
+impl<S: Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        id_behind(&parts.uri, "sessions", kind::SESSION).map(Self)
+    }
+}
+
+/// A target in a path, of the stream in the same path.
+struct TargetPath(Id);
+
+impl FromRequestParts<Shared> for TargetPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Answer<Self> {
+        let StreamPath(stream) = StreamPath::from_request_parts(parts, server).await?;
+        let target = id_behind(&parts.uri, "targets", kind::TARGET)?;
+        if server.info(target)?.stream != stream {
+            return Err(Failure::ours(RRError::NotFound, "the target is another stream's").into());
+        }
+        Ok(Self(target))
+    }
+}
+
+/// How long an orderly end may take.
+#[derive(Debug, Deserialize, ToSchema, utoipa::IntoParams)]
+struct Deadline {
+    /// In ms; 5000 where it is not given.
+    deadline_ms: Option<u32>,
+}
+
+/// A JSON body, with our own words for what is wrong in it.
+struct Body<T>(T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, rejection.body_text()))?;
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(bytes).map(Self).map_err(|error| {
+            Failure::ours(RRError::Arg, format!("the body is not what this route takes: {error}")).into()
+        })
+    }
+}
+
+/// Why a session is closed or sent elsewhere.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Reconnect {
+    /// Where to connect; without it, to the same place.
+    url: Option<String>,
+    /// Words for people.
+    #[serde(default)]
+    text: String,
+}
+
+/// Settings of a stream by the names of `rr_stream_config`: `null` is the default, `"off"` is off, choices have names.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(value_type = Object, example = json!({"publisher_policy": "takeover", "grace_ms": 10000}))]
+struct StreamSettings(serde_json::Map<String, serde_json::Value>);
+
+/// Settings of a target or source by the names of `rr_target_config`: `null` is the default, `"off"` is off, choices have
+/// names.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(value_type = Object, example = json!({"url": "rtmps://ingest.example.net/app", "key": "secret"}))]
+struct TargetSettings(serde_json::Map<String, serde_json::Value>);
+
+/// Which publisher is to be live.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    /// The id of the session or source, as text.
+    source: String,
+}
+
+/// How the server is to stop.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Drain {
+    /// Where peers that understand it (E-RTMP) are asked to connect.
+    reconnect_url: Option<String>,
+    /// What it may take, in ms; 5000 where it is not given.
+    deadline_ms: Option<u32>,
+}
+
+/// Words of a request that ends a session.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+struct Words {
+    /// Why, for people and logs.
+    text: Option<String>,
+}
+
+// ---- handlers
+
+/// The server.
+#[utoipa::path(get, path = "/v1/server", responses((status = 200, body = Server)))]
+async fn get_server(State(server): State<Shared>) -> Answer<Json<Server>> {
+    Ok(Json(model::server(&server)?))
+}
+
+/// The sums of all streams.
+#[utoipa::path(get, path = "/v1/stats", responses((status = 200, body = Stats)))]
+async fn get_stats(State(server): State<Shared>) -> Answer<Json<Stats>> {
+    Ok(Json(server.stats(0)?))
+}
+
+/// All streams.
+#[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream])))]
+async fn get_streams(State(server): State<Shared>) -> Answer<Json<Vec<Stream>>> {
+    Ok(Json(model::all(&server, 0, kind::STREAM, model::stream)?))
+}
+
+/// One stream, with its sessions and targets.
+#[utoipa::path(
+    get, path = "/v1/streams/{app}/{key}",
+    params(("app" = String, Path), ("key" = String, Path)),
+    responses((status = 200, body = Stream), (status = 404, body = Problem))
+)]
+async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Stream>> {
+    Ok(Json(model::stream(&server, id)?))
+}
+
+/// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without a
+/// body it takes the server's. May be repeated.
+#[utoipa::path(
+    put, path = "/v1/streams/{app}/{key}",
+    params(("app" = String, Path), ("key" = String, Path)), request_body = StreamSettings,
+    responses((status = 200, body = Stream), (status = 400, body = Problem), (status = 409, body = Problem))
+)]
+async fn put_stream(
+    State(server): State<Shared>,
+    uri: Uri,
+    Body(StreamSettings(settings)): Body<StreamSettings>,
+) -> Answer<Json<Stream>> {
+    let (app, key) = names(&uri);
+    let config = match settings.is_empty() {
+        true => None,
+        false => Some(Box::new(settings::stream(server.default_stream_config(), &settings)?)),
+    };
+    let id = RRRestOut::CreateStream { app, key, config }.carry_out(&server)?;
+    Ok(Json(model::stream(&server, id)?))
+}
+
+/// Pushes a stream to another server. The body has settings by the names of `rr_target_config`.
+#[utoipa::path(
+    post, path = "/v1/streams/{app}/{key}/targets",
+    params(("app" = String, Path), ("key" = String, Path)), request_body = TargetSettings,
+    responses((status = 201, body = Target), (status = 400, body = Problem), (status = 404, body = Problem))
+)]
+async fn add_target(
+    State(server): State<Shared>,
+    StreamPath(stream): StreamPath,
+    Body(TargetSettings(settings)): Body<TargetSettings>,
+) -> Answer<(StatusCode, Json<Target>)> {
+    let config = Box::new(settings::target(TargetConfig::default(), &settings)?);
+    let id = RRRestOut::AddTarget { stream, config }.carry_out(&server)?;
+    Ok((StatusCode::CREATED, Json(model::target(&server, id)?)))
+}
+
+/// Pulls a stream from another server. The body has settings by the names of `rr_target_config`.
+#[utoipa::path(
+    post, path = "/v1/streams/{app}/{key}/sources",
+    params(("app" = String, Path), ("key" = String, Path)), request_body = TargetSettings,
+    responses((status = 201, body = Target), (status = 400, body = Problem), (status = 404, body = Problem))
+)]
+async fn add_source(
+    State(server): State<Shared>,
+    StreamPath(stream): StreamPath,
+    Body(TargetSettings(settings)): Body<TargetSettings>,
+) -> Answer<(StatusCode, Json<Target>)> {
+    let config = Box::new(settings::target(TargetConfig::default(), &settings)?);
+    let id = RRRestOut::AddSource { stream, config }.carry_out(&server)?;
+    Ok((StatusCode::CREATED, Json(model::target(&server, id)?)))
+}
+
+/// Changes settings of a target or source; those that the body does not name stay. Another url or key connects it anew.
+#[utoipa::path(
+    patch, path = "/v1/streams/{app}/{key}/targets/{id}",
+    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)), request_body = TargetSettings,
+    responses((status = 200, body = Target), (status = 400, body = Problem), (status = 404, body = Problem))
+)]
+async fn update_target(
+    State(server): State<Shared>,
+    TargetPath(target): TargetPath,
+    Body(TargetSettings(settings)): Body<TargetSettings>,
+) -> Answer<Json<Target>> {
+    let config = Box::new(settings::target(server.target_config(target)?, &settings)?);
+    RRRestOut::UpdateTarget { target, config }.carry_out(&server)?;
+    Ok(Json(model::target(&server, target)?))
+}
+
+/// Ends a stream: its publisher is closed, players and targets take what is there. One that is gone already is no error.
+#[utoipa::path(
+    delete, path = "/v1/streams/{app}/{key}",
+    params(("app" = String, Path), ("key" = String, Path), Deadline),
+    responses((status = 204, description = "It ends, or was not there"))
+)]
+async fn delete_stream(
+    State(server): State<Shared>,
+    stream: Result<StreamPath, Problem>,
+    Query(deadline): Query<Deadline>,
+) -> Answer<StatusCode> {
+    let deadline_ms = deadline.deadline_ms.unwrap_or(DEADLINE_MS);
+    gone(stream.and_then(|StreamPath(stream)| {
+        RRRestOut::StopStream { stream, deadline_ms }.carry_out(&server)?;
+        Ok(())
+    }))
+}
+
+/// All sessions.
+#[utoipa::path(get, path = "/v1/sessions", responses((status = 200, body = [Session])))]
+async fn get_sessions(State(server): State<Shared>) -> Answer<Json<Vec<Session>>> {
+    Ok(Json(model::all(&server, 0, kind::SESSION, model::session)?))
+}
+
+/// One session.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = Session), (status = 404, body = Problem))
+)]
+async fn get_session(State(server): State<Shared>, SessionPath(id): SessionPath) -> Answer<Json<Session>> {
+    Ok(Json(model::session(&server, id)?))
+}
+
+/// Closes a session. One that is gone already is no error.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}", params(("id" = String, Path), Words),
+    responses((status = 204, description = "It is closed, or was not there"))
+)]
+async fn delete_session(
+    State(server): State<Shared>,
+    session: Result<SessionPath, Problem>,
+    Query(words): Query<Words>,
+) -> Answer<StatusCode> {
+    let text = words.text.unwrap_or_default();
+    gone(session.and_then(|SessionPath(session)| {
+        RRRestOut::CloseSession { session, text }.carry_out(&server)?;
+        Ok(())
+    }))
+}
+
+/// Asks a session's peer to connect again (E-RTMP).
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/reconnect", params(("id" = String, Path)), request_body = Reconnect,
+    responses((status = 204, description = "It was asked"), (status = 404, body = Problem), (status = 501, body = Problem))
+)]
+async fn reconnect_session(
+    State(server): State<Shared>,
+    SessionPath(session): SessionPath,
+    Body(reconnect): Body<Reconnect>,
+) -> Answer<StatusCode> {
+    let Reconnect { url, text } = reconnect;
+    RRRestOut::ReconnectSession { session, url, text }.carry_out(&server)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The targets and sources of a stream.
+#[utoipa::path(
+    get, path = "/v1/streams/{app}/{key}/targets",
+    params(("app" = String, Path), ("key" = String, Path)),
+    responses((status = 200, body = [Target]), (status = 404, body = Problem))
+)]
+async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Vec<Target>>> {
+    Ok(Json(model::all(&server, id, kind::TARGET, model::target)?))
+}
+
+/// One target or source.
+#[utoipa::path(
+    get, path = "/v1/streams/{app}/{key}/targets/{id}",
+    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = Target), (status = 404, body = Problem))
+)]
+async fn get_target(State(server): State<Shared>, TargetPath(id): TargetPath) -> Answer<Json<Target>> {
+    Ok(Json(model::target(&server, id)?))
+}
+
+/// Ends a target or source. One that is gone already is no error.
+#[utoipa::path(
+    delete, path = "/v1/streams/{app}/{key}/targets/{id}",
+    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path), Deadline),
+    responses((status = 204, description = "It ends, or was not there"))
+)]
+async fn delete_target(
+    State(server): State<Shared>,
+    target: Result<TargetPath, Problem>,
+    Query(deadline): Query<Deadline>,
+) -> Answer<StatusCode> {
+    let deadline_ms = deadline.deadline_ms.unwrap_or(DEADLINE_MS);
+    gone(target.and_then(|TargetPath(target)| {
+        RRRestOut::StopTarget { target, deadline_ms }.carry_out(&server)?;
+        Ok(())
+    }))
+}
+
+/// Lets a target or source that waits, or has failed, try now.
+#[utoipa::path(
+    post, path = "/v1/streams/{app}/{key}/targets/{id}/retry",
+    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)),
+    responses((status = 204, description = "It tries"), (status = 404, body = Problem))
+)]
+async fn retry_target(State(server): State<Shared>, TargetPath(target): TargetPath) -> Answer<StatusCode> {
+    RRRestOut::RetryTarget { target }.carry_out(&server)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes a publisher that stands by the live one, from its next key frame.
+#[utoipa::path(
+    post, path = "/v1/streams/{app}/{key}/switch",
+    params(("app" = String, Path), ("key" = String, Path)), request_body = Switch,
+    responses((status = 204, description = "It will be live"), (status = 404, body = Problem), (status = 409, body = Problem))
+)]
+async fn switch(
+    State(server): State<Shared>,
+    StreamPath(stream): StreamPath,
+    Body(Switch { source }): Body<Switch>,
+) -> Answer<StatusCode> {
+    let source = source.parse().map_err(|_| Failure::ours(RRError::Arg, "source: an id as text"))?;
+    RRRestOut::Switch { stream, source }.carry_out(&server)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Stops the server in order.
+#[utoipa::path(
+    post, path = "/v1/drain", request_body = Drain,
+    responses((status = 202, description = "It stops"))
+)]
+async fn drain(State(server): State<Shared>, Body(drain): Body<Drain>) -> Answer<StatusCode> {
+    let deadline_ms = drain.deadline_ms.unwrap_or(DEADLINE_MS);
+    RRRestOut::Drain { reconnect_url: drain.reconnect_url, deadline_ms }.carry_out(&server)?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
+async fn get_metrics(State(server): State<Shared>) -> Answer<impl IntoResponse> {
+    let text = metrics::text(&server, metrics::Labels::default())?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+}
+
+/// nginx-rtmp's statistics, as its readers want them.
+#[utoipa::path(get, path = "/stat", responses((status = 200, body = String, content_type = "text/xml")))]
+async fn get_stat(State(server): State<Shared>) -> Answer<impl IntoResponse> {
+    let xml = nginx::stat(&server, crate::net::clock::wall_us())?;
+    Ok(([(header::CONTENT_TYPE, "text/xml")], xml))
+}
+
+/// nginx-rtmp's control: `drop` or `redirect` of a `publisher`, `subscriber` or `client`, filtered by `app`, `name`, `addr`
+/// and `clientid`. Answers how many matched.
+#[utoipa::path(
+    post, path = "/control/{section}/{method}",
+    params(("section" = String, Path), ("method" = String, Path)),
+    responses((status = 200, body = String), (status = 400, body = Problem), (status = 404, body = Problem))
+)]
+async fn control(
+    State(server): State<Shared>,
+    Path((section, method)): Path<(String, String)>,
+    Query(args): Query<Vec<(String, String)>>,
+) -> Answer<String> {
+    Ok(nginx::control(&server, &section, &method, &args)?)
+}
+
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+/// Whether the process answers.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It does")))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether new peers are let in: the server listens and does not stop.
+#[utoipa::path(
+    get, path = "/readyz",
+    responses((status = 200, description = "They are"), (status = 503, description = "They are not"))
+)]
+async fn readyz(State(server): State<Shared>) -> (StatusCode, String) {
+    let state = server.state();
+    let ready = matches!(state, ObjectState::Accepting | ObjectState::InProgress);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{}\n", state.name()))
+}
+
+async fn no_route(uri: Uri) -> Response {
+    Problem::new(StatusCode::NOT_FOUND, RRError::NotFound, format!("{}: no such route", uri.path())).into_response()
+}
+
+async fn no_method() -> Response {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, RRError::Unsupported, "the route does not take this method")
+        .into_response()
+}
+
+/// A DELETE that may be repeated: what is not there has been deleted.
+fn gone(done: Answer<()>) -> Answer<StatusCode> {
+    match done {
+        Err(problem) if problem.status == StatusCode::NOT_FOUND.as_u16() => Ok(StatusCode::NO_CONTENT),
+        done => done.map(|()| StatusCode::NO_CONTENT),
+    }
+}

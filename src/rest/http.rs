@@ -1,0 +1,176 @@
+//! The REST side's listener: a thread of its own with a current-thread runtime. Nothing here touches media.
+//!
+//! DESIGN. `restThread` accepts, reads requests and runs handlers, all on one runtime. A handler only calls the server's
+//! methods, which take a lock for a moment; no handler waits for a peer of the media side. [`Listener::stop`] ends the
+//! accept loop, gives open requests a moment, and joins the thread.
+//!
+//! Bounds: connections at one time, the size of a head and of a body, and the time that either may take.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use super::problem::Problem;
+use crate::error::{Failure, RRError, Result};
+use crate::server::RRServer;
+
+/// Connections at one time. Operators and scrapers are few; a page keeps three or four.
+const MAX_CONNECTIONS: usize = 128;
+
+/// Largest body of a request: a stream with some targets takes a few KiB.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Largest head of a request.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// A head, and then a body, may take this long to come.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What open requests may take once the listener stops.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Stack of the thread: handlers and JSON nest deeper than the media side's flat code.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// A running listener of the REST side.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Listens on `address` and serves `router` from then on.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the address cannot be bound, [`RRError::Limit`] where the process has no thread or fd left.
+    pub(crate) fn start(address: SocketAddr, router: Router, server: Arc<RRServer>) -> Result<Self> {
+        let io = |error: std::io::Error| Failure::ours(RRError::Io, format!("{address}: {error}"));
+        let socket = std::net::TcpListener::bind(address).map_err(io)?;
+        socket.set_nonblocking(true).map_err(io)?;
+        let address = socket.local_addr().map_err(io)?;
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
+        let body = move || {
+            crate::net::thread::block_signals();
+            // Log records of handlers are the server's.
+            let _log = server.enter_log();
+            runtime.block_on(async move {
+                match TcpListener::from_std(socket) {
+                    Ok(listener) => serve(listener, router, stopped).await,
+                    Err(error) => log::error!("REST cannot listen: {error}"),
+                }
+            });
+            // Connections that are still open end with the runtime, within the bound.
+            runtime.shutdown_timeout(STOP_TIMEOUT);
+        };
+        let thread = crate::sync::spawn_with_stack("restThread", STACK_BYTES, body, |text| {
+            log::error!("the REST thread panicked: {text}");
+        })?;
+        Ok(Self { address, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it and waits for its thread.
+    pub(crate) fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = until_true(&mut stopped) => return,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        let Some((socket, permit)) = accepted else { continue };
+        let service = TowerToHyperService::new(router.clone());
+        let mut ending = stopped.clone();
+        tokio::spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+            let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+            tokio::pin!(connection);
+            tokio::select! {
+                // A peer that breaks HTTP has had its answer, or has gone.
+                _ = connection.as_mut() => {}
+                () = until_true(&mut ending) => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(STOP_TIMEOUT, connection).await;
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Waits until the flag is set, or its sender has gone.
+async fn until_true(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
+
+/// The next connection, once there is room for one.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, _)) => Some((socket, permit)),
+        Err(error) => {
+            log::warn!("REST cannot accept: {error}");
+            // No fd is left, mostly: it takes a moment until one is.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+/// Reads the whole body before the handler runs: within its bound, and in time.
+pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(READ_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Ok(Err(_)) => {
+            let text = format!("the body is larger than {MAX_BODY_BYTES} bytes, or broke off");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, text).into_response()
+        }
+        Err(_) => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, RRError::Timeout, "the body did not come in time").into_response()
+        }
+    }
+}

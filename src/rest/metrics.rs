@@ -1,0 +1,214 @@
+//! `/metrics` for Prometheus: one snapshot of the server's figures for each scrape.
+//!
+//! Streams and targets are told apart by their ids. Names and keys are not in labels unless the operator allowed it: metrics
+//! are stored for long, and read by many.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::model::{id_text, role_name};
+use crate::error::Result;
+use crate::server::RRServer;
+use crate::server::figures::Stats;
+use crate::server::report::Info;
+use crate::server::slots::kind;
+use crate::session::State;
+
+/// The type of the answer.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether names of streams stand in labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    /// `app` and `key` of streams.
+    pub(crate) names: bool,
+}
+
+type Row = (Vec<(&'static str, String)>, Stats, Info);
+
+/// The figures of one moment.
+#[derive(Debug)]
+struct Snapshot {
+    server: Stats,
+    streams: Vec<Row>,
+    targets: Vec<Row>,
+    players: usize,
+}
+
+/// How a figure is told: its name without the prefix, what it is, its unit, and where it stands.
+struct Figure<T> {
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
+    of: fn(&Stats) -> T,
+}
+
+const fn figure<T>(name: &'static str, help: &'static str, unit: Option<Unit>, of: fn(&Stats) -> T) -> Figure<T> {
+    Figure { name, help, unit, of }
+}
+
+/// What streams, and the server as their sum, count.
+const COUNTERS: [Figure<u64>; 6] = [
+    figure("received", "Bytes that publishers sent, protocol included", Some(Unit::Bytes), |s| s.bytes_in),
+    figure("sent", "Bytes to players and targets, protocol included", Some(Unit::Bytes), |s| s.bytes_out),
+    figure("received_messages", "Messages that publishers sent", None, |s| s.msgs_in),
+    figure("sent_messages", "Messages to players and targets", None, |s| s.msgs_out),
+    figure("dropped_messages", "Messages that slow consumers did not get", None, |s| s.dropped_msgs),
+    figure("clock_jumps", "Jumps of publishers' timestamps", None, |s| s.clock_jumps.into()),
+];
+
+/// What streams, and the server as their sum, measure.
+const GAUGES: [Figure<f64>; 4] = [
+    figure("received_bits_per_second", "Rate of publishers over two seconds", None, |s| f64::from(s.kbps_in) * 1e3),
+    figure("sent_bits_per_second", "Rate to consumers over two seconds", None, |s| f64::from(s.kbps_out) * 1e3),
+    figure("memory", "Memory of media", Some(Unit::Bytes), |s| s.queue_bytes as f64),
+    figure("lag", "Age of the oldest byte that waits for a consumer", Some(Unit::Seconds), |s| {
+        f64::from(s.queue_ms) / 1e3
+    }),
+];
+
+/// What only a single stream measures.
+const STREAM_GAUGES: [Figure<f64>; 2] = [
+    figure("frames_per_second", "Pictures a second over two seconds", None, |s| f64::from(s.fps_milli) / 1e3),
+    figure("key_frame_interval", "Between the last two key frames", Some(Unit::Seconds), |s| {
+        f64::from(s.key_interval_ms) / 1e3
+    }),
+];
+
+/// What targets count.
+const TARGET_COUNTERS: [Figure<u64>; 4] = [
+    figure("sent", "Bytes sent, protocol included", Some(Unit::Bytes), |s| s.bytes_out),
+    figure("dropped_messages", "Messages it did not get because it is slow", None, |s| s.dropped_msgs),
+    figure("connects", "Connections made", None, |s| s.connects.into()),
+    figure("failures", "Tries that failed and connections that were lost", None, |s| s.failures.into()),
+];
+
+/// What targets measure.
+const TARGET_GAUGES: [Figure<f64>; 3] = [
+    figure("sent_bits_per_second", "Rate over two seconds", None, |s| f64::from(s.kbps_out) * 1e3),
+    figure("lag", "Age of the oldest byte that waits", Some(Unit::Seconds), |s| f64::from(s.queue_ms) / 1e3),
+    figure("round_trip", "TCP's smoothed round trip time", Some(Unit::Seconds), |s| f64::from(s.rtt_us) / 1e6),
+];
+
+/// The text of one scrape.
+///
+/// # Errors
+/// None of a server that lives.
+pub(crate) fn text(server: &RRServer, labels: Labels) -> Result<String> {
+    let mut registry = Registry::with_prefix("rrelay");
+    registry.register_collector(Box::new(snapshot(server, labels)?));
+    let mut text = String::new();
+    // A `String` takes everything.
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    Ok(text)
+}
+
+fn snapshot(server: &RRServer, labels: Labels) -> Result<Snapshot> {
+    let row = |id| -> Option<(Stats, Info)> { Some((server.stats(id).ok()?, server.info(id).ok()?)) };
+    let names = |info: &Info| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if labels.names { vec![("app", text(&info.app)), ("key", text(&info.key))] } else { Vec::new() }
+    };
+    let streams = server.list(0, kind::STREAM)?.into_iter().filter_map(|id| {
+        let (stats, info) = row(id)?;
+        Some(([vec![("stream", id_text(id))], names(&info)].concat(), stats, info))
+    });
+    let targets = server.list(0, kind::TARGET)?.into_iter().filter_map(|id| {
+        let (stats, info) = row(id)?;
+        let own =
+            vec![("target", id_text(id)), ("stream", id_text(info.stream)), ("role", role_name(info.role).to_owned())];
+        Some(([own, names(&info)].concat(), stats, info))
+    });
+    Ok(Snapshot {
+        server: server.stats(0)?,
+        players: server.list(0, kind::SESSION)?.len(),
+        streams: streams.collect(),
+        targets: targets.collect(),
+    })
+}
+
+impl Snapshot {
+    fn encode_all(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let server = [(Vec::new(), self.server)];
+        for figure in &COUNTERS {
+            counter(encoder, "server", figure, server.iter().map(|(labels, stats)| (labels, stats)))?;
+            counter(encoder, "stream", figure, rows(&self.streams))?;
+        }
+        for figure in &GAUGES {
+            gauge(encoder, "server", figure, server.iter().map(|(labels, stats)| (labels, stats)))?;
+            gauge(encoder, "stream", figure, rows(&self.streams))?;
+        }
+        for figure in &STREAM_GAUGES {
+            gauge(encoder, "stream", figure, rows(&self.streams))?;
+        }
+        for figure in &TARGET_COUNTERS {
+            counter(encoder, "target", figure, rows(&self.targets))?;
+        }
+        for figure in &TARGET_GAUGES {
+            gauge(encoder, "target", figure, rows(&self.targets))?;
+        }
+        let streams = self.streams.len() as f64;
+        single(encoder, "streams", "Streams there are", streams)?;
+        single(encoder, "sessions", "Connections that others opened", self.players as f64)?;
+        single(encoder, "targets", "Targets and sources there are", self.targets.len() as f64)?;
+        let live = |(_, _, info): &&Row| info.state == State::InProgress;
+        single(encoder, "live_streams", "Streams with media", self.streams.iter().filter(live).count() as f64)?;
+        single(encoder, "live_targets", "Targets that are sent media", self.targets.iter().filter(live).count() as f64)
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_all(&mut encoder)
+    }
+}
+
+fn rows(rows: &[Row]) -> impl Iterator<Item = (&Vec<(&'static str, String)>, &Stats)> {
+    rows.iter().map(|(labels, stats, _)| (labels, stats))
+}
+
+fn counter<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    object: &str,
+    figure: &Figure<u64>,
+    rows: impl Iterator<Item = (&'a Vec<(&'static str, String)>, &'a Stats)>,
+) -> fmt::Result {
+    let name = format!("{object}_{}", figure.name);
+    let mut family = encoder.encode_descriptor(&name, figure.help, figure.unit.as_ref(), MetricType::Counter)?;
+    for (labels, stats) in rows {
+        let value = ConstCounter::new((figure.of)(stats));
+        if labels.is_empty() {
+            return value.encode(family);
+        }
+        value.encode(family.encode_family(labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauge<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    object: &str,
+    figure: &Figure<f64>,
+    rows: impl Iterator<Item = (&'a Vec<(&'static str, String)>, &'a Stats)>,
+) -> fmt::Result {
+    let name = format!("{object}_{}", figure.name);
+    let mut family = encoder.encode_descriptor(&name, figure.help, figure.unit.as_ref(), MetricType::Gauge)?;
+    for (labels, stats) in rows {
+        let value = ConstGauge::new((figure.of)(stats));
+        if labels.is_empty() {
+            return value.encode(family);
+        }
+        value.encode(family.encode_family(labels)?)?;
+    }
+    Ok(())
+}
+
+fn single(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}

@@ -1,0 +1,143 @@
+//! RRRest: control by HTTP. A server that takes requests about streams, with what existing tools read from it.
+//!
+//! A thin layer over the same calls that the C API has: a handler converts, makes one call into `server`, and converts
+//! back. It is never on the media path; it is off until [`Rest::listen`]. Everything here runs on one thread of its own
+//! (`http`), or on the host's where the host has a web server and calls [`Rest::handle`].
+
+mod access;
+mod api;
+mod http;
+mod metrics;
+mod model;
+mod nginx;
+mod out;
+mod page;
+mod path;
+mod problem;
+mod settings;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
+use tower::ServiceExt;
+
+pub use self::out::RRRestOut;
+
+use crate::error::{Failure, RRError, Result};
+use crate::server::RRServer;
+use crate::sync::locked;
+
+/// Largest answer of [`Rest::handle`]: a list of ten thousand sessions.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// What of the REST side is open without a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestOptions {
+    /// `/metrics` and `/stat` need no token: for readers that cannot send one.
+    pub readers_open: bool,
+}
+
+/// An answer of [`Rest::handle`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body's type.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The REST side of one server.
+#[derive(Debug)]
+pub struct Rest {
+    server: Arc<RRServer>,
+    listeners: Mutex<Vec<http::Listener>>,
+}
+
+impl Rest {
+    /// The REST side of `server`; nothing listens yet.
+    pub fn new(server: Arc<RRServer>) -> Self {
+        Self { server, listeners: Mutex::default() }
+    }
+
+    /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is loopback's.
+    /// Gives the port. May be called several times, with other tokens.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for an address or token that is none, [`RRError::Io`] where the system refuses the address,
+    /// [`RRError::Limit`] where no thread or fd is left.
+    pub fn listen(&self, address: &str, token: &str, options: RestOptions) -> Result<u16> {
+        let address = parse_address(address)?;
+        let access = access::Access::new(token, options.readers_open, address.ip().is_loopback())?;
+        let router = api::guarded(Arc::clone(&self.server), access);
+        let listener = http::Listener::start(address, router, Arc::clone(&self.server))?;
+        let port = listener.address().port();
+        locked(&self.listeners).push(listener);
+        Ok(port)
+    }
+
+    /// Ends all listeners; open requests have half a second.
+    pub fn stop(&self) {
+        let listeners = std::mem::take(&mut *locked(&self.listeners));
+        listeners.into_iter().for_each(http::Listener::stop);
+    }
+
+    /// Answers one request of a host that has a web server of its own, and has checked who asks.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a method or path that is none, [`RRError::Limit`] where the answer has no bound (events).
+    pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
+        let arg = |text: String| Failure::ours(RRError::Arg, text);
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| arg("method: not an HTTP method".to_owned()))?;
+        if body.len() > http::MAX_BODY_BYTES {
+            return Err(Failure::ours(RRError::Limit, format!("body: at most {} bytes", http::MAX_BODY_BYTES)));
+        }
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(axum::http::header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_vec()))
+            .map_err(|error| arg(format!("path: {error}")))?;
+        let router = api::routes(Arc::clone(&self.server));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
+        runtime.block_on(async {
+            let response = match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let (parts, body) = response.into_parts();
+            let content_type = parts.headers.get(axum::http::header::CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            let body = to_bytes(body, MAX_ANSWER_BYTES)
+                .await
+                .map_err(|_| Failure::ours(RRError::Limit, "the answer is too large"))?;
+            Ok(Answer { status: parts.status.as_u16(), content_type, body: body.to_vec() })
+        })
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// An address to listen on; without a host it is loopback's.
+fn parse_address(text: &str) -> Result<SocketAddr> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if let Ok(port) = port.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse().map_err(|_| {
+        Failure::ours(RRError::Arg, format!("{text}: not an address like 127.0.0.1:8080, [::1]:8080 or :8080"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! What the REST side says of servers, streams, sessions and targets, as JSON. Made from `server::report`, whose words the
+//! C header explains; keys are shown whole, since whoever has the token may end and change what they name.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::path;
+use crate::error::Result;
+use crate::server::RRServer;
+use crate::server::figures::Stats;
+use crate::server::report::Info;
+use crate::server::slots::kind;
+use crate::session::Role;
+use crate::stream::event::Id;
+
+/// One id as text: JSON's numbers lose the low bits of ids in many programs.
+pub(crate) fn id_text(id: Id) -> String {
+    id.to_string()
+}
+
+/// A stream.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Stream {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its address below `/v1/streams/`: application and key, percent-coded. Exact also where they are no UTF-8.
+    #[schema(example = "live/show")]
+    pub(crate) path: String,
+    /// Application.
+    pub(crate) app: String,
+    /// Stream key.
+    pub(crate) key: String,
+    /// `IN_PROGRESS`, `IDLE` ...
+    pub(crate) state: &'static str,
+    /// The error of a failed stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'static str>,
+    /// FourCCs of its tracks, eight at most.
+    #[schema(example = json!(["avc1", "mp4a"]))]
+    pub(crate) codecs: Vec<String>,
+    /// Width of its pictures in pixels, 0 while it is not known.
+    pub(crate) width: u32,
+    /// Their height in pixels.
+    pub(crate) height: u32,
+    /// Samples a second of its sound, 0 while that is not known.
+    pub(crate) sample_rate: u32,
+    /// Channels of its sound.
+    pub(crate) channels: u8,
+    /// Sessions on it.
+    pub(crate) sessions: Vec<Session>,
+    /// Targets and sources.
+    pub(crate) targets: Vec<Target>,
+    /// Its figures.
+    pub(crate) stats: Stats,
+}
+
+/// A session: a connection that others opened.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// Its id.
+    pub(crate) id: String,
+    /// The stream's id, `0` for none.
+    pub(crate) stream: String,
+    /// `publisher`, `standby`, `player` or `none`.
+    pub(crate) role: &'static str,
+    /// Its state.
+    pub(crate) state: &'static str,
+    /// Application.
+    pub(crate) app: String,
+    /// Stream key.
+    pub(crate) key: String,
+    /// The peer's address.
+    pub(crate) addr: String,
+    /// Our address.
+    pub(crate) local_addr: String,
+    /// Whether it is encrypted.
+    pub(crate) tls: bool,
+    /// What program the peer says it is.
+    pub(crate) agent: String,
+    /// Its figures.
+    pub(crate) stats: Stats,
+}
+
+/// A target or a source: a connection that the relay opens.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Target {
+    /// Its id.
+    pub(crate) id: String,
+    /// The stream's id.
+    pub(crate) stream: String,
+    /// `target` or `source`.
+    pub(crate) role: &'static str,
+    /// Its state.
+    pub(crate) state: &'static str,
+    /// Its last error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'static str>,
+    /// The error's sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error_text: Option<&'static str>,
+    /// Where it goes, without key and login.
+    pub(crate) url: String,
+    /// The server's address.
+    pub(crate) addr: String,
+    /// Whether it is encrypted.
+    pub(crate) tls: bool,
+    /// Until its next try, in ms.
+    pub(crate) retry_in_ms: u32,
+    /// Its figures.
+    pub(crate) stats: Stats,
+}
+
+/// The server.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Server {
+    /// The library's version.
+    pub(crate) version: &'static str,
+    /// Its state.
+    pub(crate) state: &'static str,
+    /// Streams there are.
+    pub(crate) streams: usize,
+    /// Sums over all streams.
+    pub(crate) stats: Stats,
+}
+
+/// The name of a role in JSON and metrics.
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::None => "none",
+        Role::Publisher => "publisher",
+        Role::Standby => "standby",
+        Role::Player => "player",
+        Role::Target => "target",
+        Role::Source => "source",
+    }
+}
+
+/// A FourCC as text; characters that are none as `?`.
+pub(crate) fn fourcc(codec: u32) -> String {
+    let shown = |byte: u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
+    codec.to_be_bytes().into_iter().map(shown).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(crate) fn server(server: &RRServer) -> Result<Server> {
+    Ok(Server {
+        version: env!("CARGO_PKG_VERSION"),
+        state: server.info(0)?.state.name(),
+        streams: server.list(0, kind::STREAM)?.len(),
+        stats: server.stats(0)?,
+    })
+}
+
+pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
+    let info = server.info(id)?;
+    let listed = usize::try_from(info.track_count).unwrap_or(usize::MAX);
+    Ok(Stream {
+        id: id_text(id),
+        path: path::of_stream(&info.app, &info.key),
+        app: text(&info.app),
+        key: text(&info.key),
+        state: info.state.name(),
+        error: info.error.map(crate::error::RRError::name),
+        codecs: info.codecs.iter().take(listed).map(|&codec| fourcc(codec)).collect(),
+        width: info.video.map_or(0, |video| video.width),
+        height: info.video.map_or(0, |video| video.height),
+        sample_rate: info.audio.map_or(0, |audio| audio.sample_rate),
+        channels: info.audio.map_or(0, |audio| audio.channels),
+        sessions: all(server, id, kind::SESSION, session)?,
+        targets: all(server, id, kind::TARGET, target)?,
+        stats: server.stats(id)?,
+    })
+}
+
+pub(crate) fn session(server: &RRServer, id: Id) -> Result<Session> {
+    let info = server.info(id)?;
+    Ok(Session {
+        id: id_text(id),
+        stream: id_text(info.stream),
+        role: role_name(info.role),
+        state: info.state.name(),
+        app: text(&info.app),
+        key: text(&info.key),
+        addr: info.addr,
+        local_addr: info.local_addr,
+        tls: info.tls,
+        agent: text(&info.agent),
+        stats: server.stats(id)?,
+    })
+}
+
+pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
+    let info: Info = server.info(id)?;
+    Ok(Target {
+        id: id_text(id),
+        stream: id_text(info.stream),
+        role: role_name(info.role),
+        state: info.state.name(),
+        error: info.error.map(crate::error::RRError::name),
+        error_text: info.error.map(crate::error::RRError::sentence),
+        url: crate::mask::mask_url(&info.url),
+        addr: info.addr,
+        tls: info.tls,
+        retry_in_ms: info.retry_in_ms,
+        stats: server.stats(id)?,
+    })
+}
+
+/// All objects of a kind below `parent` (0: of the server). One that ends meanwhile is left out.
+pub(crate) fn all<T>(
+    server: &RRServer,
+    parent: Id,
+    kind: u8,
+    of: impl Fn(&RRServer, Id) -> Result<T>,
+) -> Result<Vec<T>> {
+    Ok(server.list(parent, kind)?.into_iter().filter_map(|id| of(server, id).ok()).collect())
+}

@@ -1,0 +1,280 @@
+//! The pages of nginx-rtmp that tools read and call: `/stat` (XML) and `/control`.
+//!
+//! The shape is that of nginx-rtmp-module 1.1.4 (`ngx_rtmp_stat_module.c`, `ngx_rtmp_control_module.c`): readers go by
+//! element names, some by position, so the order is kept. There is one `server`, applications in it, and `bw_*` are whole
+//! bits a second.
+
+use std::collections::BTreeMap;
+
+use super::model::fourcc;
+use super::out::RRRestOut;
+use crate::error::{Failure, RRError, Result};
+use crate::server::RRServer;
+use crate::server::figures::Stats;
+use crate::server::report::Info;
+use crate::server::slots::kind;
+use crate::session::{Role, State};
+use crate::stream::event::Id;
+
+/// Text of XML, or of an attribute: what could end it is escaped, control characters and bytes above 127 become spaces, as
+/// nginx-rtmp has them.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'<' => text.push_str("&lt;"),
+            b'>' => text.push_str("&gt;"),
+            b'&' => text.push_str("&amp;"),
+            b'"' => text.push_str("&quot;"),
+            b'\'' => text.push_str("&apos;"),
+            0x20..0x7f => text.push(char::from(byte)),
+            _ => text.push(' '),
+        }
+    }
+    text
+}
+
+/// Elements, one behind the other.
+#[derive(Debug, Default)]
+struct Xml(String);
+
+impl Xml {
+    fn text(&mut self, name: &str, bytes: &[u8]) {
+        self.0 += &format!("<{name}>{}</{name}>", escaped(bytes));
+    }
+
+    fn number(&mut self, name: &str, number: impl std::fmt::Display) {
+        self.0 += &format!("<{name}>{number}</{name}>");
+    }
+
+    fn empty(&mut self, name: &str, stands: bool) {
+        if stands {
+            self.0 += &format!("<{name}/>");
+        }
+    }
+
+    fn within(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
+        self.0 += &format!("<{name}>");
+        inner(self);
+        self.0 += &format!("</{name}>\n");
+    }
+
+    /// Rates and sums, in the order that readers by position rely on.
+    fn traffic(&mut self, stats: &Stats) {
+        self.number("bw_in", bits(stats.kbps_in));
+        self.number("bytes_in", stats.bytes_in);
+        self.number("bw_out", bits(stats.kbps_out));
+        self.number("bytes_out", stats.bytes_out);
+    }
+}
+
+/// Bits a second, within the 32 bits that readers have for it.
+fn bits(kbps: u32) -> u32 {
+    kbps.saturating_mul(1_000)
+}
+
+fn age_ms(stats: &Stats, now_us: i64) -> i64 {
+    (now_us - stats.started_us).max(0) / 1_000
+}
+
+/// `/stat`.
+///
+/// # Errors
+/// None of a server that lives.
+pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
+    let all = server.stats(0)?;
+    let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
+    for id in server.list(0, kind::STREAM)? {
+        if let (Ok(info), Ok(stats)) = (server.info(id), server.stats(id)) {
+            applications.entry(info.app.clone()).or_default().push((info, stats));
+        }
+    }
+    let mut xml = Xml("<?xml version=\"1.0\" encoding=\"utf-8\" ?>\n".to_owned());
+    xml.within("rtmp", |xml| {
+        xml.text("nginx_version", b"rrelay");
+        xml.text("nginx_rtmp_version", env!("CARGO_PKG_VERSION").as_bytes());
+        xml.text("compiler", b"rustc");
+        xml.text("built", b"");
+        xml.number("pid", std::process::id());
+        xml.number("uptime", age_ms(&all, now_us) / 1_000);
+        xml.number("naccepted", all.sessions);
+        xml.traffic(&all);
+        xml.within("server", |xml| {
+            for (app, streams) in &applications {
+                xml.within("application", |xml| application(xml, server, app, streams, now_us));
+            }
+        });
+    });
+    Ok(xml.0)
+}
+
+fn application(xml: &mut Xml, server: &RRServer, app: &[u8], streams: &[(Info, Stats)], now_us: i64) {
+    xml.text("name", app);
+    xml.within("live", |xml| {
+        let mut clients = 0;
+        for (info, stats) in streams {
+            clients += stats.sessions;
+            xml.within("stream", |xml| stream(xml, server, info, stats, now_us));
+        }
+        xml.number("nclients", clients);
+    });
+}
+
+fn stream(xml: &mut Xml, server: &RRServer, info: &Info, stats: &Stats, now_us: i64) {
+    let live = info.state == State::InProgress;
+    xml.text("name", &info.key);
+    xml.number("time", age_ms(stats, now_us));
+    xml.traffic(stats);
+    xml.number("bw_audio", bits(stats.audio_kbps));
+    xml.number("bw_video", bits(stats.video_kbps));
+    for id in server.list(info.id, kind::SESSION).unwrap_or_default() {
+        if let (Ok(session), Ok(figures)) = (server.info(id), server.stats(id)) {
+            xml.within("client", |xml| client(xml, &session, &figures, now_us));
+        }
+    }
+    meta(xml, info, stats);
+    xml.number("nclients", stats.sessions);
+    xml.empty("publishing", live);
+    xml.empty("active", live);
+}
+
+fn client(xml: &mut Xml, info: &Info, stats: &Stats, now_us: i64) {
+    xml.number("id", client_number(info.id));
+    xml.text("address", host_of(&info.addr).as_bytes());
+    xml.number("time", age_ms(stats, now_us));
+    xml.text("flashver", &info.agent);
+    xml.number("dropped", stats.dropped_msgs);
+    xml.number("avsync", 0);
+    xml.number("timestamp", stats.last_ts_ms);
+    xml.empty("publishing", info.role == Role::Publisher);
+    xml.empty("active", info.state == State::InProgress);
+}
+
+/// The number that callbacks and `/control` know a connection by: the place in its id, which no other has while it lives.
+pub(crate) fn client_number(id: Id) -> u64 {
+    id & 0xffff_ffff
+}
+
+/// Pictures and sound, where both are known: readers want both or neither.
+fn meta(xml: &mut Xml, info: &Info, stats: &Stats) {
+    let (Some(video), Some(audio)) = (info.video, info.audio) else { return };
+    xml.within("meta", |xml| {
+        xml.within("video", |xml| {
+            xml.number("width", video.width);
+            xml.number("height", video.height);
+            xml.number("frame_rate", stats.fps_milli.div_ceil(1_000));
+            xml.text("codec", video_name(info.video_codec).as_bytes());
+            if info.video_codec == u32::from_be_bytes(*b"avc1") {
+                xml.text("profile", avc_profile(video.profile).as_bytes());
+                xml.number("compat", video.compatibility);
+                xml.number("level", format!("{}.{}", video.level / 10, video.level % 10));
+            }
+        });
+        xml.within("audio", |xml| {
+            xml.text("codec", audio_name(info.audio_codec).as_bytes());
+            xml.text("profile", aac_profile(audio.object_type).as_bytes());
+            xml.number("channels", audio.channels);
+            xml.number("sample_rate", audio.sample_rate);
+        });
+    });
+}
+
+fn avc_profile(profile: u8) -> &'static str {
+    match profile {
+        66 => "Baseline",
+        77 => "Main",
+        100 => "High",
+        _ => "",
+    }
+}
+
+fn aac_profile(object_type: u8) -> &'static str {
+    match object_type {
+        1 => "Main",
+        2 => "LC",
+        3 => "SSR",
+        4 => "LTP",
+        5 => "HE",
+        29 => "HEv2",
+        _ => "",
+    }
+}
+
+fn video_name(codec: u32) -> &'static str {
+    match fourcc(codec).as_str() {
+        "avc1" => "H264",
+        "hvc1" => "H265",
+        "av01" => "AV1",
+        "vp09" => "VP9",
+        "vvc1" => "H266",
+        _ => "unknown",
+    }
+}
+
+fn audio_name(codec: u32) -> &'static str {
+    match fourcc(codec).as_str() {
+        "mp4a" => "AAC",
+        ".mp3" => "MP3",
+        "Opus" => "Opus",
+        "fLaC" => "FLAC",
+        "spex" => "Speex",
+        _ => "unknown",
+    }
+}
+
+/// What `/control/drop/...` and `/control/redirect/...` answer: how many connections matched, as text.
+///
+/// # Errors
+/// [`RRError::NotFound`] for a section or method that nginx-rtmp does not have, [`RRError::Arg`] where an argument is
+/// missing.
+pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(String, String)]) -> Result<String> {
+    let arg = |name: &str| args.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
+    let wanted = |role: Role| match method {
+        "publisher" => matches!(role, Role::Publisher | Role::Standby),
+        "subscriber" => !matches!(role, Role::Publisher | Role::Standby),
+        _ => true,
+    };
+    if !matches!(method, "publisher" | "subscriber" | "client") || !matches!(section, "drop" | "redirect") {
+        return Err(Failure::ours(RRError::NotFound, format!("{section}/{method}: nothing is done by this name")));
+    }
+    let newname = arg("newname");
+    if section == "redirect" && newname.is_none() {
+        return Err(Failure::ours(RRError::Arg, "newname is missing"));
+    }
+    let mut count = 0;
+    for id in server.list(0, kind::SESSION)? {
+        let Ok(info) = server.info(id) else { continue };
+        let address = host_of(&info.addr);
+        let matches = wanted(info.role)
+            && arg("app").is_none_or(|app| app.as_bytes() == info.app)
+            && arg("name").is_none_or(|name| name.as_bytes() == info.key)
+            && arg("addr").is_none_or(|addr| addr == address)
+            && arg("clientid").is_none_or(|number| number == client_number(id).to_string());
+        if matches && act(server, id, &info, newname).is_ok() {
+            count += 1;
+        }
+    }
+    Ok(count.to_string())
+}
+
+/// Closes a session, or asks its peer to connect again under another name. nginx-rtmp renames a session as it runs; here a
+/// peer that understands it (E-RTMP) is asked to, and one that does not is closed, so that it comes back and is asked then.
+fn act(server: &RRServer, session: Id, info: &Info, newname: Option<&str>) -> Result<Id> {
+    let close = RRRestOut::CloseSession { session, text: "dropped by /control".to_owned() };
+    let Some(newname) = newname else { return close.carry_out(server) };
+    let tc_url = info.url.split('?').next().unwrap_or_default();
+    let url = format!("{}/{newname}", tc_url.trim_end_matches('/'));
+    let ask = RRRestOut::ReconnectSession { session, url: Some(url), text: "redirected by /control".to_owned() };
+    match ask.carry_out(server) {
+        Err(failure) if failure.kind == RRError::Unsupported => close.carry_out(server),
+        asked => asked,
+    }
+}
+
+/// An address without its port and brackets, as nginx shows it.
+fn host_of(addr: &str) -> &str {
+    addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']'])
+}
+
+#[cfg(test)]
+mod tests;

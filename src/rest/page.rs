@@ -1,0 +1,29 @@
+//! The page for people: files that the library carries, so that it needs nothing but the relay.
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+/// What a browser may do with the page: its own scripts and styles, requests to the relay alone, no frame around it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+                      connect-src *; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// The routes of the page; everybody may read them, they tell nothing of streams.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))))
+        .route("/page/page.css", get(|| file("text/css; charset=utf-8", include_str!("page/page.css"))))
+        .route("/page/page.js", get(|| file("text/javascript; charset=utf-8", include_str!("page/page.js"))))
+}
+
+async fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, text)
+}

@@ -1,0 +1,40 @@
+//! Streams in paths: `/v1/streams/{app}/{key}`, percent-coded. An application or key may hold any byte, a coded slash too.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+/// Bytes that stand for themselves in a path segment.
+const CODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A stream's application and key as two segments.
+pub(crate) fn of_stream(app: &[u8], key: &[u8]) -> String {
+    format!("{}/{}", coded(app), coded(key))
+}
+
+/// A segment that consists of dots alone would be taken for a step upward, so its first dot is coded.
+fn coded(bytes: &[u8]) -> String {
+    let text = percent_encode(bytes, CODED).to_string();
+    if matches!(text.as_str(), "." | "..") { text.replacen('.', "%2E", 1) } else { text }
+}
+
+/// The bytes of one segment.
+pub(crate) fn decoded(segment: &str) -> Vec<u8> {
+    percent_decode_str(segment).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_comes_back_from_its_path() {
+        for (app, key) in
+            [("live", "show"), ("a/b", "c d?x=%41&y"), (".", ".."), ("ä", "\u{1}"), ("x", "-._~"), ("", "only")]
+        {
+            let path = of_stream(app.as_bytes(), key.as_bytes());
+            let (one, two) = path.split_once('/').unwrap();
+            assert_eq!((decoded(one), decoded(two)), (app.into(), key.into()), "{path}");
+            assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path}");
+        }
+        assert_eq!(of_stream(b"\xff", b"\x00"), "%FF/%00");
+    }
+}

@@ -1,0 +1,67 @@
+//! Errors as JSON: problem details (RFC 9457) with the library's error name, its sentence and what to do.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{Failure, RRError};
+
+/// What went wrong with a request (`application/problem+json`).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// The HTTP status.
+    #[schema(example = 404)]
+    pub(crate) status: u16,
+    /// The error of the C API: `RR_ERR_NOT_FOUND`.
+    #[schema(example = "RR_ERR_NOT_FOUND")]
+    pub(crate) error: &'static str,
+    /// The error's sentence.
+    pub(crate) title: String,
+    /// What was met in this request, and what to do.
+    pub(crate) detail: String,
+}
+
+impl Problem {
+    /// A problem of the library's own kinds under another status than the kind's usual one.
+    pub(crate) fn new(status: StatusCode, kind: RRError, detail: impl Into<String>) -> Self {
+        Self { status: status.as_u16(), error: kind.name(), title: kind.sentence().to_owned(), detail: detail.into() }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let detail = if failure.text.is_empty() { failure.kind.sentence().into() } else { failure.text };
+        Self::new(status_of(failure.kind), failure.kind, detail)
+    }
+}
+
+/// The HTTP status that says about the same as an error of the library.
+fn status_of(kind: RRError) -> StatusCode {
+    match kind {
+        RRError::Arg | RRError::Version => StatusCode::BAD_REQUEST,
+        RRError::NotFound => StatusCode::NOT_FOUND,
+        RRError::State | RRError::Exists => StatusCode::CONFLICT,
+        RRError::Again | RRError::NoMem | RRError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        RRError::Limit => StatusCode::TOO_MANY_REQUESTS,
+        RRError::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        RRError::Auth | RRError::Rejected => StatusCode::FORBIDDEN,
+        RRError::Cert => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"rrelay\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

@@ -1,0 +1,218 @@
+//! What the REST side promises, over HTTP on loopback and by [`Rest::handle`].
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::config::ServerConfig;
+use crate::log::LevelFilter;
+
+const TOKEN: &str = "token-of-tests";
+
+/// A server with its REST side, on a port of loopback.
+struct Rig {
+    server: Arc<RRServer>,
+    rest: Rest,
+    port: u16,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let server = Arc::new(RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap());
+        let rest = Rest::new(Arc::clone(&server));
+        let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+        Self { server, rest, port }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let head = format!("Authorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n", body.len());
+        let (status, text) =
+            raw(self.port, &format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n{body}"));
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+}
+
+/// Sends a request and reads the answer to the end of the connection.
+fn raw(port: u16, request: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.write_all(request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+#[test]
+fn streams_are_found_by_their_coded_path() {
+    let rig = Rig::new();
+    let id = rig.server.stream_create(b"live/room", b"a b?\xff", None).unwrap();
+    let (status, streams) = rig.ask("GET", "/v1/streams", "");
+    assert_eq!((status, &streams[0]["id"]), (200, &Value::String(id.to_string())));
+    let path = format!("/v1/streams/{}", streams[0]["path"].as_str().unwrap());
+    let (status, stream) = rig.ask("GET", &path, "");
+    assert_eq!((status, stream["state"].as_str()), (200, Some("IDLE")), "{path}");
+    let (status, problem) = rig.ask("GET", "/v1/streams/live/other", "");
+    assert_eq!((status, problem["error"].as_str()), (404, Some("RR_ERR_NOT_FOUND")));
+    assert_eq!(rig.ask("DELETE", &format!("{path}?deadline_ms=0"), "").0, 204);
+    while rig.server.stream_find(b"live/room", b"a b?\xff").is_ok() {
+        std::thread::yield_now();
+    }
+    assert_eq!(rig.ask("DELETE", &path, "").0, 204, "a delete may be repeated");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_json() {
+    let rig = Rig::new();
+    rig.server.stream_create(b"live", b"show", None).unwrap();
+    for (method, path, body, status, error) in [
+        ("GET", "/v1/nothing", "", 404, "RR_ERR_NOT_FOUND"),
+        ("PATCH", "/v1/streams", "", 405, "RR_ERR_UNSUPPORTED"),
+        ("GET", "/v1/sessions/1", "", 404, "RR_ERR_NOT_FOUND"),
+        ("GET", "/v1/sessions/x", "", 404, "RR_ERR_NOT_FOUND"),
+        ("POST", "/v1/streams/live/show/switch", "{\"source\":\"x\"}", 400, "RR_ERR_ARG"),
+        ("POST", "/v1/streams/live/show/switch", "{\"sauce\":\"1\"}", 400, "RR_ERR_ARG"),
+        ("POST", "/v1/streams/live/show/switch", "{", 400, "RR_ERR_ARG"),
+        ("POST", "/v1/streams/live/show/switch", "[[[[[[", 400, "RR_ERR_ARG"),
+    ] {
+        let (got, problem) = rig.ask(method, path, body);
+        assert_eq!((got, problem["error"].as_str()), (status, Some(error)), "{method} {path} {body}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 5), "{problem}");
+    }
+}
+
+#[test]
+fn without_the_token_nothing_is_told() {
+    let rig = Rig::new();
+    for head in ["", "Authorization: Bearer wrong-token\r\n", "Authorization: Basic dG9rZW4=\r\n"] {
+        let (status, body) = raw(rig.port, &format!("GET /v1/streams HTTP/1.1\r\nHost: localhost\r\n{head}\r\n"));
+        assert_eq!(status, 401);
+        assert!(body.contains("RR_ERR_AUTH"), "{body}");
+    }
+    let (status, body) = raw(rig.port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((status, body.trim()), (200, "ok"));
+    assert_eq!(raw(rig.port, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").0, 503, "it listens nowhere");
+    rig.server.listen("127.0.0.1:0", crate::server::ListenOptions::default()).unwrap();
+    assert_eq!(raw(rig.port, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").0, 200);
+}
+
+#[test]
+fn heads_and_bodies_are_bounded() {
+    let rig = Rig::new();
+    let long = "x".repeat(http::MAX_BODY_BYTES + 1);
+    let (status, problem) = rig.ask("POST", "/v1/drain", &long);
+    assert_eq!((status, problem["error"].as_str()), (413, Some("RR_ERR_LIMIT")));
+    let (status, _) = raw(rig.port, &format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "y".repeat(40_000)));
+    assert!(matches!(status, 431 | 0), "{status}");
+    assert_eq!(rig.ask("GET", "/v1/server", "").0, 200, "others are served");
+}
+
+#[test]
+fn a_host_with_a_web_server_of_its_own_asks_by_a_call() {
+    let rig = Rig::new();
+    rig.server.stream_create(b"live", b"show", None).unwrap();
+    let answer = rig.rest.handle("GET", "/v1/streams/live/show", b"").unwrap();
+    assert_eq!((answer.status, answer.content_type.as_str()), (200, "application/json"));
+    let stream: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(stream["key"], "show");
+    assert_eq!(rig.rest.handle("GET", "/v1/none", b"").unwrap().status, 404);
+    for (method, path) in [("G T", "/v1/streams"), ("GET", "http://[")] {
+        assert_eq!(rig.rest.handle(method, path, b"").unwrap_err().kind, RRError::Arg, "{method} {path}");
+    }
+}
+
+#[test]
+fn it_stops_with_requests_open_and_listens_again() {
+    let rig = Rig::new();
+    let mut half = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+    half.write_all(b"GET /v1/streams HTTP/1.1\r\nHost: localhost\r\n").unwrap();
+    rig.rest.stop();
+    assert!(TcpStream::connect(("127.0.0.1", rig.port)).is_err(), "nothing listens");
+    let port = rig.rest.listen("127.0.0.1:0", TOKEN, RestOptions::default()).unwrap();
+    assert_eq!(raw(port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").0, 200);
+    assert_eq!(rig.rest.listen("nonsense", TOKEN, RestOptions::default()).unwrap_err().kind, RRError::Arg);
+    assert_eq!(rig.rest.listen(&port.to_string(), TOKEN, RestOptions::default()).unwrap_err().kind, RRError::Io);
+}
+
+#[test]
+fn every_route_is_in_the_openapi_document() {
+    let rig = Rig::new();
+    let (status, document) = rig.ask("GET", "/v1/openapi.json", "");
+    assert_eq!((status, document["openapi"].as_str()), (200, Some("3.1.0")));
+    let paths = document["paths"].as_object().unwrap();
+    let source = include_str!("api.rs");
+    let routes: Vec<&str> = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(routes.len() > 10);
+    for route in routes.into_iter().filter(|route| *route != "/v1/openapi.json") {
+        assert!(paths.contains_key(route), "{route} is not described");
+    }
+}
+
+#[test]
+fn streams_targets_and_sources_are_made_changed_and_ended() {
+    let rig = Rig::new();
+    let show = "/v1/streams/live/show";
+    let (status, stream) = rig.ask("PUT", show, r#"{"grace_ms": 7000}"#);
+    assert_eq!((status, stream["state"].as_str()), (200, Some("IDLE")), "{stream}");
+    let (again, same) = rig.ask("PUT", show, r#"{"grace_ms": 7000}"#);
+    assert_eq!((again, &same["id"]), (200, &stream["id"]), "a put may be repeated");
+    assert_eq!(rig.ask("PUT", show, "").0, 200, "without settings those that are there stay");
+    let (status, problem) = rig.ask("PUT", show, r#"{"grace_ms": 8000}"#);
+    assert_eq!((status, problem["error"].as_str()), (409, Some("RR_ERR_EXISTS")), "{problem}");
+
+    let targets = format!("{show}/targets");
+    let (status, target) = rig.ask("POST", &targets, r#"{"url": "rtmp://127.0.0.1:1/app", "key": "secret-key"}"#);
+    assert_eq!((status, target["role"].as_str()), (201, Some("target")), "{target}");
+    assert!(!target.to_string().contains("secret-key"), "{target}");
+    let one = format!("{targets}/{}", target["id"].as_str().unwrap());
+    assert_eq!(rig.ask("PATCH", &one, r#"{"max_kbps": 800}"#).0, 200);
+    let id = target["id"].as_str().unwrap().parse().unwrap();
+    let config = rig.server.target_config(id).unwrap();
+    assert_eq!(
+        (config.max_kbps, config.key.as_deref()),
+        (Some(800), Some(&b"secret-key"[..])),
+        "what is not named stays"
+    );
+    let (status, problem) = rig.ask("PATCH", &one, r#"{"max_kbps": 1}"#);
+    assert_eq!((status, problem["error"].as_str()), (400, Some("RR_ERR_ARG")));
+    assert_eq!(rig.server.target_config(id).unwrap().max_kbps, Some(800), "a refused change changes nothing");
+    assert_eq!(rig.ask("POST", &format!("{one}/retry"), "").0, 204);
+    assert_eq!(rig.ask("GET", &one.replace("/live/", "/other/"), "").0, 404);
+    assert_eq!(rig.ask("DELETE", &format!("{one}?deadline_ms=0"), "").0, 204);
+
+    let pull = r#"{"url": "rtmp://127.0.0.1:1/app/key", "on_demand": true}"#;
+    let (status, source) = rig.ask("POST", &format!("{show}/sources"), pull);
+    assert_eq!((status, source["role"].as_str()), (201, Some("source")), "{source}");
+    let (status, problem) = rig.ask("POST", &targets, pull);
+    assert_eq!((status, problem["error"].as_str()), (400, Some("RR_ERR_ARG")), "{problem}");
+    assert_eq!(rig.ask("POST", "/v1/streams/live/none/targets", r#"{"url": "rtmp://a/b"}"#).0, 404);
+}
+
+#[test]
+fn scrapers_get_figures_with_units_and_no_keys() {
+    let rig = Rig::new();
+    let id = rig.server.stream_create(b"live", b"secret-key", None).unwrap();
+    rig.server.stream_write(id, 8, 0, b"\xaf\x01sound", false).unwrap();
+    let (status, text) = raw(rig.port, &format!("GET /metrics?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    assert_eq!(status, 200);
+    for line in [
+        "# TYPE rrelay_stream_received_bytes counter",
+        "# UNIT rrelay_stream_received_bytes bytes",
+        &format!("rrelay_stream_received_bytes_total{{stream=\"{id}\"}} 7"),
+        "rrelay_server_received_bytes_total 7",
+        "rrelay_streams 1",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("secret-key"));
+    let (status, xml) = raw(rig.port, &format!("GET /stat?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    assert!(status == 200 && xml.starts_with("<?xml"), "{xml}");
+    let (status, count) = rig.ask("GET", "/control/drop/publisher?app=live", "");
+    assert_eq!((status, count), (200, Value::from(0)));
+}
