@@ -1,7 +1,7 @@
 //! RRRest: control by HTTP. A server that takes requests about streams, with what existing tools read from it.
 //!
 //! A thin layer over the same calls that the C API has: a handler converts, makes one call into `server`, and converts
-//! back. It is never on the media path; it is off until [`Rest::listen`]. Everything here runs on one thread of its own
+//! back. It is never on the media path; it is off until [`Rest::listen`]. Everything here runs on one thread an address
 //! (`http`), or on the host's where the host has a web server and calls [`Rest::handle`].
 
 mod access;

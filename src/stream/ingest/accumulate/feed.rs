@@ -81,7 +81,7 @@ pub(super) struct Feed {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
     pub(super) kept: Headers,
-    /// What it is of, where we opened it; and why it ends.
+    /// The source this connection belongs to, if we opened it; and why it ends.
     pub(super) source: Option<Arc<Target>>,
     pub(super) goes: Goes,
     pub(super) since_ms: u64,
