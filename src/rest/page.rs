@@ -6,8 +6,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 /// What a browser may do with the page: its own scripts and styles, requests to the relay alone, no frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
-                      connect-src *; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The routes of the page; everybody may read them, they tell nothing of streams.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {

@@ -9,7 +9,7 @@ if (location.hash.startsWith('#token=')) {
   history.replaceState(null, '', location.pathname);
 }
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
-const cards = new Map(); // by stream id: {node, history, player}
+const cards = new Map(); // by stream id: {node, history, stream}
 let polling = 0;
 
 async function ask(method, path, body, signal) {
@@ -125,8 +125,7 @@ function rows(body, items, fill, actions, none) {
 
 function card(stream) {
   const node = $('stream-template').content.firstElementChild.cloneNode(true);
-  const found = { node, history: [], player: null, stream };
-  node.querySelector('.play').addEventListener('click', () => play(found));
+  const found = { node, history: [], stream };
   node.querySelector('.end').addEventListener('click', async () => {
     const name = found.stream.app + '/' + found.stream.key;
     if (await sure('End ' + name + '?', 'Its publisher is closed. Players and targets get what has been sent.', 'End stream')) {
@@ -224,60 +223,6 @@ function plot(canvas, history) {
   pen.fillText(kbit(top / 1.1), 5, 12);
   const [, last] = [history.length, history[history.length - 1] || [0, 0]];
   canvas.setAttribute('aria-label', `Rates of the last two minutes: now ${kbit(last[0])} in, ${kbit(last[1])} out`);
-}
-
-// ---- the picture
-
-async function play(found) {
-  const box = found.node.querySelector('.preview');
-  const video = box.querySelector('video');
-  const note = box.querySelector('.preview-note');
-  const say = (text) => { note.textContent = text; note.hidden = !text; };
-  stop(found);
-  const media = (await get('/v1/server').catch(() => ({}))).media_url;
-  if (!media) {
-    say('No picture: the relay has no HTTP listener for media (--http).');
-    return;
-  }
-  if (!window.mpegts) {
-    await new Promise((done, fail) => {
-      const script = document.createElement('script');
-      script.src = '/page/mpegts.js';
-      script.onload = done;
-      script.onerror = fail;
-      document.head.append(script);
-    });
-  }
-  if (!mpegts.isSupported()) { say('This browser cannot play live media.'); return; }
-  mpegts.LoggingControl.enableAll = false;
-  const url = new URL(media, location.href);
-  const path = found.stream.path.split('/');
-  url.pathname = '/' + path.join('/') + '.flv';
-  url.search = '?for=browser';
-  const hasVideo = found.stream.codecs.some((name) => ['avc1', 'hvc1', 'av01', 'vp09', 'vvc1'].includes(name));
-  const hasAudio = found.stream.codecs.some((name) => ['mp4a', 'Opus', '.mp3', 'fLaC'].includes(name));
-  const player = mpegts.createPlayer({ type: 'flv', isLive: true, url: url.href, hasVideo, hasAudio },
-    { enableStashBuffer: false, liveBufferLatencyChasing: true, lazyLoad: false });
-  found.player = player;
-  player.on(mpegts.Events.ERROR, (kind, detail) => { say('No picture: ' + detail); stop(found, true); });
-  player.attachMediaElement(video);
-  player.load();
-  video.hidden = false;
-  box.querySelector('.play').hidden = true;
-  say('');
-  video.addEventListener('click', () => stop(found), { once: true });
-  await video.play().catch(() => {});
-}
-
-function stop(found, keepNote) {
-  const box = found.node.querySelector('.preview');
-  if (found.player) {
-    found.player.destroy();
-    found.player = null;
-  }
-  box.querySelector('video').hidden = true;
-  box.querySelector('.play').hidden = false;
-  if (!keepNote) box.querySelector('.preview-note').hidden = true;
 }
 
 // ---- dialogs
@@ -387,7 +332,6 @@ async function refresh() {
       show(found, stream);
     });
     gone.forEach((id) => {
-      stop(cards.get(id));
       cards.get(id).node.remove();
       cards.delete(id);
     });
@@ -400,40 +344,8 @@ async function refresh() {
   }
 }
 
-async function events() {
-  for (;;) {
-    try {
-      const answer = await ask('GET', '/v1/events');
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = '';
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        rest += value;
-        const parts = rest.split('\n\n');
-        rest = parts.pop();
-        for (const part of parts) {
-          const data = part.split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5)).join('\n');
-          if (data) told(JSON.parse(data));
-        }
-      }
-    } catch (problem) {
-      if (problem.status === 401) return;
-    }
-    await new Promise((done) => setTimeout(done, 2000));
-  }
-}
-
-function told(event) {
-  const subject = [event.role && event.role !== 'none' ? event.role : '', event.addr || event.url || '', event.app || event.key ? event.app + '/' + event.key : '']
-    .filter(Boolean).join(' ');
-  const moved = event.state && event.state !== event.prev ? words(event.state) : event.type.toLowerCase().replaceAll('_', ' ');
-  note(event.time_us / 1000, [event.type === 'LOG' ? '' : subject + ': ' + moved, event.text].filter(Boolean).join(event.type === 'LOG' ? '' : ' – '));
-}
-
 function begin() {
   $('forget').hidden = false;
-  events();
   const round = async () => {
     await refresh();
     polling = setTimeout(round, document.hidden ? 5 * POLL_MS : POLL_MS);
