@@ -96,9 +96,9 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// `?token=`, for `/metrics`, `/stat` and the WebSocket alone: urls end in the logs of proxies.
+/// `?token=`, for `/metrics` and `/stat` alone: urls end in the logs of proxies.
 fn query_token(uri: &Uri) -> Option<String> {
-    if !is_reader(uri.path()) && uri.path() != "/v1/noalbs" {
+    if !is_reader(uri.path()) {
         return None;
     }
     let pair = uri.query()?.split('&').find_map(|pair| pair.strip_prefix("token="))?;

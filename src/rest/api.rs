@@ -118,10 +118,14 @@ pub(crate) fn routes(server: Shared) -> Router {
 
 // ---- what requests carry
 
-/// The names of a stream in a path, whether it is there or not.
+/// The segments of a path: `v1` is the first. Names go by their place, since a stream may be called as a route is.
+fn segment(uri: &Uri, place: usize) -> &str {
+    uri.path().split('/').nth(place).unwrap_or_default()
+}
+
+/// The names of a stream in `/v1/streams/{app}/{key}...`, whether it is there or not.
 fn names(uri: &Uri) -> (Vec<u8>, Vec<u8>) {
-    let mut segments = uri.path().split('/').skip(3).map(path::decoded);
-    (segments.next().unwrap_or_default(), segments.next().unwrap_or_default())
+    (path::decoded(segment(uri, 3)), path::decoded(segment(uri, 4)))
 }
 
 /// The stream that a path names.
@@ -136,25 +140,24 @@ impl FromRequestParts<Shared> for StreamPath {
     }
 }
 
-/// The id that stands behind `name` in a path.
-fn id_behind(uri: &Uri, name: &str, of: u8) -> Answer<Id> {
-    let mut segments = uri.path().split('/').skip_while(|segment| *segment != name).skip(1);
-    let id = segments.next().and_then(|text| text.parse::<Id>().ok()).filter(|&id| kind_of(id) == of);
+/// The id at this place of a path.
+fn id_at(uri: &Uri, place: usize, of: u8) -> Answer<Id> {
+    let id = segment(uri, place).parse::<Id>().ok().filter(|&id| kind_of(id) == of);
     Ok(id.ok_or_else(|| Failure::ours(RRError::NotFound, format!("{}: not an id of that kind", uri.path())))?)
 }
 
-/// A session in a path.
+/// A session in `/v1/sessions/{id}...`.
 struct SessionPath(Id);
 
 impl<S: Sync> FromRequestParts<S> for SessionPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        id_behind(&parts.uri, "sessions", kind::SESSION).map(Self)
+        id_at(&parts.uri, 3, kind::SESSION).map(Self)
     }
 }
 
-/// A target in a path, of the stream in the same path.
+/// A target in `/v1/streams/{app}/{key}/targets/{id}...`, of that stream.
 struct TargetPath(Id);
 
 impl FromRequestParts<Shared> for TargetPath {
@@ -162,7 +165,7 @@ impl FromRequestParts<Shared> for TargetPath {
 
     async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Answer<Self> {
         let StreamPath(stream) = StreamPath::from_request_parts(parts, server).await?;
-        let target = id_behind(&parts.uri, "targets", kind::TARGET)?;
+        let target = id_at(&parts.uri, 6, kind::TARGET)?;
         if server.info(target)?.stream != stream {
             return Err(Failure::ours(RRError::NotFound, "the target is another stream's").into());
         }
@@ -194,7 +197,7 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
     }
 }
 
-/// Why a session is closed or sent elsewhere.
+/// Where a session is sent, and why.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Reconnect {
@@ -304,8 +307,7 @@ async fn add_target(
     Body(TargetSettings(settings)): Body<TargetSettings>,
 ) -> Answer<(StatusCode, Json<Target>)> {
     let config = Box::new(settings::target(TargetConfig::default(), &settings)?);
-    let id = RRRestOut::AddTarget { stream, config }.carry_out(&server)?;
-    Ok((StatusCode::CREATED, Json(model::target(&server, id)?)))
+    added(&server, RRRestOut::AddTarget { stream, config })
 }
 
 /// Pulls a stream from another server. The body has settings by the names of `rr_target_config`.
@@ -320,8 +322,12 @@ async fn add_source(
     Body(TargetSettings(settings)): Body<TargetSettings>,
 ) -> Answer<(StatusCode, Json<Target>)> {
     let config = Box::new(settings::target(TargetConfig::default(), &settings)?);
-    let id = RRRestOut::AddSource { stream, config }.carry_out(&server)?;
-    Ok((StatusCode::CREATED, Json(model::target(&server, id)?)))
+    added(&server, RRRestOut::AddSource { stream, config })
+}
+
+fn added(server: &RRServer, request: RRRestOut) -> Answer<(StatusCode, Json<Target>)> {
+    let id = request.carry_out(server)?;
+    Ok((StatusCode::CREATED, Json(model::target(server, id)?)))
 }
 
 /// Changes settings of a target or source; those that the body does not name stay. Another url or key connects it anew.
@@ -484,7 +490,7 @@ async fn drain(State(server): State<Shared>, Body(drain): Body<Drain>) -> Answer
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
 async fn get_metrics(State(server): State<Shared>) -> Answer<impl IntoResponse> {
-    let text = metrics::text(&server, metrics::Labels::default())?;
+    let text = metrics::text(&server)?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 

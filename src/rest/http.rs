@@ -19,6 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -37,6 +38,9 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// A head, and then a body, may take this long to come.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that takes nothing of an answer for this long is closed by the system: it would hold its place for ever.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// What open requests may take once the listener stops.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -150,7 +154,10 @@ type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((socket, _)) => Some((socket, permit)),
+        Ok((socket, _)) => {
+            let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
+            Some((socket, permit))
+        }
         Err(error) => {
             log::warn!("REST cannot accept: {error}");
             // No fd is left, mostly: it takes a moment until one is.

@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus: one snapshot of the server's figures for each scrape.
 //!
-//! Streams and targets are told apart by their ids. Names and keys are not in labels unless the operator allowed it: metrics
-//! are stored for long, and read by many.
+//! Streams and targets are told apart by their ids. Names and keys are in no label: metrics are stored for long, and read
+//! by many.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::model::{id_text, role_name};
+use super::model::id_text;
 use crate::error::Result;
 use crate::server::RRServer;
 use crate::server::figures::Stats;
@@ -23,12 +23,8 @@ use crate::session::State;
 /// The type of the answer.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether names of streams stand in labels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Labels {
-    /// `app` and `key` of streams.
-    pub(crate) names: bool,
-}
+/// A kind of metric, and how a value becomes one.
+type Metric<T, M> = (MetricType, fn(T) -> M);
 
 type Row = (Vec<(&'static str, String)>, Stats, Info);
 
@@ -100,30 +96,25 @@ const TARGET_GAUGES: [Figure<f64>; 3] = [
 ///
 /// # Errors
 /// None of a server that lives.
-pub(crate) fn text(server: &RRServer, labels: Labels) -> Result<String> {
+pub(crate) fn text(server: &RRServer) -> Result<String> {
     let mut registry = Registry::with_prefix("rrelay");
-    registry.register_collector(Box::new(snapshot(server, labels)?));
+    registry.register_collector(Box::new(snapshot(server)?));
     let mut text = String::new();
     // A `String` takes everything.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
     Ok(text)
 }
 
-fn snapshot(server: &RRServer, labels: Labels) -> Result<Snapshot> {
+fn snapshot(server: &RRServer) -> Result<Snapshot> {
     let row = |id| -> Option<(Stats, Info)> { Some((server.stats(id).ok()?, server.info(id).ok()?)) };
-    let names = |info: &Info| {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if labels.names { vec![("app", text(&info.app)), ("key", text(&info.key))] } else { Vec::new() }
-    };
     let streams = server.list(0, kind::STREAM)?.into_iter().filter_map(|id| {
         let (stats, info) = row(id)?;
-        Some(([vec![("stream", id_text(id))], names(&info)].concat(), stats, info))
+        Some((vec![("stream", id_text(id))], stats, info))
     });
     let targets = server.list(0, kind::TARGET)?.into_iter().filter_map(|id| {
         let (stats, info) = row(id)?;
-        let own =
-            vec![("target", id_text(id)), ("stream", id_text(info.stream)), ("role", role_name(info.role).to_owned())];
-        Some(([own, names(&info)].concat(), stats, info))
+        let role = info.role.name().to_owned();
+        Some((vec![("target", id_text(id)), ("stream", id_text(info.stream)), ("role", role)], stats, info))
     });
     Ok(Snapshot {
         server: server.stats(0)?,
@@ -136,22 +127,25 @@ fn snapshot(server: &RRServer, labels: Labels) -> Result<Snapshot> {
 impl Snapshot {
     fn encode_all(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let server = [(Vec::new(), self.server)];
+        let server = || server.iter().map(|(labels, stats)| (labels, stats));
+        let (counter, gauge): (Metric<u64, _>, Metric<f64, _>) =
+            ((MetricType::Counter, ConstCounter::new), (MetricType::Gauge, ConstGauge::new));
         for figure in &COUNTERS {
-            counter(encoder, "server", figure, server.iter().map(|(labels, stats)| (labels, stats)))?;
-            counter(encoder, "stream", figure, rows(&self.streams))?;
+            family(encoder, "server", figure, counter, server())?;
+            family(encoder, "stream", figure, counter, rows(&self.streams))?;
         }
         for figure in &GAUGES {
-            gauge(encoder, "server", figure, server.iter().map(|(labels, stats)| (labels, stats)))?;
-            gauge(encoder, "stream", figure, rows(&self.streams))?;
+            family(encoder, "server", figure, gauge, server())?;
+            family(encoder, "stream", figure, gauge, rows(&self.streams))?;
         }
         for figure in &STREAM_GAUGES {
-            gauge(encoder, "stream", figure, rows(&self.streams))?;
+            family(encoder, "stream", figure, gauge, rows(&self.streams))?;
         }
         for figure in &TARGET_COUNTERS {
-            counter(encoder, "target", figure, rows(&self.targets))?;
+            family(encoder, "target", figure, counter, rows(&self.targets))?;
         }
         for figure in &TARGET_GAUGES {
-            gauge(encoder, "target", figure, rows(&self.targets))?;
+            family(encoder, "target", figure, gauge, rows(&self.targets))?;
         }
         let streams = self.streams.len() as f64;
         single(encoder, "streams", "Streams there are", streams)?;
@@ -173,34 +167,18 @@ fn rows(rows: &[Row]) -> impl Iterator<Item = (&Vec<(&'static str, String)>, &St
     rows.iter().map(|(labels, stats, _)| (labels, stats))
 }
 
-fn counter<'a>(
+/// One figure of all objects of a kind; `metric` makes what is encoded of its value.
+fn family<'a, T, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     object: &str,
-    figure: &Figure<u64>,
+    figure: &Figure<T>,
+    (kind, metric): Metric<T, M>,
     rows: impl Iterator<Item = (&'a Vec<(&'static str, String)>, &'a Stats)>,
 ) -> fmt::Result {
     let name = format!("{object}_{}", figure.name);
-    let mut family = encoder.encode_descriptor(&name, figure.help, figure.unit.as_ref(), MetricType::Counter)?;
+    let mut family = encoder.encode_descriptor(&name, figure.help, figure.unit.as_ref(), kind)?;
     for (labels, stats) in rows {
-        let value = ConstCounter::new((figure.of)(stats));
-        if labels.is_empty() {
-            return value.encode(family);
-        }
-        value.encode(family.encode_family(labels)?)?;
-    }
-    Ok(())
-}
-
-fn gauge<'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    object: &str,
-    figure: &Figure<f64>,
-    rows: impl Iterator<Item = (&'a Vec<(&'static str, String)>, &'a Stats)>,
-) -> fmt::Result {
-    let name = format!("{object}_{}", figure.name);
-    let mut family = encoder.encode_descriptor(&name, figure.help, figure.unit.as_ref(), MetricType::Gauge)?;
-    for (labels, stats) in rows {
-        let value = ConstGauge::new((figure.of)(stats));
+        let value = metric((figure.of)(stats));
         if labels.is_empty() {
             return value.encode(family);
         }

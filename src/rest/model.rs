@@ -10,7 +10,6 @@ use crate::server::RRServer;
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
-use crate::session::Role;
 use crate::stream::event::Id;
 
 /// One id as text: JSON's numbers lose the low bits of ids in many programs.
@@ -123,18 +122,6 @@ pub(crate) struct Server {
     pub(crate) stats: Stats,
 }
 
-/// The name of a role in JSON and metrics.
-pub(crate) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::None => "none",
-        Role::Publisher => "publisher",
-        Role::Standby => "standby",
-        Role::Player => "player",
-        Role::Target => "target",
-        Role::Source => "source",
-    }
-}
-
 /// A FourCC as text; characters that are none as `?`.
 pub(crate) fn fourcc(codec: u32) -> String {
     let shown = |byte: u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
@@ -180,7 +167,7 @@ pub(crate) fn session(server: &RRServer, id: Id) -> Result<Session> {
     Ok(Session {
         id: id_text(id),
         stream: id_text(info.stream),
-        role: role_name(info.role),
+        role: info.role.name(),
         state: info.state.name(),
         app: text(&info.app),
         key: text(&info.key),
@@ -197,7 +184,7 @@ pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
     Ok(Target {
         id: id_text(id),
         stream: id_text(info.stream),
-        role: role_name(info.role),
+        role: info.role.name(),
         state: info.state.name(),
         error: info.error.map(crate::error::RRError::name),
         error_text: info.error.map(crate::error::RRError::sentence),

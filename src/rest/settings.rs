@@ -9,10 +9,12 @@ use crate::config::{StreamConfig, TargetConfig, Value, media};
 use crate::error::{Failure, RRError, Result};
 
 /// Names of choices in JSON, with the numbers of the C API.
-const CHOICES: [(&str, &[(&str, i128)]); 4] = [
+const CHOICES: [(&str, &[(&str, i128)]); 6] = [
     ("publisher_policy", &[("reject", 0), ("takeover", 1), ("standby", 2)]),
     ("clock", &[("pass", 0), ("zero", 1), ("repair", 2)]),
     ("start", &[("key", 1), ("gop", 2), ("now", 3)]),
+    ("args", &[("apart", 0), ("key", 1), ("drop", 2)]),
+    ("metadata", &[("mended", 0), ("verbatim", 1)]),
     ("slow_policy", &[("resync", 0), ("reconnect", 1), ("stop", 2)]),
 ];
 
@@ -84,7 +86,7 @@ fn kinds(list: &[Json]) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PublisherPolicy, SlowPolicy, Start};
+    use crate::config::{Args, Metadata, PublisherPolicy, SlowPolicy, Start};
 
     fn object(text: &str) -> Map<String, Json> {
         serde_json::from_str(text).unwrap()
@@ -104,6 +106,30 @@ mod tests {
         assert_eq!((config.media, config.backup_urls.len()), (media::AUDIO | media::DATA, 1));
         assert_eq!((config.insecure, config.slow_policy), (true, SlowPolicy::Stop));
         assert_eq!((config.max_kbps, config.tracks), (Some(3_000), u64::MAX));
+    }
+
+    #[test]
+    fn every_choice_can_be_named() {
+        for (setting, choices) in CHOICES {
+            for (name, number) in choices {
+                let by_name = object(&format!(r#"{{"url": "rtmp://a/b", "{setting}": "{name}"}}"#));
+                let by_number = object(&format!(r#"{{"url": "rtmp://a/b", "{setting}": {number}}}"#));
+                if setting == "slow_policy" {
+                    let [one, other] =
+                        [&by_name, &by_number].map(|given| target(TargetConfig::default(), given).unwrap());
+                    assert_eq!(format!("{one:?}"), format!("{other:?}"), "{setting}: {name}");
+                } else {
+                    let stream = |mut given: Map<String, Json>| {
+                        given.remove("url");
+                        stream(StreamConfig::default(), &given).unwrap()
+                    };
+                    assert_eq!(stream(by_name), stream(by_number), "{setting}: {name}");
+                }
+            }
+        }
+        let given = r#"{"args": "drop", "metadata": "verbatim"}"#;
+        let config = stream(StreamConfig::default(), &object(given)).unwrap();
+        assert_eq!((config.args, config.metadata), (Args::Drop, Metadata::Verbatim));
     }
 
     #[test]

@@ -194,6 +194,40 @@ fn streams_targets_and_sources_are_made_changed_and_ended() {
 }
 
 #[test]
+fn streams_may_be_called_as_routes_are() {
+    let rig = Rig::new();
+    for path in ["targets/targets", "sessions/streams"] {
+        assert_eq!(rig.ask("PUT", &format!("/v1/streams/{path}"), "").0, 200);
+        let targets = format!("/v1/streams/{path}/targets");
+        let (status, target) = rig.ask("POST", &targets, r#"{"url": "rtmp://127.0.0.1:1/app"}"#);
+        assert_eq!(status, 201, "{target}");
+        let one = format!("{targets}/{}", target["id"].as_str().unwrap());
+        assert_eq!((rig.ask("GET", &one, "").0, rig.ask("DELETE", &one, "").0), (200, 204), "{one}");
+    }
+}
+
+#[test]
+fn a_peer_that_takes_no_answers_does_not_keep_its_place() {
+    let rig = Rig::new();
+    let mut socket = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let request = b"GET /page/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let ended = loop {
+        match socket.write(request) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            Err(error) => break error,
+        }
+        assert!(std::time::Instant::now() < deadline, "it keeps its place");
+    };
+    assert!(matches!(ended.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe), "{ended}");
+    assert_eq!(rig.ask("GET", "/v1/server", "").0, 200);
+}
+
+#[test]
 fn scrapers_get_figures_with_units_and_no_keys() {
     let rig = Rig::new();
     let id = rig.server.stream_create(b"live", b"secret-key", None).unwrap();
