@@ -918,8 +918,8 @@ RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
 /* Serves control by HTTP on an address: "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080"; a port alone ("8080",
    ":8080") is loopback's, port 0 takes any free one. Requests carry token as "Authorization: Bearer TOKEN"; it has 8
-   or more visible ASCII characters. What can be asked is at /v1/openapi.json. flags are RR_REST_*. One thread serves
-   all requests, apart from media. May be called several times, with other tokens.
+   or more visible ASCII characters. What can be asked is at /v1/openapi.json. flags are RR_REST_*. One thread an
+   address serves its requests, apart from media. May be called several times, with other tokens.
    Returns: The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no
    right); RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built
    without it. */

@@ -8,8 +8,8 @@ use crate::error::{Failure, RRError, Result};
 
 /// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
 /// loopback's, port 0 takes any free one. Requests carry `token` as "Authorization: Bearer TOKEN"; it has 8 or more
-/// visible ASCII characters. What can be asked is at /v1/openapi.json. `flags` are RR_REST_*. One thread serves all
-/// requests, apart from media. May be called several times, with other tokens.
+/// visible ASCII characters. What can be asked is at /v1/openapi.json. `flags` are RR_REST_*. One thread an
+/// address serves its requests, apart from media. May be called several times, with other tokens.
 ///
 /// # Returns
 /// The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no right);

@@ -1,5 +1,5 @@
-//! RRRestOut: one request to start, stop or change something. REST requests, a controller's answers and hooks' answers all
-//! become this type and are carried out in one place.
+//! RRRestOut: one request to start, stop or change something. What is asked for by HTTP, in JSON or as nginx-rtmp's
+//! `/control`, becomes this type and is carried out in one place.
 
 use crate::config::{StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
