@@ -225,8 +225,8 @@ pub(super) fn hand_over(
     }
 }
 
-/// Refuses the peer and closes its connection: publishers on librtmp do not read a refusal, they only notice the
-/// end of the connection.
+/// Refuses the peer. Its connection is to end then: some programs (publishers on librtmp) take no refusal for an answer,
+/// only that end.
 pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
     let Some(session) = peer.conn.server() else { return };
     match wish {

@@ -60,6 +60,7 @@ mod tests {
         assert!(peak.is_over(LEAST_BYTES, MIB, MIB, 12_000));
         assert!(!peak.is_over(LEAST_BYTES, MIB, 0, 30_000));
     }
+
     #[test]
     fn with_a_small_limit_a_peak_of_half_of_it_is_large() {
         let mut peak = HeapTrim::default();

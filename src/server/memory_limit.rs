@@ -169,10 +169,13 @@ fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
         }
     }
     if let Some((stream, memory)) = closed.first() {
-        let (name, others) = (stream.masked_name(), closed.len() - 1);
+        let name = stream.masked_name();
+        let others = match closed.len() - 1 {
+            0 => String::new(),
+            others => format!(", and {others} more"),
+        };
         log::warn!(
-            "the memory limit is reached: the publisher of {name} is closed, it uses the most ({memory} bytes), and \
-             those of {others} more"
+            "the memory limit is reached: the publisher of {name} is closed, it uses the most ({memory} bytes){others}"
         );
     }
 }
