@@ -181,7 +181,10 @@ impl ClientSession {
     fn message(&mut self, head: MessageHead, input: &[u8], now_ms: u64) -> Result<Option<Event>> {
         let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
         Ok(match self.step {
-            Step::Running | Step::Ended if !self.publish => Some(Event::Message(head)),
+            Step::Running | Step::Ended if !self.publish => {
+                let for_us_alone = build::is_sample_access(head.type_id, self.protocol.body(input));
+                if for_us_alone { self.ignore() } else { Some(Event::Message(head)) }
+            }
             Step::Start if !self.publish && media => {
                 // After `Started` the rest of the input may lie elsewhere.
                 self.protocol.keep_body(input)?;

@@ -3,6 +3,7 @@
 
 use super::{CAN_FORWARD, Connect, VIA};
 use crate::proto::amf0::{Entries, Value, write_value};
+use crate::proto::message::kind;
 
 /// What FMS called itself; peers that look at it look for a version of at least 3.
 const FMS_VER: &[u8] = b"FMS/3,0,1,123";
@@ -81,11 +82,26 @@ pub fn reconnect_request(out: &mut Vec<u8>, url: Option<&str>, text: &str) {
     on_status(out, "status", "NetConnection.Connect.ReconnectRequest", text, more.into_iter().collect());
 }
 
+const SAMPLE_ACCESS: &[u8] = b"|RtmpSampleAccess";
+
 /// The data message `|RtmpSampleAccess`: players may look at the samples. Flash players stay black without it.
 pub fn sample_access(out: &mut Vec<u8>) {
-    for value in [Value::String(b"|RtmpSampleAccess"), Value::Bool(true), Value::Bool(true)] {
+    for value in [Value::String(SAMPLE_ACCESS), Value::Bool(true), Value::Bool(true)] {
         write_value(&value, out);
     }
+}
+
+/// Whether a message is `|RtmpSampleAccess`. A server says it to each of its players, so it belongs to their connections
+/// and not to the stream.
+pub fn is_sample_access(type_id: u8, body: &[u8]) -> bool {
+    let bare = match type_id {
+        kind::DATA => Some(body),
+        // AMF0 behind a byte that says so.
+        kind::DATA_AMF3 => body.strip_prefix(&[0]),
+        _ => None,
+    };
+    bare.and_then(|bare| bare.strip_prefix(&[2, 0, SAMPLE_ACCESS.len() as u8]))
+        .is_some_and(|name| name.starts_with(SAMPLE_ACCESS))
 }
 
 /// What a client says of itself in `connect`.

@@ -75,6 +75,29 @@ fn media_of_a_server_that_forgets_play_start_stands_for_it() {
 }
 
 #[test]
+fn what_a_server_says_to_each_of_its_players_is_not_of_the_stream() {
+    let mut access = Vec::new();
+    build::sample_access(&mut access);
+    let mut other = access.clone();
+    other[4] ^= 1;
+    let messages = [
+        command("_result", 1.0, &[]),
+        command("_result", 4.0, &[NULL, Value::Number(1.0)]),
+        (kind::AUDIO, b"one".to_vec()),
+        (kind::DATA, access.clone()),
+        (kind::DATA_AMF3, [b"\0", &access[..]].concat()),
+        (kind::AUDIO, access),
+        (kind::DATA, other),
+    ];
+    let events = client_hears(false, &messages).unwrap();
+    let given = events.iter().filter_map(|event| match event {
+        Event::Message(head) => Some(head.type_id),
+        _ => None,
+    });
+    assert_eq!(given.collect::<Vec<_>>(), [kind::AUDIO, kind::AUDIO, kind::DATA]);
+}
+
+#[test]
 fn a_server_that_keeps_its_players_ends_the_stream_and_begins_it_again() {
     let status = |code: &str| {
         let info = [(&b"level"[..], key("status")), (b"code", key(code))];
