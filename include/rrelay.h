@@ -596,7 +596,10 @@ typedef struct rr_target_config {
     uint32_t chunk_size;
     /* Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
     uint32_t merge_ms;
-    uint32_t reserved0;                /* Zero. */
+    /* After media has flowed to a url, a refusal there (BadName and the like) is tried again for this long since,
+       ms, to 86400000: the server may still hold the session that was lost. Elsewhere, and later, the second refusal
+       in a row is the end. RR_OFF = there too. Default: 90000. */
+    uint32_t lingering_ms;
 } rr_target_config;
 
 /* Settings of a server. For every time here RR_OFF means none. */

@@ -207,7 +207,7 @@ fn documented_defaults_are_the_cores() {
         queue_bytes queue_ms slow_ms args key_wait_ms silent_ms metadata);
     check!(rr_target_config: retry_min_ms retry_max_ms retry_jitter_pct retry_count retry_total_ms retry_reset_ms
         connect_ms send_ms idle_ms queue_bytes queue_ms slow_policy slow_ms start clock media tracks max_kbps chunk_size
-        merge_ms);
+        merge_ms lingering_ms);
     check!(rr_server_config: mem_limit event_limit log_events max_sessions max_sessions_ip max_streams max_message ask
         ask_ms ask_default handshake_ms first_data_ms idle_ms ping_ms send_ms);
     check!(rr_decision: media start);

@@ -46,6 +46,9 @@ pub struct TargetConfig {
     pub retry_total_ms: Option<u32>,
     /// A connection that ran this long resets the wait.
     pub retry_reset_ms: u32,
+    /// After media has flowed to a url, its refusals pass for this long: the server may still hold the session that was
+    /// lost. `None` takes them at their word.
+    pub lingering_ms: Option<u32>,
     /// Time for name, TCP and RTMP until `Publish.Start`.
     pub connect_ms: u32,
     /// A target whose socket takes nothing for this long is lost; `None` takes the server's time.
@@ -101,8 +104,9 @@ impl Default for TargetConfig {
             retry_jitter_pct: 20, // many targets lost at once do not return at once
             retry_count: None,    // a push is expected to come back
             retry_total_ms: None,
-            retry_reset_ms: 30_000, // half a minute of media is good running
-            connect_ms: 10_000,     // a slow TLS ingest across the world answers within 3 s
+            retry_reset_ms: 30_000,     // half a minute of media is good running
+            lingering_ms: Some(90_000), // servers notice within half a minute or a minute, as a rule
+            connect_ms: 10_000,         // a slow TLS ingest across the world answers within 3 s
             send_ms: None,
             idle_ms: None,
             queue_bytes: 8 * 1024 * 1024,
@@ -162,6 +166,7 @@ impl TargetConfig {
                 self.retry_count = given.optional(default.retry_count, COUNT)?;
             }
             "retry_total_ms" => self.retry_total_ms = given.optional(default.retry_total_ms, Range::ANY)?,
+            "lingering_ms" => self.lingering_ms = given.optional(default.lingering_ms, Range::DAY_MS)?,
             "retry_reset_ms" => self.retry_reset_ms = given.number(default.retry_reset_ms, Range::ANY, None)?,
             "connect_ms" => self.connect_ms = given.number(default.connect_ms, Range::CONNECT_MS, None)?,
             "send_ms" => {

@@ -173,8 +173,10 @@ pub struct rr_target_config {
     pub chunk_size: u32,
     /// Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
     pub merge_ms: u32,
-    /// Zero.
-    pub reserved0: u32,
+    /// After media has flowed to a url, a refusal there (BadName and the like) is tried again for this long since, ms, to
+    /// 86400000: the server may still hold the session that was lost. Elsewhere, and later, the second refusal in a row
+    /// is the end. RR_OFF = there too. Default: 90000.
+    pub lingering_ms: u32,
 }
 
 /// Settings of a server. For every time here RR_OFF means none.
@@ -323,7 +325,7 @@ impl rr_target_config {
             max_kbps: core.max_kbps.unwrap_or(0),
             chunk_size: core.chunk_size,
             merge_ms: core.merge_ms.unwrap_or(0),
-            reserved0: 0,
+            lingering_ms: core.lingering_ms.unwrap_or(u32::MAX),
         }
     }
 }

@@ -120,7 +120,6 @@ pub(super) unsafe fn stream_config(pointer: *const rr_stream_config) -> Result<O
 pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<TargetConfig> {
     // SAFETY: contract.
     let c = unsafe { read_struct(pointer) }?.ok_or_else(|| super::is_null("cfg"))?;
-    reserved(rr_target_config::NAME, c.reserved0)?;
     let mut config = TargetConfig { user: c.user as usize, ..TargetConfig::default() };
     // SAFETY: contract.
     config.set("url", Value::Text(unsafe { text(c.url, "url") }?))?;
@@ -150,7 +149,8 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
         config.set(name, Value::Flag(c.flags & flag != 0))?;
     }
     give!(c to config: retry_min_ms retry_max_ms retry_jitter_pct retry_count retry_total_ms retry_reset_ms connect_ms
-        send_ms idle_ms queue_bytes queue_ms slow_policy slow_ms start clock media tracks max_kbps chunk_size merge_ms);
+        send_ms idle_ms queue_bytes queue_ms slow_policy slow_ms start clock media tracks max_kbps chunk_size merge_ms
+        lingering_ms);
     config.checked()
 }
 

@@ -48,7 +48,7 @@ no_padding!(rr_target_config, 168, size: u16, kind: u16, flags: u32, user: P, ur
     password: P, ca_file: P, pin_sha256: P, bind_addr: P, retry_min_ms: u32, retry_max_ms: u32, retry_jitter_pct: u32,
     retry_count: u32, retry_total_ms: u32, retry_reset_ms: u32, connect_ms: u32, send_ms: u32, idle_ms: u32,
     queue_bytes: u32, queue_ms: u32, slow_policy: u32, slow_ms: u32, start: u32, clock: u32, media: u32, tracks: u64,
-    max_kbps: u32, chunk_size: u32, merge_ms: u32, reserved0: u32);
+    max_kbps: u32, chunk_size: u32, merge_ms: u32, lingering_ms: u32);
 no_padding!(rr_server_config, 96, size: u16, kind: u16, flags: u32, user: P, on_event: P, stream: P, mem_limit: u64,
     event_limit: u32, log_events: u32, max_sessions: u32, max_sessions_ip: u32, max_streams: u32, max_message: u32,
     ask: u32, ask_ms: u32, ask_default: u32, handshake_ms: u32, first_data_ms: u32, idle_ms: u32, ping_ms: u32,

@@ -309,7 +309,8 @@ fn what_is_out_of_range_is_named() {
     refused(target(|c| c.bind_addr = c"host".as_ptr()), Arg, "bind_addr");
     let urls = [c"rtmp://b/live".as_ptr(); 17];
     refused(target(|c| c.backup_urls = urls.as_ptr()), Arg, "backup_urls");
-    refused(target(|c| c.reserved0 = 1), Version, "reserved");
+    refused(target(|c| c.lingering_ms = 86_400_001), Arg, "lingering_ms");
+    refused(stream(|c| c.reserved0 = 1), Version, "reserved");
     refused(server(|c| c.log_events = 6), Arg, "log_events");
     refused(server(|c| c.ask = 8), Arg, "ask");
     refused(server(|c| c.ask_default = 2), Arg, "ask_default");

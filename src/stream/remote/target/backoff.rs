@@ -42,9 +42,19 @@ pub struct Backoff {
     failures_in_row: u32,
     /// When the first failure of the row was.
     since_ms: Option<u64>,
-    /// For each url how often it has refused us in a row, and whether it is not worth another try.
-    refusals: Vec<(u32, bool)>,
+    urls: Vec<Url>,
     moves_in_row: u32,
+}
+
+/// What is known of one url.
+#[derive(Clone, Copy, Debug, Default)]
+struct Url {
+    /// How often it has refused us in a row.
+    refused_in_row: u32,
+    /// It is not worth another try.
+    fatal: bool,
+    /// When media last flowed to it.
+    ran_ms: Option<u64>,
 }
 
 impl Backoff {
@@ -58,6 +68,12 @@ impl Backoff {
         *self = Self::default();
     }
 
+    /// Forgets all failures after a good run, but not where media has flowed.
+    fn recover(&mut self) {
+        let urls = self.urls.iter().map(|url| Url { ran_ms: url.ran_ms, ..Url::default() }).collect();
+        *self = Self { urls, ..Self::default() };
+    }
+
     /// Stops the time until giving up while the stream has nothing to send.
     pub fn rest(&mut self) {
         self.since_ms = None;
@@ -66,7 +82,7 @@ impl Backoff {
     /// Whether the server may send us elsewhere, which costs no wait; it is a failure where it does so all the time.
     pub fn may_move(&mut self, config: &TargetConfig, ran_ms: u64) -> bool {
         if ran_ms >= u64::from(config.retry_reset_ms) {
-            self.reset();
+            self.recover();
         }
         self.moves_in_row += 1;
         self.moves_in_row <= MOVES
@@ -78,25 +94,25 @@ impl Backoff {
         if loss.ran_ms >= u64::from(config.retry_reset_ms) {
             // After a good run the first url comes first again, even where a backup ran.
             let ran = self.url;
-            self.reset();
+            self.recover();
             self.url = ran % urls;
         }
         let since_ms = *self.since_ms.get_or_insert(loss.now_ms);
-        self.refusals.resize(urls, (0, false));
+        self.urls.resize(urls, Url::default());
         self.url = self.url.min(urls - 1);
         if config.slow_policy == SlowPolicy::Stop && loss.failure.kind == RRError::Slow {
             return Next::Fatal; // the host wants it so, whatever else may be tried
         }
-        self.judge(config, loss.failure);
-        let worth = |(_, fatal): &(u32, bool)| !fatal;
+        self.judge(config, &loss);
+        let worth = |url: &Url| !url.fatal;
         let round_goes_on = loss.ran_ms < u64::from(config.retry_reset_ms);
-        let later = self.refusals.iter().skip(self.url + 1).position(worth).filter(|_| round_goes_on);
+        let later = self.urls.iter().skip(self.url + 1).position(worth).filter(|_| round_goes_on);
         if let Some(ahead) = later {
             self.url += 1 + ahead;
             // The next place of this round is tried at once, but within the time there is.
             return if Self::is_late(config, since_ms, loss.now_ms) { Next::GiveUp } else { Next::Retry(0) };
         }
-        let Some(first) = self.refusals.iter().position(worth) else { return Next::Fatal };
+        let Some(first) = self.urls.iter().position(worth) else { return Next::Fatal };
         self.url = first;
         self.failures_in_row += 1;
         let too_often = config.retry_count.is_some_and(|count| self.failures_in_row > count);
@@ -110,12 +126,18 @@ impl Backoff {
     }
 
     /// Notes what this url's failure says about its next try.
-    fn judge(&mut self, config: &TargetConfig, failure: &Failure) {
-        let Some((refused_in_row, fatal)) = self.refusals.get_mut(self.url) else { return };
-        // Some ingests answer BadName while the old session times out: once is not fatal.
-        *refused_in_row = if failure.kind == RRError::Rejected { *refused_in_row + 1 } else { 0 };
-        let once_refused = failure.kind == RRError::Rejected && *refused_in_row < 2;
-        *fatal = !(failure.kind.retriable() || once_refused || config.retry_fatal);
+    fn judge(&mut self, config: &TargetConfig, loss: &Loss<'_>) {
+        let Some(url) = self.urls.get_mut(self.url) else { return };
+        if loss.ran_ms > 0 {
+            url.ran_ms = Some(loss.now_ms);
+        }
+        // Servers answer BadName as long as they hold a session that was lost. Where media has just flowed they may hold
+        // ours; elsewhere once is not fatal.
+        let lingers = |ran_ms| config.lingering_ms.is_some_and(|ms| loss.now_ms.saturating_sub(ran_ms) < ms.into());
+        let passes = url.ran_ms.is_some_and(lingers);
+        let refused = loss.failure.kind == RRError::Rejected;
+        url.refused_in_row = if refused && !passes { url.refused_in_row + 1 } else { 0 };
+        url.fatal = !(loss.failure.kind.retriable() || refused && url.refused_in_row < 2 || config.retry_fatal);
     }
 
     fn is_late(config: &TargetConfig, since_ms: u64, now_ms: u64) -> bool {
@@ -176,6 +198,34 @@ mod tests {
         let stubborn = TargetConfig { retry_fatal: true, ..config() };
         assert_eq!(after(&mut backoff, &stubborn, 1, RRError::Rejected, 0), Next::Retry(4000));
         assert_eq!(after(&mut backoff, &config(), 1, RRError::Auth, 0), Next::Fatal);
+    }
+
+    #[test]
+    fn where_media_has_just_flowed_refusals_pass_for_a_while() {
+        let (lost, refused) = (Failure::peers(RRError::Io, "reset"), Failure::peers(RRError::Rejected, "BadName"));
+        let at = |backoff: &mut Backoff, config: &TargetConfig, failure, ran_ms, now_ms| {
+            backoff.after(config, 1, Loss { failure, ran_ms, now_ms, random: 0 })
+        };
+        for ran_ms in [3_000, 60_000] {
+            let mut backoff = Backoff::default();
+            assert_eq!(at(&mut backoff, &config(), &lost, ran_ms, 100_000), Next::Retry(500));
+            for (now_ms, wait_ms) in [(101_000, 1_000), (103_000, 2_000), (130_000, 4_000), (189_999, 8_000)] {
+                assert_eq!(at(&mut backoff, &config(), &refused, 0, now_ms), Next::Retry(wait_ms), "at {now_ms}");
+            }
+            assert_eq!(at(&mut backoff, &config(), &refused, 0, 190_000), Next::Retry(16_000), "the first at its word");
+            assert_eq!(at(&mut backoff, &config(), &refused, 0, 206_000), Next::Fatal);
+        }
+        let at_their_word = TargetConfig { lingering_ms: None, ..config() };
+        let mut backoff = Backoff::default();
+        at(&mut backoff, &at_their_word, &lost, 3_000, 100_000);
+        assert_eq!(at(&mut backoff, &at_their_word, &refused, 0, 101_000), Next::Retry(1_000));
+        assert_eq!(at(&mut backoff, &at_their_word, &refused, 0, 102_000), Next::Fatal);
+        // Another place, which has never run, is not meant.
+        let mut backoff = Backoff::default();
+        at(&mut backoff, &config(), &lost, 60_000, 100_000);
+        backoff.reset();
+        assert_eq!(at(&mut backoff, &config(), &refused, 0, 101_000), Next::Retry(500));
+        assert_eq!(at(&mut backoff, &config(), &refused, 0, 102_000), Next::Fatal);
     }
 
     #[test]
