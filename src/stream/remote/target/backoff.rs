@@ -53,7 +53,7 @@ struct Url {
     refused_in_row: u32,
     /// It is not worth another try.
     fatal: bool,
-    /// When media last flowed to it.
+    /// When media last flowed to it in a session that it has not ended itself.
     ran_ms: Option<u64>,
 }
 
@@ -128,14 +128,15 @@ impl Backoff {
     /// Notes what this url's failure says about its next try.
     fn judge(&mut self, config: &TargetConfig, loss: &Loss<'_>) {
         let Some(url) = self.urls.get_mut(self.url) else { return };
+        let refused = loss.failure.kind == RRError::Rejected;
+        // A server that says why it ends a session holds none of ours afterwards.
         if loss.ran_ms > 0 {
-            url.ran_ms = Some(loss.now_ms);
+            url.ran_ms = (!refused).then_some(loss.now_ms);
         }
         // Servers answer BadName as long as they hold a session that was lost. Where media has just flowed they may hold
         // ours; elsewhere once is not fatal.
         let lingers = |ran_ms| config.lingering_ms.is_some_and(|ms| loss.now_ms.saturating_sub(ran_ms) < ms.into());
         let passes = url.ran_ms.is_some_and(lingers);
-        let refused = loss.failure.kind == RRError::Rejected;
         url.refused_in_row = if refused && !passes { url.refused_in_row + 1 } else { 0 };
         url.fatal = !(loss.failure.kind.retriable() || refused && url.refused_in_row < 2 || config.retry_fatal);
     }
@@ -220,6 +221,10 @@ mod tests {
         at(&mut backoff, &at_their_word, &lost, 3_000, 100_000);
         assert_eq!(at(&mut backoff, &at_their_word, &refused, 0, 101_000), Next::Retry(1_000));
         assert_eq!(at(&mut backoff, &at_their_word, &refused, 0, 102_000), Next::Fatal);
+        // A session that the server itself has ended does not linger, however long it ran.
+        let mut backoff = Backoff::default();
+        assert_eq!(at(&mut backoff, &config(), &refused, 3_000, 100_000), Next::Retry(500));
+        assert_eq!(at(&mut backoff, &config(), &refused, 3_000, 104_000), Next::Fatal);
         // Another place, which has never run, is not meant.
         let mut backoff = Backoff::default();
         at(&mut backoff, &config(), &lost, 60_000, 100_000);
