@@ -9,7 +9,7 @@ use crate::net::clock;
 use crate::net::conn::Conn;
 use crate::net::event_loop::Io;
 use crate::net::socket::half_close;
-use crate::session::{self, Role};
+use crate::session::{self, Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::front::RRStream;
@@ -150,9 +150,13 @@ impl Relay {
         }
     }
 
-    /// The stream stops: everybody who is left is closed.
+    /// The stream stops, or has failed: everybody who is left is closed. Of a failed one the thread that panicked ends the
+    /// sessions too, for the same cause; whichever comes first is told.
     pub(super) fn close(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
-        let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
+        let failure = match self.stream.state() {
+            State::Failed => Failure::ours(RRError::Panic, "the stream has failed"),
+            _ => Failure::ours(RRError::Kicked, "the stream was stopped"),
+        };
         // From here on nothing more arrives, so what is drained is all.
         self.stream.close_relay();
         let end = Some(self.join_index.head().position);
