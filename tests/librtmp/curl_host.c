@@ -92,11 +92,18 @@ int main(int argc, char **argv)
     }
     printf("port %d\n", port);
     while (left && !failed) {
-        if (rr_event_next(relay, &ev, 1000) == 1 && ev->type == RR_EV_SESSION && ev->state == RR_STATE_WAITING) {
-            printf("%s waits\n", ev->key);
-            if (begun < count && !strcmp(ev->key, "inner")) {
-                failed |= !start(&transfers[2], &threads[2]);
-                begun = count;
+        if (rr_event_next(relay, &ev, 1000) == 1 && ev->type == RR_EV_SESSION) {
+            if (ev->state == RR_STATE_WAITING) {
+                printf("%s waits\n", ev->key);
+                if (begun < count && !strcmp(ev->key, "inner")) {
+                    failed |= !start(&transfers[2], &threads[2]);
+                    begun = count;
+                }
+            }
+            /* curl waits for its socket although librtmp may have read the end of the stream together with the last
+             * media, and then looks at neither before its socket has something more: here its end. */
+            if (ev->role == RR_ROLE_PLAYER && ev->prev == RR_STATE_IN_PROGRESS) {
+                rr_session_close(relay, ev->session, "the stream has ended");
             }
         }
         for (i = 0, left = count; i < begun; i++) {
