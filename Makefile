@@ -33,8 +33,8 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: run
-run: build ## build and start the bundled server; options by ARGS="--port 1936 --push rtmp://host/app/key"
-	@exec "$(TARGET)/rr_server" $(ARGS)
+run: build ## build and start the bundled server, its page on port 8080; options by ARGS="--port 1936 --push rtmp://host/app/key"
+	@exec "$(TARGET)/rr_server" $(if $(findstring --rest,$(ARGS)),,--rest 127.0.0.1:8080) $(ARGS)
 
 .PHONY: build
 build: ## the library (release) and the bundled server, target/rr_server

@@ -103,7 +103,7 @@ static int listen_at(rr_server *s, const char *host, unsigned wanted, unsigned f
 }
 
 /* Listens on all addresses; 0 with the reason said where one is not to be had. */
-static int listen_on(rr_server *s, const struct options *o, int ports[MAX_ADDRS], int tls_ports[MAX_ADDRS]) {
+static int listen_on(rr_server *s, const struct options *o, struct places *at) {
     size_t i;
     unsigned flags = o->proxy ? RR_LISTEN_PROXY : 0;
     if (o->tls && rr_server_set_tls(s, o->cert, o->key) < 0) {
@@ -112,11 +112,17 @@ static int listen_on(rr_server *s, const struct options *o, int ports[MAX_ADDRS]
     }
     for (i = 0; i == 0 || i < o->addr_count; i++) {
         const char *host = o->addr_count ? o->addrs[i] : "";
-        ports[i] = listen_at(s, host, o->port, flags);
-        tls_ports[i] = o->tls && ports[i] >= 0 ? listen_at(s, host, o->tls_port, flags | RR_LISTEN_TLS) : 0;
-        if (ports[i] < 0 || tls_ports[i] < 0) return 0;
+        at->ports[i] = listen_at(s, host, o->port, flags);
+        at->tls_ports[i] = o->tls && at->ports[i] >= 0 ? listen_at(s, host, o->tls_port, flags | RR_LISTEN_TLS) : 0;
+        if (at->ports[i] < 0 || at->tls_ports[i] < 0) return 0;
     }
-    return 1;
+    if (!o->rest) return 1;
+    if (rr_rest_token(o->token_file, at->token, sizeof at->token) == RR_OK) {
+        at->rest_port = rr_rest_listen(s, o->rest, at->token, 0);
+        if (at->rest_port > 0) return 1;
+    }
+    fprintf(stderr, "rr_server: no control by HTTP: %s\n", rr_last_error());
+    return 0;
 }
 
 static char **arguments;
@@ -193,8 +199,9 @@ static int run(rr_server *s, struct options **o) {
 int main(int argc, char **argv) {
     struct options *o;
     rr_server *s;
+    struct places at;
     char why[WHY_BYTES];
-    int ports[MAX_ADDRS], tls_ports[MAX_ADDRS], code = 1;
+    int code = 1;
     if (fill_descriptors() < 0) return 1;
     if (options_said(argc, argv)) return 0;
     arguments = argv;
@@ -210,8 +217,8 @@ int main(int argc, char **argv) {
         return 1;
     }
     s = make_server(o);
-    if (s && listen_on(s, o, ports, tls_ports)) {
-        print_start(o, ports, tls_ports);
+    if (s && listen_on(s, o, &at)) {
+        print_start(o, &at);
         code = run(s, &o);
     }
     rr_server_free(s);

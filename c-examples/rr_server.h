@@ -37,6 +37,8 @@ struct options {
     int tls;                      /* whether rtmps is served too, on tls_port, with these files */
     unsigned tls_port;
     const char *cert, *key;
+    const char *rest;             /* where control by HTTP is served, NULL: nowhere */
+    const char *token_file;       /* what holds its token; NULL: a new one at each start */
     int proxy;                    /* whether connections begin with a PROXY header */
     struct push **pushes;
     size_t push_count;
@@ -49,6 +51,13 @@ struct options {
     unsigned idle_ms;
     uint64_t mem_limit;
     rr_stream_config stream;
+};
+
+/* Where the server listens. */
+struct places {
+    int ports[MAX_ADDRS], tls_ports[MAX_ADDRS]; /* of each address; one of all addresses where none is given */
+    int rest_port;
+    char token[RR_TOKEN_BYTES];
 };
 
 /* rr_server_options.c. options_new gives NULL where something is wrong, and in `why` what; `why` may have more lines, with
@@ -89,7 +98,7 @@ void out_finish(void);
 
 /* rr_server_print.c: what the lines say. */
 void print_begin(const struct options *o);
-void print_start(const struct options *o, const int *ports, const int *tls_ports);
+void print_start(const struct options *o, const struct places *at);
 void print_event(const struct options *o, const rr_event *ev);
 void print_note(int level, const char *what, const char *detail);
 void print_push_error(const struct push *p, int code);

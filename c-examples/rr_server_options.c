@@ -99,6 +99,12 @@ static const char *take_addr(struct options *o, const struct rule *r, const char
     return read_address(value);
 }
 
+static const char *take_rest(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    o->rest = value;
+    return read_address(value);
+}
+
 static const char *take_gop(struct options *o, const struct rule *r, const char *value) {
     (void)r;
     return read_gop(value, &o->stream);
@@ -186,6 +192,10 @@ static const struct rule rules[] = {
      "serve rtmps too, on this port (443 is what programs expect; 0: any free one)"},
     {"--cert", "FILE", take_text, AT(cert), 0, 0, LOADS, "its certificate, PEM, with the chain behind it"},
     {"--key", "FILE", take_text, AT(key), 0, 0, LOADS, "the certificate's key, PEM"},
+    {"--rest", "[ADDRESS:]PORT", take_rest, 0, 0, 0, 0,
+     "serve control by HTTP here, with a page for people at / (default: nowhere;\na port alone is that of this machine; 0: any free one)"},
+    {"--token-file", "FILE", take_text, AT(token_file), 0, 0, 0,
+     "what holds the token that its requests must carry; it is made where it is\nnot there (default: a new token at each start, which is printed)"},
     {"--proxy", NULL, take_flag, AT(proxy), 0, 0, BARE,
      "each connection begins with a PROXY header, version 1 or 2, of a balancer;\none without is closed"},
     {"--policy", "WORD", take_policy, 0, 0, 0, 0,
@@ -475,6 +485,11 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     }
     if (o->tls != (o->cert != NULL) || o->tls != (o->key != NULL)) {
         snprintf(why, WHY_BYTES, "--tls, --cert and --key go together; --help lists the options\n");
+        options_free(o);
+        return NULL;
+    }
+    if (o->token_file && !o->rest) {
+        snprintf(why, WHY_BYTES, "--token-file goes with --rest; --help lists the options\n");
         options_free(o);
         return NULL;
     }

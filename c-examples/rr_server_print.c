@@ -217,7 +217,22 @@ static void greet(const char *format, ...) {
     out_line(TO_STDOUT, text, strlen(text));
 }
 
-void print_start(const struct options *o, const int *ports, const int *tls_ports) {
+/* Where the page is, as a browser takes it; behind the # is the token, which no server gets to see. */
+static void add_page(struct line *l, const struct options *o, const struct places *at) {
+    const char *addr = o->rest, *colon = strchr(addr, ':');
+    add(l, "http://");
+    if (!colon || colon == addr || strncmp(addr, "0.0.0.0", 7) == 0) {
+        add(l, "127.0.0.1");
+    } else if (strncmp(addr, "[::]", 4) == 0) {
+        add(l, "[::1]");
+    } else {
+        add_host(l, addr);
+    }
+    add_format(l, ":%d/", at->rest_port);
+    if (!o->token_file) add_format(l, "#token=%s", at->token);
+}
+
+void print_start(const struct options *o, const struct places *at) {
     struct line l, url;
     const char *host = o->addr_count ? o->addrs[0] : "127.0.0.1";
     size_t i;
@@ -226,13 +241,15 @@ void print_start(const struct options *o, const int *ports, const int *tls_ports
     if (strncmp(host, "[::]", 4) == 0 || strcmp(host, "::") == 0) host = "::1";
     add(&url, "rtmp://");
     add_host(&url, host);
-    add_format(&url, ":%d/live", ports[0]);
+    add_format(&url, ":%d/live", at->ports[0]);
     add_bytes(&url, "", 1);
     add_format(&l, "rr_server %s listens on ", rr_version_string());
-    add_ports(&l, o, ports);
+    add_ports(&l, o, at->ports);
     if (form != FORM_PLAIN) {
         if (o->tls) add(&l, ", rtmps on ");
-        if (o->tls) add_ports(&l, o, tls_ports);
+        if (o->tls) add_ports(&l, o, at->tls_ports);
+        if (o->rest) add(&l, ", control by HTTP at ");
+        if (o->rest) add_page(&l, o, at);
         add_bytes(&l, "", 1);
         print_note(RR_LOG_INFO, "start", l.text);
         return;
@@ -247,8 +264,16 @@ void print_start(const struct options *o, const int *ports, const int *tls_ports
     if (o->tls) {
         l.len = 0;
         add(&l, "  encrypted, either of them: rtmps://, on ");
-        add_ports(&l, o, tls_ports);
+        add_ports(&l, o, at->tls_ports);
         out_line(TO_STDOUT, l.text, l.len);
+    }
+    if (o->rest) {
+        l.len = 0;
+        add(&l, "  page     ");
+        add_page(&l, o, at);
+        out_line(TO_STDOUT, l.text, l.len);
+        if (o->token_file) greet("           its token is in %s", o->token_file);
+        if (!o->token_file) greet("           for programs: curl -H 'Authorization: Bearer %s' ...", at->token);
     }
     for (i = 0; i < o->push_count; i++) {
         const struct push *p = o->pushes[i];

@@ -480,6 +480,9 @@ typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 #endif
 #define RR_INIT(kind, p) rr_config_init((kind) | RR_TYPE_OF(p) << 8, (p), sizeof *(p))
 
+/* Bytes for what rr_rest_token gives, its NUL counted. */
+#define RR_TOKEN_BYTES 257
+
 /* Which struct rr_config_init fills. */
 typedef enum rr_config_kind {
     RR_CFG_SERVER = 1,                 /* rr_server_config. */
@@ -921,12 +924,20 @@ RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
 /* Serves control by HTTP on an address: "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080"; a port alone ("8080",
    ":8080") is loopback's, port 0 takes any free one. Requests carry token as "Authorization: Bearer TOKEN"; it has 8
-   or more visible ASCII characters. What can be asked is at /v1/openapi.json. flags are RR_REST_*. One thread an
-   address serves its requests, apart from media. May be called several times, with other tokens.
+   to 256 visible ASCII characters (rr_rest_token gives one). What can be asked is at /v1/openapi.json. flags are
+   RR_REST_*. One thread an address serves its requests, apart from media. May be called several times, with other
+   tokens.
    Returns: The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no
    right); RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built
    without it. */
 RR_API int rr_rest_listen(rr_server *s, const char *addr, const char *token, unsigned int flags);
+
+/* Gives a token for rr_rest_listen: the one in file, white space around it left out. Where there is no such file, a
+   new token is written to one that its owner alone may read; without file (NULL) it is new each time and kept
+   nowhere. out has size bytes, the NUL counted; RR_TOKEN_BYTES are always enough. Any thread.
+   Returns: RR_OK; RR_ERR_ARG: the file holds no token, or out is too small for it; RR_ERR_IO: the file can neither
+   be read nor made; RR_ERR_UNSUPPORTED: the library was built without it. */
+RR_API int rr_rest_token(const char *file, char *out, size_t size);
 
 /* Ends control by HTTP on all addresses; requests that are being answered have half a second.
    Returns: RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it. */

@@ -4,6 +4,9 @@
 
 #[path = "bundled_server/churn.rs"]
 mod churn;
+#[cfg(feature = "rest")]
+#[path = "bundled_server/control.rs"]
+mod control;
 #[path = "bundled_server/options.rs"]
 mod options;
 #[path = "bundled_server/outputs.rs"]

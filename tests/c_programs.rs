@@ -51,12 +51,19 @@ const ELSEWHERE: [(&str, &str, &str); 9] = [
 /// What errors.c gives in a build with the feature `rest` alone, and in one without: each shows one of the two.
 const REST: [&[&str]; 2] = [
     &[
+        "rr_rest_token RR_ERR_ARG",
+        "rr_rest_token RR_ERR_IO",
         "rr_rest_listen RR_ERR_ARG",
         "rr_rest_listen RR_ERR_IO",
         "rr_rest_handle RR_ERR_ARG",
         "rr_rest_handle RR_ERR_LIMIT",
     ],
-    &["rr_rest_listen RR_ERR_UNSUPPORTED", "rr_rest_stop RR_ERR_UNSUPPORTED", "rr_rest_handle RR_ERR_UNSUPPORTED"],
+    &[
+        "rr_rest_token RR_ERR_UNSUPPORTED",
+        "rr_rest_listen RR_ERR_UNSUPPORTED",
+        "rr_rest_stop RR_ERR_UNSUPPORTED",
+        "rr_rest_handle RR_ERR_UNSUPPORTED",
+    ],
 ];
 
 /// The errors that stand behind "Returns:" of each function of the header, as "function error".

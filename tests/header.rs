@@ -56,6 +56,9 @@ const MACROS: &str = "\
 #define RR_TYPE_OF(p) 0
 #endif
 #define RR_INIT(kind, p) rr_config_init((kind) | RR_TYPE_OF(p) << 8, (p), sizeof *(p))
+
+/* Bytes for what rr_rest_token gives, its NUL counted. */
+#define RR_TOKEN_BYTES 257
 ";
 
 /// What stands below the C functions: overloads that are only looked at, by `sizeof`, so nothing defines them and no

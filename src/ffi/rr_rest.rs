@@ -3,12 +3,12 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::rr_server::rr_server;
-use super::{Out, on_server, slice, text};
+use super::{Out, guard, on_server, opt_bytes, slice, text};
 use crate::error::{Failure, RRError, Result};
 
 /// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
-/// loopback's, port 0 takes any free one. Requests carry `token` as "Authorization: Bearer TOKEN"; it has 8 or more
-/// visible ASCII characters. What can be asked is at /v1/openapi.json. `flags` are RR_REST_*. One thread an
+/// loopback's, port 0 takes any free one. Requests carry `token` as "Authorization: Bearer TOKEN"; it has 8 to 256
+/// visible ASCII characters (rr_rest_token gives one). What can be asked is at /v1/openapi.json. `flags` are RR_REST_*. One thread an
 /// address serves its requests, apart from media. May be called several times, with other tokens.
 ///
 /// # Returns
@@ -33,6 +33,35 @@ pub unsafe extern "C" fn rr_rest_listen(
     };
     // SAFETY: contract.
     unsafe { on_server(s, body) }
+}
+
+/// Gives a token for rr_rest_listen: the one in `file`, white space around it left out. Where there is no such file, a new
+/// token is written to one that its owner alone may read; without `file` (NULL) it is new each time and kept nowhere.
+/// `out` has `size` bytes, the NUL counted; RR_TOKEN_BYTES are always enough. Any thread.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: the file holds no token, or `out` is too small for it; RR_ERR_IO: the file can neither be read nor
+/// made; RR_ERR_UNSUPPORTED: the library was built without it.
+///
+/// # Safety
+/// The contract of all pointers; `size` bytes of `out` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_rest_token(file: *const c_char, out: *mut c_char, size: usize) -> c_int {
+    guard(|| {
+        Out::new(out, "out")?;
+        // SAFETY: contract.
+        let token = token(unsafe { opt_bytes(file) })?;
+        if token.len() >= size {
+            return Err(Failure::ours(RRError::Arg, format!("size: {} bytes are needed", token.len() + 1)));
+        }
+        // SAFETY: contract, and it has room for the token and a NUL; the host's bytes are not ours.
+        unsafe { std::ptr::copy_nonoverlapping(token.as_ptr(), out.cast::<u8>(), token.len()) };
+        // SAFETY: as above.
+        let end = unsafe { out.add(token.len()) };
+        // SAFETY: as above.
+        unsafe { end.write(0) };
+        Ok(0)
+    })
 }
 
 /// Ends control by HTTP on all addresses; requests that are being answered have half a second.
@@ -131,6 +160,12 @@ fn listen(server: &rr_server, addr: &str, token: &str, flags: c_uint) -> Result<
 }
 
 #[cfg(feature = "rest")]
+fn token(file: Option<&[u8]>) -> Result<String> {
+    use std::os::unix::ffi::OsStrExt;
+    crate::rest::token(file.map(|name| std::path::Path::new(std::ffi::OsStr::from_bytes(name))))
+}
+
+#[cfg(feature = "rest")]
 #[allow(clippy::unnecessary_wraps, reason = "without the feature it is an error")]
 fn stop(server: &rr_server) -> Result<c_int> {
     server.rest.stop();
@@ -150,6 +185,11 @@ fn unsupported() -> Failure {
 
 #[cfg(not(feature = "rest"))]
 fn listen(_: &rr_server, _: &str, _: &str, _: c_uint) -> Result<c_int> {
+    Err(unsupported())
+}
+
+#[cfg(not(feature = "rest"))]
+fn token(_: Option<&[u8]>) -> Result<String> {
     Err(unsupported())
 }
 

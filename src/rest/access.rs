@@ -9,10 +9,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
+use super::token;
 use crate::error::RRError;
-
-/// Shortest token: what is shorter is guessed.
-const TOKEN_MIN_BYTES: usize = 8;
 
 /// What a listener of the REST side lets in.
 #[derive(Clone, Debug)]
@@ -27,12 +25,9 @@ pub(crate) struct Access {
 
 impl Access {
     /// # Errors
-    /// [`RRError::Arg`] for a token that is too short or holds anything but visible ASCII.
+    /// [`RRError::Arg`] for what is no token.
     pub(crate) fn new(token: &str, readers_open: bool, loopback: bool) -> crate::error::Result<Self> {
-        if token.len() < TOKEN_MIN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let text = format!("token: {TOKEN_MIN_BYTES} or more visible ASCII characters");
-            return Err(crate::error::Failure::ours(RRError::Arg, text));
-        }
+        token::check(token)?;
         Ok(Self { token: digest(token), readers_open, loopback })
     }
 
@@ -187,13 +182,6 @@ mod tests {
         assert_eq!(post("http://localhost:8080"), 200);
         for origin in ["http://evil.example", "null", "http://localhost:8081", ""] {
             assert_eq!(post(origin), 403, "{origin}");
-        }
-    }
-
-    #[test]
-    fn a_token_that_is_guessed_is_refused() {
-        for token in ["", "short", "with space in", "ümläute-1"] {
-            assert!(Access::new(token, false, true).is_err(), "{token}");
         }
     }
 }

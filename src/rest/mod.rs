@@ -15,6 +15,7 @@ mod page;
 mod path;
 mod problem;
 mod settings;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use axum::http::{Method, Request};
 use tower::ServiceExt;
 
 pub use self::out::RRRestOut;
+pub use self::token::token;
 
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;

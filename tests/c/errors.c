@@ -533,6 +533,7 @@ static void control(void) {
     static const char body[64 * 1024 + 1];
     char *out;
     size_t len;
+    char token[RR_TOKEN_BYTES];
     if (rr_features() & RR_FEATURE_REST) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         struct sockaddr_in taken = {0};
@@ -543,12 +544,15 @@ static void control(void) {
         CHECK(bind(fd, (struct sockaddr *)&taken, sizeof taken) == 0 && listen(fd, 1) == 0);
         CHECK(getsockname(fd, (struct sockaddr *)&taken, &size) == 0);
         snprintf(addr, sizeof addr, "127.0.0.1:%d", ntohs(taken.sin_port));
+        GIVES(rr_rest_token, ARG, (NULL, token, 8));
+        GIVES(rr_rest_token, IO, ("/no/such/folder/token", token, sizeof token));
         GIVES(rr_rest_listen, ARG, (s, "nowhere", "token-of-tests", 0));
         GIVES(rr_rest_listen, IO, (s, addr, "token-of-tests", 0));
         close(fd);
         GIVES(rr_rest_handle, ARG, (s, "GET", "no path", NULL, 0, &out, &len));
         GIVES(rr_rest_handle, LIMIT, (s, "POST", "/v1/streams", body, sizeof body, &out, &len));
     } else {
+        GIVES(rr_rest_token, UNSUPPORTED, (NULL, token, sizeof token));
         GIVES(rr_rest_listen, UNSUPPORTED, (s, ":0", "token-of-tests", 0));
         GIVES(rr_rest_stop, UNSUPPORTED, (s));
         GIVES(rr_rest_handle, UNSUPPORTED, (s, "GET", "/v1/stats", NULL, 0, &out, &len));

@@ -115,6 +115,10 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_stream_find(s, "live", "nobody", &id) == RR_ERR_NOT_FOUND && id == 7);
 
     if (rr_features() & RR_FEATURE_REST) {
+        char token[RR_TOKEN_BYTES];
+        CHECK(rr_rest_token(NULL, NULL, sizeof token) == RR_ERR_ARG);
+        CHECK(rr_rest_token(NULL, token, 0) == RR_ERR_ARG);
+        CHECK(rr_rest_token(NULL, token, sizeof token) == RR_OK && rr_rest_listen(s, ":0", token, 0) > 0);
         CHECK(rr_rest_listen(s, NULL, "token-of-tests", 0) == RR_ERR_ARG);
         CHECK(rr_rest_listen(s, ":0", NULL, 0) == RR_ERR_ARG);
         CHECK(rr_rest_listen(s, ":0", "short", 0) == RR_ERR_ARG);

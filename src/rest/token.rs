@@ -1,0 +1,114 @@
+//! Tokens: what one must be, and where one comes from: a file, or chance.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::error::{Failure, RRError, Result};
+
+/// Shortest token: what is shorter is guessed.
+const MIN_BYTES: usize = 8;
+
+/// Longest token: a head with it stays far below its bound.
+const MAX_BYTES: usize = 256;
+
+/// What chance gives a new token.
+const RANDOM_BYTES: usize = 16;
+
+/// Refuses what is no token.
+///
+/// # Errors
+/// [`RRError::Arg`] for one that is too short or long, or holds anything but visible ASCII.
+pub(crate) fn check(token: &str) -> Result<()> {
+    let fits = (MIN_BYTES..=MAX_BYTES).contains(&token.len());
+    if fits && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let text = format!("token: {MIN_BYTES} to {MAX_BYTES} visible ASCII characters");
+    Err(Failure::ours(RRError::Arg, text))
+}
+
+/// The token that stands in `file`, white space around it left out. Where there is no such file, a new token is written to
+/// one that its owner alone may read. Without `file` a new one, kept nowhere.
+///
+/// # Errors
+/// [`RRError::Io`] where the file can neither be read nor made, [`RRError::Arg`] where it holds no token.
+pub fn token(file: Option<&Path>) -> Result<String> {
+    let Some(path) = file else { return random().map_err(|error| failure("/dev/urandom", &error)) };
+    let name = path.display().to_string();
+    let token = match read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => make(path),
+        read => read,
+    };
+    let token = token.map_err(|error| failure(&name, &error))?;
+    check(&token).map_err(|wrong| Failure::ours(RRError::Arg, format!("{name}: {}", wrong.text)))?;
+    Ok(token)
+}
+
+fn failure(name: &str, error: &io::Error) -> Failure {
+    Failure::ours(RRError::Io, format!("{name}: {error}"))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = Vec::new();
+    // A little more than any token with its line's end: what is longer is refused.
+    File::open(path)?.take(2 * MAX_BYTES as u64).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+fn make(path: &Path) -> io::Result<String> {
+    let token = random()?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(format!("{token}\n").as_bytes())?;
+    Ok(token)
+}
+
+/// A token in hexadecimal digits: it needs no quotes in a shell and no coding in an address.
+fn random() -> io::Result<String> {
+    let mut bytes = [0; RANDOM_BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        // A `String` takes everything.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_guessed_is_refused() {
+        for wrong in ["", "short", "with space in", "ümläute-1", &"x".repeat(257)] {
+            assert_eq!(check(wrong).unwrap_err().kind, RRError::Arg, "{wrong}");
+        }
+        let [one, other] = [(); 2].map(|()| token(None).unwrap());
+        assert!(check(&one).is_ok() && one.len() == 32 && one != other, "{one} {other}");
+    }
+
+    #[test]
+    fn a_file_holds_one_and_is_made_where_it_is_not() {
+        let folder = std::env::temp_dir().join(format!("rrelay-token-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("token");
+        let made = token(Some(&path)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(token(Some(&path)).unwrap(), made, "it stays");
+        fs::write(&path, " of-the-user \r\n").unwrap();
+        assert_eq!(token(Some(&path)).unwrap(), "of-the-user");
+        for wrong in ["", "short\n", "two words-of-it\n", &"x".repeat(100_000)] {
+            fs::write(&path, wrong).unwrap();
+            let failure = token(Some(&path)).unwrap_err();
+            assert!(failure.kind == RRError::Arg && failure.text.contains("token"), "{failure}");
+        }
+        assert_eq!(token(Some(&folder)).unwrap_err().kind, RRError::Io, "a folder is no file");
+        assert_eq!(token(Some(&folder.join("none/token"))).unwrap_err().kind, RRError::Io);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
