@@ -1,19 +1,19 @@
 //! RRLog: the one dispatcher of this library behind the `log` crate, and the only file that prints.
 //!
-//! DESIGN. Modules write `log::info!(..)`. Every thread of ours says once whose it is ([`RRLog::enter`]); a record
-//! goes to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line; records of
-//! other crates go there from WARN on. The outlet only queues; sinks are called by the server's event thread (`server::events`). Records of threads that belong to
-//! no server are dropped, so a Rust host's own records never come to our sinks.
+//! DESIGN. Modules write `log::info!(..)`. Every thread of ours names its server once ([`RRLog::enter`]); a record goes
+//! to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line; records of other
+//! crates go there from WARN on. The outlet only queues; the server's event thread (`server::events`) calls the sinks.
+//! Records of threads that belong to no server are dropped, so a Rust host's own records never come to our sinks.
 //!
-//! A Rust host that has set its own logger before the first server was made keeps it: [`RRLog::install`] gives false,
-//! all records go to the host's logger under the targets `rrelay::..` at the level it set itself, and the sinks of
-//! servers get nothing (and no `RR_EV_LOG` comes). One that wants ours instead makes its server first; its own
-//! `set_logger` then fails. A C host is never in that position: the library carries its own copy of the facade.
+//! A Rust host that has set its own logger before the first server was made keeps that logger: [`RRLog::install`] gives
+//! false, all records go to the host's logger under the targets `rrelay::..` at the host's level, and the sinks of
+//! servers get nothing (and no `RR_EV_LOG` comes). A host that wants our logger makes its server first; its own
+//! `set_logger` then fails. A C host never has a logger here: the library carries its own copy of the facade.
 //!
 //! The librtmp face has a log of its own, of the whole process. A server may ask for its lines
 //! ([`RRLog::take_librtmp`]): they then come to that server's outlet, past the facade, whatever logger the process has.
 //!
-//! It does not know what a server is, starts no thread, and keeps the clock out of [`Repeats`].
+//! This module knows nothing of servers, starts no thread, and keeps the clock out of [`Repeats`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,27 +30,27 @@ use crate::mask::push_escaped;
 pub use crate::mask::{escape, mask_key, mask_url};
 use crate::sync::locked;
 
-/// Targets of records about a matter that an event tells of as well: a host that takes both can leave one out.
+/// Targets of records that repeat an event: a host that takes both can leave these out.
 pub mod told {
-    /// That the server has failed.
+    /// A server has failed.
     pub const SERVER: &str = "rrelay::server";
-    /// That a stream has failed, or its time has jumped.
+    /// A stream has failed, or its time has jumped.
     pub const STREAM: &str = "rrelay::stream";
-    /// What a session does, how it has ended, or that it is slow.
+    /// A session has begun something, has ended, or is slow.
     pub const SESSION: &str = "rrelay::session";
-    /// What became of a target's or source's connection, or that it is slow.
+    /// A target's or source's connection is made, is lost, or is slow.
     pub const TARGET: &str = "rrelay::target";
 
-    /// Whether lines of this module are such.
+    /// Whether lines of this module repeat an event.
     pub fn is(module: &str) -> bool {
         matches!(module, "server" | "stream" | "session" | "target")
     }
 }
 
-/// Where the records of one server go.
+/// The receiver of one server's records.
 pub trait LogOutlet: Send + Sync {
-    /// Takes one line: bounded in length, without control characters (so without NUL). Called by any thread, also by
-    /// those that move media: it must neither block nor log. What it cannot keep it drops and counts.
+    /// Takes one line: bounded in length, without control characters (so without NUL). Any thread calls `push`, also
+    /// those that move media: an outlet must neither block nor log, and drops and counts lines that it cannot keep.
     fn push(&self, level: Level, module: &str, line: String);
 }
 
@@ -59,7 +59,7 @@ pub fn level_filter(level: i32) -> Option<LevelFilter> {
     usize::try_from(level).ok().and_then(|level| LevelFilter::iter().nth(level))
 }
 
-/// One server's place in the dispatcher. Clones are the same place; it ends with the last of them.
+/// One server's place in the dispatcher. Clones share the place, which ends with the last of them.
 #[derive(Clone)]
 pub struct LogHandle(Arc<Place>);
 
@@ -69,19 +69,19 @@ struct Place {
 }
 
 impl LogHandle {
-    /// From now on only records up to this level.
+    /// Lets only records up to this level through from now on.
     pub fn set_level(&self, level: LevelFilter) {
         self.0.level.store(level as usize, Ordering::Relaxed);
         set_max_level();
     }
 
-    /// Queues a line that was not made by the `log` crate's macros: escaped and cut as those are.
+    /// Queues a line that does not come from the `log` crate's macros, escaped and cut as records are.
     pub fn line(&self, level: Level, module: &str, text: &str) {
         if !self.wants(level) {
             return;
         }
         let mut line = LineWriter(String::new());
-        // Formatting fails where the line is full; what fits is enough.
+        // Writing fails where the line is full; the part that fits is enough.
         let _ = line.write_str(text);
         self.0.outlet.push(level, module, line.0);
     }
@@ -108,7 +108,7 @@ impl Drop for Place {
 /// The levels of all servers; the facade is told the highest, so that records nobody wants cost one load.
 static LEVELS: Mutex<Vec<Weak<AtomicUsize>>> = Mutex::new(Vec::new());
 
-/// Whether ours is the process's logger; empty before the first try.
+/// Whether this library's logger is the process's; empty before the first try.
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 thread_local! {
@@ -119,7 +119,7 @@ thread_local! {
 /// The server that takes the lines of the librtmp face.
 static LIBRTMP_TAKER: Mutex<Option<Weak<Place>>> = Mutex::new(None);
 
-/// Whether there may be one: what programs that never asked for it pay.
+/// Whether a server may take those lines: programs where none does pay one load a line.
 static LIBRTMP_TAKEN: AtomicBool = AtomicBool::new(false);
 
 fn set_max_level() {
@@ -132,20 +132,20 @@ fn set_max_level() {
         }
         None => false,
     });
-    // Where the host has its own logger the level is the host's affair too. Under the lock: two servers at once
-    // must not leave the lower of their levels.
+    // A host with its own logger sets the level itself. The lock is still held: of two servers that change their
+    // levels at once, neither may leave the facade at the lower one.
     if INSTALLED.get() == Some(&true) {
         log::set_max_level(LevelFilter::iter().nth(max).unwrap_or(LevelFilter::Trace));
     }
 }
 
-/// The dispatcher. It has no state of its own.
+/// The dispatcher, without state of its own.
 #[derive(Debug)]
 pub struct RRLog;
 
 impl RRLog {
-    /// Makes this the process's logger, once; any later call only tells. False where the process (a Rust host) has
-    /// another one: see the head of this file.
+    /// Makes this the process's logger at the first call, and gives whether it is. False where the process (a Rust
+    /// host) has another one: see the head of this file.
     pub fn install() -> bool {
         let installed = *INSTALLED.get_or_init(|| log::set_logger(&Self).is_ok());
         set_max_level();
@@ -160,25 +160,25 @@ impl RRLog {
         LogHandle(Arc::new(Place { level: cell, outlet }))
     }
 
-    /// This thread's records belong to that server until the guard is dropped; then to whom they did before.
+    /// Gives this thread's records to that server until the guard is dropped; then to the one that had them before.
     #[must_use = "records belong to the server only while the guard lives"]
     pub fn enter(server: &LogHandle) -> Entered {
         Entered::swap(Some(server.clone()))
     }
 
-    /// This thread's records belong to nobody until the guard is dropped: for while the host's code runs.
+    /// Gives this thread's records to no server until the guard is dropped. For threads that run the host's code.
     #[must_use = "the thread is out only while the guard lives"]
     pub fn leave() -> Entered {
         Entered::swap(None)
     }
 
-    /// The lines of the librtmp face go to that server from now on; a server that had them before has them no more.
+    /// Sends the lines of the librtmp face to that server from now on, and to no other.
     pub fn take_librtmp(server: &LogHandle) {
         *locked(&LIBRTMP_TAKER) = Some(Arc::downgrade(&server.0));
         LIBRTMP_TAKEN.store(true, Ordering::Release);
     }
 
-    /// The lines of the librtmp face go where librtmp's own calls say, if they went to that server.
+    /// Ends [`take_librtmp`](Self::take_librtmp) of that server: the lines go where librtmp's own calls say again.
     pub fn leave_librtmp(server: &LogHandle) {
         let mut taker = locked(&LIBRTMP_TAKER);
         if taker.as_ref().is_some_and(|taken| std::ptr::eq(taken.as_ptr(), Arc::as_ptr(&server.0))) {
@@ -187,8 +187,8 @@ impl RRLog {
         }
     }
 
-    /// Who takes a line of the librtmp face made in this thread now. Nobody inside a log sink: one that logs by
-    /// librtmp's calls would get its own lines without end.
+    /// The server that takes a line which the librtmp face makes in this thread now. `None` inside a log sink: a sink
+    /// that logs by librtmp's calls would get its own lines without end.
     pub fn librtmp_taker() -> Option<LogHandle> {
         if !LIBRTMP_TAKEN.load(Ordering::Acquire) || IN_SINK.try_with(Cell::get).unwrap_or(true) {
             return None;
@@ -197,7 +197,7 @@ impl RRLog {
         taker.and_then(|place| place.upgrade()).map(LogHandle)
     }
 
-    /// This thread is inside a sink for as long as `call` runs.
+    /// Marks this thread as inside a sink while `call` runs.
     pub fn in_sink<T>(call: impl FnOnce() -> T) -> T {
         struct Out(bool);
         impl Drop for Out {
@@ -209,13 +209,13 @@ impl RRLog {
         call()
     }
 
-    /// Whose records this thread's are, to be handed to a thread it starts.
+    /// The server that gets this thread's records, for handing it to a thread that this one starts.
     pub fn current() -> Option<LogHandle> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 }
 
-/// Puts back on drop what was before. Stays in its thread.
+/// Puts the earlier server back when it is dropped. Stays in its thread.
 #[derive(Debug)]
 pub struct Entered {
     before: Option<LogHandle>,
@@ -232,8 +232,8 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let before = self.before.take();
-        // The value that is replaced is dropped after the cell is free again: it may be the last of its server. At
-        // the very end of a thread the cell is gone, and with it the need.
+        // `replace` gives the old value out, which is dropped outside the cell's borrow: it may be its server's last
+        // handle. At the very end of a thread the cell is gone, and nothing has to be put back.
         let _ = CURRENT.try_with(|current| current.replace(before));
     }
 }
@@ -241,7 +241,7 @@ impl Drop for Entered {
 impl log::Log for RRLog {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let level = metadata.level();
-        // What other libraries say in our threads tells of their insides, until it is a warning.
+        // Below a warning, records of other libraries in our threads concern only their own insides.
         let concerns = level <= Level::Warn || metadata.target().starts_with(env!("CARGO_PKG_NAME"));
         let wanted = || CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(|server| server.wants(level)));
         concerns && wanted().unwrap_or(false)
@@ -253,7 +253,7 @@ impl log::Log for RRLog {
         }
         let Some(server) = Self::current() else { return };
         let mut line = LineWriter(String::new());
-        // Formatting fails where the line is full; what fits is enough.
+        // Formatting fails where the line is full; the part that fits is enough.
         let _ = line.write_fmt(*record.args());
         let module = record.target();
         let module = module.strip_prefix("rrelay::").unwrap_or(module);
@@ -263,7 +263,7 @@ impl log::Log for RRLog {
     fn flush(&self) {}
 }
 
-/// Escapes and cuts while the text is made, so that no text needs more memory than a line.
+/// Escapes and cuts a text while it is formatted, so that no text needs more memory than a line.
 struct LineWriter(String);
 
 impl fmt::Write for LineWriter {
@@ -284,11 +284,11 @@ impl fmt::Write for LineWriter {
 pub struct Line {
     /// Wall clock, microseconds since 1970.
     pub time_us: i64,
-    /// How grave it is.
+    /// The line's level.
     pub level: Level,
-    /// Where it was written, without the crate's name: `stream::relay`.
+    /// The module that wrote the line, without the crate's name: `stream::relay`.
     pub module: String,
-    /// What it says.
+    /// The line's text.
     pub text: String,
 }
 
@@ -298,11 +298,12 @@ impl Line {
     }
 }
 
-/// Holds back lines that were just said: the first comes at once, its repeats within a second come as one line with
-/// their number, and so on for every second they go on.
+/// Holds back repeated lines: the first comes at once, its repeats come as one line with their number, once a second
+/// for as long as they go on.
 ///
-/// Pure. For every line: [`Repeats::offer`], then [`Repeats::due`] until it gives `None`; the same `due` when
-/// [`Repeats::next_due_ms`] has come, and [`Repeats::flush`] before it, at the end. `now_ms` never goes back.
+/// No clock. For every line the caller calls [`Repeats::offer`], then [`Repeats::due`] until it gives `None`; and
+/// `due` again at the time of [`Repeats::next_due_ms`]. At the end [`Repeats::flush`] comes before the last `due`.
+/// `now_ms` never goes back.
 #[derive(Debug, Default)]
 pub struct Repeats {
     /// In the order of `since_ms`.
@@ -329,7 +330,7 @@ impl Watched {
 }
 
 impl Repeats {
-    /// Gives the line back if it is to be shown, `None` if it was only counted.
+    /// Gives the line back if it is new, and `None` if it was counted as a repeat.
     pub fn offer(&mut self, now_ms: u64, line: Line) -> Option<Line> {
         self.ripen(now_ms);
         if let Some(known) = self.watched.iter_mut().find(|watched| watched.line.same(&line)) {
@@ -369,7 +370,7 @@ impl Repeats {
             let Some(mut watched) = self.watched.pop_front() else { return };
             if let Some(summary) = watched.summary() {
                 self.ready.push_back(summary);
-                // It goes on: the next second of the same line begins, silently.
+                // The line keeps repeating: its next second begins without showing the line again.
                 watched.since_ms = now_ms;
                 watched.repeats = 0;
                 self.watched.push_back(watched);
@@ -378,8 +379,8 @@ impl Repeats {
     }
 }
 
-/// Writes a line to stderr, in one write where the system lets it. May block where stderr does; a stderr that is
-/// closed is no error.
+/// Writes a line to stderr, in one write where the system allows that. Blocks where stderr does; a closed stderr is no
+/// error.
 pub(crate) fn print_stderr(line: &Line) {
     let text = format!("{} {:5} {}: {}\n", utc(line.time_us), line.level, line.module, line.text);
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
@@ -388,7 +389,7 @@ pub(crate) fn print_stderr(line: &Line) {
 /// A wall clock time as `2026-01-31T23:59:59.123Z`.
 fn utc(time_us: i64) -> String {
     let (day, in_day_ms) = (time_us.div_euclid(86_400_000_000), time_us.rem_euclid(86_400_000_000) / 1000);
-    // Counted in eras of 400 years that begin on 1 March of year 0, so that the leap day is a year's last.
+    // Days count in eras of 400 years from 1 March of year 0, so that the leap day is the last of its year.
     let day = day + 719_468;
     let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

@@ -1,4 +1,4 @@
-//! What settings choose between, with the numbers of the C API.
+//! The choices of settings, with the numbers of the C API.
 
 /// Which asks go to the host, as bits (`RR_ASK_*`).
 pub mod ask {
@@ -8,7 +8,7 @@ pub mod ask {
     pub const PUBLISH: u32 = 2;
     /// Ask at `play`.
     pub const PLAY: u32 = 4;
-    /// Ask at all of them.
+    /// Ask at `connect`, `publish` and `play`.
     pub const ALL: u32 = 7;
 }
 
@@ -20,7 +20,7 @@ pub mod media {
     pub const VIDEO: u32 = 2;
     /// Data messages.
     pub const DATA: u32 = 4;
-    /// All of them.
+    /// Messages of all kinds.
     pub const ALL: u32 = 7;
 }
 
@@ -29,10 +29,10 @@ pub mod media {
 pub enum Start {
     /// At the next key frame.
     Key,
-    /// At the cached group's key frame: a picture at once.
+    /// At the cached group's key frame, for a picture at once.
     #[default]
     Gop,
-    /// At the head, whatever comes.
+    /// At the head, without waiting for a key frame.
     Now,
 }
 
@@ -48,19 +48,19 @@ pub enum PublisherPolicy {
     Standby,
 }
 
-/// What becomes of publishers' timestamps (`RR_CLOCK_*`).
+/// The treatment of publishers' timestamps (`RR_CLOCK_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ClockMode {
-    /// They pass as they are.
+    /// Timestamps pass unchanged.
     #[default]
     Pass,
-    /// They begin at 0.
+    /// Timestamps begin at 0.
     Zero,
-    /// Jumps that both tracks make are mended.
+    /// Jumps that both tracks make are taken out.
     Repair,
 }
 
-/// What is done with a target that cannot keep up (`RR_SLOW_*`).
+/// The treatment of a target that cannot keep up (`RR_SLOW_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum SlowPolicy {
     /// Jump to a key frame.
@@ -68,19 +68,19 @@ pub enum SlowPolicy {
     Resync,
     /// Close and connect again.
     Reconnect,
-    /// Give up.
+    /// Close and stay closed.
     Stop,
 }
 
-/// What becomes of the `?args` that peers put behind a stream's name (`RR_ARGS_*`). They are credentials as a rule.
+/// The treatment of the `?args` that peers put behind a stream's name (`RR_ARGS_*`), which are credentials as a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Args {
-    /// They are no part of the name, and told to the host apart.
+    /// The arguments are no part of the name; the host gets them beside it.
     #[default]
     Apart,
-    /// They are part of the stream key.
+    /// The arguments are part of the stream key.
     Key,
-    /// They are no part of the name, and nobody is told.
+    /// The arguments are no part of the name, and the host does not get them.
     Drop,
 }
 
@@ -88,13 +88,13 @@ impl Args {
     pub(super) const CHOICES: [(u32, Self); 3] = [(0, Self::Apart), (1, Self::Key), (2, Self::Drop)];
 }
 
-/// How players get metadata that does not end as AMF0 has it (`RR_METADATA_*`).
+/// How players get metadata that does not end as AMF0 prescribes (`RR_METADATA_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Metadata {
-    /// With the ends that are missing, and without what follows.
+    /// With the missing end marks added, and the bytes behind the value left out.
     #[default]
     Mended,
-    /// As the publisher sends it.
+    /// As the publisher sends it, byte for byte.
     Verbatim,
 }
 
@@ -103,7 +103,7 @@ impl Metadata {
 }
 
 impl Start {
-    /// By the numbers of `RR_START_*`; 0 is whatever is the default where it is said.
+    /// Each choice with its number of `RR_START_*`; 0 is not among them, because it means each setting's own default.
     pub(super) const CHOICES: [(u32, Self); 3] = [(1, Self::Key), (2, Self::Gop), (3, Self::Now)];
 
     /// The number of the C API.

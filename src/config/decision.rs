@@ -1,4 +1,4 @@
-//! What the host decides of a session that asks.
+//! The host's answer to a session that asks.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use super::stream::StreamConfig;
 use super::value::{Setting, Value};
 use crate::error::Result;
 
-/// How the host lets a session in.
+/// The terms on which the host lets a session in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// Becomes the session's user pointer.
     pub user: usize,
-    /// Another stream key; `None` keeps the one that was asked for.
+    /// The stream key to use; `None` keeps the one that the peer asked for.
     pub rename: Option<Vec<u8>>,
-    /// Settings for a stream that this publish makes.
+    /// Settings for the stream, if this publish creates it.
     pub stream: Option<Arc<StreamConfig>>,
     /// Where a player begins; `None` takes the stream's.
     pub start: Option<Start>,
-    /// Kinds that a player may have, bits of [`media`]. It may want less.
+    /// Kinds that a player may have, bits of [`media`]. The player may ask for fewer.
     pub media: u32,
 }
 

@@ -1,10 +1,10 @@
-//! Limits and times that nobody sets: the unit is in the name, the value stands beside its reason.
+//! Limits and times that cannot be set: each name has the unit, each comment the reason for the value.
 
 /// Our outgoing chunk size in bytes. 60000 is below the 65536 that some servers refuse to pass, and large enough
 /// that nearly every message is one chunk.
 pub const CHUNK_SIZE: u32 = 60_000;
 
-/// The window we announce to peers and expect acknowledgements for, in bytes: what other servers use.
+/// The window we announce to peers and expect acknowledgements for, in bytes; other servers use the same.
 pub const WINDOW_ACK_BYTES: u32 = 5_000_000;
 
 /// Largest message taken from a peer. A 4K key frame at 100 Mbit/s stays below 4 MiB; the format's limit is 16 MiB - 1.
@@ -28,26 +28,26 @@ pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// The scratch buffer of a thread that reads sockets.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// What is read in one turn from a peer that has little to say, and whose neighbours wait meanwhile: players, targets,
-/// and whoever is in the listener. A message may have a single byte, so this is also the number of messages.
+/// Bytes read in one turn from players, targets and pending peers, which send little: their neighbours wait meanwhile.
+/// A message may have a single byte, so this bounds the number of messages too.
 pub const READ_LITTLE_BYTES: usize = 2 * 1024;
 
 /// Bytes a consumer's socket may hold unsent in the kernel (`TCP_NOTSENT_LOWAT`): without it the kernel hides the lag.
 pub const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
 
-/// Longest log line in bytes; the rest is cut. An error with an address, a masked url and a sentence fits four times.
+/// Longest log line in bytes, four times an error with an address, a masked url and a sentence; the rest is cut.
 pub const LOG_LINE_BYTES: usize = 1024;
 
-/// Log lines of one server that may wait for its sink. A burst at debug level; together at most 1 MiB.
+/// Log lines of one server that may wait for its sink: enough for a burst at debug level, and at most 1 MiB.
 pub const LOG_LINES: usize = 1024;
 
-/// Identical log lines within this time come once, with their number.
+/// Identical log lines within this time come once, with a count.
 pub const LOG_REPEAT_MS: u64 = 1_000;
 
-/// Different log lines that are watched for repeats at one time. More kinds of trouble at once are rare.
+/// Different log lines watched for repeats at one time. More kinds of trouble at once are rare.
 pub const LOG_REPEAT_LINES: usize = 32;
 
-/// How long changing a log sink waits for the old one to come back from the host's code.
+/// How long a change of log sinks waits for the old sink to return from the host's code.
 pub const LOG_SINK_SWITCH_MS: u64 = 2_000;
 
 /// How long a server that is freed without having been stopped waits for the host's code in the event thread.
@@ -56,8 +56,9 @@ pub const EVENT_THREAD_DROP_MS: u32 = 1_000;
 /// How long a publisher may be above `max_kbps`: an encoder's peak at a scene change is over by then.
 pub const OVER_RATE_MS: u64 = 10_000;
 
-/// Publishers that may stand by on one stream: a backup, and its backup.
+/// Publishers that may stand by on one stream: more than a backup and its backup.
 pub const MAX_STANDBYS: usize = 4;
 
-/// Longest name of an application or a stream, in bytes: what fits an AMF0 string many times over and a log line.
+/// Longest name of an application or a stream, in bytes. Signed queries of CDNs, which may be part of it, stay below 2
+/// KiB.
 pub const MAX_NAME_BYTES: usize = 4096;

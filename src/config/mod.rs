@@ -1,8 +1,9 @@
-//! What can be set, what it may be, and every limit and time that cannot: each with its reason.
+//! All settings with their ranges, and the limits and times that cannot be set: each with its reason.
 //!
-//! A settings struct has typed fields and begins as its defaults. Whoever takes settings from outside gives them by name
-//! to its `set`, which knows the range of each and refuses the rest in words; `checked` looks at what several of them mean
-//! together. The C ABI's structs are `ffi/config.rs`; that 0 means the default and RR_OFF means off is its affair alone.
+//! A settings struct has typed fields and begins with its defaults. Code that takes settings from outside gives them by
+//! name to `set`, which knows each setting's range and refuses other values in words; `checked` tests settings that
+//! depend on each other. `ffi/config.rs` has the C ABI's structs, and alone knows that 0 means the default there and
+//! RR_OFF off.
 
 mod choices;
 mod decision;

@@ -13,9 +13,10 @@ use crate::error::Result;
 pub struct ServerConfig {
     /// The host's pointer as a number; never touched.
     pub user: usize,
-    /// What streams made by publishers and players are set up with.
+    /// Settings of the streams that publishers and players create.
     pub stream: Arc<StreamConfig>,
-    /// Bound of all segments, marks, tails, half-read messages, connects and TLS's buffers together; `None` is unbounded.
+    /// Bound on the bytes of segments, marks, private buffers, half-read messages, `connect` objects and TLS together;
+    /// `None` is unbounded.
     pub mem_limit_bytes: Option<u64>,
     /// Events that may wait for the host before folding begins.
     pub event_limit: u32,
@@ -23,7 +24,7 @@ pub struct ServerConfig {
     pub max_sessions: u32,
     /// Sessions of one peer address at one time; `None` is unbounded.
     pub max_sessions_ip: Option<u32>,
-    /// Streams at one time; those that players wait for, without a publisher, take half of it at most.
+    /// Streams at one time; at most half of them may be streams without a publisher that players wait for.
     pub max_streams: u32,
     /// Largest message taken from a peer.
     pub max_message_bytes: u32,
@@ -33,14 +34,14 @@ pub struct ServerConfig {
     pub ask_ms: u32,
     /// What happens when the host does not answer: true allows.
     pub ask_default_allow: bool,
-    /// From accept to `connect`: a peer that takes longer is not one.
+    /// Time from accept to `connect`.
     pub handshake_ms: u32,
-    /// From `Publish.Start` to the first media message.
+    /// Time from `Publish.Start` to the first media message.
     pub first_data_ms: u32,
-    /// A publisher that sends nothing for this long is gone.
+    /// A publisher that sends nothing for this long is closed.
     pub idle_ms: u32,
-    /// A ping goes to silent peers this often. Two that stay unanswered end a session; of a publisher only its system has
-    /// to acknowledge them.
+    /// Silent peers get a ping this often. Two unanswered pings end a session; a publisher's system only has to
+    /// acknowledge their bytes.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed.
     pub send_ms: u32,
@@ -58,7 +59,7 @@ impl Default for ServerConfig {
             max_streams: 1_000, // two threads each: still a small process
             max_message_bytes: MAX_MESSAGE_BYTES,
             ask: 0,
-            ask_ms: 5_000, // a web hook that needs longer is broken
+            ask_ms: 5_000, // a working web hook answers sooner
             ask_default_allow: false,
             handshake_ms: 10_000,  // slow mobile networks need some seconds
             first_data_ms: 30_000, // OBS starts its encoder after Publish.Start
@@ -116,13 +117,14 @@ impl ServerConfig {
     }
 }
 
-/// How connections come in.
+/// The form of a listener's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenOptions {
     /// Several processes share the port.
     pub reuse_port: bool,
-    /// Each connection begins with a PROXY header, version 1 or 2, that says whose it is; one without is closed.
+    /// Each connection begins with a PROXY header, version 1 or 2, which names the peer's address; connections without
+    /// one are closed.
     pub proxy: bool,
-    /// Each connection begins with TLS (after the PROXY header, where there is one); the server has a certificate before.
+    /// Each connection begins with TLS (behind the PROXY header, if any). The server needs a certificate first.
     pub tls: bool,
 }

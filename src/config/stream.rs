@@ -4,7 +4,7 @@ use super::choices::{Args, ClockMode, Metadata, PublisherPolicy, Start};
 use super::value::{OFF, Range, Setting, Value};
 use crate::error::Result;
 
-/// CPU numbers a set may hold, as Linux's own cpu_set_t.
+/// CPU numbers that a set can hold: those of Linux's cpu_set_t.
 const CPUS: usize = 1024;
 
 /// Settings of one stream.
@@ -12,12 +12,12 @@ const CPUS: usize = 1024;
 pub struct StreamConfig {
     /// The host's pointer as a number; never touched.
     pub user: usize,
-    /// What a second publisher meets.
+    /// The treatment of a second publisher.
     pub publisher_policy: PublisherPolicy,
-    /// A publisher that has sent nothing for so long gives way to one that comes, where that would be refused otherwise;
-    /// `None` never does.
+    /// A publisher that has sent nothing for this long is replaced by a new one that the policy would refuse; `None`
+    /// never is.
     pub silent_ms: Option<u32>,
-    /// How long players and targets are kept without a publisher. 0: not at all.
+    /// How long players and targets stay without a publisher; with 0 they are closed at once.
     pub grace_ms: u32,
     /// The cached group's bound in bytes; 0 keeps none.
     pub gop_bytes: u32,
@@ -25,7 +25,7 @@ pub struct StreamConfig {
     pub gop_ms: u32,
     /// A publisher that sends more than this for [`super::OVER_RATE_MS`] is closed; 0 is no bound.
     pub max_kbps: u32,
-    /// What becomes of timestamps.
+    /// The treatment of timestamps.
     pub clock: ClockMode,
     /// An on-demand source is closed this long after the last player left; `None` keeps it.
     pub unwatched_ms: Option<u32>,
@@ -43,11 +43,13 @@ pub struct StreamConfig {
     pub slow_ms: u32,
     /// CPUs the stream's threads may use; empty means any.
     pub cpus: Vec<usize>,
-    /// What becomes of `?args` behind names. That of the server's stream settings counts: a name comes before its stream.
+    /// The treatment of `?args` behind names. Only the server's stream settings count: a name is read before its stream
+    /// exists.
     pub args: Args,
-    /// Where pictures have come for so long without a key frame, who begins gets sound at once; 0 waits for one.
+    /// Where video has come for this long without a key frame, joiners get sound at once; with 0 they wait for the key
+    /// frame.
     pub key_wait_ms: u32,
-    /// How players get metadata that does not end as it should.
+    /// How players get metadata that does not end as AMF0 prescribes.
     pub metadata: Metadata,
 }
 
@@ -115,11 +117,11 @@ impl StreamConfig {
         Ok(())
     }
 
-    /// The settings as they hold together.
+    /// The settings, with those that depend on each other made to agree.
     #[must_use]
     pub fn checked(mut self) -> Self {
         if self.gop_ms == 0 {
-            self.gop_bytes = 0; // one of the two bounds off keeps no group
+            self.gop_bytes = 0; // no group fits a time of 0
         }
         self
     }

@@ -7,30 +7,30 @@ use super::limits::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
 use super::value::{OFF, Range, Setting, Value};
 use crate::error::{Failure, RRError, Result};
 
-/// Backup urls of one target: more places than anybody has. A C list without its NULL is found out.
+/// Most backup urls of one target: more than anybody has, and few enough to stop at in a C list that lacks its NULL.
 pub const MAX_BACKUP_URLS: usize = 16;
 
-/// Settings of one push target, or of a source that pulls: that heeds none of what [`TargetConfig::serves`] refuses.
+/// Settings of one push target, or of a source that pulls; [`TargetConfig::serves`] refuses those that do not apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
     pub user: usize,
     /// `rtmp://host[:port]/app[/key]`.
     pub url: String,
-    /// The stream key, bytes untouched; `None` takes what follows the application in the url, and where nothing does, the
-    /// key of the stream that the target or source belongs to.
+    /// The stream key, bytes untouched; `None` takes the part of the url behind the application or, where there is
+    /// none, the key of the stream that the target or source belongs to.
     pub key: Option<Vec<u8>>,
-    /// Roots that are trusted instead of the system's, a PEM file.
+    /// A PEM file of roots that are trusted instead of the system's.
     pub ca_file: Option<String>,
     /// The server's public key, as SHA-256 in hexadecimal or base64; see `net::tls`.
     pub pin_sha256: Option<String>,
-    /// The server's certificate is not looked at.
+    /// The server's certificate is not verified.
     pub insecure: bool,
-    /// More urls, tried in turn after `url`; a key given apart is theirs too.
+    /// More urls, tried in turn after `url`; `key` holds for them too.
     pub backup_urls: Vec<String>,
-    /// Name for Adobe or Limelight authentication; `None` takes what the url has.
+    /// Name for Adobe or Limelight authentication; `None` takes the url's.
     pub username: Option<String>,
-    /// Its password.
+    /// Password for that authentication; `None` takes the url's.
     pub password: Option<String>,
     /// Local address to connect from.
     pub bind_addr: Option<IpAddr>,
@@ -38,51 +38,51 @@ pub struct TargetConfig {
     pub retry_min_ms: u32,
     /// The longest wait.
     pub retry_max_ms: u32,
-    /// Random part of each wait, in percent of it.
+    /// Random part of each wait, in percent of the wait.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before giving up, one of all urls counting once; `None` never gives up.
+    /// Failures in a row before giving up, where trying all urls counts as one; `None` never gives up.
     pub retry_count: Option<u32>,
     /// Time from the first failure of a row to giving up; `None` never gives up.
     pub retry_total_ms: Option<u32>,
     /// A connection that ran this long resets the wait.
     pub retry_reset_ms: u32,
-    /// After media has flowed to a url, its refusals pass for this long: the server may still hold the session that was
-    /// lost. `None` takes them at their word.
+    /// For this long after media has flowed to a url, the server's refusals are retried: it may still hold the lost
+    /// session. `None` takes every refusal as final.
     pub lingering_ms: Option<u32>,
     /// Time for name, TCP and RTMP until `Publish.Start`.
     pub connect_ms: u32,
     /// A target whose socket takes nothing for this long is lost; `None` takes the server's time.
     pub send_ms: Option<u32>,
-    /// Without media for this long it is closed until media comes again; `None` keeps it.
+    /// A target without media for this long is closed until media comes again; `None` keeps it.
     pub idle_ms: Option<u32>,
     /// Lag bound in bytes.
     pub queue_bytes: u32,
     /// Lag bound in time.
     pub queue_ms: u32,
-    /// What happens past the bound.
+    /// The treatment of a target past its lag bound.
     pub slow_policy: SlowPolicy,
-    /// How long it jumps to key frames before it is reconnected or stopped; `None`: for ever where the policy is to
-    /// jump, else not at all.
+    /// How long the target jumps to key frames before it is reconnected or stopped; `None`: for ever with
+    /// [`SlowPolicy::Resync`], not at all with the others.
     pub slow_ms: Option<u32>,
     /// Where the push begins.
     pub start: Start,
-    /// Timestamps of each connection begin at 0; else they are passed on.
+    /// True: timestamps of each connection begin at 0. False: they pass unchanged.
     pub from_zero: bool,
-    /// Kinds that are sent, bits of [`media`].
+    /// Kinds of messages to send, bits of [`media`].
     pub media: u32,
-    /// Tracks that are sent: bit n for the multitrack id n, bit 0 also for what is not multitrack; 0 sends all.
+    /// Tracks to send: bit n for the multitrack id n, bit 0 also for media without multitrack; 0 sends all.
     pub tracks: u64,
-    /// Not more than this is sent, in kbit/s; what the stream has beyond it is lag.
+    /// Highest rate to send at, in kbit/s; a stream with a higher rate makes the target lag.
     pub max_kbps: Option<u32>,
     /// Chunk size to this server in bytes.
     pub chunk_size: u32,
-    /// Retry what is fatal by default.
+    /// Retry also after errors that are fatal by default.
     pub retry_fatal: bool,
-    /// Own collecting window; `None` takes the stream's.
+    /// Collect this long before sending; `None` takes the stream's time.
     pub merge_ms: Option<u32>,
-    /// Of a source: it connects only while somebody plays.
+    /// For sources: connect only while somebody plays.
     pub on_demand: bool,
-    /// Of a target: the publisher's `?args` go with the key.
+    /// For targets: send the publisher's `?args` with the key.
     pub send_args: bool,
 }
 
@@ -100,11 +100,11 @@ impl Default for TargetConfig {
             password: None,
             bind_addr: None,
             retry_min_ms: 500,    // a restarted server is back within a second
-            retry_max_ms: 30_000, // an ingest that is away for an hour is not hammered
-            retry_jitter_pct: 20, // many targets lost at once do not return at once
+            retry_max_ms: 30_000, // spares an ingest that is away for an hour
+            retry_jitter_pct: 20, // spreads the return of targets that were lost at once
             retry_count: None,    // a push is expected to come back
             retry_total_ms: None,
-            retry_reset_ms: 30_000,     // half a minute of media is good running
+            retry_reset_ms: 30_000,     // half a minute of media shows that the connection works
             lingering_ms: Some(90_000), // servers notice within half a minute or a minute, as a rule
             connect_ms: 10_000,         // a slow TLS ingest across the world answers within 3 s
             send_ms: None,
@@ -170,7 +170,7 @@ impl TargetConfig {
             "retry_reset_ms" => self.retry_reset_ms = given.number(default.retry_reset_ms, Range::ANY, None)?,
             "connect_ms" => self.connect_ms = given.number(default.connect_ms, Range::CONNECT_MS, None)?,
             "send_ms" => {
-                // Off differs from the default, which is the server's time: a time that never passes.
+                // Off is a time that never passes; the default, `None`, is the server's time.
                 let off = given.value == Value::Off;
                 self.send_ms = if off { Some(OFF) } else { given.optional(default.send_ms, Range::ANY)? };
             }
@@ -195,13 +195,13 @@ impl TargetConfig {
             }
             "max_kbps" => self.max_kbps = given.optional(default.max_kbps, Range::KBPS)?,
             "chunk_size" => {
-                // What the protocol begins with, and its largest message.
+                // From the protocol's initial chunk size to its largest message.
                 const CHUNK: Range = Range::new(128, MAX_MESSAGE_BYTES, "RTMP has no others");
                 self.chunk_size = given.number(default.chunk_size, CHUNK, None)?;
             }
             "retry_fatal" => self.retry_fatal = given.flag(default.retry_fatal)?,
             "merge_ms" => {
-                // Off differs from the default, which is the stream's time: sending at once.
+                // Off sends at once; the default, `None`, is the stream's time.
                 let off = given.value == Value::Off;
                 self.merge_ms = if off { Some(0) } else { given.optional(default.merge_ms, Range::MERGE_MS)? };
             }
@@ -212,7 +212,7 @@ impl TargetConfig {
         Ok(())
     }
 
-    /// The settings as they hold together.
+    /// The settings, if those that depend on each other agree.
     ///
     /// # Errors
     /// [`RRError::Arg`] where the first wait is above the longest, and without a url.
@@ -227,10 +227,10 @@ impl TargetConfig {
         Ok(self)
     }
 
-    /// Refuses what would do nothing in a target, or in a source (`pulls`).
+    /// Refuses settings that would do nothing in a target, or in a source (`pulls`).
     ///
     /// # Errors
-    /// [`RRError::Unsupported`] for what only a target heeds, [`RRError::Arg`] for what only a source does.
+    /// [`RRError::Unsupported`] for a target's setting in a source, [`RRError::Arg`] for a source's in a target.
     pub fn serves(&self, pulls: bool) -> Result<()> {
         if !pulls && self.on_demand {
             return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
@@ -239,7 +239,7 @@ impl TargetConfig {
         Err(Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it")))
     }
 
-    /// The first of those settings that are about sending and so mean nothing to a source, where one is not the default.
+    /// The first setting about sending that is not the default: a source does not send.
     fn not_for_sources(&self) -> Option<&'static str> {
         let default = Self::default();
         let settings = [
@@ -260,8 +260,8 @@ impl TargetConfig {
         settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
     }
 
-    /// Whether a connection made for `other` serves these settings too: they differ only in what can be changed while
-    /// it runs.
+    /// Whether a connection made for `other` serves these settings too, because they differ only in settings that can
+    /// change while it runs.
     pub fn same_way(&self, other: &Self) -> bool {
         let way =
             |config: &Self| (config.from_zero, config.chunk_size, config.bind_addr, config.insecure, config.send_args);

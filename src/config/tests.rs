@@ -1,4 +1,4 @@
-//! Promises of the settings: each knows its range, and what it refuses is refused by name and with the reason.
+//! Promises of the settings: each knows its range, and a refusal has the setting's name and the reason.
 
 use super::*;
 use crate::error::{RRError, Result};

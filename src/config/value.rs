@@ -1,14 +1,14 @@
-//! A setting as somebody outside gives it, and the checks that make it a value: one place for the C API and whoever else
-//! takes settings. Every refusal names the setting, what it may be, and why.
+//! A setting as the C API or the REST side gives it, and the checks that turn it into a field's value. Every refusal
+//! names the setting, its range, and the reason.
 
 use crate::error::{Failure, RRError, Result};
 
-/// What is given for a setting.
+/// The value given for a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// The default is wanted.
+    /// The setting's default.
     Default,
-    /// The setting is to be off.
+    /// The setting turned off.
     Off,
     /// A number, a choice by its number, or bits.
     Number(i128),
@@ -22,13 +22,13 @@ pub enum Value<'a> {
     Texts(&'a [String]),
 }
 
-/// "Off" in a time or limit of 32 bits, where the core needs no form of its own for it: one that never passes.
+/// "Off" as a time or limit of 32 bits that is never reached; for fields without an `Option`.
 pub(crate) const OFF: u32 = u32::MAX;
 
 const HOUR_MS: u32 = 3_600_000;
 const DAY_MS: u32 = 24 * HOUR_MS;
 
-/// From where to where a number goes, and why no further.
+/// The range of a number, and the reason for its ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Range {
     from: i128,
@@ -37,7 +37,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Whatever 32 bits hold.
+    /// All numbers of 32 bits but 0 and the largest.
     pub(super) const ANY: Self = Self::new(1, OFF - 1, "0 is the default, and the largest number of 32 bits is off");
     /// Waits of a stream for somebody to come back.
     pub(super) const DAY_MS: Self = Self::new(1, DAY_MS, "what waits longer than a day is forgotten; use off");
@@ -53,7 +53,7 @@ impl Range {
         Self::new(100, 600_000, "less is the network's jitter, more than ten minutes is no lag but a recording");
     /// Collecting before sending.
     pub(super) const MERGE_MS: Self = Self::new(1, 10_000, "longer collecting would look like a stall");
-    /// A rate that is kept to.
+    /// A rate.
     pub(super) const KBPS: Self =
         Self::new(8, 10_000_000, "below 8 kbit/s nothing can be heard, 10 Gbit/s is beyond one connection");
     /// Connecting.
@@ -75,7 +75,7 @@ impl Range {
     }
 }
 
-/// A setting with the value that is given for it.
+/// A setting's name with the value given for it.
 #[derive(Debug)]
 pub(super) struct Setting<'a> {
     pub(super) name: &'a str,
@@ -83,7 +83,7 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// The refusal of this setting; `what` says what is wrong, behind its name.
+    /// The refusal of this setting; `what` follows the setting's name in the text.
     pub(super) fn refuse(&self, what: &str) -> Failure {
         Failure::ours(RRError::Arg, format!("{} {what}", self.name))
     }
@@ -93,7 +93,7 @@ impl Setting<'_> {
         Failure::ours(RRError::Arg, format!("{}: a {of} has no such setting", self.name))
     }
 
-    /// A number within `range`; `off` is what off means, or `None` where it means nothing.
+    /// A number within `range`; `off` is the number for [`Value::Off`], or `None` where the setting cannot be off.
     pub(super) fn number<T>(&self, default: T, range: Range, off: Option<T>) -> Result<T>
     where
         T: TryFrom<i128>,
@@ -115,7 +115,7 @@ impl Setting<'_> {
         }
     }
 
-    /// A number within `range`, or none where it is off.
+    /// A number within `range`; `None` for [`Value::Off`].
     pub(super) fn optional(&self, default: Option<u32>, range: Range) -> Result<Option<u32>> {
         match self.value {
             Value::Default => Ok(default),
@@ -124,7 +124,7 @@ impl Setting<'_> {
         }
     }
 
-    /// One of several things by number; `family` is what the C API calls their constants.
+    /// One of several choices by number; `family` is the C API's name for their constants.
     pub(super) fn choice<T: Copy>(&self, default: T, family: &str, choices: &[(u32, T)]) -> Result<T> {
         let number = match self.value {
             Value::Default => return Ok(default),
@@ -136,7 +136,7 @@ impl Setting<'_> {
         found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(&format!("is {number}, no {family}")))
     }
 
-    /// Bits out of `known`.
+    /// A number with no bits but those of `known`.
     pub(super) fn bits(&self, default: u32, known: u32) -> Result<u32> {
         let bits = match self.value {
             Value::Default => return Ok(default),
@@ -159,7 +159,7 @@ impl Setting<'_> {
         }
     }
 
-    /// Text; `None` where the default is wanted.
+    /// Text; `None` for [`Value::Default`].
     pub(super) fn text(&self) -> Result<Option<&str>> {
         match self.value {
             Value::Default => Ok(None),
@@ -172,7 +172,7 @@ impl Setting<'_> {
         Ok(self.text()?.map(ToOwned::to_owned))
     }
 
-    /// Bytes; `None` where the default is wanted.
+    /// Bytes; `None` for [`Value::Default`].
     pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>> {
         match self.value {
             Value::Default => Ok(None),
@@ -182,7 +182,7 @@ impl Setting<'_> {
         }
     }
 
-    /// Texts, `most` of them.
+    /// At most `most` texts.
     pub(super) fn texts(&self, most: usize) -> Result<Vec<String>> {
         match self.value {
             Value::Default => Ok(Vec::new()),

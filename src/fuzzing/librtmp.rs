@@ -1,14 +1,14 @@
-//! Fuzz bodies of librtmp's face; what they do to it is in `ffi/librtmp/fuzz.rs`.
+//! Fuzz bodies of librtmp's face; `ffi/librtmp/fuzz.rs` has the calls they make.
 
 use super::XorShift;
 use super::session::chunks;
 use crate::ffi::librtmp::fuzz::{self, Role};
 
-/// The longest conversation, so that what is sent fits the socket's buffer.
+/// The longest conversation: its answers fit the socket's buffer.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Fuzz body: sessions of librtmp's face take any bytes after a handshake, and the same where they come cut. The first
-/// byte says who the session is, the rest is a conversation as for the core's sessions, or a file to publish.
+/// Fuzz body: sessions of librtmp's face take any bytes after a handshake, and cutting the bytes changes nothing. The
+/// first byte chooses the session's role, the rest is a conversation as for the core's sessions, or a file to publish.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -18,7 +18,7 @@ pub fn librtmp_session(data: &[u8]) {
     wire.truncate(MAX_BYTES);
     let mut random = XorShift::new(wire.len() as u64 ^ u64::from(setup));
     let mut cuts: Vec<usize> = (0..random.below(8)).map(|_| random.below(wire.len())).collect();
-    // A head that begins anew after a cut is taken for a second offer of it.
+    // After a half-written head, a piece that begins with "FLV" counts as the head offered anew: that cut would matter.
     cuts.retain(|&at| setup % 5 != 4 || !wire[at..].starts_with(b"FLV"));
     cuts.sort_unstable();
     let ends = cuts.iter().copied().chain([wire.len()]);
@@ -36,7 +36,7 @@ pub fn librtmp_session(data: &[u8]) {
     }
 }
 
-/// Fuzz body: librtmp's AMF decoders stay within any bytes, and encode what they decoded to the same.
+/// Fuzz body: librtmp's AMF decoders stay within any bytes, and decoded values encode to the same bytes.
 ///
 /// # Panics
 /// Where a promise is broken.

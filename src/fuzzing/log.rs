@@ -1,7 +1,7 @@
 //! Operations on a log, its cursors and its join index, against a model that is a plain vector.
 //!
 //! The input is a list of operations: which one, which cursor, two bytes of amount. The model keeps every message and
-//! every byte ever written; whatever the log gives out must be what stands there.
+//! every byte ever written; the log must give out the same.
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::proto::chunk_write;
@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 1 << 20;
 const GOP_BYTES: u32 = 40_000;
 const GOP_MS: u32 = 400;
 
-/// What the model knows of one message.
+/// One message of the model.
 struct Line {
     entry: Entry,
     body: Vec<u8>,
@@ -226,16 +226,16 @@ impl Model {
     }
 }
 
-/// Fuzz body: any list of operations leaves the log, its cursors and its join index where the model is.
+/// Fuzz body: after any list of operations, the log, its cursors and its join index agree with the model.
 ///
 /// # Panics
-/// Where it does not, or memory is left charged.
+/// Where they do not, or memory is left charged.
 pub fn log_operations(data: &[u8]) {
     let budget = Budget::new(None);
     let mut model = Model::default();
     let mut log = RRBuffer::new(budget.clone());
     let mut join_index = JoinIndex::new(log.cursor(), GOP_BYTES, GOP_MS);
-    // Each with its place in the model.
+    // Each cursor has its place in the model beside it.
     let mut cursors: Vec<(Cursor, usize)> = (0..4).map(|_| (log.cursor(), 0)).collect();
     for operation in data.chunks_exact(4) {
         let (what, amount) = (operation[1], usize::from(u16::from_le_bytes([operation[2], operation[3]])));
@@ -306,7 +306,7 @@ mod tests {
     use crate::fuzzing::{XorShift, mutate_corpus};
 
     #[test]
-    fn the_log_is_where_the_model_is_after_any_operations() {
+    fn the_log_agrees_with_the_model_after_any_operations() {
         let mut random = XorShift::new(11);
         let seeds: Vec<Vec<u8>> = (1..12).map(|n| (0..n * 160).map(|_| random.number() as u8).collect()).collect();
         let tried = mutate_corpus(&seeds, 12, 2000, log_operations);

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets and what they share with the tests: golden vectors, a seeded generator, a mutator.
+//! The bodies of the fuzz targets, and their tools, which tests use too: golden vectors, a seeded generator, a mutator.
 //!
 //! Not part of the API. A body takes any bytes and panics where a promise is broken; `cargo test` runs each for a
 //! while over mutated vectors, cargo-fuzz may run them for longer.
@@ -33,7 +33,7 @@ use crate::proto::chunk_write;
 use crate::proto::message::MessageHead;
 use vectors::Message;
 
-/// Limits small enough that mutated input meets them. The chunk vectors are made for them.
+/// Limits small enough that mutated input reaches them. The chunk vectors are made for these limits.
 pub const LIMITS: ReadLimits = ReadLimits { max_message: 100_000, max_open_bytes: 150_000, max_chunk_streams: 8 };
 
 /// A small generator (xorshift64*), for repeatable tests. Not for anything secret.
@@ -60,8 +60,8 @@ impl XorShift {
     }
 }
 
-/// The PROXY header before a connection: any bytes are taken, refused or waited for, within bounds; more bytes behind a
-/// header change nothing.
+/// Fuzz body: the PROXY reader accepts any bytes, refuses them or asks for more, within bounds; bytes behind a header
+/// change nothing.
 pub fn proxy_header(data: &[u8]) {
     match proxy::parse(data) {
         Ok(Some(header)) => {
@@ -73,7 +73,7 @@ pub fn proxy_header(data: &[u8]) {
     }
 }
 
-/// Mutations that are tried however slow the machine is.
+/// Mutations tried at least, however slow the machine is.
 const LEAST: u64 = 200;
 
 /// Gives `body` mutations of `seeds` for `millis` milliseconds, each seed unchanged first. Returns how many were tried.
@@ -92,7 +92,7 @@ pub fn mutate_corpus(seeds: &[Vec<u8>], seed: u64, millis: u64, mut body: impl F
     tried
 }
 
-/// One change: a bit, a byte, an interesting number, a piece gone, doubled or put in, or another seed behind it.
+/// Makes one change: a bit, a byte, an interesting number, a piece removed, doubled or inserted, or a seed appended.
 fn mutate(data: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut XorShift) {
     let at = random.below(data.len());
     let end = (at + 1 + random.below(24)).min(data.len());
@@ -119,12 +119,12 @@ fn mutate(data: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut XorShift) {
     data.truncate(512 * 1024);
 }
 
-/// What a reader made of some input.
+/// A reader's results for some input.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The messages, in order.
     pub messages: Vec<Message>,
-    /// How it ended, where it ended badly.
+    /// The error that ended the reading.
     pub error: Option<RRError>,
     /// Messages given up.
     pub discarded: u64,
@@ -177,7 +177,7 @@ pub fn decode(limits: ReadLimits, wire: &[u8], cuts: impl IntoIterator<Item = us
     Decoded { messages, error: error.map(|failure| failure.kind), discarded, open_bytes }
 }
 
-/// Fuzz body: any bytes, read whole, byte by byte and at random cuts, make the same messages and the same end.
+/// Fuzz body: any bytes, read whole, byte by byte and at random cuts, give the same messages and the same end.
 ///
 /// # Panics
 /// Where they do not, or a limit does not hold.
@@ -195,7 +195,7 @@ pub fn chunk_reader(data: &[u8]) {
     }
 }
 
-/// Fuzz body: whatever is written is read back, by the reader and by `body_of`. The first bytes make the head.
+/// Fuzz body: the reader and `body_of` read back every message written. The first bytes make the head.
 ///
 /// # Panics
 /// Where it is not.
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chunk_writer_is_read_back_whatever_it_is_given() {
+    fn every_message_the_chunk_writer_writes_is_read_back() {
         let tried = mutate_corpus(&seeds::chunks(), 2, 1000, chunk_writer);
         assert!(tried > 100, "only {tried} inputs");
     }

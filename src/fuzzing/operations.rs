@@ -2,9 +2,9 @@
 //! switches, writes, stops and adds targets and sources.
 //!
 //! The input is a setup byte and a list of operations of three bytes: which one, on whom, how much. Peers are unix
-//! sockets handed in by `accept_fd`; one target or source in two goes to the server itself over loopback. What is checked
-//! is what a host relies on: no panic, every object's events in order with one end, nothing left at the end, and an end
-//! in time.
+//! sockets handed in by `accept_fd`; one target or source in two goes to the server itself over loopback. The checks
+//! are those promises that hosts rely on: no panic, every object's events in order with one end, nothing left at the
+//! end, and an end in time.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -25,7 +25,7 @@ use crate::server::{ListenOptions, RRServer};
 use crate::session::State;
 use crate::stream::event::{Event, EventKind, Id, flag};
 
-/// Operations of one run, so that one input cannot take for ever.
+/// Operations of one run; they bound its time.
 const MAX_OPERATIONS: usize = 96;
 
 /// Peers of one run.
@@ -34,12 +34,12 @@ const MAX_PEERS: usize = 16;
 /// Targets of one run.
 const MAX_TARGETS: usize = 8;
 
-/// An end that takes longer is none.
+/// Longest time that a server may take to end.
 const END: Duration = Duration::from_secs(20);
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
-/// A peer's end of a connection. It never waits: what the server does not take is not sent.
+/// A peer's end of a connection. The peer never waits: bytes that the server does not take are dropped.
 struct Wire {
     socket: UnixStream,
     time_ms: u32,
@@ -55,7 +55,7 @@ impl Wire {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        // Full or closed: then the server gets half a message, which is one more thing peers do.
+        // On a full or closed socket the server gets half a message, as from some peers.
         let _ = self.socket.write(bytes);
     }
 
@@ -65,7 +65,7 @@ impl Wire {
         self.send(kind::COMMAND, stream_id, &body);
     }
 
-    /// Handshake, connect and a message stream, all at once.
+    /// Sends handshake, `connect` and `createStream`, all at once.
     fn greet(&mut self) {
         let mut handshake = vec![0; 1 + 2 * 1536];
         handshake[0] = 3;
@@ -119,7 +119,7 @@ impl World {
             ask_ms: 20,
             ask_default_allow: setup & 64 == 0,
             mem_limit_bytes: (setup & 128 != 0).then_some(1 << 20),
-            // Nothing is folded for want of room: every event is looked at.
+            // Room for every event, so that none is folded: all are checked.
             event_limit: 1 << 20,
             ..ServerConfig::default()
         };
@@ -140,7 +140,7 @@ impl World {
         self.wires.push(wire);
     }
 
-    /// One of the objects of a kind that there are now; 0 where there is none.
+    /// One of the live objects of a kind; 0 where there is none.
     fn object(&self, kind: u8, which: usize) -> Id {
         let ids = self.server.list(0, kind).expect("lists of the server");
         ids.get(which % ids.len().max(1)).copied().unwrap_or(0)
@@ -167,7 +167,7 @@ impl World {
 
     /// Settings of a target or a source.
     fn way(&self, which: usize) -> TargetConfig {
-        // Port 1 refuses; the other way is to a stream of our own.
+        // Port 1 refuses connections; the other port is the server's own.
         let port = if which.is_multiple_of(2) { 1 } else { self.port };
         TargetConfig {
             url: format!("rtmp://127.0.0.1:{port}/live/{}", KEYS[which / 2 % KEYS.len()]),
@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// One operation. What the server answers is its affair: any order is allowed, so most may be refused.
+    /// Does one operation. The server may refuse it: operations come in any order.
     fn operate(&mut self, what: u8, who: u8, amount: u8) {
         let (which, many) = (usize::from(who), usize::from(amount));
         let key = KEYS[many % KEYS.len()];
@@ -247,14 +247,14 @@ impl World {
         }
     }
 
-    /// Takes what the server has told, as a host does.
+    /// Takes the server's events, as a host does.
     fn listen(&mut self) {
         while let Ok(Some(event)) = self.server.next_event(0) {
             self.story.tell(&event);
         }
     }
 
-    /// Ends the server and looks at what it has told.
+    /// Ends the server and checks its events.
     fn end(mut self) {
         let started = Instant::now();
         self.server.shutdown().expect("this is no callback");
@@ -273,11 +273,11 @@ impl World {
     }
 }
 
-/// What was told of each object: its last state, and whether it has ended.
+/// The last state of each object by its events, and whether it has ended.
 #[derive(Default)]
 struct Story {
     objects: HashMap<Id, (State, bool)>,
-    /// An ask that nobody took has given way to the session's next one, and its move with it.
+    /// A session's later ask has replaced one that nobody took, so one of its moves is missing.
     folded: bool,
 }
 
@@ -288,7 +288,7 @@ impl Story {
         let id = match event.kind {
             EventKind::Stream => event.stream,
             EventKind::Session => event.session,
-            // A session waits for the answer from here on: that is its move.
+            // An ask moves the session to waiting for the answer.
             EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk => event.session,
             EventKind::Target => event.target,
             _ => return,
@@ -306,11 +306,11 @@ impl Story {
     }
 }
 
-/// Fuzz body: whatever peers and the host do to a server, in any order, it ends in order and on time, with nothing left
-/// and each object's events whole.
+/// Fuzz body: after any operations of peers and host, in any order, a server ends in order and on time, with nothing
+/// left and each object's events whole.
 ///
 /// # Panics
-/// Where it does not.
+/// Where the server does not.
 pub fn operations(data: &[u8]) {
     let Some((&setup, rest)) = data.split_first() else { return };
     let mut world = World::new(setup);

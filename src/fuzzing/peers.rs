@@ -1,5 +1,5 @@
-//! Fuzz bodies of what servers, proxies and files tell a client beside RTMP: logins, signed handshakes, HTTP and the
-//! tunnel in it, players' files, urls.
+//! Fuzz bodies of a client's inputs beside RTMP's messages: logins, signed handshakes, HTTP and the tunnel in it,
+//! players' files, urls.
 
 use super::XorShift;
 use crate::error::RRError;
@@ -13,10 +13,10 @@ use crate::proto::swf::SwfHasher;
 use crate::proto::swf::cache::{self, Cache};
 use crate::proto::url::RtmpUrl;
 
-/// Longest body, file or tunnel answer that is taken.
+/// Longest body or file that is taken.
 const MAX_BODY: u64 = 1 << 20;
 
-/// Pieces of `data`, cut where its own bytes say.
+/// `data` cut into pieces, at places that its own bytes choose.
 fn pieces(data: &[u8]) -> Vec<&[u8]> {
     let mut random = XorShift::new(data.iter().fold(7, |sum, &byte| sum * 31 % 0xFFFF_FFFB + u64::from(byte)));
     let (mut rest, mut all) = (data, Vec::new());
@@ -53,14 +53,14 @@ pub fn auth(data: &[u8]) {
     }
 }
 
-/// What of a handshake's end can be compared.
+/// The parts of a handshake's end that can be compared.
 type Outcome = Option<(u8, [u8; 4], Signed, bool, bool, Option<[u8; 42]>)>;
 
 fn outcome(done: &Done) -> Outcome {
     Some((done.kind, done.peer_version, done.signed, done.echo_matches, done.ciphers.is_some(), done.swf_response))
 }
 
-/// One side of a handshake, as `setup` wants it.
+/// One side of a handshake, with the options that `setup` chooses.
 fn side(client: bool, setup: u8) -> Handshake {
     let mut numbers = XorShift::new(u64::from(client));
     let random: [u8; RANDOM_BYTES] = std::array::from_fn(|_| numbers.number() as u8);
@@ -72,7 +72,7 @@ fn side(client: bool, setup: u8) -> Handshake {
     }
 }
 
-/// Gives a handshake pieces of a wire; what it sent, how it ended, and how much it took.
+/// Feeds pieces of a wire to a handshake; gives the bytes that the handshake sent, its end, and how many bytes it took.
 fn shake(mut hand: Handshake, pieces: &[&[u8]]) -> (Vec<u8>, Result<Outcome, RRError>, usize) {
     let (mut sent, mut taken) = (hand.output().to_vec(), 0);
     hand.consumed(sent.len());
@@ -95,8 +95,7 @@ fn shake(mut hand: Handshake, pieces: &[&[u8]]) -> (Vec<u8>, Result<Outcome, RRE
     (sent, Ok(None), taken)
 }
 
-/// Gives the relay's own handshake pieces of a wire: how much the handshake sent, how it ended, and how much it took. Its
-/// random bytes are its own, so only lengths can be compared.
+/// [`shake`] for the relay's own handshake, which draws its own random bytes: the bytes sent can only be counted.
 fn shake_plain(client: bool, pieces: &[&[u8]]) -> (usize, Result<bool, RRError>, usize) {
     let mut hand = if client { handshake::Handshake::client() } else { handshake::Handshake::server() };
     let (mut sent, mut taken) = (Vec::new(), 0);
@@ -119,9 +118,9 @@ fn shake_plain(client: bool, pieces: &[&[u8]]) -> (usize, Result<bool, RRError>,
     (sent.len(), Ok(false), taken)
 }
 
-/// Fuzz body: handshakes of both sides, the relay's and librtmp's, end the same however their bytes are cut, and take no
-/// byte that follows. Also two of them with each other, where the bytes say what is changed on the way: without a change
-/// they agree.
+/// Fuzz body: handshakes of both sides, the relay's and librtmp's, end the same however their bytes are cut, and take
+/// no byte behind the handshake. A second form shakes two of librtmp's sides with each other, with changes on the way
+/// that the input names: without a change they agree.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -184,7 +183,7 @@ fn pair(setup: u8, changes: &[u8]) {
     }
 }
 
-/// What a reader makes of a response in pieces: body, end, error.
+/// Reads a response in pieces; gives its body, whether it is complete, and the error.
 fn response(pieces: &[&[u8]]) -> (Vec<u8>, bool, Option<RRError>) {
     let (mut reader, mut body) = (ResponseReader::new(MAX_BODY), Vec::new());
     for piece in pieces {
@@ -197,7 +196,7 @@ fn response(pieces: &[&[u8]]) -> (Vec<u8>, bool, Option<RRError>) {
     (body, reader.is_complete(), None)
 }
 
-/// What a tunnel makes of answers in pieces: RTMP, id, error. One that is open has asked often.
+/// Feeds answers in pieces to a tunnel, which has asked often where it is `open`; gives the RTMP, the id and the error.
 fn tunnel(open: bool, pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, Option<RRError>) {
     let (mut tunnel, mut all, mut posts) = (Tunnel::new("h", 80), Vec::new(), Vec::new());
     tunnel.open(&mut posts);
@@ -239,7 +238,7 @@ pub fn http(data: &[u8]) {
         let lines = request.windows(2).filter(|pair| pair == b"\r\n").count();
         assert!((4..=5).contains(&lines) && url.port != 0, "{:?}", String::from_utf8_lossy(&request));
     }
-    // The year 0 can be read and not be written.
+    // Dates of the year 0 can be read but not written.
     if let Some(time_s) = parse_date(line).filter(|time_s| *time_s >= -62_135_596_800) {
         assert_eq!(parse_date(date_text(time_s).as_bytes()), Some(time_s));
     }
@@ -251,7 +250,7 @@ fn hash(pieces: &[&[u8]]) -> Result<SwfId, RRError> {
     hasher.finish().map_err(|failure| failure.kind)
 }
 
-/// Fuzz body: a player's file has one hash however it is cut; the file of hashes is read, and written as it is read.
+/// Fuzz body: a player's file has one hash however it is cut; the cache of hashes is read, and written the same.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -261,12 +260,12 @@ pub fn swf(data: &[u8]) {
     assert!(whole.is_err() || whole.is_ok_and(|swf| u64::from(swf.size) <= MAX_BODY));
     let written = Cache::parse(data).to_bytes();
     assert!(written.len() <= cache::MAX_BYTES);
-    // Control characters become blanks, and those at an end go: once.
+    // The first writing turns control characters into blanks and drops those at an end; a second one changes nothing.
     let read = Cache::parse(&written).to_bytes();
     assert_eq!(Cache::parse(&read).to_bytes(), read, "what was read and written stays");
 }
 
-/// Fuzz body: urls, by the relay's parser and by librtmp's. A second line is where a server sends us.
+/// Fuzz body: the relay's parser and librtmp's take any url. A second line is a server's redirect.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -294,7 +293,7 @@ pub fn urls(data: &[u8]) {
     }
 }
 
-/// What one of ours sends to another in a whole handshake, behind the setup that makes the body expect it.
+/// The bytes that one of our sides sends to the other in a whole handshake, behind the fuzz body's setup byte for them.
 pub(super) fn wire_of(client: bool, setup: u8) -> Vec<u8> {
     let (mut client_side, mut server_side) = (side(true, setup), side(false, setup));
     let mut sent = [Vec::new(), Vec::new()];
@@ -303,7 +302,7 @@ pub(super) fn wire_of(client: bool, setup: u8) -> Vec<u8> {
             if turn % 2 == 0 { (&mut client_side, &mut server_side) } else { (&mut server_side, &mut client_side) };
         let wire = from.output().to_vec();
         from.consumed(wire.len());
-        // The last turns bring nothing new.
+        // An error is expected of the last turns, when the handshake is over.
         let _ = to.feed(&wire, &mut 0);
         sent[turn % 2].extend(wire);
     }
@@ -328,7 +327,7 @@ mod tests {
 
     #[test]
     fn signed_handshakes_keep_their_promises_on_mutated_packets() {
-        // Keys are agreed on slowly in this build: those seeds are tried as they are.
+        // Key agreement is slow in a debug build: seeds with encryption run once each, without mutations.
         let (encrypted, others): (Vec<_>, Vec<_>) = seeds::handshakes().into_iter().partition(|seed| seed[0] & 2 != 0);
         encrypted.iter().for_each(|seed| rtmpe(seed));
         body_of_seeds(&others, 17, rtmpe);

@@ -1,15 +1,15 @@
-//! What fuzzing begins with: every target by name, with its body and its seeds, which come from the golden tables.
+//! Every fuzz target by name, with its body and its seeds, which come from the golden tables.
 //!
-//! `fuzz/seeds` is these seeds as files, written by `make seeds`; a test compares.
+//! `fuzz/seeds` has these seeds as files, written by `make seeds`; a test compares them.
 
 use super::tables::table;
 use super::{XorShift, vectors};
 use crate::proto::message::kind;
 
-/// One target of cargo-fuzz: its name, its body, and what makes its seeds.
+/// One target of cargo-fuzz: its name, its body, and the function that makes its seeds.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     ("amf0", super::amf0, bodies),
     ("auth", super::auth, refusals),
@@ -32,7 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("urls", super::urls, urls),
 ];
 
-/// Longest seed: what is longer teaches a fuzzer nothing more.
+/// Longest seed: longer ones teach a fuzzer nothing more.
 const MAX_SEED_BYTES: usize = 10_000;
 
 /// The wires of the chunk table.
@@ -48,7 +48,7 @@ pub fn bodies() -> Vec<Vec<u8>> {
     amf.into_iter().chain(commands).map(|vector| vector.bytes).collect()
 }
 
-/// Message types with bodies.
+/// Media and data bodies, each behind the byte of its message type.
 pub fn media() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = bodies().into_iter().map(|body| [&[kind::DATA][..], &body].concat()).collect();
     seeds.push(b"\x09\x97\x02\x0f\x42\x3f\x06\x20hvc1\x01\0\0\x02aabav01\x04\0\0\x01c".to_vec());
@@ -56,14 +56,14 @@ pub fn media() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Conversations a server session hears, whose beginning differs.
+/// Conversations for a server session, with different openings.
 pub fn server_conversations() -> Vec<Vec<u8>> {
     let openings: [&[&str]; 3] =
         [&["our_connect_publisher"], &["our_connect_player", "our_play"], &["our_connect_publisher", "our_publish"]];
     openings.into_iter().flat_map(conversations).collect()
 }
 
-/// Conversations a client session hears.
+/// Conversations for a client session.
 pub fn client_conversations() -> Vec<Vec<u8>> {
     let openings: [&[&str]; 2] =
         [&["our_connect_result", "our_result_number"], &["our_connect_result", "our_result_number", "our_play_start"]];
@@ -84,13 +84,13 @@ fn conversations(opening: &[&str]) -> Vec<Vec<u8>> {
     all
 }
 
-/// A command as the session bodies' list of messages has it.
+/// A command in the form of the session bodies' list of messages.
 fn message(body: &[u8], stream_id: u8) -> Vec<u8> {
     let len = u16::try_from(body.len()).expect("the table's bodies are small").to_be_bytes();
     [&[kind::COMMAND, stream_id, len[0], len[1]], body].concat()
 }
 
-/// Headers of both versions, whole and wrong.
+/// PROXY headers of both versions, whole and wrong.
 pub fn proxy_headers() -> Vec<Vec<u8>> {
     let binary = |command: u8, family: u8, body: &[u8]| {
         let len = u16::try_from(body.len()).expect("small").to_be_bytes();
@@ -109,7 +109,7 @@ pub fn proxy_headers() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What sessions of librtmp's face hear: some of what the core's hear, and a file to publish.
+/// Conversations for sessions of librtmp's face: some of those for the core's, and a file to publish.
 pub fn librtmp_conversations() -> Vec<Vec<u8>> {
     let as_role = |role: u8| move |wire: Vec<u8>| [&[role][..], &wire].concat();
     let mut all: Vec<Vec<u8>> = server_conversations().into_iter().step_by(6).map(as_role(0)).collect();
@@ -140,7 +140,7 @@ pub fn refusals() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// Handshakes of one side, and of two with changes on the way.
+/// Handshakes of one side, and of two sides with changes on the way.
 pub fn handshakes() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [0, 1, 2, 4]
         .into_iter()
@@ -168,7 +168,7 @@ pub fn answers() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// Players' files, and the file of their hashes.
+/// Players' files, and the cache of their hashes.
 pub fn players() -> Vec<Vec<u8>> {
     use std::io::Write;
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
@@ -184,7 +184,7 @@ pub fn players() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Urls, with librtmp's options behind some, or with where a server sends us on a second line.
+/// Urls, some with librtmp's options behind them, some with a server's redirect on a second line.
 pub fn urls() -> Vec<Vec<u8>> {
     [
         "rtmp://example.net/live/a/b%20?x=1/2&y\nrtmp://other/live2/key?t=1",
@@ -220,7 +220,8 @@ mod tests {
         paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())).collect()
     }
 
-    /// `fuzz` is a package of its own, which cargo leaves out of the one it publishes; only there is this file.
+    /// Whether this is the published package: `Cargo.toml.orig` exists only there. That package lacks `fuzz`, which is
+    /// a package of its own.
     fn is_published() -> bool {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml.orig").exists()
     }

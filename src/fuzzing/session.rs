@@ -12,8 +12,8 @@ use crate::proto::metadata;
 use crate::proto::url::RtmpUrl;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
-/// Fuzz body: AMF values are read within their limits, what was read can be written, and what was written is read as
-/// the same; any command body is understood somehow.
+/// Fuzz body: AMF values are read within their limits, values read can be written, and read back the same; reading a
+/// command body never panics.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -44,10 +44,10 @@ pub fn amf0(data: &[u8]) {
     }
 }
 
-/// Fuzz body: the facts of any body are within its bounds.
+/// Fuzz body: the facts of any body lie within the body.
 ///
 /// # Panics
-/// Where they are not.
+/// Where they do not.
 pub fn flv(data: &[u8]) {
     let Some((&type_id, body)) = data.split_first() else { return };
     for type_id in [type_id, kind::AUDIO, kind::VIDEO, kind::DATA, kind::DATA_AMF3] {
@@ -63,7 +63,7 @@ pub fn flv(data: &[u8]) {
         assert!(flv::data_name(type_id, body).len() <= body.len());
         assert!(flv::strip_set_data_frame(type_id, body).is_none_or(|at| at <= body.len()));
     }
-    // Whatever they make of damaged bytes, they end.
+    // Damaged configurations neither panic nor hang.
     let _ = (codec_config::video(body), codec_config::audio(body));
 }
 
@@ -84,7 +84,7 @@ pub(super) fn chunks(data: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     while let Some((&[type_id, stream_id, high, low], after)) = rest.split_first_chunk() {
         let (body, next) = after.split_at(after.len().min(u16::from_be_bytes([high, low]).into()));
-        // Set Chunk Size would change what follows; it comes in the raw form.
+        // Set Chunk Size would change how the bytes after it are cut; only the raw form has it.
         let type_id = if type_id == kind::SET_CHUNK_SIZE { kind::COMMAND } else { type_id };
         let len = u32::try_from(body.len()).expect("two bytes of length");
         let head = MessageHead { timestamp_ms: 0, type_id, stream_id: stream_id.into(), len, chunk_stream: 3 };
@@ -99,8 +99,8 @@ pub(crate) fn conversation(data: &[u8]) -> Vec<u8> {
     [handshake(), chunks(data)].concat()
 }
 
-/// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns, and the session goes on
-/// elsewhere now and then.
+/// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns, and a snapshot replaces
+/// the session now and then.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -160,7 +160,7 @@ pub fn server_session(data: &[u8]) {
     }
 }
 
-/// Fuzz body: client sessions of both kinds take any bytes after a handshake, and go on elsewhere now and then.
+/// Fuzz body: client sessions of both kinds take any bytes after a handshake; a snapshot replaces them now and then.
 ///
 /// # Panics
 /// Where a promise is broken.

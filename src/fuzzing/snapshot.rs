@@ -13,11 +13,11 @@ use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 /// The moment at which snapshots are made and restored.
 const NOW_MS: u64 = 1_000_000;
 
-/// Memory that a session holds beside what its snapshot has.
+/// Memory that a session may hold beside the bytes of its snapshot.
 const SLACK_BYTES: usize = 64 * 1024;
 
-/// Fuzz body: any bytes are refused, or are a session of either role that goes on without a panic and is the same after
-/// another move.
+/// Fuzz body: any bytes are refused, or make a session of either role that goes on without a panic and gives the same
+/// snapshot again.
 ///
 /// # Panics
 /// Where a promise is broken.
@@ -38,7 +38,7 @@ fn assert_refused(failure: &Failure) {
     assert!(!failure.by_peer && known.contains(&failure.kind), "{failure}");
 }
 
-/// What a peer may say next.
+/// Some bytes that a peer may send next.
 fn wire(data: &[u8]) -> Vec<u8> {
     let mut wire = data[data.len() - data.len().min(40)..].to_vec();
     for chunk_stream in [3, 6] {
@@ -122,7 +122,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let config = SessionConfig::default();
     let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
     let mut all = Vec::new();
-    // All openings are among them, and messages that lie in different states of them.
+    // The step takes some conversations of every opening, with different messages behind it.
     for data in server_conversations().iter().step_by(17) {
         let wire = conversation(data);
         for end in [wire.len() - 5, wire.len()] {

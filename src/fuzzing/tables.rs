@@ -1,11 +1,11 @@
 //! Reads the tables of `tests/vectors`: lines of `name | meaning | hex | origin`, `#` for comments.
 //!
-//! One table serves decoding, encoding and as seeds of fuzzing. Test code, not part of the library.
+//! One table serves tests of decoding, tests of encoding, and fuzzing. Test code, not part of the library.
 
 /// One line of a table.
 #[derive(Clone, Debug)]
 pub struct Vector {
-    /// Unique name. One that begins with `~` can be read but is not what we write.
+    /// Unique name. A name with `~` in front marks bytes that we read but never write.
     pub name: String,
     /// The value in readable form.
     pub meaning: String,
@@ -32,7 +32,7 @@ pub fn table(text: &str) -> Vec<Vector> {
         .collect()
 }
 
-/// Bytes of a hex text; spaces are for the eye.
+/// Bytes of a hex text; spaces do not count.
 pub fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
     assert!(

@@ -9,15 +9,15 @@ pub type Message = (MessageHead, Vec<u8>);
 /// One entry of `tests/vectors/chunk.txt`, whose head explains the format.
 #[derive(Debug, Default)]
 pub struct Vector {
-    /// What it shows.
+    /// The fact that the vector shows.
     pub name: String,
-    /// Specification section, or whose bytes these are.
+    /// Specification section, or the program that sent the bytes.
     pub origin: String,
-    /// The wire.
+    /// The bytes on the wire.
     pub bytes: Vec<u8>,
-    /// What comes out.
+    /// The messages in the bytes.
     pub messages: Vec<Message>,
-    /// How it ends, where it ends badly.
+    /// The error that ends the reading.
     pub error: Option<RRError>,
     /// The chunk size at which our writer makes these bytes.
     pub encode: Option<u32>,
@@ -28,7 +28,7 @@ pub struct Vector {
 /// The vectors of the chunk layer.
 ///
 /// # Panics
-/// Where the table is malformed: it is part of the tests.
+/// Where the table is malformed.
 pub fn chunk() -> Vec<Vector> {
     let mut vectors: Vec<Vector> = Vec::new();
     for line in include_str!("../../tests/vectors/chunk.txt").lines() {

@@ -1,4 +1,4 @@
-//! What the dispatcher and the repeat counter promise. The dispatcher is one per process, so tests share it.
+//! Promises of the dispatcher and the repeat counter. The process has one dispatcher, so tests share it.
 
 use super::*;
 

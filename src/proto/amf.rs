@@ -1,8 +1,8 @@
 //! The bytes of AMF0 and AMF3: markers, lengths and payloads, one step at a time. No values, no memory, no nesting.
 //!
-//! Two readers stand on it: `amf0` and `amf3` beside this file make owned values for the relay, and librtmp's face makes
-//! properties that point into the message. What either of them does with an object, a reference, a limit or an error is
-//! its own. Source: AMF0 specification 2, AMF3 specification 1.3 and 3.
+//! Two readers use this module: `amf0` and `amf3` beside this file make values for the relay, and librtmp's face makes
+//! properties that point into the message. Each reader decides itself about objects, references, limits and errors.
+//! Source: AMF0 specification 2, AMF3 specification 1.3 and 3.
 
 use crate::error::{Failure, Result};
 
@@ -29,7 +29,7 @@ pub enum Token<'a> {
     Undefined,
     /// 0x07
     Reference(u16),
-    /// 0x08: a count that senders get wrong, then as an object.
+    /// 0x08: a count that senders get wrong; names and values follow, up to [`OBJECT_END`].
     EcmaArray(u32),
     /// 0x0a: so many values follow.
     StrictArray(u32),
@@ -43,7 +43,7 @@ pub enum Token<'a> {
     RecordSet,
     /// 0x0f
     Xml(&'a [u8]),
-    /// 0x10: a class name, then as an object.
+    /// 0x10: a class name; names and values follow, up to [`OBJECT_END`].
     Typed(&'a [u8]),
     /// 0x11: an AMF3 value follows.
     Amf3,
@@ -54,21 +54,21 @@ pub enum Token<'a> {
 /// The end of an object: an empty name and a marker.
 pub const OBJECT_END: [u8; 3] = [0, 0, 0x09];
 
-/// A length or count of AMF3, or the number of an earlier value that is meant instead.
+/// A length or count of AMF3, or the number of an earlier value that stands here again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// The value follows.
+    /// The value follows and has this length or count.
     Inline(usize),
-    /// It came before.
+    /// The number of an earlier value.
     Reference(u16),
 }
 
 /// Text or bytes of AMF3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text<'a> {
-    /// Here it is.
+    /// The text itself.
     Inline(&'a [u8]),
-    /// It came before.
+    /// The number of an earlier text.
     Reference(u16),
 }
 
@@ -105,8 +105,8 @@ impl<'a> Cursor<'a> {
     /// The next `len` bytes.
     ///
     /// # Errors
-    /// [`crate::error::RRError::Protocol`]: the data ends before; nothing is taken then. So with all that follow, but for
-    /// what they took before.
+    /// [`crate::error::RRError::Protocol`] where the data ends before; nothing is taken then. The methods below fail
+    /// likewise, but keep what they took before the end.
     pub fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(len).ok_or_else(|| Failure::protocol("an AMF value is cut off"))?;
         self.0 = rest;
@@ -200,7 +200,7 @@ impl<'a> Cursor<'a> {
         self.u29().map(|raw| (raw << 3) as i32 >> 3)
     }
 
-    /// A U29 whose lowest bit says whether a value follows or an earlier one is meant.
+    /// A U29 whose lowest bit says whether a value follows or an earlier one stands here again.
     pub fn header(&mut self) -> Result<Header> {
         let raw = self.u29()?;
         let value = raw >> 1;

@@ -128,7 +128,7 @@ pub fn read_values<'a>(data: &'a [u8], limits: &Limits, out: &mut Vec<Value<'a>>
     Ok(())
 }
 
-/// The data that is left and what is left of the element limit; shared with the AMF3 reader.
+/// The unread data and the unspent element limit; shared with the AMF3 reader.
 pub(super) struct Reader<'a> {
     pub(super) rest: Cursor<'a>,
     max_depth: u32,
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether `failure` of this module says "too much" rather than "malformed".
+/// Whether this module refused a value as too large, not as malformed.
 pub fn is_limit(failure: &Failure) -> bool {
     failure.kind == RRError::Limit
 }

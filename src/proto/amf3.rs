@@ -51,7 +51,7 @@ fn value<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Re
 }
 
 impl<'a> Tables<'a> {
-    /// Follows a reference; remembers what is none.
+    /// The bytes of a text: looked up for a reference, put into the table for a new one.
     fn string(&mut self, text: Text<'a>) -> Result<&'a [u8]> {
         match text {
             Text::Reference(index) => self

@@ -1,11 +1,11 @@
-//! Publisher login of the Adobe and Limelight kinds, the client's side: what to answer to the `_error` of a server that
-//! wants one.
+//! Publisher login of the Adobe and Limelight kinds, the client's side: the answer to the `_error` of a server that
+//! wants a login.
 //!
 //! Both work the same way: the server refuses `connect` with a description that names the method, then refuses again
 //! with a challenge; each time the client connects anew with a longer query behind the application. Nothing is kept
 //! between the tries: the application as it was sent says how far the login had come, so at most two answers are given.
-//! No connection is made here and no random number drawn. MD5 is the protocols' choice; over an open connection a
-//! listener can guess passwords from it.
+//! This module makes no connection and draws no random number. MD5 is the protocols' choice; who listens on an
+//! unencrypted connection can guess passwords from it.
 //!
 //! Sources: Adobe's "Flash Media Live Encoder authentication" as servers speak it (base64 of MD5 over user, salt and
 //! password, then over that and the challenge); RFC 2617 section 3.2.2 for Limelight's, with the realm `live`.
@@ -22,16 +22,16 @@ const MAX_VALUE: usize = 512;
 pub enum Answer {
     /// Connect again with this query, see [`with_query`].
     Retry(Vec<u8>),
-    /// It will not become better by trying again.
+    /// The login is refused for good.
     Refused(Refusal),
-    /// This was not about a login.
+    /// The refusal has nothing to do with a login.
     NotAuth,
 }
 
-/// Why a login is refused for good.
+/// Why trying the login again is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The server wants a login and there is none to give.
+    /// The server wants a login, and user or password is empty.
     NoCredentials,
     /// The server does not know the user.
     NoSuchUser,
@@ -44,7 +44,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The sentence for people.
+    /// The refusal as a sentence for people.
     pub fn text(self) -> &'static str {
         match self {
             Self::NoCredentials => "the server wants a user and a password",
@@ -64,7 +64,7 @@ enum Method {
 }
 
 impl Method {
-    /// As the query and the description name it.
+    /// The method's parameter in queries and descriptions.
     fn parameter(self) -> &'static str {
         match self {
             Self::Adobe => "authmod=adobe",
@@ -73,9 +73,9 @@ impl Method {
     }
 }
 
-/// What to do about a refused `connect`: `app` as it was sent, `description` as the server gave it, `nonce` random.
+/// Decides about a refused `connect`: `app` as it was sent, `description` as the server gave it, `nonce` random.
 ///
-/// User and password go in as they are, as every server expects; they cannot hold a `&`.
+/// User and password are not escaped, as every server expects; so they cannot contain a `&`.
 pub fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonce: [u8; 4]) -> Answer {
     let method = if contains(description, b"authmod=adobe") {
         Method::Adobe
@@ -108,7 +108,7 @@ pub fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonc
         return Answer::Refused(Refusal::Malformed);
     }
     if !sent.is_empty() {
-        return Answer::Refused(Refusal::WrongPassword); // it was told the user and asks for one, by whichever method
+        return Answer::Refused(Refusal::WrongPassword); // the server has the user already and asks for one again
     }
     Answer::Retry([method.parameter().as_bytes(), b"&user=", user].concat())
 }

@@ -1,13 +1,13 @@
 //! Lists and byte strings of states in CBOR, with bounds. The rest of a state's form stands at its fields (minicbor).
 //!
-//! A state may come from another process: what it claims reserves nothing, and its lists are short.
+//! A state may come from another process: a length that it claims reserves no memory, and its lists are short.
 
 /// Lists of at most [`MAX_ITEMS`](list::MAX_ITEMS).
 pub(crate) mod list {
     use minicbor::decode::{Decode, Decoder, Error};
     use minicbor::encode::{self, Encode, Encoder, Write};
 
-    /// Most items. Chunk streams are the most numerous there are.
+    /// Most items of a list. No list is longer than that of the chunk streams.
     pub(crate) const MAX_ITEMS: u64 = crate::proto::chunk_read::CHUNK_STREAMS_MAX as u64;
 
     /// Writes a list.
@@ -26,7 +26,7 @@ pub(crate) mod list {
     /// Reads a list.
     ///
     /// # Errors
-    /// Where there is none, or a longer one.
+    /// Where no list follows, or one with more items.
     pub(crate) fn decode<'b, C, T: Decode<'b, C>>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<T>, Error> {
         match decoder.array()? {
             Some(len @ 0..=MAX_ITEMS) => (0..len).map(|_| T::decode(decoder, context)).collect(),
@@ -40,7 +40,7 @@ pub(crate) mod bytes {
     use minicbor::decode::{Decoder, Error};
     use minicbor::encode::{self, Encoder, Write};
 
-    /// Longest: what is called a key, and some more.
+    /// Longest byte string: a stream key, and some more.
     pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
     /// Writes bytes.
@@ -58,7 +58,7 @@ pub(crate) mod bytes {
     /// Reads bytes.
     ///
     /// # Errors
-    /// Where there are none, or more.
+    /// Where no byte string follows, or a longer one.
     pub(crate) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Vec<u8>, Error> {
         match decoder.bytes()? {
             bytes if bytes.len() <= MAX_BYTES => Ok(bytes.to_vec()),

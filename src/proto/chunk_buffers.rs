@@ -1,12 +1,12 @@
 //! The buffers that messages are assembled in, as [`super::chunk_read`] uses them: grown by what arrives, used again
-//! while data flows, given back when it stops. Nobody else's matter.
+//! while data flows, given back when it stops.
 
 use crate::error::{Failure, RRError, Result};
 
 /// First capacity of a buffer: most commands and audio frames fit.
 const FIRST_BYTES: usize = 512;
 
-/// Larger spare buffers are given back when the reader runs dry with nothing half-read.
+/// Larger spare buffers are given back when all input is read and no message is half-read.
 const KEEP_IDLE_BYTES: usize = 16 * 1024;
 
 /// Larger buffers are given back after each message: beyond this the allocation is nothing beside the copying.
@@ -49,7 +49,8 @@ impl Spares {
         }
     }
 
-    /// All input is consumed and no message is half-read: the connection may be silent for long now.
+    /// Gives back large or unused buffers. For when all input is consumed and no message is half-read: the connection
+    /// may be silent for long then.
     pub(super) fn rest(&mut self) {
         if self.bytes() == 0 {
             return;
@@ -63,7 +64,7 @@ impl Spares {
         }
     }
 
-    /// Gives all back.
+    /// Gives all buffers back.
     pub(super) fn release(&mut self) {
         self.buffers = Default::default();
     }

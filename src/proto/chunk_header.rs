@@ -1,8 +1,8 @@
 //! One chunk header: bytes and the previous header of that chunk stream in, a header or "n more bytes" out
 //! (specification 5.3.1).
 //!
-//! It keeps no state and copies no body. [`super::chunk_read`] assembles messages over it; the librtmp face, whose
-//! state lies in public C structures, calls it directly. The writing side is [`super::chunk_write`].
+//! The parser keeps no state and copies no body. [`super::chunk_read`] assembles messages with it; the librtmp face,
+//! whose state lies in public C structures, calls it directly. The writing side is [`super::chunk_write`].
 
 use minicbor::{Decode, Encode};
 
@@ -28,7 +28,7 @@ pub const CHUNK_SIZE_DEFAULT: u32 = 128;
 pub const CHUNK_SIZE_MAX: u32 = 0x7FFF_FFFF;
 
 /// Whether a peer repeats the extended timestamp on type 3 chunks. The specification wants it (5.3.1.3), some senders
-/// leave it out. Found out at the first continuation that matters and kept for the chunk stream.
+/// leave it out. The first continuation of a message with an extended timestamp shows it, for the whole chunk stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Repeat {
@@ -39,7 +39,7 @@ pub enum Repeat {
     /// Type 3 chunks carry the four bytes.
     #[n(1)]
     Yes,
-    /// They do not.
+    /// Type 3 chunks leave the four bytes out.
     #[n(2)]
     No,
 }
@@ -66,7 +66,7 @@ pub struct Previous {
     /// The last timestamp field was [`EXTENDED`].
     #[n(5)]
     pub extended: bool,
-    /// What type 3 chunks do about that.
+    /// Whether type 3 chunks repeat the extended timestamp.
     #[n(6)]
     pub repeat: Repeat,
     /// The message is unfinished: the next type 3 chunk continues it. The owner clears this at the message's last byte.
@@ -86,8 +86,8 @@ impl Previous {
         }
     }
 
-    /// What the headers look like that continue the open message, where that is settled: their one byte, and their size
-    /// with the repeated extended timestamp, which says nothing new. `None`: [`parse_header`] has to look.
+    /// The headers that continue the open message, where they are all alike: their first byte, and their size with the
+    /// repeated extended timestamp. `None`: [`parse_header`] has to look.
     #[inline]
     pub fn continuation(&self, chunk_stream: u32) -> Option<(u8, usize)> {
         let size = match (self.extended, self.repeat) {
@@ -108,8 +108,8 @@ pub struct ChunkHeader {
     pub size: usize,
     /// The chunk stream, [`CHUNK_STREAM_MIN`] to [`CHUNK_STREAM_MAX`].
     pub chunk_stream: u32,
-    /// True where a message starts here: every type but 3, and type 3 with no message open. A half-read message of
-    /// the same chunk stream is void then.
+    /// True where a message starts here: every type but 3, and type 3 with no message open. The start of a message
+    /// voids a half-read one of the same chunk stream.
     pub starts: bool,
     /// What to remember for this chunk stream. `open` is set where the message has a body.
     pub next: Previous,
@@ -124,8 +124,8 @@ pub enum Step {
     Header(ChunkHeader),
 }
 
-/// Reads the chunk header at the start of `bytes`. `previous` is asked at most once for what the named chunk stream
-/// remembers. What is found does not depend on how many bytes follow the header.
+/// Reads the chunk header at the start of `bytes`. `previous` gives what the named chunk stream remembers and is called
+/// at most once. The result does not depend on how many bytes follow the header.
 ///
 /// Two liberties, because peers take them: a type 1 header may open a chunk stream (librtmp does so for control
 /// messages; time and message stream id count from 0), and an extended timestamp may be missing on type 3 chunks.
@@ -158,7 +158,7 @@ pub fn parse_header<'p>(bytes: &[u8], previous: impl FnOnce(u32) -> Option<&'p P
     }
     if fmt == 3 {
         if next.extended {
-            // A copy, so that what most headers need stays in registers.
+            // A copy, so that `next` stays in registers for most headers.
             let mut found = next;
             match type_3_extension(&bytes[size..], &mut found, starts) {
                 Extension::Cut(more) => return Ok(Step::Need(more)),
@@ -194,11 +194,11 @@ pub fn parse_header<'p>(bytes: &[u8], previous: impl FnOnce(u32) -> Option<&'p P
         next.timestamp_ms = next.field_ms;
     } else if starts {
         // A type 3 that starts a message adds the last field, and after a type 0 that field is the time itself: the
-        // letter of 5.3.1.2.4. ffmpeg sends so (a captured session is among the vectors: frames at 200, 400, 600 ms
-        // as type 0, type 3, type 3), so do Flash Media Live Encoder (by SRS's notes) and rml_rtmp; ffmpeg, librtmp, SRS
-        // and rml_rtmp read it so.
-        // nginx-rtmp and gortmplib read a step of 0 there. librtmp and nginx-rtmp write type 3 for two equal times,
-        // but what they start with type 0 is at time 0, where both readings agree, or is not followed by its equal.
+        // letter of 5.3.1.2.4. ffmpeg sends so (a captured session is among the vectors: frames at 200, 400, 600 ms as
+        // type 0, type 3, type 3), so do Flash Media Live Encoder (by SRS's notes) and rml_rtmp; ffmpeg, librtmp, SRS
+        // and rml_rtmp read it so. nginx-rtmp and gortmplib read a step of 0 there. librtmp and nginx-rtmp write type 3
+        // for two equal times, but what they start with type 0 is at time 0, where both readings agree, or is not
+        // followed by its equal.
         next.timestamp_ms = next.timestamp_ms.wrapping_add(next.field_ms);
     }
     next.open = next.len > 0;
@@ -214,9 +214,9 @@ enum Extension {
 /// Decides whether the bytes after a type 3 header are a repeated extended timestamp, and takes its value where the
 /// chunk starts a message.
 ///
-/// Inside a message the bytes must look like what was written before: senders repeat either the field or the absolute
-/// time, some with the top bit cleared. What looks otherwise is body. At a message's start the value may be new, so it
-/// is taken as present unless this peer is known to leave it out.
+/// Inside a message the bytes must look like the value written before: senders repeat either the field or the absolute
+/// time, some with the top bit cleared. Bytes that look different are body. At a message's start the value may be new,
+/// so the bytes count as a timestamp unless this peer is known to leave it out.
 #[cold]
 fn type_3_extension(bytes: &[u8], next: &mut Previous, starts: bool) -> Extension {
     if next.repeat == Repeat::No {

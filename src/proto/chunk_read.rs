@@ -1,11 +1,11 @@
 //! The chunk reader: bytes of a connection in, whole messages out (specification 5.3).
 //!
-//! It owns the half-read messages of one connection, applies Set Chunk Size and Abort, and holds the peer to limits.
-//! It does not look into other messages, counts no acknowledgements, and reads no socket: whoever has the bytes feeds
-//! them, cut anywhere. Header bytes are [`super::chunk_header`]'s matter.
+//! The reader owns the half-read messages of one connection, applies Set Chunk Size and Abort, and holds the peer to
+//! limits. The reader does not look into other messages, counts no acknowledgements, and reads no socket: its caller
+//! feeds the bytes, cut anywhere. [`super::chunk_header`] parses the headers.
 //!
-//! Memory follows what arrived, never what a header claims: a message begins with a small buffer that doubles up to
-//! its length. Finished buffers are used again while data flows (`chunk_buffers`).
+//! Memory follows the bytes that arrived, never a length that a header claims: a message begins with a small buffer
+//! that doubles up to its length. Finished buffers are used again while data flows (`chunk_buffers`).
 
 use super::chunk_buffers::{Spares, grow};
 use super::chunk_header::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, HEADER_MAX_BYTES};
@@ -14,14 +14,14 @@ use crate::error::{Failure, RRError, Result, copied};
 
 pub use super::chunk_header::{ChunkHeader, Previous, Repeat, Step, parse_header};
 
-/// What a peer may make us hold.
+/// Limits on the memory that a peer can make the reader hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
     /// Bytes of one message.
     pub max_message: u32,
     /// Bytes of all half-read messages together, the chunk being read counted whole.
     pub max_open_bytes: usize,
-    /// Chunk streams ever used; at most [`CHUNK_STREAMS_MAX`] whatever stands here.
+    /// Chunk streams ever used; values above [`CHUNK_STREAMS_MAX`] count as that.
     pub max_chunk_streams: usize,
 }
 
@@ -43,7 +43,7 @@ enum Body {
     Assembled,
 }
 
-/// What became of the input in [`ChunkReader::assemble`].
+/// How far [`ChunkReader::assemble`] came with the input.
 enum Assembly {
     Dry,
     Header,
@@ -126,8 +126,8 @@ impl ChunkReader {
         self.spares.release();
     }
 
-    /// The next message of `input[*at..]`; `*at` moves past what was taken. `None` means that all input was consumed
-    /// and more is needed. The body is had from [`body`](Self::body).
+    /// The next message of `input[*at..]`; `*at` moves past the bytes read. `None` means that all input was consumed
+    /// and more is needed. [`body`](Self::body) gives the message's body.
     ///
     /// Set Chunk Size and Abort have been applied when they are returned.
     ///
@@ -154,8 +154,8 @@ impl ChunkReader {
         }
     }
 
-    /// From now on the body of the last message is to be had with any input, until the next call of
-    /// [`next`](Self::next). `input` must be the same as there.
+    /// Keeps the body of the last message: from now on [`body`](Self::body) gives it with any input, until the next
+    /// call of [`next`](Self::next). `input` must be the same as in that last message's call.
     ///
     /// # Errors
     /// [`RRError::NoMem`].
@@ -259,8 +259,8 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// After a header: whether the message is whole already, because it is empty, or because it is one chunk that lies
-    /// in `input`, or because its last bytes had been taken for header bytes.
+    /// Whether the message is whole right after a header: an empty message, a message of one chunk that lies in
+    /// `input`, or one whose last bytes were held as possible header bytes.
     #[inline]
     fn begun(&mut self, starts: bool, input: &[u8], at: &mut usize) -> bool {
         let len = self.slots[self.current].previous.len as usize;
@@ -273,8 +273,8 @@ impl ChunkReader {
         self.left == 0 && self.slots[self.current].buffer.len() == len
     }
 
-    /// Bytes were held as a possible extended timestamp, and were none: the first of them are body, the rest is the
-    /// start of the next header.
+    /// Gives up bytes that were held as a possible extended timestamp and are none: the first of them are body, the
+    /// rest begin the next header.
     #[cold]
     fn unhold(&mut self, header_size: usize, held: usize) -> Result<()> {
         let body = self.left.min(held - header_size);
@@ -288,8 +288,8 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Appends to the current message: the rest of the chunk, then every type 3 chunk of it that follows directly and
-    /// whole. That loop is where connections with small chunks spend their time.
+    /// Appends to the current message: the rest of the chunk, then every whole type 3 chunk of the message that follows
+    /// directly. In that loop connections with small chunks spend their time.
     fn assemble(&mut self, input: &[u8], at: &mut usize) -> Result<Assembly> {
         debug_assert_eq!(self.pending_len, 0, "inside a chunk no header is half-read");
         let slot = &mut self.slots[self.current];
@@ -316,7 +316,7 @@ impl ChunkReader {
             return Ok(Assembly::Header);
         };
         let before = buffer.len();
-        // The loop stays below both; the general way after it reports what goes beyond.
+        // The loop stays below both limits; `begin` reports a chunk that goes beyond.
         let bound = len.min(before + self.limits.max_open_bytes.saturating_sub(self.open_bytes));
         while rest.first() == Some(&first) {
             let size = (self.chunk_size as usize).min(len - buffer.len());
@@ -328,7 +328,7 @@ impl ChunkReader {
             grow(buffer, size, len)?;
             let body = &chunk[header_size..];
             match <&[u8; CHUNK_SIZE_DEFAULT as usize]>::try_from(body) {
-                // A copy whose length is known when it is compiled: no call for the most frequent small size.
+                // The copy's length is known to the compiler: no call for the most frequent small size.
                 Ok(body) => buffer.extend_from_slice(body),
                 Err(_) => buffer.extend_from_slice(body),
             }
@@ -341,7 +341,8 @@ impl ChunkReader {
         Ok(if buffer.len() == len { Assembly::Complete } else { Assembly::Header })
     }
 
-    /// The current message is whole: makes its body the one to be had, and applies what concerns the reader.
+    /// Ends the current message, which is whole: makes its body the one that [`body`](Self::body) gives, and applies
+    /// Set Chunk Size and Abort.
     #[inline]
     fn complete(&mut self, input: &[u8]) -> Result<MessageHead> {
         let slot = &mut self.slots[self.current];

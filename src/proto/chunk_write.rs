@@ -1,9 +1,9 @@
 //! The chunk writer: a message in, the bytes of its chunks out (specification 5.3).
 //!
-//! It has no state: a message of the relay starts with a full (type 0) header and goes on with type 3 chunks, so its bytes
-//! are the same whatever was sent before it, and can be shared by all who receive it. Shorter headers are for who keeps
-//! the state, librtmp's face ([`encode_as`]). The extended timestamp is
-//! repeated on type 3 chunks (5.3.1.3). The reading side is [`super::chunk_read`].
+//! The writer has no state: a message of the relay starts with a full (type 0) header and goes on with type 3 chunks,
+//! so its bytes do not depend on earlier messages, and all receivers share them. Shorter headers ([`encode_as`]) are
+//! for librtmp's face, which keeps the state they need. The extended timestamp is repeated on type 3 chunks (5.3.1.3).
+//! The reading side is [`super::chunk_read`].
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use super::chunk_header::{
 };
 use super::message::MessageHead;
 
-/// The most frequent small chunk. It and single bytes (a continuation's header) are copied with a length known
-/// beforehand, which spares a call each.
+/// The most frequent small chunk. Copies of this length and of single bytes (a continuation's header) are compiled with
+/// a constant length, which spares a call each.
 const FREQUENT_BYTES: usize = CHUNK_SIZE_DEFAULT as usize;
 
 /// Bytes that [`encode_into`] writes for a message of `head.len` bytes.
@@ -60,8 +60,8 @@ pub fn encode(head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8
 }
 
 /// [`encode`] with a first header of another type (`fmt` 0 to 3), for writers who know what their peer has seen on this
-/// chunk stream: what the type leaves out of `head` is not written, and its `timestamp_ms` is what stands in the header,
-/// a time or the distance to the one before.
+/// chunk stream: the fields of `head` that the type leaves out are not written, and `head.timestamp_ms` goes into the
+/// header unchanged, be it a time (type 0) or the distance to the one before.
 pub fn encode_as(fmt: u8, head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
     out.reserve(wire_len(head, chunk_size));
     write_chunks(fmt, head, &[body], chunk_size, |bytes| match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
@@ -71,8 +71,8 @@ pub fn encode_as(fmt: u8, head: &MessageHead, body: &[u8], chunk_size: u32, out:
     });
 }
 
-/// Reads back the message at the start of `wire`, which [`encode`] or [`encode_into`] wrote with this chunk size. What
-/// follows it is ignored. `None` where the bytes are no such message, or memory is out.
+/// Reads back the message at the start of `wire`, which [`encode`] or [`encode_into`] wrote with this chunk size, and
+/// ignores the bytes after the message. `None` where the bytes are no such message, or memory is out.
 pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8]>)> {
     let nothing = Previous::default();
     let Ok(Step::Header(header)) = parse_header(wire, |_| Some(&nothing)) else { return None };
@@ -89,7 +89,7 @@ pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8
     body.try_reserve_exact(len).ok()?;
     let continuation = continuation_of(&head);
     for (number, chunk) in wire.chunks(chunk_size + continuation.len).enumerate() {
-        // The first chunk's header is gone, so each piece is a body and the header of the next chunk.
+        // The first chunk's header is cut off, so each piece is a chunk's body and the header of the next chunk.
         let size = chunk_size.min(len - number * chunk_size);
         body.extend_from_slice(&chunk[..size]);
         if chunk.len() > size && chunk[size..] != *continuation.bytes() {
@@ -99,7 +99,7 @@ pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8
     Some((head, Cow::Owned(body)))
 }
 
-/// A header being made.
+/// The bytes of a header.
 struct Header {
     bytes: [u8; HEADER_MAX_BYTES],
     len: usize,
@@ -192,7 +192,7 @@ fn extension_len(head: &MessageHead) -> usize {
     if head.timestamp_ms >= EXTENDED { 4 } else { 0 }
 }
 
-/// A chunk size of 0 would never end; it cannot be announced either.
+/// At least 1: with a chunk size of 0 a message would never end.
 fn chunk_bytes(chunk_size: u32) -> usize {
     chunk_size.max(1) as usize
 }

@@ -1,8 +1,9 @@
-//! What sequence headers say of pictures and sound: sizes, profiles, levels, sample rates. For people and statistics pages;
-//! relaying needs nothing of it.
+//! Sizes, profiles, levels and sample rates out of sequence headers. They are for people and statistics pages; relaying
+//! does not need them.
 //!
-//! Nothing here fails: what cannot be read is not known. Sources: ISO/IEC 14496-15 (5.3.3.1 avcC, 8.3.3.1 hvcC), ITU-T
-//! H.264 7.3.2.1.1, H.265 7.3.2.2 and 7.3.3, AV1 bitstream 5.5 and av1C of the AV1-ISOBMFF binding, ISO/IEC 14496-3 1.6.2.1.
+//! Nothing here fails: a header that cannot be read gives `None`. Sources: ISO/IEC 14496-15 (5.3.3.1 avcC, 8.3.3.1
+//! hvcC), ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2 and 7.3.3, AV1 bitstream 5.5 and av1C of the AV1-ISOBMFF binding,
+//! ISO/IEC 14496-3 1.6.2.1.
 
 use crate::proto::flv::{self, four_cc};
 use crate::proto::message::kind;
@@ -10,7 +11,7 @@ use crate::proto::message::kind;
 #[cfg(test)]
 mod tests;
 
-/// What a video sequence header says.
+/// The facts of a video sequence header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct VideoConfig {
     /// Width of the picture in pixels, cropping taken off.
@@ -25,7 +26,7 @@ pub struct VideoConfig {
     pub level: u8,
 }
 
-/// What an audio sequence header says.
+/// The facts of an audio sequence header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct AudioConfig {
     /// Samples a second.
@@ -83,7 +84,7 @@ struct Bits<'a> {
     bytes: &'a [u8],
     /// The next bit.
     at: usize,
-    /// Zero bytes just passed.
+    /// Zero bytes directly before this one.
     zeros: u8,
     escaped: bool,
 }
@@ -373,7 +374,7 @@ impl Bits<'_> {
 const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
-/// AudioSpecificConfig. With SBR or PS said in it, the rate is the one that comes out.
+/// AudioSpecificConfig. Where it signals SBR or PS, the rate is that of the decoder's output.
 fn aac(record: &[u8]) -> Option<AudioConfig> {
     let mut bits = Bits::new(record, false);
     let object_type = aac_object_type(&mut bits)?;

@@ -1,9 +1,9 @@
 //! Commands: bodies of message types 20 and 17 to a [`Call`], and ([`build`]) the bodies we send.
 //!
-//! Reading is lenient, since peers are: a command may have fewer values than the specification asks for, or others;
-//! what is missing gets the default that servers in the field give it. Only AMF beyond its limits is an error.
-//! No state here: which command is allowed when is the session's matter. Source: RTMP specification 7.2, Enhanced
-//! RTMP v2 "Enhancing NetConnection connect Command" and "Reconnect Request".
+//! Reading is lenient, because peers are careless: a command may have fewer values than the specification asks for, or
+//! others; a missing value gets the default that servers in the field give it. Only AMF beyond its limits is an error.
+//! The session decides which command is allowed when; this module has no state. Source: RTMP specification 7.2,
+//! Enhanced RTMP v2 "Enhancing NetConnection connect Command" and "Reconnect Request".
 
 use crate::error::Result;
 use crate::proto::amf0::{self, LIMITS, Value};
@@ -25,12 +25,12 @@ pub const CAPS_NANO: u32 = 0x08;
 /// `FourCcInfoMask.CanForward`: what a relay does with any codec.
 pub const CAN_FORWARD: u32 = 0x04;
 
-/// A field of our own in the `connect` of a relay that pulls: on which streams of which servers what it asks for is
-/// going to run. Other servers overlook it.
+/// A field of our own in the `connect` of a relay that pulls: the streams, and their servers, on which the pulled
+/// stream is going to run, so that loops are seen. Other servers ignore the field.
 pub const VIA: &str = "rrVia";
 
-/// What is kept of each thing a peer says in a status, in bytes: it goes to events and logs, and is kept with its target.
-/// Login challenges have three values of some dozen bytes.
+/// Longest text kept from a field of a status, in bytes: the text goes to events and logs, and stays with its target.
+/// Login challenges, which come in such texts, have three values of some dozen bytes.
 const MAX_WORDS_BYTES: usize = 4_096;
 
 /// One command as it came.
@@ -38,22 +38,22 @@ const MAX_WORDS_BYTES: usize = 4_096;
 pub struct Call<'a> {
     /// The name; empty where the first value is not a string.
     pub name: &'a [u8],
-    /// The transaction id, to be repeated in the answer; 0 wants none, and stands for a missing one.
+    /// The transaction id, which the answer repeats; 0 asks for no answer, and stands for a missing id.
     pub transaction: f64,
-    /// What it means.
+    /// The command's meaning.
     pub command: Command<'a>,
 }
 
-/// What a command means. Times are in milliseconds.
+/// A command's meaning. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command<'a> {
     /// `connect`: opens the conversation.
     Connect(Box<Connect<'a>>),
     /// `createStream`: asks for a message stream id.
     CreateStream,
-    /// `releaseStream`: an announcement of publishers, of no meaning.
+    /// `releaseStream`: publishers send it before `publish`; nothing follows from it.
     ReleaseStream(&'a [u8]),
-    /// `FCPublish`: the same.
+    /// `FCPublish`: publishers send it before `publish`; nothing follows from it.
     FcPublish(&'a [u8]),
     /// `FCUnpublish`: the publish of that key ends.
     FcUnpublish(&'a [u8]),
@@ -67,18 +67,18 @@ pub enum Command<'a> {
     Publish {
         /// The stream key, bytes untouched.
         key: &'a [u8],
-        /// `live`, `record`, `append`, or what came; `live` where none came.
+        /// `live`, `record`, `append`, or any other word that came; `live` where none came.
         kind: &'a [u8],
     },
     /// `play`, and `play2` (its transitions in terms of `play`).
     Play {
         /// The stream key, bytes untouched.
         key: &'a [u8],
-        /// Where to begin; -2000: live or else recorded, -1000: live only.
+        /// Where to begin; -2000: live or, without a live stream, recorded; -1000: live only.
         start_ms: i64,
-        /// How much; negative: to the end.
+        /// How long to play; negative: to the end.
         duration_ms: i64,
-        /// False: after what is playing now.
+        /// False: play after the stream that is playing now.
         reset: bool,
     },
     /// `pause`, `pauseRaw`.
@@ -97,11 +97,11 @@ pub enum Command<'a> {
     /// `closeStream`: of that id, or of the message's own stream where none is given. Also `publish(false)` and
     /// `play(false)`.
     CloseStream(Option<u32>),
-    /// `deleteStream`: the same, and the id is free again.
+    /// `deleteStream`: closes like `closeStream`, and frees the id.
     DeleteStream(Option<u32>),
-    /// `set_playlist`: librtmp's; tolerated, the `play` after it says what is wanted.
+    /// `set_playlist`, which librtmp sends: ignored, because the `play` after it names the stream.
     SetPlaylist,
-    /// `_result`: an answer. The third and the fourth value.
+    /// `_result`: an answer, with its third and fourth value.
     Result(Value<'a>, Value<'a>),
     /// `_error`: a refusal.
     Error(Status),
@@ -109,7 +109,7 @@ pub enum Command<'a> {
     Status(Status),
     /// `onBWDone`.
     BandwidthDone,
-    /// `close`: a server's way to say it.
+    /// `close`: a server's announcement that it closes.
     Close,
     /// Anything else.
     Other,
@@ -134,16 +134,16 @@ pub struct Connect<'a> {
     pub caps_ex: u32,
     /// `fourCcList`; `*` means any.
     pub four_cc_list: Vec<&'a [u8]>,
-    /// `videoFourCcInfoMap`: FourCC and what can be done with it.
+    /// `videoFourCcInfoMap`: each FourCC with the bits of `FourCcInfoMask`.
     pub video_four_cc: Vec<(&'a [u8], u32)>,
-    /// `audioFourCcInfoMap`: the same for audio.
+    /// `audioFourCcInfoMap`: each FourCC with the bits of `FourCcInfoMask`.
     pub audio_four_cc: Vec<(&'a [u8], u32)>,
     /// [`VIA`]
     pub via: &'a [u8],
 }
 
 impl Connect<'_> {
-    /// Whether the peer said anything of Enhanced RTMP, so that an answer to it is understood.
+    /// Whether the peer sent any field of Enhanced RTMP, and so understands those of an answer.
     pub fn speaks_enhanced(&self) -> bool {
         self.caps_ex != 0
             || !(self.four_cc_list.is_empty() && self.video_four_cc.is_empty() && self.audio_four_cc.is_empty())
@@ -164,7 +164,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether the peer says no. Some servers leave the level out, or write it as `_error`.
+    /// Whether the status is a refusal. Some servers leave the level out, or write it as `_error`.
     pub fn is_error(&self) -> bool {
         self.level.ends_with("error")
     }
@@ -176,7 +176,7 @@ impl Status {
             return Self { description: words.unwrap_or_default(), ..Self::default() };
         };
         let field = |name| info.get(name).and_then(Value::as_bytes).map(text);
-        // Whole: one that is too long leads nowhere, and a part of it would lead somewhere else.
+        // A url is never cut, as texts are: a part of it would lead to another place.
         let url = |value: Option<&Value<'_>>| {
             value.and_then(Value::as_bytes).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
@@ -190,7 +190,7 @@ impl Status {
     }
 }
 
-/// Peer's bytes for people: replacement characters for what is not UTF-8, and no end where there is too much of it.
+/// A peer's bytes as text: cut at [`MAX_WORDS_BYTES`], with replacement characters for bytes that are not UTF-8.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..MAX_WORDS_BYTES).unwrap_or(bytes)).into_owned()
 }
@@ -199,7 +199,8 @@ impl<'a> Call<'a> {
     /// Reads the body of a command message; `type_id` is `kind::COMMAND` or `kind::COMMAND_AMF3`.
     ///
     /// # Errors
-    /// [`crate::error::RRError::Limit`] past the AMF limits. A malformed body is read as far as it goes.
+    /// [`crate::error::RRError::Limit`] past the AMF limits. A malformed body is no error: the values before the fault
+    /// count.
     pub fn parse(type_id: u8, body: &'a [u8]) -> Result<Self> {
         // Type 17 begins with a format byte, which is 0 (AMF0) in every peer known; some leave it out.
         let body = match body {
@@ -239,7 +240,7 @@ fn command<'a>(name: &[u8], values: &[Value<'a>]) -> Command<'a> {
         b"FCSubscribe" => Command::FcSubscribe(key),
         b"getStreamLength" => Command::GetStreamLength(key),
         b"_checkbw" | b"checkBandwidth" => Command::CheckBandwidth,
-        // In place of a key, false ends what runs.
+        // False in place of a key ends the running publish or play.
         b"publish" | b"play" if truth(0) == Some(false) => Command::CloseStream(None),
         b"publish" => Command::Publish { key, kind: string(1).unwrap_or(b"live") },
         b"play" => Command::Play {
@@ -297,7 +298,7 @@ fn connect<'a>(object: &Value<'a>) -> Connect<'a> {
     }
 }
 
-/// `play2` says with a word what `play` says with `reset`.
+/// `play2` as `play`: its `transition` becomes `reset`.
 fn play2<'a>(parameters: Option<&Value<'a>>) -> Command<'a> {
     let field = |name| parameters.and_then(|object| object.get(name));
     let transition = field("transition").and_then(Value::as_bytes).unwrap_or_default();
@@ -312,12 +313,13 @@ fn play2<'a>(parameters: Option<&Value<'a>>) -> Command<'a> {
     }
 }
 
-/// The specification counts in seconds, peers in the field in milliseconds; its -2 and -1 have only one meaning.
+/// A time of `play` in milliseconds. The specification counts in seconds, but peers in the field count in milliseconds;
+/// only -2 and -1 are surely the specification's.
 fn play_time(number: f64) -> i64 {
     if number == -2.0 || number == -1.0 { whole(number * 1_000.0) } else { whole(number) }
 }
 
-/// Casting saturates, and turns what is not a number into 0.
+/// A number as an integer. The cast saturates and turns NaN into 0.
 fn whole(number: f64) -> i64 {
     number as i64
 }

@@ -1,15 +1,15 @@
 //! The few facts of an audio, video or data body that joining and statistics need; everything else is opaque.
 //!
-//! Nothing here fails: what cannot be read is not a key frame and has no codec. Bodies are never changed. Sources: FLV
-//! specification E.4.2, E.4.3 and E.4.4, Enhanced RTMP v1 and v2 "Enhanced Audio" and "Enhanced Video", and for the
-//! codec ids 12 to 14 the habit of encoders that never waited for either.
+//! Nothing here fails: a body that cannot be read is not a key frame and has no codec. Bodies are never changed.
+//! Sources: FLV specification E.4.2, E.4.3 and E.4.4, Enhanced RTMP v1 and v2 "Enhanced Audio" and "Enhanced Video";
+//! the codec ids 12 to 14 stand in neither, but encoders use them.
 
 use crate::proto::message::kind;
 
 #[cfg(test)]
 mod tests;
 
-/// What is known of one message.
+/// The facts of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct FrameFacts {
     /// A video frame that can be decoded without others.
@@ -18,13 +18,13 @@ pub struct FrameFacts {
     pub seq_start: bool,
     /// The codec's stream ends here; a new configuration may follow.
     pub end_of_sequence: bool,
-    /// More that joiners need beside the configuration: colour metadata (HDR), the multichannel layout.
+    /// Colour metadata (HDR) or the multichannel layout, which joiners need beside the configuration.
     pub side_config: bool,
     /// `onMetaData`, bare or wrapped.
     pub metadata: bool,
     /// A data message wrapped in `@setDataFrame`, as publishers send it.
     pub set_data_frame: bool,
-    /// In Enhanced RTMP's multitrack form.
+    /// The message has Enhanced RTMP's multitrack form.
     pub multitrack: bool,
     /// More than one track in this message; `track` and `codec` are the first one's, [`tracks`] gives them all.
     pub many_tracks: bool,
@@ -41,7 +41,7 @@ pub struct FrameFacts {
 }
 
 impl FrameFacts {
-    /// Whether it is of a picture that can be decoded without others, where the message is of this type.
+    /// Whether these are the facts of a key frame, given the message's type.
     pub fn is_key_frame(&self, type_id: u8) -> bool {
         self.key && !self.seq_start && type_id == kind::VIDEO
     }
@@ -56,7 +56,7 @@ pub struct Track {
     pub codec: u32,
     /// Where the track's payload lies in the body.
     pub start: usize,
-    /// And how long it is; cut to what is there.
+    /// Bytes of the payload; where it is cut off, those that are there.
     pub len: usize,
 }
 
@@ -76,7 +76,7 @@ const AUDIO_MULTITRACK: u8 = 5;
 const VIDEO_MULTITRACK: u8 = 6;
 const MOD_EX: u8 = 7;
 
-/// `soundFormat` 9 says that the Enhanced RTMP header follows.
+/// `soundFormat` 9: the Enhanced RTMP header follows.
 const EX_AUDIO: u8 = 9;
 /// Frame types (FLV E.4.3.1).
 const FRAME_KEY: u8 = 1;
@@ -150,12 +150,12 @@ fn video_legacy(first: u8, rest: &[u8]) -> FrameFacts {
     facts
 }
 
-/// What stands between the first byte and the payload.
+/// The fields between the first byte and the payload.
 struct ExHeader<'a> {
     packet: u8,
     /// A command frame: a byte follows and no tracks.
     command: bool,
-    /// Some for multitrack: 0 one track, 1 many of one codec, 2 many of many.
+    /// The multitrack type: 0 one track, 1 several tracks of one codec, 2 several tracks of several codecs.
     multitrack: Option<u8>,
     codec: u32,
     nano_offset: u32,
@@ -163,11 +163,11 @@ struct ExHeader<'a> {
     rest: Option<&'a [u8]>,
 }
 
-/// `command_frame`: what the frame type says, which means nothing for metadata.
+/// Reads the header. `command_frame` comes from the frame type and is ignored for metadata packets.
 fn ex_header(mut packet: u8, multitrack_type: u8, command_frame: bool, mut rest: &[u8]) -> ExHeader<'_> {
     let mut header = ExHeader { packet, command: false, multitrack: None, codec: 0, nano_offset: 0, rest: None };
     while packet == MOD_EX {
-        // Size less one in a byte; 255 there says that it is in the next two.
+        // The size less one is in one byte; where that is 255, in the next two.
         let (len, at) = match rest {
             [0xff, high, low, ..] => (usize::from(u16::from_be_bytes([*high, *low])) + 1, 3),
             [len, ..] if *len != 0xff => (usize::from(*len) + 1, 1),
@@ -259,7 +259,7 @@ fn video_enhanced(first: u8, rest: &[u8]) -> FrameFacts {
         SEQUENCE_START | VIDEO_TS_SEQUENCE_START => facts.seq_start = true,
         SEQUENCE_END => facts.end_of_sequence = true,
         VIDEO_METADATA => facts.side_config = true,
-        // 1 coded frames, 3 the same without a composition time, and whatever may come: the frame type holds.
+        // Coded frames (1, and 3 without a composition time) and packet types unknown here go by the frame type.
         _ => facts.key = matches!(frame, FRAME_KEY | FRAME_GENERATED_KEY),
     }
     // Only the codecs with reordered pictures have a composition time.
@@ -321,11 +321,11 @@ pub fn data_name(type_id: u8, body: &[u8]) -> &[u8] {
     data_string(&body[data_start(type_id, body)..]).map(|(name, _)| name).unwrap_or_default()
 }
 
-/// What stands before a data message that a server is to keep for those who join later: `@setDataFrame` as an AMF0 string.
+/// `@setDataFrame` as an AMF0 string: before a data message, it asks the server to keep that message for later joiners.
 pub const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
 
-/// Where the bare message lies in one that is wrapped in `@setDataFrame`; `None` for a bare one. The bare part is pure
-/// AMF0 form: it goes out as type 18 (a type 15 body would want its format byte before it).
+/// Where the bare message begins in one that is wrapped in `@setDataFrame`; `None` for a bare one. The bare part has no
+/// format byte, so it goes out as type 18 and not as type 15.
 pub fn strip_set_data_frame(type_id: u8, body: &[u8]) -> Option<usize> {
     let start = data_start(type_id, body);
     match data_string(&body[start..]) {
@@ -347,7 +347,7 @@ fn data_string(data: &[u8]) -> Option<(&[u8], usize)> {
             Some((rest.get(..len)?, 3 + len))
         }
         [0x11, 0x06, head, rest @ ..] if head & 0x81 == 0x01 => {
-            let len = usize::from(head >> 1); // up to 63 bytes: the names that matter are short
+            let len = usize::from(head >> 1); // up to 63 bytes: the names looked for are short
             Some((rest.get(..len)?, 3 + len))
         }
         _ => None,

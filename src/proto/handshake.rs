@@ -1,23 +1,24 @@
-//! The handshake before the first chunk (specification 5.2), both roles: rml_rtmp's, in the crate's manner.
+//! The handshake before the first chunk (specification 5.2), both roles: rml_rtmp's, with this crate's errors and
+//! bounds.
 //!
-//! Plain and digest handshakes, chosen by what the peer's first packet is. No encryption (version 6), no check of the
-//! second packet (peers in the field fail it), no deadline: that is the caller's, who has the clock. rml_rtmp draws its
-//! own random bytes.
+//! Plain and digest handshakes, chosen by the form of the peer's first packet. No encryption (version 6), no check of
+//! the second packet (peers in the field fail it), no deadline: the caller has the clock. rml_rtmp draws its own random
+//! bytes.
 
 use rml_rtmp::handshake::{Handshake as Rml, HandshakeProcessResult, PeerType};
 
 use crate::error::{Failure, RRError, Result};
 
-/// All bytes one side sends: the version, and packets 1 and 2.
+/// All bytes of the handshake that one side sends: the version, and packets 1 and 2.
 pub const HANDSHAKE_BYTES: usize = 1 + 2 * 1536;
 
 /// The only version without encryption.
 const VERSION: u8 = 3;
 
-/// One side of a handshake. A client calls [`start`](Self::start) first; then both feed what arrives and send what was
-/// appended to `out`, until [`feed`](Self::feed) gives true. From then on nothing is held.
+/// One side of a handshake. A client calls [`start`](Self::start) first; then both roles feed arriving bytes and send
+/// the bytes appended to `out`, until [`feed`](Self::feed) gives true. A finished handshake holds no memory.
 pub struct Handshake {
-    /// Gone when the handshake is over or has failed.
+    /// `None` when the handshake is over or has failed.
     inner: Option<Box<Rml>>,
     taken: usize,
 }
@@ -37,7 +38,7 @@ impl Handshake {
         Self { inner: Some(Box::new(Rml::new(role))), taken: 0 }
     }
 
-    /// Client: appends version and packet 1 to `out`. To be called once, before any [`feed`](Self::feed).
+    /// Appends a client's version and packet 1 to `out`. A client calls this once, before any [`feed`](Self::feed).
     ///
     /// # Errors
     /// [`RRError::Handshake`] where the bytes cannot be made.
@@ -50,8 +51,8 @@ impl Handshake {
         Ok(())
     }
 
-    /// Takes bytes of the handshake from `input[*at..]`, and none that follow it, moves `*at`, and appends what is to be
-    /// sent to `out`. True when the handshake is complete; the chunk reader goes on at `*at`.
+    /// Takes the handshake's bytes from `input[*at..]`, and none beyond, moves `*at`, and appends the answer to `out`.
+    /// True when the handshake is complete; the chunk reader goes on at `*at`.
     ///
     /// A server answers the first byte with its version and packet 1.
     ///

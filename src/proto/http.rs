@@ -1,8 +1,8 @@
 //! As much of HTTP as fetching one file and tunnelling need: urls, a GET request, the head of a response, dates.
 //!
-//! HTTP/1.0 without redirects, and no connection: bytes in, bytes out. What a server sends is bounded: the head in
-//! bytes, the body by the caller. The control side of the relay face has a real HTTP library; this is for the librtmp
-//! face alone. Sources: RFC 9110, RFC 9112, RFC 1945.
+//! HTTP/1.0 without redirects, and no connection: bytes in, bytes out. A constant bounds a response's head, the caller
+//! its body. The control side of the relay face has a real HTTP library; this module is for the librtmp face alone.
+//! Sources: RFC 9110, RFC 9112, RFC 1945.
 
 mod date;
 
@@ -28,7 +28,7 @@ pub struct HttpUrl {
     pub host: String,
     /// 80, or 443 with TLS, where the url has none.
     pub port: u16,
-    /// With the query; `/` where the url has none.
+    /// The path with its query; `/` where the url has none.
     pub path: String,
 }
 
@@ -78,7 +78,7 @@ pub fn get_request(url: &HttpUrl, agent: &str, modified_since: Option<&[u8]>) ->
     let port = if url.port == if url.tls { 443 } else { 80 } { String::new() } else { format!(":{}", url.port) };
     let mut request =
         format!("GET {} HTTP/1.0\r\nUser-Agent: {agent}\r\nHost: {host}{port}\r\n", url.path).into_bytes();
-    // It came from a server or a file once: never more than one line of it.
+    // The date came from a server or a file: a line end in it would smuggle another header into the request.
     if let Some(date) = modified_since.filter(|date| !date.is_empty() && !date.iter().any(u8::is_ascii_control)) {
         request.extend_from_slice(b"If-Modified-Since: ");
         request.extend_from_slice(date);
@@ -100,11 +100,11 @@ pub struct Head {
 }
 
 impl Head {
-    /// Parses a head from the start of `bytes`, with its length; `None`: it is not complete yet.
+    /// Parses a head from the start of `bytes` and gives it with its length; `None` while the head is incomplete.
     ///
     /// # Errors
-    /// [`RRError::Protocol`]: it is not HTTP, or the length is not a number, or the body comes in pieces;
-    /// [`RRError::Limit`]: it is too long.
+    /// [`RRError::Protocol`] where the bytes are not HTTP, the length is not a number, or the body comes in pieces;
+    /// [`RRError::Limit`] where the head is too long.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         let start = bytes.len().min(7);
         if bytes[..start] != b"HTTP/1."[..start] {
@@ -150,7 +150,7 @@ fn number(text: &[u8]) -> Option<u64> {
 /// Takes a response apart: head first, then the body as it comes.
 #[derive(Debug)]
 pub struct ResponseReader {
-    /// What came of the head while it is incomplete.
+    /// The bytes of a head that is incomplete.
     held: Vec<u8>,
     head: Option<Head>,
     body: u64,
@@ -163,7 +163,7 @@ impl ResponseReader {
         Self { held: Vec::new(), head: None, body: 0, max_body }
     }
 
-    /// Takes the next bytes and gives what of them is body.
+    /// Takes the next bytes and gives those of the body among them.
     ///
     /// # Errors
     /// As [`Head::parse`]; [`RRError::Limit`] where the body is longer than allowed.
@@ -199,10 +199,10 @@ impl ResponseReader {
         self.head.as_ref().is_some_and(|head| head.length == Some(self.body) || head.status == 304)
     }
 
-    /// The server closed: was that all?
+    /// Ends the response: the server has closed the connection.
     ///
     /// # Errors
-    /// [`RRError::Closed`] where something is missing.
+    /// [`RRError::Closed`] where part of the response is missing.
     pub fn end(&self) -> Result<()> {
         match &self.head {
             Some(head) if head.length.is_none() || self.is_complete() => Ok(()),

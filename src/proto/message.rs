@@ -1,4 +1,4 @@
-//! What a message is on the wire: its head and the numbers of its types (specification 5.4, 6.1.1, 7.1).
+//! A message's head and the numbers of its types (specification 5.4, 6.1.1, 7.1).
 
 use minicbor::{Decode, Encode};
 
@@ -20,9 +20,9 @@ pub mod kind {
     pub const AUDIO: u8 = 8;
     /// Video (7.1.5).
     pub const VIDEO: u8 = 9;
-    /// Data in AMF3 clothing (7.1.2).
+    /// Data, AMF3 (7.1.2): in practice a format byte 0 and AMF0.
     pub const DATA_AMF3: u8 = 15;
-    /// Command in AMF3 clothing (7.1.1).
+    /// Command, AMF3 (7.1.1): in practice a format byte 0 and AMF0.
     pub const COMMAND_AMF3: u8 = 17;
     /// Data, AMF0 (7.1.2).
     pub const DATA: u8 = 18;
@@ -38,7 +38,7 @@ pub struct MessageHead {
     /// Milliseconds, absolute, wrapping at 2^32.
     #[n(0)]
     pub timestamp_ms: u32,
-    /// One of [`kind`], or whatever else the peer sent.
+    /// One of [`kind`], or another number that the peer sent.
     #[n(1)]
     pub type_id: u8,
     /// Message stream id.
@@ -47,7 +47,7 @@ pub struct MessageHead {
     /// Bytes of the body.
     #[n(3)]
     pub len: u32,
-    /// The chunk stream it came on, or is to go on.
+    /// The chunk stream that the message came on, or goes out on.
     #[n(4)]
     pub chunk_stream: u32,
 }

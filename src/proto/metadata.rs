@@ -1,14 +1,14 @@
-//! Metadata that does not end as AMF0 has it: an object without its end mark, a value behind the one there is to be. Real
-//! files have both, and common readers refuse the whole stream for it.
+//! Repair of metadata that does not end as AMF0 prescribes: objects lack their end mark, or more follows the one value.
+//! Real files have both, and common readers refuse the whole stream for it.
 //!
-//! Nothing here makes a message: it says what to keep of one and what to put behind.
+//! This module makes no message: a [`Mend`] says how many bytes of one to keep and which to append.
 
 use crate::proto::amf::{Cursor, OBJECT_END, Token};
 
-/// Objects within objects; what goes deeper is left as it is.
+/// Deepest nesting that is repaired; deeper metadata stays as it is.
 const MAX_DEPTH: usize = 16;
 
-/// The ends of so many objects.
+/// The end marks of [`MAX_DEPTH`] objects.
 const ENDS: [u8; MAX_DEPTH * OBJECT_END.len()] = {
     let mut ends = [0; MAX_DEPTH * OBJECT_END.len()];
     let mut at = 2;
@@ -19,7 +19,7 @@ const ENDS: [u8; MAX_DEPTH * OBJECT_END.len()] = {
     ends
 };
 
-/// How a message is made whole: so many of its bytes, and then the ends of so many objects.
+/// A repair: the first `kept` bytes of the message stay, and the end marks of `open` objects follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mend {
     kept: usize,
@@ -27,29 +27,29 @@ pub struct Mend {
 }
 
 impl Mend {
-    /// The parts of the whole message.
+    /// The repaired message, in two parts.
     pub fn parts<'a>(&self, bare: &'a [u8]) -> [&'a [u8]; 2] {
         let ends = ENDS.get(..self.open * OBJECT_END.len());
         [bare.get(..self.kept).unwrap_or(bare), ends.unwrap_or_default()]
     }
 }
 
-/// What an object or array that is open has still to come.
+/// An object or array whose end has not been read.
 enum Open {
-    /// Names and values up to its end mark.
+    /// Names and values follow, up to the end mark.
     Object,
-    /// So many values.
+    /// So many values follow.
     Strict(u32),
 }
 
-/// How a bare data message (a name and a value in AMF0) is made one that ends where its value ends. `None`: it does so
-/// already, or nothing can be said of it.
+/// The repair of a bare data message (a name and one value in AMF0). `None` where the message ends with its value
+/// already, or cannot be repaired.
 pub fn mend(bare: &[u8]) -> Option<Mend> {
     let mut cursor = Cursor(bare);
     let Ok(Token::String(_)) = cursor.token() else { return None };
     let at = |cursor: &Cursor<'_>| bare.len() - cursor.0.len();
     let mut open: Vec<Open> = Vec::new();
-    // Where the message could be cut, and what would have to be closed there.
+    // The last place where the message can be cut, and how many objects are open there.
     let mut last: Option<Mend> = None;
     loop {
         match open.last_mut() {
@@ -74,7 +74,7 @@ pub fn mend(bare: &[u8]) -> Option<Mend> {
                     Ok(Token::StrictArray(count)) => open.push(Open::Strict(count)),
                     // AMF3 goes on by rules of its own.
                     Ok(Token::Amf3) => return None,
-                    // It ends too early, or with what is no value: it is cut behind the last thing that is whole.
+                    // The message is cut off or goes on with no value: keep it up to its last whole value.
                     Ok(Token::Unknown(_)) | Err(_) => return last,
                     Ok(_) => {}
                 }
@@ -106,13 +106,13 @@ mod tests {
         [NAME, b"\x08\0\0\0\x02\0\x01a\x01\x01\0\x01k\x03", &parts.concat()].concat()
     }
 
-    /// The message as it goes out.
+    /// The repaired message, in one piece.
     fn mended(bare: &[u8]) -> Option<Vec<u8>> {
         mend(bare).map(|mend| mend.parts(bare).concat())
     }
 
     #[test]
-    fn what_is_whole_stays_as_it_is() {
+    fn whole_metadata_stays_as_it_is() {
         for whole in [meta(&[TIMES, END, END]), meta(&[END, END]), [NAME, b"\x05"].concat()] {
             assert_eq!(mended(&whole), None);
         }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn wherever_it_is_cut_or_spoilt_what_comes_out_is_whole() {
+    fn metadata_cut_or_spoilt_anywhere_comes_out_whole() {
         let whole = meta(&[TIMES, b"\0\x01s\x02\0\x03abc", END, b"\0\x01t\x03", END, END]);
         for cut in NAME.len() + 5..whole.len() {
             let mend = mend(&whole[..cut]).unwrap_or_else(|| panic!("cut at {cut}"));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_can_be_said_of_is_left_alone() {
+    fn data_that_cannot_be_repaired_stays_as_it_is() {
         let deep = [NAME, &b"\x03\0\x01x".repeat(100)].concat();
         for odd in [&b""[..], b"\x02\0\x0aonMeta", b"\0\0\0", &[NAME, b"\x11\x0a"].concat(), NAME, &deep] {
             assert_eq!(mended(odd), None, "{odd:?}");

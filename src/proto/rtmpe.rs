@@ -1,10 +1,10 @@
 //! The handshakes of the librtmp face: plain, signed, and signed with encryption (RTMPE), both roles, without I/O.
 //!
-//! RTMPE is obfuscation, not security: its keys are known to all and nothing proves who the peer is. Use TLS. The relay
-//! face takes [`super::handshake`]. Time and random bytes are arguments; deadlines are the caller's. A peer's packets
-//! are 1536 bytes each and nothing else is held.
+//! RTMPE is obfuscation, not security: its keys are public and nothing proves who the peer is. Use TLS for that. The
+//! relay face uses [`super::handshake`]. Time and random bytes are arguments; deadlines are the caller's. A peer's
+//! packets have 1536 bytes each; no other bytes of it are held.
 //!
-//! Sources: RTMP specification 5.2; RTMPE as its public descriptions have it, and as librtmp 2.4 answers on the wire
+//! Sources: RTMP specification 5.2; RTMPE's public descriptions, and the answers of librtmp 2.4 on the wire
 //! (type 6 with client version 128 is answered with type 8).
 
 mod dh;
@@ -27,7 +27,7 @@ const PACKET_BYTES: usize = 1536;
 /// Random bytes that a handshake uses up: packet 1, packet 2, and a private key.
 pub const RANDOM_BYTES: usize = PACKET_BYTES - 8 + SIGNATURE_AT + KEY_BYTES;
 
-/// The version that says "no signatures".
+/// The version of a side that does not sign.
 const NO_VERSION: [u8; 4] = [0; 4];
 const CLIENT_VERSION: [u8; 4] = [10, 0, 45, 2];
 const CLIENT_VERSION_ENCRYPTED: [u8; 4] = [128, 0, 3, 2];
@@ -38,14 +38,14 @@ const SERVER_VERSION: [u8; 4] = [3, 5, 1, 1];
 pub struct SwfId {
     /// HMAC-SHA256 of the file, decompressed.
     pub hash: [u8; 32],
-    /// Its size in bytes, decompressed.
+    /// The file's size in bytes, decompressed.
     pub size: u32,
 }
 
-/// What a client wants of its handshake.
+/// A client's wishes for its handshake.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Sign, so that servers which insist on Adobe's player take us.
+    /// Sign, because some servers serve only Adobe's player.
     pub signed: bool,
     /// Encrypt what follows; signs as well.
     pub encrypted: bool,
@@ -56,11 +56,11 @@ pub struct Options {
 /// Whether the peer proved to know the keys that everybody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signed {
-    /// It did not claim to.
+    /// The peer does not sign.
     Plain,
-    /// It did.
+    /// The peer's signature is right.
     Valid,
-    /// It claimed to and did not; many peers put a version number there and never sign.
+    /// The peer's version says that it signs, and its signature is wrong; many peers send a version and never sign.
     Invalid,
 }
 
@@ -75,18 +75,18 @@ pub struct Done {
     pub signed: Signed,
     /// Whether the peer's packet 2 was our packet 1, as it should be without signatures; few mind.
     pub echo_matches: bool,
-    /// For all bytes that follow, where they are encrypted.
+    /// The ciphers of an encrypted conversation, for all bytes after the handshake.
     pub ciphers: Option<Ciphers>,
-    /// What to answer where the server wants the player verified (user control 26, answered by 27).
+    /// The answer to a server that verifies the player (user control 26, answered by 27).
     pub swf_response: Option<[u8; 42]>,
 }
 
 /// The keystreams of both directions, past the bytes that the handshake uses up.
 #[derive(Debug)]
 pub struct Ciphers {
-    /// For what arrives.
+    /// Decrypts arriving bytes.
     pub read: Rc4,
-    /// For what is sent.
+    /// Encrypts sent bytes.
     pub write: Rc4,
 }
 
@@ -104,7 +104,7 @@ impl Rc4 {
         cipher
     }
 
-    /// Encrypts or decrypts, which is the same.
+    /// Encrypts or decrypts; RC4 does the same for both.
     pub fn apply(&mut self, bytes: &mut [u8]) {
         self.0.apply_keystream(bytes);
     }
@@ -123,8 +123,8 @@ enum Step {
     Over,
 }
 
-/// One side of a handshake: send what [`output`](Self::output) holds, [`feed`](Self::feed) what arrives, until that
-/// gives [`Done`]; then send the rest.
+/// One side of a handshake: send the bytes of [`output`](Self::output) and [`feed`](Self::feed) arriving ones, until
+/// `feed` gives [`Done`]; then send the rest of the output.
 pub struct Handshake {
     client: bool,
     signed: bool,
@@ -141,7 +141,7 @@ pub struct Handshake {
     input: Vec<u8>,
     step: Step,
     done: Done,
-    /// A test's wish for the type that a server answers with.
+    /// The type that a test's server answers with.
     #[cfg(test)]
     answer_kind: Option<u8>,
 }
@@ -197,12 +197,12 @@ impl Handshake {
         &self.output
     }
 
-    /// So many bytes of the output were sent.
+    /// Drops `n` bytes of the output, which were sent.
     pub fn consumed(&mut self, n: usize) {
         self.output.drain(..n.min(self.output.len()));
     }
 
-    /// How many bytes are missing until the next step; 0 when it is over. For callers that must not read ahead.
+    /// How many bytes the next step needs; 0 when the handshake is over. For callers that must not read ahead.
     pub fn want(&self) -> usize {
         match self.step {
             Step::First => 1 + PACKET_BYTES - self.input.len(),
@@ -233,7 +233,7 @@ impl Handshake {
             if self.want() > 0 {
                 return Ok(None);
             }
-            let step = std::mem::replace(&mut self.step, Step::Over); // an error is the end
+            let step = std::mem::replace(&mut self.step, Step::Over); // an error ends the handshake
             let input = std::mem::take(&mut self.input);
             let mut packet: Packet = [0; PACKET_BYTES];
             packet.copy_from_slice(&input[input.len() - PACKET_BYTES..]);
@@ -249,7 +249,7 @@ impl Handshake {
         Ok(Some(std::mem::replace(&mut self.done, empty)))
     }
 
-    /// The peer's packet 1.
+    /// Takes the peer's packet 1.
     fn first(&mut self, kind: u8, packet: &Packet) -> Result<()> {
         self.done.peer_version.copy_from_slice(&packet[4..8]);
         if self.client {
@@ -270,7 +270,7 @@ impl Handshake {
         } else {
             (&CLIENT_NAME[..], long_key(SERVER_NAME))
         };
-        // A server's scheme need not be ours: it is looked for, and only the peer's packet is read by it.
+        // A server may use the other scheme in its packet than we use in ours.
         let theirs = scheme_of(packet, name, self.scheme)
             .ok_or_else(|| refused("the peer's handshake is not signed as it says"))?;
         self.agree(packet, theirs)?;
@@ -286,7 +286,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// A server learns from the client's packet 1 what to be, and answers with its own.
+    /// A server takes type, scheme and signing from the client's packet 1, and answers with its own.
     fn first_of_client(&mut self, kind: u8, packet: &Packet) -> Result<()> {
         self.encrypted = kind != 3;
         self.kind = if kind == 6 && packet[4] == CLIENT_VERSION_ENCRYPTED[0] { 8 } else { kind };
@@ -305,7 +305,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// The shared secret, where there is to be one.
+    /// Makes the ciphers out of the shared secret, where the handshake encrypts.
     fn agree(&mut self, packet: &Packet, theirs: Scheme) -> Result<()> {
         if let Some(keys) = &self.keys {
             let their_key = theirs.key(packet);
@@ -316,7 +316,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// The peer's packet 2.
+    /// Takes the peer's packet 2.
     fn second(&mut self, packet: &Packet) -> Result<()> {
         self.done.echo_matches = packet == &*self.ours;
         if !self.signed {
@@ -336,7 +336,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// Our type and packet 1.
+    /// Makes our type and packet 1.
     fn make_first(&mut self) {
         let version = match (self.signed, self.client, self.encrypted) {
             (false, ..) => NO_VERSION,
@@ -379,7 +379,7 @@ pub fn swf_response(swf: &SwfId, server_tail: &[u8; 32]) -> [u8; 42] {
     response
 }
 
-/// What a server takes as the first byte.
+/// Whether a server accepts this first byte.
 fn is_known(kind: u8) -> bool {
     matches!(kind, 3 | 6 | 8)
 }

@@ -1,7 +1,7 @@
 //! RTMPT, the client's side: RTMP inside HTTP posts, without I/O.
 //!
-//! Each piece of RTMP that is sent is one `POST`, and what the server has for us comes in the answers; while nothing is
-//! to be sent, [`Tunnel::idle`] asks. Answers come in the order of the posts. The connection, when to ask, and the
+//! The client sends each piece of RTMP as one `POST`, and the server sends its RTMP in the answers, in the order of the
+//! posts; [`Tunnel::idle`] asks a server while the client has nothing to send. The connection, when to ask, and the
 //! handshake and chunks inside are the caller's. Lengths are bounded, and an answer that cannot be right is an error.
 //!
 //! Source: the RTMPT description of Adobe's "RTMP specification" annotations as servers speak it; requests as
@@ -16,18 +16,18 @@ const MAX_ID: usize = 128;
 /// Longest answer: the largest RTMP message and some more.
 const MAX_ANSWER: u64 = 17 << 20;
 
-/// [`Tunnel::feed`] stops to take input when so many bytes wait for the caller.
+/// [`Tunnel::feed`] takes no more input while so many bytes wait for the caller.
 const MAX_READY: usize = 64 << 10;
 
-/// Where in an answer we are.
+/// The part of an answer that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Head,
-    /// The id of the tunnel, so many bytes of it and its line end left.
+    /// The id of the tunnel, of which so many bytes, with the line end, are missing.
     Id(u64),
-    /// The first byte of a body, which tells how often to ask, with the length of the rest.
+    /// The first byte of a body, which tells how often to ask; so many bytes follow it.
     Interval(u64),
-    /// RTMP.
+    /// RTMP, of which so many bytes are missing.
     Body(u64),
 }
 
@@ -35,7 +35,7 @@ enum At {
 #[derive(Debug)]
 pub struct Tunnel {
     host: String,
-    /// With a slash in front; empty until the server gave it.
+    /// The tunnel's id with a slash in front; empty until the server gave one.
     id: Vec<u8>,
     at: At,
     /// Bytes of a head or an id that is incomplete.
@@ -78,7 +78,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Asks what the server has.
+    /// Asks the server for its RTMP.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -88,7 +88,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Ends the tunnel; nothing to send where it is not open.
+    /// Ends the tunnel; appends nothing where it is not open.
     pub fn close(&mut self, out: &mut Vec<u8>) {
         if self.is_open() {
             self.post("close", &[0], out);
@@ -113,12 +113,12 @@ impl Tunnel {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// Takes answers from `input[*at..]` and appends the RTMP in them to `plain`. Some input is left where `plain`
-    /// holds much already.
+    /// Takes answers from `input[*at..]` and appends the RTMP in them to `plain`. Stops before the input's end where
+    /// `plain` has 64 KiB.
     ///
     /// # Errors
-    /// [`RRError::Protocol`] or [`RRError::Limit`]: not HTTP, not 200, without a length, an empty or a huge body, an
-    /// id that is none, an answer to nothing. After an error every call fails.
+    /// [`RRError::Protocol`] or [`RRError::Limit`] for an answer that is not HTTP, not 200 or without a length, has an
+    /// empty or huge body or a malformed id, or that no post asked for. After an error every call fails.
     pub fn feed(&mut self, input: &[u8], at: &mut usize, plain: &mut Vec<u8>) -> Result<()> {
         if self.failed {
             return Err(Failure::protocol("the tunnel has failed before"));
@@ -172,7 +172,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// What the body of an answer is.
+    /// The part that follows an answer's head.
     fn body_of(&mut self, head: &Head) -> Result<At> {
         if head.status != 200 {
             return Err(Failure::protocol(format!("the tunnel's server answered with status {}", head.status)));
@@ -189,7 +189,7 @@ impl Tunnel {
         }
     }
 
-    /// The id is a line; it goes into our requests' first line, so nothing may be in it that ends one.
+    /// Takes the id's line. The id goes into the first line of our requests, so nothing in it may end a line.
     fn take_id(&mut self) -> Result<()> {
         let line = std::mem::take(&mut self.held);
         let id = line.trim_ascii_end();
@@ -206,7 +206,7 @@ impl Tunnel {
         !self.id.is_empty()
     }
 
-    /// Posts without a complete head of an answer yet.
+    /// Posts whose answer's head is not complete yet.
     pub fn unanswered(&self) -> u32 {
         self.unanswered
     }
@@ -217,7 +217,7 @@ impl Tunnel {
         self.at != At::Head || !self.held.is_empty()
     }
 
-    /// The id with its slash; empty before.
+    /// The id with its slash; empty until the tunnel is open.
     pub fn id(&self) -> &[u8] {
         &self.id
     }

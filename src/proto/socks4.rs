@@ -1,4 +1,4 @@
-//! SOCKS4 CONNECT: what to send to a proxy, and what its answer means. No connection is made here.
+//! SOCKS4 CONNECT: the request to a proxy, and the meaning of its answer. No connection is made here.
 //!
 //! Source: "SOCKS: A protocol for TCP proxy across firewalls", version 4. Addresses are IPv4 and resolved by us, the
 //! user is empty.
@@ -10,7 +10,7 @@ use crate::error::{Failure, RRError, Result};
 /// Bytes of a proxy's answer.
 pub const REPLY_BYTES: usize = 8;
 
-/// What asks a proxy for a connection to `address`.
+/// The request for a connection to `address`.
 pub fn request(address: SocketAddrV4) -> [u8; 9] {
     let ([high, low], [a, b, c, d]) = (address.port().to_be_bytes(), address.ip().octets());
     [4, 1, high, low, a, b, c, d, 0]

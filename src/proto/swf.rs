@@ -1,7 +1,7 @@
-//! What servers that verify players want to know of a player's SWF file: its size and its HMAC, decompressed.
+//! Size and HMAC of a player's SWF file, decompressed: servers that verify players ask for them.
 //!
-//! Pure and bounded: bytes of the file go in as they come, the decompressed file is never held. [`cache`] reads and
-//! writes the text of the file that keeps results; nothing here touches a disk or a network.
+//! The file's bytes go in as they come, and the decompressed file is never held. [`cache`] reads and writes the text of
+//! the file that keeps results; nothing here touches a disk or a network.
 //!
 //! Source: the SWF file format specification, chapter 2; the key is the one that signs a client's handshake.
 
@@ -18,7 +18,7 @@ use crate::proto::rtmpe::keys::CLIENT_NAME;
 /// The part of a file that is never compressed: signature, version, length.
 const HEADER_BYTES: usize = 8;
 
-/// What is decompressed at a time.
+/// Bytes decompressed at a time.
 const WINDOW_BYTES: usize = 16 << 10;
 
 /// Hashes a file that comes in pieces. A file that is not a compressed SWF is hashed as it is.
@@ -27,9 +27,9 @@ pub struct SwfHasher {
     size: u64,
     max_bytes: u64,
     header: Vec<u8>,
-    /// For a compressed file, once its header is complete.
+    /// The decompressor of a compressed file, from the end of its header on.
     inflate: Option<Box<Decompress>>,
-    /// The compressed part has ended; what follows is no part of it.
+    /// The compressed part has ended; bytes behind it are ignored.
     ended: bool,
     window: Box<[u8]>,
 }
@@ -73,7 +73,7 @@ impl SwfHasher {
         Ok(())
     }
 
-    /// The header counts as that of an uncompressed file.
+    /// Hashes the header as that of an uncompressed file.
     fn take_header(&mut self) -> Result<()> {
         self.count(HEADER_BYTES)?;
         if self.header.starts_with(b"CWS") {
@@ -90,7 +90,7 @@ impl SwfHasher {
             let status = inflate
                 .decompress(bytes, &mut self.window, FlushDecompress::None)
                 .map_err(|error| Failure::protocol(format!("the SWF file cannot be decompressed: {error}")))?;
-            // Both counts are of this one call and so no larger than the slices.
+            // Both differences count this one call's bytes, so they are no larger than the slices.
             let (read, written) = ((inflate.total_in() - read) as usize, (inflate.total_out() - written) as usize);
             self.count(written)?;
             self.mac.update(&self.window[..written]);
@@ -111,15 +111,15 @@ impl SwfHasher {
         Ok(())
     }
 
-    /// The file is complete.
+    /// Ends the file and gives its size and hash.
     ///
     /// # Errors
-    /// [`RRError::Protocol`] where it ends too early.
+    /// [`RRError::Protocol`] where the file ends too early.
     pub fn finish(self) -> Result<SwfId> {
         if self.header.len() < HEADER_BYTES || (self.inflate.is_some() && !self.ended) {
             return Err(Failure::peers(RRError::Protocol, "the SWF file is cut"));
         }
-        let size = u32::try_from(self.size).unwrap_or(u32::MAX); // it is below max_bytes
+        let size = u32::try_from(self.size).unwrap_or(u32::MAX); // at most max_bytes, which fits
         Ok(SwfId { hash: self.mac.finalize().into_bytes().into(), size })
     }
 }

@@ -1,12 +1,12 @@
 //! `rtmp://` and `rtmps://` urls: where to dial, which application, which key.
 //!
-//! The key is bytes, never decoded or re-encoded: services put signed queries there. A url never goes to a log whole;
-//! [`RtmpUrl::masked`] is for that. No name is resolved here.
+//! The key is bytes, never decoded or re-encoded: services put signed queries there. Logs show a url only as
+//! [`RtmpUrl::masked`] gives it. No name is resolved here.
 
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{hide_key, mask_key};
 
-/// The longest url that a server may send us to, in bytes: it is kept, told, and sent back in `connect`. Signed queries of
+/// The longest url of a redirect, in bytes: the url is kept, told to the host, and sent in `connect`. Signed queries of
 /// CDNs stay below 2 KiB.
 const MAX_REFERENCE_BYTES: usize = 4_096;
 
@@ -19,7 +19,7 @@ pub struct RtmpUrl {
     pub host: String,
     /// 1935, or 443 with TLS, where the url has none.
     pub port: u16,
-    /// The application: the first part of the path, or all of it where the key was given apart.
+    /// The application: the first part of the path, or the whole path where the key was given apart.
     pub app: String,
     /// The stream key: all that follows the application, with its slashes and its query.
     pub key: Vec<u8>,
@@ -30,7 +30,7 @@ pub struct RtmpUrl {
 }
 
 impl RtmpUrl {
-    /// Puts arguments behind the key, after those that stand there.
+    /// Appends arguments to the key's query.
     pub fn add_query(&mut self, query: &[u8]) {
         if !query.is_empty() {
             self.key.push(if self.key.contains(&b'?') { b'&' } else { b'?' });
@@ -81,7 +81,7 @@ impl RtmpUrl {
         })
     }
 
-    /// Where a server sends us with `ex.redirect` or the `tcUrl` of a reconnect request: an absolute url or a reference
+    /// The url of a redirect (`ex.redirect`, or the `tcUrl` of a reconnect request): an absolute url or a reference
     /// relative to ours (Enhanced RTMP, "Reconnect Request"). The key stays ours, and so does the login on the same
     /// host; servers that repeat the key at the end of the url are understood.
     ///
@@ -124,7 +124,7 @@ impl RtmpUrl {
 
     /// The url for logs: the key as [`mask_key`] has it, no login, no query.
     pub fn masked(&self) -> String {
-        // A server that sends us elsewhere may have put the key anywhere.
+        // A redirect may have put the key anywhere.
         let app = hide_key(self.app.split('?').next().unwrap_or_default(), &self.key);
         let base = format!("{}/{app}", self.origin());
         if self.key.is_empty() { base } else { format!("{base}/{}", mask_key(&self.key)) }
@@ -141,7 +141,7 @@ impl RtmpUrl {
     }
 }
 
-/// A login or key in a debug print would end in a log.
+/// Prints the masked url: debug prints end in logs, which must not show logins and keys.
 impl std::fmt::Debug for RtmpUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.masked())

@@ -1,4 +1,4 @@
-//! What the header step promises to whoever calls it without the reader.
+//! The promises of `parse_header` to callers without the chunk reader.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn a_cut_header_asks_for_no_more_than_is_missing() {
 }
 
 #[test]
-fn it_says_whether_a_message_starts_and_what_to_remember() {
+fn a_header_says_whether_a_message_starts_and_what_to_remember() {
     let continuation = header(&[0xC6, 1, 0, 0, 0], Some(OPEN));
     assert_eq!((continuation.fmt, continuation.starts, continuation.chunk_stream), (3, false, 6));
     assert_eq!(continuation.next, Previous { repeat: Repeat::Yes, ..OPEN }, "nothing but the habit is new");

@@ -1,4 +1,4 @@
-//! A chunk reader's state, for a reader that goes on elsewhere.
+//! A chunk reader's state, with which another reader goes on in its place.
 
 use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
@@ -7,13 +7,13 @@ use super::{Body, CHUNK_SIZE_MAX, ChunkReader, HEADER_MAX_BYTES, Previous, ReadL
 use crate::error::{Failure, RRError, Result, copied};
 use crate::proto::chunk_header::{CHUNK_STREAM_MAX, CHUNK_STREAM_MIN};
 
-/// Bytes that a message has less than.
+/// Every message is shorter than this, in bytes: its length has 24 bits.
 const MESSAGE_BYTES: u32 = 1 << 24;
 
-/// Largest count that is believed: one that grows from here does not overflow.
+/// Largest count that a state may claim: counting on from here does not overflow.
 const COUNT_MAX: u64 = 1 << 60;
 
-/// All that the next chunks depend on.
+/// Everything that reading the next chunks depends on.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct ReaderState<'a> {
     /// The peer's chunk size.
@@ -23,17 +23,17 @@ pub struct ReaderState<'a> {
     #[b(1)]
     #[cbor(with = "crate::proto::cbor::list")]
     chunk_streams: Vec<ChunkStreamState<'a>>,
-    /// The chunk that is half-read: which of them it is of, and how many of its bytes have not arrived.
+    /// The half-read chunk: the position of its chunk stream in the list, and how many of its bytes have not arrived.
     #[n(2)]
     chunk: Option<(usize, usize)>,
     /// The start of a header whose rest has not arrived.
     #[b(3)]
     #[cbor(with = "minicbor::bytes")]
     header: &'a [u8],
-    /// Messages that were given up.
+    /// Messages that the peer began and gave up.
     #[n(4)]
     discarded: u64,
-    /// The kept body of the last message, where it is still wanted.
+    /// The kept body of the last message, where the state was taken with it.
     #[b(5)]
     body: Option<&'a ByteSlice>,
 }
@@ -46,7 +46,7 @@ struct ChunkStreamState<'a> {
     /// Its last header.
     #[n(1)]
     previous: Previous,
-    /// What has arrived of the open message.
+    /// The bytes of the open message that have arrived.
     #[b(2)]
     #[cbor(with = "minicbor::bytes")]
     body: &'a [u8],
@@ -59,7 +59,8 @@ impl Slot {
 }
 
 impl ChunkReader {
-    /// What a reader elsewhere needs to go on; with the kept body (see [`keep_body`](Self::keep_body)), if it is wanted.
+    /// The state with which another reader goes on; `with_body` adds the kept body (see
+    /// [`keep_body`](Self::keep_body)).
     ///
     /// # Errors
     /// [`RRError::State`] after an error.
@@ -77,8 +78,8 @@ impl ChunkReader {
         })
     }
 
-    /// A reader that goes on where another was. Its messages must be within `limits` and so must their bytes; others may be
-    /// set afterwards.
+    /// A reader that goes on from a state. The half-read messages must be within `limits`; other limits may be set
+    /// afterwards.
     ///
     /// # Errors
     /// [`RRError::Arg`] for a state that no reader has, [`RRError::Limit`] past one of the limits, [`RRError::NoMem`].
@@ -121,7 +122,7 @@ impl ChunkReader {
         Ok(reader)
     }
 
-    /// Goes on in the chunk, or in the header, that was half-read.
+    /// Takes over the half-read chunk or header.
     fn resume_chunk(&mut self, state: &ReaderState<'_>) -> Result<()> {
         let header = state.header;
         if let Some((current, left)) = state.chunk {

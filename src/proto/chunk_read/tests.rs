@@ -1,4 +1,4 @@
-//! What the chunk reader promises: by the golden vectors, against rml_rtmp, and in memory.
+//! The chunk reader's promises: by the golden vectors, against rml_rtmp, and in memory.
 
 use bytes::Bytes;
 use rml_rtmp::chunk_io::{ChunkDeserializer, ChunkSerializer};
@@ -31,7 +31,7 @@ fn vectors_decode_whole_byte_by_byte_and_at_every_cut() {
 }
 
 #[test]
-fn vectors_marked_so_are_what_our_writer_writes() {
+fn our_writer_writes_the_vectors_that_are_marked_as_ours() {
     let mut tried = 0;
     for vector in vectors::chunk() {
         let Some(chunk_size) = vector.encode else { continue };

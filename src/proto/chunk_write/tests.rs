@@ -1,4 +1,4 @@
-//! What the chunk writer promises; that others read it is tested in `proto::chunk_read`.
+//! The chunk writer's promises. The tests of `proto::chunk_read` show that others read its bytes.
 
 use super::*;
 
@@ -64,7 +64,7 @@ fn a_shorter_first_header_leaves_out_what_the_peer_knows() {
             assert_eq!(wire.len(), first + 2 + 1 + extension + 1, "fmt {fmt}: two chunks");
             assert_eq!((wire[0], wire[first + 2]), (fmt << 6 | 5, 0xC5));
             if extension == 4 && fmt == 3 {
-                continue; // Only who has seen a long time before reads this one as one.
+                continue; // A type 3 header has an extended timestamp only where an earlier header had one.
             }
             let Ok(Step::Header(header)) = parse_header(&wire, |_| Some(&seen)) else { panic!("fmt {fmt}") };
             assert_eq!((header.size, header.fmt, header.chunk_stream), (first, fmt, 5));

@@ -5,7 +5,7 @@ use super::{CAN_FORWARD, Connect, VIA};
 use crate::proto::amf0::{Entries, Value, write_value};
 use crate::proto::message::kind;
 
-/// What FMS called itself; peers that look at it look for a version of at least 3.
+/// FMS's name for itself; peers that read it want a version of at least 3.
 const FMS_VER: &[u8] = b"FMS/3,0,1,123";
 /// FMS's capability bits, which old players look at.
 const CAPABILITIES: f64 = 31.0;
@@ -27,8 +27,8 @@ pub fn error(out: &mut Vec<u8>, transaction: f64, code: &str, text: &str) {
     call(out, "_error", transaction, &[Value::Null, info("error", code, text, Vec::new())]);
 }
 
-/// The answer that lets a peer in. Fields of Enhanced RTMP go only to those who sent some, and say what a relay does:
-/// forward anything, with `caps_ex` for the rest.
+/// The answer that accepts a `connect`. Fields of Enhanced RTMP go only to peers that sent some; they say that a relay
+/// forwards any codec, and `caps_ex`.
 pub fn connect_result(out: &mut Vec<u8>, transaction: f64, connect: &Connect<'_>, caps_ex: u32) {
     let properties = Value::Object(vec![
         (b"fmsVer", Value::String(FMS_VER)),
@@ -50,7 +50,7 @@ pub fn connect_result(out: &mut Vec<u8>, transaction: f64, connect: &Connect<'_>
     call(out, "_result", transaction, &[properties, info]);
 }
 
-/// The answer that turns a peer away; with `redirect`, to another url (`ex.code` 302, as FMS did it).
+/// The answer that refuses a `connect`; `redirect` sends the peer to another url (`ex.code` 302, as FMS did it).
 pub fn connect_error(out: &mut Vec<u8>, transaction: f64, code: &str, text: &str, redirect: Option<&str>) {
     let ex = redirect.map(|url| {
         let target =
@@ -76,7 +76,7 @@ pub fn on_fc(out: &mut Vec<u8>, name: &str, code: &str, key: &[u8]) {
     call(out, name, 0.0, &[Value::Null, Value::Object(info)]);
 }
 
-/// The E-RTMP wish that the peer connect again, elsewhere if `url` is given.
+/// Enhanced RTMP's request that the peer connect again, to `url` where one is given.
 pub fn reconnect_request(out: &mut Vec<u8>, url: Option<&str>, text: &str) {
     let more = url.map(|url| (b"tcUrl".as_slice(), Value::String(url.as_bytes())));
     on_status(out, "status", "NetConnection.Connect.ReconnectRequest", text, more.into_iter().collect());
@@ -91,12 +91,12 @@ pub fn sample_access(out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a message is `|RtmpSampleAccess`. A server says it to each of its players, so it belongs to their connections
-/// and not to the stream.
+/// Whether a message is `|RtmpSampleAccess`. A server sends one to each of its players, so such a message belongs to
+/// the connection and not to the stream.
 pub fn is_sample_access(type_id: u8, body: &[u8]) -> bool {
     let bare = match type_id {
         kind::DATA => Some(body),
-        // AMF0 behind a byte that says so.
+        // AMF0 behind the format byte 0.
         kind::DATA_AMF3 => body.strip_prefix(&[0]),
         _ => None,
     };
@@ -104,14 +104,14 @@ pub fn is_sample_access(type_id: u8, body: &[u8]) -> bool {
         .is_some_and(|name| name.starts_with(SAMPLE_ACCESS))
 }
 
-/// What a client says of itself in `connect`.
+/// A client's facts for its `connect`.
 #[derive(Clone, Debug)]
 pub struct Hello<'a> {
     /// The application.
     pub app: &'a [u8],
     /// The url without the key.
     pub tc_url: &'a str,
-    /// Publishers and players say different things: the former call themselves an encoder.
+    /// True for publishers, which call themselves an encoder and send fewer fields than players.
     pub publish: bool,
     /// `capsEx`.
     pub caps_ex: u32,

@@ -1,4 +1,4 @@
-//! What peers' commands are taken for, and the exact bytes of ours, through `tests/vectors/commands.txt`.
+//! The meaning of peers' commands, and the exact bytes of ours, through `tests/vectors/commands.txt`.
 
 use super::build::Hello;
 use super::*;

@@ -1,4 +1,4 @@
-//! What is read from media bodies, form by form.
+//! The facts of media bodies, form by form.
 
 use super::*;
 use crate::fuzzing::tables::bytes;
@@ -53,7 +53,7 @@ fn legacy_ids_map_to_four_ccs() {
 }
 
 #[test]
-fn enhanced_video_packets() {
+fn enhanced_video_packets_tell_their_kind_codec_and_composition_time() {
     let hevc = FrameFacts { codec: four_cc(b"hvc1"), ..FrameFacts::default() };
     assert_eq!(video("90 68766331 01"), FrameFacts { seq_start: true, ..hevc });
     assert_eq!(video("91 68766331 000028 00"), FrameFacts { key: true, cts_ms: 40, ..hevc });
@@ -72,7 +72,7 @@ fn enhanced_video_packets() {
 }
 
 #[test]
-fn enhanced_audio_packets() {
+fn enhanced_audio_packets_tell_their_kind_and_codec() {
     let opus = FrameFacts { codec: four_cc(b"Opus"), ..FrameFacts::default() };
     assert_eq!(audio("90 4f707573 00"), FrameFacts { seq_start: true, ..opus });
     assert_eq!(audio("91 4f707573 00"), opus);
@@ -84,7 +84,7 @@ fn enhanced_audio_packets() {
 }
 
 #[test]
-fn multitrack_video_one_many_and_many_codecs() {
+fn multitrack_video_tells_its_tracks_and_the_first_ones_codec() {
     let avc = FrameFacts { codec: four_cc(b"avc1"), multitrack: true, ..FrameFacts::default() };
     assert_eq!(video("96 01 61766331 02 000010 00"), FrameFacts { key: true, track: 2, cts_ms: 16, ..avc });
     let many = video("96 11 61766331 01 000005 000020 aabb 02 000004 000000 cc");

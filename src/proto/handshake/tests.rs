@@ -1,4 +1,4 @@
-//! What the handshake promises, between our two roles and against a plain client.
+//! The handshake's promises, between our two roles and against a plain client.
 
 use super::*;
 

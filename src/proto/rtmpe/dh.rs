@@ -1,7 +1,6 @@
 //! The key exchange of RTMPE: Diffie-Hellman in the second Oakley group, 1024 bits.
 //!
-//! The group is fixed by the protocol and too small for secrecy today; RTMPE hides, it does not protect. Random bits
-//! are the caller's.
+//! The protocol fixes the group, which is too small for secrecy today. Random bytes are the caller's.
 
 use num_bigint::BigUint;
 

@@ -1,8 +1,8 @@
 //! The constants of signed and encrypted handshakes: facts that both sides must share, no secrets of ours.
 //!
-//! Known from the published descriptions of RTMPE and from its implementations. Numbers only; [`super::sign`] uses them.
+//! The numbers come from the published descriptions of RTMPE and from its implementations; [`super::sign`] uses them.
 
-/// What both signing keys end with.
+/// The end of both signing keys.
 const TAIL: [u8; 32] = [
     0xf0, 0xee, 0xc2, 0x4a, 0x80, 0x68, 0xbe, 0xe8, 0x2e, 0x00, 0xd0, 0xd1, 0x02, 0x9e, 0x7e, 0x57, 0x6e, 0xec, 0x5d,
     0x2d, 0x29, 0x80, 0x6f, 0xab, 0x93, 0xb8, 0xe6, 0x36, 0xcf, 0xeb, 0x31, 0xae,

@@ -32,7 +32,7 @@ pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> Digest {
     mac.finalize().into_bytes().into()
 }
 
-/// The two ways to say where digest and key lie.
+/// The two layouts of packet 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// Digest in the first half, key in the second: without encryption.
@@ -88,7 +88,7 @@ impl Scheme {
         packet[at..at + DIGEST_BYTES].copy_from_slice(&digest);
     }
 
-    /// Whether the digest in a packet is the one that belongs there.
+    /// Whether the digest in a packet is right.
     pub(super) fn is_signed(self, packet: &Packet, name: &[u8]) -> bool {
         self.digest(packet) == self.expected(packet, name)
     }
@@ -99,8 +99,8 @@ impl Scheme {
     }
 }
 
-/// Four bytes at `at`, added up, modulo `modulus`, from `base` on. The sum of four bytes and both bases stay so far
-/// below the packet's end that digest and key always fit.
+/// A place in a packet: the sum of the four bytes at `at`, modulo `modulus`, plus `base`. Digest and key fit behind
+/// every such place.
 fn place(packet: &Packet, at: usize, modulus: usize, base: usize) -> usize {
     packet[at..at + 4].iter().map(|byte| usize::from(*byte)).sum::<usize>() % modulus + base
 }

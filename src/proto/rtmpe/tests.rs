@@ -141,7 +141,7 @@ fn a_server_without_signatures_makes_an_encrypting_client_plain() {
 }
 
 #[test]
-fn what_is_not_signed_as_it_must_be_is_refused() {
+fn an_unknown_type_and_an_encrypted_handshake_without_a_right_signature_are_refused() {
     let fails = |bytes: &[u8], side: &mut Handshake| {
         let failure = side.feed(bytes, &mut 0).unwrap_err();
         assert_eq!((failure.kind, failure.by_peer), (RRError::Handshake, true));

@@ -1,7 +1,7 @@
 //! The text of the file that keeps hashes of SWF files from one run to the next, as librtmp's programs share it.
 //!
-//! Entries of five lines: `url`, `ctim` (when it was last asked for), `date` (the server's Last-Modified), `size` in
-//! hexadecimal, `hash`. Reading never fails: what is not understood is left out, and lengths and numbers are bounded.
+//! Entries have five lines: `url`, `ctim` (when a server was last asked), `date` (the server's Last-Modified), `size`
+//! in hexadecimal, `hash`. Reading never fails: malformed entries are left out, and lengths and numbers are bounded.
 
 use crate::proto::http::{date_text, parse_date};
 use crate::proto::rtmpe::SwfId;
@@ -9,22 +9,22 @@ use crate::proto::rtmpe::SwfId;
 /// Bytes of a file that are read.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// Entries that are kept, the newest.
+/// Most entries; the newest are kept.
 const MAX_ENTRIES: usize = 1_000;
 
 /// Longest url and date.
 const MAX_VALUE: usize = 4_096;
 
-/// What is known of one file.
+/// One SWF file's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Without its query.
+    /// The file's url without its query.
     pub url: Vec<u8>,
-    /// Unix seconds of the last time a server was asked; 0 where that is not known.
+    /// When a server was last asked, in Unix seconds; 0 where that is not known.
     pub checked_s: i64,
-    /// `Last-Modified`, for the next time.
+    /// The server's `Last-Modified`, sent with the next request.
     pub modified: Vec<u8>,
-    /// The result.
+    /// The file's size and hash.
     pub swf: SwfId,
 }
 
@@ -61,12 +61,12 @@ impl Cache {
         }
     }
 
-    /// What is known of a url, whatever its query.
+    /// The entry of a url, whose query does not count.
     pub fn find(&self, url: &[u8]) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.url == without_query(url))
     }
 
-    /// Adds an entry, in the place of an older one for the same url; past the bound the oldest goes.
+    /// Adds an entry and drops an older one for the same url; where the cache is full, the oldest of all.
     pub fn put(&mut self, entry: Entry) {
         let url = without_query(&entry.url).to_vec();
         self.entries.retain(|other| other.url != url);
@@ -76,7 +76,7 @@ impl Cache {
         self.entries.push(Entry { url, ..entry });
     }
 
-    /// The text.
+    /// The text of the cache.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for entry in &self.entries {
@@ -93,7 +93,7 @@ impl Cache {
 
 fn line(text: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     text.extend_from_slice(key);
-    // A value came from elsewhere: it must not begin a line of its own.
+    // A value from a server must not begin a line of its own.
     text.extend(value.iter().take(MAX_VALUE).map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
     text.push(b'\n');
 }
@@ -159,7 +159,7 @@ mod tests {
     const TEXT: &str = "url: http://h/p.swf\nctim: Sun, 06 Nov 1994 08:49:37 GMT\ndate: Sat, 05 Nov 1994 08:49:37 GMT\nsize: 00000abc\nhash: 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_cache_reads_back_the_same() {
         let mut cache = Cache::default();
         cache.put(entry("http://h/p.swf?query"));
         assert_eq!(String::from_utf8(cache.to_bytes()).unwrap(), TEXT);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn malformed_entries_are_left_out() {
         for end in 0..TEXT.len() - 1 {
             assert!(Cache::parse(&TEXT.as_bytes()[..end]).find(b"http://h/p.swf").is_none(), "{end}");
         }
