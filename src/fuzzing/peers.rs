@@ -6,7 +6,7 @@ use crate::error::RRError;
 use crate::mask;
 use crate::proto::auth::{self, Answer};
 use crate::proto::handshake;
-use crate::proto::http::{HttpUrl, ResponseReader, date_text, get_request, parse_date};
+use crate::proto::http_client::{HttpUrl, ResponseReader, date_text, get_request, parse_date};
 use crate::proto::rtmpe::{Done, Handshake, Options, RANDOM_BYTES, Signed, SwfId};
 use crate::proto::rtmpt::Tunnel;
 use crate::proto::swf::SwfHasher;

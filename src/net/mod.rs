@@ -6,7 +6,7 @@ pub mod clock;
 pub mod conn;
 pub mod event_loop;
 pub mod heap;
-pub mod http;
+pub mod http_client;
 pub mod poll;
 pub mod proxy;
 pub mod socket;

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Failure, RRError, Result};
-use crate::net::http::{HttpLink, Patience};
+use crate::net::http_client::{HttpLink, Patience};
 use crate::net::tls::Trust;
-use crate::proto::http::{HttpUrl, ResponseReader, get_request};
+use crate::proto::http_client::{HttpUrl, ResponseReader, get_request};
 use crate::proto::rtmpe::SwfId;
 use crate::proto::swf::SwfHasher;
 use crate::proto::swf::cache::{Cache, Entry, MAX_BYTES};

@@ -14,7 +14,7 @@ pub mod codec_config;
 pub mod command;
 pub mod flv;
 pub mod handshake;
-pub mod http;
+pub mod http_client;
 pub mod message;
 pub mod metadata;
 pub mod rtmpe;

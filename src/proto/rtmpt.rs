@@ -8,7 +8,7 @@
 //! librtmp 2.4 sends them.
 
 use crate::error::{Failure, RRError, Result};
-use crate::proto::http::Head;
+use crate::proto::http_client::Head;
 
 /// Longest id of a tunnel.
 const MAX_ID: usize = 128;

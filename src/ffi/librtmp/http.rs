@@ -7,9 +7,9 @@ use super::ptr::c_string;
 use super::types::{HTTP_ctx, interrupted};
 use super::{guard, log};
 use crate::error::{RRError, Result};
-use crate::net::http::{HttpLink, Patience};
+use crate::net::http_client::{HttpLink, Patience};
 use crate::net::tls::Trust;
-use crate::proto::http::{HttpUrl, ResponseReader, get_request};
+use crate::proto::http_client::{HttpUrl, ResponseReader, get_request};
 
 /// Results, by librtmp's numbers.
 const OK: c_int = 0;

@@ -3,7 +3,7 @@
 //! Entries have five lines: `url`, `ctim` (when a server was last asked), `date` (the server's Last-Modified), `size`
 //! in hexadecimal, `hash`. Reading never fails: malformed entries are left out, and lengths and numbers are bounded.
 
-use crate::proto::http::{date_text, parse_date};
+use crate::proto::http_client::{date_text, parse_date};
 use crate::proto::rtmpe::SwfId;
 
 /// Bytes of a file that are read.

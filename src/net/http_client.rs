@@ -1,5 +1,5 @@
 //! A blocking connection to a web server, for one file: with TLS or without, bounded in every wait and in the whole, and
-//! ended when the caller wants it to. What is said over it is `proto::http`'s. For the librtmp face alone; the relay never
+//! ended when the caller wants it to. What is said over it is `proto::http_client`'s. For the librtmp face alone; the relay never
 //! blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::poll::is_writable;
 use super::tls::{self, ClientConfig, TlsStream, Trust};
 use crate::error::{Failure, RRError, Result};
-use crate::proto::http::HttpUrl;
+use crate::proto::http_client::HttpUrl;
 
 /// How often a wait looks whether it shall end.
 const LOOK: Duration = Duration::from_millis(100);
