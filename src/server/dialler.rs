@@ -27,13 +27,14 @@ use crate::server::source;
 use crate::session::{SessionConfig, State, Timing};
 use crate::stream::event::Id;
 use crate::stream::memory::budget::Charge;
+use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
-use crate::stream::remote::target::{News, Plan, Target};
+use crate::stream::remote::target::{News, Target};
 
 use race::{Lap, Race};
 
 /// Where a target is.
-enum Phase {
+enum DialState {
     /// Its stream has no media, or it has failed for good.
     Rests,
     /// The next try is due then.
@@ -48,7 +49,7 @@ enum Phase {
     Away,
 }
 
-impl Phase {
+impl DialState {
     /// When it is to be looked at without being told, monotonic ms.
     fn due_ms(&self) -> Option<u64> {
         match self {
@@ -64,11 +65,11 @@ impl Phase {
 struct Job {
     target: Arc<Target>,
     backoff: Backoff,
-    phase: Phase,
+    state: DialState,
     round: u64,
     /// What the try under way is for.
-    plan: Arc<Plan>,
-    /// Where it goes: one of the plan's urls with what a login adds, or where a server has sent us.
+    endpoint: Arc<Endpoint>,
+    /// Where it goes: one of the endpoint's urls with what a login adds, or where a server has sent us.
     url: RtmpUrl,
     /// Where a server has sent us, for the next try.
     elsewhere: Option<RtmpUrl>,
@@ -76,9 +77,9 @@ struct Job {
 
 impl Job {
     fn new(target: Arc<Target>) -> Self {
-        let plan = target.plan();
-        let url = plan.url(0).clone();
-        Self { target, backoff: Backoff::default(), phase: Phase::Rests, round: 0, plan, url, elsewhere: None }
+        let endpoint = target.endpoint();
+        let url = endpoint.url(0).clone();
+        Self { target, backoff: Backoff::default(), state: DialState::Rests, round: 0, endpoint, url, elsewhere: None }
     }
 }
 
@@ -119,7 +120,7 @@ impl Task for Dialler {
     }
 
     fn next_timeout(&self) -> Option<u64> {
-        self.jobs.values().filter_map(|job| job.phase.due_ms()).min().map(|due_ms| due_ms.saturating_mul(1_000))
+        self.jobs.values().filter_map(|job| job.state.due_ms()).min().map(|due_ms| due_ms.saturating_mul(1_000))
     }
 
     fn on_message(&mut self, target: Weak<Target>, io: &mut Io<'_>) {
@@ -140,16 +141,16 @@ impl Task for Dialler {
     /// What is due.
     fn end_round(&mut self, _inbox: &Receiver<Weak<Target>>, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
-        let is_due = |job: &Job| job.phase.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
+        let is_due = |job: &Job| job.state.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
         let due: Vec<Id> = self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(id, _)| *id).collect();
         for id in due {
             let timeout = |what: &str| Failure::peers(RRError::Timeout, format!("{what} within connect_ms"));
-            match self.jobs.get_mut(&id).map(|job| &mut job.phase) {
-                Some(Phase::Waits { .. }) => self.dial(id, io),
-                Some(Phase::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id, io),
-                Some(Phase::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0, io),
-                Some(Phase::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0, io),
-                Some(Phase::Talks { conn, .. }) => {
+            match self.jobs.get_mut(&id).map(|job| &mut job.state) {
+                Some(DialState::Waits { .. }) => self.dial(id, io),
+                Some(DialState::Connects { by_ms, .. }) if now_ms < *by_ms => self.race(id, io),
+                Some(DialState::Connects { .. }) => self.failed(id, &timeout("no TCP connection"), 0, io),
+                Some(DialState::Resolves { .. }) => self.failed(id, &timeout("the name was not resolved"), 0, io),
+                Some(DialState::Talks { conn, .. }) => {
                     if let Err(failure) = conn.handle_timeout(now_ms) {
                         self.failed(id, &failure, 0, io);
                     }
@@ -192,15 +193,17 @@ impl Dialler {
     fn take_one(&mut self, id: Id, news: News, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         match news {
-            News::Dial if matches!(job.phase, Phase::Rests) && job.target.state() != State::Failed => self.dial(id, io),
-            News::Retry if matches!(job.phase, Phase::Rests | Phase::Waits { .. }) => {
+            News::Dial if matches!(job.state, DialState::Rests) && job.target.state() != State::Failed => {
+                self.dial(id, io)
+            }
+            News::Retry if matches!(job.state, DialState::Rests | DialState::Waits { .. }) => {
                 job.backoff.reset();
                 self.dial(id, io);
             }
-            News::Renewed if matches!(job.phase, Phase::Away) => self.renew(id, io),
+            News::Renewed if matches!(job.state, DialState::Away) => self.renew(id, io),
             // Where the relay or accumulate has it, they see to it.
-            News::Updated if !matches!(job.phase, Phase::Away) => {
-                let other = !job.plan.config.same_way(&job.target.plan().config);
+            News::Updated if !matches!(job.state, DialState::Away) => {
+                let other = !job.endpoint.config.same_way(&job.target.endpoint().config);
                 match job.target.state() {
                     // It may be wanted now, where it was on demand.
                     State::Idle if job.target.is_source() => self.dial(id, io),
@@ -210,15 +213,17 @@ impl Dialler {
                 }
             }
             // Somebody else publishes the stream now.
-            News::Lost(failure, _) if matches!(job.phase, Phase::Away) && yields(&job.target, &failure) => {
+            News::Lost(failure, _) if matches!(job.state, DialState::Away) && yields(&job.target, &failure) => {
                 self.rest(id, io);
             }
-            News::Lost(failure, ran_ms) if matches!(job.phase, Phase::Away) => self.failed(id, &failure, ran_ms, io),
-            News::Released if matches!(job.phase, Phase::Away) => self.rest(id, io),
-            News::Moved { url, text, ran_ms } if matches!(job.phase, Phase::Away) => {
+            News::Lost(failure, ran_ms) if matches!(job.state, DialState::Away) => {
+                self.failed(id, &failure, ran_ms, io)
+            }
+            News::Released if matches!(job.state, DialState::Away) => self.rest(id, io),
+            News::Moved { url, text, ran_ms } if matches!(job.state, DialState::Away) => {
                 self.moved(id, url.as_deref(), &text, ran_ms.max(1), io); // it ran, however short
             }
-            News::Stop if matches!(job.phase, Phase::Away) => {}
+            News::Stop if matches!(job.state, DialState::Away) => {}
             News::Stop | News::Over => self.forget(id, io),
             _ => {}
         }
@@ -226,7 +231,7 @@ impl Dialler {
 
     /// Its stream has no media, or wants no source: nothing is to be done until that changes.
     fn rest(&mut self, id: Id, io: &mut Io<'_>) {
-        self.set_phase(id, Phase::Rests, io);
+        self.set_state(id, DialState::Rests, io);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.backoff.rest();
         job.elsewhere = None;
@@ -251,19 +256,19 @@ impl Dialler {
     }
 
     fn forget(&mut self, id: Id, io: &mut Io<'_>) {
-        self.set_phase(id, Phase::Rests, io);
+        self.set_state(id, DialState::Rests, io);
         if let Some(job) = self.jobs.remove(&id) {
             self.core.end_target(&job.target, &Failure::ours(RRError::Kicked, "the target was stopped"));
         }
     }
 
-    /// Goes to another phase; what the one before held is let go.
-    fn set_phase(&mut self, id: Id, phase: Phase, io: &mut Io<'_>) {
+    /// Goes to another state; what the one before held is let go.
+    fn set_state(&mut self, id: Id, state: DialState, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.target.next_try_ms.store(if let Phase::Waits { at_ms } = phase { at_ms } else { 0 }, Ordering::Relaxed);
-        match std::mem::replace(&mut job.phase, phase) {
-            Phase::Connects { mut race, .. } => race.stop(io.watch(), &mut self.slots),
-            Phase::Talks { mut conn, slot, .. } => {
+        job.target.next_try_ms.store(if let DialState::Waits { at_ms } = state { at_ms } else { 0 }, Ordering::Relaxed);
+        match std::mem::replace(&mut job.state, state) {
+            DialState::Connects { mut race, .. } => race.stop(io.watch(), &mut self.slots),
+            DialState::Talks { mut conn, slot, .. } => {
                 io.remove(&mut conn.socket);
                 self.slots.try_remove(slot);
             }
@@ -280,7 +285,7 @@ impl Dialler {
         let stream = self.core.stream_of(&target);
         if target.is_source() {
             let Some(stream) = stream.as_ref().filter(|stream| stream.wants(&target)) else {
-                self.set_phase(id, Phase::Rests, io);
+                self.set_state(id, DialState::Rests, io);
                 target.move_to(State::Idle, |event| event);
                 return;
             };
@@ -295,17 +300,17 @@ impl Dialler {
         };
         job.round += 1;
         let round = job.round;
-        job.plan = target.plan();
+        job.endpoint = target.endpoint();
         let index = job.backoff.url();
-        job.url = job.elsewhere.take().unwrap_or_else(|| job.plan.url(index).clone());
-        if job.plan.config.send_args {
+        job.url = job.elsewhere.take().unwrap_or_else(|| job.endpoint.url(index).clone());
+        if job.endpoint.config.send_args {
             job.url.add_query(&stream.book().publisher_query());
         }
         target.set_url(job.url.tc_url());
-        let by_ms = clock::now_ms() + u64::from(job.plan.config.connect_ms);
+        let by_ms = clock::now_ms() + u64::from(job.endpoint.config.connect_ms);
         let (host, port) = (job.url.host.clone(), job.url.port);
         target.move_to(State::Connecting, |event| event);
-        self.set_phase(id, Phase::Resolves { by_ms }, io);
+        self.set_state(id, DialState::Resolves { by_ms }, io);
         match self.resolver.ask(id, round, (&host, port), by_ms) {
             Ok(None) => {}
             Ok(Some(addresses)) => self.resolved(id, Ok(addresses), io),
@@ -314,7 +319,7 @@ impl Dialler {
     }
 
     fn resolved(&mut self, id: Id, addresses: Result<Vec<SocketAddr>>, io: &mut Io<'_>) {
-        let Some(Job { phase: Phase::Resolves { by_ms }, .. }) = self.jobs.get(&id) else { return };
+        let Some(Job { state: DialState::Resolves { by_ms }, .. }) = self.jobs.get(&id) else { return };
         let by_ms = *by_ms;
         match addresses {
             Ok(addresses) => self.connect(id, addresses, by_ms, io),
@@ -325,23 +330,23 @@ impl Dialler {
     /// Connects to the first address that lets itself be connected to.
     fn connect(&mut self, id: Id, addresses: Vec<SocketAddr>, by_ms: u64, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let race = Race::new(addresses, job.plan.config.bind_addr);
-        self.set_phase(id, Phase::Connects { race, by_ms }, io);
+        let race = Race::new(addresses, job.endpoint.config.bind_addr);
+        self.set_state(id, DialState::Connects { race, by_ms }, io);
         self.race(id, io);
     }
 
     /// A socket has something to say.
     fn step(&mut self, id: Id, io: &mut Io<'_>) {
-        match self.jobs.get(&id).map(|job| &job.phase) {
-            Some(Phase::Connects { .. }) => self.race(id, io),
-            Some(Phase::Talks { .. }) => self.talk(id, io),
+        match self.jobs.get(&id).map(|job| &job.state) {
+            Some(DialState::Connects { .. }) => self.race(id, io),
+            Some(DialState::Talks { .. }) => self.talk(id, io),
             _ => {}
         }
     }
 
     fn race(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Connects { race, .. } = &mut job.phase else { return };
+        let DialState::Connects { race, .. } = &mut job.state else { return };
         match race.step(io.watch(), &mut self.slots, id, clock::now_ms()) {
             Lap::Running => {
                 if let Some(address) = race.newest() {
@@ -361,15 +366,15 @@ impl Dialler {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
         target.failures.fetch_add(1, Ordering::Relaxed);
-        let plan = target.plan();
+        let endpoint = target.endpoint();
         let loss = Loss { failure, ran_ms, now_ms: clock::now_ms(), random };
         let next = if target.is_source() {
             if let Some(stream) = self.core.stream_of(&target) {
                 stream.opening(false);
             }
-            source::after(&self.core, &target, &plan, &mut job.backoff, loss)
+            source::after(&self.core, &target, &endpoint, &mut job.backoff, loss)
         } else {
-            job.backoff.after(&plan.config, plan.urls(), loss)
+            job.backoff.after(&endpoint.config, endpoint.urls(), loss)
         };
         let name = job.url.masked();
         if target.is_stopped() {
@@ -379,17 +384,17 @@ impl Dialler {
         match next {
             Next::Retry(wait_ms) => {
                 log::warn!(target: told::TARGET, "target {name}: {failure}; next try in {wait_ms} ms");
-                self.set_phase(id, Phase::Waits { at_ms: clock::now_ms() + wait_ms }, io);
+                self.set_state(id, DialState::Waits { at_ms: clock::now_ms() + wait_ms }, io);
                 target.move_because(State::Recovering, failure, wait_ms);
             }
             Next::Fatal => {
                 log::error!(target: told::TARGET, "target {name}: {failure}; that does not pass by itself, no further try");
-                self.set_phase(id, Phase::Rests, io);
+                self.set_state(id, DialState::Rests, io);
                 target.move_because(State::Failed, failure, 0);
             }
             Next::GiveUp => {
                 log::error!(target: told::TARGET, "target {name}: {failure}; tried as often as configured");
-                self.set_phase(id, Phase::Rests, io);
+                self.set_state(id, DialState::Rests, io);
                 let give_up = Failure { kind: RRError::GiveUp, ..failure.clone() };
                 target.move_because(State::Failed, &give_up, 0);
             }

@@ -43,7 +43,7 @@ const GOODBYE_MS: u64 = 2_000;
 
 /// How far a pending peer is.
 #[derive(Debug)]
-enum Phase {
+enum PendingState {
     /// Handshake and commands.
     Talks,
     /// The host was asked; nothing is read until it answers.
@@ -55,7 +55,7 @@ enum Phase {
 #[derive(Debug)]
 struct PendingPeer {
     peer: Peer,
-    phase: Phase,
+    state: PendingState,
     /// The command that the peer came back with, until it is handled.
     held: Option<Said>,
     /// The event queue was full when the peer had its turn: nobody tells of what it has said again.
@@ -190,7 +190,7 @@ impl Listener {
         let memory = self.memory.nothing();
         entry.insert(Slot::Peer(Box::new(PendingPeer {
             peer,
-            phase: Phase::Talks,
+            state: PendingState::Talks,
             held: event,
             unheard: false,
             handshakes: false,
@@ -227,10 +227,10 @@ impl Listener {
             let Some(Slot::Peer(pending)) = self.slots.get_mut(slot) else { return Ok(()) };
             pending.unheard = full;
             // With a full queue the tick comes back to the peer.
-            if full || matches!(pending.phase, Phase::Asks(_)) {
+            if full || matches!(pending.state, PendingState::Asks(_)) {
                 return self.flush(slot);
             }
-            let leaves = matches!(pending.phase, Phase::Leaves { .. });
+            let leaves = matches!(pending.state, PendingState::Leaves { .. });
             let said = match pending.held.take().filter(|_| !leaves) {
                 Some(said) => Ok(Pumped::Held(said)),
                 None => pending.peer.conn.pump(io.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |event, _| {
@@ -242,7 +242,7 @@ impl Listener {
                     }
                 }),
             };
-            if let Phase::Leaves { why, .. } = &pending.phase
+            if let PendingState::Leaves { why, .. } = &pending.state
                 && said.is_err()
             {
                 return Err(why.clone().into());
@@ -287,7 +287,7 @@ impl Listener {
         if !asks {
             return self.grant(slot, wish, &Decision::default(), io);
         }
-        pending.phase = Phase::Asks(wish);
+        pending.state = PendingState::Asks(wish);
         if let Some(session) = pending.peer.conn.server() {
             session.asked(clock::now_ms());
         }
@@ -302,7 +302,7 @@ impl Listener {
     fn grant(&mut self, slot: usize, wish: Wish, decision: &Decision, io: &mut Io<'_>) -> Stays {
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        pending.phase = Phase::Talks;
+        pending.state = PendingState::Talks;
         if decision.user != 0 {
             pending.peer.record.set_user(decision.user);
         }
@@ -333,8 +333,10 @@ impl Listener {
             return self.flush(slot);
         }
         // An answer that comes after the deadline, or twice, answers nothing.
-        let Phase::Asks(_) = &pending.phase else { return Ok(()) };
-        let Phase::Asks(wish) = std::mem::replace(&mut pending.phase, Phase::Talks) else { return Ok(()) };
+        let PendingState::Asks(_) = &pending.state else { return Ok(()) };
+        let PendingState::Asks(wish) = std::mem::replace(&mut pending.state, PendingState::Talks) else {
+            return Ok(());
+        };
         admission::tell_decision(&pending.peer, &wish, &order);
         let prev = pending.peer.record.set_state(State::Handshake);
         let moved = pending.peer.record.event(EventKind::Session).moved(prev, State::Handshake);
@@ -370,7 +372,7 @@ impl Listener {
             admission::resume(&self.core, peer);
             return Err(Leave::Handed);
         }
-        pending.phase = Phase::Leaves { why, by_ms: clock::now_ms() + GOODBYE_MS };
+        pending.state = PendingState::Leaves { why, by_ms: clock::now_ms() + GOODBYE_MS };
         if pending.peer.conn.flush()? {
             half_close(&mut pending.peer.conn.socket);
         }
@@ -383,7 +385,7 @@ impl Listener {
             self.take_order(slot, order, io)?;
         }
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        if stop_by_ms.is_some() && !matches!(pending.phase, Phase::Leaves { .. }) {
+        if stop_by_ms.is_some() && !matches!(pending.state, PendingState::Leaves { .. }) {
             // Who is not on a stream yet has nothing to lose.
             let url = self.core.reconnect_url();
             if let (Some(url), Some(pending)) = (url, self.pending_peer(slot)) {
@@ -401,7 +403,7 @@ impl Listener {
         let now_ms = clock::now_ms();
         let allow = self.core.config.ask_default_allow;
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        if let Phase::Leaves { why, by_ms } = &pending.phase {
+        if let PendingState::Leaves { why, by_ms } = &pending.state {
             let by_ms = stop_by_ms.map_or(*by_ms, |stop_by_ms| stop_by_ms.min(*by_ms));
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }

@@ -44,7 +44,8 @@ use crate::server::listener::Listener;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
 use crate::stream::peer::{Order, RRSession};
-use crate::stream::remote::target::{News, Plan, Target};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
@@ -436,11 +437,11 @@ impl RRServer {
     fn add(&self, stream: Id, config: TargetConfig, pulls: bool) -> Result<Id> {
         may_set(&config, pulls)?;
         let stream = self.stream(stream)?;
-        let plan = Plan::ready(config, &stream.name().key)?;
+        let endpoint = Endpoint::ready(config, &stream.name().key)?;
         let target = {
             let mut registry = self.core.registry();
             let id = registry.targets.insert_with(|id| {
-                let target = Target::new(id, Arc::clone(stream.identity()), plan);
+                let target = Target::new(id, Arc::clone(stream.identity()), endpoint);
                 Arc::new(if pulls { target.pulling() } else { target })
             })?;
             registry.targets.find(id).cloned()?
@@ -463,7 +464,7 @@ impl RRServer {
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
         may_set(&config, target.is_source())?;
-        target.set_plan(Plan::ready(config, &target.stream().name().key)?);
+        target.set_endpoint(Endpoint::ready(config, &target.stream().name().key)?);
         self.core.tell_dialler(&target, News::Updated);
         let Some(stream) = self.core.stream_of(&target) else { return Ok(()) };
         if target.is_source() {
@@ -479,7 +480,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`].
     pub fn target_config(&self, id: Id) -> Result<TargetConfig> {
-        Ok(self.target(id)?.plan().config.clone())
+        Ok(self.target(id)?.endpoint().config.clone())
     }
 
     /// Tries a target that waits for its next try now.

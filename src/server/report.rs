@@ -223,9 +223,9 @@ fn info_of_session(session: &RRSession) -> Info {
 }
 
 fn info_of_target(target: &Target) -> Info {
-    let (plan, way) = (target.plan(), target.way());
+    let (endpoint, way) = (target.endpoint(), target.way());
     let next_try_ms = target.next_try_ms.load(Ordering::Relaxed);
-    let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
+    let url = if way.url.is_empty() { endpoint.url(0).tc_url() } else { way.url };
     Info {
         stream: target.stream().id(),
         state: target.state(),
@@ -233,7 +233,7 @@ fn info_of_target(target: &Target) -> Info {
         role: target.role,
         tls: is_tls(&url),
         retry_in_ms: small(next_try_ms.saturating_sub(clock::now_ms())),
-        user: plan.config.user,
+        user: endpoint.config.user,
         app: target.stream().name().app.clone(),
         key: target.stream().name().key.clone(),
         addr: way.addr,

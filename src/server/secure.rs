@@ -7,7 +7,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::socket::Socket;
 use crate::net::tls::{ServerConfig, TlsStream};
 use crate::proto::url::RtmpUrl;
-use crate::stream::remote::target::Plan;
+use crate::stream::remote::endpoint::Endpoint;
 use crate::sync::locked;
 
 /// The certificate that listeners with TLS show; it may be changed while they listen.
@@ -42,9 +42,9 @@ impl Certificate {
 }
 
 /// Puts TLS on a target's connection, where the url says so to which it goes.
-pub(super) fn put_on_target(socket: &mut Socket, plan: &Plan, url: &RtmpUrl) -> Result<()> {
+pub(super) fn put_on_target(socket: &mut Socket, endpoint: &Endpoint, url: &RtmpUrl) -> Result<()> {
     if url.tls {
-        socket.secure(TlsStream::client(&plan.tls()?, &url.host)?);
+        socket.secure(TlsStream::client(&endpoint.tls()?, &url.host)?);
     }
     Ok(())
 }

@@ -14,8 +14,9 @@ use crate::server::core::Core;
 use crate::session::{ClientSession, SessionConfig};
 use crate::stream::StreamName;
 use crate::stream::peer::RRSession;
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
-use crate::stream::remote::target::{Plan, Target};
 
 /// The refusal for a pull that would lead back to its own stream. The code is rrelay's own: only relays that send
 /// `rrVia` get it.
@@ -74,16 +75,22 @@ pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url:
 ///
 /// # Errors
 /// As [`hand_source`](crate::stream::RRStream::hand_source).
-pub(super) fn started(core: &Core, source: &Arc<Target>, plan: &Arc<Plan>, conn: Conn, url: &RtmpUrl) -> Result<()> {
+pub(super) fn started(
+    core: &Core,
+    source: &Arc<Target>,
+    endpoint: &Arc<Endpoint>,
+    conn: Conn,
+    url: &RtmpUrl,
+) -> Result<()> {
     let stream = core.stream_of(source).ok_or(RRError::State)?;
-    source.set_served(Arc::clone(plan));
+    source.set_served(Arc::clone(endpoint));
     source.connects.fetch_add(1, Ordering::Relaxed);
     log::info!(target: told::TARGET, "pulling {} from {}", source.stream().masked_name(), url.masked());
     stream.hand_source(source, conn)
 }
 
 /// What comes after a source's failure. Players who wait in vain hear of it.
-pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
+pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
     let failure = loss.failure;
     let refuse_players = |code, failure: Failure| {
         if let Some(stream) = core.stream_of(source) {
@@ -94,15 +101,18 @@ pub(super) fn after(core: &Core, source: &Target, plan: &Plan, backoff: &mut Bac
     let looped = refused && failure.text.starts_with(LOOP_CODE);
     // A refusal of a play concerns the stream, which may begin at any time.
     let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
-    if absent && plan.config.on_demand {
+    if absent && endpoint.config.on_demand {
         core.absent.note(source.stream().name(), clock::now_ms());
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
         refuse_players(code_of(&told), told);
         return Next::Retry(ABSENT_MS);
     }
     let judged = if absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
-    let next =
-        if looped { Next::Fatal } else { backoff.after(&plan.config, plan.urls(), Loss { failure: &judged, ..loss }) };
+    let next = if looped {
+        Next::Fatal
+    } else {
+        backoff.after(&endpoint.config, endpoint.urls(), Loss { failure: &judged, ..loss })
+    };
     if !matches!(next, Next::Retry(_)) {
         refuse_players("NetStream.Play.Failed", failure.clone());
     }

@@ -331,7 +331,7 @@ impl RRStream {
     pub fn wants(&self, source: &Target) -> bool {
         match self.book.room(self.may_stand_by(source)) {
             Room::Standby => true,
-            Room::Live => !source.plan().config.on_demand || self.sources.are_watched(),
+            Room::Live => !source.endpoint().config.on_demand || self.sources.are_watched(),
             Room::None => false,
         }
     }
@@ -339,7 +339,7 @@ impl RRStream {
     /// Whether it waits connected while another publishes. One on demand is connected for those who play, and they are
     /// served.
     pub(in crate::stream) fn may_stand_by(&self, source: &Target) -> bool {
-        self.config().publisher_policy == PublisherPolicy::Standby && !source.plan().config.on_demand
+        self.config().publisher_policy == PublisherPolicy::Standby && !source.endpoint().config.on_demand
     }
 
     /// A source is being opened, or is no longer.

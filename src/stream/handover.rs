@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::net::conn::Conn;
 use crate::stream::book::Claim;
 use crate::stream::peer::Peer;
-use crate::stream::remote::target::{Plan, Target};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::Target;
 
 /// Something for the relay.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub enum Delivery {
         /// Its connection.
         conn: Box<Conn>,
         /// What it was connected for.
-        plan: Arc<Plan>,
+        endpoint: Arc<Endpoint>,
     },
 }
 

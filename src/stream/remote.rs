@@ -1,5 +1,6 @@
 //! What a stream opens to other servers: targets that it is pushed to, sources that it is pulled from, and the back-off
 //! of both. The server's dialler connects them.
 
+pub mod endpoint;
 pub(in crate::stream) mod source;
 pub mod target;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::race::Runner;
-use super::{Dialler, Job, Phase};
+use super::{DialState, Dialler, Job};
 use crate::config::READ_BUFFER_BYTES;
 use crate::error::{Failure, RRError};
 use crate::log::told;
@@ -28,12 +28,12 @@ impl Dialler {
     pub(super) fn connected(&mut self, id: Id, winner: Runner, io: &mut Io<'_>) {
         let Runner { mut socket, slot, address } = winner;
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Connects { by_ms, .. } = job.phase else { return };
+        let DialState::Connects { by_ms, .. } = job.state else { return };
         job.target.set_addr(address.to_string(), socket.local_name());
         job.target.move_to(State::Handshake, |event| event);
         let timing = Timing { handshake_ms: by_ms.saturating_sub(clock::now_ms()), ..self.session.timing };
-        let config = SessionConfig { chunk_size: job.plan.config.chunk_size, timing, ..self.session.clone() };
-        let session = secure::put_on_target(&mut socket, &job.plan, &job.url).and_then(|()| {
+        let config = SessionConfig { chunk_size: job.endpoint.config.chunk_size, timing, ..self.session.clone() };
+        let session = secure::put_on_target(&mut socket, &job.endpoint, &job.url).and_then(|()| {
             if job.target.is_source() {
                 source::session(&self.core, &config, &job.target, &job.url)
             } else {
@@ -43,7 +43,7 @@ impl Dialler {
         match session {
             Ok(session) => {
                 let conn = Box::new(Conn::new(socket, Side::Client(Box::new(session))));
-                job.phase = Phase::Talks { conn, slot, address, by_ms, memory: self.core.budget.nothing() };
+                job.state = DialState::Talks { conn, slot, address, by_ms, memory: self.core.budget.nothing() };
                 self.talk(id, io);
             }
             Err(failure) => {
@@ -54,7 +54,7 @@ impl Dialler {
     }
 
     pub(super) fn talk(&mut self, id: Id, io: &mut Io<'_>) {
-        let Some(Job { phase: Phase::Talks { conn, memory, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+        let Some(Job { state: DialState::Talks { conn, memory, .. }, .. }) = self.jobs.get_mut(&id) else { return };
         let budget = READS * READ_BUFFER_BYTES;
         let pumped = conn.pump(io.scratch, clock::now_ms(), budget, true, |event, _| match event {
             Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
@@ -84,12 +84,14 @@ impl Dialler {
     /// The server said `Publish.Start`: the relay may send. A source feeds its stream from here on.
     fn started(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Phase::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.phase, Phase::Away) else { return };
+        let DialState::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.state, DialState::Away) else {
+            return;
+        };
         io.remove(&mut conn.socket);
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            match source::started(&self.core, &target, &job.plan, *conn, &job.url) {
+            match source::started(&self.core, &target, &job.endpoint, *conn, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),
                 Err(failure) => self.failed(id, &failure, 0, io),
@@ -98,7 +100,7 @@ impl Dialler {
         }
         target.connects.fetch_add(1, Ordering::Relaxed);
         log::info!(target: told::TARGET, "pushing {} to {}", target.stream().masked_name(), job.url.masked());
-        let delivery = Delivery::Target { target: Arc::clone(&target), conn, plan: Arc::clone(&job.plan) };
+        let delivery = Delivery::Target { target: Arc::clone(&target), conn, endpoint: Arc::clone(&job.endpoint) };
         let Some(stream) = self.core.stream_of(&target) else { return self.rest(id, io) };
         if let Err((_, failure)) = stream.deliver(delivery) {
             self.failed(id, &failure, 0, io);
@@ -121,8 +123,8 @@ impl Dialler {
     /// Answers a challenge: the same address once more, with a longer query behind the application.
     fn log_in(&mut self, id: Id, refusal: &Refusal, failure: &Failure, io: &mut Io<'_>) -> Result<(), Failure> {
         let Some(job) = self.jobs.get_mut(&id) else { return Ok(()) };
-        let Phase::Talks { address, by_ms, .. } = job.phase else { return Ok(()) };
-        let config = &job.plan.config;
+        let DialState::Talks { address, by_ms, .. } = job.state else { return Ok(()) };
+        let config = &job.endpoint.config;
         let user = config.username.as_ref().or(job.url.user.as_ref()).map_or("", String::as_str);
         let password = config.password.as_ref().or(job.url.password.as_ref()).map_or("", String::as_str);
         // Drawn from the system's random numbers; only to be another one each time.
@@ -153,7 +155,7 @@ impl Dialler {
             Some(reference) => job.url.elsewhere(reference),
             None => Ok(job.url.clone()),
         };
-        let may = job.backoff.may_move(&job.plan.config, ran_ms);
+        let may = job.backoff.may_move(&job.endpoint.config, ran_ms);
         match there {
             Ok(url) if job.url.tls && !url.tls => {
                 let text = format!("the server sends us from rtmps to {}, where all can listen", url.tc_url());

@@ -13,7 +13,8 @@ use crate::server::inbox::Inboxes;
 use crate::server::{RRServer, control};
 use crate::session::State;
 use crate::stream::event::EventKind;
-use crate::stream::remote::target::{Plan, Target};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::Target;
 
 /// A server with a control thread, and what its other threads would get.
 fn without_threads() -> (RRServer, Inboxes) {
@@ -48,7 +49,7 @@ fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
     let config = || TargetConfig { url: "rtmp://127.0.0.1:1/live/x".to_owned(), ..TargetConfig::default() };
     for target in [1, 2] {
         let target =
-            Target::new(target, Arc::clone(stream.identity()), Plan::ready(config(), &stream.name().key).unwrap());
+            Target::new(target, Arc::clone(stream.identity()), Endpoint::ready(config(), &stream.name().key).unwrap());
         target.stop(0);
         target.move_to(State::Stopped, |event| event);
         let target = Arc::new(target);

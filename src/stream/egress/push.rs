@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::stream::remote::target::Plan;
+use crate::stream::remote::endpoint::Endpoint;
 
 /// Why a target is closed in order, where it is not the end of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +24,14 @@ pub(in crate::stream) enum Parting {
 /// A connected target.
 pub(in crate::stream) struct Push {
     /// What it was connected for, with later changes that a connection bears.
-    pub(in crate::stream) plan: Arc<Plan>,
+    pub(in crate::stream) endpoint: Arc<Endpoint>,
     /// When it was connected, monotonic ms.
     pub(in crate::stream) began_ms: u64,
     pub(in crate::stream) parting: Option<Parting>,
 }
 
 impl Push {
-    pub(in crate::stream) fn new(plan: Arc<Plan>, now_ms: u64) -> Self {
-        Self { plan, began_ms: now_ms, parting: None }
+    pub(in crate::stream) fn new(endpoint: Arc<Endpoint>, now_ms: u64) -> Self {
+        Self { endpoint, began_ms: now_ms, parting: None }
     }
 }

@@ -168,7 +168,7 @@ impl Relay {
         let now_us = io.now_us;
         let consumer = match delivery {
             Delivery::Player(peer) => self.new_player(peer, now_us),
-            Delivery::Target { target, conn, plan } => self.new_target(target, *conn, plan, now_us),
+            Delivery::Target { target, conn, endpoint } => self.new_target(target, *conn, endpoint, now_us),
         };
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();

@@ -50,7 +50,7 @@ impl Sources {
 
     /// Whether a source that is not on demand holds the stream, as a publisher would.
     pub(in crate::stream) fn hold(&self) -> bool {
-        locked(&self.watch).list.iter().any(|source| !source.plan().config.on_demand && !source.is_stopped())
+        locked(&self.watch).list.iter().any(|source| !source.endpoint().config.on_demand && !source.is_stopped())
     }
 
     pub(in crate::stream) fn add(&self, source: &Arc<Target>) {

@@ -4,18 +4,15 @@
 pub mod backoff;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
-use crate::config::TargetConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::tls::{ClientConfig, Trust};
-use crate::proto::url::RtmpUrl;
 use crate::session::{Role, State};
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::identity::Identity;
+use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::stats::Counters;
 use crate::sync::locked;
 
@@ -47,76 +44,6 @@ pub enum News {
     Renewed,
     /// It is gone: whoever had it has closed it.
     Over,
-}
-
-/// What a target is to do: its settings and the places they name.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The settings.
-    pub config: TargetConfig,
-    url: RtmpUrl,
-    backups: Vec<RtmpUrl>,
-    tls: OnceLock<ClientConfig>,
-}
-
-impl Plan {
-    /// Reads the urls; `own_key` is the stream's, for those that end with the application.
-    ///
-    /// # Errors
-    /// [`RRError::Arg`] for a malformed url, and one without an application.
-    pub fn new(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
-        let read = |url: &String| {
-            let mut url = RtmpUrl::parse(url, config.key.as_deref())?;
-            if url.app.split('?').next().is_none_or(|app| app.trim_matches('/').is_empty()) {
-                return Err(Failure::ours(RRError::Arg, "url names no application"));
-            }
-            if config.key.is_none() && url.key.is_empty() {
-                url.key = own_key.to_vec();
-            }
-            Ok(url)
-        };
-        let url = read(&config.url)?;
-        let backups = config.backup_urls.iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { url, backups, config, tls: OnceLock::new() })
-    }
-
-    /// As [`Self::new`], and whom it cannot trust (a file that holds no roots) is told now, not by the first try.
-    ///
-    /// # Errors
-    /// As [`Self::new`] and [`Self::tls`].
-    pub fn ready(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
-        let plan = Self::new(config, own_key)?;
-        if (0..plan.urls()).any(|index| plan.url(index).tls) {
-            plan.tls()?;
-        }
-        Ok(plan)
-    }
-
-    /// What its connections over TLS share: made at the first call, which reads the roots.
-    ///
-    /// # Errors
-    /// As [`ClientConfig::new`].
-    pub fn tls(&self) -> Result<ClientConfig> {
-        if let Some(made) = self.tls.get() {
-            return Ok(made.clone());
-        }
-        let made = ClientConfig::new(&Trust {
-            ca_file: self.config.ca_file.as_ref().map(PathBuf::from),
-            pin_sha256: self.config.pin_sha256.clone(),
-            insecure: self.config.insecure,
-        })?;
-        Ok(self.tls.get_or_init(|| made).clone())
-    }
-
-    /// How many urls there are.
-    pub fn urls(&self) -> usize {
-        1 + self.backups.len()
-    }
-
-    /// Where it goes: 0 is the url, the backups follow; beyond them it is the url again.
-    pub fn url(&self, index: usize) -> &RtmpUrl {
-        index.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.url)
-    }
 }
 
 /// Which place a target is at, for people.
@@ -154,9 +81,9 @@ pub struct Target {
     pub failures: AtomicU32,
     /// Monotonic ms of the next try; 0 while none is due.
     pub next_try_ms: AtomicU64,
-    plan: Mutex<Arc<Plan>>,
+    endpoint: Mutex<Arc<Endpoint>>,
     /// What its connection was made for; of a source.
-    served: Mutex<Option<Arc<Plan>>>,
+    served: Mutex<Option<Arc<Endpoint>>>,
     state: AtomicU32,
     /// Held from a move to its event, so that events come in the order of the moves, the last one last.
     moving: Mutex<()>,
@@ -171,7 +98,7 @@ pub struct Target {
 
 impl Target {
     /// A target that waits for its stream to have media.
-    pub fn new(id: Id, stream: Arc<Identity>, plan: Plan) -> Self {
+    pub fn new(id: Id, stream: Arc<Identity>, endpoint: Endpoint) -> Self {
         Self {
             id,
             role: Role::Target,
@@ -180,7 +107,7 @@ impl Target {
             connects: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             next_try_ms: AtomicU64::new(0),
-            plan: Mutex::new(Arc::new(plan)),
+            endpoint: Mutex::new(Arc::new(endpoint)),
             served: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             moving: Mutex::default(),
@@ -212,25 +139,25 @@ impl Target {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
-    /// What it is to do now.
-    pub fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&locked(&self.plan))
+    /// Where it is to connect to now, and with what settings.
+    pub fn endpoint(&self) -> Arc<Endpoint> {
+        Arc::clone(&locked(&self.endpoint))
     }
 
     /// Other settings from now on; the dialler and the relay are to be told.
-    pub fn set_plan(&self, plan: Plan) {
-        *locked(&self.plan) = Arc::new(plan);
+    pub fn set_endpoint(&self, endpoint: Endpoint) {
+        *locked(&self.endpoint) = Arc::new(endpoint);
     }
 
     /// Notes what its connection was made for.
-    pub fn set_served(&self, plan: Arc<Plan>) {
-        *locked(&self.served) = Some(plan);
+    pub fn set_served(&self, endpoint: Arc<Endpoint>) {
+        *locked(&self.served) = Some(endpoint);
     }
 
     /// Whether the connection it was last handed over with does for what it is to do now.
     pub fn is_served(&self) -> bool {
-        let (plan, served) = (self.plan(), locked(&self.served));
-        served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &plan) || served.config.same_way(&plan.config))
+        let (endpoint, served) = (self.endpoint(), locked(&self.served));
+        served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &endpoint) || served.config.same_way(&endpoint.config))
     }
 
     /// Tells the target's first event, as it comes on its stream's book.
@@ -276,15 +203,15 @@ impl Target {
 
     /// An event about this target, with everything known of it.
     pub fn event(&self) -> Event {
-        let plan = self.plan();
+        let endpoint = self.endpoint();
         let way = self.way();
-        let url = if way.url.is_empty() { plan.url(0).tc_url() } else { way.url };
+        let url = if way.url.is_empty() { endpoint.url(0).tc_url() } else { way.url };
         let tls = is_tls(&url);
         Event {
             target: self.id,
             stream: self.stream.id(),
             role: self.role,
-            user: if plan.config.user == 0 { self.stream.config().user } else { plan.config.user },
+            user: if endpoint.config.user == 0 { self.stream.config().user } else { endpoint.config.user },
             app: self.stream.name().app.clone(),
             key: self.stream.name().key.clone(),
             url: url.into_bytes(),

@@ -12,14 +12,21 @@ use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::push::{Parting, Push};
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::log::buffer::Head;
-use crate::stream::remote::target::{Plan, Target};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::Target;
 
 impl Relay {
     /// A target that has had `Publish.Start`.
-    pub(super) fn new_target(&self, target: Arc<Target>, mut conn: Conn, plan: Arc<Plan>, now_us: u64) -> Consumer {
+    pub(super) fn new_target(
+        &self,
+        target: Arc<Target>,
+        mut conn: Conn,
+        endpoint: Arc<Endpoint>,
+        now_us: u64,
+    ) -> Consumer {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         target.move_to(State::Waiting, |event| event);
-        let mut subscription = Subscription::of_target(Arc::clone(&self.stream), stream_id, &plan.config, now_us);
+        let mut subscription = Subscription::of_target(Arc::clone(&self.stream), stream_id, &endpoint.config, now_us);
         subscription.come_to(&self.stream, now_us);
         if !self.live && !matches!(self.stream.state(), State::InProgress | State::Recovering) {
             // The media ended while it was being connected: it is let go as those that were.
@@ -27,7 +34,7 @@ impl Relay {
         }
         let (who, private) = (Who::Target(target), self.stream.memory().private());
         let mut consumer = Consumer::new(conn, who, vec![subscription], private, now_us / 1000);
-        consumer.push = Some(Box::new(Push::new(plan, now_us / 1000)));
+        consumer.push = Some(Box::new(Push::new(endpoint, now_us / 1000)));
         consumer
     }
 
@@ -44,10 +51,10 @@ impl Relay {
             }
             None if push.parting.is_some() => {}
             None => {
-                let plan = target.plan();
-                let idle_ms = plan.config.idle_ms.map_or(u64::MAX, u64::from);
-                if !Arc::ptr_eq(&plan, &push.plan) {
-                    self.update_target(slot, plan, now_us);
+                let endpoint = target.endpoint();
+                let idle_ms = endpoint.config.idle_ms.map_or(u64::MAX, u64::from);
+                if !Arc::ptr_eq(&endpoint, &push.endpoint) {
+                    self.update_target(slot, endpoint, now_us);
                 } else if live && now_ms.saturating_sub(media_ms.max(push.began_ms)) > idle_ms {
                     self.part(slot, Parting::Idle);
                 }
@@ -57,16 +64,16 @@ impl Relay {
     }
 
     /// Other settings: what a connection bears is changed, for the rest it is made anew.
-    fn update_target(&mut self, slot: usize, plan: Arc<Plan>, now_us: u64) {
+    fn update_target(&mut self, slot: usize, endpoint: Arc<Endpoint>, now_us: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         let Some(push) = &mut consumer.push else { return };
-        if !plan.config.same_way(&push.plan.config) {
+        if !endpoint.config.same_way(&push.endpoint.config) {
             self.part(slot, Parting::Renewed);
             return;
         }
-        push.plan = Arc::clone(&plan);
+        push.endpoint = Arc::clone(&endpoint);
         for subscription in consumer.own() {
-            subscription.update(&plan.config, now_us);
+            subscription.update(&endpoint.config, now_us);
             self.filters_pending |= subscription.wants_key_frame();
         }
     }
@@ -113,7 +120,7 @@ impl Relay {
 pub(super) fn too_slow(push: Option<&Push>, behind_ms: u64, slow_ms: u64) -> Option<Failure> {
     let limit_ms = match push {
         None => Some(slow_ms),
-        Some(push) => match (push.plan.config.slow_policy, push.plan.config.slow_ms) {
+        Some(push) => match (push.endpoint.config.slow_policy, push.endpoint.config.slow_ms) {
             (SlowPolicy::Resync, None) => None,
             (_, limit) => Some(limit.unwrap_or(0).into()),
         },

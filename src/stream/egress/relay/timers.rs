@@ -62,7 +62,7 @@ impl Relay {
         consumer.follow(now_us);
         consumer.measure(head, now_us);
         let send_ms = self.timeouts.send_ms;
-        let own_ms = consumer.push.as_ref().and_then(|push| push.plan.config.send_ms);
+        let own_ms = consumer.push.as_ref().and_then(|push| push.endpoint.config.send_ms);
         let send_ms = own_ms.map_or(send_ms, u64::from);
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Err(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));

@@ -148,7 +148,9 @@ impl Feed {
             (Goes::Unwatched, _) => 0,
             // The host has stopped it: it does not come back.
             (_, Some(source)) if source.is_stopped() => 0,
-            (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => grace_ms.max(source.plan().config.connect_ms.into()),
+            (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => {
+                grace_ms.max(source.endpoint().config.connect_ms.into())
+            }
             _ => grace_ms,
         }
     }
@@ -175,7 +177,7 @@ impl Feed {
             self.goes = Goes::Renewed;
             return Err(Failure::ours(RRError::Closed, "its settings are others now"));
         }
-        if let Some(after_ms) = stream.config().unwatched_ms.filter(|_| source.plan().config.on_demand)
+        if let Some(after_ms) = stream.config().unwatched_ms.filter(|_| source.endpoint().config.on_demand)
             && stream.sources().unwatched_ms(now_ms) > u64::from(after_ms)
         {
             self.goes = Goes::Unwatched;
