@@ -30,13 +30,16 @@
  * said. Beside each function stands what it can give. Of any, and so of none in particular: NULL where a pointer is
  * needed is RR_ERR_ARG, a bug inside the library is RR_ERR_PANIC, and a system without memory is RR_ERR_NOMEM.
  *
- * Threads. Every function may be called from any thread at any time, but: rr_server_free is the last call on a
- * server, and one thread at a time takes events. No lock is held while the library calls the host. Callbacks come on
- * the server's event thread, one at a time; inside one, calls that wait give RR_ERR_THREAD.
+ * Threads. Any thread may call any function at any time, inside callbacks too, and no call waits for peers, disks or
+ * other threads' work, unless "Threads:" or "Waits:" beside the function says otherwise. Callbacks come on the
+ * server's event thread, one at a time, and no lock is held meanwhile: a callback that takes its time holds up events
+ * and log lines, never media.
  *
- * Ownership. Strings and structs given in are copied. A file descriptor given in is the library's at once, also when
- * the call fails. Strings given out are borrowed; how long is written beside them. There is nothing to free but the
- * server.
+ * Ownership. What the caller passes stays the caller's: strings, structs and bodies are copied before the call returns.
+ * Kept are file descriptors, which are the library's at once, also when the call fails; callbacks; and user pointers,
+ * which are handed back and never followed. What a call gives out by pointer is the library's and is only to be read;
+ * "Valid:" beside the function says until when. A struct that a call fills is the caller's. To be freed are the server
+ * (rr_server_free) and the answers of rr_rest_handle (rr_free).
  *
  * Config structs. Fill them with RR_INIT, which writes size and defaults, and change what you need. In a number, 0
  * means the default and RR_OFF means off; in a pointer, NULL means the default. Fields are only ever added at the
@@ -385,8 +388,9 @@ typedef struct rr_info {
 } rr_info;
 
 /* Takes log lines. module and line are valid during the call. What the modules "server", "stream", "session" and
-   "target" say, events say too: a host that shows both can leave these out. It is called on one of the server's
-   threads, one call at a time, with no lock held; media does not wait for it. */
+   "target" say, events say too: a host that shows both can leave these out. It is called on the server's event
+   thread, one call at a time, with no lock held, until rr_server_set_log has set another or rr_server_free has
+   returned. */
 typedef void (*rr_log_fn)(void *user, int level, const char *module, const char *line);
 
 /* ---- events, the data ------------------------------------------------------------------------------------------- */
@@ -459,7 +463,8 @@ typedef struct rr_event {
 } rr_event;
 
 /* Takes events. ev is valid during the call. It is called on the server's event thread, one call at a time, in
-   order, with no lock held. It may call any rr_* function that does not wait; rr_server_free does nothing there. */
+   order, with no lock held, until rr_server_free has returned. It may call any rr_* function but rr_server_free,
+   which does nothing there. */
 typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 
 /* ---- config structs --------------------------------------------------------------------------------------------- */
@@ -666,22 +671,26 @@ typedef struct rr_decision {
 /* The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, that of the header. */
 RR_API uint32_t rr_version(void);
 
-/* The version of the loaded library as "major.minor.patch", for people. Static. */
+/* The version of the loaded library as "major.minor.patch", for people.
+   Valid: For ever. */
 RR_API const char *rr_version_string(void);
 
 /* What the loaded library was built with: RR_FEATURE_* bits. */
 RR_API uint64_t rr_features(void);
 
-/* One sentence for a result. Static, never NULL; any number may be given. */
+/* One sentence for a result. Never NULL; any number may be given.
+   Valid: For ever. */
 RR_API const char *rr_strerror(int err);
 
 /* The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
-   NULL, "" when none failed yet. Valid until the next call on this thread that fails. Not among the arguments of one
-   call together with the call that may fail, as in printf: C leaves open which comes first. */
+   NULL, "" when none failed yet. Not among the arguments of one call together with the call that may fail, as in
+   printf: C leaves open which comes first.
+   Valid: Until the next call on this thread that fails, or the thread's end. */
 RR_API const char *rr_last_error(void);
 
-/* The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK", "H.264". what is RR_NAME_*. Static, never NULL;
-   "UNKNOWN" for a number without a name. */
+/* The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK", "H.264". what is RR_NAME_*. Never NULL; "UNKNOWN"
+   for a number without a name.
+   Valid: For ever. */
 RR_API const char *rr_name(int what, int value);
 
 /* Writes a config struct's size, kind and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT gives it by
@@ -697,18 +706,23 @@ RR_API int rr_config_init(int kind, void *cfg, size_t size);
 typedef struct rr_server rr_server;
 
 /* Makes a server; its threads run, it listens nowhere yet. cfg may be NULL.
+   Valid: *out until rr_server_free.
    Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_LIMIT: the process has no thread or
    descriptor left. On failure *out is NULL. */
 RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 
-/* Stops the server at once, joins its threads and frees it; borrowed events end. The last call on a server, made
-   once. NULL is fine. From a callback it does nothing but set rr_last_error: the event thread cannot wait for
-   itself. */
+/* Stops the server at once, joins its threads and frees it, with the event that rr_event_next gave last. NULL is
+   fine.
+   Threads: The last call on a server, made once and while no other call on it runs. Inside a callback it does
+   nothing but set rr_last_error: the event thread cannot wait for itself.
+   Waits: For the server's threads; for a callback that runs, one second. A callback that has not returned then is
+   left behind, as rr_last_error says, and none is called any more. */
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935", "name:1935"; "[::]:1935", ":1935" and "1935" take IPv4 and IPv6; port 0
    takes any free one. A port must be there. flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May
    be called several times.
+   Waits: For the name service, where addr has a name.
    Returns: The port; RR_ERR_ARG: not an address, or unknown flags; RR_ERR_RESOLVE: the name has no address;
    RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server stops, or there is no certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
@@ -729,6 +743,7 @@ RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned 
 
 /* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
    May be called again at any time, when the files have changed: connections from then on are shown what is in them.
+   Waits: For the disk: both files are read before it returns, and not again.
    Returns: RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong
    together (what was shown before is shown on). */
 RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
@@ -745,9 +760,11 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
 RR_API int rr_server_state(rr_server *s);
 
 /* Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for fn means
-   stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before will not be called again (called from inside
-   that sink: after it returns). Stream keys and tokens are hidden in the lines.
-   Returns: RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet. */
+   stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before has returned and will not be called again;
+   inside a callback it may be in its last call still. Stream keys and tokens are hidden in the lines.
+   Waits: For the sink before, where that runs: two seconds at most, and inside a callback not at all.
+   Returns: RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet, and the new one
+   is set. */
 RR_API int rr_server_set_log(rr_server *s, int level, rr_log_fn fn, void *user);
 
 /* Whether what librtmp's interface logs in this process (RTMP_Log, and all it says itself) comes to this server's
@@ -776,24 +793,27 @@ RR_API int rr_server_list(rr_server *s, rr_id parent, int kind, rr_id *out, size
    RR_EV_OVERFLOW says how many, and at last nobody new is let in. Or give rr_server_config an on_event. */
 
 /* A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may
-   be readable with none waiting. Never read or close it; it ends with the server.
+   be readable with none waiting. Never read or close it.
+   Valid: Until rr_server_free, which closes it.
    Returns: The descriptor; RR_ERR_STATE: events come by on_event. */
 RR_API int rr_event_fd(rr_server *s);
 
-/* Takes the next event. Waits for it up to timeout_ms: 0 not at all, -1 for ever. *ev is valid until the next call;
-   it is NULL when there is none. One thread at a time.
+/* Takes the next event; *ev is NULL when there is none.
+   Threads: One at a time, and inside a callback with a timeout_ms of 0 alone.
+   Waits: For an event, timeout_ms at most: 0 not at all, -1 for ever.
+   Valid: *ev and its strings until the next rr_event_next on this server, of whatever thread, or rr_server_free.
    Returns: 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking, or
    this would wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events are taken. */
 RR_API int rr_event_next(rr_server *s, const rr_event **ev, int timeout_ms);
 
-/* Makes a waiting rr_event_next give 0, or the next one if none waits. From any thread.
+/* Makes a waiting rr_event_next give 0, or the next one if none waits.
    Returns: RR_OK. */
 RR_API int rr_event_wake(rr_server *s);
 
 /* ---- 3. sessions: what others opened to us ---------------------------------------------------------------------- */
 
-/* With ask set in rr_server_config, a peer waits at connect, publish or play until one of these answers it, from any
-   thread, or ask_ms is over. Meanwhile its media waits in the socket; others do not notice. */
+/* With ask set in rr_server_config, a peer waits at connect, publish or play until one of these answers it or ask_ms
+   is over. Meanwhile its media waits in the socket; others do not notice. */
 
 /* Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). d may be NULL: as asked.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or
@@ -851,6 +871,7 @@ RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 /* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
    RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
    body, ends publishing.
+   Threads: Any; messages that several threads write at the same time come in either order.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a
    ts_ms below 0, larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
    RR_ERR_LIMIT: mem_limit (the message may be written again later), or the process has no thread or descriptor left
@@ -863,6 +884,7 @@ RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
    when it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
    RR_EV_TARGET. The best time is the stream's first event (RR_EV_STREAM with prev RR_STATE_NONE): it comes once, and
    is told before the publisher's media.
+   Waits: For the disk, where a url is rtmps: ca_file or the system's roots are read before it returns.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or
    descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops;
    RR_ERR_CERT: with rtmps, ca_file cannot be read or has no certificate, or the system has no roots; RR_ERR_ARG or
@@ -878,6 +900,7 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    publisher would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as
    RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
    rr_target_stop.
+   Waits: As rr_stream_add_target.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets and sources; RR_ERR_STATE: the
    stream stops; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a setting that only a target heeds, see
    rr_target_config; RR_ERR_ARG or RR_ERR_VERSION for what else cfg says. */
@@ -889,6 +912,7 @@ RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_conf
    meanwhile, for connect_ms or the stream's grace_ms, whichever is longer. All else is changed while it runs: what
    media and tracks take away ends now, what they add begins at the next key frame; backup_urls and times count from
    the next try on.
+   Waits: As rr_stream_add_target.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_CERT, RR_ERR_ARG, RR_ERR_VERSION or, of a source,
    RR_ERR_UNSUPPORTED for what cfg says, as when it was added: it is as before then. */
 RR_API int rr_target_update(rr_server *s, rr_target id, const rr_target_config *cfg);
@@ -904,8 +928,8 @@ RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
 
 /* ---- 6. any id -------------------------------------------------------------------------------------------------- */
 
-/* What an object is, by its id; 0 is the server. size is the caller's sizeof. The strings are valid until the next
-   call of this function on the same thread.
+/* What an object is, by its id; 0 is the server. size is the caller's sizeof.
+   Valid: The strings until the next rr_info_get on this thread, or the thread's end.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not that of a struct;
    RR_ERR_THREAD: the thread is ending and can keep no strings. */
 RR_API int rr_info_get(rr_server *s, rr_id id, rr_info *out, size_t size);
@@ -934,31 +958,35 @@ RR_API int rr_rest_listen(rr_server *s, const char *addr, const char *token, uns
 
 /* Gives a token for rr_rest_listen: the one in file, white space around it left out. Where there is no such file, a
    new token is written to one that its owner alone may read; without file (NULL) it is new each time and kept
-   nowhere. out has size bytes, the NUL counted; RR_TOKEN_BYTES are always enough. Any thread.
+   nowhere. out has size bytes, the NUL counted; RR_TOKEN_BYTES are always enough. No server is needed.
+   Waits: For the disk, where file is given.
    Returns: RR_OK; RR_ERR_ARG: the file holds no token, or out is too small for it; RR_ERR_IO: the file can neither
    be read nor made; RR_ERR_UNSUPPORTED: the library was built without it. */
 RR_API int rr_rest_token(const char *file, char *out, size_t size);
 
-/* Ends control by HTTP on all addresses; requests that are being answered have half a second.
+/* Ends control by HTTP on all addresses.
+   Waits: For its threads; requests that are being answered have half a second.
    Returns: RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it. */
 RR_API int rr_rest_stop(rr_server *s);
 
 /* Answers one request of a host that has a web server of its own; the host has checked who asks. path begins with a
    slash and may have a query; body may be NULL where len is 0. *out is the answer's body with a NUL behind it,
-   *out_len its length without that; rr_free frees it.
+   *out_len its length without that. The request is carried out on the calling thread.
+   Waits: As the calls do that the request stands for.
+   Valid: *out until rr_free; it is the caller's.
    Returns: The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB;
    RR_ERR_NOMEM; RR_ERR_UNSUPPORTED: the library was built without it. On failure *out is NULL. */
 RR_API int rr_rest_handle(
     rr_server *s, const char *method, const char *path, const char *body, size_t len, char **out, size_t *out_len);
 
-/* Frees what rr_rest_handle gave. NULL is fine. */
+/* Frees what rr_rest_handle gave, once. NULL is fine; no server is needed. */
 RR_API void rr_free(void *p);
 
 /* ---- 10. helper ------------------------------------------------------------------------------------------------- */
 
 /* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
    message type. What cannot be read has no flags and no codec. out is set up with RR_INIT(RR_CFG_FRAME, out) before,
-   and its data is then the pointer given. Pure: no server, any thread.
+   and its data is then the pointer given. No server is needed.
    Returns: RR_OK; RR_ERR_ARG: data is NULL and len is not 0, or out is not set up; RR_ERR_VERSION: out is newer than
    the library and has something set. */
 RR_API int rr_frame_parse(uint8_t type, const void *data, size_t len, rr_frame *out);

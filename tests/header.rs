@@ -25,8 +25,8 @@ const SECTIONS: [Section; 12] = [
     Section {
         file: "rr_session",
         title: "3. sessions: what others opened to us",
-        text: "With ask set in rr_server_config, a peer waits at connect, publish or play until one of these answers it, \
-               from any thread, or ask_ms is over. Meanwhile its media waits in the socket; others do not notice.",
+        text: "With ask set in rr_server_config, a peer waits at connect, publish or play until one of these answers it \
+               or ask_ms is over. Meanwhile its media waits in the socket; others do not notice.",
     },
     Section { file: "rr_stream", title: "4. streams", text: "" },
     Section { file: "rr_target", title: "5. targets: what we open to others", text: "" },

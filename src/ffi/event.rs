@@ -108,7 +108,8 @@ pub struct rr_event {
 }
 
 /// Takes events. `ev` is valid during the call. It is called on the server's event thread, one call at a time, in
-/// order, with no lock held. It may call any rr_* function that does not wait; rr_server_free does nothing there.
+/// order, with no lock held, until rr_server_free has returned. It may call any rr_* function but rr_server_free, which
+/// does nothing there.
 pub type rr_event_fn = Option<unsafe extern "C" fn(user: *mut c_void, ev: *const rr_event)>;
 
 /// An event with the strings its pointers point to.

@@ -17,7 +17,10 @@ pub extern "C" fn rr_version() -> u32 {
     VERSION
 }
 
-/// The version of the loaded library as "major.minor.patch", for people. Static.
+/// The version of the loaded library as "major.minor.patch", for people.
+///
+/// # Valid
+/// For ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_version_string() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
@@ -30,22 +33,31 @@ pub extern "C" fn rr_features() -> u64 {
     rr_feature::RR_FEATURE_EVENT_FD as u64 | rr_feature::RR_FEATURE_TLS as u64 | rest
 }
 
-/// One sentence for a result. Static, never NULL; any number may be given.
+/// One sentence for a result. Never NULL; any number may be given.
+///
+/// # Valid
+/// For ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_strerror(err: c_int) -> *const c_char {
     names::error(err).as_ptr()
 }
 
 /// The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
-/// NULL, "" when none failed yet. Valid until the next call on this thread that fails. Not among the arguments of one call
-/// together with the call that may fail, as in printf: C leaves open which comes first.
+/// NULL, "" when none failed yet. Not among the arguments of one call together with the call that may fail, as in
+/// printf: C leaves open which comes first.
+///
+/// # Valid
+/// Until the next call on this thread that fails, or the thread's end.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_last_error() -> *const c_char {
     last_error()
 }
 
-/// The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK", "H.264". `what` is RR_NAME_*. Static, never NULL;
+/// The name of a number, for logs: "IN_PROGRESS", "PUBLISH_ASK", "H.264". `what` is RR_NAME_*. Never NULL;
 /// "UNKNOWN" for a number without a name.
+///
+/// # Valid
+/// For ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_name(what: c_int, value: c_int) -> *const c_char {
     const STATE: c_int = rr_name_kind::RR_NAME_STATE as c_int;

@@ -10,7 +10,10 @@ use super::{Out, guard, on_server, reference};
 use crate::error::{Failure, RRError, Result};
 
 /// A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may be
-/// readable with none waiting. Never read or close it; it ends with the server.
+/// readable with none waiting. Never read or close it.
+///
+/// # Valid
+/// Until rr_server_free, which closes it.
 ///
 /// # Returns
 /// The descriptor; RR_ERR_STATE: events come by on_event.
@@ -23,8 +26,16 @@ pub unsafe extern "C" fn rr_event_fd(s: *mut rr_server) -> c_int {
     unsafe { on_server(s, |server| server.core.event_fd()) }
 }
 
-/// Takes the next event. Waits for it up to `timeout_ms`: 0 not at all, -1 for ever. `*ev` is valid until the next
-/// call; it is NULL when there is none. One thread at a time.
+/// Takes the next event; `*ev` is NULL when there is none.
+///
+/// # Threads
+/// One at a time, and inside a callback with a `timeout_ms` of 0 alone.
+///
+/// # Waits
+/// For an event, `timeout_ms` at most: 0 not at all, -1 for ever.
+///
+/// # Valid
+/// `*ev` and its strings until the next rr_event_next on this server, of whatever thread, or rr_server_free.
 ///
 /// # Returns
 /// 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking, or this would
@@ -60,7 +71,7 @@ fn take(server: &rr_server, timeout_ms: c_int) -> Result<(*const rr_event, c_int
     Ok((held.insert(Held::new(event)).event(), 1))
 }
 
-/// Makes a waiting rr_event_next give 0, or the next one if none waits. From any thread.
+/// Makes a waiting rr_event_next give 0, or the next one if none waits.
 ///
 /// # Returns
 /// RR_OK.

@@ -8,7 +8,7 @@ use crate::proto::flv;
 
 /// Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? `type` is the RTMP
 /// message type. What cannot be read has no flags and no codec. `out` is set up with RR_INIT(RR_CFG_FRAME, out) before,
-/// and its `data` is then the pointer given. Pure: no server, any thread.
+/// and its `data` is then the pointer given. No server is needed.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `data` is NULL and `len` is not 0, or `out` is not set up; RR_ERR_VERSION: `out` is newer than

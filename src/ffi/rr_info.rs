@@ -14,8 +14,10 @@ thread_local! {
     static STRINGS: RefCell<Option<[CString; 7]>> = const { RefCell::new(None) };
 }
 
-/// What an object is, by its id; 0 is the server. `size` is the caller's sizeof. The strings are valid until the next
-/// call of this function on the same thread.
+/// What an object is, by its id; 0 is the server. `size` is the caller's sizeof.
+///
+/// # Valid
+/// The strings until the next rr_info_get on this thread, or the thread's end.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not that of a struct; RR_ERR_THREAD: the

@@ -37,7 +37,10 @@ pub unsafe extern "C" fn rr_rest_listen(
 
 /// Gives a token for rr_rest_listen: the one in `file`, white space around it left out. Where there is no such file, a new
 /// token is written to one that its owner alone may read; without `file` (NULL) it is new each time and kept nowhere.
-/// `out` has `size` bytes, the NUL counted; RR_TOKEN_BYTES are always enough. Any thread.
+/// `out` has `size` bytes, the NUL counted; RR_TOKEN_BYTES are always enough. No server is needed.
+///
+/// # Waits
+/// For the disk, where `file` is given.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: the file holds no token, or `out` is too small for it; RR_ERR_IO: the file can neither be read nor
@@ -64,7 +67,10 @@ pub unsafe extern "C" fn rr_rest_token(file: *const c_char, out: *mut c_char, si
     })
 }
 
-/// Ends control by HTTP on all addresses; requests that are being answered have half a second.
+/// Ends control by HTTP on all addresses.
+///
+/// # Waits
+/// For its threads; requests that are being answered have half a second.
 ///
 /// # Returns
 /// RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it.
@@ -79,7 +85,13 @@ pub unsafe extern "C" fn rr_rest_stop(s: *mut rr_server) -> c_int {
 
 /// Answers one request of a host that has a web server of its own; the host has checked who asks. `path` begins with a
 /// slash and may have a query; `body` may be NULL where `len` is 0. `*out` is the answer's body with a NUL behind it,
-/// `*out_len` its length without that; rr_free frees it.
+/// `*out_len` its length without that. The request is carried out on the calling thread.
+///
+/// # Waits
+/// As the calls do that the request stands for.
+///
+/// # Valid
+/// `*out` until rr_free; it is the caller's.
 ///
 /// # Returns
 /// The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB; RR_ERR_NOMEM;
@@ -121,7 +133,7 @@ pub unsafe extern "C" fn rr_rest_handle(
     unsafe { on_server(s, answer) }
 }
 
-/// Frees what rr_rest_handle gave. NULL is fine.
+/// Frees what rr_rest_handle gave, once. NULL is fine; no server is needed.
 ///
 /// # Safety
 /// `p` came from this library's rr_rest_handle and is freed once, or is NULL.

@@ -25,6 +25,9 @@ pub struct rr_server {
 
 /// Makes a server; its threads run, it listens nowhere yet. `cfg` may be NULL.
 ///
+/// # Valid
+/// `*out` until rr_server_free.
+///
 /// # Returns
 /// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_LIMIT: the process has no thread or descriptor left.
 /// On failure `*out` is NULL.
@@ -55,8 +58,15 @@ pub unsafe extern "C" fn rr_server_new(cfg: *const rr_server_config, out: *mut *
     })
 }
 
-/// Stops the server at once, joins its threads and frees it; borrowed events end. The last call on a server, made once.
-/// NULL is fine. From a callback it does nothing but set rr_last_error: the event thread cannot wait for itself.
+/// Stops the server at once, joins its threads and frees it, with the event that rr_event_next gave last. NULL is fine.
+///
+/// # Threads
+/// The last call on a server, made once and while no other call on it runs. Inside a callback it does nothing but set
+/// rr_last_error: the event thread cannot wait for itself.
+///
+/// # Waits
+/// For the server's threads; for a callback that runs, one second. A callback that has not returned then is left behind,
+/// as rr_last_error says, and none is called any more.
 ///
 /// # Safety
 /// The contract of all pointers; no other call on this server runs or follows.
@@ -83,6 +93,9 @@ pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
 /// Listens: "127.0.0.1:1935", `"[::1]:1935"`, "name:1935"; `"[::]:1935"`, ":1935" and "1935" take IPv4 and IPv6; port 0 takes
 /// any free one. A port must be there.
 /// `flags` are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
+///
+/// # Waits
+/// For the name service, where `addr` has a name.
 ///
 /// # Returns
 /// The port; RR_ERR_ARG: not an address, or unknown flags; RR_ERR_RESOLVE: the name has no address; RR_ERR_IO: the
@@ -155,6 +168,9 @@ pub unsafe extern "C" fn rr_server_accept_fd(
 /// The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key. May be
 /// called again at any time, when the files have changed: connections from then on are shown what is in them.
 ///
+/// # Waits
+/// For the disk: both files are read before it returns, and not again.
+///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong together
 /// (what was shown before is shown on).
@@ -212,11 +228,14 @@ pub unsafe extern "C" fn rr_server_state(s: *mut rr_server) -> c_int {
 }
 
 /// Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for `fn` means
-/// stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before will not be called again (called from inside that
-/// sink: after it returns). Stream keys and tokens are hidden in the lines.
+/// stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before has returned and will not be called again;
+/// inside a callback it may be in its last call still. Stream keys and tokens are hidden in the lines.
+///
+/// # Waits
+/// For the sink before, where that runs: two seconds at most, and inside a callback not at all.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet.
+/// RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet, and the new one is set.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -112,6 +112,9 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
 /// and RR_FRAME_END of `flags` are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without
 /// a body, ends publishing.
 ///
+/// # Threads
+/// Any; messages that several threads write at the same time come in either order.
+///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0,
 /// larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library; RR_ERR_LIMIT:

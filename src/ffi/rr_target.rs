@@ -16,6 +16,9 @@ use crate::stream::event::Id;
 /// RR_EV_TARGET. The best time is the stream's first event (RR_EV_STREAM with prev RR_STATE_NONE): it comes once, and is told
 /// before the publisher's media.
 ///
+/// # Waits
+/// For the disk, where a url is rtmps: `ca_file` or the system's roots are read before it returns.
+///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or descriptor
 /// left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops; RR_ERR_CERT: with
@@ -43,6 +46,9 @@ pub unsafe extern "C" fn rr_stream_add_target(
 /// added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a publisher
 /// would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as RR_EV_TARGET;
 /// a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and rr_target_stop.
+///
+/// # Waits
+/// As rr_stream_add_target.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets and sources; RR_ERR_STATE: the stream stops;
@@ -90,6 +96,9 @@ unsafe fn add(
 /// not, connects it anew, at once and without a wait; a source's stream and players stay meanwhile, for connect_ms or the
 /// stream's grace_ms, whichever is longer. All else is changed while it runs: what media and tracks take away ends now,
 /// what they add begins at the next key frame; backup_urls and times count from the next try on.
+///
+/// # Waits
+/// As rr_stream_add_target.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_CERT, RR_ERR_ARG, RR_ERR_VERSION or, of a source, RR_ERR_UNSUPPORTED

@@ -496,8 +496,8 @@ pub struct rr_info {
 }
 
 /// Takes log lines. `module` and `line` are valid during the call. What the modules "server", "stream", "session" and
-/// "target" say, events say too: a host that shows both can leave these out. It is called on one of the server's threads, one
-/// call at a time, with no lock held; media does not wait for it.
+/// "target" say, events say too: a host that shows both can leave these out. It is called on the server's event thread,
+/// one call at a time, with no lock held, until rr_server_set_log has set another or rr_server_free has returned.
 pub type rr_log_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, level: c_int, module: *const c_char, line: *const c_char)>;
 

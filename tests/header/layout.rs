@@ -8,6 +8,9 @@ const WIDTH: usize = 120;
 /// The column of a comment beside a field or an enumerator.
 const COMMENT_COLUMN: usize = 38;
 
+/// Sections of a function's doc comment that C's readers get, each as a line that begins with its name.
+const CLAUSES: [&str; 4] = ["Threads", "Waits", "Valid", "Returns"];
+
 /// A part of the header: everything that one source file defines.
 pub(crate) struct Section {
     pub(crate) file: &'static str,
@@ -183,21 +186,21 @@ fn function(out: &mut String, code: &[String]) {
 /// A doc comment in C's words: no Rust sections, no marks.
 fn manual(doc: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut section = "";
+    let (mut section, mut begins) = ("", false);
     for line in doc {
         if let Some(title) = line.strip_prefix("# ") {
-            section = title;
-            if section == "Returns" && lines.last().is_some_and(String::is_empty) {
+            (section, begins) = (title, true);
+            if CLAUSES.contains(&section) && lines.last().is_some_and(String::is_empty) {
                 lines.pop();
             }
             continue;
         }
         match section {
             "Safety" => {}
-            "Returns" if line.is_empty() => {}
-            "Returns" => {
-                lines.push(format!("Returns: {line}"));
-                section = "Returns, the rest";
+            _ if begins && line.is_empty() => {}
+            _ if begins && CLAUSES.contains(&section) => {
+                lines.push(format!("{section}: {line}"));
+                begins = false;
             }
             _ => lines.push(line.clone()),
         }
@@ -215,10 +218,13 @@ fn comment(out: &mut String, indent: &str, lines: &[String]) {
             let _ = writeln!(out, "{indent}/* {line} */");
         }
         _ => {
-            let all = lines.join("\n").replace("\nReturns: ", "\n\n\nReturns: ");
+            let mut all = lines.join("\n");
+            for clause in CLAUSES {
+                all = all.replace(&format!("\n{clause}: "), &format!("\n\n\n{clause}: "));
+            }
             let mut text: Vec<String> = Vec::new();
             for paragraph in all.split("\n\n") {
-                // The results begin a line, other paragraphs stand apart.
+                // A clause begins a line, other paragraphs stand apart.
                 if !text.is_empty() && !paragraph.starts_with('\n') {
                     text.push(String::new());
                 }
