@@ -202,7 +202,7 @@ fn guests_that_are_turned_away_for_memory_cost_no_publisher() {
             silent.push(socket);
         }
         pass_frames(&live, &mut publisher, &mut player, 4, 20_000);
-        // The keeper takes its steps meanwhile.
+        // The control thread takes its steps meanwhile.
         std::thread::sleep(Duration::from_millis(15));
     }
     live.line_with(&["was closed", "memory limit"]);

@@ -113,15 +113,15 @@ pub struct rr_event {
 pub type rr_event_fn = Option<unsafe extern "C" fn(user: *mut c_void, ev: *const rr_event)>;
 
 /// An event with the strings its pointers point to.
-pub(super) struct Held {
+pub(super) struct Lent {
     event: Box<rr_event>,
     _strings: [CString; 6],
 }
 
 // SAFETY: the pointers point into `_strings`, which go with them, or are the host's `user`, which is never followed.
-unsafe impl Send for Held {}
+unsafe impl Send for Lent {}
 
-impl Held {
+impl Lent {
     /// Takes the core's event apart.
     pub(super) fn new(event: Event) -> Self {
         let strings = [event.app, event.key, event.addr, event.url, event.text, event.query].map(super::c_string);

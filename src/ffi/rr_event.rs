@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::ptr::null;
 use std::sync::TryLockError;
 
-use super::event::{Held, rr_event};
+use super::event::{Lent, rr_event};
 use super::rr_server::rr_server;
 use super::{Out, guard, on_server, reference};
 use crate::error::{Failure, RRError, Result};
@@ -59,16 +59,16 @@ pub unsafe extern "C" fn rr_event_next(s: *mut rr_server, ev: *mut *const rr_eve
 
 /// The event taken, kept in the server until the next is.
 fn take(server: &rr_server, timeout_ms: c_int) -> Result<(*const rr_event, c_int)> {
-    let mut held = match server.held.try_lock() {
-        Ok(held) => held,
-        Err(TryLockError::Poisoned(held)) => held.into_inner(),
+    let mut lent = match server.lent.try_lock() {
+        Ok(lent) => lent,
+        Err(TryLockError::Poisoned(lent)) => lent.into_inner(),
         Err(TryLockError::WouldBlock) => {
             return Err(Failure::ours(RRError::Thread, "another thread is taking events"));
         }
     };
-    *held = None;
+    *lent = None;
     let Some(event) = server.core.next_event(timeout_ms)? else { return Ok((null(), 0)) };
-    Ok((held.insert(Held::new(event)).event(), 1))
+    Ok((lent.insert(Lent::new(event)).event(), 1))
 }
 
 /// Makes a waiting rr_event_next give 0, or the next one if none waits.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::config::rr_server_config;
-use super::event::{Held, rr_event_fn};
+use super::event::{Lent, rr_event_fn};
 use super::types::{rr_id, rr_kind, rr_log_fn};
 use super::{Out, convert, guard, is_null, keep_error, on_server, opt_text, reference, text};
 use crate::error::{Failure, RRError, Result};
@@ -20,7 +20,7 @@ pub struct rr_server {
     #[cfg(feature = "rest")]
     pub(super) rest: crate::rest::Rest,
     /// The event on loan to the host.
-    pub(super) held: Mutex<Option<Held>>,
+    pub(super) lent: Mutex<Option<Lent>>,
 }
 
 /// Makes a server; its threads run, it listens nowhere yet. `cfg` may be NULL.
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn rr_server_new(cfg: *const rr_server_config, out: *mut *
             core,
             #[cfg(feature = "rest")]
             rest,
-            held: Mutex::default(),
+            lent: Mutex::default(),
         });
         // SAFETY: contract.
         unsafe { Out::new(out, "out")?.set(Box::into_raw(server)) };
@@ -340,9 +340,9 @@ unsafe fn take_fd(fd: c_int) -> Result<OwnedFd> {
 fn event_fn(on_event: rr_event_fn, user: usize) -> Option<EventFn> {
     let on_event = on_event?;
     Some(Box::new(move |event| {
-        let held = Held::new(event.clone());
+        let lent = Lent::new(event.clone());
         // SAFETY: the host's function, as it gave it; the event lives until the call is over.
-        unsafe { on_event(user as *mut c_void, held.event()) };
+        unsafe { on_event(user as *mut c_void, lent.event()) };
     }))
 }
 

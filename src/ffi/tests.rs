@@ -157,8 +157,8 @@ fn an_events_strings_live_as_long_as_it_does() {
     use crate::stream::event::{Event, EventKind};
     let mut event = Event::new(EventKind::Target).because(&Failure::peers(RRError::Rejected, "no"));
     (event.app, event.key, event.user, event.value) = (b"live".to_vec(), b"k\xff".to_vec(), 77, -3);
-    let held = Some(event::Held::new(event));
-    let moved = Box::new(held);
+    let lent = Some(event::Lent::new(event));
+    let moved = Box::new(lent);
     let pointer = moved.as_ref().as_ref().unwrap().event();
     // SAFETY: `moved` lives.
     let c = unsafe { *pointer };

@@ -39,7 +39,7 @@ pub enum Pumped {
     /// The budget is used up; the owner must come back without being told.
     More,
     /// The callback wants this event handled before anything else is read.
-    Held(Event),
+    Event(Event),
 }
 
 /// One RTMP connection.
@@ -116,10 +116,10 @@ impl Conn {
         // One load where nobody listens, and nothing is formatted then.
         let reports = log::log_enabled!(log::Level::Debug);
         either!(&mut self.side, session => session.report_commands(reports));
-        let held = mem::take(&mut self.unread);
+        let unread = mem::take(&mut self.unread);
         // Also with nothing unread: the session may have something of its own to say (a queued play).
-        if let Some(event) = self.feed(&held, now_ms, &mut on)? {
-            return Ok(Pumped::Held(event));
+        if let Some(event) = self.feed(&unread, now_ms, &mut on)? {
+            return Ok(Pumped::Event(event));
         }
         let mut left = budget;
         while left > 0 {
@@ -133,7 +133,7 @@ impl Conn {
             self.bytes_in += n as u64;
             let input = scratch.get(..n).unwrap_or_default();
             if let Some(event) = self.feed(input, now_ms, &mut on)? {
-                return Ok(Pumped::Held(event));
+                return Ok(Pumped::Event(event));
             }
             if n < scratch.len() && !to_end && !self.socket.is_tls() {
                 // What comes later is a new edge. It saves a call per read.
@@ -230,7 +230,7 @@ impl Conn {
         }
     }
 
-    /// Sends what TLS holds of what was written; true when nothing is held. Without TLS there is never anything.
+    /// Sends ciphertext that waits in TLS; true when none is left. Without TLS there is never anything.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -240,8 +240,8 @@ impl Conn {
 
     /// Memory it holds: half-read messages, output, what was read and not looked at, and TLS.
     pub fn heap_bytes(&mut self) -> usize {
-        let held = self.unread.capacity() + self.socket.heap_bytes();
-        held + either!(&self.side, session => session.heap_bytes())
+        let bytes = self.unread.capacity() + self.socket.heap_bytes();
+        bytes + either!(&self.side, session => session.heap_bytes())
     }
 
     /// What the system says of the connection now: one system call.

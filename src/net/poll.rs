@@ -27,7 +27,7 @@ struct Sleeper {
 }
 
 impl Sleeper {
-    fn ring(&self) {
+    fn wake(&self) {
         // A wake fails only when its counter is full, and then the thread is woken already.
         let _ = self.waker.wake();
     }
@@ -60,7 +60,7 @@ impl Wake {
         // Orders what the caller published before the look at `asleep`; pairs with the fence in `Poller::poll`.
         fence(Ordering::SeqCst);
         if self.sleeper.asleep.swap(false, Ordering::SeqCst) {
-            self.sleeper.ring();
+            self.sleeper.wake();
         }
     }
 
@@ -72,7 +72,7 @@ impl Wake {
         if !self.collecting.load(Ordering::Relaxed)
             && self.sleeper.asleep.compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         {
-            self.sleeper.ring();
+            self.sleeper.wake();
         }
     }
 

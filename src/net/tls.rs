@@ -141,10 +141,10 @@ impl TlsStream {
     }
 
     /// Encrypts and sends plaintext; gives how many bytes of it were taken, which may be fewer than all. What of the
-    /// ciphertext the transport does not take is held, see [`flush`](Self::flush), and goes first the next time.
+    /// ciphertext the transport does not take waits, see [`flush`](Self::flush), and goes first the next time.
     ///
     /// # Errors
-    /// The transport's while no byte was taken (`WouldBlock` while ciphertext is held or the handshake goes on), or
+    /// The transport's while no byte was taken (`WouldBlock` while ciphertext waits or the handshake goes on), or
     /// TLS's.
     pub fn write<T: Read + Write>(&mut self, transport: &mut T, bytes: &[u8]) -> io::Result<usize> {
         if self.tls.is_handshaking() {
@@ -164,7 +164,7 @@ impl TlsStream {
         Ok(taken)
     }
 
-    /// Sends held ciphertext; true when none is left, false where the transport takes no more now.
+    /// Sends the ciphertext that waits; true when none is left, false where the transport takes no more now.
     ///
     /// # Errors
     /// The transport's, but for `WouldBlock`; TLS's.

@@ -115,7 +115,7 @@ impl ChunkReader {
         self.discarded
     }
 
-    /// Heap held now, in bytes.
+    /// Heap in use now, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let open: usize = self.slots.iter().map(|slot| slot.buffer.capacity()).sum();
         self.slots.capacity() * size_of::<Slot>() + open + self.spares.bytes() + self.done.capacity()
@@ -192,14 +192,14 @@ impl ChunkReader {
     /// Reads one chunk header and prepares for its body. `None`: input exhausted. `Some(true)`: the message is whole.
     #[inline]
     fn header(&mut self, input: &[u8], at: &mut usize) -> Result<Option<bool>> {
-        let held = self.pending_len;
+        let waiting = self.pending_len;
         let rest = &input[*at..];
-        if held > 0 {
-            let fill = rest.len().min(HEADER_MAX_BYTES - held);
-            self.pending[held..held + fill].copy_from_slice(&rest[..fill]);
+        if waiting > 0 {
+            let fill = rest.len().min(HEADER_MAX_BYTES - waiting);
+            self.pending[waiting..waiting + fill].copy_from_slice(&rest[..fill]);
             self.pending_len += fill;
         }
-        let bytes = if held > 0 { &self.pending[..self.pending_len] } else { rest };
+        let bytes = if waiting > 0 { &self.pending[..self.pending_len] } else { rest };
         let mut found = None;
         let step = parse_header(bytes, |chunk_stream| {
             found = find(&self.index, &self.slots, chunk_stream);
@@ -209,7 +209,7 @@ impl ChunkReader {
             Step::Header(header) => header,
             Step::Need(_) => {
                 // A header is cut only where fewer than HEADER_MAX_BYTES are there, so these bytes fit.
-                if held == 0 {
+                if waiting == 0 {
                     self.pending[..rest.len()].copy_from_slice(rest);
                     self.pending_len = rest.len();
                 }
@@ -218,13 +218,13 @@ impl ChunkReader {
             }
         };
         self.begin(&header, found)?;
-        if held == 0 {
+        if waiting == 0 {
             *at += header.size;
-        } else if header.size >= held {
-            *at += header.size - held;
+        } else if header.size >= waiting {
+            *at += header.size - waiting;
             self.pending_len = 0;
         } else {
-            self.unhold(header.size, held)?;
+            self.split_waiting(header.size, waiting)?;
         }
         Ok(Some(self.begun(header.starts, input, at)))
     }
@@ -273,18 +273,18 @@ impl ChunkReader {
         self.left == 0 && self.slots[self.current].buffer.len() == len
     }
 
-    /// Gives up bytes that were held as a possible extended timestamp and are none: the first of them are body, the
+    /// Gives up bytes that were kept as a possible extended timestamp and are none: the first of them are body, the
     /// rest begin the next header.
     #[cold]
-    fn unhold(&mut self, header_size: usize, held: usize) -> Result<()> {
-        let body = self.left.min(held - header_size);
+    fn split_waiting(&mut self, header_size: usize, waiting: usize) -> Result<()> {
+        let body = self.left.min(waiting - header_size);
         let slot = &mut self.slots[self.current];
         grow(&mut slot.buffer, body, slot.previous.len as usize)?;
         slot.buffer.extend_from_slice(&self.pending[header_size..header_size + body]);
         self.open_bytes += body;
         self.left -= body;
-        self.pending.copy_within(header_size + body..held, 0);
-        self.pending_len = held - header_size - body;
+        self.pending.copy_within(header_size + body..waiting, 0);
+        self.pending_len = waiting - header_size - body;
         Ok(())
     }
 

@@ -151,7 +151,7 @@ fn number(text: &[u8]) -> Option<u64> {
 #[derive(Debug)]
 pub struct ResponseReader {
     /// The bytes of a head that is incomplete.
-    held: Vec<u8>,
+    partial: Vec<u8>,
     head: Option<Head>,
     body: u64,
     max_body: u64,
@@ -160,7 +160,7 @@ pub struct ResponseReader {
 impl ResponseReader {
     /// A reader that takes a body of at most `max_body` bytes.
     pub fn new(max_body: u64) -> Self {
-        Self { held: Vec::new(), head: None, body: 0, max_body }
+        Self { partial: Vec::new(), head: None, body: 0, max_body }
     }
 
     /// Takes the next bytes and gives those of the body among them.
@@ -170,14 +170,14 @@ impl ResponseReader {
     pub fn feed<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
         let mut body = input;
         if self.head.is_none() {
-            let before = self.held.len();
-            self.held.extend_from_slice(&input[..input.len().min(MAX_HEAD)]);
-            let Some((head, length)) = Head::parse(&self.held)? else { return Ok(&[]) };
+            let before = self.partial.len();
+            self.partial.extend_from_slice(&input[..input.len().min(MAX_HEAD)]);
+            let Some((head, length)) = Head::parse(&self.partial)? else { return Ok(&[]) };
             if head.length.is_some_and(|length| length > self.max_body) {
                 return Err(too_long());
             }
             self.head = Some(head);
-            self.held = Vec::new();
+            self.partial = Vec::new();
             body = &input[length - before..];
         }
         let left = self.head.as_ref().and_then(|head| head.length).map_or(u64::MAX, |length| length - self.body);

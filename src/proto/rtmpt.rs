@@ -39,7 +39,7 @@ pub struct Tunnel {
     id: Vec<u8>,
     at: At,
     /// Bytes of a head or an id that is incomplete.
-    held: Vec<u8>,
+    partial: Vec<u8>,
     counter: u32,
     unanswered: u32,
     polling: u8,
@@ -54,7 +54,7 @@ impl Tunnel {
             host: format!("{host}:{port}"),
             id: Vec::new(),
             at: At::Head,
-            held: Vec::new(),
+            partial: Vec::new(),
             counter: 1,
             unanswered: 0,
             polling: 0,
@@ -132,19 +132,19 @@ impl Tunnel {
         while let Some(rest) = input.get(*at..).filter(|rest| !rest.is_empty()) {
             match self.at {
                 At::Head => {
-                    let before = self.held.len();
-                    self.held.extend_from_slice(rest);
-                    let Some((head, length)) = Head::parse(&self.held)? else {
+                    let before = self.partial.len();
+                    self.partial.extend_from_slice(rest);
+                    let Some((head, length)) = Head::parse(&self.partial)? else {
                         *at = input.len();
                         return Ok(());
                     };
-                    self.held.clear();
+                    self.partial.clear();
                     *at += length - before;
                     self.at = self.body_of(&head)?;
                 }
                 At::Id(left) => {
                     let piece = &rest[..rest.len().min(left as usize)]; // at most MAX_ID + 1
-                    self.held.extend_from_slice(piece);
+                    self.partial.extend_from_slice(piece);
                     *at += piece.len();
                     self.at = At::Id(left - piece.len() as u64);
                     if self.at == At::Id(0) {
@@ -191,7 +191,7 @@ impl Tunnel {
 
     /// Takes the id's line. The id goes into the first line of our requests, so nothing in it may end a line.
     fn take_id(&mut self) -> Result<()> {
-        let line = std::mem::take(&mut self.held);
+        let line = std::mem::take(&mut self.partial);
         let id = line.trim_ascii_end();
         if id.is_empty() || !id.iter().all(u8::is_ascii_graphic) {
             return Err(Failure::protocol("the tunnel's id is not a word"));
@@ -214,7 +214,7 @@ impl Tunnel {
     /// Whether an answer has begun and not ended.
     #[cfg(test)]
     fn is_mid_answer(&self) -> bool {
-        self.at != At::Head || !self.held.is_empty()
+        self.at != At::Head || !self.partial.is_empty()
     }
 
     /// The id with its slash; empty until the tunnel is open.

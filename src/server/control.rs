@@ -23,7 +23,7 @@ const GRACE_MS: u64 = 2_000;
 const JOIN_MS: u64 = 30_000;
 
 pub(super) fn run(core: &Arc<Core>) {
-    let mut keeper = MemoryLimit::default();
+    let mut memory_limit = MemoryLimit::default();
     let mut peak = HeapTrim::default();
     let mut closing_ms = None;
     loop {
@@ -44,7 +44,7 @@ pub(super) fn run(core: &Arc<Core>) {
                 // A stop has deadlines to keep; otherwise only what is told matters.
                 let wait = match core.stop_by_ms() {
                     Some(_) => 20,
-                    None if keeper.is_busy() => PASS_MS,
+                    None if memory_limit.is_busy() => PASS_MS,
                     None => 1_000,
                 };
                 let waited = core.reaped.wait_timeout(reap, Duration::from_millis(wait));
@@ -70,7 +70,7 @@ pub(super) fn run(core: &Arc<Core>) {
             }
             core.end_stream(&stream);
         }
-        keeper.look(core);
+        memory_limit.look(core);
         peak.look(&core.budget);
         core.end_drain();
         let running = !matches!(core.state(), State::Stopped | State::Failed);

@@ -87,10 +87,10 @@ impl Core {
         dial_wake: Arc<Wake>,
     ) -> (Arc<Self>, Inboxes) {
         let (listener, dialler, inboxes) = inbox::channels();
-        let control: Arc<OnceLock<Weak<Self>>> = Arc::default();
-        let ring = Arc::clone(&control);
+        let itself: Arc<OnceLock<Weak<Self>>> = Arc::default();
+        let alarmed = Arc::clone(&itself);
         let alarm = Box::new(move || {
-            if let Some(core) = ring.get().and_then(Weak::upgrade) {
+            if let Some(core) = alarmed.get().and_then(Weak::upgrade) {
                 core.nudge_control();
             }
         });
@@ -119,7 +119,7 @@ impl Core {
             itself: OnceLock::new(),
         });
         let _ = core.itself.set(Arc::downgrade(&core));
-        let _ = control.set(Arc::downgrade(&core));
+        let _ = itself.set(Arc::downgrade(&core));
         (core, inboxes)
     }
 
@@ -327,7 +327,7 @@ impl Core {
             (false, false) => log::warn!(target: SESSION, "{addr} ({doing}) was closed by us: {cause}"),
         }
         self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
-        self.settle();
+        self.update_state();
         if self.stop_by_ms().is_some() {
             self.nudge_control();
         }

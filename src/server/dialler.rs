@@ -241,7 +241,7 @@ impl Dialler {
         if !stream.has_publisher() {
             stream.opening(false);
         }
-        // Players who came while the source was leaving rang for it in vain.
+        // Players who came while the source was leaving did not get it connected.
         if stream.wants(&target) {
             self.dial(id, io);
         }

@@ -57,7 +57,7 @@ struct PendingPeer {
     peer: Peer,
     state: PendingState,
     /// The command that the peer came back with, until it is handled.
-    held: Option<Said>,
+    command: Option<Said>,
     /// The event queue was full when the peer had its turn: nobody tells of what it has said again.
     unheard: bool,
     /// The peer stands among those that shake hands.
@@ -191,7 +191,7 @@ impl Listener {
         entry.insert(Slot::Peer(Box::new(PendingPeer {
             peer,
             state: PendingState::Talks,
-            held: event,
+            command: event,
             unheard: false,
             handshakes: false,
             memory,
@@ -231,8 +231,8 @@ impl Listener {
                 return self.flush(slot);
             }
             let leaves = matches!(pending.state, PendingState::Leaves { .. });
-            let said = match pending.held.take().filter(|_| !leaves) {
-                Some(said) => Ok(Pumped::Held(said)),
+            let said = match pending.command.take().filter(|_| !leaves) {
+                Some(said) => Ok(Pumped::Event(said)),
                 None => pending.peer.conn.pump(io.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |event, _| {
                     match event {
                         // What a refused peer still says is read and forgotten, so that no reset takes our last words.
@@ -254,7 +254,7 @@ impl Listener {
                     io.again(slot);
                     return self.flush(slot);
                 }
-                Ok(Pumped::Held(event)) => self.on_event(slot, event, io)?,
+                Ok(Pumped::Event(event)) => self.on_event(slot, event, io)?,
                 Err(failure) => {
                     let _ = pending.peer.conn.flush();
                     return Err(failure.into());

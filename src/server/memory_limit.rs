@@ -140,11 +140,11 @@ fn floor(bytes: u64, used: u64, kept: u64, left: &mut u64) -> u64 {
 /// Those with at least half of what the largest holds, above their floors where anybody does.
 fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
     let within_floors = streams.iter().all(|stream| stream.memory().above_floor() == 0);
-    let held = move |stream: &RRStream| {
+    let counted = move |stream: &RRStream| {
         if within_floors { stream.memory().used() } else { stream.memory().above_floor() }
     };
-    let most = streams.iter().map(|stream| held(stream)).max().unwrap_or(0);
-    streams.iter().filter(move |stream| held(stream) >= most / 2)
+    let most = streams.iter().map(|stream| counted(stream)).max().unwrap_or(0);
+    streams.iter().filter(move |stream| counted(stream) >= most / 2)
 }
 
 /// Closes publishers, those of streams that use the most above their floors first, until `enough` bytes will be free. Only

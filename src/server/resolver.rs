@@ -52,7 +52,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// `wake` is rung with every answer.
+    /// `wake` is called with every answer.
     pub(super) fn new(wake: Arc<Wake>) -> Self {
         let (questions, jobs) = bounded(QUEUE);
         // An answer for each question that can be under way: sending one never blocks.

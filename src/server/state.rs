@@ -15,12 +15,12 @@ impl Core {
     /// Notes that the server has a listener from now on.
     pub(super) fn listens(&self) {
         self.has_listener.store(true, Ordering::Release);
-        self.settle();
+        self.update_state();
     }
 
     /// Moves to what its listeners and sessions make it; called when the first of either has come and the last has
     /// gone, or any.
-    pub(super) fn settle(&self) {
+    pub(super) fn update_state(&self) {
         // The registry stays locked meanwhile, so that of two threads that change something, the one that sees both
         // changes moves last.
         let registry = self.registry();

@@ -88,7 +88,7 @@ pub struct ClientSession {
     stream_id: u32,
     refusal: Option<Box<Refusal>>,
     /// A message that came where Play.Start should have; given after `Started`.
-    held: Option<MessageHead>,
+    first_media: Option<MessageHead>,
 }
 
 impl ClientSession {
@@ -123,7 +123,7 @@ impl ClientSession {
             step: Step::Handshake,
             stream_id: 0,
             refusal: None,
-            held: None,
+            first_media: None,
         })
     }
 
@@ -139,7 +139,7 @@ impl ClientSession {
     /// They end the session. [`RRError::Rejected`] and [`RRError::Auth`]: the server said no, see
     /// [`refusal`](Self::refusal). Others as for the server's side.
     pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
-        if let Some(head) = self.held.take() {
+        if let Some(head) = self.first_media.take() {
             return Ok(Some(Event::Message(head)));
         }
         while let Some(incoming) = self.protocol.next(input, at, now_ms)? {
@@ -188,7 +188,7 @@ impl ClientSession {
             Step::Start if !self.publish && media => {
                 // After `Started` the rest of the input may lie elsewhere.
                 self.protocol.keep_body(input)?;
-                self.held = Some(head);
+                self.first_media = Some(head);
                 Some(self.running(now_ms))
             }
             _ => self.ignore(),

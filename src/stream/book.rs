@@ -282,11 +282,11 @@ impl Book {
     /// publisher.
     pub(in crate::stream) fn exchange(&self, from: &RRSession, to: &RRSession) -> bool {
         let mut page = self.page();
-        let held = page.publishes(from);
-        if held {
+        let publishes = page.publishes(from);
+        if publishes {
             page.publisher = Some(Publisher::Session(to.id));
         }
-        held
+        publishes
     }
 
     /// Whether nobody publishes while the grace window keeps the publisher's place.
@@ -353,7 +353,7 @@ impl Book {
         self.page().to_sess_list.len()
     }
 
-    /// The stream has ended: targets are not held any longer than it lives.
+    /// The stream has ended: targets are not kept any longer than it lives.
     pub(in crate::stream) fn forget_targets(&self) {
         self.page().to_sess_list.clear();
     }
@@ -381,17 +381,17 @@ impl Book {
         what()
     }
 
-    /// Whether the stream has no peers and expects none; `held` says whether something beside the book keeps the
+    /// Whether the stream has no peers and expects none; `is_kept` says whether something beside the book keeps the
     /// stream.
-    pub(in crate::stream) fn is_unused(&self, held: impl FnOnce() -> bool) -> bool {
+    pub(in crate::stream) fn is_unused(&self, is_kept: impl FnOnce() -> bool) -> bool {
         let page = self.page();
-        page.is_unused() && !held()
+        page.is_unused() && !is_kept()
     }
 
     /// Closes the book if the stream still has no peers; true where it did.
-    pub(in crate::stream) fn retire(&self, held: impl FnOnce() -> bool) -> bool {
+    pub(in crate::stream) fn retire(&self, is_kept: impl FnOnce() -> bool) -> bool {
         let mut page = self.page();
-        let unused = page.is_unused() && !held();
+        let unused = page.is_unused() && !is_kept();
         page.closed |= unused;
         unused
     }

@@ -73,7 +73,7 @@ pub struct Ingest {
     stats: Arc<StreamStats>,
     tracks: Tracks,
     /// Whoever publishes holds this lock for each message; nobody else takes it but who makes the relay's first cursor.
-    intake: Mutex<Intake>,
+    writer: Mutex<Writer>,
     /// The log's end, for threads that must not wait for the ingest lock. The two may be one message apart.
     position: AtomicU64,
     messages: AtomicU64,
@@ -82,7 +82,7 @@ pub struct Ingest {
 }
 
 #[derive(Debug)]
-struct Intake {
+struct Writer {
     buffer: RRBuffer,
     clock: Clock,
 }
@@ -95,13 +95,13 @@ impl Ingest {
         stats: Arc<StreamStats>,
         budget: Budget,
     ) -> Self {
-        let intake = Mutex::new(Intake { buffer: RRBuffer::new(budget), clock: Clock::new(stream.config().clock) });
+        let writer = Mutex::new(Writer { buffer: RRBuffer::new(budget), clock: Clock::new(stream.config().clock) });
         Self {
             stream,
             life,
             stats,
             tracks: Tracks::default(),
-            intake,
+            writer,
             position: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             ended_at: AtomicU64::new(NOT_ENDED),
@@ -118,10 +118,10 @@ impl Ingest {
         self.life.flows();
         let Incoming { head, now_us, .. } = *message;
         let mends = self.stream.config().metadata == Metadata::Mended;
-        let mut intake = locked(&self.intake);
-        let stamped = intake.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);
-        append(&mut intake.buffer, message, stamped.ts_ms, mends)?;
-        let end = intake.buffer.head();
+        let mut writer = locked(&self.writer);
+        let stamped = writer.clock.stamp(head.type_id, message.is_header(), head.timestamp_ms, now_us);
+        append(&mut writer.buffer, message, stamped.ts_ms, mends)?;
+        let end = writer.buffer.head();
         self.position.store(end.position, Ordering::Release);
         self.messages.store(end.messages, Ordering::Release);
         // Under the lock: the host may write from several threads at once.
@@ -129,7 +129,7 @@ impl Ingest {
         if let Some(jump_ms) = stamped.jump_ms {
             self.report_jump(jump_ms, now_us);
         }
-        drop(intake);
+        drop(writer);
         if log::log_enabled!(log::Level::Trace) {
             let (name, ts_ms) = (self.stream.masked_name(), stamped.ts_ms);
             log::trace!("{name}: message of type {} at {ts_ms} ms, {} bytes", head.type_id, message.body.len());
@@ -181,21 +181,21 @@ impl Ingest {
 
     /// A publisher begins to send: headers of the one before are forgotten where its first message stands.
     pub(in crate::stream) fn begin(&self) {
-        let mut intake = locked(&self.intake);
-        intake.buffer.new_publisher();
+        let mut writer = locked(&self.writer);
+        writer.buffer.new_publisher();
         if self.ended_at.swap(NOT_ENDED, Ordering::AcqRel) == END_TAKEN {
             // Nobody is left who would notice another time.
-            intake.clock.forget();
+            writer.clock.forget();
         }
-        intake.clock.begin();
-        drop(intake);
+        writer.clock.begin();
+        drop(writer);
         self.tracks.clear();
     }
 
     /// Notes the publisher's end without a successor: consumers get the rest of the log and are told of the end.
     pub(in crate::stream) fn end(&self) {
-        let intake = locked(&self.intake);
-        let position = intake.buffer.head().position;
+        let writer = locked(&self.writer);
+        let position = writer.buffer.head().position;
         // An end that was told stays told while no other publisher has begun.
         let _ =
             self.ended_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |at| (at != END_TAKEN).then_some(position));
@@ -224,7 +224,7 @@ impl Ingest {
     /// A cursor at the end of the log. Making a cursor takes the ingest lock: only the caller that starts the relay
     /// does so.
     pub(in crate::stream) fn cursor(&self) -> Cursor {
-        locked(&self.intake).buffer.cursor()
+        locked(&self.writer).buffer.cursor()
     }
 }
 

@@ -2,7 +2,7 @@
 //! ([`Peer`]: that record and the connection).
 //!
 //! The record is shared by all threads; the connection belongs to one thread at a time. Whoever is not the owner
-//! leaves an [`Order`] in the record and rings the owner: orders travel with the session, so none is lost when it is
+//! leaves an [`Order`] in the record and wakes the owner: orders travel with the session, so none is lost when it is
 //! handed over at that moment.
 
 use std::collections::VecDeque;
@@ -243,7 +243,7 @@ impl RRSession {
         }
     }
 
-    /// Names the owner that is to be rung. Called before a hand-over, by the one who hands over.
+    /// Names the owner that is to be woken. Called before a hand-over, by the one who hands over.
     pub fn set_owner(&self, owner: Arc<Wake>) {
         locked(&self.post).owner = Some(owner);
     }
@@ -255,7 +255,7 @@ impl RRSession {
         }
     }
 
-    /// Leaves an order and rings the owner. False where too many wait already.
+    /// Leaves an order and wakes the owner. False where too many wait already.
     pub fn order(&self, order: Order) -> bool {
         let owner = {
             let mut post = locked(&self.post);

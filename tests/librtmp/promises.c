@@ -207,7 +207,7 @@ static void tick(int number)
     (void)number;
 }
 
-/* The signals of a timer that rings all the time make no wait shorter. */
+/* The signals of a timer that fires all the time make no wait shorter. */
 static void signals(void)
 {
     struct itimerval often = { { 0, 5000 }, { 0, 5000 } }, never = { { 0, 0 }, { 0, 0 } };

@@ -176,7 +176,7 @@ pub(super) fn fill(r: Session, need: usize) -> bool {
     let way = way(r);
     if way == Way::Peek {
         // The kernel would show again what is here already.
-        settle(r);
+        discard_peeked(r);
     }
     // SAFETY: used up before `conclude`, which may close the session.
     let room = unsafe { room(r) };
@@ -201,7 +201,7 @@ pub(super) fn fill(r: Session, need: usize) -> bool {
 
 /// Makes the kernel forget what it was asked to keep: all of it was taken, or belongs to the message that is being read.
 /// As long as something is left for a later call the kernel keeps that too, and the socket is readable, as it must be.
-pub(super) fn settle(r: Session) {
+pub(super) fn discard_peeked(r: Session) {
     let len = r.take_inner(|inner| &inner.peeked);
     r.m_sb.discard(len);
 }
@@ -235,7 +235,7 @@ pub(super) unsafe fn read_into(r: Session, start: *mut u8, len: usize) -> usize 
             continue;
         }
         if way == Way::Peek {
-            settle(r);
+            discard_peeked(r);
         }
         // SAFETY: used up before `conclude`, which may close the session.
         let ahead = if way == Way::Plain { unsafe { room(r) } } else { &mut [] };

@@ -24,7 +24,7 @@ const TAG_TAIL: usize = 4;
 /// The file's head; the fifth byte says what it holds.
 const FILE_HEAD: [u8; 13] = [b'F', b'L', b'V', 1, 0, 0, 0, 0, 9, 0, 0, 0, 0];
 
-/// What is held back at most until it is known whether there is audio and video.
+/// What is kept at most until it is known whether there is audio and video.
 const PROBE_BYTES: usize = 128 * 1024;
 
 /// Messages that a resumed download skips at most, looking for where it stopped.
@@ -49,7 +49,7 @@ fn read(r: Session, out: &mut [u8]) -> c_int {
     if r.m_read.flags.get() & RTMP_READ_SEEKING != 0 {
         hold(r, &[]);
     }
-    let mut done = take_held(r, out);
+    let mut done = take_kept(r, out);
     while done < out.len() {
         let mut tags = Vec::new();
         match next_tags(r, &mut tags) {
@@ -92,28 +92,28 @@ fn probe(r: Session) -> Result<(), i8> {
 /// Keeps `bytes` for the next call, in place of what was kept.
 fn hold(r: Session, bytes: &[u8]) {
     let old = r.m_read.buf.get();
-    let held = if bytes.is_empty() { ptr::null_mut() } else { mem::copy(bytes).start() };
-    r.m_read.buf.set(held);
-    r.m_read.bufpos.set(held);
-    r.m_read.buflen.set(if held.is_null() { 0 } else { bytes.len() as u32 });
+    let kept = if bytes.is_empty() { ptr::null_mut() } else { mem::copy(bytes).start() };
+    r.m_read.buf.set(kept);
+    r.m_read.bufpos.set(kept);
+    r.m_read.buflen.set(if kept.is_null() { 0 } else { bytes.len() as u32 });
     // SAFETY: made above alone, from the C allocator, and forgotten.
     unsafe { mem::free(old) };
 }
 
-/// Gives what is held.
-fn take_held(r: Session, out: &mut [u8]) -> usize {
+/// Gives what is kept.
+fn take_kept(r: Session, out: &mut [u8]) -> usize {
     if r.m_read.buf.get().is_null() {
         return 0;
     }
     let len = out.len().min(r.m_read.buflen.get() as usize);
     // SAFETY: buflen bytes are left at bufpos.
-    let held = unsafe { std::slice::from_raw_parts(r.m_read.bufpos.get().cast::<u8>(), len) };
-    out[..len].copy_from_slice(held);
+    let kept = unsafe { std::slice::from_raw_parts(r.m_read.bufpos.get().cast::<u8>(), len) };
+    out[..len].copy_from_slice(kept);
     r.m_read.buflen.set(r.m_read.buflen.get() - len as u32);
     if r.m_read.buflen.get() == 0 {
         hold(r, &[]);
     } else {
-        // SAFETY: still within what is held.
+        // SAFETY: still within what is kept.
         r.m_read.bufpos.set(unsafe { r.m_read.bufpos.get().add(len) });
     }
     len

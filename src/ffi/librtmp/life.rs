@@ -354,9 +354,9 @@ fn free_made(text: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int) {
 
 /// Forgets what `RTMP_Read` holds.
 fn reset_reading(r: Session) {
-    let held = r.m_read.buf.replace(ptr::null_mut());
+    let kept = r.m_read.buf.replace(ptr::null_mut());
     // SAFETY: made by `RTMP_Read` alone, from the C allocator, and forgotten.
-    unsafe { mem::free(held) };
+    unsafe { mem::free(kept) };
     r.m_read.bufpos.set(ptr::null_mut());
     r.m_read.buflen.set(0);
     r.m_read.dataType.set(0);

@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use super::ahead::{count, fill, read_into, settle};
+use super::ahead::{count, discard_peeked, fill, read_into};
 use super::inner::{ChannelIn, OpenChunk, Session, grow_table};
 use super::life::{close_session, free_packet_body, on_session_quickly};
 use super::send::TABLE_STEP;
@@ -265,7 +265,7 @@ pub(super) fn read_packet(r: Session, packet: &mut RTMPPacket) -> bool {
         log::hex_and_text(log::DEBUG2, unsafe { packet.body() });
     }
     if r.m_sb.sb_size.get() == 0 {
-        settle(r);
+        discard_peeked(r);
     }
     control::report_bytes_read(r);
     true

@@ -67,9 +67,9 @@ impl Dialler {
                 let text = "the server has much to say and takes no media";
                 self.failed(id, &Failure::peers(RRError::Protocol, text), 0, io);
             }
-            Ok(Pumped::Held(Said::Started { .. })) => self.started(id, io),
-            Ok(Pumped::Held(Said::Reconnect { url, text })) => self.moved(id, url.as_deref(), &text, 0, io),
-            Ok(Pumped::Held(event)) => {
+            Ok(Pumped::Event(Said::Started { .. })) => self.started(id, io),
+            Ok(Pumped::Event(Said::Reconnect { url, text })) => self.moved(id, url.as_deref(), &text, 0, io),
+            Ok(Pumped::Event(event)) => {
                 let failure =
                     Failure::peers(RRError::Closed, format!("the server ended it before it began: {event:?}"));
                 self.failed(id, &failure, 0, io);

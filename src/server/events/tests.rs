@@ -406,16 +406,16 @@ fn a_changed_sink_is_not_running_when_the_change_returns() {
 }
 
 /// Keeps the first few events by number, and counts the rest.
-struct Keeper {
+struct Recorder {
     most: usize,
     kept: Mutex<Vec<i64>>,
     dropped: AtomicU32,
 }
 
-impl Keeper {
+impl Recorder {
     fn new(most: usize) -> (Arc<Self>, Arc<dyn Subscriber>) {
-        let keeper = Arc::new(Self { most, kept: Mutex::default(), dropped: AtomicU32::new(0) });
-        (Arc::clone(&keeper), keeper)
+        let recorder = Arc::new(Self { most, kept: Mutex::default(), dropped: AtomicU32::new(0) });
+        (Arc::clone(&recorder), recorder)
     }
 
     fn kept(&self) -> Vec<i64> {
@@ -423,7 +423,7 @@ impl Keeper {
     }
 }
 
-impl Subscriber for Keeper {
+impl Subscriber for Recorder {
     fn tell(&self, event: &Event) {
         let mut kept = locked(&self.kept);
         if kept.len() < self.most {
@@ -437,7 +437,7 @@ impl Subscriber for Keeper {
 #[test]
 fn each_subscriber_has_a_bound_of_its_own_and_the_host_loses_nothing_by_it() {
     let events = by_queue(100);
-    let ((small, one), (large, two)) = (Keeper::new(3), Keeper::new(1_000));
+    let ((small, one), (large, two)) = (Recorder::new(3), Recorder::new(1_000));
     events.subscribe(&one);
     events.subscribe(&two);
     events.subscribe(&two);
@@ -454,7 +454,7 @@ fn each_subscriber_has_a_bound_of_its_own_and_the_host_loses_nothing_by_it() {
 #[test]
 fn subscribers_come_and_go_while_events_are_told() {
     let events = by_queue(100);
-    let ((early, one), (late, two)) = (Keeper::new(100), Keeper::new(100));
+    let ((early, one), (late, two)) = (Recorder::new(100), Recorder::new(100));
     events.push(numbered(EventKind::Session, 1, 0));
     events.subscribe(&one);
     events.push(numbered(EventKind::Session, 1, 1));

@@ -133,7 +133,7 @@ impl Listener {
         conn.put_back(rest);
         let peer = Peer::new(conn, record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
-        self.core.settle();
+        self.core.update_state();
         self.seat(peer, None, io);
     }
 

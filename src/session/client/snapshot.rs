@@ -29,7 +29,7 @@ pub(in crate::session) struct ClientState<'a> {
     #[n(4)]
     stream_id: u32,
     #[n(5)]
-    held: Option<MessageHead>,
+    first_media: Option<MessageHead>,
 }
 
 impl ClientSession {
@@ -49,9 +49,9 @@ impl ClientSession {
             key: &self.key,
             step: self.step,
             stream_id: self.stream_id,
-            held: self.held,
+            first_media: self.first_media,
         };
-        let protocol = self.protocol.state(self.held.is_some())?;
+        let protocol = self.protocol.state(self.first_media.is_some())?;
         snapshot::encode(&Snapshot { at_ms: now_ms, protocol, side: Side::Client(state) })
     }
 
@@ -65,7 +65,7 @@ impl ClientSession {
         let Snapshot { at_ms, protocol, side } = snapshot::decode(snapshot, config)?;
         let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
         let Side::Client(state) = side else { return impossible("it is a server session's snapshot") };
-        let ClientState { publish, tc_url, key, step, stream_id, held } = state;
+        let ClientState { publish, tc_url, key, step, stream_id, first_media } = state;
         if tc_url.len() > NAME_MAX_BYTES || key.len() > NAME_MAX_BYTES {
             return Err(Failure::ours(RRError::Limit, "its url is longer than is taken"));
         }
@@ -74,8 +74,8 @@ impl ClientSession {
         if step == Step::Handshake || protocol.timers.has_question() {
             return impossible("no client is in that state");
         }
-        let fits = |held: MessageHead| protocol.body(&[]).len() == held.len as usize;
-        if held.is_some_and(|held| publish || !fits(held)) {
+        let fits = |first_media: MessageHead| protocol.body(&[]).len() == first_media.len as usize;
+        if first_media.is_some_and(|first_media| publish || !fits(first_media)) {
             return impossible("no client holds that message back");
         }
         Ok(Self {
@@ -89,7 +89,7 @@ impl ClientSession {
             step,
             stream_id,
             refusal: None,
-            held,
+            first_media,
         })
     }
 }

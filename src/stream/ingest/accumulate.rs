@@ -2,7 +2,7 @@
 //! log.
 //!
 //! accumulate owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it appends
-//! and rings the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys are read
+//! and wakes the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys are read
 //! under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
 
 mod feed;
@@ -244,7 +244,7 @@ impl Accumulate {
         }
         let pumped = feed.heard(pumped);
         let half_read = feed.peer.conn.heap_bytes();
-        let held = stream.memory().wait_for_room(is_over, || feed.held.follow(half_read));
+        let room = stream.memory().wait_for_room(is_over, || feed.memory.follow(half_read));
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -254,7 +254,7 @@ impl Accumulate {
         if let Some(failure) = failed {
             return Err(failure.into());
         }
-        held?;
+        room?;
         match pumped? {
             Pumped::Drained => {
                 if let Some(failure) = self.feeds.get_mut(slot).and_then(|feed| feed.gone.take()) {
@@ -262,7 +262,7 @@ impl Accumulate {
                 }
             }
             Pumped::More => io.again(slot),
-            Pumped::Held(event) => {
+            Pumped::Event(event) => {
                 let event = Some(event).filter(|event| !matches!(event, session::Event::EndPublish { .. }));
                 self.hand_back(slot, event, io);
                 return Err(Leave::Handed);
@@ -396,7 +396,7 @@ impl Accumulate {
         let was_next = self.next.take_if(|next| *next == slot).is_some();
         let was_live = self.live.take_if(|live| *live == slot).is_some();
         let keep = hold_ms > 0 && was_live;
-        let held = self.stream.book().lose(record, keep);
+        let was_publisher = self.stream.book().lose(record, keep);
         if was_next && self.live.is_some() {
             // It was to be switched to and has gone: the one that is live keeps its place.
             let live = self.live.and_then(|live| self.feeds.get(live)).map(|feed| Arc::clone(&feed.peer.record));
@@ -408,7 +408,7 @@ impl Accumulate {
             self.stream.life().recovers();
             return;
         }
-        if !held {
+        if !was_publisher {
             return;
         }
         self.appoint_standby();

@@ -43,7 +43,7 @@ fn what_the_relay_asks_is_answered_while_a_publisher_holds_the_log() {
     ingest.begin();
     push(&ingest, &mut reader, 0, 0);
     ingest.end();
-    let held = locked(&ingest.intake);
+    let held = locked(&ingest.writer);
     let (answer, answers) = mpsc::channel();
     let asking = Arc::clone(&ingest);
     let thread = thread::spawn(move || {

@@ -315,36 +315,36 @@ mod tests {
 
     #[test]
     fn it_tells_when_it_becomes_short_and_when_it_refuses() {
-        let rung = Arc::new(AtomicU64::new(0));
-        let bell = Arc::clone(&rung);
-        let server = Budget::of_server(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
+        let alarms = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&alarms);
+        let server = Budget::of_server(Some(800), Box::new(move || count.store(count.load(Relaxed) + 1, Relaxed)));
         let stream = server.child();
         let first = stream.charge(699).unwrap();
-        assert_eq!((rung.load(Relaxed), server.is_short()), (0, false));
+        assert_eq!((alarms.load(Relaxed), server.is_short()), (0, false));
         let second = stream.charge(1).unwrap();
-        assert_eq!((rung.load(Relaxed), server.is_short()), (1, true), "seven eighths");
+        assert_eq!((alarms.load(Relaxed), server.is_short()), (1, true), "seven eighths");
         assert!(stream.charge(101).is_err());
-        assert_eq!((rung.load(Relaxed), server.refused()), (2, 1));
+        assert_eq!((alarms.load(Relaxed), server.refused()), (2, 1));
         drop((first, second));
         assert!(!server.is_short());
     }
 
     #[test]
     fn who_can_be_turned_away_has_a_quarter_and_is_missed_by_nobody() {
-        let rung = Arc::new(AtomicU64::new(0));
-        let bell = Arc::clone(&rung);
-        let server = Budget::of_server(Some(800), Box::new(move || bell.store(bell.load(Relaxed) + 1, Relaxed)));
+        let alarms = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&alarms);
+        let server = Budget::of_server(Some(800), Box::new(move || count.store(count.load(Relaxed) + 1, Relaxed)));
         let consumers = server.quarter();
         let consumer = consumers.charge(200).unwrap();
         assert!(consumers.charge(1).is_err());
         assert_eq!((consumers.refused(), server.refused(), server.used()), (1, 0, 200));
         let media = server.child().charge(500).unwrap();
-        let before = rung.load(Relaxed);
+        let before = alarms.load(Relaxed);
         drop(consumer);
         let other = server.child().charge(200).unwrap();
         assert!(consumers.charge(1).is_err(), "nothing is left of the whole");
         assert_eq!((consumers.refused(), server.refused(), server.used(), consumers.used()), (2, 0, 700, 0));
-        assert!(rung.load(Relaxed) <= before + 1, "the alarm is for what is taken, not for them");
+        assert!(alarms.load(Relaxed) <= before + 1, "the alarm is for what is taken, not for them");
         drop((media, other));
         let stream = server.child();
         let player = stream.modest();

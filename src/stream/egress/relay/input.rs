@@ -46,7 +46,7 @@ impl Relay {
         match pumped? {
             Pumped::Drained => {}
             Pumped::More => io.again(slot),
-            Pumped::Held(event) => {
+            Pumped::Event(event) => {
                 if self.on_event(slot, event)? {
                     self.between(slot, io);
                     return Ok(());

@@ -60,8 +60,8 @@ impl Relay {
 
     /// Consumers with more than `bytes` of their own, of which nothing was taken for `ms`: how much it is, and whose.
     fn idle(&self, bytes: usize, ms: u64, now_us: u64) -> Vec<(usize, usize)> {
-        let held = self.consumers.iter().map(|(slot, consumer)| (consumer.idle_bytes(now_us / 1000, ms), slot));
-        held.filter(|&(held, _)| held > bytes).collect()
+        let own = self.consumers.iter().map(|(slot, consumer)| (consumer.idle_bytes(now_us / 1000, ms), slot));
+        own.filter(|&(own, _)| own > bytes).collect()
     }
 
     fn close_for_memory(&mut self, slot: usize, io: &mut Io<'_>) {

@@ -95,11 +95,11 @@ pub(super) struct Feed {
     /// What a source sent over the connections before this one.
     sent_before: u64,
     /// Memory of its half-read messages.
-    pub(super) held: Charge,
+    pub(super) memory: Charge,
 }
 
 impl Feed {
-    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, held: Charge, now_ms: u64) -> Self {
+    pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, memory: Charge, now_ms: u64) -> Self {
         let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
         Self {
             sent_before,
@@ -113,7 +113,7 @@ impl Feed {
             gone: None,
             bytes_in: 0,
             over_since_ms: None,
-            held,
+            memory,
         }
     }
 
@@ -158,7 +158,7 @@ impl Feed {
     /// Whatever a source's server says ends the pull; a publisher's words are not looked at here.
     pub(super) fn heard(&mut self, pumped: Result<Pumped>) -> Result<Pumped> {
         match pumped {
-            Ok(Pumped::Held(event)) if self.source.is_some() => {
+            Ok(Pumped::Event(event)) if self.source.is_some() => {
                 let (failure, goes) = source::heard(event);
                 self.goes = goes;
                 Err(failure)
