@@ -221,7 +221,7 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
     player.no_longer(3);
     player.sees(1, 30);
     player.sees(2, 30);
-    // The one that is a guest ends.
+    // The one of a foreign stream ends.
     player.no_longer(1);
     player.sees_no_more(1, 2);
     [1, 2].into_iter().for_each(|stream_id| player.has_no_gap(stream_id));
@@ -245,9 +245,9 @@ fn a_stream_that_stops_ends_its_play_alone() {
         player.also(stream_id, key);
         player.sees(stream_id, 5);
     }
-    rig.stop("two"); // a guest's
+    rig.stop("two"); // a foreign stream
     player.sees(1, 20);
-    rig.stop("three"); // the owner's
+    rig.stop("three"); // the stream whose relay has the connection
     player.sees(1, 40);
     player.has_no_gap(1);
     drop(player);

@@ -7,7 +7,7 @@ mod arguments;
 mod failed_stream;
 mod figures;
 mod gone;
-mod keyless;
+mod missing_key_frame;
 mod orders;
 mod states;
 mod words;

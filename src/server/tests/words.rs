@@ -79,7 +79,7 @@ fn who_is_refused_is_told_of_with_what_it_wanted() {
         let words = format!(" (wants to {wish} live/sho***) was closed by us: refused: nobody allowed it in time");
         live.line_with(&["127.0.0.1:", &words]);
     }
-    let mut stranger = std::net::TcpStream::connect(("127.0.0.1", live.port)).unwrap();
-    std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut web_client = std::net::TcpStream::connect(("127.0.0.1", live.port)).unwrap();
+    std::io::Write::write_all(&mut web_client, b"GET / HTTP/1.1\r\n\r\n").unwrap();
     live.line_with(&[" (has not said what it wants) was closed because of the peer: "]);
 }
