@@ -47,7 +47,7 @@ const ROLES: [&CStr; 6] = [c"none", c"publisher", c"standby", c"player", c"targe
 /// Names of the kinds of objects, by number.
 const KINDS: [&CStr; 5] = [UNKNOWN, c"server", c"stream", c"session", c"target"];
 
-/// Names of the codecs: Enhanced RTMP's FourCCs, and those that `proto::flv` maps older ids to.
+/// Names of the codecs: Enhanced RTMP's FourCCs, and those that `proto::frame` maps older ids to.
 const CODECS: [(&[u8; 4], &CStr); 24] = [
     (b"avc1", c"H.264"),
     (b"hvc1", c"H.265"),

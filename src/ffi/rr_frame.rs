@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use super::types::{rr_frame, rr_frame_flag};
 use super::{Sized32, guard, is_null, read_struct, slice, write_struct};
-use crate::proto::flv;
+use crate::proto::frame;
 
 /// Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? `type` is the RTMP
 /// message type. What cannot be read has no flags and no codec. `out` is set up with RR_INIT(RR_CFG_FRAME, out) before,
@@ -23,7 +23,7 @@ pub unsafe extern "C" fn rr_frame_parse(r#type: u8, data: *const c_void, len: us
         let body = unsafe { slice(data.cast::<u8>(), len, "data") }?;
         // SAFETY: contract.
         let given: rr_frame = unsafe { read_struct(out) }?.ok_or_else(|| is_null(rr_frame::NAME))?;
-        let facts = flv::facts(r#type, body);
+        let facts = frame::facts(r#type, body);
         let flags = [
             (facts.key, rr_frame_flag::RR_FRAME_KEY),
             (facts.seq_start, rr_frame_flag::RR_FRAME_SEQ),

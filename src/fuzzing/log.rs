@@ -5,7 +5,7 @@
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::proto::chunk_write;
-use crate::proto::flv;
+use crate::proto::frame;
 use crate::proto::message::{MessageHead, kind};
 use crate::stream::egress::join::{HeaderRewrite, HeaderSet, Join, JoinIndex, JoinPoint};
 use crate::stream::log::buffer::{Entry, Head, RRBuffer, STREAM_ID, chunk_stream_of};
@@ -104,7 +104,7 @@ impl Model {
         let number = self.lines.len();
         let mut body = start.to_vec();
         body.extend((0..len).map(|at| (number * 7 + at) as u8));
-        let facts = flv::facts(type_id, &body);
+        let facts = frame::facts(type_id, &body);
         let bit = |on: bool, flag: u8| if on { flag } else { 0 };
         let mut entry = Entry {
             ts_ms: (number as u32).wrapping_mul(0x00AB_CDEF),

@@ -6,7 +6,7 @@ use crate::proto::amf0::{LIMITS, read_value, read_values, write_value};
 use crate::proto::chunk_write::encode;
 use crate::proto::codec_config;
 use crate::proto::command::Call;
-use crate::proto::flv;
+use crate::proto::frame;
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::proto::url::RtmpUrl;
@@ -51,17 +51,17 @@ pub fn amf0(data: &[u8]) {
 pub fn flv(data: &[u8]) {
     let Some((&type_id, body)) = data.split_first() else { return };
     for type_id in [type_id, kind::AUDIO, kind::VIDEO, kind::DATA, kind::DATA_AMF3] {
-        let facts = flv::facts(type_id, body);
+        let facts = frame::facts(type_id, body);
         assert!(!(facts.key && facts.seq_start), "a configuration is not a picture");
         assert!(facts.nano_offset < 1 << 24 && facts.cts_ms.abs() <= 1 << 23);
         let mut count = 0;
-        for track in flv::tracks(type_id, body) {
+        for track in frame::tracks(type_id, body) {
             assert!(track.start + track.len <= body.len());
             count += 1;
         }
         assert!(count <= body.len());
-        assert!(flv::data_name(type_id, body).len() <= body.len());
-        assert!(flv::strip_set_data_frame(type_id, body).is_none_or(|at| at <= body.len()));
+        assert!(frame::data_name(type_id, body).len() <= body.len());
+        assert!(frame::strip_set_data_frame(type_id, body).is_none_or(|at| at <= body.len()));
     }
     // Damaged configurations neither panic nor hang.
     let _ = (codec_config::video(body), codec_config::audio(body));

@@ -5,7 +5,7 @@
 //! hvcC), ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2 and 7.3.3, AV1 bitstream 5.5 and av1C of the AV1-ISOBMFF binding,
 //! ISO/IEC 14496-3 1.6.2.1.
 
-use crate::proto::flv::{self, four_cc};
+use crate::proto::frame::{self, four_cc};
 use crate::proto::message::kind;
 
 #[cfg(test)]
@@ -60,11 +60,11 @@ pub fn audio(body: &[u8]) -> Option<AudioConfig> {
 
 /// Codec and configuration record of the first track of a sequence header.
 fn record(type_id: u8, body: &[u8]) -> Option<(u32, &[u8])> {
-    let facts = flv::facts(type_id, body);
+    let facts = frame::facts(type_id, body);
     if !facts.seq_start {
         return None;
     }
-    let track = flv::tracks(type_id, body).next()?;
+    let track = frame::tracks(type_id, body).next()?;
     let payload = body.get(track.start..track.start + track.len)?;
     let is_legacy = match type_id {
         kind::VIDEO => body[0] & 0x80 == 0,

@@ -12,7 +12,7 @@ pub mod chunk_read;
 pub mod chunk_write;
 pub mod codec_config;
 pub mod command;
-pub mod flv;
+pub mod frame;
 pub mod handshake;
 pub mod http_client;
 pub mod message;

@@ -15,7 +15,7 @@ use crate::config::Metadata;
 use crate::error::Result;
 use crate::log::told;
 use crate::net::clock as system_clock;
-use crate::proto::flv::{self, FrameFacts};
+use crate::proto::frame::{self, FrameFacts};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::stream::event::{Event, EventKind};
@@ -54,7 +54,7 @@ pub(in crate::stream) struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     /// Looks at a message that has just come.
     pub(in crate::stream) fn new(head: MessageHead, body: &'a [u8], now_us: u64) -> Self {
-        let facts = flv::facts(head.type_id, body);
+        let facts = frame::facts(head.type_id, body);
         let picture = tracks::of_picture(head.type_id, &facts, body);
         Self { head, facts, picture, body, now_us }
     }
@@ -232,9 +232,9 @@ impl Ingest {
 /// does not end as it should is marked.
 fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
-    let bare = flv::strip_set_data_frame(head.type_id, body);
+    let bare = frame::strip_set_data_frame(head.type_id, body);
     let flawed = mends && facts.metadata && {
-        let start = bare.unwrap_or_else(|| flv::data_start(head.type_id, body));
+        let start = bare.unwrap_or_else(|| frame::data_start(head.type_id, body));
         metadata::mend(body.get(start..).unwrap_or_default()).is_some()
     };
     let mut flags = 0;

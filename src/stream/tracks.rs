@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::mask;
 use crate::proto::codec_config::{self, AudioConfig, VideoConfig};
-use crate::proto::flv::{self, FrameFacts};
+use crate::proto::frame::{self, FrameFacts};
 use crate::proto::message::kind;
 use crate::stream::stats::Count;
 use crate::sync::locked;
@@ -46,7 +46,7 @@ pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option
     if !facts.many_tracks {
         return Some(facts.track);
     }
-    flv::tracks(type_id, body).take(MAX_LISTED).map(|track| track.id).min()
+    frame::tracks(type_id, body).take(MAX_LISTED).map(|track| track.id).min()
 }
 
 /// What the sequence headers of a stream say, of the lowest track of each kind that has said it.
@@ -90,7 +90,7 @@ impl Tracks {
             return self.note_one(Track { type_id, track: facts.track, codec: facts.codec }) | configured;
         }
         // No message costs more than the list is long.
-        let tracks = flv::tracks(type_id, body).take(MAX_LISTED);
+        let tracks = frame::tracks(type_id, body).take(MAX_LISTED);
         tracks.fold(false, |new, track| self.note_one(Track { type_id, track: track.id, codec: track.codec }) | new)
             | configured
     }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_of_its_lowest_track_and_all_else_is_none() {
-        let of = |type_id, body: &[u8]| of_picture(type_id, &flv::facts(type_id, body), body);
+        let of = |type_id, body: &[u8]| of_picture(type_id, &frame::facts(type_id, body), body);
         let one = |packet: u8, id: u8| [&[0x96, packet][..], b"hvc1", &[id, 7]].concat();
         let many = [&[0xA6, 0x11][..], b"hvc1", &[3, 0, 0, 1, 9, 2, 0, 0, 1, 9]].concat();
         for (body, track) in [

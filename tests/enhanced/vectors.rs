@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rrelay::ffi::rr_frame::rr_frame_parse;
 use rrelay::ffi::types::rr_frame;
-use rrelay::proto::flv::{self as ours, FrameFacts};
+use rrelay::proto::frame::{self as ours, FrameFacts};
 
 use crate::mp4::{self, Encoded, Sample};
 use crate::read::{self, Frame, Packet};

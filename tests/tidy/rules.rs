@@ -262,8 +262,8 @@ mod tests {
     #[test]
     fn the_relay_face_stays_off_the_wire() {
         assert!(complaint("src/ffi/rr_server.rs", "use crate::net::Conn;").contains("relay face"));
-        assert!(complaint("src/ffi/rr_info.rs", "use crate::proto::flv;").contains("relay face"));
-        assert_eq!(complaint("src/ffi/rr_frame.rs", "use crate::proto::flv;"), "");
+        assert!(complaint("src/ffi/rr_info.rs", "use crate::proto::frame;").contains("relay face"));
+        assert_eq!(complaint("src/ffi/rr_frame.rs", "use crate::proto::frame;"), "");
         assert_eq!(complaint("src/ffi/rr_conn.rs", "use crate::session::State;"), "");
         assert_eq!(complaint("src/ffi/event.rs", "use crate::session::State;"), "");
     }

@@ -9,7 +9,7 @@ use super::mem;
 use super::ptr::bytes;
 use super::send::send_packet;
 use super::types::*;
-use crate::proto::flv::SET_DATA_FRAME;
+use crate::proto::frame::SET_DATA_FRAME;
 
 const INFO: u8 = 18;
 

@@ -6,7 +6,7 @@
 use crate::config::{CHUNK_SIZE, TargetConfig, media};
 use crate::error::{RRError, Result};
 use crate::proto::chunk_write;
-use crate::proto::flv::{self, SET_DATA_FRAME};
+use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::stream::egress::join::HeaderRewrite;
@@ -153,7 +153,7 @@ impl Rewrite {
             return Ok(false);
         }
         // An AMF3 data message keeps its leading 0 before the name.
-        let lead = flv::data_start(mark.type_id, &body);
+        let lead = frame::data_start(mark.type_id, &body);
         let (lead, rest) = body.split_at_checked(lead).unwrap_or((&[], &body));
         let name = if self.server && is_wrapped(mark) { &SET_DATA_FRAME[..] } else { &[] };
         let mend = if !self.server && mark.has(flag::FLAWED) { metadata::mend(rest) } else { None };
@@ -199,7 +199,7 @@ pub(in crate::stream) fn mask(tracks: u64) -> u64 {
 /// Whether a message has one of these tracks, or none at all. What is not multitrack is track 0; ids beyond the mask
 /// are in no list.
 pub(in crate::stream) fn wants_tracks(wanted: u64, type_id: u8, body: &[u8]) -> bool {
-    let mut tracks = flv::tracks(type_id, body).peekable();
+    let mut tracks = frame::tracks(type_id, body).peekable();
     tracks.peek().is_none()
         || tracks.any(|track| wanted == ALL_TRACKS || 1_u64.checked_shl(track.id.into()).unwrap_or(0) & wanted != 0)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::config::media;
 use crate::error::{Failure, RRError, Result};
 use crate::proto::chunk_write::{encode_parts_into, wire_len};
-use crate::proto::flv::{self, SET_DATA_FRAME};
+use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata::{self, Mend};
 use crate::stream::egress::rewrite::wants_tracks;
@@ -64,9 +64,9 @@ impl Header {
         if !(self.many_tracks || other.many_tracks) || sort(self) != sort(other) {
             return false;
         }
-        let mut tracks = flv::tracks(other.type_id, &other.body).take(MAX_COMPARED);
+        let mut tracks = frame::tracks(other.type_id, &other.body).take(MAX_COMPARED);
         tracks.any(|track| {
-            let mut ours = flv::tracks(self.type_id, &self.body).take(MAX_COMPARED);
+            let mut ours = frame::tracks(self.type_id, &self.body).take(MAX_COMPARED);
             ours.any(|own| (own.id, own.codec) == (track.id, track.codec))
         })
     }
@@ -142,7 +142,7 @@ impl HeaderSet {
     pub(super) fn learn(&mut self, message: &Message<'_>) -> Result<bool> {
         let mark = &message.mark;
         let whole = message.body().ok_or_else(no_memory)?;
-        let facts = flv::facts(mark.type_id, &whole);
+        let facts = frame::facts(mark.type_id, &whole);
         let is_data = media_of(mark.type_id) == media::DATA;
         let bare = if is_data { bare_data(mark.type_id, &whole) } else { &whole };
         if bare.len() > MAX_HEADER_BYTES {
@@ -225,7 +225,7 @@ fn encode_one(header: &Header, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Re
 
 /// A data message without the leading 0 of type 15 and without `@setDataFrame`.
 fn bare_data(type_id: u8, body: &[u8]) -> &[u8] {
-    let start = flv::strip_set_data_frame(type_id, body).unwrap_or_else(|| flv::data_start(type_id, body));
+    let start = frame::strip_set_data_frame(type_id, body).unwrap_or_else(|| frame::data_start(type_id, body));
     body.get(start..).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{CHUNK_SIZE, media};
 use crate::proto::chunk_write::{body_of, wire_len};
-use crate::proto::flv;
+use crate::proto::frame;
 use crate::stream::log::buffer::{Entry, RRBuffer};
 use crate::stream::memory::budget::Budget;
 
@@ -29,7 +29,7 @@ impl Feed {
     }
 
     fn put(&mut self, type_id: u8, body: &[u8]) {
-        let facts = flv::facts(type_id, body);
+        let facts = frame::facts(type_id, body);
         let bit = |on: bool, flag: u8| if on { flag } else { 0 };
         let entry = Entry {
             ts_ms: self.ts_ms,
@@ -473,7 +473,7 @@ fn headers_without_end_stay_bounded() {
     }
     let kept = feed.join_index.headers().headers();
     assert!(kept[0].metadata && kept[0].body == BARE, "metadata is the last to go");
-    assert_eq!(kept.last().map(|header| (header.codec, header.track)), Some((flv::four_cc(b"av01"), 255)));
+    assert_eq!(kept.last().map(|header| (header.codec, header.track)), Some((frame::four_cc(b"av01"), 255)));
     feed.video(&[&[VIDEO_HEADER, &vec![0; 2 << 20]].concat()]);
     assert_eq!(feed.join_index.advance().headers_lost, 1);
 }
