@@ -10,7 +10,7 @@ use crate::error::{Failure, RRError, Result, copied};
 use crate::net::socket::Socket;
 use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
-use crate::session::{ClientSession, Event, ServerSession};
+use crate::session::{ClientSession, Event, Inbound, ServerSession};
 
 /// Which side of the conversation we are.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub enum Pumped {
 pub struct Conn {
     /// The socket.
     pub socket: Socket,
-    /// The session. Whoever may change it goes through [`Self::server`] or [`Self::client`].
+    /// The session. Whoever may change it goes through [`Self::inbound`] or [`Self::client`].
     side: Side,
     /// Bytes read from the socket that the session has not seen, because an event was to be handled first.
     unread: Vec<u8>,
@@ -72,11 +72,11 @@ impl Conn {
         self.name = Some(name.into());
     }
 
-    /// The server session; `None` where we are the client.
-    pub fn server(&mut self) -> Option<&mut ServerSession> {
+    /// The session of a connection that was opened to us; `None` where we are the client.
+    pub fn inbound(&mut self) -> Option<&mut dyn Inbound> {
         self.stirred = true;
         match &mut self.side {
-            Side::Server(session) => Some(session),
+            Side::Server(session) => Some(&mut **session),
             Side::Client(_) => None,
         }
     }

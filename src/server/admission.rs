@@ -61,7 +61,7 @@ impl Wish {
 /// Writes what the peer said of itself into its record.
 pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
     let record = Arc::clone(&peer.record);
-    let connect = peer.conn.server().and_then(|session| session.connect());
+    let connect = peer.conn.inbound().and_then(|session| session.connect());
     let of_app = connect.map(|info| info.query()).filter(|_| args != Args::Drop).unwrap_or_default();
     match wish {
         Wish::Connect => {
@@ -91,7 +91,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
 
 /// The application that the peer is connected to.
 fn app_of(peer: &mut Peer) -> &[u8] {
-    peer.conn.server().and_then(|session| session.connect()).map_or(&[], |info| info.app_name())
+    peer.conn.inbound().and_then(|session| session.connect()).map_or(&[], |info| info.app_name())
 }
 
 /// Names go to C as strings: without NUL, and not without end.
@@ -146,7 +146,7 @@ pub(super) fn find_stream(
             (_, true) => "NetStream.Publish.Denied",
             (_, false) => source::code_of(failure),
         };
-        if let Some(session) = peer.conn.server() {
+        if let Some(session) = peer.conn.inbound() {
             session.reject_stream(stream_id, code, &failure.text);
         }
     })
@@ -196,14 +196,14 @@ pub(super) fn hand_over(
 ) {
     let failed = match wish {
         Wish::Publish { stream_id, .. } => {
-            if let Some(session) = peer.conn.server() {
+            if let Some(session) = peer.conn.inbound() {
                 session.accept_publish(stream_id, clock::now_ms());
             }
             log::info!(target: told::SESSION, "{} publishes {}", peer.record.addr, stream.masked_name());
             stream.hand_publisher(peer, stream_id, *claim).err().map(|(peer, failure)| (peer, failure, true))
         }
         Wish::Play { stream_id, .. } => {
-            if let Some(session) = peer.conn.server() {
+            if let Some(session) = peer.conn.inbound() {
                 session.accept_play(stream_id, clock::now_ms());
             }
             log::info!(target: told::SESSION, "{} plays {}", peer.record.addr, stream.masked_name());
@@ -228,7 +228,7 @@ pub(super) fn hand_over(
 /// Refuses the peer. Its connection is to end then: some programs (publishers on librtmp) take no refusal for an answer,
 /// only that end.
 pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
-    let Some(session) = peer.conn.server() else { return };
+    let Some(session) = peer.conn.inbound() else { return };
     match wish {
         Wish::Connect => session.reject_connect(code, text, redirect),
         Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {

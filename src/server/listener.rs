@@ -288,7 +288,7 @@ impl Listener {
             return self.grant(slot, wish, &Decision::default(), io);
         }
         pending.state = PendingState::Asks(wish);
-        if let Some(session) = pending.peer.conn.server() {
+        if let Some(session) = pending.peer.conn.inbound() {
             session.asked(clock::now_ms());
         }
         let record = &pending.peer.record;
@@ -307,7 +307,7 @@ impl Listener {
             pending.peer.record.set_user(decision.user);
         }
         if let Wish::Connect = wish {
-            if let Some(session) = pending.peer.conn.server() {
+            if let Some(session) = pending.peer.conn.inbound() {
                 session.accept_connect(clock::now_ms());
             }
             return Ok(());
@@ -408,7 +408,7 @@ impl Listener {
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }
         // What a connected peer answers to pings lies unread as long as the event queue is full.
-        if pending.unheard && pending.peer.conn.server().is_some_and(|session| session.connected()) {
+        if pending.unheard && pending.peer.conn.inbound().is_some_and(|session| session.connected()) {
             return Ok(());
         }
         match pending.peer.conn.handle_timeout(now_ms)? {

@@ -26,6 +26,7 @@
 
 mod client;
 mod flow;
+mod inbound;
 mod protocol;
 mod said;
 mod server;
@@ -36,6 +37,7 @@ mod tests;
 mod timers;
 
 pub use client::{ClientSession, Refusal};
+pub use inbound::Inbound;
 pub use said::Said;
 pub use server::{ConnectInfo, ServerSession};
 pub use state::{Role, State};

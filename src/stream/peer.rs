@@ -326,7 +326,7 @@ impl Peer {
 impl Peer {
     /// Sends the E-RTMP reconnect request, to a peer that understands it; the owner flushes.
     pub fn ask_to_reconnect(&mut self, url: Option<&str>, text: &str) {
-        if let Some(session) = self.conn.server() {
+        if let Some(session) = self.conn.inbound() {
             session.reconnect_request(url, text);
         }
     }

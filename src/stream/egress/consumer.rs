@@ -99,7 +99,7 @@ impl Consumer {
     ) -> Self {
         let received_before = if let Who::Target(target) = &who { target.counters.bytes_in.get() } else { 0 };
         Self {
-            sink: Sink::Rtmp(conn),
+            sink: Sink::Conn(conn),
             who,
             subscriptions,
             current: 0,
@@ -320,7 +320,7 @@ impl Consumer {
         counters.queue_msgs.set(behind.messages);
         counters.queue_ms.set(behind.ms);
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(behind.ms));
-        let Sink::Rtmp(conn) = &self.sink;
+        let Sink::Conn(conn) = &self.sink;
         counters.received(self.received_before, conn.bytes_in(), now_us);
         if counters.msgs_out.get() > 0 {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
@@ -345,6 +345,6 @@ impl Consumer {
     pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
         self.count_sent();
         self.tally.report(self.who.counters());
-        (self.sink.into_rtmp(), self.who, self.subscriptions)
+        (self.sink.into_conn(), self.who, self.subscriptions)
     }
 }

@@ -172,7 +172,7 @@ impl Relay {
         };
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();
-        if let Err(failure) = io.add(&mut consumer.sink.rtmp().socket, entry.key()) {
+        if let Err(failure) = io.add(&mut consumer.sink.conn().socket, entry.key()) {
             self.end(consumer, &failure, io);
             return;
         }

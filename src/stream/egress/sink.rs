@@ -7,8 +7,8 @@ use crate::net::conn::Conn;
 
 /// Where a consumer's bytes go.
 pub(in crate::stream) enum Sink {
-    /// An RTMP connection: a player's, or one that we opened to a target.
-    Rtmp(Conn),
+    /// A connection: a player's, or one that we opened to a target.
+    Conn(Conn),
 }
 
 impl Sink {
@@ -17,7 +17,7 @@ impl Sink {
     /// # Errors
     /// What the socket says.
     pub(in crate::stream) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        let Self::Rtmp(conn) = self;
+        let Self::Conn(conn) = self;
         conn.write(bytes)
     }
 
@@ -26,29 +26,29 @@ impl Sink {
     /// # Errors
     /// What the socket says.
     pub(in crate::stream) fn flush_tls(&mut self) -> Result<bool> {
-        let Self::Rtmp(conn) = self;
+        let Self::Conn(conn) = self;
         conn.flush_tls()
     }
 
     /// What the connection itself has to say, as whole messages to go out between two others.
     pub(in crate::stream) fn take_control(&mut self) -> Option<Vec<u8>> {
-        let Self::Rtmp(conn) = self;
+        let Self::Conn(conn) = self;
         conn.has_output().then(|| conn.take_output())
     }
 
     pub(in crate::stream) fn heap_bytes(&mut self) -> usize {
-        let Self::Rtmp(conn) = self;
+        let Self::Conn(conn) = self;
         conn.heap_bytes()
     }
 
-    /// The RTMP connection.
-    pub(in crate::stream) fn rtmp(&mut self) -> &mut Conn {
-        let Self::Rtmp(conn) = self;
+    /// The connection.
+    pub(in crate::stream) fn conn(&mut self) -> &mut Conn {
+        let Self::Conn(conn) = self;
         conn
     }
 
-    pub(in crate::stream) fn into_rtmp(self) -> Conn {
-        let Self::Rtmp(conn) = self;
+    pub(in crate::stream) fn into_conn(self) -> Conn {
+        let Self::Conn(conn) = self;
         conn
     }
 }

@@ -148,7 +148,7 @@ impl Accumulate {
     fn replace(&mut self, slot: usize, io: &mut Io<'_>) {
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let stream_id = feed.stream_id;
-        if let Some(session) = feed.peer.conn.server() {
+        if let Some(session) = feed.peer.conn.inbound() {
             session.end_publish(stream_id, "NetStream.Publish.BadName", TAKEN_OVER);
         }
         self.end(*feed, &Failure::ours(RRError::TakenOver, TAKEN_OVER), io);
@@ -455,7 +455,7 @@ impl Accumulate {
         let waiting: Vec<Box<Feed>> = inbox.try_iter().map(|publisher| Box::new(feed(*publisher))).collect();
         for mut feed in feeds.collect::<Vec<_>>().into_iter().chain(waiting) {
             let stream_id = feed.stream_id;
-            if let Some(session) = feed.peer.conn.server() {
+            if let Some(session) = feed.peer.conn.inbound() {
                 session.end_publish(stream_id, "NetStream.Publish.Denied", &failure.text);
             }
             self.end(*feed, &failure, io);

@@ -38,12 +38,12 @@ impl Relay {
         let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         if let Who::Target(_) = &consumer.who {
-            if let Some(session) = consumer.sink.rtmp().client() {
+            if let Some(session) = consumer.sink.conn().client() {
                 session.close();
             }
             let goes_on = consumer.push.as_ref().is_some_and(|push| push.parting.is_some());
             consumer.close_by_ms = Some(now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
-            let conn = consumer.sink.rtmp();
+            let conn = consumer.sink.conn();
             if conn.flush().is_ok() {
                 half_close(&mut conn.socket);
             }
@@ -51,7 +51,7 @@ impl Relay {
         }
         let said = consumer.said.take();
         for ended in consumer.remove(Subscription::has_ended) {
-            if let Some(session) = consumer.sink.rtmp().server() {
+            if let Some(session) = consumer.sink.conn().inbound() {
                 session.end_play(ended.stream_id());
             }
         }
@@ -84,7 +84,7 @@ impl Relay {
     /// plays.
     fn hand_on(&mut self, slot: usize, next: Option<session::Event>, io: &mut Io<'_>) {
         let Some(mut consumer) = self.take(slot) else { return };
-        io.remove(&mut consumer.sink.rtmp().socket);
+        io.remove(&mut consumer.sink.conn().socket);
         let (conn, Who::Player(record), mut subscriptions) = consumer.into_parts() else { return };
         for subscription in &mut subscriptions {
             if let Some(registration) = subscription.leave_home(&self.join_index, self.live) {
@@ -109,7 +109,7 @@ impl Relay {
             let Some(stream_id) = consumer.own().find(waits).map(|subscription| subscription.stream_id()) else {
                 continue;
             };
-            if let Some(session) = consumer.sink.rtmp().server() {
+            if let Some(session) = consumer.sink.conn().inbound() {
                 session.fail_play(stream_id, refusal.code, &refusal.failure.text);
                 self.apply(slot, Err(refusal.failure.clone().into()), io);
             }
@@ -129,7 +129,7 @@ impl Relay {
 
     /// A consumer's connection ends here.
     pub(super) fn end(&mut self, mut consumer: Box<Consumer>, failure: &Failure, io: &mut Io<'_>) {
-        io.remove(&mut consumer.sink.rtmp().socket);
+        io.remove(&mut consumer.sink.conn().socket);
         let told_goodbye = consumer.close_by_ms.is_some();
         let push = consumer.push.take();
         match consumer.into_parts() {
@@ -184,7 +184,7 @@ impl Relay {
 /// The player hears that it is over, if its socket takes that.
 fn end_player(conn: &mut Conn, record: &RRSession, subscriptions: &[Subscription], failure: &Failure) {
     if !failure.by_peer {
-        if let Some(session) = conn.server() {
+        if let Some(session) = conn.inbound() {
             subscriptions.iter().for_each(|subscription| session.end_play(subscription.stream_id()));
         }
         let _ = conn.flush();

@@ -42,7 +42,7 @@ impl Relay {
                     match order {
                         Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text)),
                         Order::Reconnect(url, text) => {
-                            if let Some(session) = consumer.sink.rtmp().server() {
+                            if let Some(session) = consumer.sink.conn().inbound() {
                                 session.reconnect_request(url.as_deref(), &text);
                             }
                         }
@@ -69,7 +69,7 @@ impl Relay {
         }
         // One whose socket takes nothing has `send_ms`: a ping would not reach it. An open question is the listener's.
         if !consumer.blocked {
-            consumer.sink.rtmp().handle_timeout(now_ms)?;
+            consumer.sink.conn().handle_timeout(now_ms)?;
         }
         self.bound_lag(slot, head, now_us)
     }
