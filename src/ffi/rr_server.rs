@@ -11,8 +11,8 @@ use super::types::{rr_id, rr_kind, rr_log_fn};
 use super::{Out, convert, guard, is_null, keep_error, on_server, opt_text, reference, text};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{Level, level_filter};
-use crate::server::RRServer;
 use crate::server::events::{EventFn, LogSink};
+use crate::server::{RRRestOut, RRServer};
 
 /// Listeners, streams and everything on them, events, log. Two servers in one process know nothing of each other.
 pub struct rr_server {
@@ -207,7 +207,8 @@ pub unsafe extern "C" fn rr_server_set_tls(
 pub unsafe extern "C" fn rr_server_stop(s: *mut rr_server, reconnect_url: *const c_char, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
         // SAFETY: contract.
-        server.core.stop(unsafe { opt_text(reconnect_url, "reconnect_url") }?, deadline_ms)?;
+        let reconnect_url = unsafe { opt_text(reconnect_url, "reconnect_url") }?.map(ToOwned::to_owned);
+        RRRestOut::Drain { reconnect_url, deadline_ms }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -6,6 +6,7 @@ use super::config::rr_decision;
 use super::rr_server::rr_server;
 use super::types::rr_session;
 use super::{convert, on_server, opt_text, text};
+use crate::server::RRRestOut;
 
 /// Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). `d` may be NULL: as asked.
 ///
@@ -19,7 +20,8 @@ use super::{convert, on_server, opt_text, text};
 pub unsafe extern "C" fn rr_session_allow(s: *mut rr_server, id: rr_session, d: *const rr_decision) -> c_int {
     let body = |server: &rr_server| {
         // SAFETY: contract.
-        server.core.session_allow(id, unsafe { convert::decision(d) }?)?;
+        let decision = Box::new(unsafe { convert::decision(d) }?);
+        RRRestOut::Allow { session: id, decision }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -47,7 +49,8 @@ pub unsafe extern "C" fn rr_session_deny(
         let code = unsafe { opt_text(code, "code") }?.unwrap_or("");
         // SAFETY: contract.
         let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
-        server.core.session_deny(id, code, text)?;
+        let (code, text) = (code.to_owned(), text.to_owned());
+        RRRestOut::Deny { session: id, code, text }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -66,7 +69,8 @@ pub unsafe extern "C" fn rr_session_deny(
 pub unsafe extern "C" fn rr_session_redirect(s: *mut rr_server, id: rr_session, url: *const c_char) -> c_int {
     let body = |server: &rr_server| {
         // SAFETY: contract.
-        server.core.session_redirect(id, unsafe { text(url, "url") }?)?;
+        let url = unsafe { text(url, "url") }?.to_owned();
+        RRRestOut::Redirect { session: id, url }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -94,7 +98,8 @@ pub unsafe extern "C" fn rr_session_reconnect(
         let url = unsafe { opt_text(url, "url") }?;
         // SAFETY: contract.
         let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
-        server.core.session_reconnect(id, url, text)?;
+        let (url, text) = (url.map(ToOwned::to_owned), text.to_owned());
+        RRRestOut::ReconnectSession { session: id, url, text }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -114,7 +119,7 @@ pub unsafe extern "C" fn rr_session_close(s: *mut rr_server, id: rr_session, tex
     let body = |server: &rr_server| {
         // SAFETY: contract.
         let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
-        server.core.session_close(id, text)?;
+        RRRestOut::CloseSession { session: id, text: text.to_owned() }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -6,6 +6,7 @@ use super::config::rr_stream_config;
 use super::rr_server::rr_server;
 use super::types::{rr_frame, rr_frame_flag, rr_id, rr_stream};
 use super::{Out, bytes, convert, is_null, on_server, read_struct, slice};
+use crate::server::RRRestOut;
 
 /// Makes a stream that exists with or without peers, for targets added before its publisher is there, or for
 /// rr_stream_write. One that is there already is kept from ending with its publisher, and given. `cfg` may be NULL: the
@@ -32,8 +33,9 @@ pub unsafe extern "C" fn rr_stream_create(
         // SAFETY: contract.
         let key = unsafe { bytes(key, "key") }?;
         // SAFETY: contract.
-        let config = unsafe { convert::stream_config(cfg) }?;
-        let id = server.core.stream_create(app, key, config)?;
+        let config = unsafe { convert::stream_config(cfg) }?.map(Box::new);
+        let (app, key) = (app.to_vec(), key.to_vec());
+        let id = RRRestOut::CreateStream { app, key, config }.carry_out(&server.core)?;
         // SAFETY: contract.
         unsafe { out.set(id) };
         Ok(0)
@@ -82,7 +84,7 @@ pub unsafe extern "C" fn rr_stream_find(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
-        server.core.stream_stop(id, deadline_ms)?;
+        RRRestOut::StopStream { stream: id, deadline_ms }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -101,7 +103,7 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, source: rr_id) -> c_int {
     let body = |server: &rr_server| {
-        server.core.stream_switch(id, source)?;
+        RRRestOut::Switch { stream: id, source }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.

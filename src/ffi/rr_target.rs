@@ -7,9 +7,7 @@ use super::rr_server::rr_server;
 use super::types::{rr_stream, rr_target};
 use super::{Out, convert, on_server};
 use crate::config::TargetConfig;
-use crate::error::Result;
-use crate::server::RRServer;
-use crate::stream::event::Id;
+use crate::server::RRRestOut;
 
 /// Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself when
 /// it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
@@ -35,7 +33,7 @@ pub unsafe extern "C" fn rr_stream_add_target(
     out: *mut rr_target,
 ) -> c_int {
     // SAFETY: contract.
-    unsafe { add(s, cfg, out, |core, config| core.target_add(id, config)) }
+    unsafe { add(s, cfg, out, |config| RRRestOut::AddTarget { stream: id, config }) }
 }
 
 /// Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes the
@@ -65,7 +63,7 @@ pub unsafe extern "C" fn rr_stream_add_source(
     out: *mut rr_target,
 ) -> c_int {
     // SAFETY: contract.
-    unsafe { add(s, cfg, out, |core, config| core.source_add(id, config)) }
+    unsafe { add(s, cfg, out, |config| RRRestOut::AddSource { stream: id, config }) }
 }
 
 /// What adding a target and adding a source have in common.
@@ -76,13 +74,13 @@ unsafe fn add(
     s: *mut rr_server,
     cfg: *const rr_target_config,
     out: *mut rr_target,
-    add: impl FnOnce(&RRServer, TargetConfig) -> Result<Id>,
+    request: impl FnOnce(Box<TargetConfig>) -> RRRestOut,
 ) -> c_int {
     let body = |server: &rr_server| {
         let out = Out::new(out, "out")?;
         // SAFETY: contract.
         let config = unsafe { convert::target_config(cfg) }?;
-        let target = add(&server.core, config)?;
+        let target = request(Box::new(config)).carry_out(&server.core)?;
         // SAFETY: contract.
         unsafe { out.set(target) };
         Ok(0)
@@ -111,7 +109,7 @@ pub unsafe extern "C" fn rr_target_update(s: *mut rr_server, id: rr_target, cfg:
     let body = |server: &rr_server| {
         // SAFETY: contract.
         let config = unsafe { convert::target_config(cfg) }?;
-        server.core.target_update(id, config)?;
+        RRRestOut::UpdateTarget { target: id, config: Box::new(config) }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -128,7 +126,7 @@ pub unsafe extern "C" fn rr_target_update(s: *mut rr_server, id: rr_target, cfg:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_target_retry(s: *mut rr_server, id: rr_target) -> c_int {
     let body = |server: &rr_server| {
-        server.core.target_retry(id)?;
+        RRRestOut::RetryTarget { target: id }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.
@@ -146,7 +144,7 @@ pub unsafe extern "C" fn rr_target_retry(s: *mut rr_server, id: rr_target) -> c_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_target_stop(s: *mut rr_server, id: rr_target, deadline_ms: c_uint) -> c_int {
     let body = |server: &rr_server| {
-        server.core.target_stop(id, deadline_ms)?;
+        RRRestOut::StopTarget { target: id, deadline_ms }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -17,16 +17,15 @@ use super::http::{MAX_BODY_BYTES, whole_body};
 use super::metrics;
 use super::model::{self, Server, Session, Stream, Target};
 use super::nginx;
-use super::out::RRRestOut;
 use super::page;
 use super::path;
 use super::problem::Problem;
 use super::settings;
 use crate::config::TargetConfig;
 use crate::error::{Failure, RRError};
-use crate::server::RRServer;
 use crate::server::figures::Stats;
 use crate::server::slots::{kind, kind_of};
+use crate::server::{RRRestOut, RRServer};
 use crate::session::State as ObjectState;
 use crate::stream::event::Id;
 
@@ -287,11 +286,13 @@ async fn put_stream(
     Body(StreamSettings(settings)): Body<StreamSettings>,
 ) -> Answer<Json<Stream>> {
     let (app, key) = names(&uri);
-    let config = match settings.is_empty() {
-        true => None,
-        false => Some(Box::new(settings::stream(server.default_stream_config(), &settings)?)),
+    let request = if settings.is_empty() {
+        RRRestOut::CreateStream { app, key, config: None }
+    } else {
+        let config = Box::new(settings::stream(server.default_stream_config(), &settings)?);
+        RRRestOut::EnsureStream { app, key, config }
     };
-    let id = RRRestOut::CreateStream { app, key, config }.carry_out(&server)?;
+    let id = request.carry_out(&server)?;
     Ok(Json(model::stream(&server, id)?))
 }
 

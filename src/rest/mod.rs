@@ -10,7 +10,6 @@ mod http;
 mod metrics;
 mod model;
 mod nginx;
-mod out;
 mod page;
 mod path;
 mod problem;
@@ -24,7 +23,6 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use tower::ServiceExt;
 
-pub use self::out::RRRestOut;
 pub use self::token::token;
 
 use crate::error::{Failure, RRError, Result};

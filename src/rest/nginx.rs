@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::model::fourcc;
-use super::out::RRRestOut;
 use crate::error::{Failure, RRError, Result};
-use crate::server::RRServer;
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
+use crate::server::{RRRestOut, RRServer};
 use crate::session::{Role, State};
 use crate::stream::event::Id;
 

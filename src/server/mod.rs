@@ -16,6 +16,7 @@ mod heap_trim;
 mod inbox;
 mod listener;
 mod memory_limit;
+mod out;
 mod registry;
 pub mod report;
 mod resolver;
@@ -29,6 +30,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use self::out::RRRestOut;
 pub use crate::config::ListenOptions;
 use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
@@ -350,6 +352,21 @@ impl RRServer {
             }
             stream.book().reserve();
         }
+        Ok(stream.id())
+    }
+
+    /// As [`Self::stream_create`] with settings, where a stream that is there may have the very same ones.
+    ///
+    /// # Errors
+    /// As [`Self::stream_create`]; [`RRError::Exists`] where the stream is there with other settings, and it stays as it is.
+    pub fn stream_ensure(&self, app: &[u8], key: &[u8], config: StreamConfig) -> Result<Id> {
+        self.core.still_open()?;
+        let (stream, made) = self.core.find_or_make(StreamName::checked(app, key)?, &config, true)?;
+        if !made && *stream.config() != config {
+            let text = "the stream is there with other settings, which cannot be changed while it lives: stop it first";
+            return Err(Failure::ours(RRError::Exists, text));
+        }
+        stream.book().reserve();
         Ok(stream.id())
     }
 

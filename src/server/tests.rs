@@ -9,6 +9,7 @@ mod figures;
 mod gone;
 mod missing_key_frame;
 mod orders;
+mod requests;
 mod states;
 mod words;
 

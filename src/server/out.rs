@@ -1,8 +1,11 @@
-//! RRRestOut: one request to start, stop or change something. What is asked for by HTTP, in JSON or as nginx-rtmp's
-//! `/control`, becomes this type and is carried out in one place.
+//! RRRestOut: one request or answer that starts, stops or changes a stream, a session, a target or the server.
+//!
+//! What is asked for by the C API, by HTTP in JSON, as nginx-rtmp's `/control`, or by what somebody who was asked answers
+//! becomes this type and is carried out in one place. It names what it is about by id, so it reaches that very object or,
+//! once that has ended, nothing; what cannot be done whole is refused with its reason, and nothing has changed then.
 
-use crate::config::{StreamConfig, TargetConfig};
-use crate::error::{Failure, RRError, Result};
+use crate::config::{Decision, StreamConfig, TargetConfig};
+use crate::error::Result;
 use crate::server::RRServer;
 use crate::stream::event::Id;
 
@@ -10,14 +13,24 @@ use crate::stream::event::Id;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RRRestOut {
-    /// Makes a stream that exists with or without peers, or keeps the one that is there.
+    /// Makes a stream that exists with or without peers. `None` for its settings takes the server's, and keeps the stream
+    /// that is there; a stream that is there with others than are given is refused.
     CreateStream {
         /// Application.
         app: Vec<u8>,
         /// Stream key.
         key: Vec<u8>,
-        /// Its settings; `None` takes the server's, and those of a stream that is there.
+        /// Its settings.
         config: Option<Box<StreamConfig>>,
+    },
+    /// As `CreateStream` with settings, where a stream that is there has the same ones: so it may be repeated.
+    EnsureStream {
+        /// Application.
+        app: Vec<u8>,
+        /// Stream key.
+        key: Vec<u8>,
+        /// Its settings.
+        config: Box<StreamConfig>,
     },
     /// Pushes a stream to another server.
     AddTarget {
@@ -66,6 +79,29 @@ pub enum RRRestOut {
         /// What it may take, ms.
         deadline_ms: u32,
     },
+    /// Lets a session in that asks.
+    Allow {
+        /// The session.
+        session: Id,
+        /// How.
+        decision: Box<Decision>,
+    },
+    /// Refuses a session that asks.
+    Deny {
+        /// The session.
+        session: Id,
+        /// The status code for the peer; "" is the usual one.
+        code: String,
+        /// Why, for people.
+        text: String,
+    },
+    /// Sends a session that asks to another server.
+    Redirect {
+        /// The session.
+        session: Id,
+        /// Where to.
+        url: String,
+    },
     /// Closes a session.
     CloseSession {
         /// The session.
@@ -98,8 +134,8 @@ impl RRRestOut {
     /// Those of the server's call; nothing has changed then.
     pub fn carry_out(self, server: &RRServer) -> Result<Id> {
         match self {
-            Self::CreateStream { app, key, config: None } => server.stream_create(&app, &key, None),
-            Self::CreateStream { app, key, config: Some(config) } => create(server, &app, &key, *config),
+            Self::CreateStream { app, key, config } => server.stream_create(&app, &key, config.map(|config| *config)),
+            Self::EnsureStream { app, key, config } => server.stream_ensure(&app, &key, *config),
             Self::AddTarget { stream, config } => server.target_add(stream, *config),
             Self::AddSource { stream, config } => server.source_add(stream, *config),
             Self::UpdateTarget { target, config } => server.target_update(target, *config).map(|()| target),
@@ -107,6 +143,9 @@ impl RRRestOut {
             Self::Switch { stream, source } => server.stream_switch(stream, source).map(|()| stream),
             Self::RetryTarget { target } => server.target_retry(target).map(|()| target),
             Self::StopTarget { target, deadline_ms } => server.target_stop(target, deadline_ms).map(|()| target),
+            Self::Allow { session, decision } => server.session_allow(session, *decision).map(|()| session),
+            Self::Deny { session, code, text } => server.session_deny(session, &code, &text).map(|()| session),
+            Self::Redirect { session, url } => server.session_redirect(session, &url).map(|()| session),
             Self::CloseSession { session, text } => server.session_close(session, &text).map(|()| session),
             Self::ReconnectSession { session, url, text } => {
                 server.session_reconnect(session, url.as_deref(), &text).map(|()| session)
@@ -116,18 +155,4 @@ impl RRRestOut {
             }
         }
     }
-}
-
-/// A stream with settings: made with them, or there with the same ones, so that the request may be repeated.
-fn create(server: &RRServer, app: &[u8], key: &[u8], config: StreamConfig) -> Result<Id> {
-    match server.stream_create(app, key, Some(config.clone())) {
-        Err(failure) if failure.kind == RRError::Exists => {}
-        made => return made,
-    }
-    let there = server.stream_create(app, key, None)?;
-    if server.stream_config(there)? == config {
-        return Ok(there);
-    }
-    let text = "the stream is there with other settings, which cannot be changed while it lives: stop it first";
-    Err(Failure::ours(RRError::Exists, text))
 }
