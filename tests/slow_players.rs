@@ -47,7 +47,7 @@ fn stall(pictures: u32, slow_ms: u32, send_ms: u32) -> (RRServer, u64, Raw) {
     for number in 0..pictures {
         let body = picture(number.is_multiple_of(10), number, 60_000);
         server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
-        // The healthy one keeps pace, so that what is held is held by the other.
+        // The healthy one keeps pace, so that the memory in use is the other's.
         told.recv_timeout(raw::PATIENCE).expect("a healthy player gets every picture");
         // The relay looks after its consumers four times a second, in which this feed can pass any bound: after some
         // megabytes it is given the time for a look.

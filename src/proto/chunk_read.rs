@@ -260,7 +260,7 @@ impl ChunkReader {
     }
 
     /// Whether the message is whole right after a header: an empty message, a message of one chunk that lies in
-    /// `input`, or one whose last bytes were held as possible header bytes.
+    /// `input`, or one whose last bytes were kept as possible header bytes.
     #[inline]
     fn begun(&mut self, starts: bool, input: &[u8], at: &mut usize) -> bool {
         let len = self.slots[self.current].previous.len as usize;

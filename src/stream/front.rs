@@ -256,7 +256,7 @@ impl RRStream {
         self.relay.wake();
     }
 
-    /// The publisher or standby that was let in has gone before it could begin, or has ended; called by whoever held
+    /// The publisher or standby that was let in has gone before it could begin, or has ended; called by whoever had
     /// it. A source may have its place.
     pub fn release(&self, record: &RRSession) {
         if self.book.lose(record, false) {

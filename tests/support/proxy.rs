@@ -65,18 +65,18 @@ impl Proxy {
             accepted: AtomicUsize::new(0),
             since: Mutex::new(Instant::now()),
         });
-        let held = Arc::clone(&shared);
+        let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for socket in listener.incoming() {
-                if held.over.load(Ordering::SeqCst) {
+                if accepting.over.load(Ordering::SeqCst) {
                     return;
                 }
-                held.accepted.fetch_add(1, Ordering::SeqCst);
+                accepting.accepted.fetch_add(1, Ordering::SeqCst);
                 let socket = socket.unwrap();
-                match held.net() {
+                match accepting.net() {
                     Net::Closes => {}
                     Net::Resets => reset(&socket),
-                    Net::Good | Net::Silent => begin(socket, &held),
+                    Net::Good | Net::Silent => begin(socket, &accepting),
                 }
             }
         });
