@@ -897,8 +897,10 @@ RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_conf
    reconnect request). With RR_TARGET_ON_DEMAND it is connected only while somebody plays, one pull for all, and for
    unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
    added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a
-   publisher would. A pull that would lead back to its own stream fails with RR_ERR_REJECTED. How it fares comes as
-   RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
+   publisher would, but one that has brought no media gives way to whoever publishes (silent_ms). A pull of what
+   would come from its own stream, over one server or several that pull from each other, is refused with
+   RR_ERR_REJECTED and tried again: it serves when somebody publishes to another stream of that circle. How it fares
+   comes as RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
    rr_target_stop.
    Waits: As rr_stream_add_target.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets and sources; RR_ERR_STATE: the

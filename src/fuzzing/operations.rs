@@ -70,7 +70,7 @@ impl Wire {
         let mut handshake = vec![0; 1 + 2 * 1536];
         handshake[0] = 3;
         self.raw(&handshake);
-        let hello = Hello { app: b"live", tc_url: "rtmp://h/live", publish: true, caps_ex: 1, via: b"" };
+        let hello = Hello { app: b"live", tc_url: "rtmp://h/live", publish: true, caps_ex: 1, asks_via: false };
         self.call(0, |body| build::connect(body, 1.0, &hello));
         self.call(0, |body| build::call(body, "createStream", 2.0, &[Value::Null]));
     }

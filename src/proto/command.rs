@@ -25,8 +25,8 @@ pub const CAPS_NANO: u32 = 0x08;
 /// `FourCcInfoMask.CanForward`: what a relay does with any codec.
 pub const CAN_FORWARD: u32 = 0x04;
 
-/// A field of our own in the `connect` of a relay that pulls: the streams, and their servers, on which the pulled
-/// stream is going to run, so that loops are seen. Other servers ignore the field.
+/// Our own word between relays. In the `connect` of one that pulls a field of this name is true: it asks to be told
+/// through which streams of which servers media comes. The command of this name tells it. Other peers overlook both.
 pub const VIA: &str = "rrVia";
 
 /// Longest text kept from a field of a status, in bytes: the text goes to events and logs, and stays with its target.
@@ -111,6 +111,8 @@ pub enum Command<'a> {
     BandwidthDone,
     /// `close`: a server's announcement that it closes.
     Close,
+    /// [`VIA`]: the streams through which media comes, with commas between.
+    Via(&'a [u8]),
     /// Anything else.
     Other,
 }
@@ -139,7 +141,7 @@ pub struct Connect<'a> {
     /// `audioFourCcInfoMap`: each FourCC with the bits of `FourCcInfoMask`.
     pub audio_four_cc: Vec<(&'a [u8], u32)>,
     /// [`VIA`]
-    pub via: &'a [u8],
+    pub asks_via: bool,
 }
 
 impl Connect<'_> {
@@ -267,6 +269,7 @@ fn command<'a>(name: &[u8], values: &[Value<'a>]) -> Command<'a> {
         }
         b"onBWDone" => Command::BandwidthDone,
         b"close" => Command::Close,
+        name if name == VIA.as_bytes() => Command::Via(key),
         _ => Command::Other,
     }
 }
@@ -294,7 +297,7 @@ fn connect<'a>(object: &Value<'a>) -> Connect<'a> {
         four_cc_list,
         video_four_cc: map("videoFourCcInfoMap"),
         audio_four_cc: map("audioFourCcInfoMap"),
-        via: string(VIA),
+        asks_via: object.get(VIA).and_then(Value::as_bool).unwrap_or_default(),
     }
 }
 

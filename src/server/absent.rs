@@ -5,7 +5,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Mutex;
 
-use crate::stream::{RRStream, StreamName};
+use crate::stream::StreamName;
+use crate::stream::event::Id;
 use crate::sync::locked;
 
 /// How long a server's "there is no such stream" stands before it is asked again: many who ask at once ask once, and
@@ -52,8 +53,8 @@ impl Absent {
     }
 
     /// A stream of this server as `rrVia` has it.
-    pub(super) fn step(&self, stream: &RRStream) -> String {
-        format!("{:016x}.{:x}", self.node, stream.id())
+    pub(super) fn step(&self, stream: Id) -> String {
+        format!("{:016x}.{stream:x}", self.node)
     }
 }
 

@@ -73,7 +73,6 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
                 // What stands behind the application is the host's to judge; some peers say it there alone.
                 names.query = clean(of_app);
                 names.caps_ex = info.caps_ex;
-                names.via = clean(&info.via);
             });
         }
         Wish::Publish { key, query, .. } | Wish::Play { key, query, .. } => {
@@ -167,7 +166,7 @@ fn enter(
     }
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     if !publish {
-        source::may_play(core, record, &name)?;
+        source::may_play(core, &name)?;
     }
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
@@ -204,6 +203,9 @@ pub(super) fn hand_over(
         }
         Wish::Play { stream_id, .. } => {
             if let Some(session) = peer.conn.inbound() {
+                if session.asks_via() {
+                    session.tell_via(stream_id, &stream.via());
+                }
                 session.accept_play(stream_id, clock::now_ms());
             }
             log::info!(target: told::SESSION, "{} plays {}", peer.record.addr, stream.masked_name());

@@ -458,6 +458,10 @@ impl Upcalls for Core {
         std::mem::forget(RRLog::enter(self.events.log()));
     }
 
+    fn step(&self, stream: Id) -> String {
+        self.absent.step(stream)
+    }
+
     fn timeouts(&self) -> Timeouts {
         Timeouts {
             idle_ms: self.config.idle_ms.into(),

@@ -73,13 +73,24 @@ struct Job {
     url: RtmpUrl,
     /// Where a server has sent us, for the next try.
     elsewhere: Option<RtmpUrl>,
+    /// The streams through which a source's media is going to come, as its server has told so far.
+    via: Vec<u8>,
 }
 
 impl Job {
     fn new(target: Arc<Target>) -> Self {
         let endpoint = target.endpoint();
         let url = endpoint.url(0).clone();
-        Self { target, backoff: Backoff::default(), state: DialState::Rests, round: 0, endpoint, url, elsewhere: None }
+        Self {
+            target,
+            backoff: Backoff::default(),
+            state: DialState::Rests,
+            round: 0,
+            endpoint,
+            url,
+            elsewhere: None,
+            via: Vec::new(),
+        }
     }
 }
 
@@ -299,6 +310,7 @@ impl Dialler {
             return;
         };
         job.round += 1;
+        job.via.clear();
         let round = job.round;
         job.endpoint = target.endpoint();
         let index = job.backoff.url();

@@ -1,5 +1,5 @@
 //! What the dialler does differently for a source, and what the listener asks before somebody plays: where a pull is
-//! sent to, what is known to be absent, and whether a pull would lead back to itself.
+//! sent to, and what is known to be absent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,26 +12,20 @@ use crate::proto::url::RtmpUrl;
 use crate::server::absent::ABSENT_MS;
 use crate::server::core::Core;
 use crate::session::{ClientSession, SessionConfig};
-use crate::stream::StreamName;
-use crate::stream::peer::RRSession;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
+use crate::stream::{LOOP, StreamName};
 
-/// The refusal for a pull that would lead back to its own stream. The code is rrelay's own: only relays that send
-/// `rrVia` get it.
-const LOOP_CODE: &str = "NetStream.Play.Loop";
-
-/// Why nobody may play this now: it is known to be absent, or the player is a relay whose pull runs through this very
-/// stream, or players wait for too many others. [`RRError::NotFound`], [`RRError::Exists`] and [`RRError::Limit`].
-pub(super) fn may_play(core: &Core, record: &RRSession, name: &StreamName) -> Result<()> {
+/// Why nobody may play this now: it is known to be absent, or players wait for too many others. [`RRError::NotFound`] and
+/// [`RRError::Limit`].
+pub(super) fn may_play(core: &Core, name: &StreamName) -> Result<()> {
     let found = core.registry().find(name).cloned();
-    let Some(stream) = found else { return known(core, name).and_then(|()| room_to_wait(core)) };
-    let step = core.absent.step(&stream);
-    if record.names().via.split(|&byte| byte == b',').any(|other| other == step.as_bytes()) {
-        return Err(Failure::peers(RRError::Exists, "a loop: this pull leads back to the stream that it is to feed"));
+    match found {
+        None => known(core, name).and_then(|()| room_to_wait(core)),
+        Some(stream) if stream.has_publisher() => Ok(()),
+        Some(_) => known(core, name),
     }
-    if stream.has_publisher() { Ok(()) } else { known(core, name) }
 }
 
 /// Streams that exist because players wait for them take half the room at most: whoever asks for any name must not keep
@@ -57,21 +51,18 @@ fn known(core: &Core, name: &StreamName) -> Result<()> {
 pub(super) fn code_of(failure: &Failure) -> &'static str {
     match failure.kind {
         RRError::NotFound => "NetStream.Play.StreamNotFound",
-        RRError::Exists => LOOP_CODE,
         _ => "NetStream.Play.Failed",
     }
 }
 
-/// The session of a pull: it follows reconnect requests, and says where what it plays is going to run.
-pub(super) fn session(core: &Core, config: &SessionConfig, source: &Target, url: &RtmpUrl) -> Result<ClientSession> {
+/// The session of a pull: it follows reconnect requests, and asks through which streams what it plays comes.
+pub(super) fn session(config: &SessionConfig, url: &RtmpUrl) -> Result<ClientSession> {
     let mut session = ClientSession::play(config, url, clock::now_ms())?;
-    if let Some(stream) = core.stream_of(source) {
-        session.set_via(stream.paths(core.absent.step(&stream)));
-    }
+    session.ask_via();
     Ok(session)
 }
 
-/// Gives a source that has had `Play.Start` to its stream.
+/// Gives a source that has had `Play.Start` to its stream; its media comes through `via`.
 ///
 /// # Errors
 /// As [`hand_source`](crate::stream::RRStream::hand_source).
@@ -79,14 +70,14 @@ pub(super) fn started(
     core: &Core,
     source: &Arc<Target>,
     endpoint: &Arc<Endpoint>,
-    conn: Conn,
+    (conn, via): (Conn, Vec<u8>),
     url: &RtmpUrl,
 ) -> Result<()> {
     let stream = core.stream_of(source).ok_or(RRError::State)?;
     source.set_served(Arc::clone(endpoint));
     source.connects.fetch_add(1, Ordering::Relaxed);
     log::info!(target: told::TARGET, "pulling {} from {}", source.stream().masked_name(), url.masked());
-    stream.hand_source(source, conn)
+    stream.hand_source(source, conn, via)
 }
 
 /// What comes after a source's failure. Players who wait in vain hear of it.
@@ -98,9 +89,9 @@ pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: 
         }
     };
     let refused = failure.kind == RRError::Rejected;
-    let looped = refused && failure.text.starts_with(LOOP_CODE);
-    // A refusal of a play concerns the stream, which may begin at any time.
-    let absent = refused && !looped && failure.text.starts_with("NetStream.Play.");
+    // A refusal of a play concerns the stream, which may begin at any time. So may another one in a circle of pulls, which
+    // then is none.
+    let absent = refused && (failure.text.starts_with("NetStream.Play.") || failure.text.starts_with(LOOP));
     if absent && endpoint.config.on_demand {
         core.absent.note(source.stream().name(), clock::now_ms());
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
@@ -108,11 +99,7 @@ pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: 
         return Next::Retry(ABSENT_MS);
     }
     let judged = if absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
-    let next = if looped {
-        Next::Fatal
-    } else {
-        backoff.after(&endpoint.config, endpoint.urls(), Loss { failure: &judged, ..loss })
-    };
+    let next = backoff.after(&endpoint.config, endpoint.urls(), Loss { failure: &judged, ..loss });
     if !matches!(next, Next::Retry(_)) {
         refuse_players("NetStream.Play.Failed", failure.clone());
     }

@@ -83,7 +83,7 @@ pub struct ClientSession {
     app: String,
     tc_url: String,
     key: Vec<u8>,
-    via: Vec<u8>,
+    asks_via: bool,
     step: Step,
     stream_id: u32,
     refusal: Option<Box<Refusal>>,
@@ -119,7 +119,7 @@ impl ClientSession {
             app: url.app.clone(),
             tc_url: url.tc_url(),
             key: url.key.clone(),
-            via: Vec::new(),
+            asks_via: false,
             step: Step::Handshake,
             stream_id: 0,
             refusal: None,
@@ -127,10 +127,10 @@ impl ClientSession {
         })
     }
 
-    /// Says in `connect` on which streams what is played is going to run (`rrVia`). To be called before the first
+    /// Asks in `connect` through which streams media comes; the answers are [`Event::Via`]. To be called before the first
     /// [`next`](Self::next).
-    pub fn set_via(&mut self, via: Vec<u8>) {
-        self.via = via;
+    pub fn ask_via(&mut self) {
+        self.asks_via = true;
     }
 
     /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
@@ -172,7 +172,7 @@ impl ClientSession {
             tc_url: &self.tc_url,
             publish: self.publish,
             caps_ex: self.config.caps_ex,
-            via: &self.via,
+            asks_via: self.asks_via,
         };
         self.protocol.command(0, |out| build::connect(out, CONNECT, &hello));
     }
@@ -208,6 +208,7 @@ impl ClientSession {
             Command::Error(status) => self.error(call.transaction, status),
             Command::Status(status) => self.status(status, now_ms),
             Command::Close => Ok(self.ended("close", String::new())),
+            Command::Via(streams) if !self.publish => Ok(Some(Event::Via(streams.to_vec()))),
             _ if call.name == b"_onbwcheck" => {
                 // FMS's bandwidth check waits for its answer.
                 self.protocol.command(0, |out| build::result(out, call.transaction, Value::Undefined));

@@ -26,6 +26,12 @@ pub trait Inbound {
     /// Lets the peer play. Metadata and media are the driver's to send.
     fn accept_play(&mut self, stream_id: u32, now_ms: u64);
 
+    /// Whether the peer is a relay that asks through which streams media comes.
+    fn asks_via(&self) -> bool;
+
+    /// Tells a relay that asks through which streams the media of a play comes.
+    fn tell_via(&mut self, stream_id: u32, streams: &[u8]);
+
     /// Refuses a publish or play.
     fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str);
 
@@ -61,6 +67,14 @@ impl Inbound for ServerSession {
 
     fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
         Self::reject_connect(self, code, text, redirect);
+    }
+
+    fn asks_via(&self) -> bool {
+        Self::asks_via(self)
+    }
+
+    fn tell_via(&mut self, stream_id: u32, streams: &[u8]) {
+        Self::tell_via(self, stream_id, streams);
     }
 
     fn accept_publish(&mut self, stream_id: u32, now_ms: u64) {

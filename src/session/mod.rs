@@ -171,6 +171,8 @@ pub enum Event {
         /// Its words.
         text: String,
     },
+    /// Client: through which streams what we play comes, with commas between; before `Started`, and when that changes.
+    Via(Vec<u8>),
     /// Client: the server wants us to connect again.
     Reconnect {
         /// Where to; `None`: here.

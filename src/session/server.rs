@@ -401,6 +401,18 @@ impl ServerSession {
         self.protocol.data(stream_id, build::sample_access);
     }
 
+    /// Whether the peer is a relay that asks through which streams media comes.
+    pub fn asks_via(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.asks_via)
+    }
+
+    /// Tells a peer that [asks](Self::asks_via) through which streams the media of this message stream comes.
+    pub fn tell_via(&mut self, stream_id: u32, streams: &[u8]) {
+        if self.asks_via() {
+            self.protocol.command(stream_id, |out| build::via(out, streams));
+        }
+    }
+
     fn begin(&mut self, stream_id: u32, mode: Mode) {
         self.set_ask(Ask::Nothing);
         self.commands = 0;

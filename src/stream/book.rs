@@ -180,6 +180,14 @@ impl Book {
         publisher.map(|record| record.names().query).unwrap_or_default()
     }
 
+    /// Through which streams the publisher's media comes; empty where that is no source.
+    pub(in crate::stream) fn publisher_via(&self) -> Vec<u8> {
+        let page = self.page();
+        let publisher = page.from_sess_list.iter().find(|record| page.publishes(record)).cloned();
+        drop(page);
+        publisher.map(|record| record.names().via).unwrap_or_default()
+    }
+
     /// Makes a session the publisher, or one that stands by, as the policy says. Where that is to reject, a publisher that
     /// has sent nothing since `silent_since_ms` is replaced all the same: it may have lost its network, and come again.
     ///

@@ -37,7 +37,7 @@ impl RRStream {
         record.set_read(now_ms);
         // Where memory is short a publisher may be kept from being read, and is not silent for that.
         let silent_ms = self.config().silent_ms.filter(|_| !self.memory().budget().is_short());
-        let silent_since_ms = silent_ms.and_then(|ms| now_ms.checked_sub(ms.into()));
+        let silent_since_ms = silent_ms.map(|ms| now_ms.saturating_sub(ms.into()));
         let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms)?;
         if claim == Claim::Live {
             self.sources().served();
@@ -60,21 +60,27 @@ impl RRStream {
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
-    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by.
+    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by; its media comes through the
+    /// streams `via`.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::State`] where the stream
-    /// is ending, and [`RRError::Limit`]; the connection is closed then.
-    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn) -> Result<()> {
+    /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::Rejected`] where its media
+    /// comes through this stream, [`RRError::State`] where the stream is ending, and [`RRError::Limit`]; the connection is
+    /// closed then.
+    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn, via: Vec<u8>) -> Result<()> {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // It is among the sessions of the stream under the source's id, and in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
+        self.comes_via(&record, via)?;
         start_relay(self)?;
-        record.set_read(clock::now_ms());
         let claim = self.book().claim_for_source(&record, self.may_stand_by(source))?;
         match claim {
-            Claim::Live => self.sources().served(),
+            Claim::Live => {
+                self.sources().served();
+                // Relays that pull it hear of the way.
+                self.wake_relay();
+            }
             // The stream waits for the one that publishes.
             Claim::Standby => self.opening(false),
         }

@@ -358,9 +358,25 @@ impl RRStream {
         self.relay.wake();
     }
 
-    /// The paths of those who play, as they told them, and `own` before them, with commas between.
-    pub fn paths(&self, own: String) -> Vec<u8> {
-        source::paths(own, &self.book.sessions())
+    /// The streams through which its media comes, itself the last, with commas between: for relays that pull it.
+    pub fn via(&self) -> Vec<u8> {
+        let mut via = self.book.publisher_via();
+        if !via.is_empty() {
+            via.push(b',');
+        }
+        via.extend(self.upcalls.step(self.id()).into_bytes());
+        via
+    }
+
+    /// Notes through which streams a source's media comes.
+    ///
+    /// # Errors
+    /// [`RRError::Rejected`] where this stream is one of them.
+    pub(in crate::stream) fn comes_via(&self, record: &RRSession, via: Vec<u8>) -> Result<()> {
+        source::may_come_via(&via, &self.upcalls.step(self.id()))?;
+        record.rename(|names| names.via = via);
+        self.relay.wake();
+        Ok(())
     }
 
     // ---- memory

@@ -30,4 +30,5 @@ pub use self::egress::subscription::Subscription;
 pub use self::front::RRStream;
 pub use self::handover::Delivery;
 pub use self::name::{StreamName, take_apart};
+pub use self::remote::source::LOOP;
 pub use self::upcalls::{Timeouts, Upcalls};

@@ -56,7 +56,7 @@ pub struct Names {
     pub tc_url: Vec<u8>,
     /// E-RTMP capabilities it claims.
     pub caps_ex: u32,
-    /// Of a relay that pulls: the streams it is going to carry this on, with commas between.
+    /// Of a source: the streams through which its media comes, with commas between.
     pub via: Vec<u8>,
 }
 
@@ -118,14 +118,16 @@ impl RRSession {
         }
     }
 
-    /// When bytes last came from it as a publisher, monotonic ms; its first moment as one where none have come yet.
+    /// When bytes last came from it as a publisher, monotonic ms; its first moment as one where none have come yet. Of a
+    /// source media counts alone, and before the first it is 0.
     pub fn read_ms(&self) -> u64 {
         self.read_ms.load(Ordering::Relaxed)
     }
 
     /// Notes that bytes came from it, or that it publishes from now on; owner only.
     pub(in crate::stream) fn set_read(&self, now_ms: u64) {
-        self.read_ms.store(now_ms, Ordering::Relaxed);
+        // 0 is never.
+        self.read_ms.store(now_ms.max(1), Ordering::Relaxed);
     }
 
     /// Publisher, player ...

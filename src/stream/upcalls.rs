@@ -34,6 +34,8 @@ pub trait Upcalls: EventSink {
     fn stream_over(&self, stream: Id);
     /// The calling thread works for this server: log records are its.
     fn enter_thread(&self);
+    /// A stream of this server as relays that pull it know it, and no other stream of any server.
+    fn step(&self, stream: Id) -> String;
     /// Timeouts of consumers and publishers.
     fn timeouts(&self) -> Timeouts;
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::{Failure, RRError};
 use rrelay::log::LevelFilter;
+use rrelay::proto::message::MessageHead;
 use rrelay::proto::url::RtmpUrl;
 use rrelay::server::slots::kind;
 use rrelay::server::{ListenOptions, RRServer};
@@ -216,9 +217,10 @@ impl Player {
     }
 }
 
-/// An encoder that has been let in and says nothing more.
+/// An encoder that has been let in, and sends what it is told to.
 pub(crate) struct Publisher {
-    _socket: TcpStream,
+    socket: TcpStream,
+    session: ClientSession,
 }
 
 impl Publisher {
@@ -234,6 +236,14 @@ impl Publisher {
             let mut at = 0;
             while session.next(&buffer[..read], &mut at, 0).unwrap().is_some() {}
         }
-        Self { _socket: socket }
+        Self { socket, session }
+    }
+
+    pub(crate) fn sends(&mut self, number: u32) {
+        let body = frame(number);
+        let len = u32::try_from(body.len()).unwrap();
+        let head = MessageHead { type_id: VIDEO, timestamp_ms: number * 25, len, chunk_stream: 6, stream_id: 0 };
+        self.session.send_message(&head, &body).unwrap();
+        self.socket.write_all(&self.session.take_output()).unwrap();
     }
 }

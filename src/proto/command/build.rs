@@ -82,6 +82,11 @@ pub fn reconnect_request(out: &mut Vec<u8>, url: Option<&str>, text: &str) {
     on_status(out, "status", "NetConnection.Connect.ReconnectRequest", text, more.into_iter().collect());
 }
 
+/// [`VIA`]: the streams through which media comes, with commas between.
+pub fn via(out: &mut Vec<u8>, streams: &[u8]) {
+    call(out, VIA, 0.0, &[Value::Null, Value::String(streams)]);
+}
+
 const SAMPLE_ACCESS: &[u8] = b"|RtmpSampleAccess";
 
 /// The data message `|RtmpSampleAccess`: players may look at the samples. Flash players stay black without it.
@@ -115,8 +120,8 @@ pub struct Hello<'a> {
     pub publish: bool,
     /// `capsEx`.
     pub caps_ex: u32,
-    /// [`VIA`], which a relay sends that pulls; left out where it is empty.
-    pub via: &'a [u8],
+    /// Whether it asks for [`VIA`].
+    pub asks_via: bool,
 }
 
 /// `connect`, as encoders and players in the field send it, with the fields of Enhanced RTMP.
@@ -141,8 +146,8 @@ pub fn connect(out: &mut Vec<u8>, transaction: f64, hello: &Hello<'_>) {
     fields.push((b"videoFourCcInfoMap", any()));
     fields.push((b"audioFourCcInfoMap", any()));
     fields.push((b"capsEx", Value::Number(hello.caps_ex.into())));
-    if !hello.via.is_empty() {
-        fields.push((VIA.as_bytes(), Value::String(hello.via)));
+    if hello.asks_via {
+        fields.push((VIA.as_bytes(), Value::Bool(true)));
     }
     call(out, "connect", transaction, &[Value::Object(fields)]);
 }

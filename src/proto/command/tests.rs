@@ -43,7 +43,7 @@ fn built() -> Vec<(&'static str, Vec<u8>)> {
         build(&mut out);
         out
     };
-    let hello = |publish| Hello { app: b"live", tc_url: "rtmp://h/live", publish, caps_ex: 14, via: b"" };
+    let hello = |publish| Hello { app: b"live", tc_url: "rtmp://h/live", publish, caps_ex: 14, asks_via: false };
     vec![
         ("our_connect_result", of(&|out| build::connect_result(out, 1.0, &Connect::default(), 14))),
         ("our_connect_result_enhanced", of(&|out| build::connect_result(out, 1.0, &enhanced, 14))),
@@ -111,7 +111,7 @@ fn connect_keeps_every_field_that_has_a_name() {
         (b"fourCcList", Value::Array(vec![Value::String(b"av01"), Value::Null])),
         (b"videoFourCcInfoMap", Value::Object(vec![(b"*", Value::Number(4.0))])),
         (b"audioFourCcInfoMap", Value::EcmaArray(1, vec![(b"Opus", Value::Number(1.0))])),
-        (b"rrVia", Value::String(b"a.1,b.2")),
+        (b"rrVia", Value::Bool(true)),
     ]);
     parsed("connect", &[object, Value::String(b"extra")], |command| {
         let Command::Connect(connect) = command else { panic!("not a connect") };
@@ -126,7 +126,7 @@ fn connect_keeps_every_field_that_has_a_name() {
             four_cc_list: vec![b"av01"],
             video_four_cc: vec![(b"*", 4)],
             audio_four_cc: vec![(b"Opus", 1)],
-            via: b"a.1,b.2",
+            asks_via: true,
         };
         assert_eq!(*connect, expected);
         assert!(connect.speaks_enhanced());

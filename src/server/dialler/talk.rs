@@ -35,7 +35,7 @@ impl Dialler {
         let config = SessionConfig { chunk_size: job.endpoint.config.chunk_size, timing, ..self.session.clone() };
         let session = secure::put_on_target(&mut socket, &job.endpoint, &job.url).and_then(|()| {
             if job.target.is_source() {
-                source::session(&self.core, &config, &job.target, &job.url)
+                source::session(&config, &job.url)
             } else {
                 ClientSession::publish(&config, &job.url, clock::now_ms())
             }
@@ -54,10 +54,16 @@ impl Dialler {
     }
 
     pub(super) fn talk(&mut self, id: Id, io: &mut Io<'_>) {
-        let Some(Job { state: DialState::Talks { conn, memory, .. }, .. }) = self.jobs.get_mut(&id) else { return };
+        let Some(Job { state: DialState::Talks { conn, memory, .. }, via, .. }) = self.jobs.get_mut(&id) else {
+            return;
+        };
         let budget = READS * READ_BUFFER_BYTES;
         let pumped = conn.pump(io.scratch, clock::now_ms(), budget, true, |event, _| match event {
             Said::Started { .. } | Said::Reconnect { .. } | Said::Ended { .. } => ControlFlow::Break(event),
+            Said::Via(streams) => {
+                *via = streams;
+                ControlFlow::Continue(())
+            }
             _ => ControlFlow::Continue(()),
         });
         memory.follow_anyway(conn.heap_bytes());
@@ -91,7 +97,8 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            match source::started(&self.core, &target, &job.endpoint, *conn, &job.url) {
+            let via = std::mem::take(&mut job.via);
+            match source::started(&self.core, &target, &job.endpoint, (*conn, via), &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),
                 Err(failure) => self.failed(id, &failure, 0, io),

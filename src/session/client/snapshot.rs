@@ -85,7 +85,7 @@ impl ClientSession {
             app: String::new(),
             tc_url: tc_url.to_owned(),
             key: copied(key)?,
-            via: Vec::new(),
+            asks_via: false, // said, with `connect`
             step,
             stream_id,
             refusal: None,

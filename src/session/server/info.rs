@@ -26,8 +26,8 @@ pub struct ConnectInfo {
     pub video_four_cc: Vec<(Vec<u8>, u32)>,
     /// `audioFourCcInfoMap`
     pub audio_four_cc: Vec<(Vec<u8>, u32)>,
-    /// `rrVia`: the streams that a relay which pulls is going to carry it on.
-    pub via: Vec<u8>,
+    /// `rrVia`: it is a relay, which asks through which streams media comes.
+    pub asks_via: bool,
     /// The command's whole body, extra arguments included.
     pub raw: Vec<u8>,
     /// The message type of `raw`: 20 or 17.
@@ -53,7 +53,7 @@ impl ConnectInfo {
             four_cc_list: connect.four_cc_list.iter().map(|code| copied(code)).collect::<Result<_>>()?,
             video_four_cc: map(&connect.video_four_cc)?,
             audio_four_cc: map(&connect.audio_four_cc)?,
-            via: copied(connect.via)?,
+            asks_via: connect.asks_via,
             raw: Vec::new(),
             raw_type,
         })
@@ -61,7 +61,7 @@ impl ConnectInfo {
 
     /// Heap in use, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
-        let texts = [&self.app, &self.tc_url, &self.flash_ver, &self.swf_url, &self.page_url, &self.via, &self.raw];
+        let texts = [&self.app, &self.tc_url, &self.flash_ver, &self.swf_url, &self.page_url, &self.raw];
         let codes = self.four_cc_list.iter().map(|code| size_of::<Vec<u8>>() + code.capacity());
         let maps = self.video_four_cc.iter().chain(&self.audio_four_cc);
         let masks = maps.map(|(code, _)| size_of::<(Vec<u8>, u32)>() + code.capacity());

@@ -61,6 +61,8 @@ pub(in crate::stream) struct Relay {
     /// What the next wait has to know of the last pass.
     until: Until,
     timeouts: Timeouts,
+    /// What relays that pull the stream were last told of the way by which it comes; empty while there is none.
+    told_via: Vec<u8>,
     over: bool,
 }
 
@@ -86,6 +88,7 @@ impl Relay {
             pass: Pass::default(),
             until: Until::default(),
             timeouts,
+            told_via: Vec::new(),
             over: false,
         }
     }
@@ -180,8 +183,29 @@ impl Relay {
         io.again(entry.key());
         self.filters_pending |= consumer.own().any(|subscription| subscription.wants_key_frame());
         let slot = entry.key();
+        let asks_via = consumer.sink.conn().inbound().is_some_and(|session| session.asks_via());
         entry.insert(consumer);
         self.place(slot, now_us);
+        if asks_via {
+            // It may have changed since the listener told it.
+            self.told_via.clear();
+            self.tell_via();
+        }
+    }
+
+    /// Relays that pull the stream hear when the way by which it comes has changed.
+    fn tell_via(&mut self) {
+        let via = self.stream.via();
+        if via == self.told_via {
+            return;
+        }
+        for (_, consumer) in &mut self.consumers {
+            let Some(session) = consumer.sink.conn().inbound().filter(|session| session.asks_via()) else { continue };
+            for subscription in consumer.subscriptions.iter().filter(|subscription| !subscription.is_foreign()) {
+                session.tell_via(subscription.stream_id(), &via);
+            }
+        }
+        self.told_via = via;
     }
 
     /// A player's connection, with the subscription that it came for; and with others that go on.

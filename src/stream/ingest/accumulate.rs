@@ -208,11 +208,15 @@ impl Accumulate {
         let record = &peer.record;
         let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
         let pumped = peer.conn.pump(io.scratch, now_us / 1000, READ_BUDGET_BYTES, to_end, |event, body| {
-            let session::Event::Message(head) = event else {
-                return match event {
-                    session::Event::Pause { .. } | session::Event::Receive { .. } => ControlFlow::Continue(()),
-                    other => ControlFlow::Break(other),
-                };
+            let head = match event {
+                session::Event::Message(head) => head,
+                session::Event::Pause { .. } | session::Event::Receive { .. } => return ControlFlow::Continue(()),
+                session::Event::Via(via) => {
+                    let Err(failure) = stream.comes_via(record, via) else { return ControlFlow::Continue(()) };
+                    failed = Some(failure);
+                    return ControlFlow::Break(session::Event::Via(Vec::new()));
+                }
+                other => return ControlFlow::Break(other),
             };
             took = true;
             let message = Incoming::new(head, body, now_us);

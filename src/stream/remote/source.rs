@@ -5,18 +5,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::error::{Failure, RRError};
+use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::session::{self, State};
 use crate::stream::event::Id;
-use crate::stream::peer::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::upcalls::Upcalls;
 use crate::sync::locked;
 
-/// Paths of the players that a pull repeats to its server. More come together on the busiest streams only, and those
-/// have long been pulled: what a loop would add comes first.
-const MAX_PATHS_BYTES: usize = 2048;
+/// Longest list of streams through which a source's media may come, in bytes: some fifty servers in a row.
+const MAX_VIA_BYTES: usize = 2048;
+
+/// Begins the words of the refusal of a pull that leads back to its own stream.
+pub const LOOP: &str = "a loop: ";
 
 /// What a player is told whose stream cannot be had.
 #[derive(Clone, Debug)]
@@ -130,19 +131,24 @@ impl Sources {
     }
 }
 
-/// `own` and the paths of those who play, as they told them, with commas between.
-pub(in crate::stream) fn paths(own: String, players: &[Arc<RRSession>]) -> Vec<u8> {
-    let mut paths = own.into_bytes();
-    for record in players {
-        for step in record.names().via.split(|&byte| byte == b',').filter(|step| !step.is_empty()) {
-            let known = paths.split(|&byte| byte == b',').any(|other| other == step);
-            if !known && paths.len() + step.len() < MAX_PATHS_BYTES {
-                paths.push(b',');
-                paths.extend(step);
-            }
-        }
+/// Whether media that comes through the streams `via` may feed the stream `own`.
+///
+/// # Errors
+/// [`RRError::Rejected`] where that is one of them.
+pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
+    if via.len() > MAX_VIA_BYTES {
+        return Err(Failure::peers(RRError::Limit, "its server pulls it over more servers than may be"));
     }
-    paths
+    let mut steps = via.split(|&byte| byte == b',');
+    if !steps.any(|step| step == own.as_bytes()) {
+        return Ok(());
+    }
+    let others = steps.count();
+    let text = match others {
+        0 => format!("{LOOP}this is the very stream that it is to feed"),
+        _ => format!("{LOOP}its server pulls it from the stream that it is to feed, over {others} streams"),
+    };
+    Err(Failure::peers(RRError::Rejected, text))
 }
 
 /// Why a source's connection ends, as far as the failure does not say.

@@ -18,6 +18,9 @@ impl Relay {
         let head = self.join_index.head();
         self.give_up_memory(head, io);
         self.warn_of_missing_key_frame(now_us);
+        if !self.told_via.is_empty() {
+            self.tell_via();
+        }
         for slot in self.slots() {
             let stays = self.check_timers(slot, head, io);
             self.apply(slot, stays.map_err(Leave::Over), io);

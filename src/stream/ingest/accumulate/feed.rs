@@ -121,7 +121,8 @@ impl Feed {
     pub(super) fn count(&mut self, took: bool, now_us: u64) {
         let bytes = self.peer.conn.bytes_in() - self.bytes_in;
         self.bytes_in += bytes;
-        if bytes > 0 {
+        // A source's server pings where it has nothing to send; whoever publishes goes before such a source.
+        if bytes > 0 && (took || self.source.is_none()) {
             self.peer.record.set_read(now_us / 1000);
         }
         let counters = self.counters();
