@@ -1,8 +1,8 @@
-//! Who may use the REST side: the bearer token, and what browsers must be kept from (requests that other pages make).
+//! Access to the REST side: the bearer token, and the refusal of requests that browsers send for other pages.
 //!
-//! A page of another origin cannot read answers, and cannot send the token. What it could do is checked here all the same:
-//! a name that is made to lead to this machine (DNS rebinding) is refused by `Host`, a form that another page sends by
-//! `Origin`.
+//! A page of another origin can neither read answers nor send the token. Two ways around are closed here: the check of
+//! `Host` refuses a foreign name that resolves to this machine (DNS rebinding), that of `Origin` a form on another
+//! page.
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::token;
 use crate::error::RRError;
 
-/// What a listener of the REST side lets in.
+/// The access rules of one listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// SHA-256 of the token: comparing hashes tells nothing of the token's length.
@@ -25,13 +25,13 @@ pub(crate) struct Access {
 
 impl Access {
     /// # Errors
-    /// [`RRError::Arg`] for what is no token.
+    /// [`RRError::Arg`] for a malformed token.
     pub(crate) fn new(token: &str, readers_open: bool, loopback: bool) -> crate::error::Result<Self> {
         token::check(token)?;
         Ok(Self { token: digest(token), readers_open, loopback })
     }
 
-    /// Lets a request in, or says why not.
+    /// Lets a request in, or gives the refusal.
     pub(crate) fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let host = host_of(uri, headers).ok_or_else(|| {
             Problem::new(
@@ -75,12 +75,12 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Paths that everybody may read: they tell nothing of streams.
+/// Whether a path needs no token, because it shows nothing of streams.
 fn is_public(path: &str) -> bool {
     matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/page/")
 }
 
-/// Paths for programs that cannot send a header.
+/// Whether a path serves programs that cannot send a header.
 fn is_reader(path: &str) -> bool {
     matches!(path, "/metrics" | "/stat")
 }
@@ -91,7 +91,7 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// `?token=`, for `/metrics` and `/stat` alone: urls end in the logs of proxies.
+/// The token of `?token=`, for `/metrics` and `/stat` alone: urls end in the logs of proxies.
 fn query_token(uri: &Uri) -> Option<String> {
     if !is_reader(uri.path()) {
         return None;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_opens_what_tells_of_streams() {
+    fn only_the_token_opens_paths_that_show_streams() {
         let access = Access::new("secret-token", false, true).unwrap();
         let host = ("host", "127.0.0.1:8080");
         let streams = |auth: &str| ask(&access, Method::GET, "/v1/streams", &[host, ("authorization", auth)]);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_were_made_to_lead_here_and_other_pages_are_refused() {
+    fn rebound_names_and_requests_of_other_pages_are_refused() {
         let access = Access::new("secret-token", false, true).unwrap();
         let auth = ("authorization", "Bearer secret-token");
         let get = |host: &str| ask(&access, Method::GET, "/v1/streams", &[("host", host), auth]);

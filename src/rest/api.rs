@@ -86,7 +86,7 @@ pub(crate) fn guarded(server: Shared, access: Access) -> Router {
     routes(server).layer(middleware::from_fn(whole_body)).layer(middleware::from_fn(check))
 }
 
-/// The routes alone, for who has checked who asks.
+/// The routes without access rules, for a host that has checked the request itself.
 pub(crate) fn routes(server: Shared) -> Router {
     Router::new()
         .route("/v1/server", get(get_server))
@@ -117,12 +117,12 @@ pub(crate) fn routes(server: Shared) -> Router {
 
 // ---- what requests carry
 
-/// The segments of a path: `v1` is the first. Names go by their place, since a stream may be called as a route is.
+/// A segment of a path, counted from `v1` as 1. Names are found by their place, since a stream may have a route's name.
 fn segment(uri: &Uri, place: usize) -> &str {
     uri.path().split('/').nth(place).unwrap_or_default()
 }
 
-/// The names of a stream in `/v1/streams/{app}/{key}...`, whether it is there or not.
+/// Application and key in `/v1/streams/{app}/{key}...`, whether that stream exists or not.
 fn names(uri: &Uri) -> (Vec<u8>, Vec<u8>) {
     (path::decoded(segment(uri, 3)), path::decoded(segment(uri, 4)))
 }
@@ -179,7 +179,7 @@ struct Deadline {
     deadline_ms: Option<u32>,
 }
 
-/// A JSON body, with our own words for what is wrong in it.
+/// A JSON body; a malformed one is a [`Problem`], and not axum's own answer.
 struct Body<T>(T);
 
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Body<T> {
@@ -200,20 +200,21 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Reconnect {
-    /// Where to connect; without it, to the same place.
+    /// The url to connect to; without it, the same url again.
     url: Option<String>,
     /// Words for people.
     #[serde(default)]
     text: String,
 }
 
-/// Settings of a stream by the names of `rr_stream_config`: `null` is the default, `"off"` is off, choices have names.
+/// Settings of a stream by the names of `rr_stream_config`: `null` is the default, `"off"` turns one off, choices have
+/// names.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(value_type = Object, example = json!({"publisher_policy": "takeover", "grace_ms": 10000}))]
 struct StreamSettings(serde_json::Map<String, serde_json::Value>);
 
-/// Settings of a target or source by the names of `rr_target_config`: `null` is the default, `"off"` is off, choices have
-/// names.
+/// Settings of a target or source by the names of `rr_target_config`: `null` is the default, `"off"` turns one off,
+/// choices have names.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(value_type = Object, example = json!({"url": "rtmps://ingest.example.net/app", "key": "secret"}))]
 struct TargetSettings(serde_json::Map<String, serde_json::Value>);
@@ -230,16 +231,16 @@ struct Switch {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Drain {
-    /// Where peers that understand it (E-RTMP) are asked to connect.
+    /// The url to which peers that understand E-RTMP are asked to connect.
     reconnect_url: Option<String>,
-    /// What it may take, in ms; 5000 where it is not given.
+    /// How long the stop may take, in ms; 5000 where it is not given.
     deadline_ms: Option<u32>,
 }
 
-/// Words of a request that ends a session.
+/// The reason in a request that ends a session.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 struct Words {
-    /// Why, for people and logs.
+    /// The reason, for people and logs.
     text: Option<String>,
 }
 
@@ -273,8 +274,8 @@ async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) ->
     Ok(Json(model::stream(&server, id)?))
 }
 
-/// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without a
-/// body it takes the server's. May be repeated.
+/// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without
+/// a body the stream takes the server's. The request may be repeated.
 #[utoipa::path(
     put, path = "/v1/streams/{app}/{key}",
     params(("app" = String, Path), ("key" = String, Path)), request_body = StreamSettings,
@@ -331,7 +332,8 @@ fn added(server: &RRServer, request: RRRestOut) -> Answer<(StatusCode, Json<Targ
     Ok((StatusCode::CREATED, Json(model::target(server, id)?)))
 }
 
-/// Changes settings of a target or source; those that the body does not name stay. Another url or key connects it anew.
+/// Changes settings of a target or source; those that the body does not name stay. A new url or key makes a new
+/// connection.
 #[utoipa::path(
     patch, path = "/v1/streams/{app}/{key}/targets/{id}",
     params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)), request_body = TargetSettings,
@@ -347,7 +349,8 @@ async fn update_target(
     Ok(Json(model::target(&server, target)?))
 }
 
-/// Ends a stream: its publisher is closed, players and targets take what is there. One that is gone already is no error.
+/// Ends a stream: its publisher is closed, players and targets get the media that came before. A stream that is gone
+/// already is no error.
 #[utoipa::path(
     delete, path = "/v1/streams/{app}/{key}",
     params(("app" = String, Path), ("key" = String, Path), Deadline),
@@ -380,7 +383,7 @@ async fn get_session(State(server): State<Shared>, SessionPath(id): SessionPath)
     Ok(Json(model::session(&server, id)?))
 }
 
-/// Closes a session. One that is gone already is no error.
+/// Closes a session. A session that is gone already is no error.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", params(("id" = String, Path), Words),
     responses((status = 204, description = "It is closed, or was not there"))
@@ -432,7 +435,7 @@ async fn get_target(State(server): State<Shared>, TargetPath(id): TargetPath) ->
     Ok(Json(model::target(&server, id)?))
 }
 
-/// Ends a target or source. One that is gone already is no error.
+/// Ends a target or source. A target that is gone already is no error.
 #[utoipa::path(
     delete, path = "/v1/streams/{app}/{key}/targets/{id}",
     params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path), Deadline),
@@ -450,7 +453,7 @@ async fn delete_target(
     }))
 }
 
-/// Lets a target or source that waits, or has failed, try now.
+/// Lets a target or source that waits, or has failed, connect now.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/targets/{id}/retry",
     params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)),
@@ -461,7 +464,7 @@ async fn retry_target(State(server): State<Shared>, TargetPath(target): TargetPa
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes a publisher that stands by the live one, from its next key frame.
+/// Makes a standby publisher the live one, from its next key frame on.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/switch",
     params(("app" = String, Path), ("key" = String, Path)), request_body = Switch,
@@ -477,7 +480,7 @@ async fn switch(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Stops the server in order.
+/// Stops the server in an orderly way.
 #[utoipa::path(
     post, path = "/v1/drain", request_body = Drain,
     responses((status = 202, description = "It stops"))
@@ -495,15 +498,15 @@ async fn get_metrics(State(server): State<Shared>) -> Answer<impl IntoResponse> 
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 
-/// nginx-rtmp's statistics, as its readers want them.
+/// Statistics in the form of nginx-rtmp's `/stat`.
 #[utoipa::path(get, path = "/stat", responses((status = 200, body = String, content_type = "text/xml")))]
 async fn get_stat(State(server): State<Shared>) -> Answer<impl IntoResponse> {
     let xml = nginx::stat(&server, crate::net::clock::wall_us())?;
     Ok(([(header::CONTENT_TYPE, "text/xml")], xml))
 }
 
-/// nginx-rtmp's control: `drop` or `redirect` of a `publisher`, `subscriber` or `client`, filtered by `app`, `name`, `addr`
-/// and `clientid`. Answers how many matched.
+/// nginx-rtmp's control: `drop` or `redirect` of a `publisher`, `subscriber` or `client`, filtered by `app`, `name`,
+/// `addr` and `clientid`. The answer is the number of matches.
 #[utoipa::path(
     post, path = "/control/{section}/{method}",
     params(("section" = String, Path), ("method" = String, Path)),
@@ -548,7 +551,7 @@ async fn no_method() -> Response {
         .into_response()
 }
 
-/// A DELETE that may be repeated: what is not there has been deleted.
+/// The answer to a DELETE, which may be repeated: an object that is not found has been deleted already.
 fn gone(done: Answer<()>) -> Answer<StatusCode> {
     match done {
         Err(problem) if problem.status == StatusCode::NOT_FOUND.as_u16() => Ok(StatusCode::NO_CONTENT),

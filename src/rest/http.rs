@@ -1,8 +1,8 @@
 //! The REST side's listener: a thread of its own with a current-thread runtime. Nothing here touches media.
 //!
-//! DESIGN. `restThread` accepts, reads requests and runs handlers, all on one runtime. A handler only calls the server's
-//! methods, which take a lock for a moment; no handler waits for a peer of the media side. [`Listener::stop`] ends the
-//! accept loop, gives open requests a moment, and joins the thread.
+//! DESIGN. `restThread` accepts, reads requests and runs handlers, all on one runtime. A handler only calls the
+//! server's methods, which take a lock for a moment; no handler waits for a peer of the media side. [`Listener::stop`]
+//! ends the accept loop, gives open requests a moment, and joins the thread.
 //!
 //! Bounds: connections at one time, the size of a head and of a body, and the time that either may take.
 
@@ -39,10 +39,10 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A head, and then a body, may take this long to come.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A peer that takes nothing of an answer for this long is closed by the system: it would hold its place for ever.
+/// The system closes a peer that takes nothing of an answer for this long, because it would keep its place for ever.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// What open requests may take once the listener stops.
+/// How long open requests may take once the listener stops.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Stack of the thread: handlers and JSON nest deeper than the media side's flat code.
@@ -59,8 +59,8 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens on `address` and serves `router` from then on.
     ///
-    /// # Errors
-    /// [`RRError::Io`] where the address cannot be bound, [`RRError::Limit`] where the process has no thread or fd left.
+    /// # Errors [`RRError::Io`] where the address cannot be bound, [`RRError::Limit`] where the process has no thread
+    /// or fd left.
     pub(crate) fn start(address: SocketAddr, router: Router, server: Arc<RRServer>) -> Result<Self> {
         let io = |error: std::io::Error| Failure::ours(RRError::Io, format!("{address}: {error}"));
         let socket = std::net::TcpListener::bind(address).map_err(io)?;
@@ -91,12 +91,12 @@ impl Listener {
         Ok(Self { address, stop, thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The address that the listener is bound to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it and waits for its thread.
+    /// Ends the listener and waits for its thread.
     pub(crate) fn stop(mut self) {
         self.join();
     }
@@ -131,7 +131,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
             let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
             tokio::pin!(connection);
             tokio::select! {
-                // A peer that breaks HTTP has had its answer, or has gone.
+                // An error needs no answer here: hyper has answered, or the peer has gone.
                 _ = connection.as_mut() => {}
                 () = until_true(&mut ending) => {
                     connection.as_mut().graceful_shutdown();
@@ -160,14 +160,14 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
         }
         Err(error) => {
             log::warn!("REST cannot accept: {error}");
-            // No fd is left, mostly: it takes a moment until one is.
+            // Mostly no fd is left, until a connection ends somewhere.
             tokio::time::sleep(Duration::from_millis(100)).await;
             None
         }
     }
 }
 
-/// Reads the whole body before the handler runs: within its bound, and in time.
+/// Reads the whole body, within its bounds of size and time, before the handler runs.
 pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match tokio::time::timeout(READ_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {

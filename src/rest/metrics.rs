@@ -1,7 +1,6 @@
 //! `/metrics` for Prometheus: one snapshot of the server's figures for each scrape.
 //!
-//! Streams and targets are told apart by their ids. Names and keys are in no label: metrics are stored for long, and read
-//! by many.
+//! Labels have the ids of streams and targets, never names and keys: metrics are stored for long and read by many.
 
 use std::fmt;
 
@@ -37,7 +36,7 @@ struct Snapshot {
     players: usize,
 }
 
-/// How a figure is told: its name without the prefix, what it is, its unit, and where it stands.
+/// A figure: its name without the prefix, its help text, its unit, and its place in the statistics.
 struct Figure<T> {
     name: &'static str,
     help: &'static str,
@@ -49,7 +48,7 @@ const fn figure<T>(name: &'static str, help: &'static str, unit: Option<Unit>, o
     Figure { name, help, unit, of }
 }
 
-/// What streams, and the server as their sum, count.
+/// Counters of streams, and of the server as their sum.
 const COUNTERS: [Figure<u64>; 6] = [
     figure("received", "Bytes that publishers sent, protocol included", Some(Unit::Bytes), |s| s.bytes_in),
     figure("sent", "Bytes to players and targets, protocol included", Some(Unit::Bytes), |s| s.bytes_out),
@@ -59,7 +58,7 @@ const COUNTERS: [Figure<u64>; 6] = [
     figure("clock_jumps", "Jumps of publishers' timestamps", None, |s| s.clock_jumps.into()),
 ];
 
-/// What streams, and the server as their sum, measure.
+/// Gauges of streams, and of the server as their sum.
 const GAUGES: [Figure<f64>; 4] = [
     figure("received_bits_per_second", "Rate of publishers over two seconds", None, |s| f64::from(s.kbps_in) * 1e3),
     figure("sent_bits_per_second", "Rate to consumers over two seconds", None, |s| f64::from(s.kbps_out) * 1e3),
@@ -69,7 +68,7 @@ const GAUGES: [Figure<f64>; 4] = [
     }),
 ];
 
-/// What only a single stream measures.
+/// Gauges that only a single stream has.
 const STREAM_GAUGES: [Figure<f64>; 2] = [
     figure("frames_per_second", "Pictures a second over two seconds", None, |s| f64::from(s.fps_milli) / 1e3),
     figure("key_frame_interval", "Between the last two key frames", Some(Unit::Seconds), |s| {
@@ -77,7 +76,7 @@ const STREAM_GAUGES: [Figure<f64>; 2] = [
     }),
 ];
 
-/// What targets count.
+/// Counters of targets.
 const TARGET_COUNTERS: [Figure<u64>; 4] = [
     figure("sent", "Bytes sent, protocol included", Some(Unit::Bytes), |s| s.bytes_out),
     figure("dropped_messages", "Messages it did not get because it is slow", None, |s| s.dropped_msgs),
@@ -85,7 +84,7 @@ const TARGET_COUNTERS: [Figure<u64>; 4] = [
     figure("failures", "Tries that failed and connections that were lost", None, |s| s.failures.into()),
 ];
 
-/// What targets measure.
+/// Gauges of targets.
 const TARGET_GAUGES: [Figure<f64>; 3] = [
     figure("sent_bits_per_second", "Rate over two seconds", None, |s| f64::from(s.kbps_out) * 1e3),
     figure("lag", "Age of the oldest byte that waits", Some(Unit::Seconds), |s| f64::from(s.queue_ms) / 1e3),
@@ -95,12 +94,12 @@ const TARGET_GAUGES: [Figure<f64>; 3] = [
 /// The text of one scrape.
 ///
 /// # Errors
-/// None of a server that lives.
+/// None while the server lives.
 pub(crate) fn text(server: &RRServer) -> Result<String> {
     let mut registry = Registry::with_prefix("rrelay");
     registry.register_collector(Box::new(snapshot(server)?));
     let mut text = String::new();
-    // A `String` takes everything.
+    // Writing to a `String` cannot fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
     Ok(text)
 }
@@ -167,7 +166,7 @@ fn rows(rows: &[Row]) -> impl Iterator<Item = (&Vec<(&'static str, String)>, &St
     rows.iter().map(|(labels, stats, _)| (labels, stats))
 }
 
-/// One figure of all objects of a kind; `metric` makes what is encoded of its value.
+/// One figure of all objects of a kind; `metric` turns its value into the metric to encode.
 fn family<'a, T, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     object: &str,

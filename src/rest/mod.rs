@@ -1,8 +1,8 @@
-//! RRRest: control by HTTP. A server that takes requests about streams, with what existing tools read from it.
+//! RRRest: control by HTTP. Requests about streams, and the pages that existing tools read.
 //!
-//! A thin layer over the same calls that the C API has: a handler converts, makes one call into `server`, and converts
-//! back. It is never on the media path; it is off until [`Rest::listen`]. Everything here runs on one thread an address
-//! (`http`), or on the host's where the host has a web server and calls [`Rest::handle`].
+//! A thin layer over the calls that the C API has too: a handler converts, makes one call into `server`, and converts
+//! back. Media never passes here, and nothing listens until [`Rest::listen`]. Handlers run on one thread an address
+//! (`http`), or on the host's thread where the host has a web server and calls [`Rest::handle`].
 
 mod access;
 mod api;
@@ -32,10 +32,10 @@ use crate::sync::locked;
 /// Largest answer of [`Rest::handle`]: a list of ten thousand sessions.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// What of the REST side is open without a token.
+/// The parts of the REST side that are open without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestOptions {
-    /// `/metrics` and `/stat` need no token: for readers that cannot send one.
+    /// `/metrics` and `/stat` need no token, for readers that cannot send one.
     pub readers_open: bool,
 }
 
@@ -63,11 +63,11 @@ impl Rest {
         Self { server, listeners: Mutex::default() }
     }
 
-    /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is loopback's.
-    /// Gives the port. May be called several times, with other tokens.
+    /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
+    /// loopback's. Gives the port. More calls add listeners, each with its own token.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for an address or token that is none, [`RRError::Io`] where the system refuses the address,
+    /// [`RRError::Arg`] for a malformed address or token, [`RRError::Io`] where the system refuses the address,
     /// [`RRError::Limit`] where no thread or fd is left.
     pub fn listen(&self, address: &str, token: &str, options: RestOptions) -> Result<u16> {
         let address = parse_address(address)?;
@@ -85,10 +85,10 @@ impl Rest {
         listeners.into_iter().for_each(http::Listener::stop);
     }
 
-    /// Answers one request of a host that has a web server of its own, and has checked who asks.
+    /// Answers one request of a host that has a web server of its own, and has checked the request's access itself.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a method or path that is none, [`RRError::Limit`] where the answer has no bound (events).
+    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] where the answer is above 64 MiB.
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let arg = |text: String| Failure::ours(RRError::Arg, text);
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| arg("method: not an HTTP method".to_owned()))?;
@@ -128,7 +128,7 @@ impl Drop for Rest {
     }
 }
 
-/// An address to listen on; without a host it is loopback's.
+/// An address to listen on; a port alone is on loopback.
 fn parse_address(text: &str) -> Result<SocketAddr> {
     let port = text.strip_prefix(':').unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {

@@ -1,5 +1,5 @@
-//! What the REST side says of servers, streams, sessions and targets, as JSON. Made from `server::report`, whose words the
-//! C header explains; keys are shown whole, since whoever has the token may end and change what they name.
+//! Servers, streams, sessions and targets as JSON. The values come from `server::report`, and the C header explains the
+//! words. Keys are shown whole, because the token allows ending and changing the streams too.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::server::report::Info;
 use crate::server::slots::kind;
 use crate::stream::event::Id;
 
-/// One id as text: JSON's numbers lose the low bits of ids in many programs.
+/// An id as text: many programs lose the low bits of large numbers in JSON.
 pub(crate) fn id_text(id: Id) -> String {
     id.to_string()
 }
@@ -22,7 +22,7 @@ pub(crate) fn id_text(id: Id) -> String {
 pub(crate) struct Stream {
     /// Its id.
     pub(crate) id: String,
-    /// Its address below `/v1/streams/`: application and key, percent-coded. Exact also where they are no UTF-8.
+    /// The stream's path below `/v1/streams/`: application and key, percent-coded. Exact also where they are no UTF-8.
     #[schema(example = "live/show")]
     pub(crate) path: String,
     /// Application.
@@ -37,11 +37,11 @@ pub(crate) struct Stream {
     /// FourCCs of its tracks, eight at most.
     #[schema(example = json!(["avc1", "mp4a"]))]
     pub(crate) codecs: Vec<String>,
-    /// Width of its pictures in pixels, 0 while it is not known.
+    /// Width of its pictures in pixels, 0 while the width is not known.
     pub(crate) width: u32,
-    /// Their height in pixels.
+    /// Height of its pictures in pixels, 0 while the height is not known.
     pub(crate) height: u32,
-    /// Samples a second of its sound, 0 while that is not known.
+    /// Samples a second of its sound, 0 while the rate is not known.
     pub(crate) sample_rate: u32,
     /// Channels of its sound.
     pub(crate) channels: u8,
@@ -72,9 +72,9 @@ pub(crate) struct Session {
     pub(crate) addr: String,
     /// Our address.
     pub(crate) local_addr: String,
-    /// Whether it is encrypted.
+    /// Whether the connection is encrypted.
     pub(crate) tls: bool,
-    /// What program the peer says it is.
+    /// The program that the peer claims to be.
     pub(crate) agent: String,
     /// Its figures.
     pub(crate) stats: Stats,
@@ -97,13 +97,13 @@ pub(crate) struct Target {
     /// The error's sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_text: Option<&'static str>,
-    /// Where it goes, without key and login.
+    /// The url in use, without key and login.
     pub(crate) url: String,
     /// The server's address.
     pub(crate) addr: String,
-    /// Whether it is encrypted.
+    /// Whether the connection is encrypted.
     pub(crate) tls: bool,
-    /// Until its next try, in ms.
+    /// Time until the next try, in ms.
     pub(crate) retry_in_ms: u32,
     /// Its figures.
     pub(crate) stats: Stats,
@@ -116,13 +116,13 @@ pub(crate) struct Server {
     pub(crate) version: &'static str,
     /// Its state.
     pub(crate) state: &'static str,
-    /// Streams there are.
+    /// Number of streams.
     pub(crate) streams: usize,
     /// Sums over all streams.
     pub(crate) stats: Stats,
 }
 
-/// A FourCC as text; characters that are none as `?`.
+/// A FourCC as text, with `?` for bytes that are not visible.
 pub(crate) fn fourcc(codec: u32) -> String {
     let shown = |byte: u8| if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' };
     codec.to_be_bytes().into_iter().map(shown).collect()
@@ -196,7 +196,7 @@ pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
     })
 }
 
-/// All objects of a kind below `parent` (0: of the server). One that ends meanwhile is left out.
+/// All objects of a kind below `parent` (0: of the server), but for those that end meanwhile.
 pub(crate) fn all<T>(
     server: &RRServer,
     parent: Id,

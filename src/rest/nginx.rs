@@ -1,8 +1,8 @@
 //! The pages of nginx-rtmp that tools read and call: `/stat` (XML) and `/control`.
 //!
-//! The shape is that of nginx-rtmp-module 1.1.4 (`ngx_rtmp_stat_module.c`, `ngx_rtmp_control_module.c`): readers go by
-//! element names, some by position, so the order is kept. There is one `server`, applications in it, and `bw_*` are whole
-//! bits a second.
+//! The form is that of nginx-rtmp-module 1.1.4 (`ngx_rtmp_stat_module.c`, `ngx_rtmp_control_module.c`). Readers go by
+//! element names and some by position, so the order is the same. One `server` has all applications, and `bw_*` are bits
+//! a second.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::server::{RRRestOut, RRServer};
 use crate::session::{Role, State};
 use crate::stream::event::Id;
 
-/// Text of XML, or of an attribute: what could end it is escaped, control characters and bytes above 127 become spaces, as
-/// nginx-rtmp has them.
+/// Text of XML, or of an attribute: markup characters are escaped; control characters and bytes above 127 become
+/// spaces, as in nginx-rtmp.
 fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -79,7 +79,7 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
 /// `/stat`.
 ///
 /// # Errors
-/// None of a server that lives.
+/// None while the server lives.
 pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
     let all = server.stats(0)?;
     let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
@@ -149,12 +149,12 @@ fn client(xml: &mut Xml, info: &Info, stats: &Stats, now_us: i64) {
     xml.empty("active", info.state == State::InProgress);
 }
 
-/// The number that callbacks and `/control` know a connection by: the place in its id, which no other has while it lives.
+/// The number of a connection for callbacks and `/control`: the low half of its id, which is unique among live objects.
 pub(crate) fn client_number(id: Id) -> u64 {
     id & 0xffff_ffff
 }
 
-/// Pictures and sound, where both are known: readers want both or neither.
+/// The facts of video and audio, where both are known: readers expect both or neither.
 fn meta(xml: &mut Xml, info: &Info, stats: &Stats) {
     let (Some(video), Some(audio)) = (info.video, info.audio) else { return };
     xml.within("meta", |xml| {
@@ -221,7 +221,7 @@ fn audio_name(codec: u32) -> &'static str {
     }
 }
 
-/// What `/control/drop/...` and `/control/redirect/...` answer: how many connections matched, as text.
+/// Carries out `/control/drop/...` and `/control/redirect/...`; gives the number of matching connections as text.
 ///
 /// # Errors
 /// [`RRError::NotFound`] for a section or method that nginx-rtmp does not have, [`RRError::Arg`] where an argument is
@@ -256,8 +256,8 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
     Ok(count.to_string())
 }
 
-/// Closes a session, or asks its peer to connect again under another name. nginx-rtmp renames a session as it runs; here a
-/// peer that understands it (E-RTMP) is asked to, and one that does not is closed, so that it comes back and is asked then.
+/// Closes a session, or asks its peer to connect again under another name. nginx-rtmp renames a running session; here a
+/// peer with E-RTMP is asked to reconnect, and any other is closed, so that its next connect can be sent elsewhere.
 fn act(server: &RRServer, session: Id, info: &Info, newname: Option<&str>) -> Result<Id> {
     let close = RRRestOut::CloseSession { session, text: "dropped by /control".to_owned() };
     let Some(newname) = newname else { return close.carry_out(server) };

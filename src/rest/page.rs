@@ -1,15 +1,15 @@
-//! The page for people: files that the library carries, so that it needs nothing but the relay.
+//! The page for people: its files are compiled into the library, so the page needs nothing but the relay.
 
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-/// What a browser may do with the page: its own scripts and styles, requests to the relay alone, no frame around it.
+/// The page's content security policy: its own scripts and styles, requests to the relay alone, no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The routes of the page; everybody may read them, they tell nothing of streams.
+/// The routes of the page, which need no token: they show nothing of streams.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))))

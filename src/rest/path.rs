@@ -1,8 +1,8 @@
-//! Streams in paths: `/v1/streams/{app}/{key}`, percent-coded. An application or key may hold any byte, a coded slash too.
+//! Streams in paths: `/v1/streams/{app}/{key}`, percent-coded. An application or key may have any byte, slashes too.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-/// Bytes that stand for themselves in a path segment.
+/// Bytes that are coded in a path segment: all but letters, digits and four signs.
 const CODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A stream's application and key as two segments.
@@ -10,7 +10,7 @@ pub(crate) fn of_stream(app: &[u8], key: &[u8]) -> String {
     format!("{}/{}", coded(app), coded(key))
 }
 
-/// A segment that consists of dots alone would be taken for a step upward, so its first dot is coded.
+/// A percent-coded segment. Clients take a segment of dots alone for a step upward, so its first dot is coded too.
 fn coded(bytes: &[u8]) -> String {
     let text = percent_encode(bytes, CODED).to_string();
     if matches!(text.as_str(), "." | "..") { text.replacen('.', "%2E", 1) } else { text }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::error::{Failure, RRError};
 
-/// What went wrong with a request (`application/problem+json`).
+/// The error of a request (`application/problem+json`).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// The HTTP status.
@@ -19,12 +19,12 @@ pub(crate) struct Problem {
     pub(crate) error: &'static str,
     /// The error's sentence.
     pub(crate) title: String,
-    /// What was met in this request, and what to do.
+    /// The fault of this request, and what to do about it.
     pub(crate) detail: String,
 }
 
 impl Problem {
-    /// A problem of the library's own kinds under another status than the kind's usual one.
+    /// A problem of one of the library's kinds, with a status that differs from the kind's usual one.
     pub(crate) fn new(status: StatusCode, kind: RRError, detail: impl Into<String>) -> Self {
         Self { status: status.as_u16(), error: kind.name(), title: kind.sentence().to_owned(), detail: detail.into() }
     }
@@ -37,7 +37,7 @@ impl From<Failure> for Problem {
     }
 }
 
-/// The HTTP status that says about the same as an error of the library.
+/// The HTTP status nearest in meaning to an error of the library.
 fn status_of(kind: RRError) -> StatusCode {
     match kind {
         RRError::Arg | RRError::Version => StatusCode::BAD_REQUEST,

@@ -1,7 +1,7 @@
-//! Settings in JSON: an object whose members have the names of the C structs' fields. What a setting may be is decided in
-//! `config`; here JSON becomes the value that is given to it.
+//! Settings in JSON: an object whose members have the names of the C structs' fields. This module turns JSON into
+//! values, and `config` checks them.
 //!
-//! `null` is the default and `"off"` is off. Choices have names, kinds of media are a list of names.
+//! `null` is the default and `"off"` turns a setting off. Choices have names, kinds of media are a list of names.
 
 use serde_json::{Map, Value as Json};
 
@@ -20,19 +20,19 @@ const CHOICES: [(&str, &[(&str, i128)]); 6] = [
 
 const MEDIA: [(&str, u32); 3] = [("audio", media::AUDIO), ("video", media::VIDEO), ("data", media::DATA)];
 
-/// Settings of a stream: the server's, with what the object says.
+/// Settings of a stream: `config`, changed by the object's members.
 ///
 /// # Errors
-/// [`RRError::Arg`] with the setting's name, what it may be, and why.
+/// [`RRError::Arg`] with the setting's name, its range, and the reason.
 pub(crate) fn stream(mut config: StreamConfig, object: &Map<String, Json>) -> Result<StreamConfig> {
     each(object, |name, value| config.set(name, value))?;
     Ok(config.checked())
 }
 
-/// Settings of a target or source: `config`, with what the object says.
+/// Settings of a target or source: `config`, changed by the object's members.
 ///
 /// # Errors
-/// As [`stream`].
+/// [`RRError::Arg`] with the setting's name, its range, and the reason.
 pub(crate) fn target(mut config: TargetConfig, object: &Map<String, Json>) -> Result<TargetConfig> {
     each(object, |name, value| config.set(name, value))?;
     config.checked()
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused_by_its_name() {
+    fn a_wrong_setting_is_refused_by_its_name() {
         for (given, words) in [
             (r#"{"grace": 1}"#, "grace: a stream has no such setting"),
             (r#"{"grace_ms": "long"}"#, "grace_ms is a number"),

@@ -1,4 +1,4 @@
-//! What the REST side promises, over HTTP on loopback and by [`Rest::handle`].
+//! The REST side's promises, over HTTP on loopback and by [`Rest::handle`].
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -67,7 +67,7 @@ fn streams_are_found_by_their_coded_path() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_json() {
+fn a_refused_request_gets_its_problem_in_json() {
     let rig = Rig::new();
     rig.server.stream_create(b"live", b"show", None).unwrap();
     for (method, path, body, status, error) in [
@@ -87,7 +87,7 @@ fn what_is_wrong_is_said_in_json() {
 }
 
 #[test]
-fn without_the_token_nothing_is_told() {
+fn without_the_token_streams_are_not_shown() {
     let rig = Rig::new();
     for head in ["", "Authorization: Bearer wrong-token\r\n", "Authorization: Basic dG9rZW4=\r\n"] {
         let (status, body) = raw(rig.port, &format!("GET /v1/streams HTTP/1.1\r\nHost: localhost\r\n{head}\r\n"));
@@ -127,7 +127,7 @@ fn a_host_with_a_web_server_of_its_own_asks_by_a_call() {
 }
 
 #[test]
-fn it_stops_with_requests_open_and_listens_again() {
+fn a_listener_stops_with_requests_open_and_listens_again() {
     let rig = Rig::new();
     let mut half = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
     half.write_all(b"GET /v1/streams HTTP/1.1\r\nHost: localhost\r\n").unwrap();

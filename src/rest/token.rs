@@ -1,4 +1,4 @@
-//! Tokens: what one must be, and where one comes from: a file, or chance.
+//! Tokens: their form, and the two ways to get one, from a file or at random.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -8,19 +8,19 @@ use std::path::Path;
 
 use crate::error::{Failure, RRError, Result};
 
-/// Shortest token: what is shorter is guessed.
+/// Shortest token: shorter ones can be guessed.
 const MIN_BYTES: usize = 8;
 
-/// Longest token: a head with it stays far below its bound.
+/// Longest token: far below the bound of a request's head.
 const MAX_BYTES: usize = 256;
 
-/// What chance gives a new token.
+/// Random bytes of a new token.
 const RANDOM_BYTES: usize = 16;
 
-/// Refuses what is no token.
+/// Refuses a malformed token.
 ///
 /// # Errors
-/// [`RRError::Arg`] for one that is too short or long, or holds anything but visible ASCII.
+/// [`RRError::Arg`] where the token is too short or long, or has anything but visible ASCII.
 pub(crate) fn check(token: &str) -> Result<()> {
     let fits = (MIN_BYTES..=MAX_BYTES).contains(&token.len());
     if fits && token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -30,8 +30,8 @@ pub(crate) fn check(token: &str) -> Result<()> {
     Err(Failure::ours(RRError::Arg, text))
 }
 
-/// The token that stands in `file`, white space around it left out. Where there is no such file, a new token is written to
-/// one that its owner alone may read. Without `file` a new one, kept nowhere.
+/// The token in `file`, without white space around it. Where the file does not exist, it is made, readable by its owner
+/// alone, with a new token. Without `file` the token is new and kept nowhere.
 ///
 /// # Errors
 /// [`RRError::Io`] where the file can neither be read nor made, [`RRError::Arg`] where it holds no token.
@@ -53,7 +53,7 @@ fn failure(name: &str, error: &io::Error) -> Failure {
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = Vec::new();
-    // A little more than any token with its line's end: what is longer is refused.
+    // More than any token with its line end, so that a longer text is refused and not cut.
     File::open(path)?.take(2 * MAX_BYTES as u64).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
@@ -65,12 +65,12 @@ fn make(path: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-/// A token in hexadecimal digits: it needs no quotes in a shell and no coding in an address.
+/// A random token in hexadecimal digits, which need no quotes in a shell and no coding in an address.
 fn random() -> io::Result<String> {
     let mut bytes = [0; RANDOM_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        // A `String` takes everything.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     }))

@@ -1,15 +1,15 @@
 //! RRRestOut: one request or answer that starts, stops or changes a stream, a session, a target or the server.
 //!
-//! What is asked for by the C API, by HTTP in JSON, as nginx-rtmp's `/control`, or by what somebody who was asked answers
-//! becomes this type and is carried out in one place. It names what it is about by id, so it reaches that very object or,
-//! once that has ended, nothing; what cannot be done whole is refused with its reason, and nothing has changed then.
+//! Requests by the C API, by HTTP in JSON or as nginx-rtmp's `/control`, and answers to the server's own questions become
+//! this type, which carries them out in one place. A request names its object by id, so it reaches that very object or,
+//! once that has ended, nothing. A request that cannot be carried out whole is refused with its reason and changes nothing.
 
 use crate::config::{Decision, StreamConfig, TargetConfig};
 use crate::error::Result;
 use crate::server::RRServer;
 use crate::stream::event::Id;
 
-/// One thing to do.
+/// One request.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RRRestOut {
@@ -20,10 +20,10 @@ pub enum RRRestOut {
         app: Vec<u8>,
         /// Stream key.
         key: Vec<u8>,
-        /// Its settings.
+        /// The settings; `None` takes the server's, or accepts those of an existing stream.
         config: Option<Box<StreamConfig>>,
     },
-    /// As `CreateStream` with settings, where a stream that is there has the same ones: so it may be repeated.
+    /// Makes a stream with settings; one that exists with the same settings is accepted, so that requests may be repeated.
     EnsureStream {
         /// Application.
         app: Vec<u8>,
@@ -36,14 +36,14 @@ pub enum RRRestOut {
     AddTarget {
         /// The stream.
         stream: Id,
-        /// Where to and how.
+        /// The target's settings.
         config: Box<TargetConfig>,
     },
     /// Pulls a stream from another server.
     AddSource {
         /// The stream.
         stream: Id,
-        /// Where from and how.
+        /// The source's settings.
         config: Box<TargetConfig>,
     },
     /// Gives a target or source other settings.
@@ -57,17 +57,17 @@ pub enum RRRestOut {
     StopStream {
         /// The stream.
         stream: Id,
-        /// What its consumers may take, ms.
+        /// How long its consumers may take, ms.
         deadline_ms: u32,
     },
-    /// Makes a publisher that stands by the live one.
+    /// Makes a standby publisher the live one.
     Switch {
         /// The stream.
         stream: Id,
         /// The session or source.
         source: Id,
     },
-    /// Lets a target try now.
+    /// Lets a target or source connect now.
     RetryTarget {
         /// The target or source.
         target: Id,
@@ -76,14 +76,14 @@ pub enum RRRestOut {
     StopTarget {
         /// The target or source.
         target: Id,
-        /// What it may take, ms.
+        /// How long the end may take, ms.
         deadline_ms: u32,
     },
     /// Lets a session in that asks.
     Allow {
         /// The session.
         session: Id,
-        /// How.
+        /// The terms.
         decision: Box<Decision>,
     },
     /// Refuses a session that asks.
@@ -92,43 +92,43 @@ pub enum RRRestOut {
         session: Id,
         /// The status code for the peer; "" is the usual one.
         code: String,
-        /// Why, for people.
+        /// The reason, for people.
         text: String,
     },
     /// Sends a session that asks to another server.
     Redirect {
         /// The session.
         session: Id,
-        /// Where to.
+        /// The server's url.
         url: String,
     },
     /// Closes a session.
     CloseSession {
         /// The session.
         session: Id,
-        /// Why, for people.
+        /// The reason, for people.
         text: String,
     },
     /// Asks a session's peer to connect again (E-RTMP).
     ReconnectSession {
         /// The session.
         session: Id,
-        /// Where to; `None`: to the same place.
+        /// The url to connect to; `None`: the same url again.
         url: Option<String>,
-        /// Why, for people.
+        /// The reason, for people.
         text: String,
     },
-    /// Stops the server in order.
+    /// Stops the server in an orderly way.
     Drain {
-        /// Where peers that understand it are sent.
+        /// The url to which peers that understand E-RTMP are sent.
         reconnect_url: Option<String>,
-        /// What it may take, ms.
+        /// How long the stop may take, ms.
         deadline_ms: u32,
     },
 }
 
 impl RRRestOut {
-    /// Does it, whole or not at all. Gives the id of what was made, or of what it is about; 0 is the server.
+    /// Carries the request out, whole or not at all. Gives the id of the object made or changed; 0 is the server.
     ///
     /// # Errors
     /// Those of the server's call; nothing has changed then.

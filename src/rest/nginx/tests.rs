@@ -1,4 +1,4 @@
-//! `/stat` and `/control` as their readers find them.
+//! `/stat` and `/control`, as their readers see them.
 
 use super::*;
 use crate::config::ServerConfig;
