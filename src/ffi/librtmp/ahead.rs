@@ -1,9 +1,9 @@
-//! Bytes in, ahead of what is asked for: from socket, TLS or tunnel, decrypted, into `m_sb` and into bodies. The chunks in
-//! them are [`super::recv`]'s.
+//! Reading bytes, ahead of need: from socket, TLS or tunnel, decrypted, into `m_sb` and into bodies. [`super::recv`]
+//! reads the chunks in them.
 //!
-//! What is read ahead is counted in `m_sb.sb_size`, where programs look before they wait for the socket. A program that
-//! waits without looking has an exact session ([`super::inner`]): there the kernel keeps what is read ahead until all of
-//! it was taken, so that the socket is readable as long as there is something to be had.
+//! `m_sb.sb_size` counts the bytes read ahead, and programs look there before they wait for the socket. A program that
+//! waits without looking has an exact session ([`super::inner`]): there the kernel keeps bytes that are read ahead
+//! until all of them are taken, so that the socket stays readable while any are left.
 
 use std::ffi::{c_char, c_int};
 use std::io;
@@ -13,26 +13,27 @@ use super::life::close_session;
 use super::types::*;
 use super::{log, mem};
 
-/// A buffer that one read has filled is followed by one so many times as large, up to [`AHEAD_BYTES`]: fewer system calls
-/// for who reads as fast as he can, nothing for a live stream.
+/// A buffer that one read has filled is replaced by one so many times as large, up to [`AHEAD_BYTES`]: that spares
+/// system calls for a fast download, and does not happen with a live stream.
 const AHEAD_STEP: usize = 4;
 const AHEAD_BYTES: usize = AHEAD_STEP * AHEAD_STEP * AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
 
-/// Encrypted bytes are decrypted as soon as they are read: more of them would keep the first message waiting.
+/// Largest buffer of an encrypted session: bytes are decrypted when they are read, and more of them would delay the
+/// first message.
 const AHEAD_ENCRYPTED_BYTES: usize = AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
 
-/// After so many reads in a row for which `sb_buf` were enough, a larger buffer is given back: it was for the burst that
-/// many streams begin with.
+/// After so many reads in a row that fit `sb_buf`, a larger buffer is given back: many streams need one only for the
+/// burst at their beginning.
 const SMALL_READS: u32 = 256;
 
-/// A read that brings so much at once is one of a stream that comes faster than it plays: the next may gather more.
+/// A read that brings so much at once belongs to a stream that comes faster than it plays: the next read may gather
+/// more.
 const MUCH_BYTES: usize = 2 * RTMP_BUFFER_CACHE_SIZE;
 
-/// A longer rest of a chunk goes straight into the body, not through `m_sb`, also where bytes cannot be read into both at
-/// once.
+/// A longer rest of a chunk is read straight into the body even where one read cannot fill body and `m_sb` both.
 const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
 
-/// What a read brought, for [`conclude`]: bytes, or `None` at the peer's end.
+/// A read's result, for [`conclude`]: bytes, or `None` at the peer's end.
 type Came = io::Result<Option<usize>>;
 
 /// Reads into `first` and then into `second` from wherever the session's bytes come, decrypted.
@@ -51,7 +52,7 @@ fn receive(r: Session, first: &mut [u8], second: &mut [u8]) -> Came {
     decrypt(r, result?, first, second)
 }
 
-/// Decrypts what came.
+/// Decrypts the bytes of a read.
 fn decrypt(r: Session, got: usize, first: &mut [u8], second: &mut [u8]) -> Came {
     if got == 0 && !(first.is_empty() && second.is_empty()) {
         return Ok(None);
@@ -65,8 +66,8 @@ fn decrypt(r: Session, got: usize, first: &mut [u8], second: &mut [u8]) -> Came 
     Ok(Some(got))
 }
 
-/// Ends the session where it must; `None` also where nothing came in time. What was read into may be freed here, so nobody
-/// refers to it meanwhile.
+/// Ends the session after an error or the peer's end; gives `None` then, and where nothing came in time. Ending frees
+/// the memory that was read into, so the caller has no reference to it.
 fn conclude(r: Session, came: Came) -> Option<usize> {
     match came {
         Ok(Some(got)) => Some(got),
@@ -112,12 +113,12 @@ fn way(r: Session) -> Way {
     }
 }
 
-/// Where bytes may be read ahead to: memory of the session's, which nothing that reads touches.
+/// Free memory of the session for reading ahead, which no other code touches during a read.
 ///
 /// # Safety
-/// The result is not used once anything else reads ahead or takes of it, or the session is closed.
+/// The result is not used after another read, after bytes are taken, or once the session is closed.
 unsafe fn room<'a>(r: Session) -> &'a mut [u8] {
-    // The old block is kept until what lies in it was moved.
+    // The old block lives until `free_part_of` has moved its bytes.
     let _old = resize(r);
     let (start, len) = match larger(r) {
         None => r.m_sb.free_part(),
@@ -128,7 +129,7 @@ unsafe fn room<'a>(r: Session) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 
-/// Makes the buffer as large as it is to be, and gives the one before.
+/// Makes the buffer as large as wanted, and gives the old one.
 fn resize(r: Session) -> Option<mem::Block> {
     let wanted = r.take_inner(|inner| &inner.ahead_wanted);
     if r.inner(|inner| &inner.small_reads) >= SMALL_READS && r.m_sb.buffered_len() == 0 {
@@ -138,14 +139,14 @@ fn resize(r: Session) -> Option<mem::Block> {
     if wanted <= ahead_len(r) {
         return None;
     }
-    // Without memory it goes on as before.
+    // Without memory the old buffer stays.
     let block = mem::Block::new(wanted)?;
     let old = r.take_inner(|inner| &inner.ahead);
     r.set_inner(|inner| &inner.ahead, Some(block));
     old
 }
 
-/// The larger buffer for what is read ahead, where there is one: its start and its bytes.
+/// The larger buffer for reading ahead, where there is one: its start and its length.
 fn larger(r: Session) -> Option<(*mut c_char, usize)> {
     let block = r.take_inner(|inner| &inner.ahead)?;
     let place = (block.start(), block.len());
@@ -153,13 +154,13 @@ fn larger(r: Session) -> Option<(*mut c_char, usize)> {
     Some(place)
 }
 
-/// Bytes of the buffer for what is read ahead.
+/// Length of the buffer for reading ahead.
 fn ahead_len(r: Session) -> usize {
     larger(r).map_or(RTMP_BUFFER_CACHE_SIZE, |(_, len)| len)
 }
 
-/// Counts what was read ahead. A read that was given room and left none free makes the session read more at a time, and
-/// many that needed little of it less.
+/// Counts bytes that were read ahead. A read that fills its room makes the next buffer larger; many small reads give a
+/// larger buffer back.
 fn count_ahead(r: Session, got: usize, room: usize) {
     r.m_sb.sb_size.set(r.m_sb.sb_size.get() + got as c_int);
     let len = ahead_len(r);
@@ -171,11 +172,11 @@ fn count_ahead(r: Session, got: usize, room: usize) {
     }
 }
 
-/// Reads more into `m_sb`: at least one byte. `need` of them are wanted now.
+/// Reads at least one byte more into `m_sb`; `need` bytes are wanted now. False as for [`conclude`]'s `None`.
 pub(super) fn fill(r: Session, need: usize) -> bool {
     let way = way(r);
     if way == Way::Peek {
-        // The kernel would show again what is here already.
+        // A peek would show the bytes again that are in `m_sb` already.
         discard_peeked(r);
     }
     // SAFETY: used up before `conclude`, which may close the session.
@@ -199,18 +200,18 @@ pub(super) fn fill(r: Session, need: usize) -> bool {
     true
 }
 
-/// Makes the kernel forget what it was asked to keep: all of it was taken, or belongs to the message that is being read.
-/// As long as something is left for a later call the kernel keeps that too, and the socket is readable, as it must be.
+/// Has the kernel drop the bytes that were peeked at, when all of them are taken or belong to the message being read.
+/// Bytes for a later call stay with the kernel until then, so that the socket is readable.
 pub(super) fn discard_peeked(r: Session) {
     let len = r.take_inner(|inner| &inner.peeked);
     r.m_sb.discard(len);
 }
 
-/// Reads `len` bytes to `start`: what was read ahead first. What comes beyond them goes into `m_sb`. Fewer where they did
-/// not come; then the session may be closed, and that memory with it.
+/// Reads `len` bytes to `start`, those read ahead first; bytes beyond them go into `m_sb`. Gives fewer where the rest
+/// did not come; the session may be closed then, and that memory freed.
 ///
 /// # Safety
-/// So many writable bytes, which are nothing of `m_sb` and live as long as the session is not closed.
+/// `len` bytes at `start` are writable, no part of `m_sb`, and live until the session is closed.
 pub(super) unsafe fn read_into(r: Session, start: *mut u8, len: usize) -> usize {
     let mut done = 0;
     while done < len {
@@ -250,8 +251,8 @@ pub(super) unsafe fn read_into(r: Session, start: *mut u8, len: usize) -> usize 
     done
 }
 
-/// Reads exactly as many bytes; for handshakes, after which others begin to read. False: they did not come, or not by the
-/// time that `late` says, which is asked whenever some came.
+/// Fills `buffer` and reads no byte more, for handshakes: the bytes behind them may be encrypted. False where the bytes
+/// do not come, or `late`, which is asked after each read, gives true.
 pub(super) fn read_exact(r: Session, buffer: &mut [u8], mut late: impl FnMut() -> bool) -> bool {
     // SAFETY: copied at once.
     let ahead = unsafe { r.m_sb.buffered() };

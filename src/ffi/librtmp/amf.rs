@@ -7,8 +7,8 @@ use super::types::{AMFObject, AMFObjectProperty};
 /// How deep objects may nest: real messages stay below ten. Each level costs stack in the host's thread.
 pub(super) const MAX_DEPTH: u32 = 128;
 
-/// Arrays grow by so many properties. It is part of the interface: the room of an array follows from its count, because
-/// programs build arrays as well.
+/// Arrays grow by so many properties. Programs build arrays too, and an array's room follows from its count, so the
+/// step is part of the interface.
 pub(super) const STEP: usize = 16;
 
 impl AMFObject {
@@ -100,7 +100,7 @@ impl AMFObject {
     }
 }
 
-/// An object of our own: freed when it goes out of scope.
+/// An object that is freed when it goes out of scope.
 pub(super) struct Owned(pub(super) AMFObject);
 
 impl Drop for Owned {

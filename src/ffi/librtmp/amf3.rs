@@ -86,7 +86,7 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
         return Ok(());
     }
     let (external, dynamic, sealed) = (head & 4 != 0, head & 8 != 0, head >> 4);
-    // The class's name.
+    // The class's name is not used.
     decoder.input.text3()?;
     let mut names = decoder.input;
     for _ in 0..sealed {
@@ -114,8 +114,8 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
         property(decoder, &mut last, true, depth)?;
         let end = last.p_name.is_empty();
         if end && last.object().count() > 0 {
-            // librtmp repeats the last value, nameless, at the end of a dynamic object. An inner object must not have
-            // two owners.
+            // librtmp repeats the last value, nameless, at the end of a dynamic object. Here the copy becomes a null
+            // where it is an object, which would have two owners.
             last.p_type = AMF_NULL;
         }
         decoder.keep(object, &last)?;
@@ -125,7 +125,7 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
     }
 }
 
-/// The longest data an interface without a length is trusted to have.
+/// The longest integer: the functions below get no length, and read no further.
 const LONGEST: usize = 4;
 
 #[unsafe(no_mangle)]
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn AMF3ReadInteger(data: *const c_char, value: *mut i32) -
     })
 }
 
-/// The bytes of one integer, which says itself where it ends: none after its last is read.
+/// The bytes of one integer, whose top bits mark its end: no byte behind the last is read.
 ///
 /// # Safety
 /// `data` is NULL or such an integer.

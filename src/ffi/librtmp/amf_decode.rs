@@ -1,9 +1,8 @@
 //! AMF0 as librtmp decodes it: strings stay where they are, in the message's body; only arrays of properties are
 //! allocated. Every read is bounded by the data, nesting by [`MAX_DEPTH`], and all values together by [`MAX_VALUES`].
 //!
-//! The bytes are read by `proto::amf`, as the relay's reader does (`proto::amf0`). What is made of them differs: the places
-//! where librtmp stops, what it has collected by then and what it refuses (typed objects, references) are behaviour
-//! programs see.
+//! `proto::amf` reads the bytes, for the relay's reader (`proto::amf0`) too. The two readers differ, because programs
+//! see where librtmp stops, what it has collected by then and what it refuses (typed objects, references).
 
 use std::ffi::c_int;
 
@@ -13,11 +12,11 @@ use super::{amf3, log};
 use crate::error::Failure;
 use crate::proto::amf::{Cursor, Token};
 
-/// Values in one message, counted by the room that their arrays take: 14 MiB of properties. The largest that are real are
-/// the key frames of a day in metadata.
+/// Values in one message, counted by the room of their arrays: 14 MiB of properties. The largest real messages are
+/// metadata with a day's key frames.
 const MAX_VALUES: u32 = 1 << 18;
 
-/// The data ended early or makes no sense. What was read before stands in the object.
+/// The data is cut off or malformed. The object keeps the values read before.
 #[derive(Debug)]
 pub(super) struct Bad;
 
@@ -105,7 +104,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Appends what was decoded; what finds no place is freed.
+    /// Appends a decoded property, or frees it where it finds no place.
     pub(super) fn keep(&mut self, object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(), Bad> {
         let room = if (object.count() as usize).is_multiple_of(STEP) { STEP as u32 } else { 0 };
         if let Some(left) = self.values_left.checked_sub(room)
@@ -165,7 +164,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Decodes what lies inside an object or array. On failure nothing of it is kept.
+    /// Decodes the inside of an object or array. On failure nothing of it is kept.
     pub(super) fn container(
         &mut self,
         prop: &mut AMFObjectProperty,
@@ -189,7 +188,7 @@ impl Decoder<'_> {
     }
 }
 
-/// What a decoder's result is in C: bytes, or -1.
+/// A decoder's result in C: bytes taken, or -1.
 pub(super) fn as_int(result: Result<usize, Bad>) -> c_int {
     result.map_or(-1, |taken| c_int::try_from(taken).unwrap_or(-1))
 }

@@ -1,11 +1,11 @@
-//! AMF0 as librtmp encodes it, limits included: each encoder asks for a little more room than it writes in places, and
-//! programs size their buffers by what it accepts.
+//! AMF0 as librtmp encodes it, limits included: some encoders ask for a little more room than they write, and programs
+//! size their buffers by what is accepted.
 
 use super::amf::MAX_DEPTH;
 use super::log;
 use super::types::*;
 
-/// Writes from the front of a buffer. Where something does not fit, `None`, and what was written before stands.
+/// Writes from the front of a buffer. A method gives `None` where its value does not fit; earlier bytes stay.
 pub(super) struct Output<'a> {
     buffer: &'a mut [u8],
     at: usize,

@@ -1,4 +1,4 @@
-//! The exports of `amf.h`: pointers in, one call, pointers out. Also the dump, which goes to the log.
+//! The exports of `amf.h`: pointers in, one call, pointers out; and the dump to the log.
 
 use std::ffi::{c_char, c_int, c_short, c_uint, c_ushort};
 
@@ -9,7 +9,7 @@ use super::ptr::{bytes, put};
 use super::types::*;
 use super::{guard, log};
 
-/// What a look-up that finds nothing gives. It is only read: writers look for its address.
+/// The result of a look-up that finds nothing. Functions that write recognise its address and leave it alone.
 struct Invalid(AMFObjectProperty);
 
 // SAFETY: it is never written.
@@ -24,7 +24,7 @@ fn invalid() -> *mut AMFObjectProperty {
 /// A property that may be written.
 ///
 /// # Safety
-/// `prop` is NULL, what a look-up gave, or the program's; nobody else refers to it as long as the result is used.
+/// `prop` is NULL, the result of a look-up, or the program's; nobody else refers to it as long as the result is used.
 unsafe fn writable<'a>(prop: *mut AMFObjectProperty) -> Option<&'a mut AMFObjectProperty> {
     if std::ptr::eq(prop, invalid()) {
         return None;
@@ -460,7 +460,7 @@ pub(super) fn dump(object: &AMFObject, depth: u32) {
 const NAME_BYTES: usize = 18;
 const VALUE_BYTES: usize = 254;
 
-/// A string as far as C prints it.
+/// A string up to its first NUL, where C stops printing.
 fn printed(text: &[u8]) -> &[u8] {
     text.split(|&byte| byte == 0).next().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The calls that wait for an answer: `m_methodCalls`, a table programs can see, in the C allocator's memory.
+//! The calls that wait for an answer: `m_methodCalls`, a table that programs see, in the C allocator's memory.
 
 use std::ffi::c_int;
 
@@ -6,7 +6,7 @@ use super::inner::Session;
 use super::types::*;
 use super::{guard, mem};
 
-/// The table grows by so many calls. It is part of what programs see.
+/// The table grows by so many calls, as programs see.
 const STEP: usize = 16;
 
 /// The calls that wait.
@@ -22,8 +22,7 @@ unsafe fn table<'a>(r: Session) -> &'a [RTMP_METHOD] {
     unsafe { std::slice::from_raw_parts(r.m_methodCalls.get(), len) }
 }
 
-/// So many calls wait for an answer at most. A server that makes a player pause and never says what became of it has
-/// one more remembered each time.
+/// Most calls that wait for an answer. A server that makes a player pause and never answers adds a call each time.
 const MAX_CALLS: usize = 1024;
 
 /// Remembers a call until its answer, or until there are too many newer ones.

@@ -1,4 +1,4 @@
-//! What a client does with each message: `RTMP_ClientPacket`, and the loops over it up to playing and up to the next
+//! A client's reaction to each message: `RTMP_ClientPacket`, and the loops over it up to playing and up to the next
 //! media message.
 
 use std::ffi::c_int;
@@ -13,10 +13,10 @@ use super::recv::{read_packet, with_packet};
 use super::types::*;
 use super::{commands, control, guard, invoke, log};
 
-/// What a message was for the caller.
+/// A message's meaning for the caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing to hand out.
+    /// Nothing for the caller.
     Nothing = 0,
     /// Media, or metadata.
     Media = 1,
@@ -95,7 +95,7 @@ fn on_tags(r: Session, packet: &RTMPPacket, body: &[u8]) {
 const TAG_HEAD: usize = 11;
 const TAG_TAIL: usize = 4;
 
-/// Looks at a data message. True for the stream's metadata.
+/// Reads a data message. True for the stream's metadata.
 fn on_metadata(r: Session, body: &[u8]) -> bool {
     let mut object = Owned(AMFObject::EMPTY);
     // SAFETY: the body outlives the object.
@@ -122,7 +122,7 @@ fn on_metadata(r: Session, body: &[u8]) -> bool {
     true
 }
 
-/// What people see of a stream's metadata.
+/// Logs a stream's metadata for people.
 fn show(object: &AMFObject, depth: u32) {
     for prop in object.props() {
         let name = prop.p_name.shown();
@@ -150,7 +150,7 @@ fn find_first<'a>(object: &'a AMFObject, name: &[u8]) -> Option<&'a AMFObjectPro
     object.find(&|each| each == name, 0)
 }
 
-/// The first property whose name begins so and is longer, also in objects, not in arrays.
+/// The first property whose name begins with `prefix` and is longer; searches objects, but not arrays.
 fn find_prefix<'a>(object: &'a AMFObject, prefix: &[u8], depth: u32) -> Option<&'a AMFObjectProperty> {
     for prop in object.props() {
         let name = prop.p_name.bytes();
@@ -226,7 +226,7 @@ pub(super) fn next_media(r: Session, packet: &mut RTMPPacket) -> Outcome {
             free_packet_body(packet);
         } else if r.m_pausing.get() == 3 {
             if packet.m_nTimeStamp <= r.m_mediaStamp.get() {
-                // Sent once more after a pause.
+                // A message that the server repeats after a pause.
                 outcome = Outcome::Nothing;
                 free_packet_body(packet);
             } else {
@@ -304,7 +304,7 @@ pub unsafe extern "C" fn RTMP_ReconnectStream(r: *mut RTMP, seek_ms: c_int) -> c
     }
 }
 
-/// Between pausing and going on.
+/// The time between pausing and going on.
 const TOGGLE_PAUSE: Duration = Duration::from_secs(1);
 
 fn toggle_stream(r: Session) -> bool {
@@ -316,7 +316,7 @@ fn toggle_stream(r: Session) -> bool {
             return false;
         }
         r.m_pausing.set(1);
-        // Where calls are to end, the next one finds it.
+        // An interruption is left to the next call, which ends by it.
         let _ = r.m_sb.rest(TOGGLE_PAUSE);
     }
     let good = commands::pause(r, false);

@@ -58,21 +58,22 @@ impl Message {
     }
 }
 
-/// What of a command differs from the usual one.
+/// The properties in which commands differ.
 #[derive(Clone, Copy)]
 struct Shape {
     channel: c_int,
     header: u8,
     /// Message stream id.
     stream: c_int,
-    /// Its answer is waited for.
+    /// The call waits for an answer.
     queue: bool,
 }
 
 /// A command about the connection, unanswered.
 const PLAIN: Shape = Shape { channel: COMMANDS, header: MEDIUM, stream: 0, queue: false };
 
-/// Sends a command: name, the next transaction, null, and what `rest` writes, which has `room` bytes beyond the usual.
+/// Sends a command: name, the next transaction, null, and the values that `rest` writes, with `room` bytes beyond the
+/// usual.
 fn command(
     r: Session,
     name: &[u8],
@@ -85,7 +86,7 @@ fn command(
     answer(r, name, transaction, shape, room, rest)
 }
 
-/// Sends a command with a transaction that is given: answers carry the one they answer.
+/// Sends a command with a given transaction: an answer has that of the call it answers.
 fn answer(
     r: Session,
     name: &[u8],
@@ -160,7 +161,7 @@ pub(super) fn publish(r: Session) -> bool {
     })
 }
 
-/// Where a live stream begins, in the language of play: at the head, and nowhere else.
+/// `play`'s start time for live streams only.
 const LIVE_START_MS: f64 = -1000.0;
 
 pub(super) fn play(r: Session) -> bool {
@@ -178,7 +179,7 @@ pub(super) fn play(r: Session) -> bool {
     })
 }
 
-/// Tells the playlist that play will go through. It has no transaction.
+/// Sends the playlist that `play` will go through. This command has no transaction.
 pub(super) fn set_playlist(r: Session) -> bool {
     let path = r.Link.playpath.get();
     let path = path.bytes();
@@ -198,7 +199,7 @@ pub(super) fn send_pause(r: Session, on: bool, time: c_int) -> bool {
     })
 }
 
-/// Pauses where the media is now, or goes on from there.
+/// Pauses at the media's current time, or goes on from there.
 pub(super) fn pause(r: Session, on: bool) -> bool {
     if on {
         r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
@@ -228,7 +229,7 @@ pub(super) fn pong(r: Session, transaction: f64) -> bool {
     answer(r, b"pong", transaction, PLAIN, 0, |_| Some(()))
 }
 
-/// The connect command. The order of its parts is what servers have always seen from librtmp.
+/// Sends the connect command, its fields in librtmp's order.
 pub(super) fn connect(r: Session) -> bool {
     r.m_numInvokes.set(r.m_numInvokes.get().wrapping_add(1));
     let transaction = f64::from(r.m_numInvokes.get());

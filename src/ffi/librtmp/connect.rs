@@ -49,7 +49,7 @@ fn dial(r: Session) -> bool {
     addresses.into_iter().any(|address| !interrupted() && open_socket(r, &SockAddr::from(address)))
 }
 
-/// Connects to one address. The session has the socket then.
+/// Connects to one address and gives the session the socket.
 fn open_socket(r: Session, address: &SockAddr) -> bool {
     r.m_sb.sb_timedout.set(FALSE);
     r.m_pausing.set(0);
@@ -73,7 +73,7 @@ fn open_socket(r: Session, address: &SockAddr) -> bool {
     true
 }
 
-/// The system's sentence for an error number, without what Rust adds to it.
+/// The system's sentence for an error number, without Rust's addition of the number.
 fn plain_text(code: i32) -> String {
     let text = io::Error::from_raw_os_error(code).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -101,12 +101,12 @@ fn try_socket(r: Session, address: &SockAddr) -> io::Result<()> {
     if timeout > 0 && socket.set_read_timeout(Some(Duration::from_secs(timeout))).is_err() {
         log::error(&format!("setting the socket timeout to {timeout}s failed"));
     }
-    // A unix socket has no such thing.
+    // A unix socket has no such option.
     let _ = socket.set_tcp_nodelay(true);
     Ok(())
 }
 
-/// Asks a SOCKS4 proxy for the server, whose address has to be found here.
+/// Asks a SOCKS4 proxy for the server. The protocol takes addresses only, so the name is resolved here.
 fn through_proxy(r: Session) -> Result<(), String> {
     let address =
         resolve(r.Link.hostname.get().bytes(), r.Link.port.get()).into_iter().find_map(|address| match address.ip() {
@@ -155,7 +155,7 @@ fn negotiate(r: Session, given: Option<&mut RTMPPacket>) -> bool {
     sent
 }
 
-/// The whole way of a client.
+/// Connects a client, from the name to the connect command.
 fn connect(r: Session, given: Option<&mut RTMPPacket>) -> bool {
     if !dial(r) {
         return false;
@@ -164,7 +164,7 @@ fn connect(r: Session, given: Option<&mut RTMPPacket>) -> bool {
     negotiate(r, given)
 }
 
-/// Random bytes of the system; the clock's where it has none.
+/// Random bytes of the system or, where it has none, of the clock.
 fn random() -> [u8; RANDOM_BYTES] {
     let mut bytes = [0; RANDOM_BYTES];
     let mut done = 0;
@@ -181,18 +181,18 @@ fn random() -> [u8; RANDOM_BYTES] {
     bytes
 }
 
-/// A handshake may take so many times `Link.timeout` from its first byte on: a peer that sends a byte now and then is one
-/// that does not speak.
+/// A handshake may take so many times `Link.timeout` from its first byte on: a bound for a peer that sends a byte now
+/// and then.
 const HANDSHAKE_WAITS: u64 = 4;
 
-/// What a handshake of this session may take; a session that waits for ever has a year.
+/// How long a handshake of this session may take: a year for a session without a time-out.
 pub(super) fn handshake_limit(r: Session) -> Duration {
     const YEAR_S: u64 = 31_536_000;
     let timeout_s = u64::try_from(r.Link.timeout.get()).ok().filter(|&timeout_s| timeout_s > 0);
     Duration::from_secs(timeout_s.map_or(YEAR_S, |timeout_s| timeout_s * HANDSHAKE_WAITS))
 }
 
-/// Does the handshake of either side, without reading ahead: what follows it may be encrypted.
+/// Does the handshake of either side, without reading ahead: the bytes behind it may be encrypted.
 fn shake_hands(r: Session, client: bool) -> bool {
     let random = random();
     let uptime = super::life::RTMP_GetTime();
@@ -234,11 +234,11 @@ fn shake_hands(r: Session, client: bool) -> bool {
     }
 }
 
-/// Takes over what the handshake agreed on.
+/// Takes over the results of the handshake.
 fn finish(r: Session, done: crate::proto::rtmpe::Done, client: bool) {
     match done.signed {
         Signed::Invalid if client => log::warning("handshake: the server's signature is not genuine"),
-        // librtmp warns and refuses. Here it is let in, and it is an everyday sight: ffmpeg signs by half.
+        // librtmp warns and refuses. Here the client is let in: ffmpeg is one that signs only in part.
         Signed::Invalid => log::debug("handshake: the client's signature is not genuine"),
         Signed::Valid | Signed::Plain => {}
     }
@@ -254,8 +254,8 @@ fn finish(r: Session, done: crate::proto::rtmpe::Done, client: bool) {
     r.set_inner(|inner| &inner.ciphers, done.ciphers.map(Box::new));
 }
 
-/// A publisher was refused with this description: tries once more with what the server asks for. False: it does not
-/// ask, or there is no second answer.
+/// Acts on a publisher's refusal with this description: connects again with a login, or ends the session where the
+/// login is refused for good. False where the refusal is not about a login.
 pub(super) fn log_in(r: Session, description: &[u8]) -> bool {
     let random = random();
     let nonce = [random[0], random[1], random[2], random[3]];
@@ -284,7 +284,7 @@ pub(super) fn log_in(r: Session, description: &[u8]) -> bool {
     true
 }
 
-/// Puts a string of our own in place of what was there.
+/// Replaces a string of `Link` by a copy of `text`, and frees the old one where it was ours.
 fn replace(field: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int, text: &[u8]) {
     let old = field.replace(mem::copy(text));
     if flags.get() & bit != 0 {
@@ -355,7 +355,7 @@ pub unsafe extern "C" fn RTMP_Serve(r: *mut RTMP) -> c_int {
     unsafe { on_session(r, FALSE, |r| serve(r).into()) }
 }
 
-/// The name the project's first server knew it by.
+/// `RTMP_Serve` under the name that this project's first server called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RTMP_Server(r: *mut RTMP) -> c_int {
     // SAFETY: contract.

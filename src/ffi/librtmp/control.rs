@@ -13,7 +13,7 @@ use super::types::*;
 /// Chunk stream of control messages.
 const CHANNEL: c_int = 2;
 
-/// User control events (specification 7.1.7, and beyond it what Flash Media Server says).
+/// User control events (specification 7.1.7, and others of Flash Media Server).
 const STREAM_EOF: i32 = 1;
 const BUFFER_LENGTH: i32 = 3;
 const PING: i32 = 6;
@@ -46,7 +46,7 @@ fn send(r: Session, mut message: Message, kind: u8, header: u8) -> bool {
     send_packet(r, &mut packet, false)
 }
 
-/// Tells the window after which we want to be acknowledged.
+/// Sends the window after which we want an acknowledgement.
 pub(super) fn send_server_bandwidth(r: Session) -> bool {
     let mut message = Message::new();
     message.put(&r.m_nServerBW.get().to_be_bytes());
@@ -60,15 +60,15 @@ fn send_client_bandwidth(r: Session) -> bool {
     send(r, message, 6, 0)
 }
 
-/// Whether it is time to tell how much has come, once `more` bytes have.
+/// Whether a report of bytes read is due, once `more` bytes have come.
 #[inline]
 pub(super) fn is_report_due(r: Session, more: usize) -> bool {
     let unreported = r.m_nBytesIn.get().wrapping_add(more as c_int).wrapping_sub(r.m_nBytesInSent.get());
     r.m_bSendCounter.get() != 0 && unreported > r.m_nClientBW.get() / 10
 }
 
-/// Tells how much has come, a tenth of the window at a time. A peer that has gone is told nothing, and the session stands:
-/// what it said last may be read ahead, and whoever has read it all finds the connection's end.
+/// Sends a report of bytes read, every tenth of the window. Where the peer has gone the report fails and the session
+/// stays: messages may be read ahead, and the reader meets the connection's end behind them.
 pub(super) fn report_bytes_read(r: Session) {
     if !is_report_due(r, 0) || !r.is_connected() {
         return;
@@ -81,7 +81,7 @@ pub(super) fn report_bytes_read(r: Session) {
     r.take_inner(|inner| &inner.is_reporting);
 }
 
-/// A new chunk size of the peer.
+/// Takes a new chunk size of the peer.
 pub(super) fn on_chunk_size(r: Session, body: &[u8]) {
     if body.len() < 4 {
         return;
@@ -110,7 +110,7 @@ pub(super) fn on_client_bandwidth(r: Session, body: &[u8]) {
     }
 }
 
-/// A user control event of the peer.
+/// Acts on a user control event of the peer.
 pub(super) fn on_ctrl(r: Session, body: &[u8]) {
     if body.len() < 2 {
         return;
@@ -141,7 +141,7 @@ pub(super) fn on_ctrl(r: Session, body: &[u8]) {
     }
 }
 
-/// The server has nothing more to send at this rate: pausing and going on makes it fill the buffer anew.
+/// Pauses and goes on after a server's "buffer empty", which makes the server fill our buffer anew.
 fn on_buffer_empty(r: Session) {
     if r.m_pausing.get() == 0 {
         r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn RTMP_SendClientBW(r: *mut RTMP) -> c_int {
     unsafe { on_session(r, FALSE, |r| send_client_bandwidth(r).into()) }
 }
 
-/// Tells the server how much it may send ahead.
+/// Sends the server the time that it may send ahead.
 pub(super) fn send_buffer_length(r: Session) -> bool {
     let (stream, time) = (r.m_stream_id.get() as u32, r.m_nBufferMS.get() as u32);
     send_ctrl(r, BUFFER_LENGTH as c_short, stream, time)

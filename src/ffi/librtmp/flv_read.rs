@@ -21,10 +21,10 @@ const TAGS: u8 = 22;
 const TAG_HEAD: usize = 11;
 const TAG_TAIL: usize = 4;
 
-/// The file's head; the fifth byte says what it holds.
+/// The file's head, whose fifth byte has the bits for audio and video.
 const FILE_HEAD: [u8; 13] = [b'F', b'L', b'V', 1, 0, 0, 0, 0, 9, 0, 0, 0, 0];
 
-/// What is kept at most until it is known whether there is audio and video.
+/// Most bytes kept back until audio and video are both seen, for the head's bits.
 const PROBE_BYTES: usize = 128 * 1024;
 
 /// Messages that a resumed download skips at most, looking for where it stopped.
@@ -78,7 +78,7 @@ fn invalid() -> c_int {
     -1
 }
 
-/// Reads until the file's head can be written, and holds it with what was read.
+/// Reads until the file's head can be written, and keeps the head with the tags read.
 fn probe(r: Session) -> Result<(), i8> {
     let mut file = FILE_HEAD.to_vec();
     while r.m_read.timestamp.get() == 0 && r.m_read.dataType.get() != 5 && file.len() < PROBE_BYTES {
@@ -89,7 +89,7 @@ fn probe(r: Session) -> Result<(), i8> {
     Ok(())
 }
 
-/// Keeps `bytes` for the next call, in place of what was kept.
+/// Keeps `bytes` for the next call, in place of those kept before.
 fn hold(r: Session, bytes: &[u8]) {
     let old = r.m_read.buf.get();
     let kept = if bytes.is_empty() { ptr::null_mut() } else { mem::copy(bytes).start() };
@@ -100,7 +100,7 @@ fn hold(r: Session, bytes: &[u8]) {
     unsafe { mem::free(old) };
 }
 
-/// Gives what is kept.
+/// Gives kept bytes.
 fn take_kept(r: Session, out: &mut [u8]) -> usize {
     if r.m_read.buf.get().is_null() {
         return 0;
@@ -119,7 +119,7 @@ fn take_kept(r: Session, out: &mut [u8]) -> usize {
     len
 }
 
-/// Reads one media message and appends it as tags; nothing where it is not for the file.
+/// Reads one media message and appends it as tags, if it is for the file.
 fn next_tags(r: Session, out: &mut Vec<u8>) -> Result<(), i8> {
     let mut packet = RTMPPacket::EMPTY;
     let result = match next_media(r, &mut packet) {
@@ -189,7 +189,8 @@ fn time_of(tag: &[u8]) -> u32 {
     be24(&tag[4..]) | u32::from(tag[7]) << 24
 }
 
-/// Tags that came in one message: their times are moved to the message's, a missing end is put right.
+/// Copies tags that came in one message: their times are shifted to the message's time, and their ends are written
+/// anew.
 fn copy_tags(r: Session, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) -> Result<(), i8> {
     if body.len() < TAG_HEAD {
         return Ok(());
@@ -216,8 +217,8 @@ fn copy_tags(r: Session, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// Where a download is resumed: skips what the file has already. `None`: skip this message. A server must begin at time
-/// 0 again after the seek, with the frame the file ends with.
+/// Filters the messages of a resumed download; `None` skips one that the file has. After the seek a server begins at
+/// time 0 again, and must send the file's last frame there.
 fn resume<'a>(r: Session, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<&'a [u8]>, i8> {
     if r.m_read.flags.get() & RTMP_READ_RESUME == 0 || r.m_read.flags.get() & RTMP_READ_NO_IGNORE != 0 {
         return Ok(Some(body));
@@ -252,7 +253,7 @@ fn resume<'a>(r: Session, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<
     Ok(Some(body))
 }
 
-/// Skips what the file has already of tags that came in one message: what comes after the frame is new.
+/// The tags of one message behind the file's last frame; `None` skips the message.
 fn resume_tags<'a>(r: Session, body: &'a [u8], frame: &[u8]) -> Result<Option<&'a [u8]>, i8> {
     let mut rest = body;
     while rest.len() > TAG_HEAD {
@@ -273,7 +274,7 @@ fn resume_tags<'a>(r: Session, body: &'a [u8], frame: &[u8]) -> Result<Option<&'
     Ok(None)
 }
 
-/// Whether this is the stream's metadata, and not the file's.
+/// Whether a message is metadata that differs from the file's.
 fn differs(r: Session, body: &[u8]) -> bool {
     // SAFETY: contract: the program's, for the whole call.
     let known = unsafe { bytes_of(r.m_read.metaHeader.get(), r.m_read.nMetaHeaderSize.get()) };
@@ -285,7 +286,7 @@ fn differs(r: Session, body: &[u8]) -> bool {
     unsafe { decode::object(&mut object.0, body, false) }.is_ok() && object.0.string_at(0) == b"onMetaData"
 }
 
-/// A buffer that the program told its length apart.
+/// The bytes of a buffer and length of the program's.
 ///
 /// # Safety
 /// That of [`bytes`](fn@bytes).

@@ -13,7 +13,7 @@ use crate::proto::frame::SET_DATA_FRAME;
 
 const INFO: u8 = 18;
 
-/// Chunk stream of what is published.
+/// Chunk stream of published messages.
 const CHANNEL: c_int = 4;
 
 /// Bytes before a file's first tag, of a tag's head, and after its data.
@@ -21,22 +21,22 @@ const FILE_HEAD: usize = 13;
 const TAG_HEAD: usize = 11;
 const TAG_TAIL: u8 = 4;
 
-/// A head that is cut, and the end of the tag before it.
+/// The state between two slices: a half-written head, and the end of the tag before.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Writing {
     head: [u8; FILE_HEAD],
     len: usize,
-    /// Bytes after a tag's data that are still to come.
+    /// Bytes behind a tag's data that have not come.
     tail: u8,
-    /// A tag's data is being taken.
+    /// The slices are inside a tag's data.
     open: bool,
 }
 
 impl Writing {
-    /// Takes bytes of a head; gives them when they are all there.
+    /// Takes bytes of a head, and gives the head when it is complete.
     fn head(&mut self, input: &mut &[u8]) -> Option<[u8; FILE_HEAD]> {
         if self.head[..self.len].starts_with(b"FLV") && input.starts_with(b"FLV") {
-            // A cut head that is offered once more from its start: librtmp does not take one.
+            // librtmp refuses a cut file head, so programs written for it offer the head again from its start.
             self.len = 0;
         }
         while let Some((&byte, rest)) = input.split_first() {
@@ -137,7 +137,7 @@ fn finish(r: Session) -> bool {
     sent
 }
 
-/// Whether a tag's data is being taken, and how many bytes after it are to come.
+/// Sets whether the slices are inside a tag's data, and how many bytes behind it have not come.
 fn set_open(r: Session, open: bool, tail: u8) {
     let writing = r.inner(|inner| &inner.writing);
     r.set_inner(|inner| &inner.writing, Writing { open, tail, ..writing });

@@ -1,5 +1,5 @@
-//! What fuzzing does with librtmp's face: conversations with a peer made of its bytes, AMF, urls and options. It goes
-//! through the exports, as programs do. Called by `fuzzing` alone; not in the library that ships.
+//! Fuzzing of librtmp's face through its exports, as programs use it: conversations with a peer made of the input, AMF,
+//! urls and options. Called by `fuzzing` alone; not in the library that ships.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::io::{Read, Write};
@@ -26,10 +26,10 @@ use super::{amf3, commands, control, log};
 /// Panics that exports have kept from their programs.
 pub(super) static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Room for what is encoded.
+/// Room for encoded AMF.
 const ENCODED_BYTES: usize = 256 * 1024;
 
-/// Takes records of every level and keeps none: what is only made for a log is made too.
+/// Turns every log level on and drops the records, so that the code that makes them runs too.
 pub(super) fn quiet() {
     unsafe extern "C" fn nowhere(_: c_int, _: *const c_char, _: *mut c_void) {}
     static ONCE: Once = Once::new();
@@ -48,7 +48,7 @@ fn watched<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What a session is.
+/// The role of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// `RTMP_Serve`, then packets.
@@ -67,7 +67,7 @@ pub struct Seen {
     time_ms: u32,
     stream: i32,
     body: Vec<u8>,
-    /// What `RTMP_ClientPacket` made of it.
+    /// The result of `RTMP_ClientPacket`.
     outcome: c_int,
 }
 
@@ -77,7 +77,7 @@ struct Talk {
     /// The session's descriptor once more, for its flags.
     ours: UnixStream,
     peer: UnixStream,
-    /// One for the whole conversation, as programs have it: what a header leaves out may stand in it.
+    /// One packet for the whole conversation, as programs have it: it keeps fields that later headers leave out.
     packet: RTMPPacket,
 }
 
@@ -95,7 +95,7 @@ impl Talk {
         session.Link.timeout.set(1);
         if role != Role::Server {
             let link = &session.Link;
-            // No host: a second connection, which a login wants, finds nobody.
+            // There is no host, so a login's second connection finds nobody.
             for (field, text) in [
                 (&link.app, &b"live"[..]),
                 (&link.tcUrl, b"rtmp://h/live"),
@@ -149,7 +149,7 @@ impl Talk {
             unsafe { RTMP_Connect1(self.r, None) }
         };
         assert_eq!(begun, TRUE, "a handshake of zeros is one");
-        self.session().Link.SWFSize.set(1); // its answer is not in the handshake, and can be asked for all the same
+        self.session().Link.SWFSize.set(1); // the handshake has no player's hash, but a server can ask for it
     }
 
     /// Reads packets as long as there are whole chunks.
@@ -187,7 +187,7 @@ impl Talk {
         self.packet = packet;
     }
 
-    /// What servers on librtmp do with a command: look at it, and answer with its number.
+    /// Answers a command, as servers on librtmp do: decodes it, and sends its transaction back.
     fn answer(&mut self, packet: &RTMPPacket) {
         let skipped = usize::from(packet.m_packetType == 17).min(packet.m_nBodySize as usize);
         // SAFETY: the packet is the caller's.
@@ -241,7 +241,7 @@ impl Talk {
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        // Goodbye may be more than there is room for.
+        // The goodbye may not fit the socket: without a reader sending fails instead of waiting.
         let _ = self.peer.shutdown(Shutdown::Both);
         // SAFETY: contract.
         unsafe { RTMP_Close(self.r) };
@@ -250,8 +250,8 @@ impl Drop for Talk {
     }
 }
 
-/// A conversation by packets; the peer's bytes come in these pieces, and the session runs dry between them. Gives what
-/// came out, and whether the session was still connected before the peer closed.
+/// A conversation by packets; the peer's bytes come in these pieces, and the session runs dry between them. Gives the
+/// packets, and whether the session was still connected before the peer closed.
 pub fn packets(role: Role, pieces: &[&[u8]]) -> (Vec<Seen>, bool) {
     watched(|| {
         let (mut talk, mut seen) = (Talk::new(role), Vec::new());
@@ -269,7 +269,7 @@ pub fn packets(role: Role, pieces: &[&[u8]]) -> (Vec<Seen>, bool) {
     })
 }
 
-/// A player's whole way, as an FLV file; a few calls of a player's between.
+/// Plays to the end and gives the FLV file; some calls of players come between.
 pub fn play(wire: &[u8]) -> Vec<u8> {
     watched(|| {
         let mut talk = Talk::new(Role::Client);
@@ -297,7 +297,7 @@ pub fn play(wire: &[u8]) -> Vec<u8> {
     })
 }
 
-/// What `RTMP_Write` makes of an FLV file that comes in pieces; less where one was refused.
+/// The bytes that `RTMP_Write` sends for an FLV file in pieces, up to a piece that is refused.
 pub fn publish(pieces: &[&[u8]]) -> Vec<u8> {
     watched(|| {
         let mut talk = Talk::new(Role::Publisher);
@@ -327,7 +327,7 @@ impl Drop for Object {
     }
 }
 
-/// An object in bytes; `None` where it has no room.
+/// An object's encoding; `None` where it does not fit.
 fn encoded(object: &mut Object) -> Option<Vec<u8>> {
     let mut room = vec![0_u8; ENCODED_BYTES];
     let start = room.as_mut_ptr().cast::<c_char>();
@@ -340,7 +340,7 @@ fn encoded(object: &mut Object) -> Option<Vec<u8>> {
     Some(room)
 }
 
-/// Looks at every property by every way there is.
+/// Reads every property by every function there is.
 fn look(object: &mut Object) {
     // SAFETY: contract.
     unsafe { AMF_Dump(Some(&object.0)) };
@@ -371,8 +371,8 @@ fn look(object: &mut Object) {
     }
 }
 
-/// Bytes as AMF, by every decoder: what was decoded lies within them, and what can be told is the same when it was
-/// decoded and encoded once more.
+/// Decodes bytes by every AMF decoder: values lie within the bytes, and those that librtmp encodes fully are the same
+/// after encoding and decoding.
 pub fn amf(data: &[u8]) {
     let (start, size) = (data.as_ptr().cast::<c_char>(), data.len() as c_int);
     watched(|| {
@@ -420,7 +420,7 @@ fn property(data: &[u8], names: c_int) {
     unsafe { AMFProp_Reset(&raw mut prop) };
 }
 
-/// Whether librtmp's encoder tells all of it: not names of nulls, nor that a name is empty, nor dates and XML.
+/// Whether librtmp's encoder writes all of an object: it leaves out names of nulls, empty names, dates and XML.
 fn can_be_told(object: &AMFObject, names: bool) -> bool {
     object.props().iter().all(|prop| match prop.p_type {
         _ if prop.p_name.is_empty() == names => false,
@@ -432,7 +432,7 @@ fn can_be_told(object: &AMFObject, names: bool) -> bool {
     })
 }
 
-/// What was encoded is decoded whole, and encodes to itself.
+/// Asserts that encoded bytes decode whole, and encode to the same bytes.
 fn again(bytes: &[u8]) {
     let mut object = Object(AMFObject::EMPTY);
     // The first byte says that it is an object.
@@ -443,7 +443,7 @@ fn again(bytes: &[u8]) {
     assert_eq!(encoded(&mut object).as_deref(), Some(bytes), "decoded and encoded, it is the same");
 }
 
-/// A url with options, by both ways of the face. The url goes without what would make it fetch a file.
+/// A url with options, by both functions that take one, without those options that fetch a file.
 pub fn url(text: &[u8]) {
     let mut text: Vec<u8> = text.iter().copied().take_while(|&byte| byte != 0).collect();
     let fetches = text.windows(6).any(|part| part.eq_ignore_ascii_case(b"swfVfy"));

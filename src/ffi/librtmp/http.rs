@@ -20,10 +20,10 @@ const SERVER_ERROR: c_int = 4;
 const REDIRECTED: c_int = 5;
 const LOST_CONNECTION: c_int = 6;
 
-/// For connecting and for each read.
+/// Time for connecting, and for each read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For the whole file.
+/// Time for the whole file.
 const WHOLE: Duration = Duration::from_secs(3600);
 
 /// Longest file that is fetched.
@@ -36,14 +36,14 @@ const AGENT: &str = "Mozilla/5.0";
 
 type Sink = unsafe extern "C" fn(*mut c_void, usize, usize, *mut c_void) -> usize;
 
-/// What a response said.
+/// The facts of a response.
 struct Answer {
     status: u16,
     length: Option<u64>,
     modified: Vec<u8>,
 }
 
-/// Fetches a file; `sink` gets its bytes, and says with false that it has enough.
+/// Fetches a file; `sink` gets its bytes, and ends the fetch by giving false.
 fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<Answer> {
     let patience = Patience { each: TIMEOUT, all: WHOLE, stopped: &interrupted };
     let mut link = HttpLink::open(url, &Trust::default(), patience)?;
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn HTTP_get(http: Option<&mut HTTP_ctx>, url: *const c_cha
     })
 }
 
-/// Tells the program what was found.
+/// Writes the response's facts for the program.
 fn finish(http: &mut HTTP_ctx, answer: &Answer) -> c_int {
     http.status = answer.status.into();
     match answer.status {

@@ -1,5 +1,6 @@
-//! The handle of a session, and the library's own part of one: what has no place in the public structure. That part hangs
-//! on `m_clientID`, which no program touches, is made when first needed and freed by `RTMP_Close` and `RTMP_Free`.
+//! The handle of a session, and the library's own part of one: fields that have no place in the public structure. That
+//! part hangs on `m_clientID`, which no program touches; it is made when first needed and freed by `RTMP_Close` and
+//! `RTMP_Free`.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -28,77 +29,76 @@ pub(super) struct OpenChunk {
     pub(super) from: u32,
 }
 
-/// See the module. Every field is a cell, as a session's are.
+/// The library's own part of a session. Every field is a cell, as a session's are.
 #[derive(Default)]
 pub(super) struct Inner {
     /// Both directions' ciphers, once an encrypted handshake is done.
     pub(super) ciphers: Cell<Option<Box<Ciphers>>>,
-    /// RTMP in HTTP.
+    /// The tunnel of a session in HTTP.
     pub(super) tunnel: Cell<Option<Box<Tunnelled>>>,
     /// The chunk that is being read.
     pub(super) open_chunk: Cell<Option<OpenChunk>>,
     /// Bytes set aside for messages that are not complete.
     pub(super) open_bytes: Cell<u64>,
-    /// Where messages are put together for one system call.
+    /// The buffer in which a message is put together for one system call.
     pub(super) out: Cell<Vec<u8>>,
-    /// The socket was made here, not by the program.
+    /// The library made the socket, not the program.
     pub(super) own_socket: Cell<bool>,
-    /// The program polls the socket itself: none may be taken from it that a later call needs ([`super::ahead`]).
+    /// The program polls the socket itself: bytes for a later call must stay in the socket ([`super::ahead`]).
     pub(super) exact: Cell<bool>,
-    /// Bytes that were read ahead in an exact session and that the kernel still keeps: those of `m_sb` and, before them,
-    /// what was taken.
+    /// Bytes of an exact session that were read ahead and that the kernel still keeps: those taken from `m_sb` since,
+    /// and those left in it.
     pub(super) peeked: Cell<usize>,
     /// The last read brought much at once.
     pub(super) flows: Cell<bool>,
-    /// The larger buffer for what is read ahead, once `sb_buf` was too small; `None` before.
+    /// The larger buffer for reading ahead, once `sb_buf` was too small.
     pub(super) ahead: Cell<Option<Block>>,
-    /// Bytes that buffer is to have at the next read, where it has fewer.
+    /// The length that this buffer has at least from the next read on.
     pub(super) ahead_wanted: Cell<usize>,
-    /// Reads in a row for which `sb_buf` were enough.
+    /// Reads in a row that fit `sb_buf`.
     pub(super) small_reads: Cell<u32>,
-    /// A report of bytes read is being sent: the peer's end does not end the session.
+    /// A report of bytes read is being sent: finding the peer gone does not end the session then.
     pub(super) is_reporting: Cell<bool>,
-    /// What `RTMP_Write` has of a tag.
+    /// The state of `RTMP_Write` between two slices.
     pub(super) writing: Cell<Writing>,
 }
 
-/// What one incoming chunk stream remembers. The packet comes first: the public table points at it.
+/// The memory of one incoming chunk stream. The packet comes first: the public table points at it.
 #[repr(C)]
 pub(super) struct ChannelIn {
     pub(super) packet: RTMPPacket,
     pub(super) previous: Previous,
-    /// Bytes the half-read body has room for.
+    /// Room of the half-read body, in bytes.
     pub(super) room: u32,
     /// A header was seen.
     pub(super) used: bool,
 }
 
-/// What one outgoing chunk stream remembers. The packet comes first: the public table points at it.
+/// The memory of one outgoing chunk stream. The packet comes first: the public table points at it.
 #[repr(C)]
 pub(super) struct ChannelOut {
     /// The message that was sent last, without its body.
     pub(super) packet: RTMPPacket,
-    /// What every reader adds, in milliseconds, where the next message has no time in its header. `None` after a message
-    /// with a full header and a time other than 0: by the specification (5.3.1.2.4) a reader adds that time once more,
+    /// The milliseconds that every reader adds for a next message without a time in its header. `None` where readers
+    /// differ: after a full header with a time other than 0 the specification (5.3.1.2.4) adds that time once more, and
     /// nginx-rtmp adds nothing.
     pub(super) repeats_ms: Option<u32>,
 }
 
 /// A session for the length of a call: the pointer that the program gave.
 ///
-/// Copies are free, and a call hands one to each of its functions. It leads to the session's fields, which are cells and
-/// atomics: there is no reference to a session that would have to be the only one, and none outlives an expression. What a
-/// session owns beside its fields - tables, bodies, buffers - is reached by functions that are `unsafe` and say for how
-/// long.
+/// A call hands copies of the handle to its functions. The handle leads to the session's fields, which are cells and
+/// atomics: no reference to a session has to be the only one, and none outlives an expression. Functions that give
+/// references to a session's tables, bodies and buffers are `unsafe` and state how long the references hold.
 #[derive(Clone, Copy)]
 pub(super) struct Session(NonNull<RTMP>);
 
 impl Session {
     /// The session of an export; `None` for NULL.
     ///
-    /// # Safety
-    /// The contract of all pointers: `r` is NULL or a session, which stands where it is as long as a copy of the handle is
-    /// used. Meanwhile no other thread touches anything of it but `m_sb.life`, and `m_sb.sb_socket` to read it.
+    /// # Safety The contract of all pointers: `r` is NULL or a session, which stands where it is as long as a copy of
+    /// the handle is used. Meanwhile no other thread touches anything of it but `m_sb.life`, and `m_sb.sb_socket` to
+    /// read it.
     #[inline]
     pub(super) unsafe fn new(r: *mut RTMP) -> Option<Self> {
         NonNull::new(r).map(Self)
@@ -140,7 +140,7 @@ impl Session {
         unsafe { self.part() }.map_or_else(T::default, |inner| field(inner).get())
     }
 
-    /// Takes a field out, and leaves its default.
+    /// Takes a field's value out, and leaves the default.
     #[inline]
     pub(super) fn take_inner<T: Default>(self, field: fn(&Inner) -> &Cell<T>) -> T {
         // SAFETY: `field` captures nothing, so it has no session to close.
@@ -154,7 +154,7 @@ impl Session {
         field(unsafe { self.part_made() }).set(value);
     }
 
-    /// Whether a field is there.
+    /// Whether a field has a value.
     pub(super) fn has_inner<T>(self, field: fn(&Inner) -> &Cell<Option<T>>) -> bool {
         // SAFETY: `field` captures nothing, so it has no session to close.
         unsafe { self.part() }.is_some_and(|inner| {
@@ -168,12 +168,12 @@ impl Session {
     /// Frees the library's own part.
     pub(super) fn drop_inner(self) {
         let inner = self.m_clientID.replace(AVal::NULL).start();
-        // What was read ahead may have been there.
+        // The bytes read ahead may lie in the part's buffer.
         self.m_sb.sb_start.set(self.m_sb.sb_buf.get().cast());
         self.m_sb.sb_size.set(0);
         if !inner.is_null() {
-            // SAFETY: from the Box in `part_made`, and forgotten by the session; references to it end with the expression
-            // they are used in.
+            // SAFETY: from the Box in `part_made`, and forgotten by the session; references to it end with the
+            // expression they are used in.
             drop(unsafe { Box::<Inner>::from_raw(inner.cast()) });
         }
     }

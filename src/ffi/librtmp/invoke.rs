@@ -9,7 +9,7 @@ use super::life::close_session;
 use super::types::*;
 use super::{calls, commands, connect, control, log, token};
 
-/// Acts on one command. True when it ended the stream.
+/// Acts on one command. True where the command ended the stream.
 pub(super) fn on_invoke(r: Session, body: &[u8]) -> bool {
     if body.first() != Some(&(AMF_STRING as u8)) {
         log::warning("a command does not begin with its name");
@@ -56,7 +56,7 @@ pub(super) fn on_invoke(r: Session, body: &[u8]) -> bool {
     false
 }
 
-/// The answer to a call of ours.
+/// Acts on the answer to a call of ours.
 fn on_result(r: Session, object: &AMFObject, transaction: f64) {
     let Some(call) = calls::take(r, transaction) else {
         // Servers answer calls that wait for no answer, too: releaseStream and FCPublish.
@@ -83,7 +83,7 @@ fn on_result(r: Session, object: &AMFObject, transaction: f64) {
     }
 }
 
-/// How much the server may send ahead before a stream is there, in milliseconds.
+/// How far the server may send ahead before there is a stream, in milliseconds.
 const FIRST_BUFFER_MS: u32 = 300;
 
 fn on_connected(r: Session, object: &AMFObject) {
@@ -115,9 +115,9 @@ fn on_connected(r: Session, object: &AMFObject) {
     }
 }
 
-/// A call of ours failed. A publisher may be asked to log in.
+/// Acts on the failure of a call of ours, which may ask a publisher to log in.
 fn on_error(r: Session, object: &AMFObject, transaction: f64) {
-    // Nobody but a publisher has ever forgotten the call.
+    // As in librtmp, a player's failed call stays in the table.
     let call = if r.is_publisher() { calls::take(r, transaction) } else { None };
     let description = object.find(&|name| name == b"description", 0).map_or(AVal::NULL, AMFObjectProperty::string);
     if r.is_publisher() && call.as_deref() == Some(b"connect") && connect::log_in(r, description.bytes()) {

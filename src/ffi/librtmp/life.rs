@@ -1,19 +1,20 @@
 //! From `RTMP_Alloc` to `RTMP_Free`, and the rule that lets another thread close a session.
 //!
 //! Every call on a session counts itself in [`Life`] (padding in C). `RTMP_Close` closes at once where no call is
-//! running, and calls that begin meanwhile wait; else it marks the session [`CLOSING`] and shuts the socket down, so that
-//! the running call fails soon, and the last call that leaves does the closing. The mark [`HANDS_ON_FD`] keeps the
-//! descriptor open while the foreign thread shuts it down: its number cannot belong to another file meanwhile.
+//! running, and calls that begin meanwhile wait; where one is running, `RTMP_Close` marks the session [`CLOSING`] and
+//! shuts the socket down, so that the running call fails soon, and the last call that leaves does the closing. The mark
+//! [`HANDS_ON_FD`] keeps the descriptor open while the foreign thread shuts it down: its number cannot belong to
+//! another file meanwhile.
 //!
-//! Programs give a session to `RTMP_Init` or `RTMP_Free` when their own `RTMP_Close` has returned, whoever else closes
-//! it. So a close that meets another one returns when that is over, what a closing thread does last is one store, and
-//! `RTMP_Free` waits for closes that have not returned.
+//! Programs give a session to `RTMP_Init` or `RTMP_Free` when their own `RTMP_Close` has returned, even where another
+//! thread closes it too. So a close that meets another one returns when that is over, a closing thread's last access is
+//! one store, and `RTMP_Free` waits for closes that have not returned.
 //!
-//! A thread that closes a session while another's call is running has the address of [`Life`] and of the descriptor, which
-//! are atomics, and nothing else of the session: a [`Session`], which leads to all of it, is made by calls that are
-//! counted, and by a close that has found none.
+//! A thread that closes a session while another thread's call is running uses the addresses of [`Life`] and of the
+//! descriptor, which are atomics, and nothing else of the session: only counted calls, and a close that has found none,
+//! make a [`Session`], which leads to all of it.
 //!
-//! A call that only takes what lies in memory does not count itself: it raises [`Life::quick`], which costs half as much,
+//! A call that only takes bytes from memory does not count itself: it raises [`Life::quick`], which costs half as much,
 //! and a close waits for that.
 
 use std::cell::Cell;
@@ -38,14 +39,14 @@ const CLOSE_LOOK: Duration = Duration::from_millis(1);
 /// The count of running calls.
 const CALLS: u16 = ENDING - 1;
 
-/// Who uses a session now.
+/// The users of a session.
 #[repr(C)]
 pub struct Life {
     /// Calls, and the marks above.
     running: AtomicU16,
     /// A quick call is running: it makes no system call and calls nothing of the program's.
     quick: AtomicBool,
-    /// Closes that wait for the one that is running. They are no calls: nothing is left to do for them.
+    /// Closes that wait for the one that is running. They do not count as calls, because they do nothing more.
     waiting: AtomicU8,
 }
 
@@ -86,7 +87,7 @@ impl Life {
         let _ = self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| count.checked_sub(1));
     }
 
-    /// Nobody uses the session.
+    /// Begins with no users.
     fn begin(&self) {
         self.running.store(0, Ordering::SeqCst);
         self.quick.store(false, Ordering::SeqCst);
@@ -102,7 +103,7 @@ impl Life {
     }
 }
 
-/// What sessions begin with.
+/// The first values of a session.
 const BUFFER_MS: c_int = 30_000;
 const BANDWIDTH_BYTES: c_int = 2_500_000;
 const TIMEOUT_S: c_int = 30;
@@ -110,12 +111,12 @@ const SWF_AGE_DAYS: c_int = 30;
 const AUDIO_CODECS: f64 = 3191.0;
 const VIDEO_CODECS: f64 = 252.0;
 
-/// Programs can look whether TLS was set up; nothing here needs it.
+/// Programs can see here whether TLS was set up; the library does not use this variable.
 #[unsafe(no_mangle)]
 pub static RTMP_TLS_ctx: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// Who uses a session. All of it are atomics, so a reference to it says nothing about the memory once it is not used any
-/// more: the session may be another's as soon as the last call has left.
+/// The users of a session. They are atomics, so a reference that is no longer used may outlive the session, which
+/// belongs to the program again as soon as the last call has left.
 ///
 /// # Safety
 /// `r` is a session.
@@ -141,8 +142,8 @@ pub(super) unsafe fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce
     result
 }
 
-/// [`on_session`] for a call that most often has next to nothing to do: that is tried first, by `quick`, which must not
-/// panic, wait, or call anything of the program's.
+/// [`on_session`] for a call that mostly takes bytes from memory: `quick` tries that first, and must not panic, wait,
+/// or call the program.
 ///
 /// # Safety
 /// That of [`on_session`].
@@ -159,7 +160,7 @@ pub(super) unsafe fn on_session_quickly<T, A>(
     // SAFETY: as above.
     let life = unsafe { life(r) };
     life.quick.swap(true, Ordering::SeqCst);
-    // Whoever begins to close after this waits for `quick` to fall.
+    // A close that begins after this waits for `quick` to fall.
     let done = match life.running.load(Ordering::SeqCst) {
         0 => quick(session, argument),
         _ => None,
@@ -172,7 +173,7 @@ pub(super) unsafe fn on_session_quickly<T, A>(
     }
 }
 
-/// Ends a call; the last one does the closing that was asked for.
+/// Ends a call; the last call does the closing that another thread asked for.
 ///
 /// # Safety
 /// The contract of all pointers; this call is counted.
@@ -192,7 +193,8 @@ unsafe fn leave(r: Session, life: &Life) {
     }
 }
 
-/// One call less. None is left where the program has set the session up anew within a call of its log function.
+/// The state with one call less. The count may be 0 already, where the program's log function has set the session up
+/// anew within the call.
 fn without_one(state: u16) -> u16 {
     if state & CALLS == 0 { state } else { state - 1 }
 }
@@ -209,7 +211,7 @@ unsafe fn end(r: Session, life: &Life) {
     let outer = CLOSES.replace(r.pointer());
     guard((), || close_session(r, false));
     CLOSES.set(outer);
-    // What was asked for meanwhile is done as well. The session may be another's from here on.
+    // Dropping `CLOSING` too: a close asked for meanwhile is done. From here on the session may be the program's again.
     let done = |state: u16| Some(without_one(state & !(ENDING | CLOSING)));
     let _ = life.running.fetch_update(Ordering::SeqCst, Ordering::Relaxed, done);
 }
@@ -251,7 +253,7 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
         super::system::shut_down(fd);
     }
     running.fetch_and(!HANDS_ON_FD, Ordering::SeqCst);
-    // The mark makes a close that is running hurry.
+    // `CLOSING` makes a running close hurry; this one returns when that is over.
     while state & ENDING != 0 && running.load(Ordering::SeqCst) & ENDING != 0 && !closes_here(r) {
         std::thread::sleep(CLOSE_LOOK);
     }
@@ -264,7 +266,7 @@ impl RTMPSockBuf {
         self.sb_socket.store(fd, Ordering::SeqCst);
     }
 
-    /// Takes the descriptor out of the session, once no other thread has its hands on it.
+    /// Takes the descriptor out of the session, once no other thread uses it.
     pub(super) fn take_socket(&self) -> c_int {
         let fd = self.sb_socket.swap(-1, Ordering::SeqCst);
         while self.life.running.load(Ordering::SeqCst) & HANDS_ON_FD != 0 {
@@ -274,8 +276,8 @@ impl RTMPSockBuf {
     }
 }
 
-/// Ends the conversation, after telling the server, and frees what belongs to it. Chunk sizes, bandwidths and the strings of
-/// `Link` stay; with `keep_url` the ones that authentication made, too.
+/// Ends the conversation, after telling the server, and frees its memory. Chunk sizes, bandwidths and the program's
+/// strings of `Link` stay; with `keep_url` those that a login made stay too.
 pub(super) fn close_session(r: Session, keep_url: bool) {
     if r.is_connected() {
         say_goodbye(r);
@@ -283,13 +285,13 @@ pub(super) fn close_session(r: Session, keep_url: bool) {
     forget(r, keep_url);
 }
 
-/// Ends the conversation without a word, after a message that was not sent wholly: the other side would take a goodbye
-/// for the rest of that message, and sending one would wait as long once more.
+/// Ends the conversation without a goodbye, after a message that was not sent wholly: the other side would take the
+/// goodbye for the rest of that message, and sending it would wait for the time-out once more.
 pub(super) fn break_off(r: Session) {
     forget(r, false);
 }
 
-/// Tells the server that the stream ends, as far as it listens.
+/// Tells the server that the stream ends.
 fn say_goodbye(r: Session) {
     let published = r.is_publisher();
     super::tunnel::hurry(r);
@@ -298,7 +300,7 @@ fn say_goodbye(r: Session) {
         if !r.m_sb.wait_for_room() {
             return;
         }
-        // Sending that fails ends the session.
+        // A send that fails closes the session, and those after it do nothing.
         if published {
             commands::fc_unpublish(r);
         }
@@ -310,7 +312,7 @@ fn say_goodbye(r: Session) {
     }
 }
 
-/// Closes the socket and frees what belongs to the conversation.
+/// Closes the socket and frees the conversation's memory.
 fn forget(r: Session, keep_url: bool) {
     r.m_sb.close();
     r.m_stream_id.set(-1);
@@ -352,7 +354,7 @@ fn free_made(text: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int) {
     }
 }
 
-/// Forgets what `RTMP_Read` holds.
+/// Frees the bytes that `RTMP_Read` holds, and resets its state.
 fn reset_reading(r: Session) {
     let kept = r.m_read.buf.replace(ptr::null_mut());
     // SAFETY: made by `RTMP_Read` alone, from the C allocator, and forgotten.
@@ -438,7 +440,7 @@ pub unsafe extern "C" fn RTMP_Free(r: *mut RTMP) {
     // SAFETY: contract: the caller gives the session up.
     if let Some(session) = unsafe { Session::new(r) } {
         guard((), || {
-            // A socket that the program brought stays its own.
+            // A socket that the program made stays open.
             if !session.inner(|inner| &inner.own_socket) {
                 session.m_sb.put_socket(-1);
             }

@@ -27,7 +27,7 @@ const MAX_TEXT_BYTES: usize = 2046;
 
 const NAMES: [&str; 6] = ["CRIT", "ERROR", "WARNING", "INFO", "DEBUG", "DEBUG2"];
 
-/// Programs write it directly.
+/// The level, which programs write directly.
 #[unsafe(no_mangle)]
 pub static RTMP_debuglevel: AtomicI32 = AtomicI32::new(ERROR);
 
@@ -35,7 +35,7 @@ type Sink = unsafe extern "C" fn(c_int, *const c_char, *mut c_void);
 
 static SINK: Mutex<Option<Sink>> = Mutex::new(None);
 static OUTPUT: AtomicPtr<libc::FILE> = AtomicPtr::new(std::ptr::null_mut());
-/// A status line stands open: the next record begins on a new one.
+/// A status line has no line end yet: the next record begins on a new line.
 static STATUS_OPEN: AtomicBool = AtomicBool::new(false);
 
 unsafe extern "C" {
@@ -59,7 +59,7 @@ fn give(server: &LogHandle, level: Level, text: &[u8]) {
     }
 }
 
-/// A level of `log.h` as one of RRLog.
+/// A level of `log.h` as RRLog's.
 fn level_of(level: c_int) -> Level {
     match level {
         ..=ERROR => Level::Error,
@@ -70,7 +70,7 @@ fn level_of(level: c_int) -> Level {
     }
 }
 
-/// Logs a text of our own.
+/// Logs a text of the library's.
 pub(super) fn record(level: c_int, text: &str) {
     record_bytes(level, text.as_bytes());
 }
@@ -158,7 +158,7 @@ fn write_out(bytes: &[u8], flush: bool) {
     }
 }
 
-/// What `RTMP_Log` does.
+/// The body of `RTMP_Log`.
 unsafe extern "C" fn log_message(level: c_int, format: *const c_char, arguments: *mut c_void) {
     if !wants(level) || format.is_null() {
         return;
@@ -189,7 +189,7 @@ fn print_open_line(text: &[u8]) {
     write_out(&line, text.last() == Some(&b'\n'));
 }
 
-/// What `RTMP_LogPrintf` does: text to the output, unless the level is CRIT.
+/// The body of `RTMP_LogPrintf`: text to the output, unless the level is CRIT.
 unsafe extern "C" fn log_print(format: *const c_char, arguments: *mut c_void) {
     if RTMP_debuglevel.load(Ordering::Relaxed) == CRIT || format.is_null() {
         return;
@@ -203,7 +203,7 @@ unsafe extern "C" fn log_print(format: *const c_char, arguments: *mut c_void) {
     }
 }
 
-/// What `RTMP_LogStatus` does: text that the next record shall not continue.
+/// The body of `RTMP_LogStatus`: text without a line end, which the next record must not continue.
 unsafe extern "C" fn log_status(format: *const c_char, arguments: *mut c_void) {
     if RTMP_debuglevel.load(Ordering::Relaxed) == CRIT || format.is_null() {
         return;
@@ -218,8 +218,8 @@ unsafe extern "C" fn log_status(format: *const c_char, arguments: *mut c_void) {
     STATUS_OPEN.store(true, Ordering::Relaxed);
 }
 
-/// The instruction that goes on elsewhere with every argument in place, in registers and on the stack. Where it is known,
-/// a `va_list` is one pointer to whom it is given.
+/// Jumps to another function with all arguments in place, in registers and on the stack. On the machines listed here a
+/// `va_list` argument is one pointer.
 #[cfg(target_arch = "x86_64")]
 macro_rules! jump {
     () => {
@@ -235,7 +235,7 @@ macro_rules! jump {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("librtmp's face is there for x86_64 and aarch64; without the feature `librtmp` this builds elsewhere");
 
-/// Gives the C shim a name to call a function here by, which the shared library does not export.
+/// Gives a function here a name for the C shim, which the shared library does not export.
 macro_rules! hidden {
     ($name:literal, $function:ident) => {
         core::arch::global_asm!(
@@ -316,7 +316,7 @@ pub unsafe extern "C" fn RTMP_LogHexString(level: c_int, data: *const u8, len: c
     });
 }
 
-/// Sixteen bytes a record.
+/// Logs bytes in hexadecimal, sixteen a record.
 pub(super) fn hex(level: c_int, data: &[u8]) {
     for row in data.chunks(16) {
         let mut line: String = row.iter().map(|byte| format!("{byte:02x} ")).collect();
@@ -327,7 +327,7 @@ pub(super) fn hex(level: c_int, data: &[u8]) {
     }
 }
 
-/// Sixteen bytes a record: place, numbers in two groups, characters.
+/// Logs bytes, sixteen a record: place, hexadecimal in two groups, characters.
 pub(super) fn hex_and_text(level: c_int, data: &[u8]) {
     for (index, row) in data.chunks(16).enumerate() {
         let mut line = vec![b' '; 78];

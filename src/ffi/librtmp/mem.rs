@@ -1,5 +1,5 @@
-//! Memory that crosses the border: it comes from and goes back to the C allocator, because programs free what the
-//! library allocated and the other way round.
+//! Memory shared with programs: from the C allocator, because programs free memory of the library, and the library that
+//! of programs.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -19,7 +19,7 @@ pub(super) unsafe fn grow<T>(old: *mut T, len: usize) -> Option<*mut T> {
     (!new.is_null()).then_some(new.cast())
 }
 
-/// Frees what the C allocator gave; NULL is nothing.
+/// Frees memory of the C allocator; does nothing for NULL.
 ///
 /// # Safety
 /// `pointer` is NULL or from the C allocator, and not used again.
@@ -28,7 +28,7 @@ pub(super) unsafe fn free<T>(pointer: *mut T) {
     unsafe { libc::free(pointer.cast()) };
 }
 
-/// Memory of the library's own, zeroed, freed with it.
+/// Zeroed memory of the library's own, freed on drop.
 pub(super) struct Block {
     start: ptr::NonNull<c_char>,
     len: usize,
@@ -42,12 +42,12 @@ impl Block {
         Some(Self { start, len })
     }
 
-    /// Where it begins.
+    /// The first byte.
     pub(super) fn start(&self) -> *mut c_char {
         self.start.as_ptr()
     }
 
-    /// Its bytes.
+    /// Its length in bytes.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -75,7 +75,7 @@ pub(super) fn body(len: u32) -> Option<*mut c_char> {
     (!block.is_null()).then(|| unsafe { block.add(RTMP_MAX_HEADER_SIZE) })
 }
 
-/// Grows a body to `len` bytes with a zero after them; NULL makes a new one. What is new is not set.
+/// Grows a body to `len` bytes with a zero behind them; NULL makes a new one. New bytes are not initialised.
 ///
 /// # Safety
 /// `old` is NULL or from [`body`] or this function.
@@ -119,7 +119,7 @@ pub(super) unsafe fn copy_chunk(chunk: &[u8], place: *mut c_char) {
     }
 }
 
-/// Frees a body; NULL is nothing.
+/// Frees a body; does nothing for NULL.
 ///
 /// # Safety
 /// `body` is NULL, from this file, or from a program that follows the 18 byte rule; and not used again.

@@ -1,29 +1,31 @@
-//! The librtmp face: the symbols of `librtmp.so.1` over this crate's protocol code. It never meets the relay face.
+//! The librtmp face: the symbols of `librtmp.so.1` over this crate's protocol code. The relay face and this one do not
+//! use each other.
 //!
-//! Each export converts its pointers once and calls. Behaviour works on values, on references to what this call alone has,
-//! and on the handle of a session, whose fields are cells and atomics (`Session` in `inner.rs`). All state a program can see
-//! lies in the public structures; the rest hangs on a pointer no program touches (`inner.rs`).
+//! Each export converts its pointers once and makes one call. The functions behind work on values, on references that
+//! belong to this call alone, and on the handle of a session, whose fields are cells and atomics (`Session` in
+//! `inner.rs`). All state that programs see lies in the public structures; the rest hangs on a pointer that no program
+//! touches (`inner.rs`).
 //!
 //! # The contract of all pointers
 //!
-//! - A pointer is NULL or points to what its type says, for the whole call. Where librtmp would read through NULL, this
-//!   face does nothing and reports failure: nobody can depend on the crash.
-//! - An `AVal` that is not NULL has `av_len` readable bytes. It is not copied: it must outlive its use, for
-//!   `RTMP_LNK` the whole session.
+//! - A pointer is NULL or points to a value of its type, for the whole call. Where librtmp would read through NULL,
+//!   this face does nothing and reports failure: no program can depend on the crash.
+//! - An `AVal` that is not NULL has `av_len` readable bytes. The library does not copy them: they must outlive their
+//!   use, in `RTMP_LNK` the whole session.
 //! - An `RTMP` was given to `RTMP_Init` (or comes from `RTMP_Alloc`), and does not move while it is connected.
-//! - `m_body` of a packet to send has 18 writable bytes before it; they are not used, and nothing there is written.
-//! - What the C allocator gave on one side may be freed on the other: bodies (18 bytes before them), property arrays,
-//!   playpaths.
-//! - One call at a time per session, but for `RTMP_Close`: from another thread it shuts the socket down, and the call
-//!   that is running then fails and finishes the closing.
+//! - `m_body` of a packet to send has 18 writable bytes before it, which this face does not use.
+//! - Memory that the C allocator gave on one side may be freed on the other: bodies (18 bytes before them), property
+//!   arrays, playpaths.
+//! - One call at a time per session, but for `RTMP_Close`: a close from another thread shuts the socket down, and the
+//!   running call then fails and finishes the closing.
 //!
-//! A `SAFETY: contract` comment means these.
+//! A comment `SAFETY: contract` refers to these.
 
 // The C names are used verbatim.
 #![allow(non_snake_case)]
 // Exports are reached through the symbol table alone.
 #![allow(unreachable_pub)]
-#![allow(missing_docs)] // What a function does is said in include/librtmp/*.h, for the people who call it.
+#![allow(missing_docs)] // The headers include/librtmp/*.h document the functions, for their callers.
 #![allow(clippy::missing_safety_doc)] // The contract above is the whole of it.
 
 mod ahead;

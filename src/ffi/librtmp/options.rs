@@ -1,5 +1,5 @@
-//! What a session is to do: urls with options, single options, and `RTMP_SetupStream`. Strings are not copied: they stay
-//! the program's.
+//! The settings of a session: urls with options, single options, and `RTMP_SetupStream`. Strings are not copied: they
+//! stay the program's.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_uint};
@@ -29,12 +29,12 @@ pub static RTMP_DefaultFlashVer: Constant =
     // SAFETY: the text never goes.
     Constant(unsafe { AVal::new(DEFAULT_FLASH_VERSION.as_ptr().cast_mut().cast(), 14) });
 
-/// What kind of value an option has, and its explanation for the list that a wrong option gets.
+/// The kind of an option's value.
 enum Kind {
     Text(fn(&RTMP) -> &Cell<AVal>),
     Number(fn(&RTMP) -> &Cell<c_int>),
     Flag(c_int),
-    /// A flag of this library, which librtmp has not.
+    /// A flag of this library, which librtmp lacks.
     OwnFlag(c_int),
     Connect,
 }
@@ -63,7 +63,7 @@ const OPTIONS: [(&str, Kind, &str); 21] = [
     ("pubUser", Kind::Text(|r| &r.Link.pubUser), "user name of the publisher"),
 ];
 
-/// The password stands apart: it is the option that must never be shown.
+/// The option that must never be shown.
 const PASSWORD: &str = "pubPasswd";
 
 /// A number as `strtol` reads it: decimal, or hex and octal by their prefix.
@@ -90,7 +90,7 @@ fn is_true(text: &[u8]) -> bool {
     ["1", "on", "yes", "true"].iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Sets one option. False for an unknown one and for a `conn` value that makes no sense.
+/// Sets one option. False for an unknown option and for a malformed `conn` value.
 pub(super) fn set(r: Session, name: &[u8], value: AVal) -> bool {
     if name.eq_ignore_ascii_case(PASSWORD.as_bytes()) {
         r.Link.pubPasswd.set(value);
@@ -134,7 +134,8 @@ pub(super) fn set(r: Session, name: &[u8], value: AVal) -> bool {
 /// # Safety
 /// The text outlives the session.
 unsafe fn connect_value(link: &RTMP_LNK, text: &[u8]) -> Option<()> {
-    // Below zero once more was closed than opened: names are taken there, at the outermost level.
+    // The depth is below zero where more objects were closed than opened. Values with names are taken there too, and go
+    // to the outermost level.
     let depth = u32::try_from(link.edepth.get()).unwrap_or(0);
     let (kind, name, value) = match text {
         [kind, b':', value @ ..] => (*kind, AVal::NULL, value),
@@ -283,7 +284,7 @@ unsafe fn set_url(r: Session, buffer: &mut [u8]) -> bool {
     true
 }
 
-/// What follows from the url once the options are known.
+/// Derives the fields that depend on url and options.
 ///
 /// # Safety
 /// The url outlives the session.
@@ -309,7 +310,7 @@ unsafe fn finish_url(r: Session, url: &[u8]) {
     }
 }
 
-/// The application's url where it is not a part of the one that was given.
+/// The application's url, for where the program's url does not contain it.
 pub(super) fn own_tc_url(link: &RTMP_LNK) -> Vec<u8> {
     let scheme =
         usize::try_from(link.protocol.get() & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"rtmp");
@@ -369,7 +370,7 @@ pub unsafe extern "C" fn RTMP_SetupURL(r: *mut RTMP, url: *mut c_char) -> c_int 
     })
 }
 
-/// Takes what is given: an empty string leaves what an earlier option set.
+/// Sets a field to a given string; an empty string leaves the value of an earlier option.
 fn take(field: &Cell<AVal>, value: Option<&AVal>) {
     if let Some(value) = value.filter(|value| !value.is_empty()) {
         field.set(*value);
@@ -446,7 +447,7 @@ pub unsafe extern "C" fn RTMP_SetupStream(
     });
 }
 
-/// What people look at when a stream does not play.
+/// Logs the settings, for people whose stream does not play.
 fn log_setup(link: &RTMP_LNK) {
     if !log::wants(log::DEBUG) {
         return;
@@ -466,7 +467,7 @@ fn log_setup(link: &RTMP_LNK) {
         ("NetStream.Authenticate.UsherToken", &link.usherToken),
         ("flashVer", &link.flashVer),
     ] {
-        // The version that everybody has is no news.
+        // The default version is not worth a line.
         let value = value.get();
         if !value.is_empty() && value.start() != RTMP_DefaultFlashVer.0.start() {
             log::debug(&format!("{name} : {}", value.shown()));

@@ -1,12 +1,12 @@
-//! What the pointers of exports become: references, slices and values, under the contract at the head of the folder.
+//! Pointers of exports as references, slices and values, under the contract at the head of the folder.
 //!
-//! Arguments that are only read, or only this call's to write, are `Option<&T>` and `Option<&mut T>` in the signatures of
-//! the exports: the contract says no more and no less. The functions here are for all others: results, which need not hold
-//! anything yet, counted bytes, C strings, entries of tables.
+//! Arguments that are only read, or that only this call writes, are `Option<&T>` and `Option<&mut T>` in the signatures
+//! of the exports, which state the contract exactly. The functions here are for all others: results, which may be
+//! uninitialised, counted bytes, C strings.
 
 use std::ffi::{CStr, c_char, c_int};
 
-/// Writes a result where the program wants it; NULL wants none.
+/// Writes a result to the program's pointer, unless that is NULL.
 ///
 /// # Safety
 /// `out` is NULL or may be written. What was there is plain data.

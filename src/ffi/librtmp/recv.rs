@@ -1,7 +1,7 @@
 //! Packets in: `RTMP_ReadPacket`, one chunk a call, over [`crate::proto::chunk_header`].
 //!
-//! A header is only taken when it is whole, and a chunk that is cut by a time-out is gone on with at the next call: a
-//! time-out loses nothing. The bytes come from [`super::ahead`]. Memory for a body follows the bytes that came.
+//! A time-out loses nothing: a header is only taken when it is whole, and the next call goes on with a chunk that is
+//! cut off. The bytes come from [`super::ahead`]. Memory for a body follows the bytes that came.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -14,14 +14,14 @@ use super::types::*;
 use super::{control, log, mem};
 use crate::proto::chunk_header::{ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
 
-/// Set aside for a body before any of it came; doubled as it comes.
+/// First room for a body, doubled as bytes come.
 const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 
-/// Room that all half-read messages of a session may take together: four of the largest.
+/// Room of all half-read messages of a session together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
 impl Session {
-    /// What is remembered of an incoming chunk stream.
+    /// The memory of an incoming chunk stream.
     ///
     /// # Safety
     /// The result is the only reference to it, and is not used once the session may have been closed.
@@ -39,7 +39,7 @@ impl Session {
         unsafe { channel.as_mut() }
     }
 
-    /// Makes room for what is remembered of an incoming chunk stream, where there is none. False: no memory.
+    /// Makes the entry of an incoming chunk stream, where there is none. False: no memory.
     fn make_channel_in(self, channel: u32) -> bool {
         // SAFETY: only looked whether it is there.
         if unsafe { self.channel_in(channel) }.is_some() {
@@ -71,7 +71,7 @@ impl Session {
     }
 }
 
-/// Reads the next header. It stays in `m_sb`, whole or too short for one.
+/// Reads the next header. Its bytes stay in `m_sb`, whole or not.
 fn read_header(r: Session) -> Option<ChunkHeader> {
     loop {
         // SAFETY: parsing reads no more.
@@ -97,8 +97,8 @@ fn read_header(r: Session) -> Option<ChunkHeader> {
     }
 }
 
-/// Counts a header. Its parts are counted one by one, because servers see in the reports where a window's end was
-/// noticed: first byte, rest of the chunk stream's number, the fields, the extended time.
+/// Counts a header's bytes as librtmp reads them, part by part: first byte, rest of the chunk stream's number, the
+/// fields, the extended time. Servers see in the reports at which part a window ended.
 fn count_header(r: Session, header: &ChunkHeader) {
     if r.m_bSendCounter.get() == 0 {
         return count(r, header.size);
@@ -127,7 +127,7 @@ fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     let ahead = unsafe { r.m_sb.buffered() };
     let mut raw = [0; HEADER_MAX_BYTES];
     match ahead.first_chunk() {
-        // With what follows it, because a length known beforehand spares a call.
+        // The copy takes bytes behind the header too: a constant length spares a call.
         Some(bytes) => raw = *bytes,
         None => raw[..header.size].copy_from_slice(&ahead[..header.size]),
     }
@@ -141,7 +141,7 @@ fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     let entry = unsafe { r.channel_in(header.chunk_stream) }?;
     let packet = &mut entry.packet;
     if header.starts {
-        // A message that a new one interrupts is void.
+        // A new message voids a half-read one of the same chunk stream.
         free_packet_body(packet);
         set_aside(r, std::mem::take(&mut entry.room), 0);
         let stream = if header.fmt == 1 && !entry.used { given.m_nInfoField2 as u32 } else { header.next.stream_id };
@@ -169,14 +169,14 @@ fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     })
 }
 
-/// Bytes of a chunk, unless its message ends.
+/// The peer's chunk size in bytes, at least 1.
 fn chunk_size(r: Session) -> u32 {
     u32::try_from(r.m_inChunkSize.get()).unwrap_or(0).max(1)
 }
 
-/// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and there is
-/// room for it. Most of the time of sessions with small chunks is spent here. False: nothing was taken, and
-/// [`read_packet`] has to look. It does not panic, and logs nothing.
+/// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and the
+/// body has room for it. Sessions with small chunks spend most of their time here. False: nothing was taken, and
+/// [`read_packet`] has to look. This function does not panic, and logs nothing.
 #[inline]
 fn go_on(r: Session, given: &mut RTMPPacket) -> bool {
     try_go_on(r, given).is_some()
@@ -222,7 +222,7 @@ fn try_go_on(r: Session, given: &mut RTMPPacket) -> Option<()> {
     Some(())
 }
 
-/// Counts what is set aside for an unfinished message: so many bytes now in place of so many.
+/// Counts the room of an unfinished message: `new` bytes in place of `old`.
 #[inline]
 fn set_aside(r: Session, old: u32, new: u32) {
     if old != new {
@@ -231,9 +231,9 @@ fn set_aside(r: Session, old: u32, new: u32) {
     }
 }
 
-/// Makes room for `len` bytes of the body. False: the session's bound, or memory, is at its end.
+/// Makes room for `len` bytes of the body. False where the session's bound or memory does not allow that.
 fn reserve(r: Session, entry: &mut ChannelIn, len: u32) -> bool {
-    // Without room there is no body, and none is looked for.
+    // An empty body needs no memory either: both lengths are 0.
     if len <= entry.room {
         return true;
     }
@@ -329,7 +329,7 @@ fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
     };
 }
 
-/// Fills the caller's packet, with the body when it is whole: whether it is. It does not panic.
+/// Fills the caller's packet, with the body when that is whole, and gives whether it is. Does not panic.
 #[inline]
 fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool {
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
@@ -339,7 +339,7 @@ fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool
         return false;
     }
     if packet.m_body.is_null() && matches!(packet.m_packetType, 17 | 20) {
-        // Servers look at the first byte of a command without asking whether there is one.
+        // Servers read the first byte of a command without a look at its length.
         packet.m_body = mem::body(0).unwrap_or(ptr::null_mut());
     }
     if !packet.m_body.is_null() {
@@ -362,7 +362,7 @@ fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool
     true
 }
 
-/// Runs a reader on the program's packet; on one that is thrown away where it gives none.
+/// Runs a reader on the program's packet or, where that is NULL, on one that is thrown away.
 pub(super) fn with_packet<T>(packet: Option<&mut RTMPPacket>, read: impl FnOnce(&mut RTMPPacket) -> T) -> T {
     if let Some(packet) = packet {
         return read(packet);

@@ -22,13 +22,13 @@ const MEDIUM: u8 = 1;
 const SMALL: u8 = 2;
 const MINIMUM: u8 = 3;
 
-/// A larger send buffer than this is not kept for the next message.
+/// Most of the send buffer that is kept for the next message.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// Tables of chunk streams grow to this many beyond the one that is needed.
+/// Tables of chunk streams grow to so many entries beyond the one that is needed.
 pub(super) const TABLE_STEP: usize = 10;
 
-/// The place in the table for what was sent last on a chunk stream; it is made if it is not there. `None`: no memory.
+/// The table entry for the last message of a chunk stream; the table grows where it is too short. `None`: no memory.
 fn last_sent(r: Session, channel: usize) -> Option<*mut *mut ChannelOut> {
     if channel >= usize::try_from(r.m_channelsAllocatedOut.get()).unwrap_or(0) {
         let len = channel + TABLE_STEP;
@@ -42,12 +42,12 @@ fn last_sent(r: Session, channel: usize) -> Option<*mut *mut ChannelOut> {
     Some(unsafe { r.m_vecChannelsOut.get().add(channel) }.cast())
 }
 
-/// Makes the header as short as what was sent before allows. Gives the time to write: the message's own, or the step to
-/// it from the one before.
+/// Makes the header as short as the last message allows. Gives the time to write: the message's own, or the step from
+/// the last message's time.
 ///
-/// A header without a time (type 3) makes readers add the last step once more. It is taken for a message at the same time
-/// as the one before, as librtmp does, but only where that adds nothing; else the step 0 is written. A type 3 that the
-/// program asks for stands where the step is the last one.
+/// A header without a time (type 3) makes readers add the last step once more. As in librtmp, a message with the last
+/// message's time gets one, but only where readers add 0; otherwise the step 0 is written. A type 3 that the program
+/// asks for stays where the step is the last one.
 fn compress(packet: &mut RTMPPacket, last: Option<&ChannelOut>) -> u32 {
     let Some(ChannelOut { packet: before, repeats_ms }) = last.filter(|_| packet.m_headerType != LARGE) else {
         return packet.m_nTimeStamp;
@@ -66,14 +66,14 @@ fn compress(packet: &mut RTMPPacket, last: Option<&ChannelOut>) -> u32 {
     step
 }
 
-/// What a message leaves in its chunk stream, `time` being what its header says.
+/// The memory of a message for its chunk stream; `time` is the time in its header.
 fn remember(packet: &RTMPPacket, time: u32) -> ChannelOut {
     let repeats_ms = (packet.m_headerType != LARGE || time == 0).then_some(time);
     let packet = RTMPPacket { m_body: std::ptr::null_mut(), m_chunk: std::ptr::null_mut(), ..*packet };
     ChannelOut { packet, repeats_ms }
 }
 
-/// Sends one message. Its header type is changed to the one that was used.
+/// Sends one message, and changes its header type to the one that was used.
 pub(super) fn send_packet(r: Session, packet: &mut RTMPPacket, queue: bool) -> bool {
     let Some(channel) = usize::try_from(packet.m_nChannel).ok().filter(|&id| id <= CHUNK_STREAM_MAX as usize) else {
         log::error(&format!("there is no chunk stream {}", packet.m_nChannel));
@@ -123,7 +123,7 @@ pub(super) fn send_packet(r: Session, packet: &mut RTMPPacket, queue: bool) -> b
         note_call(r, body, queue);
     }
     let kept = remember(packet, time);
-    // Sending does not move the table, and where it closes the session this is not reached.
+    // `place` is still valid: sending does not move the table, and a send that closes the session has returned above.
     if last.is_null() {
         // SAFETY: an entry of the table.
         unsafe { place.write(Box::into_raw(Box::new(kept))) };
@@ -134,7 +134,7 @@ pub(super) fn send_packet(r: Session, packet: &mut RTMPPacket, queue: bool) -> b
     true
 }
 
-/// Logs a command, and remembers it where its answer is wanted.
+/// Logs a command, and queues it where its answer is wanted.
 fn note_call(r: Session, body: &[u8], queue: bool) {
     let mut input = Cursor(body.get(1..).unwrap_or_default());
     let Ok(method) = input.short_string() else { return };
@@ -156,13 +156,13 @@ pub(super) fn send_bytes(r: Session, bytes: &mut [u8]) -> bool {
     send_raw(r, bytes)
 }
 
-/// As [`send_bytes`], unencrypted: for handshakes.
+/// [`send_bytes`] without encryption, for handshakes.
 pub(super) fn send_raw(r: Session, bytes: &[u8]) -> bool {
     if bytes.is_empty() {
         return true;
     }
     if !r.is_connected() {
-        // Programs see of this what they see of every send that fails.
+        // The session is closed, as after every send that fails.
         close_session(r, false);
         return false;
     }
@@ -236,8 +236,8 @@ mod tests {
     use super::*;
     use crate::proto::chunk_header::{Previous, Step, parse_header};
 
-    /// The messages of one chunk stream: header type asked for, time. Gives the types that were written, and the times that
-    /// readers make of them.
+    /// Writes messages of one chunk stream, given by header type asked for and time. Gives the types that were written,
+    /// and the times as readers see them: by the specification, and nginx-rtmp's.
     fn written(messages: &[(u8, u32)]) -> (Vec<u8>, Vec<u32>, Vec<u32>) {
         let (mut last, mut previous) = (None::<ChannelOut>, None::<Previous>);
         let (mut types, mut times, mut nginx_times, mut nginx) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
@@ -258,7 +258,7 @@ mod tests {
             previous = Some(header.next);
             types.push(header.fmt);
             times.push(header.next.timestamp_ms);
-            // A type 0 leaves no step there.
+            // nginx-rtmp remembers no step after a type 0.
             nginx = match header.fmt {
                 0 => (header.next.field_ms, 0),
                 3 => (nginx.0 + nginx.1, nginx.1),

@@ -1,5 +1,5 @@
-/* The three variadic functions of librtmp's log interface, and a call of a sink that wants a va_list: what stable Rust
- * cannot write. Everything they do is in log.rs. */
+/* The three variadic functions of librtmp's log interface, and a call of a sink that wants a va_list, which stable Rust
+ * cannot define. log.rs does their work. */
 #include <stdarg.h>
 
 #define HIDDEN __attribute__((visibility("hidden")))

@@ -1,8 +1,8 @@
 //! The socket of a session: reads and writes that can be interrupted, end after the time-out, and go through TLS where
 //! there is any. Also the `RTMPSockBuf_*` exports.
 //!
-//! A call tries without waiting first, and waits in slices: `RTMP_ctrlC` and a close from another thread are seen within
-//! [`SLICE_MS`].
+//! A call tries without waiting first, and waits in slices: `RTMP_ctrlC` and a close from another thread are seen
+//! within [`SLICE_MS`].
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int};
@@ -18,15 +18,15 @@ use crate::net::tls::TlsStream;
 /// Longest wait that cannot be interrupted, in milliseconds.
 const SLICE_MS: u64 = 200;
 
-/// Where much comes at once a read that would wait rests so long first, so that it is not woken for each piece of it:
-/// that costs more than reading the pieces.
+/// While much comes at once, a read that would wait sleeps this long first: a wake-up for each piece costs more than
+/// reading the pieces.
 const GATHER: Duration = Duration::from_micros(50);
 
-/// How often a call that rests looks whether it shall end.
+/// How often a resting call checks for an interruption.
 const REST_LOOK: Duration = Duration::from_millis(50);
 
-/// How often a closing session looks whether all has arrived, in milliseconds; how long it waits while nothing moves,
-/// and how long at all: what a session waits for a server by default.
+/// How often a closing session checks whether the peer has all bytes, in milliseconds; how long it waits while nothing
+/// moves; and how long in all, which is a session's default time-out.
 const LINGER_LOOK_MS: u64 = 5;
 pub(super) const LINGER_STALL: Duration = Duration::from_secs(2);
 pub(super) const LINGER: Duration = Duration::from_secs(30);
@@ -35,11 +35,11 @@ pub(super) const LINGER: Duration = Duration::from_secs(30);
 pub(super) struct Wire<'a> {
     fd: c_int,
     life: &'a Life,
-    /// What a write waits, in milliseconds; 0 is for ever.
+    /// How long a write waits, in milliseconds; 0 is for ever.
     send_timeout_ms: u64,
-    /// Nothing is waited for any more from then on.
+    /// The end of all waits.
     until: Option<Instant>,
-    /// Much came at once just now, so more is on its way: the first wait is a rest.
+    /// The last read brought much at once, so more is on its way: the first wait is a sleep of [`GATHER`].
     rests: Cell<bool>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Wire<'a> {
         Self { fd, life, send_timeout_ms, until: None, rests: Cell::new(false) }
     }
 
-    /// This socket with an end of all waits together.
+    /// This socket with a limit on all waits together.
     pub(super) fn within(self, limit: Duration) -> Self {
         Self { until: Instant::now().checked_add(limit), ..self }
     }
@@ -63,12 +63,13 @@ impl<'a> Wire<'a> {
         if self.stopped() { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
-    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), or of [`Self::go_on`].
+    /// Waits until the socket is ready. An error of kind `TimedOut` after `timeout_ms` (0: never), or of
+    /// [`Self::go_on`].
     fn wait(&self, events: i16, timeout_ms: u64) -> io::Result<()> {
         let begun = Instant::now();
         loop {
             self.go_on()?;
-            // By the clock: the signals of a program's timers cut waits short, and must not make the whole shorter.
+            // The clock decides: the signals of a program's timers cut single waits short.
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let over = self.until.is_some_and(|until| Instant::now() >= until);
             if over || (timeout_ms != 0 && waited >= timeout_ms) {
@@ -95,7 +96,7 @@ impl<'a> Wire<'a> {
 }
 
 impl Wire<'_> {
-    /// Repeats a system call that does not wait until it has an answer.
+    /// Repeats a non-blocking system call until it has a result, with `waits` between.
     fn repeat(
         &self,
         mut call: impl FnMut() -> io::Result<usize>,
@@ -144,7 +145,7 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // What does not have to wait leaves even if calls are to end: the goodbye of a program that was interrupted.
+        // No check for an interruption before the first try: an interrupted program's goodbye leaves if there is room.
         self.repeat(|| system::send(self.fd, bytes), || self.wait_writable())
     }
 
@@ -153,7 +154,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// Whether what was sent still gets less while a closing session waits for it.
+/// The progress of a closing session: whether the unconfirmed bytes still become fewer.
 struct Flow {
     begun: Instant,
     moved: Instant,
@@ -166,7 +167,7 @@ impl Flow {
         Self { begun: now, moved: now, least: c_int::MAX }
     }
 
-    /// Looks at how much is left. False: nothing has moved for [`LINGER_STALL`], or it takes longer than [`LINGER`].
+    /// Notes the bytes left. False where nothing has moved for [`LINGER_STALL`], or the wait is longer than [`LINGER`].
     fn goes_on(&mut self, left: c_int) -> bool {
         if left < self.least {
             (self.least, self.moved) = (left, Instant::now());
@@ -200,12 +201,12 @@ impl RTMPSockBuf {
         }
     }
 
-    /// Reads from the socket, through TLS. Into `second` goes what does not fit into `first`, and nothing from TLS.
+    /// Reads from the socket, through TLS. Bytes that do not fit into `first` go into `second`; from TLS none do.
     pub(super) fn receive(&self, first: &mut [u8], second: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
         self.gather(first, second, timeout_s, false)
     }
 
-    /// Reads from the socket, through TLS, as [`receive`](Self::receive). `flows` says that the read before brought much.
+    /// [`receive`](Self::receive) with the knowledge whether the last read brought much (`flows`).
     pub(super) fn gather(
         &self,
         first: &mut [u8],
@@ -234,13 +235,13 @@ impl RTMPSockBuf {
             match system::forget(self.socket(), len) {
                 Ok(got) if got > 0 => len -= got.min(len),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The connection has ended; who reads next is told.
+                // The connection has ended, as the next read finds.
                 _ => return,
             }
         }
     }
 
-    /// Whether the program made the socket one that reads do not wait for.
+    /// Whether the program made the socket non-blocking.
     pub(super) fn never_waits(&self) -> bool {
         system::receive_timeout_ms(self.socket()).is_none()
     }
@@ -258,7 +259,7 @@ impl RTMPSockBuf {
         Ok(())
     }
 
-    /// Does nothing for so long. An error where calls are to end.
+    /// Does nothing for so long. An error where the program interrupts.
     pub(super) fn rest(&self, duration: Duration) -> io::Result<()> {
         let wire = Wire::new(self.socket(), &self.life, 0);
         let until = Instant::now() + duration;
@@ -272,12 +273,11 @@ impl RTMPSockBuf {
         }
     }
 
-    /// Waits until the socket takes more, as long as the other side goes on to take what was sent. False: it does not, or
-    /// the program wants no more waiting.
+    /// Waits until the socket takes more. False where the other side stops taking bytes, or the program interrupts.
     pub(super) fn wait_for_room(&self) -> bool {
         let wire = Wire::new(self.socket(), &self.life, 0);
         let mut flow = Flow::new();
-        // What does not have to wait leaves also when calls are to end.
+        // A socket with room needs no wait, and so no check for an interruption.
         while !wire.is_ready(libc::POLLOUT) {
             let waited = wire.wait(libc::POLLOUT, LINGER_LOOK_MS);
             if waited.is_err_and(|error| !is_timeout(&error))
@@ -289,9 +289,9 @@ impl RTMPSockBuf {
         true
     }
 
-    /// Waits until the other side has all that was sent, and reads away what it says meanwhile, which nobody wants any
-    /// more. A socket that is closed with something unread, or that is sent something afterwards, is reset, and what has
-    /// not left it yet is lost. Ends where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
+    /// Waits until the other side has all bytes sent, and drops the bytes that it sends meanwhile: a socket that is
+    /// closed with bytes unread, or that bytes arrive for afterwards, is reset, and its unsent bytes are lost. Ends
+    /// where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
     pub(super) fn linger(&self) {
         let fd = self.socket();
         if fd == -1 {
@@ -313,7 +313,7 @@ impl RTMPSockBuf {
         }
     }
 
-    /// How many bytes were read ahead.
+    /// Number of bytes read ahead.
     #[inline]
     pub(super) fn buffered_len(&self) -> usize {
         if self.sb_start.get().is_null() { 0 } else { usize::try_from(self.sb_size.get()).unwrap_or(0) }
@@ -333,7 +333,7 @@ impl RTMPSockBuf {
         unsafe { std::slice::from_raw_parts(self.sb_start.get().cast(), len) }
     }
 
-    /// Forgets `len` of them.
+    /// Takes `len` bytes off the front of those read ahead.
     #[inline]
     pub(super) fn consume(&self, len: usize) {
         let len = len.min(self.buffered_len());
@@ -349,8 +349,8 @@ impl RTMPSockBuf {
         unsafe { self.free_part_of(base, RTMP_BUFFER_CACHE_SIZE) }
     }
 
-    /// The free part of a buffer for what is read ahead: where it begins, and its bytes. What there is already is moved
-    /// to the buffer's front where it has to be; there is no free part where it does not fit.
+    /// The free part of a buffer for reading ahead: its start and its length. Bytes read ahead move to the buffer's
+    /// front where that is needed; where they do not fit the buffer, nothing is free.
     ///
     /// # Safety
     /// The buffer has so many writable bytes; what was read ahead lies in it or wholly elsewhere.
@@ -375,7 +375,7 @@ impl RTMPSockBuf {
 
     /// Closes TLS and the socket.
     pub(super) fn close(&self) -> c_int {
-        // The goodbye of TLS needs the descriptor, which another thread may still shut down.
+        // TLS's goodbye needs the descriptor, which stays in the session until then: another thread may shut it down.
         let fd = self.socket();
         if fd != -1 {
             let mut wire = Wire::new(fd, &self.life, 1);
@@ -393,10 +393,11 @@ impl RTMPSockBuf {
     }
 }
 
-/// So much room is always left for the next header; and what is shorter is moved rather than the next read cut.
+/// Room that is always left for the next header. Fewer bytes than this are moved to the front, so that the next read is
+/// not cut short.
 const HEADROOM: usize = 64;
 
-/// The seconds that a send through a bare socket buffer waits: what sessions begin with.
+/// How long a send through a bare socket buffer waits, in seconds: a session's default time-out.
 const SEND_TIMEOUT_S: c_int = 30;
 
 #[unsafe(no_mangle)]
@@ -424,7 +425,7 @@ pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: Option<&RTMPSockBuf>) -> c_int {
     })
 }
 
-/// Whether nothing came in time; the connection stands.
+/// Whether an error only says that nothing came in time, and the connection stands.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }

@@ -1,4 +1,4 @@
-//! `RTMP_HashSWF`, and the hash for a session that is to verify its player.
+//! `RTMP_HashSWF`, and the hash of a session's player for servers that verify it.
 
 use std::ffi::{c_char, c_int, c_uint};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::net::swf::{self, Fetch};
 use crate::net::tls::Trust;
 use crate::proto::rtmpe::SwfId;
 
-/// For connecting and for each read.
+/// Time for connecting, and for each read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Hashes a player, or finds its hash in the file that librtmp keeps in the home directory.
@@ -21,7 +21,7 @@ fn hash(url: &[u8], age_days: c_int) -> Result<SwfId> {
     let cache = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".swfinfo"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
     let age = u32::try_from(age_days).unwrap_or(0);
-    // What is said on the way goes where this face's lines go, if a server takes them.
+    // Log lines of `net` go to the server that takes this face's lines, if there is one.
     let _log = RRLog::librtmp_taker().map(|server| RRLog::enter(&server));
     let patience = swf::patience(TIMEOUT, &interrupted);
     let fetch = Fetch { age_days: age, cache: cache.as_deref(), now_s: now, patience, trust: &Trust::default() };

@@ -1,8 +1,7 @@
-//! The system calls on a session's descriptor, none of which waits but [`wait`]. The waiting and its ends are
-//! [`super::sock`]'s.
+//! The system calls on a session's descriptor. Only [`wait`] waits; [`super::sock`] decides for how long.
 //!
-//! Where the unit tests are built a descriptor below -1 is the end of a pipe in memory (`system/memory.rs`): conversations
-//! run without a socket then, also where there are none (Miri).
+//! In unit tests a descriptor below -1 is the end of a pipe in memory (`system/memory.rs`), so that conversations run
+//! without sockets, which Miri lacks.
 
 use std::ffi::c_int;
 use std::io::{self, IoSliceMut};
@@ -10,12 +9,12 @@ use std::io::{self, IoSliceMut};
 #[cfg(test)]
 pub(super) mod memory;
 
-/// A call's result: how much it did, or the error that the system tells.
+/// A call's result: a number of bytes, or the system's error.
 fn done(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
-/// Reads what is there, with `recv`'s flags.
+/// Reads without waiting, with `recv`'s flags.
 pub(super) fn receive(fd: c_int, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {
@@ -26,7 +25,7 @@ pub(super) fn receive(fd: c_int, buffer: &mut [u8], flags: c_int) -> io::Result<
     done(unsafe { libc::recv(fd, start.cast(), len, libc::MSG_DONTWAIT | flags) })
 }
 
-/// Reads what is there into several buffers, one after the other.
+/// Reads without waiting into several buffers, one after the other.
 pub(super) fn receive_parts(fd: c_int, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {
@@ -40,7 +39,7 @@ pub(super) fn receive_parts(fd: c_int, parts: &mut [IoSliceMut<'_>]) -> io::Resu
     done(unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })
 }
 
-/// Takes up to `len` bytes that are there and forgets them: TCP does not copy them then, other sockets do.
+/// Drops up to `len` bytes that have come. TCP does so without copying them, other sockets copy.
 pub(super) fn forget(fd: c_int, len: usize) -> io::Result<usize> {
     let mut scrap = [std::mem::MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
     let len = len.min(SCRAP_BYTES);
@@ -52,10 +51,10 @@ pub(super) fn forget(fd: c_int, len: usize) -> io::Result<usize> {
     done(unsafe { libc::recv(fd, scrap.as_mut_ptr().cast(), len, libc::MSG_TRUNC | libc::MSG_DONTWAIT) })
 }
 
-/// Forgotten at a time: all that a peek can show.
+/// Bytes dropped at a time: the most that a peek shows.
 const SCRAP_BYTES: usize = super::types::RTMP_BUFFER_CACHE_SIZE;
 
-/// Writes what there is room for. It is no signal where nobody reads any more.
+/// Writes without waiting. Raises no signal where the other side has gone.
 pub(super) fn send(fd: c_int, bytes: &[u8]) -> io::Result<usize> {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {
@@ -66,7 +65,7 @@ pub(super) fn send(fd: c_int, bytes: &[u8]) -> io::Result<usize> {
     done(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
-/// Waits so long until one of these events is there: whether it is.
+/// Waits for one of these events; gives whether one came in time.
 pub(super) fn wait(fd: c_int, events: i16, timeout_ms: c_int) -> io::Result<bool> {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {
@@ -112,7 +111,7 @@ pub(super) fn unconfirmed(fd: c_int) -> Option<c_int> {
     known.then_some(left)
 }
 
-/// Ends both directions, which wakes whoever waits.
+/// Ends both directions, which wakes threads that wait for the socket.
 pub(super) fn shut_down(fd: c_int) {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {

@@ -1,6 +1,6 @@
-//! Conversations of sessions by the exports, as programs have them, over pipes in memory: a player, a publisher, threads
-//! that close at any time. `make miri` runs them under Miri, which has neither sockets nor C, so nothing here needs any
-//! and nothing is logged there.
+//! Conversations of sessions by the exports, as programs have them, over pipes in memory: a player, a publisher,
+//! threads that close at any time. `make miri` runs them under Miri, which has neither sockets nor C: nothing here
+//! needs them, and logging, which does, is off there.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write::encode;
 use crate::proto::message::MessageHead;
 
-/// Rounds of what depends on the moment: Miri tries other orders by itself, and is slow.
+/// Rounds of tests that depend on timing. Miri tries other orders by itself, and is slow.
 const ROUNDS: usize = if cfg!(miri) { 4 } else { 200 };
 
 /// A program's session, and the other side of its connection.
@@ -30,7 +30,7 @@ struct Talk {
     peer: Peer,
 }
 
-/// A session as another thread has it.
+/// A session for use by another thread.
 #[derive(Clone, Copy)]
 struct Shared(*mut RTMP);
 
@@ -61,7 +61,7 @@ impl Talk {
         talk
     }
 
-    /// Sets the session up, on another connection.
+    /// Sets the session up anew, on a new connection.
     fn begin(&mut self) {
         // SAFETY: memory for a session.
         unsafe { RTMP_Init(self.r) };
@@ -77,7 +77,7 @@ impl Talk {
         unsafe { Session::new(self.r) }.expect("memory for a session")
     }
 
-    /// Reads packets to the end of the connection, and lets the client act on each. Gives what came.
+    /// Reads packets to the end of the connection, and lets the client act on each. Gives the packets.
     fn packets(&self) -> Vec<(u8, u32, Vec<u8>)> {
         let mut seen = Vec::new();
         let mut packet = RTMPPacket::EMPTY;
@@ -96,7 +96,7 @@ impl Talk {
         seen
     }
 
-    /// What the session has sent, as messages.
+    /// The messages that the session has sent.
     fn sent(&self) -> Vec<(MessageHead, Vec<u8>)> {
         let mut reader =
             ChunkReader::new(ReadLimits { max_message: 1 << 20, max_open_bytes: 1 << 20, max_chunk_streams: 64 });
@@ -130,7 +130,7 @@ fn wire(type_id: u8, timestamp_ms: u32, body: &[u8]) -> Vec<u8> {
 const PLAY_START: &[u8] =
     b"\x02\0\x08onStatus\0\0\0\0\0\0\0\0\0\x05\x03\0\x04code\x02\0\x14NetStream.Play.Start\0\0\x09";
 
-/// A server's words: it measures, pings, and plays sound and pictures.
+/// A server's messages: bandwidths, a ping, audio and video.
 fn show() -> Vec<(u8, u32, Vec<u8>)> {
     vec![
         (20, 0, PLAY_START.to_vec()),
@@ -231,7 +231,7 @@ fn what_is_published_arrives_and_ends_with_words() {
 #[test]
 fn calls_wait_for_their_answers_and_are_forgotten_with_them() {
     let talk = Talk::new();
-    // More than one step of the table.
+    // More calls than the table's first step has room for.
     for _ in 0..20 {
         // SAFETY: contract.
         assert_eq!(unsafe { commands::RTMP_SendCreateStream(talk.r) }, TRUE);

@@ -1,8 +1,8 @@
 //! TLS of a session: client with verification, server, and the exports for both.
 //!
-//! librtmp never verified a certificate. Here a client does, against the system's roots, by the name of `Link.hostname`.
-//! It is switched off by the option `tlsInsecure=1` of a session, or for a process by `RRELAY_TLS_INSECURE=1` in the
-//! environment; `RRELAY_CA_FILE` names a file of other roots.
+//! librtmp never verified a certificate. Here a client verifies the server's, against the system's roots, by the name
+//! of `Link.hostname`. The option `tlsInsecure=1` turns that off for a session, `RRELAY_TLS_INSECURE=1` in the
+//! environment for a process; `RRELAY_CA_FILE` names a file of other roots.
 
 use std::ffi::{OsStr, c_char, c_int, c_void};
 use std::mem::ManuallyDrop;
@@ -22,7 +22,7 @@ use super::{guard, log};
 use crate::error::{Failure, Result};
 use crate::net::tls::{ClientConfig, ServerConfig, TlsStream, Trust, failure};
 
-/// `Link.pFlags`: no certificate is looked at.
+/// `Link.pFlags`: no certificate is verified.
 pub(super) const INSECURE: c_int = 1;
 
 /// A socket object over the session's descriptor, which the session closes.
@@ -54,7 +54,7 @@ fn start(r: Session, made: Result<TlsStream>) -> bool {
     done.is_ok()
 }
 
-/// The client's side.
+/// Starts TLS on the client's side.
 pub(super) fn start_client(r: Session) -> bool {
     let host = r.Link.hostname.get().shown().into_owned();
     let made = ClientConfig::new(&trust(&r.Link)).and_then(|config| TlsStream::client(&config, &host));

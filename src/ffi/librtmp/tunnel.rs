@@ -1,5 +1,5 @@
-//! RTMPT: the session's bytes in HTTP requests and their answers. The protocol is `proto::rtmpt`; here are its socket
-//! and the waiting.
+//! RTMPT: the session's bytes in HTTP requests and their answers. `proto::rtmpt` is the protocol; this module has the
+//! socket and the waiting.
 
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -9,26 +9,26 @@ use super::sock::{LINGER, LINGER_STALL, is_timeout};
 use super::{log, tls};
 use crate::proto::rtmpt::Tunnel;
 
-/// Read from the socket at a time.
+/// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Between two questions that were answered with nothing, in milliseconds: the first and the longest.
+/// Waits between two questions with empty answers, in milliseconds: the first and the longest.
 const FIRST_WAIT_MS: u64 = 10;
 const LONGEST_WAIT_MS: u64 = 500;
 
-/// Posts without an answer while more are sent. The answers of a program that only publishes are read all the same: in
-/// the end a server that cannot answer takes no more posts.
+/// Most posts without an answer. Beyond that even a program that only publishes reads answers: a server that cannot
+/// send them takes no more posts in the end.
 const MAX_UNANSWERED: u32 = 16;
 
-/// What is kept of a server's words that the program does not read, in bytes. Beyond that answers stay in the socket.
+/// Most bytes of RTMP kept that the program does not read. Beyond that answers stay in the socket.
 const MAX_UNREAD: usize = 1 << 20;
 
-/// A tunnel with what came through it and was not read yet.
+/// A tunnel with the RTMP that came through it and was not read yet.
 pub(super) struct Tunnelled {
     tunnel: Tunnel,
     plain: Vec<u8>,
     taken: usize,
-    /// The session ends: [`close`] waits for the answers, and no post before it.
+    /// The session ends: posts no longer wait for answers, because [`close`] does.
     hurried: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn open(r: Session) -> bool {
     true
 }
 
-/// How long a call may wait for what the program wants, whatever the server says meanwhile: `Link.timeout`.
+/// The time of one call, `Link.timeout`, which empty answers do not prolong.
 struct Patience {
     begun: Instant,
     limit: Duration,
@@ -80,7 +80,7 @@ impl Tunnelled {
         }
         let mut input = &bytes[..got];
         while !input.is_empty() {
-            // Each time an empty one: the tunnel would stop at one that holds much.
+            // A new buffer each time: the tunnel stops at one that is full.
             let (mut at, mut plain) = (0, Vec::new());
             self.tunnel
                 .feed(input, &mut at, &mut plain)
@@ -109,7 +109,7 @@ impl Tunnelled {
         Ok(())
     }
 
-    /// Reads what came through, asking for more when nothing was asked.
+    /// Reads RTMP that came through, and asks the server where no post is unanswered.
     fn receive(&mut self, r: Session, buffer: &mut [u8]) -> io::Result<usize> {
         let timeout_s = r.Link.timeout.get();
         let patience = Patience::new(timeout_s);
@@ -155,7 +155,7 @@ pub(super) fn post(r: Session, bytes: &[u8]) -> Option<io::Result<()>> {
     Some(result)
 }
 
-/// The session is about to end: its last posts wait for no answers.
+/// Lets the last posts of a session that ends wait for no answers.
 pub(super) fn hurry(r: Session) {
     if let Some(mut tunnelled) = r.take_inner(|inner| &inner.tunnel) {
         tunnelled.hurried = true;
@@ -163,13 +163,13 @@ pub(super) fn hurry(r: Session) {
     }
 }
 
-/// Says that the tunnel ends.
+/// Ends the tunnel.
 pub(super) fn close(r: Session) {
     let Some(mut tunnelled) = r.take_inner(|inner| &inner.tunnel) else { return };
     let mut request = Vec::new();
     tunnelled.tunnel.close(&mut request);
-    // The connection ends either way. Where answers are unread it is reset, and the server may lose what it has not read
-    // yet: the answers are waited for.
+    // Errors do not matter, the connection ends. The answers are awaited, because closing a socket with bytes unread
+    // resets the connection, and the server may lose posts that it has not read.
     let (stall, all) = if r.is_publisher() { (LINGER_STALL, LINGER) } else { (CLOSE_TIMEOUT, CLOSE_TIMEOUT) };
     if r.m_sb.socket() >= 0 {
         let socket = tls::borrowed(r.m_sb.socket());
@@ -183,5 +183,5 @@ pub(super) fn close(r: Session) {
     }
 }
 
-/// What goodbye may take of one who has published nothing.
+/// How long the goodbye of a session that published nothing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,10 +1,10 @@
-//! The structures of librtmp's headers, byte for byte, and their constants. No behaviour but what reads an [`AVal`].
+//! The structures of librtmp's headers, byte for byte, and their constants. No behaviour but reading their values.
 //!
 //! Field names are the interface and stay as they are. `types/layout.rs` holds the sizes and offsets.
 //!
-//! A session ([`RTMP`]) is shared: the program reads and writes its fields between calls, log functions do so within one,
-//! and a close from another thread looks at it while a call is running. So each field is a cell, and those that the other
-//! thread touches are atomics; nothing here or elsewhere holds a `&mut` to a session or to a field of one.
+//! A session ([`RTMP`]) is shared: the program reads and writes its fields between calls, log functions do so within
+//! one, and a close from another thread reads some while a call is running. So each field is a cell, and those that the
+//! other thread touches are atomics; no code makes a `&mut` to a session or to a field of one.
 
 #![allow(non_snake_case, non_camel_case_types)]
 #![allow(missing_docs)] // The fields are librtmp's; include/librtmp/*.h says what they mean.
@@ -14,8 +14,8 @@ use std::ffi::{c_char, c_int, c_uint, c_ushort, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// A counted string that somebody else owns: `av_len` bytes are readable as long as it is used, whoever made it. That is
-/// the contract for what programs give, and of the functions here that make one.
+/// A counted string that somebody else owns: `av_len` bytes are readable as long as the string is used. Programs that
+/// give one, and the functions here that make one, promise that.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AVal {
@@ -29,9 +29,8 @@ impl AVal {
 
     /// A string of `len` bytes at `start`.
     ///
-    /// # Safety
-    /// `start` is NULL, or `len` bytes there are readable, and nobody writes them while they are looked at, as long as the
-    /// string is used.
+    /// # Safety `start` is NULL, or `len` bytes there are readable, and nobody writes them while they are looked at, as
+    /// long as the string is used.
     pub const unsafe fn new(start: *mut c_char, len: c_int) -> Self {
         Self { av_val: start, av_len: len }
     }
@@ -44,13 +43,13 @@ impl AVal {
         Self { av_val: text.as_ptr().cast_mut().cast(), av_len: c_int::try_from(text.len()).unwrap_or(0) }
     }
 
-    /// Points at a text that never goes.
+    /// Points at a static text.
     pub fn fixed(text: &'static [u8]) -> Self {
         // SAFETY: it outlives everything.
         unsafe { Self::of(text) }
     }
 
-    /// Where it begins; NULL for none.
+    /// The first byte; NULL for no string.
     pub fn start(self) -> *mut c_char {
         self.av_val
     }
@@ -68,7 +67,7 @@ impl AVal {
     /// The bytes, for longer than this copy of the string lives.
     ///
     /// # Safety
-    /// They are not used for longer than the string may be.
+    /// The bytes are not used for longer than the string may be.
     pub unsafe fn long_bytes<'a>(self) -> &'a [u8] {
         if self.av_val.is_null() || self.av_len <= 0 {
             return &[];
@@ -88,8 +87,8 @@ impl AVal {
     }
 }
 
-/// A head of properties: `o_num` of them lie at `o_props`, in the C allocator's memory, with room up to the next multiple
-/// of `STEP` in `amf.rs`. That is the contract for what programs give.
+/// An object: `o_num` properties lie at `o_props`, in the C allocator's memory, with room up to the next multiple of
+/// `STEP` in `amf.rs`. Programs that give one promise that.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AMFObject {
@@ -106,20 +105,20 @@ impl Default for AMFObject {
 impl AMFObject {
     pub const EMPTY: Self = Self { o_num: 0, o_props: ptr::null_mut() };
 
-    /// So many properties at `props`.
+    /// An object of `num` properties at `props`.
     ///
     /// # Safety
-    /// They are there, as the type says.
+    /// Those of the type.
     pub(super) unsafe fn of(num: c_int, props: *mut AMFObjectProperty) -> Self {
         Self { o_num: num, o_props: props }
     }
 
-    /// How many properties there are.
+    /// The number of properties.
     pub(super) fn count(&self) -> c_int {
         self.o_num
     }
 
-    /// Where they lie.
+    /// The first property; NULL where there is none.
     pub(super) fn start(&self) -> *mut AMFObjectProperty {
         self.o_props
     }
@@ -144,12 +143,12 @@ pub struct AMFObjectProperty {
 }
 
 impl AMFObjectProperty {
-    /// No property: what a look-up that finds nothing gives.
+    /// No property: the result of a look-up that finds nothing.
     pub const INVALID: Self =
         Self { p_name: AVal::NULL, p_type: AMF_INVALID, p_vu: AMFValue { p_aval: AVal::NULL }, p_UTCoffset: 0 };
 
-    /// The number of a property whose type does not say that it is something else. A string's bits would be its address,
-    /// and servers send a peer's numbers back.
+    /// The number of a property, 0 for strings, objects and arrays: their bits are addresses, and servers send a peer's
+    /// numbers back.
     pub fn number(&self) -> f64 {
         match self.p_type {
             AMF_STRING | AMF_LONG_STRING | AMF_XML_DOC | AMF_OBJECT | AMF_ECMA_ARRAY | AMF_STRICT_ARRAY => 0.0,
@@ -157,7 +156,7 @@ impl AMFObjectProperty {
         }
     }
 
-    /// What stands where a number would, whatever the type says.
+    /// The value's bits as a number, whatever the type says.
     pub fn bits(&self) -> f64 {
         // SAFETY: every bit pattern is a number, and every member of the union is at least as large.
         unsafe { self.p_vu.p_number }
@@ -253,7 +252,7 @@ impl RTMPPacket {
 
 #[repr(C)]
 pub struct RTMPSockBuf {
-    /// A close from another thread reads it while a call is running, so it is never looked at but as a whole.
+    /// The descriptor, an atomic: a close from another thread reads it while a call is running.
     pub sb_socket: AtomicI32,
     pub sb_size: Cell<c_int>,
     pub sb_start: Cell<*mut c_char>,
@@ -361,7 +360,7 @@ pub struct RTMP {
     pub m_polling: Cell<c_int>,
     pub m_resplen: Cell<c_int>,
     pub m_unackd: Cell<c_int>,
-    /// No caller touches it. `av_val` is the address of the library's own part of a session (`inner.rs`).
+    /// No program touches this field. `av_val` is the address of the library's own part of a session (`inner.rs`).
     pub m_clientID: Cell<AVal>,
     pub m_read: RTMP_READ,
     pub m_write: Cell<RTMPPacket>,

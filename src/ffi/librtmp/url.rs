@@ -1,6 +1,6 @@
-//! `RTMP_ParseURL` and `RTMP_ParsePlaypath`: librtmp's own reading of urls, which programs rely on to the letter.
+//! `RTMP_ParseURL` and `RTMP_ParsePlaypath`: librtmp's own reading of urls, on which programs rely to the letter.
 //!
-//! `proto::url` is the relay's parser; it refuses what this one takes and splits the path elsewhere.
+//! `proto::url`, the relay's parser, refuses some urls that this one takes, and splits the path at other places.
 
 use std::ffi::{c_char, c_int, c_uint};
 
@@ -36,15 +36,15 @@ pub static RTMPProtocolStrings: [[u8; 7]; 9] = table(true);
 #[unsafe(no_mangle)]
 pub static RTMPProtocolStringsLower: [[u8; 7]; 9] = table(false);
 
-/// What a url says. The parts point into it.
+/// The parts of a url, which point into it.
 pub(super) struct Parsed<'a> {
     pub(super) protocol: c_int,
-    /// `None`: too long, and then not to be touched.
+    /// `None` where the name is too long; the program's value stays then.
     pub(super) host: Option<&'a [u8]>,
-    /// 0 where there is none, or none that can be.
+    /// 0 where the url has no port, or an impossible one.
     pub(super) port: u32,
     pub(super) app: Option<&'a [u8]>,
-    /// Not yet treated by [`playpath`].
+    /// The path's rest, before [`playpath`].
     pub(super) playpath: &'a [u8],
 }
 
@@ -56,7 +56,7 @@ fn find_text(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
-/// The number at the start, as `atoi` reads it; 0 where there is none.
+/// The number at the start, read as by `atoi`; 0 where there is none.
 pub(super) fn leading_number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text {
@@ -82,7 +82,7 @@ fn protocol_of(scheme: &[u8]) -> c_int {
     )
 }
 
-/// Splits a url. Without `://`, or anything after it, there is no more than a protocol in it.
+/// Splits a url. One without `://`, or with nothing behind it, has a protocol at most, which is the `Err`.
 pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
     log::debug("Parsing...");
     let mark = find_text(url, b"://");
@@ -121,7 +121,7 @@ pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
         return Ok(parsed);
     };
     let path = &rest[slash + 1..];
-    // The question mark may stand before the path, too.
+    // The question mark of `slist=` may stand before the path too.
     let (app, playpath) = match (find(rest, b'?'), find_text(path, b"slist=")) {
         (Some(question), Some(_)) => (path, &rest[question..]),
         _ => {
@@ -134,17 +134,18 @@ pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
     Ok(parsed)
 }
 
-/// Bytes of the path that are the application.
+/// Length of the application in the path.
 fn app_len(path: &[u8]) -> usize {
     if path.starts_with(b"ondemand/") {
         return 8;
     }
-    // An application has up to three parts, of which the last path part is none.
+    // An application has up to three parts of the path, but never the last part.
     let slashes: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
     slashes.iter().take(3).next_back().copied().unwrap_or(path.len())
 }
 
-/// A playpath as servers want it: `mp4:` and `mp3:` by extension, extension off, `%xx` decoded.
+/// A playpath in the form that servers expect: `mp4:` or `mp3:` in front by its extension, which goes, and `%xx`
+/// decoded.
 pub(super) fn playpath(text: &[u8]) -> Vec<u8> {
     let listed = if text.first() == Some(&b'?') { find_text(text, b"slist=") } else { None };
     let path = match listed {
@@ -218,7 +219,7 @@ pub unsafe extern "C" fn RTMP_ParseURL(
             // SAFETY: as above.
             unsafe { put(host, name) };
         }
-        // What the caller frees must be NULL on failure.
+        // The results are set on failure too: the caller frees the playpath, which must be NULL then.
         let name = parsed.as_ref().and_then(|parsed| parsed.app);
         // SAFETY: contract: a part of the program's url, which the program keeps.
         let name = name.map_or(AVal::NULL, |name| unsafe { AVal::of(name) });

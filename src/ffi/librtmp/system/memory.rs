@@ -1,4 +1,4 @@
-//! Pipes in memory for the unit tests: a session has one end, the test the other. They run where there are no sockets.
+//! Pipes in memory for the unit tests, which need no sockets: a session has one end, the test the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_int;
@@ -13,7 +13,7 @@ struct Way {
     ended: bool,
 }
 
-/// Both ways, and who waits for either.
+/// Both directions, and the wake-up for threads that wait.
 #[derive(Default)]
 struct Pipe {
     ways: Mutex<[Way; 2]>,
@@ -30,7 +30,7 @@ pub(in super::super) struct End {
 /// The ends that have a descriptor.
 static ENDS: Mutex<BTreeMap<c_int, End>> = Mutex::new(BTreeMap::new());
 
-/// A pipe: its first end as a descriptor, the other as it is. The descriptor is taken back when the other goes.
+/// A pipe: a descriptor for its first end, and the second end, whose drop takes the descriptor back.
 pub(in super::super) fn pipe() -> (c_int, Peer) {
     let pipe = Arc::<Pipe>::default();
     let mut ends = ENDS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +49,7 @@ pub(super) fn end(fd: c_int) -> Option<End> {
 }
 
 impl End {
-    /// Does something with both ways: the one that comes here, the one that goes from here.
+    /// Runs `body` with both directions: the one to this end, and the one from it.
     fn with<T>(&self, body: impl FnOnce(&mut Way, &mut Way) -> T) -> T {
         let mut ways = self.pipe.ways.lock().unwrap_or_else(PoisonError::into_inner);
         let [a, b] = &mut *ways;
@@ -81,7 +81,7 @@ impl End {
             match self.receive(part, false) {
                 Ok(got) => {
                     done += got;
-                    // More may have come meanwhile, and does not belong into the next part.
+                    // Bytes that came meanwhile must not go into the next part.
                     if got < part.len() {
                         break;
                     }
@@ -130,17 +130,17 @@ pub(in super::super) struct Peer {
 }
 
 impl Peer {
-    /// Sends; nobody may be there any more.
+    /// Sends, even where the session has closed its end.
     pub(in super::super) fn say(&self, bytes: &[u8]) {
         let _ = self.end.send(bytes);
     }
 
-    /// Says no more.
+    /// Ends this side's direction.
     pub(in super::super) fn hang_up(&self) {
         self.end.with(|_, there| there.ended = true);
     }
 
-    /// All that has come and was not taken yet.
+    /// Takes all bytes that have come.
     pub(in super::super) fn heard(&self) -> Vec<u8> {
         self.end.with(|here, _| here.bytes.drain(..).collect())
     }

@@ -4,7 +4,7 @@ use std::mem::{align_of, offset_of, size_of};
 
 use super::*;
 
-/// One struct: its size, its alignment, and where each field begins, in bytes.
+/// Asserts a struct's size, alignment, and the place of each field, in bytes.
 macro_rules! layout {
     ($name:ident $size:literal $align:literal: $($field:ident $at:literal),+ $(,)?) => {
         const _: () = {
