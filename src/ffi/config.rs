@@ -51,7 +51,7 @@ pub struct rr_stream_config {
     pub flags: u32,
     /// The host's pointer, given back in events and rr_info; never touched.
     pub user: *mut c_void,
-    /// RR_PUBLISHER_*: what a second publisher meets. Default: 0 (refused).
+    /// RR_PUBLISHER_*: the treatment of a second publisher. Default: 0 (refused).
     pub publisher_policy: u32,
     /// Keep players and targets this long without a publisher, ms, to 86400000. Default: 0 (not at all).
     pub grace_ms: u32,
@@ -59,7 +59,7 @@ pub struct rr_stream_config {
     pub gop_bytes: u32,
     /// Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000.
     pub gop_ms: u32,
-    /// What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit).
+    /// A publisher that sends more than this for 10 s, kbit/s, is closed with RR_ERR_LIMIT. Default: 0 (no limit).
     pub max_kbps: u32,
     /// A source with RR_TARGET_ON_DEMAND is closed this long after the last player left, ms, to 86400000; RR_OFF =
     /// never. Default: 10000.
@@ -68,7 +68,7 @@ pub struct rr_stream_config {
     pub nice: i32,
     /// Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once).
     pub merge_ms: u32,
-    /// RR_CLOCK_*: what becomes of timestamps. Default: 0 (they are passed on).
+    /// RR_CLOCK_*: the treatment of timestamps. Default: 0 (passed on).
     pub clock: u32,
     /// RR_START_*: where players begin. Default: 2 (the cached group).
     pub start: u32,
@@ -78,27 +78,27 @@ pub struct rr_stream_config {
     pub queue_ms: u32,
     /// A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000.
     pub slow_ms: u32,
-    /// RR_ARGS_*: what becomes of what peers put behind a `?` in their stream keys. Only that of rr_server_config's stream
-    /// counts, as names come before streams. Default: 0 (not part of the name, told apart).
+    /// RR_ARGS_*: the treatment of text behind a `?` in stream keys. Only rr_server_config's stream settings count
+    /// here: a name is read before its stream exists. Default: 0 (not part of the name, given to the host apart).
     pub args: u32,
     /// CPUs the stream's threads may use, "0-3,8". Default: NULL (any).
     pub cpus: *const c_char,
-    /// Where pictures have come for so long without a key frame, players and targets that begin get sound at once, and
-    /// pictures with the next key frame; where none has come for 15 s either, with whatever picture comes. ms, to 3600000;
-    /// RR_OFF = they wait for a key frame with both. Default: 5000.
+    /// Where video has come for this long without a key frame, ms, to 3600000, players and targets that begin get sound
+    /// at once, and video with the next key frame or, after 15 s without one, from any picture on; RR_OFF = both wait
+    /// for a key frame. Default: 5000.
     pub key_wait_ms: u32,
-    /// With RR_PUBLISHER_REJECT a publisher that has sent nothing for this long gives way to one that comes, ms, to
-    /// 86400000, so that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000.
+    /// With RR_PUBLISHER_REJECT a new publisher replaces one that has sent nothing for this long, ms, to 86400000, so
+    /// that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000.
     pub silent_ms: u32,
-    /// RR_METADATA_*: how players get metadata that does not end as it should. Default: 0 (mended).
+    /// RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (mended).
     pub metadata: u32,
     /// 0.
     pub reserved0: u32,
 }
 
-/// Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms, queue_bytes,
-/// queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there with
-/// RR_ERR_UNSUPPORTED, unless they are 0 or the default.
+/// Settings of a target, or of a source. A source does not send, and refuses the settings of sending with
+/// RR_ERR_UNSUPPORTED, unless they are 0 or the default: send_ms, idle_ms, queue_bytes, queue_ms, slow_policy, slow_ms,
+/// start, clock, media, tracks, max_kbps and merge_ms.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_target_config {
@@ -112,20 +112,20 @@ pub struct rr_target_config {
     pub user: *mut c_void,
     /// `rtmp://host[:port]/app[/key]`, or rtmps://. Must be given.
     pub url: *const c_char,
-    /// The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the first
-    /// part of url's path, with its slashes and its query; where nothing does, the stream's own key.
+    /// The stream key, bytes untouched; all of url's path is the application then. Default: NULL: the part of url
+    /// behind the first part of its path, with slashes and query or, where that is empty, the stream's own key.
     pub key: *const c_char,
-    /// More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL.
+    /// More urls, tried in turn after url, NULL ended, 16 at most; `key` holds for them too. Default: NULL.
     pub backup_urls: *const *const c_char,
-    /// Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything).
+    /// Name for Adobe or Limelight authentication. Default: NULL (the name before url's @, if any).
     pub username: *const c_char,
-    /// Its password. Default: NULL.
+    /// Password for that authentication. Default: NULL (the password before url's @, if any).
     pub password: *const c_char,
-    /// Roots to trust for rtmps, a PEM file; the server's own certificate, too, where it signs itself. Not looked at while
-    /// every url is rtmp. Default: NULL (the system's).
+    /// A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. Not read while every url is
+    /// rtmp. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots, name
-    /// and dates; with ca_file both must hold. Default: NULL.
+    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
+    /// name and dates; with ca_file both must hold. Default: NULL.
     pub pin_sha256: *const c_char,
     /// Local IPv4 or IPv6 address to connect from. Default: NULL (any).
     pub bind_addr: *const c_char,
@@ -135,47 +135,49 @@ pub struct rr_target_config {
     pub retry_max_ms: u32,
     /// Random part of each wait, percent, to 100; RR_OFF = none. Default: 20.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before it gives up, to 1000000000; with backup_urls all of them failing is one. RR_OFF = never.
-    /// Default: 0 (never).
+    /// Failures in a row before giving up, to 1000000000; with backup_urls, trying all urls counts as one. RR_OFF =
+    /// never. Default: 0 (never).
     pub retry_count: u32,
     /// Time from the first failure of a row to giving up, ms, to 4294967294; RR_OFF = never. Default: 0 (never).
     pub retry_total_ms: u32,
-    /// A connection that ran this long makes the next wait the first again, ms. Default: 30000.
+    /// After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000.
     pub retry_reset_ms: u32,
     /// Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000.
     pub connect_ms: u32,
     /// A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms).
     pub send_ms: u32,
-    /// Without media for this long it is closed in order, ms; it connects again when media comes. Default: 0 (never).
+    /// A target without media for this long, ms, is closed in order, and connects again when media comes. Default: 0
+    /// (never).
     pub idle_ms: u32,
     /// Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608.
     pub queue_bytes: u32,
     /// Largest lag, ms, 100 to 600000. Default: 10000.
     pub queue_ms: u32,
-    /// RR_SLOW_*: what happens past that. Default: 0 (jump to a key frame).
+    /// RR_SLOW_*: the treatment of a target past its largest lag. Default: 0 (jump to a key frame).
     pub slow_policy: u32,
-    /// How long it may stay slow, jumping to key frames, until it is reconnected (RR_SLOW_STOP: stopped), ms. Default: 0
-    /// (RR_SLOW_RESYNC: for ever, else not at all).
+    /// How long a slow target may jump to key frames before it is reconnected (RR_SLOW_STOP: stopped), ms. Default: 0
+    /// (with RR_SLOW_RESYNC for ever, with the others not at all).
     pub slow_ms: u32,
     /// RR_START_*: where the push begins. Default: 2 (the cached group).
     pub start: u32,
-    /// RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. (Repairing is a stream's.) Default: 0.
+    /// RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. RR_CLOCK_REPAIR is for streams alone.
+    /// Default: 0.
     pub clock: u32,
-    /// RR_MEDIA_* bits that are sent. Default: 7 (all).
+    /// RR_MEDIA_* bits: kinds of messages to send. Default: 7 (all).
     pub media: u32,
-    /// Tracks that are sent: bit n = multitrack id n, bit 0 also what is not multitrack; a message of many tracks is sent
-    /// where one of them is. Default: 0 (all).
+    /// Tracks to send: bit n = multitrack id n, bit 0 also media without multitrack; a message of several tracks is
+    /// sent if one of them is. Default: 0 (all).
     pub tracks: u64,
-    /// Not more than this is sent, kbit/s, 8 to 10000000; what the stream has beyond it is lag, see queue_ms. RR_OFF =
-    /// none. Default: 0 (none).
+    /// Highest rate to send at, kbit/s, 8 to 10000000; a stream with a higher rate makes the target lag, see queue_ms.
+    /// RR_OFF = none. Default: 0 (none).
     pub max_kbps: u32,
-    /// Chunk size to this peer, bytes, 128 to 16777215; another than the default costs a copy. Default: 60000.
+    /// Chunk size to this peer, bytes, 128 to 16777215; any but the default costs a copy. Default: 60000.
     pub chunk_size: u32,
-    /// Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
+    /// Collect this long before sending, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
     pub merge_ms: u32,
-    /// After media has flowed to a url, a refusal there (BadName and the like) is tried again for this long since, ms, to
-    /// 86400000: the server may still hold the session that was lost. Elsewhere, and later, the second refusal in a row
-    /// is the end. RR_OFF = there too. Default: 90000.
+    /// For this long after media has flowed to a url, ms, to 86400000, refusals there (BadName and the like) are
+    /// retried: the server may still hold the lost session. At other urls, and later, the second refusal in a row ends
+    /// the target. RR_OFF = at every url. Default: 90000.
     pub lingering_ms: u32,
 }
 
@@ -195,13 +197,14 @@ pub struct rr_server_config {
     pub on_event: rr_event_fn,
     /// Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config).
     pub stream: *const rr_stream_config,
-    /// Most memory for media in all queues and caches, for connections' TLS and for what peers said at connect, bytes,
-    /// from 1048576. Where it becomes short, kept groups go first, consumers that are far behind jump, those that hold much
-    /// are closed, and a publisher that finds no room waits for up to two seconds and is closed then (RR_ERR_LIMIT). The
-    /// last eighth is for streams that have lived for three seconds and want no more than they have lived on, so
-    /// newcomers are turned away first. Default: 0 (no limit).
+    /// Most memory for media in all queues and caches, for connections' TLS and for the fields of connect:
+    /// bytes, from 1048576. Where memory becomes short, cached groups go first; then consumers that are far
+    /// behind jump, and those that hold much are closed; a publisher that finds no room waits for up to two
+    /// seconds and is closed then (RR_ERR_LIMIT). The last eighth is for streams older than three seconds that
+    /// need no more than before, so newcomers are refused first. Default: 0 (no limit).
     pub mem_limit: u64,
-    /// Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096.
+    /// Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states folded.
+    /// Default: 4096.
     pub event_limit: u32,
     /// RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none).
     pub log_events: u32,
@@ -209,32 +212,32 @@ pub struct rr_server_config {
     pub max_sessions: u32,
     /// Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit).
     pub max_sessions_ip: u32,
-    /// Most streams at one time, half of them at most without a publisher because players wait for one; RR_OFF = no limit.
-    /// Default: 1000.
+    /// Most streams at one time; at most half of them may be streams without a publisher that players wait for. RR_OFF
+    /// = no limit. Default: 1000.
     pub max_streams: u32,
     /// Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215.
     pub max_message: u32,
-    /// RR_ASK_* bits: what the host is asked. Default: 0 (nothing, all are let in).
+    /// RR_ASK_* bits: the questions to the host. Default: 0 (none, all peers are let in).
     pub ask: u32,
     /// Time for the host's answer, ms. Default: 5000.
     pub ask_ms: u32,
-    /// When no answer comes: 1 allow, 0 deny. Default: 0.
+    /// The answer where the host gives none in time: 1 allow, 0 deny. Default: 0.
     pub ask_default: u32,
     /// Time from accept to connect, ms. A connected peer that neither publishes nor plays stays as long as it answers
-    /// pings; without pings as long as it says something within idle_ms. Default: 10000.
+    /// pings or, without pings, sends something every idle_ms. Default: 10000.
     pub handshake_ms: u32,
     /// Time from the start of publishing to the first media, ms. Default: 30000.
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is closed, ms. Default: 30000.
     pub idle_ms: u32,
-    /// A silent peer is pinged this often, ms, from 1000. Two pings that it does not answer end it; of a publisher only its
-    /// system has to acknowledge them. Default: 30000.
+    /// A silent peer gets a ping this often, ms, from 1000. Two unanswered pings end a session; a publisher's system
+    /// only has to acknowledge their bytes. Default: 30000.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
     pub send_ms: u32,
 }
 
-/// How a session is let in.
+/// The terms on which a session is let in.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_decision {
@@ -246,11 +249,11 @@ pub struct rr_decision {
     pub flags: u32,
     /// Becomes the session's user pointer.
     pub user: *mut c_void,
-    /// Another stream key. Default: NULL (the one asked for).
+    /// The stream key to use. Default: NULL (the one that the peer asked for).
     pub rename: *const c_char,
-    /// For a publish that makes a stream: its settings. Default: NULL (the server's).
+    /// For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's).
     pub stream: *const rr_stream_config,
-    /// For a play: RR_MEDIA_* bits, the kinds that it may have, from its first message on. Default: 7 (all).
+    /// For a play: RR_MEDIA_* bits, the kinds that the player may have, from its first message on. Default: 7 (all).
     pub media: u32,
     /// For a play: RR_START_*. Default: 0 (the stream's).
     pub start: u32,

@@ -1,5 +1,5 @@
-//! C's config structs turned into the core's settings: 0 is the default, RR_OFF is off, strings are read. What a setting
-//! may be is decided, and refused by its name, in the core's `config`.
+//! C's config structs turned into the core's settings: 0 is the default, RR_OFF is off, strings are read. What a
+//! setting may be is decided, and refused by its name, in the core's `config`.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ unsafe impl Sized32 for rr_frame {
     const KIND: u16 = rr_config_kind::RR_CFG_FRAME as u16;
 }
 
-/// A number of a config struct as the setting that it gives.
+/// A number of a config struct, as a setting's value: 0 is the default, RR_OFF off.
 trait Number: Copy {
     fn given(self) -> Value<'static>;
 }
@@ -72,7 +72,7 @@ macro_rules! give {
     };
 }
 
-/// Text of a config struct as the setting that it gives.
+/// Text of a config struct, as a setting's value: NULL is the default.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -90,7 +90,7 @@ fn bits(name: &str, value: u32, known: u32) -> Result<u32> {
     if value & !known == 0 { Ok(value) } else { Err(argument(format!("{name} has unknown bits: {value:#x}"))) }
 }
 
-/// Reserved fields are for newer versions of the struct; this one must not overlook them.
+/// Refuses a reserved field that is in use: a newer version of the struct gives it a meaning unknown here.
 fn reserved(name: &str, value: u32) -> Result<()> {
     let unknown = || Failure::ours(RRError::Version, format!("{name}: its reserved field is in use"));
     if value == 0 { Ok(()) } else { Err(unknown()) }
@@ -154,7 +154,7 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     config.checked()
 }
 
-/// How a server's events come: what the core takes beside its settings.
+/// The delivery of a server's events, which is no part of the core's settings.
 #[derive(Debug)]
 pub(super) struct EventSetup {
     /// The host's callback.
@@ -186,7 +186,7 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
     Ok((config, EventSetup { on_event: c.on_event, log_events }))
 }
 
-/// The core's decision; NULL lets in as asked.
+/// The core's decision; NULL is one that changes nothing.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -1,42 +1,43 @@
-//! Events as C sees them: the types, and the core's event with its strings turned into C strings that live as long as
-//! the loan. It does not wait for events; `rr_event.rs` does.
+//! Events in C: the types, and the core's event with its strings turned into C strings, which live as long as the host
+//! may read them. `rr_event.rs` waits for events.
 
 use std::ffi::{CString, c_char, c_void};
 
 use super::types::{rr_session, rr_stream, rr_target};
 use crate::stream::event::Event;
 
-/// What happened.
+/// Types of events.
 #[repr(C)]
 pub enum rr_event_type {
-    /// Nothing.
+    /// No event.
     RR_EV_NONE = 0,
-    /// The server's state moved: prev -> state, error says why.
+    /// The server's state moved from prev to state; error is the cause.
     RR_EV_SERVER = 1,
     /// A stream's state moved.
     RR_EV_STREAM = 2,
     /// A session's state moved.
     RR_EV_SESSION = 3,
-    /// A target's or a source's state moved, for the first time from RR_STATE_NONE: it was added.
+    /// A target's or a source's state moved; prev is RR_STATE_NONE where it was added.
     RR_EV_TARGET = 4,
     /// A peer connects; answer with rr_session_allow, _deny or _redirect.
     RR_EV_CONNECT_ASK = 5,
-    /// A peer wants to publish app/key; answer.
+    /// A peer wants to publish app/key; answer as at RR_EV_CONNECT_ASK.
     RR_EV_PUBLISH_ASK = 6,
-    /// A peer wants to play app/key; answer.
+    /// A peer wants to play app/key; answer as at RR_EV_CONNECT_ASK.
     RR_EV_PLAY_ASK = 7,
-    /// Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays.
+    /// Somebody plays a stream that has no publisher and no source. Comes once, until the stream has one or nobody
+    /// plays.
     RR_EV_WANTED = 8,
     /// The last player of a stream has left.
     RR_EV_UNWATCHED = 9,
-    /// A stream has a track that it had not, or one with another codec; text lists them all ("avc1,mp4a"), as rr_info
-    /// does. A new publisher's are told anew. Where codecs change all the time, this comes four times a second.
+    /// A stream has a new track, or a track has another codec; text lists the codecs of all tracks ("avc1,mp4a"), as
+    /// rr_info does. A new publisher's tracks count as new. Comes at most four times a second.
     RR_EV_TRACKS = 10,
     /// A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost.
     RR_EV_SLOW = 11,
     /// The publisher's timestamps jumped; value = ms.
     RR_EV_CLOCK = 12,
-    /// The peer asks us to connect again; url = where, "" = the same place.
+    /// The peer asks us to connect again; url = the new place, "" = the same place.
     RR_EV_RECONNECT = 13,
     /// A log line, in text.
     RR_EV_LOG = 15,
@@ -53,14 +54,14 @@ pub enum rr_event_flag {
     RR_EVF_BY_PEER = 2,
     /// The id ends with this event.
     RR_EVF_LAST = 4,
-    /// Over TLS.
+    /// The connection is over TLS.
     RR_EVF_TLS = 8,
-    /// RR_EV_LOG: an event of another type says the same.
+    /// RR_EV_LOG: the line repeats an event of another type.
     RR_EVF_TOLD = 16,
 }
 
-/// One event. The library makes it, and it may grow at its end. It and its strings are valid until the next
-/// rr_event_next on the same server, or during the callback.
+/// One event, made by the library; later versions may add fields at its end. The event and its strings are valid until
+/// the next rr_event_next on the same server, or during the callback.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_event {
@@ -76,7 +77,7 @@ pub struct rr_event {
     pub flags: u32,
     /// RR_LOG_* of RR_EV_LOG.
     pub level: u32,
-    /// The stream concerned, 0 for none. Of a session that has ended its publish or play: the stream it was of at last.
+    /// The stream concerned, 0 for none. For a session that has ended its publish or play: its last stream.
     pub stream: rr_stream,
     /// The session concerned, 0 for none.
     pub session: rr_session,
@@ -88,9 +89,9 @@ pub struct rr_event {
     pub time_us: i64,
     /// Depends on the type: ms to the next try, messages lost ...
     pub value: i64,
-    /// RTMP application: bytes as the peer sent them. Never NULL, as all strings here.
+    /// RTMP application: bytes as the peer sent them. No string here is ever NULL.
     pub app: *const c_char,
-    /// Stream key: bytes as the peer sent them. It may be a secret.
+    /// Stream key: bytes as the peer sent them, perhaps a secret.
     pub key: *const c_char,
     /// The peer's address.
     pub addr: *const c_char,
@@ -98,18 +99,18 @@ pub struct rr_event {
     pub url: *const c_char,
     /// The detail, for people.
     pub text: *const c_char,
-    /// RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, what it was.
+    /// RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, its last role.
     pub role: u32,
     /// Zero.
     pub reserved0: u32,
-    /// What the peer sent behind a `?`, of its application and its stream key, with `&` between; "" where it sent none, and as
-    /// RR_ARGS_* says. Credentials, as a rule: nothing of the library's shows them, and the host had better not.
+    /// The text behind a `?` in the peer's application and stream key, joined by `&`; "" where there is none, or
+    /// RR_ARGS_* leaves none. Usually credentials: the library never shows the text, and the host should not either.
     pub query: *const c_char,
 }
 
-/// Takes events. `ev` is valid during the call. It is called on the server's event thread, one call at a time, in
-/// order, with no lock held, until rr_server_free has returned. It may call any rr_* function but rr_server_free, which
-/// does nothing there.
+/// Takes events. `ev` is valid during the call. The server's event thread makes the calls, one at a time, in order,
+/// with no lock held, until rr_server_free has returned. The callback may call any rr_* function but rr_server_free,
+/// which does nothing there.
 pub type rr_event_fn = Option<unsafe extern "C" fn(user: *mut c_void, ev: *const rr_event)>;
 
 /// An event with the strings its pointers point to.
@@ -118,11 +119,11 @@ pub(super) struct Lent {
     _strings: [CString; 6],
 }
 
-// SAFETY: the pointers point into `_strings`, which go with them, or are the host's `user`, which is never followed.
+// SAFETY: the pointers point into `_strings`, which move with them, or are the host's `user`, which is never followed.
 unsafe impl Send for Lent {}
 
 impl Lent {
-    /// Takes the core's event apart.
+    /// Turns the core's event into C's.
     pub(super) fn new(event: Event) -> Self {
         let strings = [event.app, event.key, event.addr, event.url, event.text, event.query].map(super::c_string);
         let [app, key, addr, url, text, query] = &strings;
@@ -151,7 +152,7 @@ impl Lent {
         Self { event, _strings: strings }
     }
 
-    /// Where the event is, for as long as this lives.
+    /// The event's address, valid while `self` lives.
     pub(super) fn event(&self) -> *const rr_event {
         &raw const *self.event
     }

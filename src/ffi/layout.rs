@@ -1,9 +1,9 @@
-//! Size and place of every field of the C structs, asserted at compile time on 64-bit machines: what C compiled against
-//! is what we read.
+//! Size and place of every field of the C structs, asserted at compile time on 64-bit machines: the library reads the
+//! structs that C programs were compiled with.
 //!
-//! A struct's fields fill it wholly and its size is a multiple of 8, so a field added later always changes the size,
-//! which the growth rule of the config structs lives by. Where the core has a struct of the same fields, the one list of
-//! them serves for the conversion too.
+//! A struct's fields fill it wholly and its size is a multiple of 8, so a field added later always changes the size;
+//! the growth rule of the config structs depends on that. Where the core has a struct of the same fields, one list of
+//! fields serves for the conversion too.
 
 use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
 use super::event::rr_event;
@@ -26,7 +26,7 @@ macro_rules! no_padding {
     };
 }
 
-/// Asserts that a struct has no padding, and makes it from the core's struct that has fields of the same names.
+/// Asserts that a struct has no padding, and converts the core's struct with fields of the same names into it.
 macro_rules! mirror {
     ($type:ty, $core:ty, $size:expr, $($field:ident : $kind:ty),+ $(,)?) => {
         no_padding!($type, $size, $($field : $kind),+);

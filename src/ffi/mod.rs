@@ -1,24 +1,24 @@
 //! The C ABI: exported functions, their structs, and everything that touches a raw pointer.
 //!
-//! An export has four steps: check and convert the arguments, one call into the core, convert the result, return. It
-//! holds no lock and takes no decision. Its body runs in `guard`, which lets no panic into the host. Nothing outside
-//! this folder imports it.
+//! An export has four steps: check and convert the arguments, one call into the core, convert the result, return. An
+//! export holds no lock and takes no decision. Its body runs in `guard`, which lets no panic into the host. Nothing
+//! outside this folder imports from it.
 //!
 //! # The contract of all pointers
 //!
-//! This holds for every exported function; each says only what is special to it.
+//! This holds for every exported function; a function's own comment adds only what is special to it.
 //!
-//! - A pointer argument is NULL or points to what its type says, readable (and, where it is not `const`, writable) for
-//!   the whole call. NULL gives `RR_ERR_ARG` unless the function says what it means.
-//! - A string ends with NUL and does not change during the call. It is copied; nothing of the host's is kept but `user`
-//!   pointers, which are never followed, and callbacks with theirs.
+//! - A pointer argument is NULL or points to a value of its type, readable (and, where it is not `const`, writable) for
+//!   the whole call. NULL gives `RR_ERR_ARG` unless the function gives NULL a meaning.
+//! - A string ends with NUL and does not change during the call. The library copies strings and keeps nothing of the
+//!   host's but `user` pointers, which it never follows, and callbacks with theirs.
 //! - A config struct begins with its `size`; as many bytes are readable.
 //! - An `rr_server` pointer came from `rr_server_new` and has not been given to `rr_server_free`. Any thread may use
-//!   it.
-//! - What is borrowed by the host (strings, events) lives as long as the function says, and is not written to.
+//!   the server.
+//! - Strings and events that the host borrows live as long as the function says, and the host does not write to them.
 //!
-//! The helpers below turn pointers into references and values under this contract; a `SAFETY: contract` comment means
-//! it.
+//! The helpers below turn pointers into references and values under this contract; a comment `SAFETY: contract` refers
+//! to it.
 
 // The C names are used verbatim, in Rust too: one name to search for.
 #![allow(non_camel_case_types)]
@@ -52,7 +52,7 @@ use std::ptr::NonNull;
 use crate::error::{Failure, RRError, Result};
 use crate::sync::panic_text;
 
-/// The largest struct taken. No struct of any version comes near it: a larger `size` is an uninitialised one.
+/// Largest `size` of a struct. Every version's structs are far smaller: a larger `size` was not initialised.
 const MAX_STRUCT_BYTES: usize = 4096;
 
 thread_local! {
@@ -72,7 +72,7 @@ fn guard(body: impl FnOnce() -> Result<c_int>) -> c_int {
     code
 }
 
-/// Runs the body of an export that works on a server; log records made meanwhile are that server's.
+/// Runs the body of an export that works on a server; log records of the body go to that server.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -91,19 +91,18 @@ unsafe fn on_server(
 /// Keeps the failure's text for this thread's `rr_last_error`.
 fn keep_error(failure: &Failure) {
     let text = c_string(failure.to_string().into_bytes());
-    // A thread that is ending has no place for it any more: then the number alone must do.
+    // A thread that is ending has lost the place for the text; its caller gets the number alone.
     let _ = LAST_ERROR.try_with(|last| last.replace(Some(text)));
 }
 
-/// This thread's last failure; it stands until the thread's next failure.
+/// The text of this thread's last failure, kept until its next one.
 fn last_error() -> *const c_char {
     LAST_ERROR
         .try_with(|last| last.borrow().as_ref().map_or(c"".as_ptr(), |text| text.as_ptr()))
         .unwrap_or(c"".as_ptr())
 }
 
-/// A C string of these bytes. A NUL within, which C cannot see past, becomes U+FFFD: the name must not look like
-/// another.
+/// A C string of these bytes. A NUL inside becomes U+FFFD: cut there, the name would look like another.
 fn c_string(bytes: Vec<u8>) -> CString {
     CString::new(bytes).unwrap_or_else(|error| {
         let mut shown = Vec::new();
@@ -118,7 +117,7 @@ fn is_null(name: &str) -> Failure {
     Failure::ours(RRError::Arg, format!("{name} is NULL"))
 }
 
-/// What the pointer points to.
+/// The pointer as a reference.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -127,7 +126,7 @@ unsafe fn reference<'a, T>(pointer: *const T, name: &str) -> Result<&'a T> {
     unsafe { pointer.as_ref() }.ok_or_else(|| is_null(name))
 }
 
-/// A place of the host's that takes a result; it may be uninitialised.
+/// Memory of the host's for a result, perhaps uninitialised.
 struct Out<T>(NonNull<T>);
 
 impl<T> Out<T> {
@@ -185,7 +184,7 @@ unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a str> {
     unsafe { opt_text(pointer, name) }?.ok_or_else(|| is_null(name))
 }
 
-/// A list of texts that NULL ends, `most` of them; NULL for the list is an empty one.
+/// A list of at most `most` texts that NULL ends; NULL for the list is an empty one.
 ///
 /// # Safety
 /// The contract of all pointers; up to `most + 1` pointers are readable, fewer where a NULL ends them.
@@ -206,7 +205,7 @@ unsafe fn texts(list: *const *const c_char, name: &str, most: usize) -> Result<V
     Ok(found)
 }
 
-/// `len` bytes; NULL is fine where `len` is 0.
+/// `len` bytes; with a `len` of 0 the pointer may be NULL.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable.
@@ -226,17 +225,16 @@ unsafe fn slice<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u
 
 /// A struct that begins with its `size` and `kind` and may grow at its end.
 ///
-/// # Safety
-/// `repr(C)`, a `u16` size and a `u16` kind first, without padding, and valid with every byte zero and with every bytes C
-/// may put there.
+/// # Safety `repr(C)`, a `u16` size and a `u16` kind first, without padding, and valid with every byte zero and with
+/// any bytes that C may put there.
 unsafe trait Sized32: Copy {
     const NAME: &'static str;
     /// RR_CFG_*.
     const KIND: u16;
 }
 
-/// Reads a struct by the rule of growing structs: what an older host does not have is zero; what a newer host has and
-/// this library does not know must be zero, else `RR_ERR_VERSION`. NULL is `None`.
+/// Reads a struct by the growth rule: fields that an older host's struct lacks are zero; fields that only a newer
+/// host's struct has must be zero, else `RR_ERR_VERSION`. NULL is `None`.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -286,7 +284,7 @@ unsafe fn write_struct<T: Copy>(pointer: *mut c_void, size: usize, value: &T, na
     let known = size.min(size_of::<T>());
     // SAFETY: contract: `size` bytes are writable.
     unsafe { pointer.cast::<u8>().write_bytes(0, size) };
-    // SAFETY: `known` bytes are within both, and what the host gave is not ours.
+    // SAFETY: `known` bytes are within both, and the host's memory does not overlap `value`.
     unsafe { std::ptr::copy_nonoverlapping(std::ptr::from_ref(value).cast::<u8>(), pointer.cast::<u8>(), known) };
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Names and sentences as C strings. The sentences come from the core's error enum; nothing is written twice.
+//! Names and sentences as C strings. The sentences come from the core's error enum.
 
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
@@ -20,7 +20,7 @@ const STATES: [&CStr; 11] = [
     c"FAILED",
 ];
 
-/// Names of the event types, by number. The controller's place (14) is empty.
+/// Names of the event types, by number. 14 is reserved and has no name.
 const EVENTS: [&CStr; 17] = [
     c"NONE",
     c"SERVER",
@@ -75,7 +75,7 @@ const CODECS: [(&[u8; 4], &CStr); 24] = [
     (b"apv1", c"APV"),
 ];
 
-/// What has no name.
+/// The name of unknown numbers.
 const UNKNOWN: &CStr = c"UNKNOWN";
 
 /// The name of a state.
@@ -112,9 +112,9 @@ fn named(names: &[&'static CStr], value: i32) -> &'static CStr {
     usize::try_from(value).ok().and_then(|at| names.get(at).copied()).unwrap_or(UNKNOWN)
 }
 
-/// The sentence of an error number; good results say so.
+/// The sentence of an error number; every number from 0 on is a success.
 pub(super) fn error(code: i32) -> &'static CStr {
-    // Made once: the sentences are Rust strings without the NUL that C wants.
+    // C strings of the core's sentences, made once: Rust's have no NUL.
     static SENTENCES: OnceLock<Vec<(i32, CString)>> = OnceLock::new();
     if code >= 0 {
         return c"no error";

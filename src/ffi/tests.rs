@@ -1,4 +1,4 @@
-//! Promises of the C ABI's ground: the guard, the growth rule, the defaults, the fields that are refused.
+//! Promises that all exports share: the guard, the growth rule, the defaults, the fields that are refused.
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
@@ -55,7 +55,7 @@ fn zero<T: Sized32>() -> T {
     unsafe { std::mem::zeroed() }
 }
 
-/// The failure is of this kind and names the field.
+/// Asserts that the failure is of this kind and names the field.
 fn refused<T: std::fmt::Debug>(result: Result<T>, kind: RRError, field: &str) {
     let failure = result.expect_err(field);
     assert_eq!(failure.kind, kind, "{field}: {failure}");
@@ -280,7 +280,7 @@ fn values_arrive() {
 }
 
 #[test]
-fn what_is_out_of_range_is_named() {
+fn a_setting_out_of_range_is_refused_by_its_name() {
     use RRError::{Arg, Version};
     refused(stream(|c| c.flags = 1), Arg, "flags");
     refused(stream(|c| c.publisher_policy = 3), Arg, "publisher_policy");
@@ -319,7 +319,7 @@ fn what_is_out_of_range_is_named() {
     refused(convert::listen_flags(8), Arg, "flags");
 }
 
-/// The range that a field's comment states, where it does: "n to m", "to m" (from 1 on) or "from n".
+/// The range in a field's comment, if there is one: "n to m", "to m" (from 1 on) or "from n".
 fn documented_range(doc: &str) -> Option<(i128, Option<i128>)> {
     let words: Vec<&str> = doc.split("Default:").next()?.split([' ', ',', ';']).collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
@@ -332,7 +332,7 @@ fn documented_range(doc: &str) -> Option<(i128, Option<i128>)> {
     })
 }
 
-/// A range that a C programmer reads beside a field is the one that the core holds the setting to.
+/// The range in a field's comment, which C programmers read, is the core's range of the setting.
 #[test]
 fn documented_ranges_are_the_cores() {
     use crate::config::Value::Number;

@@ -1,13 +1,13 @@
-//! The numbers and plain structs of the C API: ids, states, errors, flags, what is given out. No behaviour.
+//! The numbers and plain structs of the C API: ids, states, errors, flags, statistics and facts. No behaviour.
 //!
-//! The doc comments here are the C programmer's manual: cbindgen copies them into `include/rrelay.h`. Structs hold no
-//! hidden padding (asserted in `layout.rs`), because a field that later falls into it would not change the size.
+//! The doc comments here are the C programmer's manual: cbindgen copies them into `include/rrelay.h`. Structs have no
+//! hidden padding (asserted in `layout.rs`), because a later field in the padding would not change the size.
 
 use std::ffi::{c_char, c_int, c_void};
 
-/// One object of a server: a kind, its server, a generation and a place (the low 32 bits, a small number) in one. 0 is
-/// none. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a crash, so ids may cross
-/// threads, logs and JSON.
+/// The id of one object of a server: its kind, its server, a generation and its place (the low 32 bits, a small
+/// number). 0 is no object. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a
+/// crash, so ids may cross threads, logs and JSON.
 pub type rr_id = u64;
 /// A stream: one publisher in, any number of players and targets out.
 pub type rr_stream = rr_id;
@@ -21,8 +21,8 @@ pub type rr_target = rr_id;
 pub enum rr_state {
     /// No state: the object is unknown or its id has ended.
     RR_STATE_NONE = 0,
-    /// Server: made, not listening, no session. Stream: no publisher yet. Session: it has ended its publish or play and
-    /// is still connected. Target: the stream has no media yet.
+    /// Server: made, not listening, no session. Stream: no publisher yet. Session: its publish or play has ended, and
+    /// it is still connected. Target: the stream has no media yet.
     RR_STATE_IDLE = 1,
     /// Server: listening, no session.
     RR_STATE_ACCEPTING = 2,
@@ -34,32 +34,33 @@ pub enum rr_state {
     RR_STATE_WAITING = 5,
     /// Media flows. Server: it has at least one session.
     RR_STATE_IN_PROGRESS = 6,
-    /// Stream: the publisher is lost, its grace time runs. Target: lost; rr_event's value = ms to the next try.
+    /// Stream: the publisher is lost, its grace time runs. Target: the connection is lost; rr_event's value = ms to the
+    /// next try.
     RR_STATE_RECOVERING = 7,
     /// Draining, flushing, closing.
     RR_STATE_STOPPING = 8,
-    /// Done; the id has ended.
+    /// The object and its id have ended.
     RR_STATE_STOPPED = 9,
-    /// Server: the listener is lost. Stream: internal error. Session: protocol, limit. Target: gave up, or fatally
-    /// refused.
+    /// Server: the listener is lost. Stream: internal error. Session: an error of the protocol or a limit. Target: it
+    /// has given up, or was refused for good.
     RR_STATE_FAILED = 10,
 }
 
-/// Results. A call gives 0 or more when it went well, and one of these, below 0, when not. rr_strerror gives the
-/// sentence, rr_last_error the detail. Numbers are never reused.
+/// Results. A call that succeeds gives 0 or more; one that fails gives one of these numbers below 0. rr_strerror gives
+/// the sentence, rr_last_error the detail. Numbers are never reused.
 #[repr(C)]
 pub enum rr_error {
-    /// It went well.
+    /// Success.
     RR_OK = 0,
     /// An argument is NULL, out of range or malformed.
     RR_ERR_ARG = -1,
-    /// A struct is newer than this library and uses what it does not know.
+    /// A struct is newer than this library and uses fields that the library does not know.
     RR_ERR_VERSION = -2,
     /// Not possible in the object's present state.
     RR_ERR_STATE = -3,
     /// No such stream, session, target or server, or its id has ended.
     RR_ERR_NOT_FOUND = -4,
-    /// It exists already.
+    /// The object exists already.
     RR_ERR_EXISTS = -5,
     /// Nothing to do now; try again later. Not a failure.
     RR_ERR_AGAIN = -6,
@@ -71,7 +72,8 @@ pub enum rr_error {
     RR_ERR_THREAD = -9,
     /// This build does not have that feature; rr_last_error names it.
     RR_ERR_UNSUPPORTED = -10,
-    /// A bug in this library: a panic was caught at the border. The object concerned may be FAILED, nothing else is.
+    /// A bug in this library: a panic, caught before it reached the host. The object concerned may be FAILED, no other
+    /// is.
     RR_ERR_PANIC = -11,
     /// The object or the connection is closed.
     RR_ERR_CLOSED = -12,
@@ -103,7 +105,7 @@ pub enum rr_error {
     RR_ERR_IDLE = -36,
     /// Closed by the host.
     RR_ERR_KICKED = -37,
-    /// Tried as often as was configured.
+    /// Every configured try has failed.
     RR_ERR_GIVE_UP = -38,
 }
 
@@ -120,24 +122,24 @@ pub enum rr_kind {
     RR_KIND_TARGET = 4,
 }
 
-/// What a session or target is to its stream.
+/// Roles of sessions and targets in their streams.
 #[repr(C)]
 pub enum rr_role {
     /// Not known yet.
     RR_ROLE_NONE = 0,
-    /// It sends the stream to us.
+    /// The session sends the stream to us.
     RR_ROLE_PUBLISHER = 1,
-    /// It would send the stream to us if the publisher were lost.
+    /// The session replaces the publisher if that is lost.
     RR_ROLE_STANDBY = 2,
-    /// It takes the stream from us.
+    /// The session gets the stream from us.
     RR_ROLE_PLAYER = 3,
-    /// We push the stream to it.
+    /// We push the stream to the target.
     RR_ROLE_TARGET = 4,
-    /// We pull the stream from it (rr_stream_add_source).
+    /// We pull the stream from the source (rr_stream_add_source).
     RR_ROLE_SOURCE = 5,
 }
 
-/// What rr_name names.
+/// Kinds of numbers that rr_name names.
 #[repr(C)]
 pub enum rr_name_kind {
     /// An rr_state.
@@ -159,35 +161,35 @@ pub enum rr_feature {
     RR_FEATURE_EVENT_FD = 1,
     /// rtmps.
     RR_FEATURE_TLS = 2,
-    /// Control by HTTP: rr_rest_listen and its like.
+    /// Control by HTTP: the rr_rest_* functions work.
     RR_FEATURE_REST = 8,
 }
 
 /// Bits for rr_rest_listen.
 #[repr(C)]
 pub enum rr_rest_flag {
-    /// /metrics and /stat need no token: for readers that cannot send one.
+    /// /metrics and /stat need no token, for readers that cannot send one.
     RR_REST_OPEN_READERS = 1,
 }
 
 /// Levels of log lines; each includes those before it.
 #[repr(C)]
 pub enum rr_log_level {
-    /// Nothing.
+    /// No lines.
     RR_LOG_OFF = 0,
-    /// What failed and needs somebody.
+    /// Failures that need somebody.
     RR_LOG_ERROR = 1,
-    /// What is wrong and was coped with.
+    /// Troubles that the library copes with.
     RR_LOG_WARN = 2,
-    /// What begins and ends.
+    /// Beginnings and ends of streams, sessions and targets.
     RR_LOG_INFO = 3,
-    /// What peers said, in commands, and what was decided; every move of a state. No key is whole.
+    /// Peers' commands and the decisions on them; every move of a state. Keys are masked.
     RR_LOG_DEBUG = 4,
-    /// Every message that is published.
+    /// Every published message.
     RR_LOG_TRACE = 5,
 }
 
-/// Bits: what the host is asked.
+/// Bits: questions to the host.
 #[repr(C)]
 pub enum rr_ask {
     /// At connect, before the peer has said what it wants.
@@ -207,7 +209,7 @@ pub enum rr_media {
     RR_MEDIA_VIDEO = 2,
     /// Data messages: metadata, cue points, captions.
     RR_MEDIA_DATA = 4,
-    /// All of them.
+    /// Messages of all kinds.
     RR_MEDIA_ALL = 7,
 }
 
@@ -225,13 +227,13 @@ pub enum rr_publisher_policy {
 /// Where a consumer begins.
 #[repr(C)]
 pub enum rr_start {
-    /// As the stream is set up; for a stream: RR_START_GOP.
+    /// Where the stream's settings say; in a stream's settings: RR_START_GOP.
     RR_START_DEFAULT = 0,
     /// At the next key frame.
     RR_START_KEY = 1,
-    /// At the cached group's key frame: a picture at once.
+    /// At the cached group's key frame, for a picture at once.
     RR_START_GOP = 2,
-    /// At the newest message, whatever it is.
+    /// At the newest message, without waiting for a key frame.
     RR_START_NOW = 3,
 }
 
@@ -248,56 +250,57 @@ pub enum rr_message_type {
     RR_MSG_DATA = 18,
 }
 
-/// What is done with the publisher's timestamps.
+/// The treatment of the publisher's timestamps.
 #[repr(C)]
 pub enum rr_clock {
-    /// They are passed on.
+    /// Timestamps are passed on.
     RR_CLOCK_PASS = 0,
-    /// They begin at 0.
+    /// Timestamps begin at 0.
     RR_CLOCK_ZERO = 1,
     /// Jumps are taken out.
     RR_CLOCK_REPAIR = 2,
 }
 
-/// What becomes of `?args` behind the stream keys of those who publish and play: tokens, as a rule.
+/// The treatment of `?args` behind the stream keys of publishers and players, which are usually tokens.
 #[repr(C)]
 pub enum rr_args {
-    /// They are not part of the key, whoever plays or publishes with or without them means the same stream. The host has
-    /// them as `query`, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone.
+    /// The arguments are no part of the key: a key with and without them names the same stream. The host gets them as
+    /// `query`, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone.
     RR_ARGS_APART = 0,
-    /// They are part of the key: shown, matched, and pushed on with it.
+    /// The arguments are part of the key: shown, matched, and pushed on with it.
     RR_ARGS_KEY = 1,
-    /// They are not part of the key, and not kept.
+    /// The arguments are no part of the key, and not kept.
     RR_ARGS_DROP = 2,
 }
 
-/// How players get metadata that does not end as AMF0 has it (an object without its end mark, a value behind the one there
-/// is to be): common readers refuse the whole stream for it. Targets always get it as it came.
+/// How players get metadata that does not end as AMF0 prescribes (an object lacks its end mark, or more follows the one
+/// value): common readers refuse the whole stream for it. Targets always get metadata as it came.
 #[repr(C)]
 pub enum rr_metadata {
-    /// The ends that are missing are put behind, and what follows is left out.
+    /// With the missing end marks added, and the bytes behind the value left out.
     RR_METADATA_MENDED = 0,
-    /// As the publisher sends it.
+    /// As the publisher sends it, byte for byte.
     RR_METADATA_VERBATIM = 1,
 }
 
-/// What is done with a target that cannot keep up.
+/// The treatment of a target that cannot keep up.
 #[repr(C)]
 pub enum rr_slow_policy {
-    /// It jumps to a key frame.
+    /// The target jumps to a key frame.
     RR_SLOW_RESYNC = 0,
-    /// It is closed and connected again.
+    /// The target is closed and connected again.
     RR_SLOW_RECONNECT = 1,
-    /// It ends.
+    /// The target ends.
     RR_SLOW_STOP = 2,
 }
 
 /// Bits for the listening calls.
 #[repr(C)]
 pub enum rr_listen_flag {
-    /// rtmps. rr_server_set_tls comes first.
+    /// rtmps; needs an earlier rr_server_set_tls.
     RR_LISTEN_TLS = 1,
-    /// A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed.
+    /// Each connection begins with a PROXY protocol header, version 1 or 2, which names the peer's address; connections
+    /// without one are closed.
     RR_LISTEN_PROXY = 2,
     /// Several processes share the port (SO_REUSEPORT).
     RR_LISTEN_REUSEPORT = 4,
@@ -306,13 +309,13 @@ pub enum rr_listen_flag {
 /// Bits of rr_target_config's flags.
 #[repr(C)]
 pub enum rr_target_flag {
-    /// No certificate check: whoever sits between reads and changes everything.
+    /// No certificate check: anybody on the way can read and change everything.
     RR_TARGET_INSECURE = 1,
-    /// Retry what is fatal by default (a refused key, for one).
+    /// Retry also after errors that are fatal by default (a refused key, for one).
     RR_TARGET_RETRY_FATAL = 2,
-    /// For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after.
+    /// For rr_stream_add_source: connect while somebody plays, and for unwatched_ms after.
     RR_TARGET_ON_DEMAND = 4,
-    /// For rr_stream_add_target: what the publisher put behind a `?` goes with the key, at each connection (rr_event's query).
+    /// For rr_stream_add_target: send the publisher's `?args` (rr_event's query) with the key, at each connection.
     RR_TARGET_ARGS = 8,
 }
 
@@ -323,7 +326,7 @@ pub enum rr_frame_flag {
     RR_FRAME_KEY = 1,
     /// A sequence header: codec configuration, no picture or sound.
     RR_FRAME_SEQ = 2,
-    /// The end of a sequence. In rr_stream_write: the publisher has ended, `data` may be NULL.
+    /// The end of a sequence. In rr_stream_write: the host's publish ends, and `data` may be NULL.
     RR_FRAME_END = 4,
     /// Stream metadata (onMetaData).
     RR_FRAME_META = 8,
@@ -356,13 +359,13 @@ pub struct rr_frame {
     pub ts_ms: i64,
     /// The message body.
     pub data: *const u8,
-    /// Its length in bytes.
+    /// Bytes of `data`.
     pub len: usize,
 }
 
-/// Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
-/// the last two seconds, everything else counts from the object's start. Reading asks the system nothing: what it says of
-/// a connection (rtt_us to unacked_bytes) is a second old at most for whoever reads once a second.
+/// Counters and measurements, one struct for every kind of object; fields that do not apply are 0. Rates are those of
+/// the last two seconds, everything else counts from the object's start. Reading makes no system call: TCP's figures
+/// (rtt_us to unacked_bytes) are a second old at most for a host that reads once a second.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct rr_stats {
@@ -382,25 +385,25 @@ pub struct rr_stats {
     pub data_bytes: u64,
     /// Messages that slow consumers did not get.
     pub dropped_msgs: u64,
-    /// Their bytes.
+    /// Bytes of those messages.
     pub dropped_bytes: u64,
     /// How often a consumer jumped forward.
     pub dropped_runs: u64,
-    /// Player or target: bytes of the stream that it has yet to be sent. Publisher or source: 0, what it sends waits
-    /// nowhere. Stream or server: the memory in use.
+    /// Player or target: bytes of the stream not sent yet. Publisher or source: 0, nothing waits. Stream or server: the
+    /// memory in use.
     pub queue_bytes: u64,
-    /// Player or target: messages that it has yet to be sent.
+    /// Player or target: messages of the stream not sent yet.
     pub queue_msgs: u64,
     /// Wall clock at the start, us since 1970.
     pub started_us: i64,
     /// Wall clock at the last media message, us since 1970.
     pub last_media_us: i64,
-    /// Timestamp of the last media message that came, ms. Player or target: of the last one sent, as the stream has it; a
+    /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; a
     /// quarter of a second old at most.
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
-    /// A consumer's lag: age of the oldest unsent byte, ms; of a stream or server that of whoever is furthest behind.
+    /// A consumer's lag: age of the oldest unsent byte, ms. Stream or server: the largest lag of its consumers.
     pub queue_ms: u32,
     /// The largest lag so far, ms.
     pub queue_ms_max: u32,
@@ -412,21 +415,21 @@ pub struct rr_stats {
     pub audio_kbps: u32,
     /// kbit/s of video that comes.
     pub video_kbps: u32,
-    /// Video frames per 1000 s; of many video tracks those of the lowest.
+    /// Video frames per 1000 s; with several video tracks, those of the lowest.
     pub fps_milli: u32,
     /// Time between the last two key frames, ms.
     pub key_interval_ms: u32,
     /// Round trip time, us: TCP's, or of the last ping where there is none.
     pub rtt_us: u32,
-    /// Its variation, us.
+    /// Variation of the round trip time, us.
     pub rtt_var_us: u32,
     /// TCP segments sent again.
     pub retransmits: u32,
     /// Bytes sent that the peer has not acknowledged.
     pub unacked_bytes: u32,
-    /// Of a target or source: connections made.
+    /// Target or source: connections made.
     pub connects: u32,
-    /// Of a target or source: connections that failed or were refused.
+    /// Target or source: connections that failed or were refused.
     pub failures: u32,
     /// Messages of unknown type or codec; they are passed on all the same.
     pub unknown_msgs: u32,
@@ -438,23 +441,23 @@ pub struct rr_stats {
     pub targets: u32,
 }
 
-/// What an object is. The strings are never NULL; they are valid until the next rr_info_get on the same thread.
+/// The facts of an object. The strings are never NULL, and valid until the next rr_info_get on the same thread.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_info {
     /// The object.
     pub id: rr_id,
-    /// The stream it belongs to, 0 for none.
+    /// The stream that the object belongs to, 0 for none.
     pub stream: rr_id,
     /// RR_KIND_*.
     pub kind: u32,
     /// RR_STATE_*.
     pub state: u32,
-    /// RR_OK, or why it is in this state.
+    /// RR_OK, or the cause of the state.
     pub error: i32,
     /// RR_ROLE_*.
     pub role: u32,
-    /// 1 over TLS.
+    /// 1 for a connection over TLS.
     pub tls: u32,
     /// The peer's Enhanced RTMP capsEx bits.
     pub caps_ex: u32,
@@ -468,36 +471,36 @@ pub struct rr_info {
     pub user: *mut c_void,
     /// RTMP application, as the peer sent it. Target: the stream's.
     pub app: *const c_char,
-    /// Stream key, as the peer sent it. Target: the stream's, also where it goes under another one.
+    /// Stream key, as the peer sent it. Target: the stream's own, even where the push has another key.
     pub key: *const c_char,
     /// The peer's address.
     pub addr: *const c_char,
     /// Our address on that connection.
     pub local_addr: *const c_char,
-    /// Target: where it goes, without login and key. Session: its tcUrl.
+    /// Target: the url in use, without login and key. Session: its tcUrl.
     pub url: *const c_char,
-    /// What the peer calls itself (flashVer).
+    /// The program that the peer claims to be (flashVer).
     pub agent: *const c_char,
-    /// Stream: the name of its video codec, "H.264", of many tracks that of the lowest; "" while there is none. Static.
+    /// Stream: the name of its video codec, "H.264", that of the lowest track; "" while there is none. Static.
     pub video_codec: *const c_char,
     /// Stream: the name of its audio codec, "AAC". Static.
     pub audio_codec: *const c_char,
-    /// Stream: width of its pictures in pixels, as the sequence header (AVC, HEVC, AV1) of the lowest video track says; 0
-    /// while that is not known.
+    /// Stream: width of its pictures in pixels, from the sequence header (AVC, HEVC, AV1) of the lowest video track; 0
+    /// while the width is not known.
     pub width: u32,
-    /// Stream: their height in pixels, likewise.
+    /// Stream: height of its pictures in pixels, from the same sequence header.
     pub height: u32,
-    /// Stream: samples a second of its sound, as the sequence header (AAC, Opus) of the lowest audio track says, or 0.
+    /// Stream: samples a second of its sound, from the sequence header (AAC, Opus) of the lowest audio track, or 0.
     pub sample_rate: u32,
     /// Stream: channels of its sound, or 0.
     pub channels: u32,
-    /// Session: as in rr_event.
+    /// Session: the text behind a `?`, as in rr_event.
     pub query: *const c_char,
 }
 
-/// Takes log lines. `module` and `line` are valid during the call. What the modules "server", "stream", "session" and
-/// "target" say, events say too: a host that shows both can leave these out. It is called on the server's event thread,
-/// one call at a time, with no lock held, until rr_server_set_log has set another or rr_server_free has returned.
+/// Takes log lines. `module` and `line` are valid during the call. Lines of the modules "server", "stream", "session"
+/// and "target" repeat events: a host that shows both can leave these out. The server's event thread makes the calls,
+/// one at a time, with no lock held, until rr_server_set_log has set another sink or rr_server_free has returned.
 pub type rr_log_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, level: c_int, module: *const c_char, line: *const c_char)>;
 
