@@ -1,8 +1,8 @@
 //! The backlog: connections that had more to read than one turn takes, and have another turn without the poller's word.
 //!
-//! A connection that floods is in this list in every round, and the poller reports it as well. If both gave it a turn, it would
-//! be noted twice for the next round, three times for the one after: its turns would grow round by round, and all others of
-//! the thread would wait for them. So a slot is in the list once and has one turn a round.
+//! A connection that floods is in this list in every round, and the poller reports it as well. If both gave it a turn,
+//! it would be noted twice for the next round, three times for the one after: its turns would grow round by round, and
+//! all others of the thread would wait for them. So a slot is in the list once and has one turn a round.
 //!
 //! The list knows nothing of connections; the thread that owns the connections owns the list.
 
@@ -40,15 +40,15 @@ impl Backlog {
         }
     }
 
-    /// Begins a round: `slots`, which is empty, gets those that have a turn in it. A slot that is noted from now on has its
-    /// turn in the next round.
+    /// Begins a round: `slots`, which is empty, gets those that have a turn in it. A slot that is noted from now on has
+    /// its turn in the next round.
     pub fn take(&mut self, slots: &mut Vec<usize>) {
         self.round += 1;
         std::mem::swap(&mut self.slots, slots);
     }
 
-    /// Whether this slot has a turn in this round or waits for the next one: the poller's word on it is then no reason for
-    /// one more turn.
+    /// Whether this slot has a turn in this round or waits for the next one: the poller's word on it is then no reason
+    /// for one more turn.
     pub fn has(&self, slot: usize) -> bool {
         self.put.get(slot).is_some_and(|put| put + 1 >= self.round)
     }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_had_his_turn_and_left_nothing_is_told_of_anew() {
+    fn a_slot_is_listed_once_and_leaves_after_its_turn() {
         let (mut backlog, mut slots) = (Backlog::default(), Vec::new());
         assert!(backlog.is_empty() && !backlog.has(0) && !backlog.has(3));
         backlog.push(3);

@@ -1,8 +1,8 @@
 //! Fetches and hashes a player's SWF file, with the cache that librtmp's programs share. Blocking, for the librtmp face
 //! alone; the relay never calls it.
 //!
-//! Everything is bounded: the file, the answer's head, each wait, and the whole fetch. No redirects. A cache that cannot
-//! be read or written costs a fetch and nothing else.
+//! Everything is bounded: the file, the answer's head, each wait, and the whole fetch. No redirects. A cache that
+//! cannot be read or written costs a fetch and nothing else.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -83,7 +83,8 @@ fn read_cache(path: &Path) -> Cache {
     read.map_or_else(|_| Cache::default(), |_| Cache::parse(&text))
 }
 
-/// Writes the cache into a file beside it and moves that file into place, so that another program never reads half of it.
+/// Writes the cache into a file beside it and moves that file into place, so that another program never reads half of
+/// it.
 fn write_cache(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_wrong_has_its_own_kind() {
+    fn each_failure_has_a_kind_of_its_own() {
         let length = format!("HTTP/1.0 200 OK\r\nContent-Length: {}", FILE.len() + 1);
         for (bytes, kind) in [
             (answer("HTTP/1.0 404 Not Found", b""), RRError::NotFound),

@@ -2,8 +2,8 @@
 //! never blocks. rustls does the work.
 //!
 //! No socket is opened, waited for or closed here. An error of the transport (`WouldBlock`, `TimedOut`, `Interrupted`)
-//! passes through and loses nothing: the same call is made again later. What TLS itself finds wrong comes as an
-//! `io::Error` that [`failure`] turns into a [`Failure`] with its reason. Who is trusted: [`trust`].
+//! passes through and loses nothing: the caller repeats the call later. An error of TLS itself comes as an `io::Error`
+//! that [`failure`] turns into a [`Failure`] with its reason. [`trust`] decides about certificates.
 
 pub mod trust;
 
@@ -21,29 +21,28 @@ use crate::error::{Failure, RRError, Result};
 /// Ciphertext, and plaintext before the handshake is done, that may wait for the transport.
 const HELD_BYTES: usize = 64 << 10;
 
-/// What an established connection that is idle holds of memory, this struct included: states of ciphers, what is known of
-/// the peer, a read buffer of 4 KiB. Measured (`tests/player_costs.rs`); rustls does not tell.
+/// Memory of an established, idle connection, this struct included: states of ciphers, facts of the peer, a read buffer
+/// of 4 KiB. Measured (`tests/player_costs.rs`), because rustls does not tell.
 const IDLE_BYTES: usize = 8 << 10;
 
-/// Ciphertext without an end that rustls holds at most: a handshake message; a record is smaller.
+/// Most incomplete ciphertext that rustls holds: a handshake message; a record is smaller.
 const UNREAD_BYTES: usize = 64 << 10;
 
 /// One TLS connection.
 pub struct TlsStream {
     tls: Connection,
-    /// Ciphertext that was read and has given nothing yet: a record, or a handshake, that is half there. At most, since
-    /// rustls does not tell.
+    /// Ciphertext of a half-read record or handshake message, in bytes: an upper bound, because rustls does not tell.
     unread: usize,
-    /// Ciphertext that was read since the beginning.
+    /// Ciphertext read since the beginning, in bytes.
     taken: u64,
     /// The transport has ended.
     ended: bool,
-    /// What TLS found wrong; every call after it fails in the same way.
+    /// The error of TLS; every later call fails with the same.
     failed: Option<Failure>,
 }
 
 impl TlsStream {
-    /// The side that connects to `host`, a name or an address, which the certificate is to be for.
+    /// The side that connects to `host`, a name or an address, for which the certificate must be valid.
     ///
     /// # Errors
     /// [`RRError::Arg`] where `host` is neither.
@@ -69,10 +68,10 @@ impl TlsStream {
         Self { tls, unread: 0, taken: 0, ended: false, failed: None }
     }
 
-    /// Ciphertext of the peer's that was read before TLS was there: it comes first.
+    /// Takes ciphertext that was read before this object existed; called before the first read.
     ///
     /// # Errors
-    /// [`RRError::Tls`] where it is none.
+    /// [`RRError::Tls`] where the bytes are no ciphertext.
     pub fn put_back(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let n = self.tls.read_tls(&mut bytes).map_err(|error| failure(&error, "reading"))?;
@@ -81,7 +80,7 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Whether the peer is known and accepted.
+    /// Whether the handshake is done, and the peer accepted.
     pub fn is_established(&self) -> bool {
         !self.tls.is_handshaking()
     }
@@ -103,8 +102,8 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Reads plaintext: what is there and fits, else what one read of the transport brings. 0 at the end, or where
-    /// `buffer` is empty.
+    /// Reads plaintext: decrypted bytes that wait and, where none do, those of one read of the transport. 0 at the end,
+    /// or where `buffer` is empty.
     ///
     /// # Errors
     /// The transport's while there is nothing to give, or TLS's.
@@ -124,7 +123,7 @@ impl TlsStream {
         }
     }
 
-    /// What is decrypted already; `None` where more must be read, 0 at the end.
+    /// Reads bytes that are decrypted already; `None` where more must be read, 0 at the end.
     fn read_ready(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let mut given = 0;
         while given < buffer.len() {
@@ -140,8 +139,8 @@ impl TlsStream {
         Ok(Some(given))
     }
 
-    /// Encrypts and sends plaintext; gives how many bytes of it were taken, which may be fewer than all. What of the
-    /// ciphertext the transport does not take waits, see [`flush`](Self::flush), and goes first the next time.
+    /// Encrypts and sends plaintext; gives how many bytes of it were taken, which may be fewer than all. Ciphertext
+    /// that the transport does not take is held, see [`flush`](Self::flush), and goes first the next time.
     ///
     /// # Errors
     /// The transport's while no byte was taken (`WouldBlock` while ciphertext waits or the handshake goes on), or
@@ -186,37 +185,37 @@ impl TlsStream {
         self.tls.process_new_packets().map_or(0, |state| state.plaintext_bytes_to_read())
     }
 
-    /// Memory it holds: what every connection does, ciphertext that waits for the transport, plaintext that waits to be
-    /// read, and what has come of a record that is not whole.
+    /// Memory of the connection: that of an idle one, ciphertext that waits for the transport, plaintext that waits to
+    /// be read, and half-read records.
     pub fn heap_bytes(&mut self) -> usize {
         let state = self.tls.process_new_packets();
         let waiting = state.map_or(0, |state| state.tls_bytes_to_write() + state.plaintext_bytes_to_read());
         IDLE_BYTES + waiting + self.unread
     }
 
-    /// Bytes that were read from the transport. What they cost is work also where hardly anything comes out of them.
+    /// Bytes read from the transport, which count as work also where they give hardly any plaintext.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Says good-bye, as far as the transport takes it.
+    /// Sends TLS's close notification, as far as the transport takes it.
     pub fn close<T: Write>(&mut self, transport: &mut T) {
         self.tls.send_close_notify();
         let _ = self.flush(transport);
     }
 
-    /// Looks at `n` bytes that were just read.
+    /// Decrypts `n` bytes that were just read.
     fn process(&mut self, n: usize) -> std::result::Result<(), rustls::Error> {
         let shook = self.tls.is_handshaking();
         let state = self.tls.process_new_packets()?;
         let whole = state.plaintext_bytes_to_read() > 0 || shook != self.tls.is_handshaking();
         let before = if whole { 0 } else { self.unread };
-        // What is left behind a whole record came with its last bytes.
+        // An incomplete rest behind a whole record came with the last read.
         self.unread = (before + n).min(UNREAD_BYTES);
         Ok(())
     }
 
-    /// Reads ciphertext once and looks at it. False at the end of the transport.
+    /// Reads ciphertext once and decrypts it. False at the end of the transport.
     fn take<T: Read + Write>(&mut self, transport: &mut T) -> io::Result<bool> {
         if let Some(failure) = &self.failed {
             return Err(wrapped(failure.clone()));
@@ -233,7 +232,7 @@ impl TlsStream {
             self.failed = Some(failure.clone());
             return Err(wrapped(failure));
         }
-        // Answers of TLS's own (key updates, tickets) leave with the next write where they do not now.
+        // Answers of TLS itself (key updates, tickets) that the transport does not take go with the next write.
         let _ = self.flush(transport);
         Ok(!self.ended)
     }
@@ -245,7 +244,7 @@ impl std::fmt::Debug for TlsStream {
     }
 }
 
-/// What an error of a [`TlsStream`] means; `what` is what was being done, for those of the transport.
+/// The failure behind an error of a [`TlsStream`]; `what` names the action that an error of the transport interrupted.
 pub fn failure(error: &io::Error, what: &str) -> Failure {
     if let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
         return failure.clone();
@@ -265,7 +264,7 @@ fn wrapped(failure: Failure) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, failure)
 }
 
-/// The reason in words, and whose fault it is.
+/// The reason of an error of rustls in words, and whether the peer is at fault.
 fn because(error: &rustls::Error) -> Failure {
     use rustls::Error;
     match error {

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rtmp_url_is_refused_with_a_reason() {
+    fn a_malformed_url_is_refused_with_a_reason() {
         for text in [
             "",
             "example.net/live",

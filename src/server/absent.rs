@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_absent_is_so_for_a_second_and_the_memory_of_it_is_bounded() {
+    fn an_absent_stream_stays_absent_for_a_second_and_the_memory_of_it_is_bounded() {
         let absent = Absent::default();
         let name = |n: usize| StreamName { app: b"live".to_vec(), key: n.to_string().into_bytes() };
         absent.note(&name(0), 5_000);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_can_fail_or_stop_and_what_has_stopped_stays_so() {
+    fn a_running_object_can_fail_or_stop_and_a_stopped_one_stays_stopped() {
         for state in State::ALL {
             assert!(!state.may_become(State::None));
             assert!(!State::Stopped.may_become(state));

@@ -1,14 +1,14 @@
-//! When a session acts without being told: its deadlines, and the pings that ask whether the peer is still there.
+//! The times at which a session acts by itself: its deadlines, and the pings that ask whether the peer is still there.
 //!
-//! [`Timers`] keeps the books on the caller's clock. It writes nothing and reads nothing: what is due is told as a
-//! [`Due`], and whoever owns the output acts on that.
+//! [`Timers`] counts on the caller's clock and does no I/O: [`Timers::due`] gives a [`Due`], on which the owner of the
+//! output acts.
 
 use minicbor::{Decode, Encode};
 
 use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result};
 
-/// Pings in a row that may stay without an answer. A session whose peer has to answer ends when the next one is due.
+/// Pings in a row that may stay unanswered. A session whose peer has to answer ends when the next ping is due.
 pub const PINGS_LOST: u32 = 2;
 
 /// A time of a config that is off.
@@ -23,9 +23,9 @@ pub struct Timing {
     pub ask_ms: u64,
     /// From an accepted publish to its first media.
     pub first_data_ms: u64,
-    /// A publisher that sends nothing for this long is gone.
+    /// A publisher that sends no media for this long is closed.
     pub idle_ms: u64,
-    /// Silent peers are pinged this often; 0 pings nobody.
+    /// Silent peers get a ping this often; 0 turns pings off.
     pub ping_ms: u64,
 }
 
@@ -53,7 +53,7 @@ impl Timing {
     }
 }
 
-/// What the conversation is about, as far as time goes.
+/// The part of a conversation, which decides about deadlines and pings.
 #[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 pub(super) enum Phase {
     /// Handshake and first commands, with a deadline.
@@ -62,7 +62,7 @@ pub(super) enum Phase {
         #[n(0)]
         since_ms: u64,
     },
-    /// Connected, with nothing published or played. The peer lives as long as it answers pings.
+    /// Connected, with nothing published or played. The session lasts while the peer answers pings.
     #[n(1)]
     Between {
         #[n(0)]
@@ -76,7 +76,7 @@ pub(super) enum Phase {
         #[n(1)]
         media_ms: Option<u64>,
     },
-    /// The peer plays, or we publish to it or play from it. It lives as long as it answers pings.
+    /// The peer plays, or we publish to it or play from it. The session lasts while the peer answers pings.
     #[n(3)]
     Running,
     /// Nothing more is due.
@@ -84,15 +84,15 @@ pub(super) enum Phase {
     Over,
 }
 
-/// Where a question to the driver is.
+/// The state of a question to the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 pub(super) enum Question {
     #[n(0)]
     None,
-    /// Raised; nothing is read until the answer.
+    /// The session has asked and reads nothing until the answer.
     #[n(1)]
     Open,
-    /// The host has it, and has until then.
+    /// The host has the question, and may take until `by_ms`.
     #[n(2)]
     Asked {
         #[n(0)]
@@ -100,7 +100,7 @@ pub(super) enum Question {
     },
 }
 
-/// Two clocks: what was `from_ms` on one is `to_ms` on the other.
+/// Two clocks: the moment `from_ms` on one is `to_ms` on the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
     pub(super) from_ms: u64,
@@ -108,12 +108,12 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// A moment that has been, on the other clock. What was before that clock began counts as its beginning.
+    /// A past moment, on the other clock. Moments before that clock began become its beginning.
     fn past(self, at_ms: u64) -> u64 {
         self.to_ms.saturating_sub(self.from_ms.saturating_sub(at_ms))
     }
 
-    /// A moment that may be still to come, by `most_ms` at most.
+    /// A moment, on the other clock, that may lie in the future, by `most_ms` at most.
     pub(super) fn future(self, at_ms: u64, most_ms: u64) -> u64 {
         match at_ms.checked_sub(self.from_ms) {
             Some(left_ms) => self.to_ms.saturating_add(left_ms.min(most_ms)),
@@ -122,13 +122,13 @@ impl Clocks {
     }
 }
 
-/// What [`Timers::due`] found.
+/// The action that [`Timers::due`] finds due.
 #[derive(Debug, PartialEq)]
 pub(super) enum Due {
     Nothing,
     /// A ping.
     Ping,
-    /// The host has not answered in time. Told once.
+    /// The host has not answered in time. Given once a question.
     Unanswered,
 }
 
@@ -175,7 +175,7 @@ impl Timers {
         }
     }
 
-    /// Goes on, on another clock.
+    /// Goes on with these timers on another clock.
     pub(super) fn resumed(self, timing: Timing, late: &'static str, clocks: Clocks) -> Self {
         Self {
             timing,
@@ -205,14 +205,14 @@ impl Timers {
         self.question != Question::None
     }
 
-    /// Goes to another phase. Pings of the one before do not count: a publisher may have left them unanswered.
+    /// Goes to another phase. Earlier pings do not count there: a publisher may have left them unanswered.
     pub(super) fn enter(&mut self, phase: Phase, now_ms: u64) {
         self.phase = phase;
         self.unanswered = 0;
         self.pinged_ms = now_ms;
     }
 
-    /// Goes to [`Phase::Between`] at the last moment that is known.
+    /// Goes to [`Phase::Between`]. No time is given here, so the phase begins at the latest moment seen.
     pub(super) fn enter_between(&mut self) {
         let since_ms = self.last_heard_ms.max(self.pinged_ms);
         self.enter(Phase::Between { since_ms }, since_ms);
@@ -226,14 +226,14 @@ impl Timers {
         self.question = question;
     }
 
-    /// The host has the question.
+    /// Starts the host's time to answer the open question.
     pub(super) fn asked(&mut self, now_ms: u64) {
         if self.question == Question::Open {
             self.question = Question::Asked { by_ms: now_ms.saturating_add(self.timing.ask_ms) };
         }
     }
 
-    /// Bytes came.
+    /// Notes that bytes came.
     pub(super) fn heard(&mut self, now_ms: u64) {
         self.last_heard_ms = now_ms;
     }
@@ -242,17 +242,17 @@ impl Timers {
         self.last_heard_ms
     }
 
-    /// A media message came.
+    /// Notes that a media message came.
     pub(super) fn media(&mut self, now_ms: u64) {
         if let Phase::Publishing { media_ms, .. } = &mut self.phase {
             *media_ms = Some(now_ms);
         }
     }
 
-    /// A ping is written now. Gives the stamp that it carries.
+    /// Notes that a ping is written now. Gives the ping's stamp.
     pub(super) fn ping(&mut self, now_ms: u64) -> u32 {
         self.written_ms = now_ms;
-        self.stamp = now_ms as u32; // the wire has room for no more
+        self.stamp = now_ms as u32; // a ping has 32 bits of time
         self.stamp
     }
 
@@ -286,7 +286,7 @@ impl Timers {
             Phase::Opening { since_ms } => Some(since_ms.saturating_add(handshake_ms)),
             Phase::Publishing { since_ms, media_ms: None } => Some(since_ms.saturating_add(first_data_ms)),
             Phase::Publishing { media_ms: Some(media_ms), .. } => Some(media_ms.saturating_add(idle_ms)),
-            // Without pings nothing tells a peer that rests from one that is gone.
+            // Without pings a resting peer looks like one that is gone, so silence has a bound.
             Phase::Between { since_ms } if !self.timing.pings() => {
                 Some(since_ms.max(self.last_heard_ms).saturating_add(idle_ms))
             }
@@ -300,7 +300,8 @@ impl Timers {
         match self.phase {
             _ if !self.timing.pings() => None,
             Phase::Between { .. } | Phase::Running => Some(after(self.last_heard_ms)),
-            // Early enough that the answer shows in what the system knows of the peer before the deadline.
+            // Early enough that the peer's system acknowledges the ping's bytes, which shows in its TCP figures, before
+            // the publisher's deadline.
             Phase::Publishing { since_ms, media_ms } => {
                 let silent_from_ms = media_ms.unwrap_or(since_ms);
                 let silent_ms = silent_from_ms.saturating_add(ping_ms.min(idle_ms / 2));
@@ -312,9 +313,8 @@ impl Timers {
 
     /// The action that is due now.
     ///
-    /// # Errors
-    /// What ends the session: [`RRError::Timeout`] where it did not open in time, [`RRError::Idle`] where the peer is
-    /// silent.
+    /// # Errors The session's end: [`RRError::Timeout`] where it did not open in time, [`RRError::Idle`] where the peer
+    /// is silent.
     pub(super) fn due(&mut self, now_ms: u64) -> Result<Due> {
         if self.next_ms().is_none_or(|next_ms| now_ms < next_ms) {
             return Ok(Due::Nothing);
@@ -362,10 +362,10 @@ mod tests {
         timers
     }
 
-    /// What was due, and the failure that ended it, each with its moment.
+    /// Every action due, and the failure at the end, each with its moment.
     type Seen = (Vec<(u64, Due)>, Option<(u64, String)>);
 
-    /// Everything that is due up to `until_ms`, each at the moment it was announced for.
+    /// Every action due up to `until_ms`, each at its announced moment.
     fn run(timers: &mut Timers, until_ms: u64) -> Seen {
         let mut seen = Vec::new();
         while let Some(at_ms) = timers.next_ms().filter(|&at_ms| at_ms <= until_ms) {

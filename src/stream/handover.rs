@@ -1,4 +1,4 @@
-//! The handover to a stream's two threads: a connection, and the thread's task with it.
+//! The things handed over to a stream's two threads: connections with their subscriptions, publishers, targets.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::stream::peer::Peer;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 
-/// Something for the relay.
+/// A connection for the relay.
 #[derive(Debug)]
 pub enum Delivery {
     /// A player whose newest subscription is of this stream.
@@ -19,7 +19,7 @@ pub enum Delivery {
         target: Arc<Target>,
         /// Its connection.
         conn: Box<Conn>,
-        /// What it was connected for.
+        /// The endpoint, settings and url, that the connection was made for.
         endpoint: Arc<Endpoint>,
     },
 }
@@ -30,6 +30,6 @@ pub(in crate::stream) struct NewPublisher {
     pub(in crate::stream) peer: Peer,
     pub(in crate::stream) stream_id: u32,
     pub(in crate::stream) claim: Claim,
-    /// What it is of, where we opened it: a source that has had `Play.Start`.
+    /// The source, where the publisher is one: a connection that we opened, and that has had `Play.Start`.
     pub(in crate::stream) source: Option<Arc<Target>>,
 }

@@ -63,7 +63,7 @@ fn headers_name_the_peer_whatever_follows_and_wherever_they_are_cut() {
 }
 
 #[test]
-fn what_is_no_header_is_refused_at_its_first_wrong_byte() {
+fn a_wrong_header_is_refused_at_its_first_wrong_byte() {
     assert!(parse(b"\x03").is_err(), "an RTMP handshake");
     assert!(parse(b"PROXX").is_err() && parse(b"GET / HTTP/1.1").is_err() && parse(b"\r\n\r\n\0\r\nQUIX").is_err());
     for wrong in [

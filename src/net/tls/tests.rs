@@ -388,7 +388,7 @@ fn a_peer_that_does_not_speak_tls_or_leaves_is_an_error_each_time_it_is_asked() 
 }
 
 #[test]
-fn what_is_read_and_not_yet_given_is_counted() {
+fn plaintext_that_waits_to_be_read_is_counted() {
     let papers = Papers::new("buffered");
     let (server, _) = papers.server("good.test", false, |_| {});
     let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);
@@ -434,7 +434,7 @@ fn the_memory_it_holds_follows_what_waits_in_both_directions() {
 }
 
 #[test]
-fn what_was_read_before_comes_first() {
+fn bytes_read_before_the_session_come_first() {
     let papers = Papers::new("before");
     let (server, _) = papers.server("good.test", false, |_| {});
     let mut pair = Pair::new(&papers.trust(), &server, "good.test", usize::MAX);

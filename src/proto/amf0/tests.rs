@@ -73,7 +73,7 @@ fn every_value_cut_short_is_an_error_or_the_forgiven_missing_end_and_never_a_pan
 }
 
 #[test]
-fn what_was_read_before_an_error_is_kept() {
+fn values_read_before_an_error_are_kept() {
     let mut values = Vec::new();
     let failure = read_values(&[0x05, 0x01, 0x01, 0x42], &LIMITS, &mut values).unwrap_err();
     assert_eq!((failure.kind, values), (RRError::Protocol, vec![Value::Null, Value::Bool(true)]));

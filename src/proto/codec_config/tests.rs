@@ -68,7 +68,7 @@ fn sound_has_the_rate_and_channels_that_were_encoded() {
 }
 
 #[test]
-fn what_is_no_sequence_header_has_no_size_and_a_cut_one_no_more_than_it_says() {
+fn a_body_without_sequence_header_has_no_size_and_a_cut_one_no_invented_size() {
     assert_eq!(picture("1701000000"), None, "a frame");
     assert_eq!(picture(""), None);
     assert_eq!(video(&bytes("27010000000123")), None);

@@ -87,7 +87,7 @@ fn every_body_of_the_table_has_the_values_it_says_and_is_written_back_the_same()
 }
 
 #[test]
-fn what_we_send_is_what_the_table_says_byte_for_byte() {
+fn our_bodies_are_those_of_the_table_byte_for_byte() {
     let table = table(TABLE);
     for (name, body) in built() {
         let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();

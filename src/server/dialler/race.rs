@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn it_connects_from_the_address_it_is_bound_to() {
+    fn an_attempt_connects_from_the_address_it_is_bound_to() {
         let good = TcpListener::bind("127.0.0.1:0").unwrap();
         let from: IpAddr = "127.0.0.7".parse().unwrap();
         let mut to = addresses(&["[::1]:9"]);

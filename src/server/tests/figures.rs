@@ -8,7 +8,7 @@ use crate::server::report::Info;
 use crate::server::slots::kind;
 
 #[test]
-fn whoever_reads_figures_asks_the_system_nothing() {
+fn reading_figures_makes_no_system_call() {
     let live = Live::new(ServerConfig::default());
     let mut publisher = live.publish("show");
     let mut players: Vec<_> = (0..20).map(|_| live.play("show")).collect();

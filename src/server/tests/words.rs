@@ -68,7 +68,7 @@ fn debug_has_the_hosts_decisions() {
 }
 
 #[test]
-fn who_is_refused_is_told_of_with_what_it_wanted() {
+fn the_event_of_a_refused_session_names_the_stream_it_wanted() {
     let asks =
         ServerConfig { ask: ask::PLAY | ask::PUBLISH, ask_ms: 1, ask_default_allow: false, ..ServerConfig::default() };
     let live = at(LevelFilter::Info, asks);

@@ -168,7 +168,7 @@ fn a_flood_of_create_stream_is_answered_with_errors_and_then_ended() {
 }
 
 #[test]
-fn who_begins_one_play_after_another_is_ended_and_who_takes_his_time_is_not() {
+fn a_peer_that_begins_play_after_play_is_ended_and_a_slow_one_is_not() {
     let play = |peer: &mut Peer| peer.call(1, "play", &[NULL, key("k")]);
     let mut peer = Peer::connected();
     (0..100).for_each(|_| play(&mut peer).unwrap());
@@ -525,7 +525,7 @@ fn a_peer_that_told_of_no_window_is_acknowledged_once_it_stands_still() {
 }
 
 #[test]
-fn what_is_kept_of_a_connect_is_bounded_and_counted() {
+fn the_kept_fields_of_connect_are_bounded_and_counted() {
     let connects = |len: usize| {
         let mut peer = Peer::shaken();
         let long = vec![b'x'; len];

@@ -75,7 +75,7 @@ fn media_of_a_server_that_forgets_play_start_stands_for_it() {
 }
 
 #[test]
-fn what_a_server_says_to_each_of_its_players_is_not_of_the_stream() {
+fn a_servers_message_to_each_of_its_players_is_no_part_of_the_stream() {
     let mut access = Vec::new();
     build::sample_access(&mut access);
     let mut other = access.clone();

@@ -203,8 +203,8 @@ fn the_golden_conversations_go_on_elsewhere_wherever_they_are() {
     assert!(happened > 300, "only {happened} events");
 }
 
-/// A publisher's messages in small chunks, of two chunk streams by turns, with types of headers that lean on those before,
-/// an extended time and an aggregate.
+/// A publisher's messages in small chunks, of two chunk streams by turns, with types of headers that lean on those
+/// before, an extended time and an aggregate.
 #[test]
 fn half_read_messages_and_aggregates_move_too() {
     let mut pair = Pair::new(true);
@@ -294,7 +294,7 @@ fn half_read(len: usize) -> ServerSession {
 }
 
 #[test]
-fn what_is_no_snapshot_is_refused_in_words() {
+fn bytes_that_are_no_snapshot_are_refused_in_words() {
     let config = SessionConfig::default();
     let refused = |snapshot: &[u8], kind: RRError, words: &str| {
         let failure = ServerSession::restore(&config, snapshot, 0).map(drop).unwrap_err();

@@ -1,9 +1,10 @@
 //! One consumer: a player's connection or a target's, with its subscriptions, one a message stream.
 //!
-//! It sends in three steps that stand by themselves: [`plan`](Consumer::plan) asks the subscriptions for what is next,
-//! [`write`](Consumer::write) gives that to the sink, [`advance`](Consumer::advance) notes what was taken. A plain
-//! player's run is the log's own bytes, as many as there are, in one call. Messages of several subscriptions follow each
-//! other whole, in turn. The relay owns consumers and decides when they send, where they begin and when they go.
+//! A consumer sends in three separate steps: [`plan`](Consumer::plan) asks the subscriptions for their next bytes,
+//! [`write`](Consumer::write) gives those to the sink, [`advance`](Consumer::advance) notes how many the sink took. A
+//! plain player's run is the log's own bytes, as many as there are, in one call. Messages of several subscriptions
+//! follow each other whole, in turn. The relay owns consumers and decides when they send, where they begin and when
+//! they go.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +24,7 @@ use crate::stream::peer::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::stats::{Counters, Tally};
 
-/// Who it is.
+/// The peer of a consumer.
 #[derive(Debug)]
 pub(in crate::stream) enum Who {
     /// A session that plays.
@@ -41,22 +42,22 @@ impl Who {
     }
 }
 
-/// What a consumer is to send next.
+/// A consumer's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum Plan {
-    /// This.
+    /// Send these bytes.
     Send(Run),
-    /// Nothing: everything there is has been sent.
+    /// Send nothing: everything published has been sent.
     Nothing,
-    /// Nothing: the socket takes no more now.
+    /// Send nothing: the socket takes no more now.
     Blocked,
-    /// Nothing until this time, in monotonic microseconds: it collects.
+    /// Send nothing until this time, in monotonic microseconds: the consumer collects.
     Collects(u64),
-    /// Nothing until this time: its rate is used up.
+    /// Send nothing until this time, in monotonic microseconds: the rate is used up.
     Limited(u64),
 }
 
-/// Bytes to send: where they lie and how many they are.
+/// Bytes to send: their place and their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) struct Run {
     private: bool,
@@ -73,19 +74,19 @@ pub(in crate::stream) struct Consumer {
     current: usize,
     /// The socket took less than all; the poller tells when it takes more.
     pub(in crate::stream) blocked: bool,
-    /// The socket last took something.
+    /// When the socket last took something.
     pub(in crate::stream) progress_ms: u64,
-    /// When the consumer is closed at the latest, once it has been told of the end.
+    /// When the consumer is closed at the latest, once its peer has been told of the end.
     pub(in crate::stream) close_by_ms: Option<u64>,
     /// The target's settings and state, where the consumer is a target.
     pub(in crate::stream) push: Option<Box<Push>>,
-    /// What its peer said, to be acted on between two messages.
+    /// The peer's command, which is acted on between two messages.
     pub(in crate::stream) said: Option<session::Event>,
     private: Private,
     tally: Tally,
-    /// What it was sent of the relay's own stream that the stream has not counted.
+    /// Bytes and messages of the relay's own stream that were sent and that the stream has not counted.
     sent: (u64, u64),
-    /// What a target received over the connections before this one.
+    /// Bytes that a target received over the connections before this one.
     received_before: u64,
 }
 
@@ -117,29 +118,29 @@ impl Consumer {
 
     // ---- its subscriptions
 
-    /// Those of the relay's own stream.
+    /// The subscriptions of the relay's own stream.
     pub(in crate::stream) fn own(&mut self) -> impl Iterator<Item = &mut Subscription> {
         self.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign())
     }
 
-    /// Whether one of the relay's own stream is left.
+    /// Whether a subscription of the relay's own stream is left.
     pub(in crate::stream) fn has_own(&self) -> bool {
         self.subscriptions.iter().any(|subscription| !subscription.is_foreign())
     }
 
-    /// The one on this message stream.
+    /// The subscription on this message stream.
     pub(in crate::stream) fn on_stream(&mut self, stream_id: u32) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.stream_id() == stream_id)
     }
 
-    /// Looks at what is new in the logs of other streams.
+    /// Follows the logs of other streams.
     pub(in crate::stream) fn follow(&mut self, now_us: u64) {
         if self.subscriptions.len() > 1 {
             self.subscriptions.iter_mut().for_each(|subscription| subscription.follow(now_us));
         }
     }
 
-    /// Takes out those that `goes` is true for; only between two messages.
+    /// Takes out the subscriptions that `goes` is true for; only between two messages.
     pub(in crate::stream) fn remove(&mut self, mut goes: impl FnMut(&Subscription) -> bool) -> Vec<Subscription> {
         debug_assert!(self.is_between(), "nothing may be half sent");
         self.count_sent();
@@ -156,22 +157,22 @@ impl Consumer {
         gone
     }
 
-    /// Whether one of them is where its stream ends for it, and nothing is half sent.
+    /// Whether one of the subscriptions has got all that it gets, and nothing is half sent.
     pub(in crate::stream) fn has_ended(&self) -> bool {
         self.is_between() && self.subscriptions.iter().any(Subscription::has_ended)
     }
 
-    /// Whether it is between two messages, with nothing half sent.
+    /// Whether the consumer is between two messages, with nothing half sent.
     pub(in crate::stream) fn is_between(&self) -> bool {
         self.private.is_empty() && self.subscriptions.get(self.current).is_none_or(Subscription::is_between)
     }
 
     // ---- sending: plan, write, advance
 
-    /// What is to be sent next.
+    /// Plans the next bytes to send.
     ///
     /// # Errors
-    /// What the socket, memory or its limit says; the consumer is over then.
+    /// Those of the socket, of memory and of its limit; the consumer is over then.
     pub(in crate::stream) fn plan(&mut self, now_us: u64) -> Result<Plan> {
         let begins = self.said.is_none();
         loop {
@@ -180,7 +181,7 @@ impl Consumer {
                 let len = current.within_rate(self.private.rest().len(), now_us);
                 return Ok(len.map_or_else(Plan::Limited, |len| Plan::Send(Run { private: true, len })));
             }
-            // What TLS holds has left the log, not the machine.
+            // Ciphertext that TLS holds goes before new bytes.
             if !self.sink.flush_tls()? {
                 return Ok(Plan::Blocked);
             }
@@ -200,7 +201,8 @@ impl Consumer {
         }
     }
 
-    /// Asks each subscription in turn, until one has something; otherwise what the first of them waits for.
+    /// Asks each subscription in turn, until one has something; where none has, gives the earliest time at which one
+    /// may.
     fn plan_media(&mut self, begins: bool, now_us: u64) -> Result<Next> {
         let mut next = Next::Nothing;
         for _ in 0..self.subscriptions.len() {
@@ -231,7 +233,7 @@ impl Consumer {
     /// Gives the bytes of a plan to the sink, which may take fewer; `None` where it takes nothing now.
     ///
     /// # Errors
-    /// What the socket says; the consumer is over then.
+    /// Those of the socket; the consumer is over then.
     pub(in crate::stream) fn write(&mut self, run: Run) -> Result<Option<usize>> {
         let bytes = if run.private {
             self.private.rest().get(..run.len).unwrap_or_default()
@@ -241,7 +243,7 @@ impl Consumer {
         self.sink.write(bytes)
     }
 
-    /// So much of a plan was taken. False where the socket takes no more now.
+    /// Notes how much of a plan the sink took. False where the socket takes no more now.
     pub(in crate::stream) fn advance(&mut self, run: Run, taken: Option<usize>, now_us: u64) -> bool {
         let taken = taken.unwrap_or(0);
         self.blocked = taken < run.len;
@@ -263,10 +265,10 @@ impl Consumer {
         !self.blocked
     }
 
-    /// Sends what there is, as long as the socket takes it, and for itself alone.
+    /// Sends everything there is, outside of a pass, until the socket takes no more.
     ///
     /// # Errors
-    /// As [`plan`](Self::plan) and [`write`](Self::write).
+    /// Those of [`plan`](Self::plan) and [`write`](Self::write).
     pub(in crate::stream) fn send(&mut self, now_us: u64) -> Result<()> {
         while !self.blocked {
             match self.plan(now_us)? {
@@ -288,7 +290,7 @@ impl Consumer {
 
     // ---- figures
 
-    /// Takes account of what was sent of all subscriptions.
+    /// Counts the bytes and messages sent of all subscriptions.
     fn count_sent(&mut self) {
         for subscription in &mut self.subscriptions {
             let (all, own) = subscription.take_sent();
@@ -297,7 +299,7 @@ impl Consumer {
         }
     }
 
-    /// Bytes and messages it was sent of the relay's own stream since this was last asked.
+    /// Bytes and messages of the relay's own stream sent since the last call.
     pub(in crate::stream) fn take_sent(&mut self) -> (u64, u64) {
         std::mem::take(&mut self.sent)
     }
@@ -325,7 +327,7 @@ impl Consumer {
         if counters.msgs_out.get() > 0 {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
-            // Of several plays that of the newest one.
+            // The last subscription's timestamp stands for all plays of the connection.
             if let Some(ts_ms) = self.subscriptions.iter().rev().find_map(Subscription::passed_ts_ms) {
                 counters.sent_time(ts_ms);
             }
@@ -333,15 +335,14 @@ impl Consumer {
         counters.tcp.refresh(conn, now_us / 1000);
     }
 
-    /// Memory that it keeps for itself, and of which its socket has taken nothing for `ms`; 0 where it takes some now and
-    /// then.
+    /// Private memory of a consumer whose socket has taken nothing for `ms`; 0 where the socket took something since.
     pub(in crate::stream) fn idle_bytes(&self, now_ms: u64, ms: u64) -> usize {
         let idle = self.blocked && now_ms.saturating_sub(self.progress_ms) >= ms;
         let tails = || self.subscriptions.iter().map(|subscription| subscription.tail_bytes().1).sum::<usize>();
         if idle { self.private.capacity() + tails() } else { 0 }
     }
 
-    /// The connection, who it was and what it plays, for the listener, another relay or the end.
+    /// The connection, its peer and its subscriptions, for the listener, another relay or the end.
     pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
         self.count_sent();
         self.tally.report(self.who.counters());

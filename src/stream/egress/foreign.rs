@@ -1,9 +1,9 @@
 //! Subscriptions of another stream: one connection may play several streams, and the relay of one of them owns it.
 //!
-//! The owner reads the other stream's log as any reader does, with a [`JoinIndex`] of its own beside, so it knows by itself
-//! where that stream's subscription may begin. What it cannot see in the log it hears through a [`Registration`] at that
-//! stream's relay: that there is more, where the stream ends, that memory is short; and it leaves there what was sent,
-//! for the stream's figures have one writer.
+//! The owner reads the other stream's log as any reader does, with a [`JoinIndex`] of its own beside, which shows where
+//! that stream's subscription may begin. A [`Registration`] at that stream's relay tells the owner what the log does
+//! not: that there is more, where the stream ends, that memory is short. In it the owner leaves the counts of what was
+//! sent, because the stream's figures have one writer, that relay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,18 +12,18 @@ use crate::stream::egress::join::JoinIndex;
 use crate::stream::front::RRStream;
 use crate::stream::peer::RRSession;
 
-/// Not ended yet.
+/// The end of a stream that has not ended.
 const NEVER: u64 = u64::MAX;
 
-/// One subscription's entry in the list of those whom a stream's relay wakes. Shared by that relay and the connection's
-/// owner; no lock.
+/// One subscription's entry in the list that a stream's relay wakes. That relay and the connection's owner share the
+/// entry without a lock.
 pub(in crate::stream) struct Registration {
-    /// The session knows who owns its connection.
+    /// The session, which knows the owner of its connection.
     record: Arc<RRSession>,
     ended_at: AtomicU64,
     lets_go: AtomicBool,
     gone: AtomicBool,
-    /// Bytes and messages sent, messages and bytes dropped and how often: what the stream has not counted yet.
+    /// Bytes and messages sent and dropped, and the number of drops, that the stream has not counted yet.
     sent_bytes: AtomicU64,
     sent_messages: AtomicU64,
     dropped_messages: AtomicU64,
@@ -32,13 +32,13 @@ pub(in crate::stream) struct Registration {
 }
 
 impl Registration {
-    /// Bytes and messages were sent; by the owner.
+    /// Counts bytes and messages sent; called by the owner.
     pub(in crate::stream) fn count_sent(&self, (bytes, messages): (u64, u64)) {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.sent_messages.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// So much was jumped over; by the owner.
+    /// Counts messages and bytes jumped over; called by the owner.
     pub(in crate::stream) fn count_dropped(&self, messages: u64, bytes: u64) {
         self.dropped_messages.fetch_add(messages, Ordering::Relaxed);
         self.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -60,13 +60,13 @@ impl Registration {
 pub(in crate::stream) struct Registrations(Vec<Arc<Registration>>);
 
 impl Registrations {
-    /// Takes one in.
+    /// Adds a registration.
     pub(in crate::stream) fn add(&mut self, registration: Arc<Registration>) {
         self.0.push(registration);
     }
 
-    /// Tells all where the stream ends, if it does, wakes their owners where there is anything `new`, and counts what was
-    /// sent.
+    /// Tells all registrations the end of the stream, if there is one, wakes their owners where there is anything
+    /// `new`, and counts what they were sent.
     pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stream: &RRStream, now_us: u64) {
         self.0.retain(|registration| {
             if let Some(end) = end {
@@ -76,13 +76,13 @@ impl Registrations {
                 registration.record.wake_owner_for_log();
             }
             let stays = !registration.gone.load(Ordering::Acquire);
-            // Afterwards: one that has gone has got all that it gets.
+            // Read `gone` before the report: an owner that set it has counted its last bytes already.
             registration.report(stream, now_us);
             stays
         });
     }
 
-    /// Memory is short: they hold nothing of the log, and begin again at a later key frame.
+    /// Has all subscriptions let go of the log, because memory is short, and begin again at a later key frame.
     pub(in crate::stream) fn let_go(&self) {
         for registration in &self.0 {
             registration.lets_go.store(true, Ordering::Release);
@@ -103,7 +103,7 @@ impl Drop for Registrations {
     }
 }
 
-/// What a subscription needs while its connection is another stream's relay's.
+/// The part of a subscription that exists while another stream's relay owns its connection.
 pub(in crate::stream) struct Foreign {
     pub(in crate::stream) join_index: JoinIndex,
     /// The stream's publisher sends.
@@ -112,7 +112,7 @@ pub(in crate::stream) struct Foreign {
 }
 
 impl Foreign {
-    /// For a connection that leaves the stream's own relay, with that relay's join index and whether media flows.
+    /// Begins when a connection leaves the stream's own relay, with that relay's join index and whether media flows.
     pub(in crate::stream) fn new(join_index: &JoinIndex, live: bool, record: Arc<RRSession>) -> Self {
         let registration = Registration {
             record,
@@ -137,7 +137,7 @@ impl Foreign {
         Some(self.registration.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
     }
 
-    /// Whether the log is to be let go of; true once.
+    /// Whether the subscription has to let go of the log; true once for each request.
     pub(in crate::stream) fn take_let_go(&self) -> bool {
         let lets_go = &self.registration.lets_go;
         lets_go.load(Ordering::Relaxed) && lets_go.swap(false, Ordering::AcqRel)

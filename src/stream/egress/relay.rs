@@ -1,9 +1,9 @@
 //! relay: the task (of `relayDataThread`) that follows a stream's log and feeds its players and targets.
 //!
-//! The relay owns their sockets, reads included. In a round of its loop it takes in who came; looks at what is new in the
-//! log (the join index); sends to everybody who has room (the pass); reads who has something to say; and looks at timers
-//! now and then (tick). It blocks on nobody: a socket that takes no more is left until the poller says so, its
-//! lag is bounded, and past the bound a consumer jumps forward to a key frame.
+//! The relay owns their sockets, reads included. In a round of its loop the relay takes in new connections; advances
+//! the join index over new messages; sends to all consumers with room (the pass); and reads ready sockets. The tick
+//! looks at timers. The relay never waits for a consumer: a socket that takes no more is left until the poller reports
+//! it writable, its lag is bounded, and past the bound the consumer jumps forward to a key frame.
 
 mod input;
 mod leave;
@@ -42,7 +42,7 @@ pub(in crate::stream) struct Relay {
     consumers: Slab<Box<Consumer>>,
     /// Subscriptions of this stream on connections of other relays.
     registrations: Registrations,
-    /// Somebody may hold no cursor and wait for a place.
+    /// Some subscription may hold no cursor and wait for a place.
     has_waiting: bool,
     /// Media flows: a publisher's messages have been seen, and its end has not.
     live: bool,
@@ -50,15 +50,15 @@ pub(in crate::stream) struct Relay {
     media_ms: u64,
     /// Targets were closed because no media came: they are dialled when it does.
     has_idle_targets: bool,
-    /// Somebody waits for a key frame to get more than before.
+    /// Some subscription waits for a key frame to get more kinds or tracks.
     filters_pending: bool,
-    /// It has been told that the publisher's metadata is flawed.
+    /// The log has a line on this publisher's flawed metadata.
     flaw_told: bool,
-    /// When it was last told that consumers wait for a key frame and none comes.
+    /// When the log last had a line on consumers that wait for a key frame while none comes.
     missing_key_frame_warned_ms: Option<u64>,
     /// The working memory of passes.
     pass: Pass,
-    /// What the next wait has to know of the last pass.
+    /// The times from the last pass that bound the next wait.
     until: Until,
     timeouts: Timeouts,
     /// What relays that pull the stream were last told of the way by which it comes; empty while there is none.
@@ -147,14 +147,14 @@ impl Task for Relay {
         self.tick(io);
     }
 
-    /// All is flushed, or the deadline of a stop has passed.
+    /// Ends the relay of a stream that stops, once all is sent or the stop's deadline has passed.
     fn end_round(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         let Some(by_ms) = self.stream.stop_by_ms() else { return };
         self.over = io.now_us / 1000 >= by_ms || (self.consumers.is_empty() && inbox.is_empty());
     }
 
     fn is_over(&self) -> bool {
-        // Of a stream that has failed nobody gets anything more, and nobody goes back to the listener from here.
+        // In a failed stream nobody gets anything more, and no connection goes back to the listener from here.
         self.over || self.stream.state() == State::Failed
     }
 
@@ -179,7 +179,7 @@ impl Relay {
             self.end(consumer, &failure, io);
             return;
         }
-        // What came while it was being handed over is read at once: nobody tells us of it again.
+        // The poller does not report bytes again that came during the handover, so they are read at once.
         io.again(entry.key());
         self.filters_pending |= consumer.own().any(|subscription| subscription.wants_key_frame());
         let slot = entry.key();
@@ -208,7 +208,7 @@ impl Relay {
         self.told_via = via;
     }
 
-    /// A player's connection, with the subscription that it came for; and with others that go on.
+    /// Makes a player of a connection, with the subscription that it came for and the others that go on.
     fn new_player(&self, peer: Peer, now_us: u64) -> Consumer {
         let Peer { conn, record, mut subscriptions } = peer;
         record.set_role(Role::Player);
@@ -222,13 +222,13 @@ impl Relay {
             let prev = record.set_state(State::Waiting);
             self.stream.upcalls().event(record.event(EventKind::Session).moved(prev, State::Waiting));
         } else if goes_on {
-            // It had asked for one more, which it did not get.
+            // The player came back after a further play that was refused: its old ones go on.
             flows(&self.stream, &who);
         }
         Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000)
     }
 
-    /// Puts what waits of a consumer where it may begin, if it may.
+    /// Places the waiting subscriptions of a consumer that may begin now.
     fn place(&mut self, slot: usize, now_us: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         for subscription in consumer.subscriptions.iter_mut().filter(|subscription| !subscription.is_foreign()) {
@@ -276,7 +276,7 @@ impl Relay {
                 self.filters_pending |= subscription.wants_key_frame();
             }
         }
-        // Once the join index has been where the publisher ended, so that the log up to there is known.
+        // The publisher's end counts once the join index has passed it, so that all messages before it are known.
         let (indexed, ingest) = (self.join_index.head().position, self.stream.ingest());
         let ended = ingest.ended_at().filter(|&end| self.live && indexed >= end && ingest.take_end(end));
         let end = match self.stream.stop_by_ms() {
@@ -315,7 +315,7 @@ impl Relay {
     }
 }
 
-/// Media flows to it now.
+/// Notes that media flows to a consumer now.
 fn flows(stream: &RRStream, who: &Who) {
     match who {
         Who::Player(record) => {

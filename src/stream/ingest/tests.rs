@@ -38,7 +38,7 @@ fn push(ingest: &Ingest, reader: &mut Cursor, ts_ms: u32, now_ms: u64) -> u32 {
 }
 
 #[test]
-fn what_the_relay_asks_is_answered_while_a_publisher_holds_the_log() {
+fn the_relay_is_answered_while_a_publisher_holds_the_log() {
     let (ingest, mut reader, _) = ingest();
     ingest.begin();
     push(&ingest, &mut reader, 0, 0);

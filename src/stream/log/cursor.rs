@@ -1,8 +1,8 @@
 //! A consumer's place in the log, and all ways to read on from it.
 //!
-//! A cursor never writes, never waits and never keeps the writer waiting. It keeps alive its segment **and every later
-//! one**, so whoever holds one must move it on: [`Cursor::jump_to`] lets the past go. It knows nothing of sockets. Each
-//! consumer owns its own; a cursor may move between threads.
+//! A cursor never writes, never waits and never keeps the writer waiting. A cursor keeps its segment **and every later
+//! one** alive, so its holder must move it on: [`Cursor::jump_to`] lets the past go. Each consumer owns its cursor,
+//! which knows nothing of sockets and may move between threads.
 
 use std::borrow::Cow;
 
@@ -21,11 +21,12 @@ pub struct Head {
 
 /// A place in the log.
 ///
-/// - to send: [`run`](Self::run) or [`run_until`](Self::run_until), then [`advance`](Self::advance) by what the socket took;
+/// - to send: [`run`](Self::run) or [`run_until`](Self::run_until), then [`advance`](Self::advance) by what the socket
+///   took;
 /// - message by message: [`message`](Self::message), then [`skip_message`](Self::skip_message);
 /// - to leave: `tail`, then [`jump_to`](Self::jump_to);
-/// - to know: [`position`](Self::position), [`message_number`](Self::message_number), [`at_boundary`](Self::at_boundary),
-///   [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
+/// - to know: [`position`](Self::position), [`message_number`](Self::message_number),
+///   [`at_boundary`](Self::at_boundary), [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
 #[derive(Clone)]
 pub struct Cursor {
     segment: Arc<Segment>,
@@ -38,7 +39,7 @@ pub struct Cursor {
 /// A message in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// What is known of it.
+    /// The message's mark.
     pub mark: Mark,
     /// Its number in the log, from 0.
     pub number: u64,
@@ -49,13 +50,14 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The body as it was appended: borrowed where it is one chunk, put together where it is more. `None`: memory is out.
+    /// The body as it was appended: borrowed from the log where it is one chunk, copied together where there are more.
+    /// `None`: memory is out.
     pub fn body(&self) -> Option<Cow<'a, [u8]>> {
         body_of(self.wire, CHUNK_SIZE).map(|(_, body)| body)
     }
 }
 
-/// How far a cursor is behind.
+/// A cursor's distance from the end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     /// Bytes published and not yet taken.
@@ -72,12 +74,12 @@ impl Cursor {
         Self { segment: Arc::clone(segment), pos: now.bytes, mark: now.marks }
     }
 
-    /// What is published from here to the end of the segment, or to the first message that is marked as
-    /// [`flag::FLAWED`]. Mostly there is none, and then no mark is looked at. Empty: nothing is there now, or such a message
-    /// is next.
+    /// The published bytes from here to the end of the segment, or to the first message with [`flag::FLAWED`]. A
+    /// segment without such a message needs no look at its marks. Empty: nothing is there now, or such a message is
+    /// next.
     pub fn run(&mut self) -> &[u8] {
         self.enter_next();
-        // First the bytes: what they hold was published, so the segment knows of it.
+        // The bytes are read first: `has_flawed` then knows of every flawed message among them.
         let end = self.segment.bytes().len();
         if self.segment.has_flawed() {
             return self.run_until(|mark| mark.has(flag::FLAWED));
@@ -85,16 +87,16 @@ impl Cursor {
         &self.segment.bytes()[self.pos as usize..end]
     }
 
-    /// What is published from here to the end of the segment, or to the first message for which `stop` is true. The message that the cursor is
-    /// already inside of is not asked about: its rest always belongs to the run. Empty: nothing is there now, or the
-    /// next message is one to stop at; [`message`](Self::message) tells which.
+    /// The published bytes from here to the end of the segment, or to the first message for which `stop` is true.
+    /// `stop` is not asked about the message that the cursor is inside of: its rest always belongs to the run. Empty:
+    /// nothing is there now, or the next message is one to stop at; [`message`](Self::message) tells which.
     pub fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {
         self.enter_next();
         let marks = self.segment.marks();
         let ask = self.mark as usize + usize::from(!self.at_boundary());
         let end = match marks.get(ask..).and_then(|ahead| ahead.iter().find(|mark| stop(mark))) {
             Some(mark) => mark.start,
-            // Only what the marks above cover: a message published since then was not asked about.
+            // The end of the marks above: `stop` was not asked about messages published since.
             None => marks.last().map_or(0, Mark::end),
         };
         &self.segment.bytes()[self.pos as usize..end as usize]
@@ -114,7 +116,7 @@ impl Cursor {
         debug_assert!(pos <= end as usize, "a cursor moves over published bytes alone");
         let pos = u32::try_from(pos).unwrap_or(end).min(end);
         self.pos = pos;
-        // Mostly the cursor stays in its message or ends at the segment's end.
+        // The frequent case, the segment's end, needs no search.
         self.mark = if pos == end {
             marks.len() as u32
         } else {
@@ -167,8 +169,9 @@ impl Cursor {
         }
     }
 
-    /// The same bytes for a consumer that is about to jump: it sends them first, or its peer's chunk reader loses its place.
-    /// They keep the bytes of one segment and nothing behind it. `None` at a boundary.
+    /// The bytes of [`rest_of_message`](Self::rest_of_message) for a consumer that is about to jump: without them its
+    /// peer's chunk reader would lose its place. The tail keeps one segment's bytes alive, not those behind. `None` at
+    /// a boundary.
     pub(in crate::stream) fn tail(&self) -> Option<Tail> {
         if self.at_boundary() { None } else { self.segment.tail(self.mark, self.pos) }
     }
@@ -183,7 +186,7 @@ impl Cursor {
         self.segment.first_message() + u64::from(self.mark)
     }
 
-    /// How far the cursor is behind `head`. A head of some moments ago will do: what the cursor has passed counts 0.
+    /// The distance to `head`, which may be some moments old: a cursor that has passed it has a lag of 0.
     pub fn lag(&mut self, head: Head, now_us: u64) -> Lag {
         let arrival_us = self.mark_here().map_or(now_us, |mark| mark.arrival_us);
         Lag {
@@ -198,7 +201,7 @@ impl Cursor {
     pub fn has_more(&self) -> bool {
         let (mut segment, mut pos) = (&self.segment, self.pos);
         loop {
-            // First the link, then the length: what a sealed segment's length gives afterwards is final.
+            // The link is read before the length: the length of a segment that has a next one is final.
             let next = segment.next();
             if segment.published().bytes > pos {
                 return true;
@@ -208,17 +211,18 @@ impl Cursor {
         }
     }
 
-    /// The place as a [`Head`]: what has been passed.
+    /// The cursor's place as a [`Head`].
     pub fn head(&self) -> Head {
         Head { position: self.position(), messages: self.message_number() }
     }
 
-    /// Goes where `other` is, and lets the bytes between go. Inside a message its tail must have been taken before.
+    /// Goes to the place of `other`, and lets the bytes between go. A cursor inside a message needs its
+    /// [`tail`](Self::tail) taken first.
     pub fn jump_to(&mut self, other: &Self) {
         self.clone_from(other);
     }
 
-    /// Crosses into the next segment where this one is used up for good.
+    /// Crosses into the next segment where this one is sealed and read to its end.
     fn enter_next(&mut self) {
         while self.pos == self.segment.published().bytes {
             let Some(next) = self.segment.next() else { return };

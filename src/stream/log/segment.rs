@@ -1,7 +1,7 @@
 //! A segment of the log: bytes and marks that one writer fills while many readers read, without a lock.
 //!
-//! It owns the memory, the publishing of messages, the link to the next segment and the freeing of chains. It knows
-//! nothing of chunks, budgets' limits, cursors or joining; only [`buffer`](super::buffer) may use it.
+//! This module owns the memory, the publishing of messages, the link to the next segment and the freeing of chains. It
+//! knows nothing of chunks, budgets' limits, cursors or joining; only [`buffer`](super::buffer) and the cursor use it.
 //!
 //! # The law
 //!
@@ -15,14 +15,14 @@
 //!    So a reader's `&[u8]` and the writer's `&mut [u8]` never overlap.
 //! 3. **One release store publishes a message**, after its bytes and its mark are complete. Readers learn a length from
 //!    an acquire load and from nothing else, so whatever they see below it happened before.
-//! 4. **A segment is sealed by its `next`.** The writer sets `next` after its last publication in this segment and never
-//!    publishes there again. A reader that has seen `next` must load `published` once more before it leaves: what that
-//!    load gives is final.
+//! 4. **A segment is sealed by its `next`.** The writer sets `next` after its last publication in this segment and
+//!    never publishes there again. A reader that has seen `next` must load `published` once more before it leaves: what
+//!    that load gives is final.
 //! 5. **All memory is initialised**: it is allocated zeroed, and a mark is valid for every bit pattern.
 //! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
 //! 7. **Bytes may outlive their segment.** They lie in a `Bytes` of their own, which the segment shares with every
-//!    `Tail`: a few published bytes of one message, kept without what follows them. Law 2 holds as long as either lives;
-//!    the charge goes with the bytes.
+//!    `Tail`: a few published bytes of one message, kept without what follows them. Law 2 holds as long as either
+//!    lives; the charge goes with the bytes.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -40,19 +40,19 @@ use shim::{AtomicBool, AtomicU64, OnceLock, Watch, into_inner};
 pub mod flag {
     /// A key frame: decoding can begin here.
     pub const KEY: u8 = 1;
-    /// A sequence header: what a decoder is set up with.
+    /// A sequence header: a decoder's configuration.
     pub const SEQ: u8 = 2;
     /// Metadata: `onMetaData`, or a codec's own kind of it.
     pub const META: u8 = 4;
     /// The body begins with `@setDataFrame`.
     pub const SET_DATA_FRAME: u8 = 8;
-    /// The first message of another publisher: nothing of before holds any more.
+    /// The first message of another publisher: all earlier headers are void.
     pub const NEW_PUBLISHER: u8 = 16;
-    /// Metadata that does not end as it should: who plays gets it mended.
+    /// Metadata that does not end as AMF0 prescribes: players get it mended.
     pub const FLAWED: u8 = 32;
 }
 
-/// What is known of one message in a segment: 24 bytes.
+/// The facts of one message in a segment, in 24 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Mark {
@@ -103,7 +103,7 @@ pub(in crate::stream) struct Segment {
     marks: Block<Mark>,
     /// `marks << 32 | bytes`.
     published: AtomicU64,
-    /// A message marked as [`flag::FLAWED`] is, or is about to be, published. Set before that message is, and never unset.
+    /// A message with [`flag::FLAWED`] is, or is about to be, published. Set before that message, and never unset.
     flawed: AtomicBool,
     next: OnceLock<Arc<Self>>,
 }
@@ -126,23 +126,23 @@ pub(in crate::stream) struct Tail {
 }
 
 impl Tail {
-    /// The bytes.
+    /// The bytes of the tail.
     pub(in crate::stream) fn bytes(&self) -> &[u8] {
         self.bytes.watch.read(self.mark as usize + 1);
-        // SAFETY: `Segment::tail` takes places of published bytes alone, `start` <= `end` (here and in `advance`), and so
-        // the pointer stays in the block.
+        // SAFETY: `Segment::tail` takes places of published bytes alone, `start` <= `end` (here and in `advance`), and
+        // so the pointer stays in the block.
         let start = unsafe { self.bytes.block.start.add(self.start as usize) };
         // SAFETY: as for `Segment::bytes`; `self` keeps the block alive (law 7).
         unsafe { slice::from_raw_parts(start.as_ptr(), (self.end - self.start) as usize) }
     }
 
-    /// So many of them are not needed any more.
+    /// Takes `bytes` bytes off the front, which were sent.
     pub(in crate::stream) fn advance(&mut self, bytes: usize) {
         let start = u32::try_from(bytes).map_or(self.end, |bytes| self.start.saturating_add(bytes));
         self.start = start.min(self.end);
     }
 
-    /// The memory it keeps.
+    /// Bytes of memory that the tail keeps alive: its segment's.
     pub(in crate::stream) fn held_bytes(&self) -> usize {
         self.bytes.block.len
     }
@@ -175,7 +175,7 @@ impl Segment {
         unsafe { slice::from_raw_parts(self.bytes.block.start.as_ptr(), now.bytes as usize) }
     }
 
-    /// What lies between `start`, a place in the published message of this index, and that message's end.
+    /// The bytes between `start`, a place in the published message of this index, and that message's end.
     pub(in crate::stream) fn tail(&self, mark: u32, start: u32) -> Option<Tail> {
         let end = self.marks().get(mark as usize)?.end();
         (start < end).then(|| Tail { bytes: Arc::clone(&self.bytes), mark, start, end })
@@ -189,13 +189,13 @@ impl Segment {
         unsafe { slice::from_raw_parts(self.marks.start.as_ptr(), now.marks as usize) }
     }
 
-    /// Whether a message among those that were seen published before is marked as [`flag::FLAWED`]; perhaps one that comes
-    /// next is instead.
+    /// Whether a message with [`flag::FLAWED`] is among those published. True for every one that the caller has seen
+    /// published; perhaps true already for one that is about to be.
     pub(in crate::stream) fn has_flawed(&self) -> bool {
         self.flawed.load(Relaxed)
     }
 
-    /// The next segment. Once it is there, what [`published`](Self::published) gives *afterwards* is final.
+    /// The next segment. Once there is one, a *later* result of [`published`](Self::published) is final.
     pub(in crate::stream) fn next(&self) -> Option<&Arc<Self>> {
         self.next.get()
     }
@@ -206,7 +206,8 @@ impl Drop for Segment {
         // The compiler's own drop would recurse once for each segment behind this one.
         let mut next = self.next.take();
         while let Some(segment) = next {
-            // Someone else still reads it: the rest is theirs to free. Else it is dropped here, with nothing behind it.
+            // A segment that is still read keeps the rest of the chain, for its last reader to free. Any other is
+            // dropped here, with nothing behind it.
             next = into_inner(segment).and_then(|mut last| last.next.take());
         }
     }
@@ -215,7 +216,7 @@ impl Drop for Segment {
 /// The right to write: exists once for each log.
 pub(in crate::stream) struct SegmentWriter {
     segment: Arc<Segment>,
-    /// What `segment.published` holds; only this writer stores there.
+    /// The value of `segment.published`; only this writer stores there.
     done: Published,
 }
 

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_newcomers_leave_is_for_those_within_their_floors() {
+    fn memory_that_newcomers_leave_is_for_streams_within_their_floors() {
         let server = Budget::of_server(Some(800), Box::new(|| ()));
         let (old, new) = (server.child(), server.child());
         let lives_on = old.charge(50).unwrap();

@@ -144,7 +144,7 @@ fn a_late_joiner_gets_the_headers_and_the_cached_group() {
 }
 
 #[test]
-fn who_wants_a_fresh_key_frame_waits_and_who_wants_now_does_not() {
+fn a_start_at_the_next_key_frame_waits_and_a_start_now_does_not() {
     let mut feed = Feed::new(1 << 20, 10_000);
     feed.begin();
     feed.video(&[KEY, INTER]);
@@ -414,7 +414,7 @@ fn every_codec_and_track_of_multitrack_keeps_its_header() {
 }
 
 #[test]
-fn what_came_last_for_a_track_stands_behind_what_came_before_whoever_else_it_is_for() {
+fn the_header_sent_last_stands_last_also_where_tracks_share_a_message() {
     let mut feed = Feed::new(1 << 20, 10_000);
     // Tracks 0 and 1 of AVC with a byte each, and 2 in a message of its own.
     let both = |byte| [&[0x96, 0x10], &b"avc1"[..], &[0, 0, 0, 1, byte, 1, 0, 0, 1, byte]].concat();

@@ -16,10 +16,10 @@ use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
 use crate::stream::peer::{Leave, Peer, RRSession, Stays};
 
-/// A consumer that was told goodbye may take this long to take it.
+/// How long a target may take to receive its goodbye before it is closed.
 const GOODBYE_MS: u64 = 3_000;
 
-/// As [`GOODBYE_MS`] where the target connects again afterwards: the media that flows meanwhile is lost to it.
+/// The shorter time of a target that connects again afterwards: it loses the media that flows meanwhile.
 const SHORT_GOODBYE_MS: u64 = 500;
 
 impl Relay {
@@ -31,9 +31,9 @@ impl Relay {
         }
     }
 
-    /// A consumer has had all there was, or its peer wants something else. A player loses what has ended for it, and its
-    /// connection goes to the listener or to the relay of another stream where nothing of this one is left; a target is told
-    /// goodbye and closed once it has heard that.
+    /// Ends the subscriptions of a consumer that have got all that they get, or acts on its peer's command. A player's
+    /// connection goes on to the listener, or to the relay of another stream, where no subscription of this stream is
+    /// left; a target is told goodbye, and closed once its server has received that.
     pub(super) fn between(&mut self, slot: usize, io: &mut Io<'_>) {
         let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
@@ -73,15 +73,15 @@ impl Relay {
             None => None,
         };
         if next.is_none() && consumer.has_own() {
-            // What its peer sent behind it has been read from the socket already.
+            // The peer's next commands may have been read from the socket already.
             io.again(slot);
             return;
         }
         self.hand_on(slot, next, io);
     }
 
-    /// A player's connection goes to the listener, which is to handle `next`, or to the relay of the newest stream that it
-    /// plays.
+    /// Hands a player's connection on: to the listener, which handles `next`, or to the relay of the newest stream that
+    /// it still plays.
     fn hand_on(&mut self, slot: usize, next: Option<session::Event>, io: &mut Io<'_>) {
         let Some(mut consumer) = self.take(slot) else { return };
         io.remove(&mut consumer.sink.conn().socket);
@@ -100,7 +100,7 @@ impl Relay {
         }
     }
 
-    /// The players who wait for a first message are told that none will come, where that is known.
+    /// Tells the players that wait for a first message that none will come, where a source has been refused.
     pub(super) fn refuse_waiting(&mut self, io: &mut Io<'_>) {
         let Some(refusal) = self.stream.sources().take_refusal() else { return };
         for slot in self.slots() {
@@ -116,7 +116,7 @@ impl Relay {
         }
     }
 
-    /// The places of all consumers, some of which may leave while they are looked at.
+    /// The places of all consumers, as a list of its own, because some may leave while it is walked.
     pub(super) fn slots(&self) -> Vec<usize> {
         self.consumers.iter().map(|(slot, _)| slot).collect()
     }
@@ -127,7 +127,7 @@ impl Relay {
         Some(consumer)
     }
 
-    /// A consumer's connection ends here.
+    /// Ends a consumer's connection.
     pub(super) fn end(&mut self, mut consumer: Box<Consumer>, failure: &Failure, io: &mut Io<'_>) {
         io.remove(&mut consumer.sink.conn().socket);
         let told_goodbye = consumer.close_by_ms.is_some();
@@ -136,7 +136,7 @@ impl Relay {
             (mut conn, Who::Player(record), subscriptions) => {
                 end_player(&mut conn, &record, &subscriptions, failure);
                 self.stream.upcalls().session_over(&record, failure);
-                // The books are left last.
+                // Last: dropping its subscriptions takes the player off the books.
                 drop(subscriptions);
             }
             (conn, Who::Target(target), _) => {
@@ -150,14 +150,14 @@ impl Relay {
         }
     }
 
-    /// The stream stops, or has failed: everybody who is left is closed. Of a failed one the thread that panicked ends the
-    /// sessions too, for the same cause; whichever comes first is told.
+    /// Closes everybody who is left, when the stream stops or has failed. In a failed stream the thread that panicked
+    /// ends the sessions too, for the same cause; only the first end of a session is told.
     pub(super) fn close(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         let failure = match self.stream.state() {
             State::Failed => Failure::ours(RRError::Panic, "the stream has failed"),
             _ => Failure::ours(RRError::Kicked, "the stream was stopped"),
         };
-        // From here on nothing more arrives, so what is drained is all.
+        // With the link closed nothing more arrives, so draining the inbox once is enough.
         self.stream.close_relay();
         let end = Some(self.join_index.head().position);
         self.registrations.tell(false, end, &self.stream, clock::now_us());
@@ -181,7 +181,7 @@ impl Relay {
     }
 }
 
-/// The player hears that it is over, if its socket takes that.
+/// Tells a player that its plays are over, if its socket takes that.
 fn end_player(conn: &mut Conn, record: &RRSession, subscriptions: &[Subscription], failure: &Failure) {
     if !failure.by_peer {
         if let Some(session) = conn.inbound() {

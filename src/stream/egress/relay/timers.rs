@@ -1,4 +1,4 @@
-//! What the relay looks after now and then: timeouts, pings, orders, and the bound of everybody's lag.
+//! The relay's periodic work: timeouts, pings, orders, and the bound on each consumer's lag.
 
 use super::targets::too_slow;
 use super::{Relay, slow_event};
@@ -25,7 +25,7 @@ impl Relay {
             let stays = self.check_timers(slot, head, io);
             self.apply(slot, stays.map_err(Leave::Over), io);
         }
-        // The stream's own lag is that of whoever is furthest behind.
+        // The stream's lag is that of the consumer furthest behind.
         let lag_ms = |consumer: &Consumer| consumer.who.counters().queue_ms.get();
         let lag_ms = self.consumers.iter().map(|(_, consumer)| lag_ms(consumer)).max().unwrap_or(0);
         self.stream.stats().lag(lag_ms);
@@ -49,7 +49,7 @@ impl Relay {
                                 session.reconnect_request(url.as_deref(), &text);
                             }
                         }
-                        // Answers to an ask that is over.
+                        // The session's ask has been answered before.
                         Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
                     }
                 }
@@ -61,7 +61,8 @@ impl Relay {
             self.between(slot, io);
             return Ok(());
         }
-        // What is blocked takes no part in a pass, and other streams' logs must not be held for it.
+        // A blocked consumer takes no part in a pass, where the others follow; without this its foreign cursors would
+        // keep other streams' logs.
         consumer.follow(now_us);
         consumer.measure(head, now_us);
         let send_ms = self.timeouts.send_ms;
@@ -70,7 +71,7 @@ impl Relay {
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Err(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
         }
-        // One whose socket takes nothing has `send_ms`: a ping would not reach it. An open question is the listener's.
+        // A ping would not reach a peer whose socket takes nothing; `send_ms` is the deadline of such a one.
         if !consumer.blocked {
             consumer.sink.conn().handle_timeout(now_ms)?;
         }
@@ -99,7 +100,7 @@ impl Relay {
             {
                 return Err(failure);
             }
-            // A key frame ahead of it that is itself within the bounds, or the next one.
+            // Jump to a key frame ahead that is itself within the bounds, or wait for the next one.
             let ahead = subscription.key_frame_ahead(&self.join_index, head, now_us);
             self.has_waiting |= ahead.is_none();
             let (messages, bytes) = subscription.jump(ahead, head);
@@ -115,7 +116,7 @@ impl Relay {
     }
 }
 
-/// What the log says of it, and under which subject.
+/// The subject of log lines about a consumer: their target and the consumer's name.
 fn told_of(who: &Who) -> (&'static str, String) {
     match who {
         Who::Player(record) => (told::SESSION, format!("player {}", record.addr)),

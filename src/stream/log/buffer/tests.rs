@@ -47,7 +47,7 @@ fn a_body_read_back_equals_the_body_appended() {
 }
 
 #[test]
-fn what_a_cursor_gives_is_rtmp_that_a_peer_can_read() {
+fn a_cursor_gives_rtmp_that_a_peer_can_read() {
     let mut log = RRBuffer::new(Budget::new(None));
     let mut cursor = log.cursor();
     let sent: Vec<_> = (0..200u32)

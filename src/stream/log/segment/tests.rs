@@ -33,7 +33,7 @@ fn marks_and_bytes_agree() {
 }
 
 #[test]
-fn what_is_not_published_is_not_seen() {
+fn unpublished_messages_are_not_seen() {
     let mut writer = SegmentWriter::start();
     writer.roll(8, 2, charge()).unwrap();
     writer.tail().fill(7);

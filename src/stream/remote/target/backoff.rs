@@ -1,5 +1,5 @@
-//! The reconnect policy of a target: which url is tried next and when, growing waits with jitter and a cap, a reset after
-//! good running, and an end. It reads no clock and does nothing by itself; the dialler owns one for each target.
+//! The reconnect policy of a target: which url is tried next and when, growing waits with jitter and a cap, a reset
+//! after good running, and an end. It reads no clock and does nothing by itself; the dialler owns one for each target.
 
 use crate::config::{SlowPolicy, TargetConfig};
 use crate::error::{Failure, RRError};
@@ -133,8 +133,8 @@ impl Backoff {
         if loss.ran_ms > 0 {
             url.ran_ms = (!refused).then_some(loss.now_ms);
         }
-        // Servers answer BadName as long as they hold a session that was lost. Where media has just flowed they may hold
-        // ours; elsewhere once is not fatal.
+        // Servers answer BadName as long as they hold a session that was lost. Where media has just flowed they may
+        // hold ours; elsewhere once is not fatal.
         let lingers = |ran_ms| config.lingering_ms.is_some_and(|ms| loss.now_ms.saturating_sub(ran_ms) < ms.into());
         let passes = url.ran_ms.is_some_and(lingers);
         url.refused_in_row = if refused && !passes { url.refused_in_row + 1 } else { 0 };
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_up_when_the_time_is_up_with_a_last_try_then() {
+    fn a_target_gives_up_with_a_last_try_when_its_time_is_up() {
         let config = TargetConfig { retry_total_ms: Some(1_200), ..config() };
         let mut backoff = Backoff::default();
         let failure = Failure::peers(RRError::Connect, "refused");
