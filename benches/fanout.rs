@@ -1,9 +1,10 @@
-//! What it costs to relay, and how late it is, for loads of different shapes: the bundled server beside nginx-rtmp and
-//! beside a minimal relay, and beside older builds of itself, in the same run and in turn.
+//! Cost and latency of relaying, for loads of different shapes: the bundled server beside nginx-rtmp and beside a
+//! minimal relay, and beside older builds of itself, in the same run and in turn.
 //!
 //! `cargo bench --bench fanout -- --help` lists the options. Each server is a process of its own, and so is the load
-//! tool: this program starts itself again with a role. Cost is the CPU time of the server's process, user and system, over
-//! the bytes that its consumers received. Latency is from the publisher's `send` to the player's `recv`, in one process.
+//! tool: this program starts itself again with a role. Cost is the CPU time of the server's process, user and system,
+//! over the bytes that its consumers received. Latency is from the publisher's `send` to the player's `recv`, in one
+//! process.
 // Clocks of other processes, affinities and epoll have no safe form in std.
 #![allow(unsafe_code)]
 

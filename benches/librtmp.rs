@@ -1,10 +1,10 @@
-//! What `RTMP_ReadPacket` and `RTMP_SendPacket` cost in our `librtmp.so.1`, beside the distribution's library and beside
-//! a bare `recv` into 16 KiB, or one bare `send` a message.
+//! The cost of `RTMP_ReadPacket` and `RTMP_SendPacket` in our `librtmp.so.1`, beside the distribution's library and
+//! beside a bare `recv` into 16 KiB, or one bare `send` a message.
 //!
-//! One C program (`librtmp/driver.c`) runs on either library, each run in a process of its own, in turn; this program is
-//! the peer it talks to over loopback. Cost is the CPU time of the driver's one thread over the bytes of message bodies.
-//! `cargo bench --bench librtmp -- [rounds] [megabytes] [mode] [chunk size]`; it fails where the distribution's library is
-//! missing.
+//! One C program (`librtmp/driver.c`) runs on either library, each run in a process of its own, in turn; this program
+//! is the peer it talks to over loopback. Cost is the CPU time of the driver's one thread over the bytes of message
+//! bodies. `cargo bench --bench librtmp -- [rounds] [megabytes] [mode] [chunk size]`; it fails where the distribution's
+//! library is missing.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,13 +14,13 @@ use std::process::{Command, Output, Stdio};
 use rrelay::proto::chunk_write;
 use rrelay::proto::message::{MessageHead, kind};
 
-/// Sizes of pictures, in turn; a sound comes after each. The first mix is what the ratios are told by. Its sends are
-/// small, so little of them is librtmp's chunks; the second is a stream of 6 Mbit/s, 30 pictures a second.
+/// Sizes of pictures, in turn; a sound comes after each. The first mix gives the ratios. Its sends are small, so little
+/// of their cost is librtmp's chunks; the second mix is a stream of 6 Mbit/s, 30 pictures a second.
 const SMALL: &[u32] = &[4000, 6000, 9000, 12_000, 16_000];
 const LARGE: &[u32] = &[120_000, 22_000, 21_000, 22_000, 21_000, 22_000, 21_000, 22_000, 21_000, 22_000];
 const AUDIO_BYTES: u32 = 300;
 
-/// The peer writes as much at a time.
+/// Bytes that the peer writes at a time.
 const WRITE_BYTES: usize = 256 * 1024;
 
 /// One call into the kernel a chunk is slow: the sender's 128-byte case takes this part of the bytes.
@@ -29,14 +29,14 @@ const SLOW_PART: u64 = 16;
 /// Bytes of a plain handshake after its first.
 const HELLO_BYTES: usize = 1536;
 
-/// What is measured.
+/// One measurement.
 #[derive(Clone, Copy)]
 struct Case {
     mode: &'static str,
     what: &'static str,
     chunk: u32,
     pictures: &'static [u32],
-    /// At most this ratio is wanted.
+    /// The largest ratio wanted.
     aim: Option<f64>,
 }
 
@@ -53,14 +53,14 @@ const CASES: [Case; 10] = [
     Case { mode: "send", what: "SendPacket, large pictures", chunk: 4096, pictures: LARGE, aim: None },
 ];
 
-/// What one run cost, in seconds per gigabyte of bodies.
+/// The cost of one run, in seconds per gigabyte of bodies.
 #[derive(Clone, Copy)]
 struct Cost {
     total: f64,
     kernel: f64,
 }
 
-/// Whoever runs the driver: a library in a folder, used or, for the floor, not.
+/// A contestant: a library in a folder, which the driver uses or, for the floor, does not.
 struct Contestant<'a> {
     library: &'a Path,
     floor: bool,
@@ -161,8 +161,8 @@ fn run(case: &Case, contestant: &Contestant<'_>, driver: &Path, bytes: u64) -> C
     Cost { total: per_gb(total), kernel: per_gb(kernel) }
 }
 
-/// The other end: a handshake, then it writes as many bytes of bodies or takes what comes. Gives how many messages and
-/// bytes it wrote.
+/// The other end: does the handshake, then writes so many bytes of bodies, or reads all that comes. Gives the number of
+/// messages and bytes written.
 fn peer(mut stream: TcpStream, mode: &str, case: &Case, bytes: u64) -> io::Result<Option<(u64, u64)>> {
     let serves = mode != "server";
     let mut hello = [0; 1 + HELLO_BYTES];
@@ -181,7 +181,7 @@ fn peer(mut stream: TcpStream, mode: &str, case: &Case, bytes: u64) -> io::Resul
         io::copy(&mut stream, &mut io::sink())?;
         return Ok(None);
     }
-    // What the session says meanwhile, its reports of bytes read above all.
+    // Reads the session's own messages, above all its reports of bytes read.
     let mut words = stream.try_clone()?;
     let listens = std::thread::spawn(move || io::copy(&mut words, &mut io::sink()));
     let (wire, messages, bodies) = wire(case);
@@ -213,7 +213,7 @@ fn wire(case: &Case) -> (Vec<u8>, u64, u64) {
     (wire, messages, bodies)
 }
 
-/// The folder of the distribution's library: where the C compiler finds it.
+/// The folder in which the C compiler finds the distribution's library.
 fn distribution() -> PathBuf {
     let output = Command::new("cc").arg("-print-file-name=librtmp.so.1").output().expect("a C compiler");
     let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
@@ -259,7 +259,7 @@ fn good(output: &Output, what: &str) {
     assert!(output.status.success(), "{what}: {}\n{words}", output.status);
 }
 
-/// The middle one of a figure.
+/// The median of a figure.
 fn median(costs: &[Cost], figure: fn(&Cost) -> f64) -> f64 {
     let mut figures: Vec<f64> = costs.iter().map(figure).collect();
     figures.sort_by(f64::total_cmp);

@@ -45,7 +45,7 @@ int GetState(STREAMING_SERVER *server) {
     return state;
 }
 
-/* Who is told to stop goes no way back. */
+/* A server that is stopping keeps that state until it has stopped. */
 void SetState(STREAMING_SERVER *server, int state) {
     pthread_mutex_lock(&stateLock);
     if (server->state < STREAMING_STOPPING || state == STREAMING_STOPPED) server->state = state;
@@ -95,7 +95,7 @@ static void *serverThread(void *argument) {
     while (!IsStopping(server)) {
         int fd = accept(server->socket, NULL, NULL);
         if (fd < 0) {
-            /* Out of descriptors, perhaps: that passes, but not sooner for being asked at once again. */
+            /* Out of descriptors, perhaps, which passes: trying again at once would only cost time. */
             if (errno != EINTR && errno != ECONNABORTED && !IsStopping(server)) sleep(1);
         } else if (server->hand_over) {
             HandOver(server, fd);
@@ -114,7 +114,7 @@ static int ThreadCreate(void *(*body)(void *), void *argument) {
     return TRUE;
 }
 
-/* The accept and the read that are running end, and serverThread() with them. */
+/* Makes the running accept and read end, and serverThread() with them. */
 static void stopStreaming(STREAMING_SERVER *server) {
     SetState(server, STREAMING_STOPPING);
     RTMP_UserInterrupt();
@@ -164,7 +164,7 @@ static void printPart(const char *text) {
     for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
 }
 
-/* Two threads say such lines: each is whole. */
+/* Two threads print lines: each line is written whole. */
 void Say(const char *before, const char *app, const char *key, const char *format, ...) {
     va_list values;
 
@@ -197,8 +197,8 @@ static const char help[] =
     "  --hand-over      give accepted connections to the relay, which serves publishers and players; nothing is saved\n"
     "  --help           print this\n";
 
-/* Whoever started this may have closed stdin, stdout or stderr: a client's socket that got such a number would be printed
-   to. And a reader of the output that goes is no reason to end. */
+/* The program may be started with stdin, stdout or stderr closed: a client's socket with such a number would be printed
+   to. And it must go on when the reader of its output goes. */
 static int needNoOutput(void) {
     int fd;
     for (fd = 0; fd <= 2; fd++) {
@@ -242,7 +242,7 @@ int main(int argc, char **argv) {
         }
         i++;
     }
-    /* What is handed over is not read here: nothing of it can be saved, nor fed. */
+    /* Connections that are handed over are not read here, so their media can neither be saved nor fed. */
     if (server.hand_over && (server.file_name || relay_port >= 0)) return usage();
     memset(&action, 0, sizeof action);
     action.sa_handler = onSignal;

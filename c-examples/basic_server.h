@@ -1,4 +1,4 @@
-/* What the parts of the basic server share: its state, and who does what. */
+/* The basic server's state, and the functions of its parts. */
 #ifndef BASIC_SERVER_H
 #define BASIC_SERVER_H
 
@@ -17,7 +17,7 @@ typedef struct {
     int port;
     int state; /* STREAMING_*; by GetState and SetState */
 
-    /* What is being published, and how much of it came. */
+    /* The stream being published, and the messages and bytes of it so far. */
     char app[NAME_BYTES], key[NAME_BYTES];
     int publishing;
     unsigned long audio, video, data, other; /* messages */
@@ -38,11 +38,11 @@ typedef struct {
 /* basic_server.c */
 int GetState(STREAMING_SERVER *server);
 void SetState(STREAMING_SERVER *server, int state);
-/* A line about a stream: `before`, then "app/key" as a peer sent it, without anything that could move a terminal's cursor,
-   then the rest. */
+/* A line about a stream: `before`, then "app/key" as a peer sent it, without anything that could move a terminal's
+   cursor, then the rest. */
 void Say(const char *before, const char *app, const char *key, const char *format, ...);
 
-/* basic_server_packets.c: what is done with one message. FALSE: the conversation is over. */
+/* basic_server_packets.c: acts on one message. FALSE: the conversation is over. */
 int ServePacket(STREAMING_SERVER *server, RTMP *r, RTMPPacket *packet);
 /* The publisher is gone, or never came. */
 void EndPublishing(STREAMING_SERVER *server);
@@ -59,9 +59,9 @@ void StopRelay(STREAMING_SERVER *server);
 int BeginStream(STREAMING_SERVER *server);
 int FeedStream(STREAMING_SERVER *server, const RTMPPacket *packet);
 void EndStream(STREAMING_SERVER *server);
-/* The second: the connection is the relay's from here on. */
+/* The second bridge: the connection belongs to the relay from here on. */
 void HandOver(STREAMING_SERVER *server, int fd);
-/* Tells what happens there, for at most a second. */
+/* Prints the relay's events, for at most a second. */
 void TakeRelayEvents(STREAMING_SERVER *server);
 
 #endif

@@ -1,4 +1,4 @@
-/* ServePacket(): a publisher's commands are answered, its media is counted, saved and passed on. */
+/* ServePacket(): answers a publisher's commands, and counts, saves and passes on its media. */
 #define _POSIX_C_SOURCE 200809L
 #include "basic_server.h"
 
@@ -22,7 +22,7 @@ static int is(const AVal *method, const char *name) {
     return method->av_len == (int)strlen(name) && memcmp(method->av_val, name, strlen(name)) == 0;
 }
 
-/* A string of the peer's as one of C; FALSE where it is none, or too long. AMF strings end with no NUL and may hold it. */
+/* Copies a peer's string as a C string; FALSE where it is empty or too long, or has a NUL, which AMF strings may. */
 static int copyName(char name[NAME_BYTES], const AVal *value) {
     if (value->av_len <= 0 || value->av_len >= NAME_BYTES || memchr(value->av_val, '\0', (size_t)value->av_len)) {
         return FALSE;

@@ -6,7 +6,7 @@
 #include <librtmp/log.h>
 #include <string.h>
 
-/* What the last players may take, and what one step of the main loop takes. */
+/* How long the last players may take, and how long one step of the main loop takes. */
 enum { DRAIN_MS = 3000, STEP_MS = 1000 };
 
 static int failed(const char *what) {
@@ -18,7 +18,7 @@ int StartRelay(STREAMING_SERVER *server, int port) {
     char address[32];
 
     if (rr_server_new(NULL, &server->relay) < 0) return failed("the relay");
-    /* One log for both: what librtmp's calls say comes to the relay's, and that to stderr. */
+    /* One log for both: the lines of librtmp's calls go to the relay's log, and that goes to stderr. */
     if (rr_server_set_log(server->relay, RR_LOG_WARN, NULL, NULL) < 0 || rr_server_log_librtmp(server->relay, 1) < 0) {
         return failed("the log");
     }
@@ -59,7 +59,7 @@ void StopRelay(STREAMING_SERVER *server) {
 
 int BeginStream(STREAMING_SERVER *server) {
     if (!server->relay) return TRUE;
-    /* One that is there already, with players that wait, is given as it is. */
+    /* A stream that exists already, with players that wait, is used as it is. */
     return rr_stream_create(server->relay, server->app, server->key, NULL, &server->stream) == RR_OK ||
            failed("the stream");
 }
@@ -76,7 +76,7 @@ int FeedStream(STREAMING_SERVER *server, const RTMPPacket *packet) {
     return rr_stream_write(server->relay, server->stream, &frame) == RR_OK || failed("the stream");
 }
 
-/* Players are told that it is over. The stream stays: who publishes it again goes on with the players that wait. */
+/* Tells players that the stream has ended. The stream stays, so that a later publisher finds the players that wait. */
 void EndStream(STREAMING_SERVER *server) {
     rr_frame frame;
 
@@ -90,6 +90,6 @@ void EndStream(STREAMING_SERVER *server) {
 /* ---- the second bridge: connections ------------------------------------------------------------------------------- */
 
 void HandOver(STREAMING_SERVER *server, int fd) {
-    /* The descriptor is the relay's, also where this fails. */
+    /* The descriptor belongs to the relay, even where the call fails. */
     if (rr_server_accept_fd(server->relay, fd, NULL, 0) < 0) failed("a connection");
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* How publishers wrap metadata, so that a server keeps it for who joins later. A file has what is inside. */
+/* Publishers put this before metadata, so that servers keep it for later joiners. A file has the metadata alone. */
 static const char setDataFrame[] = "\x02\x00\x0d@setDataFrame";
 
 int OpenFile(STREAMING_SERVER *server) {

@@ -100,7 +100,7 @@ static size_t scan_head(struct scan *s, const char *bytes, size_t len, int *comp
     return at;
 }
 
-/* Whether the server has said something, or does within this time. */
+/* Whether the server's bytes are there, or come within this time. */
 static int is_readable(RTMP *r, int wait_ms) {
     struct timeval wait;
     fd_set set;
@@ -115,11 +115,11 @@ static int is_readable(RTMP *r, int wait_ms) {
     return select(fd + 1, &set, NULL, NULL, &wait) == 1;
 }
 
-/* Takes what the server says, pings among it; waits for it up to `wait_ms`. FALSE: the connection is gone. */
+/* Takes the server's messages, and answers its pings; waits up to `wait_ms` for them. FALSE: the connection is gone. */
 static int listen_to(RTMP *r, int wait_ms) {
     RTMPPacket packet;
 
-    /* Through a tunnel of HTTP the server speaks when it is asked: RTMP_Write does that. */
+    /* In a tunnel of HTTP the server sends only in answers to posts, which RTMP_Write makes. */
     if (r->Link.protocol & RTMP_FEATURE_HTTP) {
         struct timeval wait = {0, 0};
         wait.tv_usec = wait_ms * 1000;
@@ -142,7 +142,7 @@ static int listen_to(RTMP *r, int wait_ms) {
 
 /* Waits until a tag is due. */
 static int wait_until_due(RTMP *r, const struct scan *s, double pace, uint32_t began) {
-    /* Time that goes back is due at once. */
+    /* A tag whose time goes back is due at once. */
     int32_t since = (int32_t)(s->ts_ms - s->first_ms);
     double due_ms = since > 0 ? since / pace : 0;
 
@@ -187,7 +187,8 @@ static int publish_slice(RTMP *r, const struct options *o, struct scan *s, const
     return listen_to(r, 0) ? DONE : LOST;
 }
 
-/* What was written lies in the system's buffer. A close while the server's words come in would throw it away. */
+/* Waits until the server's system has acknowledged all bytes: a close while the server's messages come in would drop
+   the rest. */
 static void flush(RTMP *r) {
     uint32_t began = RTMP_GetTime();
     int waiting = 0;
@@ -236,21 +237,21 @@ static int wrong(const char *what) {
     return USAGE;
 }
 
-/* No publishing at all: says what went wrong, and where the server's own words are. */
+/* Publishing could not begin: says what went wrong, and how to see the library's log. */
 static int failed(const char *what, int verbose) {
     if (interrupted) return INTERRUPTED;
     RTMP_Log(RTMP_LOGERROR, "%s%s", what, verbose ? "" : " (--verbose shows what was said)");
     return REFUSED;
 }
 
-/* A look at the beginning before the server is troubled; a pipe shows it later. */
+/* Checks a file's beginning before connecting; a pipe's is only seen later. */
 static int is_flv(int file) {
     char head[3];
     ssize_t got = pread(file, head, sizeof head, 0);
     return got < 0 ? errno == ESPIPE : got == sizeof head && memcmp(head, "FLV", sizeof head) == 0;
 }
 
-/* DONE, USAGE, or -1 where all is said. */
+/* DONE, USAGE, or -1 where --help has been printed. */
 static int parse_options(struct options *o, int argc, char **argv) {
     int i;
     char *end;
@@ -290,7 +291,7 @@ static int parse_options(struct options *o, int argc, char **argv) {
     return DONE;
 }
 
-/* Whoever started this may have closed stdin, stdout or stderr: a socket that got such a number would be printed to. */
+/* The program may be started with stdin, stdout or stderr closed: a socket with such a number would be printed to. */
 static int fill_descriptors(void) {
     int fd;
     for (fd = 0; fd <= 2; fd++) {
@@ -329,7 +330,7 @@ int main(int argc, char **argv) {
         code = wrong("URL");
     } else {
         RTMP_EnableWrite(r);
-        /* Why it failed is told by the library, through RTMP_Log alone: no field of RTMP has it. */
+        /* The library gives the reason by RTMP_Log alone: no field of RTMP has it. */
         if (!RTMP_Connect(r, NULL)) {
             code = failed("the server cannot be reached", o.verbose);
         } else if (!RTMP_ConnectStream(r, 0)) {

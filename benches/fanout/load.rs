@@ -1,6 +1,6 @@
-//! The load tool: publishers, players and what servers push to, in one thread of a process of its own. It reads what
-//! arrives, message by message, and says what the server's CPU time was between two moments and how old each message was
-//! that was sent between them. Players that stall are more of them, of whom nothing is read once they play.
+//! The load tool: publishers, players and the servers' push targets, in one thread of a process of its own. The tool
+//! reads all messages that arrive, and gives the server's CPU time between two moments and the age of each message sent
+//! between them. Stalled players come in addition; nothing is read from them once they play.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,44 +23,44 @@ use crate::system::{Epoll, Ready, cpu_ns, resident_bytes};
 /// Connections that are being set up at one time.
 const COMING: usize = 50;
 
-/// Media before the measured time: everybody has it and has had its start.
+/// Media before the measured time, in which every consumer begins.
 const WARM: Duration = Duration::from_millis(1000);
 
-/// After the measured time, beside what the server collects for: messages sent within it may still be on their way.
+/// The wait after the measured time, beside the server's collecting time, for messages that are still on their way.
 const AFTER: Duration = Duration::from_millis(500);
 
 /// Everybody is connected within this time, or the round is given up.
 const CONNECT: Duration = Duration::from_secs(60);
 
-/// Messages that are sent, where so many are due, before what has come is looked at.
+/// Most messages that are sent in a row before sockets are read.
 const AT_ONCE: usize = 16;
 
-/// Idle players are left alone for so long before the server's memory is looked at.
+/// How long idle players rest before the server's memory is measured.
 const REST: Duration = Duration::from_millis(1500);
 
-/// What a player that stalls lets the kernel keep for it, in bytes: the system makes the most of it that it must.
+/// The receive buffer of a stalled player, in bytes; the system raises it to its own minimum.
 const STALLED_BYTES: usize = 4096;
 
-/// What one round gave.
+/// The figures of one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    /// The server's CPU seconds for each gigabyte that consumers received; of idle players, its KiB for each of them.
+    /// The server's CPU seconds for each gigabyte that consumers received; with idle players, its KiB for each of them.
     pub(crate) cost: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     /// Messages that arrived, of those sent in the measured time.
     pub(crate) delivered_pct: f64,
-    /// Of one processor, the load tool's own share.
+    /// The load tool's own share of one processor.
     pub(crate) load_busy_pct: f64,
 }
 
-/// Where a server is and what is asked of it.
+/// A server's process and ports.
 #[derive(Clone, Copy)]
 pub(crate) struct Server {
     pub(crate) pid: u32,
     pub(crate) port: u16,
     pub(crate) tls_port: u16,
-    /// Where it pushes to.
+    /// The port that the server pushes to.
     pub(crate) sink_port: u16,
 }
 
@@ -100,15 +100,15 @@ pub(crate) fn main(args: &[&str]) {
     println!("{cost} {p50_ms} {p99_ms} {delivered_pct} {load_busy_pct}");
 }
 
-/// What a connection is.
+/// The use of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Player,
-    /// Of so many-th stream.
+    /// Publishes the stream of this number.
     Publisher,
-    /// The server opened it, to push.
+    /// Opened by the server, to push.
     Sink,
-    /// A player that is read no more once it plays.
+    /// A player whose socket is not read once it plays.
     Stalled,
 }
 
@@ -183,11 +183,11 @@ struct Load {
     epoll: Epoll,
     ready: Vec<Ready>,
     links: Vec<Link>,
-    /// Of whoever is to be there, how many are.
+    /// Connections that have begun to publish or play.
     started: usize,
     begun: Instant,
     scratch: Box<[u8]>,
-    /// Of messages sent since this moment and before the next one, the ages in microseconds.
+    /// The measured time: messages sent from the first moment on and before the second have their ages kept.
     window_ns: (u64, u64),
     ages_us: Vec<u32>,
 }
@@ -254,7 +254,7 @@ impl Load {
         self.links.push(link);
     }
 
-    /// Waits, then reads whatever is there.
+    /// Waits, then reads all ready sockets.
     fn turn(&mut self, timeout: Duration) {
         let mut ready = std::mem::take(&mut self.ready);
         self.epoll.wait(Some(timeout), &mut ready);
@@ -301,7 +301,7 @@ impl Load {
     fn connect_all(&mut self, keys: impl Iterator<Item = (Use, String)>) {
         for (what, key) in keys {
             self.connect(what, &key);
-            // A server that is slow to accept is waited for: its queue is short.
+            // The server's accept queue is short: a slow server gets time.
             while self.links.len() - self.started >= COMING {
                 self.turn(Duration::from_millis(10));
                 self.is_in_time();
@@ -322,7 +322,7 @@ impl Load {
     /// Players who wait for a stream that nobody publishes.
     fn idle(&mut self) -> Report {
         let players = self.shape.players;
-        // What the server makes for the first ones is not theirs.
+        // The first players pay for the stream itself, so the measured ones come after them.
         let key = || (Use::Player, "idle".to_owned());
         self.connect_all((0..COMING).map(|_| key()));
         self.rest();
@@ -341,10 +341,10 @@ impl Load {
         }
     }
 
-    /// Everybody comes, media flows, and this is what it was.
+    /// Connects everybody, sends media for the measured time, and gives the figures.
     fn run(&mut self, measured_s: f64) -> Report {
         let Shape { streams, players, kbps, stalled, targets, merge_ms, .. } = self.shape;
-        // Those who stall come before all others, so that they are first wherever somebody is first.
+        // Stalled players come before all others, so that they are first in every list of the server.
         let stalling = (0..stalled).map(|_| (Use::Stalled, "s0".to_owned()));
         let playing = (0..streams * players).map(|at| (Use::Player, format!("s{}", at % streams)));
         self.connect_all(stalling.chain(playing));

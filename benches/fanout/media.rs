@@ -1,5 +1,5 @@
-//! The streams that are published: 30 pictures and 47 sounds a second, a key frame every two seconds that weighs as much
-//! as five other pictures. The bodies begin as H.264 and AAC do and go on with the moment at which they were sent.
+//! The streams that are published: 30 pictures and 47 sounds a second, a key frame every two seconds that weighs as
+//! much as five other pictures. The bodies begin as H.264 and AAC do and go on with the moment at which they were sent.
 
 use crate::rtmp::{self, kind};
 
@@ -10,14 +10,14 @@ const AUDIO_US: u64 = 21_333;
 /// Pictures from one key frame to the next.
 const GROUP: u64 = 60;
 
-/// What a key frame weighs beside another picture.
+/// Size of a key frame in sizes of another picture.
 const KEY_WEIGHT: u64 = 5;
 
-/// Of the stream's bytes the sound has this part, but 128 kbit/s at most.
+/// The sound is this part of the stream's bytes, and 128 kbit/s at most.
 const AUDIO_PART: u64 = 16;
 const AUDIO_KBPS: u64 = 128;
 
-/// Where the moment of sending stands in a body: after the codec's own bytes.
+/// The codec's own bytes at the beginning of a body; the moment of sending stands behind them.
 const VIDEO_LEAD: &[u8] = &[0x27, 1, 0, 0, 0];
 const AUDIO_LEAD: &[u8] = &[0xAF, 1];
 

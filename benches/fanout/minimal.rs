@@ -1,8 +1,8 @@
-//! A minimal relay: what relaying costs where nothing is checked, bounded, counted or logged. One thread, epoll; each
-//! publisher's chunks go to whoever plays the stream as they came, with one call of `send` for all that one read brought,
-//! or for all that came in the time it is told to collect for; no allocation per message.
+//! A minimal relay: the cost of relaying without any check, bound, count or log. One thread, epoll; each publisher's
+//! chunks go to the stream's players as they came, with one call of `send` for all bytes of one read, or of the
+//! collecting time; no allocation per message.
 //!
-//! It takes what the load tool sends (every message in one chunk, with its whole header) and is no relay for anything else.
+//! This relay works with the load tool alone, which sends every message in one chunk with its whole header.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{Read, Write};
@@ -18,12 +18,12 @@ const HEADER_BYTES: usize = 12;
 /// The token of the listener.
 const LISTENER: usize = usize::MAX;
 
-/// What a connection has turned out to be.
+/// The use of a connection.
 enum Use {
     Unknown(Box<Peer>),
-    /// Of this stream.
+    /// Publishes the stream of this place.
     Publisher(usize),
-    /// Of any stream: it gets what it is sent.
+    /// A player, or a target.
     Taker,
 }
 
@@ -54,13 +54,13 @@ impl Link {
 #[derive(Default)]
 struct Stream {
     takers: Vec<usize>,
-    /// What was read of the publisher and not sent yet.
+    /// Bytes read from the publisher and not sent yet.
     came: Vec<u8>,
-    /// It is collected for.
+    /// The stream is in `due`.
     is_due: bool,
 }
 
-/// What a connection says that makes it one thing or the other.
+/// The command by which a connection's use is known.
 enum Begins {
     Publishes(String),
     Plays(String),
@@ -75,9 +75,9 @@ struct Relay {
     names: HashMap<String, usize>,
     scratch: Box<[u8]>,
     merge: Duration,
-    /// Streams that are collected for, with the moment at which what they have is sent.
+    /// Streams that collect, with the moment at which their bytes are sent.
     due: VecDeque<(Instant, usize)>,
-    /// Where to, and how many.
+    /// The port of targets, and their number.
     push: (u16, usize),
 }
 
@@ -145,7 +145,8 @@ impl Relay {
         let mut came_of = None;
         loop {
             let link = &mut self.links[at];
-            // Nothing more, or it has gone. Then it stays in the tables: a process of these serves one load.
+            // No more bytes, or the peer has gone. A peer that has gone stays in the tables: the process serves one
+            // load.
             let Ok(n @ 1..) = link.socket.read(&mut self.scratch) else { break };
             match &mut link.what {
                 Use::Publisher(stream) => {
@@ -167,7 +168,7 @@ impl Relay {
         }
     }
 
-    /// Takes `n` bytes of a connection that is nothing yet.
+    /// Takes `n` bytes of a connection whose use is not known yet.
     fn talk(&mut self, at: usize, n: usize) {
         let link = &mut self.links[at];
         let Use::Unknown(peer) = &mut link.what else { return };

@@ -18,7 +18,7 @@ The fan-out bench: rows of load, each with every contestant, in interleaved roun
   --without NAME,...    contestants that are left out: minimal, nginx-rtmp, rrelay
   --list                the rows by their names";
 
-/// What is to be done.
+/// The run that the command line asks for.
 pub(crate) struct Options {
     pub(crate) rows: Vec<Row>,
     pub(crate) ways: Vec<Way>,
@@ -33,7 +33,7 @@ const IDLE: usize = 10_000;
 /// Files that are no players.
 const OTHERS: usize = 200;
 
-/// Gives the text to be printed where there is nothing else to do. `files` is how many may be open.
+/// Reads the command line; `Err` has the text to print in place of a run. `files` is the limit of open files.
 pub(crate) fn parse(words: &[&str], files: u64) -> Result<Options, String> {
     let idle = IDLE.min((files as usize).saturating_sub(OTHERS));
     if idle < IDLE && !words.contains(&"--quick") {

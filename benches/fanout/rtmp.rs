@@ -1,5 +1,5 @@
-//! As much of RTMP as this program's peers need, on either side, without anything of the library under measurement: the
-//! same bytes and the same work whichever build of it is measured.
+//! As much of RTMP as this program's peers need, on either side, without any code of the library under measurement: the
+//! load is the same for every build.
 //!
 //! Bodies of media are not kept: a reader gives the beginning of each.
 
@@ -35,7 +35,7 @@ pub(crate) fn put(out: &mut Vec<u8>, type_id: u8, stream_id: u32, chunk_stream: 
     out.extend_from_slice(body);
 }
 
-/// What is known of one chunk stream.
+/// The state of one chunk stream.
 #[derive(Default)]
 struct Channel {
     id: u32,
@@ -51,9 +51,9 @@ struct Channel {
 pub(crate) struct Reader {
     chunk_size: usize,
     channels: Vec<Channel>,
-    /// A header that is half there.
+    /// The bytes of an incomplete header.
     header: Vec<u8>,
-    /// Of which channel the chunk is that is being read, and how much of it is left.
+    /// The channel of the chunk being read, and the bytes of it that are missing.
     inside: Option<(usize, usize)>,
 }
 
@@ -91,7 +91,8 @@ impl Reader {
         }
     }
 
-    /// Takes a header: the channel and the bytes of its chunk. `None`: it is not whole yet, and the input is used up.
+    /// Takes a header: the channel and the bytes of its chunk. `None`: the header is incomplete, and the input is used
+    /// up.
     fn begin(&mut self, input: &mut &[u8]) -> Option<(usize, usize)> {
         loop {
             let (id, short) = match *self.header.as_slice() {
@@ -174,7 +175,7 @@ mod amf {
     }
 }
 
-/// What the peer is to us, and how far the conversation is.
+/// How far the conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// Bytes of the peer's hello that are still to come.
@@ -192,10 +193,10 @@ pub(crate) enum Side {
     Serves,
 }
 
-/// What has been said.
+/// A step of the conversation that the owner acts on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
-    /// As a client: it may begin, on this message stream.
+    /// As a client: the server accepted, on this message stream.
     Started(u32),
     /// As a server: the peer publishes this, and has been let in.
     Publishes(&'a str),
@@ -282,7 +283,7 @@ impl Peer {
         }
     }
 
-    /// The peer's hello has grown: `before` bytes of it were still to come, `now` are.
+    /// Answers the peer's hello as it grows: `before` bytes of it were missing, `now` are.
     fn greet(&mut self, before: usize, now: usize) {
         // C0 and C1, or S0 and S1, are there.
         if before > HELLO_BYTES && now <= HELLO_BYTES {

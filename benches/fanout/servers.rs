@@ -1,4 +1,4 @@
-//! Who is measured: the minimal relay, builds of rr_server, nginx-rtmp. Each in a process of its own.
+//! The measured servers: the minimal relay, builds of rr_server, nginx-rtmp. Each runs in a process of its own.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,14 +21,14 @@ const LISTENS: Duration = Duration::from_secs(10);
 const SESSIONS: &str = "30000";
 const STREAMS: &str = "5000";
 
-/// One who is measured.
+/// One measured server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Contestant {
-    /// What a relay without limits or checks costs.
+    /// The relay without limits or checks.
     Minimal,
     /// rr_server, by its name in the table: the program, and options beside those of the row.
     Rrelay { name: String, program: PathBuf, options: Vec<String> },
-    /// nginx-rtmp as it comes, with one worker. It sends at once, also where the row says that others collect.
+    /// nginx-rtmp as it comes, with one worker. It always sends at once, also in rows in which the others collect.
     Nginx,
 }
 
@@ -78,7 +78,7 @@ impl Way {
         vec![unpinned, Self { name: "split", server: first, load: last }, one]
     }
 
-    /// For people.
+    /// The way in words, for the table.
     pub(crate) fn words(&self) -> &'static str {
         match self.name {
             "unpinned" => "unpinned",
@@ -89,7 +89,8 @@ impl Way {
 }
 
 impl Contestant {
-    /// NAME=PROGRAM, with options of its own behind it. A program that ends with .so is a library, for this tree's server.
+    /// NAME=PROGRAM, with options of its own behind it. A program that ends with .so is a library, for this tree's
+    /// server.
     pub(crate) fn beside(text: &str, ours: &Path) -> Option<Self> {
         let (name, rest) = text.split_once('=')?;
         let mut words = rest.split_whitespace();
@@ -111,7 +112,7 @@ impl Contestant {
         }
     }
 
-    /// Whether it can do what the row asks; what is missing where not.
+    /// Whether the server can run the row; the error names what is missing.
     pub(crate) fn can(&self, shape: &Shape) -> Result<(), String> {
         match self {
             Self::Minimal if shape.tls => Err("speaks no TLS".to_owned()),
@@ -227,13 +228,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Already gone is as good.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Ports that nobody listens on; somebody may from now on, which is seen.
+/// Ports that nobody listens on now. Where another program takes one, the server's start fails visibly.
 fn free_ports<const N: usize>() -> [u16; N] {
     let bound = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
     bound.each_ref().map(|listener| listener.local_addr().expect("it is bound").port())

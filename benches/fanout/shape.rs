@@ -1,32 +1,32 @@
 //! Shapes of load: the rows of the table.
 
-/// What is asked of a server.
+/// The load on a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) streams: usize,
-    /// Of each stream.
+    /// Players of each stream.
     pub(crate) players: usize,
-    /// Of each stream, at most [`MOST_KBPS`].
+    /// Rate of each stream, at most [`MOST_KBPS`].
     pub(crate) kbps: u32,
     /// Players of the first stream, beside the others, that take nothing.
     pub(crate) stalled: usize,
-    /// Where the server pushes the one stream to.
+    /// Targets to which the server pushes the one stream.
     pub(crate) targets: usize,
-    /// What the server collects for.
+    /// The server's collecting time.
     pub(crate) merge_ms: u32,
-    /// Players come over TLS; beside it everybody is measured without.
+    /// Players come over TLS; every server is measured without TLS too.
     pub(crate) tls: bool,
     /// Nobody publishes; memory is measured.
     pub(crate) idle: bool,
 }
 
-/// Above it a key frame is no single chunk.
+/// Largest rate at which a key frame is a single chunk.
 const MOST_KBPS: u32 = 2_900;
 
 const PLAIN: Shape =
     Shape { streams: 1, players: 0, kbps: 2_000, stalled: 0, targets: 0, merge_ms: 0, tls: false, idle: false };
 
-/// A row: what it is called on the command line, and whether it is a part of the short bench.
+/// A row: its name on the command line, and whether the short bench has it.
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) shape: Shape,
@@ -54,7 +54,7 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
 }
 
 impl Row {
-    /// STREAMSxPLAYERS@KBPS, with +MS behind it for what the server collects for.
+    /// STREAMSxPLAYERS@KBPS, with +MS behind it for the server's collecting time.
     pub(crate) fn custom(text: &str) -> Option<Self> {
         let (streams, rest) = text.split_once('x')?;
         let (players, rest) = rest.split_once('@')?;
@@ -71,7 +71,7 @@ impl Row {
 }
 
 impl Shape {
-    /// For people.
+    /// The load in words, for the table.
     pub(crate) fn words(&self) -> String {
         let Self { streams, players, kbps, stalled, targets, merge_ms, tls, idle } = *self;
         if idle {
@@ -103,7 +103,7 @@ impl Shape {
         format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{tls},{idle}")
     }
 
-    /// What [`to_words`](Self::to_words) made.
+    /// Reads the word of [`to_words`](Self::to_words).
     pub(crate) fn from_words(words: &str) -> Self {
         let numbers: Vec<u32> = words.split(',').map(|word| word.parse().expect("a number")).collect();
         let &[streams, players, kbps, stalled, targets, merge_ms, tls, idle] = numbers.as_slice() else {

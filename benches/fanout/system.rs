@@ -1,5 +1,5 @@
-//! What the system knows and does that std does not: CPU time and memory of processes, the limit of open files, which
-//! processors a process may use, and waiting for sockets with more than a millisecond's precision.
+//! Calls of the system that std lacks: CPU time and memory of processes, the limit of open files, the processors that a
+//! process may use, and waiting for sockets with more than a millisecond's precision.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -18,8 +18,8 @@ pub(crate) fn raise_file_limit() -> u64 {
     limit.rlim_cur
 }
 
-/// CPU time of a process with all its threads, user and system, in nanoseconds and not rounded to ticks. It counts what
-/// the kernel does in the process's system calls: on loopback that is a packet's whole way.
+/// CPU time of a process with all its threads, user and system, in nanoseconds and not rounded to ticks. The kernel's
+/// work in the process's system calls counts: on loopback that is a packet's whole way.
 pub(crate) fn cpu_ns(pid: u32) -> u64 {
     let mut clock = 0;
     // SAFETY: the pointer is to a clockid_t of ours, valid for the call.
@@ -32,7 +32,7 @@ pub(crate) fn cpu_ns(pid: u32) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// What a process has in memory, in bytes.
+/// Resident memory of a process, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
@@ -51,7 +51,7 @@ pub(crate) fn processors() -> Vec<usize> {
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
-/// Does something, such as starting a process, while this thread may use these processors alone.
+/// Runs `body`, which may start a process, while this thread may use these processors alone.
 pub(crate) fn pinned<T>(cpus: &[usize], body: impl FnOnce() -> T) -> T {
     let before = processors();
     pin(cpus);
@@ -80,13 +80,13 @@ pub(crate) struct Ready {
     pub(crate) writable: bool,
 }
 
-/// epoll, told of edges.
+/// epoll, edge-triggered.
 pub(crate) struct Epoll {
     fd: OwnedFd,
     events: Vec<libc::epoll_event>,
 }
 
-/// Readiness that one wait gives at most.
+/// Most sockets that one wait gives.
 const EVENTS: usize = 512;
 
 impl Epoll {
@@ -99,7 +99,7 @@ impl Epoll {
         Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS] }
     }
 
-    /// Tells of this socket from now on, until it is closed.
+    /// Adds a socket, until it is closed.
     pub(crate) fn add(&self, socket: &impl AsRawFd, token: usize) {
         let events = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
         let mut event = libc::epoll_event { events, u64: token as u64 };
@@ -109,7 +109,7 @@ impl Epoll {
         assert_eq!(status, 0, "{}", io::Error::last_os_error());
     }
 
-    /// Waits for at most so long, for ever where it is `None`; what is ready is in `ready` then.
+    /// Waits for at most `timeout`, for ever where that is `None`, and puts the ready sockets into `ready`.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) {
         let time = timeout
             .map(|time| libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() });

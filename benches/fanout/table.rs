@@ -1,4 +1,4 @@
-//! Rounds in turn, and what is printed of them.
+//! Rounds in turn, and the table of their results.
 
 use crate::load::Report;
 use crate::media;
@@ -7,10 +7,10 @@ use crate::servers::{Contestant, Papers, Way};
 use crate::shape::{Row, Shape};
 use crate::system;
 
-/// Below this part of the messages a server does not keep up: then no age is known of what it has not delivered.
+/// A server that delivers less than this part of the messages does not keep up: ages of missing messages are not known.
 const KEEPS_UP_PCT: f64 = 99.0;
 
-/// What all rounds of one contestant gave; a round that failed is `None`, so that rounds stay side by side.
+/// The results of all rounds of one contestant; a round that failed is `None`, so that rounds stay side by side.
 struct Rounds(Vec<Option<Report>>);
 
 /// Runs everything and prints a table, in Markdown, row by row.
@@ -32,14 +32,14 @@ pub(crate) fn run(options: &Options) {
     }
 }
 
-/// One line of a row: who, under which load.
+/// One line of a row: a contestant, and its load.
 struct Entry<'a> {
     contestant: &'a Contestant,
     shape: Shape,
     name: String,
 }
 
-/// Who takes part. Where players come over TLS everybody is there twice, without TLS too.
+/// The lines of a row. Where players come over TLS every contestant has a second line without TLS.
 fn entries<'a>(options: &'a Options, row: &Row) -> Vec<Entry<'a>> {
     let plain = Shape { tls: false, ..row.shape };
     let kinds = if row.shape.tls { vec![(plain, ", plain"), (row.shape, "")] } else { vec![(row.shape, "")] };
@@ -59,7 +59,7 @@ fn print_row(options: &Options, row: &Row, papers: &Papers) {
     let entries = entries(options, row);
     let mut cells: Vec<Vec<String>> = entries.iter().map(|_| Vec::new()).collect();
     for way in &options.ways {
-        // What idle players take of memory does not depend on processors.
+        // The memory of idle players does not depend on processors.
         if row.shape.idle && !cells.iter().all(Vec::is_empty) {
             cells.iter_mut().for_each(|cells| cells.push(String::new()));
             continue;
@@ -85,8 +85,8 @@ fn print_row(options: &Options, row: &Row, papers: &Papers) {
     }
 }
 
-/// What a ratio of the cost of one to that of another is called; `None` where nobody wants it. Everybody is compared with
-/// the minimal relay and with itself without TLS, and this tree's server, the first of all, with those it is beside.
+/// The name of the ratio of one line's cost to another's; `None` where the table does not show it. The table compares
+/// every contestant with the minimal relay and with itself without TLS, and this tree's server with all others.
 fn compared(entries: &[Entry<'_>], one: usize, other: usize) -> Option<String> {
     let is_rrelay = |entry: &Entry<'_>| matches!(entry.contestant, Contestant::Rrelay { .. });
     let first = entries.iter().find(|entry| is_rrelay(entry)).map(|entry| entry.contestant);
@@ -106,7 +106,7 @@ fn cell<'a>(rounds: &Rounds, beside: impl Iterator<Item = (String, &'a Rounds)>,
     let value = |pick: fn(&Report) -> f64| median(rounds.0.iter().flatten().map(pick));
     let Some(cost) = value(|report| report.cost) else { return "-".to_owned() };
     let figure = if cost < 10.0 { format!("{cost:.2}") } else { format!("{cost:.1}") };
-    // Of neighbouring rounds: what else the machine does changes less between these than over all.
+    // The ratio of neighbouring rounds: other work on the machine changes less between these than over all rounds.
     let ratio = |(name, other): (String, &Rounds)| {
         let pairs = rounds.0.iter().zip(&other.0);
         let ratio = median(pairs.filter_map(|(one, other)| Some((*one)?.cost / (*other)?.cost)));
@@ -122,20 +122,20 @@ fn cell<'a>(rounds: &Rounds, beside: impl Iterator<Item = (String, &'a Rounds)>,
             (_, Some(p50), Some(p99)) => format!("{p50:.1}, {p99:.1}"),
             _ => String::new(),
         };
-    // With a processor of its own the load tool must not be what is measured.
+    // A busy load tool with a processor of its own would be the bottleneck itself.
     let busy = value(|report| report.load_busy_pct).filter(|&busy| busy > 90.0);
     let busy = busy.map_or_else(String::new, |busy| format!(", load tool {busy:.0} %"));
     format!("{figure}{ratio} ({ages}{busy})")
 }
 
-/// The middle one of a figure over all rounds.
+/// The median of a figure over all rounds.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
-/// What it was measured on, and when.
+/// The machine and the date of the measurement.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
