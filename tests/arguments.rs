@@ -1,5 +1,5 @@
-//! What peers put behind a `?` is a credential: it is no part of a stream's name, reaches nobody but the host, and stands
-//! in no log line and no event's words, unless the host has it otherwise.
+//! Peers' arguments behind a `?` are credentials: they are no part of a stream's name, reach nobody but the host, and
+//! stand in no log line and no event's text, unless the host sets it otherwise.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -25,7 +25,7 @@ use raw::{Raw, picture};
 const APP: &str = "user=SECRET-A";
 const KEY: &str = "token=SECRET-K";
 
-/// A server with these settings that logs all there is.
+/// A server with these settings that logs at every level.
 fn server(args: Args) -> Live {
     let stream = Arc::new(StreamConfig { args, ..StreamConfig::default() });
     let live = Live::new(ServerConfig { stream, ..ServerConfig::default() });
@@ -66,7 +66,7 @@ fn told(live: &Live, role: Role) -> (String, String) {
     (String::from_utf8(info.key).unwrap(), String::from_utf8(info.query).unwrap())
 }
 
-/// Nothing but the field that is made for them has anybody's arguments.
+/// Asserts that arguments are nowhere but in the field that is made for them.
 fn shown_nowhere(live: &Live) {
     for line in live.lines.lock().unwrap().iter() {
         assert!(!line.contains("SECRET"), "{line}");
@@ -143,7 +143,7 @@ fn arguments_can_be_part_of_the_key_or_dropped() {
     shown_nowhere(&live);
 }
 
-/// The host decides by them: they are there when it is asked.
+/// The host decides by the arguments, so they are in the event that asks it.
 #[test]
 fn the_host_has_them_when_it_is_asked() {
     let config = ServerConfig {

@@ -1,4 +1,4 @@
-//! The bundled server as its user meets it: it says how to use it, stops in order when asked, and says why it cannot start.
+//! The bundled server as its user meets it: its usage, its orderly stop, and its reasons for not starting.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -29,10 +29,10 @@ use std::time::{Duration, Instant};
 use support::rml::{Client, key_frame, sequence_header};
 use support::{PATIENCE, c};
 
-/// What is published to a player that takes nothing: more than two sockets hold, less than a player may fall behind.
+/// Frames published to a player that takes nothing: more than two sockets hold, less than a player may fall behind.
 const FRAMES: u32 = 40;
 const FRAME_BYTES: usize = 60_000;
-/// What the greeting's last line says.
+/// Words of the greeting's last line.
 const GREETING_END: &str = "Ctrl-C";
 
 fn program() -> &'static PathBuf {
@@ -40,10 +40,10 @@ fn program() -> &'static PathBuf {
     PROGRAM.get_or_init(|| c::build_sanitized("server-run", &c::server_sources()))
 }
 
-/// Lines of a pipe as they come, without anybody's wait for the one who writes them.
+/// Lines of a pipe as they come, read by a thread so that the writer never waits.
 fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
-    // Ends with the program, or with whoever listens.
+    // The thread ends with the program, or with the receiver.
     std::thread::spawn(move || {
         BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| sender.send(line + "\n"))
     });
@@ -53,13 +53,13 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 /// A running server, killed when the test is over.
 struct Server {
     child: Child,
-    /// What of its greeting was read with the rest of it; nobody reads on before `read_on`.
+    /// The pipe behind the greeting, which is not read before `read_on`.
     unread: Option<BufReader<ChildStdout>>,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     port: u16,
     greeting: String,
-    /// What it has said since.
+    /// The lines since the greeting.
     said: String,
 }
 
@@ -68,14 +68,14 @@ impl Server {
         Self::start_with(&[&["--addr", "127.0.0.1", "--port", "0"], options].concat())
     }
 
-    /// One with these options and no others.
+    /// A server with these options and no others.
     fn start_with(options: &[&str]) -> Self {
         let mut server = Self::start_unread(options);
         server.read_on();
         server
     }
 
-    /// One of which the greeting is read, and no more of stdout or stderr before [`Self::read_on`].
+    /// A server whose greeting is read, and no more of stdout or stderr before [`Self::read_on`].
     fn start_unread(options: &[&str]) -> Self {
         let mut child = Command::new(program())
             .args(options)
@@ -99,12 +99,12 @@ impl Server {
         self.stderr = lines(self.child.stderr.take().expect("stderr is piped"));
     }
 
-    /// Waits until it says this on stdout, from now on. Gives the line.
+    /// Waits for a new line on stdout with this text, and gives the line.
     fn says(&mut self, what: &str) -> String {
         Self::waits(&self.stdout, &mut self.said, what)
     }
 
-    /// Waits until it says this on stderr, from now on. Gives the line.
+    /// Waits for a new line on stderr with this text, and gives the line.
     fn complains(&mut self, what: &str) -> String {
         Self::waits(&self.stderr, &mut self.said, what)
     }
@@ -122,13 +122,13 @@ impl Server {
 
     fn signal(&self, number: i32) {
         let pid = i32::try_from(self.child.id()).expect("a pid");
-        // Through the program everybody has: the tests keep out of `unsafe`.
+        // The program kill spares these tests an `unsafe` call.
         let status =
             Command::new("kill").args([format!("-{number}"), pid.to_string()]).status().expect("kill is there");
         assert!(status.success());
     }
 
-    /// All that it has said after the greeting, log last; it has ended.
+    /// All output after the greeting, the log last, of a server that has ended.
     fn rest(&mut self) -> String {
         if self.unread.is_some() {
             self.read_on();
@@ -139,7 +139,7 @@ impl Server {
         rest
     }
 
-    /// The exit code, or none if it does not end in time; and what it said after the greeting, log last.
+    /// The exit code, or none where the server does not end in time; and all output after the greeting, the log last.
     fn end(mut self) -> (Option<i32>, String) {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -160,7 +160,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn it_says_how_to_use_it() {
+fn the_server_prints_its_usage() {
     let server = Server::start(&["--push", "live=rtmp://127.0.0.1:1/app"]);
     for word in [
         format!("ffplay rtmp://127.0.0.1:{}/live/show", server.port),
@@ -173,7 +173,7 @@ fn it_says_how_to_use_it() {
 }
 
 #[test]
-fn it_keeps_the_keys_it_pushes_with_to_itself() {
+fn the_server_never_shows_the_keys_it_pushes_with() {
     let urls =
         ["rtmp://me:hidden@127.0.0.1:1/app/hidden", "rtmp://127.0.0.1:1/two?hidden", "rtmp://127.0.0.1:1/t/{key}"];
     let server = Server::start(&["--push", urls[0], "--push", urls[1], "--push", urls[2]]);
@@ -184,10 +184,10 @@ fn it_keeps_the_keys_it_pushes_with_to_itself() {
 }
 
 #[test]
-fn it_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
+fn the_server_shows_no_more_of_a_stream_key_than_the_log_and_no_control_characters() {
     let far = TcpListener::bind("127.0.0.1:0").unwrap();
     let push = format!("rtmp://{}/app?sesame", far.local_addr().unwrap());
-    // The second one is a url to this program, with a file for roots that holds none.
+    // The second push has a good url, but a file of roots without any.
     let roots = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let refused = ["--push", "rtmps://127.0.0.1:1/app/sesame", "--ca", roots];
     let options = [&["--push", &push, "--log", "debug"][..], &refused].concat();
@@ -235,7 +235,7 @@ fn streams_whose_keys_are_hidden_are_told_apart_by_a_number() {
 }
 
 #[test]
-fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
+fn a_session_that_has_ended_its_publish_or_play_is_shown_as_idle() {
     let mut server = Server::start(&[]);
     let _player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
@@ -258,7 +258,7 @@ fn who_has_ended_what_it_did_and_stays_is_said_to_be_idle() {
 }
 
 #[test]
-fn it_says_what_is_new_and_no_more() {
+fn the_server_prints_new_tracks_alone() {
     let mut server = Server::start(&[]);
     let mut player = Client::play(server.port, "show");
     let line = server.says("WANTED");
@@ -269,7 +269,7 @@ fn it_says_what_is_new_and_no_more() {
     publisher.send_metadata("other words, no other tracks");
     publisher.send(1, sequence_header(2));
     player.wait("the second header", |player| player.video.len() == 2);
-    // The library tells of it at most four times a second.
+    // The library tells tracks at most four times a second: a wrong line would be there by now.
     std::thread::sleep(Duration::from_secs(1));
     drop(player);
     let line = server.says("UNWATCHED");
@@ -281,7 +281,7 @@ fn it_says_what_is_new_and_no_more() {
 }
 
 #[test]
-fn it_serves_rtmps_beside_rtmp() {
+fn the_server_serves_rtmps_beside_rtmp() {
     let papers = secure::Papers::new("bundled");
     let [cert, key] = [&papers.certificate, &papers.key].map(|file| file.to_str().unwrap());
     let server = Server::start(&["--tls", "0", "--cert", cert, "--key", key]);
@@ -321,7 +321,7 @@ fn sighup_loads_the_certificate_anew() {
     let file = |path| std::fs::read_to_string(path).unwrap().split_whitespace().collect::<String>();
     let first = shown();
     assert!(file(&papers.certificate).contains(&first));
-    // A certificate without its key is said, and changes nothing.
+    // A certificate without its key is reported, and changes nothing.
     std::fs::copy(&newer.certificate, &papers.certificate).unwrap();
     server.signal(1);
     let line = server.complains("SIGHUP, the certificate before stays: ");
@@ -335,12 +335,12 @@ fn sighup_loads_the_certificate_anew() {
 }
 
 #[test]
-fn it_bounds_the_sessions_of_one_address() {
+fn the_server_bounds_the_sessions_of_one_address() {
     let mut server = Server::start(&["--max-sessions-ip", "1", "--mem-limit", "16M"]);
     let _first = Client::publish(server.port, "show");
     server.says("publisher ");
     let mut second = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    // Whoever says nothing is closed too, but later.
+    // A silent peer is closed too, but later.
     second.set_read_timeout(Some(Duration::from_secs(9))).unwrap();
     let end = second.read(&mut [0; 1]);
     let reset = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionReset;
@@ -361,7 +361,8 @@ fn a_signal_stops_it_in_order() {
 
 #[test]
 fn a_second_signal_stops_it_at_once() {
-    // The drain may take an hour. A player that takes nothing holds it open until it is given up, after 20 seconds.
+    // The drain may take an hour. A player that takes nothing holds it up until the player is given up, after 20
+    // seconds.
     let mut server = Server::start(&["--drain", "3600000"]);
     let player = Client::play(server.port, "show");
     let mut publisher = Client::publish(server.port, "show");
@@ -371,13 +372,13 @@ fn a_second_signal_stops_it_at_once() {
     for n in 1..=FRAMES {
         publisher.send(n * 40, [key_frame(n), vec![0; FRAME_BYTES]].concat());
     }
-    // Whom the server sends the last one has shown that it has all of them.
+    // A witness that gets the last frame shows that the server has all of them.
     witness.wait("the last frame", |witness| witness.video.last().is_some_and(|got| got.ts_ms == FRAMES * 40));
     drop(witness);
     server.signal(15);
     server.says("STOPPING");
     publisher.wait_over();
-    // Whatever an orderly stop does by itself, it has done by now.
+    // A stop that does not wait for the player would have ended by now.
     std::thread::sleep(Duration::from_secs(1));
     assert!(server.child.try_wait().unwrap().is_none(), "the player has not taken what was published");
     server.signal(2);

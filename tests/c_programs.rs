@@ -48,7 +48,7 @@ const ELSEWHERE: [(&str, &str, &str); 9] = [
     ("rr_rest_handle", "RR_ERR_NOMEM", "it takes all memory of the process, just after the answer was made"),
 ];
 
-/// What errors.c gives in a build with the feature `rest` alone, and in one without: each shows one of the two.
+/// Errors of errors.c in a build with the feature `rest` alone, and in one without; a build gives one of the two lists.
 const REST: [&[&str]; 2] = [
     &[
         "rr_rest_token RR_ERR_ARG",
@@ -131,7 +131,7 @@ fn events_come_by_descriptor_and_by_callback() {
 #[cfg(feature = "librtmp")]
 #[test]
 fn one_log_function_serves_both_faces_where_the_host_says_so() {
-    // Before anybody joined them, and until then byte for byte what librtmp prints.
+    // The output before the logs are joined, byte for byte as librtmp prints it.
     const PRINTED: &str = "a status\nINFO: plain record\nprinted\n";
     for (language, what) in [(As::C99, "log-c99"), (As::Cxx11, "log-cxx11")] {
         let program = build(what, &test_program("log"), language);

@@ -1,5 +1,5 @@
-//! A thousand publishers and players come and go, or are kicked: threads, descriptors and memory are what they were.
-//! In a process of its own, because it counts all there is.
+//! A thousand publishers and players come and go, or are kicked: threads, descriptors and memory stay the same. This
+//! test has a process of its own, because it counts all threads, descriptors and memory.
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
@@ -52,11 +52,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What a thousand cycles may leave: tables that have grown to the most they ever held at one time. A hundred bytes left
-/// by each cycle would be more.
+/// Bytes that a thousand cycles may leave, for tables that have grown. A hundred bytes left by each cycle would be
+/// more.
 const TABLES: i64 = 64 * 1024;
 
-/// One publisher and one player meet, a message passes, and they go in one of the ways there are.
+/// Lets one publisher and one player meet, passes a message, and ends both in one of the possible ways.
 fn cycle(live: &Live, round: u32) {
     let key = format!("show{}", round % 7);
     let mut publisher = live.publish(&key);
@@ -66,7 +66,7 @@ fn cycle(live: &Live, round: u32) {
     match round % 4 {
         0 => {
             for id in live.server.list(0, kind::SESSION).unwrap() {
-                // One may have gone with the other.
+                // The session may have ended with the other one.
                 let _ = live.server.session_close(id, "kicked");
             }
         }
@@ -76,7 +76,7 @@ fn cycle(live: &Live, round: u32) {
     }
 }
 
-/// After everybody has gone.
+/// Waits until everybody has gone, and gives what the process holds.
 fn at_rest(live: &Live) -> (Holds, i64) {
     until("all have gone", || live.sessions() == 0 && live.server.list(0, kind::STREAM).unwrap().is_empty());
     // The id of a stream ends a moment before its memory goes.
@@ -100,7 +100,7 @@ fn at_rest(live: &Live) -> (Holds, i64) {
 fn a_thousand_cycles_leave_nothing_behind() {
     let fresh = holds();
     let live = Live::new(ServerConfig::default());
-    // What grows once has grown after these.
+    // These cycles let tables grow to their sizes.
     (0..40).for_each(|round| cycle(&live, round));
     let (before, bytes) = at_rest(&live);
     (0..1_000).for_each(|round| cycle(&live, round));

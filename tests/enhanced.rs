@@ -1,6 +1,5 @@
-//! Enhanced RTMP: HEVC, AV1, Opus, many tracks and ModEx through the relay, as real encoders made the frames. What
-//! the messages are is said by files that are kept (`tests/vectors/media`) and by a reader that knows nothing of the
-//! crate.
+//! Enhanced RTMP: HEVC, AV1, Opus, many tracks and ModEx through the relay, with frames of real encoders. The messages
+//! are kept in files (`tests/vectors/media`), and a reader that shares no code with the crate takes them apart.
 
 #![allow(unsafe_code, reason = "a C function is called as C calls it")]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]

@@ -1,5 +1,5 @@
-//! What events say of those they are about, so that a host need not remember anything: the role and the stream of a
-//! session, also when that is over, and a stream's tracks.
+//! Facts in events, so that a host need not remember anything: the role and the stream of a session, even after its
+//! publish or play, and a stream's tracks.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -33,7 +33,7 @@ fn every_event_of_a_session_says_its_role_and_stream_and_so_does_its_last_one() 
     let running = |role| relay.event("it runs", |event| of_session(event, role, State::InProgress));
     let (publishes, plays) = (running(Role::Publisher), running(Role::Player));
     assert!(publishes.stream != 0 && publishes.stream == plays.stream);
-    // One that has unpublished belongs to no stream, and its events say of which it was.
+    // A session that has unpublished belongs to no stream, and its events name its last one.
     publisher.stop_publishing();
     let rests = relay.event("it rests", |event| of_session(event, Role::Publisher, State::Idle));
     assert_eq!((rests.stream, relay.server.info(rests.session).unwrap().stream), (publishes.stream, 0));

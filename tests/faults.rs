@@ -1,6 +1,6 @@
 //! A network that breaks: publishers, targets and origins that are lost and come back, servers that take nothing, names
-//! that change their address. Every message of the show can be told from every other, so what is missing, doubled,
-//! damaged or out of time is seen.
+//! that change their address. Every message of the show is unique, so that missing, doubled, damaged or late ones are
+//! seen.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 

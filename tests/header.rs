@@ -1,4 +1,4 @@
-//! `include/rrelay.h` is what the definitions in `src/ffi` say. `make header` (RR_BLESS=1) writes it anew.
+//! `include/rrelay.h` agrees with the definitions in `src/ffi`. `make header` (RR_BLESS=1) writes it anew.
 
 #[path = "header/layout.rs"]
 mod layout;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use layout::Section;
 
-/// The parts of the header, in order: the source file, the title, what is said below the title.
+/// The parts of the header, in order: the source file, the title, the text below the title.
 const SECTIONS: [Section; 12] = [
     Section { file: "types", title: "plain data", text: "" },
     Section { file: "event", title: "events, the data", text: "" },
@@ -61,8 +61,8 @@ const MACROS: &str = "\
 #define RR_TOKEN_BYTES 257
 ";
 
-/// What stands below the C functions: overloads that are only looked at, by `sizeof`, so nothing defines them and no
-/// argument is evaluated twice. The size is the kind and 1.
+/// Overloads below the C functions, which only `sizeof` uses, so that nothing defines them and no argument is evaluated
+/// twice. The size is the kind and 1.
 const CXX: &str = "\
 #ifdef __cplusplus
 /* For RR_TYPE_OF. They have no definition and need none. */
@@ -79,7 +79,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The header as the sources have it.
+/// The header, generated from the sources.
 fn generate() -> String {
     let sources: Vec<PathBuf> =
         SECTIONS.iter().map(|section| root().join(format!("src/ffi/{}.rs", section.file))).collect();
@@ -142,7 +142,7 @@ fn every_export_is_in_the_header() {
 }
 
 #[test]
-fn it_compiles_as_c_and_as_cxx_without_a_warning() {
+fn the_header_compiles_as_c_and_as_cxx_without_a_warning() {
     for (compiler, language, standard) in
         [("cc", "c", "-std=c99"), ("cc", "c", "-std=c11"), ("c++", "c++", "-std=c++11"), ("c++", "c++", "-std=c++17")]
     {
@@ -180,7 +180,7 @@ fn the_compiler_would_see_padding() {
 fn compile(compiler: &str, language: &str, standard: &str, file: &Path) -> Result<(), String> {
     let source = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("{}{standard}.c", file.file_stem().unwrap_or_default().display()));
-    // A header alone is not a program; pedantic compilers want one thing in it.
+    // Pedantic compilers want at least one definition in a program.
     fs::write(&source, format!("#include \"{}\"\nint rr_nothing;\n", file.display())).map_err(|e| e.to_string())?;
     let output = Command::new(compiler)
         .args(["-x", language, standard, "-Wall", "-Wextra", "-Wpedantic", "-Wpadded", "-Werror", "-fsyntax-only"])
@@ -190,7 +190,7 @@ fn compile(compiler: &str, language: &str, standard: &str, file: &Path) -> Resul
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// Every `Default: n` a C programmer reads is the number rr_config_init writes, which is the core's.
+/// Every `Default: n` in the header is the number that rr_config_init writes, which is the core's.
 #[test]
 fn documented_defaults_are_the_cores() {
     use rrelay::ffi::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};

@@ -1,5 +1,5 @@
-//! Peers that mean no good. Each ends with its own session closed in bounded time and memory and one clear log line,
-//! while a healthy publisher and player on the same server get on with every message.
+//! Hostile peers. Each ends with its own session closed in bounded time and memory and one clear log line, while a
+//! healthy publisher and player on the same server go on without losing a message.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
 
@@ -38,7 +38,7 @@ fn config() -> ServerConfig {
     }
 }
 
-/// What a message of healthy peers may take on a machine that has much else to do.
+/// How long a message of healthy peers may take on a machine that has much else to do.
 const SOON: Duration = Duration::from_secs(10);
 
 /// A publisher and a player that go on throughout, a message each 5 ms, each one checked.
@@ -74,7 +74,7 @@ impl Healthy {
         Self { over, passed, thread: Some(std::thread::spawn(body)) }
     }
 
-    /// A few more get through from now on.
+    /// Waits until a few more messages have passed.
     fn goes_on(&self) {
         let before = self.passed.load(Ordering::Relaxed);
         until("healthy peers go on", || {
@@ -96,7 +96,7 @@ fn addr(socket: &TcpStream) -> String {
     socket.local_addr().unwrap().to_string()
 }
 
-/// The socket is closed, its session has ended for this reason, and a line says so.
+/// Waits until the socket is closed, its session has ended for this reason, and a line says so.
 fn ends(live: &Live, socket: &mut TcpStream, error: RRError) {
     let name = addr(socket);
     assert!(is_closed(socket), "{name} is still connected");
@@ -125,7 +125,7 @@ fn publishing(live: &Live, key: &str) -> TcpStream {
 }
 
 #[test]
-fn who_says_nothing_or_a_byte_now_and_then_is_closed_at_the_deadline() {
+fn a_silent_or_dripping_peer_is_closed_at_the_deadline() {
     let live = Live::new(config());
     let healthy = Healthy::on(&live);
     let mut silent = raw(live.port);
@@ -173,7 +173,7 @@ fn sixteen_megabytes_claimed_on_thousands_of_chunk_streams_cost_nothing() {
 
 #[test]
 fn a_flood_of_half_messages_is_bounded_in_memory() {
-    // It is the memory that ends it, however long a loaded machine takes to move so much.
+    // A long deadline, so that the memory limit ends the session even on a loaded machine.
     let live = Live::new(ServerConfig { first_data_ms: 60_000, ..config() });
     let healthy = Healthy::on(&live);
     let mut socket = publishing(&live, "halves");
@@ -217,13 +217,13 @@ fn amf_nested_deeply_and_sixteen_megabytes_of_nulls() {
     wire.resize(wire.len() + (1 << 20), 5);
     let _ = socket.write_all(&wire);
     ends(&live, &mut socket, RRError::Limit);
-    // As many as are taken of a peer that is connected.
+    // More values than are taken of a connected peer.
     let mut socket = connected(&live);
     let nulls = [&name[..], &vec![5; 200_000]].concat();
     let _ = socket.write_all(&message(kind::COMMAND, 0, 3, &nulls));
     assert!(is_closed(&mut socket));
     live.end_of(&addr(&socket));
-    // A publisher may send it as data: it is passed on without a look.
+    // A publisher may send the same as data, which is passed on unread.
     let mut publisher = publishing(&live, "nulls");
     publisher.write_all(&message(kind::DATA, 1, 5, &[&[2, 0, 1, b'x'][..], &vec![5; 1 << 20]].concat())).unwrap();
     until("it is through", || live.server.stats(0).unwrap().data_bytes > 1 << 20);
@@ -269,7 +269,7 @@ fn commands_without_arguments_end_nothing_but_themselves() {
             drop(socket);
         }
     }
-    // Each ends at once, as what it is: the peer's leaving, or a word that could not be read.
+    // Each session ends at once, for its own cause: the peer has left, or its bytes could not be read.
     until("all are gone", || live.sessions() == 2);
     healthy.goes_on();
 }
@@ -324,13 +324,13 @@ fn floods_of_create_stream_publish_and_play() {
     let create = command(0, "createStream", 2.0, &[Value::Null]).repeat(2_000);
     let _ = creates.write_all(&create);
     ends(&live, &mut creates, RRError::Limit);
-    // Publishes over and over: one runs, the others are refused on it.
+    // Publishes again and again: one publish runs, and the others are refused.
     let mut publishes = publishing(&live, "again");
     let values = [Value::Null, Value::String(b"again"), Value::String(b"live")];
     let flood = command(1, "publish", 2.0, &values).repeat(20_000);
     let _ = publishes.write_all(&flood);
     drop(publishes);
-    // Publishes and lets go in turns, with everything that makes and ends a stream.
+    // Publishes and unpublishes in turns, so that streams begin and end.
     let mut turns = connected(&live);
     let mut wire = Vec::new();
     for _ in 0..300 {
@@ -350,11 +350,11 @@ fn floods_of_create_stream_publish_and_play() {
 }
 
 #[test]
-fn who_is_connected_and_does_not_answer_pings_is_closed() {
+fn a_connected_peer_that_does_not_answer_pings_is_closed() {
     let live = Live::new(ServerConfig { ping_ms: 200, ..config() });
     let healthy = Healthy::on(&live);
     let mut mute = connected(&live);
-    // Media of somebody who publishes nothing is ignored.
+    // Media of a session that publishes nothing is ignored.
     let mut babbles = connected(&live);
     babbles.write_all(&message(kind::VIDEO, 1, 6, &[0x17, 1, 0, 0, 0])).unwrap();
     for socket in [&mut mute, &mut babbles] {
@@ -401,7 +401,7 @@ fn a_player_that_floods_us_while_it_plays_is_read_and_forgotten() {
     let wire: Vec<u8> = kinds.iter().flat_map(|&type_id| player.wire(type_id, 0, &chatter)).collect();
     player.socket.set_write_timeout(Some(live::PATIENCE)).unwrap();
     for round in 0..ROUNDS {
-        // More than the kernel holds for us: it goes out only as fast as the server reads.
+        // More bytes than the kernel buffers: they go out only as fast as the server reads.
         player.socket.write_all(&wire.repeat(20)).unwrap();
         publisher.key_frame(round * 10, &round.to_be_bytes()).unwrap();
         assert!(player.message().1.ends_with(&round.to_be_bytes()), "its own stream is whole");
@@ -416,8 +416,7 @@ fn a_player_that_floods_us_while_it_plays_is_read_and_forgotten() {
     healthy.goes_on();
 }
 
-/// What a publisher says in a whole short conversation, from its first byte on, and where in it the word stands that
-/// makes it one.
+/// A publisher's bytes in a whole short conversation, and the place of its `publish` among them.
 fn conversation() -> (Vec<u8>, usize) {
     let mut wire = vec![3];
     wire.resize(1 + 2 * 1536, 0);
@@ -432,12 +431,12 @@ fn conversation() -> (Vec<u8>, usize) {
     (wire, publishes)
 }
 
-/// Connections that are made before all of them have ended: they find room in the system's queue. Who comes behind a
-/// thousand waits, on a loaded machine, for as long as those take.
+/// Connections that are made before all of them must have ended: few enough for the system's queue. Behind a thousand a
+/// loaded machine would let the next one wait for long.
 const AT_A_TIME: usize = 64;
 
 #[test]
-fn one_that_resets_at_every_byte_offset_leaves_nothing_behind() {
+fn a_peer_that_resets_at_every_byte_offset_leaves_nothing_behind() {
     let live = Live::new(config());
     let healthy = Healthy::on(&live);
     let (wire, publishes) = conversation();
@@ -459,7 +458,7 @@ fn one_that_resets_at_every_byte_offset_leaves_nothing_behind() {
         socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         drop(socket);
         made += 1;
-        // The name must be free for whoever is to publish next.
+        // The name must be free for the next publisher.
         if made % AT_A_TIME == 0 || (end >= publishes && !once_read) {
             until("those who came have ended", || ended() == made);
         }
@@ -467,7 +466,7 @@ fn one_that_resets_at_every_byte_offset_leaves_nothing_behind() {
     // The handshake is the same all over: its ends and some places in it.
     let inside = (3..3_073).step_by(307);
     for end in [0, 1, 2].into_iter().chain(inside).chain(3_073..=wire.len()) {
-        // A reset takes with it what has not been read: once at once, and once when it has, or probably.
+        // A reset discards unread bytes: so once before the server can have read them, and once when it probably has.
         reset_at(end, false);
         reset_at(end, true);
     }
@@ -482,7 +481,7 @@ fn one_that_resets_at_every_byte_offset_leaves_nothing_behind() {
     publisher.key_frame(0, b"free again").unwrap();
 }
 
-/// Reads until the server has said this.
+/// Reads until these bytes have come from the server.
 fn hears(socket: &mut TcpStream, what: &[u8]) {
     let (mut heard, mut input) = (Vec::new(), [0; 4096]);
     while !heard.windows(what.len()).any(|window| window == what) {

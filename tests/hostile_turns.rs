@@ -1,5 +1,5 @@
-//! Peers that take a thread's time: floods of messages of a byte, and TLS records with hardly anything in them. A turn of
-//! reading is bounded by what it costs, so whoever else is served by the thread has his own soon.
+//! Peers that take a thread's time: floods of messages of a byte, and TLS records with hardly any plaintext. A turn of
+//! reading is bounded by its cost, so the thread's other peers have their turns soon.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
 
@@ -28,7 +28,7 @@ use rrelay::session::{ServerSession, SessionConfig};
 /// Players that flood the stream they play.
 const FLOODERS: usize = 24;
 
-/// What a message may take while they do. One turn of each of them at 64 KiB takes many times that.
+/// How long a message may take during the flood. One turn of each flooder at 64 KiB takes many times that.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Peers that begin a TLS handshake at one moment. Each costs the server about as much as a hundred joins.
@@ -106,7 +106,7 @@ fn a_turn_of_reading_ends_by_the_ciphertext_it_took_not_by_what_was_in_it() {
     let mut conn = Conn::new(socket, Side::Server(Box::new(ServerSession::new(&SessionConfig::default(), 0))));
     let mut scratch = [0; BUDGET];
     let (mut most, began) = (0, Instant::now());
-    // Slowly first, so that much waits to be read.
+    // Reading begins slowly, so that much waits to be read.
     while !done.load(Ordering::Relaxed) || matches!(turn(&mut conn, &mut scratch, &mut most), Pumped::More) {
         assert!(began.elapsed() < live::PATIENCE);
         if !done.load(Ordering::Relaxed) {
@@ -146,7 +146,7 @@ fn hello() -> Vec<u8> {
 }
 
 #[test]
-fn who_joins_does_not_wait_for_the_tls_handshakes_of_all_who_begin_one() {
+fn a_joiner_does_not_wait_for_everybodys_tls_handshakes() {
     let (live, papers) = (Live::new(ServerConfig::default()), secure::Papers::new("hellos"));
     live.server.set_tls(&papers.certificate, &papers.key).unwrap();
     let port = live.server.listen("127.0.0.1:0", ListenOptions { tls: true, ..ListenOptions::default() }).unwrap();
@@ -161,7 +161,7 @@ fn who_joins_does_not_wait_for_the_tls_handshakes_of_all_who_begin_one() {
     });
     let answered = answered.count();
     assert!(answered < HELLOS / 2, "{answered} were answered before it played");
-    // They have their turn too.
+    // The TLS peers have their turns too.
     until("all are answered", || begin.iter().all(|socket| socket.peek(&mut [0]).is_ok()));
 }
 

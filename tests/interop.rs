@@ -1,5 +1,5 @@
-//! Real programs against the server: what they publish is what arrives, and they end when they should. Each test has
-//! its own server, port and folder, and ends its own programs.
+//! Real programs against the server: their media arrives unchanged, and they end when they should. Each test has its
+//! own server, port and folder, and ends its own programs.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 

@@ -1,5 +1,6 @@
-//! Memory that cannot be had ends what wanted it, in words, and never the process: each large allocation of a running
-//! server fails here once. (The small ones, and those of TLS, abort a process as everywhere in Rust; docs/limits.md says which.)
+//! A failed allocation ends the object that needed the memory, with a reason, and never the process: each large
+//! allocation of a running server fails here once. (Small ones, and those of TLS, abort the process, as everywhere in
+//! Rust; docs/limits.md says which.)
 // A failing allocator implements an unsafe trait.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
@@ -25,18 +26,18 @@ use rrelay::session::SessionConfig;
 
 use live::{Client, until};
 
-/// What docs/limits.md calls large.
+/// The smallest allocation that docs/limits.md calls large.
 const LARGE: usize = 16 * 1024;
 
-/// How many large allocations come before the one that fails; below 0 none fails.
+/// Large allocations before the one that fails; below 0 none fails.
 static BEFORE: AtomicI64 = AtomicI64::new(-1);
-/// How many have failed.
+/// Large allocations that have failed.
 static FAILED: AtomicUsize = AtomicUsize::new(0);
 
 struct Failing;
 
 thread_local! {
-    /// Whether this thread is the test's own, whose memory is not the server's.
+    /// Whether this thread is the test's own, whose allocations do not fail.
     static OWN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -100,8 +101,8 @@ fn server() -> Server {
     Server { server, port }
 }
 
-/// One after the other: large messages, players with and without a copy of their own, one that stalls and jumps, many
-/// peers at once. Nobody is surprised by an end.
+/// Does one thing after the other: large messages, players with and without a copy of their own, one that stalls and
+/// jumps, many peers at once. Any connection may end meanwhile.
 fn works(near: &Server, far: &Server, key: &str) {
     let by = Instant::now() + Duration::from_millis(100);
     let stream = near.server.stream_create(b"live", key.as_bytes(), None).unwrap();
@@ -136,7 +137,7 @@ fn sessions(of: &Server) -> u32 {
     of.server.stats(0).unwrap().sessions
 }
 
-/// What the server is for, with all the memory it wants.
+/// Asserts that the server relays, while no allocation fails.
 fn serves(live: &Server) {
     while live.server.next_event(0).unwrap().is_some() {}
     let mut player = Client::new(live.port, "after", false);
@@ -178,7 +179,7 @@ impl Drop for Ended {
     }
 }
 
-/// Publishers come until there is no room for more: the rest is refused, and whoever is there goes on.
+/// Publishers come until there is no memory for more: the rest is refused, and those that are there go on.
 #[test]
 fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
     OWN.set(true);
@@ -188,7 +189,8 @@ fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
         .args(["-c", limited])
         .arg(program)
         .args(["--addr", "127.0.0.1", "--port", "0", "--log", "off"])
-        // glibc keeps 64 MiB of addresses for each thread that allocates: the limit would be used up before the first peer.
+        // glibc keeps 64 MiB of addresses for each thread that allocates: the limit would be used up before the first
+        // peer.
         .env("MALLOC_ARENA_MAX", "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -200,7 +202,7 @@ fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
         rest.split_whitespace().next()?.parse().ok()
     });
     let port = port.expect("it says its port");
-    // Ends with the program: what it says is of no interest, but must be read.
+    // The output is not needed, but must be read, or the program would wait.
     std::thread::spawn(move || lines.for_each(drop));
     let config = SessionConfig::default();
     let (mut publishers, mut refused) = (Vec::new(), 0);
@@ -214,7 +216,7 @@ fn a_process_that_has_no_memory_left_takes_nobody_in_and_lives() {
     }
     let ended = server.0.try_wait().unwrap();
     assert!(ended.is_none() && publishers.len() > 5, "{ended:?} with {} publishers", publishers.len());
-    // Those who leave make room for others.
+    // Publishers that leave make room for others.
     publishers.truncate(1);
     until("somebody new is taken in", || Client::configured(port, "new", true, &config).is_ok());
     publishers[0].key_frame(40, &[7; 1_000]).unwrap();

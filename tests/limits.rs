@@ -166,7 +166,7 @@ fn a_connection_without_a_stream_lives_as_long_as_it_answers_pings() {
 }
 
 #[test]
-fn who_rests_on_a_connection_takes_the_room_of_one() {
+fn a_resting_connection_takes_the_room_of_one_session() {
     let live = Live::new(ServerConfig { max_sessions_ip: Some(1), ..ServerConfig::default() });
     let mut console = Console::connected(live.port);
     console.hears("NetConnection.Connect.Success");
@@ -205,7 +205,7 @@ fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
 }
 
 #[test]
-fn what_a_peer_says_while_the_host_takes_no_events_is_heard_when_it_does() {
+fn commands_of_peers_wait_while_the_host_takes_no_events() {
     const LIMIT: u32 = 8;
     let config = ServerConfig { event_limit: LIMIT, handshake_ms: 60_000, ..ServerConfig::default() };
     let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
@@ -431,7 +431,8 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     }
     let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
     assert_eq!((stream.msgs_in, stream.key_interval_ms, stream.last_ts_ms), (70, 1000, 69 * 40));
-    // The test's own pace is not the clock's on a loaded machine: how exact the figures are is seen where they are made.
+    // The test's own pace is not the clock's on a loaded machine: how exact the figures are is seen where they are
+    // made.
     assert!((20_000..=30_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
     // 25 frames of 5005 bytes.
     assert!((800..=1_200).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
@@ -467,8 +468,8 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     assert!(server.last_media_us > server.started_us && server.started_us > 0 && server.queue_bytes > 0, "{server:?}");
 }
 
-/// A reader of figures asks the system nothing and waits for nobody: ten thousand sessions may be read each second. (They
-/// cost some milliseconds; this is unoptimized, and its machine may have much else to do.)
+/// A reader of figures asks the system nothing and waits for nobody: ten thousand sessions may be read each second.
+/// (They cost some milliseconds; this is unoptimized, and its machine may have much else to do.)
 #[test]
 fn reading_the_figures_of_many_sessions_is_cheap() {
     const SESSIONS: u32 = 1_000;
@@ -557,7 +558,7 @@ fn the_end_of_a_server_waits_for_no_refused_peer() {
 }
 
 #[test]
-fn what_is_no_connection_is_refused_and_an_id_of_another_server_is_noticed() {
+fn a_descriptor_that_is_no_connection_is_refused_and_an_id_of_another_server_is_noticed() {
     let (live, other) = (Live::new(ServerConfig::default()), Live::new(ServerConfig::default()));
     let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let failure = live.server.accept_fd(listening.into(), None, ListenOptions::default()).unwrap_err();

@@ -155,7 +155,7 @@ fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
 }
 
 #[test]
-fn what_tls_holds_counts_and_is_given_back() {
+fn memory_of_tls_counts_and_is_given_back() {
     const PEERS: u64 = 20;
     let live = live(StreamConfig::default());
     let papers = secure::Papers::new("memory");
@@ -255,7 +255,8 @@ fn the_rest_of_large_messages_for_many_who_do_not_read_stays_within_the_limit() 
     let server = live.server.stream_find(b"live", b"show").unwrap();
     let stalled: Vec<_> = (0..PLAYERS).map(|_| stalled(live.port)).collect();
     until("all play", || live.server.stats(server).unwrap().sessions as usize == 1 + PLAYERS);
-    // Each is in the middle of a frame when it has to jump. All that is left of theirs would be several times the limit.
+    // Each is in the middle of a frame when it has to jump. All that is left of theirs would be several times the
+    // limit.
     let mut ts_ms = 0;
     until("all have jumped", || {
         ts_ms += 40;

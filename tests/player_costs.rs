@@ -1,5 +1,6 @@
-//! What a player costs the server's memory: nothing per message, next to nothing while no media comes, and over TLS what
-//! is accounted for. Counted in a real server with players on loopback; the threads that are the players do not count.
+//! What a player costs the server's memory: nothing per message, next to nothing while no media comes, and over TLS
+//! what is accounted for. Counted in a real server with players on loopback; the threads that are the players do not
+//! count.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
@@ -149,7 +150,7 @@ fn an_idle_player_costs_less_than_8_kib() {
 }
 
 #[test]
-fn what_a_player_over_tls_holds_is_accounted_for() {
+fn the_memory_of_a_player_over_tls_is_accounted_for() {
     const PLAYERS: usize = 40;
     let _gate = GATE.lock().unwrap();
     let (server, _) = relay(StreamConfig::default(), ServerConfig::default());

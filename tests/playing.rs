@@ -1,5 +1,5 @@
-//! What a player gets and from where on: the join points, pausing, muting, kinds of media that the host lets it have, and
-//! data messages as each side wants them.
+//! What a player gets and from where on: the join points, pausing, muting, kinds of media that the host lets it have,
+//! and data messages as each side wants them.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -271,7 +271,7 @@ fn want(player: &mut Raw, what: &str, on: bool) {
 }
 
 #[test]
-fn what_a_player_wants_again_comes_with_its_header_and_pictures_at_a_key_frame() {
+fn kinds_that_a_player_wants_again_come_with_their_header_and_video_at_a_key_frame() {
     let mut show = Show::begun(Start::Gop);
     let mut player = show.play();
     read_to(&mut player, 1030);

@@ -1,5 +1,5 @@
-//! What a publisher sent before its end arrives, however it ends: all that its kernel gave to ours. And what players get
-//! of the one that comes after it.
+//! What a publisher sent before its end arrives, however it ends: all that its kernel gave to ours. And what players
+//! get of the one that comes after it.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -57,7 +57,7 @@ fn a_publisher_that_never_reads_and_closes_at_once_loses_nothing() {
 }
 
 #[test]
-fn what_lies_in_our_socket_when_a_publisher_resets_is_read_first() {
+fn bytes_in_our_socket_are_read_before_a_publishers_reset_counts() {
     let (server, _) = relay(StreamConfig::default(), ServerConfig::default());
     let stream = server.stream_create(b"live", b"show", None).unwrap();
     // With a large buffer, where the system allows that, all that is sent lies there when the reset comes.

@@ -1,5 +1,5 @@
-//! Whether ThreadSanitizer sees what it is to see: `make tsan` runs this before anything else. A race that is planted here
-//! has to be reported, and what the standard library's locks and channels put in order must not be.
+//! Whether ThreadSanitizer sees what it is to see: `make tsan` runs this before anything else. A race that is planted
+//! here has to be reported, and what the standard library's locks and channels put in order must not be.
 //!
 //! In any other build there is nothing here.
 
@@ -108,7 +108,7 @@ fn conditions_put_in_order() {
 }
 
 #[test]
-fn what_is_made_once_is_in_order() {
+fn a_value_made_once_is_seen_in_order() {
     for _ in 0..ROUNDS / 10 {
         let (once, start) = (OnceLock::new(), Barrier::new(THREADS));
         all_at_once(|thread| {

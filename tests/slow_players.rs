@@ -81,7 +81,7 @@ fn a_shut_window_pins_nothing() {
 
 /// It never gets to the head, and its lag counts in time only when it has had time for that.
 #[test]
-fn who_never_reads_from_the_first_byte_on_pins_no_more_than_the_group_and_a_queue() {
+fn a_player_that_never_reads_holds_no_more_than_the_group_and_a_queue() {
     let stream = StreamConfig { queue_ms: 600_000, slow_ms: LATE_MS, ..small_queues() };
     let (server, port) = relay(stream, ServerConfig { send_ms: LATE_MS, ..ServerConfig::default() });
     let id = server.stream_create(b"live", b"show", None).unwrap();

@@ -138,7 +138,7 @@ fn players_continue_when_the_origin_is_lost_and_comes_back() {
 }
 
 #[test]
-fn what_the_origin_does_not_have_is_asked_once_a_second() {
+fn a_stream_that_the_origin_lacks_is_asked_for_once_a_second() {
     let asked = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&asked);
     let deny: React = Box::new(move |server, event| {
@@ -276,7 +276,7 @@ fn a_source_gives_way_to_who_takes_over_and_follows_him() {
 }
 
 #[test]
-fn who_publishes_goes_before_a_source() {
+fn a_publisher_goes_before_a_source() {
     let (origin, edge) = (Server::plain(), Server::plain());
     let _feeder = Feeder::start(&origin, "show");
     let own = Feeder::start(&edge, "show");

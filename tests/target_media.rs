@@ -69,7 +69,7 @@ fn expected(stream_id: u32, clock: impl Fn(u32) -> u32, wants: impl Fn(u8) -> bo
 }
 
 #[test]
-fn what_arrives_is_byte_equal_whatever_stream_id_and_chunk_size() {
+fn media_arrives_byte_equal_whatever_stream_id_and_chunk_size() {
     for (stream_id, chunk_size) in [(1, 60_000), (7, 60_000), (1, 128), (1, 4_096), (3, 65_536), (1, 16_777_215)] {
         let (got, announced) = gets(TargetConfig { chunk_size, ..push("") }, stream_id);
         let expected = expected(stream_id, |ts_ms| ts_ms, |_| true);

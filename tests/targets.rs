@@ -90,7 +90,7 @@ fn a_target_that_is_reset_all_the_time_comes_back_with_growing_waits() {
 }
 
 #[test]
-fn it_gives_up_after_so_many_failures_or_so_much_time() {
+fn a_target_gives_up_after_so_many_failures_or_so_much_time() {
     let url = format!("rtmp://127.0.0.1:{}/live/key", closed_port());
     let mut rig = Rig::new();
     let by_count = TargetConfig { retry_count: Some(2), ..push(&url) };
@@ -378,7 +378,7 @@ fn figures_of_a_target_grow_over_all_its_connections() {
 }
 
 #[test]
-fn one_that_waits_for_its_next_try_tries_at_once_when_the_host_says_so() {
+fn a_waiting_target_tries_at_once_when_the_host_says_so() {
     let port = closed_port();
     let mut rig = Rig::new();
     let url = format!("rtmp://127.0.0.1:{port}/live/key");

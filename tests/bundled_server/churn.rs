@@ -1,4 +1,4 @@
-//! Peers that come and go quickly: the server under the sanitizers outlives them, also where its words are read late.
+//! Peers that come and go quickly: the server under the sanitizers outlives them, even where its output is read late.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ fn command(name: &str, transaction: f64, rest: &[u8]) -> Vec<u8> {
     [&text(name)[..], &[0], &transaction.to_be_bytes(), rest].concat()
 }
 
-/// All that somebody who publishes or plays says, in one piece: nothing of it waits for an answer.
+/// All bytes of a peer that publishes or plays, in one piece, without waiting for answers.
 fn hasty(verb: &str, key: &str) -> Vec<u8> {
     let connect = [&[3, 0, 3][..], b"app", &text("live"), &[0, 0, 9]].concat();
     let named = [&[5][..], &text(key), &text("live")].concat();
@@ -37,14 +37,14 @@ fn hasty(verb: &str, key: &str) -> Vec<u8> {
     all
 }
 
-/// How many threads the server has: two a stream that is published, and some of its own.
+/// The number of the server's threads: two a published stream, and some of its own.
 pub(super) fn threads(server: &mut Server) -> usize {
     let ended = server.child.try_wait().expect("our child");
     assert!(ended.is_none(), "{ended:?}: {}", server.rest());
     std::fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("it lives").count()
 }
 
-/// As many as asked for of each kind, each on a stream of its own, come, and when all are there go again.
+/// Lets `count` peers of each kind come, each on a stream of its own, and go again when all are there.
 pub(super) fn burst(server: &mut Server, idle: usize, verbs: &[&str], name: &str, count: usize) {
     let mut sockets = Vec::new();
     for number in 0..count {
@@ -60,7 +60,7 @@ pub(super) fn burst(server: &mut Server, idle: usize, verbs: &[&str], name: &str
 }
 
 #[test]
-fn whoever_comes_and_goes_while_its_words_are_read_late_harms_no_memory() {
+fn peers_that_come_and_go_while_output_is_read_late_harm_no_memory() {
     let mut server = Server::start_unread(&["--addr", "127.0.0.1", "--port", "0", "--log", "off", "--show-keys"]);
     let idle = threads(&mut server);
     for round in 0..9 {

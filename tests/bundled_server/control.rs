@@ -1,4 +1,4 @@
-//! The server's control by HTTP: it says where the page is, and whoever has the token gets in.
+//! The server's control by HTTP: the server says where the page is, and its token opens it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ fn status(port: u16, path: &str, token: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
 }
 
-/// The port and what follows of the page's address in the greeting.
+/// The port and the rest of the page's address in the greeting.
 fn page(server: &Server) -> (u16, String) {
     let (_, rest) = server.greeting.split_once("http://127.0.0.1:").expect("the page's address is said");
     let (port, rest) = rest.lines().next().unwrap().split_once('/').unwrap();
@@ -26,7 +26,7 @@ fn page(server: &Server) -> (u16, String) {
 }
 
 #[test]
-fn it_says_where_its_page_is_and_the_token() {
+fn the_server_says_where_its_page_is_and_the_token() {
     let server = Server::start(&["--rest", "127.0.0.1:0"]);
     let (port, rest) = page(&server);
     let token = rest.strip_prefix("#token=").expect("it is said");
@@ -62,7 +62,7 @@ fn a_file_keeps_the_token_over_starts() {
 }
 
 #[test]
-fn it_says_why_there_is_no_control() {
+fn the_server_says_why_there_is_no_control() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let room = Room::new("bundled-no-token");

@@ -1,5 +1,5 @@
-//! The server's options: what is wrong is said before it starts, a file holds what the command line does, and SIGHUP reads
-//! it anew.
+//! The server's options: a wrong one is reported before the start, a file may have all options of the command line, and
+//! SIGHUP reads the file anew.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use super::support::{PATIENCE, c};
 use super::{Server, program};
 
 #[test]
-fn it_says_why_it_cannot_start() {
+fn the_server_says_why_it_cannot_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = Command::new(program()).args(["--addr", "127.0.0.1", "--port", &port]).output().unwrap();
@@ -78,7 +78,7 @@ fn it_says_why_it_cannot_start() {
     }
 }
 
-/// What it says of options that it does not start with; with good ones it would run, and is ended.
+/// The exit code and output of a server with wrong options. One that runs all the same is ended.
 fn refused(options: &[&str]) -> (Option<i32>, String) {
     let mut child = Command::new(program())
         .args(options)
@@ -120,7 +120,7 @@ fn a_file_holds_options_one_a_line() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_said_with_its_line() {
+fn a_fault_in_a_file_of_options_is_said_with_its_line() {
     let room = Room::new("bundled-file-wrong");
     for (lines, more, words) in [
         ("port 0\n\nport 1\n", &[][..], "--port 1 in FILE, line 3: it is given twice, before that in FILE, line 1"),
@@ -140,7 +140,7 @@ fn what_is_wrong_in_a_file_is_said_with_its_line() {
 }
 
 #[test]
-fn it_listens_on_several_addresses_and_ports_of_their_own() {
+fn the_server_listens_on_several_addresses_with_ports_of_their_own() {
     let server = Server::start_with(&["--addr", "127.0.0.1", "--addr=127.0.0.2:0", "--addr", "[::1]:0", "--port=0"]);
     let line = server.greeting.lines().next().unwrap().to_owned();
     let mut listening = 0;
@@ -185,7 +185,7 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
     publisher.send(0, sequence_header(1));
     publisher.send(0, key_frame(1));
     first.has_messages("kept", 2);
-    // One stays, one comes, and a setting of the start is another; then the first goes.
+    // One push stays, one is new, and a setting that only the start reads changes; then the first push goes.
     fs::write(&path, format!("{}{}grace 5000\n", push(&first, "kept"), push(&second, "new"))).unwrap();
     server.signal(1);
     server.says(&format!("SIGHUP, options are read: {name}"));
@@ -197,7 +197,7 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
     server.signal(1);
     server.says("/live of live/***#1: STOPPED");
     second.has_messages("new", 2);
-    // What is wrong changes nothing.
+    // A wrong file changes nothing.
     fs::write(&path, "gop x\n").unwrap();
     server.signal(1);
     publisher.send(80, key_frame(3));
@@ -213,16 +213,16 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
     assert!(said.contains(" DEBUG "), "{said}");
 }
 
-/// The column of `--help` at which what an option does begins, behind the dashes.
+/// The column of `--help` at which an option's explanation begins, behind the dashes.
 const WORDS: usize = 24 - "  --".len();
 
-/// How a default begins, where it is a word or two and not a sentence.
+/// The beginning of a default, where that is a word or two and not a sentence.
 fn short(default: &str) -> Option<String> {
     let first = default.split([';', ')', ',']).next().expect("there is always a first");
     (first.split(' ').count() <= 2).then(|| first.to_owned())
 }
 
-/// What `--help` says of each option: how it is written, and its default.
+/// Form and default of each option in `--help`.
 fn in_help(help: &str) -> Vec<(String, Option<String>)> {
     let (_, list) = help.split_once("\n  --").expect("options");
     let list = list.split("\n\n").next().unwrap();
@@ -267,7 +267,7 @@ fn a_second_publisher_meets_the_policy_and_a_silent_one_the_idle_time() {
     let mut second = Client::publish(server.port, "show");
     second.send(0, sequence_header(2));
     first.wait_over();
-    // It says nothing more.
+    // The peer sends nothing more.
     let line = server.complains("publisher 127.0.0.1");
     assert!(line.contains(": FAILED (silent for too long)"), "{line}");
     server.signal(15);

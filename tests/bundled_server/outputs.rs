@@ -1,5 +1,5 @@
-//! What the server says, and who does not read it: a reader that goes, descriptors that are closed at the start, pipes that
-//! nobody empties. It serves all the same, and signals work.
+//! The server's output without a reader: a reader that goes, descriptors that are closed at the start, pipes that
+//! nobody empties. The server serves all the same, and signals work.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use super::support::rml::{Client, key_frame, sequence_header};
 use super::support::{PATIENCE, until};
 use super::{Server, program};
 
-/// Says what is no RTMP, and waits until that is over.
+/// Sends bytes that are no RTMP, and waits until the server closes.
 fn provoke(port: u16) -> String {
     let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let name = peer.local_addr().unwrap().to_string();
@@ -21,7 +21,7 @@ fn provoke(port: u16) -> String {
     name
 }
 
-/// It relays.
+/// Asserts that the server relays.
 fn serves(port: u16, key: &str) {
     let mut player = Client::play(port, key);
     let mut publisher = Client::publish(port, key);
@@ -35,7 +35,7 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// The exit code, when it has ended.
+/// The exit code, once the program has ended.
 fn code(mut child: Child) -> Option<i32> {
     until("it ends", || child.try_wait().expect("our child")).code()
 }
@@ -80,10 +80,10 @@ fn closed_descriptors_at_its_start_are_nobody_elses() {
     }
 }
 
-/// As much of a stream's key as makes long lines.
+/// Length of a stream's key that makes long lines.
 const LONG: usize = 60;
 
-/// One that says much, which nobody reads.
+/// A server with much output, which nobody reads.
 fn talkative() -> Server {
     let options = ["--addr", "127.0.0.1", "--port", "0", "--log", "trace", "--show-keys", "--drain", "3600000"];
     Server::start_unread(&options)
@@ -99,7 +99,7 @@ fn lines_that_nobody_reads_stop_neither_newcomers_nor_signals() {
     }
     serves(server.port, "show");
     server.read_on();
-    // What was said meanwhile and is not there is said to be missing, where it would stand.
+    // In the place of dropped lines the server says how many are missing.
     until("there is room again", || {
         serves(server.port, "again");
         let lines: Vec<String> = server.stdout.try_iter().collect();
@@ -122,7 +122,8 @@ fn an_orderly_stop_and_one_at_once_need_no_reader() {
             drop((player, publisher));
             server.signal(15);
         } else {
-            // It takes nothing of what holds a stop up. Whom the server sends the last one has shown that it has all.
+            // A player that takes nothing holds the stop up. A witness that gets the last frame shows that the server
+            // has all of them.
             let mut witness = Client::play(server.port, "show");
             for number in 1..=super::FRAMES {
                 publisher.send(number * 40, [key_frame(number), vec![0; super::FRAME_BYTES]].concat());
@@ -140,7 +141,7 @@ fn an_orderly_stop_and_one_at_once_need_no_reader() {
     }
 }
 
-/// Everything that it has said, stdout and stderr, of somebody who speaks no RTMP and a stream that runs.
+/// The lines of stdout and stderr about a peer without RTMP and a running stream.
 fn lines(options: &[&str]) -> (Vec<String>, Vec<String>, String) {
     let reserved = Reserved::new();
     let port = reserved.port.to_string();

@@ -1,4 +1,4 @@
-//! What is pushed, where to and under which key.
+//! Pushes: which streams, where to, and under which key.
 
 use rrelay::session::State;
 use rrelay::stream::event::{Event, EventKind};
@@ -51,7 +51,7 @@ fn a_push_matches_the_path_however_its_encoder_cuts_it_and_rooms_keys_do_not_col
 }
 
 #[test]
-fn what_stands_behind_a_key_is_pushed_where_it_is_asked_for_alone() {
+fn arguments_are_pushed_only_where_the_host_asks_for_it() {
     let far = Relay::new();
     let push = format!("rtmp://127.0.0.1:{}/to", far.port);
     for (options, query) in [(&["--push", &push][..], ""), (&["--push", &push, "--keep-args"], "token=1")] {
@@ -88,11 +88,11 @@ fn an_application_may_have_several_parts() {
 fn a_stream_has_its_targets_from_its_first_event_on() {
     let far = Relay::new();
     let mut server = Server::start(&["--push", &format!("rtmp://127.0.0.1:{}/to", far.port)]);
-    // Somebody waits for it: then it is there, and nothing is connected yet.
+    // A player waits for the stream: the stream is there, and nothing is connected yet.
     let player = Client::play(server.port, "show");
     server.says("/to of live/***#1: IDLE");
     assert!(far.events().iter().all(|event| event.session == 0), "nobody connects before there is media");
-    // Nor does a target keep a stream that nobody wants.
+    // A target does not keep a stream that nobody wants.
     drop(player);
     server.says("stream live/***#1: STOPPED");
     let _publisher = publish(server.port, "live", "show");
@@ -112,7 +112,7 @@ fn many_pushes_are_served() {
 }
 
 #[test]
-fn what_becomes_of_a_push_is_said_once() {
+fn the_end_of_a_push_is_said_once() {
     let mut server = Server::start(&["--log", "info", "--push", "rtmp://127.0.0.1:1/to"]);
     let _publisher = publish(server.port, "live", "show");
     let line = server.complains("rtmp://127.0.0.1:1/to");

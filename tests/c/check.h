@@ -1,4 +1,4 @@
-/* What the C test programs share: CHECK, which tells the line and ends the program. */
+/* CHECK for the C test programs: prints the line and ends the program. */
 #ifndef CHECK_H
 #define CHECK_H
 

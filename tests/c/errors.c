@@ -57,7 +57,7 @@ static rr_frame frame(void) {
     return f;
 }
 
-/* ---- a peer: as much RTMP as it takes to be asked about */
+/* ---- a peer: as much RTMP as makes the server ask the host */
 
 static size_t text_to(unsigned char *to, const char *text) {
     size_t len = strlen(text);
@@ -406,7 +406,7 @@ static void streams(void) {
 }
 
 /* While a publisher stands by behind the host, the host's stream cannot be switched; and a stream that ends takes
-   nothing more: it is held in its end by a player that takes nothing. */
+   nothing more: here a player that takes nothing keeps the stream from ending. */
 static void host_and_end(void) {
     rr_server_config c;
     rr_stream_config sc;

@@ -1,4 +1,4 @@
-/* Both ways events come: a descriptor in the host's own loop, and a callback. */
+/* Both ways to get events: a descriptor in the host's own loop, and a callback. */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
@@ -16,7 +16,7 @@ static void on_event(void *user, const rr_event *ev) {
     if (seen->stopped) seen->after++;
     if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_ACCEPTING) seen->accepting = 1;
     if (ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED) {
-        /* Neither may wait for the thread this runs on. */
+        /* Neither call may wait for this thread. */
         rr_server_free(seen->server);
         if (strstr(rr_last_error(), rr_strerror(RR_ERR_THREAD)) != NULL) seen->stopped = 1;
     }
@@ -74,7 +74,7 @@ static void by_descriptor(void) {
         CHECK(rr_event_next(s, &ev, 5000) == 1);
         stopped = ev->type == RR_EV_SERVER && ev->state == RR_STATE_STOPPED;
     }
-    /* Whoever waits for events has an end of it, not a wait for ever. */
+    /* Waiting for events ends with the server. */
     CHECK(rr_event_next(s, &ev, -1) == RR_ERR_CLOSED && ev == NULL);
     rr_server_free(s);
 }

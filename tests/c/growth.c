@@ -1,5 +1,5 @@
-/* Programs compiled with an older or a newer header: what an older one does not have is the default, what a newer one
-   uses and the library does not know is refused. */
+/* Programs compiled with an older or a newer header: fields that an older header lacks have their defaults, fields that
+   only a newer one has are refused where they are used. */
 #include "check.h"
 
 /* A header of the future: one more field. */

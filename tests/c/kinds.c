@@ -1,4 +1,5 @@
-/* A config struct that is set up as another one: C11 and C++ see it in RR_INIT, and in C99 whoever takes the struct does. */
+/* A config struct that is set up as another one: C11 and C++ see it in RR_INIT; in C99 the function that takes the
+   struct sees it. */
 #include "check.h"
 
 #if defined(__cplusplus) || __STDC_VERSION__ >= 201112L
@@ -7,7 +8,8 @@
 #define TYPES_ARE_KNOWN 0
 #endif
 
-/* What RR_INIT with a wrong kind gives: the same error in the same words, or nothing yet. */
+/* Checks the result of RR_INIT with a wrong kind: the same error with the same text, or success where types are not
+   known. */
 static void is_seen(int code, const char *kind, const char *type) {
     if (!TYPES_ARE_KNOWN) {
         CHECK(code == RR_OK);
@@ -23,7 +25,7 @@ static rr_frame *once(rr_frame *frame) {
     return frame;
 }
 
-/* A host's own struct that begins with one of ours, and bytes of a script's: their type says nothing. */
+/* A host's own struct that begins with one of ours, and a script's bytes: their types tell nothing. */
 struct own {
     rr_frame frame;
     uint64_t more;

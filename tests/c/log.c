@@ -46,7 +46,7 @@ static int is_there(char (*of)[160], const int *number, const char *what) {
     return found;
 }
 
-/* Lines take their way by the server's own thread. */
+/* Waits for a line, which comes by the server's own thread. */
 static int comes(char (*of)[160], const int *number, const char *what) {
     struct timespec tick = {0, 5 * 1000 * 1000};
     int i;
@@ -113,7 +113,7 @@ static void one_function_serves_both(void) {
     CHECK(comes(lines, &count, "3 librtmp: printed 0.5"));
     CHECK(comes(lines, &count, "4 librtmp: status 3"));
     CHECK(comes(lines, &count, "4 librtmp: 01 ff "));
-    /* What the library itself says: nothing like this is a url. */
+    /* The library logs too: this text is no url. */
     CHECK(!RTMP_ParseURL("nonsense", NULL, NULL, NULL, NULL, NULL));
     RTMP_LogSetLevel(RTMP_LOGERROR);
     RTMP_Log(RTMP_LOGWARNING, "below librtmp's level");

@@ -58,7 +58,7 @@ static void without_a_server(void) {
     CHECK(strstr(rr_last_error(), "NULL") != NULL);
     CHECK(out == NULL && rr_version() && rr_version_string() && rr_features() && rr_strerror(-1) && rr_name(0, 0));
 
-    /* A descriptor is the library's at once, also when the call fails. */
+    /* A descriptor belongs to the library at once, even where the call fails. */
     CHECK(pipe(fds) == 0);
     CHECK(rr_server_accept_fd(NULL, fds[0], NULL, 0) == RR_ERR_ARG);
     CHECK(close(fds[0]) == -1);

@@ -1,4 +1,4 @@
-//! What the two sides say of Enhanced RTMP when they connect.
+//! The fields of Enhanced RTMP in `connect` and its answer.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -24,7 +24,7 @@ fn map(entries: &[(&str, f64)]) -> Amf0Value {
     Amf0Value::Object(entries.iter().map(|(name, value)| ((*name).to_owned(), Amf0Value::Number(*value))).collect())
 }
 
-/// The information object of the answer to a client that says this.
+/// The information object of the answer to a client that sends these fields.
 fn answer(relay: &Relay, says: &[(&str, Amf0Value)]) -> HashMap<String, Amf0Value> {
     let mut raw = Raw::connect_saying(relay.port, says);
     raw.wait_connected();
@@ -35,7 +35,7 @@ fn answer(relay: &Relay, says: &[(&str, Amf0Value)]) -> HashMap<String, Amf0Valu
 }
 
 #[test]
-fn who_speaks_enhanced_rtmp_is_told_that_everything_is_forwarded_and_what_else_is_understood() {
+fn a_peer_with_enhanced_rtmp_is_told_that_everything_is_forwarded_and_what_else_is_understood() {
     let relay = Relay::new();
     let list = Amf0Value::StrictArray(vec![text("av01"), text("hvc1"), text("Opus")]);
     let says: [(&str, Amf0Value); 4] = [
@@ -44,7 +44,7 @@ fn who_speaks_enhanced_rtmp_is_told_that_everything_is_forwarded_and_what_else_i
         ("audioFourCcInfoMap", map(&[("Opus", 2.0)])),
         ("capsEx", Amf0Value::Number((MULTITRACK | MOD_EX).into())),
     ];
-    // Each of the four alone says that the peer speaks it.
+    // Each of the four fields alone shows that the peer knows Enhanced RTMP.
     for says in [&says[..], &says[..1], &says[1..2], &says[2..3], &says[3..]] {
         let info = answer(&relay, says);
         for name in ["videoFourCcInfoMap", "audioFourCcInfoMap"] {
@@ -52,13 +52,13 @@ fn who_speaks_enhanced_rtmp_is_told_that_everything_is_forwarded_and_what_else_i
         }
         assert_eq!(info.get("fourCcList"), says.iter().any(|(name, _)| *name == "fourCcList").then_some(&list));
         let Amf0Value::Number(caps) = info["capsEx"] else { panic!("{info:?}") };
-        // Media passes as it is, so what is in it is kept; the server side may ask a peer to connect again.
+        // Media passes unchanged, with all its extensions; the server side may ask a peer to connect again.
         assert_eq!(caps as u32 & !RECONNECT, MULTITRACK | MOD_EX | NANO_OFFSET, "{says:?}");
     }
 }
 
 #[test]
-fn who_does_not_speak_it_hears_nothing_of_it() {
+fn a_peer_without_enhanced_rtmp_gets_none_of_its_fields() {
     let info = answer(&Relay::new(), &[]);
     for name in ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"] {
         assert!(!info.contains_key(name), "{name}");

@@ -1,5 +1,5 @@
-//! Reads the encoded media the vectors are made from: MP4 files of one track, as ffmpeg writes them. It knows no FLV
-//! and no RTMP: what comes out is what the encoder made.
+//! Reads the encoded media that the vectors are made from: MP4 files of one track, as ffmpeg writes them. The reader
+//! knows no FLV and no RTMP, and gives the encoder's own frames.
 
 use std::fs;
 use std::path::Path;
@@ -77,7 +77,7 @@ pub(crate) fn read(name: &str) -> Encoded {
     Encoded { four_cc, config, samples }
 }
 
-/// From a sample entry to what E-RTMP v2 asks for in SequenceStart.
+/// The body of E-RTMP v2's SequenceStart, from a sample entry.
 fn config(four_cc: &[u8; 4], entry: &[u8]) -> Vec<u8> {
     let (picture, sound) = (entry.get(78..).unwrap_or_default(), entry.get(28..).unwrap_or_default());
     match four_cc {

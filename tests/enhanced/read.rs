@@ -1,12 +1,12 @@
 //! Takes messages apart, written from the Enhanced RTMP v2 specification ("Enhanced Audio", "Enhanced Video") and the
-//! FLV specification (E.4.2, E.4.3). It shares no code with the crate or with what wrote the messages, and takes nothing
-//! that is not exactly as specified.
+//! FLV specification (E.4.2, E.4.3). This reader shares no code with the crate or with the writer of the messages, and
+//! takes only messages that are exactly as specified.
 
 use std::collections::BTreeMap;
 
 use crate::support::flv::{self, AUDIO, Tag, VIDEO};
 
-/// What a message is about.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packet {
     SequenceStart,
@@ -159,7 +159,7 @@ fn legacy(bits: &mut Bits<'_>, video: bool, high: u8, low: u8) -> Message {
 /// A track: message type, FourCC, track id.
 pub(crate) type Name = (u8, [u8; 4], u8);
 
-/// What a track's messages come to.
+/// A track, put together from its messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unpacked {
     /// The configuration in force at the end.

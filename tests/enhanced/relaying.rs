@@ -42,7 +42,7 @@ fn read_to(peer: &mut Raw, last: &Tag) -> Vec<Tag> {
     }
 }
 
-/// The first message of the second half of the second group: who comes here has one key frame behind the newest.
+/// The first message of the second half of the second group: a joiner there has one key frame before the newest.
 fn middle(tags: &[Tag]) -> usize {
     tags.iter().position(|tag| tag.ts_ms >= 600).unwrap()
 }
@@ -58,8 +58,7 @@ fn is_join_point(tag: &Tag, track: u8) -> bool {
     tag.kind == VIDEO && read::message(tag).is_some_and(has)
 }
 
-/// What a decoder must have before it begins: the metadata, and for each track what was said last of its configuration
-/// and of its colours.
+/// The headers that a decoder needs first: the metadata, and each track's last configuration and last colours.
 fn headers(tags: &[Tag]) -> BTreeMap<(Name, bool), Vec<u8>> {
     let mut headers = BTreeMap::new();
     for tag in tags {
@@ -80,8 +79,9 @@ fn headers(tags: &[Tag]) -> BTreeMap<(Name, bool), Vec<u8>> {
     headers
 }
 
-/// Whoever joined: first all headers in force, each once and as it was published, metadata at 0 and the others at the
-/// join point's time; then, from a key frame on, everything. Gives where in `published` that is.
+/// Asserts what a joiner gets: first all headers in force, each once and as it was published, metadata at 0 and the
+/// others at the join point's time; then, from a key frame on, everything. Gives the place of that key frame in
+/// `published`.
 fn assert_joined(published: &[Tag], arrived: &[Tag]) -> usize {
     let is_frame = |tag: &Tag| read::message(tag).is_some_and(|message| message.packet == Packet::CodedFrames);
     let lead = arrived.iter().position(is_frame).unwrap();
@@ -190,7 +190,7 @@ fn the_host_is_told_every_track_and_its_codec_and_how_far_apart_key_frames_are()
     }
 }
 
-/// None of them can decode these; both keep what they get.
+/// Neither program can decode these codecs; both keep the messages they get.
 #[test]
 fn rtmpdump_and_gstreamer_keep_every_message() {
     let (room, relay) = (Room::new("enhanced"), Relay::new());

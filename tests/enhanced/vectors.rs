@@ -25,7 +25,7 @@ struct Track {
 pub(crate) struct Vector {
     pub(crate) name: &'static str,
     tracks: &'static [Track],
-    /// Whether what milliseconds cannot say of a time is said by ModEx.
+    /// Whether ModEx has the part of a time below milliseconds.
     nano: bool,
     /// Colours before the pictures, and another extension of no known meaning before key frames.
     extras: bool,
@@ -37,7 +37,7 @@ const fn track(id: u8, file: &'static str, form: Form) -> Track {
 
 use Form::{Legacy, ManyTracks, ManyTracksManyCodecs as ManyCodecs, OneTrack, Plain};
 
-/// All of them. Tracks of a kind that are of one time and one form share a message where the form lets them.
+/// All vectors. Tracks of one kind, time and form share a message where the form allows that.
 pub(crate) const VECTORS: [Vector; 6] = [
     Vector {
         name: "hevc-opus",
@@ -145,7 +145,7 @@ impl Vector {
         tags
     }
 
-    /// A message, or one per track, that is for all tracks of a kind.
+    /// A message for all tracks of a kind, or one for each.
     fn all<'a>(
         &self,
         sources: impl Iterator<Item = &'a (&'a Track, Encoded)>,
@@ -244,7 +244,7 @@ fn frame_of(sample: &Sample, kind: u8, nano: bool) -> Frame {
     }
 }
 
-/// The beginnings of messages, by hand from the specification: what writer and reader agree on is that.
+/// The beginnings of messages, written by hand from the specification, which writer and reader both must agree with.
 #[test]
 fn the_vectors_begin_as_the_specification_has_it() {
     let begins = |name: &str, kind: u8, number: usize, begin: &[u8]| {
@@ -274,7 +274,7 @@ fn the_vectors_begin_as_the_specification_has_it() {
     begins("legacy-hevc", VIDEO, 1, b"\x1c\x01\x00\x00\x42");
 }
 
-/// What the independent reader makes of a message, in the words of the crate.
+/// The independent reader's result for a message, as the crate's facts.
 fn expected_facts(tag: &Tag) -> FrameFacts {
     let Some(message) = read::message(tag) else {
         return FrameFacts { metadata: true, ..FrameFacts::default() };

@@ -1,5 +1,5 @@
 //! Writes messages: frames into the bodies of Enhanced RTMP v1 and v2 ("ExVideoTagHeader", "ExAudioTagHeader" and their
-//! bodies), and into the old ones. It shares nothing with the crate, nor with the reader beside it.
+//! bodies), and into the old ones. This writer shares no code with the crate, nor with the reader beside it.
 
 pub(crate) const START: u8 = 0;
 pub(crate) const FRAMES: u8 = 1;
@@ -26,7 +26,7 @@ pub(crate) struct Piece {
     pub(crate) payload: Vec<u8>,
 }
 
-/// What a message says before its tracks.
+/// The fields of a message before its tracks.
 pub(crate) struct Head {
     pub(crate) video: bool,
     pub(crate) key: bool,

@@ -1,11 +1,12 @@
 //! A test in a cell: this program once more, for one test alone, in a network and with a hosts file of its own, so that
-//! names lead where the test wants and packets are lost when it wants. It takes Linux namespaces: root, or a system that grants them to everybody.
+//! the test decides where names lead and when packets are lost. A cell needs Linux namespaces: root, or a system that
+//! grants them to everybody.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where a test in its cell finds its hosts file.
+/// The variable that names the hosts file for a test in its cell.
 const HOSTS: &str = "RR_FAULTS_HOSTS";
 
 /// Brings loopback up, puts the hosts file in its place with nothing asked before it, and becomes the test.
@@ -30,7 +31,7 @@ impl Names {
     }
 }
 
-/// Of a cell's network: up, or down, when all packets are lost and no connection is told.
+/// Sets a cell's network "up" or "down"; while it is down all packets are lost, and connections do not notice.
 pub(crate) fn network(state: &str) {
     let script = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo \"$1\"";
     let status = Command::new("sh").args(["-c", script, "sh", state]).status().unwrap();
@@ -62,7 +63,7 @@ pub(crate) fn in_a_cell(test: &str, body: impl FnOnce(&Names)) {
     assert!(output.status.success() && words.contains("1 passed"), "in its cell, {}:\n{words}", output.status);
 }
 
-/// The namespaces that are to be had here: as root of the machine, or as root of a cell.
+/// The namespaces that this machine allows: as its root, or as root of a cell.
 fn kind_of_cell() -> &'static [&'static str] {
     const KINDS: [&[&str]; 2] = [&["--mount", "--net"], &["--user", "--map-root-user", "--mount", "--net"]];
     let mut words = Vec::new();

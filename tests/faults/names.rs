@@ -15,7 +15,7 @@ use crate::{relay, soon, waits_for_target};
 
 const NAME: &str = "ingest.test";
 
-/// Messages that are enough to say that it flows.
+/// Messages that are enough to show that media flows.
 const SOME: u32 = 60;
 
 #[test]
@@ -45,7 +45,7 @@ fn a_name_that_changes_its_address_is_followed() {
     });
 }
 
-/// A listener that takes no connection any more. Its queue is full, so the kernel drops who knocks and says nothing.
+/// A listener that takes no connection: its queue is full, so the kernel drops connection attempts without an answer.
 struct Nowhere {
     listener: TcpListener,
     _queue: Vec<TcpStream>,

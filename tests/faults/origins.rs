@@ -1,4 +1,4 @@
-//! Sources whose server is lost within the grace window: as a publisher that is lost.
+//! Sources whose server is lost within the grace window: the stream behaves as with a lost publisher.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::proxy::{Net, Proxy};
 use crate::show::{Player, Sender};
 use crate::{relay, soon, states, waits_for_stream, waits_for_target};
 
-/// Messages that are enough to say that it flows.
+/// Messages that are enough to show that media flows.
 const SOME: u32 = 60;
 
 fn lost_and_back(net: Net) {
@@ -17,7 +17,7 @@ fn lost_and_back(net: Net) {
     let stream = origin.server.stream_create(b"live", b"show", None).unwrap();
     let show = Sender::host(&origin, stream, 1);
     let way = Proxy::to(origin.port);
-    // Silence is found out by pings: a source may have nothing to say for as long as its origin's publisher has not.
+    // Pings find a lost server out: silence alone may be that of the origin's publisher.
     let edge = relay(ServerConfig { ping_ms: 300, ..ServerConfig::default() }, |_| {});
     let copy = edge.server.stream_create(b"live", b"show", None).unwrap();
     let url = format!("rtmp://127.0.0.1:{}/live/show", way.port);

@@ -17,23 +17,23 @@ use crate::{relay, states, waits_for_stream, waits_for_target};
 /// How long a publisher is lost.
 const LOST: Duration = Duration::from_secs(5);
 
-/// Messages that are enough to say that it flows.
+/// Messages that are enough to show that media flows.
 const SOME: u32 = 60;
 
-/// One life of the publisher, then another, as a consumer heard them over one connection.
+/// The runs of the publisher's two lives in what a consumer got over one connection.
 fn two_lives(runs: &[Run]) -> (Run, Run) {
     let [before, after] = runs else { panic!("{runs:?}") };
     assert_eq!((before.life, after.life, after.first), (1, 2, 0), "all of the second life: {runs:?}");
     (*before, *after)
 }
 
-/// A publisher of two lives with a gap between, in which the network is as `net` says; what the players and a target
-/// hear of it.
+/// A publisher of two lives with a gap between, in which the network is as `net` says; asserts what the players and a
+/// target get.
 fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     let config = ServerConfig { idle_ms, ..ServerConfig::default() };
     let relay = relay(config, |stream| {
         stream.publisher_policy = policy;
-        // The idle time ends it here; who gives way before that has tests beside the stream.
+        // Here the idle time ends the publisher; the tests of the stream have the earlier replacement.
         stream.silent_ms = None;
     });
     let ingest = Ingest::good();
@@ -48,7 +48,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     let lost = Instant::now();
     let notices = net != Net::Silent || policy == PublisherPolicy::Reject;
     let second = if notices && net == Net::Silent {
-        // It is back long before the server knows that it was gone, and asks until it is let in.
+        // The publisher is back long before the server notices the loss, and asks until it is let in.
         let second = Sender::persistent_encoder(relay.port, 2);
         waits_for_stream(&relay, State::Recovering);
         assert!(lost.elapsed() >= Duration::from_millis(idle_ms.into()), "not before the silence was long enough");
@@ -68,7 +68,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
     let gap_ms = u32::try_from(lost.elapsed().as_millis()).unwrap();
     players.iter().for_each(|player| player.hears(2, SOME));
     if net == Net::Silent {
-        // What was under way when the network fell silent comes now, and is of nobody any more.
+        // Bytes that were under way when the network fell silent arrive now, and must reach nobody.
         way.becomes(Net::Good);
         until("the old connection's end", || (way.open() == 0).then_some(()));
         assert!(first.sent() > 0);
@@ -97,7 +97,7 @@ fn lost_and_back(net: Net, policy: PublisherPolicy, idle_ms: u32) {
 
 #[test]
 fn a_publisher_that_is_cut_off_for_five_seconds_finds_everybody_there() {
-    // One is closed in the midst of a message, the other reset.
+    // One connection is closed within a message, the other reset.
     std::thread::scope(|both| {
         both.spawn(|| lost_and_back(Net::Closes, PublisherPolicy::Reject, 30_000));
         both.spawn(|| lost_and_back(Net::Resets, PublisherPolicy::Reject, 30_000));

@@ -1,8 +1,7 @@
-//! A show whose every message can be told from every other: what it sends, who sends it, who hears it, and whether what
-//! was heard is what was sent.
+//! A show whose messages are all different: its messages, its senders, its players, and the comparison of both ends.
 //!
-//! Sound and picture take turns, 10 ms apart, a key frame every 200 ms. Each message has in its body which life of the
-//! publisher it is of, its number in that life, and bytes that follow from both.
+//! Sound and picture take turns, 10 ms apart, a key frame every 200 ms. Each message's body has the number of the
+//! publisher's life, the message's number in that life, and bytes that follow from both.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,7 +63,7 @@ pub(crate) struct Times {
     pub(crate) first_ms: u32,
 }
 
-/// Somebody who sends a life of the show at its own pace, until told to end or until nobody takes it.
+/// Sends one life of the show at its own pace, until told to end or until the connection takes no more.
 pub(crate) struct Sender {
     end: Arc<AtomicBool>,
     sent: Arc<AtomicU32>,
@@ -78,13 +77,13 @@ impl Sender {
         Self::start(life, times, Self::over(raw))
     }
 
-    /// One that is let in at some time: it asks again as long as it is refused.
+    /// An encoder that asks again as long as it is refused.
     pub(crate) fn persistent_encoder(port: u16, life: u32) -> Self {
         let raw = until("the publisher is let in", || Raw::try_publish(port, "show"));
         Self::start(life, Times::default(), Self::over(raw))
     }
 
-    /// The host itself.
+    /// The host as the publisher.
     pub(crate) fn host(relay: &Arc<Relay>, stream: Id, life: u32) -> Self {
         let relay = Arc::clone(relay);
         Self::start(life, Times::default(), move |type_id, ts_ms, body| {
@@ -121,7 +120,7 @@ impl Sender {
         Self { end, sent, thread: Some(thread) }
     }
 
-    /// Messages that have left it, headers not counted.
+    /// Messages sent, headers not counted.
     pub(crate) fn sent(&self) -> u32 {
         self.sent.load(Ordering::SeqCst)
     }
@@ -134,7 +133,7 @@ impl Drop for Sender {
     }
 }
 
-/// What a player has been told.
+/// What a player has received.
 #[derive(Debug, Default)]
 struct Heard {
     media: Listener,
@@ -179,12 +178,12 @@ impl Player {
         Self { heard, end, thread: Some(thread) }
     }
 
-    /// The runs it has heard so far.
+    /// The runs received so far.
     pub(crate) fn runs(&self) -> Vec<Run> {
         self.heard.lock().expect("what it hears is in order").media.runs.clone()
     }
 
-    /// Waits until it has heard so many messages of a life.
+    /// Waits until so many messages of a life have come.
     pub(crate) fn hears(&self, life: u32, count: u32) {
         until(&format!("a player hears {count} messages of life {life}"), || {
             let ran = self.runs().last().filter(|run| run.life == life).map_or(0, Run::len);
@@ -193,7 +192,7 @@ impl Player {
         });
     }
 
-    /// It is connected and has been told nothing.
+    /// Asserts that the player is connected and has had no command.
     pub(crate) fn notices_nothing(&self) {
         let heard = self.heard.lock().unwrap();
         assert!(!heard.over, "the player was closed");
@@ -231,8 +230,9 @@ impl Run {
     }
 }
 
-/// What has come over one connection, as runs. Each begins with all three headers of its life, once; within it no
-/// message is missing, doubled or damaged, and time goes as it went at the sender; over all of them it never goes back.
+/// The messages of one connection, as runs, checked as they come. Each run begins with all three headers of its life,
+/// once; within it no message is missing, doubled or damaged, and times are the sender's; over all runs time never goes
+/// back.
 #[derive(Debug, Default)]
 struct Listener {
     runs: Vec<Run>,
@@ -274,7 +274,7 @@ impl Listener {
     }
 }
 
-/// The life a header is of; `None` where it is none.
+/// The life of a header; `None` for other messages.
 fn header_of(got: &Got) -> Option<u32> {
     let life = match got.type_id {
         DATA => {
@@ -303,7 +303,7 @@ pub(crate) fn visit_runs(visit: &Visit) -> Vec<Run> {
 pub(crate) fn gets(ingest: &Ingest, visit: usize, life: u32, count: u32) -> Run {
     until(&format!("{count} messages of life {life} on connection {visit}"), || {
         let visits = ingest.visits();
-        // Before they are all looked at: there may be many.
+        // The count comes first, because checking many messages takes time.
         let visit = visits.get(visit).filter(|visit| visit.media.len() >= count as usize)?;
         visit_runs(visit).last().copied().filter(|run| run.life == life && run.len() >= count)
     })

@@ -15,7 +15,7 @@ use crate::support::server::Relay;
 use crate::support::until;
 use crate::{relay, soon, states, waits_for_stream, waits_for_target};
 
-/// Messages that are enough to say that it flows.
+/// Messages that are enough to show that media flows.
 const SOME: u32 = 60;
 
 /// The runs of an ingest's connection, none where it has not come yet.
@@ -46,7 +46,7 @@ fn a_target_that_is_reset_every_three_seconds_comes_back_each_time_and_nobody_el
         assert!(run.begins_with_a_picture(), "connection {visit} begins with {run:?}");
     }
     assert!(begun.elapsed() > Duration::from_secs(12), "it was reset that often");
-    // The resets have stopped: it stays for longer than it ever could.
+    // The resets have stopped: this connection lasts longer than any before.
     let last = gets(&flaky, RESETS, 1, 350);
     for visit in 0..RESETS {
         let runs = runs_of(&flaky, visit);
@@ -71,7 +71,7 @@ fn a_target_that_is_reset_every_three_seconds_comes_back_each_time_and_nobody_el
 #[test]
 fn servers_that_take_nothing_meet_what_their_targets_are_set_to_and_nobody_else_notices() {
     const QUEUE_BYTES: u32 = 512 * 1024;
-    /// Of the group that is kept, of the furthest queue, and segments that are begun: see `tests/slow_players.rs`.
+    /// The cached group, the longest queue, and segments in part: see `tests/slow_players.rs`.
     const MEMORY: u64 = 2 * QUEUE_BYTES as u64 + 3 * (256 + 16) * 1024;
     let stalls = || Ingest::new(|_| Script { then: Then::Stall, ..Script::default() });
     let (jumped, again, ended, good) = (stalls(), stalls(), stalls(), Ingest::good());

@@ -1,5 +1,5 @@
-//! Lays cbindgen's output out as a manual: in sections by source file, comments beside short fields, Rust's own sections
-//! of a doc comment left out. It decides nothing about the definitions.
+//! Lays cbindgen's output out as a manual: in sections by source file, comments beside short fields, Rust's own
+//! sections of a doc comment left out. The definitions themselves stay as they are.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,8 @@ struct Item {
     code: Vec<String>,
 }
 
-/// The whole header. `macros` begin the section of configs, `below` stands behind all sections. `texts` are the sources of `sections`: they give the order.
+/// The whole header. `macros` begin the section of configs, `below` stands behind all sections. `texts` are the sources
+/// of `sections`, which give the order.
 pub(crate) fn lay_out(
     head: &str,
     (macros, below): (&str, &str),

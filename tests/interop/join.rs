@@ -1,4 +1,4 @@
-//! Who comes late, who is not let in, and who comes by another address family.
+//! Late joiners, peers that are not let in, and peers of another address family.
 
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ fn a_late_joiner_has_a_picture_at_once() {
 }
 
 #[test]
-fn what_the_host_wrote_the_moment_it_made_a_stream_is_there_for_all_who_come_later() {
+fn messages_written_right_after_a_stream_was_made_reach_all_later_joiners() {
     let (room, relay) = (Room::new("host"), Relay::new());
     let published = &media().published[..40];
     let players: Vec<_> = (0..8)
@@ -92,7 +92,7 @@ fn ffmpeg_that_joins_late_sees_two_streams_and_every_frame() {
 }
 
 #[test]
-fn who_is_denied_stops_at_once() {
+fn a_denied_client_stops_at_once() {
     let config = ServerConfig { ask: ask::PUBLISH | ask::PLAY, ..ServerConfig::default() };
     let (room, relay) = (Room::new("denied"), Relay::with(config, "127.0.0.1:0"));
     let url = relay.url("show");
@@ -116,7 +116,7 @@ fn who_is_denied_stops_at_once() {
 }
 
 #[test]
-fn who_is_denied_at_connect_stops_at_once() {
+fn a_player_denied_at_connect_stops_at_once() {
     let config = ServerConfig { ask: ask::CONNECT, ..ServerConfig::default() };
     let (room, relay) = (Room::new("denied-connect"), Relay::with(config, "127.0.0.1:0"));
     let url = relay.url("show");

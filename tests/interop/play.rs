@@ -10,7 +10,7 @@ use crate::support::program::{Program, Room};
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
 
-/// The publisher comes to a player that waits, sends its six seconds in one, and goes.
+/// Publishes to a player that waits: the publisher comes, sends its six seconds in one second, and goes.
 fn publish_to_waiting_player(room: &Room, relay: &Relay, player: &mut Program) {
     assert!(player.is_running());
     relay.has_players("show", 1);
@@ -58,7 +58,7 @@ fn ffmpeg_plays_a_stream_whose_metadata_does_not_end_as_it_should() {
         for tag in published {
             let mut body = tag.body.clone();
             if tag.kind == flv::DATA && spoil {
-                // An inner object without its end mark; the end of the whole becomes its.
+                // An inner object without its end mark takes the end mark of the outer one.
                 let end = body.len() - 3;
                 body.splice(end..end, *b"\0\x05inner\x03\0\x01a\x05");
             } else if tag.kind == flv::DATA {
@@ -99,7 +99,7 @@ fn gstreamer_rtmpsrc_gets_what_ffmpeg_publishes() {
     let (mut player, file) = gstreamer_plays(&room, "player", "rtmpsrc", &relay.url("show"));
     publish_to_waiting_player(&room, &relay, &mut player);
     let expected = flv::as_librtmp_keeps(&media().published);
-    // It does not end: when a stream is over it connects again by itself.
+    // This player does not end: when a stream is over it connects again by itself.
     until("all has come", || (flv::read_so_far(&file).len() >= expected.len()).then_some(()));
     assert_same(&expected, &flv::read(&file));
 }

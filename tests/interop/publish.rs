@@ -1,5 +1,5 @@
-//! Other publishers than ffmpeg, and what a publisher may say besides plain media: data messages in the midst, times
-//! past 24 bits, a query in its key.
+//! Other publishers than ffmpeg, and publishers with more than plain media: data messages in the midst, times past 24
+//! bits, a query in the key.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use rrelay::server::slots;
 use rrelay::session::{Role, State};
 use rrelay::stream::event::EventKind;
 
-/// flvmux writes one stream; a file keeps what the sink gets.
+/// flvmux writes one stream, which goes to the sink and to a file.
 fn gstreamer_publishes(sink: &str) {
     let (room, relay) = (Room::new(sink), Relay::new());
     let url = relay.url("show");

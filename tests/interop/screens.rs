@@ -26,13 +26,13 @@ fn frames_of(tags: &[Tag], kind: u8) -> usize {
     tags.iter().filter(|tag| tag.is_frame() && tag.kind == kind).count()
 }
 
-/// Six seconds, as fast as they play, for a player that waits.
+/// Publishes six seconds, as fast as they play, for a player that waits.
 fn show(room: &Room, relay: &Relay) {
     relay.has_players("show", 1);
     ffmpeg_publishes_with(room, "publisher", media(), &["-re"], &[], &relay.url("show")).ends_well();
 }
 
-/// VLC does not run as root, for good reasons; then it runs as nobody, who can write to what is open already.
+/// Starts VLC, which does not run as root: root starts it as the user nobody, with its output file open already.
 fn vlc(room: &Room, url: &str, file: &Path) -> Program {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let nobody = if is_root { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
@@ -51,7 +51,7 @@ fn vlc_plays_what_ffmpeg_publishes() {
     let published = &media().published;
     let ((pictures, sound), (all, all_sound)) =
         (packets_in(&file), (frames_of(published, VIDEO), frames_of(published, AUDIO)));
-    // When the stream ends it leaves out the last that it has read.
+    // At the stream's end VLC leaves out the last packets that it has read.
     assert!((all - 12..=all).contains(&pictures), "{pictures} of {all}");
     assert!((all_sound - 24..=all_sound).contains(&sound), "{sound} of {all_sound}");
 }
@@ -138,7 +138,8 @@ impl Studio {
     }
 }
 
-/// A player who comes now gets so many pictures, from headers and a key frame on, in the order of time.
+/// Lets a player join now, and waits until it has so many pictures, from headers and a key frame on, in the order of
+/// time.
 fn somebody_plays(room: &Room, relay: &Relay, name: &str, pictures: usize) {
     let (player, file) = rtmpdump_plays(room, name, &relay.url("show"));
     let tags = until(&format!("{pictures} pictures and as much sound"), || {

@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, until};
 use rrelay::session::{Role, State};
 use rrelay::stream::event::EventKind;
 
-/// Where the run of a consumer that came with the first media begins: at the first key frame.
+/// The place of the first key frame, where the run of a consumer begins that came with the first media.
 fn first_key(published: &[Tag]) -> usize {
     published.iter().position(Tag::is_key_frame).unwrap()
 }
@@ -26,12 +26,12 @@ fn nginx_gets_the_stream_pushed() {
     let target = relay.push("show", url);
     ffmpeg_publishes_with(&room, "publisher", media(), &["-readrate", "3"], &[], &relay.url("show")).ends_well();
     relay.target_ended_media(target);
-    // nginx ends players only when told so; it has written everything when it is gone.
+    // nginx ends players only when it is told to end, and has written everything then.
     nginx.program.terminate();
     nginx.program.ends_within(PATIENCE);
     player.ends_within(PATIENCE);
 
-    // It sends its own metadata and headers to players at times of its own; the media are ours.
+    // nginx sends players its own metadata, and headers at other times; the frames must be the published ones.
     let published = &media().published;
     let arrived = flv::read(&file);
     assert_same(&flv::frames_since_first(&published[first_key(published)..]), &flv::frames_since_first(&arrived));
@@ -40,7 +40,7 @@ fn nginx_gets_the_stream_pushed() {
     let frame = |tags: &[Tag]| tags.iter().find(|tag| tag.is_frame()).unwrap().ts_ms;
     assert_eq!(frame(&arrived), frame(&published[first_key(published)..]), "times are the publisher's");
 
-    // Its record begins at time 0 and has sound and picture alone.
+    // nginx's record begins at time 0 and has audio and video alone.
     let record = flv::read(&room.file("nginx/pushed.flv"));
     assert_same(&flv::frames_since_first(&published[first_key(published)..]), &flv::frames_since_first(&record));
     fs::remove_dir_all(room.file("nginx")).unwrap();

@@ -1,5 +1,5 @@
-//! rtmps both ways: programs come to a listener with TLS, targets go to servers with TLS, and what is published is what
-//! arrives. Peers are GnuTLS (ffmpeg, rtmpdump), OpenSSL and ourselves.
+//! rtmps both ways: programs come to a listener with TLS, targets go to servers with TLS, and media arrives unchanged.
+//! Peers are GnuTLS (ffmpeg, rtmpdump), OpenSSL and ourselves.
 
 use std::fs::File;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The basic server of `c-examples`, on librtmp's interface and the relay's: what is published to it is saved, and played
-//! over both of its bridges, message for message.
+//! The basic server of `c-examples`, on librtmp's interface and the relay's: what is published to it is saved, and
+//! played over both of its bridges, message for message.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -90,7 +90,7 @@ fn plays_what_ffmpeg_publishes(room: &Room, server: &mut Server) {
 }
 
 #[test]
-fn it_explains_its_options() {
+fn the_server_explains_its_options() {
     let asked = Command::new(program()).arg("--help").output().unwrap();
     let words = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert!(asked.status.success() && asked.stderr.is_empty(), "{asked:?}");
@@ -140,7 +140,7 @@ fn what_is_published_is_counted_and_saved() {
 }
 
 #[test]
-fn what_it_reads_is_played_from_a_stream_it_writes() {
+fn messages_that_the_server_reads_are_played_from_a_stream_it_writes() {
     let room = Room::new("basic-relay");
     let mut server = Server::start(&room, &["--relay", "0", "--save", "saved.flv"]);
     plays_what_ffmpeg_publishes(&room, &mut server);
@@ -150,7 +150,7 @@ fn what_it_reads_is_played_from_a_stream_it_writes() {
 }
 
 #[test]
-fn what_it_hands_over_is_served_by_the_relay() {
+fn connections_that_the_server_hands_over_are_served_by_the_relay() {
     let room = Room::new("basic-hand-over");
     let mut server = Server::start(&room, &["--hand-over"]);
     assert_eq!(server.publish, server.play, "one port for all");
@@ -303,7 +303,7 @@ fn names_come_to_a_terminal_without_what_could_move_its_cursor() {
 }
 
 #[test]
-fn it_needs_nobody_who_reads_what_it_says_and_no_open_descriptors() {
+fn the_server_needs_no_reader_of_its_output_and_no_open_descriptors() {
     for (number, closed) in ["", "<&- >&- 2>&-"].into_iter().enumerate() {
         let (room, reserved) = (Room::new(&format!("basic-unread-{number}")), Reserved::new());
         let saved = room.file("saved.flv");

@@ -60,7 +60,7 @@ fn calls_that_nobody_answers_have_a_bound() {
 }
 
 #[test]
-fn what_is_no_number_tells_no_address() {
+fn a_value_that_is_no_number_shows_no_address() {
     kept("numbers");
 }
 
@@ -123,7 +123,7 @@ fn player(date: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_web_server_answers_harms_nobody() {
+fn no_answer_of_a_web_server_harms_a_program() {
     let room = Room::new("librtmp-fetch");
     let long = "x".repeat(300);
     let good_one = player("Sun, 22 Nov 2026 10:00:00 GMT");

@@ -119,7 +119,7 @@ fn defined() -> Prototypes {
 }
 
 #[test]
-fn what_is_exported_takes_and_gives_what_the_headers_say() {
+fn exported_functions_have_the_headers_types() {
     let room = Room::new("librtmp-definitions");
     let defined = defined();
     let mut count = 0;

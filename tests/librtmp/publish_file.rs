@@ -119,7 +119,7 @@ fn messages_of_equal_size_and_time_arrive_at_the_times_they_were_written() {
 }
 
 #[test]
-fn it_keeps_the_pace_it_is_told_and_shows_where_it_is() {
+fn publish_file_keeps_the_given_pace_and_shows_its_progress() {
     let (room, relay) = (Room::new("publish-file-pace"), Relay::new());
     let began = Instant::now();
     let mut publisher = start(&room, "publisher", &["--pace", "5", file(), &relay.url("show")]);

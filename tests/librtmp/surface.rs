@@ -75,7 +75,7 @@ fn every_structure_of_the_headers_has_its_layout() {
 }
 
 #[test]
-fn what_is_answered_differently_is_what_the_documents_list() {
+fn answers_differ_only_where_the_documents_say_so() {
     let room = Room::new("librtmp-probe");
     let ours = printed(&compile(&room, "probe", &["-lrtmp"]));
     let theirs = golden("probe");
@@ -115,8 +115,8 @@ fn the_headers_are_c_and_cxx() {
     }
 }
 
-/// In the tables' last columns: backticked files of this folder, each followed by tests in it; `module::test`; and modules
-/// followed by the quoted names of what they try.
+/// In the tables' last columns: backticked files of this folder, each followed by tests in it; `module::test`; and
+/// modules followed by the quoted names of what they try.
 #[test]
 fn every_test_that_the_documents_name_is_there() {
     let text = fs::read_to_string(root().join("docs/librtmp.md")).unwrap();

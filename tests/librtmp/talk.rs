@@ -228,7 +228,7 @@ fn a_publisher_says_the_same() {
 }
 
 #[test]
-fn who_is_refused_or_left_says_the_same() {
+fn clients_that_are_refused_or_left_say_the_same() {
     let url = "url|rtmp://127.0.0.1:PORT/app/key timeout=10|connect|stream|0|read|2|show";
     let begin = play_begins(3.0);
     let connected = command("_result", 1.0, &[&[5, 5]]);

@@ -1,5 +1,5 @@
-//! Circles of imports among the files of a folder: what depends on what has an order, or a reader has to know all before
-//! he knows one. Methods found through a value are not seen, only paths that are named.
+//! Circles of imports among the files of a folder: what depends on what has an order, or a reader has to know all
+//! before he knows one. Methods found through a value are not seen, only paths that are named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_is_no_complaint_until_it_is_no_more() {
+    fn an_allowed_circle_is_a_complaint_once_it_is_gone() {
         let circle = [("a/low", "use crate::a::high::High;"), ("a/high", "use crate::a::low::Low;")];
         let allowed: Allowed<'_> = &[("src/a/low.rs", "src/a/high.rs")];
         assert_eq!(complaints(&circle, allowed), [""; 0]);
