@@ -1,4 +1,4 @@
-//! librtmp's face: what it exports, what programs that know librtmp's headers see of it, and the distribution's own
+//! librtmp's face: its exports, its behaviour for programs that know librtmp's headers, and the distribution's own
 //! programs on it.
 
 #![cfg(feature = "librtmp")]

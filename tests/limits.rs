@@ -44,7 +44,7 @@ fn a_proxy_header_says_whose_the_connection_is() {
     seen.sort_by(|a, b| a.addr.cmp(&b.addr));
     assert_eq!([&seen[0].addr, &seen[1].addr], ["203.0.113.7:54321", "203.0.113.8:54321"]);
     assert_eq!(seen[0].local_addr, "10.0.0.1:1935");
-    // The limit for each address counts these, not the balancer.
+    // The limit for each address counts the addresses of the headers, not the balancer's.
     let mut second = headed(live.port, b"PROXY TCP4 203.0.113.7 10.0.0.1 54322 1935\r\n");
     assert!(is_closed(&mut second));
     live.line_with(&["turned away", "203.0.113.7:54322", "max_sessions_ip"]);
@@ -90,7 +90,7 @@ fn a_peer_without_a_proxy_header_is_closed() {
     assert_eq!(live.server.info(id).unwrap().addr, "203.0.113.9:7");
 }
 
-/// A peer that reads what the server says and answers pings, as far as it is asked to.
+/// A peer that reads the server's messages and answers pings, when the test asks for that.
 struct Console {
     socket: TcpStream,
     reader: ChunkReader,
@@ -159,7 +159,7 @@ fn a_connection_without_a_stream_lives_as_long_as_it_answers_pings() {
         console.hears("NetStream.Unpublish.Success");
     }
     assert!(began.elapsed() > Duration::from_millis(4_000), "this is past the handshake's deadline, twice");
-    // It stops to answer.
+    // The peer answers no more.
     assert!(is_closed(&mut console.socket));
     assert_eq!(live.end_of(&name).error, Some(RRError::Idle));
     live.line_with(&[&name, "does not answer pings"]);
@@ -196,7 +196,7 @@ fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
         read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     };
     until("all but those who found room are closed", || crowd.iter().filter(|socket| open(socket)).count() == 998);
-    // They were not left to the handshake's deadline: nothing is waited for as long as that.
+    // All were closed long before the handshake's deadline.
     let took = began.elapsed();
     let lines = live.lines_with("turned away") as u64;
     assert!((1..=took.as_secs() + 2).contains(&lines), "{lines} lines in {took:?}");
@@ -211,9 +211,9 @@ fn commands_of_peers_wait_while_the_host_takes_no_events() {
     let server = RRServer::new(config, LevelFilter::Off, None).unwrap();
     let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     let mut early = shaken(port);
-    // Each begins with an event that may not be left out.
+    // Each connection begins with an event that may not be dropped.
     let _crowd: Vec<TcpStream> = (0..2 * LIMIT).map(|_| raw(port)).collect();
-    // From then on nobody more is let in. How many are by then depends on how many came in one turn.
+    // With a full queue nobody more is let in. How many are in by then depends on how many came in one turn.
     let mut inside = 0;
     until("the queue is full", || {
         std::thread::sleep(Duration::from_millis(300));
@@ -225,7 +225,7 @@ fn commands_of_peers_wait_while_the_host_takes_no_events() {
     early.set_nonblocking(true).unwrap();
     assert!(early.read(&mut [0]).is_err(), "nobody is let further meanwhile");
     until("its connect is answered", || {
-        // The rest of the crowd may fill it again.
+        // The rest of the crowd may fill the queue again.
         while server.next_event(0).unwrap().is_some() {}
         early.read(&mut [0; 4096]).is_ok_and(|got| got > 0)
     });
@@ -309,7 +309,7 @@ fn a_whole_path_in_the_encoders_server_field_is_the_stream_of_that_path() {
     let mut names: Vec<_> = sessions.iter().map(|&id| live.server.info(id).unwrap()).map(|i| (i.app, i.key)).collect();
     names.sort();
     assert_eq!(names, [(b"live".to_vec(), b"other".to_vec()), (b"live".to_vec(), b"show".to_vec())]);
-    // Where no path of two parts results the encoder is told.
+    // An encoder whose path does not have two parts is told so.
     for (app, key) in [("live", ""), ("", "show"), ("live", "?token=a/b")] {
         let mut socket = published(app, key);
         let mut said = Vec::new();
@@ -340,7 +340,7 @@ fn players_who_wait_for_many_streams_keep_no_publisher_out() {
     assert!(refused.text.contains("NetStream.Play.Failed: players wait for 2 streams already"), "{refused}");
     play("two").unwrap();
     let _publishers = [live.publish("three"), live.publish("one")];
-    // Now that one of them is published there is room for one more to wait for.
+    // One of the awaited streams is published now, so one more may be waited for.
     let _waiting = [play("three").unwrap(), play("four").unwrap()];
     drop(waiting);
 }
@@ -381,7 +381,7 @@ fn a_drain_ends_when_everybody_has_gone() {
     let live = Live::new(ServerConfig::default());
     let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
     let publisher = Client::configured(live.port, "show", true, &able).unwrap();
-    // The deadline is later than anything is waited for.
+    // The deadline is longer than the test waits for anything.
     live.server.stop(Some("rtmp://127.0.0.2/live"), 600_000).unwrap();
     drop(publisher);
     until("the end", || live.server.state() == State::Stopped);
@@ -431,8 +431,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     }
     let stream = live.server.stats(live.server.stream_find(b"live", b"show").unwrap()).unwrap();
     assert_eq!((stream.msgs_in, stream.key_interval_ms, stream.last_ts_ms), (70, 1000, 69 * 40));
-    // The test's own pace is not the clock's on a loaded machine: how exact the figures are is seen where they are
-    // made.
+    // On a loaded machine the test's own pace is not exact; the figures' own tests check their precision.
     assert!((20_000..=30_000).contains(&stream.fps_milli), "{}", stream.fps_milli);
     // 25 frames of 5005 bytes.
     assert!((800..=1_200).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
@@ -468,8 +467,8 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     assert!(server.last_media_us > server.started_us && server.started_us > 0 && server.queue_bytes > 0, "{server:?}");
 }
 
-/// A reader of figures asks the system nothing and waits for nobody: ten thousand sessions may be read each second.
-/// (They cost some milliseconds; this is unoptimized, and its machine may have much else to do.)
+/// Reading figures makes no system call and waits for nobody: ten thousand sessions may be read each second. (That
+/// takes some milliseconds; this build is unoptimized, and its machine may have much else to do.)
 #[test]
 fn reading_the_figures_of_many_sessions_is_cheap() {
     const SESSIONS: u32 = 1_000;
@@ -494,12 +493,12 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
         }
         began.elapsed()
     };
-    // Some other program may have had the processor meanwhile; not each time.
+    // The fastest of ten: another program may have the processor during some.
     let took = (0..10).map(|_| reads()).min();
     assert!(took < Some(Duration::from_secs(1)), "10,000 reads took {took:?}");
 }
 
-/// A peer that asks for a name that is taken, and says this right behind it.
+/// A peer that asks for a taken name, and sends these bytes right behind.
 fn intruder(live: &Live, more: &[u8]) -> TcpStream {
     let mut peer = shaken(live.port);
     let publish = [Value::Null, Value::String(b"taken"), Value::String(b"live")];
@@ -511,7 +510,7 @@ fn intruder(live: &Live, more: &[u8]) -> TcpStream {
     peer
 }
 
-/// Waits until the peer has been told no.
+/// Waits until the peer has the refusal.
 fn refused(mut peer: TcpStream) -> TcpStream {
     let (mut heard, mut input) = (Vec::new(), [0; 4096]);
     while !heard.windows(7).any(|word| word == b"BadName") {
@@ -522,8 +521,8 @@ fn refused(mut peer: TcpStream) -> TcpStream {
     peer
 }
 
-/// Refused peers have two seconds to go by themselves: what waits for that takes longer than this, however fast the
-/// machine, and what does not takes less at least once, however slow.
+/// Refused peers have two seconds to go by themselves: an end that waits for those takes longer than this on any
+/// machine, and one that does not takes less at least once on any machine.
 const LESS_THAN_A_GOODBYE: Duration = Duration::from_millis(1_500);
 
 #[test]

@@ -84,7 +84,7 @@ fn then_the_largest_stream_loses_its_publisher() {
     let mut player = live.play("small");
     publisher.key_frame(0, b"key").unwrap();
     player.message();
-    // Half a message stays half a message: there is nothing that could be dropped.
+    // Half a message can neither be dropped nor completed.
     let mut large = live.publish("large");
     let half = large.wire(9, 0, &vec![7; 6 << 20])[..4 << 20].to_vec();
     let mut pipe = large.socket.try_clone().unwrap();
@@ -100,8 +100,8 @@ fn then_the_largest_stream_loses_its_publisher() {
     again.key_frame(0, b"key").unwrap();
 }
 
-/// Publishers that come all at once want several times the limit. The stream that was there before them goes on as if
-/// nobody had come, and nobody of them gets what it lives on.
+/// Publishers that come all at once want several times the limit. The older stream goes on undisturbed, and none of
+/// them gets the memory that it needs.
 #[test]
 fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
     const ROOM: u64 = 8 << 20;
@@ -122,7 +122,7 @@ fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
         std::thread::sleep(Duration::from_millis(pause_ms));
         used
     };
-    // It lives after three seconds, at which is looked once a second.
+    // The stream has a floor after three seconds, which are checked once a second.
     let lives = Instant::now() + Duration::from_millis(4_500);
     while Instant::now() < lives {
         pass(40);
@@ -136,7 +136,7 @@ fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
         socket.write_all(&command(0, "createStream", 2.0, &[Value::Null])).unwrap();
         socket.write_all(&command(1, "publish", 3.0, &publish)).unwrap();
         let header = [&[0x17, 0, 0, 0, 0][..], &[1; 80_000]].concat();
-        // One that is turned away already takes nothing.
+        // A newcomer that is refused already takes nothing.
         let _ = socket.write_all(&live::message(9, 1, 6, &header));
         newcomers.push(socket);
         pass(0);
@@ -164,10 +164,10 @@ fn memory_of_tls_counts_and_is_given_back() {
     let used = || live.server.stats(0).unwrap().queue_bytes;
     let _publisher = live.publish("show");
     let before = used();
-    // One who says nothing holds it too, before there is a stream.
+    // Silent peers without a stream hold memory of TLS too.
     let mut silent: Vec<_> = (0..PEERS).map(|_| live::raw(port)).collect();
     until("those who are silent count", || used() >= before + PEERS * 8_000);
-    // And what it has sent of a record of 16 KiB that does not end: the limit is for all of it.
+    // So do the bytes of an unfinished record of 16 KiB: the limit is for both.
     let half = [&[0x16, 3, 1, 0x3f, 0xf0, 1, 0, 0x3f, 0xec][..], &[0; 12_000]].concat();
     silent.iter_mut().for_each(|socket| socket.write_all(&half).unwrap());
     until("half a record counts", || used() >= before + PEERS * 16_000);
@@ -197,17 +197,17 @@ fn guests_that_are_turned_away_for_memory_cost_no_publisher() {
     while silent.len() < GUESTS {
         for _ in 0..8 {
             let mut socket = live::raw(port);
-            // One that is closed already takes nothing.
+            // A peer that is closed already takes nothing.
             let _ = socket.write_all(&half);
             silent.push(socket);
         }
         pass_frames(&live, &mut publisher, &mut player, 4, 20_000);
-        // The control thread takes its steps meanwhile.
+        // The control thread frees memory meanwhile.
         std::thread::sleep(Duration::from_millis(15));
     }
     live.line_with(&["was closed", "memory limit"]);
     assert_eq!(live.lines_with("uses the most"), 0, "a publisher gave way for them");
-    // What is left to the others is enough for a player who comes now, and for its kept group.
+    // The memory left to others is enough for a new player and its cached group.
     until("memory that they have not taken", || live.server.stats(0).unwrap().queue_bytes < LIMIT / 8 * 7);
     publisher.key_frame(100_000, b"key").unwrap();
     live.play("show").message();
@@ -227,15 +227,15 @@ fn large_headers_sent_to_many_who_do_not_read_stay_within_the_limit() {
     // Their sockets take a part of it each; the rest would be several times the limit.
     let stalled: Vec<_> = (0..40).map(|_| stalled(live.port)).collect();
     until("somebody found no room", || {
-        // They begin at a picture.
+        // The players begin at a key frame.
         let _ = publisher.key_frame(40, b"key");
         let used = live.server.stats(0).unwrap().queue_bytes;
         assert!(used <= LIMIT, "{used} bytes");
         live.lines_with("the memory limit of the server is reached") > 0
     });
-    // Whoever sits on his part has to go where there is no room without.
+    // Players that hold their part and take nothing are closed where memory is needed.
     until("half of it is free", || live.server.stats(0).unwrap().queue_bytes <= LIMIT / 2);
-    // Another stream has what it needs, and nobody's publisher gives way for those who do not read.
+    // Another stream has what it needs, and no publisher is closed for the sake of players that do not read.
     let mut honest = live.publish("other");
     let mut player = live.play("other");
     honest.key_frame(0, b"key").unwrap();
@@ -255,8 +255,7 @@ fn the_rest_of_large_messages_for_many_who_do_not_read_stays_within_the_limit() 
     let server = live.server.stream_find(b"live", b"show").unwrap();
     let stalled: Vec<_> = (0..PLAYERS).map(|_| stalled(live.port)).collect();
     until("all play", || live.server.stats(server).unwrap().sessions as usize == 1 + PLAYERS);
-    // Each is in the middle of a frame when it has to jump. All that is left of theirs would be several times the
-    // limit.
+    // Each player is in the middle of a frame when it has to jump. The rests of all would be several times the limit.
     let mut ts_ms = 0;
     until("all have jumped", || {
         ts_ms += 40;
@@ -265,7 +264,7 @@ fn the_rest_of_large_messages_for_many_who_do_not_read_stays_within_the_limit() 
         assert!(used <= ROOM, "{used} bytes at {ts_ms} ms");
         live.server.stats(server).unwrap().dropped_runs as usize >= PLAYERS
     });
-    // A message that has begun goes out whole, whatever comes to lie in the log meanwhile.
+    // A message that has begun goes out whole, whatever the log gets meanwhile.
     drop(stalled);
     let mut player = live.play("show");
     publisher.key_frame(ts_ms + 40, b"small").unwrap();

@@ -1,6 +1,5 @@
-//! What a player costs the server's memory: nothing per message, next to nothing while no media comes, and over TLS
-//! what is accounted for. Counted in a real server with players on loopback; the threads that are the players do not
-//! count.
+//! A player's cost in memory: nothing per message, next to nothing while no media comes, and over TLS the accounted
+//! amount. Counted in a real server with players on loopback; the threads of the players do not count.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 // A counting allocator implements an unsafe trait.
 #![allow(unsafe_code)]
@@ -30,7 +29,7 @@ struct Counting;
 static COUNT: AtomicU64 = AtomicU64::new(0);
 /// Bytes that are allocated, by all threads that count.
 static LIVE: AtomicI64 = AtomicI64::new(0);
-/// What is counted belongs to the whole process: one test at a time.
+/// The counters belong to the whole process: one test at a time.
 static GATE: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -79,8 +78,8 @@ static ALLOCATOR: Counting = Counting;
 /// Messages of one count.
 const MESSAGES: u32 = 1_000;
 
-/// Allocations that they may make, however many players there are: 18 for the six segments of the log that their
-/// megabyte fills, as many again to spare, and two in each look of the relay after its consumers, four times a second.
+/// Allocations that these messages may cause, with any number of players: 18 for the six segments of the log that their
+/// megabyte fills, as many again to spare, and two in each tick of the relay, four times a second.
 fn allowed(time: Duration) -> u64 {
     36 + 2 * (time.as_millis() as u64 / 250 + 1)
 }
@@ -109,7 +108,7 @@ fn allocations_with(players: usize) -> (u64, Duration) {
         let (before, begun) = (COUNT.load(Relaxed), Instant::now());
         for number in 0..messages {
             server.stream_write(stream, VIDEO, i64::from(round * 100 + number), &body, false).unwrap();
-            // So that the relay finds one message at a time.
+            // A pause, so that the relay finds one message at a time.
             std::thread::sleep(Duration::from_micros(300));
         }
         IS_PLAYER.set(true);
@@ -182,7 +181,7 @@ fn the_memory_of_a_player_over_tls_is_accounted_for() {
     IS_PLAYER.set(false);
 }
 
-/// Whoever asks for streams that nobody publishes is given one each: names cost him some bytes.
+/// Every name that a peer asks for makes a stream, also without a publisher: names are cheap for peers.
 #[test]
 fn a_stream_that_is_waited_for_costs_less_than_32_kib() {
     const STREAMS: usize = 100;

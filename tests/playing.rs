@@ -1,5 +1,5 @@
-//! What a player gets and from where on: the join points, pausing, muting, kinds of media that the host lets it have,
-//! and data messages as each side wants them.
+//! A player's messages: the join points, pausing, muting, kinds of media that the host allows, and the form of data
+//! messages for each side.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -17,7 +17,7 @@ use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::State;
 use rrelay::stream::event::{Event, EventKind};
 
-/// Long enough for what is not to come.
+/// How long the tests wait to see that nothing comes.
 const SILENCE: Duration = Duration::from_millis(150);
 
 /// A fed stream. Each message is told by its first bytes and its time.
@@ -25,7 +25,7 @@ struct Show {
     server: RRServer,
     port: u16,
     id: u64,
-    /// A player that has been there from the beginning: what it has got, the relay has seen.
+    /// A player that is there from the beginning: the relay has seen every message that this player has.
     witness: Raw,
 }
 
@@ -42,7 +42,7 @@ impl Show {
         Self { server, port, id, witness }
     }
 
-    /// One that has had headers and a group at 1000.
+    /// A show that has had headers and a group at 1000.
     fn begun(start: Start) -> Self {
         let show = Self::new(start);
         show.headers();
@@ -91,7 +91,7 @@ impl Show {
     }
 }
 
-/// What a message is: `m`etadata, `v` and `a` headers, `K`ey frame, `P`icture, `S`ound, with its time.
+/// A message's sign: `m`etadata, `v` and `a` headers, `K`ey frame, `P`icture, `S`ound, with its time.
 fn sign(got: &Got) -> String {
     let sign = match (got.type_id, got.body.as_slice()) {
         (DATA, body) if body == METADATA => 'm',
@@ -139,7 +139,7 @@ fn key_begins_at_the_next_key_frame() {
 fn now_begins_with_whatever_comes() {
     let mut show = Show::begun(Start::Now);
     let mut player = show.play();
-    // The headers come at once, which also says that it has its place.
+    // The headers come at once, and show that the player has its place.
     let headers: Vec<String> = (0..3).map(|_| sign(&player.media())).collect();
     assert_eq!(headers, ["m0", "v1030", "a1030"]);
     show.write(VIDEO, 1040, &picture(false, 4, 100));
@@ -169,7 +169,7 @@ fn time_wraps_at_two_to_the_thirty_two_for_who_was_there_and_who_comes_then() {
     assert_eq!(read_to(&mut late, 70), "m0 v40 a40 K40 S50 P60 P70");
 }
 
-/// Pauses or goes on; the answer says that the relay knows.
+/// Pauses or goes on; the answer shows that the relay has read the command.
 fn pause(player: &mut Raw, on: bool) {
     player.command(1, "pause", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on), Amf0Value::Number(0.0)]);
     player.wait_status(if on { "NetStream.Pause.Notify" } else { "NetStream.Unpause.Notify" });
@@ -199,7 +199,7 @@ fn after_a_short_pause_nothing_is_shown_twice_and_nothing_is_missing() {
             show.write(VIDEO, ts_ms, &picture(false, 4, 100));
         }
         assert_eq!(player.media_within(SILENCE), None);
-        // Not paused any more; and one that never was, to whom it means nothing.
+        // Going on twice, or without a pause, changes nothing.
         pause(&mut player, false);
         pause(&mut show.witness, false);
         show.group(2000);
@@ -223,7 +223,7 @@ fn after_a_long_pause_a_player_goes_on_as_its_start_says_and_never_back() {
         show.group(2000);
         assert_eq!(player.media_within(SILENCE), None);
         pause(&mut player, false);
-        // It has its place before the next message comes: its headers say so, but where it waits for that message.
+        // The player's headers show that it has its place, except where it waits for the next key frame.
         let first = if start == Start::Key { String::new() } else { sign(&player.media()) + " " };
         show.group(3000);
         assert_eq!(first + &read_to(&mut player, 3030), expected, "{start:?}");
@@ -262,8 +262,7 @@ fn a_paused_player_hears_of_the_end() {
     assert_eq!(player.media_within(SILENCE), None);
 }
 
-/// Asks for kinds of media. No answer is promised: a pause that is answered says that what stands before it has been
-/// read.
+/// Asks for kinds of media. The command has no answer; the answer to a later pause shows that it was read.
 fn want(player: &mut Raw, what: &str, on: bool) {
     player.command(1, what, 0.0, Amf0Value::Null, &[Amf0Value::Boolean(on)]);
     pause(player, true);
@@ -279,7 +278,7 @@ fn kinds_that_a_player_wants_again_come_with_their_header_and_video_at_a_key_fra
     show.group(2000);
     assert_eq!(read_to(&mut player, 2030), "K2000 P2020 P2030");
     want(&mut player, "receiveVideo", false);
-    // The sound is another one meanwhile.
+    // The sound's header changes meanwhile.
     show.write(AUDIO, 2040, &[0xAF, 0, 0x12, 0x10]);
     read_to(&mut show.witness, 2040);
     want(&mut player, "receiveAudio", true);
@@ -294,7 +293,7 @@ fn kinds_that_a_player_wants_again_come_with_their_header_and_video_at_a_key_fra
     show.write(AUDIO, 3050, &[0xAF, 1, 7]);
     show.group(4000);
     assert_eq!(read_to(&mut player, 4030), "S3050 v4000 K4000 S4010 P4020 P4030");
-    // Wanted and at once not wanted: nothing is left of it.
+    // Wanting and at once not wanting leaves nothing behind.
     want(&mut player, "receiveVideo", false);
     want(&mut player, "receiveVideo", true);
     want(&mut player, "receiveVideo", false);
@@ -312,7 +311,7 @@ fn a_paused_player_that_is_to_get_more_holds_nothing_of_the_log() {
     want(&mut player, "receiveAudio", false);
     pause(&mut player, true);
     player.command(1, "receiveAudio", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true)]);
-    pause(&mut player, true); // answered, so the wish before it has been read
+    pause(&mut player, true); // its answer shows that the wish before has been read
     for frame in 0..60 {
         show.write(VIDEO, 2000 + frame * 40, &picture(true, frame as u32, 200_000));
         show.witness.media();
@@ -325,7 +324,7 @@ fn a_paused_player_that_is_to_get_more_holds_nothing_of_the_log() {
     assert!(signs.ends_with("K5000 S5010"), "what it wanted comes where it goes on: {signs}");
 }
 
-/// A player whom the host lets in to these kinds; `ask` makes it ask.
+/// Lets a player in to these kinds; `ask` makes it ask.
 fn let_in<T: Send>(server: &RRServer, media: u32, ask: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let asking = scope.spawn(ask);
@@ -357,9 +356,9 @@ fn the_host_lets_players_have_some_kinds_alone_from_the_first_message_on() {
     assert_eq!(read_to(&mut pictures, 2030), "v1000 K1000 P1020 P1030 K2000 P2020 P2030");
     assert_eq!(read_to(&mut both, 2010), "m0 a1000 S1010 S2010");
 
-    // It does not get more by wanting more.
+    // A player does not get more than the host allows by wanting more.
     sound.command(1, "receiveVideo", 0.0, Amf0Value::Null, &[Amf0Value::Boolean(true)]);
-    // Nor by a second play: to each what it was let in to, in whoever's hands it is.
+    // Nor by a second play: each play keeps its own kinds, whichever relay owns the connection.
     sound.command(0, "createStream", 5.0, Amf0Value::Null, &[]);
     let name = [Amf0Value::Utf8String("show".to_owned())];
     let_in(&show.server, media::VIDEO, || {
@@ -390,7 +389,7 @@ fn data_messages_come_all_in_order_bare_to_players_and_wrapped_to_targets() {
     let url = format!("rtmp://127.0.0.1:{}/live/copy", listener.local_addr().unwrap().port());
     let target = server.target_add(id, TargetConfig { url, ..TargetConfig::default() }).unwrap();
     let mut publisher = Raw::publish(port, "show");
-    // The first message has the target dialled; it begins with this key frame.
+    // The first message makes the target connect; the push begins with this key frame.
     publisher.send(VIDEO, 0, &picture(true, 0, 100));
     let mut copy = Raw::accept(&listener);
     until("the target's turn", || (server.info(target).unwrap().state == State::InProgress).then_some(()));

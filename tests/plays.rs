@@ -51,7 +51,7 @@ impl Rig {
         Self { server, port, end, threads: vec![events] }
     }
 
-    /// Feeds a stream; `first` tells its frames from those of others.
+    /// Feeds a stream with frames that are numbered from `first` on, so that streams can be told apart.
     fn feed(&mut self, key: &str, first: u32) {
         let id = self.server.stream_create(b"live", key.as_bytes(), None).unwrap();
         let (server, end) = (Arc::clone(&self.server), Arc::clone(&self.end));
@@ -143,7 +143,7 @@ impl Player {
                     assert!(body == frame(number), "untouched");
                     self.frames.push((head.stream_id, number));
                 }
-                // The refusal of one play is none of the connection.
+                // The refusal of one play does not end the connection.
                 Ok(Some(_)) | Err(_) => {}
             }
         }
@@ -154,7 +154,7 @@ impl Player {
         self.frames.iter().filter(|(id, _)| *id == stream_id).map(|(_, number)| *number).collect()
     }
 
-    /// So many more frames come on this message stream.
+    /// Waits for so many more frames on this message stream.
     fn sees(&mut self, stream_id: u32, more: usize) {
         let enough = self.numbers(stream_id).len() + more;
         let end = Instant::now() + PATIENCE;
@@ -164,7 +164,7 @@ impl Player {
         }
     }
 
-    /// What was on its way on `stream_id` comes still, and then none while many come on `other`.
+    /// Asserts that `stream_id` gets no frames, after those on their way, while many come on `other`.
     fn sees_no_more(&mut self, stream_id: u32, other: u32) {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -202,7 +202,7 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
     assert!(player.numbers(2).iter().all(|number| (1_000_000..2_000_000).contains(number)));
     assert_eq!(rig.server.list(0, slots::kind::SESSION).unwrap().len(), 1);
 
-    // Each stream counts what was played of it, whoever sent it. A frame weighs 300 bytes or more.
+    // Each stream counts its own frames, whichever relay sent them. A frame has 300 bytes or more.
     for (stream_id, key) in [(1, "one"), (2, "two"), (3, "three")] {
         let id = rig.server.stream_find(b"live", key.as_bytes()).unwrap();
         let frames = player.numbers(stream_id).len() as u64;
@@ -217,16 +217,16 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
         }
     }
 
-    // The newest ends: the connection goes to another owner, the others do not notice.
+    // The newest play ends: the connection goes to another owner, and the other plays do not notice.
     player.no_longer(3);
     player.sees(1, 30);
     player.sees(2, 30);
-    // The one of a foreign stream ends.
+    // The play of a foreign stream ends.
     player.no_longer(1);
     player.sees_no_more(1, 2);
     [1, 2].into_iter().for_each(|stream_id| player.has_no_gap(stream_id));
 
-    // One that is refused costs the others nothing.
+    // A refused play does not disturb the others.
     player.also(4, "denied");
     player.sees(2, 50);
     player.has_no_gap(2);
@@ -259,7 +259,7 @@ fn a_stream_that_stops_ends_its_play_alone() {
 }
 
 #[test]
-fn a_guest_that_was_paused_or_wanted_no_pictures_goes_on_at_a_key_frame_and_never_back() {
+fn a_foreign_play_that_was_paused_or_muted_goes_on_at_a_key_frame_and_never_back() {
     let mut rig = Rig::new();
     rig.feed("one", 0);
     rig.feed("two", 1_000_000);

@@ -1,5 +1,5 @@
-//! What a publisher sent before its end arrives, however it ends: all that its kernel gave to ours. And what players
-//! get of the one that comes after it.
+//! All messages that a publisher's kernel gave to ours before its end arrive, however it ends. And players get the
+//! messages of the next publisher.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -21,13 +21,13 @@ use rrelay::server::slots::kind;
 use rrelay::session::State;
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// The number of messages that came, once the publisher is no longer there.
+/// The number of messages that came, once the publisher is gone.
 fn arrived(server: &RRServer, stream: u64) -> u64 {
     until("the publisher's end", || server.list(stream, kind::SESSION).unwrap().is_empty().then_some(()));
     server.stats(stream).unwrap().msgs_in
 }
 
-/// Bytes that the other side's kernel has not taken yet, as `/proc/net/tcp` has it.
+/// Bytes that the other side's kernel has not taken yet, by `/proc/net/tcp`.
 fn unsent(publisher: &Raw) -> u64 {
     let port = format!(":{:04X}", publisher.socket.local_addr().unwrap().port());
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -70,7 +70,7 @@ fn bytes_in_our_socket_are_read_before_a_publishers_reset_counts() {
     let publisher = thread::spawn(move || Raw::publish(port, "show"));
     server.accept_fd(listener.accept().unwrap().0.into(), None, ListenOptions::default()).unwrap();
     let mut publisher = publisher.join().unwrap();
-    // It wants to hear of every byte, so that writing to it is tried, and fails, between two reads.
+    // The publisher wants an acknowledgement of every byte, so that a write to it fails between two reads.
     publisher.send(5, 0, &1_u32.to_be_bytes());
     publisher.socket.write_all(&messages(100_000)).unwrap();
     until("all of it in the server's socket", || (unsent(&publisher) == 0).then_some(()));
@@ -131,7 +131,7 @@ fn a_publisher_that_begins_the_moment_another_ends_never_takes_time_back_unannou
         server.stream_write(stream, VIDEO, 90_000 - turn * 100, &picture(true, 1, 50), false).unwrap();
         server.stream_write(stream, VIDEO, 0, &[], true).unwrap();
     }
-    // Either it was told of an end, after which nothing comes, or time went on.
+    // Either the player was told an end, after which nothing comes, or time went on.
     let (mut last_ms, mut next) = (0, Some(player.media()));
     while let Some(got) = next {
         assert!(got.ts_ms >= last_ms, "{} after {last_ms}", got.ts_ms);
@@ -159,15 +159,15 @@ fn is_given_up_after(config: ServerConfig, given_up_ms: u64) {
         let numbers = fs::read_dir("/proc/self/fd").unwrap();
         numbers.flatten().find_map(|entry| {
             let number = entry.file_name().to_str()?.parse().ok()?;
-            // SAFETY: it is only asked about; if it is closed meanwhile, the answer is an error or another socket's,
-            // and that has another peer.
+            // SAFETY: the descriptor is only queried; if it is closed meanwhile, the result is an error or another
+            // socket's, which has another peer.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
             let socket = SockRef::from(&fd);
             let theirs = socket.peer_addr().ok()?.as_socket()?;
             (theirs == peer).then(|| socket.tcp_user_timeout().unwrap())
         })
     };
-    // It is set when the stream takes the connection, which is after the peer has been told to begin.
+    // The bound is set when the stream takes the connection, after the peer has been told to begin.
     until("the bound", || (timeout_of(&publisher) == Some(Some(Duration::from_millis(given_up_ms)))).then_some(()));
     assert_eq!(timeout_of(&player), Some(None), "a player has send_ms, which tells what is taken from what is not");
 }

@@ -1,5 +1,5 @@
-//! What README.md and docs/interop.md say is so: its programs are taken out of the page, built, run and used, and its ways to link are gone
-//! over against an installation in a folder.
+//! README.md and docs/interop.md are right: their programs are taken out of the pages, built, run and used, and their
+//! ways to link are tried with an installation in a folder.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
@@ -35,7 +35,7 @@ fn port_of(program: &Program) -> u16 {
     })
 }
 
-/// Publishes to a program of the page and waits until it says so; the publisher stays.
+/// Publishes to a program of the page and waits until the program reports that; the publisher stays.
 fn publish(program: &Program, said: &str) -> Client {
     let mut publisher = Client::publish(port_of(program), "show");
     publisher.send(0, sequence_header(1));
@@ -66,7 +66,7 @@ fn installation(name: &str) -> PathBuf {
     prefix
 }
 
-/// That a program built against an installation runs: told to listen on no address, it says so and ends.
+/// Asserts that a program built against an installation runs: with a wrong address it reports that and ends.
 fn runs(program: &Path, prefix: &Path) {
     let output = Command::new(program)
         .arg("no address")
@@ -102,7 +102,7 @@ fn the_python_program_relays() {
     let mut program = start("relay", "127.0.0.1:0");
     let port = port_of(&program);
     let _publisher = publish(&program, "STREAM live show IN_PROGRESS");
-    // A key is bytes of the peer's: one that is no UTF-8 is said, and the program goes on.
+    // A key is any bytes: the program prints one that is no UTF-8, and goes on.
     let play = format!("exec rtmpdump -q --live -o /dev/null -r \"$(printf 'rtmp://127.0.0.1:{port}/live/caf\\351')\"");
     let _player = room.start("player", "sh", &["-c", &play]);
     program.says("STREAM live caf\u{fffd} IDLE");

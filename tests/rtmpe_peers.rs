@@ -16,7 +16,7 @@ impl Drop for Running {
     }
 }
 
-/// Serves one handshake to rtmpdump; gives how it ended and the first bytes that came after it, decrypted.
+/// Serves one handshake to rtmpdump; gives its result and the first bytes behind it, decrypted.
 fn serve(scheme: &str, more: &[&str]) -> (Done, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!("{scheme}://{}/app/key", listener.local_addr().expect("it is bound"));

@@ -1,7 +1,7 @@
-//! Whether ThreadSanitizer sees what it is to see: `make tsan` runs this before anything else. A race that is planted
-//! here has to be reported, and what the standard library's locks and channels put in order must not be.
+//! Tests of ThreadSanitizer itself, which `make tsan` runs first: it must report a race that is planted here, and must
+//! not report accesses that the standard library's locks and channels put in order.
 //!
-//! In any other build there is nothing here.
+//! In any other build this file is empty.
 
 #![cfg(rr_tsan)]
 #![allow(unsafe_code, reason = "a race takes memory that two threads write")]
@@ -15,14 +15,14 @@ use std::time::Duration;
 const THREADS: usize = 4;
 const ROUNDS: usize = 2_000;
 
-/// A number that any thread may write at any time: whoever does so without an order makes a race.
+/// A number that any thread may write at any time: writing without an order is a race.
 struct Plain(UnsafeCell<usize>);
-// SAFETY: it is not sound, which is the point.
+// SAFETY: unsound on purpose, to plant a race.
 unsafe impl Sync for Plain {}
 
 impl Plain {
     fn add(&self) {
-        // SAFETY: the memory is there; that nobody else is writing is up to the test.
+        // SAFETY: the memory is valid; each test decides whether others write at the same time.
         unsafe { *self.0.get() += 1 };
     }
 
@@ -47,7 +47,7 @@ fn a_planted_race() {
     assert!(number.get() > 0);
 }
 
-/// Threads that do the same to one thing, all at once.
+/// Runs `body` in several threads at once.
 fn all_at_once(body: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -143,7 +143,7 @@ fn the_last_holder_comes_after_all_others() {
                 thread::spawn(move || *shared[thread].lock().expect("nobody panics") += 1)
             })
             .collect();
-        // Whoever is last frees it; it is not the one that has waited for the others.
+        // The last of these threads frees the value; this one gives its share up first.
         drop(shared);
         threads.into_iter().for_each(|thread| thread.join().expect("it adds"));
     }

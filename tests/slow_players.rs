@@ -1,4 +1,4 @@
-//! A player that does not read costs nobody anything, and one that reads again gets a stream it can show.
+//! A player that does not read disturbs nobody, and one that reads again gets a stream that it can decode.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
@@ -13,14 +13,13 @@ use raw::{Got, Raw, VIDEO, last_player, number_of, picture, relay, until};
 use rrelay::config::{ServerConfig, Start, StreamConfig};
 use rrelay::server::RRServer;
 
-/// What lies in the log beyond the bounds of its holders: the segments that the first and the last byte are in, the one
-/// that is being filled, and their marks.
+/// Bytes of the log beyond the bounds of its holders: the segments of the first and the last byte, the one being
+/// filled, and their marks.
 const SEGMENTS_BYTES: u64 = 3 * (256 + 16) * 1024;
 
 const QUEUE_BYTES: u32 = 1024 * 1024;
 
-/// What a server with one stream may hold: the cached group and the furthest player's queue, which lie over each other
-/// but need not.
+/// Bytes that a server with one stream may hold: the cached group and the longest queue, which may overlap or not.
 const BOUND: u64 = 2 * QUEUE_BYTES as u64 + SEGMENTS_BYTES;
 
 fn small_queues() -> StreamConfig {
@@ -47,10 +46,10 @@ fn stall(pictures: u32, slow_ms: u32, send_ms: u32) -> (RRServer, u64, Raw) {
     for number in 0..pictures {
         let body = picture(number.is_multiple_of(10), number, 60_000);
         server.stream_write(id, VIDEO, i64::from(number) * 40, &body, false).unwrap();
-        // The healthy one keeps pace, so that the memory in use is the other's.
+        // The healthy player keeps pace, so that only the stalled one holds memory.
         told.recv_timeout(raw::PATIENCE).expect("a healthy player gets every picture");
-        // The relay looks after its consumers four times a second, in which this feed can pass any bound: after some
-        // megabytes it is given the time for a look.
+        // The relay checks bounds four times a second, and this feed is faster: after some megabytes the relay gets the
+        // time for a check.
         if number % 100 == 99 {
             until("memory within its bound", || (server.stats(0).unwrap().queue_bytes <= BOUND).then_some(()));
         }
@@ -65,13 +64,13 @@ const LATE_MS: u32 = 60_000;
 #[test]
 fn a_shut_window_pins_nothing() {
     let (server, session, mut stalled) = stall(600, LATE_MS, LATE_MS);
-    // Figures are of the last look; the next one is after the jump.
+    // Figures are updated four times a second, so those of the jump come later.
     let dropped = || server.stats(session).expect("it is still there").dropped_bytes;
     until("what it did not get", || (dropped() > 30_000_000).then_some(()));
     let waits = || server.stats(session).unwrap().queue_bytes;
     until("its queue within the bound", || (waits() <= u64::from(QUEUE_BYTES)).then_some(()));
     server.shutdown().unwrap();
-    // What was on its way is whole up to where it was cut off.
+    // The messages on their way are whole, up to the cut.
     let mut pictures = 0;
     while let Some(got) = stalled.media_within(raw::PATIENCE) {
         pictures += u32::from(number_of(&got).is_some());
@@ -79,7 +78,7 @@ fn a_shut_window_pins_nothing() {
     assert!(pictures > 0);
 }
 
-/// It never gets to the head, and its lag counts in time only when it has had time for that.
+/// The player never gets to the head, and so its lag in milliseconds counts only after some time.
 #[test]
 fn a_player_that_never_reads_holds_no_more_than_the_group_and_a_queue() {
     let stream = StreamConfig { queue_ms: 600_000, slow_ms: LATE_MS, ..small_queues() };

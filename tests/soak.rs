@@ -1,5 +1,5 @@
-//! A server under load and trouble, for some seconds among the other tests, for an hour by `make soak`. Prints what the process holds each ten
-//! seconds, and fails where that grows or media stops.
+//! A server under load and trouble, for some seconds among the other tests, for an hour by `make soak`. Prints the
+//! process's memory, threads and descriptors every ten seconds, and fails where those grow or media stops.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be done has failed the test")]
 
@@ -25,10 +25,11 @@ const STREAMS: usize = 4;
 const PLAYERS: usize = 10;
 const FRAME_BYTES: usize = 10_000;
 
-/// Growth is measured from here on: by then everything has been used once.
+/// Growth is measured after this time, when everything has been used once.
 const WARM: Duration = Duration::from_secs(60);
 
-/// Without RR_SOAK_SECONDS: media gets through beside the trouble, and the end leaves nothing. Growth takes longer to see.
+/// The time without RR_SOAK_SECONDS: enough to see that media gets through beside the trouble, and that the end leaves
+/// nothing; growth takes longer to see.
 const SHORT_SECONDS: u64 = 5;
 
 const REPORT: Duration = Duration::from_secs(10);
@@ -58,7 +59,7 @@ fn stream(port: u16, number: usize, over: Arc<AtomicBool>, passed: Arc<AtomicU64
     })
 }
 
-/// The publisher of "passing", who was last here less than half a second ago: who leaves does not hold the place for long.
+/// The publisher of "passing", back after less than half a second: a publisher that leaves frees the name soon.
 fn returns(live: &Live) -> Client {
     let mut came = None;
     until("a publisher that left has made room", || {
@@ -84,7 +85,7 @@ fn trouble(live: Arc<Live>, over: Arc<AtomicBool>) -> JoinHandle<()> {
                     let _ = publisher.key_frame(0, &[7; 5_000]);
                     player.message();
                     if let Some(&id) = live.server.list(0, kind::SESSION).unwrap().last() {
-                        // The last to come is one of these two.
+                        // The newest session is one of these two peers.
                         let _ = live
                             .server
                             .info(id)
@@ -155,7 +156,7 @@ fn nothing_grows() {
         assert!(threads.iter().all(|thread| !thread.is_finished()), "a peer has failed");
         if began.elapsed() > WARM {
             let (rss_warm, warm) = *warm.get_or_insert((rss, now));
-            // What comes and goes: some peers at a time, some hundred KiB of media each.
+            // The margin is for peers that come and go, with some hundred KiB of media each.
             assert!(rss < rss_warm + rss_warm / 5 + 32 * 1024, "memory grows: {rss_warm} KiB when warm, {rss} now");
             assert!(now.fds < warm.fds + 60, "descriptors grow: {} when warm, {} now", warm.fds, now.fds);
             assert!(now.threads < warm.threads + 8, "threads grow: {} when warm, {} now", warm.threads, now.threads);

@@ -190,7 +190,7 @@ fn a_redirect_is_followed_and_one_without_end_is_not() {
         (id, format!("rtmp://127.0.0.1:{}/live", origin.port))
     );
 
-    // At play it is a reconnect request.
+    // A redirect at play is a reconnect request.
     let elsewhere = format!("rtmp://127.0.0.1:{}/live", origin.port);
     let send: React = Box::new(move |server, event| {
         if event.kind == EventKind::PlayAsk {
@@ -233,7 +233,7 @@ fn a_pull_that_leads_back_to_its_own_stream_is_refused() {
     one.server.source_add(copy, source(one.url("show"), false)).unwrap();
     Player::of(&one, "copy").sees(5);
 
-    // Over two servers and on demand: nobody has the stream, and who asks hears so, until somebody has it.
+    // Over two servers: the source that closes the circle is refused, and waiting players are told.
     let add = |(from, to): (&Server, &Server)| {
         let stream = from.stream("ring", StreamConfig::default());
         from.server.source_add(stream, source(to.url("ring"), true)).unwrap()
@@ -262,7 +262,7 @@ fn a_source_gives_way_to_who_takes_over_and_follows_him() {
     drop(publisher);
     until("it pulls again", || edge.state_of(id) == State::InProgress);
 
-    // The stream's end is the source's, wherever that is.
+    // A source ends with its stream, in every state.
     let dead = source("rtmp://127.0.0.1:1/live/dead".to_owned(), false);
     let lost = edge.server.source_add(edge.stream("dead", StreamConfig::default()), dead).unwrap();
     until("it waits for its next try", || edge.state_of(lost) == State::Recovering);
@@ -316,7 +316,7 @@ fn a_source_with_another_url_is_connected_anew_at_once_and_players_stay() {
     assert_eq!((stats.connects, stats.failures), (2, 0), "nothing was lost");
     assert_eq!(edge.count(|event| event.flags & flag::LAST != 0), 0, "nothing has ended");
 
-    // What its connection bears is changed under it.
+    // These settings change without a new connection.
     let again = TargetConfig { retry_min_ms: 70, user: 7, ..source(second.url("show"), true) };
     edge.server.target_update(id, again).unwrap();
     player.sees(30);
@@ -394,7 +394,7 @@ fn a_source_stands_by_behind_a_publisher_and_can_be_switched_to_and_back() {
     until("it publishes", || edge.state_of(id) == State::InProgress);
     assert!(player.frames[1..].windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{:?}", player.frames);
 
-    // A second one that stands by behind it: switched to, and back.
+    // A second source stands by: the stream switches to it, and back.
     let other = edge.server.source_add(stream, source(origin.url("show"), false)).unwrap();
     until("the other stands by", || edge.state_of(other) == State::Waiting);
     for (to, from) in [(other, id), (id, other)] {
@@ -465,7 +465,7 @@ fn a_source_that_the_host_stops_is_not_waited_for_and_one_that_is_lost_is() {
     assert_eq!(edge.count(lost), 1, "it means it: there is nobody to wait for");
 }
 
-/// Whether it tells that a stream has come to this state.
+/// Whether an event tells that a stream has come to this state.
 fn is_stream_in(state: State) -> impl Fn(&Event) -> bool + Copy {
     move |event| event.kind == EventKind::Stream && event.state == state && event.prev != State::None
 }

@@ -18,7 +18,7 @@ use support::rml::{Client, Got, inter_frame, key_frame, sequence_header};
 use support::server::Relay;
 use support::until;
 
-/// A server whose streams are set up so.
+/// A server whose streams have changed settings.
 fn relay(change: impl FnOnce(&mut StreamConfig)) -> Relay {
     let mut stream = StreamConfig::default();
     change(&mut stream);
@@ -78,7 +78,7 @@ fn a_second_publisher_is_refused_and_leaves_the_first_alone() {
     player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
 }
 
-/// A network that is lost says nothing: the old connection is there until a timeout.
+/// A lost network sends no end: the old connection is there until a timeout.
 #[test]
 fn a_publisher_that_has_fallen_silent_gives_way_and_players_stay() {
     let relay = relay(|stream| stream.silent_ms = Some(300));
@@ -97,7 +97,7 @@ fn a_publisher_that_has_fallen_silent_gives_way_and_players_stay() {
     send_group(&mut second, 2, 0, 10);
     player.wait("the second one's frames", |player| bodies(&player.video).len() == 6);
     ended(&relay, old, RRError::TakenOver);
-    // Who sends keeps its place.
+    // A publisher that sends keeps its place.
     let mut third = Client::ask_to_publish(relay.port, "show");
     while !third.over {
         second.send(200, inter_frame(13));
@@ -201,7 +201,7 @@ fn the_host_switches_to_a_standby_and_back() {
 
     relay.server.stream_switch(stream, two).unwrap();
     assert_eq!(relay.server.stream_switch(stream, 77).unwrap_err().kind, RRError::NotFound);
-    // Until the other one's key frame the first goes on.
+    // The first publisher goes on until the other one's key frame.
     until("the switch to be looked at", || {
         first.send(120, inter_frame(3));
         second.send(200, key_frame(20));
@@ -233,7 +233,7 @@ fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
     let sessions = relay.server.list(stream, rrelay::server::slots::kind::SESSION).unwrap();
     let stands_by = |id: &&u64| relay.server.info(**id).is_ok_and(|info| info.role == Role::Standby);
     let session = *sessions.iter().find(stands_by).unwrap();
-    // Nothing of what it has sent so far is still on its way.
+    // The server has everything that the standby has sent so far.
     until("the standby's group", || (relay.server.stats(session).ok()?.msgs_in == 4).then_some(()));
     let refused = relay.server.stream_switch(stream, session).unwrap_err();
     assert_eq!(refused.kind, RRError::State, "the host has its own way to end");
@@ -248,7 +248,7 @@ fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
     assert!(!player.said.iter().any(|word| word.contains("Unpublish")), "{:?}", player.said);
     never_back(&player.video);
 
-    // Again, and nobody stands by any more when the host ends.
+    // Once more, now without a standby when the host ends.
     drop(standby);
     player.wait("the end", |player| player.said.iter().any(|word| word.contains("UnpublishNotify")));
 }
@@ -259,7 +259,7 @@ fn a_publisher_above_its_rate_is_closed_and_told_why() {
     let mut publisher = Client::publish(relay.port, "show");
     let session = publisher_of(&relay, "show");
     let big = [key_frame(1), vec![0; 2_000]].concat();
-    // Ten seconds above its rate, which the server measures.
+    // The server closes a publisher after ten seconds above its rate.
     until("it is closed", || {
         publisher.send(0, big.clone());
         publisher.read();

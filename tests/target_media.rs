@@ -1,4 +1,4 @@
-//! What a target gets is what the stream has, byte for byte, or exactly the part of it the host asked for.
+//! A target gets the stream's messages, byte for byte, or exactly the part of them that the host asked for.
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
 #[path = "support/ingest.rs"]
@@ -40,7 +40,7 @@ fn program() -> Vec<(u8, u32, Vec<u8>)> {
     all
 }
 
-/// What a target with these settings gets of the program.
+/// The program's messages that a target with these settings gets.
 fn gets(config: TargetConfig, stream_id: u32) -> (Vec<Got>, u32) {
     let ingest = Ingest::new(move |_| Script { stream_id, ..Script::default() });
     let rig = Rig::new();
@@ -224,7 +224,8 @@ fn no_more_than_max_kbps_is_sent_and_what_is_beyond_it_is_lag() {
     rig.begin(0);
     rig.wait_for(target, State::InProgress);
     let begin = Instant::now();
-    // However slowly a loaded machine feeds it: until more has gone than may be saved up, and something was too much.
+    // Until more was sent than the limit's reserve, and something was dropped, however slowly a loaded machine feeds
+    // it.
     let bytes = until("more than it may have at once, and a jump over what is too much", || {
         let ts_ms = rig.frames * 10;
         rig.frame(ts_ms, 5_000); // some 500,000 bytes a second
@@ -263,10 +264,10 @@ fn a_target_that_comes_to_a_running_stream_begins_where_its_start_says() {
         .map(|(&start, to)| rig.server.target_add(rig.stream, TargetConfig { start, ..push(&to.url()) }).unwrap())
         .collect();
     for (at, &target) in targets.iter().enumerate() {
-        // One that waits for a key frame has no media yet; the others flow as soon as they are there.
+        // The target that waits for a key frame has no media yet; the others get media at once.
         rig.wait_for(target, if at == 1 { State::Waiting } else { State::InProgress });
     }
-    // Headers tell that it has its place; the one that waits has it when its server has heard it publish.
+    // Headers show that a target has its place; the waiting one has its place once its server has its `publish`.
     until("all have their places", || {
         let there =
             |at: usize| ingests[at].visits().first().is_some_and(|visit| visit.commands.iter().any(|c| c == "publish"));

@@ -61,7 +61,7 @@ fn refused_once_comes_back_refused_twice_has_failed() {
     assert_eq!(failed.flags & (flag::LAST | flag::BY_PEER), flag::BY_PEER, "it stays listed until it is stopped");
     rig.wait_times(stubborn, State::Recovering, 3);
 
-    // The host may try all the same, with the old settings or with better ones.
+    // The host may have a failed target try again, with the old settings or with better ones.
     rig.server.target_retry(fails).unwrap();
     rig.wait_times(fails, State::Failed, 2);
     rig.server.target_update(fails, push(&once.url())).unwrap();
@@ -365,7 +365,7 @@ fn figures_of_a_target_grow_over_all_its_connections() {
             done(&now).then_some(now)
         })
     };
-    // What an ingest says until media flows: the handshake alone is 3,073 bytes.
+    // The bytes of an ingest until media flows; the handshake alone is 3,073 bytes.
     let first = grow_until(&mut rig, "a look at the first", &|now| now.bytes_in > 3_073 && now.msgs_out > 10);
     let second = grow_until(&mut rig, "a look at the second", &|now| {
         now.connects == 2 && now.bytes_in >= 2 * first.bytes_in && now.rtt_us > 0 && now.kbps_out > 0

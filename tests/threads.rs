@@ -1,5 +1,5 @@
-//! Any function from any thread at any time: several threads do everything to two servers at once, one thread each takes
-//! the events. `make tsan` runs this under ThreadSanitizer.
+//! Any function from any thread at any time: several threads use every function on two servers at once, and one thread
+//! each takes the events. `make tsan` runs this under ThreadSanitizer.
 
 #![allow(unsafe_code, reason = "the C functions are called as C calls them")]
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one host's round is one block, as it would be in C")]
@@ -28,7 +28,7 @@ const PANIC: c_int = rr_error::RR_ERR_PANIC as c_int;
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 60;
 
-/// What went well, so that a test of nothing but refusals does not pass.
+/// Calls that succeeded, so that a test of nothing but refusals does not pass.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 static TARGETS: AtomicU64 = AtomicU64::new(0);
 static EVENTS: AtomicU64 = AtomicU64::new(0);
@@ -36,12 +36,12 @@ static EVENTS: AtomicU64 = AtomicU64::new(0);
 /// A server that may be used from any thread, as the header says.
 #[derive(Clone, Copy)]
 struct Shared(*mut rr_server);
-// SAFETY: that is what the test is about.
+// SAFETY: the header promises it, and the test is about that promise.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
-/// No call may give RR_ERR_PANIC; anything else is the other threads' doing.
+/// Asserts that a call did not give RR_ERR_PANIC; other errors come of the other threads' calls.
 fn calm(code: c_int) -> c_int {
     // SAFETY: rr_last_error never gives NULL.
     let detail = unsafe { CStr::from_ptr(rr_last_error()) };
@@ -131,7 +131,8 @@ unsafe extern "C" fn log(_: *mut c_void, _: c_int, module: *const std::ffi::c_ch
     LINES.fetch_add(length as u64, Ordering::Relaxed);
 }
 
-/// Takes all events until the server has stopped; each object's states follow one another and none comes after its last.
+/// Takes all events until the server has stopped; each object's states follow one another and none comes after its
+/// last.
 fn take(server: Shared, stopped: &AtomicBool) {
     let mut states: HashMap<(u32, u64), (u32, bool)> = HashMap::new();
     let end = Instant::now() + Duration::from_secs(120);

@@ -1,5 +1,5 @@
-//! The house rules, executable: who may import whom, file length, a comment at the head, no printing, where `unsafe`
-//! may stand, who imports whom in a circle. The rules are in `tidy/rules.rs`; there each is also shown to be able to fail.
+//! The house rules, executable: the order of imports, file length, a comment at the head, no printing, the places of
+//! `unsafe`, no circles of imports. The rules are in `tidy/rules.rs`, with a test for each that it can fail.
 
 #[path = "tidy/circles.rs"]
 mod circles;
@@ -32,8 +32,8 @@ fn every_file_keeps_the_house_rules() {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// Imports in src/stream that close a circle and may. A connection carries its subscriptions, and each knows its stream,
-/// whose relay takes connections.
+/// Imports in src/stream that close a circle and may. A connection carries its subscriptions, and each knows its
+/// stream, whose relay takes connections.
 const CIRCLES_OF_STREAM: circles::Allowed<'_> = &[
     ("src/stream/peer.rs", "src/stream/egress/subscription.rs"),
     ("src/stream/egress/relay/pass.rs", "src/stream/egress/relay.rs"),
@@ -74,7 +74,7 @@ fn every_module_of_the_crate_has_its_layer() {
     }
 }
 
-/// Sources below `folder`, without what tools made.
+/// Sources below `folder`, without generated ones.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {

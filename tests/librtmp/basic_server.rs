@@ -1,5 +1,5 @@
-//! The basic server of `c-examples`, on librtmp's interface and the relay's: what is published to it is saved, and
-//! played over both of its bridges, message for message.
+//! The basic server of `c-examples`, on librtmp's interface and the relay's: published messages are saved, and played
+//! over both of its bridges, message for message.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ use crate::support::nginx::Reserved;
 use crate::support::program::{Program, Room};
 use crate::support::{PATIENCE, until};
 
-/// Under the sanitizers, whoever comes and goes.
+/// The program, built under the sanitizers.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| build_sanitized("basic-server", &example_sources("basic_server")))
 }
 
-/// A running one, and where to publish and to play.
+/// A running server, and its urls for publishing and playing.
 struct Server {
     program: Program,
     publish: String,
@@ -54,7 +54,7 @@ impl Server {
         });
     }
 
-    /// Asks it to stop, and gives all it has said.
+    /// Asks the server to stop, and gives all its output.
     fn stop(mut self) -> String {
         self.program.terminate();
         self.program.ends_well();
@@ -62,13 +62,13 @@ impl Server {
     }
 }
 
-/// What it says of a stream with these messages when it is over.
+/// The server's line about a stream with these messages, at the stream's end.
 fn counted(tags: &[Tag]) -> String {
     let count = |kind| tags.iter().filter(|tag| tag.kind == kind).count();
     format!("live/show has ended: {} audio, {} video, {} data messages", count(AUDIO), count(VIDEO), count(DATA))
 }
 
-/// How many packets ffprobe finds in a file.
+/// The number of packets that ffprobe finds in a file.
 fn packets(file: &Path) -> usize {
     let mut probe = Command::new("ffprobe");
     probe.args(["-v", "error", "-show_entries", "packet=stream_index", "-of", "csv=p=0"]).arg(file);
@@ -77,7 +77,7 @@ fn packets(file: &Path) -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count()
 }
 
-/// Two players wait, ffmpeg publishes, and both get all of it.
+/// Lets two players wait and ffmpeg publish; both players get every message.
 fn plays_what_ffmpeg_publishes(room: &Room, server: &mut Server) {
     let (mut dump, dumped) = rtmpdump_plays(room, "dump", &server.play);
     let (mut player, played) = ffmpeg_plays(room, "player", &server.play);
@@ -135,7 +135,7 @@ fn what_is_published_is_counted_and_saved() {
         assert!(said.contains(&counted(tags)), "{said}");
     }
     assert_eq!(packets(&room.file("saved.flv.1")), packets(&media().file));
-    // Although ffmpeg does not sign its second packet.
+    // No warning, although ffmpeg does not sign its second packet.
     assert!(!said.contains("WARN"), "nothing is wrong with either: {said}");
 }
 
@@ -171,14 +171,14 @@ fn a_publisher_that_stays_does_not_keep_it_from_stopping() {
     drop(publisher);
 }
 
-/// What a publisher says, in chunks of 4096 bytes: header type, chunk stream, type, time or what it adds, body.
+/// A publisher that sends messages in chunks of 4096 bytes: header type, chunk stream, type, time or step, body.
 struct Speaker {
     stream: TcpStream,
     heard: Vec<u8>,
 }
 
 impl Speaker {
-    /// One that has shaken hands, and whose chunks are of 4096 bytes from here on.
+    /// A publisher after the handshake, with a chunk size of 4096 bytes from here on.
     fn to(server: &Server) -> (Self, String) {
         let address = server.publish.strip_prefix("rtmp://").unwrap().split('/').next().unwrap().to_owned();
         let mut stream = TcpStream::connect(&address).unwrap();
@@ -228,8 +228,8 @@ fn named(name: &str, value: &str) -> Vec<u8> {
     [&(name.len() as u16).to_be_bytes()[..], name.as_bytes(), &text(value)].concat()
 }
 
-/// OBS is no test program, but what it says is known: its chunk size first, a connect that does not fit into 128 bytes,
-/// short headers, commands in one go, `_checkbw`, and a goodbye.
+/// OBS is no test program, but its messages are known: its chunk size first, a connect that does not fit into 128
+/// bytes, short headers, commands in one go, `_checkbw`, and a goodbye.
 #[test]
 fn a_publisher_that_speaks_as_obs_does_is_answered_and_saved() {
     let room = Room::new("basic-obs");

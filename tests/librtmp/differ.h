@@ -1,6 +1,6 @@
-/* What the differential drivers share: cases that run in a child of their own, and printers without pointers, times
+/* The common part of the differential drivers: cases that run in a child of their own, and printers without pointers, times
  * and random values. Each driver is compiled once and run on the distribution's librtmp and on ours; differ.rs compares
- * case by case. A case whose child dies prints only that: what it had printed is dropped. */
+ * case by case. A case whose child dies prints only that; its earlier output is dropped. */
 #ifndef DIFFER_H
 #define DIFFER_H
 
@@ -204,7 +204,7 @@ static void print_session(const RTMP *r)
     print_object(&r->Link.extras, 1);
 }
 
-/* A copy of the data whose end is the end of what may be read: whoever reads further dies. */
+/* A copy of the data at the end of readable memory: reading further kills the process. */
 static char *at_the_edge(const void *data, size_t len)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = len / page + 1;

@@ -27,7 +27,7 @@ pub(crate) fn driver(name: &str) -> PathBuf {
     program
 }
 
-/// Runs a driver on one library. It may hang for so long in each case.
+/// Runs a driver on one library. A case that hangs for so long is ended.
 fn printed(program: &Path, library: &Path, case_ms: u32) -> BTreeMap<String, String> {
     let output = Command::new(program)
         .env("LD_LIBRARY_PATH", library)
@@ -48,8 +48,8 @@ fn printed(program: &Path, library: &Path, case_ms: u32) -> BTreeMap<String, Str
 
 const DIED: &str = "died";
 
-/// Compares a driver's cases. Those that may be unequal are `listed`, with the reason, or `differs` gives one for the kind
-/// of case, from its name, the original's result and ours. A listed reason that nothing needs is an error.
+/// Compares a driver's cases. Cases that may be unequal are `listed`, with the reason, or `differs` gives a reason,
+/// from the case's name, the original's result and ours. A listed reason that no case needs is an error.
 fn compare(
     name: &str,
     listed: &[(&str, &str)],
@@ -88,7 +88,7 @@ fn nothing_else(_label: &str, _their: &str, _our: &str) -> Option<&'static str> 
     None
 }
 
-/// A body is looked for before anything is sent; librtmp sends bytes of its stack.
+/// Ours looks for the body before it sends anything; librtmp sends bytes of its stack.
 const NO_BODY: &str = "a message with a size and no body is refused";
 /// The descriptor that was closed may be somebody else's by the next call.
 const FORGETS: &str = "a closed descriptor is forgotten";
@@ -102,13 +102,13 @@ const NESTED: &str = "an AMF3 object in an AMF3 object is decoded";
 /// librtmp's AMF3 reader leaves a property that ends early as its stack was: mostly zeros, and at times an address.
 const NO_TYPE: &str = "a property of no type has type 0";
 
-/// Whether a driver printed a type that is none: those of AMF are below 0x12, and AMF_INVALID is 0xff.
+/// Whether a driver printed an impossible type: AMF's are below 0x12, and AMF_INVALID is 0xff.
 fn has_a_type_of_none(result: &str) -> bool {
     let number = |line: &str| line.split_once("type ")?.1.split(' ').next()?.parse::<i64>().ok();
     result.lines().filter_map(number).any(|number| number != 0xff && !(0..0x12).contains(&number))
 }
 
-/// Whether a \ stands in front of something else than two hex digits.
+/// Whether a \ stands without two hex digits behind it.
 fn has_an_odd_escape(label: &str) -> bool {
     let is_hex = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     label.split('\\').skip(1).any(|rest| !is_hex(rest))
@@ -159,8 +159,8 @@ fn urls_options_and_amf_become_what_the_original_makes_of_them() {
     });
 }
 
-/// librtmp leaves the time out of a message at the same time as the one before, and of one that the program wants without.
-/// Readers then add whatever step was written last. Ours writes the step where it is another.
+/// librtmp leaves the time out of a message with the last message's time, and of one that the program wants without
+/// time. Readers then add the step that was written last. Ours writes the step where that would be wrong.
 const STEP_TOLD: &str = "a header without a time stands only where the last step is the right one";
 
 /// The bytes of a message that [`packets_out`](../packets.c) has sent, as hex digits.
@@ -169,8 +169,8 @@ fn sent(line: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// Whether two results of `packets_out` differ in nothing but type 2 headers in place of type 3: each such message has a
-/// step of three bytes more, and all its other bytes are the same.
+/// Whether two results of `packets_out` differ only in type 2 headers in place of type 3: each such message has three
+/// more bytes, a step, and all its other bytes are the same.
 fn tell_the_step(their: &str, our: &str) -> bool {
     let (mut theirs, mut ours) = (their.lines(), our.lines());
     loop {

@@ -1,5 +1,5 @@
 /* HTTP as librtmp has it: fetches a url with HTTP_get and hashes a player with RTMP_HashSWF, whose notes go to ~/.swfinfo.
- * Prints what comes of it. fetch URL SECONDS-AGE-OF-THE-PLAYER */
+ * Prints the results. fetch URL SECONDS-AGE-OF-THE-PLAYER */
 #include "differ.h"
 #include <librtmp/http.h>
 #include <time.h>

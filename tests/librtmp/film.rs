@@ -23,7 +23,7 @@ impl FilmServer {
         Self::run(room, library, &[], &media().file, &[])
     }
 
-    /// Runs it by another program, with another film and more arguments.
+    /// Runs the server by another program, with another film and more arguments.
     fn run(room: &Room, library: &str, by: &[&str], film: &Path, more: &[&str]) -> Self {
         let name = format!("{library}-server");
         let headers = if library == "ours" { root().join("include") } else { "/usr/include".into() };
@@ -50,7 +50,7 @@ impl FilmServer {
         format!("{scheme}://127.0.0.1:{}/app/film", self.port)
     }
 
-    /// What clients have said, since the last is gone.
+    /// The server's lines about its clients, once the last client is gone.
     pub(crate) fn heard(&mut self) -> String {
         self.program.says("gone");
         self.program.words().replace(&self.port.to_string(), "PORT")
@@ -66,7 +66,7 @@ impl FilmServer {
     }
 }
 
-/// What a player of librtmp keeps of the whole film.
+/// Asserts that a file has the whole film as a player of librtmp keeps it.
 pub(crate) fn assert_film(file: &Path) {
     flv::assert_same(&flv::as_librtmp_keeps(&flv::read(&media().file)), &flv::read(file));
 }
@@ -123,7 +123,7 @@ fn ffmpeg_plays_from_and_publishes_to_a_server_of_librtmp() {
     server.has_saved(&room, &media().published);
 }
 
-/// A player with more than most say, then a publisher.
+/// A player with many fields and options, then a publisher.
 #[test]
 fn a_server_of_librtmp_finds_its_memory_in_order() {
     let room = Room::new("librtmp-film-valgrind");

@@ -1,6 +1,6 @@
 /* A server of librtmp in the manner of rtmpsrv: its own accept loop, a thread for each client, RTMP_Init, a preset
  * socket, RTMP_Serve and a loop of RTMP_ReadPacket. It takes connect apart property by property, answers with encoded
- * objects, plays a film to players and saves what publishers send. Says its port and what each client said.
+ * objects, plays a film to players and saves what publishers send. Prints its port and the commands of each client.
  * With a number it ends after so many clients, one after another. film_server FILM.flv SAVED.flv [CLIENTS] */
 #include <arpa/inet.h>
 #include <librtmp/log.h>
@@ -163,7 +163,7 @@ static void show(AMFObjectProperty *property, int depth)
     }
 }
 
-/* Keeps what connect said: Link points into the body, which the client takes from the packet, and the arguments behind
+/* Keeps the fields of connect: Link points into the body, which the client takes from the packet, and the arguments behind
  * the object move to Link.extras. */
 static void keep(struct client *client, RTMP *r, RTMPPacket *packet, AMFObject *command)
 {

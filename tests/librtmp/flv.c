@@ -1,5 +1,5 @@
-/* FLV both ways: what RTMP_Read makes of media messages for buffers of all sizes, downloads that are resumed among them,
- * and what RTMP_Write makes of a file, whole and in slices. See differ.h. */
+/* FLV both ways: RTMP_Read of media messages with buffers of all sizes, resumed downloads too, and RTMP_Write of a file,
+ * whole and in slices. See differ.h. */
 #include "differ.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -152,7 +152,7 @@ static int round_of(int writing, void *(*end)(void *))
 
 static volatile int is_closing;
 
-/* A close says what it sends: time for others to come. */
+/* A log function that is slow: a close that logs its commands gives others time to come. */
 static void slow_log(int level, const char *format, va_list arguments)
 {
     (void)level;

@@ -1,5 +1,5 @@
-//! A host of the relay face that also uses libcurl with `rtmp://`: whichever library libcurl's calls go to, both work in
-//! one process, and with each other.
+//! A host of the relay face that also uses libcurl with `rtmp://`: both work in one process, and with each other, with
+//! libcurl's calls to either library.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Peers that mean harm: what crashed librtmp, or made it read and write where it must not, is an error here or nothing.
+//! Hostile peers: messages that crashed librtmp, or made it read and write out of bounds, are errors here, or harmless.
 //! C programs on our library run under valgrind; a memory error or a leak fails the test as a crash does.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -29,8 +29,7 @@ pub(crate) fn program(name: &'static str) -> PathBuf {
     room.file(name)
 }
 
-/// A command that runs one of them on our library, watched: a memory error ends it with 99, and so does what nobody
-/// freed at the end.
+/// A command that runs one of the programs on our library under valgrind: a memory error or a leak ends it with 99.
 pub(crate) fn watched(name: &'static str) -> Command {
     let version = Command::new("valgrind").arg("--version").output();
     version.expect("valgrind is there (tests/setup.sh installs it)");
@@ -54,7 +53,7 @@ fn full(channel: u8, kind: u8, len: usize, payload: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// A whole message in chunks of 65536 bytes, which is told first.
+/// A whole message in chunks of 65536 bytes, behind a Set Chunk Size.
 pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = full(2, 1, 4, &65_536u32.to_be_bytes());
     let mut chunks = body.chunks(65_536);
@@ -94,7 +93,7 @@ pub(crate) fn refusal(description: &[u8]) -> Vec<u8> {
     message(20, &[text("_error"), number(1.0), vec![5], object].concat())
 }
 
-/// What either side may be sent in place of a conversation.
+/// Messages for either side in place of a conversation.
 fn attacks() -> Vec<(&'static str, Vec<u8>)> {
     let filler = vec![0x77; 128];
     let grow = [full(6, 9, 200, &filler), full(6, 9, 0xFF_FFFF, &filler), vec![0xC6; 60_000]].concat();
@@ -167,7 +166,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What only a client that said connect can be answered.
+/// Answers for clients that have sent connect.
 fn answers() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("an error without a description", message(20, &[text("_error"), number(1.0), vec![5, 5]].concat())),
@@ -198,7 +197,7 @@ pub(crate) fn shake_hands(stream: &mut TcpStream, server: bool) {
     stream.read_exact(&mut echo).unwrap();
 }
 
-/// Sends an attack and waits until the other side has had enough. It may close at any time.
+/// Sends an attack and waits until the other side closes, which it may do at any time.
 fn attack(mut stream: TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -206,8 +205,8 @@ fn attack(mut stream: TcpStream, bytes: &[u8]) {
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// What a program that went through all attacks said, and that it lives. Valgrind's start is most of a run's time, so
-/// one process takes many; it says `== n` before each.
+/// Asserts that a program has survived all attacks. Valgrind's start is most of a run's time, so one process takes
+/// many; it prints `== n` before each.
 fn survived(child: Child, attacks: &[(&'static str, Vec<u8>)]) {
     let output = child.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
@@ -228,7 +227,7 @@ fn client_survives(attacks: &[(&'static str, Vec<u8>)], options: &str, mode: &st
         command.arg(format!("rtmp://{}/app/play timeout=5 {options}", server.local_addr().unwrap()));
     }
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // The words are more than a pipe holds.
+    // The output is more than a pipe holds.
     let watch = std::thread::spawn({
         let attacks = attacks.to_vec();
         move || survived(child, &attacks)
@@ -236,7 +235,7 @@ fn client_survives(attacks: &[(&'static str, Vec<u8>)], options: &str, mode: &st
     for (server, (_, bytes)) in servers.into_iter().zip(attacks) {
         let (mut stream, _) = server.accept().unwrap();
         shake_hands(&mut stream, true);
-        // A login makes it come again; it finds nobody.
+        // A login makes the client come again; nobody listens then.
         drop(server);
         attack(stream, bytes);
     }

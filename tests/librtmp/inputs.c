@@ -1,6 +1,5 @@
-/* What strings and bytes become: urls, options, AMF both ways. Hand-made ones, and thousands that are put together or
- * damaged by a fixed sequence of random numbers. Bytes end where memory ends, so what is read beyond them dies. See
- * differ.h. */
+/* Strings and bytes: urls, options, AMF both ways. Some are made by hand, thousands put together or damaged by a fixed
+ * sequence of random numbers. Bytes end where memory ends, so that reading beyond them kills the process. See differ.h. */
 #include "differ.h"
 
 int AMF3ReadInteger(const char *data, int32_t *value);
@@ -125,7 +124,7 @@ static void options(void)
             printf("%d\n", RTMP_SetupURL(r, string_at_the_edge(url)));
             print_session(r);
             RTMP_Close(r);
-            /* It was the library's, and it is freed. */
+            /* The old playpath was the library's, which has freed it. */
             r->Link.playpath = r->Link.playpath0 = av_of(NULL);
             print_session(r);
         }
@@ -134,7 +133,7 @@ static void options(void)
 
 /* ---- AMF */
 
-/* Only what AMF_Dump says: other texts are each library's own. */
+/* Keeps the lines of AMF_Dump alone: other texts differ between the libraries. */
 static void dumped(int level, const char *format, va_list arguments)
 {
     char text[4096];
@@ -142,7 +141,7 @@ static void dumped(int level, const char *format, va_list arguments)
     printf("%d %s\n", level, text);
 }
 
-/* Everything that can be asked of decoded properties, and their encoding into rooms of many sizes. */
+/* Reads decoded properties by every function, and encodes them into rooms of many sizes. */
 static void use_object(AMFObject *object)
 {
     static const char *const names[] = { "a", "k", "app", "", "none", "dur", "video" };

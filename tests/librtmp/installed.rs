@@ -1,4 +1,4 @@
-//! What `make librtmp` leaves and `make install LIBRTMP=1` installs, as a program finds it that knows neither.
+//! The results of `make librtmp` and `make install LIBRTMP=1`, for a program that knows nothing of this project.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::linked;
 use crate::support::c::{good, root};
 use crate::support::program::Room;
 
-/// What a command prints.
+/// The output of a command.
 fn said(command: &mut Command, what: &str) -> String {
     let output = command.output().expect(what);
     good(&output, what);
@@ -56,7 +56,7 @@ fn a_program_is_compiled_with_what_is_installed_and_runs_on_it() {
     let run = client.args(["play", "rtmp://127.0.0.1:1/app/key"]).env("LD_LIBRARY_PATH", &lib).output().unwrap();
     good(&run, "client");
     assert_eq!(String::from_utf8_lossy(&run.stdout), "read 0\n");
-    // The program with the library in it.
+    // The same program, statically linked.
     let mut flags = Command::new("pkg-config");
     flags.args(["--cflags", "--libs", "--static", "librtmp"]).env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig"));
     let flags = said(flags.env("PKG_CONFIG_SYSROOT_DIR", &destination), "pkg-config");

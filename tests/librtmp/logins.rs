@@ -17,12 +17,12 @@ fn server(login: Login) -> Ingest {
     Ingest::new(move |_| Script { login, ..Script::default() })
 }
 
-/// The frames of a film, and of what a server got.
+/// The frames among some tags.
 fn frames(tags: impl Iterator<Item = Tag>) -> Vec<Tag> {
     tags.filter(Tag::is_frame).collect()
 }
 
-/// Somebody publishes the film, on our library or with a login of their own; gives what the server was asked for, one a
+/// Lets a program publish the film, on our library or with a login of its own; gives the application of each
 /// connection.
 fn publishes(room: &Room, who: &str, login: Login) -> Vec<String> {
     let server = server(login);
@@ -55,7 +55,7 @@ fn a_publisher_logs_in_as_ffmpeg_does_and_publishes() {
     }
 }
 
-/// A server's login, the publisher's options, why it gives up, and how often it comes before that.
+/// A server's login, the publisher's options, its reason for giving up, and its number of connections before that.
 type Try = (Login, &'static str, &'static str, usize);
 
 /// A publisher under valgrind that visits servers, one after the other, and gives up at each.

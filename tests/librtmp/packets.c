@@ -1,6 +1,5 @@
-/* Messages out, in, and as FLV, on one end of a pair of sockets: what is sent for sequences of packets of all kinds, what
- * is read from chunk streams whole and damaged, what a client does with every message, and an FLV file both ways. See
- * differ.h. */
+/* Messages out and in on one end of a pair of sockets: the bytes sent for sequences of packets of all kinds, the packets
+ * read from chunk streams whole and damaged, and a client's reaction to every message. See differ.h. */
 #include "differ.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -1,5 +1,4 @@
-//! The distribution's own programs on our library, against nginx and each other: the media that comes out is the media
-//! that went in.
+//! The distribution's own programs on our library, against nginx and each other: media arrives unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +67,7 @@ fn curl_downloads_a_stored_stream() {
 fn rtmpgw_passes_a_stored_stream_on_by_http() {
     let room = Room::new("librtmp-rtmpgw");
     let (_nginx, url) = stored(&room);
-    // It does not share its port, and ends with its input.
+    // rtmpgw does not share its port, and ends with its input.
     let port = crate::support::nginx::Reserved::new().port;
     let number = port.to_string();
     let serve = format!("sleep 40 | timeout 25 /usr/sbin/rtmpgw -g {number} -r {url}");
@@ -138,7 +137,7 @@ fn rtmpdump_and_rtmpsrc_play_live() {
     flv::assert_same(&published[..got.len()], &got);
 }
 
-/// Programs that listen on port 1935 and nowhere else take turns; where somebody else has it they cannot be tried.
+/// A turn for programs that listen on port 1935 alone. Where another program has the port they cannot be tested.
 pub(crate) fn standard_port() -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

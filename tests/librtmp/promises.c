@@ -1,4 +1,4 @@
-/* What this library promises beyond the original's behaviour, on sockets of its own, under valgrind: see docs/librtmp.md.
+/* This library's promises beyond the original's behaviour, on sockets of its own, under valgrind: see docs/librtmp.md.
  * promises NAME; prints "good". */
 #include "differ.h"
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@ static size_t received(int fd, char *bytes, size_t room)
     return got;
 }
 
-/* One packet goes to two sessions, and its body is what it was. */
+/* One packet goes to two sessions, and its body stays the same. */
 static void body(void)
 {
     static char one[2000], other[2000];
@@ -98,8 +98,8 @@ static void cuts(void)
     close(other_end);
 }
 
-/* Sending to a peer that does not read, and connecting to one that does not answer, end after Link.timeout. A send to one
- * that is gone is no signal. */
+/* Sending to a peer that does not read, and connecting to one that does not answer, end after Link.timeout. A send to a
+ * peer that is gone raises no signal. */
 static void waits(void)
 {
     struct sockaddr_in address;
@@ -156,8 +156,8 @@ static void *read_some(void *bytes)
     return NULL;
 }
 
-/* A publisher whose server reads no more is closed soon, whatever its time-out. Nothing follows a message that was cut:
- * it would be taken for the rest of it. */
+/* A publisher whose server reads no more is closed soon, whatever its time-out. Nothing is sent after a cut message, whose
+ * rest it would be taken for. */
 static void goodbye(void)
 {
     static char heap[1 << 20];
@@ -300,7 +300,7 @@ static void calls(void)
     close(other_end);
 }
 
-/* What is no number is read as 0, not as where it lies in memory: servers send a peer's numbers back. */
+/* A value that is no number is read as 0, and not as its address: servers send a peer's numbers back. */
 static void numbers(void)
 {
     static const char bytes[] = "\2\0\3abc" "\3\0\1a\5\0\0\x9" "\x8\0\0\0\1\0\1a\5\0\0\x9" "\xa\0\0\0\1\5" "\xf\0\0\0\1x"

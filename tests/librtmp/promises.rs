@@ -1,4 +1,4 @@
-//! What `docs/librtmp.md` says is better than in librtmp, by C programs under valgrind.
+//! The improvements on librtmp that `docs/librtmp.md` lists, by C programs under valgrind.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -66,8 +66,7 @@ fn a_value_that_is_no_number_shows_no_address() {
 
 #[test]
 fn unfinished_messages_have_a_bound() {
-    // 400 MB of address space; eight messages of 15 MB each that never end would take half of a machine's memory were
-    // there more of them.
+    // With 400 MB of address space: eight messages of 15 MB each that never end must not be held whole.
     let mut server = Command::new("sh");
     server.args(["-c", "ulimit -v 400000; exec \"$0\" 1"]).arg(program("server"));
     server.env("LD_LIBRARY_PATH", linked::folder()).stdout(Stdio::piped()).stderr(Stdio::piped());

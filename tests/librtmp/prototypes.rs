@@ -1,5 +1,5 @@
-//! The prototypes: those of our headers are the distribution's, and what this library defines takes and gives what the
-//! headers say. A C compiler sees the headers alone, and the linker no types at all.
+//! The prototypes: our headers have the distribution's, and the functions that this library defines have the headers'
+//! types. A C compiler sees the headers alone, and the linker no types at all.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +49,7 @@ fn the_headers_declare_what_the_originals_declare() {
     }
 }
 
-/// A type of C as the calling convention knows it: what it points at, or how wide it is.
+/// A type of C as the calling convention knows it: the type that it points to, or its width.
 fn of_c(text: &str) -> String {
     let text = text.replace("const ", "").replace("struct ", "").replace("(*)", "*");
     if let Some(inner) = text.strip_suffix('*') {
@@ -64,7 +64,7 @@ fn of_c(text: &str) -> String {
         "long unsigned int" => "u64",
         "double" => "f64",
         "unsigned char" | "uint8_t" => "u8",
-        // Called with the same registers, whatever it is.
+        // Pointers to functions are all passed alike.
         "HTTP_read_callback" | "RTMP_LogCallback" => "function",
         other => other,
     };
@@ -73,7 +73,7 @@ fn of_c(text: &str) -> String {
 
 /// A type of Rust as the calling convention knows it.
 fn of_rust(text: &str) -> String {
-    // A reference that may be missing is a pointer that may be NULL.
+    // An optional reference is a pointer that may be NULL.
     if let Some(inner) = text.strip_prefix("Option<&").and_then(|inner| inner.strip_suffix('>')) {
         return format!("*{}", of_rust(inner.strip_prefix("mut ").unwrap_or(inner)));
     }

@@ -1,5 +1,5 @@
-//! `publish_file` of `c-examples`: the file it publishes is what players and servers get, and its exit code says how it
-//! went.
+//! `publish_file` of `c-examples`: players and servers get the file's messages unchanged, and the exit code tells
+//! success and the kinds of failure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn start(room: &Room, name: &str, arguments: &[&str]) -> Program {
     room.start(name, program().to_str().unwrap(), arguments)
 }
 
-/// Its exit code, within the usual time.
+/// The program's exit code, within the usual time.
 fn code(mut program: Program) -> i32 {
     program.ends_within(PATIENCE).code().expect("no signal ends it")
 }
@@ -143,7 +143,7 @@ fn ctrl_c_ends_it_in_order() {
     relay.has_messages("show", 10);
     publisher.terminate();
     assert_eq!(code(publisher), 130);
-    // Told that it is over. Had the publisher just gone, it would wait for an hour.
+    // The player is told that the stream has ended; after a mere loss of the publisher it would wait for an hour.
     player.ends_within(PATIENCE);
 }
 

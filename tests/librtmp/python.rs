@@ -27,7 +27,7 @@ fn film(room: &Room, library: &str, arguments: &[&str]) -> Program {
     room.start(library, "env", &all)
 }
 
-/// Waits until it has ended well, on the right library.
+/// Waits until the program has ended well, on the right library.
 fn done(program: &mut Program, library: &str) {
     program.ends_well();
     let ours = format!("library {}/librtmp.so.1", linked::folder().display());

@@ -161,7 +161,7 @@ static int connect_pair(int *pair, int local)
         && !connect(pair[0], (struct sockaddr *)&address, sizeof address) && (pair[1] = accept(listener, NULL, NULL)) >= 0;
 }
 
-/* Whether what is read ahead lies in the session itself. */
+/* Whether bytes read ahead lie in the session itself. */
 static int is_own(const RTMPSockBuf *sb)
 {
     return sb->sb_start >= sb->sb_buf && sb->sb_start <= sb->sb_buf + sizeof sb->sb_buf;

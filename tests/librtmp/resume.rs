@@ -1,5 +1,5 @@
-//! Downloads of rtmpdump that go on where an earlier one stopped, or begin in the midst of a film: on our library as on
-//! the distribution's own.
+//! Downloads of rtmpdump that go on where an earlier one stopped, or begin in the midst of a film, on our library and
+//! on the distribution's own.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::media::media;
 use crate::support::program::{Program, Room};
 use crate::support::stored::{Play, Stored};
 
-/// Both libraries, by the name of what is made with them.
+/// Both libraries, by the names of their files here.
 const BOTH: [&str; 2] = ["ours", "theirs"];
 
 /// rtmpdump on one of the libraries, into `<library>.flv`.
@@ -24,7 +24,7 @@ fn dump(room: &Room, library: &str, url: &str, more: &[&str]) -> Program {
     }
 }
 
-/// The film, and what a whole download of it is, byte for byte: the same on both libraries.
+/// The film, and the bytes of a whole download of it, which are the same on both libraries.
 fn film(room: &Room, server: &Stored) -> (Vec<Tag>, Vec<u8>) {
     for library in BOTH {
         dump(room, library, &server.url(), &["-q"]).ends_well();

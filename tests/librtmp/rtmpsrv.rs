@@ -20,14 +20,14 @@ fn rtmpsrv(room: &Room, ours: bool, arguments: &[&str]) -> Program {
     server
 }
 
-/// Ends it as its user does.
+/// Ends rtmpsrv as its user does.
 fn quit(mut server: Program) {
     server.type_in("q");
     server.ends_well();
     until("the port is free", || std::net::TcpListener::bind(("0.0.0.0", 1935)).ok());
 }
 
-/// What it printed: the command line for rtmpdump.
+/// The command line for rtmpdump that rtmpsrv printed.
 fn command_line(server: &Program) -> String {
     let words = server.words();
     let line = words.lines().find(|line| line.starts_with("rtmpdump -r"));
@@ -42,7 +42,7 @@ fn rtmpsrv_tells_what_a_player_asks_for_and_fetches_it() {
         let (nginx, _) = stored(&room);
         let _turn = standard_port();
         let server = rtmpsrv(&room, ours, &[]);
-        // Where the player says the film is: the server it talks to only listens.
+        // The film's server, in the player's tcUrl: rtmpsrv itself only listens.
         let film = format!("rtmp://127.0.0.1:{}/vod", nginx.port);
         let asks = [
             &["-q", "-m", "5", "-r", "rtmp://127.0.0.1:1935/vod", "-y", "a.flv", "-t", &film, "-f", "LNX 9,0,1,2"][..],
@@ -82,7 +82,7 @@ fn rtmpsrv_understands_what_ffmpeg_asks_for_and_sends() {
     for part in [format!("-r \"{film}\" -a \"vod\""), format!("-p \"{page}\""), "-y \"a.flv\"".to_owned()] {
         assert!(told.contains(&part), "{told}");
     }
-    // It has no answer to a publisher, who says all the same what it wants.
+    // rtmpsrv does not answer a publisher, but prints what it asks for.
     let url = "rtmp://127.0.0.1:1935/studio/secret?token=1";
     let encoder = ffmpeg_publishes(&room, "encoder", media(), url);
     server.says("client invoking <publish>");
@@ -90,7 +90,7 @@ fn rtmpsrv_understands_what_ffmpeg_asks_for_and_sends() {
     for part in ["STRING:\tstudio>", "STRING:\tsecret?token=1>", "STRING:\tlive>"] {
         assert!(words.contains(part), "{part} in\n{words}");
     }
-    drop(encoder); // before it quits, rtmpsrv waits for who is there
+    drop(encoder); // before it quits, rtmpsrv waits for its clients
     quit(server);
 }
 

@@ -32,7 +32,7 @@ static void serve(int fd, void *tls)
             if (packet.m_packetType == RTMP_PACKET_TYPE_CHUNK_SIZE && packet.m_nBodySize >= 4) {
                 r->m_inChunkSize = (int)AMF_DecodeInt32(packet.m_body);
             } else if (packet.m_packetType == RTMP_PACKET_TYPE_INVOKE || packet.m_packetType == RTMP_PACKET_TYPE_INFO) {
-                /* The first byte is looked at unasked, as by rtmpsrv and rtmpsuck. */
+                /* The first byte is read without a look at the length, as rtmpsrv and rtmpsuck do. */
                 names += packet.m_packetType == RTMP_PACKET_TYPE_INVOKE && packet.m_body[0] == AMF_STRING;
                 AMF_Decode(&object, packet.m_body, (int)packet.m_nBodySize, FALSE);
                 AMF_Dump(&object);

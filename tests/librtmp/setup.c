@@ -1,5 +1,5 @@
-/* What a session is set up for, as people see it at RTMP_LOGDEBUG: RTMP_SetupStream with everything, with little and with
- * a hash, and RTMP_SetupURL. Prints each record with its level. */
+/* The log lines about a session's settings at RTMP_LOGDEBUG: RTMP_SetupStream with everything, with little and with a hash,
+ * and RTMP_SetupURL. Prints each record with its level. */
 #include "differ.h"
 
 static void print_record(int level, const char *format, va_list arguments)

@@ -1,5 +1,4 @@
-//! Peers that send something all the time and never enough of it: calls end in time all the same, or when the program
-//! wants them to.
+//! Peers that send all the time, but never enough: calls end in time all the same, or when the program interrupts them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -60,7 +59,7 @@ fn start(name: &'static str, arguments: &[String]) -> Child {
     command(name).args(arguments).spawn().unwrap()
 }
 
-/// Waits for all of them; one that takes longer than any slow machine needs is killed, and fails.
+/// Waits for all programs; one that takes longer than any slow machine needs is killed, and fails.
 fn all_end(mut programs: Vec<(&str, Child)>) {
     let deadline = Instant::now() + PATIENCE;
     for (what, child) in &mut programs {

@@ -115,8 +115,8 @@ fn the_headers_are_c_and_cxx() {
     }
 }
 
-/// In the tables' last columns: backticked files of this folder, each followed by tests in it; `module::test`; and
-/// modules followed by the quoted names of what they try.
+/// The tables' last columns name tests in three ways: backticked files of this folder, each followed by tests in it;
+/// `module::test`; and modules followed by the quoted names of their cases.
 #[test]
 fn every_test_that_the_documents_name_is_there() {
     let text = fs::read_to_string(root().join("docs/librtmp.md")).unwrap();

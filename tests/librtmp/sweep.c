@@ -1,5 +1,5 @@
-/* Every call with NULL for each of its pointers, and with numbers that make no sense: on sessions that are none, that
- * were never set up, that are not connected, and whose peer is gone. See differ.h. */
+/* Every call with NULL for each of its pointers, and with senseless numbers: on NULL sessions, and on sessions that were
+ * never set up, that are not connected, and whose peer is gone. See differ.h. */
 #include "differ.h"
 #include <librtmp/http.h>
 
@@ -15,7 +15,7 @@ static char *const end = room + sizeof room;
 #define NUMBER(call) CASE("%s", #call) printf("%.17g\n", (double)(call))
 #define PLACE(call) CASE("%s", #call) { char *at = (call); if (at) { printf("at %ld\n", (long)(at - room)); print_hex("wrote", room, 32); } else { puts("none"); } }
 #define NOTHING(call) CASE("%s", #call) { call; puts("back"); }
-/* What is left in an object or a property. */
+/* Prints an object or a property after a call. */
 #define OBJECT(call) CASE("%s", #call) { AMFObject o = { 0, NULL }; printf("%d\n", (int)(call)); print_object(&o, 0); }
 #define PROP(call) CASE("%s", #call) { AMFObjectProperty p; memset(&p, 0, sizeof p); printf("%d\n", (int)(call)); print_prop(&p, 0); }
 
@@ -116,7 +116,7 @@ static void decoders(void)
     CASE("AMF_DecodeLongString of a huge one") { AVal v = abc; AMF_DecodeLongString("\xff\xff\xff\xf0", &v); printf("%d\n", v.av_len); }
     NUMBER(AMF_Decode(NULL, NULL, 0, 0));
     for (i = -2; i < 7; i++) {
-        /* What lies behind the bytes that are given cannot be read. */
+        /* Memory behind the given bytes cannot be read. */
         const size_t len = i < 0 ? 0 : (size_t)i;
         const char *values = at_the_edge("\4\1\6\3a\1\1", len), *object = at_the_edge("\12\13\1\3a\4\1\1", len);
         data = at_the_edge("\2\0\3abc", len < 6 ? len : 6);
@@ -289,7 +289,7 @@ static void urls_and_packets(void)
     NOTHING(RTMP_TLS_FreeServerContext(NULL));
 }
 
-/* What sessions may be in place of good ones. */
+/* The bad states of sessions. */
 static const char *const states[] = { "NULL", "never set up", "not connected", "left by its peer", "closed" };
 
 static RTMP *session_that_is(unsigned state)
@@ -314,7 +314,7 @@ static RTMP *session_that_is(unsigned state)
     }
 }
 
-/* A call on each of them: what it gives, and what it leaves. */
+/* Makes a call on each of these sessions, and prints its result and the session afterwards. */
 #define ON_EACH(call) \
     for (unsigned state = 0; state < sizeof states / sizeof *states; state++) \
         CASE("%s on a session that is %s", #call, states[state]) { \

@@ -48,14 +48,14 @@ impl Web {
                 while !request.ends_with("\r\n\r\n") && socket.read_line(&mut request).unwrap() > 0 {}
                 let answer = answer(&request);
                 asked.lock().unwrap().push(request);
-                // Whoever has seen enough may be gone.
+                // The client may have closed already.
                 let _ = socket.get_mut().write_all(&answer);
             }
         });
         Self { address, requests }
     }
 
-    /// What it was asked since the last time.
+    /// The requests since the last call.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
@@ -75,7 +75,7 @@ fn answer(request: &str) -> Vec<u8> {
     [head.into_bytes(), body].concat()
 }
 
-/// Who hashes.
+/// The library that hashes.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Us,
@@ -88,7 +88,7 @@ fn hash(by: By, home: &Path, url: &str, age_days: u32) -> String {
     command.arg(url).arg(age_days.to_string()).env("HOME", home);
     match by {
         By::Us => command.env("LD_LIBRARY_PATH", linked::folder()),
-        // rtmpdump brings it (tests/setup.sh), and the loader knows where it is.
+        // The package rtmpdump (tests/setup.sh) brings the original, where the loader finds it.
         By::TheOriginal => command.env_remove("LD_LIBRARY_PATH"),
     };
     let output = command.output().unwrap();
@@ -110,7 +110,7 @@ fn a_player_has_the_hash_that_the_original_computes() {
         assert!(ours.starts_with(&format!("0 {size} ")), "{name}: {ours}");
         assert_eq!(ours, theirs, "{name}");
     }
-    // The query is no part of what is remembered.
+    // The cache has urls without their queries.
     for home in ["ours", "theirs"] {
         let cache = fs::read_to_string(room.file(home).join(".swfinfo")).unwrap();
         assert_eq!(cache.lines().count(), 10, "two entries of five lines: {cache}");

@@ -1,5 +1,5 @@
-/* Conversations over TCP: a client that does what its arguments say, or a server that answers as servers do. Prints what
- * each call gives and what is left in the session; talk.rs is the peer and keeps every byte that is sent. See differ.h.
+/* Conversations over TCP: a client that does what its arguments say, or a server that answers as servers do. Prints each
+ * call's result and the session after it; talk.rs is the peer and keeps every byte that is sent. See differ.h.
  * talk client ACTION... | talk server */
 #include "differ.h"
 #include <arpa/inet.h>
@@ -70,7 +70,7 @@ static int connect_with_packet(void)
     return RTMP_Connect(r, &packet);
 }
 
-/* Takes all that the peer still has to say: a socket that is closed with unread bytes takes back what it has not sent. */
+/* Reads all that the peer still sends: a socket that is closed with unread bytes drops its unsent ones. */
 static void drain(void)
 {
     char bytes[4096];
@@ -160,7 +160,7 @@ static int act(const char *action, char *first)
     } else if (!strcmp(action, "shut")) {
         RTMP_Close(r);
     } else if (!strcmp(action, "show")) {
-        /* The url's strings hold a port that is not the same in every run of the tests. */
+        /* The url's strings have a port, which differs from run to run. */
         r->Link.tcUrl.av_len = r->Link.port = 0;
         if (!r->Link.playpath0.av_val) {
             r->Link.playpath = av_of(NULL);

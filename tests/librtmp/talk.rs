@@ -1,6 +1,6 @@
 //! Whole conversations: the same C program (`talk.c`) on the distribution's librtmp and on ours against the same peer.
-//! Every byte that it sends and every result it prints are equal, but for the handshake's time and random bytes. So is
-//! what a client finds worth a warning: `publish_begins` has an answer that no call waits for.
+//! Every byte that it sends and every result it prints are equal, but for the handshake's time and random bytes. So are
+//! a client's warnings: `publish_begins` has an answer that no call waits for.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ fn libraries() -> [&'static Path; 2] {
     [linked::original(), linked::folder()]
 }
 
-/// The program on one of them.
+/// The program on one of the libraries.
 fn talk(library: &Path, arguments: &[&str]) -> Command {
     static PROGRAM: OnceLock<std::path::PathBuf> = OnceLock::new();
     let mut command = Command::new(PROGRAM.get_or_init(|| driver("talk")));
@@ -59,7 +59,7 @@ fn status(code: &str) -> Vec<u8> {
     message(5, 20, 0, 1, &[text("onStatus"), number(0.0), vec![5], object("code", &text(code))].concat())
 }
 
-/// What a server says up to the moment when a player plays. `create` is the transaction of its createStream.
+/// A server's messages up to the moment when a player plays. `create` is the transaction of its createStream.
 fn play_begins(create: f64) -> Vec<u8> {
     [
         message(2, 1, 0, 0, &4096u32.to_be_bytes()),
@@ -101,7 +101,7 @@ fn media(from_ms: u32) -> Vec<u8> {
     bytes
 }
 
-/// What one library did in a conversation.
+/// One library's part of a conversation.
 #[derive(PartialEq, Eq)]
 struct Said {
     /// All connections' bytes behind the handshake, in hexadecimal numbers.
@@ -118,7 +118,7 @@ fn hello() -> Vec<u8> {
     (0..1536u32).map(|at| if at < 8 { 0 } else { (at * 7 % 251) as u8 }).collect()
 }
 
-/// Serves one connection of a client: the handshake, then all of `script`. Gives what came behind the handshake.
+/// Serves one connection of a client: the handshake, then all of `script`. Gives the bytes behind the handshake.
 fn serve(mut stream: TcpStream, script: &[u8]) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut first = vec![0; 1537];
@@ -129,7 +129,7 @@ fn serve(mut stream: TcpStream, script: &[u8]) -> String {
     stream.read_exact(&mut echo).unwrap();
     let first_wrong = echo.iter().zip(&hello()).position(|(a, b)| a != b);
     assert_eq!(first_wrong, None, "what was sent comes back");
-    // The client may have heard enough before the end.
+    // The client may close before the script's end.
     let _ = stream.write_all(script);
     let _ = stream.shutdown(Shutdown::Write);
     let mut rest = Vec::new();
@@ -137,7 +137,7 @@ fn serve(mut stream: TcpStream, script: &[u8]) -> String {
     hex(&rest)
 }
 
-/// Runs a client on both libraries; `script` is what it is told. It must have come to the command `last`.
+/// Runs a client on both libraries against `script`, and asserts that it got as far as the command `last`.
 fn clients_agree(actions: &str, script: &[u8], last: &str) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
@@ -178,7 +178,7 @@ fn a_player_says_the_same() {
     let extras = "conn=B:1 conn=S:str conn=O:1 conn=NN:n:2 conn=NO:o:1 conn=NS:s:v conn=O:0 conn=O:0 conn=Z: conn=N:3";
     clients_agree(&format!("{url} {extras}|auth|secret|encoding|3|connect|stream|0|read|3|show"), &whole, "play");
     clients_agree(&format!("{url} jtv=usher token=secret|connect|stream|0|read|3|show"), &whole, "play");
-    // Its own command takes no transaction of the library's.
+    // A connect command of the program's own takes no transaction of the library's.
     let own = [play_begins(2.0), media(0), status("NetStream.Play.Stop")].concat();
     clients_agree(&format!("{url}|connect-with|stream|0|read|3|show"), &own, "play");
     clients_agree(&format!("{url}|connect|bandwidth|600|stream|0|bandwidth|600|read|9|show"), &whole, "play");
@@ -248,8 +248,8 @@ fn clients_that_are_refused_or_left_say_the_same() {
     clients_agree(url, &command("onFCUnsubscribe", 0.0, &[&[5]]), "connect");
 }
 
-/// Serves one connection of a client that signs its handshake; the server knows the player file. Gives what came behind
-/// the handshake, and what the client has to answer to a server that asks for the file.
+/// Serves one connection of a client that signs its handshake; the server knows the player file. Gives the bytes behind
+/// the handshake, and the right answer to a server that asks for the file.
 fn serve_signed(mut stream: TcpStream, player: SwfId, script: &[u8]) -> (String, String) {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let random: [u8; RANDOM_BYTES] = std::array::from_fn(|at| (at * 7 + at / 251) as u8);
@@ -290,7 +290,7 @@ fn a_server_that_verifies_the_player_gets_its_answer() {
     agree("a verified player", &theirs, &ours);
 }
 
-/// What a client sends to a server behind the handshake.
+/// A client's bytes behind the handshake.
 fn a_clients_words() -> Vec<u8> {
     let connect = [&[3, 0, 3][..], b"app", &text("live"), b"\0\x0eobjectEncoding", &number(0.0), b"\0\0\x09"].concat();
     let flex = [&[0][..], &text("FCSubscribe"), &number(4.0), &[5], &text("key")].concat();
@@ -337,7 +337,7 @@ fn a_server_says_the_same() {
     assert!(theirs.wire[0].len() > 2000, "it has played");
 }
 
-/// One request of a tunnelled client: its head and its body. `None`: it is gone.
+/// One request of a tunnelled client: its head and its body. `None` where the client is gone.
 fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! What lies around a session of a client: TLS that verifies, and a publisher's login.
+//! A client's session with TLS that verifies, and a publisher's login.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -65,7 +65,7 @@ fn rtmps_verifies_unless_it_is_told_not_to() {
     );
 }
 
-/// The line of README, whose certificate is marked as an authority's.
+/// The command in README makes a certificate that is marked as an authority's.
 #[test]
 fn the_usual_self_signed_certificate_is_accepted_where_it_is_named() {
     let room = Room::new("librtmp-rtmps-usual");
@@ -75,7 +75,7 @@ fn the_usual_self_signed_certificate_is_accepted_where_it_is_named() {
     assert_eq!(messages_over_tls(&room, "", Some(("RRELAY_CA_FILE", roots.to_str().unwrap()))), 1);
 }
 
-/// Where librtmp takes a session ticket of TLS 1.3 for an error.
+/// librtmp takes a session ticket of TLS 1.3 for an error.
 #[test]
 fn a_server_of_openssl_may_send_tickets() {
     let room = Room::new("librtmp-tickets");
@@ -129,7 +129,7 @@ fn connect_of(listener: &TcpListener) -> (TcpStream, String) {
         assert!(more > 0);
         got += more;
     }
-    // A chunk header may stand anywhere in it.
+    // A chunk header (0xC3) may stand anywhere in the text.
     let text = bytes[..got].iter().filter(|&&byte| byte != 0xC3).copied().collect::<Vec<u8>>();
     (stream, String::from_utf8_lossy(&text).into_owned())
 }

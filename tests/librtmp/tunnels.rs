@@ -1,4 +1,4 @@
-//! Programs on our library that reach their server through something: RTMP in HTTP, encrypted or in TLS or neither, and a
+//! Programs on our library that reach their server through RTMP in HTTP, encrypted or in TLS or neither, or through a
 //! SOCKS proxy.
 
 use std::net::SocketAddrV4;
@@ -14,13 +14,13 @@ use crate::support::server::Relay;
 use crate::support::tunnel::{SlowLine, Socks, Tunnel};
 use crate::support::{PATIENCE, until};
 
-/// Of an answer, at most: less than librtmp's buffer holds, which stops at more.
+/// Most bytes of an answer that fit librtmp's buffer; librtmp stops at longer ones.
 const SMALL_ANSWERS: usize = 12_000;
 
-/// More than one read of ours.
+/// Most bytes of an answer that takes more than one read of ours.
 const LARGE_ANSWERS: usize = 200_000;
 
-/// Of an answer, in bytes; a head may have 16 KiB.
+/// Bytes of a long answer's head; a head may have 16 KiB.
 const LONG_HEAD: usize = 15_000;
 
 fn tunnelled(tunnel: &Tunnel, scheme: &str, path: &str) -> String {
@@ -61,7 +61,7 @@ fn curl_publishes_through_a_tunnel() {
     assert_eq!((posts.open, posts.close), (1, 1));
 }
 
-/// curl never reads what a server says to a publisher. The answers here are more than all buffers on their way hold.
+/// curl never reads a server's messages to a publisher. The answers here are more than all buffers on the way hold.
 #[test]
 fn a_publisher_that_does_not_read_does_not_stop_its_tunnel() {
     let room = Room::new("librtmp-rtmpt-unread");
@@ -185,8 +185,8 @@ fn a_tunnel_in_tls_is_refused_where_nobody_vouches_for_it_unless_all_are_taken()
     secured.play("variable", &["RRELAY_TLS_INSECURE=1"], &["-r", &other]);
 }
 
-/// The server's acknowledgements come to a publisher that reads none: closed with those unread its connection would be
-/// reset, and what had not left yet be lost.
+/// The server's acknowledgements come to a publisher that reads none: closing the socket with those unread would reset
+/// the connection, and lose the bytes that had not left yet.
 #[test]
 fn what_is_published_over_a_slow_line_arrives_to_its_last_message() {
     let room = Room::new("librtmp-slow-line");

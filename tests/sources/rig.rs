@@ -1,4 +1,4 @@
-//! What tests of sources are made of: servers whose hosts take their events, streams that are fed, publishers, players.
+//! Parts for tests of sources: servers whose hosts take their events, streams that are fed, publishers, players.
 
 #[path = "../support/wait.rs"]
 mod wait;
@@ -20,7 +20,7 @@ use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig, State};
 use rrelay::stream::event::{Event, Id};
 
-/// What does not happen is waited for as long as this.
+/// How long the tests wait to see that nothing happens.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(700);
 
 pub(crate) const VIDEO: u8 = 9;
@@ -71,7 +71,7 @@ impl Server {
         self.server.stream_create(b"live", key.as_bytes(), Some(config)).unwrap()
     }
 
-    /// How many events are so.
+    /// The number of events for which `is` holds.
     pub(crate) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
         self.events.lock().unwrap().iter().filter(|event| is(event)).count()
     }
@@ -97,12 +97,12 @@ impl Drop for Server {
     }
 }
 
-/// Waits until something is so.
+/// Waits until `so` gives true.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     wait::until(what, || so().then_some(()));
 }
 
-/// The host of a server publishes a stream: numbered key frames, forty a second, the first before anything else happens.
+/// A host that publishes a stream: numbered key frames, forty a second, the first before anything else happens.
 pub(crate) struct Feeder {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -167,7 +167,7 @@ impl Player {
         let _ = self.socket.write_all(&out);
     }
 
-    /// One look at what has come.
+    /// Reads the bytes that have come.
     pub(crate) fn look(&mut self) {
         let mut buffer = [0; 32 * 1024];
         let read = match self.socket.read(&mut buffer) {
@@ -217,7 +217,7 @@ impl Player {
     }
 }
 
-/// An encoder that has been let in, and sends what it is told to.
+/// An encoder that has been let in and sends nothing more.
 pub(crate) struct Publisher {
     socket: TcpStream,
     session: ClientSession,

@@ -61,7 +61,8 @@ pub(crate) fn build(name: &str, sources: &[PathBuf], language: As) -> PathBuf {
 }
 
 /// Compiles sources under AddressSanitizer and UndefinedBehaviorSanitizer: the first wrong access ends the program with
-/// words on stderr and another exit code than its own. An emulated machine has no room for their maps; there it is plain.
+/// a report on stderr and an exit code that is not its own. An emulated machine has no room for the sanitizers' maps;
+/// there the build is plain.
 pub(crate) fn build_sanitized(name: &str, sources: &[PathBuf]) -> PathBuf {
     let sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"];
     build_with(name, sources, As::C99, if cfg!(target_arch = "x86_64") { &sanitized } else { &[] })

@@ -1,5 +1,5 @@
-//! An FLV reader and the comparison of what was published with what arrived. It shares no code with the crate: what
-//! it calls equal was not made equal by the parser under test.
+//! An FLV reader, and the comparison of published and arrived messages. The reader shares no code with the crate, so a
+//! fault of the crate's parser cannot hide here.
 
 use std::fmt;
 use std::fs;
@@ -27,7 +27,7 @@ impl Tag {
         }
     }
 
-    /// What is sent again to whoever joins: metadata and configuration.
+    /// Metadata or configuration, which every joiner gets again.
     pub(crate) fn is_header(&self) -> bool {
         self.is_sequence_header() || self.is_metadata()
     }
@@ -74,7 +74,7 @@ pub(crate) fn adler32(bytes: &[u8]) -> u32 {
     b << 16 | a
 }
 
-/// Reads a file as far as it has been written: a last tag that is not all there is left out.
+/// Reads a file as far as it has been written, without an incomplete last tag.
 pub(crate) fn read_so_far(path: &Path) -> Vec<Tag> {
     let bytes = fs::read(path).unwrap_or_default();
     if bytes.len() < 9 {
@@ -86,7 +86,7 @@ pub(crate) fn read_so_far(path: &Path) -> Vec<Tag> {
     while let Some(head) = bytes.get(at..at + 11) {
         let len = number(&head[1..4]);
         let Some(body) = bytes.get(at + 11..at + 11 + len) else { break };
-        // Some writers keep the size of the tag before only for the next one.
+        // Some writers write a tag's size together with the next tag, so the last may be missing.
         if let Some(before) = bytes.get(at + 11 + len..at + 15 + len) {
             assert_eq!(number(before), len + 11, "the tag at {at} of {} ends where it says", path.display());
         }
@@ -108,7 +108,7 @@ fn number(big_endian: &[u8]) -> usize {
     big_endian.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte))
 }
 
-/// Writes a file, for what no program writes: data messages in the midst of media.
+/// Writes a file that no program writes: with data messages in the midst of media.
 pub(crate) fn write(path: &Path, tags: &[Tag]) {
     let mut bytes = b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00".to_vec();
     for Tag { kind, ts_ms, body } in tags {
@@ -121,7 +121,7 @@ pub(crate) fn write(path: &Path, tags: &[Tag]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// What librtmp hands to its program of what was published: of data messages the metadata alone.
+/// The published messages that librtmp hands to its program: of data messages the metadata alone.
 pub(crate) fn as_librtmp_keeps(published: &[Tag]) -> Vec<Tag> {
     published
         .iter()
@@ -131,8 +131,8 @@ pub(crate) fn as_librtmp_keeps(published: &[Tag]) -> Vec<Tag> {
         .collect()
 }
 
-/// What rtmp2src keeps of what was published, and what arrived of it, ready to be compared. When it hears that the
-/// stream is over it throws away the message it holds in its hands, if it holds one: the last may be missing.
+/// The published messages that rtmp2src keeps, and those that arrived, for comparison. At the stream's end rtmp2src
+/// throws away a message that it still holds, so the last may be missing.
 pub(crate) fn as_rtmp2src_keeps(published: &[Tag], file: &Path) -> (Vec<Tag>, Vec<Tag>) {
     let mut expected: Vec<Tag> = published.iter().filter(|tag| !tag.is_too_small_for_players()).cloned().collect();
     let arrived = without_sample_access(&read(file));
@@ -142,14 +142,14 @@ pub(crate) fn as_rtmp2src_keeps(published: &[Tag], file: &Path) -> (Vec<Tag>, Ve
     (expected, arrived)
 }
 
-/// What a player keeps that keeps everything, without the one message that comes from the server itself.
+/// All messages of a player, without the one that comes from the server itself.
 fn without_sample_access(arrived: &[Tag]) -> Vec<Tag> {
     let ours = |tag: &&Tag| tag.kind == DATA && tag.body.starts_with(b"\x02\x00\x11|RtmpSampleAccess");
     assert_eq!(arrived.iter().filter(ours).count(), 1, "it comes once");
     arrived.iter().filter(|tag| !ours(tag)).cloned().collect()
 }
 
-/// Sound and picture alone, with times since the first: what a program that muxes anew leaves untouched.
+/// Audio and video frames alone, with times since the first: a program that muxes anew leaves these unchanged.
 pub(crate) fn frames_since_first(tags: &[Tag]) -> Vec<Tag> {
     let frames = || tags.iter().filter(|tag| tag.is_frame());
     let first = frames().next().map_or(0, |tag| tag.ts_ms);
@@ -165,8 +165,8 @@ pub(crate) fn assert_same(published: &[Tag], arrived: &[Tag]) {
     assert_eq!(arrived, published, "as many messages arrive as were published");
 }
 
-/// A late joiner: first the headers in force, metadata at 0, the others at the join point's time; from there on a run of what was published, in
-/// order, unchanged. Gives where in `published` it begins and where it ends.
+/// A late joiner: first the headers in force, metadata at 0, the others at the join point's time; from there on a run
+/// of what was published, in order, unchanged. Gives where in `published` it begins and where it ends.
 pub(crate) fn assert_run_from_join(published: &[Tag], arrived: &[Tag]) -> std::ops::Range<usize> {
     let lead = arrived.iter().take_while(|tag| tag.is_header()).count();
     let first = arrived.get(lead).expect("something came after the headers");

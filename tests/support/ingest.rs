@@ -1,5 +1,5 @@
-//! An RTMP ingest with a script, made of rml_rtmp's chunks, messages and handshake: a peer this project did not write,
-//! that answers what the test wants and notes every byte it gets. One thread for each connection; loopback only.
+//! An RTMP ingest with a script, made of rml_rtmp's chunks, messages and handshake, which this project did not write.
+//! The ingest answers as the test wants and keeps every message. One thread for each connection; loopback only.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -16,30 +16,30 @@ use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::messages::{MessagePayload, RtmpMessage};
 use rml_rtmp::time::RtmpTimestamp;
 
-/// What an ingest does with one connection.
+/// An ingest's behaviour on one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// The message stream id it gives.
+    /// The message stream id that the ingest gives.
     pub(crate) stream_id: u32,
     /// The code with which it answers `publish`, or `None` for Publish.Start.
     pub(crate) refuse: Option<&'static str>,
-    /// Why it refuses a `connect` with this application; `None`: it does not.
+    /// The reason for refusing a `connect` with this application; `None` accepts.
     pub(crate) login: fn(app: &str) -> Option<String>,
-    /// What it does after Publish.Start.
+    /// The behaviour after Publish.Start.
     pub(crate) then: Then,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Then {
-    /// Takes all there is.
+    /// Reads everything.
     Read,
-    /// Takes nothing any more.
+    /// Reads nothing more.
     Stall,
     /// Resets the connection after a time.
     Reset(Duration),
-    /// Says an error with this code behind Publish.Start and resets the connection at once.
+    /// Sends an error with this code behind Publish.Start and resets the connection at once.
     SayAndReset(&'static str),
-    /// Sends the publisher elsewhere with the first media.
+    /// Redirects the publisher at the first media.
     Elsewhere(Option<String>),
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Got {
     pub(crate) body: Vec<u8>,
 }
 
-/// What one connection was.
+/// The record of one connection.
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(crate) at: Instant,
@@ -68,7 +68,7 @@ pub(crate) struct Visit {
     pub(crate) tc_url: String,
     pub(crate) caps_ex: u32,
     pub(crate) key: String,
-    /// As the publisher announced it.
+    /// The chunk size that the publisher announced.
     pub(crate) chunk_size: u32,
     /// Media and data.
     pub(crate) media: Vec<Got>,
@@ -92,7 +92,7 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    /// Listens; `script` says what is done with the connection of each number, from 0.
+    /// Listens; `script` gives the behaviour on the connection of each number, from 0.
     pub(crate) fn new(script: impl Fn(usize) -> Script + Send + 'static) -> Self {
         Self::at("127.0.0.1:0", script)
     }

@@ -29,7 +29,7 @@ use rrelay::stream::event::{Event, EventKind, flag};
 
 pub(crate) use wait::PATIENCE;
 
-/// Waits until something is so.
+/// Waits until `so` gives true.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     wait::until(what, || so().then_some(()));
 }
@@ -126,12 +126,12 @@ impl Client {
         Self::configured(port, key, publish, &SessionConfig::default()).unwrap()
     }
 
-    /// As [`Client::new`], with settings of its own; fails where the server says no.
+    /// [`Client::new`] with settings of its own; fails where the server refuses.
     pub(crate) fn configured(port: u16, key: &str, publish: bool, config: &SessionConfig) -> Result<Self, Failure> {
         Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap(), port, key, publish, config)
     }
 
-    /// As [`Client::configured`], over a socket that is connected already.
+    /// [`Client::configured`] over a socket that is connected already.
     pub(crate) fn over(
         socket: TcpStream,
         port: u16,
@@ -289,7 +289,7 @@ pub(crate) fn connect() -> Vec<u8> {
     command(0, "connect", 1.0, &[Value::Object(vec![(b"app", Value::String(b"live"))])])
 }
 
-/// Whether the server closes this socket; what it said before is read and forgotten.
+/// Whether the server closes this socket; earlier bytes are read and dropped.
 pub(crate) fn is_closed(socket: &mut TcpStream) -> bool {
     let by = Instant::now() + PATIENCE;
     let mut input = [0; 65_536];

@@ -1,5 +1,5 @@
-//! A server's end of the two publisher logins: what it says to a `connect` with some application, given what it told the
-//! client before. It computes what it expects itself, from the descriptions.
+//! A server's end of the two publisher logins: its answer to a `connect` with some application. The right responses are
+//! computed here, from the protocols' descriptions.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -15,7 +15,7 @@ const SALT: &str = "c2FsdA==";
 const OPAQUE: &str = "b3BhcXVl";
 const NONCE: &str = "bm9uY2U";
 
-/// Why a `connect` with this application is refused; `None`: it is not.
+/// The reason for refusing a `connect` with this application; `None` accepts.
 pub(crate) type Login = fn(app: &str) -> Option<String>;
 
 /// Adobe's login.
@@ -39,17 +39,17 @@ pub(crate) fn limelight(app: &str) -> Option<String> {
     answer(app, "llnw", &format!("nonce={NONCE}"), right)
 }
 
-/// One that asks for Adobe's login whatever it is answered.
+/// A login that asks for Adobe's method whatever the answer.
 pub(crate) fn always_adobe(app: &str) -> Option<String> {
     answer(app, "adobe", &format!("salt={SALT}&challenge={OPAQUE}&opaque={OPAQUE}"), |_| String::new()).map(again)
 }
 
-/// One that asks for Limelight's whatever it is answered.
+/// A login that asks for Limelight's method whatever the answer.
 pub(crate) fn always_limelight(app: &str) -> Option<String> {
     answer(app, "llnw", &format!("nonce={NONCE}"), |_| String::new()).map(again)
 }
 
-/// One that asks for a login by the one method and by the other, in turn, with every challenge a new one.
+/// A login that asks for the two methods in turn, each time with a new challenge.
 pub(crate) fn in_turn(app: &str) -> Option<String> {
     if app.contains("authmod=adobe") { limelight(app) } else { adobe(app) }
 }
@@ -62,8 +62,8 @@ fn path(app: &str) -> &str {
     app.split('?').next().unwrap_or_default()
 }
 
-/// The steps that both have in common: `challenge` is what the client is given in the second, `right` the response it
-/// then must give, of the values that it sends.
+/// The common steps of both methods: `challenge` goes to the client in the second step, and `right` computes the
+/// response that the client must give, from the values that it sends.
 fn answer(
     app: &str,
     method: &str,

@@ -1,4 +1,4 @@
-//! What is published and how: files made once per test run, and the command lines of publishers and players.
+//! Media for the tests: files made once per test run, and the command lines of publishers and players.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use std::sync::OnceLock;
 use super::flv::{self, Tag};
 use super::program::{Program, Room};
 
-/// Options that make ffmpeg's FLV muxer write the same to a file and to a server: what it would have to go back for at
-/// the end is left out.
+/// Options that make ffmpeg's FLV muxer write the same to a file and to a server: without fields that it would fill in
+/// at the end.
 const SAME_EVERYWHERE: [&str; 4] = ["-f", "flv", "-flvflags", "no_duration_filesize"];
 
 /// Six seconds of H.264 (two B-frames, key frames of more than a chunk) and AAC.
 pub(crate) struct Media {
     /// The file to publish.
     pub(crate) file: PathBuf,
-    /// What ffmpeg makes of it on the way, to a server as to a file.
+    /// The messages that ffmpeg sends when it publishes the file.
     pub(crate) published: Vec<Tag>,
 }
 
@@ -67,7 +67,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What ffmpeg sends when it publishes `file` with these options: the same muxer, to a file.
+/// The messages that ffmpeg sends when it publishes `file` with these options, by the same muxer to a file.
 pub(crate) fn as_ffmpeg_publishes(file: &Path, options: &[&str], to: &Path) -> Vec<Tag> {
     let mut command = Command::new("ffmpeg");
     command.args(["-hide_banner", "-y", "-i"]).arg(file).args(["-c", "copy"]).args(options);
@@ -105,7 +105,7 @@ pub(crate) fn ffmpeg_publishes_with(
 /// rtmpdump keeps everything it gets, with the times it came with.
 pub(crate) fn rtmpdump_plays(room: &Room, name: &str, url: &str) -> (Program, PathBuf) {
     let file = room.file(&format!("{name}.flv"));
-    // The key apart: rtmpdump has its own ideas of what a `?` in a url is.
+    // The key is given apart, because rtmpdump reads a `?` in a url in its own way.
     let (server, key) = url.rsplit_once('/').expect("a url has a key");
     let program = room.start(name, "rtmpdump", &["--live", "-r", server, "-y", key, "-o", text(&file)]);
     (program, file)

@@ -1,5 +1,5 @@
-//! What the tests with real programs share: a folder each, programs that are ended by their own pid, an FLV reader that
-//! knows nothing of the crate, and servers to drive.
+//! Parts for the tests with real programs: a folder for each test, programs that are ended by their own pid, an FLV
+//! reader without code of the crate, and servers.
 
 pub(crate) mod c;
 pub(crate) mod flv;
@@ -17,6 +17,6 @@ use std::time::Duration;
 
 pub(crate) use wait::{PATIENCE, until};
 
-/// How soon a client that is told no must be gone, on a machine that may have much else to do. Left to themselves they
-/// wait for half a minute or longer.
+/// How soon a refused client must be gone, on a machine that may have much else to do. Clients that are not told wait
+/// for half a minute or longer.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(15);

@@ -1,5 +1,5 @@
-//! nginx in the foreground, in a folder of the test's own, on a port that is free: with its RTMP module, or as the server
-//! of HTTPS in front of one of HTTP.
+//! nginx in the foreground, in a folder of the test's own, on a port that is free: with its RTMP module, or as the
+//! server of HTTPS in front of one of HTTP.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use socket2::{Domain, Socket, Type};
 use super::program::{Program, Room};
 use super::until;
 
-/// A port that is ours and that nobody listens on. Whoever sets SO_REUSEADDR, as servers do, can listen on it while this
-/// lives; until then connections to it are refused.
+/// A port that is ours and that nobody listens on. A server that sets SO_REUSEADDR, as servers do, can listen on it
+/// while this lives; until then connections to it are refused.
 pub(crate) struct Reserved {
     pub(crate) socket: Socket,
     pub(crate) port: u16,
@@ -25,8 +25,7 @@ impl Reserved {
     }
 }
 
-/// nginx that takes publishers at `/live`, records what they send and lets it be played; or that passes on what it is
-/// asked over TLS.
+/// nginx that takes publishers at `/live`, records their streams and plays them; or that passes requests over TLS on.
 pub(crate) struct Nginx {
     pub(crate) program: Program,
     pub(crate) port: u16,
@@ -52,7 +51,7 @@ impl Nginx {
         Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server)
     }
 
-    /// Has `cert.pem` and `key.pem` of the room, and passes what it is asked on to a server of HTTP on a port.
+    /// nginx with `cert.pem` and `key.pem` of the room, which passes requests on to a server of HTTP on a port.
     pub(crate) fn secures(room: &Room, behind: u16) -> Self {
         let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));
         let (certificate, key) = (certificate.display(), key.display());

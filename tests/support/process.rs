@@ -1,4 +1,4 @@
-//! What this process holds: threads, descriptors, memory, as Linux counts them.
+//! Threads, descriptors and memory of this process, as Linux counts them.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 

@@ -1,5 +1,5 @@
-//! Programs that a test runs: each in the test's own folder with its words in a file, awaited with a bound, and ended
-//! by its own pid whatever happens.
+//! Programs that a test runs: each in the test's own folder with its output in a file, awaited with a bound, and ended
+//! by its own pid even where the test fails.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -24,7 +24,7 @@ impl Room {
         self.0.join(name)
     }
 
-    /// Starts a program; `name` is what it is called in this test.
+    /// Starts a program; `name` is its name in this test.
     pub(crate) fn start(&self, name: &str, program: &str, args: &[&str]) -> Program {
         self.start_reading(Stdio::null(), name, program, args)
     }
@@ -58,7 +58,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Waits until it ends by itself.
+    /// Waits until the program ends by itself.
     pub(crate) fn ends_within(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
         loop {
@@ -72,13 +72,13 @@ impl Program {
         }
     }
 
-    /// Waits until it ends by itself, with success.
+    /// Waits until the program ends by itself, with success.
     pub(crate) fn ends_well(&mut self) {
         let status = self.ends_within(PATIENCE);
         assert!(status.success(), "{}: {status}; it said:\n{}", self.name, self.words());
     }
 
-    /// Waits until it ends by itself and says that it failed; gives how long it ran.
+    /// Waits until the program ends by itself, with a failure; gives how long it ran.
     pub(crate) fn fails_within(&mut self, limit: Duration) -> Duration {
         let status = self.ends_within(limit);
         assert!(!status.success(), "{} succeeded; it said:\n{}", self.name, self.words());
@@ -92,12 +92,12 @@ impl Program {
         input.flush().expect("it reads its input");
     }
 
-    /// What it has said so far.
+    /// The program's output so far.
     pub(crate) fn words(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it has said this.
+    /// Waits until the output has this text.
     pub(crate) fn says(&mut self, what: &str) {
         let name = self.name.clone();
         until(&format!("{name} says \"{what}\""), || {
@@ -110,7 +110,7 @@ impl Program {
         self.child.try_wait().expect("our own child can be asked").is_none()
     }
 
-    /// Asks it to end, as a user or a service manager does.
+    /// Asks the program to end, as a user or a service manager does.
     pub(crate) fn terminate(&self) {
         self.signal("-TERM");
     }

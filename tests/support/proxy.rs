@@ -1,5 +1,5 @@
-//! A TCP proxy on loopback that breaks connections the ways a network does: it closes, it resets, or it goes silent
-//! and never says so. It looks at no byte of what it passes on. Two threads for each connection.
+//! A TCP proxy on loopback that breaks connections as networks do: closes them, resets them, or falls silent without an
+//! end. The proxy does not read the bytes that it passes on. Two threads for each connection.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How often a pump looks whether the network is another now.
+/// How often a pump checks whether the network's state has changed.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A connection that is cut ends in the midst of what comes next, or after this long where nothing comes.
 const NOTHING_COMES: Duration = Duration::from_millis(100);
 
-/// What the network is like.
+/// The state of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Net {
@@ -41,7 +41,7 @@ struct Shared {
     over: AtomicBool,
     open: AtomicUsize,
     accepted: AtomicUsize,
-    /// When the network became what it is.
+    /// When the network came to its state.
     since: Mutex<Instant>,
 }
 
@@ -83,7 +83,7 @@ impl Proxy {
         Self { port: own, shared }
     }
 
-    /// The network is like this from now on, for the connections there are too.
+    /// Puts the network into this state from now on, for present connections too.
     pub(crate) fn becomes(&self, net: Net) {
         *self.shared.since.lock().unwrap() = Instant::now();
         self.shared.net.store(net as u8, Ordering::SeqCst);
@@ -107,7 +107,7 @@ impl Drop for Proxy {
     }
 }
 
-/// So that closing it resets.
+/// Makes the close of a socket a reset.
 fn reset(socket: &TcpStream) {
     socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO)).unwrap();
 }
@@ -116,7 +116,7 @@ fn reset(socket: &TcpStream) {
 struct Link {
     near: TcpStream,
     far: TcpStream,
-    /// It is over in both directions.
+    /// The connection is over in both directions.
     dead: AtomicBool,
     shared: Arc<Shared>,
 }

@@ -1,5 +1,5 @@
-//! A peer that does what it is told and nothing by itself: handshake, chunks and AMF by rml_rtmp, the conversation by
-//! hand. It never reads unless asked, acknowledges nothing, and shows every message as it came.
+//! A peer that does nothing by itself: handshake, chunks and AMF by rml_rtmp, the conversation by the test. The peer
+//! reads only when the test asks, acknowledges nothing, and shows every message as it came.
 
 #[allow(clippy::duplicate_mod, reason = "some test programs have it twice: a loop and a figure")]
 #[path = "wait.rs"]
@@ -45,7 +45,7 @@ pub(crate) struct Raw {
     reader: ChunkDeserializer,
     writer: ChunkSerializer,
     got: VecDeque<Got>,
-    /// What a client that was accepted said in `connect`, or a server answered to it.
+    /// The values of an accepted client's `connect`, or of the server's answer.
     pub(crate) greeting: Vec<Amf0Value>,
 }
 
@@ -82,7 +82,7 @@ impl Raw {
         raw
     }
 
-    /// A client that says these things of itself when it connects to `live`. The answer is not read.
+    /// A client that sends these fields when it connects to `live`. The answer is not read.
     pub(crate) fn connect_saying(port: u16, more: &[(&str, Amf0Value)]) -> Self {
         let mut raw = Self::shake(TcpStream::connect(("127.0.0.1", port)).unwrap(), PeerType::Client);
         let url = Amf0Value::Utf8String(format!("rtmp://127.0.0.1:{port}/live"));
@@ -117,7 +117,7 @@ impl Raw {
         raw
     }
 
-    /// As [`Self::publish`]; `None` where the server says no.
+    /// [`Self::publish`]; `None` where the server refuses.
     pub(crate) fn try_publish(port: u16, key: &str) -> Option<Self> {
         let mut raw = Self::connect(port);
         let args = [key, "live"].map(|arg| Amf0Value::Utf8String(arg.to_owned()));
@@ -135,7 +135,7 @@ impl Raw {
         }
     }
 
-    /// The server's side: takes one client and says yes until it publishes.
+    /// The server's side: takes one client and accepts its commands until it publishes.
     pub(crate) fn accept(listener: &TcpListener) -> Self {
         let mut raw = Self::shake(listener.accept().unwrap().0, PeerType::Server);
         loop {
@@ -183,7 +183,7 @@ impl Raw {
         self.send_on(1, type_id, ts_ms, body);
     }
 
-    /// As [`Self::send`]; false where the connection does not take it.
+    /// [`Self::send`]; false where the connection does not take the message.
     pub(crate) fn try_send(&mut self, type_id: u8, ts_ms: u32, body: &[u8]) -> bool {
         let bytes = self.packet(1, type_id, ts_ms, body);
         self.socket.write_all(&bytes).is_ok()
@@ -200,7 +200,7 @@ impl Raw {
         self.writer.serialize(&payload, true, false).unwrap().bytes
     }
 
-    /// Answers a ping; false where this is none.
+    /// Answers a ping; false where the message is none.
     pub(crate) fn answer_ping(&mut self, got: &Got) -> bool {
         let ping = (got.type_id == 4).then(|| got.body.strip_prefix(&[0, 6])).flatten();
         let Some(time) = ping else { return false };
@@ -210,7 +210,7 @@ impl Raw {
         true
     }
 
-    /// Whether the other side has closed and nothing of its words is left to read.
+    /// Whether the other side has closed and no byte of it is left to read.
     pub(crate) fn is_closed(&self) -> bool {
         self.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         match self.socket.peek(&mut [0]) {
@@ -278,7 +278,7 @@ impl Raw {
             let found = got.type_id == COMMAND && got.body.windows(code.len()).any(|part| part == code.as_bytes());
             seen.push_back(got);
             if found {
-                // What came before it is still to be looked at.
+                // Media from before the status is kept for later reads.
                 let media = seen.into_iter().filter(|got| got.type_id != COMMAND);
                 self.got = media.chain(std::mem::take(&mut self.got)).collect();
                 return;
@@ -290,7 +290,7 @@ impl Raw {
 /// The end of `|RtmpSampleAccess` true true, which servers say before media.
 const SAMPLE_ACCESS: &[u8] = b"RtmpSampleAccess\x01\x01\x01\x01";
 
-/// Whether it is that.
+/// Whether a message is that.
 pub(crate) fn is_sample_access(got: &Got) -> bool {
     got.body.ends_with(SAMPLE_ACCESS)
 }
@@ -313,7 +313,7 @@ pub(crate) fn number_of(got: &Got) -> Option<u32> {
     Some(number)
 }
 
-/// A server on a free port, and the port. Its events are forgotten.
+/// A server on a free port, and the port. Nobody takes its events.
 pub(crate) fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
     let config = ServerConfig { stream: stream.into(), ..server };
     let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| {}))).unwrap();

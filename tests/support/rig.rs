@@ -77,7 +77,7 @@ impl Rig {
         self.server.stream_write(self.stream, type_id, ts_ms.into(), body, false).unwrap();
     }
 
-    /// Headers and a key frame at this time: from here on there is something to join.
+    /// Writes headers and a key frame at this time, so that there is a join point.
     pub(crate) fn begin(&mut self, ts_ms: u32) {
         self.write(VIDEO, ts_ms, VIDEO_HEADER);
         self.write(AUDIO, ts_ms, AUDIO_HEADER);
@@ -94,7 +94,7 @@ impl Rig {
     }
 
     pub(crate) fn take_events(&mut self) {
-        // A server that was shut down says so when no event is left.
+        // After a shut-down the last call gives an error.
         while let Ok(Some(event)) = self.server.next_event(0) {
             self.events.push(event);
         }
@@ -123,13 +123,13 @@ impl Rig {
         }
     }
 
-    /// Waits until this state has been reached so often.
+    /// Waits until the target has reached this state so many times.
     pub(crate) fn wait_times(&mut self, target: Id, state: State, times: usize) {
         let count = |states: Vec<State>| states.iter().filter(|&&now| now == state).count() >= times;
         until(&format!("{state:?} {times} times"), || count(self.states(target)).then_some(()));
     }
 
-    /// How many of the target's events end its id.
+    /// The number of the target's events that end its id.
     pub(crate) fn lasts(&mut self, target: Id) -> usize {
         self.moves(target).iter().filter(|event| event.flags & flag::LAST != 0).count()
     }

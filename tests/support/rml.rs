@@ -96,7 +96,7 @@ impl Client {
         client
     }
 
-    /// A publisher that has asked.
+    /// A publisher that has asked and not read the answer.
     pub(crate) fn ask_to_publish(port: u16, key: &str) -> Self {
         let mut client = Self::connect(port);
         client.request_publishing(key);
@@ -137,7 +137,7 @@ impl Client {
         self.handle(vec![packet]);
     }
 
-    /// Reads what is there.
+    /// Reads the bytes that have come.
     pub(crate) fn read(&mut self) {
         let mut buffer = [0; 65536];
         match self.socket.read(&mut buffer) {
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// Reads until something is so.
+    /// Reads until `so` gives true.
     pub(crate) fn wait(&mut self, what: &str, so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !so(self) {

@@ -1,4 +1,4 @@
-//! A certificate made for one test, and peers that come over TLS and look at nobody's.
+//! A certificate made for one test, and peers over TLS that verify none.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
@@ -42,12 +42,12 @@ impl Drop for Papers {
     }
 }
 
-/// What peers of one test share.
+/// The settings of a test's peers.
 pub(crate) fn trusting() -> ClientConfig {
     ClientConfig::new(&Trust { insecure: true, ..Trust::default() }).unwrap()
 }
 
-/// A connection over TLS that publishes or plays `key` in `live`, up to the server's yes.
+/// A connection over TLS that publishes or plays `key` in `live`, up to the server's acceptance.
 pub(crate) fn connect(config: &ClientConfig, port: u16, key: &str, publish: bool) -> Conn {
     let mut socket = Socket::adopt(TcpStream::connect(("127.0.0.1", port)).unwrap().into()).unwrap();
     socket.secure(TlsStream::client(config, "127.0.0.1").unwrap());
@@ -63,7 +63,7 @@ pub(crate) fn connect(config: &ClientConfig, port: u16, key: &str, publish: bool
     conn
 }
 
-/// One round of writing and reading; true where the server said yes in it.
+/// One round of writing and reading; true where the server's acceptance came in it.
 fn turn(conn: &mut Conn) -> bool {
     let (mut started, mut scratch) = (false, [0; 4096]);
     conn.flush().unwrap();

@@ -11,7 +11,7 @@ use rrelay::stream::event::{Event, EventKind, Id};
 
 use super::until;
 
-/// A server and what it has told so far.
+/// A server and its events so far.
 pub(crate) struct Relay {
     pub(crate) server: RRServer,
     pub(crate) port: u16,
@@ -45,7 +45,7 @@ impl Relay {
         self.events.lock().unwrap().clone()
     }
 
-    /// What comes from here on is new.
+    /// Drops the events so far.
     pub(crate) fn forget_events(&self) {
         self.events.lock().unwrap().clear();
     }
@@ -67,7 +67,7 @@ impl Relay {
     pub(crate) fn count(&self, key: &str, role: Role) -> usize {
         let Some(stream) = self.stream(key) else { return 0 };
         let sessions = self.server.list(stream, kind::SESSION).unwrap_or_default();
-        // One that has ended since the list was made counts as gone.
+        // A session that has ended since the list was made counts as gone.
         let there = |state| matches!(state, State::Waiting | State::InProgress);
         sessions
             .into_iter()
@@ -115,7 +115,7 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    /// A test that fails says what the server knew.
+    /// Prints the server's events where the test fails.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

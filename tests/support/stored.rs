@@ -34,7 +34,7 @@ pub(crate) struct Play {
 /// A command with its transaction and what follows its object.
 pub(crate) type Command = (String, f64, Vec<Amf0Value>);
 
-/// What was heard of all players.
+/// The commands of all players.
 #[derive(Default)]
 struct Heard {
     plays: Vec<Play>,
@@ -52,8 +52,8 @@ impl Stored {
         Self::start(tags, false)
     }
 
-    /// One that says in the midst of a film that the player's buffer is empty, and goes on once the player has paused
-    /// and gone on, with the message before once more: librtmp's way to be served faster.
+    /// A server that reports an empty buffer in the midst of a film, and goes on once the player has paused and gone
+    /// on, with the last message repeated: librtmp's way to be served faster.
     pub(crate) fn that_runs_dry(tags: &[Tag]) -> Self {
         Self::start(tags, true)
     }
@@ -83,12 +83,12 @@ impl Stored {
         format!("rtmp://127.0.0.1:{}/vod/film", self.port)
     }
 
-    /// What was asked for so far.
+    /// The plays so far.
     pub(crate) fn plays(&self) -> Vec<Play> {
         self.heard.lock().unwrap().plays.clone()
     }
 
-    /// What was said so far, plays too.
+    /// The commands so far, plays too.
     pub(crate) fn commands(&self) -> Vec<Command> {
         self.heard.lock().unwrap().commands.clone()
     }
@@ -147,7 +147,7 @@ impl Player {
         }
     }
 
-    /// Headers at 0, then all from the last key frame that is not after `start_ms`.
+    /// Sends headers at 0, then everything from the last key frame that is not after `start_ms`.
     fn play(&mut self, start_ms: u32) {
         let tags = Arc::clone(&self.tags);
         let begin = tags.iter().rposition(|tag| tag.is_key_frame() && tag.ts_ms <= start_ms);
@@ -225,7 +225,7 @@ impl Player {
         self.write(&[&[channel, t1, t2, t3, l1, l2, l3, kind, stream, 0, 0, 0][..], body].concat());
     }
 
-    /// A player that has gone is noticed when it is read from.
+    /// Writes bytes. An error is ignored: the next read shows that the player has gone.
     fn write(&mut self, bytes: &[u8]) {
         let _ = self.socket.write_all(bytes);
     }

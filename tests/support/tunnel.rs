@@ -1,5 +1,5 @@
-//! What stands between a client and a server on its way: an HTTP server that carries RTMP in posts (RTMPT), a SOCKS4
-//! proxy, and a slow line. They pass on bytes and note what was asked. One thread for each connection; loopback only.
+//! Links between a client and a server: an HTTP server that carries RTMP in posts (RTMPT), a SOCKS4 proxy, and a slow
+//! line. They pass on bytes and note the requests. One thread for each connection; loopback only.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long an answer waits for what the server has to say.
+/// How long an answer waits for the server's bytes.
 const PATIENCE: Duration = Duration::from_millis(3);
 
-/// In bytes; the kernel's own would grow to megabytes.
+/// Send buffers in bytes; the kernel's own would grow to megabytes.
 const SEND_BUFFER: usize = 32 * 1024;
 
 /// Listens and serves each connection on its own thread, until it is dropped.
@@ -35,7 +35,7 @@ impl Service {
                 }
                 let (socket, serve) = (socket.unwrap(), Arc::clone(&serve));
                 socket.set_nodelay(true).unwrap();
-                // Who does not read what comes from here shall be noticed.
+                // A small buffer, so that a client that does not read soon stops the tunnel.
                 socket2::SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER).unwrap();
                 std::thread::spawn(move || serve(socket));
             }
@@ -51,7 +51,7 @@ impl Drop for Service {
     }
 }
 
-/// How often what was posted.
+/// Counts of posts by their kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Posts {
     pub(crate) open: u32,
@@ -69,9 +69,9 @@ pub(crate) struct Tunnel {
 struct Shared {
     /// The server behind.
     port: u16,
-    /// Of an answer, at most.
+    /// Most bytes of an answer.
     answer_bytes: usize,
-    /// What an answer's head is stuffed with.
+    /// Additional bytes of an answer's head.
     stuffing: usize,
     state: Mutex<State>,
 }
@@ -89,7 +89,8 @@ impl Tunnel {
         Self::stuffed(port, answer_bytes, 0)
     }
 
-    /// One whose answers have heads longer by so many bytes: who does not read them soon stops it.
+    /// A tunnel whose answers have heads longer by so many bytes: a client that does not read them soon stops the
+    /// tunnel.
     pub(crate) fn stuffed(port: u16, answer_bytes: usize, stuffing: usize) -> Self {
         let shared = Arc::new(Shared { port, answer_bytes, stuffing, state: Mutex::default() });
         let own = Arc::clone(&shared);
@@ -128,14 +129,15 @@ impl Shared {
                 server.write_all(&body).ok()?;
             }
             "close" => {
-                // What the server still says is read: else the connection is reset, and what is on its way to it lost.
+                // The server's last bytes are read: with bytes unread the connection would be reset, and bytes on their
+                // way to the server lost.
                 server.shutdown(Shutdown::Write).ok()?;
                 let rest = server.try_clone().ok()?;
                 std::thread::spawn(move || drain(&rest));
             }
             _ => assert_eq!(body, [0], "the body of {path}"),
         }
-        // Who sends has more to do than to wait.
+        // The answer to a "send" does not wait for the server.
         server.set_nonblocking(what == "send").unwrap();
         let mut answer = vec![0; self.answer_bytes];
         answer[0] = 1; // ask soon again
@@ -217,7 +219,7 @@ pub(crate) struct Socks {
 }
 
 impl Socks {
-    /// One that connects to wherever it is asked to, or refuses all.
+    /// A proxy that connects to any address, or refuses all.
     pub(crate) fn new(refuses: bool) -> Self {
         let asked: Arc<Mutex<Vec<SocketAddrV4>>> = Arc::default();
         let noted = Arc::clone(&asked);
@@ -246,7 +248,7 @@ impl Socks {
         format!("127.0.0.1:{}", self.service.port)
     }
 
-    /// Where it was asked to connect to.
+    /// The addresses that clients asked for.
     pub(crate) fn asked(&self) -> Vec<SocketAddrV4> {
         self.asked.lock().unwrap().clone()
     }
@@ -259,7 +261,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = from.shutdown(Shutdown::Both);
 }
 
-/// A line that takes what a client sends slowly, and brings what the server says at once.
+/// A line that passes a client's bytes on slowly, and the server's at once.
 pub(crate) struct SlowLine {
     service: Service,
 }
@@ -289,5 +291,5 @@ impl SlowLine {
     }
 }
 
-/// Taken at a time, and kept by the kernel.
+/// Bytes taken at a time, and size of the kernel's buffer.
 const SLOW_BYTES: usize = 32 * 1024;

@@ -1,11 +1,11 @@
-//! Waiting for what must come, on a machine that may have much else to do. No test's figure is measured by it.
+//! Waiting for conditions, on a machine that may have much else to do. No test measures time by this.
 
 use std::time::{Duration, Instant};
 
 /// The longest any single step may take on a loaded machine; a step that works takes a fraction of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Looks again and again until there is something, for at most [`PATIENCE`].
+/// Calls `look` again and again until it gives something, for at most [`PATIENCE`].
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,14 +1,15 @@
-//! Circles of imports among the files of a folder: what depends on what has an order, or a reader has to know all
-//! before he knows one. Methods found through a value are not seen, only paths that are named.
+//! Circles of imports among the files of a folder: without circles a reader can understand one file after the other.
+//! Methods called on a value are not seen, only named paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{code_of, file_paths};
 
-/// Edges that close a circle for now, and may: from, to. The list may only shrink: one that closes none is a complaint.
+/// Imports that may close a circle for now: from, to. The list may only shrink: an entry that closes none is a
+/// complaint.
 pub(crate) type Allowed<'a> = &'a [(&'a str, &'a str)];
 
-/// Who imports whom, by file name.
+/// The imports of each file, by file name.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// All complaints about `files`, given as name and text: each circle once, and each allowance that is not needed.
@@ -25,7 +26,7 @@ pub(crate) fn check(files: &[(String, String)], allowed: Allowed<'_>) -> Vec<Str
     }
     while let Some(circle) = find_circle(&graph) {
         complaints.push(format!("a circle of imports: {}", circle.join(" -> ")));
-        // So that the next one found is another.
+        // Without this edge the next search finds another circle.
         let (last, first) = (circle[circle.len() - 2].clone(), &circle[0]);
         graph.get_mut(&last).expect("it is in the graph").remove(first);
     }

@@ -5,7 +5,7 @@ use super::source::{code_of, crate_paths, paths_of, words};
 /// Longest file, in lines. Files are split by private state; 500 lines are the moment to look, this is the end.
 const MAX_LINES: usize = 900;
 
-/// Who may import whom, lowest layer first. A layer may always import itself.
+/// Each layer with the layers that it may import, lowest first. A layer may always import itself.
 /// `mask` is pure and any layer may use it.
 const LAYERS: [(&str, &[&str]); 13] = [
     ("error", &[]),
@@ -20,28 +20,28 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("server", &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream"]),
     ("rest", &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream", "server"]),
     ("ffi", &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream", "server", "rest"]),
-    // What tests and fuzzers drive; only test modules may import it, and it is not in the library that ships.
+    // Fuzz bodies and their tools; only test modules may import them, and the library that ships lacks them.
     (
         "fuzzing",
         &["error", "mask", "config", "sync", "log", "proto", "session", "net", "stream", "server", "rest", "ffi"],
     ),
 ];
 
-/// What the files of the relay face may not name, and the files whose job it is.
+/// Layers that files of the relay face may not name, and the files that may.
 const FACE_FORBIDS: [&str; 3] = ["proto", "session", "net"];
 const FACE_EXCEPTIONS: [&str; 2] = ["src/ffi/rr_conn.rs", "src/ffi/rr_frame.rs"];
 
-/// Pairs that share a third thing and never each other.
+/// Pairs of modules that may not import each other.
 const STRANGERS: [([&str; 2], [&str; 2]); 2] =
     [(["stream", "ingest"], ["stream", "egress"]), (["ffi", "rr_"], ["ffi", "librtmp"])];
 
 /// Where `unsafe` may stand.
 const UNSAFE_HOMES: [&str; 4] = ["src/ffi/", "src/net/", "src/net.rs", "src/stream/log/segment"];
 
-/// The layers without I/O: they neither log, nor look at a clock, nor reach outside. Tests beside them may.
+/// The layers without I/O: they do not log, read no clock, and make no system call. Tests beside them may.
 const PURE_LAYERS: [&str; 2] = ["proto", "session"];
 
-/// What those layers may not name: crates, and modules of `std`. Addresses are values, not sockets.
+/// Crates and modules of `std` that those layers may not name; addresses, which are values, are allowed.
 const IMPURE_CRATES: [&str; 5] = ["log", "mio", "libc", "crossbeam", "rustls"];
 const IMPURE_STD: [&str; 7] = ["time", "net", "thread", "fs", "os", "env", "process"];
 const PURE_OF_STD: [&str; 6] = ["SocketAddr", "SocketAddrV4", "SocketAddrV6", "IpAddr", "Ipv4Addr", "Ipv6Addr"];
@@ -74,7 +74,7 @@ pub(crate) fn check(name: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// A file says at its head what it is.
+/// Every file begins with a comment about itself.
 fn head_comment(name: &str, text: &str) -> Option<&'static str> {
     let first = text.lines().next().unwrap_or("");
     let good = match name.rsplit('.').next() {
@@ -90,7 +90,7 @@ fn is_script_comment(line: &str) -> bool {
     line.starts_with("# ") || line.starts_with("\"\"\"")
 }
 
-/// Words that may not be there, or not here.
+/// Words that are forbidden everywhere, or in this file.
 fn marks(name: &str, code: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let in_crate = name.starts_with("src/");
@@ -164,7 +164,7 @@ fn imports(name: &str, module: &[&str], code: &str) -> Vec<String> {
     complaints
 }
 
-/// What a layer without I/O names that only layers above it may.
+/// The forbidden names in a layer without I/O.
 fn impurities(layer: &str, code: &str) -> Vec<String> {
     // An inline module of tests stands at the end of its file.
     let code = code.split("mod tests {").next().unwrap_or(code);

@@ -1,11 +1,11 @@
 /*
- * What ThreadSanitizer is to know of Rust's standard library where that was compiled without it: a toolchain without the
- * library's source. What of the library is inlined into instrumented code it sees; what stands in the compiled part it does
- * not, and then takes the order that these calls make for none. The linker puts each function here in the place of the
- * library's (--wrap); it calls that one and tells ThreadSanitizer of the order it has made.
+ * Tells ThreadSanitizer of the locks in Rust's standard library, for a toolchain without the library's source, where the
+ * library was compiled without ThreadSanitizer. Library code that is inlined into instrumented code is seen; calls into the
+ * compiled part are not, and the order that they make would be missing. The linker puts each function here in the place of
+ * the library's (--wrap); it calls the original and tells ThreadSanitizer of the order that the call made.
  *
- * The names are those that tests/tsan.sh has found in the library, since they differ from one toolchain to the next.
- * That the ways in which arguments come are right is what tests/sanitizer.rs shows before anything else is run.
+ * tests/tsan.sh finds the functions' names in the library, since they differ from one toolchain to the next.
+ * tests/sanitizer.rs, which runs first, shows that the arguments are passed in the right way.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@ extern void __tsan_release(void *addr);
 #define WRAP(name) JOIN(__wrap_, name)
 #define REAL(name) JOIN(__real_, name)
 
-/* Mutex: the way without contention is inlined; this is the other. What lies at its address is the lock's word. */
+/* Mutex: locking without contention is inlined; this function is for contention. The lock's word lies at its address. */
 void REAL(MUTEX_LOCK)(void *mutex);
 void WRAP(MUTEX_LOCK)(void *mutex) {
     REAL(MUTEX_LOCK)(mutex);
@@ -57,9 +57,9 @@ bool WRAP(CONDVAR_WAIT_TIMEOUT)(void *condvar, void *mutex, uint64_t seconds, ui
     return in_time;
 }
 
-/* Once, which is inside OnceLock and LazyLock: what the closure did is to be told before the word says that it is done, so
-   the closure is called through one of ours. A `&mut dyn FnMut(&OnceState)` is its data and its table: drop, size,
-   alignment, call_once, call_mut. */
+/* Once, which is inside OnceLock and LazyLock: ThreadSanitizer must learn of the closure's writes before the word says that
+   they are done, so the closure is called through one of ours. A `&mut dyn FnMut(&OnceState)` is its data and its table:
+   drop, size, alignment, call_once, call_mut. */
 struct closure {
     void *data;
     void *const *table;
