@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// What went wrong, in the numbers of the C API (`RR_ERR_*`). Numbers are grouped by origin and never reused.
+/// Kinds of errors, with the numbers of the C API (`RR_ERR_*`). Numbers are grouped by origin and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum RRError {
@@ -17,7 +17,7 @@ pub enum RRError {
     State = -3,
     /// No such stream, session, target or server, or its id has ended.
     NotFound = -4,
-    /// It exists already.
+    /// The object exists already.
     Exists = -5,
     /// Nothing to do now; try again later. Not a failure.
     Again = -6,
@@ -196,7 +196,7 @@ impl RRError {
 /// An error with its detail: the kind decides, the text explains, `by_peer` says whose fault it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What went wrong.
+    /// The kind of error.
     pub kind: RRError,
     /// The detail, for people: what was met and what to do about it.
     pub text: Cow<'static, str>,
@@ -204,7 +204,7 @@ pub struct Failure {
     pub by_peer: bool,
 }
 
-/// What fallible functions of this crate give.
+/// The result of fallible functions of this crate.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {

@@ -12,7 +12,7 @@ const SHOWN_KEY_BYTES: usize = 3;
 /// Parts of a key under this many bytes are not hidden in words.
 const LEAST_SECRET_BYTES: usize = 4;
 
-/// What stands for a hidden part.
+/// The text in place of a hidden part.
 const HIDDEN: &str = "***";
 
 /// Whether a character could start a new line, move a terminal's cursor or turn the reading direction, and so make

@@ -1,6 +1,6 @@
 //! Threads and locks as this crate uses them: no poisoning, named threads with small stacks, panics caught.
 //!
-//! It knows nothing of streams or sockets.
+//! This module knows nothing of streams or sockets.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -27,10 +27,10 @@ where
     spawn_with_stack(name, THREAD_STACK_BYTES, body, on_panic)
 }
 
-/// As [`spawn`], with a stack of another size, in bytes.
+/// [`spawn`] with a stack of another size, in bytes.
 ///
 /// # Errors
-/// As [`spawn`].
+/// Those of [`spawn`].
 pub fn spawn_with_stack<F, P>(name: &str, stack_bytes: usize, body: F, on_panic: P) -> Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,

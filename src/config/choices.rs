@@ -36,7 +36,7 @@ pub enum Start {
     Now,
 }
 
-/// What a stream does with a second publisher (`RR_PUBLISHER_*`).
+/// A stream's treatment of a second publisher (`RR_PUBLISHER_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PublisherPolicy {
     /// The second one is refused with `NetStream.Publish.BadName`.

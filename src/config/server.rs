@@ -32,7 +32,7 @@ pub struct ServerConfig {
     pub ask: u32,
     /// How long the host may take to answer.
     pub ask_ms: u32,
-    /// What happens when the host does not answer: true allows.
+    /// The answer where the host gives none in time: true allows.
     pub ask_default_allow: bool,
     /// Time from accept to `connect`.
     pub handshake_ms: u32,

@@ -225,8 +225,9 @@ unsafe fn slice<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u
 
 /// A struct that begins with its `size` and `kind` and may grow at its end.
 ///
-/// # Safety `repr(C)`, a `u16` size and a `u16` kind first, without padding, and valid with every byte zero and with
-/// any bytes that C may put there.
+/// # Safety
+/// `repr(C)`, a `u16` size and a `u16` kind first, without padding, and valid with every byte zero and with any bytes
+/// that C may put there.
 unsafe trait Sized32: Copy {
     const NAME: &'static str;
     /// RR_CFG_*.

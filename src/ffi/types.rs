@@ -213,7 +213,7 @@ pub enum rr_media {
     RR_MEDIA_ALL = 7,
 }
 
-/// What a stream does with a second publisher.
+/// A stream's treatment of a second publisher.
 #[repr(C)]
 pub enum rr_publisher_policy {
     /// The second one is refused with NetStream.Publish.BadName, unless the first has fallen silent (silent_ms).

@@ -55,7 +55,7 @@ pub struct Conn {
     bytes_in: u64,
     /// Media written to the socket that the session has not been told of yet.
     unnoted: u64,
-    /// Whose it is, for the log; `None` where nobody listened when it began.
+    /// The peer's name for the log; `None` where the log did not take such lines when the connection began.
     name: Option<Box<str>>,
     /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
     stirred: bool,
@@ -95,13 +95,13 @@ impl Conn {
         self.bytes_in
     }
 
-    /// Reads up to `budget` bytes (those of the ciphertext where they are more) and gives every event, with a message's body, to `on`; where `on` breaks, the rest
-    /// stays unread until the next call. `scratch` is the thread's buffer. A short read counts as having emptied the
-    /// socket, unless `to_end`: after a hand-over, or when the poller has said that the peer is done, the end may stand
-    /// right behind the bytes, and nobody tells of it again.
+    /// Reads up to `budget` bytes (those of the ciphertext where they are more) and gives every event, with a message's
+    /// body, to `on`; where `on` breaks, the rest stays unread until the next call. `scratch` is the thread's buffer. A
+    /// short read counts as having emptied the socket, unless `to_end`: after a hand-over, or when the poller has said
+    /// that the peer is done, the end may stand right behind the bytes, and nobody tells of it again.
     ///
     /// # Errors
-    /// What ends the session: [`RRError::Closed`] where the peer left, [`RRError::Io`], or the session's own.
+    /// Those that end the session: [`RRError::Closed`] where the peer left, [`RRError::Io`], or the session's own.
     pub fn pump(
         &mut self,
         scratch: &mut [u8],
@@ -136,7 +136,7 @@ impl Conn {
                 return Ok(Pumped::Event(event));
             }
             if n < scratch.len() && !to_end && !self.socket.is_tls() {
-                // What comes later is a new edge. It saves a call per read.
+                // Later bytes are a new edge, so no further read is needed: that saves a call per read.
                 return Ok(Pumped::Drained);
             }
             // Records may have next to nothing in them: a turn ends by what it has cost.
@@ -233,7 +233,7 @@ impl Conn {
     /// Sends ciphertext that waits in TLS; true when none is left. Without TLS there is never anything.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Those of [`write`](Self::write).
     pub fn flush_tls(&mut self) -> Result<bool> {
         self.socket.flush_tls().map_err(|error| broken("write", &error))
     }
@@ -244,7 +244,7 @@ impl Conn {
         bytes + either!(&self.side, session => session.heap_bytes())
     }
 
-    /// What the system says of the connection now: one system call.
+    /// The system's figures of the connection now, by one system call.
     pub fn tcp_facts(&self) -> TcpFacts {
         tcp_info::facts(&self.socket).unwrap_or_else(|| {
             let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
@@ -265,7 +265,7 @@ impl Conn {
     /// Lets the session do what is due: it may have output afterwards, and an event for the owner.
     ///
     /// # Errors
-    /// What ends the session: a missed deadline, silence, pings without an answer.
+    /// Those that end the session: a missed deadline, silence, pings without an answer.
     pub fn handle_timeout(&mut self, now_ms: u64) -> Result<Option<Event>> {
         if self.next_timeout().is_none_or(|next_ms| now_ms < next_ms) {
             return Ok(None);
@@ -275,7 +275,7 @@ impl Conn {
     }
 }
 
-/// What a failed socket means. A reset is how many programs end: they close with something of ours unread.
+/// The failure behind an error of the socket. Many programs end with a reset: they close with bytes of ours unread.
 fn broken(doing: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {

@@ -31,11 +31,11 @@ const NEWCOMERS: usize = 1024;
 /// The deadline of a task that waits to be told.
 const NEVER: u64 = u64::MAX;
 
-/// Something that a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for what came,
-/// [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that has a turn,
+/// Something that a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for what
+/// came, [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that has a turn,
 /// [`on_tick`](Self::on_tick) where there is reason to, and [`end_round`](Self::end_round).
 pub trait Task: Send + 'static {
-    /// What other threads send to the task.
+    /// Deliveries from other threads to the task.
     type Message: Send + 'static;
 
     /// The time between two ticks.
@@ -88,7 +88,7 @@ pub trait Task: Send + 'static {
     fn on_end(&mut self, inbox: &Receiver<Self::Message>, io: &mut Io<'_>);
 }
 
-/// What a task may use of its loop while it is called.
+/// The part of its loop that a task may use while it is called.
 #[derive(Debug)]
 pub struct Io<'a> {
     watch: Watch<'a>,
@@ -131,8 +131,8 @@ impl Io<'_> {
     }
 }
 
-/// Reports that a task has panicked, or that there was no memory to take it in, with what there is to say of it; called in
-/// the loop's thread before what the task holds is dropped.
+/// Reports that a task has panicked, or that there was no memory to take it in, with what there is to say of it; called
+/// in the loop's thread before what the task holds is dropped.
 pub type OnPanic = Box<dyn FnOnce(&str) + Send>;
 
 /// A task with what the loop keeps for it.
@@ -160,7 +160,7 @@ impl<T: Task> Seat<T> {
 /// A seat of any kind of task, as the loop holds it.
 type BoxedSeat = Box<dyn AnySeat>;
 
-/// What the loop does with a seat.
+/// The loop's next step with a seat.
 trait AnySeat: Send {
     fn is_over(&self) -> bool;
     fn prepare_wait(&mut self) -> u64;
@@ -449,7 +449,7 @@ impl EventLoop {
 fn fall(mut seat: BoxedSeat, text: &str) {
     let on_panic = seat.take_on_panic();
     let _ = catch_unwind(AssertUnwindSafe(|| on_panic(text)));
-    // What a panic has left half done may panic once more when it is dropped.
+    // Dropping the half-done state that a panic has left may panic once more.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(seat)));
 }
 

@@ -1,7 +1,7 @@
-//! What the allocator keeps of memory that was given back to it, and whether there is memory left for something new.
+//! Memory that the allocator keeps after it was freed, and the check whether there is memory for something new.
 //!
-//! After a peak the holes between blocks in use can be far larger than those blocks, and glibc gives back only what lies
-//! at the end of a heap. The server's control thread knows when there was a peak.
+//! After a peak the holes between blocks in use can be far larger than those blocks, and glibc gives back only what
+//! lies at the end of a heap. The server's control thread knows when there was a peak.
 
 use crate::error::{Failure, RRError, Result};
 

@@ -1,6 +1,6 @@
-//! A blocking connection to a web server, for one file: with TLS or without, bounded in every wait and in the whole, and
-//! ended when the caller wants it to. What is said over it is `proto::http_client`'s. For the librtmp face alone; the relay never
-//! blocks.
+//! A blocking connection to a web server, for one file: with TLS or without, bounded in every wait and in the whole,
+//! and ended when the caller wants it to. What is said over it is `proto::http_client`'s. For the librtmp face alone;
+//! the relay never blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -82,7 +82,7 @@ impl<'a> HttpLink<'a> {
     /// Writes all bytes.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Those of [`read`](Self::read).
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         let what = |error: io::Error| tls::failure(&error, "writing to the HTTP server");
         let Some(tls) = &mut self.tls else { return self.wire.write_all(bytes).map_err(what) };

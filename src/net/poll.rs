@@ -67,8 +67,8 @@ impl Wake {
     /// Media waits for the task; one that collects (`merge_ms`) is not disturbed.
     pub fn wake_for_data(&self) {
         fence(Ordering::SeqCst);
-        // Where a stale `collecting` is seen the fence came before that of `Poller::poll`, whose look for work then sees
-        // the media.
+        // Where a stale `collecting` is seen the fence came before that of `Poller::poll`, whose look for work then
+        // sees the media.
         if !self.collecting.load(Ordering::Relaxed)
             && self.sleeper.asleep.compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         {
@@ -113,7 +113,7 @@ impl Wake {
     }
 }
 
-/// What became ready: the slot under which a socket was added, and for what.
+/// A ready socket: the slot under which it was added, and its readiness.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
     /// The slot given to [`Watch::add`].
@@ -199,8 +199,8 @@ impl Poller {
         Watch { registry: self.poll.registry(), task }
     }
 
-    /// Waits until something is ready, somebody wakes the thread or `timeout` has passed; [`Self::ready`] then says what
-    /// is. `has_work` is asked after wakers were told that the thread sleeps: true makes the wait a mere look.
+    /// Waits until something is ready, somebody wakes the thread or `timeout` has passed; [`Self::ready`] then says
+    /// what is. `has_work` is asked after wakers were told that the thread sleeps: true makes the wait a mere look.
     ///
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
@@ -216,7 +216,7 @@ impl Poller {
         }
     }
 
-    /// What the last wait found ready, with the number of the task it is of.
+    /// The ready sockets of the last wait, each with its task's number.
     pub fn ready(&self) -> impl Iterator<Item = (usize, Ready)> {
         self.events.iter().filter(|event| event.token() != WAKE).map(|event| {
             let Token(token) = event.token();

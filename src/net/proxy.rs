@@ -11,7 +11,7 @@ use crate::error::{Failure, RRError, Result};
 /// The longest line of version 1, its end included (section 2.1).
 const LINE_MAX_BYTES: usize = 107;
 
-/// What a binary header begins with (section 2.2).
+/// The first bytes of a binary header (section 2.2).
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Signature, version and command, family, length.
@@ -25,8 +25,8 @@ pub const HEADER_MAX_BYTES: usize = FIXED_BYTES + 4096;
 pub struct Header {
     /// Its length: what follows is the peer's.
     pub bytes: usize,
-    /// Who the peer is. `None`: the connection is the balancer's own (a health check), or it does not know; then the
-    /// socket's address counts.
+    /// The peer's address. `None` where the connection is the balancer's own (a health check) or the balancer does not
+    /// know; the socket's address counts then.
     pub peer: Option<SocketAddr>,
     /// The address the peer connected to, where that was told.
     pub local: Option<SocketAddr>,
@@ -71,7 +71,7 @@ fn line(bytes: &[u8]) -> Result<Option<Header>> {
     let v4 = match words.next() {
         Some("TCP4") => true,
         Some("TCP6") => false,
-        // What follows is to be ignored.
+        // The rest of the header is ignored.
         Some("UNKNOWN") => return Ok(Some(Header { bytes: size, peer: None, local: None })),
         _ => return Err(malformed()),
     };

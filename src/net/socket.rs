@@ -123,8 +123,8 @@ impl Socket {
         let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
     }
 
-    /// Bytes that the peer does not acknowledge for this long end the connection (TCP_USER_TIMEOUT, Linux): a peer whose
-    /// network has gone would otherwise stay for a quarter of an hour.
+    /// Bytes that the peer does not acknowledge for this long end the connection (TCP_USER_TIMEOUT, Linux): a peer
+    /// whose network has gone would otherwise stay for a quarter of an hour.
     pub fn set_user_timeout(&self, timeout_ms: u64) {
         // A unix socket has no such thing, which is fine.
         let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms)));
@@ -163,7 +163,7 @@ impl Socket {
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
     ///
     /// # Errors
-    /// What the system says, or TLS: see [`crate::net::tls::failure`].
+    /// Those of the system, and of TLS: see [`crate::net::tls::failure`].
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let result = match &mut self.tls {
@@ -181,7 +181,7 @@ impl Socket {
     /// wait here in part, see [`flush_tls`](Self::flush_tls).
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Those of [`read`](Self::read).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             let result = match &mut self.tls {
@@ -199,7 +199,7 @@ impl Socket {
     /// back when the socket is writable.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// Those of [`read`](Self::read).
     pub fn flush_tls(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         loop {

@@ -40,7 +40,7 @@ pub struct Fetch<'a> {
     pub trust: &'a Trust,
 }
 
-/// What a fetch may take where one wait may take `timeout`, and `stopped` says that it shall end.
+/// The time limits of a fetch in which one wait may take `timeout`, and which ends where `stopped` gives true.
 pub fn patience(timeout: Duration, stopped: &dyn Fn() -> bool) -> Patience<'_> {
     Patience { each: timeout, all: timeout * WAITS, stopped }
 }

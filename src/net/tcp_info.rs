@@ -1,4 +1,4 @@
-//! What the system knows of a TCP connection (`TCP_INFO`, Linux; elsewhere nothing is known).
+//! The system's figures of a TCP connection (`TCP_INFO`, on Linux alone).
 //!
 //! One system call for each look. `stream::stats` bounds how often an owner looks.
 

@@ -1,5 +1,4 @@
-//! What a thread of ours may be told about its place on the machine: nice value and CPU set. Linux only; elsewhere
-//! the calls do nothing.
+//! A thread's place on the machine: nice value and CPU set. Linux only; elsewhere the calls do nothing.
 
 use std::io;
 

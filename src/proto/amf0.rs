@@ -53,7 +53,7 @@ pub enum Value<'a> {
     Typed(&'a [u8], Entries<'a>),
 }
 
-/// What one message may hold.
+/// Limits on one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How deep objects and arrays may nest.
@@ -108,7 +108,7 @@ impl<'a> Value<'a> {
 /// Reads one value at the head of `data` and gives it with the bytes it took.
 ///
 /// # Errors
-/// As [`read_values`].
+/// Those of [`read_values`].
 pub fn read_value<'a>(data: &'a [u8], limits: &Limits) -> Result<(Value<'a>, usize)> {
     let mut reader = Reader::new(data, limits);
     let value = reader.value(0)?;

@@ -17,7 +17,7 @@ use md5::{Digest, Md5};
 /// The longest value of a challenge that is taken, in bytes: it goes out again in a query.
 const MAX_VALUE: usize = 512;
 
-/// What a server's refusal means for a login.
+/// The step after a server's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Connect again with this query, see [`with_query`].

@@ -44,7 +44,7 @@ pub enum Repeat {
     No,
 }
 
-/// What one chunk stream remembers for its next header.
+/// The state of one chunk stream between two headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Previous {
     /// Absolute time of the last message, in milliseconds.
@@ -111,11 +111,11 @@ pub struct ChunkHeader {
     /// True where a message starts here: every type but 3, and type 3 with no message open. The start of a message
     /// voids a half-read one of the same chunk stream.
     pub starts: bool,
-    /// What to remember for this chunk stream. `open` is set where the message has a body.
+    /// The chunk stream's state after this header. `open` is set where the message has a body.
     pub next: Previous,
 }
 
-/// What [`parse_header`] found.
+/// The result of [`parse_header`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The header is incomplete: at least so many more bytes are needed.

@@ -166,7 +166,7 @@ impl ResponseReader {
     /// Takes the next bytes and gives those of the body among them.
     ///
     /// # Errors
-    /// As [`Head::parse`]; [`RRError::Limit`] where the body is longer than allowed.
+    /// Those of [`Head::parse`]; [`RRError::Limit`] where the body is longer than allowed.
     pub fn feed<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
         let mut body = input;
         if self.head.is_none() {

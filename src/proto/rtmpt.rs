@@ -81,7 +81,7 @@ impl Tunnel {
     /// Asks the server for its RTMP.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Those of [`send`](Self::send).
     pub fn idle(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.opened()?;
         self.post("idle", &[0], out);

@@ -86,7 +86,7 @@ impl RtmpUrl {
     /// host; servers that repeat the key at the end of the url are understood.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse).
+    /// Those of [`parse`](Self::parse).
     pub fn elsewhere(&self, reference: &str) -> Result<Self> {
         if reference.len() > MAX_REFERENCE_BYTES {
             return wrong("a url is longer than any server's");

@@ -59,8 +59,9 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens on `address` and serves `router` from then on.
     ///
-    /// # Errors [`RRError::Io`] where the address cannot be bound, [`RRError::Limit`] where the process has no thread
-    /// or fd left.
+    /// # Errors
+    /// [`RRError::Io`] where the address cannot be bound, [`RRError::Limit`] where the process has no thread or fd
+    /// left.
     pub(crate) fn start(address: SocketAddr, router: Router, server: Arc<RRServer>) -> Result<Self> {
         let io = |error: std::io::Error| Failure::ours(RRError::Io, format!("{address}: {error}"));
         let socket = std::net::TcpListener::bind(address).map_err(io)?;

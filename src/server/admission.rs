@@ -17,7 +17,7 @@ use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 /// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
 const TRIES: usize = 3;
 
-/// What a peer asked for.
+/// A peer's request.
 #[derive(Debug)]
 pub(super) enum Wish {
     Connect,
@@ -26,7 +26,7 @@ pub(super) enum Wish {
 }
 
 impl Wish {
-    /// What a session's event asks for; `args` says what becomes of the arguments behind a name.
+    /// The request in a session's event; `args` is the treatment of arguments behind a name.
     pub(super) fn from_event(event: Said, args: Args) -> Option<Self> {
         let apart = |sent: Vec<u8>| {
             let (key, query) = take_apart(&sent, args);
@@ -70,7 +70,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
                 names.app = clean(info.app_name());
                 names.agent = clean(&info.flash_ver);
                 names.tc_url = clean(take_apart(&info.tc_url, args).0);
-                // What stands behind the application is the host's to judge; some peers say it there alone.
+                // The host judges arguments behind the application too: some peers put theirs there alone.
                 names.query = clean(of_app);
                 names.caps_ex = info.caps_ex;
             });
@@ -177,7 +177,7 @@ fn enter(
                 record.set_wish(Role::None);
                 return Ok((stream, claim));
             }
-            // It is ending under this name: its name is freed in a moment, or here.
+            // The stream of this name is ending: its end frees the name, or this does.
             Err(failure) if failure.kind == RRError::State => core.registry().forget_name(&stream),
             Err(failure) => return Err(failure),
         }
@@ -227,8 +227,8 @@ pub(super) fn hand_over(
     }
 }
 
-/// Refuses the peer. Its connection is to end then: some programs (publishers on librtmp) take no refusal for an answer,
-/// only that end.
+/// Refuses the peer. Its connection is to end then: some programs (publishers on librtmp) take no refusal for an
+/// answer, only that end.
 pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
     let Some(session) = peer.conn.inbound() else { return };
     match wish {

@@ -1,4 +1,5 @@
-//! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Upcalls`] of its streams.
+//! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Upcalls`] of its
+//! streams.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
@@ -27,7 +28,7 @@ use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
 
-/// What a drain leaves of its deadline for the last messages.
+/// The part of a drain's deadline that is left for the last messages.
 const DRAIN_FLUSH_MS: u64 = 500;
 
 /// While the server runs.
@@ -61,7 +62,7 @@ pub(super) struct Core {
     pub(super) reaped: Condvar,
     pub(super) started_us: i64,
     pub(super) absent: Absent,
-    /// What streams that have ended have carried.
+    /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
     /// Whether the server has, or had, a listener.
@@ -339,7 +340,7 @@ impl Core {
         registry.streams.is_empty() && registry.sessions.is_empty()
     }
 
-    /// What streams that have ended have carried.
+    /// The summed statistics of streams that have ended.
     pub(super) fn past(&self) -> Stats {
         *locked(&self.past)
     }
@@ -442,7 +443,7 @@ impl Upcalls for Core {
     }
 
     fn stream_over(&self, stream: Id) {
-        // One that has no id any more has been reaped.
+        // An object without an id has been reaped.
         let Some(stream) = self.registry().streams.get(stream).cloned() else { return };
         let mut reap = locked(&self.reap);
         if !reap.over && !reap.streams.iter().any(|known| Arc::ptr_eq(known, &stream)) {

@@ -67,7 +67,7 @@ struct Job {
     backoff: Backoff,
     state: DialState,
     round: u64,
-    /// What the try under way is for.
+    /// The endpoint of the try under way.
     endpoint: Arc<Endpoint>,
     /// Where it goes: one of the endpoint's urls with what a login adds, or where a server has sent us.
     url: RtmpUrl,
@@ -135,7 +135,7 @@ impl Task for Dialler {
     }
 
     fn on_message(&mut self, target: Weak<Target>, io: &mut Io<'_>) {
-        // One that has gone has ended before it was known here.
+        // The target has ended before the dialler took it.
         let Some(target) = target.upgrade() else { return };
         let id = target.id;
         self.jobs.insert(id, Job::new(target));
@@ -149,7 +149,7 @@ impl Task for Dialler {
         }
     }
 
-    /// What is due.
+    /// Acts on everything that is due.
     fn end_round(&mut self, _inbox: &Receiver<Weak<Target>>, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
         let is_due = |job: &Job| job.state.due_ms().is_some_and(|due_ms| now_ms >= due_ms);
@@ -216,7 +216,7 @@ impl Dialler {
             News::Updated if !matches!(job.state, DialState::Away) => {
                 let other = !job.endpoint.config.same_way(&job.target.endpoint().config);
                 match job.target.state() {
-                    // It may be wanted now, where it was on demand.
+                    // A source that was on demand may be wanted at once now.
                     State::Idle if job.target.is_source() => self.dial(id, io),
                     State::Idle => {}
                     _ if other => self.renew(id, io),

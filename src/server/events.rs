@@ -1,10 +1,10 @@
-//! What a server tells: its host, by the queue of events with the fd the host polls or by the thread that calls the host,
-//! and whoever else subscribes (`events/subscribers.rs`).
+//! What a server tells: its host, by the queue of events with the fd the host polls or by the thread that calls the
+//! host, and whoever else subscribes (`events/subscribers.rs`).
 //!
-//! DESIGN. Any thread pushes events and log lines; each push is one short lock and blocks on nothing. The host takes events
-//! either by [`Events::next`] and the fd, or by a callback, never both. One **event thread** per server
-//! (`eventThread`, in `events/thread.rs`) takes log lines to the sink and, in callback mode, events to the callback;
-//! so a full stderr pipe or a slow host stops that thread and never media. No lock is held while the host's code runs.
+//! DESIGN. Any thread pushes events and log lines; each push is one short lock and blocks on nothing. The host takes
+//! events either by [`Events::next`] and the fd, or by a callback, never both. One **event thread** per server
+//! (`eventThread`, in `events/thread.rs`) takes log lines to the sink and, in callback mode, events to the callback; so
+//! a full stderr pipe or a slow host stops that thread and never media. No lock is held while the host's code runs.
 //! Events come in the order of their pushes; so do log lines; between the two no order is promised.
 //!
 //! The fd is readable exactly while an event waits or a wake is pending: its counter is touched with the lock held
@@ -40,7 +40,7 @@ use queue::Queue;
 use shared::{Inner, Shared, Sink, wait};
 use subscribers::Subscribers;
 
-/// What the event thread gets beyond its deadline to say that it ends, before it counts as stuck in the host's code.
+/// Time beyond its deadline in which the event thread may report its end, before it counts as stuck in the host's code.
 const END_GRACE: Duration = Duration::from_millis(100);
 
 /// How a server's events are set up.
@@ -225,8 +225,8 @@ impl Events {
         self.shared.full.load(Ordering::Acquire)
     }
 
-    /// Changes where log lines go and up to which level. When it gives `Ok`, the sink before is not running and will not
-    /// be called again, unless this is called from inside a callback: then it ends with that call.
+    /// Changes where log lines go and up to which level. When it gives `Ok`, the sink before is not running and will
+    /// not be called again, unless this is called from inside a callback: then it ends with that call.
     ///
     /// # Errors
     /// [`RRError::Timeout`] when the sink before was still running after two seconds: the new one is set, and the
@@ -299,7 +299,7 @@ impl Events {
         }
         drop(inner);
         if let Some(thread) = locked(&self.thread).take() {
-            // It has said that it ends; a panic was dealt with where it was started.
+            // The thread has reported its end; its start handles a panic.
             let _ = thread.join();
         }
         Ok(())

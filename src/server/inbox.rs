@@ -1,4 +1,4 @@
-//! What comes to the listener and the dialler from other threads, and how much of it may wait there.
+//! Deliveries to the listener and the dialler from other threads, and the bounds on those that wait.
 
 use std::sync::Weak;
 
@@ -16,7 +16,7 @@ const LISTENER_INBOX: usize = 4096;
 /// New targets that may wait for the dialler.
 const DIAL_INBOX: usize = 4096;
 
-/// What comes to the listener from other threads.
+/// A delivery to the listener from another thread.
 #[derive(Debug)]
 pub(super) enum ToListener {
     /// A socket to accept from.

@@ -1,11 +1,13 @@
-//! The listener: the task of `listenerThread`. It accepts peers and talks with them until they publish or play; then the
-//! connection belongs to a stream. A connection whose publishing or playing is over comes back here if the peer stays.
+//! The listener: the task of `listenerThread`. It accepts peers and talks with them until they publish or play; then
+//! the connection belongs to a stream. A connection whose publishing or playing is over comes back here if the peer
+//! stays.
 //!
 //! Every pending peer has a deadline until its `connect` is accepted, and answers pings from then on (its session sees
-//! to both), so a slow or silent peer costs one slot here and nothing else. While the host does not take its events no peer
-//! gets further: the queue must not grow by what peers do.
+//! to both), so a slow or silent peer costs one slot here and nothing else. While the host does not take its events no
+//! peer gets further: the queue must not grow by what peers do.
 //!
-//! How connections come in is `listener/accept.rs`; when TLS handshakes have their turn is `listener/tls_handshakes.rs`.
+//! How connections come in is `listener/accept.rs`; when TLS handshakes have their turn is
+//! `listener/tls_handshakes.rs`.
 
 mod accept;
 mod newcomers;
@@ -35,7 +37,7 @@ use crate::stream::memory::budget::{Budget, Charge};
 use crate::stream::peer::{Leave, Order, Peer, Stays};
 use newcomers::{ProxyPending, TurnedAway};
 
-/// What pending peers hear when the server stops.
+/// The text that pending peers get when the server stops.
 const STOPPING: &str = "the server stops";
 
 /// A refused peer may take this long to read why.
@@ -66,7 +68,7 @@ struct PendingPeer {
     memory: Charge,
 }
 
-/// What a slot of the poller is.
+/// The use of a slot of the poller.
 enum Slot {
     Socket(mio::net::TcpListener, ListenOptions),
     ProxyPending(Box<ProxyPending>),
@@ -80,7 +82,7 @@ pub(super) struct Listener {
     pending: usize,
     proxy_pending: usize,
     turned_away: TurnedAway,
-    /// What pending peers may hold: a part of the server's memory, so that they alone never make it short.
+    /// The budget of pending peers: a part of the server's memory, so that they alone never make it short.
     memory: Budget,
     session: SessionConfig,
     /// Listening sockets that may have more to accept.
@@ -209,7 +211,8 @@ impl Listener {
         }
     }
 
-    /// Reads a pending peer, does what it says, answers. One whose TLS handshake is not done waits for its share of a turn.
+    /// Reads a pending peer, does what it says, answers. One whose TLS handshake is not done waits for its share of a
+    /// turn.
     fn serve(&mut self, slot: usize, io: &mut Io<'_>) {
         if !self.waits_for_handshake(slot) {
             self.read(slot, io);
@@ -235,7 +238,8 @@ impl Listener {
                 Some(said) => Ok(Pumped::Event(said)),
                 None => pending.peer.conn.pump(io.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |event, _| {
                     match event {
-                        // What a refused peer still says is read and forgotten, so that no reset takes our last words.
+                        // A refused peer's bytes are read and dropped: closing with them unread would reset the
+                        // connection, and our refusal would be lost.
                         _ if leaves => ControlFlow::Continue(()),
                         Said::Connect | Said::Publish { .. } | Said::Play { .. } => ControlFlow::Break(event),
                         _ => ControlFlow::Continue(()),
@@ -386,7 +390,7 @@ impl Listener {
         }
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         if stop_by_ms.is_some() && !matches!(pending.state, PendingState::Leaves { .. }) {
-            // Who is not on a stream yet has nothing to lose.
+            // A peer that is on no stream loses no media by an end at once.
             let url = self.core.reconnect_url();
             if let (Some(url), Some(pending)) = (url, self.pending_peer(slot)) {
                 pending.peer.ask_to_reconnect(Some(&url), STOPPING);
@@ -407,7 +411,7 @@ impl Listener {
             let by_ms = stop_by_ms.map_or(*by_ms, |stop_by_ms| stop_by_ms.min(*by_ms));
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }
-        // What a connected peer answers to pings lies unread as long as the event queue is full.
+        // While the event queue is full, a connected peer's answers to pings are not read, so they cannot be missed.
         if pending.unheard && pending.peer.conn.inbound().is_some_and(|session| session.connected()) {
             return Ok(());
         }

@@ -106,7 +106,7 @@ impl RRServer {
     /// the port.
     ///
     /// # Errors
-    /// As [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
+    /// Those of [`socket::listen`]; [`RRError::State`] once the server stops, and for TLS without a certificate.
     pub fn listen(&self, address: &str, options: ListenOptions) -> Result<u16> {
         self.may_listen(options)?;
         self.add_listener(socket::listen(address, options.reuse_port)?, options)
@@ -115,7 +115,7 @@ impl RRServer {
     /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
     ///
     /// # Errors
-    /// As [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
+    /// Those of [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
     pub fn listen_fd(&self, fd: OwnedFd, options: ListenOptions) -> Result<u16> {
         self.may_listen(options)?;
         self.add_listener(socket::listener_from(fd)?, options)
@@ -226,7 +226,7 @@ impl RRServer {
         report::list(&self.core, parent, kind)
     }
 
-    /// What an id is; 0 is the server.
+    /// The facts of an object; the id 0 is the server.
     ///
     /// # Errors
     /// [`RRError::NotFound`].
@@ -296,7 +296,7 @@ impl RRServer {
     /// Refuses a session that asks, with an onStatus code ("" takes the usual one) and text.
     ///
     /// # Errors
-    /// As [`Self::session_allow`].
+    /// Those of [`Self::session_allow`].
     pub fn session_deny(&self, id: Id, code: &str, text: &str) -> Result<()> {
         self.answer(id, Order::Deny(code.to_owned(), text.to_owned()))
     }
@@ -304,7 +304,7 @@ impl RRServer {
     /// Sends a session that asks elsewhere.
     ///
     /// # Errors
-    /// As [`Self::session_allow`].
+    /// Those of [`Self::session_allow`].
     pub fn session_redirect(&self, id: Id, url: &str) -> Result<()> {
         self.answer(id, Order::Redirect(url.to_owned()))
     }
@@ -446,7 +446,7 @@ impl RRServer {
     /// somebody else publishes, and with `on_demand` while nobody plays. All else is as with a target.
     ///
     /// # Errors
-    /// As [`Self::target_add`]; [`RRError::Unsupported`] for settings that only a target heeds.
+    /// Those of [`Self::target_add`]; [`RRError::Unsupported`] for settings that only a target heeds.
     pub fn source_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         self.add(stream, config, true)
     }
@@ -473,11 +473,11 @@ impl RRServer {
         Ok(target.id)
     }
 
-    /// Gives a target or a source other settings. Where they name another place or way, it is connected anew at once; all
-    /// else is changed while it runs. More media than before begins at the next key frame.
+    /// Gives a target or a source other settings. Where they name another place or way, it is connected anew at once;
+    /// all else is changed while it runs. More media than before begins at the next key frame.
     ///
     /// # Errors
-    /// As [`Self::target_add`] and [`Self::source_add`].
+    /// Those of [`Self::target_add`] and [`Self::source_add`].
     pub fn target_update(&self, id: Id, config: TargetConfig) -> Result<()> {
         let target = self.target(id)?;
         may_set(&config, target.is_source())?;

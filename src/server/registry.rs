@@ -15,7 +15,7 @@ use crate::stream::{RRStream, StreamName};
 /// Targets of one server. More than that is not one machine's work.
 const MAX_TARGETS: u32 = 100_000;
 
-/// What exists.
+/// The live objects of a server.
 pub(super) struct Registry {
     pub(super) streams: Slots<Arc<RRStream>>,
     pub(super) sessions: Slots<Arc<RRSession>>,

@@ -16,7 +16,7 @@ use crate::stream::event::Id;
 use crate::stream::peer::RRSession;
 use crate::stream::remote::target::{Target, is_tls};
 
-/// What an object is (`rr_info`).
+/// The facts of an object (`rr_info`).
 #[derive(Clone, Debug)]
 pub struct Info {
     /// The object.
@@ -33,7 +33,7 @@ pub struct Info {
     pub role: Role,
     /// Whether its connection is encrypted.
     pub tls: bool,
-    /// What the peer said of itself at connect.
+    /// The peer's fields of `connect`.
     pub caps_ex: u32,
     /// Tracks of the stream.
     pub track_count: u32,
@@ -61,7 +61,7 @@ pub struct Info {
     pub local_addr: String,
     /// Of a target: where it goes, without the key.
     pub url: String,
-    /// What program the peer says it is.
+    /// The program that the peer claims to be.
     pub agent: Vec<u8>,
     /// Of a session: its arguments (`?args`).
     pub query: Vec<u8>,
@@ -120,7 +120,7 @@ fn of_server(core: &Core, now_us: u64) -> Stats {
     }
 }
 
-/// What an id is; 0 is the server.
+/// The facts of an object; the id 0 is the server.
 pub(super) fn info(core: &Core, id: Id) -> Result<Info> {
     let registry = core.registry();
     match kind_of(id) {

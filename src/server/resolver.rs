@@ -32,7 +32,7 @@ struct Question {
     by_ms: u64,
 }
 
-/// What came of it.
+/// The result of a look-up.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) target: Id,
@@ -60,8 +60,8 @@ impl Resolver {
         Self { questions, jobs, answered, answers, wake, threads: 0 }
     }
 
-    /// Asks for a name's addresses, which are waited for until `by_ms` (monotonic). An address is its own answer and costs
-    /// no thread.
+    /// Asks for a name's addresses, which are waited for until `by_ms` (monotonic). An address is its own answer and
+    /// costs no thread.
     ///
     /// # Errors
     /// [`RRError::Limit`] where too many wait or no thread can be had.
@@ -99,7 +99,7 @@ fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
     // Ends when the resolver is dropped and the questions are used up.
     while let Ok(Question { target, round, host, port, by_ms }) = jobs.recv() {
         if clock::now_ms() >= by_ms {
-            // It waited behind names that nobody answers for. Those whose time is not over have the thread sooner.
+            // The look-up waited behind names without an answer and is too late: the thread takes those still in time.
             continue;
         }
         let addresses = match (host.as_str(), port).to_socket_addrs() {

@@ -1,15 +1,15 @@
 //! The table of objects that the host names by number. Its ids carry a generation and the number of their server,
 //! so that a late call on a dead id, and a call at the wrong server, find nothing instead of another object.
 //!
-//! An id is `kind << 56 | server << 48 | generation << 32 | slot + 1`. The table knows nothing of what it holds and takes
-//! no lock: its owner does.
+//! An id is `kind << 56 | server << 48 | generation << 32 | slot + 1`. The table knows nothing of what it holds and
+//! takes no lock: its owner does.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Failure, RRError, Result};
 use crate::stream::event::Id;
 
-/// What an id names: the top byte of every id.
+/// Kinds of objects: the top byte of every id.
 pub mod kind {
     /// A server.
     pub const SERVER: u8 = 1;
@@ -28,7 +28,7 @@ const LAST_GENERATION: u32 = 0xFFFF;
 /// The end of the list of free slots.
 const NONE: u32 = u32::MAX;
 
-/// What kind of object an id names ([`kind`]); 0 for the id 0.
+/// The kind of object that an id names ([`kind`]); 0 for the id 0.
 pub fn kind_of(id: Id) -> u8 {
     id.to_be_bytes()[0]
 }
@@ -96,7 +96,7 @@ impl<T> Slots<T> {
     /// [`Self::insert`] for an object that knows its id. `make` is called only when there is room.
     ///
     /// # Errors
-    /// As [`Slots::insert`].
+    /// Those of [`Slots::insert`].
     pub fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Result<Id> {
         if self.live >= self.capacity {
             return Err(Failure::ours(RRError::Limit, format!("{} is the most there may be", self.capacity)));

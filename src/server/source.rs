@@ -65,7 +65,7 @@ pub(super) fn session(config: &SessionConfig, url: &RtmpUrl) -> Result<ClientSes
 /// Gives a source that has had `Play.Start` to its stream; its media comes through `via`.
 ///
 /// # Errors
-/// As [`hand_source`](crate::stream::RRStream::hand_source).
+/// Those of [`hand_source`](crate::stream::RRStream::hand_source).
 pub(super) fn started(
     core: &Core,
     source: &Arc<Target>,
@@ -80,7 +80,7 @@ pub(super) fn started(
     stream.hand_source(source, conn, via)
 }
 
-/// What comes after a source's failure. Players who wait in vain hear of it.
+/// The step after a source's failure. Players that wait in vain are told.
 pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
     let failure = loss.failure;
     let refuse_players = |code, failure: Failure| {

@@ -103,7 +103,7 @@ impl ClientSession {
     /// A session that plays `url`, its first bytes in the output.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
+    /// Those of [`publish`](Self::publish).
     pub fn play(config: &SessionConfig, url: &RtmpUrl, now_ms: u64) -> Result<Self> {
         Self::new(config, url, false, now_ms)
     }
@@ -339,12 +339,12 @@ impl ClientSession {
         self.protocol.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
     }
 
-    /// Puts a message of what we publish behind the output, in chunks of the size that the server was told; it goes out on
-    /// the stream that the server gave. It is taken whole, or not at all.
+    /// Puts a message of what we publish behind the output, in chunks of the size that the server was told; it goes out
+    /// on the stream that the server gave. It is taken whole, or not at all.
     ///
     /// # Errors
-    /// [`RRError::State`] before `Started` and where we play, [`RRError::Again`] while too much output waits to be sent,
-    /// [`RRError::Arg`] for what is no message or not the driver's to send, [`RRError::NoMem`].
+    /// [`RRError::State`] before `Started` and where we play, [`RRError::Again`] while too much output waits to be
+    /// sent, [`RRError::Arg`] for what is no message or not the driver's to send, [`RRError::NoMem`].
     pub fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
         if !self.publish || self.step != Step::Running {
             return Err(Failure::ours(RRError::State, "nothing is published to this server now"));

@@ -1,7 +1,8 @@
 //! Bytes sent and received, and how many may be unacknowledged (specification 5.4.3 to 5.4.5).
 //!
-//! [`Flow`] keeps the books; it writes nothing: whoever owns the output acts on what it says. Received bytes count from the
-//! end of the handshake: a peer that counts its own bytes the other way must not see more acknowledged than it sent.
+//! [`Flow`] keeps the books; it writes nothing: whoever owns the output acts on what it says. Received bytes count from
+//! the end of the handshake: a peer that counts its own bytes the other way must not see more acknowledged than it
+//! sent.
 
 /// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
 const MIN_ACK_BYTES: u64 = 1024;
@@ -27,15 +28,15 @@ pub(super) struct Flow {
     media_sent: u64,
     #[n(3)]
     received: u64,
-    /// What of `received` we have acknowledged.
+    /// The part of `received` that we have acknowledged.
     #[n(4)]
     ack_sent_at: u64,
-    /// What the peer told of the window it keeps; 0 where it has told nothing.
+    /// The window that the peer announced; 0 where it has announced none.
     #[n(5)]
     peer_window: u32,
     #[n(6)]
     our_window: u32,
-    /// What Set Peer Bandwidth allowed the peer to have unacknowledged; 0 where it was not sent.
+    /// The unacknowledged bytes that our Set Peer Bandwidth allowed the peer; 0 where none was sent.
     #[n(7)]
     allowance: u32,
     #[n(8)]
@@ -116,11 +117,11 @@ impl Flow {
         self.received - self.ack_sent_at
     }
 
-    /// Whether an acknowledgement is due: at half the peer's window, so that one that waits for it need not stand still. A
-    /// peer that has told of no window asks for nothing (5.4.4) and gets nothing while its bytes come; nginx-rtmp and SRS do
-    /// it so too. ffmpeg is such a publisher, and closes with megabytes still in its socket: an acknowledgement that meets
-    /// it then makes its kernel drop them (RFC 1122, 4.2.2.13). See [`may_wait`](Self::may_wait) for one that waits all the
-    /// same.
+    /// Whether an acknowledgement is due: at half the peer's window, so that one that waits for it need not stand
+    /// still. A peer that has told of no window asks for nothing (5.4.4) and gets nothing while its bytes come;
+    /// nginx-rtmp and SRS do it so too. ffmpeg is such a publisher, and closes with megabytes still in its socket: an
+    /// acknowledgement that meets it then makes its kernel drop them (RFC 1122, 4.2.2.13). See
+    /// [`may_wait`](Self::may_wait) for one that waits all the same.
     pub(super) fn is_ack_due(&self) -> bool {
         self.peer_window > 0 && self.owed() >= (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES)
     }

@@ -5,7 +5,7 @@ use super::{ConnectInfo, ServerSession};
 
 /// A conversation that was opened to us.
 pub trait Inbound {
-    /// What the peer said of itself, from [`Event::Connect`](super::Event::Connect) on.
+    /// The peer's fields of `connect`, from [`Event::Connect`](super::Event::Connect) on.
     fn connect(&self) -> Option<&ConnectInfo>;
 
     /// Whether the peer was let in.

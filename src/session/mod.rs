@@ -11,17 +11,18 @@
 //! send(session.take_output());
 //! ```
 //!
-//! - `input` stays the same slice while `at` moves, until `next` gives `None` or an event other than `Message`; then the
-//!   rest may lie elsewhere, which is the moment to hand a connection over. A session moves with its half-read messages.
+//! - `input` stays the same slice while `at` moves, until `next` gives `None` or an event other than `Message`; then
+//!   the rest may lie elsewhere, which is the moment to hand a connection over. A session moves with its half-read
+//!   messages.
 //! - `Connect`, `Publish` and `Play` are questions: until the answer is given, `next` fails and takes nothing.
 //! - An error ends the session. The output may still hold a last word for the peer.
-//! - Output goes to the wire between media messages, never inside one. A driver sends media beside the output, or leaves
-//!   that to the session with `send_message`.
+//! - Output goes to the wire between media messages, never inside one. A driver sends media beside the output, or
+//!   leaves that to the session with `send_message`.
 //! - Between any two events a session can go on elsewhere, in another thread by moving there, in another process by
-//!   `snapshot` and `restore`; there not before the handshake is over. Input that `next` has not taken goes with it by other
-//!   means, and so does what the driver sends itself.
-//! - Time is a monotonic millisecond count, given with each call. At the moment that `next_timeout` names the driver calls
-//!   `handle_timeout`; deadlines and pings are decided there and nowhere else.
+//!   `snapshot` and `restore`; there not before the handshake is over. Input that `next` has not taken goes with it by
+//!   other means, and so does what the driver sends itself.
+//! - Time is a monotonic millisecond count, given with each call. At the moment that `next_timeout` names the driver
+//!   calls `handle_timeout`; deadlines and pings are decided there and nowhere else.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -64,7 +65,8 @@ pub struct SessionConfig {
     pub window_ack: u32,
     /// Deadlines and pings.
     pub timing: Timing,
-    /// What of Enhanced RTMP we offer (`CAPS_*`). A driver that acts on reconnect requests adds `CAPS_RECONNECT`.
+    /// The parts of Enhanced RTMP that we offer (`CAPS_*`). A driver that acts on reconnect requests adds
+    /// `CAPS_RECONNECT`.
     pub caps_ex: u32,
 }
 
@@ -95,7 +97,7 @@ impl SessionConfig {
     }
 }
 
-/// What happened. Stream ids are message stream ids of this connection.
+/// Events of a session. Stream ids are message stream ids of this connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Server: `connect` came; its fields are at [`ServerSession::connect`]. Answer with `accept_connect` or

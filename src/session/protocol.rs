@@ -1,7 +1,8 @@
-//! What both roles share below commands: handshake, chunks, acknowledgements, pings, aggregates, and the output.
+//! The common part of both roles below commands: handshake, chunks, acknowledgements, pings, aggregates, and the
+//! output.
 //!
-//! It answers protocol control and user control messages by itself (specification 5.4, 7.1.7) and gives the rest to
-//! the session above. It knows nothing of commands.
+//! The protocol answers protocol control and user control messages by itself (specification 5.4, 7.1.7) and gives the
+//! rest to the session above. It knows nothing of commands.
 
 use std::ops::Range;
 
@@ -31,8 +32,8 @@ pub(super) mod user {
     pub(super) const PONG: u16 = 7;
 }
 
-/// Output that waits to be sent, at most: a peer that asks without reading answers is cut off, and a driver's message is
-/// refused. Handshake and connect answers are below 5 KiB together.
+/// Output that waits to be sent, at most: a peer that asks without reading answers is cut off, and a driver's message
+/// is refused. Handshake and connect answers are below 5 KiB together.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// Output buffers above this are given back when they are empty.
@@ -45,7 +46,7 @@ const STILL_MS: u64 = 500;
 const TAG_HEAD_BYTES: usize = 11;
 const TAG_TAIL_BYTES: usize = 4;
 
-/// What the session above gets.
+/// An event for the session above.
 pub(super) enum Incoming {
     /// The handshake is over.
     Handshaken,
@@ -228,8 +229,8 @@ impl Protocol {
         }
     }
 
-    /// When an acknowledgement is due to a peer that asked for none: one that keeps to our limit waits for us, window told or
-    /// not, and has stopped with much on the way.
+    /// When an acknowledgement is due to a peer that asked for none: one that keeps to our limit waits for us, window
+    /// told or not, and has stopped with much on the way.
     fn still_ms(&self) -> Option<u64> {
         self.flow.may_wait().then(|| self.timers.last_heard_ms().saturating_add(STILL_MS))
     }
@@ -442,8 +443,8 @@ macro_rules! protocol_methods {
             self.protocol.unacked()
         }
 
-        /// When [`handle_timeout`](Self::handle_timeout) is to be called, on the clock given to `next` and `new`, unless
-        /// something happens before. `None`: the session waits for nothing.
+        /// When [`handle_timeout`](Self::handle_timeout) is to be called, on the clock given to `next` and `new`,
+        /// unless something happens before. `None`: the session waits for nothing.
         pub fn next_timeout(&self) -> Option<u64> {
             self.protocol.next_timeout()
         }

@@ -14,8 +14,8 @@ const SHOWN_NAME_BYTES: usize = 32;
 pub struct Said {
     /// Its name, cut where it is longer than any that is known.
     pub name: String,
-    /// What it is about, with a blank before it: an application, a masked key, a code. Words that the peer says beside a
-    /// code are left out: some repeat a key.
+    /// What it is about, with a blank before it: an application, a masked key, a code. Words that the peer says beside
+    /// a code are left out: some repeat a key.
     pub about: String,
     /// Its transaction id.
     pub transaction: f64,
@@ -49,7 +49,7 @@ impl Said {
     }
 }
 
-/// What has been said and not been taken.
+/// The lines that were made and not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct SaidList {
     wanted: bool,

@@ -26,8 +26,9 @@ use streams::{Mode, Next, STREAMS_MAX, Streams};
 /// Commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some dozen.
 const COMMANDS_MAX: u32 = 1_000;
 
-/// Publishes and plays that one connection may begin at once, and how often one more after that, in milliseconds. Each is
-/// a hand-over between threads, and some lines for the host, for 60 bytes. Nobody who watches changes the channel so fast.
+/// Publishes and plays that one connection may begin at once, and how often one more after that, in milliseconds. Each
+/// is a hand-over between threads, and some lines for the host, for 60 bytes. Nobody who watches changes the channel so
+/// fast.
 const BEGINS_AT_ONCE: u64 = 100;
 const BEGIN_EVERY_MS: u64 = 100;
 
@@ -462,8 +463,8 @@ impl ServerSession {
         }
     }
 
-    /// Puts a message for a player behind the output, in chunks of the size that the peer was told. It is taken whole, or not
-    /// at all.
+    /// Puts a message for a player behind the output, in chunks of the size that the peer was told. It is taken whole,
+    /// or not at all.
     ///
     /// # Errors
     /// [`RRError::State`] where its stream does not play, [`RRError::Again`] while too much output waits to be sent,
@@ -495,7 +496,7 @@ impl ServerSession {
         self.finished
     }
 
-    /// What the peer said in `connect`, from [`Event::Connect`] on.
+    /// The peer's fields of `connect`, from [`Event::Connect`] on.
     pub fn connect(&self) -> Option<&ConnectInfo> {
         self.info.as_deref()
     }

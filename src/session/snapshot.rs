@@ -1,9 +1,9 @@
 //! The form of a session's snapshot: magic, version, and the state as CBOR.
 //!
 //! It may come from another process, of another version of this library. Fields have numbers, for good: a reader passes
-//! over those it does not know, and takes an `Option` that is missing for `None`, so that fields can be added behind the
-//! others. A change that an older reader would misunderstand raises the version. Nothing in a snapshot is trusted: each
-//! part checks its own state, and memory follows the bytes that are there.
+//! over those it does not know, and takes an `Option` that is missing for `None`, so that fields can be added behind
+//! the others. A change that an older reader would misunderstand raises the version. Nothing in a snapshot is trusted:
+//! each part checks its own state, and memory follows the bytes that are there.
 
 use std::convert::Infallible;
 
@@ -16,13 +16,13 @@ use super::protocol::{OUTPUT_BYTES, ProtocolState};
 use super::server::ServerState;
 use crate::error::{Failure, RRError, Result};
 
-/// What every snapshot begins with.
+/// The first bytes of every snapshot.
 const MAGIC: &[u8; 4] = b"RRss";
 
 /// The version that is written.
 const VERSION: u16 = 1;
 
-/// What a snapshot has beside bodies and output: the `connect`, names, chunk streams, numbers.
+/// Bound on a snapshot's bytes beside bodies and output: the `connect`, names, chunk streams, numbers.
 const REST_BYTES: usize = 512 * 1024;
 
 /// All of a session.
@@ -37,7 +37,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) side: Side<'a>,
 }
 
-/// What the roles do not share.
+/// The parts that the roles do not share.
 #[derive(Debug, Encode, Decode)]
 pub(super) enum Side<'a> {
     #[n(0)]

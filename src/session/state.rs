@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-/// What a session is to its stream (`RR_ROLE_*`).
+/// A session's role in its stream (`RR_ROLE_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 pub enum Role {

@@ -313,8 +313,9 @@ impl Timers {
 
     /// The action that is due now.
     ///
-    /// # Errors The session's end: [`RRError::Timeout`] where it did not open in time, [`RRError::Idle`] where the peer
-    /// is silent.
+    /// # Errors
+    /// The session's end: [`RRError::Timeout`] where it did not open in time, [`RRError::Idle`] where the peer is
+    /// silent.
     pub(super) fn due(&mut self, now_ms: u64) -> Result<Due> {
         if self.next_ms().is_none_or(|next_ms| now_ms < next_ms) {
             return Ok(Due::Nothing);

@@ -15,14 +15,14 @@ use crate::stream::peer::RRSession;
 use crate::stream::remote::target::Target;
 use crate::sync::locked;
 
-/// Who feeds the stream.
+/// The publisher of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Publisher {
     Session(Id),
     Host,
 }
 
-/// What a publisher that came is.
+/// The place that a new publisher gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The newcomer is the publisher; a publisher that was there is replaced.
@@ -231,7 +231,7 @@ impl Book {
         Ok(claim)
     }
 
-    /// What place there is for a source now.
+    /// The place that there is for a source now.
     pub(in crate::stream) fn room(&self, may_stand_by: bool) -> Room {
         self.page().room(may_stand_by)
     }

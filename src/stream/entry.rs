@@ -1,5 +1,5 @@
-//! The ways into a stream that may be the first to need one of its threads: publishers, players, targets, and the host's
-//! own messages. Here the threads are started; all else of a stream lies below and starts nothing.
+//! The ways into a stream that may be the first to need one of its threads: publishers, players, targets, and the
+//! host's own messages. Here the threads are started; all else of a stream lies below and starts nothing.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -69,7 +69,7 @@ impl RRStream {
     /// closed then.
     pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn, via: Vec<u8>) -> Result<()> {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
-        // It is among the sessions of the stream under the source's id, and in no table of the server's.
+        // The session has the source's id in its stream's book, and is in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
         self.comes_via(&record, via)?;

@@ -1,5 +1,5 @@
-//! What is told to the host: one event struct for everything that happens. Made by whichever thread owns the matter,
-//! queued by the server.
+//! Events for the host: one struct for all kinds. The thread that owns an object makes its events, and the server
+//! queues them.
 
 use crate::error::{Failure, RRError};
 use crate::net::clock;
@@ -8,7 +8,7 @@ use crate::session::{Role, State};
 /// Ids as the C API has them: kind, server, generation and slot in one number; 0 is none.
 pub type Id = u64;
 
-/// What happened (`RR_EV_*`, same numbers).
+/// Kinds of events (`RR_EV_*`, same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum EventKind {
@@ -52,7 +52,7 @@ pub mod flag {
     pub const BY_PEER: u32 = 2;
     /// The id ends with this event.
     pub const LAST: u32 = 4;
-    /// It is about a connection with TLS.
+    /// The event is about a connection with TLS.
     pub const TLS: u32 = 8;
     /// A log line about what another event tells as well.
     pub const TOLD: u32 = 16;
@@ -61,7 +61,7 @@ pub mod flag {
 /// One event. Strings are bytes as peers sent them; none contains NUL.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// What happened.
+    /// The event's kind.
     pub kind: EventKind,
     /// The cause; `None` where all is well.
     pub error: Option<RRError>,
@@ -97,7 +97,7 @@ pub struct Event {
     pub text: Vec<u8>,
     /// A session's arguments (`?args`), for the host alone: credentials, which are never shown.
     pub query: Vec<u8>,
-    /// What the session or target is to its stream, or was at last.
+    /// The role of the session or target in its stream, or its last one.
     pub role: Role,
 }
 
@@ -156,7 +156,7 @@ impl Event {
         self
     }
 
-    /// It is about a connection with TLS, or about one without.
+    /// Marks the event as one about a connection with TLS, or about one without.
     #[must_use]
     pub fn over_tls(mut self, tls: bool) -> Self {
         if tls {

@@ -1,10 +1,10 @@
-//! RRStream: one live stream, as everybody holds it. A small front over the stream's parts: the book (who is on it), the
-//! ingest (the way into the log), memory, figures, sources, its life (state and end), and the links to its two threads.
-//! What moves several parts at once is here; all else is called on the part.
+//! RRStream: one live stream, as everybody holds it. A small front over the stream's parts: the book (who is on it),
+//! the ingest (the way into the log), memory, figures, sources, its life (state and end), and the links to its two
+//! threads. What moves several parts at once is here; all else is called on the part.
 //!
-//! `accumulate` reads publishers and pushes what comes into the log; `relay` follows the log and feeds players and targets.
-//! What they cannot do themselves (events, the listener, dialling) they ask of [`Upcalls`], which the server is. The
-//! threads are started in [`entry`](super::entry), by whoever first needs them.
+//! `accumulate` reads publishers and pushes what comes into the log; `relay` follows the log and feeds players and
+//! targets. What they cannot do themselves (events, the listener, dialling) they ask of [`Upcalls`], which the server
+//! is. The threads are started in [`entry`](super::entry), by whoever first needs them.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -134,7 +134,7 @@ impl RRStream {
         &self.stats
     }
 
-    /// Who is on it.
+    /// The book of sessions and targets.
     pub fn book(&self) -> &Book {
         &self.book
     }
@@ -149,7 +149,7 @@ impl RRStream {
         &self.memory
     }
 
-    /// What it is pulled from.
+    /// The sources that the stream is pulled from.
     pub fn sources(&self) -> &Sources {
         &self.sources
     }
@@ -242,9 +242,9 @@ impl RRStream {
         self.book.has_publisher()
     }
 
-    /// Whoever holds the claim begins to send.
+    /// Notes that the holder of the claim begins to send.
     pub(in crate::stream) fn begin_feed(&self) {
-        // One that was meant for the publisher before.
+        // Drops an eviction that was meant for the publisher before.
         let _ = self.memory.eviction();
         self.ingest.begin();
     }
@@ -381,7 +381,7 @@ impl RRStream {
 
     // ---- memory
 
-    /// What the relay is to give up, because the server's memory is short.
+    /// Has the relay give memory up, because the server's is short.
     pub fn give_up(&self, what: GiveUp) {
         self.memory.ask(what);
         self.relay.wake();
@@ -424,8 +424,8 @@ impl RRStream {
     pub fn stop(&self, deadline_ms: u64) {
         let first = self.life.stop(deadline_ms);
         self.book.close();
-        // A thread that has not been started will not be: what nobody waits for is over now. The relay is always started
-        // before accumulate, so where it is not there neither is.
+        // A thread that has not been started will not be: what nobody waits for is over now. The relay is always
+        // started before accumulate, so where it is not there neither is.
         self.accumulate.refuse();
         let no_threads = self.relay.refuse();
         if first {

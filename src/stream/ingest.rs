@@ -72,7 +72,7 @@ pub struct Ingest {
     life: Arc<Life>,
     stats: Arc<StreamStats>,
     tracks: Tracks,
-    /// Whoever publishes holds this lock for each message; nobody else takes it but who makes the relay's first cursor.
+    /// The publishing thread holds this lock for each message; only making the relay's first cursor takes it too.
     writer: Mutex<Writer>,
     /// The log's end, for threads that must not wait for the ingest lock. The two may be one message apart.
     position: AtomicU64,
@@ -111,10 +111,11 @@ impl Ingest {
     /// Appends one message of the publisher's to the log and counts it. The relay is to be woken afterwards.
     ///
     /// # Errors
-    /// As [`RRBuffer::append`]: [`RRError::Limit`](crate::error::RRError::Limit) where there is no room now. Nothing has
-    /// happened then, and the same call may be tried again.
+    /// Those of [`RRBuffer::append`]: [`RRError::Limit`](crate::error::RRError::Limit) where there is no room now.
+    /// Nothing has happened then, and the same call may be tried again.
     pub(in crate::stream) fn push(&self, message: &Incoming<'_>) -> Result<()> {
-        // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the state.
+        // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the
+        // state.
         self.life.flows();
         let Incoming { head, now_us, .. } = *message;
         let mends = self.stream.config().metadata == Metadata::Mended;
@@ -207,9 +208,9 @@ impl Ingest {
         Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at < END_TAKEN)
     }
 
-    /// The relay tells the consumers of this end, so nobody will notice where the next publisher has another time. False
-    /// where another publisher has begun meanwhile: for them the stream has gone on, and its time goes on too. Takes no
-    /// lock.
+    /// The relay tells the consumers of this end, so nobody will notice where the next publisher has another time.
+    /// False where another publisher has begun meanwhile: for them the stream has gone on, and its time goes on too.
+    /// Takes no lock.
     pub(in crate::stream) fn take_end(&self, end: u64) -> bool {
         self.ended_at.compare_exchange(end, END_TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -228,8 +229,8 @@ impl Ingest {
     }
 }
 
-/// Appends a message as consumers are to get it: data messages bare, everything verbatim. Where it `mends`, metadata that
-/// does not end as it should is marked.
+/// Appends a message as consumers are to get it: data messages bare, everything verbatim. Where it `mends`, metadata
+/// that does not end as it should is marked.
 fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
     let bare = frame::strip_set_data_frame(head.type_id, body);

@@ -1,7 +1,7 @@
 //! RRBuffer: the log between a stream's two threads. [`segment`] is the memory with its one writer and many readers,
 //! [`buffer`] the writer's side, [`cursor`] a reader's place.
 //!
-//! It knows nothing of sessions, threads or sockets.
+//! The log knows nothing of sessions, threads or sockets.
 
 pub mod buffer;
 pub mod cursor;

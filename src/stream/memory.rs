@@ -1,6 +1,6 @@
 //! A stream's memory: the [`budget`] that its parts are charged to, and what the stream does where the server's memory
-//! is short: caches go, cursors that are far behind jump, consumers that hold much for themselves are closed, a publisher
-//! waits for room, and in the end is closed.
+//! is short: caches go, cursors that are far behind jump, consumers that hold much for themselves are closed, a
+//! publisher waits for room, and in the end is closed.
 //!
 //! The server decides which stream has to give up what, and leaves it here; the stream's threads do it. Any thread may
 //! call what is here; nothing takes a lock.
@@ -23,15 +23,15 @@ const LIVED_MS: u64 = ROOM_MS + 1_000;
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What the relay is asked to give up; each includes those before it.
+/// The parts of memory that the relay is asked to give up; each step includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum GiveUp {
     /// The kept group.
     Caches = 1,
-    /// What those hold in the log who are furthest behind: they jump.
+    /// The part of the log held by the consumers furthest behind, which jump.
     Cursors,
-    /// What those hold for themselves who hold the most and cannot jump over it: they are closed.
+    /// The private memory of the consumers that hold the most and cannot jump over it; they are closed.
     Holders,
 }
 
@@ -39,7 +39,7 @@ pub enum GiveUp {
 #[derive(Debug)]
 pub struct Memory {
     budget: Budget,
-    /// What consumers hold for themselves: they can be turned away.
+    /// The budget of consumers' private memory, which may be refused: consumers can be closed.
     private: Budget,
     /// The greatest [`GiveUp`] that is asked for and not done yet, as a number; 0 is nothing.
     asked: AtomicU8,
@@ -50,7 +50,7 @@ pub struct Memory {
     lately: AtomicU64,
 }
 
-/// What a stream has lived on.
+/// The memory that a stream has needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lived {
     /// Since when it has used memory, monotonic.
@@ -77,7 +77,8 @@ impl Memory {
         self.budget.used()
     }
 
-    /// What the stream has lived on, once it has lived for three seconds. For the memory limit, which asks once a second.
+    /// The memory that the stream has needed, once it is three seconds old. For the memory limit, which asks once a
+    /// second.
     pub fn lived_on(&self, now_ms: u64) -> Option<Lived> {
         let (most, before) = (self.budget.take_peak(), self.lately.load(Ordering::Relaxed));
         let bytes = most.max(before - before / 64);
@@ -109,12 +110,12 @@ impl Memory {
         self.budget.is_tight()
     }
 
-    /// What publishers and the log are charged to.
+    /// The budget of publishers and the log.
     pub(in crate::stream) fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// What consumers are charged to for their own.
+    /// The budget of consumers' private memory.
     pub(in crate::stream) fn private(&self) -> &Budget {
         &self.private
     }
@@ -157,7 +158,7 @@ impl Memory {
     /// the socket meanwhile. Blocks the calling thread for two seconds at most, and no longer once `is_over`.
     ///
     /// # Errors
-    /// What `attempt` says last, or why the publisher has to go.
+    /// The last one of `attempt`, or the reason for closing the publisher.
     pub(in crate::stream) fn wait_for_room(
         &self,
         is_over: impl Fn() -> bool,

@@ -51,8 +51,8 @@ impl StreamName {
         name.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).count() >= 2
     }
 
-    /// What makes two names the same stream: peers split `app/key` at different slashes (`live` + `a/b`, `live/a` +
-    /// `b`, `live/a/b` + nothing), so it is the path as a whole that counts.
+    /// The path as a whole, by which names are compared: peers split `app/key` at different slashes (`live` + `a/b`,
+    /// `live/a` + `b`, `live/a/b` + nothing).
     pub fn path(&self) -> Vec<u8> {
         let Self { mut app, key } = Self::of_peer(&self.app, &self.key);
         app.push(b'/');

@@ -26,7 +26,7 @@ use crate::sync::locked;
 /// Orders that wait for one session at most: an answer and a close, and some that came twice.
 const MAX_ORDERS: usize = 8;
 
-/// What the host wants of a session.
+/// An order of the host for a session.
 #[derive(Debug)]
 pub enum Order {
     /// The answer to an ask: yes.
@@ -50,7 +50,7 @@ pub struct Names {
     pub key: Vec<u8>,
     /// The arguments behind the application and the key, where they are told apart: credentials, which are never shown.
     pub query: Vec<u8>,
-    /// What program the peer says it is (flashVer).
+    /// The program that the peer claims to be (flashVer).
     pub agent: Vec<u8>,
     /// The address it dialled.
     pub tc_url: Vec<u8>,
@@ -149,7 +149,7 @@ impl RRSession {
         self.wish.store(role.number(), Ordering::Relaxed);
     }
 
-    /// What it does or wants, for people: "publishing live/key***".
+    /// The session's use, for people: "publishing live/key***".
     pub fn doing(&self) -> String {
         let names = self.names();
         let app = escape(&names.app);
@@ -226,8 +226,8 @@ impl RRSession {
         locked(&self.names).caps_ex & CAPS_RECONNECT != 0
     }
 
-    /// An event about this session, with everything known of it: also after the end of a publish or play its role there and
-    /// the stream.
+    /// An event about this session, with everything known of it: also after the end of a publish or play its role there
+    /// and the stream.
     pub fn event(&self, kind: EventKind) -> Event {
         let names = self.names();
         let state = self.state();
@@ -294,7 +294,7 @@ impl RRSession {
 pub enum Leave {
     /// Another thread has it already.
     Handed,
-    /// It is over.
+    /// The session is over.
     Over(Failure),
 }
 
@@ -312,9 +312,9 @@ pub type Stays = Result<(), Leave>;
 pub struct Peer {
     /// The connection.
     pub conn: Conn,
-    /// What everybody may look at.
+    /// The session as all threads see it.
     pub record: Arc<RRSession>,
-    /// What it plays. The relay of the newest one's stream has the connection.
+    /// The plays of the connection. The relay of the newest one's stream owns the connection.
     pub subscriptions: Vec<Subscription>,
 }
 

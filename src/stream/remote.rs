@@ -1,5 +1,5 @@
-//! What a stream opens to other servers: targets that it is pushed to, sources that it is pulled from, and the back-off
-//! of both. The server's dialler connects them.
+//! A stream's connections to other servers: targets that it is pushed to, sources that it is pulled from, and the
+//! back-off of both. The server's dialler connects them.
 
 pub mod endpoint;
 pub(in crate::stream) mod source;

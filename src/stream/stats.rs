@@ -89,20 +89,21 @@ impl Rate {
     }
 }
 
-/// Frames per second of the lowest track: of one picture that comes in many sizes, one counts. Whole frames of two seconds
-/// would be half a frame coarse, so the time between the first frames of two steps counts, and not the steps' own length.
+/// Frames per second of the lowest track: of one picture that comes in many sizes, one counts. Whole frames of two
+/// seconds would be half a frame coarse, so the time between the first frames of two steps counts, and not the steps'
+/// own length.
 #[derive(Debug, Default)]
 pub struct FrameRate {
     frames: Rate,
-    /// Whose frames are counted.
+    /// The track whose frames are counted.
     track: Count,
     /// When the first frame of a step came.
     first_us: [Count; PLACES],
 }
 
 impl FrameRate {
-    /// A frame of this track came; owner only. A higher track counts where the lower ones have been silent for so long that
-    /// there is no rate.
+    /// A frame of this track came; owner only. A higher track counts where the lower ones have been silent for so long
+    /// that there is no rate.
     pub fn add(&self, track: u8, now_us: u64) {
         let silent = now_us / STEP_US > self.frames.step.get() + STEPS;
         if u64::from(track) > self.track.get() && !silent {
@@ -135,7 +136,7 @@ impl FrameRate {
     }
 }
 
-/// What the system knows of a connection, written by its owner at most once a second.
+/// The system's figures of a connection, written by its owner at most once a second.
 #[derive(Debug, Default)]
 pub struct TcpFigures {
     /// Round trip time, smoothed.
@@ -189,7 +190,7 @@ pub struct Counters {
     pub video_bytes: Count,
     /// Data bodies.
     pub data_bytes: Count,
-    /// What was jumped over.
+    /// Messages and bytes jumped over.
     pub dropped: Drops,
     /// Bytes that wait.
     pub queue_bytes: Count,
@@ -223,7 +224,7 @@ pub struct Counters {
     pub key_interval_ms: AtomicU32,
     /// Rate of video frames.
     pub rate_frames: FrameRate,
-    /// What the system says of the connection.
+    /// The system's figures of the connection.
     pub tcp: TcpFigures,
     /// Wall clock of the beginning.
     pub started_us: i64,
@@ -282,7 +283,7 @@ impl Counters {
         }
     }
 
-    /// What the connection in use has received since its beginning, and what was before it; owner only.
+    /// Counts the bytes that the connection in use has received, and those of the connections before; owner only.
     pub fn received(&self, before: u64, since: u64, now_us: u64) {
         let new = (before + since).saturating_sub(self.bytes_in.get());
         if new > 0 {
@@ -298,7 +299,7 @@ impl Counters {
     }
 }
 
-/// What was jumped over.
+/// Counters of messages and bytes jumped over.
 #[derive(Debug, Default)]
 pub struct Drops {
     /// Messages.
@@ -330,7 +331,7 @@ pub struct StreamStats {
     outgoing: Outgoing,
 }
 
-/// What all consumers of a stream got; written by the relay.
+/// Counters of all consumers of a stream, written by the relay.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     /// Bytes to players and targets together.
@@ -339,7 +340,7 @@ pub struct Outgoing {
     pub msgs: Count,
     /// Rate of the bytes.
     pub rate: Rate,
-    /// What one or another jumped over.
+    /// Messages and bytes that consumers jumped over.
     pub dropped: Drops,
 }
 
@@ -349,12 +350,12 @@ impl StreamStats {
         Self { incoming: Counters::new(started_us), outgoing: Outgoing::default() }
     }
 
-    /// What came in, written by whoever publishes; and the greatest lag of a consumer.
+    /// Counters of the publisher, written by the thread that publishes; and the largest lag of a consumer.
     pub fn incoming(&self) -> &Counters {
         &self.incoming
     }
 
-    /// What went out.
+    /// Counters of the consumers.
     pub fn outgoing(&self) -> &Outgoing {
         &self.outgoing
     }
@@ -386,13 +387,14 @@ impl StreamStats {
     }
 }
 
-/// What one consumer was sent that its [`Counters`] do not know yet. It lies beside what sending touches anyway, while the
-/// counters of thousands of consumers are thousands of cache lines: they are written once in a while, not per message.
+/// What one consumer was sent that its [`Counters`] do not know yet. It lies beside what sending touches anyway, while
+/// the counters of thousands of consumers are thousands of cache lines: they are written once in a while, not per
+/// message.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Bytes and messages ever sent.
     sent: (u64, u64),
-    /// What of it the counters know.
+    /// The part that the counters have.
     told: (u64, u64),
     at_us: u64,
 }

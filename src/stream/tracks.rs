@@ -1,5 +1,4 @@
-//! What a stream carries, as far as the host is told: codec and track of each kind. Written by accumulate. And whose picture
-//! a message is, for the frame rate.
+//! A stream's codecs and tracks for the host, written by accumulate; and the track of a picture, for the frame rate.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,7 +48,7 @@ pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option
     frame::tracks(type_id, body).take(MAX_LISTED).map(|track| track.id).min()
 }
 
-/// What the sequence headers of a stream say, of the lowest track of each kind that has said it.
+/// The facts of a stream's sequence headers, from the lowest track of each kind that has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Configs {
     /// The track and its pictures.
@@ -109,7 +108,7 @@ impl Tracks {
         *configs != before
     }
 
-    /// What the sequence headers say.
+    /// The facts of the sequence headers.
     pub fn configs(&self) -> Configs {
         *locked(&self.configs)
     }
@@ -132,8 +131,8 @@ impl Tracks {
         listed
     }
 
-    /// Whether the host is to be told now: there is a change, this one or an earlier one, and it has not been told of so
-    /// many just before. A publisher may change its codecs with each message; the last change is always told.
+    /// Whether the host is to be told now: there is a change, this one or an earlier one, and it has not been told of
+    /// so many just before. A publisher may change its codecs with each message; the last change is always told.
     pub fn tells(&self, changed: bool, now_us: u64) -> bool {
         if !changed && !self.untold.load(Ordering::Relaxed) {
             return false;

@@ -1,5 +1,5 @@
-//! What a stream's threads ask of the server that the stream belongs to, as a trait: the stream layer knows no server. A
-//! stream names itself by its id, so nothing here leads back to the stream.
+//! The calls of a stream's threads to their server, as a trait: the stream layer knows no server. A stream names itself
+//! by its id, so nothing here leads back to the stream.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub trait Upcalls: EventSink {
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
     /// A target was closed in order, because its stream has no media for now.
     fn target_released(&self, target: &Arc<Target>);
-    /// A target, or a source, was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to the
-    /// same place again.
+    /// A target, or a source, was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to
+    /// the same place again.
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
     /// A target was closed in order, because its new settings want another connection.
     fn target_renewed(&self, target: &Arc<Target>);

@@ -96,9 +96,9 @@ pub(super) struct Session(NonNull<RTMP>);
 impl Session {
     /// The session of an export; `None` for NULL.
     ///
-    /// # Safety The contract of all pointers: `r` is NULL or a session, which stands where it is as long as a copy of
-    /// the handle is used. Meanwhile no other thread touches anything of it but `m_sb.life`, and `m_sb.sb_socket` to
-    /// read it.
+    /// # Safety
+    /// The contract of all pointers: `r` is NULL or a session, which stands where it is as long as a copy of the handle
+    /// is used. Meanwhile no other thread touches anything of it but `m_sb.life`, and `m_sb.sb_socket` to read it.
     #[inline]
     pub(super) unsafe fn new(r: *mut RTMP) -> Option<Self> {
         NonNull::new(r).map(Self)
@@ -112,7 +112,7 @@ impl Session {
     /// The library's own part, if it is there.
     ///
     /// # Safety
-    /// It is not used once the session may have been closed, which frees it: no call is made meanwhile.
+    /// The result is not used once the session may have been closed, which frees the part: no call is made meanwhile.
     #[inline]
     unsafe fn part<'a>(self) -> Option<&'a Inner> {
         // SAFETY: NULL, or from the Box in `part_made`, and taken back only by `drop_inner`.

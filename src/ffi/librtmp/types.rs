@@ -29,8 +29,9 @@ impl AVal {
 
     /// A string of `len` bytes at `start`.
     ///
-    /// # Safety `start` is NULL, or `len` bytes there are readable, and nobody writes them while they are looked at, as
-    /// long as the string is used.
+    /// # Safety
+    /// `start` is NULL, or `len` bytes there are readable, and nobody writes them while they are looked at, as long as
+    /// the string is used.
     pub const unsafe fn new(start: *mut c_char, len: c_int) -> Self {
         Self { av_val: start, av_len: len }
     }
@@ -389,7 +390,7 @@ impl RTMP {
     }
 }
 
-/// What `HTTP_get` reads and fills.
+/// The arguments and results of `HTTP_get`.
 #[repr(C)]
 pub struct HTTP_ctx {
     pub date: *mut c_char,

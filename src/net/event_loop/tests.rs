@@ -13,7 +13,7 @@ use crossbeam::channel::{Sender, unbounded};
 use super::*;
 use crate::sync::locked;
 
-/// What a task did, for the test to look at.
+/// The record of a task's calls, for the test.
 #[derive(Default)]
 struct Seen {
     turns: AtomicU64,

@@ -32,7 +32,7 @@ pub struct Trust {
     pub insecure: bool,
 }
 
-/// What a client's connections share.
+/// The configuration that a client's connections share.
 #[derive(Clone, Debug)]
 pub struct ClientConfig(Arc<rustls::ClientConfig>);
 
@@ -74,7 +74,7 @@ impl ClientConfig {
     }
 }
 
-/// What a server's connections share.
+/// The configuration that a server's connections share.
 #[derive(Clone, Debug)]
 pub struct ServerConfig(Arc<rustls::ServerConfig>);
 
@@ -120,7 +120,8 @@ impl ServerConfig {
 #[derive(Debug)]
 struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// The certificates of `ca_file`: each is trusted as a server's own, too, though it may be marked as an authority's.
+    /// The certificates of `ca_file`: each is trusted as a server's own, too, though it may be marked as an
+    /// authority's.
     named: Vec<CertificateDer<'static>>,
     pin: Option<[u8; 32]>,
     provider: Arc<CryptoProvider>,

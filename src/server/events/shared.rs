@@ -1,5 +1,5 @@
-//! What those who make events and log lines, who takes them, and the event thread share: the host's queue with its fd, the
-//! lines that wait, the sink, and one lock around them, which is held for moments alone.
+//! What those who make events and log lines, who takes them, and the event thread share: the host's queue with its fd,
+//! the lines that wait, the sink, and one lock around them, which is held for moments alone.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -66,7 +66,7 @@ pub fn refuse_in_callback() -> Result<()> {
     Ok(())
 }
 
-/// What producers, the taker and the event thread share.
+/// The state that producers, the taker and the event thread share.
 pub(super) struct Shared {
     pub(super) inner: Mutex<Inner>,
     /// For the taker in [`Events::next`](super::Events::next).

@@ -1,4 +1,4 @@
-//! Who is told of a server's events beside the host: the list, and what is asked of those on it.
+//! Subscribers to a server's events beside the host: the list, and their trait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,9 @@ use crate::sync::locked;
 
 /// Somebody who is told of events.
 ///
-/// Each has its own bound: what it has no room for it drops by its own rules, and counts. It is told by whichever thread
-/// made the event, with no lock of the events held, so of two threads either may come first; the events of one object come
-/// in their order. It must not block, nor keep that thread long.
+/// Each has its own bound: what it has no room for it drops by its own rules, and counts. It is told by whichever
+/// thread made the event, with no lock of the events held, so of two threads either may come first; the events of one
+/// object come in their order. It must not block, nor keep that thread long.
 pub(crate) trait Subscriber: Send + Sync {
     /// An event has happened. Whoever wants to keep it copies it.
     fn tell(&self, event: &Event);
@@ -61,7 +61,7 @@ impl Subscribers {
         self.any.store(!changed.is_empty(), Ordering::Release);
         let before = std::mem::replace(&mut *list, changed.into());
         drop(list);
-        // Whoever goes with it goes without the lock.
+        // The last reference to a subscriber may go here, so the lock is free.
         drop(before);
     }
 }

@@ -1,4 +1,4 @@
-//! What the event queue, its fd and the event thread promise to a host.
+//! The promises of the event queue, its fd and the event thread to a host.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;

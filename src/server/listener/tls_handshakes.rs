@@ -1,13 +1,14 @@
-//! TLS handshakes of the listener's pending peers have a share of each round and no more: a signature takes as long as a
-//! thousand reads, and peers that talk already, with TLS or without, have their own turns in between.
+//! TLS handshakes of the listener's pending peers have a share of each round and no more: a signature takes as long as
+//! a thousand reads, and peers that talk already, with TLS or without, have their own turns in between.
 //!
-//! Handshakes go on in the order in which they can, so none is passed over; what waits here is bounded by the pending peers.
+//! Handshakes go on in the order in which they can, so none is passed over; what waits here is bounded by the pending
+//! peers.
 
 use super::Listener;
 use crate::net::clock;
 use crate::net::event_loop::Io;
 
-/// What handshakes may take of one round; the one that begins before that ends.
+/// Time that handshakes may take in one round; a handshake that has begun is finished.
 const SHARE_US: u64 = 2_000;
 
 impl Listener {

@@ -1,4 +1,4 @@
-//! What the host wants of a session waits for the thread that owns it, and not without a bound.
+//! The host's orders for a session wait, within a bound, for the thread that owns it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the log says: enough to see what happened, and nothing that is secret.
+//! The log has enough to see what happened, and nothing that is secret.
 
 use super::live::{Client, Live, until};
 use crate::config::{ServerConfig, ask};

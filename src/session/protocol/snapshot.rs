@@ -9,10 +9,11 @@ use crate::proto::chunk_read::{ChunkReader, ReaderState};
 use crate::session::SessionConfig;
 use crate::session::timers::Clocks;
 
-/// Output that a session may have waiting: its own, and one message of the driver's of the largest size in small chunks.
+/// Output that a session may have waiting: its own, and one message of the driver's of the largest size in small
+/// chunks.
 pub(in crate::session) const OUTPUT_BYTES: usize = 2 * MAX_OUTPUT_BYTES + (32 << 20);
 
-/// What is the same for both roles.
+/// The state that both roles have.
 #[derive(Debug, Encode, Decode)]
 pub(in crate::session) struct ProtocolState<'a> {
     #[b(0)]

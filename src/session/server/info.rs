@@ -1,4 +1,4 @@
-//! What a peer said of itself in `connect`, kept for the host.
+//! A peer's fields of `connect`, kept for the host.
 
 use crate::error::{Result, copied};
 use crate::proto::command::{Call, Command, Connect};

@@ -13,7 +13,7 @@ use crate::session::protocol::Protocol;
 use crate::session::snapshot::{self, Side, Snapshot};
 use crate::session::timers::Clocks;
 
-/// What only a server session has.
+/// The state that only a server session has.
 #[derive(Debug, Encode, Decode)]
 pub(in crate::session) struct ServerState<'a> {
     /// The body of `connect`, from which its fields are read again.
@@ -36,12 +36,13 @@ pub(in crate::session) struct ServerState<'a> {
 }
 
 impl ServerSession {
-    /// Everything that a session elsewhere needs to go on from here, between two events; output that waits is among it. What
-    /// is not: input that `next` has not taken, the body of a message that was given, and what the driver sends itself.
+    /// Everything that a session elsewhere needs to go on from here, between two events; output that waits is among it.
+    /// What is not: input that `next` has not taken, the body of a message that was given, and what the driver sends
+    /// itself.
     ///
     /// # Errors
-    /// [`RRError::State`] before the handshake is over, which depends on random bytes of our own, and where the session has
-    /// ended because the peer's chunks could not be read; [`RRError::NoMem`].
+    /// [`RRError::State`] before the handshake is over, which depends on random bytes of our own, and where the session
+    /// has ended because the peer's chunks could not be read; [`RRError::NoMem`].
     pub fn snapshot(&self, now_ms: u64) -> Result<Vec<u8>> {
         let state = ServerState {
             connect: self.info.as_ref().map(|info| info.raw.as_slice().into()),
@@ -57,7 +58,8 @@ impl ServerSession {
     }
 
     /// The session that a snapshot is of, under the settings and on the clock given here; `now_ms` is the moment of the
-    /// snapshot. On a clock that began later than what the session remembers, its deadlines are late by what is missing.
+    /// snapshot. On a clock that began later than what the session remembers, its deadlines are late by what is
+    /// missing.
     ///
     /// # Errors
     /// [`RRError::Arg`] for what is no server session's snapshot, [`RRError::Version`] for one of a newer form,

@@ -1,4 +1,4 @@
-//! What hostile and odd peers send, and what becomes of it: a clear failure, or an answer, never a panic.
+//! Hostile and odd peers: their bytes end in a clear failure, or get an answer, and never cause a panic.
 
 use super::super::{Event, ServerSession, SessionConfig};
 use super::pair::{events, head, yes};
@@ -501,7 +501,7 @@ fn a_peer_that_told_of_no_window_is_acknowledged_once_it_stands_still() {
         assert_eq!(peer.replies(), [""; 0]);
     }
     assert!(sent >= 2 * u64::from(SessionConfig::default().window_ack));
-    // One that waits gets what it waits for, and again when it has sent as much once more.
+    // A waiting peer gets its acknowledgement, and another when it has sent as much once more.
     for _ in 0..2 {
         assert_eq!(peer.session.next_timeout(), Some(peer.now_ms + 500));
         peer.session.handle_timeout(peer.now_ms + 499).unwrap();

@@ -8,7 +8,7 @@ use crate::proto::url::RtmpUrl;
 /// Steps after which a conversation that does not come to rest is a livelock.
 const STEPS_MAX: u32 = 200;
 
-/// What happened on one side: events, with the bodies of messages.
+/// The events of one side, with the bodies of messages.
 pub(super) type Happened = Vec<(Event, Vec<u8>)>;
 
 pub(super) struct Pair {
@@ -24,7 +24,7 @@ pub(super) struct Pair {
     pub(super) now_ms: u64,
     /// Bytes carried at once; for cutting everywhere.
     pub(super) piece: usize,
-    /// What the server answers; `None` leaves the question open.
+    /// The server's answer; `None` leaves the question open.
     pub(super) answer: fn(&mut ServerSession, &Event),
 }
 

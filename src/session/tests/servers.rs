@@ -1,4 +1,4 @@
-//! What servers say to our client, and what becomes of it: a clear failure in words that can be shown, or a stream.
+//! Servers' answers to our client: they lead to a stream, or to a clear failure whose text can be shown.
 
 use super::super::Event;
 use super::hostile::fails;

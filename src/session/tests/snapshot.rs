@@ -124,7 +124,7 @@ impl<S: Session> Driven<S> {
         self.sent.extend(self.session.take_output());
     }
 
-    /// What of it can be compared: a session that has ended has no state.
+    /// The parts of a session that can be compared; a session that has ended has no state.
     fn state(&self) -> (Option<u64>, Option<Vec<u8>>) {
         let lives = self.ended.is_none();
         (self.session.next_timeout(), lives.then(|| self.session.snapshot(self.now_ms).unwrap()))
@@ -166,7 +166,7 @@ fn moves_once<S: Session>(new: impl Fn() -> S, wire: &[u8]) {
     }
 }
 
-/// What goes to a server and to a client in a whole conversation with some media.
+/// The bytes to a server and to a client in a whole conversation with some media.
 fn recorded(publish: bool) -> (Vec<u8>, Vec<u8>) {
     let mut pair = Pair::new(publish);
     pair.run().unwrap();

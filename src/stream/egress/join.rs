@@ -1,11 +1,12 @@
-//! Where a consumer can begin: the join index looks at every message once and knows the headers and the newest key frame.
+//! Where a consumer can begin: the join index looks at every message once and knows the headers and the newest key
+//! frame.
 //!
-//! It sends nothing and knows no consumers. The thread that relays owns the join index, lets it [`advance`](JoinIndex::advance) once
+//! The join index sends nothing and knows no consumers. The relay owns it, lets it [`advance`](JoinIndex::advance) once
 //! per wake, before its consumers, and asks it where to put joiners and those that fell behind.
 //!
-//! **Bound:** the join index's own cursor stands at the head after each advance, and the GOP start is let go past `gop_bytes` or
-//! `gop_ms`, so a publisher of one key frame and nothing but other frames after it pins a group's bound of memory and
-//! not more.
+//! **Bound:** the join index's own cursor stands at the head after each advance, and the GOP start is let go past
+//! `gop_bytes` or `gop_ms`, so a publisher of one key frame and nothing but other frames after it pins a group's bound
+//! of memory and not more.
 
 mod headers;
 
@@ -22,8 +23,8 @@ use crate::stream::log::segment::{Mark, flag};
 const VIDEO_GONE_US: u64 = 30_000_000;
 
 /// Pictures for so long without a key frame, and the publisher evidently makes none (periodic refresh): who begins then
-/// begins with whatever picture comes, where key frames are not waited for without end. More than the longest group that
-/// encoders make unasked (x264's 250 pictures, at 24 a second).
+/// begins with whatever picture comes, where key frames are not waited for without end. More than the longest group
+/// that encoders make unasked (x264's 250 pictures, at 24 a second).
 const WITHOUT_KEY_FRAMES_MS: u64 = 15_000;
 
 /// Where a consumer begins, and what it needs before.
@@ -48,22 +49,22 @@ pub enum Join {
     WaitForKey,
 }
 
-/// What a consumer without a cursor waits for: a place to begin at that is not before this one.
+/// The place that a consumer without a cursor waits for: one to begin at that is not before `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
     /// The log position; what lies before it has been seen, or is not wanted.
     pub after: u64,
-    /// It has never been in the log, so it begins as any joiner does.
+    /// The consumer has never been in the log, so it begins as any joiner does.
     pub fresh: bool,
 }
 
 impl Waits {
-    /// It comes for the first time.
+    /// For a consumer that comes for the first time.
     pub fn to_join() -> Self {
         Self { after: 0, fresh: true }
     }
 
-    /// It has been in the log up to `after`.
+    /// For a consumer that has been in the log up to `after`.
     pub fn behind(after: u64) -> Self {
         Self { after, fresh: false }
     }
@@ -73,7 +74,7 @@ impl Waits {
     }
 }
 
-/// What an advance met.
+/// The findings of an advance.
 #[derive(Clone, Default)]
 pub struct Seen {
     /// Messages passed.
@@ -123,8 +124,8 @@ struct GopStart {
 }
 
 impl JoinIndex {
-    /// A join index that begins at `cursor`. `gop_bytes` and `gop_ms` bound how far the kept key frame may be behind the
-    /// head, on the wire and by arrival; 0 bytes keeps none.
+    /// A join index that begins at `cursor`. `gop_bytes` and `gop_ms` bound how far the kept key frame may be behind
+    /// the head, on the wire and by arrival; 0 bytes keeps none.
     pub fn new(cursor: Cursor, gop_bytes: u32, gop_ms: u32) -> Self {
         Self {
             cursor,
@@ -142,14 +143,14 @@ impl JoinIndex {
         }
     }
 
-    /// Where pictures have come for so long without a key frame, sound begins at once and pictures with the next key frame;
-    /// 0 waits for that with both.
+    /// Where pictures have come for so long without a key frame, sound begins at once and pictures with the next key
+    /// frame; 0 waits for that with both.
     #[must_use]
     pub fn with_key_wait(self, key_wait_ms: u32) -> Self {
         Self { key_wait_ms: key_wait_ms.into(), ..self }
     }
 
-    /// One that knows what this one knows and goes on from here by itself. It keeps no key frame.
+    /// A join index with this one's headers, which goes on from here by itself and keeps no key frame.
     pub fn fork(&self) -> Self {
         Self { cursor: self.cursor.clone(), headers: self.headers.clone(), gop_start: None, gop_bytes: 0, ..*self }
     }
@@ -249,7 +250,8 @@ impl JoinIndex {
     /// Where a consumer that waits begins, now that the last advance has met this.
     pub fn place_at(&self, seen: &Seen, start: Start, waits: Waits) -> Option<JoinPoint> {
         if waits.fresh && start != Start::Key {
-            // Who was there before the publisher misses nothing, however much has come at once.
+            // A consumer that was there before the publisher begins at the very first message, however much has come at
+            // once.
             let first = seen.first.clone();
             return first.or_else(|| self.place(start, waits)).or_else(|| seen.key.clone());
         }

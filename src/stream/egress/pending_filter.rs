@@ -2,7 +2,8 @@
 //! tracks that a target's new settings let through. They come with their headers: pictures from a key frame on, sound
 //! from wherever the log had got to.
 //!
-//! It reads no log and sends nothing. Whoever sends owns it; whoever owns the join index tells it of key frames.
+//! This module reads no log and sends nothing. A subscription owns its filters; the owner of the join index tells them
+//! of key frames.
 
 use crate::stream::egress::join::JoinPoint;
 

@@ -1,8 +1,8 @@
-//! Private bytes: what one consumer gets that the log does not have in these bytes, on the way to its socket. Join headers,
-//! rewritten messages, and what the connection says between two messages.
+//! Private bytes: what one consumer gets that the log does not have in these bytes, on the way to its socket. Join
+//! headers, rewritten messages, and what the connection says between two messages.
 //!
-//! It owns the buffer and counts it against the memory limit. Only whole messages of one origin are in it at a time; who
-//! puts them in and who sends them is the consumer's business.
+//! This module owns the buffer and counts it against the memory limit. The buffer has only whole messages of one origin
+//! at a time; the consumer decides who puts them in and sends them.
 
 use crate::error::Result;
 use crate::stream::memory::budget::{Budget, Charge};
@@ -29,7 +29,7 @@ impl Private {
         Self { bytes: Vec::new(), at: 0, charge: budget.nothing(), connection_bytes: 0 }
     }
 
-    /// What has not been sent.
+    /// The bytes that have not been sent.
     pub(in crate::stream) fn rest(&self) -> &[u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
@@ -81,8 +81,8 @@ impl Private {
         Ok(written)
     }
 
-    /// Counts the buffer as large as it is or as `needed`, where that is more than is counted: before it grows, since many
-    /// who do not read would have a buffer each before the next figures.
+    /// Counts the buffer as large as it is or as `needed`, where that is more than is counted: before it grows, since
+    /// many who do not read would have a buffer each before the next figures.
     fn count(&mut self, needed: usize) -> Result<()> {
         let bytes = self.bytes.capacity().max(needed) + self.connection_bytes;
         if bytes as u64 <= self.charge.bytes() {
@@ -92,8 +92,8 @@ impl Private {
         self.charge.follow(bytes).inspect_err(|_| (self.bytes, self.at) = (Vec::new(), 0))
     }
 
-    /// Counts it as it is now, with what its connection holds; called with the other figures. What the limit has no room
-    /// for is counted as soon as there is: the connection has it already, and others give way meanwhile.
+    /// Counts it as it is now, with what its connection holds; called with the other figures. What the limit has no
+    /// room for is counted as soon as there is: the connection has it already, and others give way meanwhile.
     pub(in crate::stream) fn recount(&mut self, connection_bytes: usize) {
         self.connection_bytes = connection_bytes;
         let _ = self.charge.follow(self.bytes.capacity() + connection_bytes);

@@ -23,7 +23,7 @@ pub(in crate::stream) enum Parting {
 
 /// A connected target.
 pub(in crate::stream) struct Push {
-    /// What it was connected for, with later changes that a connection bears.
+    /// The endpoint that the connection was made for, with later changes of settings that need no new connection.
     pub(in crate::stream) endpoint: Arc<Endpoint>,
     /// When it was connected, monotonic ms.
     pub(in crate::stream) began_ms: u64,

@@ -13,7 +13,7 @@ pub(in crate::stream) struct RateLimit {
     /// Saved up, in byte-microseconds per kbit/s: 8,000 of them are a byte of one kbit/s.
     saved_us: u64,
     at_us: u64,
-    /// It was empty, and is looked at again then.
+    /// The time at which an empty reserve is looked at again.
     rests_until_us: Option<u64>,
 }
 

@@ -1,7 +1,8 @@
 //! Rewrites the log's messages for a consumer that cannot take them as they are: another message stream id,
 //! chunk size or clock, `@setDataFrame` for servers, kinds and tracks left out.
 //!
-//! It decides which messages are different for this consumer and makes them; it sends nothing. The consumer owns it.
+//! A rewrite decides which messages are different for a consumer and makes them; it sends nothing. The subscription
+//! owns it.
 
 use crate::config::{CHUNK_SIZE, TargetConfig, media};
 use crate::error::{RRError, Result};
@@ -24,7 +25,7 @@ const DISORDER_MS: i64 = 1_000;
 pub(in crate::stream) struct Rewrite {
     pub(in crate::stream) stream_id: u32,
     chunk_size: u32,
-    /// It is a server: data messages are wrapped.
+    /// The consumer is a server, which gets data messages wrapped.
     server: bool,
     /// Kinds it gets, bits of [`media`].
     pub(in crate::stream) media: u32,

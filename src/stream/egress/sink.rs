@@ -1,6 +1,7 @@
 //! Where a consumer's bytes go.
 //!
-//! A sink takes bytes and says how many it took. It knows nothing of the log, of subscriptions and of what the bytes mean.
+//! A sink takes bytes and says how many it took. It knows nothing of the log, of subscriptions and of what the bytes
+//! mean.
 
 use crate::error::Result;
 use crate::net::conn::Conn;
@@ -30,7 +31,7 @@ impl Sink {
         conn.flush_tls()
     }
 
-    /// What the connection itself has to say, as whole messages to go out between two others.
+    /// The connection's own messages, whole, which go out between two others.
     pub(in crate::stream) fn take_control(&mut self) -> Option<Vec<u8>> {
         let Self::Conn(conn) = self;
         conn.has_output().then(|| conn.take_output())

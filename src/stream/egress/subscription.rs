@@ -1,10 +1,10 @@
-//! One subscription: what one consumer gets of one stream's log, where it is in it, and how the messages are to stand on
-//! its wire.
+//! One subscription: one consumer's share of one stream's log, its place in the log, and the form of the messages on
+//! the consumer's wire.
 //!
-//! It yields what is next, a run of the log's own bytes or messages of its own in the consumer's `Private` buffer, and
-//! is told how much went. It writes to no socket and decides about nobody but itself: the relay that owns its consumer
-//! tells it where it may begin, when it falls back and where it ends. It is on its stream's books as long as it lives,
-//! where a player has it.
+//! A subscription gives the next bytes, a run of the log's own or messages of its own in the consumer's `Private`
+//! buffer, and takes note of how many were sent. It writes to no socket and knows no other subscription: the relay that
+//! owns its consumer decides where a subscription begins, when it falls back and where it ends. A player's subscription
+//! is on its stream's books as long as it lives.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use crate::stream::log::segment::Tail;
 use crate::stream::peer::RRSession;
 use crate::stream::stats::Counters;
 
-/// Where it is in the log.
+/// A subscription's place in the log.
 enum Place {
-    /// Nowhere: it holds no cursor and waits for this.
+    /// No place: the subscription holds no cursor and waits for one.
     Waiting(Waits),
-    /// Here.
+    /// The place of this cursor.
     At(Cursor),
 }
 
@@ -39,22 +39,22 @@ struct Bounds {
     ms: u64,
 }
 
-/// What is next.
+/// A subscription's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum Next {
-    /// So many bytes of the log, at [`Subscription::bytes`].
+    /// Send so many bytes of the log, at [`Subscription::bytes`].
     Log(usize),
-    /// Messages of its own were put into the private buffer, or passed over.
+    /// Messages were put into the private buffer, or left out: ask again.
     Private,
-    /// Nothing: there is no more, or there is not to be.
+    /// Send nothing: there is no more, or the subscription is paused or at its end.
     Nothing,
-    /// Nothing until this time, in monotonic microseconds: it collects.
+    /// Send nothing until this time, in monotonic microseconds: the subscription collects.
     Collects(u64),
-    /// Nothing until this time: its rate is used up.
+    /// Send nothing until this time: the rate is used up.
     Limited(u64),
 }
 
-/// Headers that are to go out.
+/// Headers that go out next.
 struct Due {
     headers: HeaderSet,
     ts_ms: u32,
@@ -62,37 +62,37 @@ struct Due {
     media: u32,
 }
 
-/// One play of a connection, or what a target is pushed.
+/// One play of a connection, or a target's push.
 pub struct Subscription {
     stream: Arc<RRStream>,
-    /// The player that is on the stream's books for it.
+    /// The player that is on the stream's books for this subscription.
     player: Option<Arc<RRSession>>,
-    /// Where the connection's owner is the relay of another stream.
+    /// Present while the relay of another stream owns the connection.
     foreign: Option<Box<Foreign>>,
     place: Place,
     start: Start,
     bounds: Bounds,
     /// A message waits this long for others to go with it; 0 sends at once.
     merge_us: u64,
-    /// It may not have more than so much in a time.
+    /// The limit on the rate of sending.
     rate_limit: Option<RateLimit>,
     paused: bool,
-    /// It has been at the head since it joined: from then on lag counts.
+    /// The subscription has been at the head since it joined: from then on lag counts.
     caught_up: bool,
     joined_ms: u64,
-    /// Since when it jumps.
+    /// When the subscription began to jump, while it is slow.
     slow_since_ms: Option<u64>,
     slow_told_ms: u64,
-    /// Log position at which the stream ends for it.
+    /// Log position at which the subscription ends.
     leave_at: Option<u64>,
     rewrite: Rewrite,
-    /// What it is to get more, and from where on.
+    /// Kinds and tracks that the consumer gets from a later place on.
     pending_filters: PendingFilters,
-    /// Headers to go before what comes next.
+    /// Headers to send before the next message.
     due: Option<Due>,
-    /// What is left of the message it was in the middle of when it jumped: it goes before all else.
+    /// The rest of the message that a jump interrupted, which goes before all else.
     tail: Option<Tail>,
-    /// Bytes and messages sent that nobody has taken account of.
+    /// Bytes and messages sent that are not counted yet.
     sent: (u64, u64),
 }
 
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // Of a stream that has failed the book says whose connections fell with it.
+        // A failed stream keeps its players on the book, which says whose connections failed with it.
         if let Some(record) = self.player.take()
             && (self.foreign.is_some() || self.stream.state() != State::Failed)
         {
@@ -138,8 +138,8 @@ impl Subscription {
         }
     }
 
-    /// Of a player that is on the books of `stream` already, on this message stream. `allowed` are the kinds it may have,
-    /// bits of [`media`].
+    /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
+    /// kinds that the player may have, bits of [`media`].
     pub fn of_player(
         stream: Arc<RRStream>,
         record: Arc<RRSession>,
@@ -155,7 +155,7 @@ impl Subscription {
         this
     }
 
-    /// Of a target with these settings.
+    /// The subscription of a target with these settings.
     pub(in crate::stream) fn of_target(
         stream: Arc<RRStream>,
         stream_id: u32,
@@ -178,10 +178,10 @@ impl Subscription {
         self.rewrite.stream_id
     }
 
-    // ---- whose connection it is on
+    // ---- the relay that owns the connection
 
-    /// The connection has come to the relay of its stream, or to that of another one. True where it has just been asked
-    /// for.
+    /// Takes over when the connection has come to a relay, that of `owner`. Where `owner` is this subscription's
+    /// stream, a foreign subscription becomes an own one; true for one that was never with a relay before.
     pub(in crate::stream) fn come_to(&mut self, owner: &RRStream, now_us: u64) -> bool {
         if !std::ptr::eq(&*self.stream, owner) {
             return false;
@@ -189,7 +189,7 @@ impl Subscription {
         let Some(foreign) = self.foreign.take() else {
             self.joined_ms = now_us / 1000;
             if self.start == Start::Key && self.player.is_some() {
-                // What lies in the log unseen is not what comes next.
+                // The next key frame is one after the log's present end: the join index may not have seen all before.
                 self.place = Place::Waiting(Waits { after: self.stream.log_position(), fresh: true });
             }
             return true;
@@ -199,8 +199,8 @@ impl Subscription {
         false
     }
 
-    /// The connection leaves the relay of its stream for that of another one. Gives what its own relay is to keep, where
-    /// that is so.
+    /// Makes the subscription foreign, when the connection leaves the relay of its stream for another one. Gives the
+    /// registration that its own relay keeps; `None` where it is foreign already.
     pub(in crate::stream) fn leave_home(&mut self, join_index: &JoinIndex, live: bool) -> Option<Arc<Registration>> {
         let record = self.player.as_ref().filter(|_| self.foreign.is_none())?;
         let foreign = Foreign::new(join_index, live, Arc::clone(record));
@@ -209,12 +209,13 @@ impl Subscription {
         Some(registration)
     }
 
-    /// Whether the owner of its connection is the relay of another stream.
+    /// Whether the relay of another stream owns the connection.
     pub(in crate::stream) fn is_foreign(&self) -> bool {
         self.foreign.is_some()
     }
 
-    /// Looks at what is new in another stream's log, and at what that stream's relay has to say.
+    /// Follows another stream's log with the subscription's own join index, and acts on the notes of that stream's
+    /// relay.
     pub(in crate::stream) fn follow(&mut self, now_us: u64) {
         let Some(mut foreign) = self.foreign.take() else { return };
         let seen = foreign.join_index.advance();
@@ -240,18 +241,18 @@ impl Subscription {
         self.foreign = Some(foreign);
     }
 
-    /// The join index that knows its stream: its own where the stream is foreign, otherwise that of the relay.
+    /// The join index of the subscription's stream: its own where it is foreign, and the relay's (`home`) where not.
     fn index<'a>(&'a self, home: &'a JoinIndex) -> &'a JoinIndex {
         self.foreign.as_ref().map_or(home, |foreign| &foreign.join_index)
     }
 
-    // ---- where it begins, and where it ends
+    // ---- begin and end
 
     pub(in crate::stream) fn is_waiting(&self) -> bool {
         matches!(self.place, Place::Waiting(_))
     }
 
-    /// What it waits for and how it begins, where it is to be placed.
+    /// The start and the place that a waiting subscription waits for; `None` while it is paused or has a place.
     pub(in crate::stream) fn waits(&self) -> Option<(Start, Waits)> {
         match self.place {
             Place::Waiting(waits) if !self.paused => Some((self.start, waits)),
@@ -259,17 +260,17 @@ impl Subscription {
         }
     }
 
-    /// It begins here: headers first, then from the cursor on.
+    /// Begins at this point: headers first, then from the cursor on.
     pub(in crate::stream) fn join(&mut self, point: &JoinPoint, now_us: u64) {
-        // Who fell behind was at the head before, and its lag counts.
+        // A subscription that fell behind had been at the head before, so its lag counts.
         self.caught_up = matches!(self.place, Place::Waiting(waits) if !waits.fresh);
         self.joined_ms = now_us / 1000;
         self.begin_at(point);
         self.place = Place::At(point.cursor.clone());
     }
 
-    /// It begins anew, with all headers, so it gets at once what it was to get later; or pictures with the next key frame,
-    /// where they do not begin here.
+    /// Begins anew with all headers, which are those of the pending kinds and tracks too, so these begin at once. Video
+    /// waits for the next key frame where the point is one without pictures.
     fn begin_at(&mut self, point: &JoinPoint) {
         for filter in self.pending_filters.all() {
             self.rewrite.widen(filter.media, filter.tracks);
@@ -282,12 +283,12 @@ impl Subscription {
         }
     }
 
-    /// The stream ends for it at this position, unless it has an end already.
+    /// Ends the subscription at this position, unless it has an end already.
     pub(in crate::stream) fn end_at(&mut self, position: u64) {
         self.leave_at.get_or_insert(position);
     }
 
-    /// It ends after the message it is in the middle of.
+    /// Ends the subscription after the message that is half sent.
     pub(in crate::stream) fn end_here(&mut self) {
         let here = match &self.place {
             Place::At(cursor) => cursor.position() + cursor.rest_of_message().len() as u64,
@@ -296,7 +297,7 @@ impl Subscription {
         self.leave_at = Some(self.leave_at.map_or(here, |end| end.min(here)));
     }
 
-    /// Whether it is where the stream ends for it, with nothing half sent.
+    /// Whether the subscription is at its end, with nothing half sent.
     pub(in crate::stream) fn has_ended(&self) -> bool {
         let Some(end) = self.leave_at.filter(|_| self.is_between()) else { return false };
         match &self.place {
@@ -305,7 +306,7 @@ impl Subscription {
         }
     }
 
-    /// Whether it is between two messages.
+    /// Whether the subscription is between two messages.
     pub(in crate::stream) fn is_between(&self) -> bool {
         self.tail.is_none()
             && match &self.place {
@@ -314,9 +315,9 @@ impl Subscription {
             }
     }
 
-    // ---- what its peer or its settings want
+    // ---- the wishes of the peer and of the settings
 
-    /// Its peer paused it, or wants it to go on.
+    /// Pauses the subscription, or lets it go on.
     pub(in crate::stream) fn pause(&mut self, on: bool) {
         self.paused = on;
     }
@@ -325,14 +326,14 @@ impl Subscription {
         self.paused
     }
 
-    /// Kinds of media the peer wants or does not want from here on. What it wants again comes with its header: pictures
-    /// at the next key frame, sound where the log has got to.
+    /// Sets the kinds of media that the peer wants from here on. A kind that it wants again comes with its header:
+    /// video at the next key frame, audio from the end of the log on.
     pub(in crate::stream) fn receive(&mut self, audio: Option<bool>, video: Option<bool>, home: &JoinIndex) {
         for (wanted, bit) in [(audio, media::AUDIO), (video, media::VIDEO)] {
             match wanted {
                 Some(true) if self.rewrite.allowed & bit == 0 => {}
                 Some(true) if (self.rewrite.media | self.pending_filters.media()) & bit != 0 => {}
-                // It begins at a picture anyway.
+                // A waiting subscription begins with all headers anyway.
                 Some(true) if self.is_waiting() => self.rewrite.media |= bit,
                 Some(true) => {
                     let join_index = self.index(home);
@@ -349,7 +350,7 @@ impl Subscription {
         }
     }
 
-    /// Other settings of a target that its connection bears.
+    /// Takes those settings of a target that can change without a new connection.
     pub(in crate::stream) fn update(&mut self, config: &TargetConfig, now_us: u64) {
         self.bounds = bounds_of(config);
         self.start = config.start;
@@ -361,7 +362,7 @@ impl Subscription {
         if self.rewrite.narrow(config) {
             let (media, tracks) = (config.media, mask(config.tracks));
             if self.is_waiting() {
-                // It begins at a key frame anyway.
+                // A waiting subscription begins at a key frame anyway.
                 self.rewrite.widen(media, tracks);
             } else {
                 self.pending_filters.add(media, tracks, None);
@@ -369,29 +370,29 @@ impl Subscription {
         }
     }
 
-    /// Whether it waits for a key frame to get more than before.
+    /// Whether pending kinds or tracks wait for a key frame.
     pub(in crate::stream) fn wants_key_frame(&self) -> bool {
         self.pending_filters.want_key()
     }
 
-    /// A key frame has come: what waits for one begins there.
+    /// Lets the filters that wait for a key frame begin at this one.
     pub(in crate::stream) fn key_frame(&mut self, key: &JoinPoint) {
         if let Place::At(cursor) = &self.place {
             self.pending_filters.key(key, cursor.position());
         }
     }
 
-    /// The join index has looked so far.
+    /// Notes how far the join index has read.
     pub(in crate::stream) fn indexed(&mut self, position: u64) {
         self.pending_filters.indexed(position);
     }
 
-    // ---- what is next
+    // ---- sending
 
-    /// What is next. Where `begins` is false no further message is begun.
+    /// Plans the next step. Where `begins` is false no further message is begun.
     ///
     /// # Errors
-    /// What memory or its limit refuses; the consumer is over then.
+    /// Those of memory and of its limit; the consumer is over then.
     pub(in crate::stream) fn plan(&mut self, private: &mut Private, begins: bool, now_us: u64) -> Result<Next> {
         if let Some(tail) = &self.tail {
             let len = tail.bytes().len();
@@ -412,7 +413,7 @@ impl Subscription {
                 return Ok(Next::Private);
             }
             if stands || self.leave_at.is_some_and(|end| cursor.position() >= end) {
-                // It sees nothing until it goes on, or nothing more at all.
+                // A paused subscription gets nothing, and one at its end nothing more.
                 return Ok(Next::Nothing);
             }
             if let Some((filter, point)) = self.pending_filters.reached(cursor.position()) {
@@ -434,8 +435,7 @@ impl Subscription {
         Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log))
     }
 
-    /// Makes the messages that this consumer gets as others, as far as they follow each other, up to what goes out at
-    /// once.
+    /// Makes the messages that differ for this consumer, as far as they follow each other, up to the bytes of one send.
     fn rewrite_next(&mut self, private: &mut Private) -> Result<Next> {
         let Place::At(cursor) = &mut self.place else { return Ok(Next::Nothing) };
         let end = cursor.position().saturating_add(self.pending_filters.distance(cursor.position()));
@@ -460,7 +460,7 @@ impl Subscription {
         Ok(Next::Nothing)
     }
 
-    /// How many of so many bytes may go now; where none may, when that may be so.
+    /// How many of `len` bytes the rate limit lets go now; where none, the time at which some may.
     pub(in crate::stream) fn within_rate(&mut self, len: usize, now_us: u64) -> std::result::Result<usize, u64> {
         let Some(limit) = &mut self.rate_limit else { return Ok(len) };
         match limit.room(now_us) {
@@ -469,13 +469,13 @@ impl Subscription {
         }
     }
 
-    /// Whether its rate is used up for now.
+    /// Whether the rate is used up for now.
     pub(in crate::stream) fn is_limited(&self, now_us: u64) -> bool {
         let until = self.rate_limit.as_ref().and_then(RateLimit::rests_until_us);
         until.is_some_and(|until| now_us < until)
     }
 
-    /// Whether every message is to go at once.
+    /// Whether every message goes at once, without collecting.
     pub(in crate::stream) fn is_immediate(&self) -> bool {
         self.merge_us == 0
     }
@@ -489,7 +489,7 @@ impl Subscription {
         }
     }
 
-    /// So many bytes of the run that was planned last have gone.
+    /// Notes that so many bytes of the last planned run were sent.
     pub(in crate::stream) fn advance(&mut self, taken: usize) {
         self.spend(taken);
         if let Some(tail) = &mut self.tail {
@@ -505,7 +505,7 @@ impl Subscription {
         }
     }
 
-    /// So many private bytes of its own have gone.
+    /// Notes that so many private bytes were sent.
     pub(in crate::stream) fn spend(&mut self, taken: usize) {
         self.sent.0 += taken as u64;
         if let Some(limit) = &mut self.rate_limit {
@@ -513,8 +513,8 @@ impl Subscription {
         }
     }
 
-    /// Bytes and messages that were sent since this was last asked; and of those, what the owner's stream counts: none
-    /// where the stream is another one, which counts them itself.
+    /// Bytes and messages sent since the last call, and those of them that the owner's stream counts: none of a foreign
+    /// subscription, whose own stream counts them.
     pub(in crate::stream) fn take_sent(&mut self) -> ((u64, u64), (u64, u64)) {
         let sent = std::mem::take(&mut self.sent);
         match &self.foreign {
@@ -526,14 +526,14 @@ impl Subscription {
         }
     }
 
-    // ---- how far it is behind
+    // ---- lag
 
-    /// The end of its stream's log, as far as its join index has looked.
+    /// The end of the stream's log, as far as the join index has read.
     pub(in crate::stream) fn head(&self, home: Head) -> Head {
         self.foreign.as_ref().map_or(home, |foreign| foreign.join_index.head())
     }
 
-    /// How far it is behind, as bytes, messages and age.
+    /// The lag, as bytes, messages and age.
     pub(in crate::stream) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
         match &mut self.place {
             Place::At(cursor) => cursor.lag(head, now_us),
@@ -541,7 +541,7 @@ impl Subscription {
         }
     }
 
-    /// The time of the last message it has passed.
+    /// The timestamp of the last message that was sent or left out.
     pub(in crate::stream) fn passed_ts_ms(&self) -> Option<u32> {
         match &self.place {
             Place::At(cursor) => cursor.passed_ts_ms(),
@@ -549,16 +549,16 @@ impl Subscription {
         }
     }
 
-    /// Bytes and memory of what is left of a message after a jump.
+    /// Bytes and memory of the rest of a message after a jump.
     pub(in crate::stream) fn tail_bytes(&self) -> (usize, usize) {
         self.tail.as_ref().map_or((0, 0), |tail| (tail.bytes().len(), tail.held_bytes()))
     }
 
-    /// How far it is behind, where that is past its bounds.
+    /// The lag, where it is past the bounds.
     pub(in crate::stream) fn past_bounds(&mut self, head: Head, now_us: u64) -> Option<Lag> {
         let Bounds { bytes, ms } = self.bounds;
         let counts = self.caught_up || (now_us / 1000).saturating_sub(self.joined_ms) > ms.saturating_mul(2);
-        // Who joins has the cached group before it; beyond that its lag in bytes counts from the beginning.
+        // A joiner has the cached group to catch up with, so its lag in bytes counts beyond the size of that.
         let group = if counts { 0 } else { u64::from(self.stream.config().gop_bytes) };
         let lag = self.lag(head, now_us);
         let within = lag.bytes <= bytes.saturating_add(group) && (!counts || lag.ms <= ms);
@@ -573,16 +573,16 @@ impl Subscription {
         now_us: u64,
     ) -> Option<&'a JoinPoint> {
         let Place::At(cursor) = &self.place else { return None };
-        // A foreign stream's is not kept.
+        // The join index of a foreign subscription keeps no key frame.
         join_index.newest_key().filter(|_| self.foreign.is_none()).filter(|key| {
             let lag = key.cursor.clone().lag(head, now_us);
             key.cursor.position() > cursor.position() && lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms
         })
     }
 
-    /// A paused one keeps its place as long as that costs nothing, the log being kept from `newest_key` on for
-    /// joiners: it can go on there as if nothing had been. Otherwise it lets go, and goes on as one that joins, but not
-    /// before where it was. True where it has let go.
+    /// Lets a paused subscription rest. It keeps its place while that costs no memory, because the log is kept from
+    /// `newest_key` on for joiners, and goes on there later without a gap. Otherwise it gives its place up, and goes on
+    /// later as a joiner does, but not before its old place. True where it has given the place up.
     pub(in crate::stream) fn rest(&mut self, newest_key: Option<&JoinPoint>, head: Head, now_us: u64) -> bool {
         let Place::At(cursor) = &mut self.place else { return false };
         let newest_key = newest_key.filter(|_| self.foreign.is_none());
@@ -598,8 +598,8 @@ impl Subscription {
         true
     }
 
-    /// Leaves the place it has fallen behind at, for `to` or the next key frame. What is left of the message it is in the
-    /// middle of goes first, out of the log's own memory. Gives what is dropped, in messages and bytes.
+    /// Jumps from a place that is too far behind, to `to` or the next key frame. The rest of a half-sent message goes
+    /// first, out of the log's own memory. Gives the dropped messages and bytes.
     pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> (u64, u64) {
         let Place::At(cursor) = &mut self.place else { return (0, 0) };
         let tail = cursor.tail();
@@ -622,7 +622,7 @@ impl Subscription {
         (last.messages.saturating_sub(first.messages), last.position.saturating_sub(first.position))
     }
 
-    /// It jumped, or goes on jumping. True where that is to be told, which is once in `every_ms`.
+    /// Notes a jump. True where the host is to be told, which is once in `every_ms`.
     pub(in crate::stream) fn note_slow(&mut self, now_ms: u64, every_ms: u64) -> bool {
         self.slow_since_ms.get_or_insert(now_ms);
         let tells = self.slow_told_ms == 0 || now_ms.saturating_sub(self.slow_told_ms) >= every_ms;
@@ -632,12 +632,12 @@ impl Subscription {
         tells
     }
 
-    /// For how long it has been jumping.
+    /// For how long the subscription has been slow.
     pub(in crate::stream) fn slow_ms(&self, now_ms: u64) -> Option<u64> {
         self.slow_since_ms.map(|since| now_ms.saturating_sub(since))
     }
 
-    /// Whether it was slow and has all there is again; true once.
+    /// Whether a slow subscription has caught up with the head again; true once.
     pub(in crate::stream) fn has_recovered(&mut self, home: Head) -> bool {
         if self.slow_since_ms.is_none() {
             return false;
@@ -650,7 +650,7 @@ impl Subscription {
         recovered
     }
 
-    /// Counts what it dropped, in its consumer's figures and in its stream's.
+    /// Counts dropped messages and bytes, in the consumer's figures and in the stream's.
     pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, messages: u64, bytes: u64) {
         match &self.foreign {
             None => self.stream.stats().dropped(consumer, messages, bytes),

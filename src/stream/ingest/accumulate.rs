@@ -1,9 +1,9 @@
-//! accumulate: the task (of `accmDataThread`) that reads a stream's publishers and appends what the live one sends to the
-//! log.
+//! accumulate: the task (of `accmDataThread`) that reads a stream's publishers and appends what the live one sends to
+//! the log.
 //!
-//! accumulate owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it appends
-//! and wakes the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys are read
-//! under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
+//! accumulate owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it
+//! appends and wakes the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys
+//! are read under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
 
 mod feed;
 
@@ -38,9 +38,9 @@ const TAKEN_OVER: &str = "another publisher took over";
 pub(in crate::stream) struct Accumulate {
     stream: Arc<RRStream>,
     feeds: Slab<Box<Feed>>,
-    /// Whose messages go into the log.
+    /// The feed whose messages go into the log.
     live: Option<usize>,
-    /// Who steps in at its next key frame.
+    /// The feed that steps in at its next key frame.
     next: Option<usize>,
     /// The publisher was lost; until then its place is kept.
     grace_until_ms: Option<u64>,
@@ -140,7 +140,7 @@ impl Accumulate {
             (self.live, self.next, self.grace_until_ms) = (Some(slot), None, None);
             self.stream.begin_feed();
         }
-        // What came while it was being handed over is read at once: nobody tells us of it again.
+        // The poller does not report bytes again that came during the handover, so they are read at once.
         io.again(slot);
     }
 
@@ -164,7 +164,7 @@ impl Accumulate {
         }
     }
 
-    /// Whoever stands by, if anybody does, steps in at its next key frame.
+    /// Lets a standby, if there is one, step in at its next key frame.
     fn appoint_standby(&mut self) {
         let stands_by = |feed: &Feed| feed.peer.record.role() == Role::Standby;
         let standby = self.feeds.iter().find(|(_, feed)| stands_by(feed)).map(|(slot, _)| slot);
@@ -198,7 +198,7 @@ impl Accumulate {
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
-        // One that is live may stand by later, and step in again with the headers it has sent meanwhile.
+        // The live publisher may stand by later, and step in again with the headers it has sent meanwhile.
         let may_stand_by = stream.config().publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
         let is_over = || stream.life().is_stopping();
@@ -374,7 +374,7 @@ impl Accumulate {
         let Err(Leave::Over(failure)) = stays else { return };
         let Some(feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
-        // Who unpublishes means it; who is lost may come back.
+        // A publisher that unpublishes has ended on purpose; a lost one may come back, so the stream waits.
         let hold_ms = feed.hold_ms(self.stream.config().grace_ms.into());
         // Before the connection goes anywhere: the name is free for whoever comes next.
         self.gone(slot, &record, hold_ms);
@@ -402,7 +402,7 @@ impl Accumulate {
         let keep = hold_ms > 0 && was_live;
         let was_publisher = self.stream.book().lose(record, keep);
         if was_next && self.live.is_some() {
-            // It was to be switched to and has gone: the one that is live keeps its place.
+            // The publisher to switch to has gone: the live one keeps its place.
             let live = self.live.and_then(|live| self.feeds.get(live)).map(|feed| Arc::clone(&feed.peer.record));
             live.map(|live| self.stream.book().succeed(&live));
             return;
@@ -433,7 +433,7 @@ impl Accumulate {
         if let Some(session) = peer.conn.client() {
             session.close();
         }
-        // What the session has to say last (an onStatus) goes out if the socket takes it; the rest is the peer's loss.
+        // The session's last message (an onStatus) goes out if the socket takes it; nothing waits for that.
         let _ = peer.conn.flush();
         io.remove(&mut peer.conn.socket);
         half_close(&mut peer.conn.socket);

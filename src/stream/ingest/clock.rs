@@ -14,7 +14,7 @@ use crate::proto::message::kind;
 /// A step of one track above this, either way, is a jump.
 const JUMP_MS: i64 = 1_000;
 
-/// What became of a timestamp.
+/// A timestamp's treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamped {
     /// The timestamp in the log.

@@ -68,7 +68,7 @@ fn time_goes_on_with_the_next_publisher_unless_the_end_was_told() {
         if told {
             assert!(ingest.take_end(end) && !ingest.take_end(end), "an end is told once");
             assert_eq!(ingest.ended_at(), None);
-            // One that was let in and has gone before it began.
+            // A publisher that was let in and has gone before it began.
             ingest.end();
         }
         ingest.begin();

@@ -1,9 +1,9 @@
 //! RRBuffer: the log of a stream, written once in the very bytes that go out.
 //!
-//! The log is a chain of [segments](super::segment). Here is the writer's end: it makes the chunks of a message straight
-//! in the segment's memory and decides when a new segment begins. Readers are [`Cursor`]s and never keep it waiting; what
-//! no cursor can reach any more is freed. It reads no clock, knows no sockets and looks into no body. The thread that
-//! reads the publisher owns it.
+//! The log is a chain of [segments](super::segment). Here is the writer's end: it makes the chunks of a message
+//! straight in the segment's memory and decides when a new segment begins. Readers are [`Cursor`]s and never keep it
+//! waiting; what no cursor can reach any more is freed. It reads no clock, knows no sockets and looks into no body. The
+//! thread that reads the publisher owns it.
 //!
 //! A message lies in one segment, as a type 0 chunk and type 3 continuations of [`CHUNK_SIZE`] on message stream
 //! [`STREAM_ID`], absolute timestamp, so that any message can be the first one a consumer gets.
@@ -27,15 +27,15 @@ const FIRST_SEGMENT_BYTES: u32 = 16 * 1024;
 /// position stays small, and one allocation serves hundreds of messages.
 const SEGMENT_BYTES: u32 = 256 * 1024;
 
-/// One mark for so many bytes. Streams with video average kilobytes a message, so bytes run out first there; a stream of
-/// sound alone (some 200 to 400 bytes a message) ends its segments early and leaves their last pages untouched. At 24
-/// bytes a mark the table is a twentieth of the segment.
+/// One mark for so many bytes. Streams with video average kilobytes a message, so bytes run out first there; a stream
+/// of sound alone (some 200 to 400 bytes a message) ends its segments early and leaves their last pages untouched. At
+/// 24 bytes a mark the table is a twentieth of the segment.
 const BYTES_PER_MARK: u32 = 512;
 
 /// Marks a segment has at least, however small.
 const MIN_MARKS: u32 = 32;
 
-/// What a message is besides its body.
+/// A message's facts besides its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// RTMP timestamp in milliseconds, as it goes out.

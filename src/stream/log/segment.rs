@@ -302,7 +302,7 @@ impl SegmentWriter {
         &self.segment
     }
 
-    /// What is published in the segment that is being written.
+    /// The published part of the segment that is being written.
     pub(in crate::stream) fn published(&self) -> Published {
         self.done
     }

@@ -1,4 +1,4 @@
-//! What the media memory of a server may come to, counted in bytes of capacity.
+//! The limit on a server's media memory, counted in bytes of capacity.
 //!
 //! Whoever holds segments, tails, half-read messages or TLS connections holds a [`Charge`] for them, which gives the
 //! bytes back when it is dropped. It does not allocate the memory itself and decides nothing about who has to give way.
@@ -24,7 +24,7 @@ struct Counter {
     mark: u64,
     /// Beyond the mark there is room only for what a child needs within its floor.
     keeps: bool,
-    /// What a child may come to also where memory is short.
+    /// The bytes that a child may use even where memory is short.
     floor: AtomicU64,
     /// The most there was since this was last asked.
     peak: AtomicU64,
@@ -114,7 +114,7 @@ impl Budget {
         self.used().saturating_sub(self.0.floor.load(Relaxed))
     }
 
-    /// What is kept for children within their floors.
+    /// The bytes that are kept for children within their floors.
     pub fn kept_for_floors(&self) -> u64 {
         self.0.limit - self.0.mark
     }
@@ -255,7 +255,7 @@ impl Charge {
     /// within a step of 4 KiB.
     ///
     /// # Errors
-    /// As [`resize`](Self::resize).
+    /// Those of [`resize`](Self::resize).
     pub fn follow(&mut self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
         if bytes == self.bytes { Ok(()) } else { self.resize(bytes) }

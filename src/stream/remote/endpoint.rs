@@ -43,7 +43,7 @@ impl Endpoint {
     /// As [`Self::new`], and whom it cannot trust (a file that holds no roots) is told now, not by the first try.
     ///
     /// # Errors
-    /// As [`Self::new`] and [`Self::tls`].
+    /// Those of [`Self::new`] and [`Self::tls`].
     pub fn ready(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
         let endpoint = Self::new(config, own_key)?;
         if (0..endpoint.urls()).any(|index| endpoint.url(index).tls) {
@@ -52,10 +52,10 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// What its connections over TLS share: made at the first call, which reads the roots.
+    /// The configuration of the endpoint's connections over TLS, made at the first call, which reads the roots.
     ///
     /// # Errors
-    /// As [`ClientConfig::new`].
+    /// Those of [`ClientConfig::new`].
     pub fn tls(&self) -> Result<ClientConfig> {
         if let Some(made) = self.tls.get() {
             return Ok(made.clone());

@@ -1,7 +1,7 @@
 //! Sources: the targets of a stream that pull instead of push, and the watching that on-demand ones go by.
 //!
-//! The dialler connects a source; the source then is the stream's publisher as any other, in the hands of the accumulate
-//! thread. What comes after its end is the dialler's to decide. Nothing here does I/O.
+//! The dialler connects a source; the source then is the stream's publisher as any other, in the hands of the
+//! accumulate thread. What comes after its end is the dialler's to decide. Nothing here does I/O.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ const MAX_VIA_BYTES: usize = 2048;
 /// Begins the words of the refusal of a pull that leads back to its own stream.
 pub const LOOP: &str = "a loop: ";
 
-/// What a player is told whose stream cannot be had.
+/// The refusal of a player whose stream cannot be pulled.
 #[derive(Clone, Debug)]
 pub(in crate::stream) struct Refusal {
     pub(in crate::stream) code: &'static str,
@@ -84,8 +84,8 @@ impl Sources {
         locked(&self.watch).unwatched_ms.map_or(0, |since| now_ms.saturating_sub(since))
     }
 
-    /// A player came. Where `free`, nobody publishes: gives whether the host is to hear that the stream is wanted, because
-    /// nothing will serve it and it was not told before; and the sources that may.
+    /// A player came. Where `free`, nobody publishes: gives whether the host is to hear that the stream is wanted,
+    /// because nothing will serve it and it was not told before; and the sources that may.
     pub(in crate::stream) fn player_came(&self, free: bool) -> (bool, Vec<Arc<Target>>) {
         let mut watch = locked(&self.watch);
         watch.players += 1;
@@ -154,7 +154,7 @@ pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
 /// Why a source's connection ends, as far as the failure does not say.
 #[derive(Debug, Default)]
 pub(in crate::stream) enum Goes {
-    /// It was lost.
+    /// The connection was lost.
     #[default]
     Lost,
     /// Nobody has been playing for long enough.
@@ -165,7 +165,7 @@ pub(in crate::stream) enum Goes {
     Elsewhere(Option<String>, String),
 }
 
-/// What a source's server said that ends the pull.
+/// The failure in a message of a source's server that ends the pull.
 pub(in crate::stream) fn heard(event: session::Event) -> (Failure, Goes) {
     match event {
         session::Event::Reconnect { url, text } => {

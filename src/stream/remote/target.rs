@@ -1,5 +1,6 @@
 //! A push target, or a source that pulls, as everybody sees it: what is to be reached, how it goes, what is to be told
-//! of it. The dialler connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does I/O.
+//! of it. The dialler connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does
+//! I/O.
 
 pub mod backoff;
 
@@ -42,7 +43,7 @@ pub enum News {
     Updated,
     /// The relay closed it because its new settings want a new connection.
     Renewed,
-    /// It is gone: whoever had it has closed it.
+    /// The connection is gone: its owner has closed it.
     Over,
 }
 
@@ -82,7 +83,7 @@ pub struct Target {
     /// Monotonic ms of the next try; 0 while none is due.
     pub next_try_ms: AtomicU64,
     endpoint: Mutex<Arc<Endpoint>>,
-    /// What its connection was made for; of a source.
+    /// The endpoint that a source's connection was made for.
     served: Mutex<Option<Arc<Endpoint>>>,
     state: AtomicU32,
     /// Held from a move to its event, so that events come in the order of the moves, the last one last.
@@ -90,7 +91,7 @@ pub struct Target {
     /// Monotonic ms by which it is to be gone; `u64::MAX` while it is wanted.
     stop_by_ms: AtomicU64,
     news: Mutex<VecDeque<News>>,
-    /// What is or was connected.
+    /// The connection in use, or the last one.
     way: Mutex<Way>,
     /// Why it is in its state; 0 where all is well.
     error: AtomicI32,
@@ -163,8 +164,8 @@ impl Target {
     /// Tells the target's first event, as it comes on its stream's book.
     ///
     /// # Errors
-    /// [`RRError::State`] where the host has found it in a list and has stopped it already: then its last event may have
-    /// been told.
+    /// [`RRError::State`] where the host has found it in a list and has stopped it already: then its last event may
+    /// have been told.
     pub(in crate::stream) fn begin(&self) -> Result<()> {
         let _moving = locked(&self.moving);
         if self.is_stopped() {
@@ -220,7 +221,7 @@ impl Target {
         }
     }
 
-    /// What is or was connected, for people.
+    /// The connection in use, or the last one, for people.
     pub fn way(&self) -> Way {
         locked(&self.way).clone()
     }

@@ -1,6 +1,6 @@
-//! What a decoder must have before it can begin: metadata and sequence headers, kept word for word.
+//! Metadata and sequence headers, which a decoder needs before it can begin, kept word for word.
 //!
-//! It decides nothing about when a consumer begins; the [`JoinIndex`](super::JoinIndex) fills it.
+//! The [`JoinIndex`](super::JoinIndex) fills a set of headers, and decides when a consumer begins.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What consumers say: pauses and kinds of media, the end of a play, answers, goodbyes.
+//! Commands of consumers: pauses and kinds of media, the end of a play, answers, goodbyes.
 
 use std::ops::ControlFlow;
 
@@ -51,7 +51,7 @@ impl Relay {
                     self.between(slot, io);
                     return Ok(());
                 }
-                // What stands behind it has been read from the socket already.
+                // Commands behind this one may have been read from the socket already.
                 io.again(slot);
             }
         }
@@ -84,7 +84,7 @@ impl Relay {
                 _ => {}
             }
         }
-        // One that has kept its place goes on there by itself.
+        // A subscription that has kept its place goes on there by itself.
         self.place(slot, now_us);
     }
 

@@ -1,4 +1,4 @@
-//! What the relay gives up where the server's memory is short.
+//! The memory that the relay gives up where the server's is short.
 
 use std::cmp::Reverse;
 
@@ -8,15 +8,15 @@ use crate::net::event_loop::Io;
 use crate::stream::log::buffer::Head;
 use crate::stream::memory::GiveUp;
 
-/// Who is less behind than this holds hardly more than the segment that is being written.
+/// A consumer with a smaller lag holds hardly more than the segment that is being written.
 const NEAR_BYTES: u64 = 256 * 1024;
 
-/// Who holds more than this for itself alone, and has taken nothing of it for so long, is closed: it could hold it until
-/// `send_ms`, and there is nothing to jump over.
+/// A consumer that holds more private memory than this, and has taken nothing of it for so long, is closed: private
+/// memory cannot be jumped over, and would be held until `send_ms`.
 const PRIVATE_BYTES: usize = 256 * 1024;
 const PRIVATE_MS: u64 = 500;
 
-/// Who holds less for itself has hardly more than it is just sending.
+/// A consumer with less private memory has hardly more than the message that it is sending.
 const LEAST_BYTES: usize = 32 * 1024;
 
 impl Relay {
@@ -69,7 +69,7 @@ impl Relay {
         self.apply(slot, Err(Failure::ours(RRError::Limit, why).into()), io);
     }
 
-    /// Whoever is more than half as far behind as the furthest jumps to the head, to go on at the next key frame.
+    /// Lets every consumer with more than half the largest lag jump to the head, to go on at the next key frame.
     fn drop_lag(&mut self, head: Head, now_us: u64) {
         let mut furthest = 0;
         for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {

@@ -11,11 +11,11 @@ use crate::error::{Failure, Result};
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Plan, Run};
 
-/// Times that one pass asks everybody at most: of a stream that comes faster than it goes out a pass would have no end. One
-/// run is a segment of the log at most, so this is some megabytes for everybody.
+/// Times that one pass asks everybody at most: of a stream that comes faster than it goes out a pass would have no end.
+/// One run is a segment of the log at most, so this is some megabytes for everybody.
 const ROUNDS: usize = 8;
 
-/// What the next wait has to know of the last pass.
+/// The times from the last pass that bound the next wait.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Until {
     /// Somebody has room and was not asked to the end.
@@ -38,13 +38,13 @@ struct Part {
 /// The working memory of passes, kept so that none allocates.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// Who is to be asked.
+    /// The consumers to ask for their plans.
     asked: Vec<usize>,
-    /// What they are to send.
+    /// The planned runs.
     parts: Vec<Part>,
-    /// Whose sockets have failed.
+    /// Consumers whose sockets have failed.
     failed: Vec<(usize, Failure)>,
-    /// Who has had all that it is to get, or whose peer wants something else.
+    /// Consumers that have got all that they get, or whose peers sent a command.
     between: Vec<usize>,
     until: Until,
     /// Bytes and messages of the stream that were sent.
@@ -79,7 +79,7 @@ impl Relay {
         self.pass = pass;
     }
 
-    /// Who takes part: all who have room and stay.
+    /// The consumers that take part: all that have room and stay.
     fn begin(&mut self, pass: &mut Pass, now_us: u64) {
         pass.until = Until::default();
         let head = self.join_index.head();

@@ -1,5 +1,5 @@
-//! What the relay does for targets alone: taking them over from the dialler, changes of their settings while they run,
-//! and ending them in order where the stream goes on.
+//! The relay's work for targets alone: taking them over from the dialler, changes of their settings while they run, and
+//! ending them in order where the stream goes on.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl Relay {
         consumer.own().for_each(Subscription::end_here);
     }
 
-    /// What the dialler is to know of a target whose connection has ended, and no stop was asked for.
+    /// Tells the dialler of a target whose connection has ended without a stop.
     pub(super) fn target_left(
         &mut self,
         target: &Arc<Target>,
@@ -116,7 +116,7 @@ impl Relay {
     }
 }
 
-/// What ends a consumer that is behind its bounds: `None` as long as it may jump.
+/// The failure that ends a consumer behind its bounds; `None` as long as it may jump.
 pub(super) fn too_slow(push: Option<&Push>, behind_ms: u64, slow_ms: u64) -> Option<Failure> {
     let limit_ms = match push {
         None => Some(slow_ms),

@@ -1,4 +1,5 @@
-//! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands by.
+//! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands
+//! by.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +35,7 @@ struct Kept {
     body: Bytes,
 }
 
-/// What is kept of a publisher that stands by, or may later: the headers that its messages will need when it steps in.
+/// The headers of a publisher that stands by, or may later, which its messages will need when it steps in.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     list: Vec<Kept>,
@@ -68,7 +69,7 @@ impl Headers {
         }
     }
 
-    /// What was kept, in the order it came, with the time of the message that follows.
+    /// The kept headers, in the order in which they came, with the time of the message that follows.
     pub(super) fn before(&self, next: &Incoming<'_>) -> impl Iterator<Item = Incoming<'_>> {
         let (timestamp_ms, now_us) = (next.head.timestamp_ms, next.now_us);
         self.list.iter().map(move |kept| Incoming::new(MessageHead { timestamp_ms, ..kept.head }, &kept.body, now_us))
@@ -92,7 +93,7 @@ pub(super) struct Feed {
     bytes_in: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
-    /// What a source sent over the connections before this one.
+    /// Bytes that a source sent over the connections before this one.
     sent_before: u64,
     /// Memory of its half-read messages.
     pub(super) memory: Charge,
@@ -142,8 +143,8 @@ impl Feed {
         self.source.as_ref().map_or(&self.peer.record.counters, |source| &source.counters)
     }
 
-    /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for it:
-    /// whoever plays is to stay. One that was stopped has not been lost.
+    /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for
+    /// it: whoever plays is to stay. One that was stopped has not been lost.
     pub(super) fn hold_ms(&self, grace_ms: u64) -> u64 {
         match (&self.goes, &self.source) {
             (Goes::Unwatched, _) => 0,
@@ -187,7 +188,7 @@ impl Feed {
         Ok(())
     }
 
-    /// What is due for its session, what the host wants of a source, and the rate.
+    /// Acts on the session's timers, on the host's wishes for a source, and on the rate limit.
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
         let sent = (self.sent_before + self.peer.conn.bytes_out()).saturating_sub(self.counters().bytes_out.get());
         self.counters().sent(sent, now_ms * 1000);

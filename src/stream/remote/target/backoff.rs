@@ -8,7 +8,7 @@ use crate::error::{Failure, RRError};
 /// to each other would otherwise keep us busy for ever.
 const MOVES: u32 = 5;
 
-/// What comes after a failure.
+/// The step after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Another try after so many milliseconds.
@@ -46,12 +46,12 @@ pub struct Backoff {
     moves_in_row: u32,
 }
 
-/// What is known of one url.
+/// The state of one url.
 #[derive(Clone, Copy, Debug, Default)]
 struct Url {
     /// How often it has refused us in a row.
     refused_in_row: u32,
-    /// It is not worth another try.
+    /// Another try is of no use.
     fatal: bool,
     /// When media last flowed to it in a session that it has not ended itself.
     ran_ms: Option<u64>,
@@ -88,7 +88,7 @@ impl Backoff {
         self.moves_in_row <= MOVES
     }
 
-    /// What comes after a failure at [`url`](Self::url), of `urls` there are.
+    /// The step after a failure at [`url`](Self::url), one of `urls` urls.
     pub fn after(&mut self, config: &TargetConfig, urls: usize, loss: Loss<'_>) -> Next {
         let urls = urls.max(1);
         if loss.ran_ms >= u64::from(config.retry_reset_ms) {
@@ -162,7 +162,7 @@ mod tests {
         TargetConfig { retry_jitter_pct: 0, ..TargetConfig::default() }
     }
 
-    /// What comes after failures of this kind, one after the other.
+    /// The step after failures of this kind, one after the other.
     fn after(backoff: &mut Backoff, config: &TargetConfig, urls: usize, kind: RRError, ran_ms: u64) -> Next {
         let failure = Failure::peers(kind, "as expected");
         backoff.after(config, urls, Loss { failure: &failure, ran_ms, now_ms: 1_000, random: 7 })
