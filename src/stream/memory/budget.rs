@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_when_it_becomes_short_and_when_it_refuses() {
+    fn a_budget_tells_when_memory_becomes_short_and_when_it_refuses() {
         let alarms = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&alarms);
         let server = Budget::of_server(Some(800), Box::new(move || count.store(count.load(Relaxed) + 1, Relaxed)));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_be_turned_away_has_a_quarter_and_is_missed_by_nobody() {
+    fn peers_that_neither_publish_nor_play_yet_may_hold_a_quarter() {
         let alarms = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&alarms);
         let server = Budget::of_server(Some(800), Box::new(move || count.store(count.load(Relaxed) + 1, Relaxed)));
