@@ -70,9 +70,9 @@ extern "C" {
 
 /* ---- plain data ------------------------------------------------------------------------------------------------- */
 
-/* One object of a server: a kind, its server, a generation and a place (the low 32 bits, a small number) in one. 0
-   is none. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a crash, so ids may
-   cross threads, logs and JSON. */
+/* The id of one object of a server: its kind, its server, a generation and its place (the low 32 bits, a small
+   number). 0 is no object. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a
+   crash, so ids may cross threads, logs and JSON. */
 typedef uint64_t rr_id;
 
 /* A stream: one publisher in, any number of players and targets out. */
@@ -87,8 +87,8 @@ typedef rr_id rr_target;
 /* The states, one set for every kind of object. */
 typedef enum rr_state {
     RR_STATE_NONE = 0,                 /* No state: the object is unknown or its id has ended. */
-    /* Server: made, not listening, no session. Stream: no publisher yet. Session: it has ended its publish or play
-       and is still connected. Target: the stream has no media yet. */
+    /* Server: made, not listening, no session. Stream: no publisher yet. Session: its publish or play has ended, and
+       it is still connected. Target: the stream has no media yet. */
     RR_STATE_IDLE = 1,
     RR_STATE_ACCEPTING = 2,            /* Server: listening, no session. */
     RR_STATE_CONNECTING = 3,           /* Target: resolving the name, connecting. */
@@ -96,24 +96,26 @@ typedef enum rr_state {
     /* Session: an ASK waits for its answer, or a standby publisher waits. Target: connected, waits for media. */
     RR_STATE_WAITING = 5,
     RR_STATE_IN_PROGRESS = 6,          /* Media flows. Server: it has at least one session. */
-    /* Stream: the publisher is lost, its grace time runs. Target: lost; rr_event's value = ms to the next try. */
+    /* Stream: the publisher is lost, its grace time runs. Target: the connection is lost; rr_event's value = ms to
+       the next try. */
     RR_STATE_RECOVERING = 7,
     RR_STATE_STOPPING = 8,             /* Draining, flushing, closing. */
-    RR_STATE_STOPPED = 9,              /* Done; the id has ended. */
-    /* Server: the listener is lost. Stream: internal error. Session: protocol, limit. Target: gave up, or fatally
-       refused. */
+    RR_STATE_STOPPED = 9,              /* The object and its id have ended. */
+    /* Server: the listener is lost. Stream: internal error. Session: an error of the protocol or a limit. Target: it
+       has given up, or was refused for good. */
     RR_STATE_FAILED = 10,
 } rr_state;
 
-/* Results. A call gives 0 or more when it went well, and one of these, below 0, when not. rr_strerror gives the
-   sentence, rr_last_error the detail. Numbers are never reused. */
+/* Results. A call that succeeds gives 0 or more; one that fails gives one of these numbers below 0. rr_strerror
+   gives the sentence, rr_last_error the detail. Numbers are never reused. */
 typedef enum rr_error {
-    RR_OK = 0,                         /* It went well. */
+    RR_OK = 0,                         /* Success. */
     RR_ERR_ARG = -1,                   /* An argument is NULL, out of range or malformed. */
-    RR_ERR_VERSION = -2,               /* A struct is newer than this library and uses what it does not know. */
+    /* A struct is newer than this library and uses fields that the library does not know. */
+    RR_ERR_VERSION = -2,
     RR_ERR_STATE = -3,                 /* Not possible in the object's present state. */
     RR_ERR_NOT_FOUND = -4,             /* No such stream, session, target or server, or its id has ended. */
-    RR_ERR_EXISTS = -5,                /* It exists already. */
+    RR_ERR_EXISTS = -5,                /* The object exists already. */
     RR_ERR_AGAIN = -6,                 /* Nothing to do now; try again later. Not a failure. */
     RR_ERR_NOMEM = -7,                 /* The system gave no memory. */
     /* A limit was reached: a setting (max_sessions, mem_limit), or the process's own threads and descriptors. */
@@ -121,7 +123,8 @@ typedef enum rr_error {
     /* Called from a thread that must not call it: a callback, or a second taker of events. */
     RR_ERR_THREAD = -9,
     RR_ERR_UNSUPPORTED = -10,          /* This build does not have that feature; rr_last_error names it. */
-    /* A bug in this library: a panic was caught at the border. The object concerned may be FAILED, nothing else is. */
+    /* A bug in this library: a panic, caught before it reached the host. The object concerned may be FAILED, no
+       other is. */
     RR_ERR_PANIC = -11,
     RR_ERR_CLOSED = -12,               /* The object or the connection is closed. */
     RR_ERR_TIMEOUT = -20,              /* A deadline passed. */
@@ -138,7 +141,7 @@ typedef enum rr_error {
     RR_ERR_SLOW = -35,                 /* The peer was too slow for too long. */
     RR_ERR_IDLE = -36,                 /* The peer was silent for too long. */
     RR_ERR_KICKED = -37,               /* Closed by the host. */
-    RR_ERR_GIVE_UP = -38,              /* Tried as often as was configured. */
+    RR_ERR_GIVE_UP = -38,              /* Every configured try has failed. */
 } rr_error;
 
 /* Kinds of objects. */
@@ -149,17 +152,17 @@ typedef enum rr_kind {
     RR_KIND_TARGET = 4,                /* A target. */
 } rr_kind;
 
-/* What a session or target is to its stream. */
+/* Roles of sessions and targets in their streams. */
 typedef enum rr_role {
     RR_ROLE_NONE = 0,                  /* Not known yet. */
-    RR_ROLE_PUBLISHER = 1,             /* It sends the stream to us. */
-    RR_ROLE_STANDBY = 2,               /* It would send the stream to us if the publisher were lost. */
-    RR_ROLE_PLAYER = 3,                /* It takes the stream from us. */
-    RR_ROLE_TARGET = 4,                /* We push the stream to it. */
-    RR_ROLE_SOURCE = 5,                /* We pull the stream from it (rr_stream_add_source). */
+    RR_ROLE_PUBLISHER = 1,             /* The session sends the stream to us. */
+    RR_ROLE_STANDBY = 2,               /* The session replaces the publisher if that is lost. */
+    RR_ROLE_PLAYER = 3,                /* The session gets the stream from us. */
+    RR_ROLE_TARGET = 4,                /* We push the stream to the target. */
+    RR_ROLE_SOURCE = 5,                /* We pull the stream from the source (rr_stream_add_source). */
 } rr_role;
 
-/* What rr_name names. */
+/* Kinds of numbers that rr_name names. */
 typedef enum rr_name_kind {
     RR_NAME_STATE = 1,                 /* An rr_state. */
     RR_NAME_EVENT = 2,                 /* An rr_event_type. */
@@ -172,26 +175,26 @@ typedef enum rr_name_kind {
 typedef enum rr_feature {
     RR_FEATURE_EVENT_FD = 1,           /* rr_event_fd gives a descriptor. */
     RR_FEATURE_TLS = 2,                /* rtmps. */
-    RR_FEATURE_REST = 8,               /* Control by HTTP: rr_rest_listen and its like. */
+    RR_FEATURE_REST = 8,               /* Control by HTTP: the rr_rest_* functions work. */
 } rr_feature;
 
 /* Bits for rr_rest_listen. */
 typedef enum rr_rest_flag {
-    RR_REST_OPEN_READERS = 1,          /* /metrics and /stat need no token: for readers that cannot send one. */
+    RR_REST_OPEN_READERS = 1,          /* /metrics and /stat need no token, for readers that cannot send one. */
 } rr_rest_flag;
 
 /* Levels of log lines; each includes those before it. */
 typedef enum rr_log_level {
-    RR_LOG_OFF = 0,                    /* Nothing. */
-    RR_LOG_ERROR = 1,                  /* What failed and needs somebody. */
-    RR_LOG_WARN = 2,                   /* What is wrong and was coped with. */
-    RR_LOG_INFO = 3,                   /* What begins and ends. */
-    /* What peers said, in commands, and what was decided; every move of a state. No key is whole. */
+    RR_LOG_OFF = 0,                    /* No lines. */
+    RR_LOG_ERROR = 1,                  /* Failures that need somebody. */
+    RR_LOG_WARN = 2,                   /* Troubles that the library copes with. */
+    RR_LOG_INFO = 3,                   /* Beginnings and ends of streams, sessions and targets. */
+    /* Peers' commands and the decisions on them; every move of a state. Keys are masked. */
     RR_LOG_DEBUG = 4,
-    RR_LOG_TRACE = 5,                  /* Every message that is published. */
+    RR_LOG_TRACE = 5,                  /* Every published message. */
 } rr_log_level;
 
-/* Bits: what the host is asked. */
+/* Bits: questions to the host. */
 typedef enum rr_ask {
     RR_ASK_CONNECT = 1,                /* At connect, before the peer has said what it wants. */
     RR_ASK_PUBLISH = 2,                /* At publish. */
@@ -203,10 +206,10 @@ typedef enum rr_media {
     RR_MEDIA_AUDIO = 1,                /* Audio messages. */
     RR_MEDIA_VIDEO = 2,                /* Video messages. */
     RR_MEDIA_DATA = 4,                 /* Data messages: metadata, cue points, captions. */
-    RR_MEDIA_ALL = 7,                  /* All of them. */
+    RR_MEDIA_ALL = 7,                  /* Messages of all kinds. */
 } rr_media;
 
-/* What a stream does with a second publisher. */
+/* A stream's treatment of a second publisher. */
 typedef enum rr_publisher_policy {
     /* The second one is refused with NetStream.Publish.BadName, unless the first has fallen silent (silent_ms). */
     RR_PUBLISHER_REJECT = 0,
@@ -216,10 +219,10 @@ typedef enum rr_publisher_policy {
 
 /* Where a consumer begins. */
 typedef enum rr_start {
-    RR_START_DEFAULT = 0,              /* As the stream is set up; for a stream: RR_START_GOP. */
+    RR_START_DEFAULT = 0,              /* Where the stream's settings say; in a stream's settings: RR_START_GOP. */
     RR_START_KEY = 1,                  /* At the next key frame. */
-    RR_START_GOP = 2,                  /* At the cached group's key frame: a picture at once. */
-    RR_START_NOW = 3,                  /* At the newest message, whatever it is. */
+    RR_START_GOP = 2,                  /* At the cached group's key frame, for a picture at once. */
+    RR_START_NOW = 3,                  /* At the newest message, without waiting for a key frame. */
 } rr_start;
 
 /* Types of RTMP messages that carry media: rr_frame's type, the first argument of rr_frame_parse. */
@@ -230,52 +233,52 @@ typedef enum rr_message_type {
     RR_MSG_DATA = 18,                  /* Data, AMF0: metadata, cue points. */
 } rr_message_type;
 
-/* What is done with the publisher's timestamps. */
+/* The treatment of the publisher's timestamps. */
 typedef enum rr_clock {
-    RR_CLOCK_PASS = 0,                 /* They are passed on. */
-    RR_CLOCK_ZERO = 1,                 /* They begin at 0. */
+    RR_CLOCK_PASS = 0,                 /* Timestamps are passed on. */
+    RR_CLOCK_ZERO = 1,                 /* Timestamps begin at 0. */
     RR_CLOCK_REPAIR = 2,               /* Jumps are taken out. */
 } rr_clock;
 
-/* What becomes of ?args behind the stream keys of those who publish and play: tokens, as a rule. */
+/* The treatment of ?args behind the stream keys of publishers and players, which are usually tokens. */
 typedef enum rr_args {
-    /* They are not part of the key, whoever plays or publishes with or without them means the same stream. The host
-       has them as query, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone. */
+    /* The arguments are no part of the key: a key with and without them names the same stream. The host gets them as
+       query, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone. */
     RR_ARGS_APART = 0,
-    RR_ARGS_KEY = 1,                   /* They are part of the key: shown, matched, and pushed on with it. */
-    RR_ARGS_DROP = 2,                  /* They are not part of the key, and not kept. */
+    RR_ARGS_KEY = 1,                   /* The arguments are part of the key: shown, matched, and pushed on with it. */
+    RR_ARGS_DROP = 2,                  /* The arguments are no part of the key, and not kept. */
 } rr_args;
 
-/* How players get metadata that does not end as AMF0 has it (an object without its end mark, a value behind the one
-   there is to be): common readers refuse the whole stream for it. Targets always get it as it came. */
+/* How players get metadata that does not end as AMF0 prescribes (an object lacks its end mark, or more follows the
+   one value): common readers refuse the whole stream for it. Targets always get metadata as it came. */
 typedef enum rr_metadata {
-    RR_METADATA_MENDED = 0,            /* The ends that are missing are put behind, and what follows is left out. */
-    RR_METADATA_VERBATIM = 1,          /* As the publisher sends it. */
+    RR_METADATA_MENDED = 0,            /* With the missing end marks added, and the bytes behind the value left out. */
+    RR_METADATA_VERBATIM = 1,          /* As the publisher sends it, byte for byte. */
 } rr_metadata;
 
-/* What is done with a target that cannot keep up. */
+/* The treatment of a target that cannot keep up. */
 typedef enum rr_slow_policy {
-    RR_SLOW_RESYNC = 0,                /* It jumps to a key frame. */
-    RR_SLOW_RECONNECT = 1,             /* It is closed and connected again. */
-    RR_SLOW_STOP = 2,                  /* It ends. */
+    RR_SLOW_RESYNC = 0,                /* The target jumps to a key frame. */
+    RR_SLOW_RECONNECT = 1,             /* The target is closed and connected again. */
+    RR_SLOW_STOP = 2,                  /* The target ends. */
 } rr_slow_policy;
 
 /* Bits for the listening calls. */
 typedef enum rr_listen_flag {
-    RR_LISTEN_TLS = 1,                 /* rtmps. rr_server_set_tls comes first. */
-    /* A PROXY protocol header, version 1 or 2, comes first and says whose the connection is; one without is closed. */
+    RR_LISTEN_TLS = 1,                 /* rtmps; needs an earlier rr_server_set_tls. */
+    /* Each connection begins with a PROXY protocol header, version 1 or 2, which names the peer's address;
+       connections without one are closed. */
     RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
 } rr_listen_flag;
 
 /* Bits of rr_target_config's flags. */
 typedef enum rr_target_flag {
-    RR_TARGET_INSECURE = 1,            /* No certificate check: whoever sits between reads and changes everything. */
-    RR_TARGET_RETRY_FATAL = 2,         /* Retry what is fatal by default (a refused key, for one). */
-    /* For rr_stream_add_source: it is connected while somebody plays, and for unwatched_ms after. */
+    RR_TARGET_INSECURE = 1,            /* No certificate check: anybody on the way can read and change everything. */
+    RR_TARGET_RETRY_FATAL = 2,         /* Retry also after errors that are fatal by default (a refused key, for one). */
+    /* For rr_stream_add_source: connect while somebody plays, and for unwatched_ms after. */
     RR_TARGET_ON_DEMAND = 4,
-    /* For rr_stream_add_target: what the publisher put behind a ? goes with the key, at each connection (rr_event's
-       query). */
+    /* For rr_stream_add_target: send the publisher's ?args (rr_event's query) with the key, at each connection. */
     RR_TARGET_ARGS = 8,
 } rr_target_flag;
 
@@ -283,7 +286,7 @@ typedef enum rr_target_flag {
 typedef enum rr_frame_flag {
     RR_FRAME_KEY = 1,                  /* A key frame: a decoder can begin here. */
     RR_FRAME_SEQ = 2,                  /* A sequence header: codec configuration, no picture or sound. */
-    /* The end of a sequence. In rr_stream_write: the publisher has ended, data may be NULL. */
+    /* The end of a sequence. In rr_stream_write: the host's publish ends, and data may be NULL. */
     RR_FRAME_END = 4,
     RR_FRAME_META = 8,                 /* Stream metadata (onMetaData). */
     RR_FRAME_MULTI = 16,               /* An Enhanced RTMP multitrack message. */
@@ -303,12 +306,12 @@ typedef struct rr_frame {
     int32_t cts_ms;                    /* Composition time offset of a video frame in ms. */
     int64_t ts_ms;                     /* Timestamp in ms. rr_frame_parse leaves it 0. */
     const uint8_t *data;               /* The message body. */
-    size_t len;                        /* Its length in bytes. */
+    size_t len;                        /* Bytes of data. */
 } rr_frame;
 
-/* Counters and measurements, the same struct for every kind of object; what does not apply is 0. Rates are those of
-   the last two seconds, everything else counts from the object's start. Reading asks the system nothing: what it
-   says of a connection (rtt_us to unacked_bytes) is a second old at most for whoever reads once a second. */
+/* Counters and measurements, one struct for every kind of object; fields that do not apply are 0. Rates are those of
+   the last two seconds, everything else counts from the object's start. Reading makes no system call: TCP's figures
+   (rtt_us to unacked_bytes) are a second old at most for a host that reads once a second. */
 typedef struct rr_stats {
     uint64_t bytes_in;                 /* Bytes received, protocol included. */
     uint64_t bytes_out;                /* Bytes sent, protocol included. */
@@ -318,104 +321,103 @@ typedef struct rr_stats {
     uint64_t video_bytes;              /* Bytes of video messages that came. */
     uint64_t data_bytes;               /* Bytes of data messages that came. */
     uint64_t dropped_msgs;             /* Messages that slow consumers did not get. */
-    uint64_t dropped_bytes;            /* Their bytes. */
+    uint64_t dropped_bytes;            /* Bytes of those messages. */
     uint64_t dropped_runs;             /* How often a consumer jumped forward. */
-    /* Player or target: bytes of the stream that it has yet to be sent. Publisher or source: 0, what it sends waits
-       nowhere. Stream or server: the memory in use. */
+    /* Player or target: bytes of the stream not sent yet. Publisher or source: 0, nothing waits. Stream or server:
+       the memory in use. */
     uint64_t queue_bytes;
-    uint64_t queue_msgs;               /* Player or target: messages that it has yet to be sent. */
+    uint64_t queue_msgs;               /* Player or target: messages of the stream not sent yet. */
     int64_t started_us;                /* Wall clock at the start, us since 1970. */
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
-    /* Timestamp of the last media message that came, ms. Player or target: of the last one sent, as the stream has
-       it; a quarter of a second old at most. */
+    /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; a
+       quarter of a second old at most. */
     int64_t last_ts_ms;
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
-    /* A consumer's lag: age of the oldest unsent byte, ms; of a stream or server that of whoever is furthest behind. */
+    /* A consumer's lag: age of the oldest unsent byte, ms. Stream or server: the largest lag of its consumers. */
     uint32_t queue_ms;
     uint32_t queue_ms_max;             /* The largest lag so far, ms. */
     uint32_t kbps_in;                  /* kbit/s received. */
     uint32_t kbps_out;                 /* kbit/s sent. */
     uint32_t audio_kbps;               /* kbit/s of audio that comes. */
     uint32_t video_kbps;               /* kbit/s of video that comes. */
-    uint32_t fps_milli;                /* Video frames per 1000 s; of many video tracks those of the lowest. */
+    uint32_t fps_milli;                /* Video frames per 1000 s; with several video tracks, those of the lowest. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
     uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
-    uint32_t rtt_var_us;               /* Its variation, us. */
+    uint32_t rtt_var_us;               /* Variation of the round trip time, us. */
     uint32_t retransmits;              /* TCP segments sent again. */
     uint32_t unacked_bytes;            /* Bytes sent that the peer has not acknowledged. */
-    uint32_t connects;                 /* Of a target or source: connections made. */
-    uint32_t failures;                 /* Of a target or source: connections that failed or were refused. */
+    uint32_t connects;                 /* Target or source: connections made. */
+    uint32_t failures;                 /* Target or source: connections that failed or were refused. */
     uint32_t unknown_msgs;             /* Messages of unknown type or codec; they are passed on all the same. */
     uint32_t clock_jumps;              /* Timestamp jumps. */
     uint32_t sessions;                 /* Sessions now. */
     uint32_t targets;                  /* Targets now. */
 } rr_stats;
 
-/* What an object is. The strings are never NULL; they are valid until the next rr_info_get on the same thread. */
+/* The facts of an object. The strings are never NULL, and valid until the next rr_info_get on the same thread. */
 typedef struct rr_info {
     rr_id id;                          /* The object. */
-    rr_id stream;                      /* The stream it belongs to, 0 for none. */
+    rr_id stream;                      /* The stream that the object belongs to, 0 for none. */
     uint32_t kind;                     /* RR_KIND_*. */
     uint32_t state;                    /* RR_STATE_*. */
-    int32_t error;                     /* RR_OK, or why it is in this state. */
+    int32_t error;                     /* RR_OK, or the cause of the state. */
     uint32_t role;                     /* RR_ROLE_*. */
-    uint32_t tls;                      /* 1 over TLS. */
+    uint32_t tls;                      /* 1 for a connection over TLS. */
     uint32_t caps_ex;                  /* The peer's Enhanced RTMP capsEx bits. */
     uint32_t track_count;              /* How many of codecs are set. */
     uint32_t retry_in_ms;              /* RR_STATE_RECOVERING: ms to the next try. */
     uint32_t codecs[8];                /* FourCCs of the first tracks, as in rr_frame. */
     void *user;                        /* The host's pointer. */
     const char *app;                   /* RTMP application, as the peer sent it. Target: the stream's. */
-    /* Stream key, as the peer sent it. Target: the stream's, also where it goes under another one. */
+    /* Stream key, as the peer sent it. Target: the stream's own, even where the push has another key. */
     const char *key;
     const char *addr;                  /* The peer's address. */
     const char *local_addr;            /* Our address on that connection. */
-    const char *url;                   /* Target: where it goes, without login and key. Session: its tcUrl. */
-    const char *agent;                 /* What the peer calls itself (flashVer). */
-    /* Stream: the name of its video codec, "H.264", of many tracks that of the lowest; "" while there is none.
-       Static. */
+    const char *url;                   /* Target: the url in use, without login and key. Session: its tcUrl. */
+    const char *agent;                 /* The program that the peer claims to be (flashVer). */
+    /* Stream: the name of its video codec, "H.264", that of the lowest track; "" while there is none. Static. */
     const char *video_codec;
     const char *audio_codec;           /* Stream: the name of its audio codec, "AAC". Static. */
-    /* Stream: width of its pictures in pixels, as the sequence header (AVC, HEVC, AV1) of the lowest video track
-       says; 0 while that is not known. */
+    /* Stream: width of its pictures in pixels, from the sequence header (AVC, HEVC, AV1) of the lowest video track;
+       0 while the width is not known. */
     uint32_t width;
-    uint32_t height;                   /* Stream: their height in pixels, likewise. */
-    /* Stream: samples a second of its sound, as the sequence header (AAC, Opus) of the lowest audio track says, or
-       0. */
+    uint32_t height;                   /* Stream: height of its pictures in pixels, from the same sequence header. */
+    /* Stream: samples a second of its sound, from the sequence header (AAC, Opus) of the lowest audio track, or 0. */
     uint32_t sample_rate;
     uint32_t channels;                 /* Stream: channels of its sound, or 0. */
-    const char *query;                 /* Session: as in rr_event. */
+    const char *query;                 /* Session: the text behind a ?, as in rr_event. */
 } rr_info;
 
-/* Takes log lines. module and line are valid during the call. What the modules "server", "stream", "session" and
-   "target" say, events say too: a host that shows both can leave these out. It is called on the server's event
-   thread, one call at a time, with no lock held, until rr_server_set_log has set another or rr_server_free has
-   returned. */
+/* Takes log lines. module and line are valid during the call. Lines of the modules "server", "stream", "session" and
+   "target" repeat events: a host that shows both can leave these out. The server's event thread makes the calls, one
+   at a time, with no lock held, until rr_server_set_log has set another sink or rr_server_free has returned. */
 typedef void (*rr_log_fn)(void *user, int level, const char *module, const char *line);
 
 /* ---- events, the data ------------------------------------------------------------------------------------------- */
 
-/* What happened. */
+/* Types of events. */
 typedef enum rr_event_type {
-    RR_EV_NONE = 0,                    /* Nothing. */
-    RR_EV_SERVER = 1,                  /* The server's state moved: prev -> state, error says why. */
+    RR_EV_NONE = 0,                    /* No event. */
+    RR_EV_SERVER = 1,                  /* The server's state moved from prev to state; error is the cause. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
     RR_EV_SESSION = 3,                 /* A session's state moved. */
-    /* A target's or a source's state moved, for the first time from RR_STATE_NONE: it was added. */
+    /* A target's or a source's state moved; prev is RR_STATE_NONE where it was added. */
     RR_EV_TARGET = 4,
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
-    RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer. */
-    RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer. */
-    /* Somebody plays a stream that has no publisher and no source: once, until it has one or nobody plays. */
+    RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer as at RR_EV_CONNECT_ASK. */
+    RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer as at RR_EV_CONNECT_ASK. */
+    /* Somebody plays a stream that has no publisher and no source. Comes once, until the stream has one or nobody
+       plays. */
     RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
-    /* A stream has a track that it had not, or one with another codec; text lists them all ("avc1,mp4a"), as rr_info
-       does. A new publisher's are told anew. Where codecs change all the time, this comes four times a second. */
+    /* A stream has a new track, or a track has another codec; text lists the codecs of all tracks ("avc1,mp4a"), as
+       rr_info does. A new publisher's tracks count as new. Comes at most four times a second. */
     RR_EV_TRACKS = 10,
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
     RR_EV_SLOW = 11,
     RR_EV_CLOCK = 12,                  /* The publisher's timestamps jumped; value = ms. */
-    RR_EV_RECONNECT = 13,              /* The peer asks us to connect again; url = where, "" = the same place. */
+    /* The peer asks us to connect again; url = the new place, "" = the same place. */
+    RR_EV_RECONNECT = 13,
     RR_EV_LOG = 15,                    /* A log line, in text. */
     RR_EV_OVERFLOW = 16,               /* Events were lost because they were not taken; value = how many. */
 } rr_event_type;
@@ -425,12 +427,12 @@ typedef enum rr_event_flag {
     RR_EVF_RETRIABLE = 1,              /* The error is worth another try. */
     RR_EVF_BY_PEER = 2,                /* The peer caused it. */
     RR_EVF_LAST = 4,                   /* The id ends with this event. */
-    RR_EVF_TLS = 8,                    /* Over TLS. */
-    RR_EVF_TOLD = 16,                  /* RR_EV_LOG: an event of another type says the same. */
+    RR_EVF_TLS = 8,                    /* The connection is over TLS. */
+    RR_EVF_TOLD = 16,                  /* RR_EV_LOG: the line repeats an event of another type. */
 } rr_event_flag;
 
-/* One event. The library makes it, and it may grow at its end. It and its strings are valid until the next
-   rr_event_next on the same server, or during the callback. */
+/* One event, made by the library; later versions may add fields at its end. The event and its strings are valid
+   until the next rr_event_next on the same server, or during the callback. */
 typedef struct rr_event {
     uint32_t type;                     /* RR_EV_*. */
     int32_t error;                     /* RR_OK, or the cause. */
@@ -438,8 +440,7 @@ typedef struct rr_event {
     uint32_t prev;                     /* RR_STATE_*, the one before. */
     uint32_t flags;                    /* RR_EVF_* bits. */
     uint32_t level;                    /* RR_LOG_* of RR_EV_LOG. */
-    /* The stream concerned, 0 for none. Of a session that has ended its publish or play: the stream it was of at
-       last. */
+    /* The stream concerned, 0 for none. For a session that has ended its publish or play: its last stream. */
     rr_stream stream;
     rr_session session;                /* The session concerned, 0 for none. */
     rr_target target;                  /* The target concerned, 0 for none. */
@@ -447,23 +448,22 @@ typedef struct rr_event {
     void *user;
     int64_t time_us;                   /* Wall clock, us since 1970. */
     int64_t value;                     /* Depends on the type: ms to the next try, messages lost ... */
-    /* RTMP application: bytes as the peer sent them. Never NULL, as all strings here. */
-    const char *app;
-    const char *key;                   /* Stream key: bytes as the peer sent them. It may be a secret. */
+    const char *app;                   /* RTMP application: bytes as the peer sent them. No string here is ever NULL. */
+    const char *key;                   /* Stream key: bytes as the peer sent them, perhaps a secret. */
     const char *addr;                  /* The peer's address. */
     const char *url;                   /* A url, without the key. */
     const char *text;                  /* The detail, for people. */
-    /* RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, what it was. */
+    /* RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, its last
+       role. */
     uint32_t role;
     uint32_t reserved0;                /* Zero. */
-    /* What the peer sent behind a ?, of its application and its stream key, with & between; "" where it sent none,
-       and as RR_ARGS_* says. Credentials, as a rule: nothing of the library's shows them, and the host had better
-       not. */
+    /* The text behind a ? in the peer's application and stream key, joined by &; "" where there is none, or
+       RR_ARGS_* leaves none. Usually credentials: the library never shows the text, and the host should not either. */
     const char *query;
 } rr_event;
 
-/* Takes events. ev is valid during the call. It is called on the server's event thread, one call at a time, in
-   order, with no lock held, until rr_server_free has returned. It may call any rr_* function but rr_server_free,
+/* Takes events. ev is valid during the call. The server's event thread makes the calls, one at a time, in order,
+   with no lock held, until rr_server_free has returned. The callback may call any rr_* function but rr_server_free,
    which does nothing there. */
 typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 
@@ -503,13 +503,13 @@ typedef struct rr_stream_config {
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
-    uint32_t publisher_policy;         /* RR_PUBLISHER_*: what a second publisher meets. Default: 0 (refused). */
+    uint32_t publisher_policy;         /* RR_PUBLISHER_*: the treatment of a second publisher. Default: 0 (refused). */
     /* Keep players and targets this long without a publisher, ms, to 86400000. Default: 0 (not at all). */
     uint32_t grace_ms;
     /* Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608. */
     uint32_t gop_bytes;
     uint32_t gop_ms;                   /* Longest cached group, ms, to 3600000; RR_OFF = no cache. Default: 10000. */
-    /* What a publisher may send, kbit/s; above it for 10 s it is closed with RR_ERR_LIMIT. Default: 0 (no limit). */
+    /* A publisher that sends more than this for 10 s, kbit/s, is closed with RR_ERR_LIMIT. Default: 0 (no limit). */
     uint32_t max_kbps;
     /* A source with RR_TARGET_ON_DEMAND is closed this long after the last player left, ms, to 86400000; RR_OFF =
        never. Default: 10000. */
@@ -518,48 +518,49 @@ typedef struct rr_stream_config {
     int32_t nice;
     /* Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once). */
     uint32_t merge_ms;
-    uint32_t clock;                    /* RR_CLOCK_*: what becomes of timestamps. Default: 0 (they are passed on). */
+    uint32_t clock;                    /* RR_CLOCK_*: the treatment of timestamps. Default: 0 (passed on). */
     uint32_t start;                    /* RR_START_*: where players begin. Default: 2 (the cached group). */
     /* A player's largest lag, bytes, 65536 to 1073741824; past it the player jumps to a key frame. Default: 4194304. */
     uint32_t queue_bytes;
     uint32_t queue_ms;                 /* A player's largest lag, ms, 100 to 600000. Default: 5000. */
     /* A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000. */
     uint32_t slow_ms;
-    /* RR_ARGS_*: what becomes of what peers put behind a ? in their stream keys. Only that of rr_server_config's
-       stream counts, as names come before streams. Default: 0 (not part of the name, told apart). */
+    /* RR_ARGS_*: the treatment of text behind a ? in stream keys. Only rr_server_config's stream settings count
+       here: a name is read before its stream exists. Default: 0 (not part of the name, given to the host apart). */
     uint32_t args;
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
-    /* Where pictures have come for so long without a key frame, players and targets that begin get sound at once,
-       and pictures with the next key frame; where none has come for 15 s either, with whatever picture comes. ms, to
-       3600000; RR_OFF = they wait for a key frame with both. Default: 5000. */
+    /* Where video has come for this long without a key frame, ms, to 3600000, players and targets that begin get
+       sound at once, and video with the next key frame or, after 15 s without one, from any picture on; RR_OFF =
+       both wait for a key frame. Default: 5000. */
     uint32_t key_wait_ms;
-    /* With RR_PUBLISHER_REJECT a publisher that has sent nothing for this long gives way to one that comes, ms, to
-       86400000, so that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000. */
+    /* With RR_PUBLISHER_REJECT a new publisher replaces one that has sent nothing for this long, ms, to 86400000, so
+       that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000. */
     uint32_t silent_ms;
-    /* RR_METADATA_*: how players get metadata that does not end as it should. Default: 0 (mended). */
+    /* RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (mended). */
     uint32_t metadata;
     uint32_t reserved0;                /* 0. */
 } rr_stream_config;
 
-/* Settings of a target, or of a source. What is about sending means nothing to a source: send_ms, idle_ms,
-   queue_bytes, queue_ms, slow_policy, slow_ms, start, clock, media, tracks, max_kbps and merge_ms are refused there
-   with RR_ERR_UNSUPPORTED, unless they are 0 or the default. */
+/* Settings of a target, or of a source. A source does not send, and refuses the settings of sending with
+   RR_ERR_UNSUPPORTED, unless they are 0 or the default: send_ms, idle_ms, queue_bytes, queue_ms, slow_policy,
+   slow_ms, start, clock, media, tracks, max_kbps and merge_ms. */
 typedef struct rr_target_config {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
-    /* The stream key, bytes untouched; all of url's path is the application then. Default: NULL: what follows the
-       first part of url's path, with its slashes and its query; where nothing does, the stream's own key. */
+    /* The stream key, bytes untouched; all of url's path is the application then. Default: NULL: the part of url
+       behind the first part of its path, with slashes and query or, where that is empty, the stream's own key. */
     const char *key;
-    /* More urls, tried in turn after url, NULL ended, 16 at most; a key given apart is theirs too. Default: NULL. */
+    /* More urls, tried in turn after url, NULL ended, 16 at most; key holds for them too. Default: NULL. */
     const char *const *backup_urls;
-    /* Name for Adobe or Limelight authentication. Default: NULL (what url has before an @, if anything). */
+    /* Name for Adobe or Limelight authentication. Default: NULL (the name before url's @, if any). */
     const char *username;
-    const char *password;              /* Its password. Default: NULL. */
-    /* Roots to trust for rtmps, a PEM file; the server's own certificate, too, where it signs itself. Not looked at
-       while every url is rtmp. Default: NULL (the system's). */
+    /* Password for that authentication. Default: NULL (the password before url's @, if any). */
+    const char *password;
+    /* A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. Not read while every url
+       is rtmp. Default: NULL (the system's). */
     const char *ca_file;
     /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
        name and dates; with ca_file both must hold. Default: NULL. */
@@ -569,44 +570,46 @@ typedef struct rr_target_config {
     uint32_t retry_min_ms;
     uint32_t retry_max_ms;             /* Longest wait, ms, to 86400000, not below retry_min_ms. Default: 30000. */
     uint32_t retry_jitter_pct;         /* Random part of each wait, percent, to 100; RR_OFF = none. Default: 20. */
-    /* Failures in a row before it gives up, to 1000000000; with backup_urls all of them failing is one. RR_OFF =
+    /* Failures in a row before giving up, to 1000000000; with backup_urls, trying all urls counts as one. RR_OFF =
        never. Default: 0 (never). */
     uint32_t retry_count;
     /* Time from the first failure of a row to giving up, ms, to 4294967294; RR_OFF = never. Default: 0 (never). */
     uint32_t retry_total_ms;
-    /* A connection that ran this long makes the next wait the first again, ms. Default: 30000. */
+    /* After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000. */
     uint32_t retry_reset_ms;
     /* Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000. */
     uint32_t connect_ms;
     /* A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms). */
     uint32_t send_ms;
-    /* Without media for this long it is closed in order, ms; it connects again when media comes. Default: 0 (never). */
+    /* A target without media for this long, ms, is closed in order, and connects again when media comes. Default: 0
+       (never). */
     uint32_t idle_ms;
     /* Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608. */
     uint32_t queue_bytes;
     uint32_t queue_ms;                 /* Largest lag, ms, 100 to 600000. Default: 10000. */
-    uint32_t slow_policy;              /* RR_SLOW_*: what happens past that. Default: 0 (jump to a key frame). */
-    /* How long it may stay slow, jumping to key frames, until it is reconnected (RR_SLOW_STOP: stopped), ms.
-       Default: 0 (RR_SLOW_RESYNC: for ever, else not at all). */
+    /* RR_SLOW_*: the treatment of a target past its largest lag. Default: 0 (jump to a key frame). */
+    uint32_t slow_policy;
+    /* How long a slow target may jump to key frames before it is reconnected (RR_SLOW_STOP: stopped), ms. Default: 0
+       (with RR_SLOW_RESYNC for ever, with the others not at all). */
     uint32_t slow_ms;
     uint32_t start;                    /* RR_START_*: where the push begins. Default: 2 (the cached group). */
-    /* RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. (Repairing is a stream's.) Default:
-       0. */
+    /* RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. RR_CLOCK_REPAIR is for streams
+       alone. Default: 0. */
     uint32_t clock;
-    uint32_t media;                    /* RR_MEDIA_* bits that are sent. Default: 7 (all). */
-    /* Tracks that are sent: bit n = multitrack id n, bit 0 also what is not multitrack; a message of many tracks is
-       sent where one of them is. Default: 0 (all). */
+    uint32_t media;                    /* RR_MEDIA_* bits: kinds of messages to send. Default: 7 (all). */
+    /* Tracks to send: bit n = multitrack id n, bit 0 also media without multitrack; a message of several tracks is
+       sent if one of them is. Default: 0 (all). */
     uint64_t tracks;
-    /* Not more than this is sent, kbit/s, 8 to 10000000; what the stream has beyond it is lag, see queue_ms. RR_OFF
-       = none. Default: 0 (none). */
+    /* Highest rate to send at, kbit/s, 8 to 10000000; a stream with a higher rate makes the target lag, see
+       queue_ms. RR_OFF = none. Default: 0 (none). */
     uint32_t max_kbps;
-    /* Chunk size to this peer, bytes, 128 to 16777215; another than the default costs a copy. Default: 60000. */
+    /* Chunk size to this peer, bytes, 128 to 16777215; any but the default costs a copy. Default: 60000. */
     uint32_t chunk_size;
-    /* Own collecting window, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
+    /* Collect this long before sending, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
     uint32_t merge_ms;
-    /* After media has flowed to a url, a refusal there (BadName and the like) is tried again for this long since,
-       ms, to 86400000: the server may still hold the session that was lost. Elsewhere, and later, the second refusal
-       in a row is the end. RR_OFF = there too. Default: 90000. */
+    /* For this long after media has flowed to a url, ms, to 86400000, refusals there (BadName and the like) are
+       retried: the server may still hold the lost session. At other urls, and later, the second refusal in a row
+       ends the target. RR_OFF = at every url. Default: 90000. */
     uint32_t lingering_ms;
 } rr_target_config;
 
@@ -619,47 +622,48 @@ typedef struct rr_server_config {
     rr_event_fn on_event;              /* Takes the events. Default: NULL (use rr_event_next). */
     /* Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config). */
     const rr_stream_config *stream;
-    /* Most memory for media in all queues and caches, for connections' TLS and for what peers said at connect,
-       bytes, from 1048576. Where it becomes short, kept groups go first, consumers that are far behind jump, those
-       that hold much are closed, and a publisher that finds no room waits for up to two seconds and is closed then
-       (RR_ERR_LIMIT). The last eighth is for streams that have lived for three seconds and want no more than they
-       have lived on, so newcomers are turned away first. Default: 0 (no limit). */
+    /* Most memory for media in all queues and caches, for connections' TLS and for the fields of connect: bytes,
+       from 1048576. Where memory becomes short, cached groups go first; then consumers that are far behind jump, and
+       those that hold much are closed; a publisher that finds no room waits for up to two seconds and is closed then
+       (RR_ERR_LIMIT). The last eighth is for streams older than three seconds that need no more than before, so
+       newcomers are refused first. Default: 0 (no limit). */
     uint64_t mem_limit;
-    /* Events that may wait, 16 to 1048576; then log lines are dropped and repeated states folded. Default: 4096. */
+    /* Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states folded. Default:
+       4096. */
     uint32_t event_limit;
     uint32_t log_events;               /* RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none). */
     uint32_t max_sessions;             /* Most sessions at one time; RR_OFF = no limit. Default: 10000. */
     uint32_t max_sessions_ip;          /* Most sessions of one address; RR_OFF = no limit. Default: 0 (no limit). */
-    /* Most streams at one time, half of them at most without a publisher because players wait for one; RR_OFF = no
-       limit. Default: 1000. */
+    /* Most streams at one time; at most half of them may be streams without a publisher that players wait for.
+       RR_OFF = no limit. Default: 1000. */
     uint32_t max_streams;
     uint32_t max_message;              /* Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215. */
-    /* RR_ASK_* bits: what the host is asked. Default: 0 (nothing, all are let in). */
+    /* RR_ASK_* bits: the questions to the host. Default: 0 (none, all peers are let in). */
     uint32_t ask;
     uint32_t ask_ms;                   /* Time for the host's answer, ms. Default: 5000. */
-    uint32_t ask_default;              /* When no answer comes: 1 allow, 0 deny. Default: 0. */
+    uint32_t ask_default;              /* The answer where the host gives none in time: 1 allow, 0 deny. Default: 0. */
     /* Time from accept to connect, ms. A connected peer that neither publishes nor plays stays as long as it answers
-       pings; without pings as long as it says something within idle_ms. Default: 10000. */
+       pings or, without pings, sends something every idle_ms. Default: 10000. */
     uint32_t handshake_ms;
     uint32_t first_data_ms;            /* Time from the start of publishing to the first media, ms. Default: 30000. */
     uint32_t idle_ms;                  /* A publisher that sends nothing for this long is closed, ms. Default: 30000. */
-    /* A silent peer is pinged this often, ms, from 1000. Two pings that it does not answer end it; of a publisher
-       only its system has to acknowledge them. Default: 30000. */
+    /* A silent peer gets a ping this often, ms, from 1000. Two unanswered pings end a session; a publisher's system
+       only has to acknowledge their bytes. Default: 30000. */
     uint32_t ping_ms;
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;
 } rr_server_config;
 
-/* How a session is let in. */
+/* The terms on which a session is let in. */
 typedef struct rr_decision {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* Becomes the session's user pointer. */
-    const char *rename;                /* Another stream key. Default: NULL (the one asked for). */
-    /* For a publish that makes a stream: its settings. Default: NULL (the server's). */
+    const char *rename;                /* The stream key to use. Default: NULL (the one that the peer asked for). */
+    /* For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's). */
     const rr_stream_config *stream;
-    /* For a play: RR_MEDIA_* bits, the kinds that it may have, from its first message on. Default: 7 (all). */
+    /* For a play: RR_MEDIA_* bits, the kinds that the player may have, from its first message on. Default: 7 (all). */
     uint32_t media;
     uint32_t start;                    /* For a play: RR_START_*. Default: 0 (the stream's). */
 } rr_decision;
