@@ -5,8 +5,6 @@
 //! once that has ended, nothing. A request that cannot be carried out whole is refused with its reason and changes nothing.
 
 use crate::config::{Decision, StreamConfig, TargetConfig};
-use crate::error::Result;
-use crate::server::RRServer;
 use crate::stream::event::Id;
 
 /// One request.
@@ -125,34 +123,4 @@ pub enum RRRestOut {
         /// How long the stop may take, ms.
         deadline_ms: u32,
     },
-}
-
-impl RRRestOut {
-    /// Carries the request out, whole or not at all. Gives the id of the object made or changed; 0 is the server.
-    ///
-    /// # Errors
-    /// Those of the server's call; nothing has changed then.
-    pub fn carry_out(self, server: &RRServer) -> Result<Id> {
-        match self {
-            Self::CreateStream { app, key, config } => server.stream_create(&app, &key, config.map(|config| *config)),
-            Self::EnsureStream { app, key, config } => server.stream_ensure(&app, &key, *config),
-            Self::AddTarget { stream, config } => server.target_add(stream, *config),
-            Self::AddSource { stream, config } => server.source_add(stream, *config),
-            Self::UpdateTarget { target, config } => server.target_update(target, *config).map(|()| target),
-            Self::StopStream { stream, deadline_ms } => server.stream_stop(stream, deadline_ms).map(|()| stream),
-            Self::Switch { stream, source } => server.stream_switch(stream, source).map(|()| stream),
-            Self::RetryTarget { target } => server.target_retry(target).map(|()| target),
-            Self::StopTarget { target, deadline_ms } => server.target_stop(target, deadline_ms).map(|()| target),
-            Self::Allow { session, decision } => server.session_allow(session, *decision).map(|()| session),
-            Self::Deny { session, code, text } => server.session_deny(session, &code, &text).map(|()| session),
-            Self::Redirect { session, url } => server.session_redirect(session, &url).map(|()| session),
-            Self::CloseSession { session, text } => server.session_close(session, &text).map(|()| session),
-            Self::ReconnectSession { session, url, text } => {
-                server.session_reconnect(session, url.as_deref(), &text).map(|()| session)
-            }
-            Self::Drain { reconnect_url, deadline_ms } => {
-                server.stop(reconnect_url.as_deref(), deadline_ms).map(|()| 0)
-            }
-        }
-    }
 }
