@@ -11,7 +11,8 @@ use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
-use crate::stream::peer::{Names, Order, Peer};
+use crate::stream::peer::Peer;
+use crate::stream::record::{Names, Order};
 use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 
 /// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
@@ -211,9 +212,10 @@ pub(super) fn hand_over(
             log::info!(target: told::SESSION, "{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or_else(|| stream.config().start);
             let record = Arc::clone(&peer.record);
-            let newest = Subscription::of_player(Arc::clone(stream), record, stream_id, start, decision.media);
+            let newest =
+                Subscription::of_player(Arc::<RRStream>::clone(stream), record, stream_id, start, decision.media);
             peer.subscriptions.push(newest);
-            RRStream::hand_player(peer).err().map(|(peer, failure)| (*peer, failure, false))
+            stream.hand_player(peer).err().map(|(peer, failure)| (*peer, failure, false))
         }
         Wish::Connect => None,
     };
@@ -242,13 +244,5 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
             }
             session.reject_stream(*stream_id, if code.is_empty() { usual } else { code }, text);
         }
-    }
-}
-
-/// A peer that was refused one more play goes on with those it has.
-pub(super) fn resume(core: &Core, peer: Option<Peer>) {
-    if let Some(Err((mut peer, failure))) = peer.map(RRStream::hand_player) {
-        half_close(&mut peer.conn.socket);
-        core.end_session(&peer.record, &failure);
     }
 }

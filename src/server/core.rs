@@ -23,7 +23,8 @@ use crate::server::slots::next_server;
 use crate::session::{self, State};
 use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::memory::budget::Budget;
-use crate::stream::peer::{Order, Peer, RRSession};
+use crate::stream::peer::Peer;
+use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
@@ -400,6 +401,19 @@ impl Upcalls for Core {
                     self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
                 }
             }
+        }
+    }
+
+    fn pass_on(&self, peer: Peer) {
+        let newest = peer.subscriptions.last().map(|newest| newest.stream().id());
+        let stream = newest.and_then(|id| self.registry().streams.get(id).cloned());
+        let handed = match stream {
+            Some(stream) => stream.hand_player(peer),
+            None => Err((Box::new(peer), Failure::ours(RRError::State, "the stream has ended"))),
+        };
+        if let Err((mut peer, failure)) = handed {
+            half_close(&mut peer.conn.socket);
+            self.end_session(&peer.record, &failure);
         }
     }
 

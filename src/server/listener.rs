@@ -32,9 +32,11 @@ use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
 use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, SessionConfig, State, Timing};
+use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
 use crate::stream::memory::budget::{Budget, Charge};
-use crate::stream::peer::{Leave, Order, Peer, Stays};
+use crate::stream::peer::{Leave, Peer, Stays};
+use crate::stream::record::Order;
 use newcomers::{ProxyPending, TurnedAway};
 
 /// The text that pending peers get when the server stops.
@@ -372,8 +374,10 @@ impl Listener {
     fn refuse_and_leave(&mut self, slot: usize, why: Failure, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         if !pending.peer.subscriptions.is_empty() {
-            let peer = self.take(slot, io).map(|pending| pending.peer);
-            admission::resume(&self.core, peer);
+            // It goes on with what it plays already.
+            if let Some(pending) = self.take(slot, io) {
+                self.core.pass_on(pending.peer);
+            }
             return Err(Leave::Handed);
         }
         pending.state = PendingState::Leaves { why, by_ms: clock::now_ms() + GOODBYE_MS };

@@ -45,7 +45,7 @@ use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
 use crate::session::State;
 use crate::stream::event::{Event, Id};
-use crate::stream::peer::{Order, RRSession};
+use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};

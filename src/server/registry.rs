@@ -8,7 +8,7 @@ use crate::config::ServerConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::server::slots::{Slots, kind};
 use crate::stream::event::Id;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::{RRStream, StreamName};
 

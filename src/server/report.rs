@@ -13,7 +13,7 @@ use crate::server::slots::{kind, kind_of};
 use crate::session::{Role, State};
 use crate::stream::RRStream;
 use crate::stream::event::Id;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
 use crate::stream::remote::target::{Target, is_tls};
 
 /// The facts of an object (`rr_info`).

@@ -11,7 +11,7 @@ use crate::config::{MAX_STANDBYS, PublisherPolicy};
 use crate::error::{Failure, RRError, Result};
 use crate::session::Role;
 use crate::stream::event::Id;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 use crate::sync::locked;
 

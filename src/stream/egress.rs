@@ -13,4 +13,6 @@ mod rate_limit;
 pub mod relay;
 mod rewrite;
 mod sink;
+pub mod subscribed;
 pub mod subscription;
+mod track_mask;

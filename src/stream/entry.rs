@@ -21,7 +21,8 @@ use crate::stream::handover::{Delivery, NewPublisher};
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::Peer;
+use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 use crate::sync::spawn;
 

@@ -15,6 +15,7 @@ use crate::log::told;
 use crate::net::clock;
 use crate::session::State;
 use crate::stream::book::{Book, Room};
+use crate::stream::egress::subscribed::Subscribed;
 use crate::stream::event::{Event, EventKind, Id};
 #[cfg(test)]
 use crate::stream::fault_injection::FaultInjection;
@@ -23,11 +24,11 @@ use crate::stream::identity::Identity;
 use crate::stream::ingest::Ingest;
 use crate::stream::life::Life;
 use crate::stream::link::{Link, refused};
-use crate::stream::log::buffer::Head;
 use crate::stream::memory::budget::Budget;
 use crate::stream::memory::{GiveUp, Memory};
 use crate::stream::name::StreamName;
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::Peer;
+use crate::stream::record::RRSession;
 use crate::stream::remote::source::{self, Sources};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::StreamStats;
@@ -189,15 +190,6 @@ impl RRStream {
 
     // ---- players
 
-    /// A player has left.
-    pub fn leave(&self, record: &RRSession) {
-        self.book.leave(record);
-        if self.sources.player_left() {
-            self.life.tell(EventKind::Unwatched);
-        }
-        self.check_unused();
-    }
-
     /// How many sessions are on it: the publisher, those that stand by, and the players.
     pub fn sessions(&self) -> usize {
         // Sources are on the book while they publish or stand by, and are counted with the targets.
@@ -206,16 +198,14 @@ impl RRStream {
         self.book.sessions().iter().filter(|record| !is_source(record)).count()
     }
 
-    /// Hands a player's connection over to the relay of the stream that its newest subscription is of; there is one at
-    /// least, and that relay runs, since the player was admitted.
+    /// Hands a player's connection, whose newest subscription is of this stream, over to the relay, which runs, since the
+    /// player was admitted.
     ///
     /// # Errors
-    /// The peer, with the reason, where that stream cannot take it.
-    pub fn hand_player(peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
-        let Some(newest) = peer.subscriptions.last() else { return Err((Box::new(peer), refused())) };
-        let stream = Arc::clone(newest.stream());
-        peer.record.set_stream(stream.id());
-        match stream.hand_to_relay(Delivery::Player(peer)) {
+    /// The peer, with the reason, where the relay cannot take it.
+    pub fn hand_player(&self, peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+        peer.record.set_stream(self.id());
+        match self.hand_to_relay(Delivery::Player(peer)) {
             Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
             _ => Ok(()),
         }
@@ -393,18 +383,6 @@ impl RRStream {
         self.accumulate.wake();
     }
 
-    // ---- the log
-
-    /// How far the log has got; takes no lock.
-    pub(in crate::stream) fn head(&self) -> Head {
-        self.ingest.head()
-    }
-
-    /// How far the log has got, in bytes; takes no lock.
-    pub(in crate::stream) fn log_position(&self) -> u64 {
-        self.head().position
-    }
-
     // ---- the end
 
     /// Tells the server where nobody is on the stream any more.
@@ -477,5 +455,32 @@ impl RRStream {
         self.book.forget_targets();
         self.sources.clear();
         [self.accumulate.take_thread(), self.relay.take_thread()].into_iter().flatten().collect()
+    }
+}
+
+impl Subscribed for RRStream {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn state(&self) -> State {
+        self.life.state()
+    }
+
+    /// Takes no lock.
+    fn log_position(&self) -> u64 {
+        self.ingest.head().position
+    }
+
+    fn stats(&self) -> &StreamStats {
+        &self.stats
+    }
+
+    fn leave(&self, record: &RRSession) {
+        self.book.leave(record);
+        if self.sources.player_left() {
+            self.life.tell(EventKind::Unwatched);
+        }
+        self.check_unused();
     }
 }

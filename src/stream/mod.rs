@@ -20,6 +20,7 @@ pub mod log;
 pub mod memory;
 mod name;
 pub mod peer;
+pub mod record;
 pub mod remote;
 pub mod stats;
 pub mod tracks;

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use crate::error::Failure;
 use crate::session;
 use crate::stream::event::{EventSink, Id};
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::Peer;
+use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 
 /// The way up. Nothing here blocks, and no lock of the stream is held while calling but for events.
 pub trait Upcalls: EventSink {
     /// The session goes back to the listener's thread; `event` is to be handled first.
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
+    /// A player's connection goes to the stream that its newest subscription is of; where that cannot take it, the
+    /// session is over.
+    fn pass_on(&self, peer: Peer);
     /// The session's connection is closed.
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure);
     /// The stream has media: connect this target. Or it may want this source.

@@ -5,35 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{code_of, file_paths};
 
-/// Imports that may close a circle for now: from, to. The list may only shrink: an entry that closes none is a
-/// complaint.
-pub(crate) type Allowed<'a> = &'a [(&'a str, &'a str)];
-
 /// The imports of each file, by file name.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// All complaints about `files`, given as name and text: each circle once, and each allowance that is not needed.
-pub(crate) fn check(files: &[(String, String)], allowed: Allowed<'_>) -> Vec<String> {
+/// All complaints about `files`, given as name and text: each circle once.
+pub(crate) fn check(files: &[(String, String)]) -> Vec<String> {
     let mut graph = graph_of(files);
     let mut complaints = Vec::new();
-    let mut removed = Vec::new();
-    for &(from, to) in allowed {
-        if graph.get_mut(from).is_some_and(|edges| edges.remove(to)) {
-            removed.push((from, to));
-        } else {
-            complaints.push(format!("{from} does not import {to}: take it off the list of circles that may be"));
-        }
-    }
     while let Some(circle) = find_circle(&graph) {
         complaints.push(format!("a circle of imports: {}", circle.join(" -> ")));
         // Without this edge the next search finds another circle.
         let (last, first) = (circle[circle.len() - 2].clone(), &circle[0]);
         graph.get_mut(&last).expect("it is in the graph").remove(first);
-    }
-    for (from, to) in removed {
-        if !reaches(&graph, to, from) {
-            complaints.push(format!("{from} -> {to} closes no circle: take it off the list of circles that may be"));
-        }
     }
     complaints
 }
@@ -114,26 +97,13 @@ fn walk<'a>(
     found
 }
 
-fn reaches(graph: &Graph, from: &str, to: &str) -> bool {
-    let (mut seen, mut ahead) = (BTreeSet::new(), vec![from]);
-    while let Some(at) = ahead.pop() {
-        if at == to {
-            return true;
-        }
-        if seen.insert(at) {
-            ahead.extend(graph.get(at).into_iter().flatten().map(String::as_str));
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn complaints(files: &[(&str, &str)], allowed: Allowed<'_>) -> Vec<String> {
+    fn complaints(files: &[(&str, &str)]) -> Vec<String> {
         let files: Vec<_> = files.iter().map(|&(name, code)| (format!("src/{name}.rs"), code.to_owned())).collect();
-        check(&files, allowed)
+        check(&files)
     }
 
     #[test]
@@ -148,7 +118,7 @@ mod tests {
             ("a/high", "mod part; use part::Part; use crate::a::low::{self, Low};"),
             ("a/high/part", "use crate::{a::low::Low, b::C};"),
         ];
-        assert_eq!(complaints(&files, &[]), [""; 0]);
+        assert_eq!(complaints(&files), [""; 0]);
     }
 
     #[test]
@@ -161,24 +131,10 @@ mod tests {
             ("use crate::a::High;", "use super::low::{self, Low};"),
         ] {
             let files = [("a/mod", "mod low; mod high; pub use self::high::High;"), ("a/low", low), ("a/high", high)];
-            let found = complaints(&files, &[]).join("\n");
+            let found = complaints(&files).join("\n");
             assert!(found.contains("a/low.rs") && found.contains("a circle"), "{low} {high}: {found}");
         }
         let child = [("a/high", "mod part;\nuse part::{Part, X};"), ("a/high/part", "use super::High;")];
-        assert_eq!(
-            complaints(&child, &[]),
-            ["a circle of imports: src/a/high.rs -> src/a/high/part.rs -> src/a/high.rs"]
-        );
-    }
-
-    #[test]
-    fn an_allowed_circle_is_a_complaint_once_it_is_gone() {
-        let circle = [("a/low", "use crate::a::high::High;"), ("a/high", "use crate::a::low::Low;")];
-        let allowed: Allowed<'_> = &[("src/a/low.rs", "src/a/high.rs")];
-        assert_eq!(complaints(&circle, allowed), [""; 0]);
-        let open = [("a/low", "use crate::a::high::High;"), ("a/high", "")];
-        assert!(complaints(&open, allowed).concat().contains("closes no circle"));
-        let apart = [("a/low", ""), ("a/high", "use crate::a::low::Low;")];
-        assert!(complaints(&apart, allowed).concat().contains("does not import"));
+        assert_eq!(complaints(&child), ["a circle of imports: src/a/high.rs -> src/a/high/part.rs -> src/a/high.rs"]);
     }
 }

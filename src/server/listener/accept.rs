@@ -21,7 +21,8 @@ use crate::net::{heap, proxy};
 use crate::server::inbox::ToListener;
 use crate::session::{ServerSession, State};
 use crate::stream::event::EventKind;
-use crate::stream::peer::{Peer, RRSession};
+use crate::stream::peer::Peer;
+use crate::stream::record::RRSession;
 
 /// Connections accepted in one round before the peers that are connected already are served.
 const ACCEPT_BATCH: usize = 64;

@@ -8,7 +8,7 @@ use crate::log::LevelFilter;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::server::RRServer;
 use crate::session::State;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
 
 #[test]
 fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {

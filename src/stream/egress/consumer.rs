@@ -17,10 +17,11 @@ use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
 use crate::stream::egress::sink::Sink;
 use crate::stream::egress::subscription::{Next, Subscription};
+use crate::stream::event::{Event, EventKind};
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Lag;
 use crate::stream::memory::budget::Budget;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::stats::{Counters, Tally};
 
@@ -39,6 +40,15 @@ impl Who {
             Self::Player(record) => &record.counters,
             Self::Target(target) => &target.counters,
         }
+    }
+
+    /// The host is to hear that this subscription jumped over so many messages; 0, that it has all there is again.
+    pub(in crate::stream) fn slow_event(&self, subscription: &Subscription, dropped: i64) -> Event {
+        let about = match self {
+            Self::Player(record) => record.event(EventKind::Slow),
+            Self::Target(target) => Event { kind: EventKind::Slow, ..target.event() },
+        };
+        Event { stream: subscription.stream().id(), value: dropped, ..about }
     }
 }
 

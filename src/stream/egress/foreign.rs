@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::stream::egress::join::JoinIndex;
-use crate::stream::front::RRStream;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
+use crate::stream::stats::StreamStats;
 
 /// The end of a stream that has not ended.
 const NEVER: u64 = u64::MAX;
@@ -45,12 +45,12 @@ impl Registration {
         self.dropped_runs.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn report(&self, stream: &RRStream, now_us: u64) {
+    fn report(&self, stats: &StreamStats, now_us: u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
-        stream.stats().sent((take(&self.sent_bytes), take(&self.sent_messages)), now_us);
+        stats.sent((take(&self.sent_bytes), take(&self.sent_messages)), now_us);
         let runs = take(&self.dropped_runs);
         if runs > 0 {
-            stream.stats().dropped_elsewhere(take(&self.dropped_messages), take(&self.dropped_bytes), runs);
+            stats.dropped_elsewhere(take(&self.dropped_messages), take(&self.dropped_bytes), runs);
         }
     }
 }
@@ -67,7 +67,7 @@ impl Registrations {
 
     /// Tells all registrations the end of the stream, if there is one, wakes their owners where there is anything
     /// `new`, and counts what they were sent.
-    pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stream: &RRStream, now_us: u64) {
+    pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stats: &StreamStats, now_us: u64) {
         self.0.retain(|registration| {
             if let Some(end) = end {
                 registration.ended_at.fetch_min(end, Ordering::Release);
@@ -77,7 +77,7 @@ impl Registrations {
             }
             let stays = !registration.gone.load(Ordering::Acquire);
             // Read `gone` before the report: an owner that set it has counted its last bytes already.
-            registration.report(stream, now_us);
+            registration.report(stats, now_us);
             stays
         });
     }

@@ -26,8 +26,7 @@ use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, Seen};
 use crate::stream::egress::relay::pass::{Pass, Until};
-use crate::stream::egress::subscription::Subscription;
-use crate::stream::event::{Event, EventKind};
+use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
 use crate::stream::log::cursor::Cursor;
@@ -214,7 +213,7 @@ impl Relay {
         record.set_role(Role::Player);
         let (mut is_new, mut goes_on) = (false, false);
         for subscription in &mut subscriptions {
-            is_new |= subscription.come_to(&self.stream, now_us);
+            is_new |= subscription.come_to(self.stream.id(), now_us);
             goes_on |= !subscription.is_foreign() && !subscription.is_waiting();
         }
         let who = Who::Player(Arc::clone(&record));
@@ -289,7 +288,7 @@ impl Relay {
                 subscription.end_at(end);
             }
         }
-        self.registrations.tell(seen.messages > 0, end, &self.stream, now_us);
+        self.registrations.tell(seen.messages > 0, end, self.stream.stats(), now_us);
     }
 
     fn place_waiting(&mut self, seen: &Seen, now_us: u64) {
@@ -306,6 +305,28 @@ impl Relay {
                 self.filters_pending |= subscription.wants_key_frame();
             }
         }
+    }
+
+    // ---- sending
+
+    /// Sends to everybody who has room, and sees to what the pass met.
+    fn run_pass(&mut self, io: &mut Io<'_>) {
+        let mut pass = std::mem::take(&mut self.pass);
+        pass.run(&mut self.consumers, &self.join_index, io.now_us);
+        self.until = pass.until;
+        self.has_waiting |= std::mem::take(&mut pass.let_go);
+        self.stream.stats().sent(std::mem::take(&mut pass.sent), io.now_us);
+        for event in pass.events.drain(..) {
+            self.stream.upcalls().event(event);
+        }
+        for (slot, failure) in pass.failed.drain(..) {
+            let failure = self.last_words(slot, failure, io);
+            self.apply(slot, Err(failure.into()), io);
+        }
+        for slot in pass.between.drain(..) {
+            self.between(slot, io);
+        }
+        self.pass = pass;
     }
 
     fn unblock(&mut self, ready: Ready) {
@@ -326,12 +347,4 @@ fn flows(stream: &RRStream, who: &Who) {
         }
         Who::Target(target) => target.move_to(State::InProgress, |event| event),
     }
-}
-
-fn slow_event(who: &Who, subscription: &Subscription, dropped: i64) -> Event {
-    let about = match who {
-        Who::Player(record) => record.event(EventKind::Slow),
-        Who::Target(target) => Event { kind: EventKind::Slow, ..target.event() },
-    };
-    Event { stream: subscription.stream().id(), value: dropped, ..about }
 }

@@ -11,11 +11,9 @@ use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::stream::egress::join::HeaderRewrite;
+use crate::stream::egress::track_mask;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
-
-/// The mask of all tracks, also of those that have no bit in a mask.
-const ALL_TRACKS: u64 = u64::MAX;
 
 /// Messages may come this much out of order around the first one; what is further before it belongs to another clock.
 const DISORDER_MS: i64 = 1_000;
@@ -76,7 +74,7 @@ impl Rewrite {
             server: false,
             media: allowed,
             allowed,
-            tracks: ALL_TRACKS,
+            tracks: track_mask::ALL,
             clock: None,
         }
     }
@@ -89,7 +87,7 @@ impl Rewrite {
             server: true,
             media: config.media,
             allowed: media::ALL,
-            tracks: mask(config.tracks),
+            tracks: track_mask::of_setting(config.tracks),
             clock: config.from_zero.then(Zero::default),
         }
     }
@@ -97,7 +95,7 @@ impl Rewrite {
     /// Leaves out at once what these settings no longer want; true where they want something more, which is to begin at
     /// a key frame with [`widen`](Self::widen).
     pub(in crate::stream) fn narrow(&mut self, config: &TargetConfig) -> bool {
-        let tracks = mask(config.tracks);
+        let tracks = track_mask::of_setting(config.tracks);
         self.media &= config.media;
         self.tracks &= tracks;
         (self.media, self.tracks) != (config.media, tracks)
@@ -121,7 +119,7 @@ impl Rewrite {
         self.stream_id != 1
             || self.clock.is_some()
             || !self.wants(mark.type_id)
-            || (self.tracks != ALL_TRACKS && matches!(mark.type_id, kind::AUDIO | kind::VIDEO))
+            || (self.tracks != track_mask::ALL && matches!(mark.type_id, kind::AUDIO | kind::VIDEO))
             || mark.has(if self.server { flag::SET_DATA_FRAME | flag::META } else { flag::FLAWED })
             // A message that is one chunk in both sizes has the same bytes in both.
             || (self.chunk_size != CHUNK_SIZE && mark.len > self.chunk_size.min(CHUNK_SIZE))
@@ -150,7 +148,7 @@ impl Rewrite {
             return Ok(false);
         }
         let body = message.body().ok_or(RRError::NoMem)?;
-        if self.tracks != ALL_TRACKS && !wants_tracks(self.tracks, mark.type_id, &body) {
+        if !track_mask::wants(self.tracks, mark.type_id, &body) {
             return Ok(false);
         }
         // An AMF3 data message keeps its leading 0 before the name.
@@ -192,19 +190,6 @@ impl Rewrite {
     }
 }
 
-/// A setting of tracks as a mask: 0 stands for all.
-pub(in crate::stream) fn mask(tracks: u64) -> u64 {
-    if tracks == 0 { ALL_TRACKS } else { tracks }
-}
-
-/// Whether a message has one of these tracks, or none at all. What is not multitrack is track 0; ids beyond the mask
-/// are in no list.
-pub(in crate::stream) fn wants_tracks(wanted: u64, type_id: u8, body: &[u8]) -> bool {
-    let mut tracks = frame::tracks(type_id, body).peekable();
-    tracks.peek().is_none()
-        || tracks.any(|track| wanted == ALL_TRACKS || 1_u64.checked_shl(track.id.into()).unwrap_or(0) & wanted != 0)
-}
-
 /// Whether a server that is published to gets this message as `@setDataFrame`: what came so, and metadata that the host
 /// wrote bare. (META also marks configuration beside the sequence header, which is media.)
 fn is_wrapped(mark: &Mark) -> bool {
@@ -235,23 +220,5 @@ mod tests {
         assert_eq!([700_000, 700_040].map(|ts| clock.restamp(ts)), [0, 40]);
         assert_eq!([0, 700_030, 700_060, 705_040].map(|ts| clock.aside(ts)), [40, 30, 60, 5_040]);
         assert_eq!(clock.restamp(700_080), 80);
-    }
-
-    #[test]
-    fn tracks_are_chosen_by_bit() {
-        let one = |id: u8| [&[0x96, 0x00][..], b"hvc1", &[id, 7]].concat(); // a key frame, one track
-        let many = [&[0x96, 0x11][..], b"hvc1", &[3, 0, 0, 1, 9, 5, 0, 0, 1, 9]].concat();
-        for (mask, body, wanted) in [
-            (0b10, one(1), true),
-            (0b10, one(0), false),
-            (0b10, one(64), false),
-            (0b10_0000, many.clone(), true),
-            (0b10, many, false),
-            (0b10, vec![0x17, 1, 0, 0, 0], false),
-            (0b01, vec![0x17, 1, 0, 0, 0], true),
-            (0b10, Vec::new(), true),
-        ] {
-            assert_eq!(wants_tracks(mask, kind::VIDEO, &body), wanted, "{mask:b} {body:?}");
-        }
     }
 }

@@ -16,12 +16,15 @@ use crate::stream::egress::join::{HeaderRewrite, HeaderSet, JoinIndex, JoinPoint
 use crate::stream::egress::pending_filter::PendingFilters;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::rate_limit::RateLimit;
-use crate::stream::egress::rewrite::{Rewrite, mask};
-use crate::stream::front::RRStream;
+use crate::stream::egress::rewrite::Rewrite;
+use crate::stream::egress::subscribed::Subscribed;
+use crate::stream::egress::track_mask;
+use crate::stream::event::Id;
+use crate::stream::identity::Identity;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag};
 use crate::stream::log::segment::Tail;
-use crate::stream::peer::RRSession;
+use crate::stream::record::RRSession;
 use crate::stream::stats::Counters;
 
 /// A subscription's place in the log.
@@ -64,7 +67,7 @@ struct Due {
 
 /// One play of a connection, or a target's push.
 pub struct Subscription {
-    stream: Arc<RRStream>,
+    stream: Arc<dyn Subscribed>,
     /// The player that is on the stream's books for this subscription.
     player: Option<Arc<RRSession>>,
     /// Present while the relay of another stream owns the connection.
@@ -98,7 +101,7 @@ pub struct Subscription {
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Subscription({} to {})", self.rewrite.stream_id, self.stream.masked_name())
+        write!(f, "Subscription({} to {})", self.rewrite.stream_id, self.stream().masked_name())
     }
 }
 
@@ -114,7 +117,7 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    fn new(stream: Arc<RRStream>, start: Start, bounds: Bounds, merge_ms: u32, rewrite: Rewrite) -> Self {
+    fn new(stream: Arc<dyn Subscribed>, start: Start, bounds: Bounds, merge_ms: u32, rewrite: Rewrite) -> Self {
         Self {
             stream,
             player: None,
@@ -141,13 +144,13 @@ impl Subscription {
     /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
     /// kinds that the player may have, bits of [`media`].
     pub fn of_player(
-        stream: Arc<RRStream>,
+        stream: Arc<dyn Subscribed>,
         record: Arc<RRSession>,
         stream_id: u32,
         start: Start,
         allowed: u32,
     ) -> Self {
-        let config = stream.config();
+        let config = stream.identity().config();
         let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
         let merge_ms = config.merge_ms;
         let mut this = Self::new(stream, start, bounds, merge_ms, Rewrite::of_player(stream_id, allowed));
@@ -157,20 +160,21 @@ impl Subscription {
 
     /// The subscription of a target with these settings.
     pub(in crate::stream) fn of_target(
-        stream: Arc<RRStream>,
+        stream: Arc<dyn Subscribed>,
         stream_id: u32,
         config: &TargetConfig,
         now_us: u64,
     ) -> Self {
-        let merge_ms = config.merge_ms.unwrap_or_else(|| stream.config().merge_ms);
+        let merge_ms = config.merge_ms.unwrap_or_else(|| stream.identity().config().merge_ms);
         let rewrite = Rewrite::of_target(stream_id, config);
         let mut this = Self::new(stream, config.start, bounds_of(config), merge_ms, rewrite);
         this.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
         this
     }
 
-    pub(in crate::stream) fn stream(&self) -> &Arc<RRStream> {
-        &self.stream
+    /// Which stream it is of.
+    pub fn stream(&self) -> &Identity {
+        self.stream.identity()
     }
 
     /// Its message stream.
@@ -180,10 +184,10 @@ impl Subscription {
 
     // ---- the relay that owns the connection
 
-    /// Takes over when the connection has come to a relay, that of `owner`. Where `owner` is this subscription's
+    /// Takes over when the connection has come to a relay, that of the stream `owner`. Where `owner` is this subscription's
     /// stream, a foreign subscription becomes an own one; true for one that was never with a relay before.
-    pub(in crate::stream) fn come_to(&mut self, owner: &RRStream, now_us: u64) -> bool {
-        if !std::ptr::eq(&*self.stream, owner) {
+    pub(in crate::stream) fn come_to(&mut self, owner: Id, now_us: u64) -> bool {
+        if self.stream().id() != owner {
             return false;
         }
         let Some(foreign) = self.foreign.take() else {
@@ -354,13 +358,13 @@ impl Subscription {
     pub(in crate::stream) fn update(&mut self, config: &TargetConfig, now_us: u64) {
         self.bounds = bounds_of(config);
         self.start = config.start;
-        self.merge_us = u64::from(config.merge_ms.unwrap_or_else(|| self.stream.config().merge_ms)) * 1000;
+        self.merge_us = u64::from(config.merge_ms.unwrap_or_else(|| self.stream().config().merge_ms)) * 1000;
         if self.rate_limit.as_ref().map(RateLimit::kbps) != config.max_kbps {
             self.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
         }
         self.pending_filters.clear();
         if self.rewrite.narrow(config) {
-            let (media, tracks) = (config.media, mask(config.tracks));
+            let (media, tracks) = (config.media, track_mask::of_setting(config.tracks));
             if self.is_waiting() {
                 // A waiting subscription begins at a key frame anyway.
                 self.rewrite.widen(media, tracks);
@@ -559,7 +563,7 @@ impl Subscription {
         let Bounds { bytes, ms } = self.bounds;
         let counts = self.caught_up || (now_us / 1000).saturating_sub(self.joined_ms) > ms.saturating_mul(2);
         // A joiner has the cached group to catch up with, so its lag in bytes counts beyond the size of that.
-        let group = if counts { 0 } else { u64::from(self.stream.config().gop_bytes) };
+        let group = if counts { 0 } else { u64::from(self.stream().config().gop_bytes) };
         let lag = self.lag(head, now_us);
         let within = lag.bytes <= bytes.saturating_add(group) && (!counts || lag.ms <= ms);
         (!within && !self.is_waiting()).then_some(lag)

@@ -27,7 +27,8 @@ use crate::stream::event::{EventKind, Id};
 use crate::stream::front::RRStream;
 use crate::stream::handover::NewPublisher;
 use crate::stream::ingest::Incoming;
-use crate::stream::peer::{Leave, Order, RRSession, Stays};
+use crate::stream::peer::{Leave, Stays};
+use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::upcalls::Timeouts;
 

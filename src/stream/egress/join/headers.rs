@@ -12,7 +12,7 @@ use crate::proto::chunk_write::{encode_parts_into, wire_len};
 use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata::{self, Mend};
-use crate::stream::egress::rewrite::wants_tracks;
+use crate::stream::egress::track_mask;
 use crate::stream::log::buffer::chunk_stream_of;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::flag;
@@ -89,7 +89,7 @@ pub struct HeaderRewrite {
     pub wrap_metadata: bool,
     /// Which kinds the consumer takes, bits of [`media`].
     pub media: u32,
-    /// Which tracks, bit n for id n; `u64::MAX` for all.
+    /// Which tracks, a [`track_mask`].
     pub tracks: u64,
 }
 
@@ -127,7 +127,7 @@ impl HeaderSet {
         let begin = out.len();
         let wanted = |header: &&Header| {
             rewrite.media & media_of(header.type_id) != 0
-                && (rewrite.tracks == u64::MAX || wants_tracks(rewrite.tracks, header.type_id, &header.body))
+                && track_mask::wants(rewrite.tracks, header.type_id, &header.body)
         };
         for header in self.0.iter().filter(wanted) {
             if let Err(failure) = encode_one(header, rewrite, out) {

@@ -12,9 +12,9 @@ use crate::net::socket::half_close;
 use crate::session::{self, Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::subscription::Subscription;
-use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
-use crate::stream::peer::{Leave, Peer, RRSession, Stays};
+use crate::stream::peer::{Leave, Peer, Stays};
+use crate::stream::record::RRSession;
 
 /// How long a target may take to receive its goodbye before it is closed.
 const GOODBYE_MS: u64 = 3_000;
@@ -94,9 +94,8 @@ impl Relay {
         let peer = Peer { conn, record, subscriptions };
         if next.is_some() || peer.subscriptions.is_empty() {
             self.stream.upcalls().reclaim(peer, next);
-        } else if let Err((mut peer, failure)) = RRStream::hand_player(peer) {
-            half_close(&mut peer.conn.socket);
-            self.stream.upcalls().session_over(&peer.record, &failure);
+        } else {
+            self.stream.upcalls().pass_on(peer);
         }
     }
 
@@ -160,7 +159,7 @@ impl Relay {
         // With the link closed nothing more arrives, so draining the inbox once is enough.
         self.stream.close_relay();
         let end = Some(self.join_index.head().position);
-        self.registrations.tell(false, end, &self.stream, clock::now_us());
+        self.registrations.tell(false, end, self.stream.stats(), clock::now_us());
         for target in self.stream.book().targets() {
             target.stop(0);
         }

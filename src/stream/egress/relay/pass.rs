@@ -3,13 +3,15 @@
 //! *Plan* asks each consumer for what it is to send next, *send* gives all of that to the sockets, *advance* notes what
 //! each took; whoever took all is asked again, until nobody has anything or room. The steps meet in a list of runs and
 //! nowhere else, so the middle one may become a batch, and another thread may carry out a pass.
+//!
+//! A pass tells nobody and closes nobody: what it met stands in [`Pass`] afterwards, for the relay, which owns the consumers.
 
-use std::mem;
+use slab::Slab;
 
-use super::{Relay, slow_event};
 use crate::error::{Failure, Result};
-use crate::net::event_loop::Io;
-use crate::stream::egress::consumer::{Plan, Run};
+use crate::stream::egress::consumer::{Consumer, Plan, Run};
+use crate::stream::egress::join::JoinIndex;
+use crate::stream::event::Event;
 
 /// Times that one pass asks everybody at most: of a stream that comes faster than it goes out a pass would have no end.
 /// One run is a segment of the log at most, so this is some megabytes for everybody.
@@ -35,7 +37,7 @@ struct Part {
     taken: Result<Option<usize>>,
 }
 
-/// The working memory of passes, kept so that none allocates.
+/// A pass: its working memory, kept so that none allocates, and what it met.
 #[derive(Default)]
 pub(super) struct Pass {
     /// The consumers to ask for their plans.
@@ -43,74 +45,66 @@ pub(super) struct Pass {
     /// The planned runs.
     parts: Vec<Part>,
     /// Consumers whose sockets have failed.
-    failed: Vec<(usize, Failure)>,
+    pub(super) failed: Vec<(usize, Failure)>,
     /// Consumers that have got all that they get, or whose peers sent a command.
-    between: Vec<usize>,
-    until: Until,
+    pub(super) between: Vec<usize>,
+    /// Events for the host: consumers that were slow have all there is again.
+    pub(super) events: Vec<Event>,
+    pub(super) until: Until,
     /// Bytes and messages of the stream that were sent.
-    sent: (u64, u64),
+    pub(super) sent: (u64, u64),
+    /// A paused subscription has let go of its place and waits for another.
+    pub(super) let_go: bool,
 }
 
-impl Relay {
+impl Pass {
     /// Sends to everybody who has room and does not collect just now.
-    pub(super) fn run_pass(&mut self, io: &mut Io<'_>) {
-        let now_us = io.now_us;
-        let mut pass = mem::take(&mut self.pass);
-        self.begin(&mut pass, now_us);
+    pub(super) fn run(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
+        self.begin(consumers, join_index, now_us);
         for _ in 0..ROUNDS {
-            self.plan(&mut pass, now_us);
-            self.send(&mut pass);
-            self.advance(&mut pass, now_us);
-            if pass.asked.is_empty() {
+            self.plan(consumers, join_index, now_us);
+            self.send(consumers);
+            self.advance(consumers, now_us);
+            if self.asked.is_empty() {
                 break;
             }
         }
-        pass.until.unfinished = !pass.asked.is_empty();
-        pass.asked.clear();
-        self.stream.stats().sent(mem::take(&mut pass.sent), now_us);
-        for (slot, failure) in pass.failed.drain(..) {
-            let failure = self.last_words(slot, failure, io);
-            self.apply(slot, Err(failure.into()), io);
-        }
-        for slot in pass.between.drain(..) {
-            self.between(slot, io);
-        }
-        self.until = pass.until;
-        self.pass = pass;
+        self.until.unfinished = !self.asked.is_empty();
+        self.asked.clear();
     }
 
     /// The consumers that take part: all that have room and stay.
-    fn begin(&mut self, pass: &mut Pass, now_us: u64) {
-        pass.until = Until::default();
-        let head = self.join_index.head();
-        for (slot, consumer) in &mut self.consumers {
+    fn begin(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
+        self.until = Until::default();
+        let head = join_index.head();
+        for (slot, consumer) in consumers {
             if consumer.close_by_ms.is_some() {
                 continue;
             }
             consumer.follow(now_us);
             for subscription in &mut consumer.subscriptions {
-                pass.until.immediate |= subscription.is_immediate();
+                self.until.immediate |= subscription.is_immediate();
                 if !subscription.is_foreign() {
                     subscription.indexed(head.position);
                 }
                 if subscription.is_paused() && !consumer.blocked {
-                    self.has_waiting |= subscription.rest(self.join_index.newest_key(), head, now_us);
+                    self.let_go |= subscription.rest(join_index.newest_key(), head, now_us);
                 }
             }
             if !consumer.blocked {
-                pass.asked.push(slot);
+                self.asked.push(slot);
             }
         }
     }
 
     /// Asks for what is next. Who has nothing takes no further part.
-    fn plan(&mut self, pass: &mut Pass, now_us: u64) {
-        for slot in pass.asked.drain(..) {
-            let Some(consumer) = self.consumers.get_mut(slot) else { continue };
-            let until = &mut pass.until;
+    fn plan(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
+        for slot in self.asked.drain(..) {
+            let Some(consumer) = consumers.get_mut(slot) else { continue };
+            let until = &mut self.until;
             match consumer.plan(now_us) {
                 Ok(Plan::Send(run)) => {
-                    pass.parts.push(Part { slot, run, taken: Ok(None) });
+                    self.parts.push(Part { slot, run, taken: Ok(None) });
                     continue;
                 }
                 Ok(Plan::Blocked) => consumer.blocked = true,
@@ -118,49 +112,43 @@ impl Relay {
                     until.collected_us = Some(until.collected_us.map_or(at, |first| first.min(at)))
                 }
                 Ok(Plan::Limited(at)) => until.limited_us = Some(until.limited_us.map_or(at, |first| first.min(at))),
-                Ok(Plan::Nothing) => self.tell_recovered(slot),
-                Err(failure) => pass.failed.push((slot, failure)),
+                Ok(Plan::Nothing) => {
+                    let recovered = consumer.subscriptions.iter_mut().filter_map(|subscription| {
+                        let recovered = subscription.has_recovered(join_index.head());
+                        recovered.then(|| consumer.who.slow_event(subscription, 0))
+                    });
+                    self.events.extend(recovered);
+                }
+                Err(failure) => self.failed.push((slot, failure)),
             }
-            let Some(consumer) = self.consumers.get(slot) else { continue };
             if !consumer.blocked && (consumer.has_ended() || (consumer.said.is_some() && consumer.is_between())) {
-                pass.between.push(slot);
-            }
-        }
-    }
-
-    /// The host hears of those that were slow and have all there is again.
-    fn tell_recovered(&mut self, slot: usize) {
-        let Some(consumer) = self.consumers.get_mut(slot) else { return };
-        let head = self.join_index.head();
-        for subscription in &mut consumer.subscriptions {
-            if subscription.has_recovered(head) {
-                self.stream.upcalls().event(slow_event(&consumer.who, subscription, 0));
+                self.between.push(slot);
             }
         }
     }
 
     /// Gives every run to its socket: one system call each, of everything that is there.
-    fn send(&mut self, pass: &mut Pass) {
-        for part in &mut pass.parts {
-            if let Some(consumer) = self.consumers.get_mut(part.slot) {
+    fn send(&mut self, consumers: &mut Slab<Box<Consumer>>) {
+        for part in &mut self.parts {
+            if let Some(consumer) = consumers.get_mut(part.slot) {
                 part.taken = consumer.write(part.run);
             }
         }
     }
 
     /// Notes what was taken. Who has room left is asked again.
-    fn advance(&mut self, pass: &mut Pass, now_us: u64) {
-        for Part { slot, run, taken } in pass.parts.drain(..) {
-            let Some(consumer) = self.consumers.get_mut(slot) else { continue };
+    fn advance(&mut self, consumers: &mut Slab<Box<Consumer>>, now_us: u64) {
+        for Part { slot, run, taken } in self.parts.drain(..) {
+            let Some(consumer) = consumers.get_mut(slot) else { continue };
             match taken {
                 Ok(taken) => {
                     if consumer.advance(run, taken, now_us) {
-                        pass.asked.push(slot);
+                        self.asked.push(slot);
                     }
                     let sent = consumer.take_sent();
-                    pass.sent = (pass.sent.0 + sent.0, pass.sent.1 + sent.1);
+                    self.sent = (self.sent.0 + sent.0, self.sent.1 + sent.1);
                 }
-                Err(failure) => pass.failed.push((slot, failure)),
+                Err(failure) => self.failed.push((slot, failure)),
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::session::State;
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::push::{Parting, Push};
 use crate::stream::egress::subscription::Subscription;
+use crate::stream::front::RRStream;
 use crate::stream::log::buffer::Head;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
@@ -26,8 +27,9 @@ impl Relay {
     ) -> Consumer {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         target.move_to(State::Waiting, |event| event);
-        let mut subscription = Subscription::of_target(Arc::clone(&self.stream), stream_id, &endpoint.config, now_us);
-        subscription.come_to(&self.stream, now_us);
+        let mut subscription =
+            Subscription::of_target(Arc::<RRStream>::clone(&self.stream), stream_id, &endpoint.config, now_us);
+        subscription.come_to(self.stream.id(), now_us);
         if !self.live && !matches!(self.stream.state(), State::InProgress | State::Recovering) {
             // The media ended while it was being connected: it is let go as those that were.
             subscription.end_at(self.join_index.head().position);

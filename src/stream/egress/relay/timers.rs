@@ -1,13 +1,14 @@
 //! The relay's periodic work: timeouts, pings, orders, and the bound on each consumer's lag.
 
+use super::Relay;
 use super::targets::too_slow;
-use super::{Relay, slow_event};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::event_loop::Io;
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::log::buffer::Head;
-use crate::stream::peer::{Leave, Order};
+use crate::stream::peer::Leave;
+use crate::stream::record::Order;
 
 /// At most one report of a slow consumer in this time.
 const SLOW_REPORT_MS: u64 = 1_000;
@@ -108,7 +109,7 @@ impl Relay {
             if subscription.note_slow(now_ms, SLOW_REPORT_MS) {
                 let (subject, name) = told_of(who);
                 log::warn!(target: subject, "{name} is too slow: {messages} messages dropped, {} ms behind", lag.ms);
-                let event = slow_event(who, subscription, i64::try_from(messages).unwrap_or(i64::MAX));
+                let event = who.slow_event(subscription, i64::try_from(messages).unwrap_or(i64::MAX));
                 self.stream.upcalls().event(event);
             }
         }

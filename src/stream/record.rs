@@ -1,0 +1,294 @@
+//! The record of a session, as all threads see it: id, role, state, counters, orders.
+//!
+//! The record is shared by all threads; the connection belongs to one thread at a time. Whoever is not the owner
+//! leaves an [`Order`] in the record and wakes the owner: orders travel with the session, so none is lost when it is
+//! handed over at that moment.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::config::Decision;
+use crate::mask::{escape, mask_key};
+use crate::net::clock;
+use crate::net::poll::Wake;
+use crate::proto::command::CAPS_RECONNECT;
+use crate::session::{Role, State};
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::stats::Counters;
+use crate::sync::locked;
+
+/// Orders that wait for one session at most: an answer and a close, and some that came twice.
+const MAX_ORDERS: usize = 8;
+
+/// An order of the host for a session.
+#[derive(Debug)]
+pub enum Order {
+    /// The answer to an ask: yes.
+    Allow(Box<Decision>),
+    /// The answer to an ask: no, with onStatus code and text.
+    Deny(String, String),
+    /// The answer to an ask: go there.
+    Redirect(String),
+    /// Ask the peer to connect again, elsewhere if a url is given; with words for people.
+    Reconnect(Option<String>, String),
+    /// Close it.
+    Close(String),
+}
+
+/// Names as the peer gave them.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Application.
+    pub app: Vec<u8>,
+    /// Stream key.
+    pub key: Vec<u8>,
+    /// The arguments behind the application and the key, where they are told apart: credentials, which are never shown.
+    pub query: Vec<u8>,
+    /// The program that the peer claims to be (flashVer).
+    pub agent: Vec<u8>,
+    /// The address it dialled.
+    pub tc_url: Vec<u8>,
+    /// E-RTMP capabilities it claims.
+    pub caps_ex: u32,
+    /// Of a source: the streams through which its media comes, with commas between.
+    pub via: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    owner: Option<Arc<Wake>>,
+    orders: VecDeque<Order>,
+}
+
+/// One conversation that a peer opened to us.
+#[derive(Debug)]
+pub struct RRSession {
+    /// Its id.
+    pub id: Id,
+    /// The peer's address.
+    pub addr: String,
+    /// The peer's address without port, where it has one.
+    pub ip: Option<IpAddr>,
+    /// Our address.
+    pub local_addr: String,
+    /// Counters, written by the owner.
+    pub counters: Counters,
+    role: AtomicU32,
+    wish: AtomicU32,
+    state: AtomicU32,
+    stream: AtomicU64,
+    /// The stream it is of or was of at last, for what is told of it.
+    told_stream: AtomicU64,
+    /// When it was last read from as a publisher, monotonic.
+    read_ms: AtomicU64,
+    user: AtomicUsize,
+    tls: AtomicBool,
+    names: Mutex<Names>,
+    post: Mutex<Post>,
+    /// Orders wait; looked at without the lock.
+    mail: AtomicU32,
+}
+
+impl RRSession {
+    /// A session that has just been accepted.
+    pub fn new(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String) -> Self {
+        Self {
+            id,
+            addr,
+            ip,
+            local_addr,
+            counters: Counters::new(clock::wall_us()),
+            role: AtomicU32::new(Role::None.number()),
+            wish: AtomicU32::new(Role::None.number()),
+            state: AtomicU32::new(State::Handshake.number()),
+            stream: AtomicU64::new(0),
+            told_stream: AtomicU64::new(0),
+            read_ms: AtomicU64::new(0),
+            user: AtomicUsize::new(0),
+            tls: AtomicBool::new(false),
+            names: Mutex::default(),
+            post: Mutex::default(),
+            mail: AtomicU32::new(0),
+        }
+    }
+
+    /// When bytes last came from it as a publisher, monotonic ms; its first moment as one where none have come yet. Of a
+    /// source media counts alone, and before the first it is 0.
+    pub fn read_ms(&self) -> u64 {
+        self.read_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes that bytes came from it, or that it publishes from now on; owner only.
+    pub(in crate::stream) fn set_read(&self, now_ms: u64) {
+        // 0 is never.
+        self.read_ms.store(now_ms.max(1), Ordering::Relaxed);
+    }
+
+    /// Publisher, player ...
+    pub fn role(&self) -> Role {
+        role_of(self.role.load(Ordering::Relaxed))
+    }
+
+    /// Sets the role; owner only.
+    pub fn set_role(&self, role: Role) {
+        self.role.store(role.number(), Ordering::Relaxed);
+    }
+
+    /// Notes what the peer has asked for and was not granted yet, or `None`; owner only. Who asks for a stream is no
+    /// longer told of as one of the stream before.
+    pub fn set_wish(&self, role: Role) {
+        if role != Role::None {
+            self.told_stream.store(self.stream(), Ordering::Relaxed);
+        }
+        self.wish.store(role.number(), Ordering::Relaxed);
+    }
+
+    /// The session's use, for people: "publishing live/key***".
+    pub fn doing(&self) -> String {
+        let names = self.names();
+        let app = escape(&names.app);
+        let verb = match (self.role(), role_of(self.wish.load(Ordering::Relaxed))) {
+            (Role::None, Role::Publisher) => "wants to publish",
+            (Role::None, Role::Player) => "wants to play",
+            (Role::Publisher, _) => "publishing",
+            (Role::Standby, _) => "standing by to publish",
+            (Role::Player, _) => "playing",
+            _ if app.is_empty() => return "has not said what it wants".to_owned(),
+            _ => return format!("connected to {app}"),
+        };
+        format!("{verb} {app}/{}", mask_key(&names.key))
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        State::from_number(self.state.load(Ordering::Relaxed)).unwrap_or(State::None)
+    }
+
+    /// Sets the state and gives the one before; owner only.
+    pub fn set_state(&self, state: State) -> State {
+        let prev = self.state();
+        debug_assert!(prev == state || prev.may_become(state), "a session went from {prev:?} to {state:?}");
+        self.state.store(state.number(), Ordering::Relaxed);
+        prev
+    }
+
+    /// The stream it publishes to or plays; 0 is none.
+    pub fn stream(&self) -> Id {
+        self.stream.load(Ordering::Relaxed)
+    }
+
+    /// Sets the stream; owner only.
+    pub fn set_stream(&self, stream: Id) {
+        self.stream.store(stream, Ordering::Relaxed);
+        if stream != 0 {
+            self.told_stream.store(stream, Ordering::Relaxed);
+        }
+    }
+
+    /// The host's pointer.
+    pub fn user(&self) -> usize {
+        self.user.load(Ordering::Relaxed)
+    }
+
+    /// Sets the host's pointer.
+    pub fn set_user(&self, user: usize) {
+        self.user.store(user, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn tls(&self) -> bool {
+        self.tls.load(Ordering::Relaxed)
+    }
+
+    /// Says that the connection is encrypted; owner only.
+    pub fn set_tls(&self, tls: bool) {
+        self.tls.store(tls, Ordering::Relaxed);
+    }
+
+    /// The names.
+    pub fn names(&self) -> Names {
+        locked(&self.names).clone()
+    }
+
+    /// Changes the names; owner only.
+    pub fn rename(&self, change: impl FnOnce(&mut Names)) {
+        change(&mut locked(&self.names));
+    }
+
+    /// Whether the peer said at connect that it understands the reconnect request.
+    pub fn reconnects(&self) -> bool {
+        locked(&self.names).caps_ex & CAPS_RECONNECT != 0
+    }
+
+    /// An event about this session, with everything known of it: also after the end of a publish or play its role there
+    /// and the stream.
+    pub fn event(&self, kind: EventKind) -> Event {
+        let names = self.names();
+        let state = self.state();
+        Event {
+            session: self.id,
+            stream: self.told_stream.load(Ordering::Relaxed),
+            role: self.role(),
+            user: self.user(),
+            app: names.app,
+            key: names.key,
+            url: names.tc_url,
+            query: names.query,
+            addr: self.addr.clone().into_bytes(),
+            ..Event::new(kind).moved(state, state).over_tls(self.tls())
+        }
+    }
+
+    /// Names the owner that is to be woken. Called before a hand-over, by the one who hands over.
+    pub fn set_owner(&self, owner: Arc<Wake>) {
+        locked(&self.post).owner = Some(owner);
+    }
+
+    /// There is more in the log of another stream than its owner's, which it plays.
+    pub(in crate::stream) fn wake_owner_for_log(&self) {
+        if let Some(owner) = locked(&self.post).owner.clone() {
+            owner.wake_for_data_elsewhere();
+        }
+    }
+
+    /// Leaves an order and wakes the owner. False where too many wait already.
+    pub fn order(&self, order: Order) -> bool {
+        let owner = {
+            let mut post = locked(&self.post);
+            if post.orders.len() >= MAX_ORDERS {
+                return false;
+            }
+            post.orders.push_back(order);
+            // Within the lock, as its counterpart in `next_order`: the count is that of the queue.
+            self.mail.store(1, Ordering::Release);
+            post.owner.clone()
+        };
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+        true
+    }
+
+    /// The oldest order; owner only. One load where there is none.
+    pub fn next_order(&self) -> Option<Order> {
+        if self.mail.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut post = locked(&self.post);
+        let order = post.orders.pop_front();
+        if post.orders.is_empty() {
+            self.mail.store(0, Ordering::Release);
+        }
+        order
+    }
+}
+
+/// The role of this number.
+fn role_of(number: u32) -> Role {
+    [Role::Publisher, Role::Standby, Role::Player, Role::Target, Role::Source]
+        .into_iter()
+        .find(|role| role.number() == number)
+        .unwrap_or(Role::None)
+}
