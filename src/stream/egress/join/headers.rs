@@ -89,7 +89,7 @@ pub struct HeaderRewrite {
     pub wrap_metadata: bool,
     /// Which kinds the consumer takes, bits of [`media`].
     pub media: u32,
-    /// Which tracks, a [`track_mask`].
+    /// Which tracks, a mask of `track_mask`.
     pub tracks: u64,
 }
 
