@@ -10,6 +10,7 @@ mod admission;
 mod control;
 mod core;
 mod dialler;
+#[doc(hidden)]
 pub mod events;
 pub mod figures;
 mod heap_trim;
@@ -21,6 +22,7 @@ mod registry;
 pub mod report;
 mod resolver;
 mod secure;
+#[doc(hidden)]
 pub mod slots;
 mod source;
 mod state;
@@ -31,20 +33,24 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use self::out::RRRestOut;
+// What the methods of a server take and give.
+pub use self::events::{EventFn, LogSink};
+pub use self::slots::kind;
 pub use crate::config::ListenOptions;
 use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
-use crate::log::{LevelFilter, RRLog};
+use crate::log::RRLog;
+pub use crate::log::{Level, LevelFilter};
 use crate::net::event_loop::EventLoop;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
 use crate::server::core::Core;
 use crate::server::dialler::Dialler;
-use crate::server::events::{EventFn, Events, EventsConfig, LogSink, refuse_in_callback};
+use crate::server::events::{Events, EventsConfig, refuse_in_callback};
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
-use crate::session::State;
-use crate::stream::event::{Event, Id};
+pub use crate::session::{Role, State};
+pub use crate::stream::event::{Event, EventKind, Id, flag};
 use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
