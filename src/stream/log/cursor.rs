@@ -217,7 +217,7 @@ impl Cursor {
     }
 
     /// Goes to the place of `other`, and lets the bytes between go. A cursor inside a message needs its
-    /// [`tail`](Self::tail) taken first.
+    /// `tail` taken first.
     pub fn jump_to(&mut self, other: &Self) {
         self.clone_from(other);
     }
