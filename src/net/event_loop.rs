@@ -244,6 +244,9 @@ impl<T: Task> AnySeat for Seat<T> {
 }
 
 /// The way of other threads to a loop that runs.
+///
+/// Each thread of today knows its task before it starts. Loops that many streams share need this: a stream comes to such a
+/// loop, and leaves it, while the loop drives others.
 pub struct LoopHandle {
     /// `None` only while it is dropped.
     newcomers: Option<Sender<BoxedSeat>>,
