@@ -410,11 +410,6 @@ impl Tally {
         self.sent = (self.sent.0 + bytes, self.sent.1 + messages);
     }
 
-    /// Bytes and messages ever sent.
-    pub fn total(&self) -> (u64, u64) {
-        self.sent
-    }
-
     /// Brings the counters up to date; the owner calls it a few times a second and at the end.
     pub fn report(&mut self, counters: &Counters) {
         if self.sent != self.told {

@@ -192,11 +192,6 @@ impl JoinIndex {
         self.cursor.has_more()
     }
 
-    /// A cursor at [`head`](Self::head).
-    pub fn cursor(&self) -> &Cursor {
-        &self.cursor
-    }
-
     /// The headers valid at [`head`](Self::head).
     pub fn headers(&self) -> &HeaderSet {
         &self.headers
