@@ -842,10 +842,13 @@ RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
    RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: url or text is not UTF-8. */
 RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, const char *text);
 
-/* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none.
+/* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none. With
+   ban_ms above 0, whoever comes from its address may not do the same (publish or play) on the same stream for so
+   long, and is told; 86400000 is the most. 4096 bans fit.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread;
-   RR_ERR_ARG: text is not UTF-8. */
-RR_API int rr_session_close(rr_server *s, rr_session id, const char *text);
+   RR_ERR_ARG: text is not UTF-8, or ban_ms is above a day; RR_ERR_STATE: there is to be a ban, and it neither
+   publishes nor plays, or its address is not known; RR_ERR_LIMIT: so many bans stand already. It is not closed then. */
+RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint32_t ban_ms);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */
 

@@ -67,7 +67,7 @@ fn cycle(live: &Live, round: u32) {
         0 => {
             for id in live.server.list(0, kind::SESSION).unwrap() {
                 // The session may have ended with the other one.
-                let _ = live.server.session_close(id, "kicked");
+                let _ = live.server.session_close(id, "kicked", 0);
             }
         }
         1 => drop(publisher),

@@ -89,7 +89,7 @@ fn trouble(live: Arc<Live>, over: Arc<AtomicBool>) -> JoinHandle<()> {
                         let _ = live
                             .server
                             .info(id)
-                            .map(|info| (info.key == b"passing").then(|| live.server.session_close(id, "")));
+                            .map(|info| (info.key == b"passing").then(|| live.server.session_close(id, "", 0)));
                     }
                 }
                 1 => drop(live.play(&format!("steady{}", round % STREAMS))),

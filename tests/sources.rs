@@ -451,7 +451,7 @@ fn a_source_that_the_host_stops_is_not_waited_for_and_one_that_is_lost_is() {
         .list(0, slots::kind::SESSION)
         .unwrap()
         .iter()
-        .for_each(|&id| origin.server.session_close(id, "").unwrap());
+        .for_each(|&id| origin.server.session_close(id, "", 0).unwrap());
     edge.await_event("the grace window", lost);
     player.sees(5);
     assert_eq!(edge.count(lost), 1);

@@ -356,3 +356,35 @@ fn no_more_than_four_stand_by() {
     until("room for another", || (relay.count("show", Role::Standby) == MAX_STANDBYS - 1).then_some(()));
     Client::publish(relay.port, "show");
 }
+
+#[test]
+fn who_is_closed_with_a_ban_is_kept_out_of_that_stream_until_it_is_over() {
+    let relay = relay(|_| ());
+    let mut publisher = Client::publish(relay.port, "show");
+    let session = publisher_of(&relay, "show");
+    let failure = relay.server.session_close(session, "kicked", 86_400_001).unwrap_err();
+    assert_eq!(failure.kind, RRError::Arg);
+    relay.server.session_close(session, "kicked", 60_000).unwrap();
+    publisher.wait_over();
+    ended(&relay, session, RRError::Kicked);
+    let mut back = Client::ask_to_publish(relay.port, "show");
+    back.wait("a refusal", |client| client.said.iter().any(|word| word.contains("NetStream.Publish.Denied")));
+    let refused = relay.event("the refused one's end", |event| event.error == Some(RRError::Rejected));
+    assert!(String::from_utf8_lossy(&refused.text).contains("not before"), "{refused:?}");
+    // Neither another stream nor a player of this one is meant.
+    drop(Client::publish(relay.port, "other"));
+    let mut player = Client::play(relay.port, "show");
+    let session = until("the player", || {
+        let sessions = relay.server.list(relay.stream("show")?, rrelay::server::slots::kind::SESSION).ok()?;
+        sessions.into_iter().find(|&id| relay.server.info(id).is_ok_and(|info| info.role == Role::Player))
+    });
+    // A ban that is over is none.
+    relay.server.session_close(session, "kicked", 1).unwrap();
+    player.wait_over();
+    until("the ban's end", || {
+        let mut player = Client::ask_to_play(relay.port, "show");
+        player
+            .wait("an answer", |client| client.started || client.said.iter().any(|word| word.contains("Play.Failed")));
+        player.started.then_some(())
+    });
+}

@@ -103,7 +103,7 @@ fn host(server: Shared, thread: u64) {
             let count = calm(rr_server_list(s, 0, 2 + (round % 3) as c_int, ids.as_mut_ptr(), ids.len()));
             for &id in ids.iter().take(usize::try_from(count).unwrap_or(0)) {
                 calm(rr_info_get(s, id, &mut info, size_of_val(&info)));
-                calm(rr_session_close(s, id, null()));
+                calm(rr_session_close(s, id, null(), 0));
                 calm(rr_session_allow(s, id, null()));
             }
             calm(rr_target_retry(s, target));

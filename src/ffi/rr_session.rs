@@ -106,20 +106,28 @@ pub unsafe extern "C" fn rr_session_reconnect(
     unsafe { on_server(s, body) }
 }
 
-/// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none.
+/// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none. With
+/// `ban_ms` above 0, whoever comes from its address may not do the same (publish or play) on the same stream for so long,
+/// and is told; 86400000 is the most. 4096 bans fit.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: `text` is
-/// not UTF-8.
+/// not UTF-8, or `ban_ms` is above a day; RR_ERR_STATE: there is to be a ban, and it neither publishes nor plays, or its
+/// address is not known; RR_ERR_LIMIT: so many bans stand already. It is not closed then.
 ///
 /// # Safety
 /// The contract of all pointers.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn rr_session_close(s: *mut rr_server, id: rr_session, text: *const c_char) -> c_int {
+pub unsafe extern "C" fn rr_session_close(
+    s: *mut rr_server,
+    id: rr_session,
+    text: *const c_char,
+    ban_ms: u32,
+) -> c_int {
     let body = |server: &rr_server| {
         // SAFETY: contract.
         let text = unsafe { opt_text(text, "text") }?.unwrap_or("");
-        RRRestOut::CloseSession { session: id, text: text.to_owned() }.carry_out(&server.core)?;
+        RRRestOut::CloseSession { session: id, text: text.to_owned(), ban_ms }.carry_out(&server.core)?;
         Ok(0)
     };
     // SAFETY: contract.

@@ -211,7 +211,7 @@ impl World {
                 let Some(wire) = self.wire(which) else { return };
                 wire.read();
             }
-            13 => drop(self.server.session_close(self.object(objects::SESSION, which), "kicked")),
+            13 => drop(self.server.session_close(self.object(objects::SESSION, which), "kicked", 0)),
             14 => {
                 let stream = self.object(objects::STREAM, many);
                 drop(self.server.stream_switch(stream, self.object(objects::SESSION, which)));

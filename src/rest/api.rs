@@ -237,11 +237,14 @@ struct Drain {
     deadline_ms: Option<u32>,
 }
 
-/// The reason in a request that ends a session.
+/// How a session is ended.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
-struct Words {
+struct Kick {
     /// The reason, for people and logs.
     text: Option<String>,
+    /// For so long, in ms, whoever comes from its address may not do the same (publish or play) on the same stream; a day
+    /// at most. Without it, it may come back at once.
+    ban_ms: Option<u32>,
 }
 
 // ---- handlers
@@ -383,19 +386,22 @@ async fn get_session(State(server): State<Shared>, SessionPath(id): SessionPath)
     Ok(Json(model::session(&server, id)?))
 }
 
-/// Closes a session. A session that is gone already is no error.
+/// Closes a session, for a while if `ban_ms` is given. A session that is gone already is no error.
 #[utoipa::path(
-    delete, path = "/v1/sessions/{id}", params(("id" = String, Path), Words),
-    responses((status = 204, description = "It is closed, or was not there"))
+    delete, path = "/v1/sessions/{id}", params(("id" = String, Path), Kick),
+    responses(
+        (status = 204, description = "It is closed, or was not there"),
+        (status = 400, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem)
+    )
 )]
 async fn delete_session(
     State(server): State<Shared>,
     session: Result<SessionPath, Problem>,
-    Query(words): Query<Words>,
+    Query(kick): Query<Kick>,
 ) -> Answer<StatusCode> {
-    let text = words.text.unwrap_or_default();
+    let (text, ban_ms) = (kick.text.unwrap_or_default(), kick.ban_ms.unwrap_or_default());
     gone(session.and_then(|SessionPath(session)| {
-        RRRestOut::CloseSession { session, text }.carry_out(&server)?;
+        RRRestOut::CloseSession { session, text, ban_ms }.carry_out(&server)?;
         Ok(())
     }))
 }

@@ -259,7 +259,7 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
 /// Closes a session, or asks its peer to connect again under another name. nginx-rtmp renames a running session; here a
 /// peer with E-RTMP is asked to reconnect, and any other is closed, so that its next connect can be sent elsewhere.
 fn act(server: &RRServer, session: Id, info: &Info, newname: Option<&str>) -> Result<Id> {
-    let close = RRRestOut::CloseSession { session, text: "dropped by /control".to_owned() };
+    let close = RRRestOut::CloseSession { session, text: "dropped by /control".to_owned(), ban_ms: 0 };
     let Some(newname) = newname else { return close.carry_out(server) };
     let tc_url = info.url.split('?').next().unwrap_or_default();
     let url = format!("{}/{newname}", tc_url.trim_end_matches('/'));

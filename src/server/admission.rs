@@ -165,6 +165,7 @@ fn enter(
     } else if !name.is_whole() {
         return Err(Failure::peers(RRError::Arg, "an application and a stream key are needed, as in live/show"));
     }
+    core.bans.check(record, &name, publish, clock::now_ms())?;
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     if !publish {
         source::may_play(core, &name)?;

@@ -14,6 +14,7 @@ use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
 use crate::server::absent::Absent;
+use crate::server::bans::Bans;
 use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
 use crate::server::inbox::{self, Inboxes, ToListener};
@@ -63,6 +64,7 @@ pub(super) struct Core {
     pub(super) reaped: Condvar,
     pub(super) started_us: i64,
     pub(super) absent: Absent,
+    pub(super) bans: Bans,
     /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
@@ -112,6 +114,7 @@ impl Core {
             reaped: Condvar::new(),
             started_us: clock::wall_us(),
             absent: Absent::default(),
+            bans: Bans::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             has_listener: AtomicBool::new(false),

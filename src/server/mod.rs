@@ -7,6 +7,7 @@
 
 mod absent;
 mod admission;
+mod bans;
 mod control;
 mod core;
 mod dialler;
@@ -41,9 +42,11 @@ use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
 pub use crate::log::{Level, LevelFilter};
+use crate::net::clock;
 use crate::net::event_loop::EventLoop;
 use crate::net::socket::{self, Socket};
 use crate::net::thread;
+use crate::server::bans::{Ban, MAX_BAN_MS};
 use crate::server::core::Core;
 use crate::server::dialler::Dialler;
 use crate::server::events::{Events, EventsConfig, refuse_in_callback};
@@ -326,12 +329,25 @@ impl RRServer {
         self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
     }
 
-    /// Closes a session.
+    /// Closes a session. With `ban_ms` above 0 whoever comes from its address is refused for so long to do what it did:
+    /// to publish, or to play, that stream.
     ///
     /// # Errors
-    /// [`RRError::NotFound`].
-    pub fn session_close(&self, id: Id, text: &str) -> Result<()> {
-        self.order(id, Order::Close(text.to_owned()))
+    /// [`RRError::NotFound`], [`RRError::Again`]; with a ban, [`RRError::Arg`] for one above a day, [`RRError::State`] for a
+    /// session that neither publishes nor plays or whose address is not known, [`RRError::Limit`] where no more bans fit.
+    /// Nothing has changed then.
+    pub fn session_close(&self, id: Id, text: &str, ban_ms: u32) -> Result<()> {
+        let close = || self.order(id, Order::Close(text.to_owned()));
+        if ban_ms == 0 {
+            return close();
+        }
+        if ban_ms > MAX_BAN_MS {
+            return Err(Failure::ours(RRError::Arg, format!("ban_ms is {ban_ms}: a day at most ({MAX_BAN_MS})")));
+        }
+        let (ban, bans, now_ms) = (Ban::of(&*self.session(id)?)?, &self.core.bans, clock::now_ms());
+        // It stands before the peer is closed: one that is back at once meets it.
+        let before = bans.add(ban.clone(), now_ms.saturating_add(ban_ms.into()), now_ms)?;
+        close().inspect_err(|_| bans.restore(ban, before))
     }
 
     // ---- streams
@@ -551,7 +567,9 @@ impl RRRestOut {
             Self::Allow { session, decision } => server.session_allow(session, *decision).map(|()| session),
             Self::Deny { session, code, text } => server.session_deny(session, &code, &text).map(|()| session),
             Self::Redirect { session, url } => server.session_redirect(session, &url).map(|()| session),
-            Self::CloseSession { session, text } => server.session_close(session, &text).map(|()| session),
+            Self::CloseSession { session, text, ban_ms } => {
+                server.session_close(session, &text, ban_ms).map(|()| session)
+            }
             Self::ReconnectSession { session, url, text } => {
                 server.session_reconnect(session, url.as_deref(), &text).map(|()| session)
             }

@@ -106,6 +106,8 @@ pub enum RRRestOut {
         session: Id,
         /// The reason, for people.
         text: String,
+        /// How long its address may not do the same on the same stream, ms; 0: not refused.
+        ban_ms: u32,
     },
     /// Asks a session's peer to connect again (E-RTMP).
     ReconnectSession {

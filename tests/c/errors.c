@@ -314,7 +314,9 @@ static void sessions(void) {
     GIVES(rr_session_redirect, ARG, (s, id, NO_TEXT));
     GIVES(rr_session_reconnect, ARG, (s, id, NULL, NO_TEXT));
     GIVES(rr_session_reconnect, UNSUPPORTED, (s, id, NULL, NULL));
-    GIVES(rr_session_close, ARG, (s, id, NO_TEXT));
+    GIVES(rr_session_close, ARG, (s, id, NO_TEXT, 0));
+    GIVES(rr_session_close, ARG, (s, id, NULL, 86400001));
+    GIVES(rr_session_close, STATE, (s, id, NULL, 1000));
     CHECK(rr_session_allow(s, id, NULL) == RR_OK);
     for (;;) {
         rr_info info;
@@ -325,13 +327,13 @@ static void sessions(void) {
     GIVES(rr_session_allow, STATE, (s, id, NULL));
     GIVES(rr_session_deny, STATE, (s, id, NULL, NULL));
     GIVES(rr_session_redirect, STATE, (s, id, "rtmp://127.0.0.1/live"));
-    CHECK(rr_session_close(s, id, NULL) == RR_OK);
+    CHECK(rr_session_close(s, id, NULL, 0) == RR_OK);
     while (rr_server_list(s, 0, RR_KIND_SESSION, NULL, 0) != 0) rest();
     GIVES(rr_session_allow, NOT_FOUND, (s, id, NULL));
     GIVES(rr_session_deny, NOT_FOUND, (s, id, NULL, NULL));
     GIVES(rr_session_redirect, NOT_FOUND, (s, id, "rtmp://127.0.0.1/live"));
     GIVES(rr_session_reconnect, NOT_FOUND, (s, id, NULL, NULL));
-    GIVES(rr_session_close, NOT_FOUND, (s, id, NULL));
+    GIVES(rr_session_close, NOT_FOUND, (s, id, NULL, 1000));
     close(fd);
     rr_server_free(s);
 }

@@ -34,7 +34,7 @@ static void without_a_server(void) {
     CHECK(rr_session_allow(NULL, 1, NULL) == RR_ERR_ARG);
     CHECK(rr_session_deny(NULL, 1, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_session_redirect(NULL, 1, "rtmp://127.0.0.1/a") == RR_ERR_ARG);
-    CHECK(rr_session_close(NULL, 1, NULL) == RR_ERR_ARG);
+    CHECK(rr_session_close(NULL, 1, NULL, 0) == RR_ERR_ARG);
     CHECK(rr_session_reconnect(NULL, 1, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_stream_create(NULL, "live", "show", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
@@ -152,7 +152,7 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_session_deny(s, gone, NULL, NULL) == RR_ERR_NOT_FOUND);
         CHECK(rr_session_redirect(s, gone, NULL) == RR_ERR_ARG);
         CHECK(rr_session_redirect(s, gone, "rtmp://127.0.0.1/a") == RR_ERR_NOT_FOUND);
-        CHECK(rr_session_close(s, gone, NULL) == RR_ERR_NOT_FOUND);
+        CHECK(rr_session_close(s, gone, NULL, 0) == RR_ERR_NOT_FOUND);
         CHECK(rr_session_reconnect(s, gone, NULL, NULL) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_switch(s, gone, 1) == RR_ERR_NOT_FOUND);

@@ -163,7 +163,7 @@ fn what_obs_publishes_arrives_and_it_comes_back_when_it_was_cut_off() {
     let sessions = relay.server.list(relay.stream("show").unwrap(), kind::SESSION).unwrap();
     let publisher = sessions.into_iter().find(|&id| relay.server.info(id).is_ok_and(|is| is.role == Role::Publisher));
     let publisher = publisher.unwrap();
-    relay.server.session_close(publisher, "to see whether it comes back").unwrap();
+    relay.server.session_close(publisher, "to see whether it comes back", 0).unwrap();
     until("it has gone", || relay.server.info(publisher).is_err().then_some(()));
     until("it has come back", || (relay.count("show", Role::Publisher) == 1).then_some(()));
     somebody_plays(&room, &relay, "second", 15);

@@ -103,7 +103,7 @@ int main(int argc, char **argv)
             /* curl waits for its socket although librtmp may have read the end of the stream together with the last
              * media, and then looks at neither before its socket has something more: here its end. */
             if (ev->role == RR_ROLE_PLAYER && ev->prev == RR_STATE_IN_PROGRESS) {
-                rr_session_close(relay, ev->session, "the stream has ended");
+                rr_session_close(relay, ev->session, "the stream has ended", 0);
             }
         }
         for (i = 0, left = count; i < begun; i++) {

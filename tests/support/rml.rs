@@ -108,11 +108,17 @@ impl Client {
         self.handle(vec![request]);
     }
 
-    /// A player that has been let in.
-    pub(crate) fn play(port: u16, key: &str) -> Self {
+    /// A player that has asked.
+    pub(crate) fn ask_to_play(port: u16, key: &str) -> Self {
         let mut client = Self::connect(port);
         let request = client.session.request_playback(key.to_owned()).unwrap();
         client.handle(vec![request]);
+        client
+    }
+
+    /// A player that has been let in.
+    pub(crate) fn play(port: u16, key: &str) -> Self {
+        let mut client = Self::ask_to_play(port, key);
         client.wait("Play.Start", |client| client.started);
         client
     }

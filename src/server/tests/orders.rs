@@ -26,13 +26,13 @@ fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
         server.session_deny(record.id, "", ""),
         server.session_redirect(record.id, "rtmp://127.0.0.1/live"),
         server.session_reconnect(record.id, None, ""),
-        server.session_close(record.id, ""),
+        server.session_close(record.id, "", 0),
     ];
     for result in full {
         assert_eq!(result.unwrap_err().kind, RRError::Again);
     }
     assert!(record.next_order().is_some());
-    server.session_close(record.id, "").unwrap();
+    server.session_close(record.id, "", 0).unwrap();
     server.core.registry().remove_session(record.id);
     server.shutdown().unwrap();
 }
