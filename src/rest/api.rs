@@ -13,6 +13,7 @@ use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::access::Access;
+use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
 use super::metrics;
 use super::model::{self, Server, Session, Stream, Target};
@@ -45,6 +46,7 @@ const DEADLINE_MS: u32 = 5_000;
     paths(
         get_server,
         get_stats,
+        events::get_events,
         get_streams,
         get_stream,
         put_stream,
@@ -91,6 +93,7 @@ pub(crate) fn routes(server: Shared) -> Router {
     Router::new()
         .route("/v1/server", get(get_server))
         .route("/v1/stats", get(get_stats))
+        .route("/v1/events", get(events::get_events))
         .route("/v1/streams", get(get_streams))
         .route("/v1/streams/{app}/{key}", get(get_stream).put(put_stream).delete(delete_stream))
         .route("/v1/streams/{app}/{key}/targets", get(get_targets).post(add_target))

@@ -11,18 +11,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::events::Readers;
 use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
@@ -68,6 +69,7 @@ impl Listener {
         socket.set_nonblocking(true).map_err(io)?;
         let address = socket.local_addr().map_err(io)?;
         let (stop, stopped) = watch::channel(false);
+        let router = router.layer(Extension(Readers::new(stopped.clone())));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -145,7 +147,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
 }
 
 /// Waits until the flag is set, or its sender has gone.
-async fn until_true(flag: &mut watch::Receiver<bool>) {
+pub(crate) async fn until_true(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
 }
 

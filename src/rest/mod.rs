@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod events;
 mod http;
 mod metrics;
 mod model;
@@ -88,7 +89,7 @@ impl Rest {
     /// Answers one request of a host that has a web server of its own, and has checked the request's access itself.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] where the answer is above 64 MiB.
+    /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 64 KiB or an answer above 64 MiB.
     pub fn handle(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
         let arg = |text: String| Failure::ours(RRError::Arg, text);
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| arg("method: not an HTTP method".to_owned()))?;

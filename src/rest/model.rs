@@ -5,12 +5,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::path;
-use crate::error::Result;
+use crate::error::{RRError, Result};
 use crate::server::RRServer;
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
-use crate::stream::event::Id;
+use crate::stream::event::{Event, Id, flag};
 
 /// An id as text: many programs lose the low bits of large numbers in JSON.
 pub(crate) fn id_text(id: Id) -> String {
@@ -109,6 +109,51 @@ pub(crate) struct Target {
     pub(crate) stats: Stats,
 }
 
+/// Something that has happened.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Told {
+    /// `server`, `stream`, `session` or `target`: its state moved. `connect_ask`, `publish_ask`, `play_ask`: a peer waits
+    /// for the host's word. `wanted`, `unwatched`: who watches a stream without a publisher. `tracks`, `slow`, `clock`,
+    /// `reconnect`: as RR_EV_TRACKS and its like.
+    pub(crate) kind: &'static str,
+    /// When, in microseconds since 1970.
+    pub(crate) time_us: i64,
+    /// The object's state now.
+    pub(crate) state: &'static str,
+    /// Its state before.
+    pub(crate) prev: &'static str,
+    /// The cause, where something went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'static str>,
+    /// The cause's sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error_text: Option<&'static str>,
+    /// Words for people.
+    pub(crate) text: String,
+    /// The id ends with this event.
+    pub(crate) last: bool,
+    /// The peer caused it.
+    pub(crate) by_peer: bool,
+    /// The stream's id, `0` for none.
+    pub(crate) stream: String,
+    /// The session's id, `0` for none.
+    pub(crate) session: String,
+    /// The target's or source's id, `0` for none.
+    pub(crate) target: String,
+    /// What the session or target is to the stream.
+    pub(crate) role: &'static str,
+    /// Per kind: milliseconds to the next try, messages that were dropped, the clock's jump in ms ...
+    pub(crate) value: i64,
+    /// Application.
+    pub(crate) app: String,
+    /// Stream key.
+    pub(crate) key: String,
+    /// The peer's address.
+    pub(crate) addr: String,
+    /// Where a target goes, without key and login.
+    pub(crate) url: String,
+}
+
 /// The server.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Server {
@@ -150,7 +195,7 @@ pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
         app: text(&info.app),
         key: text(&info.key),
         state: info.state.name(),
-        error: info.error.map(crate::error::RRError::name),
+        error: info.error.map(RRError::name),
         codecs: info.codecs.iter().take(listed).map(|&codec| fourcc(codec)).collect(),
         width: info.video.map_or(0, |video| video.width),
         height: info.video.map_or(0, |video| video.height),
@@ -186,14 +231,37 @@ pub(crate) fn target(server: &RRServer, id: Id) -> Result<Target> {
         stream: id_text(info.stream),
         role: info.role.name(),
         state: info.state.name(),
-        error: info.error.map(crate::error::RRError::name),
-        error_text: info.error.map(crate::error::RRError::sentence),
+        error: info.error.map(RRError::name),
+        error_text: info.error.map(RRError::sentence),
         url: crate::mask::mask_url(&info.url),
         addr: info.addr,
         tls: info.tls,
         retry_in_ms: info.retry_in_ms,
         stats: server.stats(id)?,
     })
+}
+
+pub(crate) fn told(event: &Event) -> Told {
+    Told {
+        kind: event.kind.name(),
+        time_us: event.time_us,
+        state: event.state.name(),
+        prev: event.prev.name(),
+        error: event.error.map(RRError::name),
+        error_text: event.error.map(RRError::sentence),
+        text: text(&event.text),
+        last: event.flags & flag::LAST != 0,
+        by_peer: event.flags & flag::BY_PEER != 0,
+        stream: id_text(event.stream),
+        session: id_text(event.session),
+        target: id_text(event.target),
+        role: event.role.name(),
+        value: event.value,
+        app: text(&event.app),
+        key: text(&event.key),
+        addr: text(&event.addr),
+        url: crate::mask::mask_url(&text(&event.url)),
+    }
 }
 
 /// All objects of a kind below `parent` (0: of the server), but for those that end meanwhile.

@@ -13,6 +13,9 @@ use crate::log::LevelFilter;
 
 const TOKEN: &str = "token-of-tests";
 
+/// The longest any step may take on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server with its REST side, on a port of loopback.
 struct Rig {
     server: Arc<RRServer>,
@@ -249,4 +252,93 @@ fn scrapers_get_figures_with_units_and_no_keys() {
     assert!(status == 200 && xml.starts_with("<?xml"), "{xml}");
     let (status, count) = rig.ask("GET", "/control/drop/publisher?app=live", "");
     assert_eq!((status, count), (200, Value::from(0)));
+}
+
+/// A connection that reads server-sent events.
+struct Listening {
+    reader: std::io::BufReader<TcpStream>,
+}
+
+impl Listening {
+    fn new(port: u16) -> Self {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nLast-Event-ID: 17\r\n");
+        socket.write_all(format!("GET /v1/events HTTP/1.1\r\n{head}\r\n").as_bytes()).unwrap();
+        Self { reader: std::io::BufReader::new(socket) }
+    }
+
+    /// The next line that begins so; `None` at the end.
+    fn line(&mut self, begin: &str) -> Option<String> {
+        use std::io::BufRead;
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            if line.starts_with(begin) {
+                return Some(line.trim_end().to_owned());
+            }
+        }
+    }
+
+    /// The kind and the object of the next event.
+    fn event(&mut self) -> Option<(String, Value)> {
+        let kind = self.line("event: ")?;
+        let data = self.line("data: ")?;
+        Some((kind["event: ".len()..].to_owned(), serde_json::from_str(&data["data: ".len()..]).unwrap()))
+    }
+}
+
+#[test]
+fn readers_are_told_of_events_as_they_happen() {
+    let rig = Rig::new();
+    let mut readers = [(); 2].map(|()| Listening::new(rig.port));
+    for reader in &mut readers {
+        assert!(reader.line("HTTP/1.1 ").is_some_and(|line| line.contains("200")));
+        assert!(reader.line("content-type: ").is_some_and(|line| line.contains("text/event-stream")));
+        assert!(reader.line(": from here on").is_some());
+    }
+    let id = rig.server.stream_create(b"live", b"show", None).unwrap();
+    for reader in &mut readers {
+        let (kind, event) = reader.event().unwrap();
+        assert_eq!((kind.as_str(), &event["kind"], &event["state"]), ("stream", &"stream".into(), &"IDLE".into()));
+        assert_eq!(
+            (&event["stream"], &event["app"], &event["key"]),
+            (&id.to_string().into(), &"live".into(), &"show".into())
+        );
+    }
+    // A line on which nothing happens is kept, and one that has gone is forgotten.
+    assert_eq!(readers[0].line(":").as_deref(), Some(":"));
+    let [mut stays, goes] = readers;
+    drop(goes);
+    rig.server.stream_stop(id, 0).unwrap();
+    while !stays.event().unwrap().1["last"].as_bool().unwrap() {}
+    // A stop of the listener ends it, in order.
+    rig.rest.stop();
+    assert!(stays.event().is_none());
+}
+
+#[test]
+fn readers_of_events_are_bounded_and_need_the_token() {
+    let rig = Rig::new();
+    let (status, body) = raw(rig.port, "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(status == 401 && body.contains("RR_ERR_AUTH"), "{body}");
+    let mut readers = Vec::new();
+    let (status, problem) = loop {
+        let mut reader = Listening::new(rig.port);
+        if reader.line("HTTP/1.1 ").is_some_and(|line| line.contains("429")) {
+            break rig.ask("GET", "/v1/events", "");
+        }
+        readers.push(reader);
+        assert!(readers.len() < 100, "there is no bound");
+    };
+    assert_eq!((status, problem["error"].as_str()), (429, Some("RR_ERR_LIMIT")), "{problem}");
+    // Who goes makes room.
+    drop(readers);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !Listening::new(rig.port).line("HTTP/1.1 ").is_some_and(|line| line.contains("200")) {
+        assert!(std::time::Instant::now() < deadline, "there is no room");
+    }
+    assert_eq!(rig.rest.handle("GET", "/v1/events", b"").unwrap().status, 501, "an answer by a call has an end");
 }

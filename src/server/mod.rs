@@ -224,6 +224,18 @@ impl RRServer {
         RRLog::enter(self.core.events.log())
     }
 
+    /// Has somebody told of every event from here on, beside the host.
+    #[cfg(feature = "rest")]
+    pub(crate) fn subscribe(&self, subscriber: &Arc<dyn events::Subscriber>) {
+        self.core.events.subscribe(subscriber);
+    }
+
+    /// Ends that; one event that is being told may still come.
+    #[cfg(feature = "rest")]
+    pub(crate) fn unsubscribe(&self, subscriber: &Arc<dyn events::Subscriber>) {
+        self.core.events.unsubscribe(subscriber);
+    }
+
     /// The ids of one kind (`slots::kind`) below `parent`: a stream, or 0 for the server.
     ///
     /// # Errors

@@ -44,6 +44,29 @@ pub enum EventKind {
     Overflow,
 }
 
+impl EventKind {
+    /// The name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Stream => "stream",
+            Self::Session => "session",
+            Self::Target => "target",
+            Self::ConnectAsk => "connect_ask",
+            Self::PublishAsk => "publish_ask",
+            Self::PlayAsk => "play_ask",
+            Self::Wanted => "wanted",
+            Self::Unwatched => "unwatched",
+            Self::Tracks => "tracks",
+            Self::Slow => "slow",
+            Self::Clock => "clock",
+            Self::Reconnect => "reconnect",
+            Self::Log => "log",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
 /// Bits of [`Event::flags`] (`RR_EVF_*`).
 pub mod flag {
     /// Worth another try.
