@@ -107,6 +107,11 @@ header: ## write include/rrelay.h anew from the definitions in src/ffi
 	@$(need_cargo)
 	RR_BLESS=1 $(CARGO) test --test header
 
+.PHONY: openapi
+openapi: ## write docs/openapi.json, the description of control by HTTP, anew from the routes in src/rest
+	@$(need_cargo)
+	RR_BLESS=1 $(CARGO) test --lib the_committed_openapi_document
+
 .PHONY: loom
 loom: ## every interleaving of the segment's writer and readers
 	@# Without the feature rest: tokio has no sockets under that cfg.

@@ -181,6 +181,9 @@ typedef enum rr_feature {
 /* Bits for rr_rest_listen. */
 typedef enum rr_rest_flag {
     RR_REST_OPEN_READERS = 1,          /* /metrics and /stat need no token, for readers that cannot send one. */
+    /* /metrics tells streams and targets by application and key too. Metrics are stored for long, and keys are
+       secrets. */
+    RR_REST_KEY_LABELS = 2,
 } rr_rest_flag;
 
 /* Levels of log lines; each includes those before it. */

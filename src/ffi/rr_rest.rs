@@ -163,11 +163,11 @@ fn copied(bytes: &[u8]) -> Result<*mut c_char> {
 fn listen(server: &rr_server, addr: &str, token: &str, flags: c_uint) -> Result<c_int> {
     use super::types::rr_rest_flag;
     use crate::rest::RestOptions;
-    let open = rr_rest_flag::RR_REST_OPEN_READERS as c_uint;
-    if flags & !open != 0 {
-        return Err(Failure::ours(RRError::Arg, format!("flags: unknown bits {:#x}", flags & !open)));
+    let (open, labels) = (rr_rest_flag::RR_REST_OPEN_READERS as c_uint, rr_rest_flag::RR_REST_KEY_LABELS as c_uint);
+    if flags & !(open | labels) != 0 {
+        return Err(Failure::ours(RRError::Arg, format!("flags: unknown bits {:#x}", flags & !(open | labels))));
     }
-    let options = RestOptions { readers_open: flags & open != 0 };
+    let options = RestOptions { readers_open: flags & open != 0, key_labels: flags & labels != 0 };
     Ok(server.rest.listen(addr, token, options)?.into())
 }
 

@@ -170,6 +170,8 @@ pub enum rr_feature {
 pub enum rr_rest_flag {
     /// /metrics and /stat need no token, for readers that cannot send one.
     RR_REST_OPEN_READERS = 1,
+    /// /metrics tells streams and targets by application and key too. Metrics are stored for long, and keys are secrets.
+    RR_REST_KEY_LABELS = 2,
 }
 
 /// Levels of log lines; each includes those before it.

@@ -8,10 +8,11 @@ use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
+use super::RestOptions;
 use super::access::Access;
 use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
@@ -43,6 +44,8 @@ const DEADLINE_MS: u32 = 5_000;
         title = "rrelay",
         description = "Control of a running relay. Send the token as `Authorization: Bearer TOKEN`."
     ),
+    modifiers(&Bearer),
+    security(("token" = [])),
     paths(
         get_server,
         get_stats,
@@ -74,8 +77,19 @@ const DEADLINE_MS: u32 = 5_000;
 )]
 pub(crate) struct Document;
 
+/// The token, as the document says it.
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        document.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
+
 /// The routes behind the token, for a listener.
-pub(crate) fn guarded(server: Shared, access: Access) -> Router {
+pub(crate) fn guarded(server: Shared, access: Access, options: RestOptions) -> Router {
     let check = move |request: Request, next: Next| {
         let refused = access.check(request.method(), request.uri(), request.headers()).err();
         async move {
@@ -85,7 +99,7 @@ pub(crate) fn guarded(server: Shared, access: Access) -> Router {
             }
         }
     };
-    routes(server).layer(middleware::from_fn(whole_body)).layer(middleware::from_fn(check))
+    routes(server).layer(Extension(options)).layer(middleware::from_fn(whole_body)).layer(middleware::from_fn(check))
 }
 
 /// The routes without access rules, for a host that has checked the request itself.
@@ -502,8 +516,11 @@ async fn drain(State(server): State<Shared>, Body(drain): Body<Drain>) -> Answer
 
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
-async fn get_metrics(State(server): State<Shared>) -> Answer<impl IntoResponse> {
-    let text = metrics::text(&server)?;
+async fn get_metrics(
+    State(server): State<Shared>,
+    options: Option<Extension<RestOptions>>,
+) -> Answer<impl IntoResponse> {
+    let text = metrics::text(&server, options.is_some_and(|options| options.key_labels))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 
@@ -534,14 +551,14 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
 }
 
 /// Whether the process answers.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It does")))]
+#[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, description = "It does")))]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// Whether new peers are let in: the server listens and does not stop.
 #[utoipa::path(
-    get, path = "/readyz",
+    get, path = "/readyz", security(()),
     responses((status = 200, description = "They are"), (status = 503, description = "They are not"))
 )]
 async fn readyz(State(server): State<Shared>) -> (StatusCode, String) {

@@ -1,6 +1,7 @@
 //! `/metrics` for Prometheus: one snapshot of the server's figures for each scrape.
 //!
-//! Labels have the ids of streams and targets, never names and keys: metrics are stored for long and read by many.
+//! Labels have the ids of streams and targets, and their names and keys where the host says so alone: metrics are stored for
+//! long and read by many.
 
 use std::fmt;
 
@@ -91,29 +92,37 @@ const TARGET_GAUGES: [Figure<f64>; 3] = [
     figure("round_trip", "TCP's smoothed round trip time", Some(Unit::Seconds), |s| f64::from(s.rtt_us) / 1e6),
 ];
 
-/// The text of one scrape.
+/// The text of one scrape; with `names`, streams and targets have their application and key as labels.
 ///
 /// # Errors
 /// None while the server lives.
-pub(crate) fn text(server: &RRServer) -> Result<String> {
+pub(crate) fn text(server: &RRServer, names: bool) -> Result<String> {
     let mut registry = Registry::with_prefix("rrelay");
-    registry.register_collector(Box::new(snapshot(server)?));
+    registry.register_collector(Box::new(snapshot(server, names)?));
     let mut text = String::new();
     // Writing to a `String` cannot fail.
     let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
     Ok(text)
 }
 
-fn snapshot(server: &RRServer) -> Result<Snapshot> {
+fn snapshot(server: &RRServer, names: bool) -> Result<Snapshot> {
+    let named = |mut labels: Vec<(&'static str, String)>, info: &Info| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if names {
+            labels.extend([("app", text(&info.app)), ("key", text(&info.key))]);
+        }
+        labels
+    };
     let row = |id| -> Option<(Stats, Info)> { Some((server.stats(id).ok()?, server.info(id).ok()?)) };
     let streams = server.list(0, kind::STREAM)?.into_iter().filter_map(|id| {
         let (stats, info) = row(id)?;
-        Some((vec![("stream", id_text(id))], stats, info))
+        Some((named(vec![("stream", id_text(id))], &info), stats, info))
     });
     let targets = server.list(0, kind::TARGET)?.into_iter().filter_map(|id| {
         let (stats, info) = row(id)?;
         let role = info.role.name().to_owned();
-        Some((vec![("target", id_text(id)), ("stream", id_text(info.stream)), ("role", role)], stats, info))
+        let labels = vec![("target", id_text(id)), ("stream", id_text(info.stream)), ("role", role)];
+        Some((named(labels, &info), stats, info))
     });
     Ok(Snapshot {
         server: server.stats(0)?,

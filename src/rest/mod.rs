@@ -38,6 +38,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 pub struct RestOptions {
     /// `/metrics` and `/stat` need no token, for readers that cannot send one.
     pub readers_open: bool,
+    /// Metrics of streams and targets have application and key as labels.
+    pub key_labels: bool,
 }
 
 /// An answer of [`Rest::handle`].
@@ -73,7 +75,7 @@ impl Rest {
     pub fn listen(&self, address: &str, token: &str, options: RestOptions) -> Result<u16> {
         let address = parse_address(address)?;
         let access = access::Access::new(token, options.readers_open, address.ip().is_loopback())?;
-        let router = api::guarded(Arc::clone(&self.server), access);
+        let router = api::guarded(Arc::clone(&self.server), access, options);
         let listener = http::Listener::start(address, router, Arc::clone(&self.server))?;
         let port = listener.address().port();
         locked(&self.listeners).push(listener);

@@ -156,6 +156,21 @@ fn every_route_is_in_the_openapi_document() {
     }
 }
 
+/// `make openapi` (RR_BLESS=1) writes it anew.
+#[test]
+fn the_committed_openapi_document_is_what_is_served() {
+    let rig = Rig::new();
+    let (_, document) = rig.ask("GET", "/v1/openapi.json", "");
+    let served = format!("{document:#}\n");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+    if std::env::var_os("RR_BLESS").is_some() {
+        std::fs::write(file, &served).unwrap();
+    }
+    let committed = std::fs::read_to_string(file).unwrap();
+    let differs = committed.lines().zip(served.lines()).find(|(one, other)| one != other);
+    assert!(committed == served, "make openapi writes docs/openapi.json anew: {differs:?}");
+}
+
 #[test]
 fn streams_targets_and_sources_are_made_changed_and_ended() {
     let rig = Rig::new();
@@ -248,6 +263,11 @@ fn scrapers_get_figures_with_units_and_no_keys() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(!text.contains("secret-key"));
+    let options = RestOptions { readers_open: true, key_labels: true };
+    let port = rig.rest.listen(":0", "another-token", options).unwrap();
+    let (_, text) = raw(port, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let line = format!("rrelay_stream_received_bytes_total{{stream=\"{id}\",app=\"live\",key=\"secret-key\"}} 7");
+    assert!(text.contains(&line), "{line} is not in\n{text}");
     let (status, xml) = raw(rig.port, &format!("GET /stat?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     assert!(status == 200 && xml.starts_with("<?xml"), "{xml}");
     let (status, count) = rig.ask("GET", "/control/drop/publisher?app=live", "");
