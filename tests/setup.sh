@@ -11,7 +11,7 @@ packages=(
     python3-venv python3-dev libffi-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly
-    nginx libnginx-mod-rtmp
+    nginx libnginx-mod-rtmp chromium
     obs-studio xvfb vlc-bin vlc-plugin-base mpv
 )
 
@@ -36,7 +36,7 @@ python_librtmp() {
 if ! command -v dpkg-query >/dev/null 2>&1; then
     missing=()
     for program in cc c++ pkg-config cmake python3 curl valgrind kill prlimit openssl ip unshare ffmpeg ffprobe rtmpdump \
-        gst-launch-1.0 nginx obs Xvfb vlc mpv ffplay setpriv; do
+        gst-launch-1.0 nginx chromium obs Xvfb vlc mpv ffplay setpriv; do
         PATH=$PATH:/usr/sbin command -v "$program" >/dev/null 2>&1 || missing+=("$program")
     done
     [ ${#missing[@]} -eq 0 ] || fail "${missing[*]}. This is no Debian or Ubuntu: install them with your package" \

@@ -13,7 +13,7 @@ use super::until;
 
 /// A server and its events so far.
 pub(crate) struct Relay {
-    pub(crate) server: RRServer,
+    pub(crate) server: Arc<RRServer>,
     pub(crate) port: u16,
     host: &'static str,
     events: Arc<Mutex<Vec<Event>>>,
@@ -28,7 +28,7 @@ impl Relay {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let told = Arc::clone(&events);
         let keep = move |event: &Event| told.lock().unwrap().push(event.clone());
-        let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(keep))).unwrap();
+        let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(Box::new(keep))).unwrap());
         if std::env::var_os("RR_LOG").is_some() {
             server.set_log(LevelFilter::Debug, rrelay::server::events::LogSink::Stderr).unwrap();
         }

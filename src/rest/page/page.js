@@ -1,7 +1,9 @@
-// The page: asks the REST side once a second and shows what it says. No framework, no network but the relay.
+// The page: asks the REST side once a second and whenever it tells of something, and shows what it says. No framework, no
+// network but the relay.
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1000;
 const HISTORY = 120;
+const LINES = 500;
 
 // The address that the relay prints carries the token behind `#`, which no server and no log ever sees.
 if (location.hash.startsWith('#token=')) {
@@ -11,6 +13,7 @@ if (location.hash.startsWith('#token=')) {
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
 const cards = new Map(); // by stream id: {node, history, stream}
 let polling = 0;
+let asking = false;
 
 async function ask(method, path, body, signal) {
   const headers = { Authorization: 'Bearer ' + token };
@@ -47,6 +50,7 @@ const age = (us) => {
   return `${Math.floor(s / 3600)}:${pad(Math.floor(s / 60) % 60)}:${pad(s % 60)}`;
 };
 const CODECS = { avc1: 'H.264', hvc1: 'HEVC', av01: 'AV1', vp09: 'VP9', vvc1: 'VVC', mp4a: 'AAC', 'Opus': 'Opus', '.mp3': 'MP3', fLaC: 'FLAC' };
+const SERVER = { IDLE: 'listens nowhere', ACCEPTING: 'listens', IN_PROGRESS: 'running' };
 const codec = (name) => CODECS[name] || name;
 const tone = (state) => ({ IN_PROGRESS: 'good', RECOVERING: 'warn', CONNECTING: 'warn', HANDSHAKE: 'warn', WAITING: 'warn', STOPPING: 'warn', FAILED: 'bad' }[state] || '');
 const words = (state) => ({ IN_PROGRESS: 'live', RECOVERING: 'recovering', IDLE: 'idle' }[state] || state.toLowerCase());
@@ -64,10 +68,11 @@ function facts(list, pairs) {
   }));
 }
 
-// Writes only what differs, so that focus and selection stay.
-function cells(row, values) {
+// Writes only what differs, so that focus and selection stay. Narrow pages show the column's name in the cell.
+function cells(row, values, names) {
   values.forEach((value, at) => {
     const cell = row.cells[at] || row.insertCell();
+    cell.dataset.label = names[at].textContent;
     const [text, style, small] = Array.isArray(value) ? value : [value];
     if (typeof text === 'string' && (cell.dataset.text !== text || cell.dataset.small !== (small || ''))) {
       cell.textContent = text;
@@ -94,14 +99,17 @@ function button(text, label, act) {
 }
 
 function rows(body, items, fill, actions, none) {
+  const names = body.parentNode.tHead.rows[0].cells;
   const known = new Map([...body.rows].map((row) => [row.dataset.id, row]));
   const wanted = items.length ? items : [{ id: 'none' }];
   wanted.forEach((item, at) => {
-    let row = known.get(item.id);
-    known.delete(item.id);
+    // What can be done with a session depends on its role.
+    const key = item.id + (item.role || '');
+    let row = known.get(key);
+    known.delete(key);
     if (!row) {
       row = document.createElement('tr');
-      row.dataset.id = item.id;
+      row.dataset.id = key;
       if (item.id !== 'none') {
         row.actions = document.createElement('td');
         row.actions.append(...actions(item, row));
@@ -115,7 +123,7 @@ function rows(body, items, fill, actions, none) {
       return;
     }
     if (row.actions.isConnected) row.actions.remove();
-    cells(row, fill(item));
+    cells(row, fill(item), names);
     row.append(row.actions);
   });
   known.forEach((row) => row.remove());
@@ -164,9 +172,14 @@ function show(found, stream) {
     one.role, one.addr + (one.tls ? ' (TLS)' : ''), one.agent || '–',
     [String(one.role === 'player' ? one.stats.kbps_out : one.stats.kbps_in), 'n'],
     [one.role === 'player' ? seconds(one.stats.queue_ms) : '–', 'n'], [one.role === 'player' ? String(one.stats.dropped_msgs) : '–', 'n'],
-  ], (one, row) => [button('Kick', 'Kick ' + one.addr, async () => {
-    if (await sure('Kick ' + row.item.addr + '?', 'Its connection is closed. It may come back.', 'Kick')) {
-      await ask('DELETE', '/v1/sessions/' + row.item.id + '?text=' + encodeURIComponent('kicked by an operator'));
+  ], (one, row) => [...(one.role === 'standby' ? [button('Make live', 'Make ' + one.addr + ' live', async () => {
+    await ask('POST', '/v1/streams/' + found.stream.path + '/switch', { source: one.id });
+    refresh();
+  })] : []), button('Kick', 'Kick ' + one.addr, async () => {
+    const bans = one.role !== 'none';
+    if (await sure('Kick ' + row.item.addr + '?', 'Its connection is closed.', 'Kick', bans)) {
+      const ban = bans ? '&ban_ms=' + $('ban').value : '';
+      await ask('DELETE', '/v1/sessions/' + row.item.id + '?text=' + encodeURIComponent('kicked by an operator') + ban);
       refresh();
     }
   })], 'nobody');
@@ -180,9 +193,7 @@ function show(found, stream) {
     ];
   }, (one, row) => [
     button('Change', 'Change ' + one.url, async () => editTarget(stream, row.item)),
-    ' ',
     button('Retry', 'Retry ' + one.url, async () => { await ask('POST', base + row.item.id + '/retry'); refresh(); }),
-    ' ',
     button('Remove', 'Remove ' + one.url, async () => {
       if (await sure('Remove this target?', row.item.url, 'Remove')) {
         await ask('DELETE', base + row.item.id + '?deadline_ms=1000');
@@ -192,7 +203,7 @@ function show(found, stream) {
   ], 'none');
 }
 
-// The last two minutes, in and out, on one scale.
+// The last two minutes on one scale: what comes in as an area, what goes out as a line.
 function plot(canvas, history) {
   const scale = window.devicePixelRatio || 1;
   const width = canvas.clientWidth, height = canvas.clientHeight;
@@ -200,38 +211,53 @@ function plot(canvas, history) {
   if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
   if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
   const pen = canvas.getContext('2d');
+  const style = getComputedStyle(document.documentElement);
+  const color = (name) => style.getPropertyValue(name);
+  const most = Math.max(100, ...history.flat());
+  const left = (at) => width - 1 - (history.length - 1 - at) * (width / (HISTORY - 1));
+  const top = (kbps) => height - 1 - kbps / most * (height - 18);
+  const trace = (which) => history.forEach((point, at) => pen.lineTo(left(at), top(point[which])));
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  const style = getComputedStyle(document.documentElement);
-  const top = Math.max(100, ...history.flat()) * 1.1;
-  pen.strokeStyle = style.getPropertyValue('--line');
+  pen.strokeStyle = color('--line');
   pen.lineWidth = 1;
-  pen.strokeRect(.5, .5, width - 1, height - 1);
+  pen.beginPath();
+  for (const part of [0, .5, 1]) { pen.moveTo(0, Math.round(top(most * part)) - .5); pen.lineTo(width, Math.round(top(most * part)) - .5); }
+  pen.stroke();
+  pen.fillStyle = color('--in');
+  pen.globalAlpha = .18;
+  pen.beginPath();
+  pen.moveTo(left(0), height);
+  trace(0);
+  pen.lineTo(width, height);
+  pen.fill();
+  pen.globalAlpha = 1;
   ['--in', '--out'].forEach((name, which) => {
-    pen.strokeStyle = style.getPropertyValue(name);
+    pen.strokeStyle = color(name);
     pen.lineWidth = 1.5;
     pen.beginPath();
-    history.forEach((point, at) => {
-      const x = width - (history.length - 1 - at) * (width / (HISTORY - 1));
-      const y = height - 2 - point[which] / top * (height - 4);
-      if (at) pen.lineTo(x, y); else pen.moveTo(x, y);
-    });
+    trace(which);
     pen.stroke();
   });
-  pen.fillStyle = style.getPropertyValue('--muted');
-  pen.font = '10px system-ui, sans-serif';
-  pen.fillText(kbit(top / 1.1), 5, 12);
-  const [, last] = [history.length, history[history.length - 1] || [0, 0]];
+  pen.fillStyle = color('--muted');
+  pen.font = '11px system-ui, sans-serif';
+  pen.textAlign = 'left';
+  pen.fillText(kbit(most), 1, 11);
+  pen.textAlign = 'right';
+  pen.fillText('two minutes', width - 1, 11);
+  const last = history[history.length - 1] || [0, 0];
   canvas.setAttribute('aria-label', `Rates of the last two minutes: now ${kbit(last[0])} in, ${kbit(last[1])} out`);
 }
 
 // ---- dialogs
 
-function sure(title, text, yes) {
+function sure(title, text, yes, bans) {
   const dialog = $('sure-dialog');
   $('sure-title').textContent = title;
   $('sure-text').textContent = text;
   $('sure-yes').textContent = yes;
+  $('ban-line').hidden = !bans;
+  $('ban').value = '0';
   dialog.returnValue = 'no';
   dialog.showModal();
   return new Promise((done) => dialog.addEventListener('close', () => done(dialog.returnValue === 'yes'), { once: true }));
@@ -297,37 +323,113 @@ $('forget').addEventListener('click', () => {
 // ---- the whole
 
 function complain(problem) {
-  note(Date.now(), problem.message);
+  note(Date.now(), '', problem.message, 'bad');
 }
 
-function note(time, text) {
+function note(time, who, text, style) {
   const line = document.createElement('li');
   const when = document.createElement('time');
-  when.textContent = new Date(time).toLocaleTimeString();
-  line.append(when, text);
+  const name = document.createElement('b');
+  const what = document.createElement('span');
+  when.textContent = new Date(time).toLocaleTimeString([], { hour12: false });
+  name.textContent = who;
+  what.textContent = text;
+  line.className = style || '';
+  line.append(when, ...(who ? [name] : []), what);
   $('log').prepend(line);
-  while ($('log').children.length > 300) $('log').lastChild.remove();
+  while ($('log').children.length > LINES) $('log').lastChild.remove();
+}
+
+// What an event says, for people; nothing for those that others say better.
+function said(kind, event) {
+  const why = event.error ? event.text || event.error_text : '';
+  const state = words(event.state);
+  switch (kind) {
+    case 'server': return why || state;
+    case 'stream': return why ? state + ': ' + why : state;
+    case 'target': {
+      const next = event.state === 'RECOVERING' && event.value > 0 ? ', next try in ' + seconds(event.value) : '';
+      return state + next + (why ? ': ' + why : '');
+    }
+    case 'session': {
+      if (event.last) return why && event.state === 'FAILED' ? 'lost: ' + why : why ? 'closed: ' + why : 'left';
+      return event.state === 'IN_PROGRESS' && event.prev !== 'IN_PROGRESS' ? 'has begun' : '';
+    }
+    case 'connect_ask': case 'publish_ask': case 'play_ask': return 'asks to ' + kind.replace('_ask', '');
+    case 'wanted': return 'somebody waits for its publisher';
+    case 'unwatched': return 'nobody watches it';
+    case 'tracks': return 'tracks ' + event.text;
+    case 'slow': return event.value > 0 ? event.value + ' messages skipped: it takes too little' : 'takes enough again';
+    case 'clock': return `its timestamps jumped by ${event.value} ms`;
+    case 'reconnect': return 'asks us to connect elsewhere';
+    default: return '';
+  }
+}
+
+function tell(kind, event) {
+  if (kind === 'lost') {
+    note(Date.now(), '', event.count + ' events were not shown: this page was too slow', 'warn');
+    return;
+  }
+  const text = said(kind, event);
+  if (!text) return;
+  const name = event.key ? event.app + '/' + event.key : '';
+  const peer = event.target !== '0' ? event.role + ' ' + event.url
+    : event.session !== '0' ? (event.role === 'none' ? 'connection' : event.role) + ' ' + event.addr : '';
+  const style = event.state === 'FAILED' && kind !== 'session' ? 'bad' : event.error || kind === 'clock' || (kind === 'slow' && event.value > 0) ? 'warn' : '';
+  note(event.time_us / 1000, name || (peer ? '' : 'server'), (peer ? peer + ': ' : '') + text, style);
+}
+
+// Reads server-sent events with `fetch`, which can send the token; comes back when the connection is lost.
+async function listen() {
+  for (;;) {
+    try {
+      const answer = await ask('GET', '/v1/events');
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = '';;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        const blocks = (rest + value).split('\n\n');
+        rest = blocks.pop();
+        blocks.forEach((block) => {
+          const field = (name) => (block.split('\n').find((line) => line.startsWith(name + ': ')) || '').slice(name.length + 2);
+          if (field('data')) tell(field('event'), JSON.parse(field('data')));
+        });
+        if (blocks.length) soon();
+      }
+    } catch (problem) {
+      if (problem.status === 401) return;
+    }
+    await new Promise((done) => setTimeout(done, 2 * POLL_MS));
+  }
+}
+
+// Something has happened: the streams are asked for anew, a few times a second at most.
+let due = 0;
+function soon() {
+  if (!due) due = setTimeout(() => { due = 0; refresh(); }, 150);
 }
 
 async function refresh() {
+  if (asking) return;
+  asking = true;
   try {
     const [server, streams] = await Promise.all([get('/v1/server'), get('/v1/streams')]);
     $('state').className = 'ok';
-    $('state-text').textContent = `${server.state.toLowerCase().replace('_', ' ')}, version ${server.version}`;
+    $('state-text').textContent = SERVER[server.state] || words(server.state);
+    $('version').textContent = 'version ' + server.version;
     facts($('totals'), [
       ['streams', String(server.streams)], ['sessions', String(server.stats.sessions)], ['targets', String(server.stats.targets)],
       ['in', kbit(server.stats.kbps_in), 'in'], ['out', kbit(server.stats.kbps_out), 'out'],
     ]);
     const filter = $('filter').value.toLowerCase();
     const gone = new Set(cards.keys());
-    streams.sort((a, b) => a.path < b.path ? -1 : 1).forEach((stream) => {
+    streams.sort((a, b) => a.path < b.path ? -1 : 1).forEach((stream, at) => {
       gone.delete(stream.id);
-      if (!cards.has(stream.id)) {
-        const made = card(stream);
-        cards.set(stream.id, made);
-        $('streams').append(made.node);
-      }
+      if (!cards.has(stream.id)) cards.set(stream.id, card(stream));
       const found = cards.get(stream.id);
+      const there = $('streams').children[at];
+      if (there !== found.node) $('streams').insertBefore(found.node, there || null);
       found.node.hidden = !(stream.app + '/' + stream.key).toLowerCase().includes(filter);
       show(found, stream);
     });
@@ -341,6 +443,8 @@ async function refresh() {
     if (problem.status === 401) { clearTimeout(polling); askToken(problem.message); return; }
     $('state').className = 'down';
     $('state-text').textContent = 'the relay does not answer';
+  } finally {
+    asking = false;
   }
 }
 
@@ -351,7 +455,9 @@ function begin() {
     polling = setTimeout(round, document.hidden ? 5 * POLL_MS : POLL_MS);
   };
   round();
+  listen();
 }
 
 $('filter').addEventListener('input', refresh);
+$('only-problems').addEventListener('change', (event) => $('log').classList.toggle('problems', event.target.checked));
 if (token) begin(); else askToken();

@@ -1,0 +1,142 @@
+//! A headless Chromium that a test drives: its debugging protocol, over the pipe that it offers for that. One page, no
+//! network but loopback.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::program::Room;
+
+/// The longest any step of a browser may take: it starts a dozen processes on a machine that may have much else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Messages go to its descriptor 3 and come from 4, a NUL behind each. The shell stays out of the way.
+const START: &str = "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
+
+/// What it needs in a container, and what it should leave alone.
+const OPTIONS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--remote-debugging-pipe",
+    "about:blank",
+];
+
+pub(crate) struct Chromium {
+    child: Child,
+    to: ChildStdin,
+    from: Receiver<Value>,
+    session: Option<String>,
+    calls: u64,
+    /// What scripts threw, and what the page's policy kept from it.
+    pub(crate) complaints: Vec<Value>,
+}
+
+impl Chromium {
+    /// Starts it with a profile of its own and one empty page.
+    pub(crate) fn new(room: &Room) -> Self {
+        let profile = format!("--user-data-dir={}", room.file("profile").display());
+        let mut child = Command::new("sh")
+            .args(["-c", START, "chromium", &profile])
+            .args(OPTIONS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(room.file("chromium.log")).unwrap())
+            .spawn()
+            .expect("there is a shell");
+        let to = child.stdin.take().expect("it is piped");
+        let pipe = child.stdout.take().expect("it is piped");
+        let (sender, from) = channel();
+        // Ends with the browser, or with whoever listens.
+        std::thread::spawn(move || {
+            for message in BufReader::new(pipe).split(0).map_while(Result::ok) {
+                if sender.send(serde_json::from_slice(&message).expect("it speaks JSON")).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut this = Self { child, to, from, session: None, calls: 0, complaints: Vec::new() };
+        let page = this.page_target();
+        let attached = this.call("Target.attachToTarget", json!({"targetId": page, "flatten": true}));
+        this.session = attached["sessionId"].as_str().map(ToOwned::to_owned);
+        for domain in ["Page", "Runtime", "Log"] {
+            this.call(&format!("{domain}.enable"), json!({}));
+        }
+        this
+    }
+
+    fn page_target(&mut self) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let targets = self.call("Target.getTargets", json!({}));
+            let mut targets = targets["targetInfos"].as_array().expect("a list").iter();
+            if let Some(page) = targets.find(|target| target["type"] == "page") {
+                return page["targetId"].clone();
+            }
+            assert!(Instant::now() < deadline, "it opens no page");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// One call of the protocol; gives its result.
+    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+        self.calls += 1;
+        let mut message = json!({"id": self.calls, "method": method, "params": params});
+        if let Some(session) = &self.session {
+            message["sessionId"] = json!(session);
+        }
+        self.to.write_all(format!("{message}\0").as_bytes()).expect("chromium is installed (tests/setup.sh) and runs");
+        loop {
+            let said = self.from.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{method}: {error}"));
+            if said["id"] == self.calls {
+                assert!(said["error"].is_null(), "{method}: {said}");
+                return said["result"].clone();
+            }
+            let security = said["params"]["entry"]["source"] == "security";
+            if said["method"] == "Runtime.exceptionThrown" || security {
+                self.complaints.push(said);
+            }
+        }
+    }
+
+    /// Goes to an address.
+    pub(crate) fn open(&mut self, url: &str) {
+        self.call("Page.navigate", json!({"url": url}));
+    }
+
+    /// What an expression is in the page.
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let result = self.call("Runtime.evaluate", params);
+        assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
+        result["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true in the page; one that throws is not.
+    pub(crate) fn until(&mut self, expression: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let safe = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
+        while self.eval(&safe) != true {
+            if Instant::now() >= deadline {
+                let text = self.eval("document.body.innerText");
+                panic!("in vain: {expression}\n{}", text.as_str().unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
