@@ -151,7 +151,7 @@ soak: ## an hour of load and trouble, SECONDS=600 for ten minutes; fails where a
 
 .PHONY: bench
 bench: build ## what it costs, beside others; an hour. BENCH="--help" lists what the fan-out bench can do
-	$(CARGO) bench --bench codec --bench librtmp
+	$(CARGO) bench --bench codec --bench librtmp --bench rest
 	@$(MAKE) --no-print-directory bench-fanout
 
 .PHONY: bench-fanout

@@ -29,7 +29,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 
 /// Connections at one time. Operators and scrapers are few; a page keeps three or four.
-const MAX_CONNECTIONS: usize = 128;
+pub(crate) const MAX_CONNECTIONS: usize = 128;
 
 /// Largest body of a request: a stream with some targets takes a few KiB.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// A head, and then a body, may take this long to come.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 
 /// The system closes a peer that takes nothing of an answer for this long, because it would keep its place for ever.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });

@@ -1,5 +1,7 @@
 //! The REST side's promises, over HTTP on loopback and by [`Rest::handle`].
 
+mod hostile;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ impl Rig {
 /// Sends a request and reads the answer to the end of the connection.
 fn raw(port: u16, request: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
@@ -230,7 +232,7 @@ fn a_peer_that_takes_no_answers_does_not_keep_its_place() {
     let mut socket = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
     socket.set_nonblocking(true).unwrap();
     let request = b"GET /page/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + PATIENCE;
     let ended = loop {
         match socket.write(request) {
             Ok(_) => {}
