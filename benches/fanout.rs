@@ -27,6 +27,8 @@ mod system;
 #[path = "fanout/table.rs"]
 mod table;
 
+use options::Asked;
+
 fn main() {
     let files = system::raise_file_limit();
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -38,7 +40,8 @@ fn main() {
         }
         ["as", "load", rest @ ..] => load::main(rest),
         words => match options::parse(words, files) {
-            Ok(options) => table::run(&options),
+            Ok(Asked::Measure(options)) => table::run(&options),
+            Ok(Asked::Print(text)) => println!("{text}"),
             Err(text) => {
                 eprintln!("{text}");
                 std::process::exit(2);

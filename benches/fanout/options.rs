@@ -18,6 +18,13 @@ The fan-out bench: rows of load, each with every contestant, in interleaved roun
   --without NAME,...    contestants that are left out: minimal, nginx-rtmp, rrelay
   --list                the rows by their names";
 
+/// What the command line asks for.
+pub(crate) enum Asked {
+    Measure(Options),
+    /// To print this, and no more.
+    Print(String),
+}
+
 /// The run that the command line asks for.
 pub(crate) struct Options {
     pub(crate) rows: Vec<Row>,
@@ -33,12 +40,9 @@ const IDLE: usize = 10_000;
 /// Files that are no players.
 const OTHERS: usize = 200;
 
-/// Reads the command line; `Err` has the text to print in place of a run. `files` is the limit of open files.
-pub(crate) fn parse(words: &[&str], files: u64) -> Result<Options, String> {
+/// Reads the command line; `Err` says what is wrong with it. `files` is the limit of open files.
+pub(crate) fn parse(words: &[&str], files: u64) -> Result<Asked, String> {
     let idle = IDLE.min((files as usize).saturating_sub(OTHERS));
-    if idle < IDLE && !words.contains(&"--quick") {
-        println!("{files} open files are allowed: the row of idle players has {idle} instead of {IDLE}");
-    }
     let (mut all, mut ways) = (rows(idle), Way::all());
     let (mut rounds, mut seconds) = (5, 3.0);
     let mut server = built();
@@ -75,10 +79,16 @@ pub(crate) fn parse(words: &[&str], files: u64) -> Result<Options, String> {
             "--beside" => beside.push(value()?),
             "--without" => without.extend(value()?.split(',')),
             "--list" => {
-                return Err(all.iter().map(|row| format!("{:12} {}\n", row.name, row.shape.words())).collect());
+                let lines: Vec<String> =
+                    all.iter().map(|row| format!("{:12} {}", row.name, row.shape.words())).collect();
+                return Ok(Asked::Print(lines.join("\n")));
             }
-            _ => return Err(HELP.to_owned()),
+            "--help" => return Ok(Asked::Print(HELP.to_owned())),
+            _ => return Err(format!("there is no option {word}\n\n{HELP}")),
         }
+    }
+    if idle < IDLE && all.iter().any(|row| row.shape.idle) {
+        println!("{files} open files are allowed: the row of idle players has {idle} instead of {IDLE}");
     }
     let ours = Contestant::Rrelay { name: "rrelay".to_owned(), program: server.clone(), options: Vec::new() };
     let mut contestants = vec![Contestant::Minimal, ours];
@@ -88,7 +98,7 @@ pub(crate) fn parse(words: &[&str], files: u64) -> Result<Options, String> {
     }
     contestants.push(Contestant::Nginx);
     contestants.retain(|contestant| !without.contains(&contestant.name()));
-    Ok(Options { rows: all, ways, rounds, seconds, contestants })
+    Ok(Asked::Measure(Options { rows: all, ways, rounds, seconds, contestants }))
 }
 
 /// Where `make build` leaves the server: cargo leaves this program in `release/deps` beside it.
