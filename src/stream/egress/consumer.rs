@@ -9,6 +9,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::error::Result;
 use crate::net::clock;
 use crate::net::conn::Conn;
@@ -79,7 +81,7 @@ pub(in crate::stream) struct Consumer {
     pub(in crate::stream) sink: Sink,
     pub(in crate::stream) who: Who,
     /// One at least; a target has one.
-    pub(in crate::stream) subscriptions: Vec<Subscription>,
+    pub(in crate::stream) subscriptions: SmallVec<[Subscription; 1]>,
     /// The subscription being sent: the half-sent message, and the private bytes, belong to it.
     current: usize,
     /// The socket took less than all; the poller tells when it takes more.
@@ -104,7 +106,7 @@ impl Consumer {
     pub(in crate::stream) fn new(
         conn: Conn,
         who: Who,
-        subscriptions: Vec<Subscription>,
+        subscriptions: SmallVec<[Subscription; 1]>,
         budget: &Budget,
         now_ms: u64,
     ) -> Self {
@@ -170,6 +172,12 @@ impl Consumer {
     /// Whether one of the subscriptions has got all that it gets, and nothing is half sent.
     pub(in crate::stream) fn has_ended(&self) -> bool {
         self.is_between() && self.subscriptions.iter().any(Subscription::has_ended)
+    }
+
+    /// Whether the relay is to see to it: one of its subscriptions has ended, or its peer wants something else, and nothing
+    /// is half sent.
+    pub(in crate::stream) fn is_done(&self) -> bool {
+        self.has_ended() || (self.said.is_some() && self.is_between())
     }
 
     /// Whether the consumer is between two messages, with nothing half sent.
@@ -275,22 +283,27 @@ impl Consumer {
         !self.blocked
     }
 
-    /// Sends everything there is, outside of a pass, until the socket takes no more.
+    /// Sends what there is until the socket takes no more, at most so many runs. Gives the last plan: what the consumer
+    /// waits for, or what more there is to send.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan) and [`write`](Self::write).
-    pub(in crate::stream) fn send(&mut self, now_us: u64) -> Result<()> {
-        while !self.blocked {
+    pub(in crate::stream) fn send(&mut self, mut runs: usize, now_us: u64) -> Result<Plan> {
+        loop {
             match self.plan(now_us)? {
-                Plan::Send(run) => {
+                Plan::Send(run) if runs > 0 => {
                     let taken = self.write(run)?;
-                    self.advance(run, taken, now_us);
+                    if !self.advance(run, taken, now_us) {
+                        return Ok(Plan::Blocked);
+                    }
+                    runs -= 1;
                 }
-                Plan::Blocked => self.blocked = true,
-                Plan::Nothing | Plan::Collects(_) | Plan::Limited(_) => break,
+                plan => {
+                    self.blocked = plan == Plan::Blocked;
+                    return Ok(plan);
+                }
             }
         }
-        Ok(())
     }
 
     /// Whether the backlog is the consumer's own doing: its socket takes nothing, or its rate limit holds it back.
@@ -356,6 +369,6 @@ impl Consumer {
     pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
         self.count_sent();
         self.tally.report(self.who.counters());
-        (self.sink.into_conn(), self.who, self.subscriptions)
+        (self.sink.into_conn(), self.who, self.subscriptions.into_vec())
     }
 }

@@ -224,6 +224,7 @@ impl Relay {
             // The player came back after a further play that was refused: its old ones go on.
             flows(&self.stream, &who);
         }
+        let subscriptions = subscriptions.into_iter().collect();
         Consumer::new(conn, who, subscriptions, self.stream.memory().private(), now_us / 1000)
     }
 

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::Relay;
+use super::pass::RUNS;
 use crate::config::READ_LITTLE_BYTES;
 use crate::error::{Failure, RRError, Result};
 use crate::net::conn::Pumped;
@@ -58,9 +59,9 @@ impl Relay {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         // Answers leave at once, unless they must wait for the end of a message on its way.
         if consumer.sink.conn().has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
-            let sent = consumer.send(now_us);
+            let sent = consumer.send(RUNS, now_us);
             self.stream.stats().sent(consumer.take_sent(), now_us);
-            sent?;
+            self.until.note(sent?);
         }
         Ok(())
     }

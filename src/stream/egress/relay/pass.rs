@@ -1,26 +1,28 @@
-//! The pass: everybody who has room is sent what is new, in three steps.
+//! The pass: everybody who has room is sent what is new, one consumer after the other, each in three steps.
 //!
-//! *Plan* asks each consumer for what it is to send next, *send* gives all of that to the sockets, *advance* notes what
-//! each took; whoever took all is asked again, until nobody has anything or room. The steps meet in a list of runs and
-//! nowhere else, so the middle one may become a batch, and another thread may carry out a pass.
+//! *Plan* asks the consumer for what it is to send next, *send* gives that to its socket, *advance* notes what was taken;
+//! whoever took all is asked again, until it has nothing or no room. All steps of one come before the next one's: what
+//! the pass knows of hundreds of consumers does not stay in the processor's cache between two steps.
 //!
-//! A pass tells nobody and closes nobody: what it met stands in [`Pass`] afterwards, for the relay, which owns the consumers.
+//! A pass tells nobody and closes nobody: what it met stands in [`Pass`] afterwards, for the relay, which owns the
+//! consumers.
 
 use slab::Slab;
 
 use crate::error::{Failure, Result};
-use crate::stream::egress::consumer::{Consumer, Plan, Run};
+use crate::stream::egress::consumer::{Consumer, Plan};
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::event::Event;
+use crate::stream::log::buffer::Head;
 
-/// Times that one pass asks everybody at most: of a stream that comes faster than it goes out a pass would have no end.
-/// One run is a segment of the log at most, so this is some megabytes for everybody.
-const ROUNDS: usize = 8;
+/// Runs that one consumer is sent in a pass at most: of a stream that comes faster than it goes out a pass would have no
+/// end. A run is a segment of the log at most, so this is some megabytes for everybody.
+pub(super) const RUNS: usize = 8;
 
 /// The times from the last pass that bound the next wait.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Until {
-    /// Somebody has room and was not asked to the end.
+    /// Somebody has room, and there is more to send to it.
     pub(super) unfinished: bool,
     /// The first of those that collect (`merge_ms`) has collected by then.
     pub(super) collected_us: Option<u64>,
@@ -30,20 +32,22 @@ pub(super) struct Until {
     pub(super) immediate: bool,
 }
 
-/// One consumer's part in a round.
-struct Part {
-    slot: usize,
-    run: Run,
-    taken: Result<Option<usize>>,
+impl Until {
+    /// What one consumer waits for.
+    pub(super) fn note(&mut self, plan: Plan) {
+        let earliest = |first: Option<u64>, at: u64| Some(first.map_or(at, |first| first.min(at)));
+        match plan {
+            Plan::Send(_) => self.unfinished = true,
+            Plan::Collects(at) => self.collected_us = earliest(self.collected_us, at),
+            Plan::Limited(at) => self.limited_us = earliest(self.limited_us, at),
+            Plan::Nothing | Plan::Blocked => {}
+        }
+    }
 }
 
 /// A pass: its working memory, kept so that none allocates, and what it met.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// The consumers to ask for their plans.
-    asked: Vec<usize>,
-    /// The planned runs.
-    parts: Vec<Part>,
     /// Consumers whose sockets have failed.
     pub(super) failed: Vec<(usize, Failure)>,
     /// Consumers that have got all that they get, or whose peers sent a command.
@@ -60,21 +64,6 @@ pub(super) struct Pass {
 impl Pass {
     /// Sends to everybody who has room and does not collect just now.
     pub(super) fn run(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
-        self.begin(consumers, join_index, now_us);
-        for _ in 0..ROUNDS {
-            self.plan(consumers, join_index, now_us);
-            self.send(consumers);
-            self.advance(consumers, now_us);
-            if self.asked.is_empty() {
-                break;
-            }
-        }
-        self.until.unfinished = !self.asked.is_empty();
-        self.asked.clear();
-    }
-
-    /// The consumers that take part: all that have room and stay.
-    fn begin(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
         self.until = Until::default();
         let head = join_index.head();
         for (slot, consumer) in consumers {
@@ -91,65 +80,30 @@ impl Pass {
                     self.let_go |= subscription.rest(join_index.newest_key(), head, now_us);
                 }
             }
-            if !consumer.blocked {
-                self.asked.push(slot);
+            if consumer.blocked {
+                continue;
             }
-        }
-    }
-
-    /// Asks for what is next. Who has nothing takes no further part.
-    fn plan(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
-        for slot in self.asked.drain(..) {
-            let Some(consumer) = consumers.get_mut(slot) else { continue };
-            let until = &mut self.until;
-            match consumer.plan(now_us) {
-                Ok(Plan::Send(run)) => {
-                    self.parts.push(Part { slot, run, taken: Ok(None) });
-                    continue;
-                }
-                Ok(Plan::Blocked) => consumer.blocked = true,
-                Ok(Plan::Collects(at)) => {
-                    until.collected_us = Some(until.collected_us.map_or(at, |first| first.min(at)))
-                }
-                Ok(Plan::Limited(at)) => until.limited_us = Some(until.limited_us.map_or(at, |first| first.min(at))),
-                Ok(Plan::Nothing) => {
-                    let recovered = consumer.subscriptions.iter_mut().filter_map(|subscription| {
-                        let recovered = subscription.has_recovered(join_index.head());
-                        recovered.then(|| consumer.who.slow_event(subscription, 0))
-                    });
-                    self.events.extend(recovered);
-                }
-                Err(failure) => self.failed.push((slot, failure)),
-            }
-            if !consumer.blocked && (consumer.has_ended() || (consumer.said.is_some() && consumer.is_between())) {
-                self.between.push(slot);
-            }
-        }
-    }
-
-    /// Gives every run to its socket: one system call each, of everything that is there.
-    fn send(&mut self, consumers: &mut Slab<Box<Consumer>>) {
-        for part in &mut self.parts {
-            if let Some(consumer) = consumers.get_mut(part.slot) {
-                part.taken = consumer.write(part.run);
-            }
-        }
-    }
-
-    /// Notes what was taken. Who has room left is asked again.
-    fn advance(&mut self, consumers: &mut Slab<Box<Consumer>>, now_us: u64) {
-        for Part { slot, run, taken } in self.parts.drain(..) {
-            let Some(consumer) = consumers.get_mut(slot) else { continue };
-            match taken {
-                Ok(taken) => {
-                    if consumer.advance(run, taken, now_us) {
-                        self.asked.push(slot);
-                    }
-                    let sent = consumer.take_sent();
-                    self.sent = (self.sent.0 + sent.0, self.sent.1 + sent.1);
-                }
+            match self.serve(consumer, head, now_us) {
+                Ok(()) if !consumer.blocked && consumer.is_done() => self.between.push(slot),
+                Ok(()) => {}
                 Err(failure) => self.failed.push((slot, failure)),
             }
         }
+    }
+
+    /// Sends to one.
+    fn serve(&mut self, consumer: &mut Consumer, head: Head, now_us: u64) -> Result<()> {
+        let plan = consumer.send(RUNS, now_us)?;
+        self.until.note(plan);
+        let sent = consumer.take_sent();
+        self.sent = (self.sent.0 + sent.0, self.sent.1 + sent.1);
+        if plan == Plan::Nothing {
+            let recovered = consumer.subscriptions.iter_mut().filter_map(|subscription| {
+                let recovered = subscription.has_recovered(head);
+                recovered.then(|| consumer.who.slow_event(subscription, 0))
+            });
+            self.events.extend(recovered);
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use super::Relay;
 use crate::config::SlowPolicy;
 use crate::error::{Failure, RRError, Result};
@@ -35,7 +37,7 @@ impl Relay {
             subscription.end_at(self.join_index.head().position);
         }
         let (who, private) = (Who::Target(target), self.stream.memory().private());
-        let mut consumer = Consumer::new(conn, who, vec![subscription], private, now_us / 1000);
+        let mut consumer = Consumer::new(conn, who, smallvec![subscription], private, now_us / 1000);
         consumer.push = Some(Box::new(Push::new(endpoint, now_us / 1000)));
         consumer
     }
