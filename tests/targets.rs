@@ -69,6 +69,30 @@ fn refused_once_comes_back_refused_twice_has_failed() {
 }
 
 #[test]
+fn a_push_that_ran_and_is_lost_tries_on_while_its_server_still_holds_the_old_session() {
+    const REFUSALS: usize = 5;
+    let holds_it_for = |refusals: usize| {
+        Ingest::new(move |number| match number {
+            0 => Script { then: Then::ResetAt(20), ..Script::default() },
+            _ => Script { refuse: (number <= refusals).then_some(BAD_NAME), ..Script::default() },
+        })
+    };
+    let (lets_go, never) = (holds_it_for(REFUSALS), holds_it_for(usize::MAX));
+    let mut rig = Rig::new();
+    let back = rig.server.target_add(rig.stream, push(&lets_go.url())).unwrap();
+    let at_its_word = TargetConfig { lingering_ms: None, ..push(&never.url()) };
+    let at_its_word = rig.server.target_add(rig.stream, at_its_word).unwrap();
+    rig.begin(0);
+    until("it is taken again, and the other has failed", || {
+        rig.frame(rig.frames * 40, 100);
+        let states = (rig.server.info(back).unwrap().state, rig.server.info(at_its_word).unwrap().state);
+        (lets_go.count() == REFUSALS + 2 && states == (State::InProgress, State::Failed)).then_some(())
+    });
+    assert!(!rig.states(back).contains(&State::Failed), "{:?}", rig.moves(back));
+    assert_eq!((rig.server.stats(back).unwrap().connects, never.count()), (2, 3), "the second refusal is final there");
+}
+
+#[test]
 fn a_target_that_is_reset_all_the_time_comes_back_with_growing_waits() {
     let after = Duration::from_millis(30);
     let flaky = Ingest::new(move |_| Script { then: Then::Reset(after), ..Script::default() });

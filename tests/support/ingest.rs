@@ -37,6 +37,8 @@ pub(crate) enum Then {
     Stall,
     /// Resets the connection after a time.
     Reset(Duration),
+    /// Resets the connection when it has had so many messages of media.
+    ResetAt(usize),
     /// Sends an error with this code behind Publish.Start and resets the connection at once.
     SayAndReset(&'static str),
     /// Redirects the publisher at the first media.
@@ -205,6 +207,13 @@ impl Connection {
             {
                 let socket = socket2::SockRef::from(&self.socket);
                 socket.set_linger(Some(Duration::ZERO)).unwrap(); // so that closing resets
+                return;
+            }
+            if let Then::ResetAt(messages) = self.script.then
+                && self.visits.lock().unwrap()[self.number].media.len() >= messages
+            {
+                let socket = socket2::SockRef::from(&self.socket);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
                 return;
             }
             if let (Some(_), Then::SayAndReset(code)) = (self.started, &self.script.then) {
