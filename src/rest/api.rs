@@ -281,7 +281,7 @@ async fn get_stats(State(server): State<Shared>) -> Answer<Json<Stats>> {
 /// All streams.
 #[utoipa::path(get, path = "/v1/streams", responses((status = 200, body = [Stream])))]
 async fn get_streams(State(server): State<Shared>) -> Answer<Json<Vec<Stream>>> {
-    Ok(Json(model::all(&server, 0, kind::STREAM, model::stream)?))
+    Ok(Json(model::streams(&server)?))
 }
 
 /// One stream, with its sessions and targets.

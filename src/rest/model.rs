@@ -1,6 +1,9 @@
 //! Servers, streams, sessions and targets as JSON. The values come from `server::report`, and the C header explains the
 //! words. Keys are shown whole, because the token allows ending and changing the streams too.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -186,7 +189,41 @@ pub(crate) fn server(server: &RRServer) -> Result<Server> {
     })
 }
 
+/// All streams. Sessions and targets are listed once and told apart by their stream: to list those of each stream looks at
+/// all of them each time.
+///
+/// # Errors
+/// [`RRError::NoMem`].
+pub(crate) fn streams(server: &RRServer) -> Result<Vec<Stream>> {
+    let mut sessions = by_stream(all(server, 0, kind::SESSION, session)?, |session| &session.stream);
+    let mut targets = by_stream(all(server, 0, kind::TARGET, target)?, |target| &target.stream);
+    let with_peers = |server: &RRServer, id| {
+        let name = id_text(id);
+        let peers = (sessions.remove(&name).unwrap_or_default(), targets.remove(&name).unwrap_or_default());
+        stream_of(server, id, peers)
+    };
+    all(server, 0, kind::STREAM, with_peers)
+}
+
+/// One stream.
+///
+/// # Errors
+/// [`RRError::NotFound`] where it has ended.
 pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
+    let peers = (all(server, id, kind::SESSION, session)?, all(server, id, kind::TARGET, target)?);
+    stream_of(server, id, peers)
+}
+
+/// What belongs to streams, by the id of each.
+pub(crate) fn by_stream<T, K: Clone + Eq + Hash>(all: Vec<T>, stream: impl Fn(&T) -> &K) -> HashMap<K, Vec<T>> {
+    let mut found: HashMap<K, Vec<T>> = HashMap::new();
+    for one in all {
+        found.entry(stream(&one).clone()).or_default().push(one);
+    }
+    found
+}
+
+fn stream_of(server: &RRServer, id: Id, (sessions, targets): (Vec<Session>, Vec<Target>)) -> Result<Stream> {
     let info = server.info(id)?;
     let listed = usize::try_from(info.track_count).unwrap_or(usize::MAX);
     Ok(Stream {
@@ -201,8 +238,8 @@ pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
         height: info.video.map_or(0, |video| video.height),
         sample_rate: info.audio.map_or(0, |audio| audio.sample_rate),
         channels: info.audio.map_or(0, |audio| audio.channels),
-        sessions: all(server, id, kind::SESSION, session)?,
-        targets: all(server, id, kind::TARGET, target)?,
+        sessions,
+        targets,
         stats: server.stats(id)?,
     })
 }
@@ -269,7 +306,7 @@ pub(crate) fn all<T>(
     server: &RRServer,
     parent: Id,
     kind: u8,
-    of: impl Fn(&RRServer, Id) -> Result<T>,
+    mut of: impl FnMut(&RRServer, Id) -> Result<T>,
 ) -> Result<Vec<T>> {
     Ok(server.list(parent, kind)?.into_iter().filter_map(|id| of(server, id).ok()).collect())
 }

@@ -4,9 +4,9 @@
 //! element names and some by position, so the order is the same. One `server` has all applications, and `bw_*` are bits
 //! a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::model::fourcc;
+use super::model::{self, by_stream, fourcc};
 use crate::error::{Failure, RRError, Result};
 use crate::server::figures::Stats;
 use crate::server::report::Info;
@@ -82,6 +82,9 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
 /// None while the server lives.
 pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
     let all = server.stats(0)?;
+    // Listed once: to list those of each stream looks at all of them each time.
+    let client = |server: &RRServer, id| Ok((server.info(id)?, server.stats(id)?));
+    let clients = by_stream(model::all(server, 0, kind::SESSION, client)?, |(info, _)| &info.stream);
     let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
     for id in server.list(0, kind::STREAM)? {
         if let (Ok(info), Ok(stats)) = (server.info(id), server.stats(id)) {
@@ -100,36 +103,38 @@ pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
         xml.traffic(&all);
         xml.within("server", |xml| {
             for (app, streams) in &applications {
-                xml.within("application", |xml| application(xml, server, app, streams, now_us));
+                xml.within("application", |xml| application(xml, app, streams, &clients, now_us));
             }
         });
     });
     Ok(xml.0)
 }
 
-fn application(xml: &mut Xml, server: &RRServer, app: &[u8], streams: &[(Info, Stats)], now_us: i64) {
+/// The clients of each stream.
+type Clients = HashMap<Id, Vec<(Info, Stats)>>;
+
+fn application(xml: &mut Xml, app: &[u8], streams: &[(Info, Stats)], clients: &Clients, now_us: i64) {
     xml.text("name", app);
     xml.within("live", |xml| {
-        let mut clients = 0;
+        let mut count = 0;
         for (info, stats) in streams {
-            clients += stats.sessions;
-            xml.within("stream", |xml| stream(xml, server, info, stats, now_us));
+            count += stats.sessions;
+            let clients = clients.get(&info.id).map_or(&[][..], Vec::as_slice);
+            xml.within("stream", |xml| stream(xml, info, stats, clients, now_us));
         }
-        xml.number("nclients", clients);
+        xml.number("nclients", count);
     });
 }
 
-fn stream(xml: &mut Xml, server: &RRServer, info: &Info, stats: &Stats, now_us: i64) {
+fn stream(xml: &mut Xml, info: &Info, stats: &Stats, clients: &[(Info, Stats)], now_us: i64) {
     let live = info.state == State::InProgress;
     xml.text("name", &info.key);
     xml.number("time", age_ms(stats, now_us));
     xml.traffic(stats);
     xml.number("bw_audio", bits(stats.audio_kbps));
     xml.number("bw_video", bits(stats.video_kbps));
-    for id in server.list(info.id, kind::SESSION).unwrap_or_default() {
-        if let (Ok(session), Ok(figures)) = (server.info(id), server.stats(id)) {
-            xml.within("client", |xml| client(xml, &session, &figures, now_us));
-        }
+    for (session, figures) in clients {
+        xml.within("client", |xml| client(xml, session, figures, now_us));
     }
     meta(xml, info, stats);
     xml.number("nclients", stats.sessions);
