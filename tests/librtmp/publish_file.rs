@@ -71,6 +71,16 @@ fn its_words_go_into_no_socket_where_stdout_and_stderr_are_closed() {
 }
 
 #[test]
+fn librtmp_warns_of_nothing_that_the_relay_answers_to_a_publisher() {
+    let (room, relay) = (Room::new("publish-file-verbose"), Relay::new());
+    let mut publisher = start(&room, "publisher", &["--verbose", "--pace", "0", file(), &relay.url("show")]);
+    publisher.ends_well();
+    let words = publisher.words();
+    assert!(words.contains("DEBUG: "), "all that librtmp logs is shown: {words}");
+    assert!(!words.contains("WARNING: ") && !words.contains("ERROR: "), "{words}");
+}
+
+#[test]
 fn nginx_records_every_frame_of_the_file() {
     let room = Room::new("publish-file-nginx");
     let nginx = Nginx::start(&room);
