@@ -8,6 +8,8 @@
 // Clocks of other processes, affinities and epoll have no safe form in std.
 #![allow(unsafe_code)]
 
+#[path = "fanout/flv.rs"]
+mod flv;
 #[path = "fanout/load.rs"]
 mod load;
 #[path = "fanout/media.rs"]

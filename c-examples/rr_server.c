@@ -106,8 +106,8 @@ static int listen_at(rr_server *s, const char *host, unsigned wanted, unsigned f
 static int listen_on(rr_server *s, const struct options *o, struct places *at) {
     size_t i;
     unsigned flags = o->proxy ? RR_LISTEN_PROXY : 0;
-    if (o->tls && rr_server_set_tls(s, o->cert, o->key) < 0) {
-        fprintf(stderr, "rr_server: no rtmps: %s\n", rr_last_error());
+    if (o->cert && rr_server_set_tls(s, o->cert, o->key) < 0) {
+        fprintf(stderr, "rr_server: the certificate is of no use: %s\n", rr_last_error());
         return 0;
     }
     for (i = 0; i == 0 || i < o->addr_count; i++) {
@@ -115,6 +115,12 @@ static int listen_on(rr_server *s, const struct options *o, struct places *at) {
         at->ports[i] = listen_at(s, host, o->port, flags);
         at->tls_ports[i] = o->tls && at->ports[i] >= 0 ? listen_at(s, host, o->tls_port, flags | RR_LISTEN_TLS) : 0;
         if (at->ports[i] < 0 || at->tls_ports[i] < 0) return 0;
+    }
+    at->http_port = o->http ? rr_server_listen(s, o->http, flags | RR_LISTEN_HTTP) : 0;
+    at->https_port = o->https && at->http_port >= 0 ? rr_server_listen(s, o->https, flags | RR_LISTEN_HTTP | RR_LISTEN_TLS) : 0;
+    if (at->http_port < 0 || at->https_port < 0) {
+        fprintf(stderr, "rr_server: no players over HTTP: %s\n", rr_last_error());
+        return 0;
     }
     if (!o->rest) return 1;
     if (rr_rest_token(o->token_file, at->token, sizeof at->token) == RR_OK) {
@@ -137,7 +143,7 @@ static struct options *reload(rr_server *s, struct options *o) {
         print_note(RR_LOG_ERROR, "SIGHUP, the options before stay", why);
         return o;
     }
-    if (o->tls && now->tls) {
+    if (o->cert && now->cert) {
         if (rr_server_set_tls(s, now->cert, now->key) < 0) {
             print_note(RR_LOG_ERROR, "SIGHUP, the certificate before stays", rr_last_error());
         } else {
@@ -149,7 +155,7 @@ static struct options *reload(rr_server *s, struct options *o) {
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
     if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options are read", now->config);
-    if (!now->config && !now->tls) print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
+    if (!now->config && !now->cert) print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
     options_free(o);
     return now;
 }

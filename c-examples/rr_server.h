@@ -37,6 +37,7 @@ struct options {
     int tls;                      /* whether rtmps is served too, on tls_port, with these files */
     unsigned tls_port;
     const char *cert, *key;
+    const char *http, *https;     /* where players over HTTP are served, plain and encrypted; NULL: nowhere */
     const char *rest;             /* where control by HTTP is served, NULL: nowhere */
     const char *token_file;       /* what holds its token; NULL: a new one at each start */
     int proxy;                    /* whether connections begin with a PROXY header */
@@ -56,7 +57,7 @@ struct options {
 /* Where the server listens. */
 struct places {
     int ports[MAX_ADDRS], tls_ports[MAX_ADDRS]; /* of each address; one of all addresses where none is given */
-    int rest_port;
+    int http_port, https_port, rest_port;
     char token[RR_TOKEN_BYTES];
 };
 

@@ -99,9 +99,8 @@ static const char *take_addr(struct options *o, const struct rule *r, const char
     return read_address(value);
 }
 
-static const char *take_rest(struct options *o, const struct rule *r, const char *value) {
-    (void)r;
-    o->rest = value;
+static const char *take_place(struct options *o, const struct rule *r, const char *value) {
+    *(const char **)place(o, r) = value;
     return read_address(value);
 }
 
@@ -192,7 +191,10 @@ static const struct rule rules[] = {
      "serve rtmps too, on this port (443 is what programs expect; 0: any free one)"},
     {"--cert", "FILE", take_text, AT(cert), 0, 0, LOADS, "its certificate, PEM, with the chain behind it"},
     {"--key", "FILE", take_text, AT(key), 0, 0, LOADS, "the certificate's key, PEM"},
-    {"--rest", "[ADDRESS:]PORT", take_rest, 0, 0, 0, 0,
+    {"--http", "[ADDRESS:]PORT", take_place, AT(http), 0, 0, 0,
+     "serve players over HTTP here: http://ADDRESS:PORT/app/key.flv, by GET or as\na WebSocket (default: nowhere; a port alone is that of all addresses)"},
+    {"--https", "[ADDRESS:]PORT", take_place, AT(https), 0, 0, 0, "the same encrypted, with --cert and --key"},
+    {"--rest", "[ADDRESS:]PORT", take_place, AT(rest), 0, 0, 0,
      "serve control by HTTP here, with a page for people at / (default: nowhere;\na port alone is that of this machine; 0: any free one)"},
     {"--token-file", "FILE", take_text, AT(token_file), 0, 0, 0,
      "what holds the token that its requests must carry; it is made where it is\nnot there (default: a new token at each start, which is printed)"},
@@ -467,7 +469,7 @@ static int read_argument(struct options *o, int argc, char **argv, int i, char *
 
 struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     struct options *o = (struct options *)calloc(1, sizeof *o);
-    int i, used;
+    int i, used, encrypts;
     if (!o) {
         snprintf(why, WHY_BYTES, "there is no memory for options\n");
         return NULL;
@@ -483,8 +485,9 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
             return NULL;
         }
     }
-    if (o->tls != (o->cert != NULL) || o->tls != (o->key != NULL)) {
-        snprintf(why, WHY_BYTES, "--tls, --cert and --key go together; --help lists the options\n");
+    encrypts = o->tls || o->https;
+    if (encrypts != (o->cert != NULL) || encrypts != (o->key != NULL)) {
+        snprintf(why, WHY_BYTES, "--tls or --https, --cert and --key go together; --help lists the options\n");
         options_free(o);
         return NULL;
     }

@@ -217,10 +217,10 @@ static void greet(const char *format, ...) {
     out_line(TO_STDOUT, text, strlen(text));
 }
 
-/* Where the page is, as a browser takes it; behind the # is the token, which no server gets to see. */
-static void add_page(struct line *l, const struct options *o, const struct places *at) {
-    const char *addr = o->rest, *colon = strchr(addr, ':');
-    add(l, "http://");
+/* An address that was listened on, as one that can be asked for. */
+static void add_place(struct line *l, const char *scheme, const char *addr, int port) {
+    const char *colon = strchr(addr, ':');
+    add(l, scheme);
     if (!colon || colon == addr || strncmp(addr, "0.0.0.0", 7) == 0) {
         add(l, "127.0.0.1");
     } else if (strncmp(addr, "[::]", 4) == 0) {
@@ -228,8 +228,22 @@ static void add_page(struct line *l, const struct options *o, const struct place
     } else {
         add_host(l, addr);
     }
-    add_format(l, ":%d/", at->rest_port);
+    add_format(l, ":%d/", port);
+}
+
+/* Where the page is, as a browser takes it; behind the # is the token, which no server gets to see. */
+static void add_page(struct line *l, const struct options *o, const struct places *at) {
+    add_place(l, "http://", o->rest, at->rest_port);
     if (!o->token_file) add_format(l, "#token=%s", at->token);
+}
+
+static void greet_player(const char *scheme, const char *addr, int port) {
+    struct line l;
+    l.len = 0;
+    add(&l, "           ffplay ");
+    add_place(&l, scheme, addr, port);
+    add(&l, "live/show.flv");
+    out_line(TO_STDOUT, l.text, l.len);
 }
 
 void print_start(const struct options *o, const struct places *at) {
@@ -248,6 +262,10 @@ void print_start(const struct options *o, const struct places *at) {
     if (form != FORM_PLAIN) {
         if (o->tls) add(&l, ", rtmps on ");
         if (o->tls) add_ports(&l, o, at->tls_ports);
+        if (o->http) add(&l, ", players over HTTP at ");
+        if (o->http) add_place(&l, "http://", o->http, at->http_port);
+        if (o->https) add(&l, ", players over HTTP at ");
+        if (o->https) add_place(&l, "https://", o->https, at->https_port);
         if (o->rest) add(&l, ", control by HTTP at ");
         if (o->rest) add_page(&l, o, at);
         add_bytes(&l, "", 1);
@@ -261,6 +279,8 @@ void print_start(const struct options *o, const struct places *at) {
     greet("           no file? ffmpeg -re -f lavfi -i testsrc2=s=640x360:r=25 -f lavfi -i sine \\");
     greet("             -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s/show", url.text);
     greet("  play     ffplay %s/show", url.text);
+    if (o->http) greet_player("http://", o->http, at->http_port);
+    if (o->https) greet_player("https://", o->https, at->https_port);
     if (o->tls) {
         l.len = 0;
         add(&l, "  encrypted, either of them: rtmps://, on ");

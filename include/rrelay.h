@@ -273,6 +273,10 @@ typedef enum rr_listen_flag {
        connections without one are closed. */
     RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
+    /* Players come by HTTP, or https with RR_LISTEN_TLS, and nobody else does: GET /app/key.flv, and the same path
+       as a WebSocket, give the stream as FLV. With ?for=browser it is in the form that players in browsers take.
+       They are sessions as others, asked for as others; what does not exist is 404, what is denied 403. */
+    RR_LISTEN_HTTP = 8,
 } rr_listen_flag;
 
 /* Bits of rr_target_config's flags. */

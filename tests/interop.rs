@@ -8,6 +8,8 @@ mod support;
 
 #[path = "interop/bundled.rs"]
 mod bundled;
+#[path = "interop/http.rs"]
+mod http;
 #[path = "interop/join.rs"]
 mod join;
 #[path = "interop/play.rs"]

@@ -20,7 +20,7 @@ use rrelay::server::slots;
 use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, SessionConfig, State};
 
-const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false };
+const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false, http: false };
 
 fn headed(port: u16, header: &[u8]) -> TcpStream {
     let mut socket = raw(port);

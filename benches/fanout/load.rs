@@ -60,14 +60,16 @@ pub(crate) struct Server {
     pub(crate) pid: u32,
     pub(crate) port: u16,
     pub(crate) tls_port: u16,
+    pub(crate) http_port: u16,
     /// The port that the server pushes to.
     pub(crate) sink_port: u16,
 }
 
 /// Runs the load tool in a process of its own.
 pub(crate) fn start(server: Server, shape: &Shape, seconds: f64, papers: &Papers) -> Result<Report, String> {
-    let Server { pid, port, tls_port, sink_port } = server;
-    let words = [pid.to_string(), port.to_string(), tls_port.to_string(), sink_port.to_string(), seconds.to_string()];
+    let Server { pid, port, tls_port, http_port, sink_port } = server;
+    let ports = [port, tls_port, http_port, sink_port].map(|port| port.to_string()).join(",");
+    let words = [pid.to_string(), ports, seconds.to_string()];
     let mut args = vec!["as", "load"];
     args.extend(words.iter().map(String::as_str));
     let (shape, certificate) = (shape.to_words(), papers.certificate.to_str().expect("a plain path"));
@@ -83,16 +85,13 @@ pub(crate) fn start(server: Server, shape: &Shape, seconds: f64, papers: &Papers
 
 /// The load tool's own `main`.
 pub(crate) fn main(args: &[&str]) {
-    let [pid, port, tls_port, sink_port, seconds, shape, certificate] = *args else {
-        panic!("pid port tls-port sink-port seconds shape certificate");
+    let [pid, ports, seconds, shape, certificate] = *args else {
+        panic!("pid ports seconds shape certificate");
     };
     let number = |word: &str| word.parse::<u32>().expect("a number");
-    let server = Server {
-        pid: number(pid),
-        port: number(port) as u16,
-        tls_port: number(tls_port) as u16,
-        sink_port: number(sink_port) as u16,
-    };
+    let ports: Vec<u16> = ports.split(',').map(|port| number(port) as u16).collect();
+    let &[port, tls_port, http_port, sink_port] = ports.as_slice() else { panic!("{ports:?}") };
+    let server = Server { pid: number(pid), port, tls_port, http_port, sink_port };
     let shape = Shape::from_words(shape);
     let mut load = Load::new(server, shape, certificate);
     let report = if shape.idle { load.idle() } else { load.run(seconds.parse().expect("seconds")) };
@@ -231,7 +230,12 @@ impl Load {
             let name = ServerName::try_from("127.0.0.1").expect("an address");
             Box::new(ClientConnection::new(Arc::clone(config), name).expect("a plain configuration"))
         });
-        let port = if tls.is_some() { self.server.tls_port } else { self.server.port };
+        let by_http = self.shape.http && what == Use::Player;
+        let port = match () {
+            () if by_http => self.server.http_port,
+            () if tls.is_some() => self.server.tls_port,
+            () => self.server.port,
+        };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let socket = if what == Use::Stalled {
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
@@ -241,8 +245,17 @@ impl Load {
         } else {
             TcpStream::connect(address).expect("loopback connects")
         };
-        let side = if what == Use::Publisher { Side::Publishes } else { Side::Plays };
-        self.add(socket, tls, Peer::new(side, key), what);
+        let peer = match what {
+            Use::Publisher => Peer::new(Side::Publishes, key),
+            _ if by_http => Peer::over_http(key),
+            _ => Peer::new(Side::Plays, key),
+        };
+        self.add(socket, tls, peer, what);
+        if by_http {
+            // The answer comes with the first media.
+            self.started += 1;
+            self.links.last_mut().expect("it was just added").started = true;
+        }
     }
 
     fn add(&mut self, socket: TcpStream, tls: Option<Box<ClientConnection>>, peer: Peer, what: Use) {
@@ -347,9 +360,14 @@ impl Load {
         // Stalled players come before all others, so that they are first in every list of the server.
         let stalling = (0..stalled).map(|_| (Use::Stalled, "s0".to_owned()));
         let playing = (0..streams * players).map(|at| (Use::Player, format!("s{}", at % streams)));
-        self.connect_all(stalling.chain(playing));
-        let first_publisher = self.links.len();
-        self.connect_all((0..streams).map(|stream| (Use::Publisher, format!("s{stream}"))));
+        let publishing = (0..streams).map(|stream| (Use::Publisher, format!("s{stream}")));
+        let first_publisher = if self.shape.http { 0 } else { stalled + streams * players };
+        if self.shape.http {
+            // What nobody publishes is not to be had.
+            self.connect_all(publishing.chain(playing));
+        } else {
+            self.connect_all(stalling.chain(playing).chain(publishing));
+        }
 
         let mut all: Vec<Media> = (0..streams).map(|_| Media::new(1, kbps)).collect();
         for (media, link) in all.iter().zip(&mut self.links[first_publisher..]) {

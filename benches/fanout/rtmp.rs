@@ -1,7 +1,11 @@
 //! As much of RTMP as this program's peers need, on either side, without any code of the library under measurement: the
 //! load is the same for every build.
 //!
+//! A player over HTTP is a peer too, with a reader of its own.
+//!
 //! Bodies of media are not kept: a reader gives the beginning of each.
+
+use crate::flv;
 
 /// Bytes of C1 and S1, and of C2 and S2.
 const HELLO_BYTES: usize = 1536;
@@ -214,6 +218,8 @@ pub(crate) struct Peer {
     /// The peer's C1 or S1, which goes back to it.
     hello: Vec<u8>,
     reader: Reader,
+    /// Of a player over HTTP, instead of all that RTMP has.
+    tags: Option<flv::Reader>,
     /// Bytes for the peer.
     pub(crate) out: Vec<u8>,
     stream_id: u32,
@@ -236,12 +242,18 @@ impl Peer {
             step: Step::Hello(1 + 2 * HELLO_BYTES),
             hello: Vec::new(),
             reader: Reader::new(),
+            tags: None,
             out,
             stream_id: 1,
             bytes_in: 0,
             acknowledged: 0,
             window: u64::MAX,
         }
+    }
+
+    /// A player over HTTP.
+    pub(crate) fn over_http(key: &str) -> Self {
+        Self { tags: Some(flv::Reader::new()), out: flv::request(key), ..Self::new(Side::Plays, key) }
     }
 
     /// Bytes that came so far.
@@ -252,6 +264,9 @@ impl Peer {
     /// Takes all of `input`.
     pub(crate) fn take(&mut self, mut input: &[u8], on: &mut impl FnMut(Event<'_>)) {
         self.bytes_in += input.len() as u64;
+        if let Some(tags) = &mut self.tags {
+            return tags.read(input, &mut |type_id, body| on(Event::Media(type_id, body)));
+        }
         if let Step::Hello(left) = self.step {
             let n = left.min(input.len());
             self.hello.extend_from_slice(&input[..n]);

@@ -115,6 +115,7 @@ impl Contestant {
     /// Whether the server can run the row; the error names what is missing.
     pub(crate) fn can(&self, shape: &Shape) -> Result<(), String> {
         match self {
+            Self::Minimal | Self::Nginx if shape.http => Err("has no players over HTTP".to_owned()),
             Self::Minimal if shape.tls => Err("speaks no TLS".to_owned()),
             Self::Nginx if shape.tls && !Path::new(NGINX_STREAM).exists() => {
                 Err("nginx's stream module is not on this machine: apt install libnginx-mod-stream".to_owned())
@@ -129,8 +130,8 @@ impl Contestant {
 
     /// One round: a fresh server, the load tool on it, both gone at the end.
     pub(crate) fn run(&self, shape: &Shape, way: &Way, seconds: f64, papers: &Papers) -> Result<Report, String> {
-        let [port, tls_port, sink_port] = free_ports();
-        let mut command = self.command(shape, [port, tls_port, sink_port], papers)?;
+        let [port, tls_port, http_port, sink_port] = free_ports();
+        let mut command = self.command(shape, [port, tls_port, http_port, sink_port], papers)?;
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = system::pinned(&way.server, || command.spawn());
         let child = child.map_err(|error| format!("{:?} cannot be started: {error}", command.get_program()))?;
@@ -139,14 +140,14 @@ impl Contestant {
         if shape.tls {
             running.listens(tls_port)?;
         }
-        let server = Server { pid: running.0.id(), port, tls_port, sink_port };
+        let server = Server { pid: running.0.id(), port, tls_port, http_port, sink_port };
         system::pinned(&way.load, || load::start(server, shape, seconds, papers))
     }
 
     fn command(
         &self,
         shape: &Shape,
-        [port, tls_port, sink_port]: [u16; 3],
+        [port, tls_port, http_port, sink_port]: [u16; 4],
         papers: &Papers,
     ) -> Result<Command, String> {
         let words = [port.to_string(), shape.merge_ms.to_string(), sink_port.to_string(), shape.targets.to_string()];
@@ -163,6 +164,9 @@ impl Contestant {
                 if shape.tls {
                     command.args(["--tls", &tls_port.to_string(), "--cert"]).arg(&papers.certificate);
                     command.arg("--key").arg(&papers.key);
+                }
+                if shape.http {
+                    command.args(["--http", &format!("127.0.0.1:{http_port}")]);
                 }
                 for target in 0..shape.targets {
                     command.args(["--push", &format!("rtmp://127.0.0.1:{sink_port}/live/t{target}")]);

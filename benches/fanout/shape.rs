@@ -16,6 +16,8 @@ pub(crate) struct Shape {
     pub(crate) merge_ms: u32,
     /// Players come over TLS; every server is measured without TLS too.
     pub(crate) tls: bool,
+    /// Players come over HTTP; beside it everybody is measured with RTMP.
+    pub(crate) http: bool,
     /// Nobody publishes; memory is measured.
     pub(crate) idle: bool,
 }
@@ -23,8 +25,17 @@ pub(crate) struct Shape {
 /// Largest rate at which a key frame is a single chunk.
 const MOST_KBPS: u32 = 2_900;
 
-const PLAIN: Shape =
-    Shape { streams: 1, players: 0, kbps: 2_000, stalled: 0, targets: 0, merge_ms: 0, tls: false, idle: false };
+const PLAIN: Shape = Shape {
+    streams: 1,
+    players: 0,
+    kbps: 2_000,
+    stalled: 0,
+    targets: 0,
+    merge_ms: 0,
+    tls: false,
+    http: false,
+    idle: false,
+};
 
 /// A row: its name on the command line, and whether the short bench has it.
 pub(crate) struct Row {
@@ -49,6 +60,7 @@ pub(crate) fn rows(idle: usize) -> Vec<Row> {
         row("1x200+250", false, one(250)),
         row("stalled", false, Shape { players: 80, stalled: 20, ..PLAIN }),
         row("rtmps20", false, Shape { players: 20, tls: true, ..PLAIN }),
+        row("http200", false, Shape { players: 200, http: true, ..PLAIN }),
         row("idle", false, Shape { players: idle, idle: true, ..PLAIN }),
     ]
 }
@@ -73,7 +85,7 @@ impl Row {
 impl Shape {
     /// The load in words, for the table.
     pub(crate) fn words(&self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, idle } = *self;
+        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle } = *self;
         if idle {
             return format!("{players} idle players, KiB each");
         }
@@ -90,6 +102,9 @@ impl Shape {
         if tls {
             words += ", RTMPS";
         }
+        if http {
+            words += ", HTTP-FLV";
+        }
         if merge_ms > 0 {
             words += &format!(", collected for {merge_ms} ms");
         }
@@ -98,18 +113,18 @@ impl Shape {
 
     /// As one word, for the load tool.
     pub(crate) fn to_words(self) -> String {
-        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, idle } = self;
-        let (tls, idle) = (u8::from(tls), u8::from(idle));
-        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{tls},{idle}")
+        let Self { streams, players, kbps, stalled, targets, merge_ms, tls, http, idle } = self;
+        let [tls, http, idle] = [tls, http, idle].map(u8::from);
+        format!("{streams},{players},{kbps},{stalled},{targets},{merge_ms},{tls},{http},{idle}")
     }
 
     /// Reads the word of [`to_words`](Self::to_words).
     pub(crate) fn from_words(words: &str) -> Self {
         let numbers: Vec<u32> = words.split(',').map(|word| word.parse().expect("a number")).collect();
-        let &[streams, players, kbps, stalled, targets, merge_ms, tls, idle] = numbers.as_slice() else {
+        let &[streams, players, kbps, stalled, targets, merge_ms, tls, http, idle] = numbers.as_slice() else {
             panic!("\"{words}\" is no shape");
         };
         let [streams, players, stalled, targets] = [streams, players, stalled, targets].map(|number| number as usize);
-        Self { streams, players, kbps, stalled, targets, merge_ms, tls: tls == 1, idle: idle == 1 }
+        Self { streams, players, kbps, stalled, targets, merge_ms, tls: tls == 1, http: http == 1, idle: idle == 1 }
     }
 }

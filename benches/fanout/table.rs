@@ -39,10 +39,11 @@ struct Entry<'a> {
     name: String,
 }
 
-/// The lines of a row. Where players come over TLS every contestant has a second line without TLS.
+/// The lines of a row. Where players come over TLS or HTTP every contestant has a second line with plain RTMP.
 fn entries<'a>(options: &'a Options, row: &Row) -> Vec<Entry<'a>> {
-    let plain = Shape { tls: false, ..row.shape };
-    let kinds = if row.shape.tls { vec![(plain, ", plain"), (row.shape, "")] } else { vec![(row.shape, "")] };
+    let plain = Shape { tls: false, http: false, ..row.shape };
+    let kinds =
+        if row.shape.tls || row.shape.http { vec![(plain, ", plain"), (row.shape, "")] } else { vec![(row.shape, "")] };
     let mut entries = Vec::new();
     for contestant in &options.contestants {
         for &(shape, suffix) in &kinds {
@@ -92,10 +93,11 @@ fn compared(entries: &[Entry<'_>], one: usize, other: usize) -> Option<String> {
     let first = entries.iter().find(|entry| is_rrelay(entry)).map(|entry| entry.contestant);
     let (one, other) = (&entries[one], &entries[other]);
     if one.contestant == other.contestant {
-        return (one.shape.tls && !other.shape.tls).then(|| " of plain".to_owned());
+        let is_plain = |entry: &Entry<'_>| !entry.shape.tls && !entry.shape.http;
+        return (!is_plain(one) && is_plain(other)).then(|| " of plain".to_owned());
     }
     match other.contestant {
-        _ if one.shape.tls != other.shape.tls => None,
+        _ if (one.shape.tls, one.shape.http) != (other.shape.tls, other.shape.http) => None,
         Contestant::Minimal => Some(String::new()),
         Contestant::Rrelay { name, .. } if first == Some(one.contestant) => Some(format!(" of {name}")),
         _ => None,

@@ -127,4 +127,6 @@ pub struct ListenOptions {
     pub proxy: bool,
     /// Each connection begins with TLS (behind the PROXY header, if any). The server needs a certificate first.
     pub tls: bool,
+    /// Players over HTTP come here, and nobody else.
+    pub http: bool,
 }

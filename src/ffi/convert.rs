@@ -207,6 +207,12 @@ pub(super) unsafe fn decision(pointer: *const rr_decision) -> Result<Decision> {
 pub(super) fn listen_flags(flags: u32) -> Result<ListenOptions> {
     let (tls, proxy) = (rr_listen_flag::RR_LISTEN_TLS as u32, rr_listen_flag::RR_LISTEN_PROXY as u32);
     let reuse_port = rr_listen_flag::RR_LISTEN_REUSEPORT as u32;
-    let flags = bits("flags", flags, tls | proxy | reuse_port)?;
-    Ok(ListenOptions { reuse_port: flags & reuse_port != 0, proxy: flags & proxy != 0, tls: flags & tls != 0 })
+    let http = rr_listen_flag::RR_LISTEN_HTTP as u32;
+    let flags = bits("flags", flags, tls | proxy | reuse_port | http)?;
+    Ok(ListenOptions {
+        reuse_port: flags & reuse_port != 0,
+        proxy: flags & proxy != 0,
+        tls: flags & tls != 0,
+        http: flags & http != 0,
+    })
 }

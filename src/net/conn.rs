@@ -2,7 +2,7 @@
 //!
 //! A connection has one owner thread at a time; only that thread calls anything here.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::ops::ControlFlow;
 
@@ -10,13 +10,15 @@ use crate::error::{Failure, RRError, Result, copied};
 use crate::net::socket::Socket;
 use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
-use crate::session::{ClientSession, Event, Inbound, ServerSession};
+use crate::session::{ClientSession, Event, HttpSession, Inbound, ServerSession};
 
 /// Which side of the conversation we are.
 #[derive(Debug)]
 pub enum Side {
     /// The peer opened it.
     Server(Box<ServerSession>),
+    /// The peer opened it, and speaks HTTP.
+    Http(Box<HttpSession>),
     /// We opened it.
     Client(Box<ClientSession>),
 }
@@ -26,6 +28,7 @@ macro_rules! either {
     ($side:expr, $session:ident => $call:expr) => {
         match $side {
             Side::Server($session) => $call,
+            Side::Http($session) => $call,
             Side::Client($session) => $call,
         }
     };
@@ -42,7 +45,7 @@ pub enum Pumped {
     Event(Event),
 }
 
-/// One RTMP connection.
+/// One connection.
 #[derive(Debug)]
 pub struct Conn {
     /// The socket.
@@ -77,6 +80,7 @@ impl Conn {
         self.stirred = true;
         match &mut self.side {
             Side::Server(session) => Some(&mut **session),
+            Side::Http(session) => Some(&mut **session),
             Side::Client(_) => None,
         }
     }
@@ -85,7 +89,7 @@ impl Conn {
     pub fn client(&mut self) -> Option<&mut ClientSession> {
         self.stirred = true;
         match &mut self.side {
-            Side::Server(_) => None,
+            Side::Server(_) | Side::Http(_) => None,
             Side::Client(session) => Some(session),
         }
     }
@@ -171,7 +175,7 @@ impl Conn {
     fn log_commands(&mut self) {
         for said in either!(&mut self.side, session => session.take_said()) {
             let name = match &self.side {
-                Side::Server(_) => self.name.as_deref().unwrap_or("a peer").to_owned(),
+                Side::Server(_) | Side::Http(_) => self.name.as_deref().unwrap_or("a peer").to_owned(),
                 Side::Client(session) => session.shown_url(),
             };
             log::debug!("{name} {said}");
@@ -221,6 +225,21 @@ impl Conn {
     /// [`RRError::Io`] where the socket failed.
     pub fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         match self.socket.write(bytes) {
+            Ok(n) => {
+                self.unnoted += n as u64;
+                Ok(Some(n))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(broken("write", &error)),
+        }
+    }
+
+    /// [`write`](Self::write) for bytes that lie in several places.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> Result<Option<usize>> {
+        match self.socket.write_vectored(parts) {
             Ok(n) => {
                 self.unnoted += n as u64;
                 Ok(Some(n))

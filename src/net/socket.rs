@@ -1,6 +1,6 @@
 //! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the options a relay wants.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::time::Duration;
@@ -187,6 +187,24 @@ impl Socket {
             let result = match &mut self.tls {
                 None => self.stream.write(bytes),
                 Some(tls) => tls.write(&mut self.stream, bytes),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// [`write`](Self::write) for bytes that lie in several places: one system call, or with TLS one record of them all where
+    /// they fit.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            let result = match &mut self.tls {
+                None => self.stream.write_vectored(parts),
+                Some(tls) => tls.write_vectored(&mut self.stream, parts),
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

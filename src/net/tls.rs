@@ -10,7 +10,7 @@ pub mod trust;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, ServerConnection};
@@ -158,6 +158,30 @@ impl TlsStream {
             match self.flush(transport) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => break, // these bytes are taken; an error comes back at the next call
+            }
+        }
+        Ok(taken)
+    }
+
+    /// [`write`](Self::write) for plaintext that lies in several places.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_vectored<T: Read + Write>(
+        &mut self,
+        transport: &mut T,
+        mut parts: &mut [IoSlice<'_>],
+    ) -> io::Result<usize> {
+        // Of no byte, for what comes before any: the handshake, and ciphertext that waits.
+        self.write(transport, &[])?;
+        let mut taken = 0;
+        while !parts.is_empty() {
+            let n = self.tls.writer().write_vectored(parts)?;
+            taken += n;
+            IoSlice::advance_slices(&mut parts, n);
+            match self.flush(transport) {
+                Ok(true) if n > 0 => {}
+                _ => break, // these bytes are taken; an error comes back at the next call
             }
         }
         Ok(taken)

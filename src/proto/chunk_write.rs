@@ -99,6 +99,49 @@ pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8
     Some((head, Cow::Owned(body)))
 }
 
+/// Where the body of a message lies in the bytes that [`encode`] or [`encode_into`] wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLayout {
+    /// Length of the body.
+    pub len: usize,
+    /// Bytes of the first header, and of each other.
+    first: usize,
+    continuation: usize,
+    chunk_size: usize,
+}
+
+impl BodyLayout {
+    /// Of the message at the start of `wire`; `None` where the bytes are no such message.
+    pub fn of(wire: &[u8], chunk_size: u32) -> Option<Self> {
+        let nothing = Previous::default();
+        let Ok(Step::Header(header)) = parse_header(wire, |_| Some(&nothing)) else { return None };
+        let head = header.next.head(header.chunk_stream);
+        (header.fmt == 0).then(|| Self {
+            len: head.len as usize,
+            first: header.size,
+            continuation: continuation_of(&head).len,
+            chunk_size: chunk_bytes(chunk_size),
+        })
+    }
+
+    /// Where in the bytes the body stands that begins with its byte `at`; a header between two chunks stands before that.
+    /// The end of the body is the end of the bytes.
+    pub fn place(&self, at: usize) -> usize {
+        let begins_behind = if at == self.len { at.saturating_sub(1) } else { at };
+        let headers = begins_behind / self.chunk_size;
+        self.first + at + headers * self.continuation
+    }
+
+    /// From a place behind the first header: the header's bytes that come next, and then those of the body in one piece.
+    pub fn ahead(&self, place: usize) -> (usize, usize) {
+        let behind = place.saturating_sub(self.first);
+        let within = behind % (self.chunk_size + self.continuation);
+        let header = if within < self.chunk_size { 0 } else { self.chunk_size + self.continuation - within };
+        let body = if header == 0 { self.chunk_size - within } else { self.chunk_size };
+        (header, body)
+    }
+}
+
 /// The bytes of a header.
 struct Header {
     bytes: [u8; HEADER_MAX_BYTES],

@@ -66,9 +66,11 @@ pub const fn four_cc(code: &[u8; 4]) -> u32 {
 }
 
 /// Packet types of Enhanced RTMP, those that mean the same for audio and video first.
-const SEQUENCE_START: u8 = 0;
-const CODED_FRAMES: u8 = 1;
-const SEQUENCE_END: u8 = 2;
+pub(super) const SEQUENCE_START: u8 = 0;
+pub(super) const CODED_FRAMES: u8 = 1;
+pub(super) const SEQUENCE_END: u8 = 2;
+/// Coded frames whose composition time is 0; video only.
+pub(super) const CODED_FRAMES_X: u8 = 3;
 const VIDEO_METADATA: u8 = 4;
 const AUDIO_MULTICHANNEL: u8 = 4;
 const VIDEO_TS_SEQUENCE_START: u8 = 5;
@@ -77,11 +79,11 @@ const VIDEO_MULTITRACK: u8 = 6;
 const MOD_EX: u8 = 7;
 
 /// `soundFormat` 9: the Enhanced RTMP header follows.
-const EX_AUDIO: u8 = 9;
+pub(super) const EX_AUDIO: u8 = 9;
 /// Frame types (FLV E.4.3.1).
 const FRAME_KEY: u8 = 1;
 const FRAME_GENERATED_KEY: u8 = 4;
-const FRAME_COMMAND: u8 = 5;
+pub(super) const FRAME_COMMAND: u8 = 5;
 
 /// The facts of one message body.
 pub fn facts(type_id: u8, body: &[u8]) -> FrameFacts {
@@ -270,9 +272,16 @@ fn video_enhanced(first: u8, rest: &[u8]) -> FrameFacts {
     facts
 }
 
-/// The tracks of an audio or video message: one outside multitrack, none where the body cannot be read.
-pub fn tracks(type_id: u8, body: &[u8]) -> impl Iterator<Item = Track> + '_ {
-    let header = match (type_id, body) {
+/// The packet type of an Enhanced RTMP body, its frame's or its tracks'; `None` for the older form, for a command frame, and
+/// where the header is cut off.
+pub fn packet_type(type_id: u8, body: &[u8]) -> Option<u8> {
+    let header = enhanced_header(type_id, body)?;
+    header.rest.filter(|_| !header.command).map(|_| header.packet)
+}
+
+/// The header of an Enhanced RTMP body; `None` for the older form.
+fn enhanced_header(type_id: u8, body: &[u8]) -> Option<ExHeader<'_>> {
+    match (type_id, body) {
         (kind::AUDIO, [first, rest @ ..]) if first >> 4 == EX_AUDIO => {
             Some(ex_header(first & 0x0f, AUDIO_MULTITRACK, false, rest))
         }
@@ -280,7 +289,12 @@ pub fn tracks(type_id: u8, body: &[u8]) -> impl Iterator<Item = Track> + '_ {
             Some(ex_header(first & 0x0f, VIDEO_MULTITRACK, first >> 4 & 0x07 == FRAME_COMMAND, rest))
         }
         _ => None,
-    };
+    }
+}
+
+/// The tracks of an audio or video message: one outside multitrack, none where the body cannot be read.
+pub fn tracks(type_id: u8, body: &[u8]) -> impl Iterator<Item = Track> + '_ {
+    let header = enhanced_header(type_id, body);
     let (form, codec, rest) = match &header {
         Some(header) => (header.multitrack, header.codec, header.rest),
         None if matches!(type_id, kind::AUDIO | kind::VIDEO) && !body.is_empty() => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Args, Decision, MAX_NAME_BYTES};
+use crate::config::{Args, Decision, MAX_NAME_BYTES, Start};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
@@ -154,11 +154,12 @@ pub(super) fn find_stream(
 
 fn enter(
     core: &Core,
-    peer: &Peer,
+    peer: &mut Peer,
     mut name: StreamName,
     publish: bool,
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
+    let over_http = peer.conn.inbound().is_some_and(|session| session.flv_form().is_some());
     let record = &peer.record;
     if let Some(key) = &decision.rename {
         name.key.clone_from(key);
@@ -169,6 +170,9 @@ fn enter(
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     if !publish {
         source::may_play(core, &name)?;
+        if over_http {
+            source::is_there(core, &name)?;
+        }
     }
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
@@ -185,6 +189,19 @@ fn enter(
         }
     }
     Err(Failure::ours(RRError::State, "the stream is ending"))
+}
+
+/// Answers a peer that asks whether there is such a stream, and wants nothing of it.
+pub(super) fn is_answered_without_media(peer: &mut Peer, stream: &Arc<RRStream>, wish: &Wish) -> bool {
+    let Wish::Play { stream_id, .. } = wish else { return false };
+    let Some(session) = peer.conn.inbound().filter(|session| !session.wants_media()) else { return false };
+    session.accept_play(*stream_id, clock::now_ms());
+    session.begin_media(clock::now_ms());
+    // A player leaves the books with its subscription.
+    let (stream, record) = (Arc::<RRStream>::clone(stream), Arc::clone(&peer.record));
+    drop(Subscription::of_player(stream, record, *stream_id, Start::default(), 0, None));
+    peer.record.set_stream(0);
+    true
 }
 
 /// Accepts the peer's wish and gives its connection to the stream's thread.
@@ -213,8 +230,9 @@ pub(super) fn hand_over(
             log::info!(target: told::SESSION, "{} plays {}", peer.record.addr, stream.masked_name());
             let start = decision.start.unwrap_or_else(|| stream.config().start);
             let record = Arc::clone(&peer.record);
-            let newest =
-                Subscription::of_player(Arc::<RRStream>::clone(stream), record, stream_id, start, decision.media);
+            let flv = peer.conn.inbound().and_then(|session| session.flv_form());
+            let of = Arc::<RRStream>::clone(stream);
+            let newest = Subscription::of_player(of, record, stream_id, start, decision.media, flv);
             peer.subscriptions.push(newest);
             stream.hand_player(peer).err().map(|(peer, failure)| (*peer, failure, false))
         }

@@ -243,7 +243,9 @@ impl Listener {
                         // A refused peer's bytes are read and dropped: closing with them unread would reset the
                         // connection, and our refusal would be lost.
                         _ if leaves => ControlFlow::Continue(()),
-                        Said::Connect | Said::Publish { .. } | Said::Play { .. } => ControlFlow::Break(event),
+                        Said::Connect | Said::Publish { .. } | Said::Play { .. } | Said::Answered { .. } => {
+                            ControlFlow::Break(event)
+                        }
                         _ => ControlFlow::Continue(()),
                     }
                 }),
@@ -279,6 +281,9 @@ impl Listener {
     /// A pending peer wants something: the host is asked, or it is granted.
     fn on_event(&mut self, slot: usize, event: Said, io: &mut Io<'_>) -> Stays {
         let args = self.core.config.stream.args;
+        if let Said::Answered { error, text } = event {
+            return self.refuse_and_leave(slot, Failure::peers(error, text), io);
+        }
         let Some(wish) = Wish::from_event(event, args) else { return Ok(()) };
         let config = &self.core.config;
         let (bit, kind) = match &wish {
@@ -322,6 +327,11 @@ impl Listener {
             Ok(entered) => entered,
             Err(failure) => return self.refuse_and_leave(slot, failure, io),
         };
+        if let Some(pending) = self.pending_peer(slot)
+            && admission::is_answered_without_media(&mut pending.peer, &entered.0, &wish)
+        {
+            return self.refuse_and_leave(slot, Failure::peers(RRError::Closed, "was told of a stream"), io);
+        }
         let Some(pending) = self.take(slot, io) else { return Ok(()) };
         admission::hand_over(&core, &entered, pending.peer, wish, decision);
         Err(Leave::Handed)

@@ -28,6 +28,16 @@ pub(super) fn may_play(core: &Core, name: &StreamName) -> Result<()> {
     }
 }
 
+/// Whether there is a stream of this name that somebody feeds, or that the host keeps for whoever will: others are asked
+/// for by HTTP in vain.
+pub(super) fn is_there(core: &Core, name: &StreamName) -> Result<()> {
+    let found = core.registry().find(name).cloned();
+    match found.filter(|stream| !stream.book().is_only_waited_for()) {
+        Some(_) => Ok(()),
+        None => Err(Failure::ours(RRError::NotFound, "There is no such stream.")),
+    }
+}
+
 /// Streams that exist because players wait for them take half the room at most: whoever asks for any name must not keep
 /// publishers out.
 fn room_to_wait(core: &Core) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What a driver tells a conversation that was opened to us, whichever protocol it is in: the answers to its questions,
 //! and news.
 
-use super::{ConnectInfo, ServerSession};
+use super::{ConnectInfo, FlvForm, ServerSession};
 
 /// A conversation that was opened to us.
 pub trait Inbound {
@@ -46,6 +46,24 @@ pub trait Inbound {
 
     /// Asks the peer to connect again, elsewhere if `url` is given. False where it would not understand that.
     fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool;
+
+    /// The form of the FLV stream that the peer is to get; `None` for who gets messages in chunks.
+    fn flv_form(&self) -> Option<FlvForm> {
+        None
+    }
+
+    /// Whether the peer wants media and not only to know whether there is any.
+    fn wants_media(&self) -> bool {
+        true
+    }
+
+    /// The first media is about to be sent.
+    fn begin_media(&mut self, _now_ms: u64) {}
+
+    /// Whether the conversation is over: once the output has gone the driver closes.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 impl Inbound for ServerSession {

@@ -1,5 +1,5 @@
-//! One RTMP conversation, still without I/O: [`ServerSession`] for who was connected to, [`ClientSession`] for who
-//! connects.
+//! One conversation, still without I/O: [`ServerSession`] for who was connected to, [`ClientSession`] for who connects,
+//! both in RTMP; [`HttpSession`] for a player who came by HTTP.
 //!
 //! A session owns the handshake, the chunk reader and the answers to commands; it has no socket, thread or clock,
 //! and does not touch media. Whoever drives it keeps to one rule: *feed bytes with `next` until it gives `None`, then
@@ -27,6 +27,7 @@
 
 mod client;
 mod flow;
+mod http;
 mod inbound;
 mod protocol;
 mod said;
@@ -38,6 +39,7 @@ mod tests;
 mod timers;
 
 pub use client::{ClientSession, Refusal};
+pub use http::{FlvForm, HttpSession};
 pub use inbound::Inbound;
 pub use said::Said;
 pub use server::{ConnectInfo, ServerSession};
@@ -45,6 +47,7 @@ pub use state::{Role, State};
 pub use timers::{PINGS_LOST, Timing};
 
 use crate::config;
+use crate::error::RRError;
 use crate::proto::chunk_read::ReadLimits;
 use crate::proto::command::{CAPS_MODEX, CAPS_MULTITRACK, CAPS_NANO};
 use crate::proto::message::MessageHead;
@@ -155,6 +158,13 @@ pub enum Event {
         audio: Option<bool>,
         /// Video on or off, if it was about video.
         video: Option<bool>,
+    },
+    /// Server: the peer's request needed no driver and has been answered; nothing more comes of it.
+    Answered {
+        /// What it was.
+        error: RRError,
+        /// The same for people.
+        text: String,
     },
     /// Server: the host has had the question for as long as it may (see `asked`), and has not answered. The driver
     /// answers for it.

@@ -15,4 +15,5 @@ mod rewrite;
 mod sink;
 pub mod subscribed;
 pub mod subscription;
+mod tags;
 mod track_mask;

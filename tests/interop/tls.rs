@@ -307,3 +307,20 @@ fn tls_without_a_certificate_or_with_a_bad_one_is_refused_by_the_call() {
         assert_eq!(relay.server.target_add(stream, config).map_err(|failure| failure.kind), Err(kind));
     }
 }
+
+#[test]
+fn curl_plays_over_https_what_ffmpeg_publishes() {
+    let room = Room::new("https");
+    let papers = Papers::new(&room, "relay", "127.0.0.1");
+    let (relay, _) = secured(&papers);
+    let options = ListenOptions { tls: true, http: true, ..ListenOptions::default() };
+    let port = relay.server.listen("127.0.0.1:0", options).expect("a port is free");
+    relay.server.stream_create(b"live", b"show", None).expect("it is the first");
+    let (file, url) = (room.file("player.flv"), format!("https://127.0.0.1:{port}/live/show.flv"));
+    let [file_name, roots] = [&file, &papers.certificate].map(|path| path.to_str().expect("a plain path"));
+    let mut player = room.start("player", "curl", &["-sS", "--fail", "--cacert", roots, "-o", file_name, &url]);
+    relay.has_players("show", 1);
+    ffmpeg_publishes(&room, "publisher", media(), &relay.url("show")).ends_well();
+    player.ends_well();
+    assert_same(&media().published, &flv::read(&file));
+}

@@ -19,7 +19,7 @@ use crate::net::event_loop::Io;
 use crate::net::socket::{Socket, name_of};
 use crate::net::{heap, proxy};
 use crate::server::inbox::ToListener;
-use crate::session::{ServerSession, State};
+use crate::session::{HttpSession, ServerSession, State};
 use crate::stream::event::EventKind;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
@@ -126,8 +126,12 @@ impl Listener {
         };
         record.set_tls(options.tls);
         record.set_owner(self.core.listener_wake());
-        let session = Box::new(ServerSession::new(&self.session, clock::now_ms()));
-        let mut conn = Conn::new(socket, Side::Server(session));
+        let now_ms = clock::now_ms();
+        let side = match options.http {
+            true => Side::Http(Box::new(HttpSession::new(self.session.timing, now_ms))),
+            false => Side::Server(Box::new(ServerSession::new(&self.session, now_ms))),
+        };
+        let mut conn = Conn::new(socket, side);
         if log::log_enabled!(log::Level::Debug) {
             conn.set_name(&addr);
         }

@@ -60,7 +60,7 @@ impl ConnectInfo {
     }
 
     /// Heap in use, in bytes.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in crate::session) fn heap_bytes(&self) -> usize {
         let texts = [&self.app, &self.tc_url, &self.flash_ver, &self.swf_url, &self.page_url, &self.raw];
         let codes = self.four_cc_list.iter().map(|code| size_of::<Vec<u8>>() + code.capacity());
         let maps = self.video_four_cc.iter().chain(&self.audio_four_cc);

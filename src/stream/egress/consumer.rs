@@ -253,12 +253,14 @@ impl Consumer {
     /// # Errors
     /// Those of the socket; the consumer is over then.
     pub(in crate::stream) fn write(&mut self, run: Run) -> Result<Option<usize>> {
-        let bytes = if run.private {
-            self.private.rest().get(..run.len).unwrap_or_default()
-        } else {
-            self.subscriptions.get(self.current).map_or(&[][..], |subscription| subscription.bytes(run.len))
-        };
-        self.sink.write(bytes)
+        if run.private {
+            return self.sink.write(self.private.rest().get(..run.len).unwrap_or_default());
+        }
+        let Some(subscription) = self.subscriptions.get_mut(self.current) else { return Ok(None) };
+        match subscription.write_tags(run.len, &mut self.sink, &mut self.private)? {
+            Some(taken) => Ok(taken),
+            None => self.sink.write(subscription.bytes(run.len)),
+        }
     }
 
     /// Notes how much of a plan the sink took. False where the socket takes no more now.

@@ -12,7 +12,7 @@ mod headers;
 
 pub use headers::{Header, HeaderRewrite, HeaderSet};
 
-use crate::config::Start;
+use crate::config::{Start, media};
 use crate::proto::message::kind;
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Cursor;
@@ -27,6 +27,10 @@ const VIDEO_GONE_US: u64 = 30_000_000;
 /// that encoders make unasked (x264's 250 pictures, at 24 a second).
 const WITHOUT_KEY_FRAMES_MS: u64 = 15_000;
 
+/// A kind of media that has not come for so long after a stream began does not come. Encoders send the first of both within
+/// a group of pictures, mostly at once.
+const SETTLED_MS: u64 = 1_000;
+
 /// Where a consumer begins, and what it needs before.
 #[derive(Clone)]
 pub struct JoinPoint {
@@ -38,6 +42,8 @@ pub struct JoinPoint {
     pub ts_ms: u32,
     /// Pictures do not begin here, but with the next key frame.
     pub without_pictures: bool,
+    /// The kinds that the publisher has sent, bits of [`media`].
+    pub seen: u32,
 }
 
 /// The answer to a joiner.
@@ -56,17 +62,24 @@ pub struct Waits {
     pub after: u64,
     /// The consumer has never been in the log, so it begins as any joiner does.
     pub fresh: bool,
+    /// It begins where it is known which kinds of media there are, and so not at the very beginning of a stream.
+    pub settled: bool,
 }
 
 impl Waits {
     /// For a consumer that comes for the first time.
     pub fn to_join() -> Self {
-        Self { after: 0, fresh: true }
+        Self { after: 0, fresh: true, settled: false }
     }
 
     /// For a consumer that has been in the log up to `after`.
     pub fn behind(after: u64) -> Self {
-        Self { after, fresh: false }
+        Self { after, fresh: false, settled: false }
+    }
+
+    /// The same for one that is to begin where the kinds of media are known.
+    pub fn settled(self, settled: bool) -> Self {
+        Self { settled, ..self }
     }
 
     fn allows(self, point: &JoinPoint) -> bool {
@@ -114,6 +127,8 @@ pub struct JoinIndex {
     has_sound: bool,
     /// How long a key frame is waited for; 0 is without end.
     key_wait_ms: u64,
+    /// Arrival of the publisher's first message.
+    began_us: Option<u64>,
     last_arrival_us: u64,
     last_ts_ms: u32,
 }
@@ -138,6 +153,7 @@ impl JoinIndex {
             group_since_us: None,
             has_sound: false,
             key_wait_ms: 0,
+            began_us: None,
             last_arrival_us: 0,
             last_ts_ms: 0,
         }
@@ -168,6 +184,7 @@ impl JoinIndex {
                 seen.first = Some(self.point_here(mark.ts_ms));
             }
             (self.last_ts_ms, self.last_arrival_us) = (mark.ts_ms, mark.arrival_us);
+            self.began_us.get_or_insert(mark.arrival_us);
             seen.flawed |= mark.has(flag::FLAWED);
             if mark.has(flag::SEQ | flag::META) {
                 self.learn_header(&mut seen);
@@ -213,6 +230,12 @@ impl JoinIndex {
         self.key_wait_ms > 0 && self.without_key_frame_ms() >= WITHOUT_KEY_FRAMES_MS.max(self.key_wait_ms)
     }
 
+    /// Whether it is known which kinds of media there are: both have come, or one has for some time.
+    fn is_settled(&self) -> bool {
+        let since_ms = self.began_us.map_or(0, |began_us| self.last_arrival_us.saturating_sub(began_us) / 1000);
+        (self.has_sound && self.has_video()) || since_ms >= SETTLED_MS
+    }
+
     /// Whether a key frame has stayed away for as long as sound waits for one.
     fn is_overdue(&self) -> bool {
         self.key_wait_ms > 0 && self.has_sound && self.without_key_frame_ms() >= self.key_wait_ms
@@ -236,6 +259,9 @@ impl JoinIndex {
 
     /// Where a waiting consumer goes on, if it need not wait for a key frame.
     pub fn place(&self, start: Start, waits: Waits) -> Option<JoinPoint> {
+        if waits.settled && !self.is_settled() {
+            return None;
+        }
         match self.join(start) {
             Join::Here(point) if waits.fresh || waits.allows(&point) => Some(point),
             _ => None,
@@ -244,7 +270,10 @@ impl JoinIndex {
 
     /// Where a consumer that waits begins, now that the last advance has met this.
     pub fn place_at(&self, seen: &Seen, start: Start, waits: Waits) -> Option<JoinPoint> {
-        if waits.fresh && start != Start::Key {
+        if waits.settled && !self.is_settled() {
+            return None;
+        }
+        if waits.fresh && start != Start::Key && !waits.settled {
             // A consumer that was there before the publisher begins at the very first message, however much has come at
             // once.
             let first = seen.first.clone();
@@ -281,6 +310,7 @@ impl JoinIndex {
         self.video_seen_us = None;
         self.group_since_us = None;
         self.has_sound = false;
+        self.began_us = None;
     }
 
     fn learn_header(&mut self, seen: &mut Seen) {
@@ -329,7 +359,9 @@ impl JoinIndex {
     }
 
     fn point_here(&self, ts_ms: u32) -> JoinPoint {
-        JoinPoint { cursor: self.cursor.clone(), headers: self.headers.clone(), ts_ms, without_pictures: false }
+        let video = if self.has_video() { media::VIDEO } else { 0 };
+        let seen = video | if self.has_sound { media::AUDIO } else { 0 };
+        JoinPoint { cursor: self.cursor.clone(), headers: self.headers.clone(), ts_ms, without_pictures: false, seen }
     }
 
     fn bound_gop_start(&mut self) {

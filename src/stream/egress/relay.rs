@@ -26,6 +26,7 @@ use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, Seen};
 use crate::stream::egress::relay::pass::{Pass, Until};
+use crate::stream::egress::sink::Sink;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
@@ -236,7 +237,7 @@ impl Relay {
             let point = point.and_then(|(start, waits)| self.join_index.place(start, waits));
             if let Some(point) = point {
                 subscription.join(&point, now_us);
-                flows(&self.stream, &consumer.who);
+                begins(&self.stream, &consumer.who, &mut consumer.sink, now_us);
             }
             self.has_waiting |= subscription.is_waiting();
             self.filters_pending |= subscription.wants_key_frame();
@@ -300,7 +301,7 @@ impl Relay {
                 let point = point.and_then(|(start, waits)| self.join_index.place_at(seen, start, waits));
                 if let Some(point) = point {
                     subscription.join(&point, now_us);
-                    flows(&self.stream, &consumer.who);
+                    begins(&self.stream, &consumer.who, &mut consumer.sink, now_us);
                 }
                 self.has_waiting |= subscription.is_waiting();
                 self.filters_pending |= subscription.wants_key_frame();
@@ -335,6 +336,14 @@ impl Relay {
             consumer.blocked = false;
         }
     }
+}
+
+/// Media is about to flow to it.
+fn begins(stream: &RRStream, who: &Who, sink: &mut Sink, now_us: u64) {
+    if let Some(session) = sink.conn().inbound() {
+        session.begin_media(now_us / 1000);
+    }
+    flows(stream, who);
 }
 
 /// Notes that media flows to a consumer now.

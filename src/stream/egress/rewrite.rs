@@ -10,7 +10,9 @@ use crate::proto::chunk_write;
 use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
-use crate::stream::egress::join::HeaderRewrite;
+use crate::session::FlvForm;
+use crate::stream::egress::join::{HeaderRewrite, HeaderSet};
+use crate::stream::egress::tags::{Known, Tags};
 use crate::stream::egress::track_mask;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
@@ -32,6 +34,8 @@ pub(in crate::stream) struct Rewrite {
     /// Tracks it gets, bit n for id n.
     tracks: u64,
     clock: Option<Zero>,
+    /// Tags of FLV instead of chunks.
+    tags: Option<Tags>,
 }
 
 /// A clock that begins at 0.
@@ -66,8 +70,8 @@ impl Zero {
 }
 
 impl Rewrite {
-    /// The form of the messages of a player that may have these kinds.
-    pub(in crate::stream) fn of_player(stream_id: u32, allowed: u32) -> Self {
+    /// The form of the messages of a player that may have these kinds; `flv` where it gets them as a stream of FLV.
+    pub(in crate::stream) fn of_player(stream_id: u32, allowed: u32, flv: Option<FlvForm>) -> Self {
         Self {
             stream_id,
             chunk_size: CHUNK_SIZE,
@@ -76,6 +80,7 @@ impl Rewrite {
             allowed,
             tracks: track_mask::ALL,
             clock: None,
+            tags: flv.map(Tags::new),
         }
     }
 
@@ -89,6 +94,7 @@ impl Rewrite {
             allowed: media::ALL,
             tracks: track_mask::of_setting(config.tracks),
             clock: config.from_zero.then(Zero::default),
+            tags: None,
         }
     }
 
@@ -111,11 +117,14 @@ impl Rewrite {
 
     /// Whether every message of the log is as this consumer is to get it, but for flawed metadata.
     pub(in crate::stream) fn is_plain(&self) -> bool {
-        !self.server && self.stream_id == 1 && self.media == media::ALL
+        !self.server && self.stream_id == 1 && self.media == media::ALL && self.tags.is_none()
     }
 
     /// Whether this consumer must see this message differently from what the log has.
     pub(in crate::stream) fn is_special(&self, mark: &Mark) -> bool {
+        if let Some(tags) = &self.tags {
+            return !self.wants(mark.type_id) || tags.is_special(mark);
+        }
         self.stream_id != 1
             || self.clock.is_some()
             || !self.wants(mark.type_id)
@@ -125,8 +134,41 @@ impl Rewrite {
             || (self.chunk_size != CHUNK_SIZE && mark.len > self.chunk_size.min(CHUNK_SIZE))
     }
 
+    /// Whether it is for a player in a browser, which is to get nothing that it does not know.
+    pub(in crate::stream) fn is_for_browser(&self) -> bool {
+        self.tags.as_ref().is_some_and(Tags::is_for_browser)
+    }
+
+    /// The tags, where messages go out as such.
+    pub(in crate::stream) fn tags(&mut self) -> Option<&mut Tags> {
+        self.tags.as_mut()
+    }
+
+    /// Appends the headers of these kinds (bits of [`media`]) for a join at `ts_ms` to `out`. `seen` are the kinds that the
+    /// stream has had.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn encode_headers(
+        &mut self,
+        headers: &HeaderSet,
+        (ts_ms, media, seen): (u32, u32, u32),
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        if let Some(tags) = &mut self.tags {
+            let known = headers.headers().iter().map(|header| Known {
+                type_id: header.type_id,
+                metadata: header.metadata,
+                track: header.track,
+                body: &header.body,
+            });
+            tags.begin(&known.collect::<Vec<_>>(), seen & self.allowed, out)?;
+        }
+        headers.encode_as(&HeaderRewrite { media, ..self.headers(ts_ms) }, self.tags.as_ref(), out)
+    }
+
     /// How headers for a join at `ts_ms` are to stand on the wire.
-    pub(in crate::stream) fn headers(&self, ts_ms: u32) -> HeaderRewrite {
+    fn headers(&self, ts_ms: u32) -> HeaderRewrite {
         HeaderRewrite {
             ts_ms: self.clock.as_ref().map_or(ts_ms, |clock| clock.aside(ts_ms)),
             stream_id: self.stream_id,
@@ -157,6 +199,9 @@ impl Rewrite {
         let name = if self.server && is_wrapped(mark) { &SET_DATA_FRAME[..] } else { &[] };
         let mend = if !self.server && mark.has(flag::FLAWED) { metadata::mend(rest) } else { None };
         let [rest, ends] = mend.map_or([rest, &[]], |mend| mend.parts(rest));
+        if let Some(tags) = &self.tags {
+            return tags.encode(mark.type_id, timestamp_ms, rest, ends, out);
+        }
         let head = MessageHead {
             timestamp_ms,
             type_id: mark.type_id,

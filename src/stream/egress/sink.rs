@@ -3,6 +3,8 @@
 //! A sink takes bytes and says how many it took. It knows nothing of the log, of subscriptions and of what the bytes
 //! mean.
 
+use std::io::IoSlice;
+
 use crate::error::Result;
 use crate::net::conn::Conn;
 
@@ -20,6 +22,15 @@ impl Sink {
     pub(in crate::stream) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
         let Self::Conn(conn) = self;
         conn.write(bytes)
+    }
+
+    /// [`write`](Self::write) for bytes that lie in several places.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(in crate::stream) fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> Result<Option<usize>> {
+        let Self::Conn(conn) = self;
+        conn.write_vectored(parts)
     }
 
     /// Sends what TLS keeps of what was written; false where the socket takes no more of it now.

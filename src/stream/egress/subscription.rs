@@ -10,19 +10,21 @@ use std::sync::Arc;
 
 use crate::config::{Start, TargetConfig, media};
 use crate::error::Result;
-use crate::session::State;
+use crate::session::{FlvForm, State};
 use crate::stream::egress::foreign::{Foreign, Registration};
-use crate::stream::egress::join::{HeaderRewrite, HeaderSet, JoinIndex, JoinPoint, Waits};
+use crate::stream::egress::join::{HeaderSet, JoinIndex, JoinPoint, Waits};
 use crate::stream::egress::pending_filter::PendingFilters;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::rate_limit::RateLimit;
 use crate::stream::egress::rewrite::Rewrite;
+use crate::stream::egress::sink::Sink;
 use crate::stream::egress::subscribed::Subscribed;
+use crate::stream::egress::tags::{Tags, Written};
 use crate::stream::egress::track_mask;
 use crate::stream::event::Id;
 use crate::stream::identity::Identity;
 use crate::stream::log::buffer::Head;
-use crate::stream::log::cursor::{Cursor, Lag};
+use crate::stream::log::cursor::{Cursor, Lag, Message};
 use crate::stream::log::segment::Tail;
 use crate::stream::record::RRSession;
 use crate::stream::stats::Counters;
@@ -63,6 +65,8 @@ struct Due {
     ts_ms: u32,
     /// Of these kinds, bits of [`media`].
     media: u32,
+    /// The kinds that the stream has had.
+    seen: u32,
 }
 
 /// One play of a connection, or a target's push.
@@ -142,18 +146,20 @@ impl Subscription {
     }
 
     /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
-    /// kinds that the player may have, bits of [`media`].
+    /// kinds that the player may have, bits of [`media`]; `flv` is the form in which it gets them where that is not messages
+    /// in chunks.
     pub fn of_player(
         stream: Arc<dyn Subscribed>,
         record: Arc<RRSession>,
         stream_id: u32,
         start: Start,
         allowed: u32,
+        flv: Option<FlvForm>,
     ) -> Self {
         let config = stream.identity().config();
         let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
         let merge_ms = config.merge_ms;
-        let mut this = Self::new(stream, start, bounds, merge_ms, Rewrite::of_player(stream_id, allowed));
+        let mut this = Self::new(stream, start, bounds, merge_ms, Rewrite::of_player(stream_id, allowed, flv));
         this.player = Some(record);
         this
     }
@@ -194,7 +200,8 @@ impl Subscription {
             self.joined_ms = now_us / 1000;
             if self.start == Start::Key && self.player.is_some() {
                 // The next key frame is one after the log's present end: the join index may not have seen all before.
-                self.place = Place::Waiting(Waits { after: self.stream.log_position(), fresh: true });
+                let after = self.stream.log_position();
+                self.place = Place::Waiting(Waits { after, ..Waits::to_join() });
             }
             return true;
         };
@@ -259,7 +266,7 @@ impl Subscription {
     /// The start and the place that a waiting subscription waits for; `None` while it is paused or has a place.
     pub(in crate::stream) fn waits(&self) -> Option<(Start, Waits)> {
         match self.place {
-            Place::Waiting(waits) if !self.paused => Some((self.start, waits)),
+            Place::Waiting(waits) if !self.paused => Some((self.start, waits.settled(self.rewrite.is_for_browser()))),
             _ => None,
         }
     }
@@ -280,7 +287,7 @@ impl Subscription {
             self.rewrite.widen(filter.media, filter.tracks);
         }
         let media = self.rewrite.media;
-        self.due = Some(Due { headers: point.headers.clone(), ts_ms: point.ts_ms, media });
+        self.due = Some(Due { headers: point.headers.clone(), ts_ms: point.ts_ms, media, seen: point.seen });
         if point.without_pictures && media & media::VIDEO != 0 {
             self.rewrite.media &= !media::VIDEO;
             self.pending_filters.add(media::VIDEO, 0, None);
@@ -411,9 +418,9 @@ impl Subscription {
                     return Ok(Next::Collects(until));
                 }
             }
-            if let Some(Due { headers, ts_ms, media }) = self.due.take() {
-                let rewrite = HeaderRewrite { media, ..self.rewrite.headers(ts_ms) };
-                private.append(headers.bytes(), |out| headers.encode(&rewrite, out))?;
+            if let Some(Due { headers, ts_ms, media, seen }) = self.due.take() {
+                let rewrite = &mut self.rewrite;
+                private.append(headers.bytes(), |out| rewrite.encode_headers(&headers, (ts_ms, media, seen), out))?;
                 return Ok(Next::Private);
             }
             if stands || self.leave_at.is_some_and(|end| cursor.position() >= end) {
@@ -422,8 +429,8 @@ impl Subscription {
             }
             if let Some((filter, point)) = self.pending_filters.reached(cursor.position()) {
                 let media = self.rewrite.widen(filter.media, filter.tracks);
-                let rewrite = HeaderRewrite { media, ..self.rewrite.headers(point.ts_ms) };
-                private.append(point.headers.bytes(), |out| point.headers.encode(&rewrite, out))?;
+                let (rewrite, facts) = (&mut self.rewrite, (point.ts_ms, media, point.seen));
+                private.append(point.headers.bytes(), |out| rewrite.encode_headers(&point.headers, facts, out))?;
                 return Ok(Next::Private);
             }
         }
@@ -493,9 +500,37 @@ impl Subscription {
         }
     }
 
+    /// Gives the run that was planned last to the sink as tags of FLV, where that is its form. `Some(None)` where the sink
+    /// takes nothing now.
+    ///
+    /// # Errors
+    /// What the socket says, or memory; the consumer is over then.
+    pub(in crate::stream) fn write_tags(
+        &mut self,
+        len: usize,
+        sink: &mut Sink,
+        private: &mut Private,
+    ) -> Result<Option<Option<usize>>> {
+        let Some(tags) = self.rewrite.tags() else { return Ok(None) };
+        let written = match (&self.tail, &self.place) {
+            (Some(tail), _) => tags.write(std::iter::once(Message::from(tail)), sink)?,
+            (None, Place::At(cursor)) => tags.write(cursor.messages_ahead(len), sink)?,
+            (None, Place::Waiting(_)) => Written::default(),
+        };
+        let rest = written.rest.bytes();
+        if !rest.is_empty() {
+            private.append(rest.len(), |out| {
+                out.extend_from_slice(rest);
+                Ok(())
+            })?;
+        }
+        Ok(Some((written.log > 0).then_some(written.log)))
+    }
+
     /// Notes that so many bytes of the last planned run were sent.
     pub(in crate::stream) fn advance(&mut self, taken: usize) {
-        self.spend(taken);
+        let sent = self.rewrite.tags().map_or(taken, Tags::take_sent);
+        self.spend(sent);
         if let Some(tail) = &mut self.tail {
             tail.advance(taken);
             if tail.bytes().is_empty() {

@@ -57,6 +57,13 @@ impl<'a> Message<'a> {
     }
 }
 
+impl<'a> From<&'a Tail> for Message<'a> {
+    /// The message that a tail is the rest of. Its number is not known any more.
+    fn from(tail: &'a Tail) -> Self {
+        Self { mark: tail.mark(), number: 0, wire: tail.message(), sent: tail.sent() }
+    }
+}
+
 /// A cursor's distance from the end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
@@ -106,6 +113,20 @@ impl Cursor {
     pub fn ahead(&self, len: usize) -> &[u8] {
         let start = self.pos as usize;
         self.segment.bytes().get(start..start + len).unwrap_or_default()
+    }
+
+    /// The messages that the first `len` bytes of the last run are of.
+    pub(in crate::stream) fn messages_ahead(&self, len: usize) -> impl Iterator<Item = Message<'_>> {
+        let end = self.pos as usize + len;
+        let (bytes, marks) = (self.segment.bytes(), self.segment.marks());
+        let first = self.segment.first_message();
+        let ahead = marks.iter().enumerate().skip(self.mark as usize);
+        ahead.take_while(move |(_, mark)| (mark.start as usize) < end).map(move |(number, mark)| Message {
+            mark: *mark,
+            number: first + number as u64,
+            wire: bytes.get(mark.start as usize..mark.end() as usize).unwrap_or_default(),
+            sent: self.pos.saturating_sub(mark.start) as usize,
+        })
     }
 
     /// Moves on by `taken` bytes, at most as many as the last run gave.

@@ -119,27 +119,44 @@ struct Bytes {
 /// The rest of one message, without the log that follows.
 pub(in crate::stream) struct Tail {
     bytes: Arc<Bytes>,
-    /// Index of the message's mark.
-    mark: u32,
+    /// Index of the message's mark, and the mark.
+    number: u32,
+    mark: Mark,
+    /// Where the rest begins. It ends with the message.
     start: u32,
-    end: u32,
 }
 
 impl Tail {
     /// The bytes of the tail.
     pub(in crate::stream) fn bytes(&self) -> &[u8] {
-        self.bytes.watch.read(self.mark as usize + 1);
-        // SAFETY: `Segment::tail` takes places of published bytes alone, `start` <= `end` (here and in `advance`), and
-        // so the pointer stays in the block.
-        let start = unsafe { self.bytes.block.start.add(self.start as usize) };
+        self.message().get(self.sent()..).unwrap_or_default()
+    }
+
+    /// All bytes of the message.
+    pub(in crate::stream) fn message(&self) -> &[u8] {
+        self.bytes.watch.read(self.number as usize + 1);
+        // SAFETY: `Segment::tail` takes a published mark alone, whose bytes are published, and so the pointer stays in the
+        // block.
+        let start = unsafe { self.bytes.block.start.add(self.mark.start as usize) };
         // SAFETY: as for `Segment::bytes`; `self` keeps the block alive (law 7).
-        unsafe { slice::from_raw_parts(start.as_ptr(), (self.end - self.start) as usize) }
+        unsafe { slice::from_raw_parts(start.as_ptr(), self.mark.len as usize) }
+    }
+
+    /// What is known of the message.
+    pub(in crate::stream) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// How many bytes of the message lie before the rest.
+    pub(in crate::stream) fn sent(&self) -> usize {
+        (self.start - self.mark.start) as usize
     }
 
     /// Takes `bytes` bytes off the front, which were sent.
     pub(in crate::stream) fn advance(&mut self, bytes: usize) {
-        let start = u32::try_from(bytes).map_or(self.end, |bytes| self.start.saturating_add(bytes));
-        self.start = start.min(self.end);
+        let end = self.mark.end();
+        let start = u32::try_from(bytes).map_or(end, |bytes| self.start.saturating_add(bytes));
+        self.start = start.min(end);
     }
 
     /// Bytes of memory that the tail keeps alive: its segment's.
@@ -177,8 +194,9 @@ impl Segment {
 
     /// The bytes between `start`, a place in the published message of this index, and that message's end.
     pub(in crate::stream) fn tail(&self, mark: u32, start: u32) -> Option<Tail> {
-        let end = self.marks().get(mark as usize)?.end();
-        (start < end).then(|| Tail { bytes: Arc::clone(&self.bytes), mark, start, end })
+        let (number, mark) = (mark, *self.marks().get(mark as usize)?);
+        let within = mark.start <= start && start < mark.end();
+        within.then(|| Tail { bytes: Arc::clone(&self.bytes), number, mark, start })
     }
 
     /// The published marks, in the order of their messages.

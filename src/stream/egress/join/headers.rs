@@ -12,6 +12,7 @@ use crate::proto::chunk_write::{encode_parts_into, wire_len};
 use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata::{self, Mend};
+use crate::stream::egress::tags::Tags;
 use crate::stream::egress::track_mask;
 use crate::stream::log::buffer::chunk_stream_of;
 use crate::stream::log::cursor::Message;
@@ -124,13 +125,23 @@ impl HeaderSet {
     /// # Errors
     /// [`RRError::NoMem`]; `out` is as before then.
     pub fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
+        self.encode_as(rewrite, None, out)
+    }
+
+    /// [`encode`](Self::encode), as tags of FLV where there is a form for them.
+    pub(in crate::stream) fn encode_as(
+        &self,
+        rewrite: &HeaderRewrite,
+        tags: Option<&Tags>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let begin = out.len();
         let wanted = |header: &&Header| {
             rewrite.media & media_of(header.type_id) != 0
                 && track_mask::wants(rewrite.tracks, header.type_id, &header.body)
         };
         for header in self.0.iter().filter(wanted) {
-            if let Err(failure) = encode_one(header, rewrite, out) {
+            if let Err(failure) = encode_one(header, rewrite, tags, out) {
                 out.truncate(begin);
                 return Err(failure);
             }
@@ -203,13 +214,17 @@ fn make_room(headers: &mut Vec<Header>, newest: &Header) {
     }
 }
 
-fn encode_one(header: &Header, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
+fn encode_one(header: &Header, rewrite: &HeaderRewrite, tags: Option<&Tags>, out: &mut Vec<u8>) -> Result<()> {
     let wrap = if rewrite.wrap_metadata && header.is_stream_metadata() { &SET_DATA_FRAME[..] } else { &[] };
     let mend = header.mend.filter(|_| !rewrite.wrap_metadata);
     let [body, ends] = mend.map_or([&header.body[..], &[]], |mend| mend.parts(&header.body));
+    // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
+    let timestamp_ms = if header.is_stream_metadata() { 0 } else { rewrite.ts_ms };
+    if let Some(tags) = tags {
+        return tags.encode(header.type_id, timestamp_ms, body, ends, out).map(drop);
+    }
     let head = MessageHead {
-        // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
-        timestamp_ms: if header.is_stream_metadata() { 0 } else { rewrite.ts_ms },
+        timestamp_ms,
         type_id: header.type_id,
         stream_id: rewrite.stream_id,
         // At most MAX_HEADER_BYTES, the name and some ends.

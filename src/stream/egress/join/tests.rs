@@ -175,7 +175,7 @@ fn of_a_burst_a_joiner_that_waits_takes_the_next_key_frame_and_one_that_fell_beh
     };
     let all = Waits::to_join();
     assert_eq!(at(Start::Key, all), Some(50), "the first one that was not seen before");
-    let late = Waits { after: came, fresh: true };
+    let late = Waits { after: came, fresh: true, settled: false };
     assert_eq!(at(Start::Key, late), Some(120), "never one from before it came");
     assert_eq!((at(Start::Gop, all), at(Start::Gop, late)), (Some(120), Some(120)), "the cached group");
     for start in [Start::Key, Start::Gop, Start::Now] {

@@ -33,7 +33,7 @@ impl Relay {
 
     /// Ends the subscriptions of a consumer that have got all that they get, or acts on its peer's command. A player's
     /// connection goes on to the listener, or to the relay of another stream, where no subscription of this stream is
-    /// left; a target is told goodbye, and closed once its server has received that.
+    /// left; a target, and a player whose answer is whole, is told goodbye, and closed once its peer has received that.
     pub(super) fn between(&mut self, slot: usize, io: &mut Io<'_>) {
         let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
@@ -42,11 +42,7 @@ impl Relay {
                 session.close();
             }
             let goes_on = consumer.push.as_ref().is_some_and(|push| push.parting.is_some());
-            consumer.close_by_ms = Some(now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
-            let conn = consumer.sink.conn();
-            if conn.flush().is_ok() {
-                half_close(&mut conn.socket);
-            }
+            self.say_goodbye(slot, now_us / 1000 + if goes_on { SHORT_GOODBYE_MS } else { GOODBYE_MS });
             return;
         }
         let said = consumer.said.take();
@@ -54,6 +50,10 @@ impl Relay {
             if let Some(session) = consumer.sink.conn().inbound() {
                 session.end_play(ended.stream_id());
             }
+        }
+        if consumer.sink.conn().inbound().is_some_and(|session| session.is_over()) {
+            self.say_goodbye(slot, now_us / 1000 + GOODBYE_MS);
+            return;
         }
         let next = match said {
             Some(session::Event::EndPlay { stream_id }) => {
@@ -78,6 +78,16 @@ impl Relay {
             return;
         }
         self.hand_on(slot, next, io);
+    }
+
+    /// The last words go out, and the consumer may take them until then.
+    fn say_goodbye(&mut self, slot: usize, by_ms: u64) {
+        let Some(consumer) = self.consumers.get_mut(slot) else { return };
+        consumer.close_by_ms = Some(by_ms);
+        let conn = consumer.sink.conn();
+        if conn.flush().is_ok() {
+            half_close(&mut conn.socket);
+        }
     }
 
     /// Hands a player's connection on: to the listener, which handles `next`, or to the relay of the newest stream that
@@ -130,10 +140,11 @@ impl Relay {
     pub(super) fn end(&mut self, mut consumer: Box<Consumer>, failure: &Failure, io: &mut Io<'_>) {
         io.remove(&mut consumer.sink.conn().socket);
         let told_goodbye = consumer.close_by_ms.is_some();
+        let is_between = consumer.is_between();
         let push = consumer.push.take();
         match consumer.into_parts() {
             (mut conn, Who::Player(record), subscriptions) => {
-                end_player(&mut conn, &record, &subscriptions, failure);
+                end_player(&mut conn, &record, if is_between { &subscriptions } else { &[] }, failure);
                 self.stream.upcalls().session_over(&record, failure);
                 // Last: dropping its subscriptions takes the player off the books.
                 drop(subscriptions);
@@ -180,14 +191,12 @@ impl Relay {
     }
 }
 
-/// Tells a player that its plays are over, if its socket takes that.
+/// Tells a player that these plays of its are over, if its socket takes that.
 fn end_player(conn: &mut Conn, record: &RRSession, subscriptions: &[Subscription], failure: &Failure) {
-    if !failure.by_peer {
-        if let Some(session) = conn.inbound() {
-            subscriptions.iter().for_each(|subscription| session.end_play(subscription.stream_id()));
-        }
-        let _ = conn.flush();
+    if let Some(session) = conn.inbound().filter(|_| !failure.by_peer) {
+        subscriptions.iter().for_each(|subscription| session.end_play(subscription.stream_id()));
     }
+    let _ = conn.flush();
     half_close(&mut conn.socket);
     record.set_role(Role::Player);
 }

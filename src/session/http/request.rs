@@ -1,0 +1,164 @@
+//! The head of a request: what is asked for, or the answer to what cannot be.
+
+use percent_encoding::percent_decode;
+
+use crate::proto::websocket;
+use crate::session::ConnectInfo;
+
+/// Fields that a head may have. Browsers send some twenty.
+const FIELDS_MAX: usize = 64;
+
+/// What the path of a stream ends with.
+const SUFFIX: &[u8] = b".flv";
+
+/// The argument, and the parameter of `Accept`, that ask for the form for browsers.
+const FOR_BROWSER: &str = "for=browser";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+}
+
+/// A request for a stream.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    key: Vec<u8>,
+    /// The arguments behind the path, without ours.
+    query: String,
+    /// The client understands chunks.
+    pub(super) chunked: bool,
+    /// The answer to the key of a WebSocket's handshake.
+    pub(super) websocket: Option<String>,
+    pub(super) browser: bool,
+}
+
+/// What is known of a head.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    /// Its length; `None` where it is not whole.
+    pub(super) len: Option<usize>,
+    /// `None` for OPTIONS.
+    pub(super) request: Option<Request>,
+    pub(super) info: ConnectInfo,
+}
+
+/// The answer to a request that cannot be served.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: &'static str,
+    pub(super) text: &'static str,
+    /// Fields of the answer, each with its end.
+    pub(super) head: &'static str,
+}
+
+fn refusal(status: &'static str, text: &'static str) -> Refusal {
+    Refusal { status, text, head: "" }
+}
+
+impl Request {
+    /// Reads a head; `full`: no more of it can come.
+    pub(super) fn parse(bytes: &[u8], full: bool) -> Result<Parsed, Refusal> {
+        const TOO_LARGE: &str = "431 Request Header Fields Too Large";
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut head = httparse::Request::new(&mut fields);
+        let len = match head.parse(bytes) {
+            Ok(httparse::Status::Complete(len)) => len,
+            Ok(httparse::Status::Partial) if full => return Err(refusal(TOO_LARGE, "The request's head is too long.")),
+            Ok(httparse::Status::Partial) => return Ok(Parsed::default()),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(refusal(TOO_LARGE, "The request's head has too many fields."));
+            }
+            Err(httparse::Error::Version) => {
+                return Err(refusal("505 HTTP Version Not Supported", "HTTP/1.1 or HTTP/1.0 is spoken here."));
+            }
+            Err(_) => return Err(refusal("400 Bad Request", "This is no request of HTTP.")),
+        };
+        let method = match head.method {
+            Some("GET") => Method::Get,
+            Some("HEAD") => Method::Head,
+            Some("OPTIONS") => return Ok(Parsed { len: Some(len), ..Parsed::default() }),
+            _ => {
+                return Err(Refusal {
+                    status: "405 Method Not Allowed",
+                    text: "A stream is played with GET.",
+                    head: "Allow: GET, HEAD, OPTIONS\r\n",
+                });
+            }
+        };
+        let target = head.path.unwrap_or_default();
+        let target = target.split_once("://").map_or(target, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let query: Vec<&str> = query.split('&').filter(|part| !part.is_empty()).collect();
+        let (app, key) = stream_of(path)?;
+        let field = |name: &str| field(&head, name);
+        let accepts_browser_form = field("accept").is_some_and(|accept| contains(accept, FOR_BROWSER));
+        let request = Self {
+            method,
+            key,
+            query: query.iter().filter(|part| **part != FOR_BROWSER).copied().collect::<Vec<_>>().join("&"),
+            chunked: head.version == Some(1),
+            websocket: websocket_of(method, field)?,
+            browser: accepts_browser_form || query.contains(&FOR_BROWSER),
+        };
+        let host = field("host").unwrap_or_default();
+        let page_url = field("referer").or_else(|| field("origin")).unwrap_or_default().to_vec();
+        let tc_url = [b"http://", host, b"/", &app].concat();
+        let flash_ver = field("user-agent").unwrap_or_default().to_vec();
+        let info = ConnectInfo { app, tc_url, flash_ver, page_url, ..ConnectInfo::default() };
+        Ok(Parsed { len: Some(len), request: Some(request), info })
+    }
+
+    /// The key as RTMP has it: with the arguments behind it.
+    pub(super) fn key_and_query(&self) -> Vec<u8> {
+        let mark = if self.query.is_empty() { "" } else { "?" };
+        [&self.key, mark.as_bytes(), self.query.as_bytes()].concat()
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let accept = self.websocket.as_ref().map_or(0, String::capacity);
+        size_of::<Self>() + self.key.capacity() + self.query.capacity() + accept
+    }
+}
+
+/// Application and key of `/app/key.flv`.
+fn stream_of(path: &str) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
+    let path: Vec<u8> = percent_decode(path.as_bytes()).collect();
+    if path.iter().any(|byte| byte.is_ascii_control() || *byte == b'?') {
+        return Err(refusal("400 Bad Request", "The name of the stream has bytes that no name has."));
+    }
+    let name = path.strip_prefix(b"/").and_then(|path| path.strip_suffix(SUFFIX)).unwrap_or_default();
+    match name.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) if slash > 0 && slash + 1 < name.len() => Ok((name[..slash].to_vec(), name[slash + 1..].to_vec())),
+        _ => Err(refusal("404 Not Found", "Streams are at /app/key.flv.")),
+    }
+}
+
+/// The answer to the handshake of a WebSocket, where that is one.
+fn websocket_of<'a>(method: Method, field: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Option<String>, Refusal> {
+    if !field("upgrade").is_some_and(|upgrade| contains(upgrade, "websocket")) {
+        return Ok(None);
+    }
+    if method != Method::Get || !field("connection").is_some_and(|connection| contains(connection, "upgrade")) {
+        return Err(refusal("400 Bad Request", "A WebSocket begins with GET and Connection: Upgrade."));
+    }
+    if field("sec-websocket-version") != Some(b"13") {
+        return Err(Refusal {
+            status: "426 Upgrade Required",
+            text: "WebSockets of version 13 are spoken here.",
+            head: "Sec-WebSocket-Version: 13\r\n",
+        });
+    }
+    let accept = field("sec-websocket-key").and_then(websocket::accept);
+    accept.map(Some).ok_or_else(|| refusal("400 Bad Request", "Sec-WebSocket-Key is no key."))
+}
+
+fn field<'a>(head: &httparse::Request<'_, 'a>, name: &str) -> Option<&'a [u8]> {
+    head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+}
+
+/// Whether a field's value has this word, whatever the case of its letters.
+fn contains(value: &[u8], word: &str) -> bool {
+    value.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+}

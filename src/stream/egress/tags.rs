@@ -1,0 +1,329 @@
+//! The log's messages as tags of FLV, for players over HTTP: what stands before and behind a body is made here, and the
+//! body is the log's own bytes, chunk by chunk, in one system call with the rest.
+//!
+//! Copied is what must differ: metadata that is corrected, and for browsers a message of several chunks (a large key
+//! frame), whose tracks cannot be told before it is put together. It decides nothing about what a consumer gets when.
+
+use std::io::IoSlice;
+
+use crate::config::{CHUNK_SIZE, media};
+use crate::error::{RRError, Result};
+use crate::proto::browser::{self, LEAD_BYTES, Narrowed, Tracks};
+use crate::proto::chunk_write::BodyLayout;
+use crate::proto::flv::{self, FILE_HEADER_BYTES, TAG_HEAD_BYTES, TAG_TAIL_BYTES};
+use crate::proto::frame;
+use crate::proto::framing::Short;
+use crate::proto::message::kind;
+use crate::session::FlvForm;
+use crate::stream::egress::sink::Sink;
+use crate::stream::log::cursor::Message;
+use crate::stream::log::segment::{Mark, flag};
+
+/// Bytes before a piece of a stream and behind it, by its framing, at most.
+const BEFORE_BYTES: usize = 10;
+const BEHIND_BYTES: usize = 2;
+
+/// Bytes of a tag's head with all that may stand around it; and of its tail.
+const HEAD_BYTES: usize = BEFORE_BYTES + TAG_HEAD_BYTES + LEAD_BYTES;
+const TAIL_BYTES: usize = TAG_TAIL_BYTES + BEHIND_BYTES;
+
+/// Messages whose tags are made at once, and places whose bytes go in one system call. Live it is a message or two.
+const MESSAGES: usize = 8;
+const PLACES: usize = 3 * MESSAGES;
+
+/// A consumer's form of tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) struct Tags {
+    form: FlvForm,
+    /// The file's header has gone.
+    begun: bool,
+    /// What a browser gets of several tracks.
+    tracks: Tracks,
+    /// What a browser gets at all, bits of [`media`].
+    kinds: u32,
+    /// Bytes that went for the run sent last, and that nobody has taken account of.
+    sent: usize,
+}
+
+/// What is to be known of a header.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::stream) struct Known<'a> {
+    pub(in crate::stream) type_id: u8,
+    /// Metadata rather than a sequence header.
+    pub(in crate::stream) metadata: bool,
+    pub(in crate::stream) track: u8,
+    pub(in crate::stream) body: &'a [u8],
+}
+
+/// What of a run has gone.
+#[derive(Debug, Default)]
+pub(in crate::stream) struct Written {
+    /// So many bytes of the log are dealt with.
+    pub(in crate::stream) log: usize,
+    /// The end of a head or tail of which the sink took a part: it goes before all else.
+    pub(in crate::stream) rest: Short<HEAD_BYTES>,
+}
+
+/// What stands around a part of a body.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tag {
+    head: Short<HEAD_BYTES>,
+    start: usize,
+    end: usize,
+    tail: Short<TAIL_BYTES>,
+}
+
+/// A message and its tag.
+#[derive(Clone, Copy)]
+struct Tagged<'a> {
+    wire: &'a [u8],
+    sent: usize,
+    /// `None` where the message is left out.
+    tag: Option<(Tag, BodyLayout)>,
+}
+
+/// Bytes to send, and how much of the log is dealt with once they have gone.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    bytes: &'a [u8],
+    of_log: usize,
+    kind: PieceKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PieceKind {
+    Head,
+    /// Of the log's own bytes.
+    Body,
+    Tail,
+}
+
+impl Tags {
+    pub(in crate::stream) fn new(form: FlvForm) -> Self {
+        Self { form, begun: false, tracks: Tracks::default(), kinds: media::ALL, sent: 0 }
+    }
+
+    /// Whether it is for players that are to get nothing they do not know.
+    pub(in crate::stream) fn is_for_browser(&self) -> bool {
+        self.form.browser
+    }
+
+    /// Whether the message's tag has to be put together.
+    pub(in crate::stream) fn is_special(&self, mark: &Mark) -> bool {
+        let of_data = matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.has(flag::META);
+        mark.has(flag::FLAWED) || (self.form.browser && (of_data || mark.len > CHUNK_SIZE))
+    }
+
+    /// Begins with these headers: the file's header the first time, with what has been `seen` of the stream (bits of
+    /// [`media`]).
+    pub(in crate::stream) fn begin(&mut self, headers: &[Known<'_>], seen: u32, out: &mut Vec<u8>) -> Result<()> {
+        if self.form.browser {
+            self.tracks =
+                Tracks { audio: lowest_track(headers, kind::AUDIO), video: lowest_track(headers, kind::VIDEO) };
+            self.kinds = self.kinds_for_browser(headers, seen);
+        } else {
+            // Before the first message anything may come.
+            self.kinds = if seen == 0 { media::ALL } else { seen };
+        }
+        if !self.begun {
+            self.begun = true;
+            let has = |kind| self.kinds & kind != 0;
+            let header = flv::file_header(has(media::AUDIO), has(media::VIDEO));
+            let mut before = Short::<BEFORE_BYTES>::default();
+            self.form.framing.begin(FILE_HEADER_BYTES, &mut before);
+            put(out, &[before.bytes(), &header, self.form.framing.behind()])?;
+        }
+        Ok(())
+    }
+
+    /// What of the stream a browser's player takes: of codecs with headers those it knows; of others what was seen.
+    fn kinds_for_browser(&self, headers: &[Known<'_>], seen: u32) -> u32 {
+        let mut kinds = 0;
+        for (type_id, bit) in [(kind::AUDIO, media::AUDIO), (kind::VIDEO, media::VIDEO)] {
+            let mut known = headers.iter().filter(|header| header.type_id == type_id).peekable();
+            let taken = match known.peek() {
+                Some(_) => known.any(|header| browser::narrow(type_id, header.body, self.tracks).is_some()),
+                // All codecs of pictures that are known to it have headers.
+                None => type_id == kind::AUDIO && seen & bit != 0,
+            };
+            kinds |= if taken { bit } else { 0 };
+        }
+        kinds
+    }
+
+    /// Appends a message with this body, and these bytes behind it, to `out`; false where it is left out.
+    pub(in crate::stream) fn encode(
+        &self,
+        type_id: u8,
+        ts_ms: u32,
+        body: &[u8],
+        ends: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let Some(tag) = self.tag(type_id, ts_ms, body, body.len() + ends.len()) else { return Ok(false) };
+        let body = body.get(tag.start..tag.end.min(body.len())).unwrap_or_default();
+        let at = out.len() + tag.head.bytes().len();
+        put(out, &[tag.head.bytes(), body, ends, tag.tail.bytes()])?;
+        if self.form.browser && flv::tag_type(type_id) == Some(kind::DATA) {
+            let has = |kind| self.kinds & kind != 0;
+            let body = out.get_mut(at..).unwrap_or_default();
+            browser::correct_metadata(body, has(media::AUDIO), has(media::VIDEO));
+        }
+        Ok(true)
+    }
+
+    /// The tag of a message whose body has `len` bytes and begins with `body`.
+    fn tag(&self, type_id: u8, ts_ms: u32, body: &[u8], len: usize) -> Option<Tag> {
+        let tag_type = flv::tag_type(type_id)?;
+        let Narrowed { lead, start, end } = match tag_type {
+            kind::DATA => Narrowed { start: frame::data_start(type_id, body), end: len, ..Narrowed::default() },
+            _ if self.form.browser => browser::narrow(type_id, body, self.tracks)?,
+            _ => Narrowed { end: len, ..Narrowed::default() },
+        };
+        // Below 2^24, as every message.
+        let data_len = (lead.bytes().len() + end.saturating_sub(start)) as u32;
+        let mut tag = Tag { start, end, ..Tag::default() };
+        self.form.framing.begin(TAG_HEAD_BYTES + data_len as usize + TAG_TAIL_BYTES, &mut tag.head);
+        tag.head.put(&flv::tag_head(tag_type, ts_ms, data_len));
+        tag.head.put(lead.bytes());
+        tag.tail.put(&flv::tag_tail(data_len));
+        tag.tail.put(self.form.framing.behind());
+        Some(tag)
+    }
+
+    fn tagged<'a>(&self, message: &Message<'a>) -> Tagged<'a> {
+        let Message { mark, wire, sent, .. } = *message;
+        let tag = BodyLayout::of(wire, CHUNK_SIZE).and_then(|layout| {
+            let first = wire.get(layout.place(0)..).unwrap_or_default();
+            let first = first.get(..layout.len).unwrap_or(first);
+            Some((self.tag(mark.type_id, mark.ts_ms, first, layout.len)?, layout))
+        });
+        Tagged { wire, sent, tag }
+    }
+
+    /// Gives messages to the sink, none of which is special.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(in crate::stream) fn write<'a>(
+        &mut self,
+        mut messages: impl Iterator<Item = Message<'a>>,
+        sink: &mut Sink,
+    ) -> Result<Written> {
+        let mut written = Written::default();
+        loop {
+            let mut tagged: [Option<Tagged<'a>>; MESSAGES] = [None; MESSAGES];
+            for place in &mut tagged {
+                *place = messages.next().map(|message| self.tagged(&message));
+            }
+            let mut pieces = tagged.iter().flatten().flat_map(Tagged::pieces).peekable();
+            if pieces.peek().is_none() {
+                return Ok(written);
+            }
+            while pieces.peek().is_some() {
+                if !self.write_pieces(&mut pieces, sink, &mut written)? {
+                    return Ok(written);
+                }
+            }
+        }
+    }
+
+    /// Sends as many pieces as go at once. False where the sink took less than that.
+    fn write_pieces<'a>(
+        &mut self,
+        pieces: &mut impl Iterator<Item = Piece<'a>>,
+        sink: &mut Sink,
+        written: &mut Written,
+    ) -> Result<bool> {
+        const NOTHING: Piece<'_> = Piece { bytes: &[], of_log: 0, kind: PieceKind::Body };
+        let mut batch = [NOTHING; PLACES];
+        let mut count = 0;
+        for (place, piece) in batch.iter_mut().zip(pieces) {
+            *place = piece;
+            count += 1;
+        }
+        let batch = batch.get(..count).unwrap_or_default();
+        let mut places = [IoSlice::new(&[]); PLACES];
+        let mut wanted = 0;
+        let mut filled = 0;
+        for piece in batch.iter().filter(|piece| !piece.bytes.is_empty()) {
+            places[filled] = IoSlice::new(piece.bytes);
+            filled += 1;
+            wanted += piece.bytes.len();
+        }
+        let mut left = if wanted == 0 { 0 } else { sink.write_vectored(&mut places[..filled])?.unwrap_or(0) };
+        self.sent += left;
+        for piece in batch {
+            if piece.bytes.len() <= left {
+                left -= piece.bytes.len();
+                written.log += piece.of_log;
+                continue;
+            }
+            match piece.kind {
+                // The header before it goes with the first of its bytes.
+                PieceKind::Body if left > 0 => written.log += piece.of_log - piece.bytes.len() + left,
+                // Its body is gone, so nothing else tells that it is to come.
+                PieceKind::Tail => written.rest_of(piece, left),
+                PieceKind::Head if left > 0 => written.rest_of(piece, left),
+                PieceKind::Head | PieceKind::Body => {}
+            }
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Bytes that were sent since this was last asked.
+    pub(in crate::stream) fn take_sent(&mut self) -> usize {
+        std::mem::take(&mut self.sent)
+    }
+}
+
+impl Written {
+    fn rest_of(&mut self, piece: &Piece<'_>, sent: usize) {
+        self.log += piece.of_log;
+        self.rest.put(piece.bytes.get(sent..).unwrap_or_default());
+    }
+}
+
+impl Tagged<'_> {
+    /// What is left to send of it, in order.
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let (mut at, mut ended) = (self.sent, false);
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let rest = self.wire.len().saturating_sub(at);
+            let Some((tag, layout)) = &self.tag else {
+                ended = true;
+                return Some(Piece { bytes: &[], of_log: rest, kind: PieceKind::Body });
+            };
+            if at == 0 {
+                at = layout.place(tag.start);
+                return Some(Piece { bytes: tag.head.bytes(), of_log: at, kind: PieceKind::Head });
+            }
+            let end = layout.place(tag.end);
+            if at < end {
+                let (header, body) = layout.ahead(at);
+                let body = self.wire.get(at + header..(at + header + body).min(end)).unwrap_or_default();
+                at += header + body.len();
+                return Some(Piece { bytes: body, of_log: header + body.len(), kind: PieceKind::Body });
+            }
+            ended = true;
+            Some(Piece { bytes: tag.tail.bytes(), of_log: rest, kind: PieceKind::Tail })
+        })
+    }
+}
+
+/// The lowest track that headers of this type have; 0 where there is none.
+fn lowest_track(headers: &[Known<'_>], type_id: u8) -> u8 {
+    let of_type = headers.iter().filter(|header| header.type_id == type_id && !header.metadata);
+    of_type.map(|header| header.track).min().unwrap_or(0)
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) -> Result<()> {
+    let len = parts.iter().map(|part| part.len()).sum();
+    out.try_reserve(len).map_err(|_| RRError::NoMem)?;
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(())
+}
