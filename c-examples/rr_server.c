@@ -131,6 +131,13 @@ static int listen_on(rr_server *s, const struct options *o, struct places *at) {
     return 0;
 }
 
+/* Gives what rr_hooks_set gives; without an address nobody is asked or told. */
+static int set_hooks(rr_server *s, const rr_hooks_config *h) {
+    int any = h->on_connect || h->on_publish || h->on_play || h->on_publish_done || h->on_play_done || h->on_update;
+    if (!any && !(rr_features() & RR_FEATURE_REST)) return RR_OK;
+    return rr_hooks_set(s, any ? h : NULL);
+}
+
 static char **arguments;
 static int argument_count;
 
@@ -151,6 +158,7 @@ static struct options *reload(rr_server *s, struct options *o) {
         }
     }
     rr_server_set_log(s, now->log_level, print_log, NULL);
+    if (set_hooks(s, &now->hooks) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the hooks before stay", rr_last_error());
     push_reload(s, o, now);
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
@@ -223,6 +231,11 @@ int main(int argc, char **argv) {
         return 1;
     }
     s = make_server(o);
+    if (s && set_hooks(s, &o->hooks) < 0) {
+        fprintf(stderr, "rr_server: no hooks: %s\n", rr_last_error());
+        rr_server_free(s);
+        s = NULL;
+    }
     if (s && listen_on(s, o, &at)) {
         print_start(o, &at);
         code = run(s, &o);

@@ -40,6 +40,7 @@ struct options {
     const char *http, *https;     /* where players over HTTP are served, plain and encrypted; NULL: nowhere */
     const char *rest;             /* where control by HTTP is served, NULL: nowhere */
     const char *token_file;       /* what holds its token; NULL: a new one at each start */
+    rr_hooks_config hooks;        /* who is asked and told by HTTP: those with an address */
     int proxy;                    /* whether connections begin with a PROXY header */
     struct push **pushes;
     size_t push_count;

@@ -30,6 +30,7 @@ struct rule {
 static const char *const policies[] = {"reject", "takeover", "standby", NULL};
 static const char *const starts[] = {"", "key", "gop", "now", NULL};
 static const char *const levels[] = {"off", "error", "warn", "info", "debug", "trace", NULL};
+static const char *const dialects[] = {"json", "nginx", NULL};
 static const char *const forms[] = {"plain", "journal", "json", NULL};
 
 /* No two pushes have one number, also not those of two readings of the file. */
@@ -135,6 +136,14 @@ static const char *take_form(struct options *o, const struct rule *r, const char
     return read_word(value, forms, &o->form);
 }
 
+static const char *take_dialect(struct options *o, const struct rule *r, const char *value) {
+    int word = 0;
+    const char *why = read_word(value, dialects, &word);
+    (void)r;
+    o->hooks.dialect = (uint32_t)word;
+    return why;
+}
+
 static const char *take_push(struct options *o, const struct rule *r, const char *value) {
     struct push **more = (struct push **)realloc(o->pushes, (o->push_count + 1) * sizeof *more);
     struct push *p = (struct push *)calloc(1, sizeof *p);
@@ -198,6 +207,18 @@ static const struct rule rules[] = {
      "serve control by HTTP here, with a page for people at / (default: nowhere;\na port alone is that of this machine; 0: any free one)"},
     {"--token-file", "FILE", take_text, AT(token_file), 0, 0, 0,
      "what holds the token that its requests must carry; it is made where it is\nnot there (default: a new token at each start, which is printed)"},
+    {"--on-connect", "URL", take_text, AT(hooks.on_connect), 0, 0, LOADS,
+     "ask this address, http:// or https://, when a peer connects: it may let it\n"
+     "in, refuse it with a reason, or send it elsewhere (default: nobody is asked)"},
+    {"--on-publish", "URL", take_text, AT(hooks.on_publish), 0, 0, LOADS, "likewise when one is to publish"},
+    {"--on-play", "URL", take_text, AT(hooks.on_play), 0, 0, LOADS, "likewise when one is to play"},
+    {"--on-publish-done", "URL", take_text, AT(hooks.on_publish_done), 0, 0, LOADS,
+     "tell this address when one publishes no more (default: nobody is told)"},
+    {"--on-play-done", "URL", take_text, AT(hooks.on_play_done), 0, 0, LOADS, "likewise when one plays no more"},
+    {"--on-update", "URL", take_text, AT(hooks.on_update), 0, 0, LOADS,
+     "tell this address every 30 s of each that publishes or plays; its answer may\nend it"},
+    {"--notify", "WORD", take_dialect, 0, 0, 0, LOADS,
+     "what these addresses speak: json; or nginx, as nginx-rtmp's on_publish and\nits like do (default: json)"},
     {"--proxy", NULL, take_flag, AT(proxy), 0, 0, BARE,
      "each connection begins with a PROXY header, version 1 or 2, of a balancer;\none without is closed"},
     {"--policy", "WORD", take_policy, 0, 0, 0, 0,
@@ -478,6 +499,7 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     o->log_level = RR_LOG_WARN;
     o->drain_ms = 5000;
     RR_INIT(RR_CFG_STREAM, &o->stream);
+    RR_INIT(RR_CFG_HOOKS, &o->hooks);
     for (i = 1; i < argc; i += used) {
         used = read_argument(o, argc, argv, i, why);
         if (!used) {

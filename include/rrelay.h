@@ -186,6 +186,32 @@ typedef enum rr_rest_flag {
     RR_REST_KEY_LABELS = 2,
 } rr_rest_flag;
 
+/* What back ends of hooks speak. */
+typedef enum rr_hooks_dialect {
+    /* JSON. Each request is a POST with an object: "hook", "time_ms", "session", "client", "addr", "app", "key",
+       "query" and more; docs/hooks.md names all. A question is answered by 200 with {"action": "allow"}, to which
+       "rename" (another key; at connect another application), "targets" and "sources" (lists of settings as in
+       rr_target_config), "media" and "start" may be added; {"action": "deny", "text": "for the encoder", "code":
+       "NetStream.Publish.Denied"}; {"action": "redirect", "url": "rtmp://..."}. 204 or no body allows, 4xx denies. */
+    RR_HOOKS_JSON = 0,
+    /* nginx-rtmp's notify module: a form in its order, and an answer of which the first digit counts; 3xx with
+       Location gives another name, or another server that the stream is pushed to (publish) or pulled from (play). */
+    RR_HOOKS_NGINX = 1,
+} rr_hooks_dialect;
+
+/* Bits of rr_hooks_config. */
+typedef enum rr_hooks_flag {
+    /* A session is let in where its back end gives no good answer in time. Without it: it is refused. */
+    RR_HOOKS_FLAG_FAIL_OPEN = 1,
+    /* With RR_HOOKS_NGINX: by GET, with the fields in the address; without it by POST (notify_method). */
+    RR_HOOKS_FLAG_GET = 2,
+    /* With RR_HOOKS_NGINX: an update that is answered by 3xx ends the session too (notify_update_strict). */
+    RR_HOOKS_FLAG_STRICT_UPDATE = 4,
+    /* With RR_HOOKS_NGINX: a stream that is redirected to another server has the MD5 of the address for a name
+       (notify_relay_redirect). */
+    RR_HOOKS_FLAG_RELAY_REDIRECT = 8,
+} rr_hooks_flag;
+
 /* Levels of log lines; each includes those before it. */
 typedef enum rr_log_level {
     RR_LOG_OFF = 0,                    /* No lines. */
@@ -486,7 +512,7 @@ typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 #define RR_TYPE_OF(p)                                                                                                  \
     _Generic(*(p), rr_server_config: RR_CFG_SERVER, rr_stream_config: RR_CFG_STREAM, rr_target_config: RR_CFG_TARGET,  \
-             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, default: 0)
+             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, rr_hooks_config: RR_CFG_HOOKS, default: 0)
 #else
 #define RR_TYPE_OF(p) 0
 #endif
@@ -502,6 +528,7 @@ typedef enum rr_config_kind {
     RR_CFG_TARGET = 3,                 /* rr_target_config. */
     RR_CFG_DECISION = 4,               /* rr_decision. */
     RR_CFG_FRAME = 8,                  /* rr_frame. */
+    RR_CFG_HOOKS = 9,                  /* rr_hooks_config. */
 } rr_config_kind;
 
 /* Settings of a stream. */
@@ -667,13 +694,48 @@ typedef struct rr_decision {
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* Becomes the session's user pointer. */
-    const char *rename;                /* The stream key to use. Default: NULL (the one that the peer asked for). */
+    /* The stream key to use; at RR_EV_CONNECT_ASK the application. Default: NULL (what the peer asked for). */
+    const char *rename;
     /* For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's). */
     const rr_stream_config *stream;
     /* For a play: RR_MEDIA_* bits, the kinds that the player may have, from its first message on. Default: 7 (all). */
     uint32_t media;
     uint32_t start;                    /* For a play: RR_START_*. Default: 0 (the stream's). */
 } rr_decision;
+
+/* Back ends that are asked and told by HTTP (rr_hooks_set). A hook is an address, http://host[:port]/path or
+   https://; NULL asks or tells nobody. One at least must be given. */
+typedef struct rr_hooks_config {
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
+    uint32_t flags;                    /* RR_HOOKS_FLAG_* bits. */
+    const char *on_connect;            /* Asked when a peer connects. Default: NULL. */
+    const char *on_publish;            /* Asked when a peer is to publish. Default: NULL. */
+    const char *on_play;               /* Asked when a peer is to play. Default: NULL. */
+    const char *on_publish_done;       /* Told once when a session publishes no more. Default: NULL. */
+    const char *on_play_done;          /* Told once when a session plays a stream no more. Default: NULL. */
+    /* Told each update_ms while a session publishes or plays; its answer may end the session. Default: NULL. */
+    const char *on_update;
+    const char *on_target_state;       /* Told when a target or source is in another state. Default: NULL. */
+    /* What requests are signed with: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body in
+       hexadecimal, or, where the body is empty, of the query. Default: NULL (they are not signed). */
+    const char *secret;
+    const char *ca_file;               /* Roots to trust for https, a PEM file. Default: NULL (the system's). */
+    uint32_t dialect;                  /* RR_HOOKS_*: what the back ends speak. Default: 0 (JSON). */
+    /* What a request may take until its answer is there, with its wait for a place among max_requests, ms, 100 to
+       60000. A session whose question has no good answer by then is refused, or let in with RR_HOOKS_FLAG_FAIL_OPEN.
+       Default: 5000. */
+    uint32_t timeout_ms;
+    /* From the beginning of a publish or play to its first update, and from each answer to the next one, ms, 1000 to
+       86400000; RR_OFF = none. Default: 30000. */
+    uint32_t update_ms;
+    /* How long a tell that fails (no answer, or one of 5xx) is tried again, ms, to 3600000; RR_OFF = it is not.
+       Updates are not tried again. Default: 60000. */
+    uint32_t retry_ms;
+    /* Requests of one hook at one time, 1 to 4096; more wait, and their time runs. Default: 256. */
+    uint32_t max_requests;
+    uint32_t reserved0;                /* 0. */
+} rr_hooks_config;
 
 /* ---- 0. base ---------------------------------------------------------------------------------------------------- */
 
@@ -998,6 +1060,24 @@ RR_API int rr_rest_handle(
 /* Frees what rr_rest_handle gave, once. NULL is fine; no server is needed. */
 RR_API void rr_free(void *p);
 
+/* Asks back ends by HTTP whether peers may connect, publish or play, and tells them of what comes of it; from now
+   on, or others from now on where there are some already (what has begun goes on with those that it began with).
+   NULL: nobody any more; what is still to be told then has two seconds, as at rr_server_free.
+
+   Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that
+   hooks let in, with the name that they gave, and what the host allows then is added to it. Until then the session's
+   state is RR_STATE_HANDSHAKE, and answers of the host are RR_ERR_STATE. A session that is let in with targets has
+   all of them or is refused; one that its stream has already, by url and key, is not added again.
+
+   For each publish and each play that was let in on_publish_done or on_play_done comes once, after its last update.
+   One thread of the library's own asks and tells; a slow back end keeps the sessions waiting that it was asked
+   about, and no others.
+   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_UNSUPPORTED: a setting that only
+   RR_HOOKS_NGINX heeds, or the library was built without it; RR_ERR_CERT: with https, ca_file cannot be read or has
+   no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left. On failure
+   all is as before. */
+RR_API int rr_hooks_set(rr_server *s, const rr_hooks_config *cfg);
+
 /* ---- 10. helper ------------------------------------------------------------------------------------------------- */
 
 /* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
@@ -1018,6 +1098,7 @@ char (&rr_config_type_of(const rr_stream_config *))[RR_CFG_STREAM + 1];
 char (&rr_config_type_of(const rr_target_config *))[RR_CFG_TARGET + 1];
 char (&rr_config_type_of(const rr_decision *))[RR_CFG_DECISION + 1];
 char (&rr_config_type_of(const rr_frame *))[RR_CFG_FRAME + 1];
+char (&rr_config_type_of(const rr_hooks_config *))[RR_CFG_HOOKS + 1];
 char (&rr_config_type_of(const void *))[1];
 #endif
 

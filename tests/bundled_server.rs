@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[cfg(feature = "rest")]
+#[path = "support/backend.rs"]
+mod backend;
 #[path = "bundled_server/churn.rs"]
 mod churn;
 #[cfg(feature = "rest")]
 #[path = "bundled_server/control.rs"]
 mod control;
+#[cfg(feature = "rest")]
+#[path = "bundled_server/hooks.rs"]
+mod hooks;
 #[path = "bundled_server/options.rs"]
 mod options;
 #[path = "bundled_server/outputs.rs"]

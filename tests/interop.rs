@@ -2,12 +2,24 @@
 //! own server, port and folder, and ends its own programs.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+#![allow(clippy::duplicate_mod, reason = "two parts of the support have the same waiting")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
+#[cfg(feature = "rest")]
+#[path = "support/backend.rs"]
+mod backend;
+
+#[cfg(feature = "rest")]
+#[path = "support/live.rs"]
+mod live;
+
 #[path = "interop/bundled.rs"]
 mod bundled;
+#[cfg(feature = "rest")]
+#[path = "interop/hooks.rs"]
+mod hooks;
 #[path = "interop/http.rs"]
 mod http;
 #[path = "interop/join.rs"]

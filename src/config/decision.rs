@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::choices::{Start, media};
 use super::limits::MAX_NAME_BYTES;
 use super::stream::StreamConfig;
+use super::target::TargetConfig;
 use super::value::{Setting, Value};
 use crate::error::Result;
 
@@ -13,7 +14,7 @@ use crate::error::Result;
 pub struct Decision {
     /// Becomes the session's user pointer.
     pub user: usize,
-    /// The stream key to use; `None` keeps the one that the peer asked for.
+    /// The stream key to use, or at connect the application; `None` keeps what the peer asked for.
     pub rename: Option<Vec<u8>>,
     /// Settings for the stream, if this publish creates it.
     pub stream: Option<Arc<StreamConfig>>,
@@ -21,11 +22,26 @@ pub struct Decision {
     pub start: Option<Start>,
     /// Kinds that a player may have, bits of [`media`]. The player may ask for fewer.
     pub media: u32,
+    /// What the stream is pushed to from now on. One that it is pushed to already, under the same url and key, stays as it is.
+    pub targets: Vec<TargetConfig>,
+    /// What the stream is pulled from, likewise.
+    pub sources: Vec<TargetConfig>,
 }
+
+/// Targets and sources of one decision: more than a stream has for its viewers' sake.
+pub const MAX_DECISION_TARGETS: usize = 64;
 
 impl Default for Decision {
     fn default() -> Self {
-        Self { user: 0, rename: None, stream: None, start: None, media: media::ALL }
+        Self {
+            user: 0,
+            rename: None,
+            stream: None,
+            start: None,
+            media: media::ALL,
+            targets: Vec::new(),
+            sources: Vec::new(),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod choices;
 mod decision;
+mod hooks;
 mod limits;
 mod server;
 mod stream;
@@ -14,7 +15,8 @@ mod target;
 mod value;
 
 pub use choices::{Args, ClockMode, Metadata, PublisherPolicy, SlowPolicy, Start, ask, media};
-pub use decision::Decision;
+pub use decision::{Decision, MAX_DECISION_TARGETS};
+pub use hooks::{Dialect, HooksConfig};
 pub use limits::*;
 pub use server::{ListenOptions, ServerConfig};
 pub use stream::StreamConfig;

@@ -9,7 +9,7 @@ use std::ptr::null;
 use super::Sized32;
 use super::event::rr_event_fn;
 use super::types::rr_frame;
-use crate::config::{ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{HooksConfig, ServerConfig, StreamConfig, TargetConfig};
 
 /// Which struct rr_config_init fills.
 #[repr(C)]
@@ -24,6 +24,8 @@ pub enum rr_config_kind {
     RR_CFG_DECISION = 4,
     /// rr_frame.
     RR_CFG_FRAME = 8,
+    /// rr_hooks_config.
+    RR_CFG_HOOKS = 9,
 }
 
 /// The struct of a kind.
@@ -34,6 +36,7 @@ pub(super) fn name_of(kind: u32) -> Option<&'static str> {
         (rr_target_config::KIND, rr_target_config::NAME),
         (rr_decision::KIND, rr_decision::NAME),
         (rr_frame::KIND, rr_frame::NAME),
+        (rr_hooks_config::KIND, rr_hooks_config::NAME),
     ]
     .into_iter()
     .find_map(|(number, name)| (u32::from(number) == kind).then_some(name))
@@ -249,7 +252,7 @@ pub struct rr_decision {
     pub flags: u32,
     /// Becomes the session's user pointer.
     pub user: *mut c_void,
-    /// The stream key to use. Default: NULL (the one that the peer asked for).
+    /// The stream key to use; at RR_EV_CONNECT_ASK the application. Default: NULL (what the peer asked for).
     pub rename: *const c_char,
     /// For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's).
     pub stream: *const rr_stream_config,
@@ -257,6 +260,80 @@ pub struct rr_decision {
     pub media: u32,
     /// For a play: RR_START_*. Default: 0 (the stream's).
     pub start: u32,
+}
+
+/// Back ends that are asked and told by HTTP (rr_hooks_set). A hook is an address, `http://host[:port]/path` or https://; NULL
+/// asks or tells nobody. One at least must be given.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rr_hooks_config {
+    /// Set by rr_config_init.
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_*.
+    pub kind: u16,
+    /// RR_HOOKS_FLAG_* bits.
+    pub flags: u32,
+    /// Asked when a peer connects. Default: NULL.
+    pub on_connect: *const c_char,
+    /// Asked when a peer is to publish. Default: NULL.
+    pub on_publish: *const c_char,
+    /// Asked when a peer is to play. Default: NULL.
+    pub on_play: *const c_char,
+    /// Told once when a session publishes no more. Default: NULL.
+    pub on_publish_done: *const c_char,
+    /// Told once when a session plays a stream no more. Default: NULL.
+    pub on_play_done: *const c_char,
+    /// Told each update_ms while a session publishes or plays; its answer may end the session. Default: NULL.
+    pub on_update: *const c_char,
+    /// Told when a target or source is in another state. Default: NULL.
+    pub on_target_state: *const c_char,
+    /// What requests are signed with: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body in
+    /// hexadecimal, or, where the body is empty, of the query. Default: NULL (they are not signed).
+    pub secret: *const c_char,
+    /// Roots to trust for https, a PEM file. Default: NULL (the system's).
+    pub ca_file: *const c_char,
+    /// RR_HOOKS_*: what the back ends speak. Default: 0 (JSON).
+    pub dialect: u32,
+    /// What a request may take until its answer is there, with its wait for a place among max_requests, ms, 100 to 60000.
+    /// A session whose question has no good answer by then is refused, or let in with RR_HOOKS_FLAG_FAIL_OPEN. Default: 5000.
+    pub timeout_ms: u32,
+    /// From the beginning of a publish or play to its first update, and from each answer to the next one, ms, 1000 to
+    /// 86400000; RR_OFF = none. Default: 30000.
+    pub update_ms: u32,
+    /// How long a tell that fails (no answer, or one of 5xx) is tried again, ms, to 3600000; RR_OFF = it is not. Updates
+    /// are not tried again. Default: 60000.
+    pub retry_ms: u32,
+    /// Requests of one hook at one time, 1 to 4096; more wait, and their time runs. Default: 256.
+    pub max_requests: u32,
+    /// 0.
+    pub reserved0: u32,
+}
+
+impl rr_hooks_config {
+    /// The core's defaults in C's form.
+    pub fn defaults() -> Self {
+        let core = HooksConfig::default();
+        Self {
+            size: size_of::<Self>() as u16,
+            kind: <Self as Sized32>::KIND,
+            flags: 0,
+            on_connect: null(),
+            on_publish: null(),
+            on_play: null(),
+            on_publish_done: null(),
+            on_play_done: null(),
+            on_update: null(),
+            on_target_state: null(),
+            secret: null(),
+            ca_file: null(),
+            dialect: 0,
+            timeout_ms: core.timeout_ms,
+            update_ms: core.update_ms.unwrap_or(u32::MAX),
+            retry_ms: core.retry_ms,
+            max_requests: core.max_requests,
+            reserved0: 0,
+        }
+    }
 }
 
 impl rr_stream_config {

@@ -4,11 +4,15 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::config::{rr_config_kind, rr_decision, rr_server_config, rr_stream_config, rr_target_config};
+use super::config::{
+    rr_config_kind, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config,
+};
 use super::event::rr_event_fn;
-use super::types::{rr_frame, rr_listen_flag, rr_target_flag};
+use super::types::{rr_frame, rr_hooks_flag, rr_listen_flag, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
-use crate::config::{Decision, ListenOptions, MAX_BACKUP_URLS, OFF, ServerConfig, StreamConfig, TargetConfig, Value};
+use crate::config::{
+    Decision, HooksConfig, ListenOptions, MAX_BACKUP_URLS, OFF, ServerConfig, StreamConfig, TargetConfig, Value,
+};
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
 
@@ -36,6 +40,12 @@ unsafe impl Sized32 for rr_decision {
 unsafe impl Sized32 for rr_frame {
     const NAME: &'static str = "rr_frame";
     const KIND: u16 = rr_config_kind::RR_CFG_FRAME as u16;
+}
+
+// SAFETY: as above.
+unsafe impl Sized32 for rr_hooks_config {
+    const NAME: &'static str = "rr_hooks_config";
+    const KIND: u16 = rr_config_kind::RR_CFG_HOOKS as u16;
 }
 
 /// A number of a config struct, as a setting's value: 0 is the default, RR_OFF off.
@@ -184,6 +194,44 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
     give!(c to config: mem_limit event_limit max_sessions max_sessions_ip max_streams max_message ask ask_ms ask_default
         handshake_ms first_data_ms idle_ms ping_ms send_ms);
     Ok((config, EventSetup { on_event: c.on_event, log_events }))
+}
+
+/// The core's settings of hooks; NULL is `None`.
+///
+/// # Safety
+/// The contract of all pointers.
+pub(super) unsafe fn hooks_config(pointer: *const rr_hooks_config) -> Result<Option<HooksConfig>> {
+    // SAFETY: contract.
+    let Some(c) = (unsafe { read_struct(pointer) })? else { return Ok(None) };
+    reserved(rr_hooks_config::NAME, c.reserved0)?;
+    let mut config = HooksConfig::default();
+    for (name, pointer) in [
+        ("on_connect", c.on_connect),
+        ("on_publish", c.on_publish),
+        ("on_play", c.on_play),
+        ("on_publish_done", c.on_publish_done),
+        ("on_play_done", c.on_play_done),
+        ("on_update", c.on_update),
+        ("on_target_state", c.on_target_state),
+        ("ca_file", c.ca_file),
+    ] {
+        // SAFETY: contract.
+        config.set(name, unsafe { given_text(pointer, name) }?)?;
+    }
+    // SAFETY: contract.
+    config.set("secret", unsafe { opt_bytes(c.secret) }.map_or(Value::Default, Value::Bytes))?;
+    let flags = [
+        ("fail_open", rr_hooks_flag::RR_HOOKS_FLAG_FAIL_OPEN as u32),
+        ("get", rr_hooks_flag::RR_HOOKS_FLAG_GET as u32),
+        ("strict_update", rr_hooks_flag::RR_HOOKS_FLAG_STRICT_UPDATE as u32),
+        ("relay_redirect", rr_hooks_flag::RR_HOOKS_FLAG_RELAY_REDIRECT as u32),
+    ];
+    bits("flags", c.flags, flags.iter().fold(0, |known, (_, flag)| known | flag))?;
+    for (name, flag) in flags {
+        config.set(name, Value::Flag(c.flags & flag != 0))?;
+    }
+    give!(c to config: dialect timeout_ms update_ms retry_ms max_requests);
+    config.checked().map(Some)
 }
 
 /// The core's decision; NULL is one that changes nothing.

@@ -5,7 +5,7 @@
 //! the growth rule of the config structs depends on that. Where the core has a struct of the same fields, one list of
 //! fields serves for the conversion too.
 
-use super::config::{rr_decision, rr_server_config, rr_stream_config, rr_target_config};
+use super::config::{rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config};
 use super::event::rr_event;
 use super::types::{rr_frame, rr_info, rr_stats};
 use crate::server::figures::Stats;
@@ -54,6 +54,9 @@ no_padding!(rr_server_config, 96, size: u16, kind: u16, flags: u32, user: P, on_
     ask: u32, ask_ms: u32, ask_default: u32, handshake_ms: u32, first_data_ms: u32, idle_ms: u32, ping_ms: u32,
     send_ms: u32);
 no_padding!(rr_decision, 40, size: u16, kind: u16, flags: u32, user: P, rename: P, stream: P, media: u32, start: u32);
+no_padding!(rr_hooks_config, 104, size: u16, kind: u16, flags: u32, on_connect: P, on_publish: P, on_play: P,
+    on_publish_done: P, on_play_done: P, on_update: P, on_target_state: P, secret: P, ca_file: P, dialect: u32,
+    timeout_ms: u32, update_ms: u32, retry_ms: u32, max_requests: u32, reserved0: u32);
 no_padding!(rr_frame, 40, size: u16, kind: u16, r#type: u8, track: u8, flags: u8, reserved0: u8, codec: u32, cts_ms: i32,
     ts_ms: i64, data: P, len: usize);
 mirror!(rr_stats, Stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_out: u64, audio_bytes: u64,

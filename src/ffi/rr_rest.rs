@@ -2,8 +2,10 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
+use super::config::rr_hooks_config;
 use super::rr_server::rr_server;
-use super::{Out, guard, on_server, opt_bytes, slice, text};
+use super::{Out, convert, guard, on_server, opt_bytes, slice, text};
+use crate::config::HooksConfig;
 use crate::error::{Failure, RRError, Result};
 
 /// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
@@ -143,6 +145,36 @@ pub unsafe extern "C" fn rr_free(p: *mut c_void) {
     unsafe { libc::free(p) };
 }
 
+/// Asks back ends by HTTP whether peers may connect, publish or play, and tells them of what comes of it; from now on, or
+/// others from now on where there are some already (what has begun goes on with those that it began with). NULL: nobody any
+/// more; what is still to be told then has two seconds, as at rr_server_free.
+///
+/// Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that hooks let
+/// in, with the name that they gave, and what the host allows then is added to it. Until then the session's state is
+/// RR_STATE_HANDSHAKE, and answers of the host are RR_ERR_STATE. A session that is let in with targets has all of them or is
+/// refused; one that its stream has already, by url and key, is not added again.
+///
+/// For each publish and each play that was let in on_publish_done or on_play_done comes once, after its last update. One
+/// thread of the library's own asks and tells; a slow back end keeps the sessions waiting that it was asked about, and no
+/// others.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_UNSUPPORTED: a setting that only RR_HOOKS_NGINX heeds, or
+/// the library was built without it; RR_ERR_CERT: with https, ca_file cannot be read or has no certificate, or the system has
+/// no roots; RR_ERR_LIMIT: the process has no thread or descriptor left. On failure all is as before.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_hooks_set(s: *mut rr_server, cfg: *const rr_hooks_config) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        hooks(server, unsafe { convert::hooks_config(cfg) }?)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
 /// Bytes in memory of C's allocator, with a NUL behind them.
 fn copied(bytes: &[u8]) -> Result<*mut c_char> {
     // SAFETY: malloc takes any size; its result is checked.
@@ -188,6 +220,17 @@ fn stop(server: &rr_server) -> Result<c_int> {
 fn handle(server: &rr_server, method: &str, path: &str, body: &[u8]) -> Result<(c_int, Vec<u8>)> {
     let answer = server.rest.handle(method, path, body)?;
     Ok((answer.status.into(), answer.body))
+}
+
+#[cfg(feature = "rest")]
+fn hooks(server: &rr_server, config: Option<HooksConfig>) -> Result<c_int> {
+    server.rest.set_hooks(config)?;
+    Ok(0)
+}
+
+#[cfg(not(feature = "rest"))]
+fn hooks(_: &rr_server, _: Option<HooksConfig>) -> Result<c_int> {
+    Err(unsupported())
 }
 
 #[cfg(not(feature = "rest"))]

@@ -7,7 +7,7 @@ use super::config::*;
 use super::rr_base::*;
 use super::types::*;
 use super::*;
-use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{Decision, Dialect, HooksConfig, ServerConfig, StreamConfig, TargetConfig};
 
 /// This thread's last error, as text.
 fn detail() -> String {
@@ -47,6 +47,14 @@ fn decision(change: impl FnOnce(&mut rr_decision)) -> Result<Decision> {
     change(&mut c);
     // SAFETY: a whole struct of this version.
     unsafe { convert::decision(&c) }
+}
+
+fn hooks(change: impl FnOnce(&mut rr_hooks_config)) -> Result<HooksConfig> {
+    let mut c = rr_hooks_config::defaults();
+    c.on_play = c"http://127.0.0.1/".as_ptr();
+    change(&mut c);
+    // SAFETY: a whole struct of this version.
+    unsafe { convert::hooks_config(&c) }.map(|config| config.expect("not NULL"))
 }
 
 /// A struct of zeroes.
@@ -280,6 +288,48 @@ fn values_arrive() {
 }
 
 #[test]
+fn hooks_arrive() {
+    let on_play = Some("http://127.0.0.1/".to_owned());
+    assert_eq!(hooks(|_| {}).unwrap(), HooksConfig { on_play: on_play.clone(), ..HooksConfig::default() });
+    // SAFETY: NULL is allowed.
+    assert!(unsafe { convert::hooks_config(null()) }.unwrap().is_none());
+    let config = hooks(|c| {
+        (c.flags, c.dialect, c.timeout_ms, c.update_ms, c.retry_ms, c.max_requests) =
+            (15, 1, 100, u32::MAX, u32::MAX, 7);
+        (c.on_connect, c.on_publish) = (c"http://a/".as_ptr(), c"http://b/".as_ptr());
+        (c.on_publish_done, c.on_play_done) = (c"http://c/".as_ptr(), c"http://d/".as_ptr());
+        (c.on_update, c.on_target_state) = (c"http://e/".as_ptr(), c"https://f/".as_ptr());
+        (c.secret, c.ca_file) = (c"se\xffcret".as_ptr(), c"roots.pem".as_ptr());
+    });
+    let url = |url: &str| Some(url.to_owned());
+    let expected = HooksConfig {
+        on_connect: url("http://a/"),
+        on_publish: url("http://b/"),
+        on_play,
+        on_publish_done: url("http://c/"),
+        on_play_done: url("http://d/"),
+        on_update: url("http://e/"),
+        on_target_state: url("https://f/"),
+        secret: Some(b"se\xffcret".to_vec()),
+        ca_file: url("roots.pem"),
+        dialect: Dialect::Nginx,
+        get: true,
+        strict_update: true,
+        relay_redirect: true,
+        fail_open: true,
+        timeout_ms: 100,
+        update_ms: None,
+        retry_ms: 0,
+        max_requests: 7,
+    };
+    assert_eq!(config.unwrap(), expected);
+    refused(hooks(|c| c.flags = 16), RRError::Arg, "flags");
+    refused(hooks(|c| c.dialect = 2), RRError::Arg, "dialect");
+    refused(hooks(|c| c.reserved0 = 1), RRError::Version, "reserved");
+    refused(hooks(|c| c.flags = 2), RRError::Unsupported, "get");
+}
+
+#[test]
 fn a_setting_out_of_range_is_refused_by_its_name() {
     use RRError::{Arg, Version};
     refused(stream(|c| c.flags = 1), Arg, "flags");
@@ -352,6 +402,7 @@ fn documented_ranges_are_the_cores() {
             "rr_stream_config" => StreamConfig::default().set(field, Number(number)),
             "rr_target_config" => TargetConfig::default().set(field, Number(number)),
             "rr_server_config" => ServerConfig::default().set(field, Number(number)),
+            "rr_hooks_config" => HooksConfig::default().set(field, Number(number)),
             _ => panic!("{owner} has a range"),
         };
         for (number, good) in [(from, true), (from - 1, false)] {

@@ -174,6 +174,34 @@ pub enum rr_rest_flag {
     RR_REST_KEY_LABELS = 2,
 }
 
+/// What back ends of hooks speak.
+#[repr(C)]
+pub enum rr_hooks_dialect {
+    /// JSON. Each request is a POST with an object: "hook", "time_ms", "session", "client", "addr", "app", "key", "query" and
+    /// more; docs/hooks.md names all. A question is answered by 200 with {"action": "allow"}, to which "rename" (another
+    /// key; at connect another application), "targets" and "sources" (lists of settings as in rr_target_config), "media"
+    /// and "start" may be added; {"action": "deny", "text": "for the encoder", "code": "NetStream.Publish.Denied"};
+    /// {"action": "redirect", "url": "rtmp://..."}. 204 or no body allows, 4xx denies.
+    RR_HOOKS_JSON = 0,
+    /// nginx-rtmp's notify module: a form in its order, and an answer of which the first digit counts; 3xx with Location
+    /// gives another name, or another server that the stream is pushed to (publish) or pulled from (play).
+    RR_HOOKS_NGINX = 1,
+}
+
+/// Bits of rr_hooks_config.
+#[repr(C)]
+pub enum rr_hooks_flag {
+    /// A session is let in where its back end gives no good answer in time. Without it: it is refused.
+    RR_HOOKS_FLAG_FAIL_OPEN = 1,
+    /// With RR_HOOKS_NGINX: by GET, with the fields in the address; without it by POST (notify_method).
+    RR_HOOKS_FLAG_GET = 2,
+    /// With RR_HOOKS_NGINX: an update that is answered by 3xx ends the session too (notify_update_strict).
+    RR_HOOKS_FLAG_STRICT_UPDATE = 4,
+    /// With RR_HOOKS_NGINX: a stream that is redirected to another server has the MD5 of the address for a name
+    /// (notify_relay_redirect).
+    RR_HOOKS_FLAG_RELAY_REDIRECT = 8,
+}
+
 /// Levels of log lines; each includes those before it.
 #[repr(C)]
 pub enum rr_log_level {

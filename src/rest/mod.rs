@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod events;
+mod hooks;
 mod http;
 mod metrics;
 mod model;
@@ -26,6 +27,7 @@ use tower::ServiceExt;
 
 pub use self::token::token;
 
+use crate::config::HooksConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 use crate::sync::locked;
@@ -58,12 +60,13 @@ pub struct Answer {
 pub struct Rest {
     server: Arc<RRServer>,
     listeners: Mutex<Vec<http::Listener>>,
+    hooks: Mutex<Option<hooks::HooksThread>>,
 }
 
 impl Rest {
     /// The REST side of `server`; nothing listens yet.
     pub fn new(server: Arc<RRServer>) -> Self {
-        Self { server, listeners: Mutex::default() }
+        Self { server, listeners: Mutex::default(), hooks: Mutex::default() }
     }
 
     /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
@@ -80,6 +83,27 @@ impl Rest {
         let port = listener.address().port();
         locked(&self.listeners).push(listener);
         Ok(port)
+    }
+
+    /// Asks and tells the back ends of hooks, or other ones than before; `None`: nobody any more. What began under the settings
+    /// before is told by them.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where no
+    /// thread or fd is left; the hooks before stay.
+    pub fn set_hooks(&self, config: Option<HooksConfig>) -> Result<()> {
+        let mut place = locked(&self.hooks);
+        match (config, place.as_ref()) {
+            (Some(config), Some(running)) => running.change(config)?,
+            (Some(config), None) => *place = Some(hooks::HooksThread::start(&self.server, config)?),
+            (None, _) => {
+                let before = place.take();
+                // Its end waits for what is on its way.
+                drop(place);
+                drop(before);
+            }
+        }
+        Ok(())
     }
 
     /// Ends all listeners; open requests have half a second.
@@ -128,6 +152,7 @@ impl Rest {
 impl Drop for Rest {
     fn drop(&mut self) {
         self.stop();
+        let _ = self.set_hooks(None);
     }
 }
 

@@ -276,7 +276,7 @@ fn act(server: &RRServer, session: Id, info: &Info, newname: Option<&str>) -> Re
 }
 
 /// An address without its port and brackets, as nginx shows it.
-fn host_of(addr: &str) -> &str {
+pub(crate) fn host_of(addr: &str) -> &str {
     addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']'])
 }
 

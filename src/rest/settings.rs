@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::config::{StreamConfig, TargetConfig, Value, media};
+use crate::config::{Decision, StreamConfig, TargetConfig, Value, media};
 use crate::error::{Failure, RRError, Result};
 
 /// Names of choices in JSON, with the numbers of the C API.
@@ -36,6 +36,14 @@ pub(crate) fn stream(mut config: StreamConfig, object: &Map<String, Json>) -> Re
 pub(crate) fn target(mut config: TargetConfig, object: &Map<String, Json>) -> Result<TargetConfig> {
     each(object, |name, value| config.set(name, value))?;
     config.checked()
+}
+
+/// Sets one setting of a decision.
+///
+/// # Errors
+/// As [`stream`].
+pub(crate) fn decision(decision: &mut Decision, name: &str, given: Json) -> Result<()> {
+    each(&Map::from_iter([(name.to_owned(), given)]), |name, value| decision.set(name, value))
 }
 
 fn each(object: &Map<String, Json>, mut set: impl FnMut(&str, Value<'_>) -> Result<()>) -> Result<()> {

@@ -9,10 +9,13 @@ use crate::mask::{escape, mask_key, mask_url};
 use crate::net::clock;
 use crate::net::socket::half_close;
 use crate::server::core::Core;
+use crate::server::hooks::Wanted;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Names, Order};
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::Target;
 use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 
 /// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
@@ -22,8 +25,16 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) enum Wish {
     Connect,
-    Publish { stream_id: u32, key: Vec<u8>, query: Vec<u8> },
-    Play { stream_id: u32, key: Vec<u8>, query: Vec<u8> },
+    Publish { stream_id: u32, key: Vec<u8>, query: Vec<u8>, kind: Vec<u8> },
+    Play { stream_id: u32, key: Vec<u8>, query: Vec<u8>, part: Part },
+}
+
+/// What of a stream a player asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    start_ms: i64,
+    duration_ms: i64,
+    reset: bool,
 }
 
 impl Wish {
@@ -35,15 +46,26 @@ impl Wish {
         };
         match event {
             Said::Connect => Some(Self::Connect),
-            Said::Publish { stream_id, key, .. } => {
+            Said::Publish { stream_id, key, kind } => {
                 let (key, query) = apart(key);
-                Some(Self::Publish { stream_id, key, query })
+                Some(Self::Publish { stream_id, key, query, kind })
             }
-            Said::Play { stream_id, key, .. } => {
+            Said::Play { stream_id, key, start_ms, duration_ms, reset } => {
                 let (key, query) = apart(key);
-                Some(Self::Play { stream_id, key, query })
+                Some(Self::Play { stream_id, key, query, part: Part { start_ms, duration_ms, reset } })
             }
             _ => None,
+        }
+    }
+
+    /// The wish as hooks are asked about it.
+    pub(super) fn wanted(&self) -> Wanted {
+        match self {
+            Self::Connect => Wanted::Connect,
+            Self::Publish { kind, .. } => Wanted::Publish { kind: kind.clone() },
+            Self::Play { part: Part { start_ms, duration_ms, reset }, .. } => {
+                Wanted::Play { start_ms: *start_ms, duration_ms: *duration_ms, reset: *reset }
+            }
         }
     }
 
@@ -70,9 +92,12 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
             record.rename(|names| {
                 names.app = clean(info.app_name());
                 names.agent = clean(&info.flash_ver);
-                names.tc_url = clean(take_apart(&info.tc_url, args).0);
+                let (tc_url, tc_query) = take_apart(&info.tc_url, args);
+                (names.tc_url, names.tc_query) = (clean(tc_url), clean(tc_query));
+                (names.page_url, names.swf_url) = (clean(&info.page_url), clean(&info.swf_url));
                 // The host judges arguments behind the application too: some peers put theirs there alone.
                 names.query = clean(of_app);
+                names.app_query.clone_from(&names.query);
                 names.caps_ex = info.caps_ex;
             });
         }
@@ -80,18 +105,49 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
             let publish = matches!(wish, Wish::Publish { .. });
             record.set_wish(if publish { Role::Publisher } else { Role::Player });
             let joint: &[u8] = if of_app.is_empty() || query.is_empty() { b"" } else { b"&" };
-            let name = StreamName::of_peer(connect.map_or(&[], |info| info.app_name()), key);
+            let given = record.names().app_given;
+            let asked = connect.map_or(&[][..], |info| info.app_name());
+            let name = StreamName::of_peer(given.as_deref().unwrap_or(asked), key);
             record.rename(|names| {
                 (names.app, names.key) = (clean(&name.app), clean(&name.key));
+                names.key_asked.clear();
                 names.query = clean(&[of_app, joint, query].concat());
             });
         }
     }
 }
 
+/// Writes the name that a decision gives into the peer's record: the host is asked about that one.
+pub(super) fn note_rename(peer: &Peer, wish: &Wish, decision: &Decision) {
+    let Some(given) = &decision.rename else { return };
+    peer.record.rename(|names| match wish {
+        Wish::Connect => {
+            names.app.clone_from(given);
+            names.app_given = Some(given.clone());
+        }
+        Wish::Publish { .. } | Wish::Play { .. } => names.key_asked = std::mem::replace(&mut names.key, given.clone()),
+    });
+}
+
+/// Two decisions about one wish: what the second does not say is as the first has it, and what they add is added.
+pub(super) fn together(first: Decision, second: Decision) -> Decision {
+    Decision {
+        user: if second.user == 0 { first.user } else { second.user },
+        rename: second.rename.or(first.rename),
+        stream: second.stream.or(first.stream),
+        start: second.start.or(first.start),
+        media: second.media & first.media,
+        targets: [first.targets, second.targets].concat(),
+        sources: [first.sources, second.sources].concat(),
+    }
+}
+
 /// The application that the peer is connected to.
-fn app_of(peer: &mut Peer) -> &[u8] {
-    peer.conn.inbound().and_then(|session| session.connect()).map_or(&[], |info| info.app_name())
+fn app_of(peer: &mut Peer) -> Vec<u8> {
+    if let Some(given) = peer.record.names().app_given {
+        return given;
+    }
+    peer.conn.inbound().and_then(|session| session.connect()).map_or(&[][..], |info| info.app_name()).to_vec()
 }
 
 /// Names go to C as strings: without NUL, and not without end.
@@ -115,7 +171,7 @@ pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
         },
         Order::Deny(code, text) => format!("denied: {text} {code}"),
         Order::Redirect(url) => format!("sent to {}", mask_url(url)),
-        Order::Reconnect(..) | Order::Close(_) => return,
+        Order::Reconnect(..) | Order::Close(_) | Order::Hooks(..) => return,
     };
     log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names()));
 }
@@ -133,8 +189,9 @@ pub(super) fn find_stream(
         Wish::Connect => return Err(RRError::State.into()),
     };
     // As the peer has them: two that differ only where one is cut would be one stream.
-    let found = if fits(app_of(peer)) && fits(key) {
-        let name = StreamName::of_peer(app_of(peer), key);
+    let app = app_of(peer);
+    let found = if fits(&app) && fits(key) {
+        let name = StreamName::of_peer(&app, key);
         enter(core, peer, name, publish, decision)
     } else {
         Err(Failure::peers(RRError::Arg, "the name of the application or stream is too long or contains NUL"))
@@ -176,9 +233,20 @@ fn enter(
     }
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
+        let added = make_targets(core, &stream, decision)?;
         let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
+        if entered.is_err() {
+            added.iter().for_each(|target| core.forget_target(target));
+        }
         match entered {
             Ok(claim) => {
+                if let Some(hooks) = core.hooks.get() {
+                    hooks.began(record, &stream, publish);
+                }
+                // Only a stream that ends takes none, and it takes its sessions with it.
+                for target in &added {
+                    let _ = core.attach(&stream, target);
+                }
                 record.rename(|names| (names.app, names.key) = (name.app, name.key));
                 record.set_wish(Role::None);
                 return Ok((stream, claim));
@@ -202,6 +270,32 @@ pub(super) fn is_answered_without_media(peer: &mut Peer, stream: &Arc<RRStream>,
     drop(Subscription::of_player(stream, record, *stream_id, Start::default(), 0, None));
     peer.record.set_stream(0);
     true
+}
+
+/// The targets and sources of a decision that the stream has not got yet; they are put on it once the peer is let in.
+fn make_targets(core: &Core, stream: &RRStream, decision: &Decision) -> Result<Vec<Arc<Target>>> {
+    let (targets, sources) = (stream.book().targets(), stream.sources().list());
+    let mut made: Vec<Arc<Target>> = Vec::new();
+    let all = decision.targets.iter().map(|config| (config, false));
+    for (config, pulls) in all.chain(decision.sources.iter().map(|config| (config, true))) {
+        let had = if pulls { &sources } else { &targets };
+        let same = |target: &Arc<Target>| {
+            let has = &target.endpoint().config;
+            has.url == config.url && has.key == config.key && target.is_source() == pulls && !target.is_stopped()
+        };
+        if had.iter().chain(&made).any(same) {
+            continue;
+        }
+        let endpoint = Endpoint::new(config.clone(), &stream.name().key);
+        match endpoint.and_then(|endpoint| core.new_target(stream, endpoint, pulls)) {
+            Ok(target) => made.push(target),
+            Err(failure) => {
+                made.iter().for_each(|target| core.forget_target(target));
+                return Err(failure);
+            }
+        }
+    }
+    Ok(made)
 }
 
 /// Accepts the peer's wish and gives its connection to the stream's thread.

@@ -17,6 +17,7 @@ use crate::server::absent::Absent;
 use crate::server::bans::Bans;
 use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
+use crate::server::hooks::HookPlace;
 use crate::server::inbox::{self, Inboxes, ToListener};
 use crate::server::registry::Registry;
 use crate::server::secure::Certificate;
@@ -26,6 +27,7 @@ use crate::stream::event::{Event, EventKind, EventSink, Id};
 use crate::stream::memory::budget::Budget;
 use crate::stream::peer::Peer;
 use crate::stream::record::{Order, RRSession};
+use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
@@ -65,6 +67,7 @@ pub(super) struct Core {
     pub(super) started_us: i64,
     pub(super) absent: Absent,
     pub(super) bans: Bans,
+    pub(super) hooks: HookPlace,
     /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
@@ -115,6 +118,7 @@ impl Core {
             started_us: clock::wall_us(),
             absent: Absent::default(),
             bans: Bans::default(),
+            hooks: HookPlace::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             has_listener: AtomicBool::new(false),
@@ -280,6 +284,32 @@ impl Core {
         Ok(())
     }
 
+    /// Makes a target or source of a stream, which it is not on yet.
+    pub(super) fn new_target(&self, stream: &RRStream, endpoint: Endpoint, pulls: bool) -> Result<Arc<Target>> {
+        let target = {
+            let mut registry = self.registry();
+            let id = registry.targets.insert_with(|id| {
+                let target = Target::new(id, Arc::clone(stream.identity()), endpoint);
+                Arc::new(if pulls { target.pulling() } else { target })
+            })?;
+            registry.targets.find(id).cloned()?
+        };
+        self.watch_target(&target).inspect_err(|_| self.forget_target(&target))?;
+        Ok(target)
+    }
+
+    /// Puts one that was made on its stream.
+    pub(super) fn attach(&self, stream: &Arc<RRStream>, target: &Arc<Target>) -> Result<()> {
+        let added = if target.is_source() { stream.add_source(target) } else { stream.add_target(target) };
+        added.inspect_err(|_| self.forget_target(target))
+    }
+
+    /// Takes one off the tables that has not begun.
+    pub(super) fn forget_target(&self, target: &Target) {
+        self.registry().targets.remove(target.id);
+        self.tell_dialler(target, News::Over);
+    }
+
     /// Tells the dialler something about a target it knows.
     pub(super) fn tell_dialler(&self, target: &Target, news: News) {
         target.tell(news);
@@ -332,6 +362,9 @@ impl Core {
             (false, false) => log::warn!(target: SESSION, "{addr} ({doing}) was closed by us: {cause}"),
         }
         self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
+        if let Some(hooks) = self.hooks.get() {
+            hooks.over(record, cause);
+        }
         self.update_state();
         if self.stop_by_ms().is_some() {
             self.nudge_control();
@@ -446,6 +479,12 @@ impl Upcalls for Core {
 
     fn target_over(&self, target: &Arc<Target>) {
         self.tell_dialler(target, News::Over);
+    }
+
+    fn session_left(&self, record: &RRSession, stream: Id) {
+        if let Some(hooks) = self.hooks.get() {
+            hooks.ended(record, stream);
+        }
     }
 
     fn stream_unused(&self, stream: Id) {

@@ -48,7 +48,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn of(counters: &Counters, now_us: u64) -> Self {
+    pub(crate) fn of(counters: &Counters, now_us: u64) -> Self {
         let tcp = &counters.tcp;
         tcp.looked_at.store(true, Ordering::Relaxed);
         Self {

@@ -30,6 +30,7 @@ use crate::net::socket::half_close;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
+use crate::server::hooks::Patience;
 use crate::server::inbox::ToListener;
 use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::Upcalls;
@@ -42,6 +43,9 @@ use newcomers::{ProxyPending, TurnedAway};
 /// The text that pending peers get when the server stops.
 const STOPPING: &str = "the server stops";
 
+/// What a peer hears that is sent to another server.
+const GO_ELSEWHERE: &str = "go to another server";
+
 /// A refused peer may take this long to read why.
 const GOODBYE_MS: u64 = 2_000;
 
@@ -50,8 +54,10 @@ const GOODBYE_MS: u64 = 2_000;
 enum PendingState {
     /// Handshake and commands.
     Talks,
-    /// The host was asked; nothing is read until it answers.
-    Asks(Wish),
+    /// Hooks were asked, and the question has this number; nothing is read until they answer.
+    AsksHooks { wish: Wish, number: u64, patience: Patience },
+    /// The host was asked, about what hooks let in so; nothing is read until it answers.
+    Asks(Wish, Box<Decision>),
     /// The peer was told no, and may read that and close by itself until then.
     Leaves { why: Failure, by_ms: u64 },
 }
@@ -75,6 +81,11 @@ enum Slot {
     Socket(mio::net::TcpListener, ListenOptions),
     ProxyPending(Box<ProxyPending>),
     Peer(Box<PendingPeer>),
+}
+
+/// What becomes of a question without an answer, where the default is no.
+fn unanswered() -> Order {
+    Order::Deny(String::new(), "nobody allowed it in time".to_owned())
 }
 
 /// The task; its fields are the listener thread's alone.
@@ -232,7 +243,7 @@ impl Listener {
             let Some(Slot::Peer(pending)) = self.slots.get_mut(slot) else { return Ok(()) };
             pending.unheard = full;
             // With a full queue the tick comes back to the peer.
-            if full || matches!(pending.state, PendingState::Asks(_)) {
+            if full || matches!(pending.state, PendingState::Asks(..) | PendingState::AsksHooks { .. }) {
                 return self.flush(slot);
             }
             let leaves = matches!(pending.state, PendingState::Leaves { .. });
@@ -285,20 +296,32 @@ impl Listener {
             return self.refuse_and_leave(slot, Failure::peers(error, text), io);
         }
         let Some(wish) = Wish::from_event(event, args) else { return Ok(()) };
-        let config = &self.core.config;
+        let core = Arc::clone(&self.core);
+        let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
+        admission::note_names(&mut pending.peer, &wish, args);
+        match core.hooks.ask(&pending.peer.record, wish.wanted()) {
+            Some((number, patience)) => {
+                pending.state = PendingState::AsksHooks { wish, number, patience };
+                self.flush(slot)
+            }
+            None => self.ask_host(slot, wish, Box::default(), io),
+        }
+    }
+
+    /// Hooks let the peer in so: the host is asked, or it is granted.
+    fn ask_host(&mut self, slot: usize, wish: Wish, decision: Box<Decision>, io: &mut Io<'_>) -> Stays {
         let (bit, kind) = match &wish {
             Wish::Connect => (ask::CONNECT, EventKind::ConnectAsk),
             Wish::Publish { .. } => (ask::PUBLISH, EventKind::PublishAsk),
             Wish::Play { .. } => (ask::PLAY, EventKind::PlayAsk),
         };
-        let asks = config.ask & bit != 0;
         let core = Arc::clone(&self.core);
-        let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        admission::note_names(&mut pending.peer, &wish, args);
-        if !asks {
-            return self.grant(slot, wish, &Decision::default(), io);
+        if core.config.ask & bit == 0 {
+            return self.grant(slot, wish, &decision, io);
         }
-        pending.state = PendingState::Asks(wish);
+        let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
+        admission::note_rename(&pending.peer, &wish, &decision);
+        pending.state = PendingState::Asks(wish, decision);
         if let Some(session) = pending.peer.conn.inbound() {
             session.asked(clock::now_ms());
         }
@@ -318,6 +341,7 @@ impl Listener {
             pending.peer.record.set_user(decision.user);
         }
         if let Wish::Connect = wish {
+            admission::note_rename(&pending.peer, &wish, decision);
             if let Some(session) = pending.peer.conn.inbound() {
                 session.accept_connect(clock::now_ms());
             }
@@ -349,8 +373,11 @@ impl Listener {
             return self.flush(slot);
         }
         // An answer that comes after the deadline, or twice, answers nothing.
-        let PendingState::Asks(_) = &pending.state else { return Ok(()) };
-        let PendingState::Asks(wish) = std::mem::replace(&mut pending.state, PendingState::Talks) else {
+        if let Order::Hooks(number, order) = order {
+            return self.take_hooks_answer(slot, number, *order, io);
+        }
+        let PendingState::Asks(..) = &pending.state else { return Ok(()) };
+        let PendingState::Asks(wish, before) = std::mem::replace(&mut pending.state, PendingState::Talks) else {
             return Ok(());
         };
         admission::tell_decision(&pending.peer, &wish, &order);
@@ -358,10 +385,30 @@ impl Listener {
         let moved = pending.peer.record.event(EventKind::Session).moved(prev, State::Handshake);
         self.core.events.push(moved);
         match order {
-            Order::Allow(decision) => self.grant(slot, wish, &decision, io)?,
+            Order::Allow(decision) => self.grant(slot, wish, &admission::together(*before, *decision), io)?,
             Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None, io)?,
-            Order::Redirect(url) => self.refuse(slot, &wish, "", "go to another server", Some(&url), io)?,
-            Order::Close(_) | Order::Reconnect(..) => {}
+            Order::Redirect(url) => self.refuse(slot, &wish, "", GO_ELSEWHERE, Some(&url), io)?,
+            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) => {}
+        }
+        self.talk(slot, io)
+    }
+
+    /// What hooks answer. One that comes after its time, or to another question, answers nothing.
+    fn take_hooks_answer(&mut self, slot: usize, number: u64, order: Order, io: &mut Io<'_>) -> Stays {
+        let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
+        let PendingState::AsksHooks { number: asked, .. } = &pending.state else { return Ok(()) };
+        if *asked != number {
+            return Ok(());
+        }
+        let PendingState::AsksHooks { wish, .. } = std::mem::replace(&mut pending.state, PendingState::Talks) else {
+            return Ok(());
+        };
+        admission::tell_decision(&pending.peer, &wish, &order);
+        match order {
+            Order::Allow(decision) => self.ask_host(slot, wish, decision, io)?,
+            Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None, io)?,
+            Order::Redirect(url) => self.refuse(slot, &wish, "", GO_ELSEWHERE, Some(&url), io)?,
+            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) => {}
         }
         self.talk(slot, io)
     }
@@ -425,6 +472,14 @@ impl Listener {
             let by_ms = stop_by_ms.map_or(*by_ms, |stop_by_ms| stop_by_ms.min(*by_ms));
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }
+        if let PendingState::AsksHooks { number, patience, .. } = &pending.state {
+            let (number, patience) = (*number, *patience);
+            if now_ms < patience.by_ms {
+                return self.flush(slot);
+            }
+            let order = if patience.allow { Order::Allow(Box::default()) } else { unanswered() };
+            return self.take_hooks_answer(slot, number, order, io);
+        }
         // While the event queue is full, a connected peer's answers to pings are not read, so they cannot be missed.
         if pending.unheard && pending.peer.conn.inbound().is_some_and(|session| session.connected()) {
             return Ok(());
@@ -432,7 +487,7 @@ impl Listener {
         match pending.peer.conn.handle_timeout(now_ms)? {
             None => self.flush(slot),
             Some(_) if allow => self.take_order(slot, Order::Allow(Box::default()), io),
-            Some(_) => self.take_order(slot, Order::Deny(String::new(), "nobody allowed it in time".to_owned()), io),
+            Some(_) => self.take_order(slot, unanswered(), io),
         }
     }
 

@@ -15,6 +15,8 @@ mod dialler;
 pub mod events;
 pub mod figures;
 mod heap_trim;
+#[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
+pub(crate) mod hooks;
 mod inbox;
 mod listener;
 mod memory_limit;
@@ -38,7 +40,7 @@ pub use self::out::RRRestOut;
 pub use self::events::{EventFn, LogSink};
 pub use self::slots::kind;
 pub use crate::config::ListenOptions;
-use crate::config::{Decision, ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{Decision, MAX_DECISION_TARGETS, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
 pub use crate::log::{Level, LevelFilter};
@@ -50,6 +52,8 @@ use crate::server::bans::{Ban, MAX_BAN_MS};
 use crate::server::core::Core;
 use crate::server::dialler::Dialler;
 use crate::server::events::{Events, EventsConfig, refuse_in_callback};
+#[cfg(feature = "rest")]
+use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
 pub use crate::session::{Role, State};
@@ -311,7 +315,51 @@ impl RRServer {
     /// # Errors
     /// [`RRError::NotFound`], [`RRError::State`] where it asks nothing.
     pub fn session_allow(&self, id: Id, decision: Decision) -> Result<()> {
+        self.check_decision(id, &decision)?;
         self.answer(id, Order::Allow(Box::new(decision)))
+    }
+
+    /// Looks at what a decision adds to the stream, so that a session is let in with all of it or not at all.
+    fn check_decision(&self, id: Id, decision: &Decision) -> Result<()> {
+        if decision.targets.is_empty() && decision.sources.is_empty() {
+            return Ok(());
+        }
+        if decision.targets.len() + decision.sources.len() > MAX_DECISION_TARGETS {
+            let text = format!("targets and sources: {MAX_DECISION_TARGETS} together are the most");
+            return Err(Failure::ours(RRError::Arg, text));
+        }
+        let names = self.session(id)?.names();
+        let key = decision.rename.as_ref().unwrap_or(&names.key);
+        let targets = decision.targets.iter().map(|config| (config, false));
+        for (config, pulls) in targets.chain(decision.sources.iter().map(|config| (config, true))) {
+            may_set(config, pulls)?;
+            Endpoint::ready(config.clone(), key)?;
+        }
+        Ok(())
+    }
+
+    /// The hooks of this server from now on; gives those before. Sessions that wait for an answer of theirs get one still.
+    #[cfg(feature = "rest")]
+    pub(crate) fn set_hooks(&self, hooks: Option<Arc<dyn Hooks>>) -> Option<Arc<dyn Hooks>> {
+        self.core.hooks.set(hooks)
+    }
+
+    #[cfg(feature = "rest")]
+    /// The answer of hooks to a question, or another wish of theirs.
+    ///
+    /// # Errors
+    /// As [`RRRestOut::carry_out`]; an answer that comes too late answers nothing.
+    pub(crate) fn answer_question(&self, number: u64, answer: RRRestOut) -> Result<Id> {
+        let (session, order) = match answer {
+            RRRestOut::Allow { session, decision } => {
+                self.check_decision(session, &decision)?;
+                (session, Order::Allow(decision))
+            }
+            RRRestOut::Deny { session, code, text } => (session, Order::Deny(code, text)),
+            RRRestOut::Redirect { session, url } => (session, Order::Redirect(url)),
+            other => return other.carry_out(self),
+        };
+        self.order(session, Order::Hooks(number, Box::new(order))).map(|()| session)
     }
 
     /// Refuses a session that asks, with an onStatus code ("" takes the usual one) and text.
@@ -489,21 +537,8 @@ impl RRServer {
         may_set(&config, pulls)?;
         let stream = self.stream(stream)?;
         let endpoint = Endpoint::ready(config, &stream.name().key)?;
-        let target = {
-            let mut registry = self.core.registry();
-            let id = registry.targets.insert_with(|id| {
-                let target = Target::new(id, Arc::clone(stream.identity()), endpoint);
-                Arc::new(if pulls { target.pulling() } else { target })
-            })?;
-            registry.targets.find(id).cloned()?
-        };
-        let added = self.core.watch_target(&target);
-        let added = added.and_then(|()| if pulls { stream.add_source(&target) } else { stream.add_target(&target) });
-        if let Err(failure) = added {
-            self.core.registry().targets.remove(target.id);
-            self.core.tell_dialler(&target, News::Over);
-            return Err(failure);
-        }
+        let target = self.core.new_target(&stream, endpoint, pulls)?;
+        self.core.attach(&stream, &target)?;
         Ok(target.id)
     }
 

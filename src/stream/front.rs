@@ -478,6 +478,7 @@ impl Subscribed for RRStream {
 
     fn leave(&self, record: &RRSession) {
         self.book.leave(record);
+        self.upcalls.session_left(record, self.id());
         if self.sources.player_left() {
             self.life.tell(EventKind::Unwatched);
         }

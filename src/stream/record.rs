@@ -35,6 +35,8 @@ pub enum Order {
     Reconnect(Option<String>, String),
     /// Close it.
     Close(String),
+    /// What hooks answer to the question of this number: one of the three answers.
+    Hooks(u64, Box<Self>),
 }
 
 /// Names as the peer gave them.
@@ -42,14 +44,26 @@ pub enum Order {
 pub struct Names {
     /// Application.
     pub app: Vec<u8>,
+    /// The application that it was connected to instead of the one it asked for.
+    pub app_given: Option<Vec<u8>>,
     /// Stream key.
     pub key: Vec<u8>,
+    /// The stream key that it asked for, where `key` is one that it was given instead.
+    pub key_asked: Vec<u8>,
+    /// The arguments behind the application, as far as `query` has them.
+    pub app_query: Vec<u8>,
     /// The arguments behind the application and the key, where they are told apart: credentials, which are never shown.
     pub query: Vec<u8>,
     /// The program that the peer claims to be (flashVer).
     pub agent: Vec<u8>,
     /// The address it dialled.
     pub tc_url: Vec<u8>,
+    /// The arguments behind that address.
+    pub tc_query: Vec<u8>,
+    /// The page that a player in a browser was on, as it says.
+    pub page_url: Vec<u8>,
+    /// The program in that page.
+    pub swf_url: Vec<u8>,
     /// E-RTMP capabilities it claims.
     pub caps_ex: u32,
     /// Of a source: the streams through which its media comes, with commas between.

@@ -32,6 +32,8 @@ pub trait Upcalls: EventSink {
     fn target_renewed(&self, target: &Arc<Target>);
     /// A target that was told to stop has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
+    /// The session publishes or plays the stream no more, and goes on.
+    fn session_left(&self, record: &RRSession, stream: Id);
     /// Nobody publishes the stream and nobody plays it.
     fn stream_unused(&self, stream: Id);
     /// A thread of the stream has ended, the last one, or one that takes the other with it.

@@ -37,6 +37,7 @@ int main(void) {
     rr_target_config target;
     rr_decision decision;
     rr_frame frame;
+    rr_hooks_config hooks;
     struct own own;
     unsigned char bytes[64];
     rr_server *s = NULL;
@@ -46,6 +47,7 @@ int main(void) {
     CHECK(RR_INIT(RR_CFG_STREAM, &stream) == RR_OK && stream.kind == RR_CFG_STREAM);
     CHECK(RR_INIT(RR_CFG_TARGET, &target) == RR_OK && target.kind == RR_CFG_TARGET);
     CHECK(RR_INIT(RR_CFG_DECISION, &decision) == RR_OK && decision.kind == RR_CFG_DECISION);
+    CHECK(RR_INIT(RR_CFG_HOOKS, &hooks) == RR_OK && hooks.kind == RR_CFG_HOOKS && hooks.size == sizeof hooks);
     CHECK(RR_INIT(RR_CFG_FRAME, once(&frame)) == RR_OK && frame.kind == RR_CFG_FRAME && evaluated == 1);
     CHECK(RR_INIT(RR_CFG_FRAME, &own) == RR_OK && own.frame.size == sizeof own);
     CHECK(rr_config_init(RR_CFG_FRAME, bytes, sizeof bytes) == RR_OK);

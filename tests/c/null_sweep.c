@@ -72,6 +72,7 @@ static void with_a_server(rr_server *s) {
     rr_stats stats;
     rr_frame frame;
     rr_decision decision;
+    rr_hooks_config hooks;
     rr_target_config target;
     char *text = NULL;
     size_t len = 0;
@@ -126,6 +127,19 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_rest_listen(s, ":0", "token-of-tests", 1u << 31) == RR_ERR_ARG);
         CHECK(rr_rest_listen(s, ":0", "token-of-tests", RR_REST_OPEN_READERS) > 0);
         CHECK(rr_rest_stop(s) == RR_OK && rr_rest_stop(s) == RR_OK);
+        CHECK(rr_hooks_set(s, NULL) == RR_OK && RR_INIT(RR_CFG_HOOKS, &hooks) == RR_OK);
+        CHECK(rr_hooks_set(s, &hooks) == RR_ERR_ARG && strstr(rr_last_error(), "no hook has a url") != NULL);
+        hooks.on_play = "ftp://host/";
+        CHECK(rr_hooks_set(s, &hooks) == RR_ERR_ARG && strstr(rr_last_error(), "on_play") != NULL);
+        hooks.on_play = "https://127.0.0.1:9/";
+        hooks.ca_file = "/nowhere/ca.pem";
+        CHECK(rr_hooks_set(s, &hooks) == RR_ERR_CERT);
+        hooks.ca_file = NULL;
+        hooks.flags = RR_HOOKS_FLAG_GET;
+        CHECK(rr_hooks_set(s, &hooks) == RR_ERR_UNSUPPORTED);
+        hooks.on_play = "http://127.0.0.1:9/";
+        hooks.dialect = RR_HOOKS_NGINX;
+        CHECK(rr_hooks_set(s, &hooks) == RR_OK && rr_hooks_set(s, &hooks) == RR_OK && rr_hooks_set(s, NULL) == RR_OK);
         CHECK(rr_rest_handle(s, NULL, "/", NULL, 0, &text, &len) == RR_ERR_ARG && !text);
         CHECK(rr_rest_handle(s, "GET", NULL, NULL, 0, &text, &len) == RR_ERR_ARG && !text);
         CHECK(rr_rest_handle(s, "GET", "/v1/stats", NULL, 1, &text, &len) == RR_ERR_ARG && !text);

@@ -36,7 +36,7 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// A server under test.
 pub(crate) struct Live {
-    pub(crate) server: RRServer,
+    pub(crate) server: Arc<RRServer>,
     pub(crate) port: u16,
     pub(crate) events: Arc<Mutex<Vec<Event>>>,
     pub(crate) lines: Arc<Mutex<Vec<String>>>,
@@ -51,7 +51,7 @@ impl Live {
         let events = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&events);
         let taker = Box::new(move |event: &Event| keep.lock().unwrap().push(event.clone()));
-        let server = RRServer::new(config, LevelFilter::Off, Some(taker)).unwrap();
+        let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(taker)).unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&lines);
         let sink = LogSink::Callback(Box::new(move |_, _, line: &str| keep.lock().unwrap().push(line.to_owned())));

@@ -51,6 +51,13 @@ impl Nginx {
         Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server)
     }
 
+    /// Takes publishers and players at `/live`, and asks and tells back ends as `hooks` says.
+    pub(crate) fn notifies(room: &Room, hooks: &str) -> Self {
+        let server =
+            |port| format!("rtmp {{ server {{ listen 127.0.0.1:{port}; {hooks} application live {{ live on; }} }} }}");
+        Self::run(room, "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;", server)
+    }
+
     /// nginx with `cert.pem` and `key.pem` of the room, which passes requests on to a server of HTTP on a port.
     pub(crate) fn secures(room: &Room, behind: u16) -> Self {
         let (certificate, key) = (room.file("cert.pem"), room.file("key.pem"));

@@ -69,7 +69,8 @@ impl ClientConfig {
         Ok(Self(Arc::new(config)))
     }
 
-    pub(super) fn inner(&self) -> Arc<rustls::ClientConfig> {
+    /// For whoever speaks TLS by another way than ours.
+    pub(crate) fn inner(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.0)
     }
 }

@@ -340,7 +340,7 @@ impl Accumulate {
                 Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text).into()),
                 Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
                 // Answers to an ask that is over.
-                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
+                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Hooks(..) => {}
             }
         }
         if self.live == Some(slot)
@@ -391,6 +391,7 @@ impl Accumulate {
         // As in `apply`.
         self.gone(slot, &record, 0);
         io.remove(&mut feed.peer.conn.socket);
+        self.stream.upcalls().session_left(&record, self.stream.id());
         self.stream.upcalls().reclaim(feed.peer, event);
         self.stream.call_sources();
         self.stream.check_unused();

@@ -51,7 +51,7 @@ impl Relay {
                             }
                         }
                         // The session's ask has been answered before.
-                        Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) => {}
+                        Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Hooks(..) => {}
                     }
                 }
             }

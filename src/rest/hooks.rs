@@ -1,0 +1,553 @@
+//! Hooks by HTTP: back ends that are asked whether a peer may connect, publish or play, and told of what comes of it.
+//!
+//! DESIGN. `hooksThread` has a runtime of its own for all requests of one server. The listener asks and goes on; the answer
+//! is an RRRestOut, which the listener's thread carries out. A question has a deadline that includes its wait for a place
+//! among the requests of its hook; without an answer the default is done, by the listener itself should this thread hang.
+//! What a session publishes or plays has a task here from its beginning to its end: updates, then one done, in this
+//! order, and the done after the last update's answer. Tells of targets go one after another.
+//!
+//! Bounds: one question and some plays a session, [`MAX_ACTS`] tasks, [`MAX_TARGET_TELLS`] tells of targets that wait, the
+//! answer's length. What a back end does is checked by the dialects (`json`, `nginx`); the wire is `client`'s.
+
+mod client;
+mod json;
+mod nginx;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use self::client::{Client, Reply};
+use crate::config::{Decision, Dialect, HooksConfig};
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::server::events::Subscriber;
+use crate::server::figures::Stats;
+use crate::server::hooks::{Hooks, Patience, Question, Wanted};
+use crate::server::{RRRestOut, RRServer};
+use crate::stream::RRStream;
+use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::record::{Names, RRSession};
+use crate::sync::locked;
+
+/// Publishes and plays that are followed at one time. More than this are not told of.
+const MAX_ACTS: usize = 100_000;
+
+/// Tells of targets that wait for a back end.
+const MAX_TARGET_TELLS: usize = 4_096;
+
+/// The listener waits this much longer than a request may take, before it does the default itself.
+const MARGIN_MS: u64 = 1_000;
+
+/// First wait before a tell is tried again; it doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 500 });
+/// Longest such wait.
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+/// What tells may take at the end, when the server is freed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Stack of the thread: TLS and JSON nest deeper than the media side's flat code.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Look-ups of names at one time; each takes a thread while it lasts.
+const MAX_LOOKUPS: usize = 4;
+
+/// One of the hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hook {
+    Connect,
+    Publish,
+    Play,
+    PublishDone,
+    PlayDone,
+    Update,
+    TargetState,
+}
+
+impl Hook {
+    const ALL: [Self; 7] =
+        [Self::Connect, Self::Publish, Self::Play, Self::PublishDone, Self::PlayDone, Self::Update, Self::TargetState];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "on_connect",
+            Self::Publish => "on_publish",
+            Self::Play => "on_play",
+            Self::PublishDone => "on_publish_done",
+            Self::PlayDone => "on_play_done",
+            Self::Update => "on_update",
+            Self::TargetState => "on_target_state",
+        }
+    }
+}
+
+/// Whom a request is about.
+#[derive(Clone, Debug)]
+struct About {
+    session: Arc<RRSession>,
+    /// Its names as they were when it asked or began.
+    names: Names,
+}
+
+/// A publish or play that was granted.
+#[derive(Clone, Debug)]
+struct Act {
+    about: About,
+    stream: Id,
+    publishes: bool,
+    since: Instant,
+}
+
+impl Act {
+    fn stats(&self) -> Stats {
+        Stats::of(&self.about.session.counters, clock::now_us())
+    }
+}
+
+/// What a back end is asked or told.
+#[derive(Clone, Debug)]
+enum Call {
+    Ask(About, Wanted),
+    Update(Act),
+    /// A publish or play is over; why, where its session has ended with it.
+    Done(Act, Option<Failure>),
+    Target(Box<Event>),
+}
+
+impl Call {
+    fn hook(&self) -> Hook {
+        match self {
+            Self::Ask(_, Wanted::Connect) => Hook::Connect,
+            Self::Ask(_, Wanted::Publish { .. }) => Hook::Publish,
+            Self::Ask(_, Wanted::Play { .. }) => Hook::Play,
+            Self::Update(_) => Hook::Update,
+            Self::Done(act, _) if act.publishes => Hook::PublishDone,
+            Self::Done(..) => Hook::PlayDone,
+            Self::Target(_) => Hook::TargetState,
+        }
+    }
+}
+
+/// What a back end's answer to a question comes to.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Allow(Box<Decision>),
+    Deny { code: String, text: String },
+    Redirect(String),
+}
+
+impl Verdict {
+    fn allow() -> Self {
+        Self::Allow(Box::default())
+    }
+
+    /// The answer for this session.
+    fn of(self, session: Id) -> RRRestOut {
+        match self {
+            Self::Allow(decision) => RRRestOut::Allow { session, decision },
+            Self::Deny { code, text } => RRRestOut::Deny { session, code, text },
+            Self::Redirect(url) => RRRestOut::Redirect { session, url },
+        }
+    }
+}
+
+/// Settings with what is made of them.
+#[derive(Debug)]
+struct Setup {
+    config: HooksConfig,
+    client: Client,
+}
+
+impl Setup {
+    fn url(&self, hook: Hook) -> Option<&str> {
+        let place = Hook::ALL.iter().position(|other| *other == hook)?;
+        self.config.urls().get(place).copied().flatten()
+    }
+
+    async fn request(&self, call: &Call, delivery: &str) -> Result<Reply> {
+        let hook = call.hook();
+        let url = self.url(hook).ok_or(RRError::NotFound)?;
+        let request = match self.config.dialect {
+            Dialect::Json => json::request(url, call, delivery)?,
+            Dialect::Nginx => nginx::request(url, call, self.config.get)?,
+        };
+        let whole = self.config.dialect == Dialect::Json;
+        self.client.send(hook as usize, request, self.config.secret.as_deref(), whole).await
+    }
+
+    /// Asks; a back end that does not answer as it should is a failure.
+    async fn ask(&self, call: &Call) -> Result<Verdict> {
+        let reply = self.request(call, &delivery()).await?;
+        match self.config.dialect {
+            Dialect::Json => json::verdict(call, &reply),
+            Dialect::Nginx => nginx::verdict(call, &reply, self.config.relay_redirect),
+        }
+    }
+
+    /// Tells, and again where that fails, for the time that is set.
+    async fn tell(&self, call: &Call, stopping: &mut watch::Receiver<bool>) {
+        let (name, delivery, until) =
+            (call.hook().name(), delivery(), Instant::now() + Duration::from_millis(self.config.retry_ms.into()));
+        let mut wait = RETRY_FIRST;
+        loop {
+            let failure = match self.request(call, &delivery).await {
+                Ok(reply) if reply.status < 500 => return,
+                Ok(reply) => Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status)),
+                Err(failure) => failure,
+            };
+            let late = Instant::now() + wait > until;
+            if late || tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
+                log::warn!("{name} was told nobody: {failure}");
+                return;
+            }
+            wait = (wait * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    /// Tells that a session goes on; the words of a back end that wants it to end.
+    async fn update(&self, call: &Call) -> Option<String> {
+        let reply = self.request(call, &delivery()).await;
+        match (self.config.dialect, reply) {
+            (Dialect::Json, Ok(reply)) => json::ends(&reply),
+            (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
+            (Dialect::Nginx, Err(failure)) => Some(format!("on_update was not answered: {failure}")),
+            (Dialect::Json, Err(failure)) => {
+                log::warn!("on_update was told nobody: {failure}");
+                None
+            }
+        }
+    }
+
+    /// What becomes of a session whose back end failed.
+    fn default_of(&self, call: &Call, failure: &Failure) -> Verdict {
+        if self.config.fail_open {
+            return Verdict::allow();
+        }
+        // The encoder may come again: it was not refused for what it is.
+        let code = match call.hook() {
+            Hook::Connect => "NetConnection.Connect.Failed",
+            Hook::Publish => "NetStream.Publish.Failed",
+            _ => "NetStream.Play.Failed",
+        };
+        let text = format!("nobody could be asked: {}", failure.kind.sentence());
+        Verdict::Deny { code: code.to_owned(), text }
+    }
+}
+
+/// A number for each thing that is told, the same at each try: by it a back end knows what it was told already.
+fn delivery() -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{:016x}{number:08x}", RandomState::new().build_hasher().finish())
+}
+
+/// A publish or play, as the table has it.
+struct Running {
+    stream: Id,
+    end: oneshot::Sender<Option<Failure>>,
+}
+
+#[derive(Default)]
+struct Table {
+    acts: HashMap<Id, Vec<Running>>,
+    count: usize,
+    /// So many were not followed.
+    passed_over: u64,
+}
+
+/// What the server's threads call.
+struct Desk {
+    server: Weak<RRServer>,
+    setup: Mutex<Arc<Setup>>,
+    table: Mutex<Table>,
+    runtime: Handle,
+    targets: mpsc::Sender<Box<Event>>,
+    /// True once the hooks are taken off. Each task holds a receiver, so that the end can wait for them.
+    stopping: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Settings hold a secret.
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&locked(&self.setup))
+    }
+
+    /// Runs something on the thread of hooks.
+    fn spawn<T: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(watch::Receiver<bool>) -> T) {
+        self.runtime.spawn(task(self.stopping.subscribe()));
+    }
+
+    fn take(&self, session: Id, stream: Id) -> Option<Running> {
+        let mut table = locked(&self.table);
+        let acts = table.acts.get_mut(&session)?;
+        let place = acts.iter().position(|act| act.stream == stream)?;
+        let act = acts.remove(place);
+        if acts.is_empty() {
+            table.acts.remove(&session);
+        }
+        table.count -= 1;
+        Some(act)
+    }
+
+    /// Follows nothing any more: the hooks are taken off.
+    fn forget_all(&self) {
+        let before = std::mem::take(&mut *locked(&self.table));
+        // Its senders go without the lock.
+        drop(before);
+    }
+}
+
+impl Hooks for Desk {
+    fn ask(&self, question: Question) -> Option<Patience> {
+        let setup = self.setup();
+        let names = question.session.names();
+        let call = Call::Ask(About { session: Arc::clone(&question.session), names }, question.wanted);
+        setup.url(call.hook())?;
+        let timeout_ms = u64::from(setup.config.timeout_ms);
+        let patience = Patience { by_ms: clock::now_ms() + timeout_ms + MARGIN_MS, allow: setup.config.fail_open };
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let (server, number, session) = (Weak::clone(&self.server), question.number, question.session.id);
+        self.spawn(|stopping| async move {
+            // Held to the end.
+            let _stopping = stopping;
+            let asked = tokio::time::timeout_at(deadline, setup.ask(&call)).await;
+            let asked = asked.unwrap_or_else(|_| Err(Failure::peers(RRError::Timeout, "no answer in time")));
+            let verdict = asked.unwrap_or_else(|failure| {
+                log::warn!("{} failed: {failure}", call.hook().name());
+                setup.default_of(&call, &failure)
+            });
+            let Some(server) = server.upgrade() else { return };
+            let Err(failure) = server.answer_question(number, verdict.of(session)) else { return };
+            if failure.kind == RRError::NotFound {
+                return;
+            }
+            log::warn!("{}: what was answered cannot be done: {failure}", call.hook().name());
+            let _ = server.answer_question(number, setup.default_of(&call, &failure).of(session));
+        });
+        Some(patience)
+    }
+
+    fn began(&self, session: &Arc<RRSession>, stream: &RRStream, publishes: bool) {
+        let setup = self.setup();
+        let done = if publishes { Hook::PublishDone } else { Hook::PlayDone };
+        let updates = setup.url(Hook::Update).and(setup.config.update_ms);
+        if updates.is_none() && setup.url(done).is_none() {
+            return;
+        }
+        let (end, ended) = oneshot::channel();
+        {
+            let mut table = locked(&self.table);
+            if table.count >= MAX_ACTS {
+                table.passed_over += 1;
+                if table.passed_over == 1 {
+                    log::warn!("{MAX_ACTS} publishes and plays are followed for hooks; of others they hear nothing");
+                }
+                return;
+            }
+            table.count += 1;
+            table.acts.entry(session.id).or_default().push(Running { stream: stream.id(), end });
+        }
+        let mut names = session.names();
+        if names.key_asked.is_empty() {
+            names.key_asked.clone_from(&names.key);
+        }
+        (names.app, names.key) = (stream.name().app.clone(), stream.name().key.clone());
+        let about = About { session: Arc::clone(session), names };
+        let act = Act { about, stream: stream.id(), publishes, since: Instant::now() };
+        let server = Weak::clone(&self.server);
+        self.spawn(|stopping| follow(act, setup, updates, ended, server, stopping));
+    }
+
+    fn ended(&self, session: &RRSession, stream: Id) {
+        if let Some(act) = self.take(session.id, stream) {
+            let _ = act.end.send(None);
+        }
+    }
+
+    fn over(&self, session: &RRSession, cause: &Failure) {
+        let acts = {
+            let mut table = locked(&self.table);
+            let acts = table.acts.remove(&session.id).unwrap_or_default();
+            table.count -= acts.len();
+            acts
+        };
+        for act in acts {
+            let _ = act.end.send(Some(cause.clone()));
+        }
+    }
+}
+
+impl Subscriber for Desk {
+    fn tell(&self, event: &Event) {
+        if event.kind == EventKind::Target
+            && self.setup().url(Hook::TargetState).is_some()
+            && self.targets.try_send(Box::new(event.clone())).is_err()
+        {
+            log::warn!("on_target_state: {MAX_TARGET_TELLS} tells wait, one was dropped");
+        }
+    }
+}
+
+/// Follows a publish or play until it has ended, and tells of that.
+async fn follow(
+    act: Act,
+    setup: Arc<Setup>,
+    updates: Option<u32>,
+    mut ended: oneshot::Receiver<Option<Failure>>,
+    server: Weak<RRServer>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let cause = loop {
+        let pause = async {
+            match updates {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms.into())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            cause = &mut ended => match cause {
+                Ok(cause) => break cause,
+                // It goes on, and the hooks are taken off.
+                Err(_) => return,
+            },
+            () = pause => {}
+        }
+        // Not given up for the end: the done comes after its answer.
+        let Some(text) = setup.update(&Call::Update(act.clone())).await else { continue };
+        let Some(server) = server.upgrade() else { continue };
+        let close = RRRestOut::CloseSession { session: act.about.session.id, text, ban_ms: 0 };
+        if let Err(failure) = close.carry_out(&server)
+            && failure.kind != RRError::NotFound
+        {
+            log::warn!("on_update: the session is not closed: {failure}");
+        }
+    };
+    let call = Call::Done(act, cause);
+    if setup.url(call.hook()).is_some() {
+        setup.tell(&call, &mut stopping).await;
+    }
+}
+
+/// Tells of targets, one after another, until the hooks are taken off and nothing waits.
+async fn tell_of_targets(desk: Arc<Desk>, mut events: mpsc::Receiver<Box<Event>>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let stops = *stopping.borrow();
+        let event = tokio::select! {
+            biased;
+            event = events.recv() => event,
+            _ = stopping.changed(), if !stops => continue,
+            () = std::future::ready(()), if stops => None,
+        };
+        let Some(event) = event else { return };
+        let setup = desk.setup();
+        if setup.url(Hook::TargetState).is_some() {
+            setup.tell(&Call::Target(event), &mut stopping).await;
+        }
+    }
+}
+
+/// The hooks of one server, and the thread that they run on.
+#[derive(Debug)]
+pub(super) struct HooksThread {
+    desk: Arc<Desk>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HooksThread {
+    /// Starts asking and telling.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where the
+    /// process has no thread or fd left.
+    pub(super) fn start(server: &Arc<RRServer>, config: HooksConfig) -> Result<Self> {
+        let setup = Setup::new(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(MAX_LOOKUPS)
+            .thread_name("hooksResolver")
+            .build()
+            .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
+        let (targets, events) = mpsc::channel(MAX_TARGET_TELLS);
+        let desk = Arc::new(Desk {
+            server: Arc::downgrade(server),
+            setup: Mutex::new(Arc::new(setup)),
+            table: Mutex::default(),
+            runtime: runtime.handle().clone(),
+            targets,
+            stopping: watch::Sender::new(false),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (own, entered) = (Arc::clone(&desk), Arc::clone(server));
+        let body = move || {
+            crate::net::thread::block_signals();
+            let _log = entered.enter_log();
+            // Its hooks do not keep the server.
+            drop(entered);
+            runtime.block_on(async {
+                own.spawn(|stopping| tell_of_targets(Arc::clone(&own), events, stopping));
+                let _ = stopped.await;
+                own.stopping.send_replace(true);
+                let _ = tokio::time::timeout(STOP_TIMEOUT, own.stopping.closed()).await;
+            });
+            runtime.shutdown_background();
+        };
+        let thread = crate::sync::spawn_with_stack("hooksThread", STACK_BYTES, body, |text| {
+            log::error!("the thread of hooks panicked: {text}");
+        })?;
+        let running = Self { desk, stop: Some(stop), thread: Some(thread) };
+        server.set_hooks(Some(Arc::<Desk>::clone(&running.desk)));
+        server.subscribe(&running.subscriber());
+        Ok(running)
+    }
+
+    /// Other settings for what begins from now on; what has begun goes on with those it began with.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; the settings before stay.
+    pub(super) fn change(&self, config: HooksConfig) -> Result<()> {
+        let setup = Arc::new(Setup::new(config)?);
+        *locked(&self.desk.setup) = setup;
+        Ok(())
+    }
+
+    fn subscriber(&self) -> Arc<dyn Subscriber> {
+        Arc::<Desk>::clone(&self.desk)
+    }
+}
+
+impl Drop for HooksThread {
+    fn drop(&mut self) {
+        if let Some(server) = self.desk.server.upgrade() {
+            server.set_hooks(None);
+            server.unsubscribe(&self.subscriber());
+        }
+        self.desk.forget_all();
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Setup {
+    fn new(config: HooksConfig) -> Result<Self> {
+        let client = Client::new(&config, Hook::ALL.len())?;
+        Ok(Self { config, client })
+    }
+}

@@ -1,0 +1,157 @@
+//! The wire of hooks: one request, one answer, over HTTP or HTTPS, within a time and a size.
+//!
+//! Each request has a connection of its own: one that was kept might be closed by its server at the very moment of the
+//! next request, and a question is not asked twice. An answer is over at the end of its head, or of its body where that is
+//! wanted, whenever its server closes the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::header::{HeaderValue, LOCATION};
+use axum::http::{Request, Uri};
+use hmac::{Hmac, Mac};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use sha2::Sha256;
+use tokio::sync::Semaphore;
+
+use crate::config::HooksConfig;
+use crate::error::{Failure, RRError, Result};
+use crate::net::tls::{ClientConfig, Trust};
+
+/// Longest answer: settings of some dozen targets take a few KiB.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// The signature's header.
+const SIGNATURE: &str = "x-rrelay-signature";
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    /// `Location`, as far as it is text.
+    pub(super) location: Option<String>,
+    /// Empty where it was not read.
+    pub(super) body: Bytes,
+}
+
+type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// The client of one set of hooks.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: Http,
+    timeout: Duration,
+    /// The places of each hook: one whose back end is slow takes none of another's.
+    places: Vec<Arc<Semaphore>>,
+}
+
+impl Client {
+    /// # Errors
+    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] where there is one of https and the roots cannot be read.
+    pub(super) fn new(config: &HooksConfig, hooks: usize) -> Result<Self> {
+        let mut secure = false;
+        for url in config.urls().into_iter().flatten() {
+            let uri: Uri = url.parse().map_err(|error| Failure::ours(RRError::Arg, format!("{url}: {error}")))?;
+            secure |= uri.scheme_str() == Some("https");
+        }
+        // Roots are read where they are needed alone.
+        let insecure = !secure;
+        let trust = Trust { ca_file: config.ca_file.as_ref().map(Into::into), pin_sha256: None, insecure };
+        let tls = (*ClientConfig::new(&trust)?.inner()).clone();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .http1_title_case_headers(true)
+            .build(connector);
+        let places = (0..hooks).map(|_| Arc::new(Semaphore::new(config.max_requests as usize))).collect();
+        Ok(Self { http, timeout: Duration::from_millis(config.timeout_ms.into()), places })
+    }
+
+    /// Sends a request of this hook and takes the answer; the body only where the whole is wanted.
+    ///
+    /// # Errors
+    /// [`RRError::Timeout`], [`RRError::Connect`], [`RRError::Protocol`], [`RRError::Limit`] for too long an answer.
+    pub(super) async fn send(
+        &self,
+        hook: usize,
+        mut request: Request<Bytes>,
+        secret: Option<&[u8]>,
+        whole: bool,
+    ) -> Result<Reply> {
+        if let Some(secret) = secret {
+            let signature = signature(secret, &request);
+            request.headers_mut().insert(SIGNATURE, signature);
+        }
+        let exchange = async {
+            let _place = match self.places.get(hook) {
+                Some(places) => Some(places.acquire().await.map_err(|_| Failure::from(RRError::State))?),
+                None => None,
+            };
+            self.exchange(request.map(Full::new), whole).await
+        };
+        let late = |_| Err(Failure::peers(RRError::Timeout, "the back end did not answer in time"));
+        tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(late)
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, whole: bool) -> Result<Reply> {
+        let answer = self.http.request(request).await.map_err(|error| {
+            let kind = if error.is_connect() { RRError::Connect } else { RRError::Protocol };
+            Failure::peers(kind, words(&error))
+        })?;
+        let status = answer.status().as_u16();
+        let location =
+            answer.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let body = if whole {
+            let limited = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
+            let collected = limited.collect().await;
+            collected.map_err(|error| Failure::peers(RRError::Protocol, format!("its answer: {error}")))?.to_bytes()
+        } else {
+            Bytes::new()
+        };
+        Ok(Reply { status, location, body })
+    }
+}
+
+/// The words of an error and of what lies behind it.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut behind = error.source();
+    while let Some(error) = behind {
+        text += ": ";
+        text += &error.to_string();
+        behind = error.source();
+    }
+    text
+}
+
+/// HMAC-SHA256 of the body, or where there is none of the address's query.
+fn signature(secret: &[u8], request: &Request<Bytes>) -> HeaderValue {
+    let signed = match request.body() {
+        body if body.is_empty() => request.uri().query().unwrap_or_default().as_bytes(),
+        body => body,
+    };
+    // Any length of key will do for HMAC.
+    let mac = Hmac::<Sha256>::new_from_slice(secret).map(|mac| mac.chain_update(signed).finalize().into_bytes());
+    let hex: String = mac.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
+    HeaderValue::from_str(&format!("sha256={hex}")).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_the_body_or_of_the_query() {
+        let of = |uri: &str, body: &'static str| {
+            signature(b"key", &Request::post(uri).body(Bytes::from(body)).unwrap()).to_str().unwrap().to_owned()
+        };
+        // A vector that everybody has.
+        let fox = "sha256=f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
+        assert_eq!(of("http://host/", "The quick brown fox jumps over the lazy dog"), fox);
+        assert_eq!(of("http://host/?a=1&b=2", ""), of("http://other/", "a=1&b=2"));
+    }
+}

@@ -1,0 +1,290 @@
+//! The dialect of our own: a JSON object goes by POST, and one comes back.
+//!
+//! A question is answered by 200 and an object with `action`: `allow` (also without a body, or by 204), `deny` with `text` and
+//! `code`, `redirect` with `url`. `allow` may rename, and add targets and sources by the settings' names of the C structs. 4xx
+//! denies too, with the `text` of its object. Anything else is a back end that failed.
+
+use axum::body::Bytes;
+use axum::http::Request;
+use axum::http::header::{CONNECTION, CONTENT_TYPE, USER_AGENT};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::client::Reply;
+use super::{About, Act, Call, Verdict};
+use crate::config::{Decision, TargetConfig, Value};
+use crate::error::{Failure, RRError, Result};
+use crate::net::clock;
+use crate::rest::model::id_text;
+use crate::rest::nginx::client_number;
+use crate::rest::settings;
+use crate::server::figures::Stats;
+use crate::server::hooks::Wanted;
+use crate::stream::event::Event;
+
+/// The number of what is told; the same at each try.
+const DELIVERY: &str = "x-rrelay-delivery";
+
+/// The body of a request.
+#[derive(Debug, Serialize)]
+struct Body {
+    /// `on_publish` ...
+    hook: &'static str,
+    /// Wall clock, ms: what is signed cannot be used again later.
+    time_ms: i64,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum What {
+    Session(Box<Session>),
+    Target(Box<Target>),
+}
+
+/// Whom it is about.
+#[derive(Debug, Serialize)]
+struct Session {
+    session: String,
+    /// The small number of the connection, as `/stat` and `/control` have it.
+    client: u64,
+    addr: String,
+    local_addr: String,
+    tls: bool,
+    app: String,
+    /// Absent at connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// The `?args`: credentials.
+    query: String,
+    agent: String,
+    tc_url: String,
+    page_url: String,
+    swf_url: String,
+    #[serde(flatten)]
+    wanted: Option<Wish>,
+    #[serde(flatten)]
+    act: Option<Running>,
+    #[serde(flatten)]
+    over: Option<Over>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Wish {
+    Publish {
+        #[serde(rename = "type")]
+        kind: String,
+    },
+    Play {
+        start_ms: i64,
+        duration_ms: i64,
+        reset: bool,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Running {
+    role: &'static str,
+    stream: String,
+    running_ms: u64,
+    stats: Stats,
+}
+
+/// The end of a publish or play.
+#[derive(Debug, Serialize)]
+struct Over {
+    /// Null where the session goes on, or left in order.
+    error: Option<&'static str>,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Target {
+    target: String,
+    stream: String,
+    role: &'static str,
+    app: String,
+    key: String,
+    url: String,
+    addr: String,
+    state: &'static str,
+    previous: &'static str,
+    error: Option<&'static str>,
+    reason: String,
+    /// With RECOVERING: ms to the next try.
+    value: i64,
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn session(about: &About) -> Session {
+    let names = &about.names;
+    Session {
+        session: id_text(about.session.id),
+        client: client_number(about.session.id),
+        addr: about.session.addr.clone(),
+        local_addr: about.session.local_addr.clone(),
+        tls: about.session.tls(),
+        app: text(&names.app),
+        key: Some(text(&names.key)),
+        query: text(&names.query),
+        agent: text(&names.agent),
+        tc_url: text(&names.tc_url),
+        page_url: text(&names.page_url),
+        swf_url: text(&names.swf_url),
+        wanted: None,
+        act: None,
+        over: None,
+    }
+}
+
+fn running(act: &Act) -> Session {
+    let running = Running {
+        role: if act.publishes { "publisher" } else { "player" },
+        stream: id_text(act.stream),
+        running_ms: u64::try_from(act.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        stats: act.stats(),
+    };
+    Session { act: Some(running), ..session(&act.about) }
+}
+
+fn target(event: &Event) -> Target {
+    Target {
+        target: id_text(event.target),
+        stream: id_text(event.stream),
+        role: event.role.name(),
+        app: text(&event.app),
+        key: text(&event.key),
+        url: crate::mask::mask_url(&text(&event.url)),
+        addr: text(&event.addr),
+        state: event.state.name(),
+        previous: event.prev.name(),
+        error: event.error.map(RRError::name),
+        reason: text(&event.text),
+        value: event.value,
+    }
+}
+
+fn what(call: &Call) -> What {
+    let session = match call {
+        Call::Ask(about, Wanted::Connect) => Session { key: None, ..session(about) },
+        Call::Ask(about, Wanted::Publish { kind }) => {
+            Session { wanted: Some(Wish::Publish { kind: text(kind) }), ..session(about) }
+        }
+        Call::Ask(about, Wanted::Play { start_ms, duration_ms, reset }) => {
+            let wish = Wish::Play { start_ms: *start_ms, duration_ms: *duration_ms, reset: *reset };
+            Session { wanted: Some(wish), ..session(about) }
+        }
+        Call::Update(act) => running(act),
+        Call::Done(act, cause) => {
+            let cause = cause.as_ref();
+            let over = Over {
+                error: cause.filter(|cause| cause.kind != RRError::Closed).map(|cause| cause.kind.name()),
+                reason: cause.map(|cause| cause.text.to_string()).unwrap_or_default(),
+            };
+            Session { over: Some(over), ..running(act) }
+        }
+        Call::Target(event) => return What::Target(Box::new(target(event))),
+    };
+    What::Session(Box::new(session))
+}
+
+/// The request of a call.
+///
+/// # Errors
+/// [`RRError::Arg`] where the url makes no address.
+pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
+    let body = Body { hook: call.hook().name(), time_ms: clock::wall_us() / 1_000, what: what(call) };
+    let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
+    let body = serde_json::to_vec(&body).map_err(|error| no_request(&error))?;
+    Request::post(url)
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("rrelay/", env!("CARGO_PKG_VERSION")))
+        .header(CONNECTION, "close")
+        .header(DELIVERY, delivery)
+        .body(Bytes::from(body))
+        .map_err(|error| no_request(&error))
+}
+
+/// The body of an answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Answer {
+    action: Option<String>,
+    /// For the peer, of a denial.
+    text: String,
+    code: String,
+    /// Of a redirect.
+    url: Option<String>,
+    /// Another key; at connect another application.
+    rename: Option<String>,
+    targets: Vec<Map<String, Json>>,
+    sources: Vec<Map<String, Json>>,
+    /// Where a player begins, and what it may have.
+    start: Option<Json>,
+    media: Option<Json>,
+}
+
+fn answer(reply: &Reply) -> Result<Answer> {
+    if reply.body.trim_ascii().is_empty() {
+        return Ok(Answer::default());
+    }
+    serde_json::from_slice(&reply.body)
+        .map_err(|error| Failure::peers(RRError::Protocol, format!("its answer is not what a hook answers: {error}")))
+}
+
+/// What an answer to a question comes to.
+///
+/// # Errors
+/// [`RRError::Rejected`] for a status that is no answer, [`RRError::Protocol`] and [`RRError::Arg`] for a body that is none.
+pub(super) fn verdict(call: &Call, reply: &Reply) -> Result<Verdict> {
+    match reply.status {
+        200..300 => {}
+        400..500 => {
+            let given = answer(reply).unwrap_or_default();
+            let said_no = || format!("{} said no ({})", call.hook().name(), reply.status);
+            let text = if given.text.is_empty() { said_no() } else { given.text };
+            return Ok(Verdict::Deny { code: given.code, text });
+        }
+        status => return Err(Failure::peers(RRError::Rejected, format!("the back end answered {status}"))),
+    }
+    let answer = answer(reply)?;
+    match answer.action.as_deref() {
+        None | Some("allow") => allowed(answer),
+        Some("deny") => Ok(Verdict::Deny { code: answer.code, text: answer.text }),
+        Some("redirect") => {
+            let no_url = || Failure::peers(RRError::Arg, "a redirect needs a url");
+            answer.url.filter(|url| !url.is_empty()).map(Verdict::Redirect).ok_or_else(no_url)
+        }
+        Some(other) => Err(Failure::peers(RRError::Arg, format!("action is \"{other}\", no allow, deny or redirect"))),
+    }
+}
+
+fn allowed(answer: Answer) -> Result<Verdict> {
+    let mut decision = Decision::default();
+    if let Some(rename) = &answer.rename {
+        decision.set("rename", Value::Text(rename))?;
+    }
+    for (name, given) in [("start", answer.start), ("media", answer.media)] {
+        if let Some(given) = given {
+            settings::decision(&mut decision, name, given)?;
+        }
+    }
+    let configs = |list: Vec<Map<String, Json>>| {
+        list.iter().map(|object| settings::target(TargetConfig::default(), object)).collect::<Result<Vec<_>>>()
+    };
+    decision.targets = configs(answer.targets)?;
+    decision.sources = configs(answer.sources)?;
+    Ok(Verdict::Allow(Box::new(decision)))
+}
+
+/// Why an answer to an update ends the session: it denies.
+pub(super) fn ends(reply: &Reply) -> Option<String> {
+    let answer = answer(reply).ok()?;
+    let denies = (200..300).contains(&reply.status) && answer.action.as_deref() == Some("deny");
+    denies.then(|| if answer.text.is_empty() { "on_update said no".to_owned() } else { answer.text })
+}

@@ -1,0 +1,295 @@
+//! The dialect of nginx-rtmp's notify module (`ngx_rtmp_notify_module.c`, 1.1.4): fields of a form, in its order, and an
+//! answer of which the first digit of the status counts.
+//!
+//! What differs, and why: a peer's `?args` cannot bring a field of ours in a second time, since back ends that take the
+//! last of two would believe the peer; what an address cannot hold is percent-coded in them. Where the url has a query
+//! already, GET goes on with `&`. The answer is judged when it is there and not when its connection closes. A redirect
+//! may name a host, also over TLS. Who is refused is told so.
+
+use axum::body::Bytes;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use axum::http::{Method, Request, Uri, Version};
+use md5::{Digest, Md5};
+
+use super::client::Reply;
+use super::{About, Call, Verdict};
+use crate::config::{Decision, MAX_NAME_BYTES, TargetConfig, Value};
+use crate::error::{Failure, RRError, Result};
+use crate::rest::nginx::{client_number, host_of};
+use crate::server::hooks::Wanted;
+use crate::stream::record::Names;
+
+/// What the form calls its fields: keys that `?args` may not have.
+const FIELDS: [&str; 18] = [
+    "app",
+    "flashver",
+    "swfurl",
+    "tcurl",
+    "pageurl",
+    "addr",
+    "epoch",
+    "clientid",
+    "call",
+    "name",
+    "type",
+    "start",
+    "duration",
+    "reset",
+    "time",
+    "timestamp",
+    "recorder",
+    "path",
+];
+
+/// The length of a play that says none.
+const WHOLE_MS: i64 = -1_000;
+
+/// The request of a call.
+///
+/// # Errors
+/// [`RRError::Arg`] where the url and the fields make no address.
+pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes>> {
+    let form = form(call);
+    let no_address = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
+    let joint = if url.contains('?') { '&' } else { '?' };
+    let address = if get { format!("{url}{joint}{form}") } else { url.to_owned() };
+    let uri: Uri = address.parse().map_err(|error| no_address(&error))?;
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let body = if get { Bytes::new() } else { Bytes::from(form) };
+    Request::builder()
+        .method(if get { Method::GET } else { Method::POST })
+        .uri(uri)
+        .version(Version::HTTP_10)
+        .header(HOST, authority)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(CONNECTION, "Close")
+        .header(CONTENT_LENGTH, body.len())
+        .body(body)
+        .map_err(|error| no_address(&error))
+}
+
+/// The fields of a call, in nginx-rtmp's order, the peer's args last.
+fn form(call: &Call) -> String {
+    match call {
+        Call::Ask(about, Wanted::Connect) => {
+            let epoch_ms = about.session.counters.started_us / 1_000;
+            // 32 bits, as it has them.
+            common(about).number("epoch", epoch_ms as u32).text("call", b"connect").args(&about.names.app_query)
+        }
+        Call::Ask(about, Wanted::Publish { kind }) => {
+            let (name, args) = asked(&about.names);
+            of_client(about, "publish").text("name", name).text("type", kind).args(args)
+        }
+        Call::Ask(about, Wanted::Play { start_ms, duration_ms, .. }) => {
+            let (name, args) = asked(&about.names);
+            // It prints signed numbers as unsigned ones, and 0 for what players leave out: nearly all of them the length and
+            // whether the play begins anew.
+            let duration = if *duration_ms == WHOLE_MS { 0 } else { *duration_ms as u32 };
+            let form = of_client(about, "play").text("name", name).number("start", *start_ms as u32);
+            form.number("duration", duration).number("reset", 0).args(args)
+        }
+        Call::Update(act) => {
+            let (name, args) = asked(&act.about.names);
+            let form = of_client(&act.about, if act.publishes { "update_publish" } else { "update_play" });
+            let form = form.number("time", act.since.elapsed().as_secs());
+            form.number("timestamp", act.stats().last_ts_ms as i32).text("name", name).args(args)
+        }
+        Call::Done(act, _) => {
+            let (name, args) = asked(&act.about.names);
+            of_client(&act.about, if act.publishes { "publish_done" } else { "play_done" })
+                .text("name", name)
+                .args(args)
+        }
+        // It has no such hook.
+        Call::Target(event) => Form(String::new())
+            .text("app", &event.app)
+            .text("call", b"target_state")
+            .text("name", &event.key)
+            .text("url", &event.url)
+            .text("state", event.state.name().as_bytes())
+            .args(&[]),
+    }
+}
+
+/// What all requests begin with.
+fn common(about: &About) -> Form {
+    let names = &about.names;
+    let tc_url = [&*names.tc_url, if names.tc_query.is_empty() { b"" } else { b"?" }, &*names.tc_query].concat();
+    Form(String::new())
+        .text("app", &names.app)
+        .text("flashver", &names.agent)
+        .text("swfurl", &names.swf_url)
+        .text("tcurl", &tc_url)
+        .text("pageurl", &names.page_url)
+        .text("addr", host_of(&about.session.addr).as_bytes())
+}
+
+/// What those begin with that are about a stream.
+fn of_client(about: &About, call: &str) -> Form {
+    common(about).number("clientid", client_number(about.session.id)).text("call", call.as_bytes())
+}
+
+/// The name that the peer asked for, and the args behind it.
+fn asked(names: &Names) -> (&[u8], &[u8]) {
+    let key = if names.key_asked.is_empty() { &names.key } else { &names.key_asked };
+    // Where args are part of the key they are told apart here all the same.
+    if let Some(mark) = key.iter().position(|&byte| byte == b'?') {
+        return (&key[..mark], &key[mark + 1..]);
+    }
+    let args = match names.query.strip_prefix(&*names.app_query) {
+        Some(rest) if !names.app_query.is_empty() => rest.strip_prefix(b"&").unwrap_or(rest),
+        _ => &names.query,
+    };
+    (key, args)
+}
+
+/// A form as it is written.
+struct Form(String);
+
+impl Form {
+    fn text(mut self, name: &str, value: &[u8]) -> Self {
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        self.0 += name;
+        self.0.push('=');
+        escape(value, |byte| matches!(byte, b' ' | b'#' | b'%' | b'&' | b'+' | b';' | b'?'), &mut self.0);
+        self
+    }
+
+    fn number(self, name: &str, number: impl std::fmt::Display) -> Self {
+        self.text(name, number.to_string().as_bytes())
+    }
+
+    /// The peer's own pairs, but for those that would bring one of our fields a second time.
+    fn args(mut self, args: &[u8]) -> String {
+        let own = args.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty() && !forges(pair));
+        for pair in own {
+            if !self.0.is_empty() {
+                self.0.push('&');
+            }
+            escape(pair, |byte| matches!(byte, b' ' | b'#' | b'"' | b'<' | b'>'), &mut self.0);
+        }
+        self.0
+    }
+}
+
+/// Writes bytes, with those percent-coded that are not visible ASCII or are said to be.
+fn escape(bytes: &[u8], also: impl Fn(u8) -> bool, out: &mut String) {
+    for &byte in bytes {
+        if byte.is_ascii_graphic() && !also(byte) {
+            out.push(char::from(byte));
+        } else {
+            *out += &format!("%{byte:02X}");
+        }
+    }
+}
+
+/// Whether some back end would take a pair of a peer's for one of our fields: names are compared as PHP and others read
+/// them, decoded, without leading spaces, up to a bracket, with dots and spaces as `_`; some split at `;` too.
+fn forges(pair: &[u8]) -> bool {
+    pair.split(|&byte| byte == b';').any(|part| {
+        let name = part.split(|&byte| byte == b'=').next().unwrap_or_default();
+        let spaced: Vec<u8> = name.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+        let decoded: Vec<u8> = percent_encoding::percent_decode(&spaced).collect();
+        let name = decoded.trim_ascii_start().split(|&byte| matches!(byte, b'[' | 0)).next().unwrap_or_default();
+        FIELDS.iter().any(|field| field.as_bytes().eq_ignore_ascii_case(name.trim_ascii_end()))
+    })
+}
+
+/// What an answer to a question comes to: the first digit of its status, and where it redirects.
+///
+/// # Errors
+/// [`RRError::Rejected`] for 5xx and other statuses that are no answer, [`RRError::Arg`] for a name that is none.
+pub(super) fn verdict(call: &Call, reply: &Reply, relay_redirect: bool) -> Result<Verdict> {
+    match reply.status / 100 {
+        2 => Ok(Verdict::allow()),
+        3 => match reply.location.as_deref().filter(|location| !location.is_empty()) {
+            Some(location) => redirected(call, location, relay_redirect),
+            None => Ok(Verdict::allow()),
+        },
+        4 => {
+            let text = format!("{} said no ({})", call.hook().name(), reply.status);
+            Ok(Verdict::Deny { code: String::new(), text })
+        }
+        _ => Err(Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status))),
+    }
+}
+
+/// Another name, or another server that the stream is pushed to or pulled from.
+fn redirected(call: &Call, location: &str, relay_redirect: bool) -> Result<Verdict> {
+    let mut decision = Decision::default();
+    let scheme = |name: &str| location.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    let relays = scheme("rtmp://") || scheme("rtmps://");
+    let Call::Ask(_, wanted) = call else { return Ok(Verdict::allow()) };
+    if !relays || *wanted == Wanted::Connect {
+        if location.len() > MAX_NAME_BYTES {
+            return Err(Failure::peers(RRError::Arg, "Location is too long for a name"));
+        }
+        decision.set("rename", Value::Bytes(location.as_bytes()))?;
+        return Ok(Verdict::Allow(Box::new(decision)));
+    }
+    let mut config = TargetConfig::default();
+    config.set("url", Value::Text(location))?;
+    if relay_redirect {
+        let name: String = Md5::digest(location).iter().map(|byte| format!("{byte:02x}")).collect();
+        decision.rename = Some(name.into_bytes());
+    }
+    if matches!(wanted, Wanted::Publish { .. }) {
+        decision.targets.push(config.checked()?);
+    } else {
+        // One pull for all who play it, and none when they have gone.
+        config.on_demand = true;
+        decision.sources.push(config.checked()?);
+    }
+    Ok(Verdict::Allow(Box::new(decision)))
+}
+
+/// Why an answer to an update ends the session; `None`: it goes on.
+pub(super) fn ends(reply: &Reply, strict: bool) -> Option<String> {
+    match reply.status / 100 {
+        2 => None,
+        3 if !strict => None,
+        _ => Some(format!("on_update said no ({})", reply.status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn args_bring_no_field_of_ours_a_second_time() {
+        let form = |args: &str| Form(String::new()).text("app", b"live").args(args.as_bytes());
+        assert_eq!(form("k=v&x=1"), "app=live&k=v&x=1");
+        for forged in [
+            "app=other",
+            "APP=other",
+            "%61pp=other",
+            "app[]=other",
+            "app[x=other",
+            "+app=other",
+            "%20name=other",
+            "app",
+            "name=other",
+            "addr=10.0.0.1",
+            "call=play_done",
+            "clientid=1",
+            "x=1;name=other",
+            "name%00x=1",
+            "name+=1",
+        ] {
+            assert_eq!(form(&format!("k=v&{forged}&z=2")), "app=live&k=v&z=2", "{forged}");
+        }
+        assert_eq!(form("apple=1&rename=2&&"), "app=live&apple=1&rename=2", "others stay");
+        assert_eq!(form("a=b c\r\nX: y#\u{e9}"), "app=live&a=b%20c%0D%0AX:%20y%23%C3%A9", "nothing leaves its line");
+    }
+
+    #[test]
+    fn values_are_escaped_as_nginx_does() {
+        let form = Form(String::new()).text("name", b"a b&c=d%e+f;g?h#i/j\xff\x00k").args(b"");
+        assert_eq!(form, "name=a%20b%26c=d%25e%2Bf%3Bg%3Fh%23i/j%FF%00k");
+        let form = Form(String::new()).number("start", -2_000_i64 as u32).number("duration", -1_i64 as u32).args(b"");
+        assert_eq!(form, "start=4294965296&duration=4294967295");
+    }
+}

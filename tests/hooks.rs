@@ -1,0 +1,53 @@
+//! Hooks: back ends that are asked by HTTP before a peer may connect, publish or play, and told of what comes of it.
+#![cfg(feature = "rest")]
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+
+#[path = "support/backend.rs"]
+mod backend;
+#[path = "support/live.rs"]
+mod live;
+
+#[path = "hooks/json.rs"]
+mod json;
+#[path = "hooks/nginx.rs"]
+mod nginx;
+
+use std::sync::Arc;
+
+use backend::Backend;
+use live::Live;
+use rrelay::config::{Dialect, HooksConfig, ServerConfig};
+use rrelay::rest::Rest;
+
+/// A server with hooks.
+struct Hooked {
+    live: Live,
+    rest: Rest,
+}
+
+impl Hooked {
+    fn new(config: HooksConfig) -> Self {
+        Self::with(ServerConfig::default(), config)
+    }
+
+    fn with(server: ServerConfig, config: HooksConfig) -> Self {
+        let live = Live::new(server);
+        let rest = Rest::new(Arc::clone(&live.server));
+        rest.set_hooks(Some(config)).unwrap();
+        Self { live, rest }
+    }
+}
+
+/// All hooks at one back end, each at the path of its name. Updates are far apart, and tells are not tried again for long.
+fn all(backend: &Backend, dialect: Dialect) -> HooksConfig {
+    let url = |path| Some(backend.url(path));
+    HooksConfig {
+        on_connect: url("on_connect"),
+        on_publish: url("on_publish"),
+        on_play: url("on_play"),
+        on_publish_done: url("on_publish_done"),
+        on_play_done: url("on_play_done"),
+        dialect,
+        ..HooksConfig::default()
+    }
+}
