@@ -660,7 +660,8 @@ typedef struct rr_server_config {
        from 1048576. Where memory becomes short, cached groups go first; then consumers that are far behind jump, and
        those that hold much are closed; a publisher that finds no room waits for up to two seconds and is closed then
        (RR_ERR_LIMIT). The last eighth is for streams older than three seconds that need no more than before, so
-       newcomers are refused first. Default: 0 (no limit). */
+       newcomers are refused first. The process as a whole grows by at most 1.25 times the limit, 4 MiB, 256 KiB a
+       stream and 24 KiB a connection. Default: 0 (no limit). */
     uint64_t mem_limit;
     /* Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states folded. Default:
        4096. */

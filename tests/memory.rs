@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[path = "support/c.rs"]
+mod c;
 #[path = "support/live.rs"]
 mod live;
 #[path = "support/process.rs"]
@@ -9,7 +11,8 @@ mod process;
 #[path = "support/secure.rs"]
 mod secure;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -270,6 +273,53 @@ fn the_rest_of_large_messages_for_many_who_do_not_read_stays_within_the_limit() 
     publisher.key_frame(ts_ms + 40, b"small").unwrap();
     until("the frame", || player.message().1.ends_with(b"small"));
     assert_eq!(live.lines_with("uses the most"), 0, "nobody's publisher gives way for those who do not read");
+}
+
+/// What rrelay.h and docs/limits.md say of the memory of a process that is the server's alone.
+#[test]
+fn resident_memory_stays_within_what_is_documented_of_the_limit() {
+    const LIMIT_KIB: u64 = 16 << 10;
+    const STREAMS: u64 = 20;
+    const PLAYERS: u64 = 40;
+    const NEWCOMERS: u64 = 100;
+    let program = c::build("resident", &c::server_sources(), c::As::C99);
+    let mut server = Command::new(program)
+        .args(["--addr", "127.0.0.1", "--port", "0", "--log", "off", "--mem-limit", "16M"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port = lines.find_map(|line| {
+        let (_, rest) = line.split_once("listens on port ")?;
+        rest.split_whitespace().next()?.parse().ok()
+    });
+    let port = port.expect("it says its port");
+    let before = process::most_rss_kib(server.id());
+    // Ends with the program: what it says is of no interest, but must be read.
+    std::thread::spawn(move || lines.for_each(drop));
+    let mut publisher = Client::new(port, "show", true);
+    publisher.key_frame(0, b"key").unwrap();
+    let stalled: Vec<_> = (0..PLAYERS).map(|_| stalled(port)).collect();
+    // Those that find no room are closed.
+    let mut others: Vec<_> = (1..STREAMS).map(|number| Client::new(port, &format!("show{number}"), true)).collect();
+    let mut newcomers = Vec::new();
+    for frame in 1..=20 {
+        // Each player is in the middle of a frame when it has to jump.
+        let went = publisher.key_frame(frame * 40, &[7; 3 << 20]).is_ok();
+        others.retain_mut(|other| other.key_frame(frame * 40, &[7; 100_000]).is_ok());
+        newcomers.extend((0..NEWCOMERS / 20).map(|_| shaken(port)));
+        if !went {
+            break; // it held too much
+        }
+    }
+    let most = process::most_rss_kib(server.id());
+    let documented = LIMIT_KIB + LIMIT_KIB / 4 + (4 << 10) + STREAMS * 256 + (STREAMS + PLAYERS + NEWCOMERS) * 24;
+    let grown = most - before;
+    assert!(grown > LIMIT_KIB / 2, "the limit was never near: {grown} KiB more than {before}");
+    assert!(grown <= documented, "{grown} KiB more than {before}, where {documented} are documented");
+    drop((stalled, others, newcomers));
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]

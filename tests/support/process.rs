@@ -16,7 +16,16 @@ pub(crate) fn holds() -> Holds {
 
 /// Resident memory in KiB.
 pub(crate) fn rss_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has /proc");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has a size");
+    kib("self", "VmRSS:")
+}
+
+/// The most resident memory that a process ever had, in KiB.
+pub(crate) fn most_rss_kib(process: u32) -> u64 {
+    kib(&process.to_string(), "VmHWM:")
+}
+
+fn kib(process: &str, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux has /proc");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it has a size");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
