@@ -36,7 +36,7 @@ fn null_is_an_error_and_never_a_crash() {
 }
 
 /// Errors of the header that `errors.c` does not provoke, and what shows or prevents them.
-const ELSEWHERE: [(&str, &str, &str); 10] = [
+const ELSEWHERE: [(&str, &str, &str); 11] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
@@ -46,6 +46,7 @@ const ELSEWHERE: [(&str, &str, &str); 10] = [
     ("rr_stream_add_source", "RR_ERR_LIMIT", "it takes 100000 targets; server::slots has a test of a full table"),
     ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),
     ("rr_rest_listen", "RR_ERR_LIMIT", "it takes all threads or descriptors of the process"),
+    ("rr_hooks_set", "RR_ERR_LIMIT", "it takes all threads or descriptors of the process"),
     ("rr_rest_handle", "RR_ERR_NOMEM", "it takes all memory of the process, just after the answer was made"),
 ];
 
@@ -58,6 +59,7 @@ const REST: [&[&str]; 2] = [
         "rr_rest_listen RR_ERR_IO",
         "rr_rest_handle RR_ERR_ARG",
         "rr_rest_handle RR_ERR_LIMIT",
+        "rr_hooks_set RR_ERR_CERT",
     ],
     &[
         "rr_rest_token RR_ERR_UNSUPPORTED",

@@ -366,7 +366,7 @@ fn a_setting_out_of_range_is_refused_by_its_name() {
     refused(server(|c| c.ask_default = 2), Arg, "ask_default");
     refused(server(|c| c.max_message = 1 << 24), Arg, "max_message");
     refused(server(|c| c.mem_limit = 1), Arg, "mem_limit");
-    refused(convert::listen_flags(8), Arg, "flags");
+    refused(convert::listen_flags(16), Arg, "flags");
 }
 
 /// The range in a field's comment, if there is one: "n to m", "to m" (from 1 on) or "from n".

@@ -536,6 +536,20 @@ static void control(void) {
     char *out;
     size_t len;
     char token[RR_TOKEN_BYTES];
+    struct {
+        rr_hooks_config known;
+        uint64_t later;
+    } newer;
+    rr_hooks_config hooks;
+    CHECK(RR_INIT(RR_CFG_HOOKS, &hooks) == RR_OK && rr_config_init(RR_CFG_HOOKS, &newer, sizeof newer) == RR_OK);
+    newer.later = 1;
+    GIVES(rr_hooks_set, VERSION, (s, &newer.known));
+    GIVES(rr_hooks_set, ARG, (s, &hooks));
+    hooks.on_play = "https://127.0.0.1:9/";
+    hooks.flags = RR_HOOKS_FLAG_GET;
+    GIVES(rr_hooks_set, UNSUPPORTED, (s, &hooks));
+    hooks.flags = 0;
+    hooks.ca_file = "/no/such/file.pem";
     if (rr_features() & RR_FEATURE_REST) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         struct sockaddr_in taken = {0};
@@ -546,6 +560,7 @@ static void control(void) {
         CHECK(bind(fd, (struct sockaddr *)&taken, sizeof taken) == 0 && listen(fd, 1) == 0);
         CHECK(getsockname(fd, (struct sockaddr *)&taken, &size) == 0);
         snprintf(addr, sizeof addr, "127.0.0.1:%d", ntohs(taken.sin_port));
+        GIVES(rr_hooks_set, CERT, (s, &hooks));
         GIVES(rr_rest_token, ARG, (NULL, token, 8));
         GIVES(rr_rest_token, IO, ("/no/such/folder/token", token, sizeof token));
         GIVES(rr_rest_listen, ARG, (s, "nowhere", "token-of-tests", 0));
