@@ -27,8 +27,7 @@ pub mod ffi;
 pub mod fuzzing;
 #[doc(hidden)]
 pub mod log;
-#[doc(hidden)]
-pub mod mask;
+mod mask;
 #[doc(hidden)]
 pub mod net;
 #[doc(hidden)]
@@ -40,5 +39,4 @@ pub mod server;
 pub mod session;
 #[doc(hidden)]
 pub mod stream;
-#[doc(hidden)]
-pub mod sync;
+mod sync;

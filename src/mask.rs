@@ -17,7 +17,7 @@ const HIDDEN: &str = "***";
 
 /// Whether a character could start a new line, move a terminal's cursor or turn the reading direction, and so make
 /// one log line look like another.
-pub fn is_forging(c: char) -> bool {
+pub(crate) fn is_forging(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
@@ -51,7 +51,7 @@ pub fn mask_key(key: &[u8]) -> String {
 /// Words of others in which our key may stand, as servers repeat it when they refuse: the key, its name, its query and
 /// each value there come as [`mask_key`] has them. Under four bytes nothing is hidden: that is no secret, and would be
 /// found in any word.
-pub fn hide_key(text: &str, key: &[u8]) -> String {
+pub(crate) fn hide_key(text: &str, key: &[u8]) -> String {
     let key = String::from_utf8_lossy(key);
     let (name, query) = key.split_once('?').unwrap_or((&key, ""));
     let values = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));

@@ -10,7 +10,7 @@ use crate::error::{Failure, RRError, Result};
 
 /// Locks, whatever became of the thread that held the lock before. Data behind our locks is valid between any two
 /// statements, so a panic elsewhere does not have to become a second one here.
-pub fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -19,7 +19,7 @@ pub fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 /// [`RRError::Limit`] where the system has no thread left.
-pub fn spawn<F, P>(name: &str, body: F, on_panic: P) -> Result<JoinHandle<()>>
+pub(crate) fn spawn<F, P>(name: &str, body: F, on_panic: P) -> Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
     P: FnOnce(&str) + Send + 'static,
@@ -31,7 +31,7 @@ where
 ///
 /// # Errors
 /// Those of [`spawn`].
-pub fn spawn_with_stack<F, P>(name: &str, stack_bytes: usize, body: F, on_panic: P) -> Result<JoinHandle<()>>
+pub(crate) fn spawn_with_stack<F, P>(name: &str, stack_bytes: usize, body: F, on_panic: P) -> Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
     P: FnOnce(&str) + Send + 'static,
@@ -49,7 +49,7 @@ where
 }
 
 /// The text of a caught panic.
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -299,28 +299,45 @@ impl Counters {
     }
 }
 
-/// Counters of messages and bytes jumped over.
+/// Counts what was jumped over: the one counter of drops, for a consumer, for a stream, and between relays.
 #[derive(Debug, Default)]
 pub struct Drops {
-    /// Messages.
-    pub msgs: Count,
-    /// Their bytes.
-    pub bytes: Count,
-    /// Jumps.
-    pub runs: Count,
+    msgs: Count,
+    bytes: Count,
+    runs: Count,
 }
 
 impl Drops {
-    /// One jump over so much; owner only.
-    pub fn add(&self, msgs: u64, bytes: u64) {
-        self.add_runs(msgs, bytes, 1);
+    /// Counts; owner only.
+    pub fn add(&self, dropped: Dropped) {
+        self.msgs.add(dropped.msgs);
+        self.bytes.add(dropped.bytes);
+        self.runs.add(dropped.runs);
     }
 
-    /// Jumps over so much together; owner only.
-    fn add_runs(&self, msgs: u64, bytes: u64, runs: u64) {
-        self.msgs.add(msgs);
-        self.bytes.add(bytes);
-        self.runs.add(runs);
+    /// All that was counted.
+    pub fn get(&self) -> Dropped {
+        Dropped { msgs: self.msgs.get(), bytes: self.bytes.get(), runs: self.runs.get() }
+    }
+}
+
+/// What was jumped over, in one jump or in several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Messages.
+    pub msgs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Jumps.
+    pub runs: u64,
+}
+
+impl Dropped {
+    /// What has been counted since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        let Self { msgs, bytes, runs } = self;
+        Self { msgs: msgs - before.msgs, bytes: bytes - before.bytes, runs: runs - before.runs }
     }
 }
 
@@ -369,15 +386,9 @@ impl StreamStats {
         }
     }
 
-    /// Counts what a consumer jumped over, with its own figures; by the relay.
-    pub(in crate::stream) fn dropped(&self, consumer: &Counters, messages: u64, bytes: u64) {
-        consumer.dropped.add(messages, bytes);
-        self.outgoing.dropped.add(messages, bytes);
-    }
-
-    /// Counts what consumers of other relays jumped over in this stream; by the relay.
-    pub(in crate::stream) fn dropped_elsewhere(&self, messages: u64, bytes: u64, runs: u64) {
-        self.outgoing.dropped.add_runs(messages, bytes, runs);
+    /// Counts what consumers jumped over; by the relay.
+    pub(in crate::stream) fn dropped(&self, dropped: Dropped) {
+        self.outgoing.dropped.add(dropped);
     }
 
     /// The lag of the consumer that is furthest behind; by the relay.

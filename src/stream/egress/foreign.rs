@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::record::RRSession;
-use crate::stream::stats::StreamStats;
+use crate::stream::stats::{Dropped, Drops, StreamStats};
 
 /// The end of a stream that has not ended.
 const NEVER: u64 = u64::MAX;
@@ -23,12 +23,11 @@ pub(in crate::stream) struct Registration {
     ended_at: AtomicU64,
     lets_go: AtomicBool,
     gone: AtomicBool,
-    /// Bytes and messages sent and dropped, and the number of drops, that the stream has not counted yet.
+    /// Bytes and messages sent that the stream has not counted yet.
     sent_bytes: AtomicU64,
     sent_messages: AtomicU64,
-    dropped_messages: AtomicU64,
-    dropped_bytes: AtomicU64,
-    dropped_runs: AtomicU64,
+    /// All that was jumped over; written by the owner.
+    dropped: Drops,
 }
 
 impl Registration {
@@ -38,37 +37,47 @@ impl Registration {
         self.sent_messages.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Counts messages and bytes jumped over; called by the owner.
-    pub(in crate::stream) fn count_dropped(&self, messages: u64, bytes: u64) {
-        self.dropped_messages.fetch_add(messages, Ordering::Relaxed);
-        self.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.dropped_runs.fetch_add(1, Ordering::Relaxed);
+    /// Counts a jump; called by the owner.
+    pub(in crate::stream) fn count_dropped(&self, dropped: Dropped) {
+        self.dropped.add(dropped);
     }
+}
 
-    fn report(&self, stats: &StreamStats, now_us: u64) {
+/// A registration, as the stream's relay keeps it.
+struct Registered {
+    registration: Arc<Registration>,
+    /// What the stream has counted of what was jumped over.
+    counted: Dropped,
+}
+
+impl Registered {
+    fn report(&mut self, stats: &StreamStats, now_us: u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
-        stats.sent((take(&self.sent_bytes), take(&self.sent_messages)), now_us);
-        let runs = take(&self.dropped_runs);
-        if runs > 0 {
-            stats.dropped_elsewhere(take(&self.dropped_messages), take(&self.dropped_bytes), runs);
+        let Registration { sent_bytes, sent_messages, dropped, .. } = &*self.registration;
+        stats.sent((take(sent_bytes), take(sent_messages)), now_us);
+        let dropped = dropped.get();
+        if dropped != self.counted {
+            stats.dropped(dropped.since(self.counted));
+            self.counted = dropped;
         }
     }
 }
 
 /// The registrations at one stream; its relay owns them.
 #[derive(Default)]
-pub(in crate::stream) struct Registrations(Vec<Arc<Registration>>);
+pub(in crate::stream) struct Registrations(Vec<Registered>);
 
 impl Registrations {
     /// Adds a registration.
     pub(in crate::stream) fn add(&mut self, registration: Arc<Registration>) {
-        self.0.push(registration);
+        self.0.push(Registered { registration, counted: Dropped::default() });
     }
 
     /// Tells all registrations the end of the stream, if there is one, wakes their owners where there is anything
     /// `new`, and counts what they were sent.
     pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stats: &StreamStats, now_us: u64) {
-        self.0.retain(|registration| {
+        self.0.retain_mut(|registered| {
+            let registration = &registered.registration;
             if let Some(end) = end {
                 registration.ended_at.fetch_min(end, Ordering::Release);
             }
@@ -77,14 +86,14 @@ impl Registrations {
             }
             let stays = !registration.gone.load(Ordering::Acquire);
             // Read `gone` before the report: an owner that set it has counted its last bytes already.
-            registration.report(stats, now_us);
+            registered.report(stats, now_us);
             stays
         });
     }
 
     /// Has all subscriptions let go of the log, because memory is short, and begin again at a later key frame.
     pub(in crate::stream) fn let_go(&self) {
-        for registration in &self.0 {
+        for Registered { registration, .. } in &self.0 {
             registration.lets_go.store(true, Ordering::Release);
             registration.record.wake_owner_for_log();
         }
@@ -94,7 +103,7 @@ impl Registrations {
 impl Drop for Registrations {
     /// Ends all registrations at once: a relay that has panicked cannot tell where its stream ends.
     fn drop(&mut self) {
-        for registration in &self.0 {
+        for Registered { registration, .. } in &self.0 {
             let ended = &registration.ended_at;
             if ended.compare_exchange(NEVER, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 registration.record.wake_owner_for_log();
@@ -121,9 +130,7 @@ impl Foreign {
             gone: AtomicBool::new(false),
             sent_bytes: AtomicU64::new(0),
             sent_messages: AtomicU64::new(0),
-            dropped_messages: AtomicU64::new(0),
-            dropped_bytes: AtomicU64::new(0),
-            dropped_runs: AtomicU64::new(0),
+            dropped: Drops::default(),
         };
         Self { join_index: join_index.fork(), live, registration: Arc::new(registration) }
     }

@@ -27,7 +27,7 @@ use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag, Message};
 use crate::stream::log::segment::Tail;
 use crate::stream::record::RRSession;
-use crate::stream::stats::Counters;
+use crate::stream::stats::{Counters, Dropped};
 
 /// A subscription's place in the log.
 enum Place {
@@ -233,8 +233,8 @@ impl Subscription {
         foreign.live |= seen.messages > 0;
         let head = foreign.join_index.head();
         if foreign.take_let_go() {
-            let (messages, bytes) = self.jump(None, head);
-            foreign.registration().count_dropped(messages, bytes);
+            let dropped = self.jump(None, head);
+            foreign.registration().count_dropped(dropped);
         }
         if let Some(end) = foreign.ended_at() {
             self.leave_at.get_or_insert(end);
@@ -638,9 +638,9 @@ impl Subscription {
     }
 
     /// Jumps from a place that is too far behind, to `to` or the next key frame. The rest of a half-sent message goes
-    /// first, out of the log's own memory. Gives the dropped messages and bytes.
-    pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> (u64, u64) {
-        let Place::At(cursor) = &mut self.place else { return (0, 0) };
+    /// first, out of the log's own memory. Gives what is dropped.
+    pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> Dropped {
+        let Place::At(cursor) = &mut self.place else { return Dropped::default() };
         let tail = cursor.tail();
         let kept = tail.as_ref().map_or(0, |tail| tail.bytes().len() as u64);
         let first =
@@ -658,7 +658,11 @@ impl Subscription {
                 self.place = Place::Waiting(Waits::behind(head.position));
             }
         }
-        (last.messages.saturating_sub(first.messages), last.position.saturating_sub(first.position))
+        Dropped {
+            msgs: last.messages.saturating_sub(first.messages),
+            bytes: last.position.saturating_sub(first.position),
+            runs: 1,
+        }
     }
 
     /// Notes a jump. True where the host is to be told, which is once in `every_ms`.
@@ -689,14 +693,12 @@ impl Subscription {
         recovered
     }
 
-    /// Counts dropped messages and bytes, in the consumer's figures and in the stream's.
-    pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, messages: u64, bytes: u64) {
+    /// Counts a jump, in the consumer's figures and in the stream's.
+    pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, dropped: Dropped) {
+        consumer.dropped.add(dropped);
         match &self.foreign {
-            None => self.stream.stats().dropped(consumer, messages, bytes),
-            Some(foreign) => {
-                consumer.dropped.add(messages, bytes);
-                foreign.registration().count_dropped(messages, bytes);
-            }
+            None => self.stream.stats().dropped(dropped),
+            Some(foreign) => foreign.registration().count_dropped(dropped),
         }
     }
 }

@@ -83,11 +83,11 @@ impl Relay {
                 if subscription.lag(head, now_us).bytes <= bound {
                     continue;
                 }
-                let (messages, bytes) = subscription.jump(None, head);
-                subscription.count_dropped(counters, messages, bytes);
+                let dropped = subscription.jump(None, head);
+                subscription.count_dropped(counters, dropped);
                 self.has_waiting = true;
                 jumped += 1;
-                messages_dropped += messages;
+                messages_dropped += dropped.msgs;
             }
         }
         if jumped > 0 {

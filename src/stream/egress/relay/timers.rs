@@ -104,10 +104,10 @@ impl Relay {
             // Jump to a key frame ahead that is itself within the bounds, or wait for the next one.
             let ahead = subscription.key_frame_ahead(&self.join_index, head, now_us);
             self.has_waiting |= ahead.is_none();
-            let (messages, bytes) = subscription.jump(ahead, head);
-            subscription.count_dropped(who.counters(), messages, bytes);
+            let dropped = subscription.jump(ahead, head);
+            subscription.count_dropped(who.counters(), dropped);
             if subscription.note_slow(now_ms, SLOW_REPORT_MS) {
-                let (subject, name) = told_of(who);
+                let ((subject, name), messages) = (told_of(who), dropped.msgs);
                 log::warn!(target: subject, "{name} is too slow: {messages} messages dropped, {} ms behind", lag.ms);
                 let event = who.slow_event(subscription, i64::try_from(messages).unwrap_or(i64::MAX));
                 self.stream.upcalls().event(event);
