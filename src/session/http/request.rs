@@ -88,7 +88,7 @@ impl Request {
             }
         };
         let target = head.path.unwrap_or_default();
-        let target = target.split_once("://").map_or(target, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let target = if target.starts_with('/') { target } else { without_origin(target) };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query: Vec<&str> = query.split('&').filter(|part| !part.is_empty()).collect();
         let (app, key) = stream_of(path)?;
@@ -120,6 +120,12 @@ impl Request {
         let accept = self.websocket.as_ref().map_or(0, String::capacity);
         size_of::<Self>() + self.key.capacity() + self.query.capacity() + accept
     }
+}
+
+/// A target in absolute form (RFC 9112, 3.2.2) without scheme and host.
+fn without_origin(target: &str) -> &str {
+    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
+    rest.find(['/', '?']).map_or("/", |at| &rest[at..])
 }
 
 /// Application and key of `/app/key.flv`.

@@ -69,6 +69,18 @@ fn the_form_follows_the_version_the_upgrade_and_what_is_accepted() {
 }
 
 #[test]
+fn an_address_in_the_query_is_no_other_target() {
+    for query in ["x=http://h/live/other.flv", "x=://h/live/other.flv"] {
+        let mut session = session();
+        let get = GET.replace(".flv", &format!(".flv?{query}"));
+        let events = events(&mut session, get.as_bytes(), 4096).unwrap();
+        let [Event::Connect, Event::Play { key, .. }] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(*key, format!("show?{query}").into_bytes());
+        assert_eq!(session.connect().unwrap().app, b"live");
+    }
+}
+
+#[test]
 fn the_head_goes_with_the_first_media_and_the_end_in_its_framing() {
     let answers = |head: &str| {
         let mut session = session();

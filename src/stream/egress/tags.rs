@@ -23,9 +23,9 @@ use crate::stream::log::segment::{Mark, flag};
 const BEFORE_BYTES: usize = 10;
 const BEHIND_BYTES: usize = 2;
 
-/// Bytes of a tag's head with all that may stand around it; and of its tail.
-const HEAD_BYTES: usize = BEFORE_BYTES + TAG_HEAD_BYTES + LEAD_BYTES;
+/// Bytes of a tag's tail with all that may stand around it; and of its head, which has the tail where no body is between.
 const TAIL_BYTES: usize = TAG_TAIL_BYTES + BEHIND_BYTES;
+const HEAD_BYTES: usize = BEFORE_BYTES + TAG_HEAD_BYTES + LEAD_BYTES + TAIL_BYTES;
 
 /// Messages whose tags are made at once, and places whose bytes go in one system call. Live it is a message or two.
 const MESSAGES: usize = 8;
@@ -188,6 +188,11 @@ impl Tags {
         tag.head.put(lead.bytes());
         tag.tail.put(&flv::tag_tail(data_len));
         tag.tail.put(self.form.framing.behind());
+        if start >= end {
+            // Where the log has nothing of the tag, nothing but its head tells that the tail is to come.
+            let tail = std::mem::take(&mut tag.tail);
+            tag.head.put(tail.bytes());
+        }
         Some(tag)
     }
 
@@ -251,25 +256,9 @@ impl Tags {
             filled += 1;
             wanted += piece.bytes.len();
         }
-        let mut left = if wanted == 0 { 0 } else { sink.write_vectored(&mut places[..filled])?.unwrap_or(0) };
-        self.sent += left;
-        for piece in batch {
-            if piece.bytes.len() <= left {
-                left -= piece.bytes.len();
-                written.log += piece.of_log;
-                continue;
-            }
-            match piece.kind {
-                // The header before it goes with the first of its bytes.
-                PieceKind::Body if left > 0 => written.log += piece.of_log - piece.bytes.len() + left,
-                // Its body is gone, so nothing else tells that it is to come.
-                PieceKind::Tail => written.rest_of(piece, left),
-                PieceKind::Head if left > 0 => written.rest_of(piece, left),
-                PieceKind::Head | PieceKind::Body => {}
-            }
-            return Ok(false);
-        }
-        Ok(true)
+        let sent = if wanted == 0 { 0 } else { sink.write_vectored(&mut places[..filled])?.unwrap_or(0) };
+        self.sent += sent;
+        Ok(written.took(batch, sent))
     }
 
     /// Bytes that were sent since this was last asked.
@@ -279,6 +268,27 @@ impl Tags {
 }
 
 impl Written {
+    /// Notes that so many bytes of these pieces have gone. False where that is not all.
+    fn took(&mut self, pieces: &[Piece<'_>], mut sent: usize) -> bool {
+        for piece in pieces {
+            if piece.bytes.len() <= sent {
+                sent -= piece.bytes.len();
+                self.log += piece.of_log;
+                continue;
+            }
+            match piece.kind {
+                // The header before it goes with the first of its bytes.
+                PieceKind::Body if sent > 0 => self.log += piece.of_log - piece.bytes.len() + sent,
+                // Its body is gone, so nothing else tells that it is to come.
+                PieceKind::Tail => self.rest_of(piece, sent),
+                PieceKind::Head if sent > 0 => self.rest_of(piece, sent),
+                PieceKind::Head | PieceKind::Body => {}
+            }
+            return false;
+        }
+        true
+    }
+
     fn rest_of(&mut self, piece: &Piece<'_>, sent: usize) {
         self.log += piece.of_log;
         self.rest.put(piece.bytes.get(sent..).unwrap_or_default());
@@ -326,4 +336,57 @@ fn put(out: &mut Vec<u8>, parts: &[&[u8]]) -> Result<()> {
     out.try_reserve(len).map_err(|_| RRError::NoMem)?;
     parts.iter().for_each(|part| out.extend_from_slice(part));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::chunk_write;
+    use crate::proto::framing::Framing;
+    use crate::proto::message::MessageHead;
+
+    /// What goes out where the sink takes `first` bytes at first, and then all.
+    fn gone(tags: Tags, message: Message<'_>, first: usize) -> Vec<u8> {
+        let bytes = |sent: usize| -> Vec<u8> {
+            let tagged = tags.tagged(&Message { sent, ..message });
+            tagged.pieces().flat_map(|piece| piece.bytes.to_vec()).collect()
+        };
+        let tagged = tags.tagged(&message);
+        let pieces: Vec<_> = tagged.pieces().collect();
+        let all = bytes(0);
+        let mut written = Written::default();
+        let whole = written.took(&pieces, first);
+        let mut out = [&all[..first], written.rest.bytes()].concat();
+        assert_eq!(whole, first == all.len());
+        assert!(written.log <= message.wire.len());
+        if written.log < message.wire.len() {
+            out.extend(bytes(written.log));
+        }
+        out
+    }
+
+    #[test]
+    fn a_tag_goes_out_whole_wherever_the_sink_stops() {
+        let long = vec![7; CHUNK_SIZE as usize + 9];
+        let bodies: [(u8, &[u8]); 5] =
+            [(kind::AUDIO, b""), (kind::VIDEO, b""), (kind::DATA_AMF3, b"\0"), (kind::VIDEO, b"\x17\x01"), (9, &long)];
+        for framing in [Framing::None, Framing::Chunked, Framing::WebSocket] {
+            for (type_id, body) in bodies {
+                let mut wire = Vec::new();
+                let head =
+                    MessageHead { timestamp_ms: 40, type_id, stream_id: 1, len: body.len() as u32, chunk_stream: 4 };
+                chunk_write::encode(&head, body, CHUNK_SIZE, &mut wire);
+                let len = wire.len() as u32;
+                let mark = Mark { arrival_us: 0, start: 0, len, ts_ms: 40, type_id, flags: 0, track: 0 };
+                let (message, tags) =
+                    (Message { mark, number: 0, wire: &wire, sent: 0 }, Tags::new(FlvForm { framing, browser: false }));
+                let all = gone(tags, message, 0);
+                assert!(all.len() >= TAG_HEAD_BYTES + TAG_TAIL_BYTES, "{framing:?} {type_id}: {all:?}");
+                let cuts = (0..=all.len().min(60)).chain(all.len().saturating_sub(60)..=all.len());
+                for cut in cuts {
+                    assert_eq!(gone(tags, message, cut), all, "{framing:?} {type_id}, cut at {cut}");
+                }
+            }
+        }
+    }
 }
