@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use axum::http::Request;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -170,20 +172,37 @@ impl Setup {
         self.config.urls().get(place).copied().flatten()
     }
 
-    async fn request(&self, call: &Call, delivery: &str) -> Result<Reply> {
-        let hook = call.hook();
-        let url = self.url(hook).ok_or(RRError::NotFound)?;
-        let request = match self.config.dialect {
-            Dialect::Json => json::request(url, call, delivery)?,
-            Dialect::Nginx => nginx::request(url, call, self.config.get)?,
-        };
+    /// The request of a call.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where what the peer has sent is too long for an address.
+    fn request(&self, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
+        let url = self.url(call.hook()).ok_or(RRError::NotFound)?;
+        match self.config.dialect {
+            Dialect::Json => json::request(url, call, delivery),
+            Dialect::Nginx => nginx::request(url, call, self.config.get),
+        }
+    }
+
+    async fn send(&self, hook: Hook, request: Request<Bytes>) -> Result<Reply> {
         let whole = self.config.dialect == Dialect::Json;
         self.client.send(hook as usize, request, self.config.secret.as_deref(), whole).await
     }
 
-    /// Asks; a back end that does not answer as it should is a failure.
+    /// Asks; a back end that does not answer as it should is a failure. Whoever makes the question impossible is denied: a
+    /// default that lets in is for back ends that fail.
     async fn ask(&self, call: &Call) -> Result<Verdict> {
-        let reply = self.request(call, &delivery()).await?;
+        let request = match self.request(call, &delivery()) {
+            Ok(request) => request,
+            Err(failure) => {
+                log::warn!("{} cannot be asked about this peer: {failure}", call.hook().name());
+                return Ok(Verdict::Deny {
+                    code: String::new(),
+                    text: "what was sent is too long to be asked about".to_owned(),
+                });
+            }
+        };
+        let reply = self.send(call.hook(), request).await?;
         match self.config.dialect {
             Dialect::Json => json::verdict(call, &reply),
             Dialect::Nginx => nginx::verdict(call, &reply, self.config.relay_redirect),
@@ -196,7 +215,14 @@ impl Setup {
             (call.hook().name(), delivery(), Instant::now() + Duration::from_millis(self.config.retry_ms.into()));
         let mut wait = RETRY_FIRST;
         loop {
-            let failure = match self.request(call, &delivery).await {
+            let request = match self.request(call, &delivery) {
+                Ok(request) => request,
+                Err(failure) => {
+                    log::warn!("{name} was told nobody: {failure}");
+                    return;
+                }
+            };
+            let failure = match self.send(call.hook(), request).await {
                 Ok(reply) if reply.status < 500 => return,
                 Ok(reply) => Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status)),
                 Err(failure) => failure,
@@ -212,7 +238,10 @@ impl Setup {
 
     /// Tells that a session goes on; the words of a back end that wants it to end.
     async fn update(&self, call: &Call) -> Option<String> {
-        let reply = self.request(call, &delivery()).await;
+        let reply = match self.request(call, &delivery()) {
+            Ok(request) => self.send(call.hook(), request).await,
+            Err(failure) => Err(failure),
+        };
         match (self.config.dialect, reply) {
             (Dialect::Json, Ok(reply)) => json::ends(&reply),
             (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
@@ -511,7 +540,7 @@ impl HooksThread {
             log::error!("the thread of hooks panicked: {text}");
         })?;
         let running = Self { desk, stop: Some(stop), thread: Some(thread) };
-        server.set_hooks(Some(Arc::<Desk>::clone(&running.desk)));
+        server.set_hooks(Arc::<Desk>::clone(&running.desk));
         server.subscribe(&running.subscriber());
         Ok(running)
     }
@@ -534,7 +563,8 @@ impl HooksThread {
 impl Drop for HooksThread {
     fn drop(&mut self) {
         if let Some(server) = self.desk.server.upgrade() {
-            server.set_hooks(None);
+            let hooks: Arc<dyn Hooks> = Arc::<Desk>::clone(&self.desk);
+            server.remove_hooks(&hooks);
             server.unsubscribe(&self.subscriber());
         }
         self.desk.forget_all();

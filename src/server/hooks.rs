@@ -78,11 +78,20 @@ pub(super) struct HookPlace {
 }
 
 impl HookPlace {
-    /// The hooks from now on; gives those before.
-    pub(super) fn set(&self, hooks: Option<Arc<dyn Hooks>>) -> Option<Arc<dyn Hooks>> {
+    /// The hooks from now on.
+    pub(super) fn set(&self, hooks: Arc<dyn Hooks>) {
         let mut place = locked(&self.hooks);
-        self.any.store(hooks.is_some(), Ordering::Release);
-        std::mem::replace(&mut place, hooks)
+        self.any.store(true, Ordering::Release);
+        *place = Some(hooks);
+    }
+
+    /// Takes these hooks off, unless others stand here meanwhile.
+    pub(super) fn remove(&self, hooks: &Arc<dyn Hooks>) {
+        let mut place = locked(&self.hooks);
+        if place.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, hooks)) {
+            self.any.store(false, Ordering::Release);
+            *place = None;
+        }
     }
 
     /// The hooks, to be called without a lock.

@@ -338,10 +338,16 @@ impl RRServer {
         Ok(())
     }
 
-    /// The hooks of this server from now on; gives those before. Sessions that wait for an answer of theirs get one still.
+    /// The hooks of this server from now on. Sessions that wait for an answer of those before get one still.
     #[cfg(feature = "rest")]
-    pub(crate) fn set_hooks(&self, hooks: Option<Arc<dyn Hooks>>) -> Option<Arc<dyn Hooks>> {
-        self.core.hooks.set(hooks)
+    pub(crate) fn set_hooks(&self, hooks: Arc<dyn Hooks>) {
+        self.core.hooks.set(hooks);
+    }
+
+    /// Takes these hooks off, unless others are the server's meanwhile.
+    #[cfg(feature = "rest")]
+    pub(crate) fn remove_hooks(&self, hooks: &Arc<dyn Hooks>) {
+        self.core.hooks.remove(hooks);
     }
 
     #[cfg(feature = "rest")]

@@ -68,9 +68,9 @@ fn a_back_end_is_asked_once_and_told_once_with_all_that_is_known() {
 #[test]
 fn a_denial_reaches_the_encoder_in_words() {
     let backend = Backend::new(|asked| match asked.path() {
-        "/on_publish" => {
-            json(r#"{"action": "deny", "text": "this key has expired", "code": "NetStream.Publish.BadName"}"#)
-        }
+        "/on_publish" => json(
+            r#"{"action": "deny", "text": "this key has expired", "reason": 7, "code": "NetStream.Publish.BadName"}"#,
+        ),
         "/on_play" => status("403 Forbidden"),
         _ => yes(),
     });

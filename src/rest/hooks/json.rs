@@ -233,8 +233,20 @@ fn answer(reply: &Reply) -> Result<Answer> {
     if reply.body.trim_ascii().is_empty() {
         return Ok(Answer::default());
     }
-    serde_json::from_slice(&reply.body)
-        .map_err(|error| Failure::peers(RRError::Protocol, format!("its answer is not what a hook answers: {error}")))
+    let no_answer =
+        |error| Failure::peers(RRError::Protocol, format!("its answer is not what a hook answers: {error}"));
+    let given: Json = serde_json::from_slice(&reply.body).map_err(no_answer)?;
+    let text = |name: &str| given.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    if text("action") == "deny" {
+        // Whatever else it says: a denial with an unknown word must not let anybody in.
+        return Ok(Answer {
+            action: Some("deny".to_owned()),
+            text: text("text"),
+            code: text("code"),
+            ..Answer::default()
+        });
+    }
+    serde_json::from_value(given).map_err(no_answer)
 }
 
 /// What an answer to a question comes to.
@@ -284,7 +296,7 @@ fn allowed(answer: Answer) -> Result<Verdict> {
 
 /// Why an answer to an update ends the session: it denies.
 pub(super) fn ends(reply: &Reply) -> Option<String> {
-    let answer = answer(reply).ok()?;
+    let answer = answer(reply).inspect_err(|failure| log::warn!("on_update: {failure}")).ok()?;
     let denies = (200..300).contains(&reply.status) && answer.action.as_deref() == Some("deny");
     denies.then(|| if answer.text.is_empty() { "on_update said no".to_owned() } else { answer.text })
 }

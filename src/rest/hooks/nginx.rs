@@ -153,7 +153,11 @@ impl Form {
         }
         self.0 += name;
         self.0.push('=');
-        escape(value, |byte| matches!(byte, b' ' | b'#' | b'%' | b'&' | b'+' | b';' | b'?'), &mut self.0);
+        escape(
+            value,
+            |byte| matches!(byte, b' ' | b'"' | b'#' | b'%' | b'&' | b'+' | b';' | b'<' | b'>' | b'?'),
+            &mut self.0,
+        );
         self
     }
 
@@ -286,9 +290,12 @@ mod tests {
     }
 
     #[test]
-    fn values_are_escaped_as_nginx_does() {
+    fn values_are_escaped_as_nginx_does_and_so_that_all_make_an_address() {
         let form = Form(String::new()).text("name", b"a b&c=d%e+f;g?h#i/j\xff\x00k").args(b"");
         assert_eq!(form, "name=a%20b%26c=d%25e%2Bf%3Bg%3Fh%23i/j%FF%00k");
+        let every: Vec<u8> = (0..=255).collect();
+        let address = format!("http://h/?{}", Form(String::new()).text("name", &every).args(&every));
+        assert!(address.parse::<Uri>().is_ok(), "{address}");
         let form = Form(String::new()).number("start", -2_000_i64 as u32).number("duration", -1_i64 as u32).args(b"");
         assert_eq!(form, "start=4294965296&duration=4294967295");
     }
