@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::ControlFlow;
 
 use crate::error::{Failure, RRError, Result, copied};
-use crate::net::socket::Socket;
+use crate::net::socket::{Socket, half_close};
 use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
 use crate::session::{ClientSession, Event, HttpSession, Inbound, ServerSession};
@@ -219,6 +219,19 @@ impl Conn {
         }
     }
 
+    /// Sends the last of the output, and ends our side of the connection behind it. False when the socket takes no more
+    /// now: then it is called again once it does.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn finish(&mut self) -> Result<bool> {
+        let finished = self.flush()?;
+        if finished {
+            half_close(&mut self.socket);
+        }
+        Ok(finished)
+    }
+
     /// Writes bytes of the owner's; `None` when the socket takes nothing now.
     ///
     /// # Errors
@@ -301,5 +314,34 @@ fn broken(doing: &str, error: &io::Error) -> Failure {
             Failure::peers(RRError::Closed, format!("{doing}: {error}"))
         }
         _ => tls::failure(error, doing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::session::Timing;
+
+    #[test]
+    fn a_connection_ends_behind_its_last_words_also_where_they_find_no_room_at_first() {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let session = HttpSession::new(Timing::default(), false, 0);
+        let mut conn = Conn::new(Socket::adopt(ours.into()).unwrap(), Side::Http(Box::new(session)));
+        peer.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let answered = conn.pump(&mut [0; 256], 0, 256, true, |event, _| ControlFlow::Break(event)).unwrap();
+        assert!(matches!(answered, Pumped::Event(Event::Answered { .. })));
+        for len in [4096, 1] {
+            while conn.write(&[b'x'; 4096][..len]).unwrap().is_some() {}
+        }
+        assert!(!conn.finish().unwrap());
+        peer.set_nonblocking(true).unwrap();
+        let mut all = Vec::new();
+        assert_eq!(peer.read_to_end(&mut all).unwrap_err().kind(), ErrorKind::WouldBlock, "there is more to come");
+        assert!(conn.finish().unwrap());
+        peer.read_to_end(&mut all).unwrap();
+        assert!(all.ends_with(b"Streams are at /app/key.flv.\n"));
     }
 }

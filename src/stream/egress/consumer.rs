@@ -180,6 +180,12 @@ impl Consumer {
         self.has_ended() || (self.said.is_some() && self.is_between())
     }
 
+    /// Sends the last words, and ends the connection behind them as soon as all have gone.
+    pub(in crate::stream) fn finish(&mut self) {
+        // A socket that failed tells so when it is read.
+        self.blocked = !self.sink.conn().finish().unwrap_or(true);
+    }
+
     /// Whether the consumer is between two messages, with nothing half sent.
     pub(in crate::stream) fn is_between(&self) -> bool {
         self.private.is_empty() && self.subscriptions.get(self.current).is_none_or(Subscription::is_between)

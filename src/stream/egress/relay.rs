@@ -333,7 +333,11 @@ impl Relay {
 
     fn unblock(&mut self, ready: Ready) {
         if let Some(consumer) = self.consumers.get_mut(ready.slot).filter(|_| ready.writable) {
-            consumer.blocked = false;
+            if consumer.blocked && consumer.close_by_ms.is_some() {
+                consumer.finish();
+            } else {
+                consumer.blocked = false;
+            }
         }
     }
 }

@@ -84,10 +84,7 @@ impl Relay {
     fn say_goodbye(&mut self, slot: usize, by_ms: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         consumer.close_by_ms = Some(by_ms);
-        let conn = consumer.sink.conn();
-        if conn.flush().is_ok() {
-            half_close(&mut conn.socket);
-        }
+        consumer.finish();
     }
 
     /// Hands a player's connection on: to the listener, which handles `next`, or to the relay of the newest stream that
@@ -144,7 +141,7 @@ impl Relay {
         let push = consumer.push.take();
         match consumer.into_parts() {
             (mut conn, Who::Player(record), subscriptions) => {
-                end_player(&mut conn, &record, if is_between { &subscriptions } else { &[] }, failure);
+                end_player(&mut conn, &record, is_between.then_some(&*subscriptions), failure);
                 self.stream.upcalls().session_over(&record, failure);
                 // Last: dropping its subscriptions takes the player off the books.
                 drop(subscriptions);
@@ -177,7 +174,7 @@ impl Relay {
         while let Ok(delivery) = inbox.try_recv() {
             match delivery {
                 Delivery::Player(Peer { mut conn, record, subscriptions }) => {
-                    end_player(&mut conn, &record, &subscriptions, &failure);
+                    end_player(&mut conn, &record, Some(&subscriptions), &failure);
                     self.stream.upcalls().session_over(&record, &failure);
                 }
                 Delivery::Target { target, .. } => self.stream.upcalls().target_over(&target),
@@ -191,12 +188,15 @@ impl Relay {
     }
 }
 
-/// Tells a player that these plays of its are over, if its socket takes that.
-fn end_player(conn: &mut Conn, record: &RRSession, subscriptions: &[Subscription], failure: &Failure) {
-    if let Some(session) = conn.inbound().filter(|_| !failure.by_peer) {
-        subscriptions.iter().for_each(|subscription| session.end_play(subscription.stream_id()));
+/// Ends a player's connection, and tells it before, if its socket takes that, that these plays are over. `None` in the
+/// middle of a message: any word would become a part of that.
+fn end_player(conn: &mut Conn, record: &RRSession, plays: Option<&[Subscription]>, failure: &Failure) {
+    if let Some(plays) = plays {
+        if let Some(session) = conn.inbound().filter(|_| !failure.by_peer) {
+            plays.iter().for_each(|subscription| session.end_play(subscription.stream_id()));
+        }
+        let _ = conn.flush();
     }
-    let _ = conn.flush();
     half_close(&mut conn.socket);
     record.set_role(Role::Player);
 }
