@@ -26,17 +26,17 @@ pub(super) struct Ban {
 }
 
 impl Ban {
-    /// What a session does now.
+    /// What a session does now, on its stream of this name. The session's own names may be those of a wish that was refused.
     ///
     /// # Errors
     /// [`RRError::State`] where it does nothing that could be refused later, or its address is not known.
-    pub(super) fn of(record: &RRSession) -> Result<Self> {
-        let names = record.names();
-        let name = StreamName { app: names.app, key: names.key };
+    pub(super) fn of(record: &RRSession, name: Option<&StreamName>) -> Result<Self> {
+        let nothing = || Failure::ours(RRError::State, "the session neither publishes nor plays: nothing to ban");
+        let name = name.ok_or_else(nothing)?;
         let publishes = match record.role() {
             Role::Publisher | Role::Standby => true,
             Role::Player => false,
-            _ => return Err(Failure::ours(RRError::State, "the session neither publishes nor plays: nothing to ban")),
+            _ => return Err(nothing()),
         };
         let ip = record.ip.ok_or_else(|| Failure::ours(RRError::State, "the session's address is not known"))?;
         Ok(Self { ip, publishes, path: name.path() })
@@ -118,10 +118,13 @@ mod tests {
         let name = |key: &str| StreamName { app: b"live".to_vec(), key: key.as_bytes().to_vec() };
         let record_of = |role| {
             record.set_role(role);
-            record.rename(|names| (names.app, names.key) = (b"live".to_vec(), b"show".to_vec()));
-            Ban::of(&record)
+            // It has asked for another stream meanwhile, and was refused.
+            record.rename(|names| (names.app, names.key) = (b"live".to_vec(), b"none".to_vec()));
+            Ban::of(&record, Some(&name("show")))
         };
         assert_eq!(record_of(Role::None).unwrap_err().kind, RRError::State);
+        record.set_role(Role::Player);
+        assert_eq!(Ban::of(&record, None).unwrap_err().kind, RRError::State, "its stream has ended");
         let banned = record_of(Role::Standby).unwrap();
         assert_eq!(record_of(Role::Publisher).unwrap(), banned);
         assert_eq!(bans.add(banned.clone(), 5_000, 1_000).unwrap(), None);

@@ -410,7 +410,10 @@ impl RRServer {
         if ban_ms > MAX_BAN_MS {
             return Err(Failure::ours(RRError::Arg, format!("ban_ms is {ban_ms}: a day at most ({MAX_BAN_MS})")));
         }
-        let (ban, bans, now_ms) = (Ban::of(&*self.session(id)?)?, &self.core.bans, clock::now_ms());
+        let record = self.session(id)?;
+        let stream = self.core.registry().streams.get(record.stream()).cloned();
+        let ban = Ban::of(&record, stream.as_ref().map(|stream| stream.name()))?;
+        let (bans, now_ms) = (&self.core.bans, clock::now_ms());
         // It stands before the peer is closed: one that is back at once meets it.
         let before = bans.add(ban.clone(), now_ms.saturating_add(ban_ms.into()), now_ms)?;
         close().inspect_err(|_| bans.restore(ban, before))
