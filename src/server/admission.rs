@@ -328,7 +328,13 @@ pub(super) fn hand_over(
             let of = Arc::<RRStream>::clone(stream);
             let newest = Subscription::of_player(of, record, stream_id, start, decision.media, flv);
             peer.subscriptions.push(newest);
-            stream.hand_player(peer).err().map(|(peer, failure)| (*peer, failure, false))
+            stream.hand_player(peer).err().map(|(mut peer, failure)| {
+                if let Some(session) = peer.conn.inbound() {
+                    session.fail_play(stream_id, "NetStream.Play.StreamNotFound", &failure.text);
+                }
+                let _ = peer.conn.flush();
+                (*peer, failure, false)
+            })
         }
         Wish::Connect => None,
     };

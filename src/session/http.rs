@@ -10,7 +10,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use self::request::{Method, Parsed, Refusal, Request};
+use self::request::{Parsed, Refusal, Request};
 use super::inbound::Inbound;
 use super::timers::{Due, Phase, Question, Timers};
 use super::{ConnectInfo, Event, Said, Timing};
@@ -78,6 +78,10 @@ pub struct HttpSession {
     request: Option<Box<Request>>,
     info: Option<Box<ConnectInfo>>,
     frames: websocket::Reader,
+    /// The answer is a head alone.
+    head_only: bool,
+    /// The connection is TLS.
+    secure: bool,
     /// Bytes that came behind the request.
     rest: usize,
     out: Vec<u8>,
@@ -89,10 +93,12 @@ pub struct HttpSession {
 }
 
 impl HttpSession {
-    /// A session before its first byte.
-    pub fn new(timing: Timing, now_ms: u64) -> Self {
+    /// A session before its first byte, on a connection that is TLS where it is `secure`.
+    pub fn new(timing: Timing, secure: bool, now_ms: u64) -> Self {
         Self {
             timing,
+            secure,
+            head_only: false,
             timers: Timers::new(timing, LATE, now_ms),
             stage: Stage::Request,
             head: Vec::new(),
@@ -145,13 +151,14 @@ impl HttpSession {
         let before = self.head.len();
         let taken = new.len().min(HEAD_MAX_BYTES - before);
         self.head.extend_from_slice(&new[..taken]);
-        let parsed = Request::parse(&self.head, self.head.len() == HEAD_MAX_BYTES);
+        let parsed = Request::parse(&self.head, self.head.len() == HEAD_MAX_BYTES, self.secure);
         if let Ok(Parsed { len: None, .. }) = parsed {
             *at += taken;
             return;
         }
         let len = parsed.as_ref().ok().and_then(|parsed| parsed.len);
         *at += len.map_or(new.len(), |len| len.saturating_sub(before));
+        self.head_only = self.head.starts_with(b"HEAD ");
         self.head = Vec::new();
         match parsed {
             Ok(Parsed { request: Some(request), info, .. }) => {
@@ -231,13 +238,12 @@ impl HttpSession {
 
     /// Puts a whole answer into the output, and nothing comes after it.
     fn answer(&mut self, status: &str, head: &str, text: &str) {
-        let head_only = self.request.as_ref().is_some_and(|request| request.method == Method::Head);
         let length = match text {
             "" => String::new(),
             text => format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len() + 1),
         };
         self.out.extend(format!("HTTP/1.1 {status}\r\n{COMMON}{head}{length}\r\n").as_bytes());
-        if !head_only && !text.is_empty() {
+        if !self.head_only && !text.is_empty() {
             self.out.extend(text.as_bytes());
             self.out.push(b'\n');
         }
@@ -449,7 +455,7 @@ impl Inbound for HttpSession {
     }
 
     fn wants_media(&self) -> bool {
-        self.request.as_ref().is_none_or(|request| request.method != Method::Head)
+        !self.head_only
     }
 
     fn begin_media(&mut self, now_ms: u64) {

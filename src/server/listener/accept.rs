@@ -128,7 +128,7 @@ impl Listener {
         record.set_owner(self.core.listener_wake());
         let now_ms = clock::now_ms();
         let side = match options.http {
-            true => Side::Http(Box::new(HttpSession::new(self.session.timing, now_ms))),
+            true => Side::Http(Box::new(HttpSession::new(self.session.timing, options.tls, now_ms))),
             false => Side::Server(Box::new(ServerSession::new(&self.session, now_ms))),
         };
         let mut conn = Conn::new(socket, side);

@@ -14,16 +14,9 @@ const SUFFIX: &[u8] = b".flv";
 /// The argument, and the parameter of `Accept`, that ask for the form for browsers.
 const FOR_BROWSER: &str = "for=browser";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    Get,
-    Head,
-}
-
 /// A request for a stream.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) method: Method,
     key: Vec<u8>,
     /// The arguments behind the path, without ours.
     query: String,
@@ -58,8 +51,8 @@ fn refusal(status: &'static str, text: &'static str) -> Refusal {
 }
 
 impl Request {
-    /// Reads a head; `full`: no more of it can come.
-    pub(super) fn parse(bytes: &[u8], full: bool) -> Result<Parsed, Refusal> {
+    /// Reads a head; `full`: no more of it can come; `secure`: over TLS.
+    pub(super) fn parse(bytes: &[u8], full: bool, secure: bool) -> Result<Parsed, Refusal> {
         const TOO_LARGE: &str = "431 Request Header Fields Too Large";
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut head = httparse::Request::new(&mut fields);
@@ -75,9 +68,9 @@ impl Request {
             }
             Err(_) => return Err(refusal("400 Bad Request", "This is no request of HTTP.")),
         };
-        let method = match head.method {
-            Some("GET") => Method::Get,
-            Some("HEAD") => Method::Head,
+        let gets = match head.method {
+            Some("GET") => true,
+            Some("HEAD") => false,
             Some("OPTIONS") => return Ok(Parsed { len: Some(len), ..Parsed::default() }),
             _ => {
                 return Err(Refusal {
@@ -95,16 +88,16 @@ impl Request {
         let field = |name: &str| field(&head, name);
         let accepts_browser_form = field("accept").is_some_and(|accept| contains(accept, FOR_BROWSER));
         let request = Self {
-            method,
             key,
             query: query.iter().filter(|part| **part != FOR_BROWSER).copied().collect::<Vec<_>>().join("&"),
             chunked: head.version == Some(1),
-            websocket: websocket_of(method, field)?,
+            websocket: websocket_of(gets, field)?,
             browser: accepts_browser_form || query.contains(&FOR_BROWSER),
         };
         let host = field("host").unwrap_or_default();
         let page_url = field("referer").or_else(|| field("origin")).unwrap_or_default().to_vec();
-        let tc_url = [b"http://", host, b"/", &app].concat();
+        let scheme: &[u8] = if secure { b"https://" } else { b"http://" };
+        let tc_url = [scheme, host, b"/", &app].concat();
         let flash_ver = field("user-agent").unwrap_or_default().to_vec();
         let info = ConnectInfo { app, tc_url, flash_ver, page_url, ..ConnectInfo::default() };
         Ok(Parsed { len: Some(len), request: Some(request), info })
@@ -142,11 +135,11 @@ fn stream_of(path: &str) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
 }
 
 /// The answer to the handshake of a WebSocket, where that is one.
-fn websocket_of<'a>(method: Method, field: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Option<String>, Refusal> {
+fn websocket_of<'a>(gets: bool, field: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Option<String>, Refusal> {
     if !field("upgrade").is_some_and(|upgrade| contains(upgrade, "websocket")) {
         return Ok(None);
     }
-    if method != Method::Get || !field("connection").is_some_and(|connection| contains(connection, "upgrade")) {
+    if !gets || !field("connection").is_some_and(|connection| contains(connection, "upgrade")) {
         return Err(refusal("400 Bad Request", "A WebSocket begins with GET and Connection: Upgrade."));
     }
     if field("sec-websocket-version") != Some(b"13") {

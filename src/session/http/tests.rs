@@ -5,7 +5,7 @@ use super::*;
 const NOW_MS: u64 = 1_000;
 
 fn session() -> HttpSession {
-    HttpSession::new(Timing { handshake_ms: 10_000, ping_ms: 15_000, ..Timing::default() }, NOW_MS)
+    HttpSession::new(Timing { handshake_ms: 10_000, ping_ms: 15_000, ..Timing::default() }, false, NOW_MS)
 }
 
 /// Everything that comes of an input, in pieces of so many bytes; questions are answered with yes.
@@ -107,6 +107,21 @@ fn the_head_goes_with_the_first_media_and_the_end_in_its_framing() {
     assert_eq!(end, [0x88, 2, 3, 0xe8]);
     let (begin, end) = answers(&GET.replace("GET", "HEAD"));
     assert!(begin.starts_with("HTTP/1.1 200 OK\r\n") && end.is_empty(), "{begin}");
+}
+
+#[test]
+fn a_head_is_answered_by_a_head_also_where_it_is_refused() {
+    let mut session = session();
+    events(&mut session, b"HEAD / HTTP/1.1\r\n\r\n", 4096).unwrap();
+    let answer = said(&mut session);
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn the_address_says_whether_it_came_over_tls() {
+    let mut session = HttpSession::new(Timing::default(), true, NOW_MS);
+    events(&mut session, GET.as_bytes(), 4096).unwrap();
+    assert_eq!(session.connect().unwrap().tc_url, b"https://h:80/live");
 }
 
 #[test]
