@@ -6,8 +6,8 @@
 //! What a session publishes or plays has a task here from its beginning to its end: updates, then one done, in this
 //! order, and the done after the last update's answer. Tells of targets go one after another.
 //!
-//! Bounds: one question and some plays a session, [`MAX_ACTS`] tasks, [`MAX_TARGET_TELLS`] tells of targets that wait, the
-//! answer's length. What a back end does is checked by the dialects (`json`, `nginx`); the wire is `client`'s.
+//! Bounds: one question and some plays a session, [`MAX_ACTS`] tasks, [`MAX_RETRIES`] tells that wait for another try,
+//! [`MAX_TARGET_TELLS`] tells of targets that wait, the answer's length. What a back end does is checked by the dialects (`json`, `nginx`); the wire is `client`'s.
 
 mod client;
 mod json;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::Request;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::client::{Client, Reply};
@@ -37,8 +37,11 @@ use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::record::{Names, RRSession};
 use crate::sync::locked;
 
-/// Publishes and plays that are followed at one time. More than this are not told of.
+/// Publishes and plays that are followed at one time, until their end is told. More than this are not told of.
 const MAX_ACTS: usize = 100_000;
+
+/// Tells that wait for another try: peers that come and go while a back end is down must not fill the memory.
+const MAX_RETRIES: usize = 4_096;
 
 /// Tells of targets that wait for a back end.
 const MAX_TARGET_TELLS: usize = 4_096;
@@ -104,6 +107,8 @@ struct Act {
     stream: Id,
     publishes: bool,
     since: Instant,
+    /// Its room among all, up to the end of the last tell.
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
 impl Act {
@@ -164,6 +169,8 @@ impl Verdict {
 struct Setup {
     config: HooksConfig,
     client: Client,
+    /// Room for those of [`MAX_RETRIES`].
+    retries: Semaphore,
 }
 
 impl Setup {
@@ -209,11 +216,11 @@ impl Setup {
         }
     }
 
-    /// Tells, and again where that fails, for the time that is set.
+    /// Tells, and again where that fails, for the time that is set and while there is room to wait.
     async fn tell(&self, call: &Call, stopping: &mut watch::Receiver<bool>) {
         let (name, delivery, until) =
             (call.hook().name(), delivery(), Instant::now() + Duration::from_millis(self.config.retry_ms.into()));
-        let mut wait = RETRY_FIRST;
+        let (mut wait, mut place) = (RETRY_FIRST, None);
         loop {
             let request = match self.request(call, &delivery) {
                 Ok(request) => request,
@@ -227,8 +234,9 @@ impl Setup {
                 Ok(reply) => Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status)),
                 Err(failure) => failure,
             };
-            let late = Instant::now() + wait > until;
-            if late || tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
+            place = place.or_else(|| self.retries.try_acquire().ok());
+            let gives_up = place.is_none() || Instant::now() + wait > until;
+            if gives_up || tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
                 log::warn!("{name} was told nobody: {failure}");
                 return;
             }
@@ -245,8 +253,11 @@ impl Setup {
         match (self.config.dialect, reply) {
             (Dialect::Json, Ok(reply)) => json::ends(&reply),
             (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
-            (Dialect::Nginx, Err(failure)) => Some(format!("on_update was not answered: {failure}")),
-            (Dialect::Json, Err(failure)) => {
+            // A request that found no place was never sent: that is no answer of the back end's.
+            (Dialect::Nginx, Err(failure)) if !self.config.fail_open && failure.kind != RRError::Limit => {
+                Some(format!("on_update was not answered: {failure}"))
+            }
+            (_, Err(failure)) => {
                 log::warn!("on_update was told nobody: {failure}");
                 None
             }
@@ -254,18 +265,12 @@ impl Setup {
     }
 
     /// What becomes of a session whose back end failed.
-    fn default_of(&self, call: &Call, failure: &Failure) -> Verdict {
+    fn default_of(&self, wanted: &Wanted, failure: &Failure) -> Verdict {
         if self.config.fail_open {
             return Verdict::allow();
         }
-        // The encoder may come again: it was not refused for what it is.
-        let code = match call.hook() {
-            Hook::Connect => "NetConnection.Connect.Failed",
-            Hook::Publish => "NetStream.Publish.Failed",
-            _ => "NetStream.Play.Failed",
-        };
         let text = format!("nobody could be asked: {}", failure.kind.sentence());
-        Verdict::Deny { code: code.to_owned(), text }
+        Verdict::Deny { code: wanted.failed().to_owned(), text }
     }
 }
 
@@ -286,7 +291,6 @@ struct Running {
 #[derive(Default)]
 struct Table {
     acts: HashMap<Id, Vec<Running>>,
-    count: usize,
     /// So many were not followed.
     passed_over: u64,
 }
@@ -296,6 +300,8 @@ struct Desk {
     server: Weak<RRServer>,
     setup: Mutex<Arc<Setup>>,
     table: Mutex<Table>,
+    /// Room for those of [`MAX_ACTS`].
+    acts: Arc<Semaphore>,
     runtime: Handle,
     targets: mpsc::Sender<Box<Event>>,
     /// True once the hooks are taken off. Each task holds a receiver, so that the end can wait for them.
@@ -327,7 +333,6 @@ impl Desk {
         if acts.is_empty() {
             table.acts.remove(&session);
         }
-        table.count -= 1;
         Some(act)
     }
 
@@ -343,6 +348,7 @@ impl Hooks for Desk {
     fn ask(&self, question: Question) -> Option<Patience> {
         let setup = self.setup();
         let names = question.session.names();
+        let wanted = question.wanted.clone();
         let call = Call::Ask(About { session: Arc::clone(&question.session), names }, question.wanted);
         setup.url(call.hook())?;
         let timeout_ms = u64::from(setup.config.timeout_ms);
@@ -356,7 +362,7 @@ impl Hooks for Desk {
             let asked = asked.unwrap_or_else(|_| Err(Failure::peers(RRError::Timeout, "no answer in time")));
             let verdict = asked.unwrap_or_else(|failure| {
                 log::warn!("{} failed: {failure}", call.hook().name());
-                setup.default_of(&call, &failure)
+                setup.default_of(&wanted, &failure)
             });
             let Some(server) = server.upgrade() else { return };
             let Err(failure) = server.answer_question(number, verdict.of(session)) else { return };
@@ -364,7 +370,7 @@ impl Hooks for Desk {
                 return;
             }
             log::warn!("{}: what was answered cannot be done: {failure}", call.hook().name());
-            let _ = server.answer_question(number, setup.default_of(&call, &failure).of(session));
+            let _ = server.answer_question(number, setup.default_of(&wanted, &failure).of(session));
         });
         Some(patience)
     }
@@ -376,26 +382,23 @@ impl Hooks for Desk {
         if updates.is_none() && setup.url(done).is_none() {
             return;
         }
-        let (end, ended) = oneshot::channel();
-        {
+        let Ok(place) = Arc::clone(&self.acts).try_acquire_owned() else {
             let mut table = locked(&self.table);
-            if table.count >= MAX_ACTS {
-                table.passed_over += 1;
-                if table.passed_over == 1 {
-                    log::warn!("{MAX_ACTS} publishes and plays are followed for hooks; of others they hear nothing");
-                }
-                return;
+            table.passed_over += 1;
+            if table.passed_over == 1 {
+                log::warn!("{MAX_ACTS} publishes and plays are followed for hooks; of others they hear nothing");
             }
-            table.count += 1;
-            table.acts.entry(session.id).or_default().push(Running { stream: stream.id(), end });
-        }
+            return;
+        };
+        let (end, ended) = oneshot::channel();
+        locked(&self.table).acts.entry(session.id).or_default().push(Running { stream: stream.id(), end });
         let mut names = session.names();
         if names.key_asked.is_empty() {
             names.key_asked.clone_from(&names.key);
         }
         (names.app, names.key) = (stream.name().app.clone(), stream.name().key.clone());
         let about = About { session: Arc::clone(session), names };
-        let act = Act { about, stream: stream.id(), publishes, since: Instant::now() };
+        let act = Act { about, stream: stream.id(), publishes, since: Instant::now(), _place: Arc::new(place) };
         let server = Weak::clone(&self.server);
         self.spawn(|stopping| follow(act, setup, updates, ended, server, stopping));
     }
@@ -407,13 +410,8 @@ impl Hooks for Desk {
     }
 
     fn over(&self, session: &RRSession, cause: &Failure) {
-        let acts = {
-            let mut table = locked(&self.table);
-            let acts = table.acts.remove(&session.id).unwrap_or_default();
-            table.count -= acts.len();
-            acts
-        };
-        for act in acts {
+        let acts = locked(&self.table).acts.remove(&session.id);
+        for act in acts.unwrap_or_default() {
             let _ = act.end.send(Some(cause.clone()));
         }
     }
@@ -517,6 +515,7 @@ impl HooksThread {
             server: Arc::downgrade(server),
             setup: Mutex::new(Arc::new(setup)),
             table: Mutex::default(),
+            acts: Arc::new(Semaphore::new(MAX_ACTS)),
             runtime: runtime.handle().clone(),
             targets,
             stopping: watch::Sender::new(false),
@@ -578,6 +577,31 @@ impl Drop for HooksThread {
 impl Setup {
     fn new(config: HooksConfig) -> Result<Self> {
         let client = Client::new(&config, Hook::ALL.len())?;
-        Ok(Self { config, client })
+        Ok(Self { config, client, retries: Semaphore::new(MAX_RETRIES) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tell_that_finds_no_room_to_wait_is_given_up() {
+        // Nobody listens on a port that is bound only.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        let on_target_state = Some(format!("http://127.0.0.1:{port}/"));
+        let setup = Setup::new(HooksConfig { on_target_state, retry_ms: 3_600_000, ..HooksConfig::default() }).unwrap();
+        let all = setup.retries.try_acquire_many(MAX_RETRIES as u32).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (_stop, mut stopping) = watch::channel(false);
+        let call = Call::Target(Box::new(Event::new(EventKind::Target)));
+        let mut tell =
+            |within| runtime.block_on(async { tokio::time::timeout(within, setup.tell(&call, &mut stopping)).await });
+        assert!(tell(Duration::from_secs(30)).is_ok(), "it does not wait for an hour");
+        drop(all);
+        assert!(tell(Duration::from_millis(200)).is_err(), "with room it waits");
+        assert_eq!(setup.retries.available_permits(), MAX_RETRIES, "and leaves its place");
     }
 }

@@ -36,6 +36,17 @@ pub(crate) enum Wanted {
     },
 }
 
+impl Wanted {
+    /// The code of a refusal that says nothing about the peer, which may come again.
+    pub(crate) fn failed(&self) -> &'static str {
+        match self {
+            Self::Connect => "NetConnection.Connect.Failed",
+            Self::Publish { .. } => "NetStream.Publish.Failed",
+            Self::Play { .. } => "NetStream.Play.Failed",
+        }
+    }
+}
+
 /// A question about a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {

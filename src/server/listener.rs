@@ -83,9 +83,9 @@ enum Slot {
     Peer(Box<PendingPeer>),
 }
 
-/// What becomes of a question without an answer, where the default is no.
-fn unanswered() -> Order {
-    Order::Deny(String::new(), "nobody allowed it in time".to_owned())
+/// What becomes of a question without an answer, where the default is no; an empty code is the usual one.
+fn unanswered(code: &str) -> Order {
+    Order::Deny(code.to_owned(), "nobody allowed it in time".to_owned())
 }
 
 /// The task; its fields are the listener thread's alone.
@@ -284,7 +284,10 @@ impl Listener {
 
     fn flush(&mut self, slot: usize) -> Stays {
         if let Some(pending) = self.pending_peer(slot) {
-            pending.peer.conn.flush()?;
+            match pending.state {
+                PendingState::Leaves { .. } => pending.peer.conn.finish()?,
+                _ => pending.peer.conn.flush()?,
+            };
         }
         Ok(())
     }
@@ -438,10 +441,7 @@ impl Listener {
             return Err(Leave::Handed);
         }
         pending.state = PendingState::Leaves { why, by_ms: clock::now_ms() + GOODBYE_MS };
-        if pending.peer.conn.flush()? {
-            half_close(&mut pending.peer.conn.socket);
-        }
-        Ok(())
+        self.flush(slot)
     }
 
     /// Orders of the host for one pending peer, what is due for its session, and the end of the server.
@@ -472,12 +472,16 @@ impl Listener {
             let by_ms = stop_by_ms.map_or(*by_ms, |stop_by_ms| stop_by_ms.min(*by_ms));
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }
-        if let PendingState::AsksHooks { number, patience, .. } = &pending.state {
+        if let PendingState::AsksHooks { wish, number, patience } = &pending.state {
             let (number, patience) = (*number, *patience);
             if now_ms < patience.by_ms {
                 return self.flush(slot);
             }
-            let order = if patience.allow { Order::Allow(Box::default()) } else { unanswered() };
+            let order = match patience.allow {
+                true => Order::Allow(Box::default()),
+                // The peer was not refused for what it is.
+                false => unanswered(wish.wanted().failed()),
+            };
             return self.take_hooks_answer(slot, number, order, io);
         }
         // While the event queue is full, a connected peer's answers to pings are not read, so they cannot be missed.
@@ -487,7 +491,7 @@ impl Listener {
         match pending.peer.conn.handle_timeout(now_ms)? {
             None => self.flush(slot),
             Some(_) if allow => self.take_order(slot, Order::Allow(Box::default()), io),
-            Some(_) => self.take_order(slot, unanswered(), io),
+            Some(_) => self.take_order(slot, unanswered(""), io),
         }
     }
 

@@ -188,3 +188,25 @@ fn an_update_that_is_answered_by_no_ends_the_session() {
         }
     }
 }
+
+#[test]
+fn a_back_end_that_answers_no_update_ends_the_session_unless_it_fails_open() {
+    for fail_open in [false, true] {
+        let backend = Backend::new(|asked| if asked.path() == "/on_update" { Answer::Close } else { status("200 OK") });
+        let config = HooksConfig {
+            on_update: Some(backend.url("on_update")),
+            update_ms: Some(1_000),
+            fail_open,
+            ..all(&backend, Dialect::Nginx)
+        };
+        let hooked = Hooked::new(config);
+        let mut publisher = begin(&hooked, "show", true).unwrap();
+        publisher.key_frame(0, &[7; 100]).unwrap();
+        if fail_open {
+            until("a second update", || backend.at("on_update").len() >= 2);
+            assert_eq!(hooked.live.sessions(), 1);
+        } else {
+            assert_eq!(hooked.live.end_of(&publisher.addr()).error, Some(RRError::Kicked));
+        }
+    }
+}

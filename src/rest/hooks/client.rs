@@ -17,6 +17,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::config::HooksConfig;
 use crate::error::{Failure, RRError, Result};
@@ -74,7 +75,8 @@ impl Client {
     /// Sends a request of this hook and takes the answer; the body only where the whole is wanted.
     ///
     /// # Errors
-    /// [`RRError::Timeout`], [`RRError::Connect`], [`RRError::Protocol`], [`RRError::Limit`] for too long an answer.
+    /// [`RRError::Limit`] where its hook had no place for it in time, so that nothing was sent; [`RRError::Timeout`],
+    /// [`RRError::Connect`], [`RRError::Protocol`], also for too long an answer.
     pub(super) async fn send(
         &self,
         hook: usize,
@@ -86,15 +88,13 @@ impl Client {
             let signature = signature(secret, &request);
             request.headers_mut().insert(SIGNATURE, signature);
         }
-        let exchange = async {
-            let _place = match self.places.get(hook) {
-                Some(places) => Some(places.acquire().await.map_err(|_| Failure::from(RRError::State))?),
-                None => None,
-            };
-            self.exchange(request.map(Full::new), whole).await
-        };
+        let by = Instant::now() + self.timeout;
+        let places = self.places.get(hook).ok_or(RRError::Arg)?;
+        let _place = tokio::time::timeout_at(by, places.acquire())
+            .await
+            .map_err(|_| Failure::ours(RRError::Limit, "as many requests as may are on their way (max_requests)"))?;
         let late = |_| Err(Failure::peers(RRError::Timeout, "the back end did not answer in time"));
-        tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(late)
+        tokio::time::timeout_at(by, self.exchange(request.map(Full::new), whole)).await.unwrap_or_else(late)
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>, whole: bool) -> Result<Reply> {
