@@ -29,6 +29,9 @@ pub const CAN_FORWARD: u32 = 0x04;
 /// through which streams of which servers media comes. The command of this name tells it. Other peers overlook both.
 pub const VIA: &str = "rrVia";
 
+/// Most bytes that say through which streams media comes: some 50 servers in a row.
+pub const MAX_VIA_BYTES: usize = 2_048;
+
 /// Longest text kept from a field of a status, in bytes: the text goes to events and logs, and stays with its target.
 /// Login challenges, which come in such texts, have three values of some dozen bytes.
 const MAX_WORDS_BYTES: usize = 4_096;

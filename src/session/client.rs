@@ -12,7 +12,7 @@ use super::{Event, Said, SessionConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{hide_key, mask_url};
 use crate::proto::amf0::Value;
-use crate::proto::command::{Call, Command, Status, build};
+use crate::proto::command::{Call, Command, MAX_VIA_BYTES, Status, build};
 use crate::proto::handshake::Handshake;
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
@@ -208,6 +208,9 @@ impl ClientSession {
             Command::Error(status) => self.error(call.transaction, status),
             Command::Status(status) => self.status(status, now_ms),
             Command::Close => Ok(self.ended("close", String::new())),
+            Command::Via(streams) if !self.publish && streams.len() > MAX_VIA_BYTES => {
+                Err(Failure::limit("its server pulls it over more servers than may be"))
+            }
             Command::Via(streams) if !self.publish => Ok(Some(Event::Via(streams.to_vec()))),
             _ if call.name == b"_onbwcheck" => {
                 // FMS's bandwidth check waits for its answer.

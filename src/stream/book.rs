@@ -96,10 +96,13 @@ impl Page {
         self.publisher == Some(Publisher::Session(record.id))
     }
 
+    fn publisher_record(&self) -> Option<&Arc<RRSession>> {
+        self.from_sess_list.iter().find(|record| self.publishes(record))
+    }
+
     /// Whether the publisher is a session, ours or a source's, that has sent nothing since then.
     fn is_silent(&self, since_ms: Option<u64>) -> bool {
-        let publisher = self.from_sess_list.iter().find(|record| self.publishes(record));
-        publisher.zip(since_ms).is_some_and(|(record, since_ms)| record.read_ms() <= since_ms)
+        self.publisher_record().zip(since_ms).is_some_and(|(record, since_ms)| record.read_ms() <= since_ms)
     }
 
     fn room(&self, may_stand_by: bool) -> Room {
@@ -171,21 +174,19 @@ impl Book {
         self.page().publisher.is_some()
     }
 
+    /// The session that publishes.
+    fn publisher(&self) -> Option<Arc<RRSession>> {
+        self.page().publisher_record().cloned()
+    }
+
     /// The arguments (`?args`) of the session that publishes; empty where none does or it sent none.
     pub fn publisher_query(&self) -> Vec<u8> {
-        let publisher = {
-            let page = self.page();
-            page.from_sess_list.iter().find(|record| record.role() == Role::Publisher).cloned()
-        };
-        publisher.map(|record| record.names().query).unwrap_or_default()
+        self.publisher().map(|record| record.names().query).unwrap_or_default()
     }
 
     /// Through which streams the publisher's media comes; empty where that is no source.
     pub(in crate::stream) fn publisher_via(&self) -> Vec<u8> {
-        let page = self.page();
-        let publisher = page.from_sess_list.iter().find(|record| page.publishes(record)).cloned();
-        drop(page);
-        publisher.map(|record| record.names().via).unwrap_or_default()
+        self.publisher().map(|record| record.names().via).unwrap_or_default()
     }
 
     /// Makes a session the publisher, or one that stands by, as the policy says. Where that is to reject, a publisher that

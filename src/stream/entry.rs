@@ -73,15 +73,11 @@ impl RRStream {
         // The session has the source's id in its stream's book, and is in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
-        self.comes_via(&record, via)?;
+        self.comes_via(&record, &via)?;
         start_relay(self)?;
         let claim = self.book().claim_for_source(&record, self.may_stand_by(source))?;
         match claim {
-            Claim::Live => {
-                self.sources().served();
-                // Relays that pull it hear of the way.
-                self.wake_relay();
-            }
+            Claim::Live => self.sources().served(),
             // The stream waits for the one that publishes.
             Claim::Standby => self.opening(false),
         }

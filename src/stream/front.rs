@@ -358,14 +358,14 @@ impl RRStream {
         via
     }
 
-    /// Notes through which streams a source's media comes.
+    /// Notes through which streams a source's media comes; relays that pull this stream hear of it at the next tick of its
+    /// relay, however often it changes.
     ///
     /// # Errors
     /// [`RRError::Rejected`] where this stream is one of them.
-    pub(in crate::stream) fn comes_via(&self, record: &RRSession, via: Vec<u8>) -> Result<()> {
-        source::may_come_via(&via, &self.upcalls.step(self.id()))?;
-        record.rename(|names| names.via = via);
-        self.relay.wake();
+    pub(in crate::stream) fn comes_via(&self, record: &RRSession, via: &[u8]) -> Result<()> {
+        source::may_come_via(via, &self.upcalls.step(self.id()))?;
+        record.rename(|names| names.via = via.to_vec());
         Ok(())
     }
 

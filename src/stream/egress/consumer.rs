@@ -90,6 +90,8 @@ pub(in crate::stream) struct Consumer {
     pub(in crate::stream) progress_ms: u64,
     /// When the consumer is closed at the latest, once its peer has been told of the end.
     pub(in crate::stream) close_by_ms: Option<u64>,
+    /// Which change of the way it has been told, where it is a relay that asks for it.
+    pub(in crate::stream) told_via: Option<u32>,
     /// The target's settings and state, where the consumer is a target.
     pub(in crate::stream) push: Option<Box<Push>>,
     /// The peer's command, which is acted on between two messages.
@@ -104,12 +106,13 @@ pub(in crate::stream) struct Consumer {
 
 impl Consumer {
     pub(in crate::stream) fn new(
-        conn: Conn,
+        mut conn: Conn,
         who: Who,
         subscriptions: SmallVec<[Subscription; 1]>,
         budget: &Budget,
         now_ms: u64,
     ) -> Self {
+        let told_via = conn.inbound().is_some_and(|session| session.asks_via()).then_some(0);
         let received_before = if let Who::Target(target) = &who { target.counters.bytes_in.get() } else { 0 };
         Self {
             sink: Sink::Conn(conn),
@@ -119,6 +122,7 @@ impl Consumer {
             blocked: false,
             progress_ms: now_ms,
             close_by_ms: None,
+            told_via,
             push: None,
             said: None,
             private: Private::new(budget),

@@ -61,8 +61,12 @@ pub(in crate::stream) struct Relay {
     /// The times from the last pass that bound the next wait.
     until: Until,
     timeouts: Timeouts,
-    /// What relays that pull the stream were last told of the way by which it comes; empty while there is none.
-    told_via: Vec<u8>,
+    /// The streams through which media comes, which relays that pull the stream are told.
+    via: Vec<u8>,
+    /// How often that has changed.
+    via_changes: u32,
+    /// There may be such relays.
+    is_pulled: bool,
     over: bool,
 }
 
@@ -88,7 +92,9 @@ impl Relay {
             pass: Pass::default(),
             until: Until::default(),
             timeouts,
-            told_via: Vec::new(),
+            via: Vec::new(),
+            via_changes: 0,
+            is_pulled: false,
             over: false,
         }
     }
@@ -183,29 +189,32 @@ impl Relay {
         io.again(entry.key());
         self.filters_pending |= consumer.own().any(|subscription| subscription.wants_key_frame());
         let slot = entry.key();
-        let asks_via = consumer.sink.conn().inbound().is_some_and(|session| session.asks_via());
+        self.is_pulled |= consumer.told_via.is_some();
         entry.insert(consumer);
         self.place(slot, now_us);
-        if asks_via {
-            // It may have changed since the listener told it.
-            self.told_via.clear();
-            self.tell_via();
-        }
     }
 
-    /// Relays that pull the stream hear when the way by which it comes has changed.
+    /// Tells relays that pull the stream through which streams its media comes, where they have not heard that yet. One that
+    /// has not taken the last of its output hears it later: the newest way alone counts, and nobody makes output grow.
     fn tell_via(&mut self) {
         let via = self.stream.via();
-        if via == self.told_via {
-            return;
+        if via != self.via {
+            (self.via, self.via_changes) = (via, self.via_changes.wrapping_add(1));
         }
+        self.is_pulled = false;
         for (_, consumer) in &mut self.consumers {
-            let Some(session) = consumer.sink.conn().inbound().filter(|session| session.asks_via()) else { continue };
-            for subscription in consumer.subscriptions.iter().filter(|subscription| !subscription.is_foreign()) {
-                session.tell_via(subscription.stream_id(), &via);
+            let Some(told) = consumer.told_via else { continue };
+            self.is_pulled = true;
+            let conn = consumer.sink.conn();
+            if told == self.via_changes || conn.has_output() {
+                continue;
             }
+            let Some(session) = conn.inbound() else { continue };
+            for subscription in consumer.subscriptions.iter().filter(|subscription| !subscription.is_foreign()) {
+                session.tell_via(subscription.stream_id(), &self.via);
+            }
+            consumer.told_via = Some(self.via_changes);
         }
-        self.told_via = via;
     }
 
     /// Makes a player of a connection, with the subscription that it came for and the others that go on.

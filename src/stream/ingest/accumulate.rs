@@ -213,9 +213,9 @@ impl Accumulate {
                 session::Event::Message(head) => head,
                 session::Event::Pause { .. } | session::Event::Receive { .. } => return ControlFlow::Continue(()),
                 session::Event::Via(via) => {
-                    let Err(failure) = stream.comes_via(record, via) else { return ControlFlow::Continue(()) };
+                    let Err(failure) = stream.comes_via(record, &via) else { return ControlFlow::Continue(()) };
                     failed = Some(failure);
-                    return ControlFlow::Break(session::Event::Via(Vec::new()));
+                    return ControlFlow::Break(session::Event::Via(via));
                 }
                 other => return ControlFlow::Break(other),
             };

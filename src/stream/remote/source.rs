@@ -13,9 +13,6 @@ use crate::stream::remote::target::Target;
 use crate::stream::upcalls::Upcalls;
 use crate::sync::locked;
 
-/// Longest list of streams through which a source's media may come, in bytes: some fifty servers in a row.
-const MAX_VIA_BYTES: usize = 2048;
-
 /// Begins the words of the refusal of a pull that leads back to its own stream.
 pub const LOOP: &str = "a loop: ";
 
@@ -136,9 +133,6 @@ impl Sources {
 /// # Errors
 /// [`RRError::Rejected`] where that is one of them.
 pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
-    if via.len() > MAX_VIA_BYTES {
-        return Err(Failure::peers(RRError::Limit, "its server pulls it over more servers than may be"));
-    }
     let mut steps = via.split(|&byte| byte == b',');
     if !steps.any(|step| step == own.as_bytes()) {
         return Ok(());

@@ -19,7 +19,7 @@ impl Relay {
         let head = self.join_index.head();
         self.give_up_memory(head, io);
         self.warn_of_missing_key_frame(now_us);
-        if !self.told_via.is_empty() {
+        if self.is_pulled {
             self.tell_via();
         }
         for slot in self.slots() {
