@@ -10,6 +10,7 @@ use crate::proto::frame;
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::proto::url::RtmpUrl;
+use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
 /// Fuzz body: AMF values are read within their limits, values read can be written, and read back the same; reading a

@@ -8,6 +8,7 @@ use crate::proto::chunk_write::encode;
 use crate::proto::command::build;
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
+use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
 /// The moment at which snapshots are made and restored.

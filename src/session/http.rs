@@ -387,12 +387,6 @@ impl Inbound for HttpSession {
         self.timers.asked(now_ms);
     }
 
-    fn asks_via(&self) -> bool {
-        false
-    }
-
-    fn tell_via(&mut self, _stream_id: u32, _streams: &[u8]) {}
-
     fn accept_connect(&mut self, _now_ms: u64) {
         if self.stage == Stage::AskedConnect {
             self.granted(Stage::Connected);
@@ -405,8 +399,6 @@ impl Inbound for HttpSession {
             self.refuse(code, text);
         }
     }
-
-    fn accept_publish(&mut self, _stream_id: u32, _now_ms: u64) {}
 
     fn accept_play(&mut self, _stream_id: u32, now_ms: u64) {
         if self.stage == Stage::AskedPlay {
@@ -422,8 +414,6 @@ impl Inbound for HttpSession {
             self.refuse(code, text);
         }
     }
-
-    fn end_publish(&mut self, _stream_id: u32, _code: &str, _text: &str) {}
 
     fn end_play(&mut self, _stream_id: u32) {
         match self.stage {

@@ -1,9 +1,9 @@
 //! What a driver tells a conversation that was opened to us, whichever protocol it is in: the answers to its questions,
 //! and news.
 
-use super::{ConnectInfo, FlvForm, ServerSession};
+use super::{ConnectInfo, FlvForm};
 
-/// A conversation that was opened to us.
+/// A conversation that was opened to us. An answer to a question that is not open does nothing.
 pub trait Inbound {
     /// The peer's fields of `connect`, from [`Event::Connect`](super::Event::Connect) on.
     fn connect(&self) -> Option<&ConnectInfo>;
@@ -20,23 +20,25 @@ pub trait Inbound {
     /// Turns the peer away, with `redirect` to another url. An empty `code` stands for the usual one.
     fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>);
 
-    /// Lets the peer publish.
-    fn accept_publish(&mut self, stream_id: u32, now_ms: u64);
+    /// Lets the peer publish, where the protocol has that.
+    fn accept_publish(&mut self, _stream_id: u32, _now_ms: u64) {}
 
     /// Lets the peer play. Metadata and media are the driver's to send.
     fn accept_play(&mut self, stream_id: u32, now_ms: u64);
 
     /// Whether the peer is a relay that asks through which streams media comes.
-    fn asks_via(&self) -> bool;
+    fn asks_via(&self) -> bool {
+        false
+    }
 
-    /// Tells a relay that asks through which streams the media of a play comes.
-    fn tell_via(&mut self, stream_id: u32, streams: &[u8]);
+    /// Tells a relay, which [asks](Self::asks_via), through which streams the media of a play comes.
+    fn tell_via(&mut self, _stream_id: u32, _streams: &[u8]) {}
 
     /// Refuses a publish or play.
     fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str);
 
     /// Ends a publish from our side.
-    fn end_publish(&mut self, stream_id: u32, code: &str, text: &str);
+    fn end_publish(&mut self, _stream_id: u32, _code: &str, _text: &str) {}
 
     /// Ends a play from our side.
     fn end_play(&mut self, stream_id: u32);
@@ -44,7 +46,8 @@ pub trait Inbound {
     /// Ends a play that has been accepted and never had anything.
     fn fail_play(&mut self, stream_id: u32, code: &str, text: &str);
 
-    /// Asks the peer to connect again, elsewhere if `url` is given. False where it would not understand that.
+    /// Asks the peer to connect again, elsewhere if `url` is given. False, and nothing said, where it would not understand
+    /// that.
     fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool;
 
     /// The form of the FLV stream that the peer is to get; `None` for who gets messages in chunks.
@@ -63,63 +66,5 @@ pub trait Inbound {
     /// Whether the conversation is over: once the output has gone the driver closes.
     fn is_over(&self) -> bool {
         false
-    }
-}
-
-impl Inbound for ServerSession {
-    fn connect(&self) -> Option<&ConnectInfo> {
-        Self::connect(self)
-    }
-
-    fn connected(&self) -> bool {
-        Self::connected(self)
-    }
-
-    fn asked(&mut self, now_ms: u64) {
-        Self::asked(self, now_ms);
-    }
-
-    fn accept_connect(&mut self, now_ms: u64) {
-        Self::accept_connect(self, now_ms);
-    }
-
-    fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
-        Self::reject_connect(self, code, text, redirect);
-    }
-
-    fn asks_via(&self) -> bool {
-        Self::asks_via(self)
-    }
-
-    fn tell_via(&mut self, stream_id: u32, streams: &[u8]) {
-        Self::tell_via(self, stream_id, streams);
-    }
-
-    fn accept_publish(&mut self, stream_id: u32, now_ms: u64) {
-        Self::accept_publish(self, stream_id, now_ms);
-    }
-
-    fn accept_play(&mut self, stream_id: u32, now_ms: u64) {
-        Self::accept_play(self, stream_id, now_ms);
-    }
-
-    fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str) {
-        Self::reject_stream(self, stream_id, code, text);
-    }
-
-    fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
-        Self::end_publish(self, stream_id, code, text);
-    }
-
-    fn end_play(&mut self, stream_id: u32) {
-        Self::end_play(self, stream_id);
-    }
-
-    fn fail_play(&mut self, stream_id: u32, code: &str, text: &str) {
-        Self::fail_play(self, stream_id, code, text);
-    }
-
-    fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool {
-        Self::reconnect_request(self, url, text)
     }
 }

@@ -6,6 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::inbound::Inbound;
 use super::protocol::{Incoming, Protocol, protocol_methods, user};
 use super::timers::{Phase, Question, Timers};
 use super::{Event, Said, SessionConfig};
@@ -333,17 +334,6 @@ impl ServerSession {
         self.ask = ask;
     }
 
-    /// The host has been asked: from now on it has the time for an answer, and no other deadline runs. Without this
-    /// call an open question waits for ever, but for the deadline of `connect`.
-    pub fn asked(&mut self, now_ms: u64) {
-        self.protocol.timers.asked(now_ms);
-    }
-
-    /// Whether `connect` was accepted.
-    pub fn connected(&self) -> bool {
-        self.connected
-    }
-
     /// Nothing may be published or played any more: then the peer rests, and lives as long as it answers pings.
     fn rest_if_idle(&mut self) {
         let rests = matches!(self.protocol.timers.phase(), Phase::Between { .. });
@@ -352,115 +342,10 @@ impl ServerSession {
         }
     }
 
-    /// Lets the peer in. Nothing where no `connect` waits.
-    pub fn accept_connect(&mut self, now_ms: u64) {
-        let Ask::Connect { transaction } = self.ask else { return };
-        self.set_ask(Ask::Nothing);
-        let Some(info) = &self.info else { return };
-        self.connected = true;
-        self.protocol.timers.enter(Phase::Between { since_ms: now_ms }, now_ms);
-        self.protocol.announce_window(self.config.window_ack);
-        self.protocol.limit_peer(self.config.window_ack, BANDWIDTH_DYNAMIC);
-        self.protocol.announce_chunk_size(self.config.chunk_size);
-        let caps_ex = self.config.caps_ex;
-        self.protocol.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));
-    }
-
-    /// Turns the peer away, with `redirect` to another url. An empty `code` stands for
-    /// `NetConnection.Connect.Rejected`. What still comes is swallowed; the driver sends the output and closes.
-    pub fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
-        let Ask::Connect { transaction } = self.ask else { return };
-        self.set_ask(Ask::Nothing);
-        self.finished = true;
-        self.protocol.timers.enter(Phase::Over, 0);
-        let code = if code.is_empty() { "NetConnection.Connect.Rejected" } else { code };
-        self.protocol.command(0, |out| build::connect_error(out, transaction, code, text, redirect));
-    }
-
-    /// Lets the peer publish. Nothing where that was not asked.
-    pub fn accept_publish(&mut self, stream_id: u32, now_ms: u64) {
-        let Some(Mode::AskedPublish { key }) = self.streams.mode(stream_id) else { return };
-        let mode = Mode::Publish { key: key.clone() };
-        self.begin(stream_id, mode);
-        self.protocol.timers.enter(Phase::Publishing { since_ms: now_ms, media_ms: None }, now_ms);
-        self.protocol.take_media(&self.config, true);
-        self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
-        self.status(stream_id, "status", "NetStream.Publish.Start", "Publishing.");
-    }
-
-    /// Lets the peer play. Metadata and media are the driver's to send. Nothing where that was not asked.
-    pub fn accept_play(&mut self, stream_id: u32, now_ms: u64) {
-        let Some(&Mode::AskedPlay { reset }) = self.streams.mode(stream_id) else { return };
-        self.begin(stream_id, Mode::Play);
-        self.protocol.timers.enter(Phase::Running, now_ms);
-        self.protocol.slim();
-        self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
-        if reset {
-            self.status(stream_id, "status", "NetStream.Play.Reset", "Playing and resetting.");
-        }
-        self.status(stream_id, "status", "NetStream.Play.Start", "Playing.");
-        self.protocol.data(stream_id, build::sample_access);
-    }
-
-    /// Whether the peer is a relay that asks through which streams media comes.
-    pub fn asks_via(&self) -> bool {
-        self.info.as_ref().is_some_and(|info| info.asks_via)
-    }
-
-    /// Tells a peer that [asks](Self::asks_via) through which streams the media of this message stream comes.
-    pub fn tell_via(&mut self, stream_id: u32, streams: &[u8]) {
-        if self.asks_via() {
-            self.protocol.command(stream_id, |out| build::via(out, streams));
-        }
-    }
-
     fn begin(&mut self, stream_id: u32, mode: Mode) {
         self.set_ask(Ask::Nothing);
         self.commands = 0;
         self.streams.set(stream_id, mode);
-    }
-
-    /// Refuses a publish or play: an onStatus of level error with `code`, e.g. `NetStream.Publish.BadName`,
-    /// `NetStream.Play.StreamNotFound`, at which encoders and players stop. The connection goes on, the stream is idle.
-    pub fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str) {
-        let Some(Mode::AskedPublish { .. } | Mode::AskedPlay { .. }) = self.streams.mode(stream_id) else { return };
-        self.set_ask(Ask::Nothing);
-        self.streams.set(stream_id, Mode::Idle);
-        self.rest_if_idle();
-        self.status(stream_id, "error", code, text);
-    }
-
-    /// Ends a publish from our side, with an onStatus of level error. What still comes of it is ignored.
-    pub fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
-        let Some(Mode::Publish { .. }) = self.streams.mode(stream_id) else { return };
-        self.streams.set(stream_id, Mode::Idle);
-        self.rest_if_idle();
-        self.status(stream_id, "error", code, text);
-    }
-
-    /// Ends a play from our side: StreamEOF, and what makes players stop. A queued play follows with the next call of
-    /// [`next`](Self::next), which needs no input for it.
-    pub fn end_play(&mut self, stream_id: u32) {
-        if !self.streams.plays(stream_id) {
-            return;
-        }
-        self.streams.set(stream_id, Mode::Idle);
-        self.rest_if_idle();
-        self.protocol.user(user::STREAM_EOF, &[stream_id]);
-        if !self.streams.has_queued(stream_id) {
-            self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "The publisher has left.");
-            self.status(stream_id, "status", "NetStream.Play.Stop", "Stopped.");
-        }
-    }
-
-    /// Ends a play that has been accepted and never had anything, as [`reject_stream`](Self::reject_stream) would have
-    /// refused it.
-    pub fn fail_play(&mut self, stream_id: u32, code: &str, text: &str) {
-        if self.streams.plays(stream_id) {
-            self.streams.set(stream_id, Mode::Idle);
-            self.rest_if_idle();
-            self.status(stream_id, "error", code, text);
-        }
     }
 
     /// Puts a message for a player behind the output, in chunks of the size that the peer was told. It is taken whole,
@@ -476,16 +361,6 @@ impl ServerSession {
         self.protocol.send_message(head, body)
     }
 
-    /// Asks the peer to connect again, elsewhere if `url` is given. False, and nothing written, where the peer did not
-    /// say that it understands.
-    pub fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool {
-        let able = self.connected && self.peer_caps_ex() & CAPS_RECONNECT != 0;
-        if able {
-            self.protocol.command(0, |out| build::reconnect_request(out, url, text));
-        }
-        able
-    }
-
     /// Whether the RTMP handshake is over.
     pub fn handshaken(&self) -> bool {
         self.protocol.handshaken()
@@ -494,11 +369,6 @@ impl ServerSession {
     /// Whether the peer was refused, so that no further event will come.
     pub fn finished(&self) -> bool {
         self.finished
-    }
-
-    /// The peer's fields of `connect`, from [`Event::Connect`] on.
-    pub fn connect(&self) -> Option<&ConnectInfo> {
-        self.info.as_deref()
     }
 
     /// The peer's `capsEx`.
@@ -518,4 +388,123 @@ impl ServerSession {
     }
 
     protocol_methods!();
+}
+
+impl Inbound for ServerSession {
+    fn connect(&self) -> Option<&ConnectInfo> {
+        self.info.as_deref()
+    }
+
+    fn connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Without this call an open question waits for ever, but for the deadline of `connect`.
+    fn asked(&mut self, now_ms: u64) {
+        self.protocol.timers.asked(now_ms);
+    }
+
+    fn accept_connect(&mut self, now_ms: u64) {
+        let Ask::Connect { transaction } = self.ask else { return };
+        self.set_ask(Ask::Nothing);
+        let Some(info) = &self.info else { return };
+        self.connected = true;
+        self.protocol.timers.enter(Phase::Between { since_ms: now_ms }, now_ms);
+        self.protocol.announce_window(self.config.window_ack);
+        self.protocol.limit_peer(self.config.window_ack, BANDWIDTH_DYNAMIC);
+        self.protocol.announce_chunk_size(self.config.chunk_size);
+        let caps_ex = self.config.caps_ex;
+        self.protocol.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));
+    }
+
+    /// What still comes is swallowed; the driver sends the output and closes.
+    fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
+        let Ask::Connect { transaction } = self.ask else { return };
+        self.set_ask(Ask::Nothing);
+        self.finished = true;
+        self.protocol.timers.enter(Phase::Over, 0);
+        let code = if code.is_empty() { "NetConnection.Connect.Rejected" } else { code };
+        self.protocol.command(0, |out| build::connect_error(out, transaction, code, text, redirect));
+    }
+
+    fn accept_publish(&mut self, stream_id: u32, now_ms: u64) {
+        let Some(Mode::AskedPublish { key }) = self.streams.mode(stream_id) else { return };
+        let mode = Mode::Publish { key: key.clone() };
+        self.begin(stream_id, mode);
+        self.protocol.timers.enter(Phase::Publishing { since_ms: now_ms, media_ms: None }, now_ms);
+        self.protocol.take_media(&self.config, true);
+        self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
+        self.status(stream_id, "status", "NetStream.Publish.Start", "Publishing.");
+    }
+
+    fn accept_play(&mut self, stream_id: u32, now_ms: u64) {
+        let Some(&Mode::AskedPlay { reset }) = self.streams.mode(stream_id) else { return };
+        self.begin(stream_id, Mode::Play);
+        self.protocol.timers.enter(Phase::Running, now_ms);
+        self.protocol.slim();
+        self.protocol.user(user::STREAM_BEGIN, &[stream_id]);
+        if reset {
+            self.status(stream_id, "status", "NetStream.Play.Reset", "Playing and resetting.");
+        }
+        self.status(stream_id, "status", "NetStream.Play.Start", "Playing.");
+        self.protocol.data(stream_id, build::sample_access);
+    }
+
+    fn asks_via(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.asks_via)
+    }
+
+    fn tell_via(&mut self, stream_id: u32, streams: &[u8]) {
+        self.protocol.command(stream_id, |out| build::via(out, streams));
+    }
+
+    /// An onStatus of level error with `code`, e.g. `NetStream.Publish.BadName`,
+    /// `NetStream.Play.StreamNotFound`, at which encoders and players stop. The connection goes on, the stream is idle.
+    fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str) {
+        let Some(Mode::AskedPublish { .. } | Mode::AskedPlay { .. }) = self.streams.mode(stream_id) else { return };
+        self.set_ask(Ask::Nothing);
+        self.streams.set(stream_id, Mode::Idle);
+        self.rest_if_idle();
+        self.status(stream_id, "error", code, text);
+    }
+
+    /// An onStatus of level error. What still comes of it is ignored.
+    fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
+        let Some(Mode::Publish { .. }) = self.streams.mode(stream_id) else { return };
+        self.streams.set(stream_id, Mode::Idle);
+        self.rest_if_idle();
+        self.status(stream_id, "error", code, text);
+    }
+
+    /// StreamEOF, and what makes players stop. A queued play follows with the next call of
+    /// [`next`](Self::next), which needs no input for it.
+    fn end_play(&mut self, stream_id: u32) {
+        if !self.streams.plays(stream_id) {
+            return;
+        }
+        self.streams.set(stream_id, Mode::Idle);
+        self.rest_if_idle();
+        self.protocol.user(user::STREAM_EOF, &[stream_id]);
+        if !self.streams.has_queued(stream_id) {
+            self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "The publisher has left.");
+            self.status(stream_id, "status", "NetStream.Play.Stop", "Stopped.");
+        }
+    }
+
+    /// As [`reject_stream`](Self::reject_stream) would have refused it.
+    fn fail_play(&mut self, stream_id: u32, code: &str, text: &str) {
+        if self.streams.plays(stream_id) {
+            self.streams.set(stream_id, Mode::Idle);
+            self.rest_if_idle();
+            self.status(stream_id, "error", code, text);
+        }
+    }
+
+    fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool {
+        let able = self.connected && self.peer_caps_ex() & CAPS_RECONNECT != 0;
+        if able {
+            self.protocol.command(0, |out| build::reconnect_request(out, url, text));
+        }
+        able
+    }
 }

@@ -8,6 +8,7 @@ use crate::proto::chunk_write::encode;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::url::RtmpUrl;
+use crate::session::Inbound;
 
 const KEY: &[u8] = b"key?token=1/2";
 

@@ -8,6 +8,7 @@ use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write::encode;
 use crate::proto::command::{Call, Command, build};
 use crate::proto::message::kind;
+use crate::session::Inbound;
 
 /// A server session whose handshake is over, and the bytes a peer sends it.
 struct Peer {

@@ -4,6 +4,7 @@ use super::super::{ClientSession, Event, ServerSession, SessionConfig};
 use crate::error::Result;
 use crate::proto::message::MessageHead;
 use crate::proto::url::RtmpUrl;
+use crate::session::Inbound;
 
 /// Steps after which a conversation that does not come to rest is a livelock.
 const STEPS_MAX: u32 = 200;

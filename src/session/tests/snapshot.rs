@@ -7,6 +7,7 @@ use crate::fuzzing::{conversation, seeds};
 use crate::proto::chunk_write::encode;
 use crate::proto::handshake::HANDSHAKE_BYTES;
 use crate::proto::message::{MessageHead, kind};
+use crate::session::Inbound;
 
 /// Either role.
 trait Session: Sized {
