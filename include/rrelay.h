@@ -715,7 +715,8 @@ typedef struct rr_hooks_config {
     const char *on_play;               /* Asked when a peer is to play. Default: NULL. */
     const char *on_publish_done;       /* Told once when a session publishes no more. Default: NULL. */
     const char *on_play_done;          /* Told once when a session plays a stream no more. Default: NULL. */
-    /* Told each update_ms while a session publishes or plays; its answer may end the session. Default: NULL. */
+    /* Told each update_ms while a session publishes or plays; its answer may end the session, with RR_HOOKS_NGINX
+       also none (not so with RR_HOOKS_FLAG_FAIL_OPEN). Default: NULL. */
     const char *on_update;
     const char *on_target_state;       /* Told when a target or source is in another state. Default: NULL. */
     /* What requests are signed with: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body in
@@ -802,14 +803,15 @@ RR_API void rr_server_free(rr_server *s);
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
 /* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-   also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
+   also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS, RR_LISTEN_HTTP or 0.
    Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket, or unknown flags; RR_ERR_STATE: the
    server stops, or there is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
 /* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
    failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
-   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
+   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header), with RR_LISTEN_HTTP it is a player over
+   HTTP.
    Returns: RR_OK; RR_ERR_ARG: no connected stream socket, peer is not UTF-8, or unknown flags; RR_ERR_LIMIT:
    max_sessions, or connections come faster than they are taken; RR_ERR_STATE: the server stops, or there is no
    certificate. */
@@ -1067,12 +1069,16 @@ RR_API void rr_free(void *p);
 
    Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that
    hooks let in, with the name that they gave, and what the host allows then is added to it. Until then the session's
-   state is RR_STATE_HANDSHAKE, and answers of the host are RR_ERR_STATE. A session that is let in with targets has
-   all of them or is refused; one that its stream has already, by url and key, is not added again.
+   state stays as it was (RR_STATE_HANDSHAKE, or RR_STATE_IDLE after an earlier publish or play), and answers of the
+   host are RR_ERR_STATE. A session that is let in with targets has all of them or is refused; one that its stream
+   has already, by url and key, is not added again.
 
-   For each publish and each play that was let in on_publish_done or on_play_done comes once, after its last update.
-   One thread of the library's own asks and tells; a slow back end keeps the sessions waiting that it was asked
-   about, and no others.
+   For each publish and each play that began while hooks were set on_publish_done or on_play_done is told once, after
+   its last update, unless its tries fail for retry_ms, the hooks are taken off before it is over, or 100000 others
+   were followed when it began; 4096 tells at a time wait for another try. One thread of the library's own asks and
+   tells; a slow back end keeps the sessions waiting that it was asked about, and no others.
+   Waits: For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that
+   thread: two seconds at most.
    Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_UNSUPPORTED: a setting that only
    RR_HOOKS_NGINX heeds, or the library was built without it; RR_ERR_CERT: with https, ca_file cannot be read or has
    no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left. On failure

@@ -284,7 +284,8 @@ pub struct rr_hooks_config {
     pub on_publish_done: *const c_char,
     /// Told once when a session plays a stream no more. Default: NULL.
     pub on_play_done: *const c_char,
-    /// Told each update_ms while a session publishes or plays; its answer may end the session. Default: NULL.
+    /// Told each update_ms while a session publishes or plays; its answer may end the session, with RR_HOOKS_NGINX also none
+    /// (not so with RR_HOOKS_FLAG_FAIL_OPEN). Default: NULL.
     pub on_update: *const c_char,
     /// Told when a target or source is in another state. Default: NULL.
     pub on_target_state: *const c_char,

@@ -150,13 +150,18 @@ pub unsafe extern "C" fn rr_free(p: *mut c_void) {
 /// more; what is still to be told then has two seconds, as at rr_server_free.
 ///
 /// Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that hooks let
-/// in, with the name that they gave, and what the host allows then is added to it. Until then the session's state is
-/// RR_STATE_HANDSHAKE, and answers of the host are RR_ERR_STATE. A session that is let in with targets has all of them or is
+/// in, with the name that they gave, and what the host allows then is added to it. Until then the session's state stays as it
+/// was (RR_STATE_HANDSHAKE, or RR_STATE_IDLE after an earlier publish or play), and answers of the host are RR_ERR_STATE. A session that is let in with targets has all of them or is
 /// refused; one that its stream has already, by url and key, is not added again.
 ///
-/// For each publish and each play that was let in on_publish_done or on_play_done comes once, after its last update. One
-/// thread of the library's own asks and tells; a slow back end keeps the sessions waiting that it was asked about, and no
-/// others.
+/// For each publish and each play that began while hooks were set on_publish_done or on_play_done is told once, after its last
+/// update, unless its tries fail for retry_ms, the hooks are taken off before it is over, or 100000 others were followed when
+/// it began; 4096 tells at a time wait for another try. One thread of the library's own asks and tells; a slow back end keeps
+/// the sessions waiting that it was asked about, and no others.
+///
+/// # Waits
+/// For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that thread: two seconds at
+/// most.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_UNSUPPORTED: a setting that only RR_HOOKS_NGINX heeds, or

@@ -115,7 +115,7 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
 }
 
 /// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
-/// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS or 0.
+/// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS, RR_LISTEN_HTTP or 0.
 ///
 /// # Returns
 /// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket, or unknown flags; RR_ERR_STATE: the server stops, or
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
 
 /// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
 /// `peer` is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in `flags` the header that comes first says
-/// it. With RR_LISTEN_TLS the peer speaks TLS (after that header).
+/// it. With RR_LISTEN_TLS the peer speaks TLS (after that header), with RR_LISTEN_HTTP it is a player over HTTP.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: no connected stream socket, `peer` is not UTF-8, or unknown flags; RR_ERR_LIMIT: max_sessions, or
