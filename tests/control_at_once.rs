@@ -195,13 +195,13 @@ impl Server {
     fn watch(self, ready: &AtomicU64) -> u32 {
         let mut player = Client::new(self.port, "show", false);
         ready.fetch_add(1, Ordering::Relaxed);
-        let mut next = None;
+        let mut next = 1;
         loop {
             let (head, body) = player.message();
             let (9, Some(number)) = (head.type_id, body.get(6..10)) else { continue };
             let number = u32::from_be_bytes(number.try_into().unwrap());
-            assert_eq!(number, next.unwrap_or(number), "a message is missing");
-            next = Some(number + 1);
+            assert_eq!(number, next, "a message is missing");
+            next = number + 1;
             if body[5] == LAST {
                 return number;
             }

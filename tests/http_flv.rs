@@ -22,7 +22,7 @@ use rrelay::log::LevelFilter;
 use rrelay::server::slots::kind;
 use rrelay::server::{ListenOptions, RRServer};
 use rrelay::session::{Role, State};
-use rrelay::stream::event::{Event, EventKind};
+use rrelay::stream::event::{Event, EventKind, flag};
 
 const METADATA: &[u8] = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09";
 const VIDEO_HEADER: &[u8] = &[0x17, 0, 0, 0, 0, 1, 66, 0, 30];
@@ -215,6 +215,7 @@ fn what_is_not_there_is_404_and_questions_about_it_are_answered() {
         absent.starts_with("HTTP/1.1 404 ") && absent.contains("\r\nAccess-Control-Allow-Origin: *\r\n"),
         "{absent}"
     );
+    show.event("its end", |event| event.kind == EventKind::Session && event.flags & flag::LAST != 0);
     assert!(show.events.lock().unwrap().iter().all(|event| event.kind != EventKind::Wanted), "nobody is sent for it");
     assert!(get("GET", "/live/show").starts_with("HTTP/1.1 404 "));
     let head = get("HEAD", TARGET);
@@ -230,18 +231,21 @@ fn what_is_not_there_is_404_and_questions_about_it_are_answered() {
 
 #[test]
 fn a_stream_from_which_nothing_comes_in_time_is_404() {
-    let show = Show::with(StreamConfig::default(), ServerConfig { handshake_ms: 300, ..ServerConfig::default() });
+    let show = Show::with(StreamConfig::default(), ServerConfig { handshake_ms: 2_000, ..ServerConfig::default() });
     let answer = ask(show.http, b"GET /live/show.flv HTTP/1.1\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
 
 #[test]
 fn hostile_heads_are_bounded_and_answered() {
-    let show = Show::with(StreamConfig::default(), ServerConfig { handshake_ms: 500, ..ServerConfig::default() });
-    let status = |request: &[u8]| ask(show.http, request).get(9..12).map(str::to_owned);
+    let show = Show::new();
+    let hasty = Show::with(StreamConfig::default(), ServerConfig { handshake_ms: 500, ..ServerConfig::default() });
+    let status_at = |show: &Show, request: &[u8]| ask(show.http, request).get(9..12).map(str::to_owned);
+    let status = |request: &[u8]| status_at(&show, request);
     assert_eq!(status(&[0x03; 1537]).as_deref(), Some("400"), "a handshake of RTMP");
     assert_eq!(status(b"GET / HTTP/1.1\r\nBad Field: x\r\n\r\n").as_deref(), Some("400"));
-    assert_eq!(status(b"GET /live/show.flv HTTP/1.1\r\nHost:").as_deref(), Some("408"), "a head that never ends");
+    let endless = status_at(&hasty, b"GET /live/show.flv HTTP/1.1\r\nHost:");
+    assert_eq!(endless.as_deref(), Some("408"), "a head that never ends");
     // What is refused may be reset once it has been answered: the answer is read by who reads.
     let mut huge = TcpStream::connect(("127.0.0.1", show.http)).unwrap();
     huge.write_all(format!("GET /{} HTTP/1.1\r\n", "a".repeat(9_000)).as_bytes()).unwrap();
@@ -250,7 +254,7 @@ fn hostile_heads_are_bounded_and_answered() {
     huge.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 431");
     // One byte at a time, for as long as it is let.
-    let mut slow = TcpStream::connect(("127.0.0.1", show.http)).unwrap();
+    let mut slow = TcpStream::connect(("127.0.0.1", hasty.http)).unwrap();
     let until = Instant::now() + PATIENCE;
     while slow.write_all(b"G").is_ok() {
         assert!(Instant::now() < until, "nobody ends it");

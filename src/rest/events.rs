@@ -1,7 +1,7 @@
 //! `GET /v1/events`: what the server tells, as server-sent events. Each reader is a subscriber of its own: a queue with
 //! bounds, out of which what it does not take in time falls, oldest first; it is told how much that was.
 //!
-//! DESIGN. Whichever thread makes an event copies it into the reader's queue and rings its [`Notify`], which blocks on
+//! DESIGN. Whichever thread makes an event copies it into the reader's queue and wakes its [`Notify`], which blocks on
 //! nothing; `restThread` sleeps until then, makes JSON of what waits, and goes on as the reader's socket takes it.
 
 use std::collections::VecDeque;
@@ -74,7 +74,7 @@ enum Next {
 #[derive(Debug, Default)]
 struct Feed {
     waiting: Mutex<Waiting>,
-    rung: Notify,
+    woken: Notify,
 }
 
 impl Subscriber for Feed {
@@ -92,7 +92,7 @@ impl Subscriber for Feed {
             given_up.push(oldest);
         }
         drop(waiting);
-        self.rung.notify_one();
+        self.woken.notify_one();
     }
 }
 
@@ -112,8 +112,8 @@ impl Feed {
             if let Some(next) = self.take() {
                 return next;
             }
-            // A ring between the look and the wait is kept.
-            self.rung.notified().await;
+            // A wake between the look and the wait is kept.
+            self.woken.notified().await;
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The dialect of nginx-rtmp's notify module: the requests on the wire, what each answer comes to, and its traps.
 
-use std::time::{Duration, Instant};
-
 use super::backend::{Answer, Asked, Backend, redirect, status};
 use super::live::{Client, until};
 use super::{Hooked, all};
@@ -44,7 +42,8 @@ fn requests_have_its_fields_in_its_order_by_post_and_by_get() {
         let hooked = Hooked::new(config);
         let mut publisher = begin(&hooked, "show?token=a%20b&name=other&app=x", true).unwrap();
         publisher.key_frame(40, &[7; 100]).unwrap();
-        until("an update", || !backend.at("on_update").is_empty());
+        let frame_is_told = |asked: &Asked| asked.field("timestamp").as_deref() == Some("40");
+        until("an update", || backend.at("on_update").iter().any(frame_is_told));
         drop(begin(&hooked, "show?token=c", false).unwrap());
         drop(publisher);
         until("both ends", || backend.at("on_publish_done").len() + backend.at("on_play_done").len() == 2);
@@ -66,8 +65,8 @@ fn requests_have_its_fields_in_its_order_by_post_and_by_get() {
         }
         let play = backend.at("on_play").remove(0);
         assert_eq!(play.field("start").as_deref(), Some("4294965296"), "-2000 in 32 bits");
-        let update = backend.at("on_update").remove(0);
-        assert_eq!((update.field("time").as_deref(), update.field("timestamp").as_deref()), (Some("1"), Some("40")));
+        let update = backend.at("on_update").into_iter().find(frame_is_told).unwrap();
+        assert!(update.field("time").unwrap().parse::<u32>().unwrap() >= 1, "seconds since it began");
     }
 }
 
@@ -103,9 +102,8 @@ fn an_answer_counts_when_it_is_there_and_not_when_its_connection_closes() {
     let backend = Backend::new(|_| Answer::Open("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nand so".to_owned()));
     let config = HooksConfig { timeout_ms: 60_000, ..all(&backend, Dialect::Nginx) };
     let hooked = Hooked::new(config);
-    let since = Instant::now();
+    // Who waits for the end of the connection has no answer in time, and is refused.
     begin(&hooked, "show", true).unwrap();
-    assert!(since.elapsed() < Duration::from_secs(50), "nothing waited for the end of the connection");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::pair::head;
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
 use crate::proto::chunk_write::encode;
-use crate::proto::command::build;
+use crate::proto::command::{MAX_VIA_BYTES, build};
 use crate::proto::message::kind;
 
 const NULL: Value<'static> = Value::Null;
@@ -125,6 +125,13 @@ fn a_server_that_we_pull_from_may_send_large_messages_and_no_large_command() {
     let started = [command("_result", 1.0, &[]), command("_result", 4.0, &[NULL, Value::Number(1.0)])];
     let messages = [&started[..], &[(kind::AUDIO, b"one".to_vec()), (kind::COMMAND, nulls)]].concat();
     fails(client_hears(false, &messages).map(drop), RRError::Limit, "a command of 16777215 bytes");
+}
+
+#[test]
+fn a_way_over_too_many_servers_is_refused_before_it_is_kept() {
+    let via = |bytes: usize| client_hears(false, &[command("rrVia", 0.0, &[NULL, Value::String(&vec![b'1'; bytes])])]);
+    assert!(via(MAX_VIA_BYTES).unwrap().iter().any(|event| matches!(event, Event::Via(_))));
+    fails(via(MAX_VIA_BYTES + 1).map(drop), RRError::Limit, "more servers");
 }
 
 #[test]
