@@ -237,6 +237,27 @@ fn a_stream_from_which_nothing_comes_in_time_is_404() {
 }
 
 #[test]
+fn a_stream_whose_next_key_frame_is_far_away_is_there() {
+    let stream = StreamConfig { gop_bytes: 0, key_wait_ms: 0, ..StreamConfig::default() };
+    let show = Show::with(stream, ServerConfig { handshake_ms: 1_000, ..ServerConfig::default() });
+    show.write(VIDEO, 0, &picture(true, 1, 100));
+    let mut player = show.player(Way::Chunks, TARGET, 1);
+    // Longer than the answer waits for a stream from which nothing comes.
+    let begun = Instant::now();
+    for number in 2.. {
+        show.write(VIDEO, number * 40, &picture(false, number, 100));
+        std::thread::sleep(Duration::from_millis(40));
+        if begun.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+    }
+    show.write(VIDEO, 90_000, &picture(true, 99, 100));
+    let got = player.frame();
+    assert!(player.head.starts_with("HTTP/1.1 200 "), "{}", player.head);
+    assert_eq!(number_of(&got), Some(99));
+}
+
+#[test]
 fn hostile_heads_are_bounded_and_answered() {
     let show = Show::new();
     let hasty = Show::with(StreamConfig::default(), ServerConfig { handshake_ms: 500, ..ServerConfig::default() });

@@ -2,7 +2,7 @@
 //!
 //! To its driver it is a conversation as others are: the request is a `connect` and a `play`, so the host is asked as for
 //! any player. The body of the answer is the driver's to send, in the form that [`flv_form`](HttpSession::flv_form) names.
-//! The answer's head waits for the first media, for until then the stream may turn out to be absent. A connection has one
+//! The answer's head waits until there is media, for until then the stream may turn out to be absent. A connection has one
 //! request; a HEAD is answered without media. Sources: RFC 9110, RFC 9112, RFC 6455, and what servers of HTTP-FLV have in
 //! common.
 

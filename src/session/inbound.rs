@@ -60,7 +60,7 @@ pub trait Inbound {
         true
     }
 
-    /// The first media is about to be sent.
+    /// There is media for the peer, now or with the next key frame.
     fn begin_media(&mut self, _now_ms: u64) {}
 
     /// Whether the conversation is over: once the output has gone the driver closes.

@@ -74,6 +74,12 @@ impl Relay {
         }
         // A ping would not reach a peer whose socket takes nothing; `send_ms` is the deadline of such a one.
         if !consumer.blocked {
+            if self.live && consumer.own().any(|subscription| subscription.is_waiting()) {
+                // Media is there, though the key frame for this player is not.
+                if let Some(session) = consumer.sink.conn().inbound() {
+                    session.begin_media(now_ms);
+                }
+            }
             consumer.sink.conn().handle_timeout(now_ms)?;
         }
         self.bound_lag(slot, head, now_us)
