@@ -1,5 +1,6 @@
 //! What ffmpeg publishes reaches programs that know HTTP and FLV alone.
 
+use rrelay::config::ServerConfig;
 use rrelay::server::ListenOptions;
 
 use crate::support::flv::{self, assert_same};
@@ -9,7 +10,9 @@ use crate::support::server::Relay;
 
 /// A server with a stream that players may wait for, and the stream's address for them.
 fn served() -> (Relay, String) {
-    let relay = Relay::new();
+    // A player is told 404 where nothing comes in this time, and ffmpeg begins late on a busy machine.
+    let patient = ServerConfig { handshake_ms: 120_000, ..ServerConfig::default() };
+    let relay = Relay::with(patient, "127.0.0.1:0");
     let options = ListenOptions { http: true, ..ListenOptions::default() };
     let port = relay.server.listen("127.0.0.1:0", options).expect("a port is free");
     relay.server.stream_create(b"live", b"show", None).expect("it is the first");
