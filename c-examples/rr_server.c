@@ -138,6 +138,11 @@ static int set_hooks(rr_server *s, const rr_hooks_config *h) {
     return rr_hooks_set(s, any ? h : NULL);
 }
 
+/* Gives what rr_server_set_access gives. */
+static int set_access(rr_server *s, const struct options *o) {
+    return rr_server_set_access(s, (const char *const *)o->access, o->publish_key);
+}
+
 static char **arguments;
 static int argument_count;
 
@@ -158,12 +163,17 @@ static struct options *reload(rr_server *s, struct options *o) {
         }
     }
     rr_server_set_log(s, now->log_level, print_log, NULL);
+    if (set_access(s, now) < 0) {
+        print_note(RR_LOG_ERROR, "SIGHUP, --allow, --deny and --publish-key before stay", rr_last_error());
+    } else if (now->publish_key) {
+        print_note(RR_LOG_INFO, "SIGHUP", "who begins to publish needs a key that is in --publish-key now");
+    }
     if (set_hooks(s, &now->hooks) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the hooks before stay", rr_last_error());
     push_reload(s, o, now);
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
     if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options are read", now->config);
-    if (!now->config && !now->cert) print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
+    if (!now->config && !now->cert && !now->publish_key) print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
     options_free(o);
     return now;
 }
@@ -231,6 +241,11 @@ int main(int argc, char **argv) {
         return 1;
     }
     s = make_server(o);
+    if (s && set_access(s, o) < 0) {
+        fprintf(stderr, "rr_server: --allow, --deny, --publish-key: %s\n", rr_last_error());
+        rr_server_free(s);
+        s = NULL;
+    }
     if (s && set_hooks(s, &o->hooks) < 0) {
         fprintf(stderr, "rr_server: no hooks: %s\n", rr_last_error());
         rr_server_free(s);

@@ -21,6 +21,7 @@ struct given {
     const struct rule *rule; /* rr_server_options.c */
     const char *value;       /* NULL where it takes none */
     unsigned line;           /* of the file; 0: of the command line */
+    char *joined;            /* the value, where it was two arguments; else NULL */
 };
 
 enum form { FORM_PLAIN, FORM_JOURNAL, FORM_JSON };
@@ -41,6 +42,9 @@ struct options {
     const char *rest;             /* where control by HTTP is served, NULL: nowhere */
     const char *token_file;       /* what holds its token; NULL: a new one at each start */
     rr_hooks_config hooks;        /* who is asked and told by HTTP: those with an address */
+    char **access;                /* who may publish and play, as rr_server_set_access takes it; NULL: everybody */
+    size_t access_count;
+    const char *publish_key;      /* the file of the keys that may publish, NULL: any may */
     int proxy;                    /* whether connections begin with a PROXY header */
     struct push **pushes;
     size_t push_count;

@@ -15,7 +15,8 @@ typedef const char *reader(struct options *o, const struct rule *r, const char *
 enum {
     AGAIN = 1, /* it may be given several times */
     LOADS = 2, /* SIGHUP loads it anew */
-    BARE = 4   /* it takes no value */
+    BARE = 4,  /* it takes no value */
+    ROLE = 8   /* its value may begin with publish or play, on the command line as an argument of its own */
 };
 
 struct rule {
@@ -103,6 +104,19 @@ static const char *take_addr(struct options *o, const struct rule *r, const char
 static const char *take_place(struct options *o, const struct rule *r, const char *value) {
     *(const char **)place(o, r) = value;
     return read_address(value);
+}
+
+/* A rule as the library reads it: the option's name without its dashes, and its value. */
+static const char *take_access(struct options *o, const struct rule *r, const char *value) {
+    char **more = (char **)realloc(o->access, (o->access_count + 2) * sizeof *more);
+    size_t size = strlen(r->name) + strlen(value);
+    if (!more) return "there is no memory for it";
+    o->access = more;
+    more[o->access_count] = (char *)malloc(size);
+    if (!more[o->access_count]) return "there is no memory for it";
+    snprintf(more[o->access_count++], size, "%s %s", r->name + 2, value);
+    more[o->access_count] = NULL;
+    return *value ? NULL : "wrong value";
 }
 
 static const char *take_gop(struct options *o, const struct rule *r, const char *value) {
@@ -219,6 +233,15 @@ static const struct rule rules[] = {
      "tell this address every 30 s of each that publishes or plays; its answer may\nend it"},
     {"--notify", "WORD", take_dialect, 0, 0, 0, LOADS,
      "what these addresses speak: json; or nginx, as nginx-rtmp's on_publish and\nits like do (default: json)"},
+    {"--allow", "[WHAT] WHO", take_access, 0, 0, 0, AGAIN | LOADS | ROLE,
+     "let these publish or play, or both where WHAT is left out: an address, a\n"
+     "network (10.0.0.0/8, fd00::/8) or: all. The first --allow or --deny that\n"
+     "fits decides, in the order given (default: everybody may)"},
+    {"--deny", "[WHAT] WHO", take_access, 0, 0, 0, AGAIN | LOADS | ROLE,
+     "refuse these: --allow publish 10.0.0.0/8 --deny publish all"},
+    {"--publish-key", "FILE", take_text, AT(publish_key), 0, 0, LOADS,
+     "the stream keys that may publish, one a line (default: any). Of a line\n"
+     "show?pass=abc players need show alone"},
     {"--proxy", NULL, take_flag, AT(proxy), 0, 0, BARE,
      "each connection begins with a PROXY header, version 1 or 2, of a balancer;\none without is closed"},
     {"--policy", "WORD", take_policy, 0, 0, 0, 0,
@@ -334,7 +357,7 @@ int options_said(int argc, char **argv) {
         printf("\nCtrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after\n"
                "a failure or a stop at once, 2 for wrong options. What happens is said on stdout; failures, and the library's\n"
                "lines, on stderr.\n"
-               "\nSIGHUP reads --config, --cert and --key anew; connections go on. Of the file's options these take effect at\n"
+               "\nSIGHUP reads --config, --cert, --key and --publish-key anew; connections go on. Of the file's options these take effect at\n"
                "once, pushes for the streams that run too, and all others at the next start:\n ");
         for (n = 0; n < RULES; n++) {
             if (rules[n].flags & LOADS) printf(" %s", rules[n].name);
@@ -432,7 +455,7 @@ static char *read_file(const char *name) {
 /* One line: "push live=rtmp://host/app", "port = 1936", "--proxy". */
 static int read_line(struct options *o, char *line, unsigned number, char *why) {
     char name[64];
-    struct given g = {NULL, NULL, 0};
+    struct given g = {NULL, NULL, 0, NULL};
     size_t len, end;
     g.line = number;
     line += strspn(line, " \t\r");
@@ -471,7 +494,7 @@ static int read_argument(struct options *o, int argc, char **argv, int i, char *
     static const char config[] = "--config";
     const char *name = argv[i];
     size_t len = strcspn(name, "=");
-    struct given g = {NULL, NULL, 0};
+    struct given g = {NULL, NULL, 0, NULL};
     int used = 1;
     if (*name == '@') {
         g.rule = rule_of(config, strlen(config));
@@ -484,6 +507,14 @@ static int read_argument(struct options *o, int argc, char **argv, int i, char *
     } else if (g.rule && !(g.rule->flags & BARE) && i + 1 < argc) {
         g.value = argv[i + 1];
         used = 2;
+        if ((g.rule->flags & ROLE) && i + 2 < argc && (!strcmp(g.value, "publish") || !strcmp(g.value, "play"))) {
+            size_t size = strlen(g.value) + strlen(argv[i + 2]) + 2;
+            g.joined = (char *)malloc(size);
+            if (!g.joined) return wrong(o, &g, name, "there is no memory for it", why);
+            snprintf(g.joined, size, "%s %s", g.value, argv[i + 2]);
+            g.value = g.joined;
+            used = 3;
+        }
     }
     return take(o, &g, g.rule ? g.rule->name : name, why) ? used : 0;
 }
@@ -527,6 +558,9 @@ void options_free(struct options *o) {
     free(o->pushes);
     free(o->every.ca);
     free(o->every.pin);
+    for (i = 0; i < o->access_count; i++) free(o->access[i]);
+    free(o->access);
+    for (i = 0; i < o->given_count; i++) free(o->given[i].joined);
     free(o->given);
     free(o->text);
     free(o);

@@ -824,6 +824,25 @@ RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned 
    together (what was shown before is shown on). */
 RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
+/* Who may publish and play, from now on, or others from now on where there were some already; whoever runs then runs
+   on. rules is a list that NULL ends, in the order in which they are looked at: the first that fits decides, and
+   whom none fits may. A rule is "allow" or "deny", then "publish" or "play" or neither for both, then an address, a
+   network or "all": "allow publish 10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an
+   address (a unix socket) is in "all" alone. publish_keys is a file of the stream keys that may publish, one a line;
+   empty lines and those that begin with # count nothing. A key is what a stream's path has behind its application;
+   one with ?arguments ("show?pass=abc") is that of publishers who send the same, while players need "show" alone.
+   NULL, for either: everybody may, any key may.
+
+   Peers are judged before hooks and the host are asked, and a refused one is told why: by RTMP with
+   NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with
+   RR_ERR_REJECTED because of its address and RR_ERR_AUTH because of its key. Keys are compared in a time that does
+   not depend on them.
+   Waits: For the disk: the file is read before it returns, and not again.
+   Returns: RR_OK; RR_ERR_ARG: what is no rule, more than 4096 of them, a text that is not UTF-8, or a file that
+   holds no key, more than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was set before stays
+   then. */
+RR_API int rr_server_set_access(rr_server *s, const char *const *rules, const char *publish_keys);
+
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
    and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a
    reconnect_url streams go on until shortly before the deadline, or until everybody has left: peers that understand

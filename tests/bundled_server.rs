@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
 
+#[path = "bundled_server/access.rs"]
+mod access;
 #[cfg(feature = "rest")]
 #[path = "support/backend.rs"]
 mod backend;

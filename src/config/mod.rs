@@ -5,6 +5,7 @@
 //! depend on each other. `ffi/config.rs` has the C ABI's structs, and alone knows that 0 means the default there and
 //! RR_OFF off.
 
+mod access;
 mod choices;
 mod decision;
 mod hooks;
@@ -14,6 +15,7 @@ mod stream;
 mod target;
 mod value;
 
+pub use access::{AccessConfig, AccessRule, MAX_ACCESS_RULES};
 pub use choices::{Args, ClockMode, Metadata, PublisherPolicy, SlowPolicy, Start, ask, media};
 pub use decision::{Decision, MAX_DECISION_TARGETS};
 pub use hooks::{Dialect, HooksConfig};

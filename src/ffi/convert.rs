@@ -11,7 +11,8 @@ use super::event::rr_event_fn;
 use super::types::{rr_frame, rr_hooks_flag, rr_listen_flag, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
 use crate::config::{
-    Decision, HooksConfig, ListenOptions, MAX_BACKUP_URLS, OFF, ServerConfig, StreamConfig, TargetConfig, Value,
+    AccessConfig, Decision, HooksConfig, ListenOptions, MAX_ACCESS_RULES, MAX_BACKUP_URLS, OFF, ServerConfig,
+    StreamConfig, TargetConfig, Value,
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
@@ -232,6 +233,19 @@ pub(super) unsafe fn hooks_config(pointer: *const rr_hooks_config) -> Result<Opt
     }
     give!(c to config: dialect timeout_ms update_ms retry_ms max_requests);
     config.checked().map(Some)
+}
+
+/// The core's settings of who may publish and play.
+///
+/// # Safety
+/// The contract of all pointers; `rules` is NULL or a list that NULL ends.
+pub(super) unsafe fn access_config(rules: *const *const c_char, publish_keys: *const c_char) -> Result<AccessConfig> {
+    let mut config = AccessConfig::default();
+    // SAFETY: contract.
+    config.set("rules", Value::Texts(&unsafe { texts(rules, "rules", MAX_ACCESS_RULES) }?))?;
+    // SAFETY: contract.
+    config.set("publish_keys", unsafe { given_text(publish_keys, "publish_keys") }?)?;
+    Ok(config)
 }
 
 /// The core's decision; NULL is one that changes nothing.

@@ -183,9 +183,9 @@ pub(super) fn find_stream(
     wish: &Wish,
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
-    let (stream_id, key, publish) = match wish {
-        Wish::Publish { stream_id, key, .. } => (*stream_id, key, true),
-        Wish::Play { stream_id, key, .. } => (*stream_id, key, false),
+    let (key, publish) = match wish {
+        Wish::Publish { key, .. } => (key, true),
+        Wish::Play { key, .. } => (key, false),
         Wish::Connect => return Err(RRError::State.into()),
     };
     // As the peer has them: two that differ only where one is cut would be one stream.
@@ -196,17 +196,28 @@ pub(super) fn find_stream(
     } else {
         Err(Failure::peers(RRError::Arg, "the name of the application or stream is too long or contains NUL"))
     };
-    found.inspect_err(|failure| {
-        let code = match (failure.kind, publish) {
-            (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
-            // Not Failed: OBS stops at BadName, Denied and Rejected only.
-            (_, true) => "NetStream.Publish.Denied",
-            (_, false) => source::code_of(failure),
-        };
-        if let Some(session) = peer.conn.inbound() {
-            session.reject_stream(stream_id, code, &failure.text);
-        }
-    })
+    found.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
+}
+
+/// The code of a refusal.
+fn code_of(failure: &Failure, publish: bool) -> &'static str {
+    match (failure.kind, publish) {
+        (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
+        // Not Failed: OBS stops at BadName, Denied and Rejected only.
+        (_, true) => "NetStream.Publish.Denied",
+        (_, false) => source::code_of(failure),
+    }
+}
+
+/// Whether the peer may do this by its address and key; one that may not is told.
+pub(super) fn has_access(core: &Core, peer: &mut Peer, wish: &Wish) -> Result<()> {
+    let publish = match wish {
+        Wish::Publish { .. } => true,
+        Wish::Play { .. } => false,
+        Wish::Connect => return Ok(()),
+    };
+    let judged = core.access.check(&peer.record, publish);
+    judged.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
 fn enter(

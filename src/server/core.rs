@@ -14,6 +14,7 @@ use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::net::socket::half_close;
 use crate::server::absent::Absent;
+use crate::server::access::Access;
 use crate::server::bans::Bans;
 use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
@@ -66,6 +67,7 @@ pub(super) struct Core {
     pub(super) reaped: Condvar,
     pub(super) started_us: i64,
     pub(super) absent: Absent,
+    pub(super) access: Access,
     pub(super) bans: Bans,
     pub(super) hooks: HookPlace,
     /// The summed statistics of streams that have ended.
@@ -117,6 +119,7 @@ impl Core {
             reaped: Condvar::new(),
             started_us: clock::wall_us(),
             absent: Absent::default(),
+            access: Access::default(),
             bans: Bans::default(),
             hooks: HookPlace::default(),
             past: Mutex::default(),

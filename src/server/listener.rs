@@ -302,6 +302,9 @@ impl Listener {
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         admission::note_names(&mut pending.peer, &wish, args);
+        if let Err(failure) = admission::has_access(&core, &mut pending.peer, &wish) {
+            return self.refuse_and_leave(slot, failure, io);
+        }
         match core.hooks.ask(&pending.peer.record, wish.wanted()) {
             Some((number, patience)) => {
                 pending.state = PendingState::AsksHooks { wish, number, patience };

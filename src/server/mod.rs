@@ -6,6 +6,7 @@
 //! held while calling another thread's inbox blocks (none does) or the host.
 
 mod absent;
+mod access;
 mod admission;
 mod bans;
 mod control;
@@ -40,7 +41,7 @@ pub use self::out::RRRestOut;
 pub use self::events::{EventFn, LogSink};
 pub use self::slots::kind;
 pub use crate::config::ListenOptions;
-use crate::config::{Decision, MAX_DECISION_TARGETS, ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{AccessConfig, Decision, MAX_DECISION_TARGETS, ServerConfig, StreamConfig, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::RRLog;
 pub use crate::log::{Level, LevelFilter};
@@ -170,6 +171,14 @@ impl RRServer {
     /// [`RRError::Cert`] with the file and the reason; what was shown before is shown on.
     pub fn set_tls(&self, chain: &Path, key: &Path) -> Result<()> {
         self.core.certificate.set(chain, key)
+    }
+
+    /// Who may publish and play from now on; sessions that run are not judged again.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] and [`RRError::Arg`] for the file of keys, with its name and the reason; what was set before stays.
+    pub fn set_access(&self, config: AccessConfig) -> Result<()> {
+        self.core.access.set(config)
     }
 
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then

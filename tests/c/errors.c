@@ -242,6 +242,7 @@ static void listening(void) {
     } newer;
     rr_server *s, *out;
     rr_id id;
+    static const char *const rules[] = {"allow nobody", NULL};
     int port, kept[3], listener;
     char again[32];
     CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
@@ -271,6 +272,8 @@ static void listening(void) {
     GIVES(rr_server_accept_fd, LIMIT, (s, pair(&kept[2]), NULL, 0));
     GIVES(rr_server_set_tls, ARG, (s, NO_TEXT, "key.pem"));
     GIVES(rr_server_set_tls, CERT, (s, "/no/such/file.pem", "/no/such/file.pem"));
+    GIVES(rr_server_set_access, ARG, (s, rules, NULL));
+    GIVES(rr_server_set_access, IO, (s, NULL, "/no/such/file.keys"));
     GIVES(rr_server_list, ARG, (s, 0, RR_KIND_SERVER, NULL, 0));
     GIVES(rr_server_list, NOT_FOUND, (s, 1, RR_KIND_SESSION, NULL, 0));
     GIVES(rr_server_stop, ARG, (s, NO_TEXT, 0));

@@ -25,6 +25,7 @@ static void without_a_server(void) {
     CHECK(rr_server_state(NULL) == RR_ERR_ARG);
     CHECK(rr_server_stats(NULL, &stats, sizeof stats) == RR_ERR_ARG);
     CHECK(rr_server_set_tls(NULL, "a", "b") == RR_ERR_ARG);
+    CHECK(rr_server_set_access(NULL, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_server_set_log(NULL, RR_LOG_INFO, NULL, NULL) == RR_ERR_ARG);
     CHECK(rr_server_log_librtmp(NULL, 1) == RR_ERR_ARG);
     CHECK(rr_server_list(NULL, 0, RR_KIND_STREAM, &id, 1) == RR_ERR_ARG);
@@ -67,6 +68,7 @@ static void without_a_server(void) {
 
 static void with_a_server(rr_server *s) {
     const rr_event *ev = (const rr_event *)&s;
+    static const char *const rules[] = {"allow publish 10.0.0.0/8", "deny fd00::/8", NULL};
     rr_id id = 7;
     rr_info info;
     rr_stats stats;
@@ -84,6 +86,7 @@ static void with_a_server(rr_server *s) {
     CHECK(rr_server_set_tls(s, NULL, "key.pem") == RR_ERR_ARG);
     CHECK(rr_server_set_tls(s, "cert.pem", NULL) == RR_ERR_ARG);
     CHECK(rr_server_set_tls(s, "/nowhere/cert.pem", "/nowhere/key.pem") == RR_ERR_CERT);
+    CHECK(rr_server_set_access(s, rules, NULL) == RR_OK && rr_server_set_access(s, NULL, NULL) == RR_OK);
     CHECK(rr_server_listen(s, "127.0.0.1:0", 1u << 31) == RR_ERR_ARG);
     CHECK(rr_server_listen(s, "not an address", 0) < 0);
     CHECK(rr_server_listen_fd(s, -1, 0) == RR_ERR_ARG);

@@ -1,0 +1,234 @@
+//! Who may publish and play: rules by the peer's address, and the stream keys that may publish. Peers are judged before
+//! hooks and the host are asked, by what they sent; who runs already is not judged again.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::config::{AccessConfig, AccessRule, MAX_NAME_BYTES};
+use crate::error::{Failure, RRError, Result};
+use crate::stream::StreamName;
+use crate::stream::record::RRSession;
+use crate::sync::locked;
+
+/// Largest file of keys: ten thousand keys of a hundred bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Most keys: each publish is compared with all of them.
+const MAX_KEYS: usize = 10_000;
+
+/// Rights of a file that let others than its owner and its group read it, or others than its owner write it.
+const OPEN_TO_OTHERS: u32 = 0o026;
+
+/// The rules and keys of a server.
+#[derive(Debug, Default)]
+pub(super) struct Access(Mutex<Arc<Judge>>);
+
+#[derive(Debug, Default)]
+struct Judge {
+    rules: Vec<AccessRule>,
+    keys: Option<Keys>,
+}
+
+impl Access {
+    /// The rules and keys from now on.
+    ///
+    /// # Errors
+    /// [`RRError::Io`] where the file of keys cannot be read, [`RRError::Arg`] where it holds none; those before stay.
+    pub(super) fn set(&self, config: AccessConfig) -> Result<()> {
+        let keys = config.publish_keys.as_deref().map(Keys::read).transpose()?;
+        *locked(&self.0) = Arc::new(Judge { rules: config.rules, keys });
+        Ok(())
+    }
+
+    /// Refuses who may not do this, with words for the peer.
+    ///
+    /// # Errors
+    /// [`RRError::Rejected`] because of the address, [`RRError::Auth`] because of the key.
+    pub(super) fn check(&self, record: &RRSession, publishes: bool) -> Result<()> {
+        let judge = Arc::clone(&locked(&self.0));
+        let decides = judge.rules.iter().find(|rule| rule.fits(publishes, record.ip));
+        if decides.is_some_and(|rule| !rule.allow) {
+            let what = if publishes { "publish" } else { "play" };
+            return Err(Failure::ours(RRError::Rejected, format!("nobody may {what} here from this address")));
+        }
+        match judge.keys.as_ref().filter(|_| publishes) {
+            Some(keys) if !keys.hold(record) => {
+                Err(Failure::ours(RRError::Auth, "this stream key may not publish here"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The keys that may publish, as SHA-256: comparing those takes as long whatever is compared, and tells nothing of how long
+/// a key is.
+#[derive(Debug)]
+struct Keys(Vec<[u8; 32]>);
+
+impl Keys {
+    fn read(path: &str) -> Result<Self> {
+        let failure = |error: std::io::Error| Failure::ours(RRError::Io, format!("{path}: {error}"));
+        let refused = |why: String| Err(Failure::ours(RRError::Arg, format!("{path}: {why}")));
+        let file = File::open(path).map_err(failure)?;
+        let mode = file.metadata().map_err(failure)?.permissions().mode() & 0o777;
+        let mut text = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(failure)?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return refused(format!("more than {MAX_FILE_BYTES} bytes are no file of keys"));
+        }
+        let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+        let keys: Vec<&[u8]> = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).collect();
+        if keys.is_empty() {
+            return refused("it holds no key, so nobody could publish; one a line is wanted".to_owned());
+        }
+        if keys.len() > MAX_KEYS {
+            return refused(format!("it holds {} keys, {MAX_KEYS} are the most", keys.len()));
+        }
+        if let Some(long) = keys.iter().position(|key| key.len() > 2 * MAX_NAME_BYTES) {
+            return refused(format!("its key {} is longer than any that a peer may send", long + 1));
+        }
+        if mode & OPEN_TO_OTHERS != 0 {
+            log::warn!("{path}: others may read or change the keys that may publish (mode {mode:03o}): chmod 600");
+        }
+        Ok(Self(keys.into_iter().map(digest).collect()))
+    }
+
+    /// Whether the key that a peer sent is one of them, alone or with the arguments behind it. The key is what the stream's path
+    /// has behind its first part, however the peer splits it.
+    fn hold(&self, record: &RRSession) -> bool {
+        let names = record.names();
+        let path = StreamName { app: names.app, key: names.key }.path();
+        let of_path = path.splitn(2, |&byte| byte == b'/').nth(1).unwrap_or_default();
+        let mut parts = of_path.splitn(2, |&byte| byte == b'?');
+        let key = parts.next().unwrap_or_default();
+        let arguments = parts.next().unwrap_or(&names.query);
+        let (alone, whole) = (digest(key), digest(&[key, b"?", arguments].concat()));
+        let same = |known: &[u8; 32]| known.ct_eq(&alone) | known.ct_eq(&whole);
+        self.0.iter().fold(Choice::from(0), |found, known| found | same(known)).into()
+    }
+}
+
+fn digest(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::IpAddr;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn peer(app: &str, key: &str, query: &str) -> RRSession {
+        let record = RRSession::new(1, "peer".to_owned(), Some(IpAddr::from([192, 0, 2, 7])), "here".to_owned());
+        record.rename(|names| (names.app, names.key, names.query) = (app.into(), key.into(), query.into()));
+        record
+    }
+
+    /// A file of keys that goes with the test.
+    struct Held(PathBuf);
+
+    impl Held {
+        fn new(test: &str, text: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("rrelay-keys-{test}-{}", std::process::id()));
+            let _ = fs::remove_file(&path);
+            let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
+            std::io::Write::write_all(&mut file.unwrap(), text.as_bytes()).unwrap();
+            Self(path)
+        }
+
+        fn config(&self) -> AccessConfig {
+            AccessConfig { publish_keys: Some(self.0.to_str().unwrap().to_owned()), rules: Vec::new() }
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides() {
+        let access = Access::default();
+        let record = peer("live", "show", "");
+        access.check(&record, true).unwrap();
+        let set = |rules: &[&str]| {
+            let rules = rules.iter().map(|text| text.parse().unwrap()).collect();
+            access.set(AccessConfig { rules, publish_keys: None }).unwrap();
+        };
+        set(&["allow publish 192.0.2.0/24", "deny publish all"]);
+        access.check(&record, true).unwrap();
+        access.check(&record, false).unwrap();
+        set(&["deny publish all", "allow publish 192.0.2.0/24"]);
+        let failure = access.check(&record, true).unwrap_err();
+        assert!(failure.kind == RRError::Rejected && failure.text.contains("publish"), "{failure}");
+        access.check(&record, false).unwrap();
+        set(&["allow 198.51.100.0/24", "deny all"]);
+        assert!(access.check(&record, false).unwrap_err().text.contains("play"));
+        set(&["deny 198.51.100.0/24"]);
+        access.check(&record, true).unwrap();
+    }
+
+    #[test]
+    fn keys_are_what_stands_behind_the_application_alone_or_with_arguments() {
+        let file = Held::new("forms", "# the studio\r\n show \r\n\nroom/cam1\nlobby?pass=abc\n");
+        let access = Access::default();
+        access.set(file.config()).unwrap();
+        for (app, key, query) in [
+            ("live", "show", ""),
+            ("other", "/show", "token=of-a-hook"),
+            ("live/show", "", ""),
+            ("live", "room/cam1", ""),
+            ("live/room", "cam1", ""),
+            ("live", "lobby", "pass=abc"),
+            ("live", "lobby?pass=abc", ""),
+        ] {
+            access.check(&peer(app, key, query), true).unwrap();
+        }
+        for (app, key, query) in [
+            ("live", "sho", ""),
+            ("live", "show1", ""),
+            ("live/show", "show", ""),
+            ("live", "cam1", ""),
+            ("live", "lobby", ""),
+            ("live", "lobby", "pass=abcd"),
+            ("live", "", ""),
+            ("live", "# the studio", ""),
+        ] {
+            let failure = access.check(&peer(app, key, query), true).unwrap_err();
+            assert_eq!(failure.kind, RRError::Auth, "{app} {key} {query}");
+            assert!(!failure.text.contains("sho") && !failure.text.contains("lobby"), "{failure}");
+        }
+        access.check(&peer("live", "any", ""), false).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_file_of_keys_changes_nothing() {
+        let access = Access::default();
+        access.set(Held::new("good", "show\n").config()).unwrap();
+        let long = "x".repeat(2 * MAX_NAME_BYTES + 1);
+        for (test, text, words) in [
+            ("empty", String::new(), "holds no key"),
+            ("words", "# later\n\n".to_owned(), "holds no key"),
+            ("many", "key\n".repeat(MAX_KEYS + 1), "10001 keys"),
+            ("long", format!("key\n{long}\n"), "key 2 is longer"),
+            ("large", "key\n".repeat(1 << 19), "1048576 bytes"),
+        ] {
+            let failure = access.set(Held::new(test, &text).config()).unwrap_err();
+            assert!(failure.kind == RRError::Arg && failure.text.contains(words), "{test}: {failure}");
+        }
+        let absent = AccessConfig { publish_keys: Some("/no/such/file".to_owned()), rules: Vec::new() };
+        let failure = access.set(absent).unwrap_err();
+        assert!(failure.kind == RRError::Io && failure.text.starts_with("/no/such/file: "), "{failure}");
+        access.check(&peer("live", "show", ""), true).unwrap();
+        access.check(&peer("live", "other", ""), true).unwrap_err();
+    }
+}
