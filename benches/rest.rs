@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, TargetConfig};
-use rrelay::log::LevelFilter;
 use rrelay::rest::{Rest, RestOptions};
-use rrelay::server::RRServer;
+use rrelay::server::{LevelFilter, RRServer};
 
 const TOKEN: &str = "token-of-benches";
 const REQUESTS: u32 = 100;

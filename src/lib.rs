@@ -25,8 +25,7 @@ pub mod ffi;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-#[doc(hidden)]
-pub mod log;
+mod log;
 mod mask;
 #[doc(hidden)]
 pub mod net;
@@ -37,6 +36,5 @@ pub mod rest;
 pub mod server;
 #[doc(hidden)]
 pub mod session;
-#[doc(hidden)]
-pub mod stream;
+mod stream;
 mod sync;

@@ -27,41 +27,41 @@ pub use log::{Level, LevelFilter};
 
 use crate::config::{LOG_LINE_BYTES, LOG_REPEAT_LINES, LOG_REPEAT_MS};
 use crate::mask::push_escaped;
-pub use crate::mask::{escape, mask_key, mask_url};
+pub(crate) use crate::mask::{escape, mask_key, mask_url};
 use crate::sync::locked;
 
 /// Targets of records that repeat an event: a host that takes both can leave these out.
-pub mod told {
+pub(crate) mod told {
     /// A server has failed.
-    pub const SERVER: &str = "rrelay::server";
+    pub(crate) const SERVER: &str = "rrelay::server";
     /// A stream has failed, or its time has jumped.
-    pub const STREAM: &str = "rrelay::stream";
+    pub(crate) const STREAM: &str = "rrelay::stream";
     /// A session has begun something, has ended, or is slow.
-    pub const SESSION: &str = "rrelay::session";
+    pub(crate) const SESSION: &str = "rrelay::session";
     /// A target's or source's connection is made, is lost, or is slow.
-    pub const TARGET: &str = "rrelay::target";
+    pub(crate) const TARGET: &str = "rrelay::target";
 
     /// Whether lines of this module repeat an event.
-    pub fn is(module: &str) -> bool {
+    pub(crate) fn is(module: &str) -> bool {
         matches!(module, "server" | "stream" | "session" | "target")
     }
 }
 
 /// The receiver of one server's records.
-pub trait LogOutlet: Send + Sync {
+pub(crate) trait LogOutlet: Send + Sync {
     /// Takes one line: bounded in length, without control characters (so without NUL). Any thread calls `push`, also
     /// those that move media: an outlet must neither block nor log, and drops and counts lines that it cannot keep.
     fn push(&self, level: Level, module: &str, line: String);
 }
 
 /// The level behind a number of the C API: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace.
-pub fn level_filter(level: i32) -> Option<LevelFilter> {
+pub(crate) fn level_filter(level: i32) -> Option<LevelFilter> {
     usize::try_from(level).ok().and_then(|level| LevelFilter::iter().nth(level))
 }
 
 /// One server's place in the dispatcher. Clones share the place, which ends with the last of them.
 #[derive(Clone)]
-pub struct LogHandle(Arc<Place>);
+pub(crate) struct LogHandle(Arc<Place>);
 
 struct Place {
     level: Arc<AtomicUsize>,
@@ -70,13 +70,14 @@ struct Place {
 
 impl LogHandle {
     /// Lets only records up to this level through from now on.
-    pub fn set_level(&self, level: LevelFilter) {
+    pub(crate) fn set_level(&self, level: LevelFilter) {
         self.0.level.store(level as usize, Ordering::Relaxed);
         set_max_level();
     }
 
     /// Queues a line that does not come from the `log` crate's macros, escaped and cut as records are.
-    pub fn line(&self, level: Level, module: &str, text: &str) {
+    #[cfg(any(test, feature = "librtmp"))]
+    pub(crate) fn line(&self, level: Level, module: &str, text: &str) {
         if !self.wants(level) {
             return;
         }
@@ -141,19 +142,19 @@ fn set_max_level() {
 
 /// The dispatcher, without state of its own.
 #[derive(Debug)]
-pub struct RRLog;
+pub(crate) struct RRLog;
 
 impl RRLog {
     /// Makes this the process's logger at the first call, and gives whether it is. False where the process (a Rust
     /// host) has another one: see the head of this file.
-    pub fn install() -> bool {
+    pub(crate) fn install() -> bool {
         let installed = *INSTALLED.get_or_init(|| log::set_logger(&Self).is_ok());
         set_max_level();
         installed
     }
 
     /// A place for a server whose records up to `level` go to `outlet`.
-    pub fn register(outlet: Arc<dyn LogOutlet>, level: LevelFilter) -> LogHandle {
+    pub(crate) fn register(outlet: Arc<dyn LogOutlet>, level: LevelFilter) -> LogHandle {
         let cell = Arc::new(AtomicUsize::new(level as usize));
         locked(&LEVELS).push(Arc::downgrade(&cell));
         set_max_level();
@@ -162,24 +163,24 @@ impl RRLog {
 
     /// Gives this thread's records to that server until the guard is dropped; then to the one that had them before.
     #[must_use = "records belong to the server only while the guard lives"]
-    pub fn enter(server: &LogHandle) -> Entered {
+    pub(crate) fn enter(server: &LogHandle) -> Entered {
         Entered::swap(Some(server.clone()))
     }
 
     /// Gives this thread's records to no server until the guard is dropped. For threads that run the host's code.
     #[must_use = "the thread is out only while the guard lives"]
-    pub fn leave() -> Entered {
+    pub(crate) fn leave() -> Entered {
         Entered::swap(None)
     }
 
     /// Sends the lines of the librtmp face to that server from now on, and to no other.
-    pub fn take_librtmp(server: &LogHandle) {
+    pub(crate) fn take_librtmp(server: &LogHandle) {
         *locked(&LIBRTMP_TAKER) = Some(Arc::downgrade(&server.0));
         LIBRTMP_TAKEN.store(true, Ordering::Release);
     }
 
     /// Ends [`take_librtmp`](Self::take_librtmp) of that server: the lines go where librtmp's own calls say again.
-    pub fn leave_librtmp(server: &LogHandle) {
+    pub(crate) fn leave_librtmp(server: &LogHandle) {
         let mut taker = locked(&LIBRTMP_TAKER);
         if taker.as_ref().is_some_and(|taken| std::ptr::eq(taken.as_ptr(), Arc::as_ptr(&server.0))) {
             *taker = None;
@@ -189,7 +190,8 @@ impl RRLog {
 
     /// The server that takes a line which the librtmp face makes in this thread now. `None` inside a log sink: a sink
     /// that logs by librtmp's calls would get its own lines without end.
-    pub fn librtmp_taker() -> Option<LogHandle> {
+    #[cfg(any(test, feature = "librtmp"))]
+    pub(crate) fn librtmp_taker() -> Option<LogHandle> {
         if !LIBRTMP_TAKEN.load(Ordering::Acquire) || IN_SINK.try_with(Cell::get).unwrap_or(true) {
             return None;
         }
@@ -198,7 +200,7 @@ impl RRLog {
     }
 
     /// Marks this thread as inside a sink while `call` runs.
-    pub fn in_sink<T>(call: impl FnOnce() -> T) -> T {
+    pub(crate) fn in_sink<T>(call: impl FnOnce() -> T) -> T {
         struct Out(bool);
         impl Drop for Out {
             fn drop(&mut self) {
@@ -210,7 +212,7 @@ impl RRLog {
     }
 
     /// The server that gets this thread's records, for handing it to a thread that this one starts.
-    pub fn current() -> Option<LogHandle> {
+    pub(crate) fn current() -> Option<LogHandle> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 }
@@ -281,7 +283,7 @@ impl fmt::Write for LineWriter {
 
 /// One log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// Wall clock, microseconds since 1970.
     pub time_us: i64,
     /// The line's level.
@@ -305,7 +307,7 @@ impl Line {
 /// `due` again at the time of [`Repeats::next_due_ms`]. At the end [`Repeats::flush`] comes before the last `due`.
 /// `now_ms` never goes back.
 #[derive(Debug, Default)]
-pub struct Repeats {
+pub(crate) struct Repeats {
     /// In the order of `since_ms`.
     watched: VecDeque<Watched>,
     /// Summaries that are ready.
@@ -331,7 +333,7 @@ impl Watched {
 
 impl Repeats {
     /// Gives the line back if it is new, and `None` if it was counted as a repeat.
-    pub fn offer(&mut self, now_ms: u64, line: Line) -> Option<Line> {
+    pub(crate) fn offer(&mut self, now_ms: u64, line: Line) -> Option<Line> {
         self.ripen(now_ms);
         if let Some(known) = self.watched.iter_mut().find(|watched| watched.line.same(&line)) {
             known.repeats += 1;
@@ -347,18 +349,18 @@ impl Repeats {
     }
 
     /// The next summary whose second is over.
-    pub fn due(&mut self, now_ms: u64) -> Option<Line> {
+    pub(crate) fn due(&mut self, now_ms: u64) -> Option<Line> {
         self.ripen(now_ms);
         self.ready.pop_front()
     }
 
     /// Makes all summaries due now.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.ready.extend(self.watched.drain(..).filter_map(|watched| watched.summary()));
     }
 
     /// When the next summary is due; `None` while nothing was repeated.
-    pub fn next_due_ms(&self) -> Option<u64> {
+    pub(crate) fn next_due_ms(&self) -> Option<u64> {
         if !self.ready.is_empty() {
             return Some(0);
         }

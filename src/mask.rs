@@ -24,7 +24,7 @@ pub(crate) fn is_forging(c: char) -> bool {
 
 /// Text of any bytes: what is not UTF-8 comes as `\xNN`, control and direction characters as `\n`, `\u{..}` and the
 /// like. The result is at most ten times as long.
-pub fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         chunk.valid().chars().for_each(|c| push_escaped(&mut out, c));
@@ -41,7 +41,7 @@ pub(crate) fn push_escaped(out: &mut String, c: char) {
 }
 
 /// A stream key for people: its first three bytes and `***`; keys under eight bytes are hidden whole.
-pub fn mask_key(key: &[u8]) -> String {
+pub(crate) fn mask_key(key: &[u8]) -> String {
     if key.len() < SHORT_KEY_BYTES {
         return if key.is_empty() { String::new() } else { HIDDEN.to_owned() };
     }
@@ -67,7 +67,7 @@ pub(crate) fn hide_key(text: &str, key: &[u8]) -> String {
 /// A url for people: scheme, host, port and app stay; the key (the last part of a path of two or more parts), values
 /// of query parameters, user and password are hidden, and so is all that follows a space or `#`. Where a part could
 /// be a password with odd characters in it, it is hidden rather than shown.
-pub fn mask_url(url: &str) -> String {
+pub(crate) fn mask_url(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         // Anything else before `://` is no scheme but part of a url within a url, and may hold a password.
         Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (Some(scheme), rest),

@@ -13,11 +13,8 @@ use std::sync::Arc;
 
 use rml_amf0::Amf0Value;
 use rrelay::config::{Args, ServerConfig, StreamConfig, TargetConfig, ask};
-use rrelay::log::LevelFilter;
-use rrelay::server::events::LogSink;
-use rrelay::server::slots::kind;
+use rrelay::server::{Event, EventKind, LevelFilter, LogSink, kind};
 use rrelay::session::Role;
-use rrelay::stream::event::{Event, EventKind};
 
 use live::{Live, until};
 use raw::{Raw, picture};

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use live::{Live, until};
 use process::{Holds, holds};
 use rrelay::config::ServerConfig;
-use rrelay::server::slots::kind;
+use rrelay::server::kind;
 
 struct Counting;
 

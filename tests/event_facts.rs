@@ -11,10 +11,8 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use rrelay::config::ServerConfig;
-use rrelay::log::{Level, LevelFilter};
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{Event, EventKind, Level, LevelFilter, ListenOptions, RRServer, flag};
 use rrelay::session::{Role, State};
-use rrelay::stream::event::{Event, EventKind, flag};
 
 use support::rml::{Client, key_frame, sequence_header};
 use support::server::Relay;

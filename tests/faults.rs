@@ -29,8 +29,8 @@ mod targets;
 use std::sync::Arc;
 
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
+use rrelay::server::{EventKind, Id};
 use rrelay::session::State;
-use rrelay::stream::event::{EventKind, Id};
 
 use support::server::Relay;
 use support::until;

@@ -18,8 +18,8 @@ use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::message::kind;
+use rrelay::server::{Event, EventKind, flag};
 use rrelay::session::State;
-use rrelay::stream::event::{Event, EventKind, flag};
 
 /// Time from accept to `connect` in these tests; also for the first media.
 const DEADLINE_MS: u32 = 1_000;

@@ -18,11 +18,8 @@ use std::time::{Duration, Instant};
 use http::{Http, Way, ask};
 use raw::{AUDIO, DATA, Got, PATIENCE, Raw, VIDEO, last_player, number_of, picture, until};
 use rrelay::config::{ServerConfig, StreamConfig, ask as asks};
-use rrelay::log::LevelFilter;
-use rrelay::server::slots::kind;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{Event, EventKind, LevelFilter, ListenOptions, RRServer, flag, kind};
 use rrelay::session::{Role, State};
-use rrelay::stream::event::{Event, EventKind, flag};
 
 const METADATA: &[u8] = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09";
 const VIDEO_HEADER: &[u8] = &[0x17, 0, 0, 0, 0, 1, 66, 0, 30];

@@ -19,9 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
-use rrelay::log::LevelFilter;
-use rrelay::server::events::LogSink;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{LevelFilter, ListenOptions, LogSink, RRServer};
 use rrelay::session::SessionConfig;
 
 use live::{Client, until};

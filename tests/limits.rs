@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use live::{Client, Live, command, connect, is_closed, message, raw, shaken, until};
 use rrelay::config::ServerConfig;
 use rrelay::error::RRError;
-use rrelay::log::LevelFilter;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_read::{ChunkReader, ReadLimits};
 use rrelay::proto::message::kind;
-use rrelay::server::slots;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{LevelFilter, ListenOptions, RRServer, kind as objects};
 use rrelay::session::{Role, SessionConfig, State};
 
 const PROXY: ListenOptions = ListenOptions { reuse_port: false, proxy: true, tls: false, http: false };
@@ -39,7 +37,7 @@ fn a_proxy_header_says_whose_the_connection_is() {
     publisher.key_frame(0, b"picture").unwrap();
     assert!(player.message().1.ends_with(b"picture"));
 
-    let sessions = live.server.list(0, slots::kind::SESSION).unwrap();
+    let sessions = live.server.list(0, objects::SESSION).unwrap();
     let mut seen: Vec<_> = sessions.iter().map(|&id| live.server.info(id).unwrap()).collect();
     seen.sort_by(|a, b| a.addr.cmp(&b.addr));
     assert_eq!([&seen[0].addr, &seen[1].addr], ["203.0.113.7:54321", "203.0.113.8:54321"]);
@@ -86,7 +84,7 @@ fn a_peer_without_a_proxy_header_is_closed() {
     live.server.accept_fd(theirs.into(), None, PROXY).unwrap();
     ours.write_all(b"PROXY TCP4 203.0.113.9 10.0.0.1 7 1935\r\n").unwrap();
     until("a session", || live.sessions() == 1);
-    let id = live.server.list(0, slots::kind::SESSION).unwrap()[0];
+    let id = live.server.list(0, objects::SESSION).unwrap()[0];
     assert_eq!(live.server.info(id).unwrap().addr, "203.0.113.9:7");
 }
 
@@ -217,7 +215,7 @@ fn commands_of_peers_wait_while_the_host_takes_no_events() {
     let mut inside = 0;
     until("the queue is full", || {
         std::thread::sleep(Duration::from_millis(300));
-        let before = std::mem::replace(&mut inside, server.list(0, slots::kind::SESSION).unwrap().len());
+        let before = std::mem::replace(&mut inside, server.list(0, objects::SESSION).unwrap().len());
         inside > 1 && inside == before
     });
     early.write_all(&connect()).unwrap();
@@ -305,7 +303,7 @@ fn a_whole_path_in_the_encoders_server_field_is_the_stream_of_that_path() {
     for (app, key) in [("live", "show"), ("live/show", ""), ("live", "other"), ("live/_definst_", "other")] {
         until(&format!("{app} + {key}"), || live.server.stream_find(app.as_bytes(), key.as_bytes()).is_ok());
     }
-    let sessions = live.server.list(0, slots::kind::SESSION).unwrap();
+    let sessions = live.server.list(0, objects::SESSION).unwrap();
     let mut names: Vec<_> = sessions.iter().map(|&id| live.server.info(id).unwrap()).map(|i| (i.app, i.key)).collect();
     names.sort();
     assert_eq!(names, [(b"live".to_vec(), b"other".to_vec()), (b"live".to_vec(), b"show".to_vec())]);
@@ -393,7 +391,7 @@ fn one_session_is_asked_to_reconnect() {
     let able = SessionConfig { caps_ex: 1, ..SessionConfig::default() };
     let mut publisher = Client::configured(live.port, "show", true, &able).unwrap();
     let _old = live.publish("other");
-    for id in live.server.list(0, slots::kind::SESSION).unwrap() {
+    for id in live.server.list(0, objects::SESSION).unwrap() {
         let info = live.server.info(id).unwrap();
         let asked = live.server.session_reconnect(id, None, "moving");
         if info.key == b"show" {
@@ -437,7 +435,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
     assert!((800..=1_200).contains(&stream.kbps_in) && stream.video_kbps == stream.kbps_in, "{}", stream.kbps_in);
     assert!((800..=1_200).contains(&stream.kbps_out), "{}", stream.kbps_out);
     assert_eq!((stream.sessions, stream.targets, stream.dropped_msgs), (2, 0, 0));
-    for id in live.server.list(0, slots::kind::SESSION).unwrap() {
+    for id in live.server.list(0, objects::SESSION).unwrap() {
         // The first look asks for fresh figures.
         live.server.stats(id).unwrap();
         until("a round trip", || live.server.stats(id).unwrap().rtt_us > 0);
@@ -454,7 +452,7 @@ fn figures_of_a_stream_its_publisher_and_its_player() {
         );
     }
     let of = |role| {
-        let mut sessions = live.server.list(0, slots::kind::SESSION).unwrap().into_iter();
+        let mut sessions = live.server.list(0, objects::SESSION).unwrap().into_iter();
         live.server.stats(sessions.find(|&id| live.server.info(id).unwrap().role == role).unwrap()).unwrap()
     };
     let sent = of(Role::Publisher);
@@ -482,7 +480,7 @@ fn reading_the_figures_of_many_sessions_is_cheap() {
         })
         .collect();
     until("all are here", || live.sessions() == SESSIONS);
-    let ids = live.server.list(0, slots::kind::SESSION).unwrap();
+    let ids = live.server.list(0, objects::SESSION).unwrap();
     let reads = || {
         let began = Instant::now();
         for _ in 0..10 {

@@ -20,8 +20,7 @@ use live::{Client, Live, command, connect, shaken, until};
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::RRError;
 use rrelay::proto::amf0::Value;
-use rrelay::server::ListenOptions;
-use rrelay::server::slots::kind;
+use rrelay::server::{ListenOptions, kind};
 
 const LIMIT: u64 = 2 << 20;
 

@@ -12,10 +12,8 @@ use std::time::Duration;
 use raw::{AUDIO, DATA, DATA_AMF3, Got, Raw, VIDEO, last_player, picture, relay, until};
 use rml_amf0::Amf0Value;
 use rrelay::config::{Decision, Metadata, ServerConfig, Start, StreamConfig, TargetConfig, ask, media};
-use rrelay::log::LevelFilter;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{Event, EventKind, LevelFilter, ListenOptions, RRServer};
 use rrelay::session::State;
-use rrelay::stream::event::{Event, EventKind};
 
 /// How long the tests wait to see that nothing comes.
 const SILENCE: Duration = Duration::from_millis(150);

@@ -10,16 +10,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, ask};
-use rrelay::log::LevelFilter;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
 use rrelay::proto::command::build;
 use rrelay::proto::message::{MessageHead, kind};
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::slots;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{EventKind, LevelFilter, ListenOptions, RRServer, kind as objects};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
-use rrelay::stream::event::EventKind;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -200,7 +197,7 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
     }
     assert!(player.numbers(1).iter().all(|number| *number < 1_000_000));
     assert!(player.numbers(2).iter().all(|number| (1_000_000..2_000_000).contains(number)));
-    assert_eq!(rig.server.list(0, slots::kind::SESSION).unwrap().len(), 1);
+    assert_eq!(rig.server.list(0, objects::SESSION).unwrap().len(), 1);
 
     // Each stream counts its own frames, whichever relay sent them. A frame has 300 bytes or more.
     for (stream_id, key) in [(1, "one"), (2, "two"), (3, "three")] {
@@ -230,7 +227,7 @@ fn each_play_has_its_message_stream_and_goes_on_when_another_begins_or_ends() {
     player.also(4, "denied");
     player.sees(2, 50);
     player.has_no_gap(2);
-    assert_eq!(rig.server.list(0, slots::kind::SESSION).unwrap().len(), 1);
+    assert_eq!(rig.server.list(0, objects::SESSION).unwrap().len(), 1);
 }
 
 #[test]
@@ -252,7 +249,7 @@ fn a_stream_that_stops_ends_its_play_alone() {
     player.has_no_gap(1);
     drop(player);
     let end = Instant::now() + PATIENCE;
-    while !rig.server.list(0, slots::kind::SESSION).unwrap().is_empty() {
+    while !rig.server.list(0, objects::SESSION).unwrap().is_empty() {
         assert!(Instant::now() < end, "the session ends with its connection");
         std::thread::sleep(Duration::from_millis(10));
     }

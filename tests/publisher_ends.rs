@@ -15,9 +15,7 @@ use std::time::Duration;
 
 use raw::{AUDIO, DATA, Raw, VIDEO, last_player, picture, relay, until};
 use rrelay::config::{ServerConfig, StreamConfig};
-use rrelay::server::ListenOptions;
-use rrelay::server::RRServer;
-use rrelay::server::slots::kind;
+use rrelay::server::{ListenOptions, RRServer, kind};
 use rrelay::session::State;
 use socket2::{Domain, SockRef, Socket, Type};
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use live::{Client, Live, raw, shaken, until};
 use process::{holds, rss_kib};
 use rrelay::config::{ServerConfig, StreamConfig};
-use rrelay::server::slots::kind;
+use rrelay::server::kind;
 use rrelay::session::SessionConfig;
 
 /// Streams that run throughout, each of 25 frames a second and about 2 Mbit/s, with so many players.

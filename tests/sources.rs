@@ -16,9 +16,8 @@ use rrelay::config::{
     MAX_STANDBYS, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media,
 };
 use rrelay::error::RRError;
-use rrelay::server::slots;
+use rrelay::server::{Event, EventKind, Id, flag, kind};
 use rrelay::session::State;
-use rrelay::stream::event::{Event, EventKind, Id, flag};
 
 fn source(url: String, on_demand: bool) -> TargetConfig {
     TargetConfig { url, on_demand, retry_min_ms: 50, retry_max_ms: 200, ..TargetConfig::default() }
@@ -448,7 +447,7 @@ fn a_source_that_the_host_stops_is_not_waited_for_and_one_that_is_lost_is() {
     let lost = is_stream_in(State::Recovering);
     origin
         .server
-        .list(0, slots::kind::SESSION)
+        .list(0, kind::SESSION)
         .unwrap()
         .iter()
         .for_each(|&id| origin.server.session_close(id, "", 0).unwrap());

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rrelay::config::{ClockMode, MAX_STANDBYS, PublisherPolicy, ServerConfig, StreamConfig};
 use rrelay::error::RRError;
+use rrelay::server::{Event, EventKind};
 use rrelay::session::{Role, State};
-use rrelay::stream::event::{Event, EventKind};
 
 use support::rml::{Client, Got, inter_frame, key_frame, sequence_header};
 use support::server::Relay;
@@ -42,7 +42,7 @@ fn ended(relay: &Relay, session: u64, why: RRError) -> Event {
 fn publisher_of(relay: &Relay, key: &str) -> u64 {
     let stream = until("the stream", || relay.stream(key));
     until("a publisher", || {
-        let sessions = relay.server.list(stream, rrelay::server::slots::kind::SESSION).ok()?;
+        let sessions = relay.server.list(stream, rrelay::server::kind::SESSION).ok()?;
         sessions.into_iter().find(|&id| relay.server.info(id).is_ok_and(|info| info.role == Role::Publisher))
     })
 }
@@ -194,7 +194,7 @@ fn the_host_switches_to_a_standby_and_back() {
     send_group(&mut second, 2, 0, 10);
     let stream = relay.stream("show").unwrap();
     let standby = |id: u64| relay.server.info(id).is_ok_and(|info| info.role == Role::Standby);
-    let sessions = || relay.server.list(stream, rrelay::server::slots::kind::SESSION).unwrap();
+    let sessions = || relay.server.list(stream, rrelay::server::kind::SESSION).unwrap();
     let two = until("a standby", || sessions().into_iter().find(|&id| standby(id)));
     let mut player = Client::play(relay.port, "show");
     player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
@@ -230,7 +230,7 @@ fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
     until("a standby", || (relay.count("show", Role::Standby) == 1).then_some(()));
     send_group(&mut standby, 2, 0, 10);
     player.wait("the host's frame", |player| player.video.len() == 1);
-    let sessions = relay.server.list(stream, rrelay::server::slots::kind::SESSION).unwrap();
+    let sessions = relay.server.list(stream, rrelay::server::kind::SESSION).unwrap();
     let stands_by = |id: &&u64| relay.server.info(**id).is_ok_and(|info| info.role == Role::Standby);
     let session = *sessions.iter().find(stands_by).unwrap();
     // The server has everything that the standby has sent so far.
@@ -375,7 +375,7 @@ fn who_is_closed_with_a_ban_is_kept_out_of_that_stream_until_it_is_over() {
     drop(Client::publish(relay.port, "other"));
     let mut player = Client::play(relay.port, "show");
     let session = until("the player", || {
-        let sessions = relay.server.list(relay.stream("show")?, rrelay::server::slots::kind::SESSION).ok()?;
+        let sessions = relay.server.list(relay.stream("show")?, rrelay::server::kind::SESSION).ok()?;
         sessions.into_iter().find(|&id| relay.server.info(id).is_ok_and(|info| info.role == Role::Player))
     });
     // A ban that is over is none.

@@ -17,8 +17,8 @@ use rig::{Rig, push, until};
 use rrelay::config::{SlowPolicy, TargetConfig};
 use rrelay::error::RRError;
 use rrelay::server::figures::Stats;
+use rrelay::server::{EventKind, flag};
 use rrelay::session::State;
-use rrelay::stream::event::{EventKind, flag};
 
 /// A port where nobody listens.
 fn closed_port() -> u16 {

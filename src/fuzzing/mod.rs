@@ -5,14 +5,18 @@
 
 #[cfg(feature = "librtmp")]
 mod librtmp;
-pub mod log;
+pub(crate) mod log;
 mod operations;
 mod peers;
-pub mod seeds;
+#[cfg(test)]
+#[cfg_attr(any(loom, not(feature = "librtmp")), allow(dead_code, reason = "such builds do not use all seeds"))]
+pub(crate) mod seeds;
 mod session;
 mod snapshot;
-pub mod tables;
-pub mod vectors;
+#[cfg(test)]
+pub(crate) mod tables;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 #[cfg(feature = "librtmp")]
 pub use librtmp::{librtmp_amf, librtmp_session};
@@ -31,7 +35,9 @@ use crate::net::proxy;
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write;
 use crate::proto::message::MessageHead;
-use vectors::Message;
+
+/// A message with its body.
+pub(crate) type Message = (MessageHead, Vec<u8>);
 
 /// Limits small enough that mutated input reaches them. The chunk vectors are made for these limits.
 pub const LIMITS: ReadLimits = ReadLimits { max_message: 100_000, max_open_bytes: 150_000, max_chunk_streams: 8 };

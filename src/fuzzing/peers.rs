@@ -294,6 +294,7 @@ pub fn urls(data: &[u8]) {
 }
 
 /// The bytes that one of our sides sends to the other in a whole handshake, behind the fuzz body's setup byte for them.
+#[cfg(test)]
 pub(super) fn wire_of(client: bool, setup: u8) -> Vec<u8> {
     let (mut client_side, mut server_side) = (side(true, setup), side(false, setup));
     let mut sent = [Vec::new(), Vec::new()];

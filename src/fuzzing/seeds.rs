@@ -7,10 +7,10 @@ use super::{XorShift, vectors};
 use crate::proto::message::kind;
 
 /// One target of cargo-fuzz: its name, its body, and the function that makes its seeds.
-pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+pub(crate) type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All targets.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     ("amf0", super::amf0, bodies),
     ("auth", super::auth, refusals),
     ("chunk_reader", super::chunk_reader, chunks),
@@ -36,20 +36,20 @@ pub const TARGETS: &[Target] = &[
 const MAX_SEED_BYTES: usize = 10_000;
 
 /// The wires of the chunk table.
-pub fn chunks() -> Vec<Vec<u8>> {
+pub(crate) fn chunks() -> Vec<Vec<u8>> {
     let wires = vectors::chunk().into_iter().map(|vector| vector.bytes);
     wires.filter(|bytes| bytes.len() < MAX_SEED_BYTES).collect()
 }
 
 /// The AMF and command bodies of the tables.
-pub fn bodies() -> Vec<Vec<u8>> {
+pub(crate) fn bodies() -> Vec<Vec<u8>> {
     let amf = table(include_str!("../../tests/vectors/amf0.txt"));
     let commands = table(include_str!("../../tests/vectors/commands.txt"));
     amf.into_iter().chain(commands).map(|vector| vector.bytes).collect()
 }
 
 /// Media and data bodies, each behind the byte of its message type.
-pub fn media() -> Vec<Vec<u8>> {
+pub(crate) fn media() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = bodies().into_iter().map(|body| [&[kind::DATA][..], &body].concat()).collect();
     seeds.push(b"\x09\x97\x02\x0f\x42\x3f\x06\x20hvc1\x01\0\0\x02aabav01\x04\0\0\x01c".to_vec());
     seeds.push(b"\x08\x95\x11Opus\x01\0\0\x02aa\x02\0\0\x01b".to_vec());
@@ -57,14 +57,14 @@ pub fn media() -> Vec<Vec<u8>> {
 }
 
 /// Conversations for a server session, with different openings.
-pub fn server_conversations() -> Vec<Vec<u8>> {
+pub(crate) fn server_conversations() -> Vec<Vec<u8>> {
     let openings: [&[&str]; 3] =
         [&["our_connect_publisher"], &["our_connect_player", "our_play"], &["our_connect_publisher", "our_publish"]];
     openings.into_iter().flat_map(conversations).collect()
 }
 
 /// Conversations for a client session.
-pub fn client_conversations() -> Vec<Vec<u8>> {
+pub(crate) fn client_conversations() -> Vec<Vec<u8>> {
     let openings: [&[&str]; 2] =
         [&["our_connect_result", "our_result_number"], &["our_connect_result", "our_result_number", "our_play_start"]];
     openings.into_iter().flat_map(conversations).collect()
@@ -91,7 +91,7 @@ fn message(body: &[u8], stream_id: u8) -> Vec<u8> {
 }
 
 /// PROXY headers of both versions, whole and wrong.
-pub fn proxy_headers() -> Vec<Vec<u8>> {
+pub(crate) fn proxy_headers() -> Vec<Vec<u8>> {
     let binary = |command: u8, family: u8, body: &[u8]| {
         let len = u16::try_from(body.len()).expect("small").to_be_bytes();
         [b"\r\n\r\n\0\r\nQUIT\n", &[0x20 | command, family, len[0], len[1]][..], body].concat()
@@ -110,7 +110,7 @@ pub fn proxy_headers() -> Vec<Vec<u8>> {
 }
 
 /// Conversations for sessions of librtmp's face: some of those for the core's, and a file to publish.
-pub fn librtmp_conversations() -> Vec<Vec<u8>> {
+pub(crate) fn librtmp_conversations() -> Vec<Vec<u8>> {
     let as_role = |role: u8| move |wire: Vec<u8>| [&[role][..], &wire].concat();
     let mut all: Vec<Vec<u8>> = server_conversations().into_iter().step_by(6).map(as_role(0)).collect();
     for role in 1..=3 {
@@ -126,7 +126,7 @@ pub fn librtmp_conversations() -> Vec<Vec<u8>> {
 }
 
 /// Refusals of servers that want a login, one a line, behind a byte that chooses the application.
-pub fn refusals() -> Vec<Vec<u8>> {
+pub(crate) fn refusals() -> Vec<Vec<u8>> {
     [
         "0[ code=403 need auth; authmod=adobe ]\n?reason=needauth&user=joe&salt=s4lt&challenge=chal==&opaque=op4q authmod=adobe",
         "1[ code=403 need auth; authmod=llnw ]\n[ authmod=llnw ] : ?reason=needauth&user=joe&nonce=dGhlbm9uY2U \nneed auth",
@@ -141,7 +141,7 @@ pub fn refusals() -> Vec<Vec<u8>> {
 }
 
 /// Handshakes of one side, and of two sides with changes on the way.
-pub fn handshakes() -> Vec<Vec<u8>> {
+pub(crate) fn handshakes() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [0, 1, 2, 4]
         .into_iter()
         .flat_map(|setup| [true, false].map(|client| super::peers::wire_of(client, setup)))
@@ -152,7 +152,7 @@ pub fn handshakes() -> Vec<Vec<u8>> {
 }
 
 /// Answers of HTTP servers, urls and dates.
-pub fn answers() -> Vec<Vec<u8>> {
+pub(crate) fn answers() -> Vec<Vec<u8>> {
     [
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\x01abHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\x09",
         "HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\nabc123\nHTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n\x01x",
@@ -169,7 +169,7 @@ pub fn answers() -> Vec<Vec<u8>> {
 }
 
 /// Players' files, and the cache of their hashes.
-pub fn players() -> Vec<Vec<u8>> {
+pub(crate) fn players() -> Vec<Vec<u8>> {
     use std::io::Write;
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(&[7; 300]).expect("memory");
@@ -185,7 +185,7 @@ pub fn players() -> Vec<Vec<u8>> {
 }
 
 /// Urls, some with librtmp's options behind them, some with a server's redirect on a second line.
-pub fn urls() -> Vec<Vec<u8>> {
+pub(crate) fn urls() -> Vec<Vec<u8>> {
     [
         "rtmp://example.net/live/a/b%20?x=1/2&y\nrtmp://other/live2/key?t=1",
         "rtmps://me:pw@[::1]:4433/a/b/\n//192.0.2.0/app",

@@ -1,13 +1,10 @@
 //! Fuzz body of sessions' snapshots, which come from other processes.
 
-use super::seeds::{client_conversations, server_conversations};
-use super::session::conversation;
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
 use crate::proto::chunk_write::encode;
 use crate::proto::command::build;
 use crate::proto::message::{MessageHead, kind};
-use crate::proto::url::RtmpUrl;
 use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
@@ -119,7 +116,12 @@ fn client_goes_on(mut session: ClientSession, config: &SessionConfig, data: &[u8
 }
 
 /// Snapshots along some of the golden conversations.
+#[cfg(test)]
 pub(super) fn seeds() -> Vec<Vec<u8>> {
+    use super::seeds::{client_conversations, server_conversations};
+    use super::session::conversation;
+    use crate::proto::url::RtmpUrl;
+
     let config = SessionConfig::default();
     let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
     let mut all = Vec::new();

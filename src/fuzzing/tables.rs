@@ -4,7 +4,7 @@
 
 /// One line of a table.
 #[derive(Clone, Debug)]
-pub struct Vector {
+pub(crate) struct Vector {
     /// Unique name. A name with `~` in front marks bytes that we read but never write.
     pub name: String,
     /// The value in readable form.
@@ -15,13 +15,13 @@ pub struct Vector {
 
 impl Vector {
     /// Whether encoding the value must give the bytes back.
-    pub fn two_way(&self) -> bool {
+    pub(crate) fn two_way(&self) -> bool {
         !self.name.starts_with('~')
     }
 }
 
 /// All lines of a table; panics on a malformed one. Only text between ` | ` is split, so meanings may hold a bar.
-pub fn table(text: &str) -> Vec<Vector> {
+pub(crate) fn table(text: &str) -> Vec<Vector> {
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
@@ -33,7 +33,7 @@ pub fn table(text: &str) -> Vec<Vector> {
 }
 
 /// Bytes of a hex text; spaces do not count.
-pub fn bytes(hex: &str) -> Vec<u8> {
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
     assert!(
         digits.len() == hex.chars().filter(|digit| !digit.is_whitespace()).count() && digits.len().is_multiple_of(2),

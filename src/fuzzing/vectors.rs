@@ -1,14 +1,12 @@
 //! Reads the golden vectors of `tests/vectors`: the one table behind decode tests, encode tests and fuzz seeds.
 
+use super::Message;
 use crate::error::RRError;
 use crate::proto::message::MessageHead;
 
-/// A message with its body.
-pub type Message = (MessageHead, Vec<u8>);
-
 /// One entry of `tests/vectors/chunk.txt`, whose head explains the format.
 #[derive(Debug, Default)]
-pub struct Vector {
+pub(crate) struct Vector {
     /// The fact that the vector shows.
     pub name: String,
     /// Specification section, or the program that sent the bytes.
@@ -29,7 +27,7 @@ pub struct Vector {
 ///
 /// # Panics
 /// Where the table is malformed.
-pub fn chunk() -> Vec<Vector> {
+pub(crate) fn chunk() -> Vec<Vector> {
     let mut vectors: Vec<Vector> = Vec::new();
     for line in include_str!("../../tests/vectors/chunk.txt").lines() {
         let line = line.trim();

@@ -8,7 +8,7 @@
 
 /// Slots that have a turn in the next round, each once.
 #[derive(Debug)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     slots: Vec<usize>,
     /// For each slot the round in which it was last noted.
     put: Vec<u64>,
@@ -24,12 +24,12 @@ impl Default for Backlog {
 
 impl Backlog {
     /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// This slot has a turn in the next round.
-    pub fn push(&mut self, slot: usize) {
+    pub(crate) fn push(&mut self, slot: usize) {
         if slot >= self.put.len() {
             self.put.resize(slot + 1, 0);
         }
@@ -42,14 +42,14 @@ impl Backlog {
 
     /// Begins a round: `slots`, which is empty, gets those that have a turn in it. A slot that is noted from now on has
     /// its turn in the next round.
-    pub fn take(&mut self, slots: &mut Vec<usize>) {
+    pub(crate) fn take(&mut self, slots: &mut Vec<usize>) {
         self.round += 1;
         std::mem::swap(&mut self.slots, slots);
     }
 
     /// Whether this slot has a turn in this round or waits for the next one: the poller's word on it is then no reason
     /// for one more turn.
-    pub fn has(&self, slot: usize) -> bool {
+    pub(crate) fn has(&self, slot: usize) -> bool {
         self.put.get(slot).is_some_and(|put| put + 1 >= self.round)
     }
 }

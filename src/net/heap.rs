@@ -9,7 +9,7 @@ use crate::error::{Failure, RRError, Result};
 /// too, so it may take milliseconds; it is for after large peaks. Where the allocator is not glibc's, nothing happens.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)] // std has no such call
-pub fn give_back() {
+pub(crate) fn give_back() {
     // SAFETY: it takes a number and may be called at any time from any thread.
     unsafe { libc::malloc_trim(0) };
 }
@@ -28,7 +28,7 @@ const ROOM_BYTES: usize = 16 << 20;
 /// # Errors
 /// [`RRError::NoMem`].
 #[allow(unsafe_code)] // std has no such call
-pub fn room() -> Result<()> {
+pub(crate) fn room() -> Result<()> {
     let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping of our own, which nobody else knows.
     let place = unsafe { libc::mmap(std::ptr::null_mut(), ROOM_BYTES, access, flags, -1, 0) };

@@ -21,7 +21,7 @@ const MAX_ADDRESSES: usize = 8;
 
 /// How long to wait.
 #[derive(Clone, Copy)]
-pub struct Patience<'a> {
+pub(crate) struct Patience<'a> {
     /// For a connection, and for the next bytes in either direction.
     pub each: Duration,
     /// For everything together, but for the system's look-up of the name.
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Patience<'_> {
 
 /// The connection, one file long.
 #[derive(Debug)]
-pub struct HttpLink<'a> {
+pub(crate) struct HttpLink<'a> {
     wire: Wire<'a>,
     tls: Option<TlsStream>,
 }
@@ -48,7 +48,7 @@ impl<'a> HttpLink<'a> {
     ///
     /// # Errors
     /// [`RRError::Resolve`], [`RRError::Connect`], [`RRError::Timeout`], [`RRError::Tls`], [`RRError::Io`].
-    pub fn open(url: &HttpUrl, trust: &Trust, patience: Patience<'a>) -> Result<Self> {
+    pub(crate) fn open(url: &HttpUrl, trust: &Trust, patience: Patience<'a>) -> Result<Self> {
         let resolved = (url.host.as_str(), url.port).to_socket_addrs();
         let addresses = resolved.map_err(|error| Failure::ours(RRError::Resolve, format!("{}: {error}", url.host)))?;
         let until = Instant::now() + patience.all;
@@ -71,7 +71,7 @@ impl<'a> HttpLink<'a> {
     ///
     /// # Errors
     /// [`RRError::Timeout`], [`RRError::Io`], [`RRError::Cert`], [`RRError::Tls`], [`RRError::Closed`].
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let result = match &mut self.tls {
             Some(tls) => tls.read(&mut self.wire, buffer),
             None => self.wire.read(buffer),
@@ -83,7 +83,7 @@ impl<'a> HttpLink<'a> {
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         let what = |error: io::Error| tls::failure(&error, "writing to the HTTP server");
         let Some(tls) = &mut self.tls else { return self.wire.write_all(bytes).map_err(what) };
         while !bytes.is_empty() {

@@ -1,16 +1,19 @@
 //! Sockets and readiness: what the operating system gives, in the forms the threads above want. System calls that
 //! std, mio and socket2 do not have are here, and so is their `unsafe`.
 
-pub mod backlog;
-pub mod clock;
+pub(crate) mod backlog;
+pub(crate) mod clock;
 pub mod conn;
-pub mod event_loop;
-pub mod heap;
-pub mod http_client;
-pub mod poll;
-pub mod proxy;
+#[allow(dead_code, unreachable_pub, reason = "several tasks on one loop are for tests so far")]
+pub(crate) mod event_loop;
+pub(crate) mod heap;
+#[cfg(feature = "librtmp")]
+pub(crate) mod http_client;
+pub(crate) mod poll;
+pub(crate) mod proxy;
 pub mod socket;
-pub mod swf;
-pub mod tcp_info;
-pub mod thread;
+#[cfg(feature = "librtmp")]
+pub(crate) mod swf;
+pub(crate) mod tcp_info;
+pub(crate) mod thread;
 pub mod tls;

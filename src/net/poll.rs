@@ -36,7 +36,7 @@ impl Sleeper {
 /// Wakes the thread that owns the [`Poller`], for one task of that thread. Cheap where the thread is not asleep: no
 /// system call.
 #[derive(Debug)]
-pub struct Wake {
+pub(crate) struct Wake {
     sleeper: Arc<Sleeper>,
     nudged: AtomicBool,
     collecting: AtomicBool,
@@ -50,12 +50,13 @@ impl Wake {
     }
 
     /// The means to wake another task of the same thread.
-    pub fn sibling(&self) -> Arc<Self> {
+    #[cfg_attr(not(test), allow(dead_code, reason = "several tasks on one loop are for tests so far"))]
+    pub(crate) fn sibling(&self) -> Arc<Self> {
         Arc::new(Self::new(&self.sleeper))
     }
 
     /// Something other than media waits for the task.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.nudged.store(true, Ordering::Release);
         // Orders what the caller published before the look at `asleep`; pairs with the fence in `Poller::poll`.
         fence(Ordering::SeqCst);
@@ -65,7 +66,7 @@ impl Wake {
     }
 
     /// Media waits for the task; one that collects (`merge_ms`) is not disturbed.
-    pub fn wake_for_data(&self) {
+    pub(crate) fn wake_for_data(&self) {
         fence(Ordering::SeqCst);
         // Where a stale `collecting` is seen the fence came before that of `Poller::poll`, whose look for work then
         // sees the media.
@@ -78,18 +79,18 @@ impl Wake {
 
     /// Media waits where the task does not look before it sleeps, as in another stream's log; otherwise as
     /// [`Self::wake_for_data`].
-    pub fn wake_for_data_elsewhere(&self) {
+    pub(crate) fn wake_for_data_elsewhere(&self) {
         self.elsewhere.store(true, Ordering::Release);
         self.wake_for_data();
     }
 
     /// Whether [`Self::wake_for_data_elsewhere`] was called since [`Self::take_elsewhere`]: the task has work.
-    pub fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         self.elsewhere.load(Ordering::Acquire)
     }
 
     /// The task looks everywhere now.
-    pub fn take_elsewhere(&self) {
+    pub(crate) fn take_elsewhere(&self) {
         // Nearly always false, so mostly without a locked instruction.
         if self.is_elsewhere() {
             self.elsewhere.store(false, Ordering::SeqCst);
@@ -97,25 +98,25 @@ impl Wake {
     }
 
     /// Whether [`Self::wake`] was called since [`Self::take_nudge`].
-    pub fn is_nudged(&self) -> bool {
+    pub(crate) fn is_nudged(&self) -> bool {
         self.nudged.load(Ordering::Acquire)
     }
 
     /// Whether [`Self::wake`] was called since the last look: orders may wait.
-    pub fn take_nudge(&self) -> bool {
+    pub(crate) fn take_nudge(&self) -> bool {
         // Nearly always false, so mostly without a locked instruction.
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::AcqRel)
     }
 
     /// Says whether [`Self::wake_for_data`] is to leave the task asleep; by the owner, before it waits.
-    pub fn set_collecting(&self, on: bool) {
+    pub(crate) fn set_collecting(&self, on: bool) {
         self.collecting.store(on, Ordering::Relaxed);
     }
 }
 
 /// A ready socket: the slot under which it was added, and its readiness.
 #[derive(Clone, Copy, Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// The slot given to [`Watch::add`].
     pub slot: usize,
     /// Bytes, an end or an error wait to be read.
@@ -128,7 +129,7 @@ pub struct Ready {
 
 /// A poller as one task of its thread sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     registry: &'a Registry,
     task: usize,
 }
@@ -142,14 +143,14 @@ impl Watch<'_> {
     ///
     /// # Errors
     /// [`RRError::Io`] where the system refuses.
-    pub fn add(self, socket: &mut Socket, slot: usize) -> Result<()> {
+    pub(crate) fn add(self, socket: &mut Socket, slot: usize) -> Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(socket.source(), self.token(slot), both).map_err(|error| Failure::io("register", &error))
     }
 
     /// Stops watching; must come before the socket is closed or handed over (a duplicate in the host would keep
     /// events coming).
-    pub fn remove(self, socket: &mut Socket) {
+    pub(crate) fn remove(self, socket: &mut Socket) {
         // A socket that was never added gives an error, which changes nothing.
         let _ = self.registry.deregister(socket.source());
     }
@@ -158,21 +159,21 @@ impl Watch<'_> {
     ///
     /// # Errors
     /// [`RRError::Io`] where the system refuses.
-    pub fn add_listener(self, listener: &mut mio::net::TcpListener, slot: usize) -> Result<()> {
+    pub(crate) fn add_listener(self, listener: &mut mio::net::TcpListener, slot: usize) -> Result<()> {
         self.registry
             .register(listener, self.token(slot), Interest::READABLE)
             .map_err(|error| Failure::io("register", &error))
     }
 
     /// Stops watching a listening socket.
-    pub fn remove_listener(self, listener: &mut mio::net::TcpListener) {
+    pub(crate) fn remove_listener(self, listener: &mut mio::net::TcpListener) {
         let _ = self.registry.deregister(listener);
     }
 }
 
 /// One thread's poller. Only that thread waits; [`Wake`] may be used from any.
 #[derive(Debug)]
-pub struct Poller {
+pub(crate) struct Poller {
     poll: Poll,
     events: Events,
     sleeper: Arc<Sleeper>,
@@ -181,7 +182,7 @@ pub struct Poller {
 impl Poller {
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let failed = |error: io::Error| Failure::ours(RRError::Limit, format!("no poller: {error}"));
         let poll = Poll::new().map_err(failed)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
@@ -190,12 +191,12 @@ impl Poller {
     }
 
     /// The means to wake one of the tasks of this poller's thread.
-    pub fn wake(&self) -> Arc<Wake> {
+    pub(crate) fn wake(&self) -> Arc<Wake> {
         Arc::new(Wake::new(&self.sleeper))
     }
 
     /// The poller as this task of the thread sees it; tasks have numbers below 2^31.
-    pub fn watch(&self, task: usize) -> Watch<'_> {
+    pub(crate) fn watch(&self, task: usize) -> Watch<'_> {
         Watch { registry: self.poll.registry(), task }
     }
 
@@ -204,7 +205,7 @@ impl Poller {
     ///
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
-    pub fn poll(&mut self, timeout: Option<Duration>, has_work: impl FnOnce() -> bool) -> Result<()> {
+    pub(crate) fn poll(&mut self, timeout: Option<Duration>, has_work: impl FnOnce() -> bool) -> Result<()> {
         self.sleeper.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let timeout = if has_work() { Some(Duration::ZERO) } else { timeout };
@@ -217,7 +218,7 @@ impl Poller {
     }
 
     /// The ready sockets of the last wait, each with its task's number.
-    pub fn ready(&self) -> impl Iterator<Item = (usize, Ready)> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = (usize, Ready)> {
         self.events.iter().filter(|event| event.token() != WAKE).map(|event| {
             let Token(token) = event.token();
             let ready = Ready {
@@ -233,13 +234,13 @@ impl Poller {
 
 /// A counter the host can poll: readable while raised.
 #[derive(Debug)]
-pub struct EventFd(OwnedFd);
+pub(crate) struct EventFd(OwnedFd);
 
 impl EventFd {
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
     #[allow(unsafe_code)] // std has no eventfd
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         // SAFETY: eventfd takes two integers and gives a new descriptor or -1.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -250,13 +251,13 @@ impl EventFd {
     }
 
     /// The descriptor, for polling only.
-    pub fn raw(&self) -> RawFd {
+    pub(crate) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
     /// Makes the descriptor readable.
     #[allow(unsafe_code)] // a write to an fd that is no File
-    pub fn raise(&self) {
+    pub(crate) fn raise(&self) {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the buffer is 8 bytes long, as eventfd wants; a full counter gives EAGAIN and is readable anyway.
         unsafe { libc::write(self.raw(), one.as_ptr().cast(), one.len()) };
@@ -264,7 +265,7 @@ impl EventFd {
 
     /// Makes the descriptor unreadable.
     #[allow(unsafe_code)] // a read from an fd that is no File
-    pub fn lower(&self) {
+    pub(crate) fn lower(&self) {
         let mut count = [0_u8; 8];
         // SAFETY: the buffer is 8 bytes long, as eventfd wants; an empty counter gives EAGAIN at once.
         unsafe { libc::read(self.raw(), count.as_mut_ptr().cast(), count.len()) };
@@ -273,7 +274,8 @@ impl EventFd {
 
 /// Whether something can be written to an fd within `wait`, or it has failed.
 #[allow(unsafe_code)] // std has no poll
-pub fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
+#[cfg(feature = "librtmp")]
+pub(crate) fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one pollfd that lives through the call, and its number.

@@ -18,11 +18,11 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED_BYTES: usize = 16;
 
 /// The longest binary header taken. Addresses take 36 bytes of it at most (216 of unix sockets), the rest is TLVs.
-pub const HEADER_MAX_BYTES: usize = FIXED_BYTES + 4096;
+pub(crate) const HEADER_MAX_BYTES: usize = FIXED_BYTES + 4096;
 
 /// A whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// Its length: what follows is the peer's.
     pub bytes: usize,
     /// The peer's address. `None` where the connection is the balancer's own (a health check) or the balancer does not
@@ -36,7 +36,7 @@ pub struct Header {
 ///
 /// # Errors
 /// [`RRError::Protocol`] where it is none.
-pub fn parse(bytes: &[u8]) -> Result<Option<Header>> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>> {
     if begins(bytes, SIGNATURE) {
         return binary(bytes);
     }

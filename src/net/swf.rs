@@ -27,7 +27,7 @@ const DAY_S: i64 = 86_400;
 
 /// Where and how long to look.
 #[derive(Clone, Debug)]
-pub struct Fetch<'a> {
+pub(crate) struct Fetch<'a> {
     /// A cached result that is younger is taken unasked; 0 always asks.
     pub age_days: u32,
     /// The cache, usually `~/.swfinfo`.
@@ -41,7 +41,7 @@ pub struct Fetch<'a> {
 }
 
 /// The time limits of a fetch in which one wait may take `timeout`, and which ends where `stopped` gives true.
-pub fn patience(timeout: Duration, stopped: &dyn Fn() -> bool) -> Patience<'_> {
+pub(crate) fn patience(timeout: Duration, stopped: &dyn Fn() -> bool) -> Patience<'_> {
     Patience { each: timeout, all: timeout * WAITS, stopped }
 }
 
@@ -51,7 +51,7 @@ pub fn patience(timeout: Duration, stopped: &dyn Fn() -> bool) -> Patience<'_> {
 /// [`RRError::Arg`] for a bad url; [`RRError::Resolve`], [`RRError::Connect`], [`RRError::Cert`], [`RRError::Tls`],
 /// [`RRError::Timeout`], [`RRError::Closed`], [`RRError::Io`] on the way; [`RRError::NotFound`] (404) or
 /// [`RRError::Rejected`] as the server says; [`RRError::Protocol`] or [`RRError::Limit`] for what it sends.
-pub fn hash(url: &[u8], fetch: &Fetch<'_>) -> Result<SwfId> {
+pub(crate) fn hash(url: &[u8], fetch: &Fetch<'_>) -> Result<SwfId> {
     let target = HttpUrl::parse(url)?;
     let mut cache = fetch.cache.map(read_cache).unwrap_or_default();
     let known = cache.find(url).cloned();

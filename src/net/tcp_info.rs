@@ -26,7 +26,7 @@ thread_local! {
 /// Asks the system; `None` where the socket is no TCP socket.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // std and socket2 have no TCP_INFO
-pub fn facts(socket: &Socket) -> Option<TcpFacts> {
+pub(crate) fn facts(socket: &Socket) -> Option<TcpFacts> {
     use std::os::fd::{AsFd, AsRawFd};
     // SAFETY: tcp_info is plain numbers, for which all-zero is valid.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };

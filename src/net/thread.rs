@@ -7,7 +7,7 @@ use std::io;
 /// # Errors
 /// What the system says; the thread goes on as it was.
 #[allow(unsafe_code)] // std has no setpriority
-pub fn set_nice(nice: i32) -> io::Result<()> {
+pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
     if nice == 0 {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub fn set_nice(nice: i32) -> io::Result<()> {
 /// # Errors
 /// What the system says; the thread goes on as it was.
 #[allow(unsafe_code)] // std has no CPU sets
-pub fn set_cpus(cpus: &[usize]) -> io::Result<()> {
+pub(crate) fn set_cpus(cpus: &[usize]) -> io::Result<()> {
     if cpus.is_empty() {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub fn set_cpus(cpus: &[usize]) -> io::Result<()> {
 /// to a closed pipe gives an error instead of SIGPIPE. Those that tell of a fault in the thread itself, and the
 /// profiler's, stay open.
 #[allow(unsafe_code)] // std has no signal masks
-pub fn block_signals() {
+pub(crate) fn block_signals() {
     // SAFETY: sigset_t is a plain bit array; sigfillset below gives it its value.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is ours and lives.

@@ -8,11 +8,11 @@ use crate::error::{Failure, Result};
 
 /// Data that is read from the front.
 #[derive(Clone, Copy, Debug)]
-pub struct Cursor<'a>(pub &'a [u8]);
+pub(crate) struct Cursor<'a>(pub &'a [u8]);
 
 /// One AMF0 value, or the beginning of one: what lies in an object or array follows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// 0x00
     Number(f64),
     /// 0x01
@@ -52,11 +52,11 @@ pub enum Token<'a> {
 }
 
 /// The end of an object: an empty name and a marker.
-pub const OBJECT_END: [u8; 3] = [0, 0, 0x09];
+pub(crate) const OBJECT_END: [u8; 3] = [0, 0, 0x09];
 
 /// A length or count of AMF3, or the number of an earlier value that stands here again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
+pub(crate) enum Header {
     /// The value follows and has this length or count.
     Inline(usize),
     /// The number of an earlier value.
@@ -65,7 +65,7 @@ pub enum Header {
 
 /// Text or bytes of AMF3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text<'a> {
+pub(crate) enum Text<'a> {
     /// The text itself.
     Inline(&'a [u8]),
     /// The number of an earlier text.
@@ -74,7 +74,7 @@ pub enum Text<'a> {
 
 /// One AMF3 value, or the marker of one whose head and contents follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Token3<'a> {
+pub(crate) enum Token3<'a> {
     /// 0x00
     Undefined,
     /// 0x01
@@ -107,7 +107,7 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`crate::error::RRError::Protocol`] where the data ends before; nothing is taken then. The methods below fail
     /// likewise, but keep what they took before the end.
-    pub fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(len).ok_or_else(|| Failure::protocol("an AMF value is cut off"))?;
         self.0 = rest;
         Ok(head)
@@ -120,27 +120,27 @@ impl<'a> Cursor<'a> {
     }
 
     /// One byte.
-    pub fn byte(&mut self) -> Result<u8> {
+    pub(crate) fn byte(&mut self) -> Result<u8> {
         Ok(self.array::<1>()?[0])
     }
 
     /// A big-endian number of 16 bits.
-    pub fn be16(&mut self) -> Result<u16> {
+    pub(crate) fn be16(&mut self) -> Result<u16> {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
     /// A big-endian number of 32 bits.
-    pub fn be32(&mut self) -> Result<u32> {
+    pub(crate) fn be32(&mut self) -> Result<u32> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
     /// A big-endian IEEE 754 number of 64 bits.
-    pub fn double(&mut self) -> Result<f64> {
+    pub(crate) fn double(&mut self) -> Result<f64> {
         Ok(f64::from_be_bytes(self.array()?))
     }
 
     /// Bytes behind a length of 16 bits: strings and names.
-    pub fn short_string(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn short_string(&mut self) -> Result<&'a [u8]> {
         let len = self.be16()?;
         self.take(len.into())
     }
@@ -151,14 +151,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the end of an object, if it is next.
-    pub fn object_end(&mut self) -> bool {
+    pub(crate) fn object_end(&mut self) -> bool {
         let rest = self.0.strip_prefix(&OBJECT_END);
         self.0 = rest.unwrap_or(self.0);
         rest.is_some()
     }
 
     /// An AMF0 value.
-    pub fn token(&mut self) -> Result<Token<'a>> {
+    pub(crate) fn token(&mut self) -> Result<Token<'a>> {
         Ok(match self.byte()? {
             0x00 => Token::Number(self.double()?),
             0x01 => Token::Bool(self.byte()? != 0),
@@ -182,7 +182,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A U29: one to four bytes, seven bits each but for the last, which has eight (1.3.1).
-    pub fn u29(&mut self) -> Result<u32> {
+    pub(crate) fn u29(&mut self) -> Result<u32> {
         let mut number = 0;
         for _ in 0..3 {
             let byte = u32::from(self.byte()?);
@@ -195,13 +195,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// A U29 as a number with a sign, of 29 bits where it has four bytes.
-    pub fn integer(&mut self) -> Result<i32> {
+    pub(crate) fn integer(&mut self) -> Result<i32> {
         // The highest of 29 bits is the sign: it moves to where i32 has its own, and back.
         self.u29().map(|raw| (raw << 3) as i32 >> 3)
     }
 
     /// A U29 whose lowest bit says whether a value follows or an earlier one stands here again.
-    pub fn header(&mut self) -> Result<Header> {
+    pub(crate) fn header(&mut self) -> Result<Header> {
         let raw = self.u29()?;
         let value = raw >> 1;
         Ok(if raw & 1 == 1 {
@@ -212,7 +212,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Text or bytes of AMF3.
-    pub fn text3(&mut self) -> Result<Text<'a>> {
+    pub(crate) fn text3(&mut self) -> Result<Text<'a>> {
         Ok(match self.header()? {
             Header::Inline(len) => Text::Inline(self.take(len)?),
             Header::Reference(index) => Text::Reference(index),
@@ -220,7 +220,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An AMF3 value.
-    pub fn token3(&mut self) -> Result<Token3<'a>> {
+    pub(crate) fn token3(&mut self) -> Result<Token3<'a>> {
         Ok(match self.byte()? {
             0x00 => Token3::Undefined,
             0x01 => Token3::Null,

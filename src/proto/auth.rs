@@ -19,7 +19,7 @@ const MAX_VALUE: usize = 512;
 
 /// The step after a server's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Connect again with this query, see [`with_query`].
     Retry(Vec<u8>),
     /// The login is refused for good.
@@ -30,7 +30,7 @@ pub enum Answer {
 
 /// Why trying the login again is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The server wants a login, and user or password is empty.
     NoCredentials,
     /// The server does not know the user.
@@ -45,7 +45,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The refusal as a sentence for people.
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::NoCredentials => "the server wants a user and a password",
             Self::NoSuchUser => "the server does not know the user",
@@ -76,7 +76,7 @@ impl Method {
 /// Decides about a refused `connect`: `app` as it was sent, `description` as the server gave it, `nonce` random.
 ///
 /// User and password are not escaped, as every server expects; so they cannot contain a `&`.
-pub fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonce: [u8; 4]) -> Answer {
+pub(crate) fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonce: [u8; 4]) -> Answer {
     let method = if contains(description, b"authmod=adobe") {
         Method::Adobe
     } else if contains(description, b"authmod=llnw") {
@@ -114,13 +114,13 @@ pub fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonc
 }
 
 /// An application or tcUrl without the query of an earlier answer.
-pub fn bare(app: &[u8]) -> &[u8] {
+pub(crate) fn bare(app: &[u8]) -> &[u8] {
     let end = [b"?authmod=", b"&authmod="].iter().filter_map(|mark| find(app, *mark)).min();
     &app[..end.unwrap_or(app.len())]
 }
 
 /// An application or tcUrl with an answer behind it, in the place of an earlier one.
-pub fn with_query(base: &[u8], query: &[u8]) -> Vec<u8> {
+pub(crate) fn with_query(base: &[u8], query: &[u8]) -> Vec<u8> {
     let base = bare(base);
     let joint: &[u8] = if base.contains(&b'?') { b"&" } else { b"?" };
     [base, joint, query].concat()

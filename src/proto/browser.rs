@@ -13,7 +13,7 @@ use crate::proto::framing::Short;
 use crate::proto::message::kind;
 
 /// Bytes that stand before a part of a body, at most.
-pub const LEAD_BYTES: usize = 5;
+pub(crate) const LEAD_BYTES: usize = 5;
 
 const AVC1: u32 = four_cc(b"avc1");
 const HVC1: u32 = four_cc(b"hvc1");
@@ -25,7 +25,7 @@ const FLAC: u32 = four_cc(b"fLaC");
 
 /// The track of each kind that a player gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tracks {
+pub(crate) struct Tracks {
     /// Of sound.
     pub audio: u8,
     /// Of pictures.
@@ -34,7 +34,7 @@ pub struct Tracks {
 
 /// A body as a browser's player takes it: some bytes, then a part of the body.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Narrowed {
+pub(crate) struct Narrowed {
     /// What stands before the part.
     pub lead: Short<LEAD_BYTES>,
     /// Where the part begins.
@@ -44,7 +44,7 @@ pub struct Narrowed {
 }
 
 /// The body of an audio or video message for a browser's player; `None` where such a player is to get nothing of it.
-pub fn narrow(type_id: u8, body: &[u8], tracks: Tracks) -> Option<Narrowed> {
+pub(crate) fn narrow(type_id: u8, body: &[u8], tracks: Tracks) -> Option<Narrowed> {
     let first = *body.first()?;
     let (enhanced, wanted) = match type_id {
         kind::AUDIO => (first >> 4 == EX_AUDIO, tracks.audio),
@@ -111,7 +111,7 @@ fn video(packet: u8, frame_type: u8, codec: u32) -> Option<Short<LEAD_BYTES>> {
 
 /// Makes the metadata say the truth of what there is: `hasAudio` and `hasVideo`, where it has them, are believed, and a
 /// player waits for ever for what does not come.
-pub fn correct_metadata(body: &mut [u8], audio: bool, video: bool) {
+pub(crate) fn correct_metadata(body: &mut [u8], audio: bool, video: bool) {
     const BOOLEAN: u8 = 1;
     for (name, is_there) in [(&b"\x00\x08hasAudio"[..], audio), (&b"\x00\x08hasVideo"[..], video)] {
         let Some(at) = body.windows(name.len()).position(|window| window == name) else { continue };

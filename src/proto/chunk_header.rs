@@ -10,22 +10,22 @@ use super::message::MessageHead;
 use crate::error::{Failure, Result};
 
 /// Longest header: three bytes of chunk stream id, eleven of message header, four of extended timestamp.
-pub const HEADER_MAX_BYTES: usize = 18;
+pub(crate) const HEADER_MAX_BYTES: usize = 18;
 
 /// The 24-bit timestamp field that says "see the four bytes after the header" (5.3.1.3).
-pub const EXTENDED: u32 = 0xFF_FFFF;
+pub(crate) const EXTENDED: u32 = 0xFF_FFFF;
 
 /// Smallest chunk stream id a header can name; 0 and 1 mark the longer forms (5.3.1.1).
-pub const CHUNK_STREAM_MIN: u32 = 2;
+pub(crate) const CHUNK_STREAM_MIN: u32 = 2;
 
 /// Largest chunk stream id, by the three byte form.
-pub const CHUNK_STREAM_MAX: u32 = 65_599;
+pub(crate) const CHUNK_STREAM_MAX: u32 = 65_599;
 
 /// Chunk size of both directions until a Set Chunk Size says otherwise (5.4.1), in bytes.
-pub const CHUNK_SIZE_DEFAULT: u32 = 128;
+pub(crate) const CHUNK_SIZE_DEFAULT: u32 = 128;
 
 /// Largest chunk size: the top bit of the field must be zero (5.4.1).
-pub const CHUNK_SIZE_MAX: u32 = 0x7FFF_FFFF;
+pub(crate) const CHUNK_SIZE_MAX: u32 = 0x7FFF_FFFF;
 
 /// Whether a peer repeats the extended timestamp on type 3 chunks. The specification wants it (5.3.1.3), some senders
 /// leave it out. The first continuation of a message with an extended timestamp shows it, for the whole chunk stream.

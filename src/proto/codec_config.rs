@@ -38,7 +38,7 @@ pub struct AudioConfig {
 }
 
 /// The picture of a video message that is a sequence header.
-pub fn video(body: &[u8]) -> Option<VideoConfig> {
+pub(crate) fn video(body: &[u8]) -> Option<VideoConfig> {
     let (codec, record) = record(kind::VIDEO, body)?;
     match codec {
         code if code == four_cc(b"avc1") => avc(record),
@@ -49,7 +49,7 @@ pub fn video(body: &[u8]) -> Option<VideoConfig> {
 }
 
 /// The sound of an audio message that is a sequence header.
-pub fn audio(body: &[u8]) -> Option<AudioConfig> {
+pub(crate) fn audio(body: &[u8]) -> Option<AudioConfig> {
     let (codec, record) = record(kind::AUDIO, body)?;
     match codec {
         code if code == four_cc(b"mp4a") => aac(record),

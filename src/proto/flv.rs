@@ -5,22 +5,22 @@
 use crate::proto::message::kind;
 
 /// Bytes of the file's header, with the size of the tag before the first one, which is 0.
-pub const FILE_HEADER_BYTES: usize = 13;
+pub(crate) const FILE_HEADER_BYTES: usize = 13;
 
 /// Bytes before a tag's body.
-pub const TAG_HEAD_BYTES: usize = 11;
+pub(crate) const TAG_HEAD_BYTES: usize = 11;
 
 /// Bytes behind a tag's body: the size of the tag.
-pub const TAG_TAIL_BYTES: usize = 4;
+pub(crate) const TAG_TAIL_BYTES: usize = 4;
 
 /// The file's header, which says whether there is sound, and whether there are pictures.
-pub const fn file_header(audio: bool, video: bool) -> [u8; FILE_HEADER_BYTES] {
+pub(crate) const fn file_header(audio: bool, video: bool) -> [u8; FILE_HEADER_BYTES] {
     let kinds = (audio as u8) << 2 | video as u8;
     [b'F', b'L', b'V', 1, kinds, 0, 0, 0, 9, 0, 0, 0, 0]
 }
 
 /// The type of the tag for a message of this type; `None` for what FLV has no tag for.
-pub fn tag_type(type_id: u8) -> Option<u8> {
+pub(crate) fn tag_type(type_id: u8) -> Option<u8> {
     match type_id {
         kind::AUDIO | kind::VIDEO => Some(type_id),
         kind::DATA | kind::DATA_AMF3 => Some(kind::DATA),
@@ -29,13 +29,13 @@ pub fn tag_type(type_id: u8) -> Option<u8> {
 }
 
 /// What stands before a body of `len` bytes, which are fewer than 2^24.
-pub fn tag_head(tag_type: u8, ts_ms: u32, len: u32) -> [u8; TAG_HEAD_BYTES] {
+pub(crate) fn tag_head(tag_type: u8, ts_ms: u32, len: u32) -> [u8; TAG_HEAD_BYTES] {
     let ([_, a, b, c], [extended, x, y, z]) = (len.to_be_bytes(), ts_ms.to_be_bytes());
     [tag_type, a, b, c, x, y, z, extended, 0, 0, 0]
 }
 
 /// What stands behind a body of `len` bytes.
-pub fn tag_tail(len: u32) -> [u8; TAG_TAIL_BYTES] {
+pub(crate) fn tag_tail(len: u32) -> [u8; TAG_TAIL_BYTES] {
     (TAG_HEAD_BYTES as u32 + len).to_be_bytes()
 }
 

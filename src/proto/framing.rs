@@ -17,15 +17,15 @@ pub enum Framing {
 }
 
 /// Opcodes of WebSocket frames.
-pub mod opcode {
+pub(crate) mod opcode {
     /// Bytes.
-    pub const BINARY: u8 = 2;
+    pub(crate) const BINARY: u8 = 2;
     /// No more follows.
-    pub const CLOSE: u8 = 8;
+    pub(crate) const CLOSE: u8 = 8;
     /// To be answered by a pong with the same payload.
-    pub const PING: u8 = 9;
+    pub(crate) const PING: u8 = 9;
     /// The answer.
-    pub const PONG: u8 = 10;
+    pub(crate) const PONG: u8 = 10;
 }
 
 /// The status of a WebSocket that ends in good order.
@@ -115,7 +115,7 @@ fn frame_head(opcode: u8, len: usize) -> Short<10> {
 }
 
 /// A whole frame from the server.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     [frame_head(opcode, payload.len()).bytes(), payload].concat()
 }
 

@@ -6,7 +6,7 @@
 
 mod date;
 
-pub use self::date::{date_text, parse_date};
+pub(crate) use self::date::{date_text, parse_date};
 
 use crate::error::{Failure, RRError, Result};
 
@@ -21,7 +21,7 @@ const MAX_DATE: usize = 63;
 
 /// An `http://` or `https://` url.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpUrl {
+pub(crate) struct HttpUrl {
     /// `https`.
     pub tls: bool,
     /// Name or address, an IPv6 one without its brackets.
@@ -38,7 +38,7 @@ impl HttpUrl {
     /// # Errors
     /// [`RRError::Arg`] where it is not one: another scheme, no host, a host too long, a bad port, blanks or bytes
     /// outside ASCII.
-    pub fn parse(url: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(url: &[u8]) -> Result<Self> {
         let wrong = |text: &'static str| Failure::ours(RRError::Arg, text);
         if !url.iter().all(u8::is_ascii_graphic) {
             return Err(wrong("a url holds a blank or a byte that is not ASCII"));
@@ -73,7 +73,7 @@ impl HttpUrl {
 }
 
 /// The bytes that ask for a file; with `modified_since` only if it changed after that date.
-pub fn get_request(url: &HttpUrl, agent: &str, modified_since: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn get_request(url: &HttpUrl, agent: &str, modified_since: Option<&[u8]>) -> Vec<u8> {
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     let port = if url.port == if url.tls { 443 } else { 80 } { String::new() } else { format!(":{}", url.port) };
     let mut request =
@@ -90,7 +90,7 @@ pub fn get_request(url: &HttpUrl, agent: &str, modified_since: Option<&[u8]>) ->
 
 /// The fields of a response's head that a fetch needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     /// 200 and so on.
     pub status: u16,
     /// `Content-Length`.
@@ -105,7 +105,7 @@ impl Head {
     /// # Errors
     /// [`RRError::Protocol`] where the bytes are not HTTP, the length is not a number, or the body comes in pieces;
     /// [`RRError::Limit`] where the head is too long.
-    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         let start = bytes.len().min(7);
         if bytes[..start] != b"HTTP/1."[..start] {
             return Err(Failure::protocol("the answer is not HTTP"));
@@ -149,7 +149,7 @@ fn number(text: &[u8]) -> Option<u64> {
 
 /// Takes a response apart: head first, then the body as it comes.
 #[derive(Debug)]
-pub struct ResponseReader {
+pub(crate) struct ResponseReader {
     /// The bytes of a head that is incomplete.
     partial: Vec<u8>,
     head: Option<Head>,
@@ -159,7 +159,7 @@ pub struct ResponseReader {
 
 impl ResponseReader {
     /// A reader that takes a body of at most `max_body` bytes.
-    pub fn new(max_body: u64) -> Self {
+    pub(crate) fn new(max_body: u64) -> Self {
         Self { partial: Vec::new(), head: None, body: 0, max_body }
     }
 
@@ -167,7 +167,7 @@ impl ResponseReader {
     ///
     /// # Errors
     /// Those of [`Head::parse`]; [`RRError::Limit`] where the body is longer than allowed.
-    pub fn feed<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
+    pub(crate) fn feed<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8]> {
         let mut body = input;
         if self.head.is_none() {
             let before = self.partial.len();
@@ -190,12 +190,12 @@ impl ResponseReader {
     }
 
     /// The head, once it is complete.
-    pub fn head(&self) -> Option<&Head> {
+    pub(crate) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
     }
 
     /// Whether all of the body came, as far as the head tells.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.length == Some(self.body) || head.status == 304)
     }
 
@@ -203,7 +203,7 @@ impl ResponseReader {
     ///
     /// # Errors
     /// [`RRError::Closed`] where part of the response is missing.
-    pub fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         match &self.head {
             Some(head) if head.length.is_none() || self.is_complete() => Ok(()),
             _ => Err(Failure::peers(RRError::Closed, "the HTTP server closed in the middle of its answer")),

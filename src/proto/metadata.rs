@@ -21,14 +21,14 @@ const ENDS: [u8; MAX_DEPTH * OBJECT_END.len()] = {
 
 /// A repair: the first `kept` bytes of the message stay, and the end marks of `open` objects follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mend {
+pub(crate) struct Mend {
     kept: usize,
     open: usize,
 }
 
 impl Mend {
     /// The repaired message, in two parts.
-    pub fn parts<'a>(&self, bare: &'a [u8]) -> [&'a [u8]; 2] {
+    pub(crate) fn parts<'a>(&self, bare: &'a [u8]) -> [&'a [u8]; 2] {
         let ends = ENDS.get(..self.open * OBJECT_END.len());
         [bare.get(..self.kept).unwrap_or(bare), ends.unwrap_or_default()]
     }
@@ -44,7 +44,7 @@ enum Open {
 
 /// The repair of a bare data message (a name and one value in AMF0). `None` where the message ends with its value
 /// already, or cannot be repaired.
-pub fn mend(bare: &[u8]) -> Option<Mend> {
+pub(crate) fn mend(bare: &[u8]) -> Option<Mend> {
     let mut cursor = Cursor(bare);
     let Ok(Token::String(_)) = cursor.token() else { return None };
     let at = |cursor: &Cursor<'_>| bare.len() - cursor.0.len();

@@ -33,7 +33,7 @@ enum At {
 
 /// A tunnel over one connection.
 #[derive(Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     host: String,
     /// The tunnel's id with a slash in front; empty until the server gave one.
     id: Vec<u8>,
@@ -42,13 +42,12 @@ pub struct Tunnel {
     partial: Vec<u8>,
     counter: u32,
     unanswered: u32,
-    polling: u8,
     failed: bool,
 }
 
 impl Tunnel {
     /// A tunnel to a server, for the `Host` line.
-    pub fn new(host: &str, port: u16) -> Self {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Self {
             host: format!("{host}:{port}"),
@@ -57,13 +56,12 @@ impl Tunnel {
             partial: Vec::new(),
             counter: 1,
             unanswered: 0,
-            polling: 0,
             failed: false,
         }
     }
 
     /// Asks for a tunnel. Then [`feed`](Self::feed) until [`is_open`](Self::is_open).
-    pub fn open(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn open(&mut self, out: &mut Vec<u8>) {
         self.post("open", &[0], out);
         self.counter = 0;
     }
@@ -72,7 +70,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// [`RRError::State`] while the tunnel is not open.
-    pub fn send(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
         self.opened()?;
         self.post("send", bytes, out);
         Ok(())
@@ -82,14 +80,14 @@ impl Tunnel {
     ///
     /// # Errors
     /// Those of [`send`](Self::send).
-    pub fn idle(&mut self, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn idle(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.opened()?;
         self.post("idle", &[0], out);
         Ok(())
     }
 
     /// Ends the tunnel; appends nothing where it is not open.
-    pub fn close(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
         if self.is_open() {
             self.post("close", &[0], out);
         }
@@ -119,7 +117,7 @@ impl Tunnel {
     /// # Errors
     /// [`RRError::Protocol`] or [`RRError::Limit`] for an answer that is not HTTP, not 200 or without a length, has an
     /// empty or huge body or a malformed id, or that no post asked for. After an error every call fails.
-    pub fn feed(&mut self, input: &[u8], at: &mut usize, plain: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn feed(&mut self, input: &[u8], at: &mut usize, plain: &mut Vec<u8>) -> Result<()> {
         if self.failed {
             return Err(Failure::protocol("the tunnel has failed before"));
         }
@@ -152,7 +150,6 @@ impl Tunnel {
                     }
                 }
                 At::Interval(left) => {
-                    self.polling = rest[0];
                     *at += 1;
                     self.at = if left == 0 { At::Head } else { At::Body(left) };
                 }
@@ -202,12 +199,12 @@ impl Tunnel {
     }
 
     /// Whether the server gave the tunnel.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.id.is_empty()
     }
 
     /// Posts whose answer's head is not complete yet.
-    pub fn unanswered(&self) -> u32 {
+    pub(crate) fn unanswered(&self) -> u32 {
         self.unanswered
     }
 
@@ -218,18 +215,9 @@ impl Tunnel {
     }
 
     /// The id with its slash; empty until the tunnel is open.
-    pub fn id(&self) -> &[u8] {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn id(&self) -> &[u8] {
         &self.id
-    }
-
-    /// The number of the next post.
-    pub fn counter(&self) -> u32 {
-        self.counter
-    }
-
-    /// How often the server wants to be asked, in its own unit; larger means less often.
-    pub fn polling(&self) -> u8 {
-        self.polling
     }
 }
 
@@ -287,7 +275,7 @@ mod tests {
                 tunnel.feed(piece, &mut at, &mut plain).unwrap();
                 assert_eq!(at, piece.len());
             }
-            assert_eq!((plain.as_slice(), tunnel.polling(), tunnel.unanswered()), (&b"hello"[..], 5, 0));
+            assert_eq!((plain.as_slice(), tunnel.unanswered()), (&b"hello"[..], 0));
             assert!(!tunnel.is_mid_answer());
         }
     }

@@ -8,10 +8,10 @@ use std::net::SocketAddrV4;
 use crate::error::{Failure, RRError, Result};
 
 /// Bytes of a proxy's answer.
-pub const REPLY_BYTES: usize = 8;
+pub(crate) const REPLY_BYTES: usize = 8;
 
 /// The request for a connection to `address`.
-pub fn request(address: SocketAddrV4) -> [u8; 9] {
+pub(crate) fn request(address: SocketAddrV4) -> [u8; 9] {
     let ([high, low], [a, b, c, d]) = (address.port().to_be_bytes(), address.ip().octets());
     [4, 1, high, low, a, b, c, d, 0]
 }
@@ -20,7 +20,7 @@ pub fn request(address: SocketAddrV4) -> [u8; 9] {
 ///
 /// # Errors
 /// [`RRError::Connect`] with the proxy's reason, [`RRError::Protocol`] where this is no SOCKS4 answer.
-pub fn check_reply(reply: &[u8; REPLY_BYTES]) -> Result<()> {
+pub(crate) fn check_reply(reply: &[u8; REPLY_BYTES]) -> Result<()> {
     let reason = match (reply[0], reply[1]) {
         (0, 90) => return Ok(()),
         (0, 91) => "the proxy refused or failed to connect",

@@ -5,7 +5,7 @@
 //!
 //! Source: the SWF file format specification, chapter 2; the key is the one that signs a client's handshake.
 
-pub mod cache;
+pub(crate) mod cache;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use hmac::{Hmac, Mac};
@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = 8;
 const WINDOW_BYTES: usize = 16 << 10;
 
 /// Hashes a file that comes in pieces. A file that is not a compressed SWF is hashed as it is.
-pub struct SwfHasher {
+pub(crate) struct SwfHasher {
     mac: Hmac<Sha256>,
     size: u64,
     max_bytes: u64,
@@ -36,7 +36,7 @@ pub struct SwfHasher {
 
 impl SwfHasher {
     /// A hasher for a file of at most `max_bytes`, decompressed.
-    pub fn new(max_bytes: u64) -> Self {
+    pub(crate) fn new(max_bytes: u64) -> Self {
         let mac = <Hmac<Sha256> as Mac>::new_from_slice(CLIENT_NAME).expect("HMAC takes keys of any length");
         Self {
             mac,
@@ -53,7 +53,7 @@ impl SwfHasher {
     ///
     /// # Errors
     /// [`RRError::Limit`] where it is too long, [`RRError::Protocol`] where it cannot be decompressed.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let missing = HEADER_BYTES - self.header.len();
         let (header, rest) = bytes.split_at(bytes.len().min(missing));
         self.header.extend_from_slice(header);
@@ -115,7 +115,7 @@ impl SwfHasher {
     ///
     /// # Errors
     /// [`RRError::Protocol`] where the file ends too early.
-    pub fn finish(self) -> Result<SwfId> {
+    pub(crate) fn finish(self) -> Result<SwfId> {
         if self.header.len() < HEADER_BYTES || (self.inflate.is_some() && !self.ended) {
             return Err(Failure::peers(RRError::Protocol, "the SWF file is cut"));
         }

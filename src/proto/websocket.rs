@@ -24,7 +24,7 @@ const CONTROL_MAX_BYTES: u64 = 125;
 const DATA_MAX_BYTES: u64 = 64 * 1024;
 
 /// The answer to `Sec-WebSocket-Key`; `None` where that is no key.
-pub fn accept(key: &[u8]) -> Option<String> {
+pub(crate) fn accept(key: &[u8]) -> Option<String> {
     STANDARD.decode(key).ok().filter(|key| key.len() == KEY_BYTES)?;
     let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     Some(STANDARD.encode(hash))
@@ -32,7 +32,7 @@ pub fn accept(key: &[u8]) -> Option<String> {
 
 /// What a client says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     /// A ping with this payload, which the pong repeats.
     Ping(Vec<u8>),
     /// A pong with this payload.
@@ -43,7 +43,7 @@ pub enum Said {
 
 /// Reads a client's frames, in whatever pieces they come.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     /// The head as far as it has come.
     head: Vec<u8>,
     /// The frame that is being read.
@@ -66,7 +66,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`RRError::Protocol`](crate::error::RRError::Protocol), [`RRError::Limit`](crate::error::RRError::Limit).
-    pub fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Said>> {
+    pub(crate) fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Said>> {
         loop {
             if self.frame.is_none() {
                 let Some(byte) = input.get(*at) else { return Ok(None) };

@@ -18,7 +18,8 @@ mod shared;
 mod subscribers;
 mod thread;
 
-pub use shared::{EventFn, LogFn, LogSink, in_callback, refuse_in_callback};
+pub use shared::{EventFn, LogSink};
+pub(crate) use shared::{in_callback, refuse_in_callback};
 pub(crate) use subscribers::Subscriber;
 
 use std::collections::VecDeque;
@@ -44,7 +45,7 @@ use subscribers::Subscribers;
 const END_GRACE: Duration = Duration::from_millis(100);
 
 /// How a server's events are set up.
-pub struct EventsConfig {
+pub(crate) struct EventsConfig {
     /// Events that may wait before some are given up (`events/queue.rs`).
     pub limit: u32,
     /// Log lines up to this level also come as `RR_EV_LOG` events.
@@ -64,7 +65,7 @@ impl Default for EventsConfig {
 }
 
 /// Events and log of one server. Share it as `Arc<Events>`; when the last goes, the event thread ends.
-pub struct Events {
+pub(crate) struct Events {
     shared: Arc<Shared>,
     log: LogHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -77,7 +78,7 @@ impl Events {
     ///
     /// # Errors
     /// [`RRError::Limit`] where the system has no fd or thread left.
-    pub fn start(config: EventsConfig) -> Result<Self> {
+    pub(crate) fn start(config: EventsConfig) -> Result<Self> {
         RRLog::install();
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
@@ -115,13 +116,13 @@ impl Events {
     }
 
     /// The server's place in the log, for [`RRLog::enter`].
-    pub fn log(&self) -> &LogHandle {
+    pub(crate) fn log(&self) -> &LogHandle {
         &self.log
     }
 
     /// Tells an event: the subscribers at once, the host by its queue. From any thread; never blocks. After
     /// [`Events::stop`] it does nothing.
-    pub fn push(&self, event: Event) {
+    pub(crate) fn push(&self, event: Event) {
         self.subscribers.tell(&event);
         self.shared.push(event);
     }
@@ -153,7 +154,7 @@ impl Events {
     /// # Errors
     /// [`RRError::State`] where the host has a callback, [`RRError::Thread`] for a second taker and for waiting inside
     /// a callback, [`RRError::Closed`] after `all_told` or [`Events::stop`] when all events were taken.
-    pub fn next(&self, timeout_ms: i32) -> Result<Option<Event>> {
+    pub(crate) fn next(&self, timeout_ms: i32) -> Result<Option<Event>> {
         if self.shared.by_callback {
             return Err(Failure::ours(RRError::State, "events come by the callback"));
         }
@@ -195,7 +196,7 @@ impl Events {
 
     /// Makes one [`Events::next`], the present or the coming one, give `None` as soon as no event waits, and the fd
     /// readable until then.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let mut inner = locked(&self.shared.inner);
         inner.woken = !self.shared.by_callback;
         self.shared.show(&mut inner);
@@ -212,7 +213,7 @@ impl Events {
     ///
     /// # Errors
     /// [`RRError::State`] where the host has a callback.
-    pub fn raw_fd(&self) -> Result<RawFd> {
+    pub(crate) fn raw_fd(&self) -> Result<RawFd> {
         if self.shared.by_callback {
             return Err(Failure::ours(RRError::State, "events come by the callback"));
         }
@@ -221,7 +222,7 @@ impl Events {
 
     /// Whether so many events wait that nobody should start anything new: no accept, and no command taken from a
     /// connection that neither publishes nor plays yet. Cheap.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.shared.full.load(Ordering::Acquire)
     }
 
@@ -231,7 +232,7 @@ impl Events {
     /// # Errors
     /// [`RRError::Timeout`] when the sink before was still running after two seconds: the new one is set, and the
     /// old one will not be called again, but has not returned yet.
-    pub fn set_log(&self, level: LevelFilter, sink: LogSink) -> Result<()> {
+    pub(crate) fn set_log(&self, level: LevelFilter, sink: LogSink) -> Result<()> {
         let mut inner = locked(&self.shared.inner);
         inner.sink_level = level;
         // In the lock, so that of two calls the later decides about both level and sink.
@@ -257,7 +258,7 @@ impl Events {
 
     /// Whether the lines of the librtmp face, of the whole process, come to this log. One log at a time has them: it
     /// takes them from another, and gives up only its own. They end with [`Events::stop`].
-    pub fn take_librtmp(&self, on: bool) {
+    pub(crate) fn take_librtmp(&self, on: bool) {
         // In the lock, so that it is not taken again once it has been left at the end.
         let inner = locked(&self.shared.inner);
         if !on {
@@ -273,7 +274,7 @@ impl Events {
     /// # Errors
     /// [`RRError::Thread`] inside a callback; [`RRError::Timeout`] when the host's code does not come back: the thread is
     /// then left behind and will call nothing more.
-    pub fn stop(&self, deadline_ms: u32) -> Result<()> {
+    pub(crate) fn stop(&self, deadline_ms: u32) -> Result<()> {
         refuse_in_callback()?;
         self.end(deadline_ms)
     }

@@ -12,8 +12,7 @@ mod bans;
 mod control;
 mod core;
 mod dialler;
-#[doc(hidden)]
-pub mod events;
+pub(crate) mod events;
 pub mod figures;
 mod heap_trim;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
@@ -26,8 +25,7 @@ mod registry;
 pub mod report;
 mod resolver;
 mod secure;
-#[doc(hidden)]
-pub mod slots;
+pub(crate) mod slots;
 mod source;
 mod state;
 

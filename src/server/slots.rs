@@ -29,12 +29,12 @@ const LAST_GENERATION: u32 = 0xFFFF;
 const NONE: u32 = u32::MAX;
 
 /// The kind of object that an id names ([`kind`]); 0 for the id 0.
-pub fn kind_of(id: Id) -> u8 {
+pub(crate) fn kind_of(id: Id) -> u8 {
     id.to_be_bytes()[0]
 }
 
 /// A number for one more server of this process, never 0. They come again after 255 servers.
-pub fn next_server() -> u8 {
+pub(crate) fn next_server() -> u8 {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let next = |last: u8| Some(if last == u8::MAX { 1 } else { last + 1 });
     LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(1, |last| next(last).unwrap_or(1))
@@ -70,7 +70,7 @@ enum Slot<T> {
 
 /// A table of objects of one kind, bounded in number.
 #[derive(Debug)]
-pub struct Slots<T> {
+pub(crate) struct Slots<T> {
     kind: u8,
     server: u8,
     capacity: u32,
@@ -81,23 +81,15 @@ pub struct Slots<T> {
 
 impl<T> Slots<T> {
     /// A table for at most `capacity` objects of one kind and server at one time. Allocates nothing yet.
-    pub fn new(kind: u8, server: u8, capacity: u32) -> Self {
+    pub(crate) fn new(kind: u8, server: u8, capacity: u32) -> Self {
         Self { kind, server, capacity, live: 0, free: NONE, slots: Vec::new() }
     }
 
-    /// Puts an object in and gives its id, never 0.
+    /// Puts an object in that `make` makes of its id, and gives this id, never 0. `make` is called only when there is room.
     ///
     /// # Errors
     /// [`RRError::Limit`] when the table is full, [`RRError::NoMem`].
-    pub fn insert(&mut self, value: T) -> Result<Id> {
-        self.insert_with(|_| value)
-    }
-
-    /// [`Self::insert`] for an object that knows its id. `make` is called only when there is room.
-    ///
-    /// # Errors
-    /// Those of [`Slots::insert`].
-    pub fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Result<Id> {
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Result<Id> {
         if self.live >= self.capacity {
             return Err(Failure::ours(RRError::Limit, format!("{} is the most there may be", self.capacity)));
         }
@@ -127,7 +119,7 @@ impl<T> Slots<T> {
     }
 
     /// The object of this id; `None` once it was removed, for ever.
-    pub fn get(&self, id: Id) -> Option<&T> {
+    pub(crate) fn get(&self, id: Id) -> Option<&T> {
         match self.slots.get(self.slot_of(id)?)? {
             Slot::Used { generation, value } if *generation == generation_of(id) => Some(value),
             _ => None,
@@ -138,7 +130,7 @@ impl<T> Slots<T> {
     ///
     /// # Errors
     /// [`RRError::NotFound`].
-    pub fn find(&self, id: Id) -> Result<&T> {
+    pub(crate) fn find(&self, id: Id) -> Result<&T> {
         self.get(id).ok_or_else(|| {
             let name = name_of(self.kind);
             Failure::ours(
@@ -152,22 +144,13 @@ impl<T> Slots<T> {
         })
     }
 
-    /// [`Self::get`], to be changed.
-    pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
-        let at = self.slot_of(id)?;
-        match self.slots.get_mut(at)? {
-            Slot::Used { generation, value } if *generation == generation_of(id) => Some(value),
-            _ => None,
-        }
-    }
-
     /// Whether the id is alive.
-    pub fn contains(&self, id: Id) -> bool {
+    pub(crate) fn contains(&self, id: Id) -> bool {
         self.get(id).is_some()
     }
 
     /// Takes the object out; its id is dead from now on.
-    pub fn remove(&mut self, id: Id) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
         let at = self.slot_of(id).filter(|_| self.contains(id))?;
         let generation = generation_of(id);
         let left = if generation == LAST_GENERATION {
@@ -186,34 +169,20 @@ impl<T> Slots<T> {
     }
 
     /// All objects with their ids, in the order of the slots.
-    pub fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         self.slots.iter().zip(0..).filter_map(|(slot, at)| match slot {
             Slot::Used { generation, value } => Some((self.id(at, *generation), value)),
             _ => None,
         })
     }
 
-    /// [`Self::iter`], to be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
-        let (kind, server) = (self.kind, self.server);
-        self.slots.iter_mut().zip(0..).filter_map(move |(slot, at)| match slot {
-            Slot::Used { generation, value } => Some((pack(kind, server, at, *generation), value)),
-            _ => None,
-        })
-    }
-
-    /// All live ids, for a walk during which the table changes.
-    pub fn ids(&self) -> Vec<Id> {
-        self.iter().map(|(id, _)| id).collect()
-    }
-
     /// How many objects there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.live as usize
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.live == 0
     }
 
@@ -246,8 +215,8 @@ mod tests {
     #[test]
     fn an_id_carries_kind_server_generation_and_slot() {
         let mut slots = Slots::new(kind::SESSION, 7, 10);
-        assert_eq!(slots.insert('a').unwrap(), 0x0307_0001_0000_0001);
-        let b = slots.insert('b').unwrap();
+        assert_eq!(slots.insert_with(|_| 'a').unwrap(), 0x0307_0001_0000_0001);
+        let b = slots.insert_with(|_| 'b').unwrap();
         assert_eq!(b, 0x0307_0001_0000_0002);
         assert_eq!(slots.remove(b), Some('b'));
         assert_eq!(
@@ -265,27 +234,27 @@ mod tests {
         let mut slots = Slots::new(kind::TARGET, 7, 2);
         let mut dead = HashSet::new();
         for round in 0..10_000 {
-            let id = slots.insert(round).unwrap();
+            let id = slots.insert_with(|_| round).unwrap();
             assert!(dead.insert(id), "an id came twice");
             assert_eq!(slots.remove(id), Some(round));
             assert_eq!(slots.remove(id), None);
         }
-        let live = slots.insert(-1).unwrap();
-        assert!(dead.iter().all(|&id| slots.get(id).is_none() && slots.get_mut(id).is_none()));
+        let live = slots.insert_with(|_| -1).unwrap();
+        assert!(dead.iter().all(|&id| slots.get(id).is_none()));
         assert_eq!((slots.len(), slots.get(live)), (1, Some(&-1)));
     }
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_not_used_again() {
         let mut slots = Slots::new(kind::STREAM, 7, 1);
-        let first = slots.insert(0).unwrap();
+        let first = slots.insert_with(|_| 0).unwrap();
         slots.remove(first);
         // What 65,535 uses would bring about.
         slots.slots[0] = Slot::Free { generation: LAST_GENERATION, next: NONE };
-        let last = slots.insert(1).unwrap();
+        let last = slots.insert_with(|_| 1).unwrap();
         assert_eq!(last, 0x0207_FFFF_0000_0001);
         assert_eq!(slots.remove(last), Some(1));
-        let next = slots.insert(2).unwrap();
+        let next = slots.insert_with(|_| 2).unwrap();
         assert_eq!(next, 0x0207_0001_0000_0002, "the second slot, though the first is empty");
         assert_eq!((slots.get(first), slots.get(last), slots.get(next)), (None, None, Some(&2)));
     }
@@ -293,21 +262,21 @@ mod tests {
     #[test]
     fn the_limit_holds_and_room_comes_back() {
         let mut slots = Slots::new(kind::STREAM, 7, 2);
-        let a = slots.insert('a').unwrap();
-        slots.insert('b').unwrap();
-        assert_eq!(slots.insert('c').unwrap_err().kind, RRError::Limit);
+        let a = slots.insert_with(|_| 'a').unwrap();
+        slots.insert_with(|_| 'b').unwrap();
+        assert_eq!(slots.insert_with(|_| 'c').unwrap_err().kind, RRError::Limit);
         slots.remove(a);
-        assert!(slots.insert('c').is_ok());
+        assert!(slots.insert_with(|_| 'c').is_ok());
         assert_eq!(slots.iter().map(|(_, &c)| c).collect::<String>(), "cb");
-        slots.iter_mut().for_each(|(_, c)| c.make_ascii_uppercase());
-        assert_eq!(slots.ids().into_iter().filter_map(|id| slots.remove(id)).collect::<String>(), "CB");
+        let ids: Vec<Id> = slots.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids.into_iter().filter_map(|id| slots.remove(id)).collect::<String>(), "cb");
         assert!(slots.is_empty());
     }
 
     #[test]
     fn made_up_ids_and_ids_of_another_kind_find_nothing() {
         let mut slots = Slots::new(kind::STREAM, 7, 8);
-        let id = slots.insert(()).unwrap();
+        let id = slots.insert_with(|_| ()).unwrap();
         for wrong in [0, 1, u64::MAX, id | 1 << 63, id ^ 1 << 56, id ^ 1 << 32, id & !0xFFFF_FFFF, id + 1] {
             assert!(!slots.contains(wrong), "{wrong:x}");
             assert_eq!(slots.remove(wrong), None);
@@ -318,7 +287,7 @@ mod tests {
     #[test]
     fn an_id_of_another_server_finds_nothing_and_the_words_say_so() {
         let (mut one, mut other) = (Slots::new(kind::STREAM, 1, 8), Slots::new(kind::STREAM, 2, 8));
-        let (id, same_place) = (one.insert('1').unwrap(), other.insert('2').unwrap());
+        let (id, same_place) = (one.insert_with(|_| '1').unwrap(), other.insert_with(|_| '2').unwrap());
         assert_ne!(id, same_place);
         assert_eq!(id as u32, same_place as u32, "the place is the same, and small");
         assert_eq!((other.remove(id), other.get(id), one.find(id)), (None, None, Ok(&'1')));

@@ -24,7 +24,7 @@ enum Publisher {
 
 /// The place that a new publisher gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// The newcomer is the publisher; a publisher that was there is replaced.
     Live,
     /// The newcomer stands by until the present publisher has gone.
@@ -54,7 +54,7 @@ pub(in crate::stream) enum Room {
 
 /// The book of one stream. Any thread may call what is here.
 #[derive(Debug)]
-pub struct Book {
+pub(crate) struct Book {
     page: Mutex<Page>,
     /// The publisher the host wants live; 0 is none.
     switch_to: AtomicU64,
@@ -170,7 +170,7 @@ impl Book {
     // ---- the publisher
 
     /// Whether somebody publishes.
-    pub fn has_publisher(&self) -> bool {
+    pub(crate) fn has_publisher(&self) -> bool {
         self.page().publisher.is_some()
     }
 
@@ -180,7 +180,7 @@ impl Book {
     }
 
     /// The arguments (`?args`) of the session that publishes; empty where none does or it sent none.
-    pub fn publisher_query(&self) -> Vec<u8> {
+    pub(crate) fn publisher_query(&self) -> Vec<u8> {
         self.publisher().map(|record| record.names().query).unwrap_or_default()
     }
 
@@ -348,17 +348,17 @@ impl Book {
     }
 
     /// Takes a target off the book.
-    pub fn remove_target(&self, id: Id) {
+    pub(crate) fn remove_target(&self, id: Id) {
         self.page().to_sess_list.retain(|target| target.id != id);
     }
 
     /// The targets.
-    pub fn targets(&self) -> Vec<Arc<Target>> {
+    pub(crate) fn targets(&self) -> Vec<Arc<Target>> {
         self.page().to_sess_list.clone()
     }
 
     /// How many targets there are.
-    pub fn target_count(&self) -> usize {
+    pub(crate) fn target_count(&self) -> usize {
         self.page().to_sess_list.len()
     }
 
@@ -370,13 +370,13 @@ impl Book {
     // ---- whether anybody may come
 
     /// Whether only players keep the stream, who wait for a publisher.
-    pub fn is_only_waited_for(&self) -> bool {
+    pub(crate) fn is_only_waited_for(&self) -> bool {
         let page = self.page();
         !page.is_wanted() && !page.closed
     }
 
     /// From now on the stream exists without peers too.
-    pub fn reserve(&self) {
+    pub(crate) fn reserve(&self) {
         self.page().reserved = true;
     }
 

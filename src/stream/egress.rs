@@ -5,15 +5,15 @@
 
 mod consumer;
 mod foreign;
-pub mod join;
+pub(crate) mod join;
 mod pending_filter;
 mod private;
 mod push;
 mod rate_limit;
-pub mod relay;
+pub(crate) mod relay;
 mod rewrite;
 mod sink;
-pub mod subscribed;
-pub mod subscription;
+pub(crate) mod subscribed;
+pub(crate) mod subscription;
 mod tags;
 mod track_mask;

@@ -32,7 +32,7 @@ impl RRStream {
     /// # Errors
     /// [`RRError::Exists`] where there is one that sends and the policy is to reject, [`RRError::Limit`] with too many standbys,
     /// [`RRError::State`] where the stream is ending.
-    pub fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
+    pub(crate) fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
         start_relay(self)?;
         let now_ms = clock::now_ms();
         record.set_read(now_ms);
@@ -51,7 +51,7 @@ impl RRStream {
     ///
     /// # Errors
     /// The peer, with the reason, where that thread cannot take it.
-    pub fn hand_publisher(
+    pub(crate) fn hand_publisher(
         self: &Arc<Self>,
         peer: Peer,
         stream_id: u32,
@@ -68,7 +68,7 @@ impl RRStream {
     /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::Rejected`] where its media
     /// comes through this stream, [`RRError::State`] where the stream is ending, and [`RRError::Limit`]; the connection is
     /// closed then.
-    pub fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn, via: Vec<u8>) -> Result<()> {
+    pub(crate) fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn, via: Vec<u8>) -> Result<()> {
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // The session has the source's id in its stream's book, and is in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
@@ -94,7 +94,7 @@ impl RRStream {
     ///
     /// # Errors
     /// [`RRError::State`] where the stream is ending.
-    pub fn admit(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
+    pub(crate) fn admit(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
         start_relay(self)?;
         self.book().admit(record)?;
         record.set_stream(self.id());
@@ -111,7 +111,7 @@ impl RRStream {
     /// # Errors
     /// The delivery, with the reason, where that thread cannot take it.
     #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
-    pub fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
+    pub(crate) fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         match start_relay(self) {
             Ok(()) => self.hand_to_relay(delivery),
             Err(failure) => Err((delivery, failure)),
@@ -122,7 +122,7 @@ impl RRStream {
     ///
     /// # Errors
     /// [`RRError::State`] where the stream is ending.
-    pub fn add_target(self: &Arc<Self>, target: &Arc<Target>) -> Result<()> {
+    pub(crate) fn add_target(self: &Arc<Self>, target: &Arc<Target>) -> Result<()> {
         start_relay(self)?;
         self.book().add_target(target)?;
         if matches!(self.state(), State::InProgress | State::Recovering) {
@@ -136,7 +136,7 @@ impl RRStream {
     /// # Errors
     /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] where a session publishes, [`RRError::State`] where the
     /// stream is ending, [`RRError::Limit`] where memory is short: the host is not made to wait for it.
-    pub fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
+    pub(crate) fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         let carries = !(end && body.is_empty());
         if carries && ts_ms < 0 {
             return Err(Failure::ours(RRError::Arg, format!("ts_ms is {ts_ms}, below 0")));

@@ -126,7 +126,7 @@ pub struct Event {
 
 /// Where events go. Any thread may call it, also with locks of a stream held: the event is queued, and nothing of the
 /// host's runs.
-pub trait EventSink: Send + Sync + std::fmt::Debug {
+pub(crate) trait EventSink: Send + Sync + std::fmt::Debug {
     /// Tells the host program.
     fn event(&self, event: Event);
 }

@@ -39,7 +39,7 @@ const FLUSH_MS: u64 = 5_000;
 
 /// One live stream. Any thread may call what is here; nothing blocks.
 #[derive(Debug)]
-pub struct RRStream {
+pub(crate) struct RRStream {
     identity: Arc<Identity>,
     life: Arc<Life>,
     stats: Arc<StreamStats>,
@@ -56,7 +56,7 @@ pub struct RRStream {
 
 impl RRStream {
     /// A stream nobody is on yet; with `reserved` it exists all the same.
-    pub fn new(
+    pub(crate) fn new(
         id: Id,
         name: StreamName,
         config: StreamConfig,
@@ -86,77 +86,77 @@ impl RRStream {
     // ---- its parts
 
     /// Which stream it is.
-    pub fn identity(&self) -> &Arc<Identity> {
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 
     /// Its id.
-    pub fn id(&self) -> Id {
+    pub(crate) fn id(&self) -> Id {
         self.identity.id()
     }
 
     /// Its name.
-    pub fn name(&self) -> &StreamName {
+    pub(crate) fn name(&self) -> &StreamName {
         self.identity.name()
     }
 
     /// Its settings.
-    pub fn config(&self) -> &StreamConfig {
+    pub(crate) fn config(&self) -> &StreamConfig {
         self.identity.config()
     }
 
     /// The name for log lines: the key is a secret.
-    pub fn masked_name(&self) -> String {
+    pub(crate) fn masked_name(&self) -> String {
         self.identity.masked_name()
     }
 
     /// Its state, and when it is to end.
-    pub fn life(&self) -> &Life {
+    pub(crate) fn life(&self) -> &Life {
         &self.life
     }
 
     /// Its state.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.life.state()
     }
 
     /// By when all is to be over, monotonic ms; `None` while the stream runs.
-    pub fn stop_by_ms(&self) -> Option<u64> {
+    pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         self.life.stop_by_ms()
     }
 
     /// An event about the stream, with everything known of it.
-    pub fn event(&self, kind: EventKind) -> Event {
+    pub(crate) fn event(&self, kind: EventKind) -> Event {
         self.life.event(kind)
     }
 
     /// Its figures.
-    pub fn stats(&self) -> &StreamStats {
+    pub(crate) fn stats(&self) -> &StreamStats {
         &self.stats
     }
 
     /// The book of sessions and targets.
-    pub fn book(&self) -> &Book {
+    pub(crate) fn book(&self) -> &Book {
         &self.book
     }
 
     /// The way into its log.
-    pub fn ingest(&self) -> &Ingest {
+    pub(crate) fn ingest(&self) -> &Ingest {
         &self.ingest
     }
 
     /// Its memory.
-    pub fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
     /// The sources that the stream is pulled from.
-    pub fn sources(&self) -> &Sources {
+    pub(crate) fn sources(&self) -> &Sources {
         &self.sources
     }
 
     /// The server it belongs to.
-    pub fn upcalls(&self) -> &Arc<dyn Upcalls> {
+    pub(crate) fn upcalls(&self) -> &Arc<dyn Upcalls> {
         &self.upcalls
     }
 
@@ -179,19 +179,19 @@ impl RRStream {
     // ---- wakes: none takes a lock
 
     /// The stream wants to be looked at by accumulate.
-    pub fn wake_accumulate(&self) {
+    pub(crate) fn wake_accumulate(&self) {
         self.accumulate.wake();
     }
 
     /// A target or the stop wants to be looked at by the relay.
-    pub fn wake_relay(&self) {
+    pub(crate) fn wake_relay(&self) {
         self.relay.wake();
     }
 
     // ---- players
 
     /// How many sessions are on it: the publisher, those that stand by, and the players.
-    pub fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         // Sources are on the book while they publish or stand by, and are counted with the targets.
         let sources = self.sources.list();
         let is_source = |record: &RRSession| sources.iter().any(|source| source.id == record.id);
@@ -203,7 +203,7 @@ impl RRStream {
     ///
     /// # Errors
     /// The peer, with the reason, where the relay cannot take it.
-    pub fn hand_player(&self, peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
+    pub(crate) fn hand_player(&self, peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
         peer.record.set_stream(self.id());
         match self.hand_to_relay(Delivery::Player(peer)) {
             Err((Delivery::Player(peer), failure)) => Err((Box::new(peer), failure)),
@@ -228,7 +228,7 @@ impl RRStream {
     // ---- publishers
 
     /// Whether somebody publishes.
-    pub fn has_publisher(&self) -> bool {
+    pub(crate) fn has_publisher(&self) -> bool {
         self.book.has_publisher()
     }
 
@@ -248,7 +248,7 @@ impl RRStream {
 
     /// The publisher or standby that was let in has gone before it could begin, or has ended; called by whoever had
     /// it. A source may have its place.
-    pub fn release(&self, record: &RRSession) {
+    pub(crate) fn release(&self, record: &RRSession) {
         if self.book.lose(record, false) {
             self.end_feed();
         }
@@ -280,7 +280,7 @@ impl RRStream {
     ///
     /// # Errors
     /// [`RRError::NotFound`] where it does not stand by on this stream, [`RRError::State`] while the host publishes.
-    pub fn switch(&self, id: Id) -> Result<()> {
+    pub(crate) fn switch(&self, id: Id) -> Result<()> {
         self.book.want_live(id)?;
         self.accumulate.wake();
         Ok(())
@@ -292,7 +292,7 @@ impl RRStream {
     ///
     /// # Errors
     /// [`RRError::State`] where the stream is ending.
-    pub fn add_source(&self, source: &Arc<Target>) -> Result<()> {
+    pub(crate) fn add_source(&self, source: &Arc<Target>) -> Result<()> {
         // While the book is open: a stream that ends takes all it knows with it.
         self.book.while_open(|| {
             source.begin()?;
@@ -304,13 +304,13 @@ impl RRStream {
     }
 
     /// Takes a source off the stream.
-    pub fn remove_source(&self, id: Id) {
+    pub(crate) fn remove_source(&self, id: Id) {
         self.sources.remove(id);
         self.check_unused();
     }
 
     /// A source's settings are others: whoever has it looks at them.
-    pub fn source_changed(&self) {
+    pub(crate) fn source_changed(&self) {
         self.sources.changed();
         self.accumulate.wake();
         self.check_unused();
@@ -318,7 +318,7 @@ impl RRStream {
 
     /// Whether a source is to be connected now: nobody publishes, and somebody plays or the source does not ask; or it
     /// is to stand by behind the one that publishes.
-    pub fn wants(&self, source: &Target) -> bool {
+    pub(crate) fn wants(&self, source: &Target) -> bool {
         match self.book.room(self.may_stand_by(source)) {
             Room::Standby => true,
             Room::Live => !source.endpoint().config.on_demand || self.sources.are_watched(),
@@ -333,7 +333,7 @@ impl RRStream {
     }
 
     /// A source is being opened, or is no longer.
-    pub fn opening(&self, on: bool) {
+    pub(crate) fn opening(&self, on: bool) {
         self.life.opening(on);
     }
 
@@ -343,13 +343,13 @@ impl RRStream {
     }
 
     /// Nobody will serve the players who wait: they are told why.
-    pub fn refuse_players(&self, code: &'static str, failure: Failure) {
+    pub(crate) fn refuse_players(&self, code: &'static str, failure: Failure) {
         self.sources.refuse_players(code, failure);
         self.relay.wake();
     }
 
     /// The streams through which its media comes, itself the last, with commas between: for relays that pull it.
-    pub fn via(&self) -> Vec<u8> {
+    pub(crate) fn via(&self) -> Vec<u8> {
         let mut via = self.book.publisher_via();
         if !via.is_empty() {
             via.push(b',');
@@ -372,13 +372,13 @@ impl RRStream {
     // ---- memory
 
     /// Has the relay give memory up, because the server's is short.
-    pub fn give_up(&self, what: GiveUp) {
+    pub(crate) fn give_up(&self, what: GiveUp) {
         self.memory.ask(what);
         self.relay.wake();
     }
 
     /// The publisher is to be closed: this stream uses the most memory.
-    pub fn evict_publisher(&self) {
+    pub(crate) fn evict_publisher(&self) {
         self.memory.evict();
         self.accumulate.wake();
     }
@@ -393,13 +393,13 @@ impl RRStream {
     }
 
     /// Closes the book if still nobody is there; true where that was so. The caller then calls [`Self::stop_unused`].
-    pub fn retire(&self) -> bool {
+    pub(crate) fn retire(&self) -> bool {
         self.book.retire(|| self.sources.hold())
     }
 
     /// Ends the stream: the publisher is closed now, consumers get what is in the log until the deadline. The
     /// [`Upcalls`] hear of it when it is over.
-    pub fn stop(&self, deadline_ms: u64) {
+    pub(crate) fn stop(&self, deadline_ms: u64) {
         let first = self.life.stop(deadline_ms);
         self.book.close();
         // A thread that has not been started will not be: what nobody waits for is over now. The relay is always
@@ -418,7 +418,7 @@ impl RRStream {
     }
 
     /// Ends it as unused: consumers that still have something to come get a moment.
-    pub fn stop_unused(&self) {
+    pub(crate) fn stop_unused(&self) {
         self.stop(FLUSH_MS);
     }
 
@@ -451,7 +451,7 @@ impl RRStream {
     }
 
     /// The threads, to be joined by the server's control thread; what the stream holds of others is let go.
-    pub fn take_threads(&self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn take_threads(&self) -> Vec<JoinHandle<()>> {
         self.book.forget_targets();
         self.sources.clear();
         [self.accumulate.take_thread(), self.relay.take_thread()].into_iter().flatten().collect()

@@ -10,7 +10,7 @@ use crate::stream::remote::target::Target;
 
 /// A connection for the relay.
 #[derive(Debug)]
-pub enum Delivery {
+pub(crate) enum Delivery {
     /// A player whose newest subscription is of this stream.
     Player(Peer),
     /// A target that has had `Publish.Start`.

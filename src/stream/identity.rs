@@ -9,7 +9,7 @@ use crate::stream::name::StreamName;
 
 /// A stream's identity.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     id: Id,
     name: StreamName,
     config: StreamConfig,
@@ -23,22 +23,22 @@ impl Identity {
     }
 
     /// Its id.
-    pub fn id(&self) -> Id {
+    pub(crate) fn id(&self) -> Id {
         self.id
     }
 
     /// Its name.
-    pub fn name(&self) -> &StreamName {
+    pub(crate) fn name(&self) -> &StreamName {
         &self.name
     }
 
     /// Its settings.
-    pub fn config(&self) -> &StreamConfig {
+    pub(crate) fn config(&self) -> &StreamConfig {
         &self.config
     }
 
     /// The name for log lines: the key is a secret.
-    pub fn masked_name(&self) -> String {
+    pub(crate) fn masked_name(&self) -> String {
         format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
     }
 

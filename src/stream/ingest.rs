@@ -5,8 +5,8 @@
 //! Nothing here knows consumers: what is appended is told to the relay by a wake and nothing else, and what the relay
 //! asks (how far the log has got, where it ended) is answered without a lock.
 
-pub mod accumulate;
-pub mod clock;
+pub(crate) mod accumulate;
+pub(crate) mod clock;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -67,7 +67,7 @@ impl<'a> Incoming<'a> {
 
 /// The way into the log of one stream, and what is known of what went in.
 #[derive(Debug)]
-pub struct Ingest {
+pub(crate) struct Ingest {
     stream: Arc<Identity>,
     life: Arc<Life>,
     stats: Arc<StreamStats>,
@@ -162,7 +162,7 @@ impl Ingest {
     }
 
     /// The tracks of the publisher.
-    pub fn tracks(&self) -> &Tracks {
+    pub(crate) fn tracks(&self) -> &Tracks {
         &self.tracks
     }
 

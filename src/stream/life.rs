@@ -15,7 +15,7 @@ const NEVER: u64 = u64::MAX;
 
 /// The life of one stream. Any thread may call what is here.
 #[derive(Debug)]
-pub struct Life {
+pub(crate) struct Life {
     stream: Arc<Identity>,
     state: AtomicU32,
     /// Held from a look at the state to the event of its move, so that events come in the order of the moves.
@@ -32,12 +32,12 @@ impl Life {
     }
 
     /// The state.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
     /// An event about the stream, with everything known of it.
-    pub fn event(&self, kind: EventKind) -> Event {
+    pub(crate) fn event(&self, kind: EventKind) -> Event {
         let state = self.state();
         let name = self.stream.name();
         Event {
@@ -55,7 +55,7 @@ impl Life {
     }
 
     /// Moves on and tells the host. A stream that has stopped stays so.
-    pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
+    pub(crate) fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
         self.move_if(|_| true, state, change);
     }
 
@@ -111,12 +111,12 @@ impl Life {
     }
 
     /// By when all is to be over, monotonic ms; `None` while the stream runs.
-    pub fn stop_by_ms(&self) -> Option<u64> {
+    pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&at| at != NEVER)
     }
 
     /// Whether the end has begun.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stop_by_ms().is_some()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The log knows nothing of sessions, threads or sockets.
 
-pub mod buffer;
-pub mod cursor;
+pub(crate) mod buffer;
+pub(crate) mod cursor;
 #[allow(unsafe_code, reason = "one writer and many readers share the bytes of a segment without a lock")]
-pub mod segment;
+pub(crate) mod segment;

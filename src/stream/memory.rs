@@ -5,7 +5,7 @@
 //! The server decides which stream has to give up what, and leaves it here; the stream's threads do it. Any thread may
 //! call what is here; nothing takes a lock.
 
-pub mod budget;
+pub(crate) mod budget;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The parts of memory that the relay is asked to give up; each step includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum GiveUp {
+pub(crate) enum GiveUp {
     /// The kept group.
     Caches = 1,
     /// The part of the log held by the consumers furthest behind, which jump.
@@ -37,7 +37,7 @@ pub enum GiveUp {
 
 /// The memory part of one stream.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     budget: Budget,
     /// The budget of consumers' private memory, which may be refused: consumers can be closed.
     private: Budget,
@@ -52,7 +52,7 @@ pub struct Memory {
 
 /// The memory that a stream has needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lived {
+pub(crate) struct Lived {
     /// Since when it has used memory, monotonic.
     pub since_ms: u64,
     /// The most it has used lately; half of a peak is forgotten after three quarters of a minute.
@@ -73,13 +73,13 @@ impl Memory {
     }
 
     /// Bytes that the stream's log and its peers use.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.budget.used()
     }
 
     /// The memory that the stream has needed, once it is three seconds old. For the memory limit, which asks once a
     /// second.
-    pub fn lived_on(&self, now_ms: u64) -> Option<Lived> {
+    pub(crate) fn lived_on(&self, now_ms: u64) -> Option<Lived> {
         let (most, before) = (self.budget.take_peak(), self.lately.load(Ordering::Relaxed));
         let bytes = most.max(before - before / 64);
         self.lately.store(bytes, Ordering::Relaxed);
@@ -96,12 +96,12 @@ impl Memory {
     }
 
     /// Sets what the stream may come to also where the server's memory is short.
-    pub fn set_floor(&self, bytes: u64) {
+    pub(crate) fn set_floor(&self, bytes: u64) {
         self.budget.set_floor(bytes);
     }
 
     /// How much more it uses than its floor.
-    pub fn above_floor(&self) -> u64 {
+    pub(crate) fn above_floor(&self) -> u64 {
         self.budget.above_floor()
     }
 
@@ -126,7 +126,7 @@ impl Memory {
     }
 
     /// Whether the relay has not yet got to what it was asked for.
-    pub fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire) != 0
     }
 

@@ -5,31 +5,31 @@
 //! seen, and `tests/tidy.rs` finds circles. The re-exports are for the layers above.
 
 mod book;
-pub mod egress;
+pub(crate) mod egress;
 mod entry;
-pub mod event;
+pub(crate) mod event;
 #[cfg(test)]
 pub(crate) mod fault_injection;
 mod front;
 mod handover;
 mod identity;
-pub mod ingest;
+pub(crate) mod ingest;
 mod life;
 mod link;
-pub mod log;
-pub mod memory;
+pub(crate) mod log;
+pub(crate) mod memory;
 mod name;
-pub mod peer;
-pub mod record;
-pub mod remote;
-pub mod stats;
-pub mod tracks;
+pub(crate) mod peer;
+pub(crate) mod record;
+pub(crate) mod remote;
+pub(crate) mod stats;
+pub(crate) mod tracks;
 mod upcalls;
 
-pub use self::book::Claim;
-pub use self::egress::subscription::Subscription;
-pub use self::front::RRStream;
-pub use self::handover::Delivery;
-pub use self::name::{StreamName, take_apart};
-pub use self::remote::source::LOOP;
-pub use self::upcalls::{Timeouts, Upcalls};
+pub(crate) use self::book::Claim;
+pub(crate) use self::egress::subscription::Subscription;
+pub(crate) use self::front::RRStream;
+pub(crate) use self::handover::Delivery;
+pub(crate) use self::name::{StreamName, take_apart};
+pub(crate) use self::remote::source::LOOP;
+pub(crate) use self::upcalls::{Timeouts, Upcalls};

@@ -8,7 +8,7 @@ const DEFAULT_INSTANCE: &[u8] = b"_definst_";
 
 /// A stream's name, as the peer gave it; `?args` are part of it only where the settings say so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub struct StreamName {
+pub(crate) struct StreamName {
     /// Application.
     pub app: Vec<u8>,
     /// Stream key.
@@ -20,7 +20,7 @@ impl StreamName {
     ///
     /// # Errors
     /// [`RRError::Arg`] where it is too long or contains NUL.
-    pub fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
+    pub(crate) fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
         if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
             return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
         }
@@ -30,7 +30,7 @@ impl StreamName {
     /// The name of what a peer connected to and asked for. Slashes around an application are nothing, and so is
     /// `DEFAULT_INSTANCE`; where the key is left empty the last part of the application stands for it, since some
     /// encoders have one field for the whole path.
-    pub fn of_peer(app: &[u8], key: &[u8]) -> Self {
+    pub(crate) fn of_peer(app: &[u8], key: &[u8]) -> Self {
         let app = without_instance(app);
         let in_key = || trim_start(key).strip_prefix(DEFAULT_INSTANCE)?.strip_prefix(b"/");
         let key = in_key().unwrap_or(key);
@@ -45,7 +45,7 @@ impl StreamName {
     }
 
     /// Whether its path has two parts. A peer's name without both is a mistake in an encoder's settings.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let path = self.path();
         let name = path.split(|&byte| byte == b'?').next().unwrap_or_default();
         name.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).count() >= 2
@@ -53,7 +53,7 @@ impl StreamName {
 
     /// The path as a whole, by which names are compared: peers split `app/key` at different slashes (`live` + `a/b`,
     /// `live/a` + `b`, `live/a/b` + nothing).
-    pub fn path(&self) -> Vec<u8> {
+    pub(crate) fn path(&self) -> Vec<u8> {
         let Self { mut app, key } = Self::of_peer(&self.app, &self.key);
         app.push(b'/');
         app.extend_from_slice(trim_start(&key));
@@ -82,7 +82,7 @@ fn trim(name: &[u8]) -> &[u8] {
 }
 
 /// A key as a peer sent it: what of it names the stream, and the arguments behind it that the host is told.
-pub fn take_apart(key: &[u8], args: Args) -> (&[u8], &[u8]) {
+pub(crate) fn take_apart(key: &[u8], args: Args) -> (&[u8], &[u8]) {
     let (name, arguments) = match key.iter().position(|&byte| byte == b'?') {
         Some(mark) => (&key[..mark], &key[mark + 1..]),
         None => (key, &[][..]),

@@ -9,7 +9,7 @@ use crate::stream::record::RRSession;
 
 /// How a connection leaves the thread that has it.
 #[derive(Debug)]
-pub enum Leave {
+pub(crate) enum Leave {
     /// Another thread has it already.
     Handed,
     /// The session is over.
@@ -23,11 +23,11 @@ impl From<Failure> for Leave {
 }
 
 /// Whether a connection stays with the thread that has it.
-pub type Stays = Result<(), Leave>;
+pub(crate) type Stays = Result<(), Leave>;
 
 /// A session in the hands of its owner.
 #[derive(Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The connection.
     pub conn: Conn,
     /// The session as all threads see it.
@@ -38,14 +38,14 @@ pub struct Peer {
 
 impl Peer {
     /// A session that plays nothing yet.
-    pub fn new(conn: Conn, record: Arc<RRSession>) -> Self {
+    pub(crate) fn new(conn: Conn, record: Arc<RRSession>) -> Self {
         Self { conn, record, subscriptions: Vec::new() }
     }
 }
 
 impl Peer {
     /// Sends the E-RTMP reconnect request, to a peer that understands it; the owner flushes.
-    pub fn ask_to_reconnect(&mut self, url: Option<&str>, text: &str) {
+    pub(crate) fn ask_to_reconnect(&mut self, url: Option<&str>, text: &str) {
         if let Some(session) = self.conn.inbound() {
             session.reconnect_request(url, text);
         }

@@ -24,7 +24,7 @@ const MAX_ORDERS: usize = 8;
 
 /// An order of the host for a session.
 #[derive(Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// The answer to an ask: yes.
     Allow(Box<Decision>),
     /// The answer to an ask: no, with onStatus code and text.
@@ -36,12 +36,13 @@ pub enum Order {
     /// Close it.
     Close(String),
     /// What hooks answer to the question of this number: one of the three answers.
+    #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
     Hooks(u64, Box<Self>),
 }
 
 /// Names as the peer gave them.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     /// Application.
     pub app: Vec<u8>,
     /// The application that it was connected to instead of the one it asked for.
@@ -78,7 +79,7 @@ struct Post {
 
 /// One conversation that a peer opened to us.
 #[derive(Debug)]
-pub struct RRSession {
+pub(crate) struct RRSession {
     /// Its id.
     pub id: Id,
     /// The peer's address.
@@ -107,7 +108,7 @@ pub struct RRSession {
 
 impl RRSession {
     /// A session that has just been accepted.
-    pub fn new(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String) -> Self {
+    pub(crate) fn new(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String) -> Self {
         Self {
             id,
             addr,
@@ -130,7 +131,7 @@ impl RRSession {
 
     /// When bytes last came from it as a publisher, monotonic ms; its first moment as one where none have come yet. Of a
     /// source media counts alone, and before the first it is 0.
-    pub fn read_ms(&self) -> u64 {
+    pub(crate) fn read_ms(&self) -> u64 {
         self.read_ms.load(Ordering::Relaxed)
     }
 
@@ -141,18 +142,18 @@ impl RRSession {
     }
 
     /// Publisher, player ...
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         role_of(self.role.load(Ordering::Relaxed))
     }
 
     /// Sets the role; owner only.
-    pub fn set_role(&self, role: Role) {
+    pub(crate) fn set_role(&self, role: Role) {
         self.role.store(role.number(), Ordering::Relaxed);
     }
 
     /// Notes what the peer has asked for and was not granted yet, or `None`; owner only. Who asks for a stream is no
     /// longer told of as one of the stream before.
-    pub fn set_wish(&self, role: Role) {
+    pub(crate) fn set_wish(&self, role: Role) {
         if role != Role::None {
             self.told_stream.store(self.stream(), Ordering::Relaxed);
         }
@@ -160,7 +161,7 @@ impl RRSession {
     }
 
     /// The session's use, for people: "publishing live/key***".
-    pub fn doing(&self) -> String {
+    pub(crate) fn doing(&self) -> String {
         let names = self.names();
         let app = escape(&names.app);
         let verb = match (self.role(), role_of(self.wish.load(Ordering::Relaxed))) {
@@ -176,12 +177,12 @@ impl RRSession {
     }
 
     /// The state.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         State::from_number(self.state.load(Ordering::Relaxed)).unwrap_or(State::None)
     }
 
     /// Sets the state and gives the one before; owner only.
-    pub fn set_state(&self, state: State) -> State {
+    pub(crate) fn set_state(&self, state: State) -> State {
         let prev = self.state();
         debug_assert!(prev == state || prev.may_become(state), "a session went from {prev:?} to {state:?}");
         self.state.store(state.number(), Ordering::Relaxed);
@@ -189,12 +190,12 @@ impl RRSession {
     }
 
     /// The stream it publishes to or plays; 0 is none.
-    pub fn stream(&self) -> Id {
+    pub(crate) fn stream(&self) -> Id {
         self.stream.load(Ordering::Relaxed)
     }
 
     /// Sets the stream; owner only.
-    pub fn set_stream(&self, stream: Id) {
+    pub(crate) fn set_stream(&self, stream: Id) {
         self.stream.store(stream, Ordering::Relaxed);
         if stream != 0 {
             self.told_stream.store(stream, Ordering::Relaxed);
@@ -202,43 +203,43 @@ impl RRSession {
     }
 
     /// The host's pointer.
-    pub fn user(&self) -> usize {
+    pub(crate) fn user(&self) -> usize {
         self.user.load(Ordering::Relaxed)
     }
 
     /// Sets the host's pointer.
-    pub fn set_user(&self, user: usize) {
+    pub(crate) fn set_user(&self, user: usize) {
         self.user.store(user, Ordering::Relaxed);
     }
 
     /// Whether the connection is encrypted.
-    pub fn tls(&self) -> bool {
+    pub(crate) fn tls(&self) -> bool {
         self.tls.load(Ordering::Relaxed)
     }
 
     /// Says that the connection is encrypted; owner only.
-    pub fn set_tls(&self, tls: bool) {
+    pub(crate) fn set_tls(&self, tls: bool) {
         self.tls.store(tls, Ordering::Relaxed);
     }
 
     /// The names.
-    pub fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> Names {
         locked(&self.names).clone()
     }
 
     /// Changes the names; owner only.
-    pub fn rename(&self, change: impl FnOnce(&mut Names)) {
+    pub(crate) fn rename(&self, change: impl FnOnce(&mut Names)) {
         change(&mut locked(&self.names));
     }
 
     /// Whether the peer said at connect that it understands the reconnect request.
-    pub fn reconnects(&self) -> bool {
+    pub(crate) fn reconnects(&self) -> bool {
         locked(&self.names).caps_ex & CAPS_RECONNECT != 0
     }
 
     /// An event about this session, with everything known of it: also after the end of a publish or play its role there
     /// and the stream.
-    pub fn event(&self, kind: EventKind) -> Event {
+    pub(crate) fn event(&self, kind: EventKind) -> Event {
         let names = self.names();
         let state = self.state();
         Event {
@@ -256,7 +257,7 @@ impl RRSession {
     }
 
     /// Names the owner that is to be woken. Called before a hand-over, by the one who hands over.
-    pub fn set_owner(&self, owner: Arc<Wake>) {
+    pub(crate) fn set_owner(&self, owner: Arc<Wake>) {
         locked(&self.post).owner = Some(owner);
     }
 
@@ -268,7 +269,7 @@ impl RRSession {
     }
 
     /// Leaves an order and wakes the owner. False where too many wait already.
-    pub fn order(&self, order: Order) -> bool {
+    pub(crate) fn order(&self, order: Order) -> bool {
         let owner = {
             let mut post = locked(&self.post);
             if post.orders.len() >= MAX_ORDERS {
@@ -286,7 +287,7 @@ impl RRSession {
     }
 
     /// The oldest order; owner only. One load where there is none.
-    pub fn next_order(&self) -> Option<Order> {
+    pub(crate) fn next_order(&self) -> Option<Order> {
         if self.mail.load(Ordering::Acquire) == 0 {
             return None;
         }

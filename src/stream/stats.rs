@@ -24,28 +24,28 @@ const PLACES: usize = STEPS as usize + 1;
 
 /// A number only its owner changes: no locked instruction on the hot path.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub(crate) struct Count(AtomicU64);
 
 impl Count {
     /// Adds; owner only.
-    pub fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// Sets; owner only.
-    pub fn set(&self, n: u64) {
+    pub(crate) fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 
     /// Reads, from any thread.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// How many per second, over the last two seconds. Written by one thread.
 #[derive(Debug, Default)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// The step being counted, by its number since the clock began.
     step: Count,
     counts: [Count; PLACES],
@@ -53,7 +53,7 @@ pub struct Rate {
 
 impl Rate {
     /// Counts at a moment; owner only. True where this is the first of its step.
-    pub fn add(&self, n: u64, now_us: u64) -> bool {
+    pub(crate) fn add(&self, n: u64, now_us: u64) -> bool {
         let (step, seen) = (now_us / STEP_US, self.step.get());
         if step != seen {
             for stale in (seen + 1..=step).rev().take(PLACES) {
@@ -79,12 +79,12 @@ impl Rate {
     }
 
     /// The mean of the last two seconds.
-    pub fn per_second(&self, now_us: u64) -> u64 {
+    pub(crate) fn per_second(&self, now_us: u64) -> u64 {
         self.sum(now_us) * 1_000_000 / (STEPS * STEP_US)
     }
 
     /// The mean of the last two seconds in kbit/s, where bytes are counted.
-    pub fn kbps(&self, now_us: u64) -> u32 {
+    pub(crate) fn kbps(&self, now_us: u64) -> u32 {
         u32::try_from(self.per_second(now_us).saturating_mul(8) / 1000).unwrap_or(u32::MAX)
     }
 }
@@ -93,7 +93,7 @@ impl Rate {
 /// seconds would be half a frame coarse, so the time between the first frames of two steps counts, and not the steps'
 /// own length.
 #[derive(Debug, Default)]
-pub struct FrameRate {
+pub(crate) struct FrameRate {
     frames: Rate,
     /// The track whose frames are counted.
     track: Count,
@@ -104,7 +104,7 @@ pub struct FrameRate {
 impl FrameRate {
     /// A frame of this track came; owner only. A higher track counts where the lower ones have been silent for so long
     /// that there is no rate.
-    pub fn add(&self, track: u8, now_us: u64) {
+    pub(crate) fn add(&self, track: u8, now_us: u64) {
         let silent = now_us / STEP_US > self.frames.step.get() + STEPS;
         if u64::from(track) > self.track.get() && !silent {
             return;
@@ -120,7 +120,7 @@ impl FrameRate {
     }
 
     /// Thousandths of a frame per second, over the last two seconds; 0 where none came for so long.
-    pub fn milli(&self, now_us: u64) -> u32 {
+    pub(crate) fn milli(&self, now_us: u64) -> u32 {
         let (step, seen) = (now_us / STEP_US, self.frames.step.get());
         if step > seen + STEPS {
             return 0;
@@ -138,7 +138,7 @@ impl FrameRate {
 
 /// The system's figures of a connection, written by its owner at most once a second.
 #[derive(Debug, Default)]
-pub struct TcpFigures {
+pub(crate) struct TcpFigures {
     /// Round trip time, smoothed.
     pub rtt_us: AtomicU32,
     /// Its mean deviation.
@@ -157,7 +157,7 @@ pub struct TcpFigures {
 impl TcpFigures {
     /// Asks the system, if it is time to; owner only. What it does not know (a unix socket's round trip) is taken from
     /// the last ping.
-    pub fn refresh(&self, conn: &Conn, now_ms: u64) {
+    pub(crate) fn refresh(&self, conn: &Conn, now_ms: u64) {
         let every_ms = if self.looked_at.load(Ordering::Relaxed) { SAMPLE_MS } else { SAMPLE_UNSEEN_MS };
         let sampled_ms = self.sampled_ms.get();
         if sampled_ms != 0 && now_ms < sampled_ms + every_ms {
@@ -175,7 +175,7 @@ impl TcpFigures {
 
 /// Everything that is counted about a session, a stream or a target.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Bytes from the network.
     pub bytes_in: Count,
     /// Bytes to the network.
@@ -232,13 +232,13 @@ pub struct Counters {
 
 impl Counters {
     /// Counters that begin now.
-    pub fn new(started_us: i64) -> Self {
+    pub(crate) fn new(started_us: i64) -> Self {
         Self { started_us, ..Self::default() }
     }
 
     /// The time of the message that came just now, the shortest way from the last one, over the wrap at 2^32 if that is
     /// shorter; owner only.
-    pub fn time(&self, ts_ms: u32, key_frame: bool) {
+    pub(crate) fn time(&self, ts_ms: u32, key_frame: bool) {
         let last = self.last_ts_ms.load(Ordering::Relaxed);
         let step = ts_ms.wrapping_sub(last as u32) as i32;
         let ts_ms = if self.msgs_in.get() == 1 { i64::from(ts_ms) } else { last + i64::from(step) };
@@ -249,7 +249,7 @@ impl Counters {
     }
 
     /// The time of the message that was sent last, the shortest way from the one noted before; owner only.
-    pub fn sent_time(&self, ts_ms: u32) {
+    pub(crate) fn sent_time(&self, ts_ms: u32) {
         let last = self.last_ts_ms.load(Ordering::Relaxed);
         let step = ts_ms.wrapping_sub(last as u32) as i32;
         self.last_ts_ms.store(if last == 0 { ts_ms.into() } else { last + i64::from(step) }, Ordering::Relaxed);
@@ -264,7 +264,7 @@ impl Counters {
     }
 
     /// One message came in, with a picture of this track if with any; owner only.
-    pub fn message_in(&self, type_id: u8, bytes: u64, picture: Option<u8>, now_us: u64) {
+    pub(crate) fn message_in(&self, type_id: u8, bytes: u64, picture: Option<u8>, now_us: u64) {
         self.msgs_in.add(1);
         match type_id {
             kind::AUDIO => {
@@ -284,7 +284,7 @@ impl Counters {
     }
 
     /// Counts the bytes that the connection in use has received, and those of the connections before; owner only.
-    pub fn received(&self, before: u64, since: u64, now_us: u64) {
+    pub(crate) fn received(&self, before: u64, since: u64, now_us: u64) {
         let new = (before + since).saturating_sub(self.bytes_in.get());
         if new > 0 {
             self.bytes_in.add(new);
@@ -293,7 +293,7 @@ impl Counters {
     }
 
     /// Bytes went out; owner only.
-    pub fn sent(&self, bytes: u64, now_us: u64) {
+    pub(crate) fn sent(&self, bytes: u64, now_us: u64) {
         self.bytes_out.add(bytes);
         self.rate_out.add(bytes, now_us);
     }
@@ -301,7 +301,7 @@ impl Counters {
 
 /// Counts what was jumped over: the one counter of drops, for a consumer, for a stream, and between relays.
 #[derive(Debug, Default)]
-pub struct Drops {
+pub(crate) struct Drops {
     msgs: Count,
     bytes: Count,
     runs: Count,
@@ -309,21 +309,21 @@ pub struct Drops {
 
 impl Drops {
     /// Counts; owner only.
-    pub fn add(&self, dropped: Dropped) {
+    pub(crate) fn add(&self, dropped: Dropped) {
         self.msgs.add(dropped.msgs);
         self.bytes.add(dropped.bytes);
         self.runs.add(dropped.runs);
     }
 
     /// All that was counted.
-    pub fn get(&self) -> Dropped {
+    pub(crate) fn get(&self) -> Dropped {
         Dropped { msgs: self.msgs.get(), bytes: self.bytes.get(), runs: self.runs.get() }
     }
 }
 
 /// What was jumped over, in one jump or in several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// Messages.
     pub msgs: u64,
     /// Their bytes.
@@ -335,7 +335,7 @@ pub struct Dropped {
 impl Dropped {
     /// What has been counted since `before`.
     #[must_use]
-    pub fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         let Self { msgs, bytes, runs } = self;
         Self { msgs: msgs - before.msgs, bytes: bytes - before.bytes, runs: runs - before.runs }
     }
@@ -343,14 +343,14 @@ impl Dropped {
 
 /// A stream's figures: in as its publisher sends, out as all its consumers get.
 #[derive(Debug, Default)]
-pub struct StreamStats {
+pub(crate) struct StreamStats {
     incoming: Counters,
     outgoing: Outgoing,
 }
 
 /// Counters of all consumers of a stream, written by the relay.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     /// Bytes to players and targets together.
     pub bytes: Count,
     /// Messages.
@@ -368,12 +368,12 @@ impl StreamStats {
     }
 
     /// Counters of the publisher, written by the thread that publishes; and the largest lag of a consumer.
-    pub fn incoming(&self) -> &Counters {
+    pub(crate) fn incoming(&self) -> &Counters {
         &self.incoming
     }
 
     /// Counters of the consumers.
-    pub fn outgoing(&self) -> &Outgoing {
+    pub(crate) fn outgoing(&self) -> &Outgoing {
         &self.outgoing
     }
 
@@ -402,7 +402,7 @@ impl StreamStats {
 /// the counters of thousands of consumers are thousands of cache lines: they are written once in a while, not per
 /// message.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Bytes and messages ever sent.
     sent: (u64, u64),
     /// The part that the counters have.
@@ -413,7 +413,7 @@ pub struct Tally {
 impl Tally {
     /// Notes what was sent. The counters are brought up to date where a rate's step begins, so that each step gets what
     /// belongs to it.
-    pub fn sent(&mut self, bytes: u64, messages: u64, now_us: u64, counters: &Counters) {
+    pub(crate) fn sent(&mut self, bytes: u64, messages: u64, now_us: u64, counters: &Counters) {
         if now_us / STEP_US != self.at_us / STEP_US {
             self.report(counters);
         }
@@ -422,7 +422,7 @@ impl Tally {
     }
 
     /// Brings the counters up to date; the owner calls it a few times a second and at the end.
-    pub fn report(&mut self, counters: &Counters) {
+    pub(crate) fn report(&mut self, counters: &Counters) {
         if self.sent != self.told {
             counters.sent(self.sent.0 - self.told.0, self.at_us);
             counters.msgs_out.add(self.sent.1 - self.told.1);

@@ -21,7 +21,7 @@ const TELL_AT_ONCE: u64 = 40;
 
 /// One track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Track {
+pub(crate) struct Track {
     /// 8 audio, 9 video.
     pub type_id: u8,
     /// Track id of multitrack messages, else 0.
@@ -50,7 +50,7 @@ pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option
 
 /// The facts of a stream's sequence headers, from the lowest track of each kind that has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Configs {
+pub(crate) struct Configs {
     /// The track and its pictures.
     video: Option<(u8, VideoConfig)>,
     /// The track and its sound.
@@ -59,19 +59,19 @@ pub struct Configs {
 
 impl Configs {
     /// The pictures; `None` while no header that can be read has come.
-    pub fn video(&self) -> Option<VideoConfig> {
+    pub(crate) fn video(&self) -> Option<VideoConfig> {
         self.video.map(|(_, config)| config)
     }
 
     /// The sound; `None` while no header that can be read has come.
-    pub fn audio(&self) -> Option<AudioConfig> {
+    pub(crate) fn audio(&self) -> Option<AudioConfig> {
         self.audio.map(|(_, config)| config)
     }
 }
 
 /// The tracks of a stream.
 #[derive(Debug, Default)]
-pub struct Tracks {
+pub(crate) struct Tracks {
     /// The last audio and the last video track seen: nearly every message is of these, and costs a compare.
     last: [Count; 2],
     list: Mutex<Vec<Track>>,
@@ -83,7 +83,7 @@ pub struct Tracks {
 
 impl Tracks {
     /// Notes a media message's tracks; true where one is new or has another codec, size or rate than before.
-    pub fn note(&self, type_id: u8, facts: &FrameFacts, body: &[u8]) -> bool {
+    pub(crate) fn note(&self, type_id: u8, facts: &FrameFacts, body: &[u8]) -> bool {
         let configured = facts.seq_start && self.configure(type_id, facts.track, body);
         if !facts.many_tracks {
             return self.note_one(Track { type_id, track: facts.track, codec: facts.codec }) | configured;
@@ -109,7 +109,7 @@ impl Tracks {
     }
 
     /// The facts of the sequence headers.
-    pub fn configs(&self) -> Configs {
+    pub(crate) fn configs(&self) -> Configs {
         *locked(&self.configs)
     }
 
@@ -133,7 +133,7 @@ impl Tracks {
 
     /// Whether the host is to be told now: there is a change, this one or an earlier one, and it has not been told of
     /// so many just before. A publisher may change its codecs with each message; the last change is always told.
-    pub fn tells(&self, changed: bool, now_us: u64) -> bool {
+    pub(crate) fn tells(&self, changed: bool, now_us: u64) -> bool {
         if !changed && !self.untold.load(Ordering::Relaxed) {
             return false;
         }
@@ -147,21 +147,21 @@ impl Tracks {
     }
 
     /// A new publisher begins.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.last.iter().for_each(|last| last.set(0));
         locked(&self.list).clear();
         *locked(&self.configs) = Configs::default();
     }
 
     /// The tracks, video first, then by track id.
-    pub fn list(&self) -> Vec<Track> {
+    pub(crate) fn list(&self) -> Vec<Track> {
         let mut list = locked(&self.list).clone();
         list.sort_by_key(|track| (std::cmp::Reverse(track.type_id), track.track));
         list
     }
 
     /// Their FourCCs, "avc1,mp4a", as [`Self::list`] has them.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let four_cc = |track: &Track| mask::escape(&track.codec.to_be_bytes());
         self.list().iter().map(four_cc).collect::<Vec<_>>().join(",")
     }

@@ -11,7 +11,7 @@ use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 
 /// The way up. Nothing here blocks, and no lock of the stream is held while calling but for events.
-pub trait Upcalls: EventSink {
+pub(crate) trait Upcalls: EventSink {
     /// The session goes back to the listener's thread; `event` is to be handled first.
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
     /// A player's connection goes to the stream that its newest subscription is of; where that cannot take it, the
@@ -48,7 +48,7 @@ pub trait Upcalls: EventSink {
 
 /// The server's timeouts that the stream's threads keep, in ms.
 #[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
+pub(crate) struct Timeouts {
     /// A publisher that is silent for this long is gone.
     pub idle_ms: u64,
     /// Silent peers are pinged this often.

@@ -192,7 +192,7 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
     publisher.send(40, key_frame(2));
     second.has_messages("new", 2);
     first.has_messages("kept", 3);
-    assert_eq!(first.server.list(0, rrelay::server::slots::kind::SESSION).unwrap().len(), 1, "its push went on");
+    assert_eq!(first.server.list(0, rrelay::server::kind::SESSION).unwrap().len(), 1, "its push went on");
     fs::write(&path, format!("{}grace 5000\nlog debug\n", push(&second, "new"))).unwrap();
     server.signal(1);
     server.says("/live of live/***#1: STOPPED");

@@ -1,7 +1,7 @@
 //! Pushes: which streams, where to, and under which key.
 
+use rrelay::server::{Event, EventKind};
 use rrelay::session::State;
-use rrelay::stream::event::{Event, EventKind};
 
 use super::Server;
 use super::support::rml::{Client, key_frame, sequence_header};
@@ -46,7 +46,7 @@ fn a_push_matches_the_path_however_its_encoder_cuts_it_and_rooms_keys_do_not_col
     has(&all, "to", "cam");
     has(&by_room, "to", "at-cam");
     has(&one, "to", "cam");
-    let streams = |relay: &Relay| relay.server.list(0, rrelay::server::slots::kind::STREAM).unwrap().len();
+    let streams = |relay: &Relay| relay.server.list(0, rrelay::server::kind::STREAM).unwrap().len();
     assert_eq!([&by_app, &by_room, &all, &one].map(streams), [2, 1, 3, 1]);
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, TargetConfig};
 use rrelay::error::RRError;
+use rrelay::server::Event;
 use rrelay::session::State;
-use rrelay::stream::event::Event;
 
 use crate::cell::in_a_cell;
 use crate::ingest::{Ingest, Script};

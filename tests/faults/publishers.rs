@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rrelay::config::{PublisherPolicy, ServerConfig};
+use rrelay::server::EventKind;
 use rrelay::session::{Role, State};
-use rrelay::stream::event::EventKind;
 
 use crate::cell::{in_a_cell, network};
 use crate::ingest::Ingest;
@@ -127,7 +127,7 @@ fn time_goes_on_by_the_gap_however_an_encoder_that_returns_counts() {
         let (before, after) = two_lives(&player.runs());
         let between_ms = after.begin_ms.wrapping_sub(before.end_ms);
         assert!(between_ms < 5_000, "{between_ms} ms between {first} and {second}");
-        let jumps = |event: &rrelay::stream::event::Event| event.kind == EventKind::Clock;
+        let jumps = |event: &rrelay::server::Event| event.kind == EventKind::Clock;
         assert!(!relay.events().iter().any(jumps), "no jump within a publisher");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rrelay::stream::event::Id;
+use rrelay::server::Id;
 
 use crate::ingest::{Ingest, Visit};
 use crate::raw::{AUDIO, COMMAND, DATA, DATA_AMF3, Got, Raw, VIDEO};

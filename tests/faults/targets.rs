@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, SlowPolicy, TargetConfig};
 use rrelay::error::RRError;
+use rrelay::server::{Event, EventKind, Id};
 use rrelay::session::State;
-use rrelay::stream::event::{Event, EventKind, Id};
 
 use crate::ingest::{Ingest, Script, Then};
 use crate::proxy::{Net, Proxy};

@@ -10,9 +10,8 @@ use super::live::{Client, PATIENCE, until};
 use super::{Hooked, all};
 use rrelay::config::{Decision, Dialect, HooksConfig, ServerConfig, ask};
 use rrelay::error::{Failure, RRError};
-use rrelay::server::slots::kind;
+use rrelay::server::{EventKind, kind};
 use rrelay::session::SessionConfig;
-use rrelay::stream::event::EventKind;
 
 fn value(asked: &Asked) -> serde_json::Value {
     serde_json::from_str(&asked.body).unwrap()

@@ -5,7 +5,7 @@ use super::live::{Client, until};
 use super::{Hooked, all};
 use rrelay::config::{Dialect, HooksConfig};
 use rrelay::error::{Failure, RRError};
-use rrelay::server::slots::kind;
+use rrelay::server::kind;
 use rrelay::session::SessionConfig;
 
 fn begin(hooked: &Hooked, key: &str, publish: bool) -> Result<Client, Failure> {

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use rrelay::config::{Dialect, HooksConfig, ServerConfig};
-use rrelay::log::LevelFilter;
 use rrelay::rest::Rest;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{LevelFilter, ListenOptions, RRServer};
 use rrelay::session::SessionConfig;
 
 use crate::backend::{Asked, Backend, status};

@@ -10,8 +10,8 @@ use crate::support::program::Room;
 use crate::support::server::Relay;
 use crate::support::{AT_ONCE, PATIENCE, until};
 use rrelay::config::{ServerConfig, Start, StreamConfig, ask};
+use rrelay::server::EventKind;
 use rrelay::session::{Role, State};
-use rrelay::stream::event::EventKind;
 
 #[test]
 fn a_late_joiner_has_a_picture_at_once() {
@@ -174,8 +174,7 @@ fn two_servers_in_one_process_know_nothing_of_each_other() {
     player.ends_within(PATIENCE);
     assert_same(&flv::as_librtmp_keeps(&media().published), &flv::read(&file));
     assert_eq!((other.count("show", Role::Publisher), other.count("show", Role::Player)), (0, 1));
-    let live =
-        |event: &rrelay::stream::event::Event| event.kind == EventKind::Stream && event.state == State::InProgress;
+    let live = |event: &rrelay::server::Event| event.kind == EventKind::Stream && event.state == State::InProgress;
     assert!(one.events().iter().any(live) && !other.events().iter().any(live));
     one.server.shutdown().unwrap();
     assert!(waiting.is_running() && flv::read_so_far(&nothing).is_empty());

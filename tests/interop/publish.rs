@@ -10,9 +10,8 @@ use crate::support::media::{
 use crate::support::program::Room;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
-use rrelay::server::slots;
+use rrelay::server::{EventKind, kind};
 use rrelay::session::{Role, State};
-use rrelay::stream::event::EventKind;
 
 /// flvmux writes one stream, which goes to the sink and to a file.
 fn gstreamer_publishes(sink: &str) {
@@ -69,7 +68,7 @@ fn what_ffmpeg_publishes_as_fast_as_it_can_arrives_whole() {
         let args = ["-nostdin", "-i", file.to_str().unwrap(), "-c", "copy", "-f", "flv"];
         let last = ["-flvflags", "no_duration_filesize", &relay.url(&key)];
         room.start("publisher", "ffmpeg", &[&args[..], &last[..]].concat()).ends_well();
-        let sessions = || relay.server.list(stream, slots::kind::SESSION).unwrap();
+        let sessions = || relay.server.list(stream, kind::SESSION).unwrap();
         until("the publisher's end", || sessions().is_empty().then_some(()));
         assert_eq!(relay.server.stats(stream).unwrap().msgs_in, published as u64, "turn {turn}");
     }

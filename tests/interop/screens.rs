@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use rrelay::server::slots::kind;
+use rrelay::server::kind;
 use rrelay::session::Role;
 
 use crate::support::flv::{self, AUDIO, Tag, VIDEO};

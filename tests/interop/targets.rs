@@ -8,8 +8,8 @@ use crate::support::nginx::{Nginx, Reserved};
 use crate::support::program::Room;
 use crate::support::server::Relay;
 use crate::support::{PATIENCE, until};
+use rrelay::server::EventKind;
 use rrelay::session::{Role, State};
-use rrelay::stream::event::EventKind;
 
 /// The place of the first key frame, where the run of a consumer begins that came with the first media.
 fn first_key(published: &[Tag]) -> usize {

@@ -13,9 +13,8 @@ use rrelay::net::socket::Socket;
 use rrelay::net::tls::{ClientConfig, TlsStream, Trust};
 use rrelay::proto::message::kind;
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::ListenOptions;
+use rrelay::server::{Id, ListenOptions, flag};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig, State};
-use rrelay::stream::event::{Id, flag};
 use sha2::{Digest, Sha256};
 
 use crate::support::flv::{self, assert_run_from_join, assert_same};
@@ -86,7 +85,7 @@ fn what_ffmpeg_publishes_over_tls_reaches_players_with_tls_and_without() {
     assert_same(&expected, &flv::read(&plain_file));
     assert_same(&expected, &flv::read(&old_file));
     assert_same(&flv::frames_since_first(&media().published), &flv::frames_since_first(&flv::read(&ffmpeg_file)));
-    let over_tls = |event: &rrelay::stream::event::Event| event.session != 0 && event.flags & flag::TLS != 0;
+    let over_tls = |event: &rrelay::server::Event| event.session != 0 && event.flags & flag::TLS != 0;
     let sessions: std::collections::BTreeSet<Id> =
         relay.events().iter().filter(|event| over_tls(event)).map(|event| event.session).collect();
     assert_eq!(sessions.len(), 3, "the publisher and two players");

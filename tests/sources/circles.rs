@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rrelay::config::{Decision, PublisherPolicy, ServerConfig, StreamConfig, ask};
 use rrelay::error::RRError;
+use rrelay::server::{EventKind, Id};
 use rrelay::session::State;
-use rrelay::stream::event::{EventKind, Id};
 
 use super::rig::{A_WHILE, Player, Publisher, React, Server, until};
 use super::{is, source};

@@ -12,13 +12,10 @@ use std::time::Duration;
 
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::error::{Failure, RRError};
-use rrelay::log::LevelFilter;
 use rrelay::proto::message::MessageHead;
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::slots::kind;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{Event, Id, LevelFilter, ListenOptions, RRServer, kind};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig, State};
-use rrelay::stream::event::{Event, Id};
 
 /// How long the tests wait to see that nothing happens.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(700);

@@ -15,17 +15,14 @@ use std::time::{Duration, Instant};
 
 use rrelay::config::ServerConfig;
 use rrelay::error::Failure;
-use rrelay::log::LevelFilter;
 use rrelay::proto::amf0::Value;
 use rrelay::proto::chunk_write;
 use rrelay::proto::command::build;
 use rrelay::proto::handshake::Handshake;
 use rrelay::proto::message::{MessageHead, kind};
 use rrelay::proto::url::RtmpUrl;
-use rrelay::server::events::LogSink;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{Event, EventKind, LevelFilter, ListenOptions, LogSink, RRServer, flag};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
-use rrelay::stream::event::{Event, EventKind, flag};
 
 pub(crate) use wait::PATIENCE;
 

@@ -16,9 +16,7 @@ use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
 use rml_rtmp::messages::MessagePayload;
 use rml_rtmp::time::RtmpTimestamp;
 use rrelay::config::{ServerConfig, StreamConfig};
-use rrelay::log::LevelFilter;
-use rrelay::server::slots::kind;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{LevelFilter, ListenOptions, RRServer, kind};
 use rrelay::session::{Role, State};
 
 pub(crate) const AUDIO: u8 = 8;

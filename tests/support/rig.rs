@@ -8,10 +8,8 @@ mod wait;
 use std::time::{Duration, Instant};
 
 use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
-use rrelay::log::LevelFilter;
-use rrelay::server::RRServer;
+use rrelay::server::{Event, EventKind, Id, LevelFilter, RRServer, flag};
 use rrelay::session::State;
-use rrelay::stream::event::{Event, EventKind, Id, flag};
 
 pub(crate) use wait::{PATIENCE, until};
 

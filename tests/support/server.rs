@@ -3,11 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use rrelay::config::{ServerConfig, TargetConfig};
-use rrelay::log::LevelFilter;
-use rrelay::server::slots::kind;
-use rrelay::server::{ListenOptions, RRServer};
+use rrelay::server::{Event, EventKind, Id, LevelFilter, ListenOptions, RRServer, kind};
 use rrelay::session::{Role, State};
-use rrelay::stream::event::{Event, EventKind, Id};
 
 use super::until;
 
@@ -30,7 +27,7 @@ impl Relay {
         let keep = move |event: &Event| told.lock().unwrap().push(event.clone());
         let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(Box::new(keep))).unwrap());
         if std::env::var_os("RR_LOG").is_some() {
-            server.set_log(LevelFilter::Debug, rrelay::server::events::LogSink::Stderr).unwrap();
+            server.set_log(LevelFilter::Debug, rrelay::server::LogSink::Stderr).unwrap();
         }
         let port = server.listen(listen, ListenOptions::default()).unwrap();
         let host = if listen.starts_with("[::1]") { "[::1]" } else { "127.0.0.1" };

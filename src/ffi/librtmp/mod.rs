@@ -42,7 +42,7 @@ mod control;
 mod flv_read;
 mod flv_write;
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod http;
 mod inner;
 mod invoke;

@@ -6,8 +6,8 @@ use rml_rtmp::messages::MessagePayload;
 use rml_rtmp::time::RtmpTimestamp;
 
 use super::*;
-use crate::fuzzing::vectors::{self, Message};
 use crate::fuzzing::{Decoded, LIMITS, XorShift, decode};
+use crate::fuzzing::{Message, vectors};
 use crate::proto::chunk_write;
 
 #[test]

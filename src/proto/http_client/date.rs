@@ -8,7 +8,7 @@ const DAY_S: i64 = 86_400;
 const LAST_S: i64 = 253_402_300_799;
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`. Times outside the years 1 to 9999 become the nearest inside.
-pub fn date_text(unix_s: i64) -> String {
+pub(crate) fn date_text(unix_s: i64) -> String {
     let unix_s = unix_s.clamp(-62_135_596_800, LAST_S);
     let (days, second) = (unix_s.div_euclid(DAY_S), unix_s.rem_euclid(DAY_S));
     let (year, month, day) = civil(days);
@@ -19,7 +19,7 @@ pub fn date_text(unix_s: i64) -> String {
 }
 
 /// Reads that form and the older `Sunday, 06-Nov-94 08:49:37 GMT`.
-pub fn parse_date(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let (_, rest) = text.split_once(',')?;
     let mut parts = rest.split([' ', '-']).filter(|part| !part.is_empty());

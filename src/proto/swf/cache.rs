@@ -7,7 +7,7 @@ use crate::proto::http_client::{date_text, parse_date};
 use crate::proto::rtmpe::SwfId;
 
 /// Bytes of a file that are read.
-pub const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// Most entries; the newest are kept.
 const MAX_ENTRIES: usize = 1_000;
@@ -17,7 +17,7 @@ const MAX_VALUE: usize = 4_096;
 
 /// One SWF file's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The file's url without its query.
     pub url: Vec<u8>,
     /// When a server was last asked, in Unix seconds; 0 where that is not known.
@@ -30,13 +30,13 @@ pub struct Entry {
 
 /// All entries, oldest first.
 #[derive(Clone, Debug, Default)]
-pub struct Cache {
+pub(crate) struct Cache {
     entries: Vec<Entry>,
 }
 
 impl Cache {
     /// Reads the text of a cache; entries without size or hash are left out.
-    pub fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         let mut cache = Self::default();
         let mut draft: Option<Draft> = None;
         for line in text[..text.len().min(MAX_BYTES)].split(|byte| *byte == b'\n') {
@@ -62,12 +62,12 @@ impl Cache {
     }
 
     /// The entry of a url, whose query does not count.
-    pub fn find(&self, url: &[u8]) -> Option<&Entry> {
+    pub(crate) fn find(&self, url: &[u8]) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.url == without_query(url))
     }
 
     /// Adds an entry and drops an older one for the same url; where the cache is full, the oldest of all.
-    pub fn put(&mut self, entry: Entry) {
+    pub(crate) fn put(&mut self, entry: Entry) {
         let url = without_query(&entry.url).to_vec();
         self.entries.retain(|other| other.url != url);
         if self.entries.len() >= MAX_ENTRIES {
@@ -77,7 +77,7 @@ impl Cache {
     }
 
     /// The text of the cache.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for entry in &self.entries {
             let hash: String = entry.swf.hash.iter().map(|byte| format!("{byte:02x}")).collect();

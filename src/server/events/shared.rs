@@ -22,7 +22,7 @@ use crate::sync::locked;
 pub type EventFn = Box<dyn Fn(&Event) + Send>;
 
 /// The host's callback for log lines: level, module, line. Called like [`EventFn`].
-pub type LogFn = Box<dyn Fn(Level, &str, &str) + Send>;
+pub(super) type LogFn = Box<dyn Fn(Level, &str, &str) + Send>;
 
 /// Where log lines of a server go.
 #[derive(Default)]
@@ -51,7 +51,7 @@ thread_local! {
 }
 
 /// Whether this thread is inside a callback of the host.
-pub fn in_callback() -> bool {
+pub(crate) fn in_callback() -> bool {
     IN_CALLBACK.try_with(Cell::get).unwrap_or(false)
 }
 
@@ -59,7 +59,7 @@ pub fn in_callback() -> bool {
 ///
 /// # Errors
 /// [`RRError::Thread`] inside a callback.
-pub fn refuse_in_callback() -> Result<()> {
+pub(crate) fn refuse_in_callback() -> Result<()> {
     if in_callback() {
         return Err(Failure::ours(RRError::Thread, "this call may block and must not be made from a callback"));
     }

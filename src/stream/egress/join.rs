@@ -10,7 +10,7 @@
 
 mod headers;
 
-pub use headers::{Header, HeaderRewrite, HeaderSet};
+pub(crate) use headers::{HeaderRewrite, HeaderSet};
 
 use crate::config::{Start, media};
 use crate::proto::message::kind;
@@ -33,7 +33,7 @@ const SETTLED_MS: u64 = 1_000;
 
 /// Where a consumer begins, and what it needs before.
 #[derive(Clone)]
-pub struct JoinPoint {
+pub(crate) struct JoinPoint {
     /// The first message to send.
     pub cursor: Cursor,
     /// The headers valid there.
@@ -48,7 +48,7 @@ pub struct JoinPoint {
 
 /// The answer to a joiner.
 #[derive(Clone)]
-pub enum Join {
+pub(crate) enum Join {
     /// Begin here.
     Here(JoinPoint),
     /// Hold no cursor and take [`Seen::key`] as soon as there is one.
@@ -57,7 +57,7 @@ pub enum Join {
 
 /// The place that a consumer without a cursor waits for: one to begin at that is not before `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waits {
+pub(crate) struct Waits {
     /// The log position; what lies before it has been seen, or is not wanted.
     pub after: u64,
     /// The consumer has never been in the log, so it begins as any joiner does.
@@ -68,17 +68,17 @@ pub struct Waits {
 
 impl Waits {
     /// For a consumer that comes for the first time.
-    pub fn to_join() -> Self {
+    pub(crate) fn to_join() -> Self {
         Self { after: 0, fresh: true, settled: false }
     }
 
     /// For a consumer that has been in the log up to `after`.
-    pub fn behind(after: u64) -> Self {
+    pub(crate) fn behind(after: u64) -> Self {
         Self { after, fresh: false, settled: false }
     }
 
     /// The same for one that is to begin where the kinds of media are known.
-    pub fn settled(self, settled: bool) -> Self {
+    pub(crate) fn settled(self, settled: bool) -> Self {
         Self { settled, ..self }
     }
 
@@ -89,7 +89,7 @@ impl Waits {
 
 /// The findings of an advance.
 #[derive(Clone, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Messages passed.
     pub messages: u64,
     /// Their bytes on the wire.
@@ -111,7 +111,7 @@ pub struct Seen {
 }
 
 /// Looks at every message of the log once.
-pub struct JoinIndex {
+pub(crate) struct JoinIndex {
     cursor: Cursor,
     headers: HeaderSet,
     gop_start: Option<GopStart>,
@@ -141,7 +141,7 @@ struct GopStart {
 impl JoinIndex {
     /// A join index that begins at `cursor`. `gop_bytes` and `gop_ms` bound how far the kept key frame may be behind
     /// the head, on the wire and by arrival; 0 bytes keeps none.
-    pub fn new(cursor: Cursor, gop_bytes: u32, gop_ms: u32) -> Self {
+    pub(crate) fn new(cursor: Cursor, gop_bytes: u32, gop_ms: u32) -> Self {
         Self {
             cursor,
             headers: HeaderSet::default(),
@@ -162,17 +162,17 @@ impl JoinIndex {
     /// Where pictures have come for so long without a key frame, sound begins at once and pictures with the next key
     /// frame; 0 waits for that with both.
     #[must_use]
-    pub fn with_key_wait(self, key_wait_ms: u32) -> Self {
+    pub(crate) fn with_key_wait(self, key_wait_ms: u32) -> Self {
         Self { key_wait_ms: key_wait_ms.into(), ..self }
     }
 
     /// A join index with this one's headers, which goes on from here by itself and keeps no key frame.
-    pub fn fork(&self) -> Self {
+    pub(crate) fn fork(&self) -> Self {
         Self { cursor: self.cursor.clone(), headers: self.headers.clone(), gop_start: None, gop_bytes: 0, ..*self }
     }
 
     /// Looks at every message published since the last call. Allocates for a changed header alone.
-    pub fn advance(&mut self) -> Seen {
+    pub(crate) fn advance(&mut self) -> Seen {
         let mut seen = Seen::default();
         while let Some(mark) = self.cursor.mark_here() {
             seen.messages += 1;
@@ -200,33 +200,34 @@ impl JoinIndex {
     }
 
     /// The end of the log as far as it was looked at: what lag is measured against.
-    pub fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         self.cursor.head()
     }
 
     /// Whether more has been published than it has looked at. Reads the log alone, without a lock.
-    pub fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.cursor.has_more()
     }
 
     /// The headers valid at [`head`](Self::head).
-    pub fn headers(&self) -> &HeaderSet {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn headers(&self) -> &HeaderSet {
         &self.headers
     }
 
     /// Whether the publisher sends pictures now.
-    pub fn has_video(&self) -> bool {
+    pub(crate) fn has_video(&self) -> bool {
         self.video_seen_us.is_some_and(|seen| self.last_arrival_us.saturating_sub(seen) < VIDEO_GONE_US)
     }
 
     /// For how long the publisher has been sending pictures without a key frame, in ms; 0 without pictures.
-    pub fn without_key_frame_ms(&self) -> u64 {
+    pub(crate) fn without_key_frame_ms(&self) -> u64 {
         let since_us = self.group_since_us.filter(|_| self.has_video());
         since_us.map_or(0, |since_us| self.last_arrival_us.saturating_sub(since_us) / 1000)
     }
 
     /// Whether the publisher evidently sends no key frames, and none is waited for any more.
-    pub fn is_without_key_frames(&self) -> bool {
+    pub(crate) fn is_without_key_frames(&self) -> bool {
         self.key_wait_ms > 0 && self.without_key_frame_ms() >= WITHOUT_KEY_FRAMES_MS.max(self.key_wait_ms)
     }
 
@@ -243,7 +244,7 @@ impl JoinIndex {
 
     /// Where a consumer begins that joins now. A stream without video, or without anything yet, can be joined at its
     /// head; so can one whose key frames stay away, at first for its sound alone.
-    pub fn join(&self, start: Start) -> Join {
+    pub(crate) fn join(&self, start: Start) -> Join {
         match (start, &self.gop_start) {
             (Start::Gop, Some(gop_start)) => Join::Here(gop_start.point.clone()),
             (Start::Gop | Start::Key, _) if self.has_video() && !self.is_without_key_frames() => {
@@ -258,7 +259,7 @@ impl JoinIndex {
     }
 
     /// Where a waiting consumer goes on, if it need not wait for a key frame.
-    pub fn place(&self, start: Start, waits: Waits) -> Option<JoinPoint> {
+    pub(crate) fn place(&self, start: Start, waits: Waits) -> Option<JoinPoint> {
         if waits.settled && !self.is_settled() {
             return None;
         }
@@ -269,7 +270,7 @@ impl JoinIndex {
     }
 
     /// Where a consumer that waits begins, now that the last advance has met this.
-    pub fn place_at(&self, seen: &Seen, start: Start, waits: Waits) -> Option<JoinPoint> {
+    pub(crate) fn place_at(&self, seen: &Seen, start: Start, waits: Waits) -> Option<JoinPoint> {
         if waits.settled && !self.is_settled() {
             return None;
         }
@@ -289,17 +290,17 @@ impl JoinIndex {
 
     /// The newest key frame, if it is within the bounds: where a consumer that fell behind goes on, provided that this
     /// lies before it.
-    pub fn newest_key(&self) -> Option<&JoinPoint> {
+    pub(crate) fn newest_key(&self) -> Option<&JoinPoint> {
         self.gop_start.as_ref().map(|gop_start| &gop_start.point)
     }
 
     /// Lets the kept key frame and all that only it holds go: the first thing to do where memory is short.
-    pub fn drop_gop_start(&mut self) {
+    pub(crate) fn drop_gop_start(&mut self) {
         self.gop_start = None;
     }
 
     /// The end of the log as a place to begin at.
-    pub fn here(&self) -> JoinPoint {
+    pub(crate) fn here(&self) -> JoinPoint {
         self.point_here(self.last_ts_ms)
     }
 

@@ -9,7 +9,7 @@ use crate::stream::record::RRSession;
 use crate::stream::stats::StreamStats;
 
 /// What a subscription asks of its stream. Nothing here blocks.
-pub trait Subscribed: Debug + Send + Sync {
+pub(crate) trait Subscribed: Debug + Send + Sync {
     /// Which stream it is.
     fn identity(&self) -> &Identity;
     /// Its state.

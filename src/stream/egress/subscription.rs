@@ -70,7 +70,7 @@ struct Due {
 }
 
 /// One play of a connection, or a target's push.
-pub struct Subscription {
+pub(crate) struct Subscription {
     stream: Arc<dyn Subscribed>,
     /// The player that is on the stream's books for this subscription.
     player: Option<Arc<RRSession>>,
@@ -148,7 +148,7 @@ impl Subscription {
     /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
     /// kinds that the player may have, bits of [`media`]; `flv` is the form in which it gets them where that is not messages
     /// in chunks.
-    pub fn of_player(
+    pub(crate) fn of_player(
         stream: Arc<dyn Subscribed>,
         record: Arc<RRSession>,
         stream_id: u32,
@@ -179,7 +179,7 @@ impl Subscription {
     }
 
     /// Which stream it is of.
-    pub fn stream(&self) -> &Identity {
+    pub(crate) fn stream(&self) -> &Identity {
         self.stream.identity()
     }
 

@@ -379,7 +379,7 @@ mod tests {
                 let len = wire.len() as u32;
                 let mark = Mark { arrival_us: 0, start: 0, len, ts_ms: 40, type_id, flags: 0, track: 0 };
                 let (message, tags) =
-                    (Message { mark, number: 0, wire: &wire, sent: 0 }, Tags::new(FlvForm { framing, browser: false }));
+                    (Message { mark, wire: &wire, sent: 0 }, Tags::new(FlvForm { framing, browser: false }));
                 let all = gone(tags, message, 0);
                 assert!(all.len() >= TAG_HEAD_BYTES + TAG_TAIL_BYTES, "{framing:?} {type_id}: {all:?}");
                 let cuts = (0..=all.len().min(60)).chain(all.len().saturating_sub(60)..=all.len());

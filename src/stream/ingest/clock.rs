@@ -16,7 +16,7 @@ const JUMP_MS: i64 = 1_000;
 
 /// A timestamp's treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamped {
+pub(crate) struct Stamped {
     /// The timestamp in the log.
     pub ts_ms: u32,
     /// By how much the publisher's time jumped here, if it did.
@@ -39,7 +39,7 @@ struct Last {
 
 /// The clock of one stream. Pure: time comes in as an argument.
 #[derive(Debug, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     mode: ClockMode,
     offset_ms: u32,
     /// The offset before a repair that only one track has asked for so far, and that track.
@@ -57,24 +57,24 @@ fn step(from: u32, to: u32) -> i64 {
 
 impl Clock {
     /// A clock before its first timestamp.
-    pub fn new(mode: ClockMode) -> Self {
+    pub(crate) fn new(mode: ClockMode) -> Self {
         Self { mode, begins: true, ..Self::default() }
     }
 
     /// Another publisher begins. Where players stayed, its time continues that of the one before.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.begins = true;
         self.tracks = [None; 2];
         self.unconfirmed = None;
     }
 
     /// No player is left to notice a jump: the next publisher's time stands by itself.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Self::new(self.mode);
     }
 
     /// The timestamp for the log. A `header` is metadata or a sequence header.
-    pub fn stamp(&mut self, type_id: u8, header: bool, ts_ms: u32, now_us: u64) -> Stamped {
+    pub(crate) fn stamp(&mut self, type_id: u8, header: bool, ts_ms: u32, now_us: u64) -> Stamped {
         if self.begins {
             let header = header || (ts_ms == 0 && !matches!(type_id, kind::AUDIO | kind::VIDEO));
             self.begins = header;

@@ -9,7 +9,7 @@
 //! [`STREAM_ID`], absolute timestamp, so that any message can be the first one a consumer gets.
 
 use super::cursor::Cursor;
-pub use super::cursor::Head;
+pub(crate) use super::cursor::Head;
 use super::segment::{Mark, SegmentWriter, flag};
 use crate::config::{CHUNK_SIZE, MAX_MESSAGE_BYTES};
 use crate::error::{Failure, RRError, Result};
@@ -18,7 +18,7 @@ use crate::proto::message::{MessageHead, kind};
 use crate::stream::memory::budget::Budget;
 
 /// The message stream id in the log: what nearly every peer's first createStream gives.
-pub const STREAM_ID: u32 = 1;
+pub(crate) const STREAM_ID: u32 = 1;
 
 /// Bytes of the first segment: thousands of streams that hardly send cost little.
 const FIRST_SEGMENT_BYTES: u32 = 16 * 1024;
@@ -37,7 +37,7 @@ const MIN_MARKS: u32 = 32;
 
 /// A message's facts besides its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// RTMP timestamp in milliseconds, as it goes out.
     pub ts_ms: u32,
     /// RTMP message type.
@@ -51,7 +51,7 @@ pub struct Entry {
 }
 
 /// The writer's end of the log. One for each stream; `&mut` is the right to write.
-pub struct RRBuffer {
+pub(crate) struct RRBuffer {
     writer: SegmentWriter,
     budget: Budget,
     /// Bytes of the next segment.
@@ -68,7 +68,7 @@ impl std::fmt::Debug for RRBuffer {
 
 impl RRBuffer {
     /// An empty log. It holds no segment until the first message comes.
-    pub fn new(budget: Budget) -> Self {
+    pub(crate) fn new(budget: Budget) -> Self {
         Self { writer: SegmentWriter::start(), budget, next_bytes: FIRST_SEGMENT_BYTES, pending_flags: 0 }
     }
 
@@ -78,7 +78,7 @@ impl RRBuffer {
     /// # Errors
     /// [`RRError::Limit`] where a new segment would pass the budget, or the body is longer than the format allows;
     /// [`RRError::NoMem`]. The log is unchanged then, and the same call may be tried again.
-    pub fn append(&mut self, entry: &Entry, body: &[&[u8]]) -> Result<()> {
+    pub(crate) fn append(&mut self, entry: &Entry, body: &[&[u8]]) -> Result<()> {
         let len = body.iter().map(|part| part.len()).sum::<usize>();
         let len = u32::try_from(len).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
         let len = len.ok_or_else(|| Failure::ours(RRError::Limit, "a message is 16 MiB - 1 at most"))?;
@@ -110,12 +110,12 @@ impl RRBuffer {
 
     /// The next message is the first of another publisher. It gets [`flag::NEW_PUBLISHER`], so that readers forget what
     /// they knew exactly there and not a message sooner or later.
-    pub fn new_publisher(&mut self) {
+    pub(crate) fn new_publisher(&mut self) {
         self.pending_flags |= flag::NEW_PUBLISHER;
     }
 
     /// The end of the log now.
-    pub fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         let (segment, done) = (self.writer.segment(), self.writer.published());
         Head {
             position: segment.base() + u64::from(done.bytes),
@@ -124,7 +124,7 @@ impl RRBuffer {
     }
 
     /// A cursor at the end of the log.
-    pub fn cursor(&self) -> Cursor {
+    pub(crate) fn cursor(&self) -> Cursor {
         Cursor::at_end_of(self.writer.segment())
     }
 
@@ -149,7 +149,7 @@ impl RRBuffer {
 }
 
 /// The chunk stream of a message type in the log: each kind its own, all in the one-byte form.
-pub fn chunk_stream_of(type_id: u8) -> u32 {
+pub(crate) fn chunk_stream_of(type_id: u8) -> u32 {
     match type_id {
         kind::AUDIO => 4,
         kind::DATA | kind::DATA_AMF3 => 5,

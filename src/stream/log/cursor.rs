@@ -12,7 +12,7 @@ use crate::proto::chunk_write::body_of;
 
 /// The end of the log at some moment, or how far a reader has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     /// Bytes from the beginning of the log to here.
     pub position: u64,
     /// Messages from the beginning of the log to here.
@@ -28,7 +28,7 @@ pub struct Head {
 /// - to know: [`position`](Self::position), [`message_number`](Self::message_number),
 ///   [`at_boundary`](Self::at_boundary), [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
 #[derive(Clone)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     segment: Arc<Segment>,
     /// Bytes of the segment before the cursor.
     pos: u32,
@@ -38,11 +38,9 @@ pub struct Cursor {
 
 /// A message in the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// The message's mark.
     pub mark: Mark,
-    /// Its number in the log, from 0.
-    pub number: u64,
     /// All its bytes, chunk headers included.
     pub wire: &'a [u8],
     /// How many of these bytes lie before the cursor.
@@ -52,21 +50,21 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// The body as it was appended: borrowed from the log where it is one chunk, copied together where there are more.
     /// `None`: memory is out.
-    pub fn body(&self) -> Option<Cow<'a, [u8]>> {
+    pub(crate) fn body(&self) -> Option<Cow<'a, [u8]>> {
         body_of(self.wire, CHUNK_SIZE).map(|(_, body)| body)
     }
 }
 
 impl<'a> From<&'a Tail> for Message<'a> {
-    /// The message that a tail is the rest of. Its number is not known any more.
+    /// The message that a tail is the rest of.
     fn from(tail: &'a Tail) -> Self {
-        Self { mark: tail.mark(), number: 0, wire: tail.message(), sent: tail.sent() }
+        Self { mark: tail.mark(), wire: tail.message(), sent: tail.sent() }
     }
 }
 
 /// A cursor's distance from the end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lag {
+pub(crate) struct Lag {
     /// Bytes published and not yet taken.
     pub bytes: u64,
     /// Messages not wholly taken.
@@ -84,7 +82,7 @@ impl Cursor {
     /// The published bytes from here to the end of the segment, or to the first message with [`flag::FLAWED`]. A
     /// segment without such a message needs no look at its marks. Empty: nothing is there now, or such a message is
     /// next.
-    pub fn run(&mut self) -> &[u8] {
+    pub(crate) fn run(&mut self) -> &[u8] {
         self.enter_next();
         // The bytes are read first: `has_flawed` then knows of every flawed message among them.
         let end = self.segment.bytes().len();
@@ -97,7 +95,7 @@ impl Cursor {
     /// The published bytes from here to the end of the segment, or to the first message for which `stop` is true.
     /// `stop` is not asked about the message that the cursor is inside of: its rest always belongs to the run. Empty:
     /// nothing is there now, or the next message is one to stop at; [`message`](Self::message) tells which.
-    pub fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {
+    pub(crate) fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {
         self.enter_next();
         let marks = self.segment.marks();
         let ask = self.mark as usize + usize::from(!self.at_boundary());
@@ -110,7 +108,7 @@ impl Cursor {
     }
 
     /// The first `len` bytes of the last run, once more.
-    pub fn ahead(&self, len: usize) -> &[u8] {
+    pub(crate) fn ahead(&self, len: usize) -> &[u8] {
         let start = self.pos as usize;
         self.segment.bytes().get(start..start + len).unwrap_or_default()
     }
@@ -119,18 +117,16 @@ impl Cursor {
     pub(in crate::stream) fn messages_ahead(&self, len: usize) -> impl Iterator<Item = Message<'_>> {
         let end = self.pos as usize + len;
         let (bytes, marks) = (self.segment.bytes(), self.segment.marks());
-        let first = self.segment.first_message();
-        let ahead = marks.iter().enumerate().skip(self.mark as usize);
-        ahead.take_while(move |(_, mark)| (mark.start as usize) < end).map(move |(number, mark)| Message {
+        let ahead = marks.iter().skip(self.mark as usize);
+        ahead.take_while(move |mark| (mark.start as usize) < end).map(move |mark| Message {
             mark: *mark,
-            number: first + number as u64,
             wire: bytes.get(mark.start as usize..mark.end() as usize).unwrap_or_default(),
             sent: self.pos.saturating_sub(mark.start) as usize,
         })
     }
 
     /// Moves on by `taken` bytes, at most as many as the last run gave.
-    pub fn advance(&mut self, taken: usize) {
+    pub(crate) fn advance(&mut self, taken: usize) {
         let marks = self.segment.marks();
         let end = marks.last().map_or(0, Mark::end);
         let pos = self.pos as usize + taken;
@@ -147,18 +143,17 @@ impl Cursor {
     }
 
     /// The message that the cursor is at the beginning of, or in. `None`: nothing is there now.
-    pub fn message(&mut self) -> Option<Message<'_>> {
+    pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         let mark = self.mark_here()?;
         Some(Message {
             mark,
-            number: self.message_number(),
             wire: &self.segment.bytes()[mark.start as usize..mark.end() as usize],
             sent: (self.pos - mark.start) as usize,
         })
     }
 
     /// Moves to the end of the message that the cursor is at the beginning of, or in. False: nothing is there now.
-    pub fn skip_message(&mut self) -> bool {
+    pub(crate) fn skip_message(&mut self) -> bool {
         let Some(mark) = self.mark_here() else { return false };
         self.pos = mark.end();
         self.mark += 1;
@@ -166,24 +161,24 @@ impl Cursor {
     }
 
     /// The mark of the message that the cursor is at the beginning of, or in. `None`: nothing is there now.
-    pub fn mark_here(&mut self) -> Option<Mark> {
+    pub(crate) fn mark_here(&mut self) -> Option<Mark> {
         self.enter_next();
         self.segment.marks().get(self.mark as usize).copied()
     }
 
     /// The timestamp of the message that the cursor has passed last; `None` at the beginning of a segment.
-    pub fn passed_ts_ms(&self) -> Option<u32> {
+    pub(crate) fn passed_ts_ms(&self) -> Option<u32> {
         let passed = (self.mark as usize).checked_sub(1)?;
         self.segment.marks().get(passed).map(|mark| mark.ts_ms)
     }
 
     /// Whether the cursor stands between two messages.
-    pub fn at_boundary(&self) -> bool {
+    pub(crate) fn at_boundary(&self) -> bool {
         self.segment.marks().get(self.mark as usize).is_none_or(|mark| mark.start == self.pos)
     }
 
     /// The bytes from here to the end of the message that the cursor is inside of; empty at a boundary.
-    pub fn rest_of_message(&self) -> &[u8] {
+    pub(crate) fn rest_of_message(&self) -> &[u8] {
         match self.segment.marks().get(self.mark as usize) {
             Some(mark) if mark.start != self.pos => &self.segment.bytes()[self.pos as usize..mark.end() as usize],
             _ => &[],
@@ -198,17 +193,17 @@ impl Cursor {
     }
 
     /// Bytes of the log before the cursor.
-    pub fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.segment.base() + u64::from(self.pos)
     }
 
     /// The number of the message that the cursor is in, or that comes next.
-    pub fn message_number(&self) -> u64 {
+    pub(crate) fn message_number(&self) -> u64 {
         self.segment.first_message() + u64::from(self.mark)
     }
 
     /// The distance to `head`, which may be some moments old: a cursor that has passed it has a lag of 0.
-    pub fn lag(&mut self, head: Head, now_us: u64) -> Lag {
+    pub(crate) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
         let arrival_us = self.mark_here().map_or(now_us, |mark| mark.arrival_us);
         Lag {
             bytes: head.position.saturating_sub(self.position()),
@@ -219,7 +214,7 @@ impl Cursor {
 
     /// Whether anything is published behind the cursor. Moves nothing and takes no lock, so a reader may ask between
     /// saying that it sleeps and sleeping.
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         let (mut segment, mut pos) = (&self.segment, self.pos);
         loop {
             // The link is read before the length: the length of a segment that has a next one is final.
@@ -233,13 +228,13 @@ impl Cursor {
     }
 
     /// The cursor's place as a [`Head`].
-    pub fn head(&self) -> Head {
+    pub(crate) fn head(&self) -> Head {
         Head { position: self.position(), messages: self.message_number() }
     }
 
     /// Goes to the place of `other`, and lets the bytes between go. A cursor inside a message needs its
     /// `tail` taken first.
-    pub fn jump_to(&mut self, other: &Self) {
+    pub(crate) fn jump_to(&mut self, other: &Self) {
         self.clone_from(other);
     }
 

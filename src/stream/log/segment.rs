@@ -37,25 +37,25 @@ pub(in crate::stream) use shim::Arc;
 use shim::{AtomicBool, AtomicU64, OnceLock, Watch, into_inner};
 
 /// Bits of [`Mark::flags`].
-pub mod flag {
+pub(crate) mod flag {
     /// A key frame: decoding can begin here.
-    pub const KEY: u8 = 1;
+    pub(crate) const KEY: u8 = 1;
     /// A sequence header: a decoder's configuration.
-    pub const SEQ: u8 = 2;
+    pub(crate) const SEQ: u8 = 2;
     /// Metadata: `onMetaData`, or a codec's own kind of it.
-    pub const META: u8 = 4;
+    pub(crate) const META: u8 = 4;
     /// The body begins with `@setDataFrame`.
-    pub const SET_DATA_FRAME: u8 = 8;
+    pub(crate) const SET_DATA_FRAME: u8 = 8;
     /// The first message of another publisher: all earlier headers are void.
-    pub const NEW_PUBLISHER: u8 = 16;
+    pub(crate) const NEW_PUBLISHER: u8 = 16;
     /// Metadata that does not end as AMF0 prescribes: players get it mended.
-    pub const FLAWED: u8 = 32;
+    pub(crate) const FLAWED: u8 = 32;
 }
 
 /// The facts of one message in a segment, in 24 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Monotonic arrival time in microseconds.
     pub arrival_us: u64,
     /// Where its first chunk header begins, in bytes from the segment's first.
@@ -74,12 +74,12 @@ pub struct Mark {
 
 impl Mark {
     /// Where the next message begins, in bytes from the segment's first.
-    pub fn end(&self) -> u32 {
+    pub(crate) fn end(&self) -> u32 {
         self.start + self.len
     }
 
     /// Whether any of these [`flag`] bits is set.
-    pub fn has(&self, flags: u8) -> bool {
+    pub(crate) fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
 }

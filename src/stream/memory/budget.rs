@@ -15,7 +15,7 @@ use crate::error::{Failure, RRError, Result};
 /// A shared counter with a limit. Clones count into the same one; a [`child`](Self::child) counts by itself and into
 /// its parent. Any thread may charge and give back.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Counter>);
+pub(crate) struct Budget(Arc<Counter>);
 
 struct Counter {
     used: AtomicU64,
@@ -38,7 +38,7 @@ struct Counter {
 }
 
 /// Called, from any thread and with locks of streams held, when memory becomes short or was refused.
-pub type Alarm = Box<dyn Fn() + Send + Sync>;
+pub(crate) type Alarm = Box<dyn Fn() + Send + Sync>;
 
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,13 +51,14 @@ const STEP_BYTES: u64 = 4096;
 
 impl Budget {
     /// A budget of its own. `None` counts without a bound.
-    pub fn new(limit_bytes: Option<u64>) -> Self {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn new(limit_bytes: Option<u64>) -> Self {
         Self::made(limit_bytes, false, None, None)
     }
 
     /// A server's budget: what lies beyond seven eighths of it is for children within their floors, and `alarm` is
     /// called when memory becomes short.
-    pub fn of_server(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
+    pub(crate) fn of_server(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
         Self::made(limit_bytes, false, None, Some(alarm))
     }
 
@@ -79,74 +80,74 @@ impl Budget {
     }
 
     /// A counter without a limit of its own whose bytes count in this one too: a stream's share of its server's.
-    pub fn child(&self) -> Self {
+    pub(crate) fn child(&self) -> Self {
         Self::made(None, false, Some(self.clone()), None)
     }
 
     /// A [`child`](Self::child) for consumers, which can be refused: its refusals count in its own
     /// [`refused`](Self::refused) alone, so no other stream gives memory back for them.
-    pub fn modest(&self) -> Self {
+    pub(crate) fn modest(&self) -> Self {
         Self::made(None, true, Some(self.clone()), None)
     }
 
     /// As [`modest`](Self::modest), and a quarter of this one is all they get: they leave the rest to the others.
-    pub fn quarter(&self) -> Self {
+    pub(crate) fn quarter(&self) -> Self {
         Self::made(self.limit().map(|limit| limit / 4), true, Some(self.clone()), None)
     }
 
     /// Whether nearly all is used, here or above.
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.used() >= self.0.mark || self.0.parent.as_ref().is_some_and(Self::is_short)
     }
 
     /// Whether more than half is used, here or above: others may want the rest at once.
-    pub fn is_tight(&self) -> bool {
+    pub(crate) fn is_tight(&self) -> bool {
         self.used() > self.0.limit / 2 || self.0.parent.as_ref().is_some_and(Self::is_tight)
     }
 
     /// Sets what this child may come to also where its server's memory is short.
-    pub fn set_floor(&self, bytes: u64) {
+    pub(crate) fn set_floor(&self, bytes: u64) {
         self.0.floor.store(bytes, Relaxed);
     }
 
     /// How much more than its floor this child uses.
-    pub fn above_floor(&self) -> u64 {
+    pub(crate) fn above_floor(&self) -> u64 {
         self.used().saturating_sub(self.0.floor.load(Relaxed))
     }
 
     /// The bytes that are kept for children within their floors.
-    pub fn kept_for_floors(&self) -> u64 {
+    pub(crate) fn kept_for_floors(&self) -> u64 {
         self.0.limit - self.0.mark
     }
 
     /// How often something was refused since the beginning, here or in a child.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
     }
 
     /// How often something was refused to a child within its floor.
-    pub fn starved(&self) -> u64 {
+    pub(crate) fn starved(&self) -> u64 {
         self.0.starved.load(Relaxed)
     }
 
     /// Bytes charged at this moment.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.0.used.load(Relaxed)
     }
 
     /// The most that was charged at any moment since this was last called.
-    pub fn take_peak(&self) -> u64 {
+    pub(crate) fn take_peak(&self) -> u64 {
         let used = self.used();
         self.0.peak.swap(used, Relaxed).max(used)
     }
 
     /// The bound in bytes, if there is one.
-    pub fn limit(&self) -> Option<u64> {
+    pub(crate) fn limit(&self) -> Option<u64> {
         (self.0.limit != u64::MAX).then_some(self.0.limit)
     }
 
     /// A charge of nothing yet, for what grows and shrinks.
-    pub fn nothing(&self) -> Charge {
+    pub(crate) fn nothing(&self) -> Charge {
         Charge { budget: self.clone(), bytes: 0 }
     }
 
@@ -154,7 +155,7 @@ impl Budget {
     ///
     /// # Errors
     /// [`RRError::Limit`] where they would pass a limit, here or above; nothing is charged then.
-    pub fn charge(&self, bytes: u64) -> Result<Charge> {
+    pub(crate) fn charge(&self, bytes: u64) -> Result<Charge> {
         self.take(bytes)?;
         Ok(Charge { budget: self.clone(), bytes })
     }
@@ -226,14 +227,14 @@ impl Counter {
 
 /// Bytes taken from a [`Budget`]; dropping gives them back.
 #[derive(Debug)]
-pub struct Charge {
+pub(crate) struct Charge {
     budget: Budget,
     bytes: u64,
 }
 
 impl Charge {
     /// Bytes held.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -241,7 +242,7 @@ impl Charge {
     ///
     /// # Errors
     /// [`RRError::Limit`] where growing would pass a limit; the charge stays as it was.
-    pub fn resize(&mut self, bytes: u64) -> Result<()> {
+    pub(crate) fn resize(&mut self, bytes: u64) -> Result<()> {
         if bytes > self.bytes {
             self.budget.take(bytes - self.bytes)?;
         } else {
@@ -256,14 +257,14 @@ impl Charge {
     ///
     /// # Errors
     /// Those of [`resize`](Self::resize).
-    pub fn follow(&mut self, bytes: usize) -> Result<()> {
+    pub(crate) fn follow(&mut self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
         if bytes == self.bytes { Ok(()) } else { self.resize(bytes) }
     }
 
     /// Holds `bytes` that exist whether the budget has room or not: past a limit, other streams have to give memory
     /// back.
-    pub fn follow_anyway(&mut self, bytes: usize) {
+    pub(crate) fn follow_anyway(&mut self, bytes: usize) {
         let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
         if bytes > self.bytes {
             self.budget.force(bytes - self.bytes);

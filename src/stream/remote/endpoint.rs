@@ -11,7 +11,7 @@ use crate::proto::url::RtmpUrl;
 
 /// Where a target or a source connects to: its settings, and the places they name.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The settings.
     pub config: TargetConfig,
     url: RtmpUrl,
@@ -24,7 +24,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`RRError::Arg`] for a malformed url, and one without an application.
-    pub fn new(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
+    pub(crate) fn new(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
         let read = |url: &String| {
             let mut url = RtmpUrl::parse(url, config.key.as_deref())?;
             if url.app.split('?').next().is_none_or(|app| app.trim_matches('/').is_empty()) {
@@ -44,7 +44,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Those of [`Self::new`] and [`Self::tls`].
-    pub fn ready(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
+    pub(crate) fn ready(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
         let endpoint = Self::new(config, own_key)?;
         if (0..endpoint.urls()).any(|index| endpoint.url(index).tls) {
             endpoint.tls()?;
@@ -56,7 +56,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Those of [`ClientConfig::new`].
-    pub fn tls(&self) -> Result<ClientConfig> {
+    pub(crate) fn tls(&self) -> Result<ClientConfig> {
         if let Some(made) = self.tls.get() {
             return Ok(made.clone());
         }
@@ -69,12 +69,12 @@ impl Endpoint {
     }
 
     /// How many urls there are.
-    pub fn urls(&self) -> usize {
+    pub(crate) fn urls(&self) -> usize {
         1 + self.backups.len()
     }
 
     /// Where it goes: 0 is the url, the backups follow; beyond them it is the url again.
-    pub fn url(&self, index: usize) -> &RtmpUrl {
+    pub(crate) fn url(&self, index: usize) -> &RtmpUrl {
         index.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.url)
     }
 }

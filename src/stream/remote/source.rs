@@ -14,7 +14,7 @@ use crate::stream::upcalls::Upcalls;
 use crate::sync::locked;
 
 /// Begins the words of the refusal of a pull that leads back to its own stream.
-pub const LOOP: &str = "a loop: ";
+pub(crate) const LOOP: &str = "a loop: ";
 
 /// The refusal of a player whose stream cannot be pulled.
 #[derive(Clone, Debug)]
@@ -36,13 +36,13 @@ struct Watch {
 
 /// A stream's sources and who they are for. Its lock comes after the book's.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     watch: Mutex<Watch>,
 }
 
 impl Sources {
     /// The sources.
-    pub fn list(&self) -> Vec<Arc<Target>> {
+    pub(crate) fn list(&self) -> Vec<Arc<Target>> {
         locked(&self.watch).list.clone()
     }
 

@@ -2,7 +2,7 @@
 //! of it. The dialler connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does
 //! I/O.
 
-pub mod backoff;
+pub(crate) mod backoff;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::sync::locked;
 
 /// Something the dialler is to know about a target.
 #[derive(Clone, Debug)]
-pub enum News {
+pub(crate) enum News {
     /// The stream has media: connect, if that has not begun.
     Dial,
     /// The relay lost the connection, after so many ms.
@@ -49,7 +49,7 @@ pub enum News {
 
 /// Which place a target is at, for people.
 #[derive(Clone, Debug, Default)]
-pub struct Way {
+pub(crate) struct Way {
     /// The url that is tried or connected, without key and login; empty before the first try.
     pub url: String,
     /// The address; empty before there is one.
@@ -59,7 +59,7 @@ pub struct Way {
 }
 
 /// Whether connections to this url are over TLS.
-pub fn is_tls(url: &str) -> bool {
+pub(crate) fn is_tls(url: &str) -> bool {
     url.starts_with("rtmps:")
 }
 
@@ -68,7 +68,7 @@ const MAX_NEWS: usize = 16;
 
 /// One push target of one stream. Shared; the state is moved by whichever thread has it in hand.
 #[derive(Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// Its id.
     pub id: Id,
     /// [`Role::Target`] or [`Role::Source`].
@@ -99,7 +99,7 @@ pub struct Target {
 
 impl Target {
     /// A target that waits for its stream to have media.
-    pub fn new(id: Id, stream: Arc<Identity>, endpoint: Endpoint) -> Self {
+    pub(crate) fn new(id: Id, stream: Arc<Identity>, endpoint: Endpoint) -> Self {
         Self {
             id,
             role: Role::Target,
@@ -121,42 +121,42 @@ impl Target {
 
     /// A source that waits for its stream to want it.
     #[must_use]
-    pub fn pulling(self) -> Self {
+    pub(crate) fn pulling(self) -> Self {
         Self { role: Role::Source, ..self }
     }
 
     /// The stream it takes from, or feeds.
-    pub fn stream(&self) -> &Identity {
+    pub(crate) fn stream(&self) -> &Identity {
         &self.stream
     }
 
     /// Whether it pulls.
-    pub fn is_source(&self) -> bool {
+    pub(crate) fn is_source(&self) -> bool {
         self.role == Role::Source
     }
 
     /// The state.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
     /// Where it is to connect to now, and with what settings.
-    pub fn endpoint(&self) -> Arc<Endpoint> {
+    pub(crate) fn endpoint(&self) -> Arc<Endpoint> {
         Arc::clone(&locked(&self.endpoint))
     }
 
     /// Other settings from now on; the dialler and the relay are to be told.
-    pub fn set_endpoint(&self, endpoint: Endpoint) {
+    pub(crate) fn set_endpoint(&self, endpoint: Endpoint) {
         *locked(&self.endpoint) = Arc::new(endpoint);
     }
 
     /// Notes what its connection was made for.
-    pub fn set_served(&self, endpoint: Arc<Endpoint>) {
+    pub(crate) fn set_served(&self, endpoint: Arc<Endpoint>) {
         *locked(&self.served) = Some(endpoint);
     }
 
     /// Whether the connection it was last handed over with does for what it is to do now.
-    pub fn is_served(&self) -> bool {
+    pub(crate) fn is_served(&self) -> bool {
         let (endpoint, served) = (self.endpoint(), locked(&self.served));
         served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &endpoint) || served.config.same_way(&endpoint.config))
     }
@@ -176,7 +176,7 @@ impl Target {
     }
 
     /// Moves on and tells the host; a target that has ended stays ended.
-    pub fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
+    pub(crate) fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
         // Looked at, moved and told as one, so that nothing comes after the last event.
         let _moving = locked(&self.moving);
         let prev = self.state();
@@ -190,7 +190,7 @@ impl Target {
     }
 
     /// Moves on because of something; `wait_ms` is the time to the next try.
-    pub fn move_because(&self, state: State, failure: &Failure, wait_ms: u64) {
+    pub(crate) fn move_because(&self, state: State, failure: &Failure, wait_ms: u64) {
         self.move_to(state, |event| Event {
             value: i64::try_from(wait_ms).unwrap_or(i64::MAX),
             ..event.because(failure)
@@ -198,12 +198,12 @@ impl Target {
     }
 
     /// Why it is in its state, where that is a failure.
-    pub fn last_error(&self) -> Option<RRError> {
+    pub(crate) fn last_error(&self) -> Option<RRError> {
         RRError::from_code(self.error.load(Ordering::Relaxed))
     }
 
     /// An event about this target, with everything known of it.
-    pub fn event(&self) -> Event {
+    pub(crate) fn event(&self) -> Event {
         let endpoint = self.endpoint();
         let way = self.way();
         let url = if way.url.is_empty() { endpoint.url(0).tc_url() } else { way.url };
@@ -222,39 +222,39 @@ impl Target {
     }
 
     /// The connection in use, or the last one, for people.
-    pub fn way(&self) -> Way {
+    pub(crate) fn way(&self) -> Way {
         locked(&self.way).clone()
     }
 
     /// Notes the url being tried; nothing is connected.
-    pub fn set_url(&self, url: String) {
+    pub(crate) fn set_url(&self, url: String) {
         *locked(&self.way) = Way { url, ..Way::default() };
     }
 
     /// Notes the address being connected, and from which of ours where that is known.
-    pub fn set_addr(&self, addr: String, local_addr: String) {
+    pub(crate) fn set_addr(&self, addr: String, local_addr: String) {
         let mut way = locked(&self.way);
         (way.addr, way.local_addr) = (addr, local_addr);
     }
 
     /// The host wants it gone within so many ms.
-    pub fn stop(&self, deadline_ms: u64) {
+    pub(crate) fn stop(&self, deadline_ms: u64) {
         let by = clock::now_ms().saturating_add(deadline_ms).min(u64::MAX - 1);
         self.stop_by_ms.fetch_min(by, Ordering::AcqRel);
     }
 
     /// By when the host wants it gone, monotonic ms.
-    pub fn stop_by_ms(&self) -> Option<u64> {
+    pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&by| by != u64::MAX)
     }
 
     /// Whether the host wants it gone.
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop_by_ms().is_some()
     }
 
     /// Leaves news for the dialler, which the caller wakes afterwards.
-    pub fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: News) {
         let mut waiting = locked(&self.news);
         let same = |other: &News| std::mem::discriminant(other) == std::mem::discriminant(&news);
         let repeats = waiting.back().is_some_and(same);
@@ -269,7 +269,7 @@ impl Target {
     }
 
     /// The oldest news; for the dialler.
-    pub fn next_news(&self) -> Option<News> {
+    pub(crate) fn next_news(&self) -> Option<News> {
         locked(&self.news).pop_front()
     }
 }

@@ -29,7 +29,7 @@ const MAX_COMPARED: usize = 64;
 
 /// One message of a [`HeaderSet`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// RTMP message type; data messages are all of type 18 here.
     pub type_id: u8,
     /// Metadata (of the stream, or of a codec: colours, speaker layout) rather than a sequence header.
@@ -79,7 +79,7 @@ impl Header {
 
 /// How headers are to stand on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeaderRewrite {
+pub(crate) struct HeaderRewrite {
     /// Timestamp of the sequence headers: that of the join point, in milliseconds.
     pub ts_ms: u32,
     /// Message stream id of the consumer.
@@ -97,26 +97,27 @@ pub struct HeaderRewrite {
 /// The headers valid at one position of the log, metadata first, then in the order in which they first came. A clone
 /// shares them; a change to one set never shows in another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderSet(Arc<Vec<Header>>);
+pub(crate) struct HeaderSet(Arc<Vec<Header>>);
 
 impl HeaderSet {
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The headers in the order in which they go out.
-    pub fn headers(&self) -> &[Header] {
+    pub(crate) fn headers(&self) -> &[Header] {
         &self.0
     }
 
     /// Bytes of all bodies together.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.0.iter().map(|header| header.body.len()).sum()
     }
 
     /// Whether both are the very same set. Cheap; two equal sets that were filled apart may differ here.
-    pub fn same(&self, other: &Self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
@@ -124,7 +125,8 @@ impl HeaderSet {
     ///
     /// # Errors
     /// [`RRError::NoMem`]; `out` is as before then.
-    pub fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
         self.encode_as(rewrite, None, out)
     }
 

@@ -35,7 +35,7 @@ fn a_partial_send_goes_on_in_the_middle_of_a_message() {
     assert_eq!(cursor.run(), &whole[130..]);
     assert_eq!((cursor.position(), cursor.message_number(), cursor.mark_here().unwrap().ts_ms), (130, 1, 1));
     let message = cursor.message().unwrap();
-    assert_eq!((message.number, message.sent, message.wire), (1, 30, &whole[100..200]));
+    assert_eq!((message.sent, message.wire), (30, &whole[100..200]));
     assert!(cursor.skip_message() && cursor.at_boundary());
     assert_eq!(cursor.run(), &whole[200..]);
 }
@@ -158,7 +158,6 @@ fn every_cursor_gets_every_byte_once_while_the_writer_writes() {
                             thread::yield_now();
                             continue;
                         };
-                        assert_eq!(message.number, number);
                         assert_eq!(u64::from(message.mark.ts_ms), number);
                         let body = message.body().unwrap();
                         assert!(body.iter().all(|&byte| byte == number as u8), "message {number}");

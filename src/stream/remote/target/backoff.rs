@@ -10,7 +10,7 @@ const MOVES: u32 = 5;
 
 /// The step after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Another try after so many milliseconds.
     Retry(u64),
     /// None: this cause does not pass by itself.
@@ -21,7 +21,7 @@ pub enum Next {
 
 /// One connection, or try of one, that failed.
 #[derive(Clone, Copy, Debug)]
-pub struct Loss<'a> {
+pub(crate) struct Loss<'a> {
     /// Why.
     pub failure: &'a Failure,
     /// How long media flowed before it; 0 where it never did.
@@ -35,7 +35,7 @@ pub struct Loss<'a> {
 /// How the tries of one target went. A round tries every url once; only a whole round that failed makes the wait grow
 /// and counts towards giving up.
 #[derive(Clone, Debug, Default)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// The url to try now.
     url: usize,
     /// Rounds that failed.
@@ -59,12 +59,12 @@ struct Url {
 
 impl Backoff {
     /// The number of the url to try now.
-    pub fn url(&self) -> usize {
+    pub(crate) fn url(&self) -> usize {
         self.url
     }
 
     /// Forgets all failures: the next try counts as the first.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 
@@ -75,12 +75,12 @@ impl Backoff {
     }
 
     /// Stops the time until giving up while the stream has nothing to send.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.since_ms = None;
     }
 
     /// Whether the server may send us elsewhere, which costs no wait; it is a failure where it does so all the time.
-    pub fn may_move(&mut self, config: &TargetConfig, ran_ms: u64) -> bool {
+    pub(crate) fn may_move(&mut self, config: &TargetConfig, ran_ms: u64) -> bool {
         if ran_ms >= u64::from(config.retry_reset_ms) {
             self.recover();
         }
@@ -89,7 +89,7 @@ impl Backoff {
     }
 
     /// The step after a failure at [`url`](Self::url), one of `urls` urls.
-    pub fn after(&mut self, config: &TargetConfig, urls: usize, loss: Loss<'_>) -> Next {
+    pub(crate) fn after(&mut self, config: &TargetConfig, urls: usize, loss: Loss<'_>) -> Next {
         let urls = urls.max(1);
         if loss.ran_ms >= u64::from(config.retry_reset_ms) {
             // After a good run the first url comes first again, even where a backup ran.
