@@ -133,7 +133,7 @@ static int listen_on(rr_server *s, const struct options *o, struct places *at) {
 
 /* Gives what rr_hooks_set gives; without an address nobody is asked or told. */
 static int set_hooks(rr_server *s, const rr_hooks_config *h) {
-    int any = h->on_connect || h->on_publish || h->on_play || h->on_publish_done || h->on_play_done || h->on_update;
+    int any = hooks_any(h);
     if (!any && !(rr_features() & RR_FEATURE_REST)) return RR_OK;
     return rr_hooks_set(s, any ? h : NULL);
 }

@@ -42,6 +42,7 @@ struct options {
     const char *rest;             /* where control by HTTP is served, NULL: nowhere */
     const char *token_file;       /* what holds its token; NULL: a new one at each start */
     rr_hooks_config hooks;        /* who is asked and told by HTTP: those with an address */
+    char *secret;                 /* what the file of --hooks-secret holds, or NULL */
     char **access;                /* who may publish and play, as rr_server_set_access takes it; NULL: everybody */
     size_t access_count;
     const char *publish_key;      /* the file of the keys that may publish, NULL: any may */
@@ -71,6 +72,8 @@ struct places {
 enum { WHY_BYTES = 2048 };
 struct options *options_new(int argc, char **argv, char why[WHY_BYTES]);
 void options_free(struct options *o);
+/* Whether somebody is asked or told: a hook has an address. */
+int hooks_any(const rr_hooks_config *h);
 /* --help and --version: 1 where one was asked for and is said. */
 int options_said(int argc, char **argv);
 /* Which of the options that differ take effect at a start alone: "--port, --gop". */

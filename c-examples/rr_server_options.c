@@ -16,7 +16,8 @@ enum {
     AGAIN = 1, /* it may be given several times */
     LOADS = 2, /* SIGHUP loads it anew */
     BARE = 4,  /* it takes no value */
-    ROLE = 8   /* its value may begin with publish or play, on the command line as an argument of its own */
+    ROLE = 8,  /* its value may begin with publish or play, on the command line as an argument of its own */
+    HOOKS = 16 /* it is about hooks, and means nothing without the address of one */
 };
 
 struct rule {
@@ -31,6 +32,7 @@ struct rule {
 static const char *const policies[] = {"reject", "takeover", "standby", NULL};
 static const char *const starts[] = {"", "key", "gop", "now", NULL};
 static const char *const levels[] = {"off", "error", "warn", "info", "debug", "trace", NULL};
+static const char *const methods[] = {"post", "get", NULL};
 static const char *const dialects[] = {"json", "nginx", NULL};
 static const char *const forms[] = {"plain", "journal", "json", NULL};
 
@@ -158,6 +160,33 @@ static const char *take_dialect(struct options *o, const struct rule *r, const c
     return why;
 }
 
+static const char *take_hooks_flag(struct options *o, const struct rule *r, const char *value) {
+    (void)value;
+    o->hooks.flags |= (uint32_t)r->low;
+    return NULL;
+}
+
+static const char *take_method(struct options *o, const struct rule *r, const char *value) {
+    int word = 0;
+    const char *why = read_word(value, methods, &word);
+    (void)r;
+    if (word) o->hooks.flags |= RR_HOOKS_FLAG_GET;
+    return why;
+}
+
+static char *read_file(const char *name);
+
+/* The file's text, without the white space at its end. */
+static const char *take_secret(struct options *o, const struct rule *r, const char *value) {
+    size_t len;
+    (void)r;
+    o->secret = read_file(value);
+    if (!o->secret) return strerror(errno);
+    for (len = strlen(o->secret); len && strchr(" \t\r\n", o->secret[len - 1]); len--) o->secret[len - 1] = '\0';
+    o->hooks.secret = o->secret;
+    return len ? NULL : "that file is empty";
+}
+
 static const char *take_push(struct options *o, const struct rule *r, const char *value) {
     struct push **more = (struct push **)realloc(o->pushes, (o->push_count + 1) * sizeof *more);
     struct push *p = (struct push *)calloc(1, sizeof *p);
@@ -230,9 +259,31 @@ static const struct rule rules[] = {
      "tell this address when one publishes no more (default: nobody is told)"},
     {"--on-play-done", "URL", take_text, AT(hooks.on_play_done), 0, 0, LOADS, "likewise when one plays no more"},
     {"--on-update", "URL", take_text, AT(hooks.on_update), 0, 0, LOADS,
-     "tell this address every 30 s of each that publishes or plays; its answer may\nend it"},
-    {"--notify", "WORD", take_dialect, 0, 0, 0, LOADS,
+     "tell this address again and again of each that publishes or plays; its\nanswer may end it"},
+    {"--on-target-state", "URL", take_text, AT(hooks.on_target_state), 0, 0, LOADS,
+     "tell this address when a push is in another state"},
+    {"--hooks-timeout", "MS", take_number, AT(hooks.timeout_ms), 100, 60000, LOADS | HOOKS,
+     "what an answer of these addresses may take (default: 5000)"},
+    {"--hooks-fail-open", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_FAIL_OPEN, 0, BARE | LOADS | HOOKS,
+     "without a good answer in time one is let in (default: refused)"},
+    {"--hooks-update", "MS", take_time, AT(hooks.update_ms), 1000, 86400000, LOADS | HOOKS,
+     "how often --on-update is told, or: off (default: 30000)"},
+    {"--hooks-retry", "MS", take_time, AT(hooks.retry_ms), 1, 3600000, LOADS | HOOKS,
+     "how long what is to be told is tried again, or: off (default: 60000)"},
+    {"--hooks-requests", "N", take_number, AT(hooks.max_requests), 1, 4096, LOADS | HOOKS,
+     "most requests of one hook at one time; others wait (default: 256)"},
+    {"--hooks-secret", "FILE", take_secret, 0, 0, 0, LOADS | HOOKS,
+     "sign requests with what this file holds (default: they are not signed)"},
+    {"--hooks-ca", "FILE", take_text, AT(hooks.ca_file), 0, 0, LOADS | HOOKS,
+     "roots to trust for https://, PEM (default: the system's)"},
+    {"--notify", "WORD", take_dialect, 0, 0, 0, LOADS | HOOKS,
      "what these addresses speak: json; or nginx, as nginx-rtmp's on_publish and\nits like do (default: json)"},
+    {"--notify-method", "WORD", take_method, 0, 0, 0, LOADS | HOOKS,
+     "with nginx, requests have their fields in the body: post; or in the address:\nget (default: post)"},
+    {"--notify-update-strict", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_STRICT_UPDATE, 0, BARE | LOADS | HOOKS,
+     "with nginx, a redirect as the answer to an update ends the session too"},
+    {"--notify-relay-redirect", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_RELAY_REDIRECT, 0, BARE | LOADS | HOOKS,
+     "with nginx, a stream that is redirected to another server is named by the\nMD5 of the address"},
     {"--allow", "[WHAT] WHO", take_access, 0, 0, 0, AGAIN | LOADS | ROLE,
      "let these publish or play, or both where WHAT is left out: an address, a\n"
      "network (10.0.0.0/8, fd00::/8) or: all. The first --allow or --deny that\n"
@@ -357,7 +408,7 @@ int options_said(int argc, char **argv) {
         printf("\nCtrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after\n"
                "a failure or a stop at once, 2 for wrong options. What happens is said on stdout; failures, and the library's\n"
                "lines, on stderr.\n"
-               "\nSIGHUP reads --config, --cert, --key and --publish-key anew; connections go on. Of the file's options these take effect at\n"
+               "\nSIGHUP reads --config and the files of --cert, --key, --publish-key, --hooks-secret and --hooks-ca anew; connections go on. Of the file's options these take effect at\n"
                "once, pushes for the streams that run too, and all others at the next start:\n ");
         for (n = 0; n < RULES; n++) {
             if (rules[n].flags & LOADS) printf(" %s", rules[n].name);
@@ -519,9 +570,15 @@ static int read_argument(struct options *o, int argc, char **argv, int i, char *
     return take(o, &g, g.rule ? g.rule->name : name, why) ? used : 0;
 }
 
+int hooks_any(const rr_hooks_config *h) {
+    return h->on_connect || h->on_publish || h->on_play || h->on_publish_done || h->on_play_done || h->on_update ||
+           h->on_target_state;
+}
+
 struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     struct options *o = (struct options *)calloc(1, sizeof *o);
     int i, used, encrypts;
+    size_t n;
     if (!o) {
         snprintf(why, WHY_BYTES, "there is no memory for options\n");
         return NULL;
@@ -544,6 +601,12 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
         options_free(o);
         return NULL;
     }
+    for (n = 0; n < o->given_count && !hooks_any(&o->hooks); n++) {
+        if (!(o->given[n].rule->flags & HOOKS)) continue;
+        snprintf(why, WHY_BYTES, "%s goes with --on-publish and its like; --help lists the options\n", o->given[n].rule->name);
+        options_free(o);
+        return NULL;
+    }
     if (o->token_file && !o->rest) {
         snprintf(why, WHY_BYTES, "--token-file goes with --rest; --help lists the options\n");
         options_free(o);
@@ -562,6 +625,7 @@ void options_free(struct options *o) {
     free(o->access);
     for (i = 0; i < o->given_count; i++) free(o->given[i].joined);
     free(o->given);
+    free(o->secret);
     free(o->text);
     free(o);
 }

@@ -1,12 +1,16 @@
 //! The server asks and tells the back ends that its options name, and after SIGHUP those that its file names then.
 
 use std::fs;
+use std::process::Command;
 
-use super::Server;
-use super::backend::{Backend, json, status};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::backend::{Answer, Backend, json, status};
 use super::support::program::Room;
 use super::support::rml::Client;
 use super::support::until;
+use super::{Server, program};
 
 #[test]
 fn it_asks_who_may_publish_and_tells_of_the_end() {
@@ -39,4 +43,90 @@ fn sighup_changes_who_is_asked() {
     server.says("SIGHUP, options are read");
     drop(Client::play(server.port, "show"));
     assert_eq!((backend.at("before").len(), backend.at("after").len()), (1, 1));
+}
+
+/// The header of a request with this body.
+fn signature(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let hex = |byte: &u8| format!("{byte:02x}");
+    format!("sha256={}", mac.finalize().into_bytes().iter().map(hex).collect::<String>())
+}
+
+#[test]
+fn requests_are_signed_with_what_the_file_holds_and_pushes_are_told_of() {
+    let (room, backend) = (Room::new("bundled-hooks-secret"), Backend::new(|_| json("{}")));
+    let path = room.file("secret");
+    fs::write(&path, "the first one\r\n").unwrap();
+    let (publish, state) = (backend.url("publish"), backend.url("state"));
+    let mut server = Server::start(&[
+        "--on-publish",
+        &publish,
+        "--on-target-state",
+        &state,
+        "--hooks-secret",
+        path.to_str().unwrap(),
+        "--push",
+        "rtmp://127.0.0.1:1/app",
+    ]);
+    let signed_with = |at: &str, secret: &str| {
+        let asked = until("it is asked or told", || backend.at(at).pop());
+        assert_eq!(asked.header("x-rrelay-signature"), Some(&*signature(secret, &asked.body)), "{at}");
+    };
+    let publisher = Client::publish(server.port, "show");
+    signed_with("publish", "the first one");
+    signed_with("state", "the first one");
+    drop(publisher);
+    fs::write(&path, "another").unwrap();
+    server.signal(1);
+    server.says("SIGHUP: there is no file to read anew");
+    drop(Client::publish(server.port, "next"));
+    signed_with("publish", "another");
+}
+
+#[test]
+fn a_silent_back_end_lets_in_only_where_it_may() {
+    let backend = Backend::new(|_| Answer::Silence);
+    let options = ["--on-publish", &backend.url("publish"), "--hooks-timeout", "100"];
+    let server = Server::start(&options);
+    let mut refused = Client::ask_to_publish(server.port, "show");
+    refused.wait_over();
+    assert!(!refused.started);
+    let server = Server::start(&[&options[..], &["--hooks-fail-open"]].concat());
+    drop(Client::publish(server.port, "show"));
+    assert_eq!(backend.at("publish").len(), 2);
+}
+
+#[test]
+fn updates_come_as_often_as_the_options_say_and_by_get_where_they_do() {
+    let backend = Backend::new(|_| status("200 OK"));
+    let options =
+        ["--notify=nginx", "--notify-method=get", "--hooks-update=1000", "--on-update", &backend.url("update")];
+    let server = Server::start(&options);
+    let _publisher = Client::publish(server.port, "show");
+    let asked = until("two updates", || (backend.at("update").len() >= 2).then(|| backend.at("update")));
+    for update in asked {
+        assert!(update.line.starts_with("GET /update?") && update.body.is_empty(), "{}", update.line);
+        assert_eq!(update.field("call").as_deref(), Some("update_publish"));
+    }
+}
+
+#[test]
+fn options_of_hooks_that_would_do_nothing_end_the_start() {
+    let room = Room::new("bundled-hooks-wrong");
+    let empty = room.file("empty");
+    fs::write(&empty, "\n").unwrap();
+    for (options, code, words) in [
+        (&["--hooks-timeout", "100"][..], 2, "--hooks-timeout goes with --on-publish and its like"),
+        (&["--on-play=http://h/", "--hooks-timeout", "99"], 2, "--hooks-timeout 99: wrong value"),
+        (&["--on-play=http://h/", "--notify-method", "put"], 2, "--notify-method put: wrong value"),
+        (&["--on-play=http://h/", "--hooks-secret", "/no/such/file"], 2, "/no/such/file: No such file"),
+        (&["--on-play=http://h/", "--hooks-secret", empty.to_str().unwrap()], 2, "that file is empty"),
+        (&["--on-play=http://h/", "--notify-method", "get"], 1, "no hooks: "),
+        (&["--on-play=https://h/", "--hooks-ca", "/no/such/ca.pem"], 1, "/no/such/ca.pem"),
+    ] {
+        let output = Command::new(program()).args(["--port", "0"]).args(options).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(words), "{options:?}: {said}");
+    }
 }

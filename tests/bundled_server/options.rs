@@ -228,7 +228,8 @@ fn in_help(help: &str) -> Vec<(String, Option<String>)> {
     let list = list.split("\n\n").next().unwrap();
     let option = |text: &str| {
         let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
-        let (name, words) = line.split_at(WORDS);
+        // A long name has a line of its own.
+        let (name, words) = line.split_at_checked(WORDS).filter(|(name, _)| name.ends_with(' ')).unwrap_or((line, ""));
         let words = format!("{words} {rest}").split_whitespace().collect::<Vec<_>>().join(" ");
         let default = words.split_once("default: ").and_then(|(_, default)| short(default));
         (format!("--{}", name.trim()), default)
