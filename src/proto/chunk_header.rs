@@ -63,7 +63,7 @@ pub struct Previous {
     /// Its type.
     #[n(4)]
     pub type_id: u8,
-    /// The last timestamp field was [`EXTENDED`].
+    /// The last timestamp field was `EXTENDED`.
     #[n(5)]
     pub extended: bool,
     /// Whether type 3 chunks repeat the extended timestamp.
@@ -106,7 +106,7 @@ pub struct ChunkHeader {
     pub fmt: u8,
     /// Bytes of the header, extended timestamp included.
     pub size: usize,
-    /// The chunk stream, [`CHUNK_STREAM_MIN`] to [`CHUNK_STREAM_MAX`].
+    /// The chunk stream, `CHUNK_STREAM_MIN` to `CHUNK_STREAM_MAX`.
     pub chunk_stream: u32,
     /// True where a message starts here: every type but 3, and type 3 with no message open. The start of a message
     /// voids a half-read one of the same chunk stream.

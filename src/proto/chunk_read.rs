@@ -2,7 +2,7 @@
 //!
 //! The reader owns the half-read messages of one connection, applies Set Chunk Size and Abort, and holds the peer to
 //! limits. The reader does not look into other messages, counts no acknowledgements, and reads no socket: its caller
-//! feeds the bytes, cut anywhere. [`super::chunk_header`] parses the headers.
+//! feeds the bytes, cut anywhere. `chunk_header` parses the headers.
 //!
 //! Memory follows the bytes that arrived, never a length that a header claims: a message begins with a small buffer
 //! that doubles up to its length. Finished buffers are used again while data flows (`chunk_buffers`).

@@ -220,7 +220,8 @@ impl RRServer {
         self.core.events.set_log(level, sink)
     }
 
-    /// Whether the lines of the librtmp face come to this server's log. See [`Events::take_librtmp`].
+    /// Whether the lines of the librtmp face, of the whole process, come to this server's log. One log at a time has
+    /// them: this one takes them from another, and gives up only its own.
     pub fn log_librtmp(&self, on: bool) {
         self.core.events.take_librtmp(on);
     }
@@ -361,7 +362,7 @@ impl RRServer {
     /// The answer of hooks to a question, or another wish of theirs.
     ///
     /// # Errors
-    /// As [`RRRestOut::carry_out`]; an answer that comes too late answers nothing.
+    /// As [`RRRestOut::carry_out`]; an answer that come too late answers nothing.
     pub(crate) fn answer_question(&self, number: u64, answer: RRRestOut) -> Result<Id> {
         let (session, order) = match answer {
             RRRestOut::Allow { session, decision } => {

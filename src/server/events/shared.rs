@@ -18,7 +18,7 @@ use crate::stream::event::Event;
 use crate::sync::locked;
 
 /// The host's callback for events. Called by the event thread alone, with no lock held; the event is borrowed for the
-/// call. What blocks must not be called from it ([`in_callback`]).
+/// call. What blocks must not be called from it: such calls give [`RRError::Thread`].
 pub type EventFn = Box<dyn Fn(&Event) + Send>;
 
 /// The host's callback for log lines: level, module, line. Called like [`EventFn`].

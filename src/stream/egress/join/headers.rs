@@ -115,12 +115,6 @@ impl HeaderSet {
         self.0.iter().map(|header| header.body.len()).sum()
     }
 
-    /// Whether both are the very same set. Cheap; two equal sets that were filled apart may differ here.
-    #[cfg(test)]
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// Appends the headers to `out` as messages in chunks.
     ///
     /// # Errors
