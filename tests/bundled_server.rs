@@ -15,6 +15,8 @@ mod control;
 #[cfg(feature = "rest")]
 #[path = "bundled_server/hooks.rs"]
 mod hooks;
+#[path = "bundled_server/http.rs"]
+mod http;
 #[path = "bundled_server/options.rs"]
 mod options;
 #[path = "bundled_server/outputs.rs"]

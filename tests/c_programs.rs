@@ -11,7 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use c::{As, build, compiler, deps, good, root, server_sources, workshop};
+use c::{As, build, build_sanitized, compiler, deps, good, root, server_sources, workshop};
 
 fn test_program(name: &str) -> Vec<PathBuf> {
     vec![root().join("tests/c").join(format!("{name}.c"))]
@@ -131,6 +131,13 @@ fn events_come_by_descriptor_and_by_callback() {
     compile_and_run("events");
 }
 
+#[test]
+fn a_host_in_c_serves_players_over_http() {
+    compile_and_run("http");
+    let program = build_sanitized("http-sanitized", &test_program("http"));
+    good(&Command::new(program).output().expect("it was just built"), "http-sanitized");
+}
+
 #[cfg(feature = "librtmp")]
 #[test]
 fn one_log_function_serves_both_faces_where_the_host_says_so() {
@@ -146,7 +153,7 @@ fn one_log_function_serves_both_faces_where_the_host_says_so() {
 
 #[test]
 fn the_c_programs_are_clean_under_valgrind() {
-    let mut names = vec!["null_sweep", "growth", "events"];
+    let mut names = vec!["null_sweep", "growth", "events", "http"];
     names.extend(cfg!(feature = "librtmp").then_some("log"));
     for name in names {
         let program = build(&format!("{name}-valgrind"), &test_program(name), As::C99);

@@ -6,11 +6,15 @@
 mod backend;
 #[path = "support/live.rs"]
 mod live;
+#[path = "support/secure.rs"]
+mod secure;
 
 #[path = "hooks/json.rs"]
 mod json;
 #[path = "hooks/nginx.rs"]
 mod nginx;
+#[path = "hooks/tls.rs"]
+mod tls;
 
 use std::sync::Arc;
 

@@ -4,7 +4,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,26 +74,56 @@ type Say = dyn Fn(&Asked) -> Answer + Send + Sync;
 /// The back end; its thread ends with the program.
 pub(crate) struct Backend {
     pub(crate) port: u16,
+    scheme: &'static str,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Backend {
     pub(crate) fn new(say: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start("http", say, |socket, kept, say| serve(socket, kept, say))
+    }
+
+    /// One that speaks TLS with this certificate and key, PEM files.
+    pub(crate) fn secure(
+        certificate: &Path,
+        key: &Path,
+        say: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let config = Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap());
+        Self::start("https", say, move |socket, kept, say| {
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(rustls::StreamOwned::new(session, socket), kept, say);
+        })
+    }
+
+    fn start(
+        scheme: &'static str,
+        say: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+        serve: impl Fn(TcpStream, &Mutex<Vec<Asked>>, &Say) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, asked, say) =
-            (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<Asked>>>::default(), Arc::new(say));
+        let (port, asked, say, serve) = (
+            listener.local_addr().unwrap().port(),
+            Arc::<Mutex<Vec<Asked>>>::default(),
+            Arc::new(say),
+            Arc::new(serve),
+        );
         let kept = Arc::clone(&asked);
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
-                let (kept, say) = (Arc::clone(&kept), Arc::<_>::clone(&say));
+                let (kept, say, serve) = (Arc::clone(&kept), Arc::<_>::clone(&say), Arc::<_>::clone(&serve));
                 std::thread::spawn(move || serve(socket, &kept, &*say));
             }
         });
-        Self { port, asked }
+        Self { port, scheme, asked }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/{path}", self.port)
+        format!("{}://127.0.0.1:{}/{path}", self.scheme, self.port)
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -102,12 +136,11 @@ impl Backend {
     }
 }
 
-fn serve(socket: TcpStream, kept: &Mutex<Vec<Asked>>, say: &Say) {
-    let mut reader = BufReader::new(socket.try_clone().unwrap());
+fn serve(socket: impl Read + Write, kept: &Mutex<Vec<Asked>>, say: &Say) {
+    let mut reader = BufReader::new(socket);
     let Some(asked) = read(&mut reader) else { return };
     let answer = say(&asked);
     kept.lock().unwrap().push(asked);
-    let mut socket = socket;
     let (bytes, stays) = match answer {
         Answer::Bytes(bytes) => (bytes, false),
         Answer::Open(bytes) => (bytes, true),
@@ -115,13 +148,14 @@ fn serve(socket: TcpStream, kept: &Mutex<Vec<Asked>>, say: &Say) {
         Answer::Close => (String::new(), false),
     };
     // Whoever has gone hears nothing.
-    let _ = socket.write_all(bytes.as_bytes());
+    let _ = reader.get_mut().write_all(bytes.as_bytes());
+    let _ = reader.get_mut().flush();
     if stays {
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
+fn read(reader: &mut impl BufRead) -> Option<Asked> {
     let mut line = || {
         let mut text = String::new();
         let read = reader.read_line(&mut text).ok()?;
