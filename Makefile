@@ -33,8 +33,9 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: run
-run: build ## build and start the bundled server, its page on port 8080; options by ARGS="--port 1936 --push rtmp://host/app/key"
-	@exec "$(TARGET)/rr_server" $(if $(findstring --rest,$(ARGS)),,--rest 127.0.0.1:8080) $(ARGS)
+run: build ## build and start the bundled server, its page on port 8080, players over HTTP on 8000; options by ARGS="--port 1936 --push rtmp://host/app/key"
+	@exec "$(TARGET)/rr_server" $(if $(findstring --rest,$(ARGS)),,--rest 127.0.0.1:8080) \
+		$(if $(findstring --http,$(ARGS)),,--http 127.0.0.1:8000) $(ARGS)
 
 .PHONY: build
 build: ## the library (release) and the bundled server, target/rr_server
@@ -111,6 +112,11 @@ header: ## write include/rrelay.h anew from the definitions in src/ffi
 openapi: ## write docs/openapi.json, the description of control by HTTP, anew from the routes in src/rest
 	@$(need_cargo)
 	RR_BLESS=1 $(CARGO) test --lib the_committed_openapi_document
+
+.PHONY: vendor
+vendor: ## take the player of the page, mpegts.js, out of npm anew; VERSION=1.8.2 for another one than it is now
+	@$(call need,npm,install Node.js (Debian and Ubuntu: apt install npm).)
+	@src/rest/page/vendor/update.sh $(if $(findstring command line,$(origin VERSION)),$(VERSION))
 
 .PHONY: loom
 loom: ## every interleaving of the segment's writer and readers

@@ -5,11 +5,16 @@
 
 #[path = "page/chromium.rs"]
 mod chromium;
+#[path = "page/codecs.rs"]
+mod codecs;
+#[path = "page/preview.rs"]
+mod preview;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
 use chromium::Chromium;
 use rrelay::rest::{Rest, RestOptions};
+use rrelay::server::ListenOptions;
 use rrelay::session::Role;
 use std::sync::Arc;
 use support::program::{Program, Room};
@@ -18,16 +23,33 @@ use support::until;
 
 const TOKEN: &str = "token-of-tests";
 
-/// The card of the stream, in the page.
-const CARD: &str =
-    "[...document.querySelectorAll('.stream')].find((card) => card.querySelector('h3').textContent === 'live/show')";
+/// The card of the stream `live/KEY`, in the page.
+fn card(key: &str) -> String {
+    let is_it = format!("card.querySelector('h3').textContent === 'live/{key}'");
+    format!("[...document.querySelectorAll('.stream')].find((card) => {is_it})")
+}
+
+/// The server has a port for players over HTTP from now on.
+fn listens_for_players(relay: &Relay) -> u16 {
+    relay.server.listen("127.0.0.1:0", ListenOptions { http: true, ..ListenOptions::default() }).unwrap()
+}
+
+/// The page of a server in a browser that knows the token.
+fn page_of(room: &Room, relay: &Relay) -> (Rest, Chromium) {
+    let rest = Rest::new(Arc::clone(&relay.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let mut browser = Chromium::new(room);
+    browser.open(&format!("http://127.0.0.1:{port}/#token={TOKEN}"));
+    browser.until("document.getElementById('state').className === 'ok'");
+    (rest, browser)
+}
 
 /// A small picture and a sound for as long as the test runs.
-fn publishes(room: &Room, url: &str) -> Program {
+fn publishes(room: &Room, name: &str, url: &str) -> Program {
     let input = "-hide_banner -re -f lavfi -i testsrc2=size=160x90:rate=10 -f lavfi -i sine";
     let output = "-c:v libx264 -preset ultrafast -tune zerolatency -g 10 -pix_fmt yuv420p -c:a aac -f flv";
     let args: Vec<&str> = input.split(' ').chain(output.split(' ')).chain([url]).collect();
-    room.start("publisher", "ffmpeg", &args)
+    room.start(name, "ffmpeg", &args)
 }
 
 /// Types the token and sends the form, as a person does.
@@ -39,7 +61,7 @@ fn types_token(browser: &mut Chromium, token: &str) {
 
 #[test]
 fn the_page_shows_streams_and_does_what_its_buttons_say() {
-    let room = Room::new("page");
+    let (room, card) = (Room::new("page"), card("show"));
     let (relay, other) = (Relay::new(), Relay::new());
     let rest = Rest::new(Arc::clone(&relay.server));
     let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
@@ -53,36 +75,43 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     browser.until("document.getElementById('state-text').textContent === 'listens'");
     browser.until("!document.getElementById('empty').hidden");
 
-    let _publisher = publishes(&room, &relay.url("show"));
-    browser.until(&format!("{CARD}.querySelector('.badge').textContent === 'live'"));
-    browser.until(&format!("{CARD}.querySelector('.media').textContent.includes('H.264 · 160×90 · AAC')"));
-    browser.until(&format!("{CARD}.querySelector('.sessions tbody').textContent.includes('publisher127.0.0.1')"));
+    let _publisher = publishes(&room, "publisher", &relay.url("show"));
+    browser.until(&format!("{card}.querySelector('.badge').textContent === 'live'"));
+    browser.until(&format!("{card}.querySelector('.media').textContent.includes('H.264 · 160×90 · AAC')"));
+    browser.until(&format!("{card}.querySelector('.sessions tbody').textContent.includes('publisher127.0.0.1')"));
     browser.until("[...document.querySelectorAll('#log li')].some((line) => line.textContent.includes('live/show'))");
 
-    browser.eval(&format!("{CARD}.querySelector('.add').click()"));
+    // Where it is to go somebody else publishes.
+    let other_publisher = publishes(&room, "other-publisher", &other.url("copy"));
+    until("the other publishes", || (other.count("copy", Role::Publisher) == 1).then_some(()));
+    browser.eval(&format!("{card}.querySelector('.add').click()"));
     browser.until("document.getElementById('target-dialog').open");
     browser.eval(&format!("document.getElementById('target-url').value = '{}'", other.url("").trim_end_matches('/')));
     browser.eval("document.getElementById('target-key').value = 'copy'");
     browser.eval("document.getElementById('target-form').requestSubmit()");
     browser.until("!document.getElementById('target-dialog').open");
-    browser.until(&format!("{CARD}.querySelector('.targets tbody td').textContent === 'live'"));
+    browser.until(&format!("{card}.querySelector('.targets tbody td').textContent.startsWith('failed')"));
+    drop(other_publisher);
+    until("the name is free", || (other.count("copy", Role::Publisher) == 0).then_some(()));
+    browser.eval(&format!("{card}.querySelector('.targets button[aria-label^=Retry]').click()"));
+    browser.until(&format!("{card}.querySelector('.targets tbody td').textContent === 'live'"));
     other.has_messages("copy", 5);
     browser.until("document.getElementById('log').textContent.includes('target rtmp://127.0.0.1')");
 
-    browser.eval(&format!("{CARD}.querySelector('.targets button[aria-label^=Remove]').click()"));
+    browser.eval(&format!("{card}.querySelector('.targets button[aria-label^=Remove]').click()"));
     browser.until("document.getElementById('sure-dialog').open");
     browser.eval("document.getElementById('sure-yes').click()");
-    browser.until(&format!("{CARD}.querySelector('.targets tbody').textContent === 'none'"));
+    browser.until(&format!("{card}.querySelector('.targets tbody').textContent === 'none'"));
     until("the target is gone", || (other.count("copy", Role::Publisher) == 0).then_some(()));
 
     // The tab knows the token from here on.
     browser.call("Page.reload", serde_json::json!({}));
-    browser.until(&format!("{CARD}.querySelector('.badge').textContent === 'live'"));
-    browser.eval(&format!("{CARD}.querySelector('.sessions button[aria-label^=Kick]').click()"));
+    browser.until(&format!("{card}.querySelector('.badge').textContent === 'live'"));
+    browser.eval(&format!("{card}.querySelector('.sessions button[aria-label^=Kick]').click()"));
     browser.until("document.getElementById('sure-dialog').open");
     browser.eval("document.getElementById('ban').value = '60000'");
     browser.eval("document.getElementById('sure-yes').click()");
     browser.until("document.getElementById('log').textContent.includes('kicked by an operator')");
-    browser.until(&format!("!{CARD}"));
+    browser.until(&format!("!{card}"));
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::RestOptions;
-use super::access::Access;
+use super::access::{self, Access};
 use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
 use super::metrics;
@@ -93,10 +93,12 @@ pub(crate) fn guarded(server: Shared, access: Access, options: RestOptions) -> R
     let check = move |request: Request, next: Next| {
         let refused = access.check(request.method(), request.uri(), request.headers()).err();
         async move {
-            match refused {
+            let mut response = match refused {
                 Some(problem) => problem.into_response(),
                 None => next.run(request).await,
-            }
+            };
+            access::harden(response.headers_mut());
+            response
         }
     };
     routes(server).layer(Extension(options)).layer(middleware::from_fn(whole_body)).layer(middleware::from_fn(check))

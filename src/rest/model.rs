@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use super::path;
 use crate::error::{RRError, Result};
-use crate::server::RRServer;
 use crate::server::figures::Stats;
 use crate::server::report::Info;
 use crate::server::slots::kind;
+use crate::server::{ListenOptions, Listening, RRServer};
 use crate::stream::event::{Event, Id, flag};
 
 /// An id as text: many programs lose the low bits of large numbers in JSON.
@@ -166,8 +166,24 @@ pub(crate) struct Server {
     pub(crate) state: &'static str,
     /// Number of streams.
     pub(crate) streams: usize,
+    /// The sockets that listen for media, in the order in which they began.
+    pub(crate) listeners: Vec<Listener>,
     /// Sums over all streams.
     pub(crate) stats: Stats,
+}
+
+/// A socket that listens for media.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Listener {
+    /// `rtmp`, `rtmps`, or `http` and `https` for players over HTTP.
+    pub(crate) scheme: &'static str,
+    /// The address that it is bound to.
+    #[schema(example = "0.0.0.0")]
+    pub(crate) address: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// A balancer's PROXY header begins each connection, so nobody else connects.
+    pub(crate) proxy: bool,
 }
 
 /// A FourCC as text, with `?` for bytes that are not visible.
@@ -185,8 +201,28 @@ pub(crate) fn server(server: &RRServer) -> Result<Server> {
         version: env!("CARGO_PKG_VERSION"),
         state: server.info(0)?.state.name(),
         streams: server.list(0, kind::STREAM)?.len(),
+        listeners: server.listeners().into_iter().map(listener).collect(),
         stats: server.stats(0)?,
     })
+}
+
+fn listener(listening: Listening) -> Listener {
+    Listener {
+        scheme: scheme(listening.options),
+        address: listening.address.ip().to_string(),
+        port: listening.address.port(),
+        proxy: listening.options.proxy,
+    }
+}
+
+/// What addresses of such a listener begin with.
+pub(crate) fn scheme(options: ListenOptions) -> &'static str {
+    match (options.http, options.tls) {
+        (false, false) => "rtmp",
+        (false, true) => "rtmps",
+        (true, false) => "http",
+        (true, true) => "https",
+    }
 }
 
 /// All streams. Sessions and targets are listed once and told apart by their stream: to list those of each stream looks at

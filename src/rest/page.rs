@@ -1,29 +1,56 @@
-//! The page for people: its files are compiled into the library, so the page needs nothing but the relay.
+//! The page for people: its files are compiled into the library, so the page needs nothing but the relay. What it has of
+//! others is in `page/vendor`, which `make vendor` takes out of npm anew.
+
+use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-/// The page's content security policy: its own scripts and styles, requests to the relay alone, no frame around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+use super::model::scheme;
+use crate::server::{Listening, RRServer};
+
+/// A browser asks for these anew whenever it shows the page.
+const ASK_ALWAYS: &str = "no-cache";
+
+/// The player is large, and one of an hour ago plays as well.
+const ASK_HOURLY: &str = "max-age=3600";
 
 /// The routes of the page, which need no token: they show nothing of streams.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(crate) fn routes() -> Router<Arc<RRServer>> {
+    const SCRIPT: &str = "text/javascript; charset=utf-8";
     Router::new()
-        .route("/", get(|| file("text/html; charset=utf-8", include_str!("page/index.html"))))
-        .route("/page/page.css", get(|| file("text/css; charset=utf-8", include_str!("page/page.css"))))
-        .route("/page/page.js", get(|| file("text/javascript; charset=utf-8", include_str!("page/page.js"))))
+        .route("/", get(index))
+        .route("/page/page.css", get(file("text/css; charset=utf-8", ASK_ALWAYS, include_str!("page/page.css"))))
+        .route("/page/page.js", get(file(SCRIPT, ASK_ALWAYS, include_str!("page/page.js"))))
+        .route("/page/preview.js", get(file(SCRIPT, ASK_ALWAYS, include_str!("page/preview.js"))))
+        .route("/page/mpegts.js", get(file(SCRIPT, ASK_HOURLY, include_str!("page/vendor/mpegts.js"))))
+        .route(
+            "/page/mpegts.js.LICENSE.txt",
+            get(file("text/plain; charset=utf-8", ASK_HOURLY, include_str!("page/vendor/mpegts.js.LICENSE.txt"))),
+        )
 }
 
-async fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, text)
+async fn index(State(server): State<Arc<RRServer>>) -> impl IntoResponse {
+    let policy = [(header::CONTENT_SECURITY_POLICY, policy(&server.listeners()))];
+    (policy, file("text/html; charset=utf-8", ASK_ALWAYS, include_str!("page/index.html")))
+}
+
+/// The answer that is a file.
+fn file(kind: &'static str, cache: &'static str, text: &'static str) -> impl IntoResponse + Clone {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], text)
+}
+
+/// The page's content security policy: its own scripts and styles, requests to the relay alone, no frame around it.
+/// Players connect to the ports for media too, under whatever name the browser knows this machine by.
+fn policy(listeners: &[Listening]) -> String {
+    let media = listeners.iter().filter(|listening| listening.options.http);
+    let media: String =
+        media.map(|listening| format!(" {}://*:{}", scheme(listening.options), listening.address.port())).collect();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src blob:; \
+         connect-src 'self'{media}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::ServerConfig;
 use crate::log::LevelFilter;
+use crate::server::ListenOptions;
 
 const TOKEN: &str = "token-of-tests";
 
@@ -102,7 +103,7 @@ fn without_the_token_streams_are_not_shown() {
     let (status, body) = raw(rig.port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((status, body.trim()), (200, "ok"));
     assert_eq!(raw(rig.port, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").0, 503, "it listens nowhere");
-    rig.server.listen("127.0.0.1:0", crate::server::ListenOptions::default()).unwrap();
+    rig.server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     assert_eq!(raw(rig.port, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").0, 200);
 }
 
@@ -363,4 +364,51 @@ fn readers_of_events_are_bounded_and_need_the_token() {
         assert!(std::time::Instant::now() < deadline, "there is no room");
     }
     assert_eq!(rig.rest.handle("GET", "/v1/events", b"").unwrap().status, 501, "an answer by a call has an end");
+}
+
+#[test]
+fn the_page_may_reach_the_ports_for_players_and_nothing_else() {
+    let rig = Rig::new();
+    let answer = |path: &str| {
+        let mut socket = TcpStream::connect(("127.0.0.1", rig.port)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(answer("/").contains("; connect-src 'self'; "), "{}", answer("/"));
+    let listens = |http| rig.server.listen("127.0.0.1:0", ListenOptions { http, ..ListenOptions::default() }).unwrap();
+    let (rtmp, http) = (listens(false), listens(true));
+    assert!(answer("/").contains(&format!("; connect-src 'self' http://*:{http}; ")), "{}", answer("/"));
+    let listener = |scheme: &str, port| serde_json::json!({"scheme": scheme, "address": "127.0.0.1", "port": port, "proxy": false});
+    let told = rig.ask("GET", "/v1/server", "").1;
+    assert_eq!(told["listeners"], serde_json::json!([listener("rtmp", rtmp), listener("http", http)]));
+    for path in ["/page/page.js", "/page/mpegts.js", "/page/mpegts.js.LICENSE.txt", "/v1/server", "/healthz", "/none"] {
+        let head = answer(path).split_once("\r\n\r\n").unwrap().0.to_owned();
+        for field in [
+            "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cross-origin-resource-policy: same-origin",
+        ] {
+            assert!(head.contains(field), "{path}: {head}");
+        }
+    }
+    rig.server.stop(None, 0).unwrap();
+    while !rig.server.listeners().is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_the_page_has_of_others_is_as_it_was_taken() {
+    use sha2::{Digest, Sha256};
+    for line in include_str!("page/vendor/SHA256SUMS").lines() {
+        let (sum, name) = line.split_once("  ").unwrap();
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rest/page/vendor").join(name);
+        let found: String =
+            Sha256::digest(std::fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, sum, "{name}: `make vendor` takes it anew");
+    }
 }

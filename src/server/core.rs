@@ -20,6 +20,7 @@ use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
 use crate::server::hooks::HookPlace;
 use crate::server::inbox::{self, Inboxes, ToListener};
+use crate::server::listening::Listeners;
 use crate::server::registry::Registry;
 use crate::server::secure::Certificate;
 use crate::server::slots::next_server;
@@ -73,8 +74,8 @@ pub(super) struct Core {
     /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
-    /// Whether the server has, or had, a listener.
-    pub(super) has_listener: AtomicBool,
+    /// Its listeners.
+    pub(super) listening: Listeners,
     stop_by_ms: AtomicU64,
     /// Where peers are sent while the server drains.
     reconnect: Mutex<Option<String>>,
@@ -124,7 +125,7 @@ impl Core {
             hooks: HookPlace::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
-            has_listener: AtomicBool::new(false),
+            listening: Listeners::default(),
             stop_by_ms: AtomicU64::new(NEVER),
             reconnect: Mutex::default(),
             closing: AtomicBool::new(false),

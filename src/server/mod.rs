@@ -19,6 +19,7 @@ mod heap_trim;
 pub(crate) mod hooks;
 mod inbox;
 mod listener;
+mod listening;
 mod memory_limit;
 mod out;
 mod registry;
@@ -34,6 +35,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+pub use self::listening::Listening;
 pub use self::out::RRRestOut;
 // What the methods of a server take and give.
 pub use self::events::{EventFn, LogSink};
@@ -139,10 +141,15 @@ impl RRServer {
     }
 
     fn add_listener(&self, listener: mio::net::TcpListener, options: ListenOptions) -> Result<u16> {
-        let port = listener.local_addr().map_or(0, |address| address.port());
+        let address = listener.local_addr().map_err(|error| Failure::io("getsockname", &error))?;
         self.core.to_listener(ToListener::Listener(listener, options))?;
-        self.core.listens();
-        Ok(port)
+        self.core.listens(Listening { address, options });
+        Ok(address.port())
+    }
+
+    /// The sockets that listen, in the order in which they began; none once the server stops.
+    pub fn listeners(&self) -> Vec<Listening> {
+        self.core.listening.all()
     }
 
     /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket; a PROXY header,

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::Failure;
 use crate::server::core::Core;
+use crate::server::listening::Listening;
 use crate::session::State;
 use crate::stream::event::{Event, EventKind};
 
@@ -12,9 +13,9 @@ impl Core {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
-    /// Notes that the server has a listener from now on.
-    pub(super) fn listens(&self) {
-        self.has_listener.store(true, Ordering::Release);
+    /// Notes that the server has this listener from now on.
+    pub(super) fn listens(&self, listening: Listening) {
+        self.listening.add(listening);
         self.update_state();
     }
 
@@ -26,7 +27,7 @@ impl Core {
         let registry = self.registry();
         let to = if !registry.sessions.is_empty() {
             State::InProgress
-        } else if self.has_listener.load(Ordering::Acquire) {
+        } else if self.listening.any() {
             State::Accepting
         } else {
             State::Idle

@@ -1,3 +1,5 @@
+import { Preview } from '/page/preview.js';
+
 // The page: asks the REST side once a second and whenever it tells of something, and shows what it says. No framework, no
 // network but the relay.
 const $ = (id) => document.getElementById(id);
@@ -11,7 +13,7 @@ if (location.hash.startsWith('#token=')) {
   history.replaceState(null, '', location.pathname);
 }
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
-const cards = new Map(); // by stream id: {node, history, stream}
+const cards = new Map(); // by stream id: {node, history, stream, preview}
 let polling = 0;
 let asking = false;
 
@@ -133,7 +135,7 @@ function rows(body, items, fill, actions, none) {
 
 function card(stream) {
   const node = $('stream-template').content.firstElementChild.cloneNode(true);
-  const found = { node, history: [], stream };
+  const found = { node, history: [], stream, preview: new Preview(node) };
   node.querySelector('.end').addEventListener('click', async () => {
     const name = found.stream.app + '/' + found.stream.key;
     if (await sure('End ' + name + '?', 'Its publisher is closed. Players and targets get what has been sent.', 'End stream')) {
@@ -432,13 +434,15 @@ async function refresh() {
       if (there !== found.node) $('streams').insertBefore(found.node, there || null);
       found.node.hidden = !(stream.app + '/' + stream.key).toLowerCase().includes(filter);
       show(found, stream);
+      found.preview.update(stream, server.listeners);
     });
     gone.forEach((id) => {
+      cards.get(id).preview.close();
       cards.get(id).node.remove();
       cards.delete(id);
     });
     $('empty').hidden = streams.length > 0;
-    $('publish-hint').textContent = `ffmpeg -re -i FILE -c copy -f flv rtmp://${location.hostname}/live/show`;
+    $('publish-hint').textContent = `ffmpeg -re -i FILE -c copy -f flv ${publishAt(server.listeners)}/live/show`;
   } catch (problem) {
     if (problem.status === 401) { clearTimeout(polling); askToken(problem.message); return; }
     $('state').className = 'down';
@@ -446,6 +450,14 @@ async function refresh() {
   } finally {
     asking = false;
   }
+}
+
+// Where publishers reach the relay from here.
+function publishAt(listeners) {
+  const one = listeners.find(({ scheme }) => scheme === 'rtmp') || listeners.find(({ scheme }) => scheme === 'rtmps');
+  if (!one) return 'rtmp://' + location.hostname;
+  const usual = { rtmp: 1935, rtmps: 443 }[one.scheme];
+  return `${one.scheme}://${location.hostname}` + (one.port === usual ? '' : ':' + one.port);
 }
 
 function begin() {

@@ -247,6 +247,7 @@ impl Listener {
             }
         }
         self.accepting.clear();
+        self.core.listening.closed();
     }
 }
 

@@ -1,0 +1,66 @@
+//! Streams in the form for browsers, before the player that the page has: its demultiplexer takes what real encoders make in
+//! every form of E-RTMP, whether the browser decodes that or not.
+
+use serde_json::Value;
+
+use super::chromium::Chromium;
+use super::support::flv;
+use super::support::program::Room;
+use super::support::server::Relay;
+use super::{listens_for_players, page_of};
+
+/// A player of the page's, whose words are kept.
+const PLAY: &str = "(async () => {
+    if (!window.mpegts) await new Promise((done) => {
+        const script = document.createElement('script');
+        script.src = '/page/mpegts.js';
+        script.onload = done;
+        document.head.append(script);
+    });
+    const seen = window.seen = { errors: [], info: null, ended: false };
+    const player = mpegts.createPlayer({ type: 'flv', isLive: true, url: 'URL' });
+    player.on(mpegts.Events.ERROR, (type, detail, info) => seen.errors.push(`${detail}: ${info.msg || info}`));
+    player.on(mpegts.Events.MEDIA_INFO, (info) => { seen.info = info; });
+    player.on(mpegts.Events.LOADING_COMPLETE, () => { seen.ended = true; });
+    const video = document.createElement('video');
+    video.muted = true;
+    player.attachMediaElement(video);
+    player.load();
+})()";
+
+/// What the player saw of a vector that the relay had while it played.
+fn seen(browser: &mut Chromium, relay: &Relay, port: u16, name: &str) -> Value {
+    let id = relay.server.stream_create(b"live", name.as_bytes(), None).unwrap();
+    let url = format!("http://127.0.0.1:{port}/live/{name}.flv?for=browser");
+    browser.eval(&PLAY.replace("URL", &url));
+    relay.has_players(name, 1);
+    let file = format!("{}/tests/vectors/media/{name}.flv", env!("CARGO_MANIFEST_DIR"));
+    for tag in flv::read(file.as_ref()) {
+        relay.server.stream_write(id, tag.kind, tag.ts_ms.into(), &tag.body, false).unwrap();
+    }
+    relay.server.stream_write(id, flv::VIDEO, 0, &[], true).unwrap();
+    browser.until("window.seen.ended || window.seen.errors.some((error) => !error.startsWith('MediaMSEError'))");
+    browser.eval("window.seen")
+}
+
+#[test]
+fn the_player_takes_what_encoders_make_in_every_form_of_enhanced_rtmp() {
+    let (room, relay) = (Room::new("page-codecs"), Relay::new());
+    let port = listens_for_players(&relay);
+    let (_rest, mut browser) = page_of(&room, &relay);
+    for (name, video, audio) in [
+        ("hevc-opus", "hvc1.", "opus"),
+        ("legacy-hevc", "hvc1.", "mp4a.40."),
+        // The lowest of several tracks.
+        ("one-track", "hvc1.", "opus"),
+        ("many-tracks", "avc1.", "mp4a.40."),
+        ("many-codecs", "hvc1.", "opus"),
+    ] {
+        let seen = seen(&mut browser, &relay, port, name);
+        let codec = |which: &str| seen["info"][which].as_str().unwrap_or_default().to_owned();
+        assert!(codec("videoCodec").starts_with(video) && codec("audioCodec").starts_with(audio), "{name}: {seen}");
+        // The decoders are the browser's.
+        let errors = seen["errors"].as_array().unwrap();
+        assert!(errors.iter().all(|error| error.as_str().unwrap().starts_with("MediaMSEError")), "{name}: {seen}");
+    }
+}
