@@ -202,6 +202,8 @@ pub struct Failure {
     pub text: Cow<'static, str>,
     /// True where the peer caused it (bytes it sent, an answer it gave, its leaving).
     pub by_peer: bool,
+    /// True where it concerns a stream of the peer's, which may begin at any time, and not the connection.
+    pub absent: bool,
 }
 
 /// The result of fallible functions of this crate.
@@ -210,12 +212,12 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure on our side or the host's.
     pub fn ours(kind: RRError, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, text: text.into(), by_peer: false }
+        Self { kind, text: text.into(), by_peer: false, absent: false }
     }
 
     /// A failure the peer caused.
     pub fn peers(kind: RRError, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, text: text.into(), by_peer: true }
+        Self { kind, text: text.into(), by_peer: true, absent: false }
     }
 
     /// The peer broke the protocol.

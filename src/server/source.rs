@@ -15,7 +15,7 @@ use crate::session::{ClientSession, SessionConfig};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
-use crate::stream::{LOOP, StreamName};
+use crate::stream::StreamName;
 
 /// Why nobody may play this now: it is known to be absent, or players wait for too many others. [`RRError::NotFound`] and
 /// [`RRError::Limit`].
@@ -98,17 +98,13 @@ pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: 
             stream.refuse_players(code, failure);
         }
     };
-    let refused = failure.kind == RRError::Rejected;
-    // A refusal of a play concerns the stream, which may begin at any time. So may another one in a circle of pulls, which
-    // then is none.
-    let absent = refused && (failure.text.starts_with("NetStream.Play.") || failure.text.starts_with(LOOP));
-    if absent && endpoint.config.on_demand {
+    if failure.absent && endpoint.config.on_demand {
         core.absent.note(source.stream().name(), clock::now_ms());
         let told = Failure { kind: RRError::NotFound, ..failure.clone() };
         refuse_players(code_of(&told), told);
         return Next::Retry(ABSENT_MS);
     }
-    let judged = if absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
+    let judged = if failure.absent { Failure { kind: RRError::Closed, ..failure.clone() } } else { failure.clone() };
     let next = backoff.after(&endpoint.config, endpoint.urls(), Loss { failure: &judged, ..loss });
     if !matches!(next, Next::Retry(_)) {
         refuse_players("NetStream.Play.Failed", failure.clone());

@@ -322,8 +322,10 @@ impl ClientSession {
             (true, true) => "without a reason".to_owned(),
             _ => format!("{code}{words}"),
         };
+        // A refusal of a play concerns the stream.
+        let absent = !challenge && code.starts_with("NetStream.Play.");
         self.refusal = Some(Box::new(Refusal { code, text: description, redirect }));
-        Failure::peers(kind, text)
+        Failure { absent, ..Failure::peers(kind, text) }
     }
 
     /// Says good-bye in the output. Media must not follow.

@@ -31,5 +31,4 @@ pub(crate) use self::egress::subscription::Subscription;
 pub(crate) use self::front::RRStream;
 pub(crate) use self::handover::Delivery;
 pub(crate) use self::name::{StreamName, take_apart};
-pub(crate) use self::remote::source::LOOP;
 pub(crate) use self::upcalls::{Timeouts, Upcalls};

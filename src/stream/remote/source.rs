@@ -13,9 +13,6 @@ use crate::stream::remote::target::Target;
 use crate::stream::upcalls::Upcalls;
 use crate::sync::locked;
 
-/// Begins the words of the refusal of a pull that leads back to its own stream.
-pub(crate) const LOOP: &str = "a loop: ";
-
 /// The refusal of a player whose stream cannot be pulled.
 #[derive(Clone, Debug)]
 pub(in crate::stream) struct Refusal {
@@ -131,7 +128,7 @@ impl Sources {
 /// Whether media that comes through the streams `via` may feed the stream `own`.
 ///
 /// # Errors
-/// [`RRError::Rejected`] where that is one of them.
+/// [`RRError::Rejected`] where that is one of them: a loop.
 pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
     let mut steps = via.split(|&byte| byte == b',');
     if !steps.any(|step| step == own.as_bytes()) {
@@ -139,10 +136,11 @@ pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
     }
     let others = steps.count();
     let text = match others {
-        0 => format!("{LOOP}this is the very stream that it is to feed"),
-        _ => format!("{LOOP}its server pulls it from the stream that it is to feed, over {others} streams"),
+        0 => "a loop: this is the very stream that it is to feed".to_owned(),
+        _ => format!("a loop: its server pulls it from the stream that it is to feed, over {others} streams"),
     };
-    Err(Failure::peers(RRError::Rejected, text))
+    // Another stream of the circle may get a publisher of its own at any time, and the circle is none then.
+    Err(Failure { absent: true, ..Failure::peers(RRError::Rejected, text) })
 }
 
 /// Why a source's connection ends, as far as the failure does not say.
