@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::net::clock;
-use crate::net::conn::Conn;
 use crate::proto::url::RtmpUrl;
 use crate::server::absent::ABSENT_MS;
 use crate::server::core::Core;
@@ -15,7 +14,7 @@ use crate::session::{ClientSession, SessionConfig};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
-use crate::stream::StreamName;
+use crate::stream::{Pulled, StreamName};
 
 /// Why nobody may play this now: it is known to be absent, or players wait for too many others. [`RRError::NotFound`] and
 /// [`RRError::Limit`].
@@ -72,7 +71,7 @@ pub(super) fn session(config: &SessionConfig, url: &RtmpUrl) -> Result<ClientSes
     Ok(session)
 }
 
-/// Gives a source that has had `Play.Start` to its stream; its media comes through `via`.
+/// Gives a source that has had `Play.Start` to its stream.
 ///
 /// # Errors
 /// Those of [`hand_source`](crate::stream::RRStream::hand_source).
@@ -80,14 +79,14 @@ pub(super) fn started(
     core: &Core,
     source: &Arc<Target>,
     endpoint: &Arc<Endpoint>,
-    (conn, via): (Conn, Vec<u8>),
+    pulled: Pulled,
     url: &RtmpUrl,
 ) -> Result<()> {
     let stream = core.stream_of(source).ok_or(RRError::State)?;
     source.set_served(Arc::clone(endpoint));
     source.connects.fetch_add(1, Ordering::Relaxed);
     log::info!(target: told::TARGET, "pulling {} from {}", source.stream().masked_name(), url.masked());
-    stream.hand_source(source, conn, via)
+    stream.hand_source(source, pulled)
 }
 
 /// The step after a source's failure. Players that wait in vain are told.

@@ -8,7 +8,6 @@ use crossbeam::channel::Receiver;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::conn::Conn;
 use crate::net::event_loop::{EventLoop, Task};
 use crate::net::poll::Wake;
 use crate::proto::message::MessageHead;
@@ -17,7 +16,7 @@ use crate::stream::book::{Claim, HostClaim};
 use crate::stream::egress::relay::Relay;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
-use crate::stream::handover::{Delivery, NewPublisher};
+use crate::stream::handover::{Delivery, NewPublisher, Pulled};
 use crate::stream::ingest::Incoming;
 use crate::stream::ingest::accumulate::Accumulate;
 use crate::stream::link::refused;
@@ -61,14 +60,14 @@ impl RRStream {
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
-    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by; its media comes through the
-    /// streams `via`.
+    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by.
     ///
     /// # Errors
     /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::Rejected`] where its media
     /// comes through this stream, [`RRError::State`] where the stream is ending, and [`RRError::Limit`]; the connection is
     /// closed then.
-    pub(crate) fn hand_source(self: &Arc<Self>, source: &Arc<Target>, mut conn: Conn, via: Vec<u8>) -> Result<()> {
+    pub(crate) fn hand_source(self: &Arc<Self>, source: &Arc<Target>, pulled: Pulled) -> Result<()> {
+        let Pulled { mut conn, via } = pulled;
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
         // The session has the source's id in its stream's book, and is in no table of the server's.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));

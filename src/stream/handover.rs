@@ -24,6 +24,15 @@ pub(crate) enum Delivery {
     },
 }
 
+/// The connection of a source that has had `Play.Start`.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    /// The connection.
+    pub conn: Conn,
+    /// The streams that its media comes through, as its server tells them.
+    pub via: Vec<u8>,
+}
+
 /// A session whose `publish` was accepted on this message stream; for accumulate.
 #[derive(Debug)]
 pub(in crate::stream) struct NewPublisher {

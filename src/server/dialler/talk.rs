@@ -18,8 +18,8 @@ use crate::net::event_loop::Io;
 use crate::proto::auth;
 use crate::server::{secure, source};
 use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State, Timing};
-use crate::stream::Delivery;
 use crate::stream::event::{Event, EventKind, Id};
+use crate::stream::{Delivery, Pulled};
 
 /// Reads of a scratch buffer each in one turn. What a server says before `Publish.Start` fits in one many times over.
 const READS: usize = 4;
@@ -97,8 +97,8 @@ impl Dialler {
         self.slots.try_remove(slot);
         let target = Arc::clone(&job.target);
         if target.is_source() {
-            let via = std::mem::take(&mut job.via);
-            match source::started(&self.core, &target, &job.endpoint, (*conn, via), &job.url) {
+            let pulled = Pulled { conn: *conn, via: std::mem::take(&mut job.via) };
+            match source::started(&self.core, &target, &job.endpoint, pulled, &job.url) {
                 Ok(()) => {}
                 Err(failure) if failure.kind == RRError::Exists => self.rest(id, io),
                 Err(failure) => self.failed(id, &failure, 0, io),
