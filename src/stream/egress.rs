@@ -12,7 +12,6 @@ mod push;
 mod rate_limit;
 pub(crate) mod relay;
 mod rewrite;
-mod sink;
 pub(crate) mod subscribed;
 pub(crate) mod subscription;
 mod tags;

@@ -1,7 +1,7 @@
 //! One consumer: a player's connection or a target's, with its subscriptions, one a message stream.
 //!
 //! A consumer sends in three separate steps: [`plan`](Consumer::plan) asks the subscriptions for their next bytes,
-//! [`write`](Consumer::write) gives those to the sink, [`advance`](Consumer::advance) notes how many the sink took. A
+//! [`write`](Consumer::write) gives those to the connection, [`advance`](Consumer::advance) notes how many it took. A
 //! plain player's run is the log's own bytes, as many as there are, in one call. Messages of several subscriptions
 //! follow each other whole, in turn. The relay owns consumers and decides when they send, where they begin and when
 //! they go.
@@ -17,8 +17,7 @@ use crate::net::conn::Conn;
 use crate::session;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::push::Push;
-use crate::stream::egress::sink::Sink;
-use crate::stream::egress::subscription::{Next, Subscription};
+use crate::stream::egress::subscription::{Next, Subscription, Taken};
 use crate::stream::event::{Event, EventKind};
 use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Lag;
@@ -78,7 +77,7 @@ pub(in crate::stream) struct Run {
 
 /// A player or a target.
 pub(in crate::stream) struct Consumer {
-    pub(in crate::stream) sink: Sink,
+    pub(in crate::stream) conn: Conn,
     pub(in crate::stream) who: Who,
     /// One at least; a target has one.
     pub(in crate::stream) subscriptions: SmallVec<[Subscription; 1]>,
@@ -115,7 +114,7 @@ impl Consumer {
         let told_via = conn.inbound().is_some_and(|session| session.asks_via()).then_some(0);
         let received_before = if let Who::Target(target) = &who { target.counters.bytes_in.get() } else { 0 };
         Self {
-            sink: Sink::Conn(conn),
+            conn,
             who,
             subscriptions,
             current: 0,
@@ -187,7 +186,7 @@ impl Consumer {
     /// Sends the last words, and ends the connection behind them as soon as all have gone.
     pub(in crate::stream) fn finish(&mut self) {
         // A socket that failed tells so when it is read.
-        self.blocked = !self.sink.conn().finish().unwrap_or(true);
+        self.blocked = !self.conn.finish().unwrap_or(true);
     }
 
     /// Whether the consumer is between two messages, with nothing half sent.
@@ -210,13 +209,11 @@ impl Consumer {
                 return Ok(len.map_or_else(Plan::Limited, |len| Plan::Send(Run { private: true, len })));
             }
             // Ciphertext that TLS holds goes before new bytes.
-            if !self.sink.flush_tls()? {
+            if !self.conn.flush_tls()? {
                 return Ok(Plan::Blocked);
             }
-            if current.is_between()
-                && let Some(control) = self.sink.take_control()
-            {
-                self.private.fill(control);
+            if current.is_between() && self.conn.has_output() {
+                self.private.fill(self.conn.take_output());
                 continue;
             }
             match self.plan_media(begins, now_us)? {
@@ -258,29 +255,26 @@ impl Consumer {
         }
     }
 
-    /// Gives the bytes of a plan to the sink, which may take fewer; `None` where it takes nothing now.
+    /// Gives the bytes of a plan to the connection, which may take fewer.
     ///
     /// # Errors
     /// Those of the socket; the consumer is over then.
-    pub(in crate::stream) fn write(&mut self, run: Run) -> Result<Option<usize>> {
+    pub(in crate::stream) fn write(&mut self, run: Run) -> Result<Taken> {
         if run.private {
-            return self.sink.write(self.private.rest().get(..run.len).unwrap_or_default());
+            let bytes = self.private.rest().get(..run.len).unwrap_or_default();
+            return Ok(Taken::of(self.conn.write(bytes)?));
         }
-        let Some(subscription) = self.subscriptions.get_mut(self.current) else { return Ok(None) };
-        match subscription.write_tags(run.len, &mut self.sink, &mut self.private)? {
-            Some(taken) => Ok(taken),
-            None => self.sink.write(subscription.bytes(run.len)),
-        }
+        let Some(subscription) = self.subscriptions.get_mut(self.current) else { return Ok(Taken::default()) };
+        subscription.write(run.len, &mut self.conn, &mut self.private)
     }
 
-    /// Notes how much of a plan the sink took. False where the socket takes no more now.
-    pub(in crate::stream) fn advance(&mut self, run: Run, taken: Option<usize>, now_us: u64) -> bool {
-        let taken = taken.unwrap_or(0);
-        self.blocked = taken < run.len;
-        if let Some(subscription) = self.subscriptions.get_mut(self.current).filter(|_| taken > 0) {
+    /// Notes how much of a plan the connection took. False where the socket takes no more now.
+    pub(in crate::stream) fn advance(&mut self, run: Run, taken: Taken, now_us: u64) -> bool {
+        self.blocked = taken.run < run.len;
+        if let Some(subscription) = self.subscriptions.get_mut(self.current).filter(|_| taken.run > 0) {
             if run.private {
-                self.private.advance(taken);
-                subscription.spend(taken);
+                self.private.advance(taken.run);
+                subscription.spend(taken.sent);
             } else {
                 subscription.advance(taken);
             }
@@ -341,7 +335,7 @@ impl Consumer {
 
     /// Makes the queue's figures current; called now and then.
     pub(in crate::stream) fn measure(&mut self, head: Head, now_us: u64) {
-        self.private.recount(self.sink.heap_bytes());
+        self.private.recount(self.conn.heap_bytes());
         let mut behind = Lag { bytes: self.private.rest().len() as u64, ..Lag::default() };
         for subscription in &mut self.subscriptions {
             // A paused subscription has no backlog.
@@ -357,8 +351,7 @@ impl Consumer {
         counters.queue_msgs.set(behind.messages);
         counters.queue_ms.set(behind.ms);
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(behind.ms));
-        let Sink::Conn(conn) = &self.sink;
-        counters.received(self.received_before, conn.bytes_in(), now_us);
+        counters.received(self.received_before, self.conn.bytes_in(), now_us);
         if counters.msgs_out.get() > 0 {
             let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
             counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
@@ -367,7 +360,7 @@ impl Consumer {
                 counters.sent_time(ts_ms);
             }
         }
-        counters.tcp.refresh(conn, now_us / 1000);
+        counters.tcp.refresh(&self.conn, now_us / 1000);
     }
 
     /// Private memory of a consumer whose socket has taken nothing for `ms`; 0 where the socket took something since.
@@ -381,6 +374,6 @@ impl Consumer {
     pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
         self.count_sent();
         self.tally.report(self.who.counters());
-        (self.sink.into_conn(), self.who, self.subscriptions.into_vec())
+        (self.conn, self.who, self.subscriptions.into_vec())
     }
 }

@@ -10,7 +10,7 @@
 
 mod headers;
 
-pub(crate) use headers::{HeaderRewrite, HeaderSet};
+pub(crate) use headers::{Header, HeaderRewrite, HeaderSet};
 
 use crate::config::{Start, media};
 use crate::proto::message::kind;

@@ -19,6 +19,7 @@ use crossbeam::channel::Receiver;
 use slab::Slab;
 
 use crate::config::READ_LITTLE_BYTES;
+use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
 use crate::net::poll::{Ready, Wake};
 use crate::session::{Role, State};
@@ -26,7 +27,6 @@ use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, Seen};
 use crate::stream::egress::relay::pass::{Pass, Until};
-use crate::stream::egress::sink::Sink;
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
@@ -181,7 +181,7 @@ impl Relay {
         };
         let mut consumer = Box::new(consumer);
         let entry = self.consumers.vacant_entry();
-        if let Err(failure) = io.add(&mut consumer.sink.conn().socket, entry.key()) {
+        if let Err(failure) = io.add(&mut consumer.conn.socket, entry.key()) {
             self.end(consumer, &failure, io);
             return;
         }
@@ -205,7 +205,7 @@ impl Relay {
         for (_, consumer) in &mut self.consumers {
             let Some(told) = consumer.told_via else { continue };
             self.is_pulled = true;
-            let conn = consumer.sink.conn();
+            let conn = &mut consumer.conn;
             if told == self.via_changes || conn.has_output() {
                 continue;
             }
@@ -246,7 +246,7 @@ impl Relay {
             let point = point.and_then(|(start, waits)| self.join_index.place(start, waits));
             if let Some(point) = point {
                 subscription.join(&point, now_us);
-                begins(&self.stream, &consumer.who, &mut consumer.sink, now_us);
+                begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
             }
             self.has_waiting |= subscription.is_waiting();
             self.filters_pending |= subscription.wants_key_frame();
@@ -310,7 +310,7 @@ impl Relay {
                 let point = point.and_then(|(start, waits)| self.join_index.place_at(seen, start, waits));
                 if let Some(point) = point {
                     subscription.join(&point, now_us);
-                    begins(&self.stream, &consumer.who, &mut consumer.sink, now_us);
+                    begins(&self.stream, &consumer.who, &mut consumer.conn, now_us);
                 }
                 self.has_waiting |= subscription.is_waiting();
                 self.filters_pending |= subscription.wants_key_frame();
@@ -352,8 +352,8 @@ impl Relay {
 }
 
 /// Media is about to flow to it.
-fn begins(stream: &RRStream, who: &Who, sink: &mut Sink, now_us: u64) {
-    if let Some(session) = sink.conn().inbound() {
+fn begins(stream: &RRStream, who: &Who, conn: &mut Conn, now_us: u64) {
+    if let Some(session) = conn.inbound() {
         session.begin_media(now_us / 1000);
     }
     flows(stream, who);

@@ -11,14 +11,37 @@ use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
 use crate::session::FlvForm;
-use crate::stream::egress::join::{HeaderRewrite, HeaderSet};
-use crate::stream::egress::tags::{Known, Tags};
+use crate::stream::egress::join::{HeaderRewrite, HeaderSet, JoinPoint};
+use crate::stream::egress::tags::Tags;
 use crate::stream::egress::track_mask;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
 
 /// Messages may come this much out of order around the first one; what is further before it belongs to another clock.
 const DISORDER_MS: i64 = 1_000;
+
+/// Headers that go out before the next message.
+pub(in crate::stream) struct DueHeaders {
+    headers: HeaderSet,
+    /// The time of the join.
+    ts_ms: u32,
+    /// The kinds whose headers go out, bits of [`media`].
+    media: u32,
+    /// The kinds that the stream has had.
+    seen: u32,
+}
+
+impl DueHeaders {
+    /// The headers of these kinds for who begins at this point.
+    pub(in crate::stream) fn at(point: &JoinPoint, media: u32) -> Self {
+        Self { headers: point.headers.clone(), ts_ms: point.ts_ms, media, seen: point.seen }
+    }
+
+    /// Bytes of their bodies.
+    pub(in crate::stream) fn bytes(&self) -> usize {
+        self.headers.bytes()
+    }
+}
 
 /// How a consumer is to get messages.
 #[derive(Clone, Debug)]
@@ -140,31 +163,20 @@ impl Rewrite {
     }
 
     /// The tags, where messages go out as such.
-    pub(in crate::stream) fn tags(&mut self) -> Option<&mut Tags> {
-        self.tags.as_mut()
+    pub(in crate::stream) fn tags(&self) -> Option<&Tags> {
+        self.tags.as_ref()
     }
 
-    /// Appends the headers of these kinds (bits of [`media`]) for a join at `ts_ms` to `out`. `seen` are the kinds that the
-    /// stream has had.
+    /// Appends these headers to `out`.
     ///
     /// # Errors
     /// [`RRError::NoMem`].
-    pub(in crate::stream) fn encode_headers(
-        &mut self,
-        headers: &HeaderSet,
-        (ts_ms, media, seen): (u32, u32, u32),
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        if let Some(tags) = &mut self.tags {
-            let known = headers.headers().iter().map(|header| Known {
-                type_id: header.type_id,
-                metadata: header.metadata,
-                track: header.track,
-                body: &header.body,
-            });
-            tags.begin(&known.collect::<Vec<_>>(), seen & self.allowed, out)?;
+    pub(in crate::stream) fn encode_headers(&mut self, due: &DueHeaders, out: &mut Vec<u8>) -> Result<()> {
+        let form = HeaderRewrite { media: due.media, ..self.headers(due.ts_ms) };
+        match &mut self.tags {
+            Some(tags) => tags.begin(&due.headers, &form, due.seen & self.allowed, out),
+            None => due.headers.encode(&form, out),
         }
-        headers.encode_as(&HeaderRewrite { media, ..self.headers(ts_ms) }, self.tags.as_ref(), out)
     }
 
     /// How headers for a join at `ts_ms` are to stand on the wire.

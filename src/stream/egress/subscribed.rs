@@ -1,5 +1,5 @@
-//! A stream as its subscriptions know it. A connection carries subscriptions and a stream takes connections, so a
-//! subscription holds its stream as this trait and knows nothing else of it.
+//! A stream as its subscriptions know it. A stream takes connections, which carry subscriptions, and a subscription holds
+//! its stream: with this trait between them the files of `stream/` import each other in no circle.
 
 use std::fmt::Debug;
 

@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use crate::config::{Start, TargetConfig, media};
 use crate::error::Result;
+use crate::net::conn::Conn;
 use crate::session::{FlvForm, State};
 use crate::stream::egress::foreign::{Foreign, Registration};
-use crate::stream::egress::join::{HeaderSet, JoinIndex, JoinPoint, Waits};
+use crate::stream::egress::join::{JoinIndex, JoinPoint, Waits};
 use crate::stream::egress::pending_filter::PendingFilters;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::rate_limit::RateLimit;
-use crate::stream::egress::rewrite::Rewrite;
-use crate::stream::egress::sink::Sink;
+use crate::stream::egress::rewrite::{DueHeaders, Rewrite};
 use crate::stream::egress::subscribed::Subscribed;
-use crate::stream::egress::tags::{Tags, Written};
+use crate::stream::egress::tags::Written;
 use crate::stream::egress::track_mask;
 use crate::stream::event::Id;
 use crate::stream::identity::Identity;
@@ -59,14 +59,21 @@ pub(in crate::stream) enum Next {
     Limited(u64),
 }
 
-/// Headers that go out next.
-struct Due {
-    headers: HeaderSet,
-    ts_ms: u32,
-    /// Of these kinds, bits of [`media`].
-    media: u32,
-    /// The kinds that the stream has had.
-    seen: u32,
+/// What the connection took of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::stream) struct Taken {
+    /// So many bytes of the run are dealt with.
+    pub(in crate::stream) run: usize,
+    /// So many bytes were sent for them: the same, or those of tags.
+    pub(in crate::stream) sent: usize,
+}
+
+impl Taken {
+    /// What a connection took that was given the run's own bytes.
+    pub(in crate::stream) fn of(taken: Option<usize>) -> Self {
+        let run = taken.unwrap_or(0);
+        Self { run, sent: run }
+    }
 }
 
 /// One play of a connection, or a target's push.
@@ -96,7 +103,7 @@ pub(crate) struct Subscription {
     /// Kinds and tracks that the consumer gets from a later place on.
     pending_filters: PendingFilters,
     /// Headers to send before the next message.
-    due: Option<Due>,
+    due: Option<DueHeaders>,
     /// The rest of the message that a jump interrupted, which goes before all else.
     tail: Option<Tail>,
     /// Bytes and messages sent that are not counted yet.
@@ -287,7 +294,7 @@ impl Subscription {
             self.rewrite.widen(filter.media, filter.tracks);
         }
         let media = self.rewrite.media;
-        self.due = Some(Due { headers: point.headers.clone(), ts_ms: point.ts_ms, media, seen: point.seen });
+        self.due = Some(DueHeaders::at(point, media));
         if point.without_pictures && media & media::VIDEO != 0 {
             self.rewrite.media &= !media::VIDEO;
             self.pending_filters.add(media::VIDEO, 0, None);
@@ -418,9 +425,8 @@ impl Subscription {
                     return Ok(Next::Collects(until));
                 }
             }
-            if let Some(Due { headers, ts_ms, media, seen }) = self.due.take() {
-                let rewrite = &mut self.rewrite;
-                private.append(headers.bytes(), |out| rewrite.encode_headers(&headers, (ts_ms, media, seen), out))?;
+            if let Some(due) = self.due.take() {
+                private.append(due.bytes(), |out| self.rewrite.encode_headers(&due, out))?;
                 return Ok(Next::Private);
             }
             if stands || self.leave_at.is_some_and(|end| cursor.position() >= end) {
@@ -428,9 +434,8 @@ impl Subscription {
                 return Ok(Next::Nothing);
             }
             if let Some((filter, point)) = self.pending_filters.reached(cursor.position()) {
-                let media = self.rewrite.widen(filter.media, filter.tracks);
-                let (rewrite, facts) = (&mut self.rewrite, (point.ts_ms, media, point.seen));
-                private.append(point.headers.bytes(), |out| rewrite.encode_headers(&point.headers, facts, out))?;
+                let due = DueHeaders::at(&point, self.rewrite.widen(filter.media, filter.tracks));
+                private.append(due.bytes(), |out| self.rewrite.encode_headers(&due, out))?;
                 return Ok(Next::Private);
             }
         }
@@ -492,7 +497,7 @@ impl Subscription {
     }
 
     /// The bytes of the run that was planned last.
-    pub(in crate::stream) fn bytes(&self, len: usize) -> &[u8] {
+    fn bytes(&self, len: usize) -> &[u8] {
         match (&self.tail, &self.place) {
             (Some(tail), _) => tail.bytes().get(..len).unwrap_or_default(),
             (None, Place::At(cursor)) => cursor.ahead(len),
@@ -500,21 +505,15 @@ impl Subscription {
         }
     }
 
-    /// Gives the run that was planned last to the sink as tags of FLV, where that is its form. `Some(None)` where the sink
-    /// takes nothing now.
+    /// Gives the run that was planned last to the connection: the log's own bytes, or tags of FLV around them.
     ///
     /// # Errors
     /// What the socket says, or memory; the consumer is over then.
-    pub(in crate::stream) fn write_tags(
-        &mut self,
-        len: usize,
-        sink: &mut Sink,
-        private: &mut Private,
-    ) -> Result<Option<Option<usize>>> {
-        let Some(tags) = self.rewrite.tags() else { return Ok(None) };
+    pub(in crate::stream) fn write(&self, len: usize, conn: &mut Conn, private: &mut Private) -> Result<Taken> {
+        let Some(tags) = self.rewrite.tags() else { return Ok(Taken::of(conn.write(self.bytes(len))?)) };
         let written = match (&self.tail, &self.place) {
-            (Some(tail), _) => tags.write(std::iter::once(Message::from(tail)), sink)?,
-            (None, Place::At(cursor)) => tags.write(cursor.messages_ahead(len), sink)?,
+            (Some(tail), _) => tags.write(std::iter::once(Message::from(tail)), conn)?,
+            (None, Place::At(cursor)) => tags.write(cursor.messages_ahead(len), conn)?,
             (None, Place::Waiting(_)) => Written::default(),
         };
         let rest = written.rest.bytes();
@@ -524,12 +523,11 @@ impl Subscription {
                 Ok(())
             })?;
         }
-        Ok(Some((written.log > 0).then_some(written.log)))
+        Ok(Taken { run: written.log, sent: written.sent })
     }
 
-    /// Notes that so many bytes of the last planned run were sent.
-    pub(in crate::stream) fn advance(&mut self, taken: usize) {
-        let sent = self.rewrite.tags().map_or(taken, Tags::take_sent);
+    /// Notes what was taken of the last planned run.
+    pub(in crate::stream) fn advance(&mut self, Taken { run: taken, sent }: Taken) {
         self.spend(sent);
         if let Some(tail) = &mut self.tail {
             tail.advance(taken);

@@ -8,6 +8,7 @@ use std::io::IoSlice;
 
 use crate::config::{CHUNK_SIZE, media};
 use crate::error::{RRError, Result};
+use crate::net::conn::Conn;
 use crate::proto::browser::{self, LEAD_BYTES, Narrowed, Tracks};
 use crate::proto::chunk_write::BodyLayout;
 use crate::proto::flv::{self, FILE_HEADER_BYTES, TAG_HEAD_BYTES, TAG_TAIL_BYTES};
@@ -15,7 +16,7 @@ use crate::proto::frame;
 use crate::proto::framing::Short;
 use crate::proto::message::kind;
 use crate::session::FlvForm;
-use crate::stream::egress::sink::Sink;
+use crate::stream::egress::join::{Header, HeaderRewrite, HeaderSet};
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
 
@@ -41,18 +42,6 @@ pub(in crate::stream) struct Tags {
     tracks: Tracks,
     /// What a browser gets at all, bits of [`media`].
     kinds: u32,
-    /// Bytes that went for the run sent last, and that nobody has taken account of.
-    sent: usize,
-}
-
-/// What is to be known of a header.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::stream) struct Known<'a> {
-    pub(in crate::stream) type_id: u8,
-    /// Metadata rather than a sequence header.
-    pub(in crate::stream) metadata: bool,
-    pub(in crate::stream) track: u8,
-    pub(in crate::stream) body: &'a [u8],
 }
 
 /// What of a run has gone.
@@ -60,7 +49,9 @@ pub(in crate::stream) struct Known<'a> {
 pub(in crate::stream) struct Written {
     /// So many bytes of the log are dealt with.
     pub(in crate::stream) log: usize,
-    /// The end of a head or tail of which the sink took a part: it goes before all else.
+    /// So many bytes were sent for them.
+    pub(in crate::stream) sent: usize,
+    /// The end of a head or tail of which the socket took a part. It goes before all else.
     pub(in crate::stream) rest: Short<HEAD_BYTES>,
 }
 
@@ -100,7 +91,7 @@ enum PieceKind {
 
 impl Tags {
     pub(in crate::stream) fn new(form: FlvForm) -> Self {
-        Self { form, begun: false, tracks: Tracks::default(), kinds: media::ALL, sent: 0 }
+        Self { form, begun: false, tracks: Tracks::default(), kinds: media::ALL }
     }
 
     /// Whether it is for players that are to get nothing they do not know.
@@ -114,13 +105,22 @@ impl Tags {
         mark.has(flag::FLAWED) || (self.form.browser && (of_data || mark.len > CHUNK_SIZE))
     }
 
-    /// Begins with these headers: the file's header the first time, with what has been `seen` of the stream (bits of
-    /// [`media`]).
-    pub(in crate::stream) fn begin(&mut self, headers: &[Known<'_>], seen: u32, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends the tags of these headers to `out`, the first time with the file's header before them. `seen` are the kinds
+    /// that the stream has had, bits of [`media`].
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(in crate::stream) fn begin(
+        &mut self,
+        headers: &HeaderSet,
+        form: &HeaderRewrite,
+        seen: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let all = headers.headers();
         if self.form.browser {
-            self.tracks =
-                Tracks { audio: lowest_track(headers, kind::AUDIO), video: lowest_track(headers, kind::VIDEO) };
-            self.kinds = self.kinds_for_browser(headers, seen);
+            self.tracks = Tracks { audio: lowest_track(all, kind::AUDIO), video: lowest_track(all, kind::VIDEO) };
+            self.kinds = self.kinds_for_browser(all, seen);
         } else {
             // Before the first message anything may come.
             self.kinds = if seen == 0 { media::ALL } else { seen };
@@ -133,16 +133,19 @@ impl Tags {
             self.form.framing.begin(FILE_HEADER_BYTES, &mut before);
             put(out, &[before.bytes(), &header, self.form.framing.behind()])?;
         }
+        for header in headers.messages(form) {
+            self.encode(header.type_id, header.timestamp_ms, header.body, header.ends, out)?;
+        }
         Ok(())
     }
 
     /// What of the stream a browser's player takes: of codecs with headers those it knows; of others what was seen.
-    fn kinds_for_browser(&self, headers: &[Known<'_>], seen: u32) -> u32 {
+    fn kinds_for_browser(&self, headers: &[Header], seen: u32) -> u32 {
         let mut kinds = 0;
         for (type_id, bit) in [(kind::AUDIO, media::AUDIO), (kind::VIDEO, media::VIDEO)] {
             let mut known = headers.iter().filter(|header| header.type_id == type_id).peekable();
             let taken = match known.peek() {
-                Some(_) => known.any(|header| browser::narrow(type_id, header.body, self.tracks).is_some()),
+                Some(_) => known.any(|header| browser::narrow(type_id, &header.body, self.tracks).is_some()),
                 // All codecs of pictures that are known to it have headers.
                 None => type_id == kind::AUDIO && seen & bit != 0,
             };
@@ -206,14 +209,14 @@ impl Tags {
         Tagged { wire, sent, tag }
     }
 
-    /// Gives messages to the sink, none of which is special.
+    /// Gives messages to the connection, none of which is special.
     ///
     /// # Errors
     /// What the socket says.
     pub(in crate::stream) fn write<'a>(
-        &mut self,
+        &self,
         mut messages: impl Iterator<Item = Message<'a>>,
-        sink: &mut Sink,
+        conn: &mut Conn,
     ) -> Result<Written> {
         let mut written = Written::default();
         loop {
@@ -226,20 +229,17 @@ impl Tags {
                 return Ok(written);
             }
             while pieces.peek().is_some() {
-                if !self.write_pieces(&mut pieces, sink, &mut written)? {
+                if !written.write(&mut pieces, conn)? {
                     return Ok(written);
                 }
             }
         }
     }
+}
 
-    /// Sends as many pieces as go at once. False where the sink took less than that.
-    fn write_pieces<'a>(
-        &mut self,
-        pieces: &mut impl Iterator<Item = Piece<'a>>,
-        sink: &mut Sink,
-        written: &mut Written,
-    ) -> Result<bool> {
+impl Written {
+    /// Sends as many pieces as go at once. False where the socket took less than that.
+    fn write<'a>(&mut self, pieces: &mut impl Iterator<Item = Piece<'a>>, conn: &mut Conn) -> Result<bool> {
         const NOTHING: Piece<'_> = Piece { bytes: &[], of_log: 0, kind: PieceKind::Body };
         let mut batch = [NOTHING; PLACES];
         let mut count = 0;
@@ -256,18 +256,11 @@ impl Tags {
             filled += 1;
             wanted += piece.bytes.len();
         }
-        let sent = if wanted == 0 { 0 } else { sink.write_vectored(&mut places[..filled])?.unwrap_or(0) };
+        let sent = if wanted == 0 { 0 } else { conn.write_vectored(&mut places[..filled])?.unwrap_or(0) };
         self.sent += sent;
-        Ok(written.took(batch, sent))
+        Ok(self.took(batch, sent))
     }
 
-    /// Bytes that were sent since this was last asked.
-    pub(in crate::stream) fn take_sent(&mut self) -> usize {
-        std::mem::take(&mut self.sent)
-    }
-}
-
-impl Written {
     /// Notes that so many bytes of these pieces have gone. False where that is not all.
     fn took(&mut self, pieces: &[Piece<'_>], mut sent: usize) -> bool {
         for piece in pieces {
@@ -326,7 +319,7 @@ impl Tagged<'_> {
 }
 
 /// The lowest track that headers of this type have; 0 where there is none.
-fn lowest_track(headers: &[Known<'_>], type_id: u8) -> u8 {
+fn lowest_track(headers: &[Header], type_id: u8) -> u8 {
     let of_type = headers.iter().filter(|header| header.type_id == type_id && !header.metadata);
     of_type.map(|header| header.track).min().unwrap_or(0)
 }
@@ -345,7 +338,7 @@ mod tests {
     use crate::proto::framing::Framing;
     use crate::proto::message::MessageHead;
 
-    /// What goes out where the sink takes `first` bytes at first, and then all.
+    /// What goes out where the socket takes `first` bytes at first, and then all.
     fn gone(tags: Tags, message: Message<'_>, first: usize) -> Vec<u8> {
         let bytes = |sent: usize| -> Vec<u8> {
             let tagged = tags.tagged(&Message { sent, ..message });
@@ -366,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_goes_out_whole_wherever_the_sink_stops() {
+    fn a_tag_goes_out_whole_wherever_the_socket_stops() {
         let long = vec![7; CHUNK_SIZE as usize + 9];
         let bodies: [(u8, &[u8]); 5] =
             [(kind::AUDIO, b""), (kind::VIDEO, b""), (kind::DATA_AMF3, b"\0"), (kind::VIDEO, b"\x17\x01"), (9, &long)];

@@ -12,7 +12,6 @@ use crate::proto::chunk_write::{encode_parts_into, wire_len};
 use crate::proto::frame::{self, SET_DATA_FRAME};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata::{self, Mend};
-use crate::stream::egress::tags::Tags;
 use crate::stream::egress::track_mask;
 use crate::stream::log::buffer::chunk_stream_of;
 use crate::stream::log::cursor::Message;
@@ -115,29 +114,23 @@ impl HeaderSet {
         self.0.iter().map(|header| header.body.len()).sum()
     }
 
-    /// Appends the headers to `out` as messages in chunks.
-    ///
-    /// # Errors
-    /// [`RRError::NoMem`]; `out` is as before then.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
-        self.encode_as(rewrite, None, out)
-    }
-
-    /// [`encode`](Self::encode), as tags of FLV where there is a form for them.
-    pub(in crate::stream) fn encode_as(
-        &self,
-        rewrite: &HeaderRewrite,
-        tags: Option<&Tags>,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let begin = out.len();
+    /// The headers that a consumer gets, in the order in which they go out.
+    pub(in crate::stream) fn messages(&self, rewrite: &HeaderRewrite) -> impl Iterator<Item = HeaderMessage<'_>> {
         let wanted = |header: &&Header| {
             rewrite.media & media_of(header.type_id) != 0
                 && track_mask::wants(rewrite.tracks, header.type_id, &header.body)
         };
-        for header in self.0.iter().filter(wanted) {
-            if let Err(failure) = encode_one(header, rewrite, tags, out) {
+        self.0.iter().filter(wanted).map(|header| HeaderMessage::of(header, rewrite))
+    }
+
+    /// Appends the headers to `out` as messages in chunks.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`]; `out` is as before then.
+    pub(crate) fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
+        let begin = out.len();
+        for message in self.messages(rewrite) {
+            if let Err(failure) = message.encode(rewrite, out) {
                 out.truncate(begin);
                 return Err(failure);
             }
@@ -210,28 +203,48 @@ fn make_room(headers: &mut Vec<Header>, newest: &Header) {
     }
 }
 
-fn encode_one(header: &Header, rewrite: &HeaderRewrite, tags: Option<&Tags>, out: &mut Vec<u8>) -> Result<()> {
-    let wrap = if rewrite.wrap_metadata && header.is_stream_metadata() { &SET_DATA_FRAME[..] } else { &[] };
-    let mend = header.mend.filter(|_| !rewrite.wrap_metadata);
-    let [body, ends] = mend.map_or([&header.body[..], &[]], |mend| mend.parts(&header.body));
-    // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
-    let timestamp_ms = if header.is_stream_metadata() { 0 } else { rewrite.ts_ms };
-    if let Some(tags) = tags {
-        return tags.encode(header.type_id, timestamp_ms, body, ends, out).map(drop);
+/// A header as a consumer gets it.
+pub(in crate::stream) struct HeaderMessage<'a> {
+    pub(in crate::stream) type_id: u8,
+    pub(in crate::stream) timestamp_ms: u32,
+    /// What stands before the body: `@setDataFrame`, or nothing.
+    wrap: &'static [u8],
+    pub(in crate::stream) body: &'a [u8],
+    /// What stands behind the body: the ends that metadata lacks.
+    pub(in crate::stream) ends: &'a [u8],
+}
+
+impl<'a> HeaderMessage<'a> {
+    fn of(header: &'a Header, rewrite: &HeaderRewrite) -> Self {
+        let wraps = rewrite.wrap_metadata && header.is_stream_metadata();
+        let mend = header.mend.filter(|_| !rewrite.wrap_metadata);
+        let [body, ends] = mend.map_or([&header.body[..], &[]], |mend| mend.parts(&header.body));
+        Self {
+            type_id: header.type_id,
+            // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
+            timestamp_ms: if header.is_stream_metadata() { 0 } else { rewrite.ts_ms },
+            wrap: if wraps { SET_DATA_FRAME } else { &[] },
+            body,
+            ends,
+        }
     }
-    let head = MessageHead {
-        timestamp_ms,
-        type_id: header.type_id,
-        stream_id: rewrite.stream_id,
-        // At most MAX_HEADER_BYTES, the name and some ends.
-        len: (wrap.len() + body.len() + ends.len()) as u32,
-        chunk_stream: chunk_stream_of(header.type_id),
-    };
-    let (begin, len) = (out.len(), wire_len(&head, rewrite.chunk_size));
-    out.try_reserve(len).map_err(|_| no_memory())?;
-    out.resize(begin + len, 0);
-    encode_parts_into(&head, &[wrap, body, ends], rewrite.chunk_size, &mut out[begin..]);
-    Ok(())
+
+    fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
+        let Self { type_id, timestamp_ms, wrap, body, ends } = *self;
+        let head = MessageHead {
+            timestamp_ms,
+            type_id,
+            stream_id: rewrite.stream_id,
+            // At most MAX_HEADER_BYTES, the name and some ends.
+            len: (wrap.len() + body.len() + ends.len()) as u32,
+            chunk_stream: chunk_stream_of(type_id),
+        };
+        let (begin, len) = (out.len(), wire_len(&head, rewrite.chunk_size));
+        out.try_reserve(len).map_err(|_| no_memory())?;
+        out.resize(begin + len, 0);
+        encode_parts_into(&head, &[wrap, body, ends], rewrite.chunk_size, &mut out[begin..]);
+        Ok(())
+    }
 }
 
 /// A data message without the leading 0 of type 15 and without `@setDataFrame`.

@@ -31,7 +31,7 @@ impl Relay {
             return Ok(());
         }
         let mut changes = Vec::new();
-        let conn = consumer.sink.conn();
+        let conn = &mut consumer.conn;
         let pumped = conn.pump(io.scratch, now_us / 1000, READ_LITTLE_BYTES, to_end, |event, _| match event {
             session::Event::Pause { .. } | session::Event::Receive { .. } => {
                 changes.push(event);
@@ -58,7 +58,7 @@ impl Relay {
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         // Answers leave at once, unless they must wait for the end of a message on its way.
-        if consumer.sink.conn().has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
+        if consumer.conn.has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
             let sent = consumer.send(RUNS, now_us);
             self.stream.stats().sent(consumer.take_sent(), now_us);
             self.until.note(sent?);

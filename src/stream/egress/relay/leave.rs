@@ -38,7 +38,7 @@ impl Relay {
         let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         if let Who::Target(_) = &consumer.who {
-            if let Some(session) = consumer.sink.conn().client() {
+            if let Some(session) = consumer.conn.client() {
                 session.close();
             }
             let goes_on = consumer.push.as_ref().is_some_and(|push| push.parting.is_some());
@@ -47,11 +47,11 @@ impl Relay {
         }
         let said = consumer.said.take();
         for ended in consumer.remove(Subscription::has_ended) {
-            if let Some(session) = consumer.sink.conn().inbound() {
+            if let Some(session) = consumer.conn.inbound() {
                 session.end_play(ended.stream_id());
             }
         }
-        if consumer.sink.conn().inbound().is_some_and(|session| session.is_over()) {
+        if consumer.conn.inbound().is_some_and(|session| session.is_over()) {
             self.say_goodbye(slot, now_us / 1000 + GOODBYE_MS);
             return;
         }
@@ -91,7 +91,7 @@ impl Relay {
     /// it still plays.
     fn hand_on(&mut self, slot: usize, next: Option<session::Event>, io: &mut Io<'_>) {
         let Some(mut consumer) = self.take(slot) else { return };
-        io.remove(&mut consumer.sink.conn().socket);
+        io.remove(&mut consumer.conn.socket);
         let (conn, Who::Player(record), mut subscriptions) = consumer.into_parts() else { return };
         for subscription in &mut subscriptions {
             if let Some(registration) = subscription.leave_home(&self.join_index, self.live) {
@@ -115,7 +115,7 @@ impl Relay {
             let Some(stream_id) = consumer.own().find(waits).map(|subscription| subscription.stream_id()) else {
                 continue;
             };
-            if let Some(session) = consumer.sink.conn().inbound() {
+            if let Some(session) = consumer.conn.inbound() {
                 session.fail_play(stream_id, refusal.code, &refusal.failure.text);
                 self.apply(slot, Err(refusal.failure.clone().into()), io);
             }
@@ -135,7 +135,7 @@ impl Relay {
 
     /// Ends a consumer's connection.
     pub(super) fn end(&mut self, mut consumer: Box<Consumer>, failure: &Failure, io: &mut Io<'_>) {
-        io.remove(&mut consumer.sink.conn().socket);
+        io.remove(&mut consumer.conn.socket);
         let told_goodbye = consumer.close_by_ms.is_some();
         let is_between = consumer.is_between();
         let push = consumer.push.take();

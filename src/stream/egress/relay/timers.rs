@@ -46,7 +46,7 @@ impl Relay {
                     match order {
                         Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text)),
                         Order::Reconnect(url, text) => {
-                            if let Some(session) = consumer.sink.conn().inbound() {
+                            if let Some(session) = consumer.conn.inbound() {
                                 session.reconnect_request(url.as_deref(), &text);
                             }
                         }
@@ -76,11 +76,11 @@ impl Relay {
         if !consumer.blocked {
             if self.live && consumer.own().any(|subscription| subscription.is_waiting()) {
                 // Media is there, though the key frame for this player is not.
-                if let Some(session) = consumer.sink.conn().inbound() {
+                if let Some(session) = consumer.conn.inbound() {
                     session.begin_media(now_ms);
                 }
             }
-            consumer.sink.conn().handle_timeout(now_ms)?;
+            consumer.conn.handle_timeout(now_ms)?;
         }
         self.bound_lag(slot, head, now_us)
     }
