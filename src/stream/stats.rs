@@ -2,6 +2,7 @@
 //!
 //! Readers take no lock and make no system call; what they see of one object may be some nanoseconds apart.
 
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::net::conn::Conn;
@@ -299,6 +300,22 @@ impl Counters {
     }
 }
 
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Messages.
+    pub msgs: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.msgs += more.msgs;
+        self.bytes += more.bytes;
+    }
+}
+
 /// Counts what was jumped over: the one counter of drops, for a consumer, for a stream, and between relays.
 #[derive(Debug, Default)]
 pub(crate) struct Drops {
@@ -377,12 +394,12 @@ impl StreamStats {
         &self.outgoing
     }
 
-    /// Counts bytes and messages that went out; by the relay.
-    pub(in crate::stream) fn sent(&self, (bytes, messages): (u64, u64), now_us: u64) {
-        if bytes > 0 || messages > 0 {
-            self.outgoing.bytes.add(bytes);
-            self.outgoing.msgs.add(messages);
-            self.outgoing.rate.add(bytes, now_us);
+    /// Counts what went out; by the relay.
+    pub(in crate::stream) fn sent(&self, sent: Sent, now_us: u64) {
+        if sent != Sent::default() {
+            self.outgoing.bytes.add(sent.bytes);
+            self.outgoing.msgs.add(sent.msgs);
+            self.outgoing.rate.add(sent.bytes, now_us);
         }
     }
 
@@ -403,29 +420,29 @@ impl StreamStats {
 /// message.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Bytes and messages ever sent.
-    sent: (u64, u64),
+    /// All that was ever sent.
+    sent: Sent,
     /// The part that the counters have.
-    told: (u64, u64),
+    told: Sent,
     at_us: u64,
 }
 
 impl Tally {
     /// Notes what was sent. The counters are brought up to date where a rate's step begins, so that each step gets what
     /// belongs to it.
-    pub(crate) fn sent(&mut self, bytes: u64, messages: u64, now_us: u64, counters: &Counters) {
+    pub(crate) fn sent(&mut self, sent: Sent, now_us: u64, counters: &Counters) {
         if now_us / STEP_US != self.at_us / STEP_US {
             self.report(counters);
         }
         self.at_us = now_us;
-        self.sent = (self.sent.0 + bytes, self.sent.1 + messages);
+        self.sent += sent;
     }
 
     /// Brings the counters up to date; the owner calls it a few times a second and at the end.
     pub(crate) fn report(&mut self, counters: &Counters) {
         if self.sent != self.told {
-            counters.sent(self.sent.0 - self.told.0, self.at_us);
-            counters.msgs_out.add(self.sent.1 - self.told.1);
+            counters.sent(self.sent.bytes - self.told.bytes, self.at_us);
+            counters.msgs_out.add(self.sent.msgs - self.told.msgs);
             self.told = self.sent;
         }
     }
@@ -461,9 +478,9 @@ mod tests {
     #[test]
     fn a_tally_puts_each_byte_into_the_step_it_was_sent_in() {
         let (counters, mut tally) = (Counters::default(), Tally::default());
-        tally.sent(125_000, 3, 10_900_000, &counters);
+        tally.sent(Sent { msgs: 3, bytes: 125_000 }, 10_900_000, &counters);
         assert_eq!(counters.bytes_out.get(), 0);
-        tally.sent(1, 1, 11_000_000, &counters);
+        tally.sent(Sent { msgs: 1, bytes: 1 }, 11_000_000, &counters);
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_000, 3));
         tally.report(&counters);
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_001, 4));

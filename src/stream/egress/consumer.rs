@@ -24,7 +24,7 @@ use crate::stream::log::cursor::Lag;
 use crate::stream::memory::budget::Budget;
 use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
-use crate::stream::stats::{Counters, Tally};
+use crate::stream::stats::{Counters, Sent, Tally};
 
 /// The peer of a consumer.
 #[derive(Debug)]
@@ -97,8 +97,8 @@ pub(in crate::stream) struct Consumer {
     pub(in crate::stream) said: Option<session::Event>,
     private: Private,
     tally: Tally,
-    /// Bytes and messages of the relay's own stream that were sent and that the stream has not counted.
-    sent: (u64, u64),
+    /// What was sent of the relay's own stream and is not counted there yet.
+    sent: Sent,
     /// Bytes that a target received over the connections before this one.
     received_before: u64,
 }
@@ -126,7 +126,7 @@ impl Consumer {
             said: None,
             private: Private::new(budget),
             tally: Tally::default(),
-            sent: (0, 0),
+            sent: Sent::default(),
             received_before,
         }
     }
@@ -278,9 +278,11 @@ impl Consumer {
             } else {
                 subscription.advance(taken);
             }
-            let (all, own) = subscription.take_sent();
-            self.tally.sent(all.0, all.1, now_us, self.who.counters());
-            self.sent = (self.sent.0 + own.0, self.sent.1 + own.1);
+            let sent = subscription.take_sent();
+            self.tally.sent(sent, now_us, self.who.counters());
+            if !subscription.is_foreign() {
+                self.sent += sent;
+            }
             self.progress_ms = now_us / 1000;
             if self.is_between() {
                 self.pass_turn();
@@ -322,14 +324,16 @@ impl Consumer {
     /// Counts the bytes and messages sent of all subscriptions.
     fn count_sent(&mut self) {
         for subscription in &mut self.subscriptions {
-            let (all, own) = subscription.take_sent();
-            self.tally.sent(all.0, all.1, clock::now_us(), self.who.counters());
-            self.sent = (self.sent.0 + own.0, self.sent.1 + own.1);
+            let sent = subscription.take_sent();
+            self.tally.sent(sent, clock::now_us(), self.who.counters());
+            if !subscription.is_foreign() {
+                self.sent += sent;
+            }
         }
     }
 
-    /// Bytes and messages of the relay's own stream sent since the last call.
-    pub(in crate::stream) fn take_sent(&mut self) -> (u64, u64) {
+    /// What was sent of the relay's own stream since the last call.
+    pub(in crate::stream) fn take_sent(&mut self) -> Sent {
         std::mem::take(&mut self.sent)
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::record::RRSession;
-use crate::stream::stats::{Dropped, Drops, StreamStats};
+use crate::stream::stats::{Dropped, Drops, Sent, StreamStats};
 
 /// The end of a stream that has not ended.
 const NEVER: u64 = u64::MAX;
@@ -31,10 +31,10 @@ pub(in crate::stream) struct Registration {
 }
 
 impl Registration {
-    /// Counts bytes and messages sent; called by the owner.
-    pub(in crate::stream) fn count_sent(&self, (bytes, messages): (u64, u64)) {
-        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.sent_messages.fetch_add(messages, Ordering::Relaxed);
+    /// Counts what was sent; called by the owner.
+    pub(in crate::stream) fn count_sent(&self, sent: Sent) {
+        self.sent_bytes.fetch_add(sent.bytes, Ordering::Relaxed);
+        self.sent_messages.fetch_add(sent.msgs, Ordering::Relaxed);
     }
 
     /// Counts a jump; called by the owner.
@@ -54,7 +54,7 @@ impl Registered {
     fn report(&mut self, stats: &StreamStats, now_us: u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         let Registration { sent_bytes, sent_messages, dropped, .. } = &*self.registration;
-        stats.sent((take(sent_bytes), take(sent_messages)), now_us);
+        stats.sent(Sent { bytes: take(sent_bytes), msgs: take(sent_messages) }, now_us);
         let dropped = dropped.get();
         if dropped != self.counted {
             stats.dropped(dropped.since(self.counted));

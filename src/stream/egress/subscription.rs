@@ -27,7 +27,7 @@ use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::{Cursor, Lag, Message};
 use crate::stream::log::segment::Tail;
 use crate::stream::record::RRSession;
-use crate::stream::stats::{Counters, Dropped};
+use crate::stream::stats::{Counters, Dropped, Sent};
 
 /// A subscription's place in the log.
 enum Place {
@@ -106,8 +106,8 @@ pub(crate) struct Subscription {
     due: Option<DueHeaders>,
     /// The rest of the message that a jump interrupted, which goes before all else.
     tail: Option<Tail>,
-    /// Bytes and messages sent that are not counted yet.
-    sent: (u64, u64),
+    /// What was sent and is not counted yet.
+    sent: Sent,
 }
 
 impl std::fmt::Debug for Subscription {
@@ -148,7 +148,7 @@ impl Subscription {
             pending_filters: PendingFilters::default(),
             due: None,
             tail: None,
-            sent: (0, 0),
+            sent: Sent::default(),
         }
     }
 
@@ -465,7 +465,7 @@ impl Subscription {
             any = true;
             let rewrite = &mut self.rewrite;
             if private.append(message.wire.len(), |out| rewrite.encode(&message, out))? {
-                self.sent.1 += 1;
+                self.sent.msgs += 1;
             }
             cursor.skip_message();
         }
@@ -533,34 +533,31 @@ impl Subscription {
             tail.advance(taken);
             if tail.bytes().is_empty() {
                 self.tail = None;
-                self.sent.1 += 1;
+                self.sent.msgs += 1;
             }
         } else if let Place::At(cursor) = &mut self.place {
             let before = cursor.message_number();
             cursor.advance(taken);
-            self.sent.1 += cursor.message_number() - before;
+            self.sent.msgs += cursor.message_number() - before;
         }
     }
 
     /// Notes that so many private bytes were sent.
     pub(in crate::stream) fn spend(&mut self, taken: usize) {
-        self.sent.0 += taken as u64;
+        self.sent.bytes += taken as u64;
         if let Some(limit) = &mut self.rate_limit {
             limit.spend(taken);
         }
     }
 
-    /// Bytes and messages sent since the last call, and those of them that the owner's stream counts: none of a foreign
-    /// subscription, whose own stream counts them.
-    pub(in crate::stream) fn take_sent(&mut self) -> ((u64, u64), (u64, u64)) {
+    /// What was sent since the last call. A foreign subscription tells its own stream of it; that of others is counted by
+    /// their owner.
+    pub(in crate::stream) fn take_sent(&mut self) -> Sent {
         let sent = std::mem::take(&mut self.sent);
-        match &self.foreign {
-            None => (sent, sent),
-            Some(foreign) => {
-                foreign.registration().count_sent(sent);
-                (sent, (0, 0))
-            }
+        if let Some(foreign) = &self.foreign {
+            foreign.registration().count_sent(sent);
         }
+        sent
     }
 
     // ---- lag

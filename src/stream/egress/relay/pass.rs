@@ -14,6 +14,7 @@ use crate::stream::egress::consumer::{Consumer, Plan};
 use crate::stream::egress::join::JoinIndex;
 use crate::stream::event::Event;
 use crate::stream::log::buffer::Head;
+use crate::stream::stats::Sent;
 
 /// Runs that one consumer is sent in a pass at most: of a stream that comes faster than it goes out a pass would have no
 /// end. A run is a segment of the log at most, so this is some megabytes for everybody.
@@ -55,8 +56,8 @@ pub(super) struct Pass {
     /// Events for the host: consumers that were slow have all there is again.
     pub(super) events: Vec<Event>,
     pub(super) until: Until,
-    /// Bytes and messages of the stream that were sent.
-    pub(super) sent: (u64, u64),
+    /// What was sent of the stream.
+    pub(super) sent: Sent,
     /// A paused subscription has let go of its place and waits for another.
     pub(super) let_go: bool,
 }
@@ -95,8 +96,7 @@ impl Pass {
     fn serve(&mut self, consumer: &mut Consumer, head: Head, now_us: u64) -> Result<()> {
         let plan = consumer.send(RUNS, now_us)?;
         self.until.note(plan);
-        let sent = consumer.take_sent();
-        self.sent = (self.sent.0 + sent.0, self.sent.1 + sent.1);
+        self.sent += consumer.take_sent();
         if plan == Plan::Nothing {
             let recovered = consumer.subscriptions.iter_mut().filter_map(|subscription| {
                 let recovered = subscription.has_recovered(head);
