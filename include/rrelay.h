@@ -111,7 +111,8 @@ typedef enum rr_state {
 typedef enum rr_error {
     RR_OK = 0,                         /* Success. */
     RR_ERR_ARG = -1,                   /* An argument is NULL, out of range or malformed. */
-    /* A struct is newer than this library and uses fields that the library does not know. */
+    /* A struct, or the state of a session, is newer than this library and uses fields that the library does not
+       know. */
     RR_ERR_VERSION = -2,
     RR_ERR_STATE = -3,                 /* Not possible in the object's present state. */
     RR_ERR_NOT_FOUND = -4,             /* No such stream, session, target or server, or its id has ended. */
@@ -433,7 +434,9 @@ typedef enum rr_event_type {
     RR_EV_NONE = 0,                    /* No event. */
     RR_EV_SERVER = 1,                  /* The server's state moved from prev to state; error is the cause. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
-    RR_EV_SESSION = 3,                 /* A session's state moved. */
+    /* A session's state moved. Its last event has the cause in error: RR_OK alone where it went to another process
+       (rr_session_export). */
+    RR_EV_SESSION = 3,
     /* A target's or a source's state moved; prev is RR_STATE_NONE where it was added. */
     RR_EV_TARGET = 4,
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
@@ -940,6 +943,32 @@ RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, co
    RR_ERR_ARG: text is not UTF-8, or ban_ms is above a day; RR_ERR_STATE: there is to be a ban, and it neither
    publishes nor plays, or its address is not known; RR_ERR_LIMIT: so many bans stand already. It is not closed then. */
 RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint32_t ban_ms);
+
+/* Gives a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK) away, for another process or another server
+   of this one to go on with: *fd becomes its open connection, which is the host's, and blob gets its state, of *len
+   bytes, both for rr_session_import. *len is the room at blob before; a few hundred bytes are usual, and blob may be
+   NULL where it is 0. Here the session ends: in its last event the state is RR_STATE_STOPPED and the error RR_OK, as
+   at no other end. Its peer notices nothing, unless all descriptors of the connection are closed before it is
+   imported, as when a process ends that has them: then the connection is closed. The state may hold credentials
+   (?args). Plain RTMP alone can go. On failure *fd is -1, and the session waits here as before.
+   Waits: For the thread that has the session, which answers between two turns of its peers: for a moment.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, or was answered before this call
+   could be; RR_ERR_LIMIT: there is too little room at blob, and *len is how much is enough now; RR_ERR_UNSUPPORTED:
+   it is over TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN: eight calls about it
+   wait for its thread. */
+RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
+
+/* Goes on with a session that rr_session_export gave: fd is its connection, which is the library's from here on,
+   also on failure, and blob its state of len bytes. It asks here what it asked there: hooks of this server, then the
+   host as ask says, with the whole of ask_ms; what hooks decided there holds (name, start, kinds of media). In all
+   else it is as a session that was accepted here: its first event has this server's id, max_sessions,
+   max_sessions_ip, bans and rr_server_set_access hold for it, and the peer's address is the one it had. User
+   pointers do not travel. The state is checked like anything that comes from outside; its form has a version, so
+   that processes of different versions of the library may exchange it.
+   Returns: RR_OK; RR_ERR_ARG: fd is no connected stream socket, or blob no session's state; RR_ERR_VERSION: the
+   state is of a newer form than this library reads; RR_ERR_LIMIT: max_sessions or max_sessions_ip, a state larger
+   than max_message allows, or connections come faster than they are taken; RR_ERR_STATE: the server stops. */
+RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@ use std::fmt;
 pub enum RRError {
     /// An argument is NULL, out of range or malformed.
     Arg = -1,
-    /// A struct is newer than this library and uses what it does not know.
+    /// A struct, or the state of a session, is newer than this library and uses what it does not know.
     Version = -2,
     /// Not possible in the object's present state.
     State = -3,
@@ -145,7 +145,7 @@ impl RRError {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Arg => "invalid argument",
-            Self::Version => "the struct is newer than this library",
+            Self::Version => "newer than this library",
             Self::State => "not possible in this state",
             Self::NotFound => "not found, or ended",
             Self::Exists => "exists already",

@@ -36,12 +36,13 @@ fn null_is_an_error_and_never_a_crash() {
 }
 
 /// Errors of the header that `errors.c` does not provoke, and what shows or prevents them.
-const ELSEWHERE: [(&str, &str, &str); 11] = [
+const ELSEWHERE: [(&str, &str, &str); 12] = [
     ("rr_session_allow", "RR_ERR_AGAIN", "server::tests::orders fills the queue of a session without a thread"),
     ("rr_session_deny", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_redirect", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_reconnect", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_close", "RR_ERR_AGAIN", "as rr_session_allow"),
+    ("rr_session_export", "RR_ERR_AGAIN", "as rr_session_allow"),
     ("rr_session_close", "RR_ERR_LIMIT", "it takes 4096 bans; server::bans has a test of a full table"),
     ("rr_stream_add_source", "RR_ERR_LIMIT", "it takes 100000 targets; server::slots has a test of a full table"),
     ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),
@@ -136,6 +137,12 @@ fn a_host_in_c_serves_players_over_http() {
     compile_and_run("http");
     let program = build_sanitized("http-sanitized", &test_program("http"));
     good(&Command::new(program).output().expect("it was just built"), "http-sanitized");
+}
+
+#[test]
+fn publishers_and_players_go_on_in_another_process() {
+    let program = build("handover-c99", &test_program("handover"), As::C99);
+    good(&Command::new(program).output().expect("it was just built"), "handover");
 }
 
 #[cfg(feature = "librtmp")]

@@ -15,7 +15,8 @@ pub enum rr_event_type {
     RR_EV_SERVER = 1,
     /// A stream's state moved.
     RR_EV_STREAM = 2,
-    /// A session's state moved.
+    /// A session's state moved. Its last event has the cause in error: RR_OK alone where it went to another process
+    /// (rr_session_export).
     RR_EV_SESSION = 3,
     /// A target's or a source's state moved; prev is RR_STATE_NONE where it was added.
     RR_EV_TARGET = 4,

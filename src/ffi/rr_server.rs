@@ -364,7 +364,7 @@ pub unsafe extern "C" fn rr_server_list(
 ///
 /// # Safety
 /// Nobody else closes it.
-unsafe fn take_fd(fd: c_int) -> Result<OwnedFd> {
+pub(super) unsafe fn take_fd(fd: c_int) -> Result<OwnedFd> {
     // SAFETY: asks about a number; no memory is concerned.
     if fd < 0 || unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
         return Err(Failure::ours(RRError::Arg, format!("fd: {fd} is not open")));

@@ -1,12 +1,14 @@
-//! Group 3 of the C API: the host's answers about sessions, and closing them.
+//! Group 3 of the C API: the host's answers about sessions, closing them, and giving them to other processes.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::IntoRawFd;
 
 use super::config::rr_decision;
-use super::rr_server::rr_server;
+use super::rr_server::{rr_server, take_fd};
 use super::types::rr_session;
-use super::{convert, on_server, opt_text, text};
-use crate::server::RRRestOut;
+use super::{Out, convert, guard, is_null, on_server, opt_text, reference, slice, text};
+use crate::error::{Failure, RRError};
+use crate::server::{Export, RRRestOut};
 
 /// Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). `d` may be NULL: as asked.
 ///
@@ -132,4 +134,92 @@ pub unsafe extern "C" fn rr_session_close(
     };
     // SAFETY: contract.
     unsafe { on_server(s, body) }
+}
+
+/// Gives a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK) away, for another process or another server of
+/// this one to go on with: `*fd` becomes its open connection, which is the host's, and `blob` gets its state, of `*len`
+/// bytes, both for rr_session_import. `*len` is the room at `blob` before; a few hundred bytes are usual, and `blob` may be
+/// NULL where it is 0. Here the session ends: in its last event the state is RR_STATE_STOPPED and the error RR_OK, as at no
+/// other end. Its peer notices nothing, unless all descriptors of the connection are closed before it is imported, as
+/// when a process ends that has them: then the connection is closed. The state may hold credentials (`?args`). Plain RTMP alone
+/// can go. On failure `*fd` is -1, and the session waits here as before.
+///
+/// # Waits
+/// For the thread that has the session, which answers between two turns of its peers: for a moment.
+///
+/// # Returns
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, or was answered before this call could be;
+/// RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much is enough now; RR_ERR_UNSUPPORTED: it is over
+/// TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN: eight calls about it wait for its
+/// thread.
+///
+/// # Safety
+/// The contract of all pointers; `*len` bytes fit `blob`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_export(
+    s: *mut rr_server,
+    id: rr_session,
+    fd: *mut c_int,
+    blob: *mut c_void,
+    len: *mut usize,
+) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        unsafe { Out::new(fd, "fd")?.set(-1) };
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let _log = server.core.enter_log();
+        // SAFETY: contract.
+        let room = *unsafe { reference(len, "len") }?;
+        let (fd, len) = (Out::new(fd, "fd")?, Out::new(len, "len")?);
+        if blob.is_null() && room > 0 {
+            return Err(is_null("blob"));
+        }
+        match server.core.session_export(id, room)? {
+            Export::Gone { fd: open, state } => {
+                // SAFETY: contract: `room` bytes fit, and no more are given; where it is NULL none are.
+                unsafe { std::ptr::copy_nonoverlapping(state.as_ptr(), blob.cast(), state.len()) };
+                // SAFETY: contract.
+                unsafe { len.set(state.len()) };
+                // SAFETY: contract.
+                unsafe { fd.set(open.into_raw_fd()) };
+                Ok(0)
+            }
+            Export::Needs(bytes) => {
+                // SAFETY: contract.
+                unsafe { len.set(bytes) };
+                let text = format!("the session's state does not fit {room} bytes; {bytes} are enough");
+                Err(Failure::ours(RRError::Limit, text))
+            }
+        }
+    })
+}
+
+/// Goes on with a session that rr_session_export gave: `fd` is its connection, which is the library's from here on, also on
+/// failure, and `blob` its state of `len` bytes. It asks here what it asked there: hooks of this server, then the host as
+/// `ask` says, with the whole of ask_ms; what hooks decided there holds (name, start, kinds of media). In all else it is
+/// as a session that was accepted here: its first event has this server's id, max_sessions, max_sessions_ip, bans and
+/// rr_server_set_access hold for it, and the peer's address is the one it had. User pointers do not travel. The state is checked like anything that
+/// comes from outside; its form has a version, so that processes of different versions of the library may exchange it.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG: `fd` is no connected stream socket, or `blob` no session's state; RR_ERR_VERSION: the state is of a
+/// newer form than this library reads; RR_ERR_LIMIT: max_sessions or max_sessions_ip, a state larger than max_message
+/// allows, or connections come faster than they are taken; RR_ERR_STATE: the server stops.
+///
+/// # Safety
+/// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_session_import(s: *mut rr_server, fd: c_int, blob: *const c_void, len: usize) -> c_int {
+    guard(|| {
+        // SAFETY: contract.
+        let fd = unsafe { take_fd(fd) }?;
+        // SAFETY: contract.
+        let server = unsafe { reference(s, "s") }?;
+        let _log = server.core.enter_log();
+        // SAFETY: contract.
+        let state = unsafe { slice(blob.cast(), len, "blob") }?;
+        server.core.session_import(fd, state)?;
+        Ok(0)
+    })
 }

@@ -54,7 +54,7 @@ pub enum rr_error {
     RR_OK = 0,
     /// An argument is NULL, out of range or malformed.
     RR_ERR_ARG = -1,
-    /// A struct is newer than this library and uses fields that the library does not know.
+    /// A struct, or the state of a session, is newer than this library and uses fields that the library does not know.
     RR_ERR_VERSION = -2,
     /// Not possible in the object's present state.
     RR_ERR_STATE = -3,

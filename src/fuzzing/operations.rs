@@ -1,5 +1,5 @@
 //! Operations on a whole server, in any order: peers come, publish, play, talk nonsense and go, while the host kicks,
-//! switches, writes, stops and adds targets and sources.
+//! exports, switches, writes, stops and adds targets and sources.
 //!
 //! The input is a setup byte and a list of operations of three bytes: which one, on whom, how much. Peers are unix
 //! sockets handed in by `accept_fd`; one target or source in two goes to the server itself over loopback. The checks
@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{ClockMode, Decision, PublisherPolicy, ServerConfig, StreamConfig, TargetConfig};
-use crate::error::RRError;
+use crate::error::{RRError, Result};
 use crate::log::LevelFilter;
 use crate::proto::amf0::Value;
 use crate::proto::chunk_write::encode;
 use crate::proto::command::build::{self, Hello};
 use crate::proto::message::{MessageHead, kind};
 use crate::server::slots::kind as objects;
-use crate::server::{ListenOptions, RRServer};
+use crate::server::{Export, ListenOptions, RRServer};
 use crate::session::State;
 use crate::stream::event::{Event, EventKind, Id, flag};
 
@@ -237,6 +237,7 @@ impl World {
                 drop(match amount & 12 {
                     0 => self.server.session_deny(session, "", "no"),
                     4 => self.server.session_redirect(session, "rtmp://h/live"),
+                    8 => self.export(session, which),
                     _ => {
                         let media = u32::from(who) & crate::config::media::ALL;
                         self.server.session_allow(session, Decision { rename, media, ..Decision::default() })
@@ -245,6 +246,17 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Gives a session away that asks, to the server that it was in, to one that refuses it, or to nobody.
+    fn export(&self, session: Id, which: usize) -> Result<()> {
+        let Export::Gone { fd, mut state } = self.server.session_export(session, which << 6)? else { return Ok(()) };
+        match which % 8 {
+            0 => return Ok(()),
+            1 => state.truncate(which),
+            _ => {}
+        }
+        self.server.session_import(fd, &state)
     }
 
     /// Takes the server's events, as a host does.

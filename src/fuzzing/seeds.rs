@@ -16,6 +16,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("chunk_reader", super::chunk_reader, chunks),
     ("chunk_writer", super::chunk_writer, chunks),
     ("client_session", super::client_session, client_conversations),
+    ("exported_session", super::exported_session, super::snapshot::exported_seeds),
     ("flv", super::flv, media),
     ("http", super::http, answers),
     #[cfg(feature = "librtmp")]

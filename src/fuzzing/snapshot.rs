@@ -1,10 +1,11 @@
-//! Fuzz body of sessions' snapshots, which come from other processes.
+//! Fuzz bodies of what comes from other processes: sessions' snapshots, and exported sessions with one inside.
 
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
 use crate::proto::chunk_write::encode;
 use crate::proto::command::build;
 use crate::proto::message::{MessageHead, kind};
+use crate::server::exported::ExportedSession;
 use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
@@ -27,6 +28,24 @@ pub fn session_snapshot(data: &[u8]) {
     }
     match ClientSession::restore(&config, data, NOW_MS) {
         Ok(session) => client_goes_on(session, &config, data),
+        Err(failure) => assert_refused(&failure),
+    }
+}
+
+/// Fuzz body: any bytes are refused, or make an exported session, which gives the same bytes again and goes on.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn exported_session(data: &[u8]) {
+    let config = SessionConfig::default();
+    match ExportedSession::read(&config, data, NOW_MS) {
+        Ok(exported) => {
+            let state = exported.state(NOW_MS).expect("its handshake is over");
+            let again = ExportedSession::read(&config, &state, NOW_MS).expect("what a session says of itself");
+            assert_eq!(again.state(NOW_MS), Ok(state));
+            let (session, unread) = exported.into_session();
+            server_goes_on(session, &config, &[data, &unread].concat());
+        }
         Err(failure) => assert_refused(&failure),
     }
 }
@@ -157,6 +176,36 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     all
 }
 
+/// Sessions along the golden conversations of servers, at each of their questions.
+#[cfg(test)]
+pub(super) fn exported_seeds() -> Vec<Vec<u8>> {
+    use super::seeds::server_conversations;
+    use super::session::conversation;
+
+    let config = SessionConfig::default();
+    let mut all = Vec::new();
+    for data in server_conversations().iter().step_by(17) {
+        let wire = conversation(data);
+        let (mut session, mut at) = (ServerSession::new(&config, 0), 0);
+        while let Ok(Some(event)) = session.next(&wire, &mut at, 0) {
+            // The handshake's random bytes are sent.
+            session.take_output();
+            if session.asks(&event) {
+                let snapshot = session.snapshot(NOW_MS).expect("its handshake is over");
+                let asks = ServerSession::restore(&config, &snapshot, NOW_MS).expect("what a session says of itself");
+                all.extend(ExportedSession::asking(asks, event.clone(), &wire[at..]).state(NOW_MS));
+            }
+            match event {
+                Event::Connect => session.accept_connect(0),
+                Event::Publish { stream_id, .. } => session.accept_publish(stream_id, 0),
+                Event::Play { stream_id, .. } => session.accept_play(stream_id, 0),
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +222,19 @@ mod tests {
         let mut sessions = 0;
         let tried = mutate_corpus(&seeds, 21, 2_000, |data| {
             session_snapshot(data);
+            sessions += u64::from(is_session(data));
+        });
+        assert!(tried > 100 && sessions > tried / 20, "of {tried} inputs only {sessions} are sessions");
+    }
+
+    #[test]
+    fn exported_sessions_keep_their_promises_when_they_are_mutated() {
+        let (seeds, config) = (exported_seeds(), SessionConfig::default());
+        let is_session = |data: &[u8]| ExportedSession::read(&config, data, NOW_MS).is_ok();
+        assert!(seeds.len() >= 10 && seeds.iter().all(|seed| is_session(seed)));
+        let mut sessions = 0;
+        let tried = mutate_corpus(&seeds, 22, 2_000, |data| {
+            exported_session(data);
             sessions += u64::from(is_session(data));
         });
         assert!(tried > 100 && sessions > tried / 20, "of {tried} inputs only {sessions} are sessions");

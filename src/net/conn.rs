@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 
 use crate::error::{Failure, RRError, Result, copied};
 use crate::net::socket::{Socket, half_close};
@@ -68,6 +69,37 @@ impl Conn {
     /// A connection of a fresh socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
         Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, name: None, stirred: true }
+    }
+
+    /// A connection that goes on here: its peer is to be told nothing anew, and these bytes of it were read already.
+    pub(crate) fn resumed(socket: Socket, session: Box<ServerSession>, unread: Vec<u8>, bytes_in: u64) -> Self {
+        Self { unread, bytes_in, ..Self::new(socket, Side::Server(session)) }
+    }
+
+    /// The session's part of what another process needs to go on here: its snapshot, and what it has not seen of the bytes
+    /// that were read. The fd, given by [`into_fd`](Self::into_fd), is the other part.
+    ///
+    /// # Errors
+    /// [`RRError::Unsupported`] where the other process could not go on: over TLS, whose keys stay here, over HTTP, and
+    /// where we opened the connection. Those of [`ServerSession::snapshot`].
+    pub(crate) fn snapshot(&mut self, now_ms: u64) -> Result<(Vec<u8>, &[u8])> {
+        let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
+        if self.socket.is_tls() {
+            return unsupported("a connection over TLS stays in its process, which has its keys");
+        }
+        match &mut self.side {
+            Side::Server(session) => {
+                session.note_sent(mem::take(&mut self.unnoted));
+                Ok((session.snapshot(now_ms)?, &self.unread))
+            }
+            Side::Http(_) => unsupported("a player over HTTP stays in its process"),
+            Side::Client(_) => unsupported("a connection that was opened here stays in its process"),
+        }
+    }
+
+    /// The open connection's descriptor; the session ends here.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.socket.into_fd()
     }
 
     /// Names the peer, for lines of the log at DEBUG.

@@ -238,6 +238,11 @@ impl Socket {
         self.tls.as_mut().map_or(0, |tls| tls.heap_bytes())
     }
 
+    /// The open descriptor. It stays non-blocking.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        std::net::TcpStream::from(self.stream).into()
+    }
+
     /// The registration source for a poller.
     pub(crate) fn source(&mut self) -> &mut mio::net::TcpStream {
         &mut self.stream
@@ -253,6 +258,11 @@ impl AsFd for Socket {
 /// An address for people.
 pub fn name_of(address: SocketAddr) -> String {
     plain(address).to_string()
+}
+
+/// The address in a name for people, with or without a port.
+pub(crate) fn ip_of(name: &str) -> Option<IpAddr> {
+    name.parse().ok().map(|address: SocketAddr| address.ip()).or_else(|| name.parse().ok()).map(|ip| ip.to_canonical())
 }
 
 /// An IPv4 address that came over an IPv6 socket is shown as what it is.

@@ -1,6 +1,105 @@
-//! Lists and byte strings of states in CBOR, with bounds. The rest of a state's form stands at its fields (minicbor).
+//! States in CBOR: the form of a whole one, and lists and byte strings with bounds. The rest of a state's form stands at
+//! its fields (minicbor).
 //!
-//! A state may come from another process: a length that it claims reserves no memory, and its lists are short.
+//! A state may come from another process, of another version of this library: a length that it claims reserves no
+//! memory, and its lists are short. Fields have numbers, for good: a reader passes over those it does not know, and takes
+//! an `Option` that is missing for `None`, so that fields can be added behind the others. A change that an older reader
+//! would misunderstand raises the version.
+
+use std::convert::Infallible;
+
+use minicbor::encode::{Encoder, Write};
+use minicbor::{Decode, Decoder, Encode};
+
+use crate::error::{Failure, RRError, Result};
+
+/// A kind of whole states: magic, version, and the state behind them.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// The first bytes.
+    pub(crate) magic: &'static [u8; 4],
+    /// The version that is written, and the newest that is read.
+    pub(crate) version: u16,
+    /// The kind's name, for people, with its article.
+    pub(crate) name: &'static str,
+}
+
+impl Form {
+    /// The bytes of a state.
+    ///
+    /// # Errors
+    /// [`RRError::NoMem`].
+    pub(crate) fn encode(&self, state: &impl Encode<()>) -> Result<Vec<u8>> {
+        let mut count = Count(0);
+        self.write(state, &mut count);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(count.0).map_err(|_| RRError::NoMem)?;
+        self.write(state, &mut Bytes(&mut bytes));
+        Ok(bytes)
+    }
+
+    /// The state in these bytes; more than `most` are refused.
+    ///
+    /// # Errors
+    /// [`RRError::Version`] where it is newer than this library, [`RRError::Limit`] where it is too long,
+    /// [`RRError::Arg`] where it is none.
+    pub(crate) fn decode<'b, T: Decode<'b, ()>>(&self, bytes: &'b [u8], most: usize) -> Result<T> {
+        let name = self.name;
+        if bytes.len() > most {
+            let text = format!("{name} of {} bytes; at most {most} are taken", bytes.len());
+            return Err(Failure::ours(RRError::Limit, text));
+        }
+        let malformed =
+            |what: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("this is not {name}: {what}"));
+        let Some(rest) = bytes.strip_prefix(self.magic) else { return Err(malformed(&"it does not begin as one")) };
+        let mut decoder = Decoder::new(rest);
+        match decoder.u16().map_err(|error| malformed(&error))? {
+            0 => return Err(malformed(&"it has no version")),
+            version if version > self.version => {
+                let text = format!("{name} of version {version}; this library reads up to {}", self.version);
+                return Err(Failure::ours(RRError::Version, text));
+            }
+            _ => {}
+        }
+        let state = decoder.decode().map_err(|error| malformed(&error))?;
+        if decoder.position() != rest.len() {
+            return Err(malformed(&"something stands behind it"));
+        }
+        Ok(state)
+    }
+
+    fn write(&self, state: &impl Encode<()>, out: &mut impl Write<Error = Infallible>) {
+        let Ok(()) = out.write_all(self.magic);
+        let mut encoder = Encoder::new(out);
+        // Neither the writers nor the states refuse anything.
+        let written = encoder.u16(self.version).and_then(|encoder| encoder.encode(state)).map(drop);
+        debug_assert!(written.is_ok(), "{written:?}");
+    }
+}
+
+/// Counts what is written.
+struct Count(usize);
+
+impl Write for Count {
+    type Error = Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::result::Result<(), Infallible> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+}
+
+/// Appends what is written, where there is room for it already.
+struct Bytes<'a>(&'a mut Vec<u8>);
+
+impl Write for Bytes<'_> {
+    type Error = Infallible;
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::result::Result<(), Infallible> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
 
 /// Lists of at most [`MAX_ITEMS`](list::MAX_ITEMS).
 pub(crate) mod list {

@@ -25,8 +25,27 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) enum Wish {
     Connect,
-    Publish { stream_id: u32, key: Vec<u8>, query: Vec<u8>, kind: Vec<u8> },
-    Play { stream_id: u32, key: Vec<u8>, query: Vec<u8>, part: Part },
+    Publish { stream_id: u32, sent: Sent, kind: Vec<u8> },
+    Play { stream_id: u32, sent: Sent, part: Part },
+}
+
+/// A stream key as the peer sent it, and the treatment of the arguments behind it.
+#[derive(Debug)]
+pub(super) struct Sent {
+    bytes: Vec<u8>,
+    args: Args,
+}
+
+impl Sent {
+    /// The part that names the stream.
+    fn key(&self) -> &[u8] {
+        take_apart(&self.bytes, self.args).0
+    }
+
+    /// The arguments, as far as the host is told.
+    fn query(&self) -> &[u8] {
+        take_apart(&self.bytes, self.args).1
+    }
 }
 
 /// What of a stream a player asks for.
@@ -40,21 +59,33 @@ pub(super) struct Part {
 impl Wish {
     /// The request in a session's event; `args` is the treatment of arguments behind a name.
     pub(super) fn from_event(event: Said, args: Args) -> Option<Self> {
-        let apart = |sent: Vec<u8>| {
-            let (key, query) = take_apart(&sent, args);
-            (key.to_vec(), query.to_vec())
-        };
         match event {
             Said::Connect => Some(Self::Connect),
-            Said::Publish { stream_id, key, kind } => {
-                let (key, query) = apart(key);
-                Some(Self::Publish { stream_id, key, query, kind })
+            Said::Publish { stream_id, key: bytes, kind } => {
+                Some(Self::Publish { stream_id, sent: Sent { bytes, args }, kind })
             }
-            Said::Play { stream_id, key, start_ms, duration_ms, reset } => {
-                let (key, query) = apart(key);
-                Some(Self::Play { stream_id, key, query, part: Part { start_ms, duration_ms, reset } })
+            Said::Play { stream_id, key: bytes, start_ms, duration_ms, reset } => {
+                let part = Part { start_ms, duration_ms, reset };
+                Some(Self::Play { stream_id, sent: Sent { bytes, args }, part })
             }
             _ => None,
+        }
+    }
+
+    /// The session's event with this request.
+    pub(super) fn event(&self) -> Said {
+        match self {
+            Self::Connect => Said::Connect,
+            Self::Publish { stream_id, sent, kind } => {
+                Said::Publish { stream_id: *stream_id, key: sent.bytes.clone(), kind: kind.clone() }
+            }
+            Self::Play { stream_id, sent, part: Part { start_ms, duration_ms, reset } } => Said::Play {
+                stream_id: *stream_id,
+                key: sent.bytes.clone(),
+                start_ms: *start_ms,
+                duration_ms: *duration_ms,
+                reset: *reset,
+            },
         }
     }
 
@@ -101,7 +132,8 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
                 names.caps_ex = info.caps_ex;
             });
         }
-        Wish::Publish { key, query, .. } | Wish::Play { key, query, .. } => {
+        Wish::Publish { sent, .. } | Wish::Play { sent, .. } => {
+            let (key, query) = (sent.key(), sent.query());
             let publish = matches!(wish, Wish::Publish { .. });
             record.set_wish(if publish { Role::Publisher } else { Role::Player });
             let joint: &[u8] = if of_app.is_empty() || query.is_empty() { b"" } else { b"&" };
@@ -117,7 +149,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
     }
 }
 
-/// Writes the name that a decision gives into the peer's record: the host is asked about that one.
+/// Writes the name that a decision gives into the peer's record: whoever is asked next is asked about that one.
 pub(super) fn note_rename(peer: &Peer, wish: &Wish, decision: &Decision) {
     let Some(given) = &decision.rename else { return };
     peer.record.rename(|names| match wish {
@@ -125,7 +157,12 @@ pub(super) fn note_rename(peer: &Peer, wish: &Wish, decision: &Decision) {
             names.app.clone_from(given);
             names.app_given = Some(given.clone());
         }
-        Wish::Publish { .. } | Wish::Play { .. } => names.key_asked = std::mem::replace(&mut names.key, given.clone()),
+        Wish::Publish { .. } | Wish::Play { .. } => {
+            let before = std::mem::replace(&mut names.key, given.clone());
+            if names.key_asked.is_empty() {
+                names.key_asked = before;
+            }
+        }
     });
 }
 
@@ -171,7 +208,7 @@ pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
         },
         Order::Deny(code, text) => format!("denied: {text} {code}"),
         Order::Redirect(url) => format!("sent to {}", mask_url(url)),
-        Order::Reconnect(..) | Order::Close(_) | Order::Hooks(..) => return,
+        Order::Reconnect(..) | Order::Close(_) | Order::Hooks(..) | Order::Export { .. } => return,
     };
     log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names()));
 }
@@ -184,8 +221,8 @@ pub(super) fn find_stream(
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
     let (key, publish) = match wish {
-        Wish::Publish { key, .. } => (key, true),
-        Wish::Play { key, .. } => (key, false),
+        Wish::Publish { sent, .. } => (sent.key(), true),
+        Wish::Play { sent, .. } => (sent.key(), false),
         Wish::Connect => return Err(RRError::State.into()),
     };
     // As the peer has them: two that differ only where one is cut would be one stream.

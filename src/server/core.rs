@@ -37,6 +37,9 @@ use crate::sync::locked;
 /// The part of a drain's deadline that is left for the last messages.
 const DRAIN_FLUSH_MS: u64 = 500;
 
+/// The end of a session that another process goes on with.
+const EXPORTED: &str = "handed over to another process";
+
 /// While the server runs.
 const NEVER: u64 = u64::MAX;
 
@@ -172,7 +175,7 @@ impl Core {
         self.begin_stop(deadline_ms);
         let sessions: Vec<_> = self.registry().sessions.iter().map(|(_, session)| Arc::clone(session)).collect();
         for session in sessions.iter().filter(|session| session.stream() != 0 && session.reconnects()) {
-            session.order(Order::Reconnect(Some(url.to_owned()), "the server stops".to_owned()));
+            let _ = session.order(Order::Reconnect(Some(url.to_owned()), "the server stops".to_owned()));
         }
         self.listener_wake.wake();
         self.nudge_control();
@@ -351,7 +354,7 @@ impl Core {
 
     /// Takes a session that ended off the tables; its id is dead from now on.
     pub(super) fn end_session(&self, record: &RRSession, cause: &Failure) {
-        if !self.registry().remove_session(record.id) {
+        if !self.forget_session(record) {
             return;
         }
         let quiet = matches!(cause.kind, RRError::Closed | RRError::Kicked | RRError::TakenOver);
@@ -365,7 +368,30 @@ impl Core {
             (false, true) => log::warn!(target: SESSION, "{addr} ({doing}) was closed because of the peer: {cause}"),
             (false, false) => log::warn!(target: SESSION, "{addr} ({doing}) was closed by us: {cause}"),
         }
-        self.events.push(record.event(EventKind::Session).moved(prev, state).because(cause).last());
+        self.tell_end(record, record.event(EventKind::Session).moved(prev, state).because(cause), cause);
+    }
+
+    /// A session goes on in another process: here its id is dead from now on.
+    pub(super) fn end_exported(&self, record: &RRSession) {
+        if !self.forget_session(record) {
+            return;
+        }
+        let prev = record.set_state(State::Stopped);
+        log::info!(target: SESSION, "{} ({}) was {EXPORTED}", record.addr, record.doing());
+        let event = record.event(EventKind::Session).moved(prev, State::Stopped);
+        let event = Event { text: EXPORTED.as_bytes().to_vec(), ..event };
+        self.tell_end(record, event, &Failure::ours(RRError::Closed, EXPORTED));
+    }
+
+    /// Takes a session off the tables. False where it was off already.
+    fn forget_session(&self, record: &RRSession) -> bool {
+        let known = self.registry().remove_session(record.id);
+        record.close_post();
+        known
+    }
+
+    fn tell_end(&self, record: &RRSession, event: Event, cause: &Failure) {
+        self.events.push(event.last());
         if let Some(hooks) = self.hooks.get() {
             hooks.over(record, cause);
         }

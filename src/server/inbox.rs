@@ -4,7 +4,7 @@ use std::sync::Weak;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::config::ListenOptions;
+use crate::config::{Decision, ListenOptions};
 use crate::net::socket::Socket;
 use crate::session::Event as Said;
 use crate::stream::peer::Peer;
@@ -25,6 +25,8 @@ pub(super) enum ToListener {
     Connection(Socket, String, ListenOptions),
     /// A session whose publishing or playing is over; the event is to be handled first.
     Back(Peer, Option<Said>),
+    /// A session of another process, with the question that it waits with, and what was decided about that there.
+    Imported(Peer, Said, Box<Decision>),
 }
 
 /// The receiving ends, given to the threads.

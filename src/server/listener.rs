@@ -7,9 +7,10 @@
 //! peer gets further: the queue must not grow by what peers do.
 //!
 //! How connections come in is `listener/accept.rs`; when TLS handshakes have their turn is
-//! `listener/tls_handshakes.rs`.
+//! `listener/tls_handshakes.rs`; how one goes to another process is `listener/export.rs`.
 
 mod accept;
+mod export;
 mod newcomers;
 mod tls_handshakes;
 
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use slab::Slab;
 
-use crate::config::{Decision, ListenOptions, READ_LITTLE_BYTES, ask};
+use crate::config::{Decision, ListenOptions, READ_LITTLE_BYTES, ServerConfig, ask};
 use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::Pumped;
@@ -54,8 +55,9 @@ const GOODBYE_MS: u64 = 2_000;
 enum PendingState {
     /// Handshake and commands.
     Talks,
-    /// Hooks were asked, and the question has this number; nothing is read until they answer.
-    AsksHooks { wish: Wish, number: u64, patience: Patience },
+    /// Hooks were asked, and the question has this number; nothing is read until they answer. `before` was decided in
+    /// another process.
+    AsksHooks { wish: Wish, before: Box<Decision>, number: u64, patience: Patience },
     /// The host was asked, about what hooks let in so; nothing is read until it answers.
     Asks(Wish, Box<Decision>),
     /// The peer was told no, and may read that and close by itself until then.
@@ -66,8 +68,8 @@ enum PendingState {
 struct PendingPeer {
     peer: Peer,
     state: PendingState,
-    /// The command that the peer came back with, until it is handled.
-    command: Option<Said>,
+    /// The command that the peer came with, until it is handled, and what was decided about that in another process.
+    command: Option<(Said, Box<Decision>)>,
     /// The event queue was full when the peer had its turn: nobody tells of what it has said again.
     unheard: bool,
     /// The peer stands among those that shake hands.
@@ -86,6 +88,14 @@ enum Slot {
 /// What becomes of a question without an answer, where the default is no; an empty code is the usual one.
 fn unanswered(code: &str) -> Order {
     Order::Deny(code.to_owned(), "nobody allowed it in time".to_owned())
+}
+
+/// The settings of sessions that are opened to a server.
+pub(super) fn session_config(config: &ServerConfig) -> SessionConfig {
+    let usual = SessionConfig::default();
+    // Peers that understand it are asked to reconnect when the server drains.
+    let caps_ex = usual.caps_ex | CAPS_RECONNECT;
+    SessionConfig { max_message: config.max_message_bytes, timing: Timing::from(config), caps_ex, ..usual }
 }
 
 /// The task; its fields are the listener thread's alone.
@@ -108,11 +118,7 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let usual = SessionConfig::default();
-        // Peers that understand it are asked to reconnect when the server drains.
-        let caps_ex = usual.caps_ex | CAPS_RECONNECT;
-        let timing = Timing::from(&core.config);
-        let session = SessionConfig { max_message: core.config.max_message_bytes, timing, caps_ex, ..usual };
+        let session = session_config(&core.config);
         Self {
             memory: core.budget.quarter(),
             core,
@@ -185,7 +191,7 @@ impl Task for Listener {
             self.apply(slot, Err(failure.clone().into()), io);
         }
         while let Ok(message) = inbox.try_recv() {
-            if let ToListener::Back(peer, _) = message {
+            if let ToListener::Back(peer, _) | ToListener::Imported(peer, ..) = message {
                 self.core.end_session(&peer.record, &failure);
             }
         }
@@ -195,7 +201,7 @@ impl Task for Listener {
 impl Listener {
     // ---- coming
 
-    fn seat(&mut self, mut peer: Peer, event: Option<Said>, io: &mut Io<'_>) {
+    fn seat(&mut self, mut peer: Peer, command: Option<(Said, Box<Decision>)>, io: &mut Io<'_>) {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if let Err(failure) = io.add(&mut peer.conn.socket, slot) {
@@ -206,7 +212,7 @@ impl Listener {
         entry.insert(Slot::Peer(Box::new(PendingPeer {
             peer,
             state: PendingState::Talks,
-            command: event,
+            command,
             unheard: false,
             handshakes: false,
             memory,
@@ -247,7 +253,8 @@ impl Listener {
                 return self.flush(slot);
             }
             let leaves = matches!(pending.state, PendingState::Leaves { .. });
-            let said = match pending.command.take().filter(|_| !leaves) {
+            let (came, before) = pending.command.take().filter(|_| !leaves).unzip();
+            let said = match came {
                 Some(said) => Ok(Pumped::Event(said)),
                 None => pending.peer.conn.pump(io.scratch, clock::now_ms(), READ_LITTLE_BYTES, true, |event, _| {
                     match event {
@@ -273,7 +280,7 @@ impl Listener {
                     io.again(slot);
                     return self.flush(slot);
                 }
-                Ok(Pumped::Event(event)) => self.on_event(slot, event, io)?,
+                Ok(Pumped::Event(event)) => self.on_event(slot, event, before.unwrap_or_default(), io)?,
                 Err(failure) => {
                     let _ = pending.peer.conn.flush();
                     return Err(failure.into());
@@ -293,7 +300,7 @@ impl Listener {
     }
 
     /// A pending peer wants something: the host is asked, or it is granted.
-    fn on_event(&mut self, slot: usize, event: Said, io: &mut Io<'_>) -> Stays {
+    fn on_event(&mut self, slot: usize, event: Said, before: Box<Decision>, io: &mut Io<'_>) -> Stays {
         let args = self.core.config.stream.args;
         if let Said::Answered { error, text } = event {
             return self.refuse_and_leave(slot, Failure::peers(error, text), io);
@@ -305,12 +312,13 @@ impl Listener {
         if let Err(failure) = admission::has_access(&core, &mut pending.peer, &wish) {
             return self.refuse_and_leave(slot, failure, io);
         }
+        admission::note_rename(&pending.peer, &wish, &before);
         match core.hooks.ask(&pending.peer.record, wish.wanted()) {
             Some((number, patience)) => {
-                pending.state = PendingState::AsksHooks { wish, number, patience };
+                pending.state = PendingState::AsksHooks { wish, before, number, patience };
                 self.flush(slot)
             }
-            None => self.ask_host(slot, wish, Box::default(), io),
+            None => self.ask_host(slot, wish, before, io),
         }
     }
 
@@ -382,6 +390,9 @@ impl Listener {
         if let Order::Hooks(number, order) = order {
             return self.take_hooks_answer(slot, number, *order, io);
         }
+        if let Order::Export { room, outcome } = order {
+            return self.export(slot, room, &outcome, io);
+        }
         let PendingState::Asks(..) = &pending.state else { return Ok(()) };
         let PendingState::Asks(wish, before) = std::mem::replace(&mut pending.state, PendingState::Talks) else {
             return Ok(());
@@ -394,7 +405,7 @@ impl Listener {
             Order::Allow(decision) => self.grant(slot, wish, &admission::together(*before, *decision), io)?,
             Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None, io)?,
             Order::Redirect(url) => self.refuse(slot, &wish, "", GO_ELSEWHERE, Some(&url), io)?,
-            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) => {}
+            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) | Order::Export { .. } => {}
         }
         self.talk(slot, io)
     }
@@ -406,15 +417,16 @@ impl Listener {
         if *asked != number {
             return Ok(());
         }
-        let PendingState::AsksHooks { wish, .. } = std::mem::replace(&mut pending.state, PendingState::Talks) else {
-            return Ok(());
-        };
+        let state = std::mem::replace(&mut pending.state, PendingState::Talks);
+        let PendingState::AsksHooks { wish, before, .. } = state else { return Ok(()) };
         admission::tell_decision(&pending.peer, &wish, &order);
         match order {
-            Order::Allow(decision) => self.ask_host(slot, wish, decision, io)?,
+            Order::Allow(decision) => {
+                self.ask_host(slot, wish, Box::new(admission::together(*before, *decision)), io)?;
+            }
             Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None, io)?,
             Order::Redirect(url) => self.refuse(slot, &wish, "", GO_ELSEWHERE, Some(&url), io)?,
-            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) => {}
+            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) | Order::Export { .. } => {}
         }
         self.talk(slot, io)
     }
@@ -475,7 +487,7 @@ impl Listener {
             let by_ms = stop_by_ms.map_or(*by_ms, |stop_by_ms| stop_by_ms.min(*by_ms));
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }
-        if let PendingState::AsksHooks { wish, number, patience } = &pending.state {
+        if let PendingState::AsksHooks { wish, number, patience, .. } = &pending.state {
             let (number, patience) = (*number, *patience);
             if now_ms < patience.by_ms {
                 return self.flush(slot);

@@ -13,6 +13,7 @@ mod control;
 mod core;
 mod dialler;
 pub(crate) mod events;
+pub(crate) mod exported;
 pub mod figures;
 mod heap_trim;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
@@ -34,6 +35,9 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{RecvTimeoutError, bounded};
 
 pub use self::listening::Listening;
 pub use self::out::RRRestOut;
@@ -53,17 +57,22 @@ use crate::server::bans::{Ban, MAX_BAN_MS};
 use crate::server::core::Core;
 use crate::server::dialler::Dialler;
 use crate::server::events::{Events, EventsConfig, refuse_in_callback};
+use crate::server::exported::ExportedSession;
 #[cfg(feature = "rest")]
 use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
 pub use crate::session::{Role, State};
 pub use crate::stream::event::{Event, EventKind, Id, flag};
+pub use crate::stream::record::Export;
 use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
+
+/// How often an export that waits looks whether the server is there still.
+const EXPORT_LOOK: Duration = Duration::from_millis(100);
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
 #[derive(Debug)]
@@ -312,10 +321,7 @@ impl RRServer {
     }
 
     fn order(&self, id: Id, order: Order) -> Result<()> {
-        if self.session(id)?.order(order) {
-            return Ok(());
-        }
-        Err(Failure::ours(RRError::Again, "the session has not looked at earlier calls yet"))
+        self.session(id)?.order(order)
     }
 
     fn answer(&self, id: Id, order: Order) -> Result<()> {
@@ -408,6 +414,44 @@ impl RRServer {
             return Err(Failure::ours(RRError::Unsupported, "the peer does not understand reconnect requests"));
         }
         self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
+    }
+
+    /// Gives a session that asks away to another process: what is given is its open connection, and the state with which
+    /// [`Self::session_import`] goes on there. The session ends here with that, and its last event says so. Waits for the
+    /// thread that has it, between two of that thread's turns.
+    ///
+    /// # Errors
+    /// Those of [`Self::session_allow`], [`RRError::State`] also where it was answered meanwhile;
+    /// [`RRError::Unsupported`] for one that cannot go on elsewhere: over TLS or HTTP, or with plays or targets. It is
+    /// where it was then, as with [`Export::Needs`].
+    pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
+        let (outcome, waits) = bounded(1);
+        self.answer(id, Order::Export { room, outcome })?;
+        loop {
+            match waits.recv_timeout(EXPORT_LOOK) {
+                Ok(outcome) => return outcome,
+                // Its thread may have ended in a panic, and then nobody drops the order.
+                Err(RecvTimeoutError::Timeout) if !self.core.is_closing() => {}
+                Err(_) => {
+                    self.session(id)?;
+                    return Err(Failure::ours(RRError::State, "the session was answered before, or its server ends"));
+                }
+            }
+        }
+    }
+
+    /// Goes on with a session of another process, which [`Self::session_export`] gave: it asks here what it asked there,
+    /// after hooks and before the host. The fd is ours from here on, also on failure.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] where the fd is no connected stream socket or the state is none, [`RRError::Version`] where it is
+    /// newer than this library, [`RRError::Limit`] where it is larger than the settings allow or there is no room for
+    /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops.
+    pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
+        self.core.still_open()?;
+        let socket = Socket::adopt_connected(fd)?;
+        let config = listener::session_config(&self.core.config);
+        ExportedSession::read(&config, state, clock::now_ms())?.enter(&self.core, socket)
     }
 
     /// Closes a session. With `ban_ms` above 0 whoever comes from its address is refused for so long to do what it did:

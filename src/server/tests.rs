@@ -4,6 +4,8 @@
 mod live;
 
 mod arguments;
+#[cfg(feature = "rest")]
+mod exports;
 mod failed_stream;
 mod figures;
 mod gone;

@@ -11,7 +11,7 @@ pub trait Inbound {
     /// Whether the peer was let in.
     fn connected(&self) -> bool;
 
-    /// The host has been asked: from now on it has the time for an answer, and no other deadline runs.
+    /// A host has been asked: from now on it has the time for an answer, and no other deadline runs.
     fn asked(&mut self, now_ms: u64);
 
     /// Lets the peer in.

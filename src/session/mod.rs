@@ -88,6 +88,11 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
+    /// The most bytes that a session's snapshot may have under these settings.
+    pub(crate) fn snapshot_bytes_max(&self) -> usize {
+        snapshot::bytes_max(self)
+    }
+
     /// For a peer that sends media, or else commands only.
     fn limits(&self, takes_media: bool) -> ReadLimits {
         let bytes = if takes_media { self.max_open_bytes } else { config::MAX_OPEN_BYTES_COMMAND };

@@ -366,6 +366,20 @@ impl ServerSession {
         self.protocol.handshaken()
     }
 
+    /// Whether this is the question that waits for its answer, as far as the session knows it.
+    pub(crate) fn asks(&self, question: &Event) -> bool {
+        match (self.ask, question) {
+            (Ask::Connect { .. }, Event::Connect) => true,
+            (Ask::Stream, Event::Publish { stream_id, key, .. }) => {
+                matches!(self.streams.mode(*stream_id), Some(Mode::AskedPublish { key: asked }) if asked == key)
+            }
+            (Ask::Stream, Event::Play { stream_id, key, reset, .. }) => {
+                self.streams.mode(*stream_id) == Some(&Mode::AskedPlay { reset: *reset }) && key.len() <= KEY_MAX_BYTES
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the peer was refused, so that no further event will come.
     pub fn finished(&self) -> bool {
         self.finished
@@ -399,7 +413,8 @@ impl Inbound for ServerSession {
         self.connected
     }
 
-    /// Without this call an open question waits for ever, but for the deadline of `connect`.
+    /// Without this call an open question waits for ever, but for the deadline of `connect`. Who is asked in another
+    /// process has the whole time again.
     fn asked(&mut self, now_ms: u64) {
         self.protocol.timers.asked(now_ms);
     }

@@ -226,9 +226,9 @@ impl Timers {
         self.question = question;
     }
 
-    /// Starts the host's time to answer the open question.
+    /// Starts the host's time to answer the open question, or starts it again.
     pub(super) fn asked(&mut self, now_ms: u64) {
-        if self.question == Question::Open {
+        if self.question != Question::None {
             self.question = Question::Asked { by_ms: now_ms.saturating_add(self.timing.ask_ms) };
         }
     }
@@ -440,8 +440,12 @@ mod tests {
         assert_eq!(timers.next_ms(), None);
         timers.asked(1_000);
         assert_eq!(run(&mut timers, 200_000), (vec![(6_000, Due::Unanswered)], None));
+        timers.asked(10_000);
+        timers.asked(11_000);
+        assert_eq!(timers.next_ms(), Some(16_000), "somebody else was asked");
         timers.set_question(Question::None);
-        assert!(timers.next_ms().is_some());
+        timers.asked(12_000);
+        assert_eq!(timers.next_ms(), Some(15_000), "nobody is asked anything");
     }
 
     #[test]

@@ -6,10 +6,14 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crossbeam::channel::Sender;
+
 use crate::config::Decision;
+use crate::error::{Failure, RRError, Result};
 use crate::mask::{escape, mask_key};
 use crate::net::clock;
 use crate::net::poll::Wake;
@@ -38,6 +42,27 @@ pub(crate) enum Order {
     /// What hooks answer to the question of this number: one of the three answers.
     #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
     Hooks(u64, Box<Self>),
+    /// Give it away to another process, while it asks. An owner that cannot drops the sender.
+    Export {
+        /// The most bytes that its state may have.
+        room: usize,
+        /// Where the outcome goes.
+        outcome: Sender<Result<Export>>,
+    },
+}
+
+/// The outcome of an export.
+#[derive(Debug)]
+pub enum Export {
+    /// The session has ended here: its connection, and the state with which another process goes on.
+    Gone {
+        /// The open connection.
+        fd: OwnedFd,
+        /// The state.
+        state: Vec<u8>,
+    },
+    /// The state has more bytes than there is room for: so much room is enough now. The session is where it was.
+    Needs(usize),
 }
 
 /// Names as the peer gave them.
@@ -75,6 +100,8 @@ pub(crate) struct Names {
 struct Post {
     owner: Option<Arc<Wake>>,
     orders: VecDeque<Order>,
+    /// The session is over: nobody comes to see what is here.
+    closed: bool,
 }
 
 /// One conversation that a peer opened to us.
@@ -109,12 +136,17 @@ pub(crate) struct RRSession {
 impl RRSession {
     /// A session that has just been accepted.
     pub(crate) fn new(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String) -> Self {
+        Self::resumed(id, addr, ip, local_addr, Counters::new(clock::wall_us()))
+    }
+
+    /// A session that goes on with these counters.
+    pub(crate) fn resumed(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String, counters: Counters) -> Self {
         Self {
             id,
             addr,
             ip,
             local_addr,
-            counters: Counters::new(clock::wall_us()),
+            counters,
             role: AtomicU32::new(Role::None.number()),
             wish: AtomicU32::new(Role::None.number()),
             state: AtomicU32::new(State::Handshake.number()),
@@ -268,12 +300,18 @@ impl RRSession {
         }
     }
 
-    /// Leaves an order and wakes the owner. False where too many wait already.
-    pub(crate) fn order(&self, order: Order) -> bool {
+    /// Leaves an order and wakes the owner.
+    ///
+    /// # Errors
+    /// [`RRError::Again`] where too many wait already, [`RRError::NotFound`] where the session is over.
+    pub(crate) fn order(&self, order: Order) -> Result<()> {
         let owner = {
             let mut post = locked(&self.post);
+            if post.closed {
+                return Err(Failure::ours(RRError::NotFound, "the session has ended"));
+            }
             if post.orders.len() >= MAX_ORDERS {
-                return false;
+                return Err(Failure::ours(RRError::Again, "the session has not looked at earlier calls yet"));
             }
             post.orders.push_back(order);
             // Within the lock, as its counterpart in `next_order`: the count is that of the queue.
@@ -283,7 +321,15 @@ impl RRSession {
         if let Some(owner) = owner {
             owner.wake();
         }
-        true
+        Ok(())
+    }
+
+    /// The session is over: orders that wait are dropped, and no more are taken.
+    pub(crate) fn close_post(&self) {
+        let mut post = locked(&self.post);
+        post.closed = true;
+        post.orders.clear();
+        self.mail.store(0, Ordering::Release);
     }
 
     /// The oldest order; owner only. One load where there is none.

@@ -2,10 +2,9 @@
    the caller compares that with the header's lists. Errors that hold for every function (NULL) are null_sweep's. */
 #define _GNU_SOURCE
 #include "check.h"
+#include "peer.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -55,78 +54,6 @@ static rr_frame frame(void) {
     f.data = picture;
     f.len = sizeof picture;
     return f;
-}
-
-/* ---- a peer: as much RTMP as makes the server ask the host */
-
-static size_t text_to(unsigned char *to, const char *text) {
-    size_t len = strlen(text);
-    to[0] = 2;
-    to[1] = 0;
-    to[2] = (unsigned char)len;
-    memcpy(to + 3, text, len);
-    return len + 3;
-}
-
-static void all(int fd, unsigned char *bytes, size_t len, int writes) {
-    ssize_t done;
-    for (; len > 0; bytes += done, len -= (size_t)done) {
-        done = writes ? write(fd, bytes, len) : read(fd, bytes, len);
-        CHECK(done > 0);
-    }
-}
-
-/* A command of one chunk: name, transaction, null or (of connect) an object with the application, and a text. */
-static void command(int fd, const char *name, unsigned char stream_id, const char *text) {
-    unsigned char chunk[140] = {3}, *at = chunk + 12;
-    at += text_to(at, name);
-    at[0] = 0;
-    at[1] = 0x3f, at[2] = 0xf0;
-    at += 9;
-    if (strcmp(name, "connect") == 0) {
-        memcpy(at, "\3\0\3app", 6);
-        at += 6;
-        at += text_to(at, text);
-        memcpy(at, "\0\0\t", 3);
-        at += 3;
-    } else {
-        *at++ = 5;
-        at += text_to(at, text);
-    }
-    chunk[6] = (unsigned char)(at - chunk - 12);
-    chunk[7] = 20;
-    chunk[8] = stream_id;
-    all(fd, chunk, (size_t)(at - chunk), 1);
-}
-
-static int peer(int port) {
-    static unsigned char hello[1 + 2 * 1536];
-    struct sockaddr_in to;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&to, 0, sizeof to);
-    to.sin_family = AF_INET;
-    to.sin_port = htons((uint16_t)port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
-    memset(hello, 0, sizeof hello);
-    hello[0] = 3;
-    all(fd, hello, 1537, 1);
-    all(fd, hello, sizeof hello, 0);
-    all(fd, hello + 1, 1536, 1);
-    command(fd, "connect", 0, "live");
-    return fd;
-}
-
-static void publish(int fd, const char *key) {
-    command(fd, "createStream", 0, "");
-    command(fd, "publish", 1, key);
-}
-
-static rr_session next_ask(rr_server *s, uint32_t type) {
-    const rr_event *ev;
-    do CHECK(rr_event_next(s, &ev, 20000) == 1);
-    while (ev->type != type);
-    return ev->session;
 }
 
 /* ---- the groups of the header */
@@ -341,6 +268,68 @@ static void sessions(void) {
     rr_server_free(s);
 }
 
+static void moving(void) {
+    static const char request[] = "GET /live/show.flv HTTP/1.1\r\nHost: a\r\n\r\n";
+    static unsigned char blob[4096];
+    rr_server_config c;
+    rr_server *s, *small;
+    rr_session id;
+    size_t len = 0, need;
+    int port, http, fd, over_http, kept[5], out;
+    CHECK(RR_INIT(RR_CFG_SERVER, &c) == RR_OK);
+    c.ask = RR_ASK_PUBLISH | RR_ASK_PLAY;
+    c.ask_ms = RR_OFF;
+    s = server(&c);
+    port = rr_server_listen(s, "127.0.0.1:0", 0);
+    http = rr_server_listen(s, "127.0.0.1:0", RR_LISTEN_HTTP);
+    CHECK(port > 0 && http > 0);
+    over_http = dial(http);
+    CHECK(write(over_http, request, sizeof request - 1) == sizeof request - 1);
+    id = next_ask(s, RR_EV_PLAY_ASK);
+    len = sizeof blob;
+    GIVES(rr_session_export, UNSUPPORTED, (s, id, &out, blob, &len));
+    CHECK(out == -1 && len == sizeof blob);
+    CHECK(rr_session_deny(s, id, NULL, NULL) == RR_OK);
+
+    fd = peer(port);
+    publish(fd, "show");
+    id = next_ask(s, RR_EV_PUBLISH_ASK);
+    len = 0;
+    GIVES(rr_session_export, LIMIT, (s, id, &out, NULL, &len));
+    CHECK(out == -1 && len > 0 && len <= sizeof blob);
+    need = len--;
+    CHECK(rr_session_allow(s, id, NULL) == RR_OK);
+    GIVES(rr_session_export, STATE, (s, id, &out, blob, &need));
+    CHECK(rr_session_close(s, id, NULL, 0) == RR_OK);
+    while (rr_server_list(s, 0, RR_KIND_SESSION, NULL, 0) != 1) rest();
+    GIVES(rr_session_export, NOT_FOUND, (s, id, &out, blob, &need));
+    close(fd);
+
+    fd = peer(port);
+    publish(fd, "other");
+    id = next_ask(s, RR_EV_PUBLISH_ASK);
+    len = sizeof blob;
+    CHECK(rr_session_export(s, id, &out, blob, &len) == RR_OK && out >= 0 && len < sizeof blob);
+    GIVES(rr_session_import, ARG, (s, file(), blob, len));
+    GIVES(rr_session_import, ARG, (s, pair(&kept[0]), blob, len - 1));
+    blob[4]++;
+    GIVES(rr_session_import, VERSION, (s, pair(&kept[1]), blob, len));
+    blob[4]--;
+    c.max_sessions = 1;
+    small = server(&c);
+    CHECK(rr_session_import(small, pair(&kept[2]), blob, len) == RR_OK);
+    GIVES(rr_session_import, LIMIT, (small, pair(&kept[3]), blob, len));
+    CHECK(rr_server_stop(small, NULL, 0) == RR_OK);
+    GIVES(rr_session_import, STATE, (small, pair(&kept[4]), blob, len));
+    rr_server_free(small);
+    CHECK(rr_session_import(s, out, blob, len) == RR_OK);
+    (void)next_ask(s, RR_EV_PUBLISH_ASK);
+    for (len = 0; len < 5; len++) close(kept[len]);
+    close(fd);
+    close(over_http);
+    rr_server_free(s);
+}
+
 static void streams(void) {
     enum { SMALLEST = 1 << 20, MOST = 4096 };
     static unsigned char large[SMALLEST];
@@ -445,8 +434,7 @@ static void host_and_end(void) {
     GIVES(rr_stream_switch, STATE, (s, id, session));
 
     player = peer(port);
-    command(player, "createStream", 0, "");
-    command(player, "play", 1, "show");
+    play(player, "show");
     while (rr_server_list(s, id, RR_KIND_SESSION, NULL, 0) != 2) rest();
     memcpy(filling, picture, sizeof picture);
     f.data = filling;
@@ -592,6 +580,7 @@ int main(void) {
     log_and_events();
     listening();
     sessions();
+    moving();
     streams();
     host_and_end();
     targets();

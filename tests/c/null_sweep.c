@@ -37,6 +37,9 @@ static void without_a_server(void) {
     CHECK(rr_session_redirect(NULL, 1, "rtmp://127.0.0.1/a") == RR_ERR_ARG);
     CHECK(rr_session_close(NULL, 1, NULL, 0) == RR_ERR_ARG);
     CHECK(rr_session_reconnect(NULL, 1, NULL, NULL) == RR_ERR_ARG);
+    CHECK(rr_session_export(NULL, 1, NULL, NULL, &len) == RR_ERR_ARG);
+    CHECK(rr_session_export(NULL, 1, fds, NULL, &len) == RR_ERR_ARG && fds[0] == -1);
+    CHECK(rr_session_import(NULL, -1, "", 0) == RR_ERR_ARG);
     CHECK(rr_stream_create(NULL, "live", "show", NULL, &id) == RR_ERR_ARG);
     CHECK(rr_stream_find(NULL, "live", "show", &id) == RR_ERR_ARG);
     CHECK(rr_stream_stop(NULL, 1, 0) == RR_ERR_ARG);
@@ -62,8 +65,8 @@ static void without_a_server(void) {
     /* A descriptor belongs to the library at once, even where the call fails. */
     CHECK(pipe(fds) == 0);
     CHECK(rr_server_accept_fd(NULL, fds[0], NULL, 0) == RR_ERR_ARG);
-    CHECK(close(fds[0]) == -1);
-    CHECK(close(fds[1]) == 0);
+    CHECK(rr_session_import(NULL, fds[1], NULL, 0) == RR_ERR_ARG);
+    CHECK(close(fds[0]) == -1 && close(fds[1]) == -1);
 }
 
 static void with_a_server(rr_server *s) {
@@ -94,6 +97,11 @@ static void with_a_server(rr_server *s) {
     CHECK(pipe(fds) == 0);
     CHECK(rr_server_accept_fd(s, fds[0], NULL, 0) < 0);
     CHECK(rr_server_listen_fd(s, fds[1], 0) < 0);
+    CHECK(close(fds[0]) == -1 && close(fds[1]) == -1);
+    CHECK(rr_session_import(s, -1, "", 0) == RR_ERR_ARG);
+    CHECK(pipe(fds) == 0);
+    CHECK(rr_session_import(s, fds[0], NULL, 0) == RR_ERR_ARG);
+    CHECK(rr_session_import(s, fds[1], NULL, 1) == RR_ERR_ARG);
     CHECK(close(fds[0]) == -1 && close(fds[1]) == -1);
     CHECK(rr_server_state(s) == RR_STATE_IDLE);
     CHECK(rr_server_set_log(s, 99, NULL, NULL) == RR_ERR_ARG);
@@ -171,6 +179,11 @@ static void with_a_server(rr_server *s) {
         CHECK(rr_session_redirect(s, gone, "rtmp://127.0.0.1/a") == RR_ERR_NOT_FOUND);
         CHECK(rr_session_close(s, gone, NULL, 0) == RR_ERR_NOT_FOUND);
         CHECK(rr_session_reconnect(s, gone, NULL, NULL) == RR_ERR_NOT_FOUND);
+        len = sizeof frame;
+        CHECK(rr_session_export(s, gone, NULL, &frame, &len) == RR_ERR_ARG);
+        CHECK(rr_session_export(s, gone, fds, NULL, &len) == RR_ERR_ARG);
+        CHECK(rr_session_export(s, gone, fds, &frame, NULL) == RR_ERR_ARG);
+        CHECK(rr_session_export(s, gone, fds, &frame, &len) == RR_ERR_NOT_FOUND && fds[0] == -1);
         CHECK(rr_stream_stop(s, gone, 0) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_switch(s, gone, 1) == RR_ERR_NOT_FOUND);
         CHECK(rr_stream_write(s, gone, NULL) == RR_ERR_ARG);

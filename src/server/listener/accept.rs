@@ -5,7 +5,6 @@
 //! deadline.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::net::conn::{Conn, Side};
 use crate::net::event_loop::Io;
-use crate::net::socket::{Socket, name_of};
+use crate::net::socket::{Socket, ip_of, name_of};
 use crate::net::{heap, proxy};
 use crate::server::inbox::ToListener;
 use crate::session::{HttpSession, ServerSession, State};
@@ -53,7 +52,12 @@ impl Listener {
                 let prev = peer.record.set_state(state);
                 peer.record.set_stream(0);
                 self.core.events.push(peer.record.event(EventKind::Session).moved(prev, state));
-                self.seat(peer, event, io);
+                self.seat(peer, event.map(|event| (event, Box::default())), io);
+            }
+            ToListener::Imported(peer, question, decision) => {
+                self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
+                self.core.update_state();
+                self.seat(peer, Some((question, decision)), io);
             }
         }
     }
@@ -249,9 +253,4 @@ impl Listener {
         self.accepting.clear();
         self.core.listening.closed();
     }
-}
-
-/// The address in a name, with or without a port.
-fn ip_of(addr: &str) -> Option<IpAddr> {
-    addr.parse().ok().map(|address: SocketAddr| address.ip()).or_else(|| addr.parse().ok()).map(|ip| ip.to_canonical())
 }

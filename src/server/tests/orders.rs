@@ -27,12 +27,15 @@ fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
         server.session_redirect(record.id, "rtmp://127.0.0.1/live"),
         server.session_reconnect(record.id, None, ""),
         server.session_close(record.id, "", 0),
+        server.session_export(record.id, 0).map(drop),
     ];
     for result in full {
         assert_eq!(result.unwrap_err().kind, RRError::Again);
     }
     assert!(record.next_order().is_some());
     server.session_close(record.id, "", 0).unwrap();
+    record.close_post();
+    assert_eq!(server.session_close(record.id, "", 0).unwrap_err().kind, RRError::NotFound, "it is over");
     server.core.registry().remove_session(record.id);
     server.shutdown().unwrap();
 }

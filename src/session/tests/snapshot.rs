@@ -308,7 +308,7 @@ fn bytes_that_are_no_snapshot_are_refused_in_words() {
     refused(&[&whole[..4], &[2], &whole[5..]].concat(), RRError::Version, "version 2; this library reads up to 1");
     refused(&[&whole[..4], &[0], &whole[5..]].concat(), RRError::Arg, "no version");
     for cut in 4..whole.len() {
-        refused(&whole[..cut], RRError::Arg, "no session's snapshot");
+        refused(&whole[..cut], RRError::Arg, "not a session's snapshot");
     }
     refused(&[&whole[..], &[0]].concat(), RRError::Arg, "behind it");
     refused(&vec![0; 100 << 20], RRError::Limit, "at most");

@@ -51,7 +51,11 @@ impl Relay {
                             }
                         }
                         // The session's ask has been answered before.
-                        Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Hooks(..) => {}
+                        Order::Allow(_)
+                        | Order::Deny(..)
+                        | Order::Redirect(_)
+                        | Order::Hooks(..)
+                        | Order::Export { .. } => {}
                     }
                 }
             }

@@ -1,0 +1,66 @@
+//! Whatever stands in a state that no session has is refused in words, and all that is in a session's is read again.
+
+use super::*;
+use crate::config::Start;
+use crate::fuzzing::{conversation, seeds};
+
+const NOW_MS: u64 = 1_000;
+
+fn asking() -> ExportedSession {
+    let mut session = ServerSession::new(&SessionConfig::default(), 0);
+    let wire = conversation(&seeds::server_conversations()[0]);
+    let (mut at, question) = (0, Said::Connect);
+    assert_eq!(session.next(&wire, &mut at, 0).unwrap(), Some(question.clone()));
+    ExportedSession::asking(session, question, &wire[at..])
+}
+
+fn read(state: &[u8]) -> Result<ExportedSession> {
+    ExportedSession::read(&SessionConfig::default(), state, NOW_MS)
+}
+
+#[test]
+fn all_of_a_session_is_read_again() {
+    let mut session = asking();
+    session.counted = Counted {
+        bytes_in: 1,
+        bytes_out: 2,
+        msgs_in: 3,
+        msgs_out: 4,
+        audio_bytes: 5,
+        video_bytes: 6,
+        data_bytes: 7,
+        conn_bytes_in: 8,
+        started_us: 9,
+    };
+    session.decision.start = Some(Start::Now);
+    session.decision.media = 1;
+    let again = read(&session.state(NOW_MS).unwrap()).unwrap();
+    assert_eq!((&again.addr, &again.local_addr), (&session.addr, &session.local_addr));
+    assert_eq!((&again.unread, &again.question), (&session.unread, &session.question));
+    assert_eq!((&again.app_given, &again.decision), (&session.app_given, &session.decision));
+    assert_eq!(again.counted, session.counted);
+    let counted = Counted { conn_bytes_in: 8, ..Counted::of(&again.counted.counters()) };
+    assert_eq!(counted, session.counted);
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_words() {
+    let refused = |change: fn(&mut ExportedSession), kind: RRError, words: &str| {
+        let mut session = asking();
+        change(&mut session);
+        let failure = read(&session.state(NOW_MS).unwrap()).map(drop).unwrap_err();
+        assert!(failure.kind == kind && !failure.by_peer && failure.text.contains(words), "{failure}");
+    };
+    refused(|session| session.addr = "192.0.2.7\nERROR".to_owned(), RRError::Arg, "cannot be shown");
+    refused(|session| session.local_addr = "a".repeat(ADDR_BYTES + 1), RRError::Limit, "address");
+    refused(|session| session.unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "more was read");
+    refused(|session| session.counted.video_bytes = u64::MAX, RRError::Arg, "counted");
+    refused(|session| session.counted.started_us = -1, RRError::Arg, "counted");
+    refused(|session| session.app_given = Some(b"li\0ve".to_vec()), RRError::Arg, "application");
+    refused(|session| session.decision.rename = Some(vec![b'a'; MAX_NAME_BYTES + 1]), RRError::Arg, "rename");
+    refused(|session| session.decision.media = 64, RRError::Arg, "media");
+    let publish = |session: &mut ExportedSession| {
+        session.question = Said::Publish { stream_id: 1, key: b"show".to_vec(), kind: b"live".to_vec() };
+    };
+    refused(publish, RRError::Arg, "does not ask");
+}
