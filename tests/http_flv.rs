@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use http::{Http, Way, ask};
 use raw::{AUDIO, DATA, Got, PATIENCE, Raw, VIDEO, last_player, number_of, picture, until};
-use rrelay::config::{ServerConfig, StreamConfig, ask as asks};
+use rrelay::config::{PublisherPolicy, ServerConfig, StreamConfig, ask as asks};
 use rrelay::server::{Event, EventKind, LevelFilter, ListenOptions, RRServer, flag, kind};
 use rrelay::session::{Role, State};
 
@@ -343,6 +343,40 @@ fn a_browser_gets_one_track_in_a_form_that_it_knows() {
         (VIDEO, 20, b"\x27\x01\0\0\0nal".to_vec()),
     ];
     assert!(bodies == expected, "{:.300?}", bodies);
+}
+
+#[test]
+fn a_browser_gets_the_next_publishers_tracks_after_a_takeover() {
+    let takeover = StreamConfig { publisher_policy: PublisherPolicy::Takeover, ..StreamConfig::default() };
+    let show = Show::with(takeover, ServerConfig::default());
+    let track = |packet: u8, id: u8, payload: &[u8]| [&[0x96, packet][..], b"hvc1", &[id], payload].concat();
+    let mut first = Raw::publish(show.rtmp, "show");
+    first.send(AUDIO, 0, AUDIO_HEADER);
+    first.send(VIDEO, 0, &track(0, 2, b"first"));
+    first.send(AUDIO, 0, &[0xaf, 1, 7]);
+    first.send(VIDEO, 0, &track(1, 2, b"\0\0\0one"));
+    let mut player = show.player(Way::Chunks, "/live/show.flv?for=browser", 1);
+    let mut next = || std::iter::from_fn(|| player.next()).find(|got| got.type_id == VIDEO).unwrap();
+    assert_eq!(next().body, b"\x90hvc1first");
+    assert_eq!(next().body, b"\x91hvc1\0\0\0one");
+    // The lower of its two tracks is not the one that comes first.
+    let mut second = Raw::publish(show.rtmp, "show");
+    for (packet, id, payload) in
+        [(0, 1, &b"upper"[..]), (0, 0, b"lower"), (1, 1, b"\0\0\0no"), (1, 0, b"\0\0\0two"), (1, 0, b"\0\0\0more")]
+    {
+        second.send(VIDEO, 40, &track(packet, id, payload));
+    }
+    // Which header is the lowest is known with the first frame: a header before that one may come too.
+    assert_eq!(
+        [(); 4].map(|()| next().body),
+        [&b"\x90hvc1upper"[..], b"\x90hvc1lower", b"\x91hvc1\0\0\0two", b"\x91hvc1\0\0\0more"]
+    );
+    // A publisher without tracks.
+    let mut third = Raw::publish(show.rtmp, "show");
+    third.send(VIDEO, 80, VIDEO_HEADER);
+    third.send(VIDEO, 80, &picture(true, 3, 100));
+    assert_eq!(next().body, VIDEO_HEADER);
+    assert_eq!(number_of(&next()), Some(3));
 }
 
 #[test]

@@ -43,8 +43,9 @@ pub(crate) struct Narrowed {
     pub end: usize,
 }
 
-/// The body of an audio or video message for a browser's player; `None` where such a player is to get nothing of it.
-pub(crate) fn narrow(type_id: u8, body: &[u8], tracks: Tracks) -> Option<Narrowed> {
+/// An audio or video message of `len` bytes, of which `body` are the first, for a browser's player; `None` where such a player
+/// is to get nothing of it. Of a multitrack message `body` is all.
+pub(crate) fn narrow(type_id: u8, body: &[u8], len: usize, tracks: Tracks) -> Option<Narrowed> {
     let first = *body.first()?;
     let (enhanced, wanted) = match type_id {
         kind::AUDIO => (first >> 4 == EX_AUDIO, tracks.audio),
@@ -53,7 +54,7 @@ pub(crate) fn narrow(type_id: u8, body: &[u8], tracks: Tracks) -> Option<Narrowe
     };
     if !enhanced {
         let taken = wanted == 0 && if type_id == kind::AUDIO { audio_as_it_is(body) } else { video_as_it_is(body) };
-        return taken.then_some(Narrowed { lead: Short::default(), start: 0, end: body.len() });
+        return taken.then_some(Narrowed { lead: Short::default(), start: 0, end: len });
     }
     let packet = frame::packet_type(type_id, body)?;
     let track = frame::tracks(type_id, body).find(|track| track.id == wanted)?;
@@ -62,7 +63,9 @@ pub(crate) fn narrow(type_id: u8, body: &[u8], tracks: Tracks) -> Option<Narrowe
         kind::AUDIO => audio(packet, track.codec)?,
         _ => video(packet, frame_type, track.codec)?,
     };
-    Some(Narrowed { lead, start: track.start, end: track.start + track.len })
+    let end = track.start + track.len;
+    // A track that goes up to the end of what is there goes up to the end of all.
+    Some(Narrowed { lead, start: track.start, end: if end == body.len() { len } else { end } })
 }
 
 /// Whether sound in the older form is of a codec that is known: AAC, MP3, PCM.
@@ -126,8 +129,14 @@ mod tests {
     use super::*;
 
     fn as_sent(type_id: u8, body: &[u8], tracks: Tracks) -> Option<Vec<u8>> {
-        let narrowed = narrow(type_id, body, tracks)?;
-        Some([narrowed.lead.bytes(), &body[narrowed.start..narrowed.end]].concat())
+        let narrowed = narrow(type_id, body, body.len(), tracks)?;
+        let whole = [narrowed.lead.bytes(), &body[narrowed.start..narrowed.end]].concat();
+        if !frame::facts(type_id, body).multitrack && body.len() > 20 {
+            let of_the_first = narrow(type_id, &body[..20], body.len(), tracks)?;
+            let also = [of_the_first.lead.bytes(), &body[of_the_first.start..of_the_first.end]].concat();
+            assert_eq!(also, whole, "the first bytes are enough");
+        }
+        Some(whole)
     }
 
     fn video_of(body: &[u8]) -> Option<Vec<u8>> {
@@ -172,6 +181,18 @@ mod tests {
         assert_eq!(audio_of(&ex(0x91, b"mp4a", b"frame")).as_deref(), Some(&b"\xaf\x01frame"[..]));
         assert_eq!(audio_of(&ex(0x91, b".mp3", b"\xff\xfb")).as_deref(), Some(&b"\x2f\xff\xfb"[..]));
         assert_eq!(video_of(&ex(0xa3, b"av01", b"obu")), Some(ex(0xa1, b"av01", b"obu")));
+    }
+
+    #[test]
+    fn the_first_bytes_say_where_a_body_begins_and_the_length_where_it_ends() {
+        let payload = [7; 100];
+        for body in [
+            [&[0x17, 1, 0, 0, 0][..], &payload].concat(),
+            ex(0x93, b"hvc1", &payload),
+            [&[0x97, 2, 0, 0, 9, 0x03][..], b"avc1", &payload].concat(),
+        ] {
+            assert!(video_of(&body).unwrap().ends_with(&payload));
+        }
     }
 
     #[test]

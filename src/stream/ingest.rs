@@ -245,6 +245,7 @@ fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool
         (facts.metadata || facts.side_config, flag::META),
         (facts.set_data_frame, flag::SET_DATA_FRAME),
         (flawed, flag::FLAWED),
+        (facts.multitrack, flag::MULTITRACK),
     ] {
         if fact {
             flags |= bit;

@@ -211,7 +211,8 @@ impl Rewrite {
         let name = if self.server && is_wrapped(mark) { &SET_DATA_FRAME[..] } else { &[] };
         let mend = if !self.server && mark.has(flag::FLAWED) { metadata::mend(rest) } else { None };
         let [rest, ends] = mend.map_or([rest, &[]], |mend| mend.parts(rest));
-        if let Some(tags) = &self.tags {
+        if let Some(tags) = &mut self.tags {
+            tags.note(mark, &body);
             return tags.encode(mark.type_id, timestamp_ms, rest, ends, out);
         }
         let head = MessageHead {

@@ -1,8 +1,9 @@
 //! The log's messages as tags of FLV, for players over HTTP: what stands before and behind a body is made here, and the
 //! body is the log's own bytes, chunk by chunk, in one system call with the rest.
 //!
-//! Copied is what must differ: metadata that is corrected, and for browsers a message of several chunks (a large key
-//! frame), whose tracks cannot be told before it is put together. It decides nothing about what a consumer gets when.
+//! Copied is what must differ: metadata that is corrected, and for browsers a multitrack message of several chunks, whose
+//! tracks cannot be told before it is put together, and the first messages of another publisher, which say what tracks it
+//! has. It decides nothing about what a consumer gets when.
 
 use std::io::IoSlice;
 
@@ -40,6 +41,8 @@ pub(in crate::stream) struct Tags {
     begun: bool,
     /// What a browser gets of several tracks.
     tracks: Tracks,
+    /// Kinds of which another publisher has sent no frame yet, bits of [`media`]: its headers tell which track is the lowest.
+    unsettled: u32,
     /// What a browser gets at all, bits of [`media`].
     kinds: u32,
 }
@@ -91,7 +94,7 @@ enum PieceKind {
 
 impl Tags {
     pub(in crate::stream) fn new(form: FlvForm) -> Self {
-        Self { form, begun: false, tracks: Tracks::default(), kinds: media::ALL }
+        Self { form, begun: false, tracks: Tracks::default(), unsettled: 0, kinds: media::ALL }
     }
 
     /// Whether it is for players that are to get nothing they do not know.
@@ -102,7 +105,31 @@ impl Tags {
     /// Whether the message's tag has to be put together.
     pub(in crate::stream) fn is_special(&self, mark: &Mark) -> bool {
         let of_data = matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.has(flag::META);
-        mark.has(flag::FLAWED) || (self.form.browser && (of_data || mark.len > CHUNK_SIZE))
+        let many = || mark.len > CHUNK_SIZE && mark.has(flag::MULTITRACK);
+        let settles = || mark.has(flag::NEW_PUBLISHER) || self.unsettled & media_of(mark.type_id) != 0;
+        mark.has(flag::FLAWED) || (self.form.browser && (of_data || many() || settles()))
+    }
+
+    /// Takes note of a special message. Another publisher has tracks of its own: a browser gets the lowest of each kind that is
+    /// there before its first frame, as one that joins then.
+    pub(in crate::stream) fn note(&mut self, mark: &Mark, body: &[u8]) {
+        if mark.has(flag::NEW_PUBLISHER) {
+            self.unsettled = media::AUDIO | media::VIDEO;
+            self.tracks = Tracks { audio: u8::MAX, video: u8::MAX };
+        }
+        let bit = media_of(mark.type_id);
+        if self.unsettled & bit == 0 {
+            return;
+        }
+        let track = if bit == media::AUDIO { &mut self.tracks.audio } else { &mut self.tracks.video };
+        let Some(lowest) = frame::tracks(mark.type_id, body).map(|track| track.id).min() else { return };
+        if mark.has(flag::SEQ) {
+            *track = lowest.min(*track);
+        } else if !mark.has(flag::META) {
+            // Sound without a header, mostly.
+            *track = if *track == u8::MAX { lowest } else { *track };
+            self.unsettled &= !bit;
+        }
     }
 
     /// Appends the tags of these headers to `out`, the first time with the file's header before them. `seen` are the kinds
@@ -119,6 +146,7 @@ impl Tags {
     ) -> Result<()> {
         let all = headers.headers();
         if self.form.browser {
+            self.unsettled = 0;
             self.tracks = Tracks { audio: lowest_track(all, kind::AUDIO), video: lowest_track(all, kind::VIDEO) };
             self.kinds = self.kinds_for_browser(all, seen);
         } else {
@@ -145,7 +173,9 @@ impl Tags {
         for (type_id, bit) in [(kind::AUDIO, media::AUDIO), (kind::VIDEO, media::VIDEO)] {
             let mut known = headers.iter().filter(|header| header.type_id == type_id).peekable();
             let taken = match known.peek() {
-                Some(_) => known.any(|header| browser::narrow(type_id, &header.body, self.tracks).is_some()),
+                Some(_) => {
+                    known.any(|header| browser::narrow(type_id, &header.body, header.body.len(), self.tracks).is_some())
+                }
                 // All codecs of pictures that are known to it have headers.
                 None => type_id == kind::AUDIO && seen & bit != 0,
             };
@@ -180,7 +210,7 @@ impl Tags {
         let tag_type = flv::tag_type(type_id)?;
         let Narrowed { lead, start, end } = match tag_type {
             kind::DATA => Narrowed { start: frame::data_start(type_id, body), end: len, ..Narrowed::default() },
-            _ if self.form.browser => browser::narrow(type_id, body, self.tracks)?,
+            _ if self.form.browser => browser::narrow(type_id, body, len, self.tracks)?,
             _ => Narrowed { end: len, ..Narrowed::default() },
         };
         // Below 2^24, as every message.
@@ -315,6 +345,15 @@ impl Tagged<'_> {
             ended = true;
             Some(Piece { bytes: tag.tail.bytes(), of_log: rest, kind: PieceKind::Tail })
         })
+    }
+}
+
+/// The kind of audio and video messages, a bit of [`media`]; 0 for others.
+fn media_of(type_id: u8) -> u32 {
+    match type_id {
+        kind::AUDIO => media::AUDIO,
+        kind::VIDEO => media::VIDEO,
+        _ => 0,
     }
 }
 

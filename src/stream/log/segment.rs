@@ -50,6 +50,8 @@ pub(crate) mod flag {
     pub(crate) const NEW_PUBLISHER: u8 = 16;
     /// Metadata that does not end as AMF0 prescribes: players get it mended.
     pub(crate) const FLAWED: u8 = 32;
+    /// Enhanced RTMP's multitrack form: where a track lies is known with the whole body alone.
+    pub(crate) const MULTITRACK: u8 = 64;
 }
 
 /// The facts of one message in a segment, in 24 bytes.
