@@ -454,9 +454,24 @@ typedef enum rr_event_type {
     RR_EV_CLOCK = 12,                  /* The publisher's timestamps jumped; value = ms. */
     /* The peer asks us to connect again; url = the new place, "" = the same place. */
     RR_EV_RECONNECT = 13,
+    /* What the controller has answered about app/key, in action. Where nobody answered, error says why, and action
+       is RR_NEXT_NONE, or that of an answer before, which stands still. url = the first of its urls, value = how
+       long the answer stands or, with RR_NEXT_WAIT, the time to the next question, ms; text = what it was asked
+       (publish, play, target_lost or rr_controller_ask's word) and its words. session is the one that waited for it,
+       target the one that was lost; stream is 0 where it is still to begin. */
+    RR_EV_NEXT = 14,
     RR_EV_LOG = 15,                    /* A log line, in text. */
     RR_EV_OVERFLOW = 16,               /* Events were lost because they were not taken; value = how many. */
 } rr_event_type;
+
+/* What a controller wants done with a stream. */
+typedef enum rr_next {
+    RR_NEXT_NONE = 0,                  /* It has not answered. */
+    RR_NEXT_RELAY = 1,                 /* Push it on. */
+    RR_NEXT_PULL = 2,                  /* Pull it. */
+    RR_NEXT_REJECT = 3,                /* Refuse whoever wants it; text has the reason. */
+    RR_NEXT_WAIT = 4,                  /* Ask again later. */
+} rr_next;
 
 /* Bits of rr_event's flags. */
 typedef enum rr_event_flag {
@@ -492,7 +507,7 @@ typedef struct rr_event {
     /* RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, its last
        role. */
     uint32_t role;
-    uint32_t reserved0;                /* Zero. */
+    uint32_t action;                   /* RR_NEXT_* of RR_EV_NEXT. */
     /* The text behind a ? in the peer's application and stream key, joined by &; "" where there is none, or
        RR_ARGS_* leaves none. Usually credentials: the library never shows the text, and the host should not either. */
     const char *query;
@@ -515,7 +530,8 @@ typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 #define RR_TYPE_OF(p)                                                                                                  \
     _Generic(*(p), rr_server_config: RR_CFG_SERVER, rr_stream_config: RR_CFG_STREAM, rr_target_config: RR_CFG_TARGET,  \
-             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, rr_hooks_config: RR_CFG_HOOKS, default: 0)
+             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, rr_hooks_config: RR_CFG_HOOKS,                  \
+             rr_controller_config: RR_CFG_CONTROLLER, default: 0)
 #else
 #define RR_TYPE_OF(p) 0
 #endif
@@ -530,6 +546,7 @@ typedef enum rr_config_kind {
     RR_CFG_STREAM = 2,                 /* rr_stream_config. */
     RR_CFG_TARGET = 3,                 /* rr_target_config. */
     RR_CFG_DECISION = 4,               /* rr_decision. */
+    RR_CFG_CONTROLLER = 7,             /* rr_controller_config. */
     RR_CFG_FRAME = 8,                  /* rr_frame. */
     RR_CFG_HOOKS = 9,                  /* rr_hooks_config. */
 } rr_config_kind;
@@ -741,6 +758,34 @@ typedef struct rr_hooks_config {
     uint32_t max_requests;
     uint32_t reserved0;                /* 0. */
 } rr_hooks_config;
+
+/* Controllers that are asked by HTTP where streams go next (rr_controller_set). */
+typedef struct rr_controller_config {
+    uint16_t size;                     /* Set by rr_config_init. */
+    uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
+    uint32_t flags;                    /* No flags yet: 0. */
+    /* Addresses of controllers, http://host[:port][/path] or https://, NULL ended, 8 at most; each is asked where
+       those before it do not answer. One at least must be given. */
+    const char *const *urls;
+    /* Goes with each request as "Authorization: Bearer TOKEN". Default: NULL (nothing does). */
+    const char *token;
+    /* What requests are signed with, as in rr_hooks_config. Default: NULL (they are not signed). */
+    const char *secret;
+    const char *ca_file;               /* Roots to trust for https, a PEM file. Default: NULL (the system's). */
+    /* This server's address as others are to dial it, rtmp://host[:port]. Default: NULL (the controller is told
+       none). */
+    const char *self_url;
+    /* What one controller may take for an answer, with its wait for a place among max_requests, ms, 100 to 30000;
+       publishers and players wait meanwhile. Default: 2000. */
+    uint32_t timeout_ms;
+    /* From one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000. */
+    uint32_t heartbeat_ms;
+    /* How long an answer stands that does not say it itself, for when no controller answers, ms, to 86400000; RR_OFF
+       = not at all. Default: 300000. */
+    uint32_t cache_ms;
+    /* Questions at one time, 1 to 4096; more wait, and their time runs. Default: 64. */
+    uint32_t max_requests;
+} rr_controller_config;
 
 /* ---- 0. base ---------------------------------------------------------------------------------------------------- */
 
@@ -1133,6 +1178,30 @@ RR_API void rr_free(void *p);
    all is as before. */
 RR_API int rr_hooks_set(rr_server *s, const rr_hooks_config *cfg);
 
+/* Asks controllers by HTTP where streams go next, or other ones from now on; NULL: none any more. docs/controller.md
+   has what goes over the wire. It is asked when a session is about to publish a stream that nobody publishes (after
+   hooks and the host; the session waits), when one is to play a stream that nothing feeds (likewise), when a target
+   or source that a controller has named is lost, and by rr_controller_ask. What it answers is done, and told by
+   RR_EV_NEXT.
+
+   Where no controller gives a good answer, its last one about the stream is taken, while that stands; else all goes
+   on as if there were none, and it is asked again after ten seconds. What runs is left alone. One thread of the
+   library's own asks, and sends heartbeats.
+   Waits: For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that
+   thread: two seconds at most.
+   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_CERT: with https, ca_file cannot be read or
+   has no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left;
+   RR_ERR_UNSUPPORTED: the library was built without it. On failure all is as before. */
+RR_API int rr_controller_set(rr_server *s, const rr_controller_config *cfg);
+
+/* Asks the controller about a stream, with a word of the host's for why: 1 to 64 letters, digits or any of _-.. The
+   answer is done as one to a question of the library's own is, but for RR_NEXT_REJECT, which the host alone hears
+   of, and comes as RR_EV_NEXT. Where it is RR_NEXT_WAIT the question is asked again when its time has come.
+   Returns: RR_OK: the question is on its way; RR_ERR_ARG: why is no such word; RR_ERR_NOT_FOUND: no such stream;
+   RR_ERR_STATE: there is no controller; RR_ERR_AGAIN: an earlier question about the stream has no answer yet;
+   RR_ERR_UNSUPPORTED: the library was built without it. */
+RR_API int rr_controller_ask(rr_server *s, rr_stream stream, const char *why);
+
 /* ---- 10. helper ------------------------------------------------------------------------------------------------- */
 
 /* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
@@ -1154,6 +1223,7 @@ char (&rr_config_type_of(const rr_target_config *))[RR_CFG_TARGET + 1];
 char (&rr_config_type_of(const rr_decision *))[RR_CFG_DECISION + 1];
 char (&rr_config_type_of(const rr_frame *))[RR_CFG_FRAME + 1];
 char (&rr_config_type_of(const rr_hooks_config *))[RR_CFG_HOOKS + 1];
+char (&rr_config_type_of(const rr_controller_config *))[RR_CFG_CONTROLLER + 1];
 char (&rr_config_type_of(const void *))[1];
 #endif
 

@@ -48,6 +48,7 @@ const ELSEWHERE: [(&str, &str, &str); 12] = [
     ("rr_server_log_librtmp", "RR_ERR_UNSUPPORTED", "in a build without the feature librtmp alone"),
     ("rr_rest_listen", "RR_ERR_LIMIT", "it takes all threads or descriptors of the process"),
     ("rr_hooks_set", "RR_ERR_LIMIT", "it takes all threads or descriptors of the process"),
+    ("rr_controller_set", "RR_ERR_LIMIT", "it takes all threads or descriptors of the process"),
     ("rr_rest_handle", "RR_ERR_NOMEM", "it takes all memory of the process, just after the answer was made"),
 ];
 
@@ -61,11 +62,18 @@ const REST: [&[&str]; 2] = [
         "rr_rest_handle RR_ERR_ARG",
         "rr_rest_handle RR_ERR_LIMIT",
         "rr_hooks_set RR_ERR_CERT",
+        "rr_controller_set RR_ERR_CERT",
+        "rr_controller_ask RR_ERR_ARG",
+        "rr_controller_ask RR_ERR_NOT_FOUND",
+        "rr_controller_ask RR_ERR_STATE",
+        "rr_controller_ask RR_ERR_AGAIN",
     ],
     &[
         "rr_rest_token RR_ERR_UNSUPPORTED",
         "rr_rest_listen RR_ERR_UNSUPPORTED",
         "rr_rest_stop RR_ERR_UNSUPPORTED",
+        "rr_controller_set RR_ERR_UNSUPPORTED",
+        "rr_controller_ask RR_ERR_UNSUPPORTED",
         "rr_rest_handle RR_ERR_UNSUPPORTED",
     ],
 ];

@@ -51,7 +51,8 @@ const MACROS: &str = "\
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 #define RR_TYPE_OF(p)                                                                                                  \\
     _Generic(*(p), rr_server_config: RR_CFG_SERVER, rr_stream_config: RR_CFG_STREAM, rr_target_config: RR_CFG_TARGET,  \\
-             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, rr_hooks_config: RR_CFG_HOOKS, default: 0)
+             rr_decision: RR_CFG_DECISION, rr_frame: RR_CFG_FRAME, rr_hooks_config: RR_CFG_HOOKS,                  \\
+             rr_controller_config: RR_CFG_CONTROLLER, default: 0)
 #else
 #define RR_TYPE_OF(p) 0
 #endif
@@ -72,6 +73,7 @@ char (&rr_config_type_of(const rr_target_config *))[RR_CFG_TARGET + 1];
 char (&rr_config_type_of(const rr_decision *))[RR_CFG_DECISION + 1];
 char (&rr_config_type_of(const rr_frame *))[RR_CFG_FRAME + 1];
 char (&rr_config_type_of(const rr_hooks_config *))[RR_CFG_HOOKS + 1];
+char (&rr_config_type_of(const rr_controller_config *))[RR_CFG_CONTROLLER + 1];
 char (&rr_config_type_of(const void *))[1];
 #endif
 ";
@@ -194,7 +196,9 @@ fn compile(compiler: &str, language: &str, standard: &str, file: &Path) -> Resul
 /// Every `Default: n` in the header is the number that rr_config_init writes, which is the core's.
 #[test]
 fn documented_defaults_are_the_cores() {
-    use rrelay::ffi::config::{rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config};
+    use rrelay::ffi::config::{
+        rr_controller_config, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config,
+    };
     let source = fs::read_to_string(root().join("src/ffi/config.rs")).unwrap();
     let mut checked = 0;
     macro_rules! check {
@@ -216,6 +220,7 @@ fn documented_defaults_are_the_cores() {
         ask_ms ask_default handshake_ms first_data_ms idle_ms ping_ms send_ms);
     check!(rr_decision: media start);
     check!(rr_hooks_config: dialect timeout_ms update_ms retry_ms max_requests);
+    check!(rr_controller_config: timeout_ms heartbeat_ms cache_ms max_requests);
     let numbers = source.matches("Default: ").count() - source.matches("Default: NULL").count() - 1;
     assert_eq!(checked, numbers, "a documented default is not compared (one mention is the file's head)");
 }

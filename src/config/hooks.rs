@@ -163,18 +163,16 @@ impl HooksConfig {
 }
 
 /// The address of a back end.
-fn address(given: &Setting<'_>) -> Result<Option<String>> {
+pub(super) fn address(given: &Setting<'_>) -> Result<Option<String>> {
     let Some(text) = given.text()? else { return Ok(None) };
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
     if !known || authority.is_empty() {
-        return Err(
-            given.refuse(&format!("is \"{text}\", no address like http://127.0.0.1:8000/on_publish or https://"))
-        );
+        return Err(given.refuse(&format!("is \"{text}\", no address like http://127.0.0.1:8000/path or https://")));
     }
     if authority.contains('@') {
-        return Err(given.refuse("has a name or password in it: a signature (secret) tells the back end who asks"));
+        return Err(given.refuse("has a name or password in it: a signature (secret) tells who asks"));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
         return Err(given.refuse("has characters that no address has: percent-code them"));

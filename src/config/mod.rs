@@ -7,6 +7,7 @@
 
 mod access;
 mod choices;
+mod controller;
 mod decision;
 mod hooks;
 mod limits;
@@ -17,6 +18,7 @@ mod value;
 
 pub use access::{AccessConfig, AccessRule, MAX_ACCESS_RULES};
 pub use choices::{Args, ClockMode, Metadata, PublisherPolicy, SlowPolicy, Start, ask, media};
+pub use controller::{ControllerConfig, MAX_CONTROLLERS};
 pub use decision::{Decision, MAX_DECISION_TARGETS};
 pub use hooks::{Dialect, HooksConfig};
 pub use limits::*;

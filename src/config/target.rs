@@ -84,6 +84,9 @@ pub struct TargetConfig {
     pub on_demand: bool,
     /// For targets: send the publisher's `?args` with the key.
     pub send_args: bool,
+    /// The controller has named it, and is asked for another one where this one is lost. No setting of a host's: one that
+    /// the host changes is its own from then on.
+    pub of_controller: bool,
 }
 
 impl Default for TargetConfig {
@@ -123,6 +126,7 @@ impl Default for TargetConfig {
             merge_ms: None,
             on_demand: false,
             send_args: false,
+            of_controller: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ptr::null;
 use super::Sized32;
 use super::event::rr_event_fn;
 use super::types::rr_frame;
-use crate::config::{HooksConfig, ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{ControllerConfig, HooksConfig, ServerConfig, StreamConfig, TargetConfig};
 
 /// Which struct rr_config_init fills.
 #[repr(C)]
@@ -22,6 +22,8 @@ pub enum rr_config_kind {
     RR_CFG_TARGET = 3,
     /// rr_decision.
     RR_CFG_DECISION = 4,
+    /// rr_controller_config.
+    RR_CFG_CONTROLLER = 7,
     /// rr_frame.
     RR_CFG_FRAME = 8,
     /// rr_hooks_config.
@@ -37,6 +39,7 @@ pub(super) fn name_of(kind: u32) -> Option<&'static str> {
         (rr_decision::KIND, rr_decision::NAME),
         (rr_frame::KIND, rr_frame::NAME),
         (rr_hooks_config::KIND, rr_hooks_config::NAME),
+        (rr_controller_config::KIND, rr_controller_config::NAME),
     ]
     .into_iter()
     .find_map(|(number, name)| (u32::from(number) == kind).then_some(name))
@@ -309,6 +312,60 @@ pub struct rr_hooks_config {
     pub max_requests: u32,
     /// 0.
     pub reserved0: u32,
+}
+
+/// Controllers that are asked by HTTP where streams go next (rr_controller_set).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rr_controller_config {
+    /// Set by rr_config_init.
+    pub size: u16,
+    /// Set by rr_config_init: RR_CFG_*.
+    pub kind: u16,
+    /// No flags yet: 0.
+    pub flags: u32,
+    /// Addresses of controllers, `http://host[:port][/path]` or https://, NULL ended, 8 at most; each is asked where those
+    /// before it do not answer. One at least must be given.
+    pub urls: *const *const c_char,
+    /// Goes with each request as "Authorization: Bearer TOKEN". Default: NULL (nothing does).
+    pub token: *const c_char,
+    /// What requests are signed with, as in rr_hooks_config. Default: NULL (they are not signed).
+    pub secret: *const c_char,
+    /// Roots to trust for https, a PEM file. Default: NULL (the system's).
+    pub ca_file: *const c_char,
+    /// This server's address as others are to dial it, `rtmp://host[:port]`. Default: NULL (the controller is told none).
+    pub self_url: *const c_char,
+    /// What one controller may take for an answer, with its wait for a place among max_requests, ms, 100 to 30000; publishers
+    /// and players wait meanwhile. Default: 2000.
+    pub timeout_ms: u32,
+    /// From one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000.
+    pub heartbeat_ms: u32,
+    /// How long an answer stands that does not say it itself, for when no controller answers, ms, to 86400000; RR_OFF = not
+    /// at all. Default: 300000.
+    pub cache_ms: u32,
+    /// Questions at one time, 1 to 4096; more wait, and their time runs. Default: 64.
+    pub max_requests: u32,
+}
+
+impl rr_controller_config {
+    /// The core's defaults in C's form.
+    pub fn defaults() -> Self {
+        let core = ControllerConfig::default();
+        Self {
+            size: size_of::<Self>() as u16,
+            kind: <Self as Sized32>::KIND,
+            flags: 0,
+            urls: null(),
+            token: null(),
+            secret: null(),
+            ca_file: null(),
+            self_url: null(),
+            timeout_ms: core.timeout_ms,
+            heartbeat_ms: core.heartbeat_ms.unwrap_or(u32::MAX),
+            cache_ms: core.cache_ms,
+            max_requests: core.max_requests,
+        }
+    }
 }
 
 impl rr_hooks_config {

@@ -5,14 +5,15 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 use super::config::{
-    rr_config_kind, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config,
+    rr_config_kind, rr_controller_config, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config,
+    rr_target_config,
 };
 use super::event::rr_event_fn;
 use super::types::{rr_frame, rr_hooks_flag, rr_listen_flag, rr_target_flag};
 use super::{Sized32, opt_bytes, opt_text, read_struct, text, texts};
 use crate::config::{
-    AccessConfig, Decision, HooksConfig, ListenOptions, MAX_ACCESS_RULES, MAX_BACKUP_URLS, OFF, ServerConfig,
-    StreamConfig, TargetConfig, Value,
+    AccessConfig, ControllerConfig, Decision, HooksConfig, ListenOptions, MAX_ACCESS_RULES, MAX_BACKUP_URLS,
+    MAX_CONTROLLERS, OFF, ServerConfig, StreamConfig, TargetConfig, Value,
 };
 use crate::error::{Failure, RRError, Result};
 use crate::log::{LevelFilter, level_filter};
@@ -47,6 +48,12 @@ unsafe impl Sized32 for rr_frame {
 unsafe impl Sized32 for rr_hooks_config {
     const NAME: &'static str = "rr_hooks_config";
     const KIND: u16 = rr_config_kind::RR_CFG_HOOKS as u16;
+}
+
+// SAFETY: as above.
+unsafe impl Sized32 for rr_controller_config {
+    const NAME: &'static str = "rr_controller_config";
+    const KIND: u16 = rr_config_kind::RR_CFG_CONTROLLER as u16;
 }
 
 /// A number of a config struct, as a setting's value: 0 is the default, RR_OFF off.
@@ -246,6 +253,28 @@ pub(super) unsafe fn access_config(rules: *const *const c_char, publish_keys: *c
     // SAFETY: contract.
     config.set("publish_keys", unsafe { given_text(publish_keys, "publish_keys") }?)?;
     Ok(config)
+}
+
+/// The core's settings of the controller; NULL is `None`.
+///
+/// # Safety
+/// The contract of all pointers.
+pub(super) unsafe fn controller_config(pointer: *const rr_controller_config) -> Result<Option<ControllerConfig>> {
+    // SAFETY: contract.
+    let Some(c) = (unsafe { read_struct(pointer) })? else { return Ok(None) };
+    bits("flags", c.flags, 0)?;
+    let mut config = ControllerConfig::default();
+    // SAFETY: contract.
+    let urls = unsafe { texts(c.urls, "urls", MAX_CONTROLLERS) }?;
+    config.set("urls", Value::Texts(&urls))?;
+    for (name, pointer) in [("token", c.token), ("ca_file", c.ca_file), ("self_url", c.self_url)] {
+        // SAFETY: contract.
+        config.set(name, unsafe { given_text(pointer, name) }?)?;
+    }
+    // SAFETY: contract.
+    config.set("secret", unsafe { opt_bytes(c.secret) }.map_or(Value::Default, Value::Bytes))?;
+    give!(c to config: timeout_ms heartbeat_ms cache_ms max_requests);
+    config.checked().map(Some)
 }
 
 /// The core's decision; NULL is one that changes nothing.

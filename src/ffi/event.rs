@@ -40,10 +40,31 @@ pub enum rr_event_type {
     RR_EV_CLOCK = 12,
     /// The peer asks us to connect again; url = the new place, "" = the same place.
     RR_EV_RECONNECT = 13,
+    /// What the controller has answered about app/key, in action. Where nobody answered, error says why, and action is
+    /// RR_NEXT_NONE, or that of an answer before, which stands still.
+    /// url = the first of its urls, value = how long the answer stands or, with RR_NEXT_WAIT, the time to the next question,
+    /// ms; text = what it was asked (publish, play, target_lost or rr_controller_ask's word) and its words. session is the
+    /// one that waited for it, target the one that was lost; stream is 0 where it is still to begin.
+    RR_EV_NEXT = 14,
     /// A log line, in text.
     RR_EV_LOG = 15,
     /// Events were lost because they were not taken; value = how many.
     RR_EV_OVERFLOW = 16,
+}
+
+/// What a controller wants done with a stream.
+#[repr(C)]
+pub enum rr_next {
+    /// It has not answered.
+    RR_NEXT_NONE = 0,
+    /// Push it on.
+    RR_NEXT_RELAY = 1,
+    /// Pull it.
+    RR_NEXT_PULL = 2,
+    /// Refuse whoever wants it; text has the reason.
+    RR_NEXT_REJECT = 3,
+    /// Ask again later.
+    RR_NEXT_WAIT = 4,
 }
 
 /// Bits of rr_event's flags.
@@ -102,8 +123,8 @@ pub struct rr_event {
     pub text: *const c_char,
     /// RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, its last role.
     pub role: u32,
-    /// Zero.
-    pub reserved0: u32,
+    /// RR_NEXT_* of RR_EV_NEXT.
+    pub action: u32,
     /// The text behind a `?` in the peer's application and stream key, joined by `&`; "" where there is none, or
     /// RR_ARGS_* leaves none. Usually credentials: the library never shows the text, and the host should not either.
     pub query: *const c_char,
@@ -147,7 +168,7 @@ impl Lent {
             url: url.as_ptr(),
             text: text.as_ptr(),
             role: event.role as u32,
-            reserved0: 0,
+            action: event.action as u32,
             query: query.as_ptr(),
         });
         Self { event, _strings: strings }

@@ -5,7 +5,9 @@
 //! the growth rule of the config structs depends on that. Where the core has a struct of the same fields, one list of
 //! fields serves for the conversion too.
 
-use super::config::{rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config};
+use super::config::{
+    rr_controller_config, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config,
+};
 use super::event::rr_event;
 use super::types::{rr_frame, rr_info, rr_stats};
 use crate::server::figures::Stats;
@@ -57,6 +59,8 @@ no_padding!(rr_decision, 40, size: u16, kind: u16, flags: u32, user: P, rename: 
 no_padding!(rr_hooks_config, 104, size: u16, kind: u16, flags: u32, on_connect: P, on_publish: P, on_play: P,
     on_publish_done: P, on_play_done: P, on_update: P, on_target_state: P, secret: P, ca_file: P, dialect: u32,
     timeout_ms: u32, update_ms: u32, retry_ms: u32, max_requests: u32, reserved0: u32);
+no_padding!(rr_controller_config, 64, size: u16, kind: u16, flags: u32, urls: P, token: P, secret: P, ca_file: P, self_url: P,
+    timeout_ms: u32, heartbeat_ms: u32, cache_ms: u32, max_requests: u32);
 no_padding!(rr_frame, 40, size: u16, kind: u16, r#type: u8, track: u8, flags: u8, reserved0: u8, codec: u32, cts_ms: i32,
     ts_ms: i64, data: P, len: usize);
 mirror!(rr_stats, Stats, 200, bytes_in: u64, bytes_out: u64, msgs_in: u64, msgs_out: u64, audio_bytes: u64,
@@ -70,4 +74,4 @@ no_padding!(rr_info, 176, id: u64, stream: u64, kind: u32, state: u32, error: i3
     agent: P, video_codec: P, audio_codec: P, width: u32, height: u32, sample_rate: u32, channels: u32, query: P);
 no_padding!(rr_event, 128, r#type: u32, error: i32, state: u32, prev: u32, flags: u32, level: u32, stream: u64,
     session: u64, target: u64, user: P, time_us: i64, value: i64, app: P, key: P, addr: P, url: P, text: P, role: u32,
-    reserved0: u32, query: P);
+    action: u32, query: P);

@@ -20,7 +20,7 @@ const STATES: [&CStr; 11] = [
     c"FAILED",
 ];
 
-/// Names of the event types, by number. 14 is reserved and has no name.
+/// Names of the event types, by number.
 const EVENTS: [&CStr; 17] = [
     c"NONE",
     c"SERVER",
@@ -36,7 +36,7 @@ const EVENTS: [&CStr; 17] = [
     c"SLOW",
     c"CLOCK",
     c"RECONNECT",
-    UNKNOWN,
+    c"NEXT",
     c"LOG",
     c"OVERFLOW",
 ];

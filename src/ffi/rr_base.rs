@@ -4,7 +4,8 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use super::config::{
-    self, rr_config_kind, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config, rr_target_config,
+    self, rr_config_kind, rr_controller_config, rr_decision, rr_hooks_config, rr_server_config, rr_stream_config,
+    rr_target_config,
 };
 use super::types::{rr_feature, rr_frame, rr_name_kind};
 use super::{Sized32, guard, last_error, names, write_struct};
@@ -93,6 +94,7 @@ pub unsafe extern "C" fn rr_config_init(kind: c_int, cfg: *mut c_void, size: usi
     const TARGET: c_int = rr_config_kind::RR_CFG_TARGET as c_int;
     const DECISION: c_int = rr_config_kind::RR_CFG_DECISION as c_int;
     const FRAME: c_int = rr_config_kind::RR_CFG_FRAME as c_int;
+    const CONTROLLER: c_int = rr_config_kind::RR_CFG_CONTROLLER as c_int;
     const HOOKS: c_int = rr_config_kind::RR_CFG_HOOKS as c_int;
     guard(|| match typed(kind)? {
         // SAFETY: contract.
@@ -107,6 +109,8 @@ pub unsafe extern "C" fn rr_config_init(kind: c_int, cfg: *mut c_void, size: usi
         FRAME => unsafe { init(cfg, size, rr_frame::empty()) },
         // SAFETY: contract.
         HOOKS => unsafe { init(cfg, size, rr_hooks_config::defaults()) },
+        // SAFETY: contract.
+        CONTROLLER => unsafe { init(cfg, size, rr_controller_config::defaults()) },
         _ => Err(Failure::ours(RRError::Arg, format!("kind: {kind} is no RR_CFG_*"))),
     })
 }

@@ -2,10 +2,11 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
-use super::config::rr_hooks_config;
+use super::config::{rr_controller_config, rr_hooks_config};
 use super::rr_server::rr_server;
+use super::types::rr_stream;
 use super::{Out, convert, guard, on_server, opt_bytes, slice, text};
-use crate::config::HooksConfig;
+use crate::config::{ControllerConfig, HooksConfig};
 use crate::error::{Failure, RRError, Result};
 
 /// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
@@ -180,6 +181,57 @@ pub unsafe extern "C" fn rr_hooks_set(s: *mut rr_server, cfg: *const rr_hooks_co
     unsafe { on_server(s, body) }
 }
 
+/// Asks controllers by HTTP where streams go next, or other ones from now on; NULL: none any more. docs/controller.md has what
+/// goes over the wire. It is asked when a session is about to publish a stream that nobody publishes (after hooks and the
+/// host; the session waits), when one is to play a stream that nothing feeds (likewise), when a target or source that a
+/// controller has named is lost, and by rr_controller_ask. What it answers is done, and told by RR_EV_NEXT.
+///
+/// Where no controller gives a good answer, its last one about the stream is taken, while that stands; else all goes on as if
+/// there were none, and it is asked again after ten seconds. What runs is left alone. One thread of the library's own asks,
+/// and sends heartbeats.
+///
+/// # Waits
+/// For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that thread: two seconds at
+/// most.
+///
+/// # Returns
+/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_CERT: with https, ca_file cannot be read or has no
+/// certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED:
+/// the library was built without it. On failure all is as before.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_controller_set(s: *mut rr_server, cfg: *const rr_controller_config) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        controller(server, unsafe { convert::controller_config(cfg) }?)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
+/// Asks the controller about a stream, with a word of the host's for why: 1 to 64 letters, digits or any of `_-.`. The answer
+/// is done as one to a question of the library's own is, but for RR_NEXT_REJECT, which the host alone hears of, and comes as
+/// RR_EV_NEXT. Where it is RR_NEXT_WAIT the question is asked again when its time has come.
+///
+/// # Returns
+/// RR_OK: the question is on its way; RR_ERR_ARG: `why` is no such word; RR_ERR_NOT_FOUND: no such stream; RR_ERR_STATE: there
+/// is no controller; RR_ERR_AGAIN: an earlier question about the stream has no answer yet; RR_ERR_UNSUPPORTED: the library was
+/// built without it.
+///
+/// # Safety
+/// The contract of all pointers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rr_controller_ask(s: *mut rr_server, stream: rr_stream, why: *const c_char) -> c_int {
+    let body = |server: &rr_server| {
+        // SAFETY: contract.
+        ask_controller(server, stream, unsafe { text(why, "why") }?)
+    };
+    // SAFETY: contract.
+    unsafe { on_server(s, body) }
+}
+
 /// Bytes in memory of C's allocator, with a NUL behind them.
 fn copied(bytes: &[u8]) -> Result<*mut c_char> {
     // SAFETY: malloc takes any size; its result is checked.
@@ -231,6 +283,28 @@ fn handle(server: &rr_server, method: &str, path: &str, body: &[u8]) -> Result<(
 fn hooks(server: &rr_server, config: Option<HooksConfig>) -> Result<c_int> {
     server.rest.set_hooks(config)?;
     Ok(0)
+}
+
+#[cfg(feature = "rest")]
+fn controller(server: &rr_server, config: Option<ControllerConfig>) -> Result<c_int> {
+    server.rest.set_controller(config)?;
+    Ok(0)
+}
+
+#[cfg(feature = "rest")]
+fn ask_controller(server: &rr_server, stream: rr_stream, why: &str) -> Result<c_int> {
+    server.rest.ask_controller(stream, why)?;
+    Ok(0)
+}
+
+#[cfg(not(feature = "rest"))]
+fn controller(_: &rr_server, _: Option<ControllerConfig>) -> Result<c_int> {
+    Err(unsupported())
+}
+
+#[cfg(not(feature = "rest"))]
+fn ask_controller(_: &rr_server, _: rr_stream, _: &str) -> Result<c_int> {
+    Err(unsupported())
 }
 
 #[cfg(not(feature = "rest"))]

@@ -7,7 +7,7 @@ use super::config::*;
 use super::rr_base::*;
 use super::types::*;
 use super::*;
-use crate::config::{Decision, Dialect, HooksConfig, ServerConfig, StreamConfig, TargetConfig};
+use crate::config::{ControllerConfig, Decision, Dialect, HooksConfig, ServerConfig, StreamConfig, TargetConfig};
 
 /// This thread's last error, as text.
 fn detail() -> String {
@@ -288,6 +288,42 @@ fn values_arrive() {
 }
 
 #[test]
+fn controllers_arrive() {
+    let urls = [c"http://a:1/".as_ptr(), c"https://b".as_ptr(), null()];
+    let controller = |change: &dyn Fn(&mut rr_controller_config)| {
+        let mut c = rr_controller_config { urls: urls.as_ptr(), ..rr_controller_config::defaults() };
+        change(&mut c);
+        // SAFETY: a whole struct of this version.
+        unsafe { convert::controller_config(&c) }.map(|config| config.expect("not NULL"))
+    };
+    let urls = vec!["http://a:1".to_owned(), "https://b".to_owned()];
+    let usual = ControllerConfig { urls: urls.clone(), ..ControllerConfig::default() };
+    assert_eq!(controller(&|_| {}).unwrap(), usual);
+    // SAFETY: NULL is allowed.
+    assert!(unsafe { convert::controller_config(null()) }.unwrap().is_none());
+    let config = controller(&|c| {
+        (c.token, c.secret, c.ca_file) = (c"token".as_ptr(), c"se\xffcret".as_ptr(), c"roots.pem".as_ptr());
+        c.self_url = c"rtmp://10.0.0.5".as_ptr();
+        (c.timeout_ms, c.heartbeat_ms, c.cache_ms, c.max_requests) = (100, u32::MAX, u32::MAX, 7);
+    });
+    let expected = ControllerConfig {
+        urls,
+        token: Some("token".to_owned()),
+        secret: Some(b"se\xffcret".to_vec()),
+        ca_file: Some("roots.pem".to_owned()),
+        self_url: Some("rtmp://10.0.0.5".to_owned()),
+        timeout_ms: 100,
+        heartbeat_ms: None,
+        cache_ms: 0,
+        max_requests: 7,
+    };
+    assert_eq!(config.unwrap(), expected);
+    refused(controller(&|c| c.flags = 1), RRError::Arg, "flags");
+    refused(controller(&|c| c.urls = null()), RRError::Arg, "urls");
+    refused(controller(&|c| c.self_url = c"http://a".as_ptr()), RRError::Arg, "self_url");
+}
+
+#[test]
 fn hooks_arrive() {
     let on_play = Some("http://127.0.0.1/".to_owned());
     assert_eq!(hooks(|_| {}).unwrap(), HooksConfig { on_play: on_play.clone(), ..HooksConfig::default() });
@@ -403,6 +439,7 @@ fn documented_ranges_are_the_cores() {
             "rr_target_config" => TargetConfig::default().set(field, Number(number)),
             "rr_server_config" => ServerConfig::default().set(field, Number(number)),
             "rr_hooks_config" => HooksConfig::default().set(field, Number(number)),
+            "rr_controller_config" => ControllerConfig::default().set(field, Number(number)),
             _ => panic!("{owner} has a range"),
         };
         for (number, good) in [(from, true), (from - 1, false)] {

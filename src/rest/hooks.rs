@@ -7,30 +7,29 @@
 //! order, and the done after the last update's answer. Tells of targets go one after another.
 //!
 //! Bounds: one question and some plays a session, [`MAX_ACTS`] tasks, [`MAX_RETRIES`] tells that wait for another try,
-//! [`MAX_TARGET_TELLS`] tells of targets that wait, the answer's length. What a back end does is checked by the dialects (`json`, `nginx`); the wire is `client`'s.
+//! [`MAX_TARGET_TELLS`] tells of targets that wait, the answer's length. What a back end does is checked by the dialects (`json`, `nginx`); the wire is `client`'s, the thread `worker`'s.
 
-mod client;
 mod json;
 mod nginx;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Request;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use self::client::{Client, Reply};
+use super::client::{Client, Reply, Use};
+use super::worker::{Tasks, Worker};
 use crate::config::{Decision, Dialect, HooksConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
 use crate::server::events::Subscriber;
 use crate::server::figures::Stats;
-use crate::server::hooks::{Hooks, Patience, Question, Wanted};
+use crate::server::hooks::{Hooks, Question, Wanted};
+use crate::server::place::Patience;
 use crate::server::{RRRestOut, RRServer};
 use crate::stream::RRStream;
 use crate::stream::event::{Event, EventKind, Id};
@@ -53,15 +52,6 @@ const MARGIN_MS: u64 = 1_000;
 const RETRY_FIRST: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 500 });
 /// Longest such wait.
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
-
-/// What tells may take at the end, when the server is freed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Stack of the thread: TLS and JSON nest deeper than the media side's flat code.
-const STACK_BYTES: usize = 2 * 1024 * 1024;
-
-/// Look-ups of names at one time; each takes a thread while it lasts.
-const MAX_LOOKUPS: usize = 4;
 
 /// One of the hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,10 +292,8 @@ struct Desk {
     table: Mutex<Table>,
     /// Room for those of [`MAX_ACTS`].
     acts: Arc<Semaphore>,
-    runtime: Handle,
+    tasks: Tasks,
     targets: mpsc::Sender<Box<Event>>,
-    /// True once the hooks are taken off. Each task holds a receiver, so that the end can wait for them.
-    stopping: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -318,11 +306,6 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     fn setup(&self) -> Arc<Setup> {
         Arc::clone(&locked(&self.setup))
-    }
-
-    /// Runs something on the thread of hooks.
-    fn spawn<T: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(watch::Receiver<bool>) -> T) {
-        self.runtime.spawn(task(self.stopping.subscribe()));
     }
 
     fn take(&self, session: Id, stream: Id) -> Option<Running> {
@@ -355,7 +338,7 @@ impl Hooks for Desk {
         let patience = Patience { by_ms: clock::now_ms() + timeout_ms + MARGIN_MS, allow: setup.config.fail_open };
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         let (server, number, session) = (Weak::clone(&self.server), question.number, question.session.id);
-        self.spawn(|stopping| async move {
+        self.tasks.spawn(|stopping| async move {
             // Held to the end.
             let _stopping = stopping;
             let asked = tokio::time::timeout_at(deadline, setup.ask(&call)).await;
@@ -400,7 +383,7 @@ impl Hooks for Desk {
         let about = About { session: Arc::clone(session), names };
         let act = Act { about, stream: stream.id(), publishes, since: Instant::now(), _place: Arc::new(place) };
         let server = Weak::clone(&self.server);
-        self.spawn(|stopping| follow(act, setup, updates, ended, server, stopping));
+        self.tasks.spawn(|stopping| follow(act, setup, updates, ended, server, stopping));
     }
 
     fn ended(&self, session: &RRSession, stream: Id) {
@@ -491,8 +474,8 @@ async fn tell_of_targets(desk: Arc<Desk>, mut events: mpsc::Receiver<Box<Event>>
 #[derive(Debug)]
 pub(super) struct HooksThread {
     desk: Arc<Desk>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Its end waits for what is still to be told.
+    _worker: Worker,
 }
 
 impl HooksThread {
@@ -503,42 +486,18 @@ impl HooksThread {
     /// process has no thread or fd left.
     pub(super) fn start(server: &Arc<RRServer>, config: HooksConfig) -> Result<Self> {
         let setup = Setup::new(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .max_blocking_threads(MAX_LOOKUPS)
-            .thread_name("hooksResolver")
-            .build()
-            .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
+        let worker = Worker::start(server, "hooksThread", "hooksResolver")?;
         let (targets, events) = mpsc::channel(MAX_TARGET_TELLS);
         let desk = Arc::new(Desk {
             server: Arc::downgrade(server),
             setup: Mutex::new(Arc::new(setup)),
             table: Mutex::default(),
             acts: Arc::new(Semaphore::new(MAX_ACTS)),
-            runtime: runtime.handle().clone(),
+            tasks: worker.tasks().clone(),
             targets,
-            stopping: watch::Sender::new(false),
         });
-        let (stop, stopped) = oneshot::channel();
-        let (own, entered) = (Arc::clone(&desk), Arc::clone(server));
-        let body = move || {
-            crate::net::thread::block_signals();
-            let _log = entered.enter_log();
-            // Its hooks do not keep the server.
-            drop(entered);
-            runtime.block_on(async {
-                own.spawn(|stopping| tell_of_targets(Arc::clone(&own), events, stopping));
-                let _ = stopped.await;
-                own.stopping.send_replace(true);
-                let _ = tokio::time::timeout(STOP_TIMEOUT, own.stopping.closed()).await;
-            });
-            runtime.shutdown_background();
-        };
-        let thread = crate::sync::spawn_with_stack("hooksThread", STACK_BYTES, body, |text| {
-            log::error!("the thread of hooks panicked: {text}");
-        })?;
-        let running = Self { desk, stop: Some(stop), thread: Some(thread) };
+        desk.tasks.spawn(|stopping| tell_of_targets(Arc::clone(&desk), events, stopping));
+        let running = Self { desk, _worker: worker };
         server.set_hooks(Arc::<Desk>::clone(&running.desk));
         server.subscribe(&running.subscriber());
         Ok(running)
@@ -567,16 +526,18 @@ impl Drop for HooksThread {
             server.unsubscribe(&self.subscriber());
         }
         self.desk.forget_all();
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
 impl Setup {
     fn new(config: HooksConfig) -> Result<Self> {
-        let client = Client::new(&config, Hook::ALL.len())?;
+        let client = Client::new(&Use {
+            urls: config.urls().into_iter().flatten().collect(),
+            ca_file: config.ca_file.as_deref(),
+            timeout_ms: config.timeout_ms,
+            kinds: Hook::ALL.len(),
+            max_requests: config.max_requests,
+        })?;
         Ok(Self { config, client, retries: Semaphore::new(MAX_RETRIES) })
     }
 }

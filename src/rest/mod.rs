@@ -6,6 +6,8 @@
 
 mod access;
 mod api;
+mod client;
+mod controller;
 mod events;
 mod hooks;
 mod http;
@@ -17,6 +19,7 @@ mod path;
 mod problem;
 mod settings;
 mod token;
+mod worker;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -27,9 +30,10 @@ use tower::ServiceExt;
 
 pub use self::token::token;
 
-use crate::config::HooksConfig;
+use crate::config::{ControllerConfig, HooksConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
+use crate::stream::event::Id;
 use crate::sync::locked;
 
 /// Largest answer of [`Rest::handle`]: a list of ten thousand sessions.
@@ -61,12 +65,13 @@ pub struct Rest {
     server: Arc<RRServer>,
     listeners: Mutex<Vec<http::Listener>>,
     hooks: Mutex<Option<hooks::HooksThread>>,
+    controller: Mutex<Option<controller::NextThread>>,
 }
 
 impl Rest {
     /// The REST side of `server`; nothing listens yet.
     pub fn new(server: Arc<RRServer>) -> Self {
-        Self { server, listeners: Mutex::default(), hooks: Mutex::default() }
+        Self { server, listeners: Mutex::default(), hooks: Mutex::default(), controller: Mutex::default() }
     }
 
     /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
@@ -104,6 +109,37 @@ impl Rest {
             }
         }
         Ok(())
+    }
+
+    /// Asks these controllers where streams go next, or other ones than before; `None`: none any more.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where no
+    /// thread or fd is left; the controllers before stay.
+    pub fn set_controller(&self, config: Option<ControllerConfig>) -> Result<()> {
+        let mut place = locked(&self.controller);
+        match (config, place.as_ref()) {
+            (Some(config), Some(running)) => running.change(config)?,
+            (Some(config), None) => *place = Some(controller::NextThread::start(&self.server, config)?),
+            (None, _) => {
+                let before = place.take();
+                // Its end waits for what is on its way.
+                drop(place);
+                drop(before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the controller about a stream, with a word of the host's for why. The answer comes as an event.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] for a word that is none, [`RRError::NotFound`], [`RRError::State`] without a controller,
+    /// [`RRError::Again`] where an earlier question has no answer yet.
+    pub fn ask_controller(&self, stream: Id, why: &str) -> Result<()> {
+        let place = locked(&self.controller);
+        let no_controller = || Failure::ours(RRError::State, "there is no controller");
+        place.as_ref().ok_or_else(no_controller)?.ask(&self.server, stream, why)
     }
 
     /// Ends all listeners; open requests have half a second.
@@ -153,6 +189,7 @@ impl Drop for Rest {
     fn drop(&mut self) {
         self.stop();
         let _ = self.set_hooks(None);
+        let _ = self.set_controller(None);
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) struct Target {
 pub(crate) struct Told {
     /// `server`, `stream`, `session` or `target`: its state moved. `connect_ask`, `publish_ask`, `play_ask`: a peer waits
     /// for the host's word. `wanted`, `unwatched`: who watches a stream without a publisher. `tracks`, `slow`, `clock`,
-    /// `reconnect`: as RR_EV_TRACKS and its like.
+    /// `reconnect`, `next`: as RR_EV_TRACKS and its like.
     pub(crate) kind: &'static str,
     /// When, in microseconds since 1970.
     pub(crate) time_us: i64,
@@ -145,6 +145,8 @@ pub(crate) struct Told {
     pub(crate) target: String,
     /// What the session or target is to the stream.
     pub(crate) role: &'static str,
+    /// What the controller wants done (`next` alone): `relay`, `pull`, `reject`, `wait`, or `none` where it has not answered.
+    pub(crate) action: &'static str,
     /// Per kind: milliseconds to the next try, messages that were dropped, the clock's jump in ms ...
     pub(crate) value: i64,
     /// Application.
@@ -329,6 +331,7 @@ pub(crate) fn told(event: &Event) -> Told {
         session: id_text(event.session),
         target: id_text(event.target),
         role: event.role.name(),
+        action: event.action.name(),
         value: event.value,
         app: text(&event.app),
         key: text(&event.key),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Args, Decision, MAX_NAME_BYTES, Start};
+use crate::config::{Args, Decision, MAX_NAME_BYTES, Start, TargetConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
@@ -10,6 +10,8 @@ use crate::net::clock;
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::hooks::Wanted;
+use crate::server::place::Patience;
+use crate::server::placement::Placing;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::Peer;
@@ -17,6 +19,7 @@ use crate::stream::record::{Names, Order};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
+use crate::sync::locked;
 
 /// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
 const TRIES: usize = 3;
@@ -208,9 +211,57 @@ pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
         },
         Order::Deny(code, text) => format!("denied: {text} {code}"),
         Order::Redirect(url) => format!("sent to {}", mask_url(url)),
-        Order::Reconnect(..) | Order::Close(_) | Order::Hooks(..) | Order::Export { .. } => return,
+        Order::Reconnect(..) | Order::Close(_) | Order::Answer(..) | Order::Export { .. } => return,
     };
     log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names()));
+}
+
+/// The stream that a peer is let in to.
+///
+/// # Errors
+/// [`RRError::Arg`] where that is no name.
+fn name_of(peer: &mut Peer, key: &[u8], decision: &Decision) -> Result<StreamName> {
+    // As the peer has them: two that differ only where one is cut would be one stream.
+    let app = app_of(peer);
+    if !fits(&app) || !fits(key) {
+        let text = "the name of the application or stream is too long or contains NUL";
+        return Err(Failure::peers(RRError::Arg, text));
+    }
+    let mut name = StreamName::of_peer(&app, key);
+    if let Some(key) = &decision.rename {
+        name.key.clone_from(key);
+    } else if !name.is_whole() {
+        return Err(Failure::peers(RRError::Arg, "an application and a stream key are needed, as in live/show"));
+    }
+    Ok(name)
+}
+
+/// Asks where a stream goes that begins with this peer, or where one comes from that the peer is to play and nothing feeds.
+/// Gives the question's number, and how long it may take.
+pub(super) fn ask_controller(
+    core: &Core,
+    peer: &mut Peer,
+    wish: &Wish,
+    decision: &Decision,
+) -> Option<(u64, Patience)> {
+    let placement = core.placement.get()?;
+    let (key, publishes) = match wish {
+        Wish::Publish { sent, .. } => (sent.key(), true),
+        Wish::Play { sent, .. } => (sent.key(), false),
+        Wish::Connect => return None,
+    };
+    let wants_media = peer.conn.inbound().is_some_and(|session| session.wants_media());
+    let name = name_of(peer, key, decision).ok().filter(|_| publishes || wants_media)?;
+    let record = &peer.record;
+    // Who is refused below anyhow asks nobody.
+    core.bans.check(record, &name, publishes, clock::now_ms()).ok()?;
+    let open = if publishes { source::begins(core, &name) } else { source::is_missing(core, &name) };
+    if !open {
+        return None;
+    }
+    let number = core.question();
+    let patience = placement.ask(Placing { number, session: record.id, name, publishes })?;
+    Some((number, patience))
 }
 
 /// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
@@ -225,14 +276,7 @@ pub(super) fn find_stream(
         Wish::Play { sent, .. } => (sent.key(), false),
         Wish::Connect => return Err(RRError::State.into()),
     };
-    // As the peer has them: two that differ only where one is cut would be one stream.
-    let app = app_of(peer);
-    let found = if fits(&app) && fits(key) {
-        let name = StreamName::of_peer(&app, key);
-        enter(core, peer, name, publish, decision)
-    } else {
-        Err(Failure::peers(RRError::Arg, "the name of the application or stream is too long or contains NUL"))
-    };
+    let found = name_of(peer, key, decision).and_then(|name| enter(core, peer, name, publish, decision));
     found.inspect_err(|failure| refuse(peer, wish, code_of(failure, publish), &failure.text, None))
 }
 
@@ -260,28 +304,24 @@ pub(super) fn has_access(core: &Core, peer: &mut Peer, wish: &Wish) -> Result<()
 fn enter(
     core: &Core,
     peer: &mut Peer,
-    mut name: StreamName,
+    name: StreamName,
     publish: bool,
     decision: &Decision,
 ) -> Result<(Arc<RRStream>, Claim)> {
     let over_http = peer.conn.inbound().is_some_and(|session| session.flv_form().is_some());
     let record = &peer.record;
-    if let Some(key) = &decision.rename {
-        name.key.clone_from(key);
-    } else if !name.is_whole() {
-        return Err(Failure::peers(RRError::Arg, "an application and a stream key are needed, as in live/show"));
-    }
     core.bans.check(record, &name, publish, clock::now_ms())?;
     let config = decision.stream.as_deref().filter(|_| publish).unwrap_or(&core.config.stream);
     if !publish {
         source::may_play(core, &name)?;
-        if over_http {
+        if over_http && decision.sources.is_empty() {
             source::is_there(core, &name)?;
         }
     }
+    let _opening = locked(&core.opening);
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
-        let added = make_targets(core, &stream, decision)?;
+        let added = make_targets(core, &stream, &decision.targets, &decision.sources)?;
         let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
         if entered.is_err() {
             added.iter().for_each(|target| core.forget_target(target));
@@ -320,13 +360,22 @@ pub(super) fn is_answered_without_media(peer: &mut Peer, stream: &Arc<RRStream>,
     true
 }
 
-/// The targets and sources of a decision that the stream has not got yet; they are put on it once the peer is let in.
-fn make_targets(core: &Core, stream: &RRStream, decision: &Decision) -> Result<Vec<Arc<Target>>> {
-    let (targets, sources) = (stream.book().targets(), stream.sources().list());
+/// The targets and sources that the stream has not got yet, all of them or none; they are to be put on it. The caller holds
+/// [`Core::opening`] until they are.
+///
+/// # Errors
+/// Those of [`Endpoint::new`] and [`Core::new_target`].
+pub(super) fn make_targets(
+    core: &Core,
+    stream: &RRStream,
+    targets: &[TargetConfig],
+    sources: &[TargetConfig],
+) -> Result<Vec<Arc<Target>>> {
+    let (has_targets, has_sources) = (stream.book().targets(), stream.sources().list());
     let mut made: Vec<Arc<Target>> = Vec::new();
-    let all = decision.targets.iter().map(|config| (config, false));
-    for (config, pulls) in all.chain(decision.sources.iter().map(|config| (config, true))) {
-        let had = if pulls { &sources } else { &targets };
+    let all = targets.iter().map(|config| (config, false));
+    for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
+        let had = if pulls { &has_sources } else { &has_targets };
         let same = |target: &Arc<Target>| {
             let has = &target.endpoint().config;
             has.url == config.url && has.key == config.key && target.is_source() == pulls && !target.is_stopped()

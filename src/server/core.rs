@@ -18,9 +18,11 @@ use crate::server::access::Access;
 use crate::server::bans::Bans;
 use crate::server::events::Events;
 use crate::server::figures::{self, Stats};
-use crate::server::hooks::HookPlace;
+use crate::server::hooks::Hooks;
 use crate::server::inbox::{self, Inboxes, ToListener};
 use crate::server::listening::Listeners;
+use crate::server::place::Place;
+use crate::server::placement::Placement;
 use crate::server::registry::Registry;
 use crate::server::secure::Certificate;
 use crate::server::slots::next_server;
@@ -73,7 +75,12 @@ pub(super) struct Core {
     pub(super) absent: Absent,
     pub(super) access: Access,
     pub(super) bans: Bans,
-    pub(super) hooks: HookPlace,
+    pub(super) hooks: Place<dyn Hooks>,
+    pub(super) placement: Place<dyn Placement>,
+    /// Questions to these two so far.
+    questions: AtomicU64,
+    /// Held while what a stream is pushed to and pulled from is compared with what it is to be, and added.
+    pub(super) opening: Mutex<()>,
     /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
@@ -125,7 +132,10 @@ impl Core {
             absent: Absent::default(),
             access: Access::default(),
             bans: Bans::default(),
-            hooks: HookPlace::default(),
+            hooks: Place::default(),
+            placement: Place::default(),
+            questions: AtomicU64::new(0),
+            opening: Mutex::default(),
             past: Mutex::default(),
             state: AtomicU32::new(State::Idle.number()),
             listening: Listeners::default(),
@@ -141,6 +151,11 @@ impl Core {
 
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
         locked(&self.registry)
+    }
+
+    /// The number of a question, which no other of this server has.
+    pub(super) fn question(&self) -> u64 {
+        self.questions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     // ---- its end

@@ -6,14 +6,13 @@
 //! host's is taken for theirs.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::error::Failure;
+use crate::server::place::{Patience, Place};
 use crate::stream::RRStream;
 use crate::stream::event::Id;
 use crate::stream::record::RRSession;
-use crate::sync::locked;
 
 /// What a peer wants, as far as its session's names do not say it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +57,6 @@ pub(crate) struct Question {
     pub(crate) wanted: Wanted,
 }
 
-/// How long an answer may take, and what is done without one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
-    /// Until then, monotonic ms.
-    pub(crate) by_ms: u64,
-    /// Whether the session is let in then.
-    pub(crate) allow: bool,
-}
-
 /// Who is asked and told. Nothing here may block: each is called by the thread that has the session.
 pub(crate) trait Hooks: Send + Sync + fmt::Debug {
     /// Asks. The answer is given to [`RRServer::answer_question`](super::RRServer::answer_question); `None`: nobody is to be
@@ -80,44 +70,9 @@ pub(crate) trait Hooks: Send + Sync + fmt::Debug {
     fn over(&self, session: &RRSession, cause: &Failure);
 }
 
-/// The place for a server's hooks. Without them a call costs one load.
-#[derive(Debug, Default)]
-pub(super) struct HookPlace {
-    any: AtomicBool,
-    hooks: Mutex<Option<Arc<dyn Hooks>>>,
-    questions: AtomicU64,
-}
-
-impl HookPlace {
-    /// The hooks from now on.
-    pub(super) fn set(&self, hooks: Arc<dyn Hooks>) {
-        let mut place = locked(&self.hooks);
-        self.any.store(true, Ordering::Release);
-        *place = Some(hooks);
-    }
-
-    /// Takes these hooks off, unless others stand here meanwhile.
-    pub(super) fn remove(&self, hooks: &Arc<dyn Hooks>) {
-        let mut place = locked(&self.hooks);
-        if place.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, hooks)) {
-            self.any.store(false, Ordering::Release);
-            *place = None;
-        }
-    }
-
-    /// The hooks, to be called without a lock.
-    pub(super) fn get(&self) -> Option<Arc<dyn Hooks>> {
-        if !self.any.load(Ordering::Acquire) {
-            return None;
-        }
-        locked(&self.hooks).clone()
-    }
-
-    /// Asks them; gives the question's number, and how long it may take.
-    pub(super) fn ask(&self, session: &Arc<RRSession>, wanted: Wanted) -> Option<(u64, Patience)> {
-        let hooks = self.get()?;
-        let number = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
-        let patience = hooks.ask(Question { number, session: Arc::clone(session), wanted })?;
-        Some((number, patience))
+impl Place<dyn Hooks> {
+    /// Asks them; gives how long that may take, and `None` where nobody is to be asked about this.
+    pub(super) fn ask(&self, number: u64, session: &Arc<RRSession>, wanted: Wanted) -> Option<Patience> {
+        self.get()?.ask(Question { number, session: Arc::clone(session), wanted })
     }
 }

@@ -31,8 +31,8 @@ use crate::net::socket::half_close;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::server::admission::{self, Wish};
 use crate::server::core::Core;
-use crate::server::hooks::Patience;
 use crate::server::inbox::ToListener;
+use crate::server::place::Patience;
 use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
@@ -60,8 +60,27 @@ enum PendingState {
     AsksHooks { wish: Wish, before: Box<Decision>, number: u64, patience: Patience },
     /// The host was asked, about what hooks let in so; nothing is read until it answers.
     Asks(Wish, Box<Decision>),
+    /// The controller was asked about what all others let in so, likewise.
+    AsksController { wish: Wish, decision: Box<Decision>, number: u64, patience: Patience },
     /// The peer was told no, and may read that and close by itself until then.
     Leaves { why: Failure, by_ms: u64 },
+}
+
+impl PendingState {
+    /// Whether somebody is asked.
+    fn asks(&self) -> bool {
+        matches!(self, Self::Asks(..) | Self::AsksHooks { .. } | Self::AsksController { .. })
+    }
+
+    /// The number of the question to hooks or to the controller, and how long it may take.
+    fn question(&self) -> Option<(u64, Patience)> {
+        match self {
+            Self::AsksHooks { number, patience, .. } | Self::AsksController { number, patience, .. } => {
+                Some((*number, *patience))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -249,7 +268,7 @@ impl Listener {
             let Some(Slot::Peer(pending)) = self.slots.get_mut(slot) else { return Ok(()) };
             pending.unheard = full;
             // With a full queue the tick comes back to the peer.
-            if full || matches!(pending.state, PendingState::Asks(..) | PendingState::AsksHooks { .. }) {
+            if full || pending.state.asks() {
                 return self.flush(slot);
             }
             let leaves = matches!(pending.state, PendingState::Leaves { .. });
@@ -313,8 +332,9 @@ impl Listener {
             return self.refuse_and_leave(slot, failure, io);
         }
         admission::note_rename(&pending.peer, &wish, &before);
-        match core.hooks.ask(&pending.peer.record, wish.wanted()) {
-            Some((number, patience)) => {
+        let number = core.question();
+        match core.hooks.ask(number, &pending.peer.record, wish.wanted()) {
+            Some(patience) => {
                 pending.state = PendingState::AsksHooks { wish, before, number, patience };
                 self.flush(slot)
             }
@@ -331,7 +351,7 @@ impl Listener {
         };
         let core = Arc::clone(&self.core);
         if core.config.ask & bit == 0 {
-            return self.grant(slot, wish, &decision, io);
+            return self.grant(slot, wish, decision, io);
         }
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         admission::note_rename(&pending.peer, &wish, &decision);
@@ -346,8 +366,8 @@ impl Listener {
         self.flush(slot)
     }
 
-    /// The wish is granted: connect goes on here, publish and play with a stream.
-    fn grant(&mut self, slot: usize, wish: Wish, decision: &Decision, io: &mut Io<'_>) -> Stays {
+    /// The wish is granted: connect goes on here; of a publish or play the controller is asked, or it begins.
+    fn grant(&mut self, slot: usize, wish: Wish, decision: Box<Decision>, io: &mut Io<'_>) -> Stays {
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         pending.state = PendingState::Talks;
@@ -355,12 +375,25 @@ impl Listener {
             pending.peer.record.set_user(decision.user);
         }
         if let Wish::Connect = wish {
-            admission::note_rename(&pending.peer, &wish, decision);
+            admission::note_rename(&pending.peer, &wish, &decision);
             if let Some(session) = pending.peer.conn.inbound() {
                 session.accept_connect(clock::now_ms());
             }
             return Ok(());
         }
+        match admission::ask_controller(&core, &mut pending.peer, &wish, &decision) {
+            Some((number, patience)) => {
+                pending.state = PendingState::AsksController { wish, decision, number, patience };
+                self.flush(slot)
+            }
+            None => self.begin(slot, wish, &decision, io),
+        }
+    }
+
+    /// A publish or play goes on with its stream.
+    fn begin(&mut self, slot: usize, wish: Wish, decision: &Decision, io: &mut Io<'_>) -> Stays {
+        let core = Arc::clone(&self.core);
+        let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         let entered = match admission::find_stream(&core, &mut pending.peer, &wish, decision) {
             Ok(entered) => entered,
             Err(failure) => return self.refuse_and_leave(slot, failure, io),
@@ -387,8 +420,8 @@ impl Listener {
             return self.flush(slot);
         }
         // An answer that comes after the deadline, or twice, answers nothing.
-        if let Order::Hooks(number, order) = order {
-            return self.take_hooks_answer(slot, number, *order, io);
+        if let Order::Answer(number, order) = order {
+            return self.take_answer(slot, number, *order, io);
         }
         if let Order::Export { room, outcome } = order {
             return self.export(slot, room, &outcome, io);
@@ -402,31 +435,40 @@ impl Listener {
         let moved = pending.peer.record.event(EventKind::Session).moved(prev, State::Handshake);
         self.core.events.push(moved);
         match order {
-            Order::Allow(decision) => self.grant(slot, wish, &admission::together(*before, *decision), io)?,
+            Order::Allow(decision) => {
+                self.grant(slot, wish, Box::new(admission::together(*before, *decision)), io)?;
+            }
             Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None, io)?,
             Order::Redirect(url) => self.refuse(slot, &wish, "", GO_ELSEWHERE, Some(&url), io)?,
-            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) | Order::Export { .. } => {}
+            Order::Close(_) | Order::Reconnect(..) | Order::Answer(..) | Order::Export { .. } => {}
         }
         self.talk(slot, io)
     }
 
-    /// What hooks answer. One that comes after its time, or to another question, answers nothing.
-    fn take_hooks_answer(&mut self, slot: usize, number: u64, order: Order, io: &mut Io<'_>) -> Stays {
+    /// What hooks or the controller answer. An answer that comes after its time, or to another question, answers nothing.
+    fn take_answer(&mut self, slot: usize, number: u64, order: Order, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
-        let PendingState::AsksHooks { number: asked, .. } = &pending.state else { return Ok(()) };
-        if *asked != number {
+        if pending.state.question().is_none_or(|(asked, _)| asked != number) {
             return Ok(());
         }
-        let state = std::mem::replace(&mut pending.state, PendingState::Talks);
-        let PendingState::AsksHooks { wish, before, .. } = state else { return Ok(()) };
+        let (wish, before, by_hooks) = match std::mem::replace(&mut pending.state, PendingState::Talks) {
+            PendingState::AsksHooks { wish, before, .. } => (wish, before, true),
+            PendingState::AsksController { wish, decision, .. } => (wish, decision, false),
+            _ => return Ok(()),
+        };
         admission::tell_decision(&pending.peer, &wish, &order);
         match order {
             Order::Allow(decision) => {
-                self.ask_host(slot, wish, Box::new(admission::together(*before, *decision)), io)?;
+                let decision = Box::new(admission::together(*before, *decision));
+                if by_hooks {
+                    self.ask_host(slot, wish, decision, io)?;
+                } else {
+                    self.begin(slot, wish, &decision, io)?;
+                }
             }
             Order::Deny(code, text) => self.refuse(slot, &wish, &code, &text, None, io)?,
             Order::Redirect(url) => self.refuse(slot, &wish, "", GO_ELSEWHERE, Some(&url), io)?,
-            Order::Close(_) | Order::Reconnect(..) | Order::Hooks(..) | Order::Export { .. } => {}
+            Order::Close(_) | Order::Reconnect(..) | Order::Answer(..) | Order::Export { .. } => {}
         }
         self.talk(slot, io)
     }
@@ -487,17 +529,16 @@ impl Listener {
             let by_ms = stop_by_ms.map_or(*by_ms, |stop_by_ms| stop_by_ms.min(*by_ms));
             return if now_ms >= by_ms { Err(why.clone().into()) } else { Ok(()) };
         }
-        if let PendingState::AsksHooks { wish, number, patience, .. } = &pending.state {
-            let (number, patience) = (*number, *patience);
+        if let Some((number, patience)) = pending.state.question() {
             if now_ms < patience.by_ms {
                 return self.flush(slot);
             }
-            let order = match patience.allow {
-                true => Order::Allow(Box::default()),
+            let order = match &pending.state {
                 // The peer was not refused for what it is.
-                false => unanswered(wish.wanted().failed()),
+                PendingState::AsksHooks { wish, .. } if !patience.allow => unanswered(wish.wanted().failed()),
+                _ => Order::Allow(Box::default()),
             };
-            return self.take_hooks_answer(slot, number, order, io);
+            return self.take_answer(slot, number, order, io);
         }
         // While the event queue is full, a connected peer's answers to pings are not read, so they cannot be missed.
         if pending.unheard && pending.peer.conn.inbound().is_some_and(|session| session.connected()) {

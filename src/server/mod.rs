@@ -23,6 +23,10 @@ mod listener;
 mod listening;
 mod memory_limit;
 mod out;
+#[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "those that are asked are of that feature"))]
+pub(crate) mod place;
+#[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "the controller is of that feature"))]
+pub(crate) mod placement;
 mod registry;
 pub mod report;
 mod resolver;
@@ -62,8 +66,10 @@ use crate::server::exported::ExportedSession;
 use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
+#[cfg(feature = "rest")]
+use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
-pub use crate::stream::event::{Event, EventKind, Id, flag};
+pub use crate::stream::event::{Action, Event, EventKind, Id, flag};
 pub use crate::stream::record::Export;
 use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
@@ -345,18 +351,8 @@ impl RRServer {
         if decision.targets.is_empty() && decision.sources.is_empty() {
             return Ok(());
         }
-        if decision.targets.len() + decision.sources.len() > MAX_DECISION_TARGETS {
-            let text = format!("targets and sources: {MAX_DECISION_TARGETS} together are the most");
-            return Err(Failure::ours(RRError::Arg, text));
-        }
         let names = self.session(id)?.names();
-        let key = decision.rename.as_ref().unwrap_or(&names.key);
-        let targets = decision.targets.iter().map(|config| (config, false));
-        for (config, pulls) in targets.chain(decision.sources.iter().map(|config| (config, true))) {
-            may_set(config, pulls)?;
-            Endpoint::ready(config.clone(), key)?;
-        }
-        Ok(())
+        may_open(&decision.targets, &decision.sources, decision.rename.as_ref().unwrap_or(&names.key))
     }
 
     /// The hooks of this server from now on. Sessions that wait for an answer of those before get one still.
@@ -371,11 +367,35 @@ impl RRServer {
         self.core.hooks.remove(hooks);
     }
 
+    /// Whom to ask from now on where streams go and come from.
     #[cfg(feature = "rest")]
-    /// The answer of hooks to a question, or another wish of theirs.
+    pub(crate) fn set_placement(&self, placement: Arc<dyn Placement>) {
+        self.core.placement.set(placement);
+    }
+
+    /// Asks this one no more, unless another has its place meanwhile.
+    #[cfg(feature = "rest")]
+    pub(crate) fn remove_placement(&self, placement: &Arc<dyn Placement>) {
+        self.core.placement.remove(placement);
+    }
+
+    /// The stream of this name.
+    #[cfg(feature = "rest")]
+    pub(crate) fn stream_named(&self, name: &StreamName) -> Option<Arc<RRStream>> {
+        self.core.registry().find(name).cloned()
+    }
+
+    /// Tells the host, and whoever subscribes.
+    #[cfg(feature = "rest")]
+    pub(crate) fn tell(&self, event: Event) {
+        self.core.events.push(event);
+    }
+
+    /// The answer of hooks or of the controller to a question, or another wish of theirs.
     ///
     /// # Errors
-    /// As [`RRRestOut::carry_out`]; an answer that come too late answers nothing.
+    /// As [`RRRestOut::carry_out`]; an answer that comes too late answers nothing.
+    #[cfg(feature = "rest")]
     pub(crate) fn answer_question(&self, number: u64, answer: RRRestOut) -> Result<Id> {
         let (session, order) = match answer {
             RRRestOut::Allow { session, decision } => {
@@ -386,7 +406,7 @@ impl RRServer {
             RRRestOut::Redirect { session, url } => (session, Order::Redirect(url)),
             other => return other.carry_out(self),
         };
-        self.order(session, Order::Hooks(number, Box::new(order))).map(|()| session)
+        self.order(session, Order::Answer(number, Box::new(order))).map(|()| session)
     }
 
     /// Refuses a session that asks, with an onStatus code ("" takes the usual one) and text.
@@ -610,6 +630,45 @@ impl RRServer {
         Ok(target.id)
     }
 
+    /// Adds the targets and sources that a stream has not got yet, by url and key; all of them or none. Then ends
+    /// `instead_of`, whose place they take, unless it is among them.
+    ///
+    /// # Errors
+    /// Those of [`Self::target_add`] and [`Self::source_add`]; nothing has changed then.
+    pub fn stream_open(
+        &self,
+        id: Id,
+        targets: &[TargetConfig],
+        sources: &[TargetConfig],
+        instead_of: Option<Id>,
+    ) -> Result<()> {
+        let stream = self.stream(id)?;
+        may_open(targets, sources, &stream.name().key)?;
+        let opening = locked(&self.core.opening);
+        let made = admission::make_targets(&self.core, &stream, targets, sources)?;
+        for (at, target) in made.iter().enumerate() {
+            // Only a stream that ends takes none; it takes those before with it.
+            self.core.attach(&stream, target).inspect_err(|_| {
+                made.iter().skip(at + 1).for_each(|target| self.core.forget_target(target));
+            })?;
+        }
+        drop(opening);
+        let Some(before) = instead_of else { return Ok(()) };
+        let Ok(config) = self.target_config(before) else { return Ok(()) };
+        let named = |other: &TargetConfig| other.url == config.url && other.key == config.key;
+        if targets.iter().chain(sources).any(named) { Ok(()) } else { self.target_stop(before, 0) }
+    }
+
+    /// Refuses the players of a stream that wait because nothing feeds it.
+    ///
+    /// # Errors
+    /// [`RRError::NotFound`].
+    pub fn players_refuse(&self, id: Id, text: &str) -> Result<()> {
+        let failure = Failure::ours(RRError::Rejected, text.to_owned());
+        self.stream(id)?.refuse_players("NetStream.Play.Failed", failure);
+        Ok(())
+    }
+
     /// Gives a target or a source other settings. Where they name another place or way, it is connected anew at once;
     /// all else is changed while it runs. More media than before begins at the next key frame.
     ///
@@ -674,6 +733,10 @@ impl RRRestOut {
             Self::EnsureStream { app, key, config } => server.stream_ensure(&app, &key, *config),
             Self::AddTarget { stream, config } => server.target_add(stream, *config),
             Self::AddSource { stream, config } => server.source_add(stream, *config),
+            Self::Open { stream, targets, sources, instead_of } => {
+                server.stream_open(stream, &targets, &sources, instead_of).map(|()| stream)
+            }
+            Self::RefusePlayers { stream, text } => server.players_refuse(stream, &text).map(|()| stream),
             Self::UpdateTarget { target, config } => server.target_update(target, *config).map(|()| target),
             Self::StopStream { stream, deadline_ms } => server.stream_stop(stream, deadline_ms).map(|()| stream),
             Self::Switch { stream, source } => server.stream_switch(stream, source).map(|()| stream),
@@ -721,6 +784,20 @@ fn may_set(config: &TargetConfig, pulls: bool) -> Result<()> {
             log::warn!("a source was refused: {failure}");
         }
     })
+}
+
+/// Refuses targets and sources of which one could not be added.
+fn may_open(targets: &[TargetConfig], sources: &[TargetConfig], key: &[u8]) -> Result<()> {
+    if targets.len() + sources.len() > MAX_DECISION_TARGETS {
+        let text = format!("targets and sources: {MAX_DECISION_TARGETS} together are the most");
+        return Err(Failure::ours(RRError::Arg, text));
+    }
+    let all = targets.iter().map(|config| (config, false));
+    for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
+        may_set(config, pulls)?;
+        Endpoint::ready(config.clone(), key)?;
+    }
+    Ok(())
 }
 
 fn not_found(what: &str) -> Failure {

@@ -44,6 +44,25 @@ pub enum RRRestOut {
         /// The source's settings.
         config: Box<TargetConfig>,
     },
+    /// Adds the targets and sources that a stream has not got yet, by url and key; all of them or none. Then it ends the one
+    /// whose place they take, unless it is among them.
+    Open {
+        /// The stream.
+        stream: Id,
+        /// What it is pushed to.
+        targets: Vec<TargetConfig>,
+        /// What it is pulled from.
+        sources: Vec<TargetConfig>,
+        /// The target or source whose place they take.
+        instead_of: Option<Id>,
+    },
+    /// Refuses the players of a stream that wait because nothing feeds it.
+    RefusePlayers {
+        /// The stream.
+        stream: Id,
+        /// The reason, for people.
+        text: String,
+    },
     /// Gives a target or source other settings.
     UpdateTarget {
         /// The target or source.

@@ -10,11 +10,11 @@ use crate::net::clock;
 use crate::proto::url::RtmpUrl;
 use crate::server::absent::ABSENT_MS;
 use crate::server::core::Core;
-use crate::session::{ClientSession, SessionConfig};
+use crate::session::{ClientSession, SessionConfig, State};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
-use crate::stream::{Pulled, StreamName};
+use crate::stream::{Pulled, RRStream, StreamName};
 
 /// Why nobody may play this now: it is known to be absent, or players wait for too many others. [`RRError::NotFound`] and
 /// [`RRError::Limit`].
@@ -35,6 +35,19 @@ pub(super) fn is_there(core: &Core, name: &StreamName) -> Result<()> {
         Some(_) => Ok(()),
         None => Err(Failure::ours(RRError::NotFound, "There is no such stream.")),
     }
+}
+
+/// Whether a stream of this name begins with who publishes it now: nobody does, and none is expected back.
+pub(super) fn begins(core: &Core, name: &StreamName) -> bool {
+    let found = core.registry().find(name).cloned();
+    found.is_none_or(|stream| !stream.has_publisher() && stream.state() != State::Recovering)
+}
+
+/// Whether a player of this name has nothing to wait for: [`begins`], and no source is going to feed it.
+pub(super) fn is_missing(core: &Core, name: &StreamName) -> bool {
+    let found = core.registry().find(name).cloned();
+    let is_fed = |stream: &RRStream| stream.sources().list().iter().any(|source| source.state() != State::Failed);
+    begins(core, name) && may_play(core, name).is_ok() && !found.is_some_and(|stream| is_fed(&stream))
 }
 
 /// Streams that exist because players wait for them take half the room at most: whoever asks for any name must not keep

@@ -38,8 +38,10 @@ pub enum EventKind {
     Clock,
     /// The peer asks us to reconnect.
     Reconnect,
+    /// What the controller has answered, or that nobody could be asked.
+    Next,
     /// A log line.
-    Log = 15,
+    Log,
     /// Events were folded or lost.
     Overflow,
 }
@@ -61,6 +63,7 @@ impl EventKind {
             Self::Slow => "slow",
             Self::Clock => "clock",
             Self::Reconnect => "reconnect",
+            Self::Next => "next",
             Self::Log => "log",
             Self::Overflow => "overflow",
         }
@@ -122,6 +125,38 @@ pub struct Event {
     pub query: Vec<u8>,
     /// The role of the session or target in its stream, or its last one.
     pub role: Role,
+    /// What the controller wants done; of [`EventKind::Next`].
+    pub action: Action,
+}
+
+/// What a controller wants done with a stream (`RR_NEXT_*`, same numbers).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Action {
+    /// Nothing: it has not been asked, or has not answered.
+    #[default]
+    None = 0,
+    /// Push it on.
+    Relay,
+    /// Pull it.
+    Pull,
+    /// Refuse whoever wants it.
+    Reject,
+    /// Ask again later.
+    Wait,
+}
+
+impl Action {
+    /// The name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Relay => "relay",
+            Self::Pull => "pull",
+            Self::Reject => "reject",
+            Self::Wait => "wait",
+        }
+    }
 }
 
 /// Where events go. Any thread may call it, also with locks of a stream held: the event is queued, and nothing of the
@@ -154,6 +189,7 @@ impl Event {
             text: Vec::new(),
             query: Vec::new(),
             role: Role::None,
+            action: Action::None,
         }
     }
 

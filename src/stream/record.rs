@@ -39,9 +39,9 @@ pub(crate) enum Order {
     Reconnect(Option<String>, String),
     /// Close it.
     Close(String),
-    /// What hooks answer to the question of this number: one of the three answers.
-    #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks are of that feature"))]
-    Hooks(u64, Box<Self>),
+    /// The answer of hooks, or of the controller, to the question of this number: one of the three answers.
+    #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks and the controller are of that feature"))]
+    Answer(u64, Box<Self>),
     /// Give it away to another process, while it asks. An owner that cannot drops the sender.
     Export {
         /// The most bytes that its state may have.

@@ -531,7 +531,21 @@ static void control(void) {
         rr_hooks_config known;
         uint64_t later;
     } newer;
+    struct {
+        rr_controller_config known;
+        uint64_t later;
+    } newer_controller;
+    rr_controller_config controller;
+    const char *urls[] = {"https://127.0.0.1:9/", NULL};
     rr_hooks_config hooks;
+    rr_stream id;
+    CHECK(RR_INIT(RR_CFG_CONTROLLER, &controller) == RR_OK);
+    CHECK(rr_config_init(RR_CFG_CONTROLLER, &newer_controller, sizeof newer_controller) == RR_OK);
+    newer_controller.later = 1;
+    GIVES(rr_controller_set, VERSION, (s, &newer_controller.known));
+    GIVES(rr_controller_set, ARG, (s, &controller));
+    controller.urls = urls;
+    controller.ca_file = "/no/such/file.pem";
     CHECK(RR_INIT(RR_CFG_HOOKS, &hooks) == RR_OK && rr_config_init(RR_CFG_HOOKS, &newer, sizeof newer) == RR_OK);
     newer.later = 1;
     GIVES(rr_hooks_set, VERSION, (s, &newer.known));
@@ -545,13 +559,27 @@ static void control(void) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         struct sockaddr_in taken = {0};
         socklen_t size = sizeof taken;
-        char addr[32];
+        char addr[32], silent[48];
         taken.sin_family = AF_INET;
         taken.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         CHECK(bind(fd, (struct sockaddr *)&taken, sizeof taken) == 0 && listen(fd, 1) == 0);
         CHECK(getsockname(fd, (struct sockaddr *)&taken, &size) == 0);
         snprintf(addr, sizeof addr, "127.0.0.1:%d", ntohs(taken.sin_port));
         GIVES(rr_hooks_set, CERT, (s, &hooks));
+        GIVES(rr_controller_set, CERT, (s, &controller));
+        controller.ca_file = NULL;
+        /* It takes a connection and says nothing. */
+        urls[0] = strcat(strcpy(silent, "http://"), addr);
+        controller.timeout_ms = 30000;
+        controller.heartbeat_ms = RR_OFF;
+        id = stream(s, "asked");
+        GIVES(rr_controller_ask, STATE, (s, id, "moved"));
+        CHECK(rr_controller_set(s, &controller) == RR_OK);
+        GIVES(rr_controller_ask, ARG, (s, id, "two words"));
+        GIVES(rr_controller_ask, NOT_FOUND, (s, 0x0200000100000001u, "moved"));
+        CHECK(rr_controller_ask(s, id, "moved") == RR_OK);
+        GIVES(rr_controller_ask, AGAIN, (s, id, "moved"));
+        CHECK(rr_controller_set(s, NULL) == RR_OK);
         GIVES(rr_rest_token, ARG, (NULL, token, 8));
         GIVES(rr_rest_token, IO, ("/no/such/folder/token", token, sizeof token));
         GIVES(rr_rest_listen, ARG, (s, "nowhere", "token-of-tests", 0));
@@ -563,6 +591,9 @@ static void control(void) {
         GIVES(rr_rest_token, UNSUPPORTED, (NULL, token, sizeof token));
         GIVES(rr_rest_listen, UNSUPPORTED, (s, ":0", "token-of-tests", 0));
         GIVES(rr_rest_stop, UNSUPPORTED, (s));
+        GIVES(rr_controller_set, UNSUPPORTED, (s, NULL));
+        GIVES(rr_controller_ask, UNSUPPORTED, (s, 1, "moved"));
+        (void)id;
         GIVES(rr_rest_handle, UNSUPPORTED, (s, "GET", "/v1/stats", NULL, 0, &out, &len));
     }
     rr_server_free(s);

@@ -38,6 +38,7 @@ int main(void) {
     rr_decision decision;
     rr_frame frame;
     rr_hooks_config hooks;
+    rr_controller_config controller;
     struct own own;
     unsigned char bytes[64];
     rr_server *s = NULL;
@@ -48,6 +49,7 @@ int main(void) {
     CHECK(RR_INIT(RR_CFG_TARGET, &target) == RR_OK && target.kind == RR_CFG_TARGET);
     CHECK(RR_INIT(RR_CFG_DECISION, &decision) == RR_OK && decision.kind == RR_CFG_DECISION);
     CHECK(RR_INIT(RR_CFG_HOOKS, &hooks) == RR_OK && hooks.kind == RR_CFG_HOOKS && hooks.size == sizeof hooks);
+    CHECK(RR_INIT(RR_CFG_CONTROLLER, &controller) == RR_OK && controller.kind == RR_CFG_CONTROLLER);
     CHECK(RR_INIT(RR_CFG_FRAME, once(&frame)) == RR_OK && frame.kind == RR_CFG_FRAME && evaluated == 1);
     CHECK(RR_INIT(RR_CFG_FRAME, &own) == RR_OK && own.frame.size == sizeof own);
     CHECK(rr_config_init(RR_CFG_FRAME, bytes, sizeof bytes) == RR_OK);
@@ -79,7 +81,7 @@ int main(void) {
     is_seen(RR_INIT(RR_CFG_FRAME, &decision), "rr_frame", "rr_decision");
     decision.kind = RR_CFG_FRAME;
     CHECK(rr_session_allow(s, 1, &decision) == RR_ERR_ARG);
-    CHECK(RR_INIT(7, &frame) == RR_ERR_ARG && strstr(rr_last_error(), "kind") != NULL);
+    CHECK(RR_INIT(6, &frame) == RR_ERR_ARG && strstr(rr_last_error(), "kind") != NULL);
     rr_server_free(s);
     return 0;
 }

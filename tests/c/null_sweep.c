@@ -47,6 +47,8 @@ static void without_a_server(void) {
     CHECK(rr_rest_listen(NULL, ":0", "token-of-tests", 0) == RR_ERR_ARG);
     CHECK(rr_rest_stop(NULL) == RR_ERR_ARG);
     CHECK(rr_rest_handle(NULL, "GET", "/v1/stats", NULL, 0, &text, &len) == RR_ERR_ARG);
+    CHECK(rr_controller_set(NULL, NULL) == RR_ERR_ARG);
+    CHECK(rr_controller_ask(NULL, 1, "moved") == RR_ERR_ARG);
     rr_free(NULL);
     CHECK(rr_stream_switch(NULL, 1, 1) == RR_ERR_ARG);
     CHECK(rr_stream_add_target(NULL, 1, NULL, &id) == RR_ERR_ARG);
@@ -78,6 +80,8 @@ static void with_a_server(rr_server *s) {
     rr_frame frame;
     rr_decision decision;
     rr_hooks_config hooks;
+    rr_controller_config controller;
+    const char *urls[] = {"http://127.0.0.1:9/", NULL};
     rr_target_config target;
     char *text = NULL;
     size_t len = 0;
@@ -151,6 +155,15 @@ static void with_a_server(rr_server *s) {
         hooks.on_play = "http://127.0.0.1:9/";
         hooks.dialect = RR_HOOKS_NGINX;
         CHECK(rr_hooks_set(s, &hooks) == RR_OK && rr_hooks_set(s, &hooks) == RR_OK && rr_hooks_set(s, NULL) == RR_OK);
+        CHECK(rr_controller_set(s, NULL) == RR_OK && RR_INIT(RR_CFG_CONTROLLER, &controller) == RR_OK);
+        CHECK(rr_controller_ask(s, 1, "moved") == RR_ERR_STATE);
+        CHECK(rr_controller_set(s, &controller) == RR_ERR_ARG && strstr(rr_last_error(), "urls") != NULL);
+        controller.urls = urls;
+        controller.heartbeat_ms = RR_OFF;
+        CHECK(rr_controller_set(s, &controller) == RR_OK && rr_controller_set(s, &controller) == RR_OK);
+        CHECK(rr_controller_ask(s, 1, NULL) == RR_ERR_ARG);
+        for (i = 0; i < sizeof nobody / sizeof *nobody; i++) CHECK(rr_controller_ask(s, nobody[i], "moved") == RR_ERR_NOT_FOUND);
+        CHECK(rr_controller_set(s, NULL) == RR_OK);
         CHECK(rr_rest_handle(s, NULL, "/", NULL, 0, &text, &len) == RR_ERR_ARG && !text);
         CHECK(rr_rest_handle(s, "GET", NULL, NULL, 0, &text, &len) == RR_ERR_ARG && !text);
         CHECK(rr_rest_handle(s, "GET", "/v1/stats", NULL, 1, &text, &len) == RR_ERR_ARG && !text);

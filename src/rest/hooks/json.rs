@@ -6,15 +6,14 @@
 
 use axum::body::Bytes;
 use axum::http::Request;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, USER_AGENT};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::client::Reply;
 use super::{About, Act, Call, Verdict};
 use crate::config::{Decision, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
+use crate::rest::client::{Reply, post};
 use crate::rest::model::id_text;
 use crate::rest::nginx::client_number;
 use crate::rest::settings;
@@ -201,13 +200,7 @@ pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<
     let body = Body { hook: call.hook().name(), time_ms: clock::wall_us() / 1_000, what: what(call) };
     let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
     let body = serde_json::to_vec(&body).map_err(|error| no_request(&error))?;
-    Request::post(url)
-        .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("rrelay/", env!("CARGO_PKG_VERSION")))
-        .header(CONNECTION, "close")
-        .header(DELIVERY, delivery)
-        .body(Bytes::from(body))
-        .map_err(|error| no_request(&error))
+    post(url).header(DELIVERY, delivery).body(Bytes::from(body)).map_err(|error| no_request(&error))
 }
 
 /// The body of an answer.

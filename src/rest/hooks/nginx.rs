@@ -11,10 +11,10 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::{Method, Request, Uri, Version};
 use md5::{Digest, Md5};
 
-use super::client::Reply;
 use super::{About, Call, Verdict};
 use crate::config::{Decision, MAX_NAME_BYTES, TargetConfig, Value};
 use crate::error::{Failure, RRError, Result};
+use crate::rest::client::Reply;
 use crate::rest::nginx::{client_number, host_of};
 use crate::server::hooks::Wanted;
 use crate::stream::record::Names;

@@ -236,6 +236,9 @@ fn subject(event: &Event) -> Option<Subject> {
         kind @ (EventKind::Stream | EventKind::Tracks) => (kind, event.stream),
         // Both tell whether somebody watches; only the last word counts.
         EventKind::Wanted | EventKind::Unwatched => (EventKind::Wanted, event.stream),
+        // Its answers about one stream; before there is a stream, to one session.
+        kind @ EventKind::Next if event.stream != 0 => (kind, event.stream),
+        kind @ EventKind::Next => (kind, event.session),
         kind @ (EventKind::Slow | EventKind::Clock | EventKind::Reconnect) => (kind, owner),
         EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk | EventKind::Log | EventKind::Overflow => {
             return None;

@@ -340,7 +340,7 @@ impl Accumulate {
                 Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text).into()),
                 Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
                 // Answers to an ask that is over.
-                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Hooks(..) | Order::Export { .. } => {}
+                Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) | Order::Export { .. } => {}
             }
         }
         if self.live == Some(slot)

@@ -105,7 +105,7 @@ impl Sources {
     }
 
     /// Whether anybody plays.
-    pub(in crate::stream) fn are_watched(&self) -> bool {
+    pub(crate) fn are_watched(&self) -> bool {
         locked(&self.watch).players > 0
     }
 

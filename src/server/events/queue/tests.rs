@@ -159,7 +159,7 @@ fn whatever_peers_do_the_queue_stays_as_small_as_what_lives() {
     let mut queue = Queue::new(64);
     for n in 0..100_000_i64 {
         let id = Id::from(n as u8 % 40) + 1;
-        queue.push(match n % 9 {
+        queue.push(match n % 10 {
             0 => about(EventKind::ConnectAsk, id, n),
             1 => about(EventKind::Clock, id, n),
             2 => about(EventKind::Slow, id, n),
@@ -168,12 +168,13 @@ fn whatever_peers_do_the_queue_stays_as_small_as_what_lives() {
             5 => about(EventKind::Unwatched, id, n),
             6 => about(EventKind::Log, id, n),
             7 => about(EventKind::Reconnect, id, n),
+            8 => about(EventKind::Next, id, n),
             _ => moved(EventKind::Session, id, State::InProgress, State::Waiting),
         });
         if n % 3 == 0 && n > 50_000 {
             queue.take();
         }
-        assert!(queue.len() <= 40 * 5 + 2, "{} after {n}", queue.len());
+        assert!(queue.len() <= 40 * 6 + 2, "{} after {n}", queue.len());
         let indices = queue.logs.len() + queue.foldable.len() + queue.newest.len() + queue.asks.len();
         assert!(indices <= 6 * queue.len() + 2 * TIDY_SLACK, "{indices} for {}", queue.len());
     }

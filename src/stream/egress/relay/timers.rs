@@ -54,7 +54,7 @@ impl Relay {
                         Order::Allow(_)
                         | Order::Deny(..)
                         | Order::Redirect(_)
-                        | Order::Hooks(..)
+                        | Order::Answer(..)
                         | Order::Export { .. } => {}
                     }
                 }

@@ -1,4 +1,5 @@
-//! The wire of hooks: one request, one answer, over HTTP or HTTPS, within a time and a size.
+//! The wire of hooks and of the controller: one request, one answer, over HTTP or HTTPS, within a time and a size. Redirects
+//! are not followed.
 //!
 //! Each request has a connection of its own: one that was kept might be closed by its server at the very moment of the
 //! next request, and a question is not asked twice. An answer is over at the end of its head, or of its body where that is
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::header::{HeaderValue, LOCATION};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, USER_AGENT};
+use axum::http::request::Builder;
 use axum::http::{Request, Uri};
 use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,7 +21,6 @@ use sha2::Sha256;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::config::HooksConfig;
 use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
 
@@ -41,45 +42,60 @@ pub(super) struct Reply {
 
 type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// The client of one set of hooks.
+/// What a client is for.
+#[derive(Debug)]
+pub(super) struct Use<'a> {
+    /// The addresses that it will send to.
+    pub(super) urls: Vec<&'a str>,
+    /// Roots that are trusted for https instead of the system's.
+    pub(super) ca_file: Option<&'a str>,
+    /// What a request may take, until its answer is there.
+    pub(super) timeout_ms: u32,
+    /// Kinds of requests: each has places of its own, so that one whose back end is slow takes none of another's.
+    pub(super) kinds: usize,
+    /// Requests of one kind at one time.
+    pub(super) max_requests: u32,
+}
+
+/// The client of one set of hooks, or of a controller.
 #[derive(Debug)]
 pub(super) struct Client {
     http: Http,
     timeout: Duration,
-    /// The places of each hook: one whose back end is slow takes none of another's.
+    /// The places of each kind of requests.
     places: Vec<Arc<Semaphore>>,
 }
 
 impl Client {
     /// # Errors
     /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] where there is one of https and the roots cannot be read.
-    pub(super) fn new(config: &HooksConfig, hooks: usize) -> Result<Self> {
+    pub(super) fn new(of: &Use<'_>) -> Result<Self> {
         let mut secure = false;
-        for url in config.urls().into_iter().flatten() {
+        for url in &of.urls {
             let uri: Uri = url.parse().map_err(|error| Failure::ours(RRError::Arg, format!("{url}: {error}")))?;
             secure |= uri.scheme_str() == Some("https");
         }
         // Roots are read where they are needed alone.
         let insecure = !secure;
-        let trust = Trust { ca_file: config.ca_file.as_ref().map(Into::into), pin_sha256: None, insecure };
+        let trust = Trust { ca_file: of.ca_file.map(Into::into), pin_sha256: None, insecure };
         let tls = (*ClientConfig::new(&trust)?.inner()).clone();
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .http1_title_case_headers(true)
             .build(connector);
-        let places = (0..hooks).map(|_| Arc::new(Semaphore::new(config.max_requests as usize))).collect();
-        Ok(Self { http, timeout: Duration::from_millis(config.timeout_ms.into()), places })
+        let places = (0..of.kinds).map(|_| Arc::new(Semaphore::new(of.max_requests as usize))).collect();
+        Ok(Self { http, timeout: Duration::from_millis(of.timeout_ms.into()), places })
     }
 
-    /// Sends a request of this hook and takes the answer; the body only where the whole is wanted.
+    /// Sends a request of this kind and takes the answer; the body only where the whole is wanted.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where its hook had no place for it in time, so that nothing was sent; [`RRError::Timeout`],
+    /// [`RRError::Limit`] where its kind had no place for it in time, so that nothing was sent; [`RRError::Timeout`],
     /// [`RRError::Connect`], [`RRError::Protocol`], also for too long an answer.
     pub(super) async fn send(
         &self,
-        hook: usize,
+        kind: usize,
         mut request: Request<Bytes>,
         secret: Option<&[u8]>,
         whole: bool,
@@ -89,7 +105,7 @@ impl Client {
             request.headers_mut().insert(SIGNATURE, signature);
         }
         let by = Instant::now() + self.timeout;
-        let places = self.places.get(hook).ok_or(RRError::Arg)?;
+        let places = self.places.get(kind).ok_or(RRError::Arg)?;
         let _place = tokio::time::timeout_at(by, places.acquire())
             .await
             .map_err(|_| Failure::ours(RRError::Limit, "as many requests as may are on their way (max_requests)"))?;
@@ -114,6 +130,14 @@ impl Client {
         };
         Ok(Reply { status, location, body })
     }
+}
+
+/// The head of a request with an object of JSON.
+pub(super) fn post(url: &str) -> Builder {
+    Request::post(url)
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("rrelay/", env!("CARGO_PKG_VERSION")))
+        .header(CONNECTION, "close")
 }
 
 /// The words of an error and of what lies behind it.

@@ -1,0 +1,133 @@
+//! What is remembered of streams between questions: answers that still stand, and urls that have failed lately.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::question::{Answer, Deed, Question, Why};
+use crate::stream::StreamName;
+
+/// Streams of which something is remembered.
+const MAX_STREAMS: usize = 4_096;
+
+/// A url that has failed counts as tried for so long.
+const TRIED: Duration = Duration::from_secs(60);
+
+/// Most urls of one stream that count as tried.
+const MAX_TRIED: usize = 16;
+
+/// Answers by path: whether the stream is published here, and the path.
+type Kept = HashMap<(bool, Vec<u8>), (Answer, Instant)>;
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    answers: Kept,
+    tried: HashMap<Vec<u8>, VecDeque<(String, Instant)>>,
+}
+
+impl Memory {
+    /// Notes an answer for the time that it stands.
+    pub(super) fn keep(&mut self, question: &Question, answer: &Answer) {
+        let publishes = match (&answer.deed, &question.why) {
+            (Deed::Relay(_), _) | (Deed::Reject(_), Why::Publish) => true,
+            (Deed::Pull(_), _) | (Deed::Reject(_), Why::Play) => false,
+            (Deed::Reject(_) | Deed::Wait, _) => return,
+        };
+        let now = Instant::now();
+        if self.answers.len() >= MAX_STREAMS {
+            self.answers.retain(|_, (_, until)| *until > now);
+        }
+        let place = (publishes, question.name.path());
+        if self.answers.len() < MAX_STREAMS || self.answers.contains_key(&place) {
+            self.answers.insert(place, (answer.clone(), now + answer.ttl));
+        }
+    }
+
+    /// The answer that stands. What is lost is what an answer before has named, so there is none for that.
+    pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
+        let publishes = match question.why {
+            Why::Publish => true,
+            Why::Play => false,
+            Why::Lost { .. } | Why::Host(_) => return None,
+        };
+        let (answer, until) = self.answers.get(&(publishes, question.name.path()))?;
+        (*until > Instant::now()).then(|| answer.clone())
+    }
+
+    /// Notes a url that has failed.
+    pub(super) fn note_tried(&mut self, name: &StreamName, url: String) {
+        let now = Instant::now();
+        if self.tried.len() >= MAX_STREAMS {
+            self.tried.retain(|_, urls| urls.back().is_some_and(|(_, at)| now < *at + TRIED));
+        }
+        let path = name.path();
+        if self.tried.len() >= MAX_STREAMS && !self.tried.contains_key(&path) {
+            return;
+        }
+        let urls = self.tried.entry(path).or_default();
+        urls.retain(|(other, at)| *other != url && now < *at + TRIED);
+        urls.push_back((url, now));
+        if urls.len() > MAX_TRIED {
+            urls.pop_front();
+        }
+    }
+
+    /// The urls that have failed lately, the newest last.
+    pub(super) fn tried(&self, name: &StreamName) -> Vec<String> {
+        let now = Instant::now();
+        let urls = self.tried.get(&name.path()).into_iter().flatten();
+        urls.filter(|(_, at)| now < *at + TRIED).map(|(url, _)| url.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TargetConfig;
+    use crate::rest::controller::question::Load;
+
+    fn question(why: Why, key: &str) -> Question {
+        let name = StreamName { app: b"live".to_vec(), key: key.as_bytes().to_vec() };
+        Question { why, name, load: Load::default(), tried: Vec::new() }
+    }
+
+    #[test]
+    fn an_answer_stands_for_its_time_and_for_its_question() {
+        let mut memory = Memory::default();
+        let lasting = Duration::from_secs(3_600);
+        let relay = Answer { deed: Deed::Relay(vec![TargetConfig::default()]), ttl: lasting };
+        memory.keep(&question(Why::Lost { pulls: false }, "show"), &relay);
+        assert_eq!(memory.answer(&question(Why::Publish, "show")), Some(relay), "where it goes now");
+        assert_eq!(memory.answer(&question(Why::Lost { pulls: false }, "show")), None);
+        assert_eq!(memory.answer(&question(Why::Play, "show")), None, "that is another question");
+        assert_eq!(memory.answer(&question(Why::Publish, "other")), None);
+
+        let over = Answer { deed: Deed::Pull(Box::default()), ttl: Duration::ZERO };
+        memory.keep(&question(Why::Play, "show"), &over);
+        assert_eq!(memory.answer(&question(Why::Play, "show")), None, "its time is over");
+        memory.keep(&question(Why::Play, "show"), &Answer { ttl: lasting, ..over });
+        assert!(memory.answer(&question(Why::Play, "show")).is_some());
+        memory.keep(&question(Why::Play, "later"), &Answer { deed: Deed::Wait, ttl: lasting });
+        assert_eq!(memory.answer(&question(Why::Play, "later")), None, "a wait says nothing of what is to be done");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut memory = Memory::default();
+        let relay = Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::from_secs(3_600) };
+        for n in 0..MAX_STREAMS + 10 {
+            let question = question(Why::Publish, &n.to_string());
+            memory.keep(&question, &relay);
+            memory.note_tried(&question.name, "rtmp://a/b".to_owned());
+        }
+        assert_eq!((memory.answers.len(), memory.tried.len()), (MAX_STREAMS, MAX_STREAMS));
+        let name = question(Why::Publish, "0").name;
+        for n in 0..2 * MAX_TRIED {
+            memory.note_tried(&name, format!("rtmp://a/{n}"));
+            memory.note_tried(&name, "rtmp://a/again".to_owned());
+        }
+        let tried = memory.tried(&name);
+        assert_eq!((tried.len(), tried.last().map(String::as_str)), (MAX_TRIED, Some("rtmp://a/again")));
+    }
+}

@@ -1,0 +1,131 @@
+//! Questions and what is done with answers, with a controller in memory in the place of that by HTTP.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::config::{ServerConfig, TargetConfig};
+use crate::log::LevelFilter;
+use crate::proto::message;
+use crate::rest::controller::question::Pending;
+
+/// The longest any step may take on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Gives the answers of a list, and keeps what it was asked; without an answer left it is silent.
+#[derive(Default)]
+struct InMemory {
+    answers: Mutex<VecDeque<Answer>>,
+    asked: Mutex<Vec<Question>>,
+}
+
+impl Controller for InMemory {
+    fn next<'a>(&'a self, question: &'a Question) -> Pending<'a, Result<Answer>> {
+        locked(&self.asked).push(question.clone());
+        let answer = locked(&self.answers).pop_front();
+        Box::pin(async move { answer.ok_or_else(|| Failure::peers(RRError::Timeout, "silent")) })
+    }
+
+    fn heartbeat<'a>(&'a self, _: &'a Heartbeat) -> Pending<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Rig {
+    server: Arc<RRServer>,
+    memory: Arc<InMemory>,
+    running: NextThread,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let server = Arc::new(RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap());
+        let memory = Arc::<InMemory>::default();
+        let controller: Arc<dyn Controller> = Arc::<InMemory>::clone(&memory);
+        let setup = Setup { controller, longest_ms: 60_000, heartbeat_ms: None };
+        let running = NextThread::with(&server, setup).unwrap();
+        Self { server, memory, running }
+    }
+
+    fn asked(&self) -> usize {
+        locked(&self.memory.asked).len()
+    }
+
+    fn targets(&self, stream: Id) -> Vec<Id> {
+        self.server.list(stream, kind::TARGET).unwrap()
+    }
+
+    fn answers(&self, deed: Deed) {
+        locked(&self.memory.answers).push_back(Answer { deed, ttl: Duration::from_millis(100) });
+    }
+}
+
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let by = std::time::Instant::now() + PATIENCE;
+    while !so() {
+        assert!(std::time::Instant::now() < by, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn target(url: &str) -> TargetConfig {
+    TargetConfig { url: url.to_owned(), of_controller: true, ..TargetConfig::default() }
+}
+
+fn placing(number: u64) -> Placing {
+    let name = StreamName { app: b"live".to_vec(), key: b"show".to_vec() };
+    Placing { number, session: 1, name, publishes: true }
+}
+
+#[test]
+fn who_was_silent_is_asked_again_while_the_stream_goes_on() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some_and(|patience| patience.allow));
+    until("it was silent", || rig.asked() == 1);
+    rig.answers(Deed::Wait);
+    rig.answers(Deed::Relay(vec![target("rtmp://127.0.0.1:9/a"), target("rtmp://127.0.0.1:9/b")]));
+    until("both are opened", || rig.targets(stream).len() == 2);
+    until("the matter is closed", || locked(&rig.running.desk.table).keys().all(|of| matches!(of, Matter::Lost(_))));
+    // Nobody listens there, and nobody is asked in vain: they go on trying by themselves.
+    until("both losses were asked about in silence", || locked(&rig.running.desk.table).len() == 2 && rig.asked() >= 5);
+    let tries = || rig.targets(stream).iter().map(|id| rig.server.stats(*id).unwrap().failures).min();
+    until("both are tried again", || tries() >= Some(2));
+    assert_eq!(rig.targets(stream).len(), 2);
+}
+
+#[test]
+fn a_stream_that_has_ended_is_asked_about_no_more() {
+    let rig = Rig::new();
+    rig.answers(Deed::Wait);
+    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    until("it was asked", || rig.asked() == 1);
+    until("the matter is closed", || locked(&rig.running.desk.table).is_empty());
+    assert_eq!(rig.asked(), 1);
+}
+
+#[test]
+fn many_who_wait_share_a_question_and_a_new_publisher_is_asked_about_at_once() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
+    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    let sleeps = || locked(&rig.running.desk.table).values().any(|open| !open.asking && open.waiting.is_empty());
+    until("the question sleeps", || rig.asked() == 1 && sleeps());
+    rig.answers(Deed::Relay(Vec::new()));
+    assert!(Placement::ask(&*rig.running.desk, placing(2)).is_some());
+    until("it is asked and closed", || rig.asked() == 2 && locked(&rig.running.desk.table).is_empty());
+}
+
+#[test]
+fn the_end_of_the_server_ends_what_is_asked() {
+    let Rig { server, memory, running } = Rig::new();
+    let life = server.life();
+    locked(&memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
+    assert!(Placement::ask(&*running.desk, placing(1)).is_some());
+    until("it was asked", || locked(&memory.asked).len() == 1);
+    drop(running);
+    drop(server);
+    until("nothing is left", || life.upgrade().is_none());
+}

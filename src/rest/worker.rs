@@ -1,0 +1,92 @@
+//! The thread of hooks, and that of a controller: a runtime for the requests of one server, and the tasks on it.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::error::{Failure, RRError, Result};
+use crate::server::RRServer;
+
+/// What tasks may take at the end, when the server is freed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Stack of the thread: TLS and JSON nest deeper than the media side's flat code.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Look-ups of names at one time; each takes a thread while it lasts.
+const MAX_LOOKUPS: usize = 4;
+
+/// The way to the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Tasks {
+    runtime: Handle,
+    /// True once the thread is to end. Each task holds a receiver, so that the end can wait for them.
+    stopping: Arc<watch::Sender<bool>>,
+}
+
+impl Tasks {
+    /// Runs something on the thread.
+    pub(super) fn spawn<T: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(watch::Receiver<bool>) -> T) {
+        self.runtime.spawn(task(self.stopping.subscribe()));
+    }
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    tasks: Tasks,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread of this name; those that look names up have the other.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where the process has no thread or fd left.
+    pub(super) fn start(server: &Arc<RRServer>, name: &'static str, resolver: &str) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(MAX_LOOKUPS)
+            .thread_name(resolver)
+            .build()
+            .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
+        let tasks = Tasks { runtime: runtime.handle().clone(), stopping: Arc::new(watch::Sender::new(false)) };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (stopping, entered) = (Arc::clone(&tasks.stopping), Arc::clone(server));
+        let body = move || {
+            crate::net::thread::block_signals();
+            let _log = entered.enter_log();
+            // The thread does not keep the server.
+            drop(entered);
+            runtime.block_on(async {
+                let _ = stopped.await;
+                stopping.send_replace(true);
+                let _ = tokio::time::timeout(STOP_TIMEOUT, stopping.closed()).await;
+            });
+            runtime.shutdown_background();
+        };
+        let panicked = move |text: &str| log::error!("{name} panicked: {text}");
+        let thread = crate::sync::spawn_with_stack(name, STACK_BYTES, body, panicked)?;
+        Ok(Self { tasks, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The way to it.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+}
+
+impl Drop for Worker {
+    /// Waits for the tasks, two seconds at most.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
