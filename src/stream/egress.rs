@@ -6,6 +6,7 @@
 mod consumer;
 mod foreign;
 pub(crate) mod join;
+mod lag_watch;
 mod pending_filter;
 mod private;
 mod push;

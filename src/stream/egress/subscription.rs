@@ -14,6 +14,7 @@ use crate::net::conn::Conn;
 use crate::session::{FlvForm, State};
 use crate::stream::egress::foreign::{Foreign, Registration};
 use crate::stream::egress::join::{JoinIndex, JoinPoint, Waits};
+use crate::stream::egress::lag_watch::{Bounds, LagWatch};
 use crate::stream::egress::pending_filter::PendingFilters;
 use crate::stream::egress::private::Private;
 use crate::stream::egress::rate_limit::RateLimit;
@@ -35,13 +36,6 @@ enum Place {
     Waiting(Waits),
     /// The place of this cursor.
     At(Cursor),
-}
-
-/// Bounds of the lag.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    bytes: u64,
-    ms: u64,
 }
 
 /// A subscription's next step.
@@ -85,18 +79,12 @@ pub(crate) struct Subscription {
     foreign: Option<Box<Foreign>>,
     place: Place,
     start: Start,
-    bounds: Bounds,
+    lag_watch: LagWatch,
     /// A message waits this long for others to go with it; 0 sends at once.
     merge_us: u64,
     /// The limit on the rate of sending.
     rate_limit: Option<RateLimit>,
     paused: bool,
-    /// The subscription has been at the head since it joined: from then on lag counts.
-    caught_up: bool,
-    joined_ms: u64,
-    /// When the subscription began to jump, while it is slow.
-    slow_since_ms: Option<u64>,
-    slow_told_ms: u64,
     /// Log position at which the subscription ends.
     leave_at: Option<u64>,
     rewrite: Rewrite,
@@ -135,14 +123,10 @@ impl Subscription {
             foreign: None,
             place: Place::Waiting(Waits::to_join()),
             start,
-            bounds,
+            lag_watch: LagWatch::new(bounds),
             merge_us: u64::from(merge_ms) * 1000,
             rate_limit: None,
             paused: false,
-            caught_up: false,
-            joined_ms: 0,
-            slow_since_ms: None,
-            slow_told_ms: 0,
             leave_at: None,
             rewrite,
             pending_filters: PendingFilters::default(),
@@ -164,7 +148,7 @@ impl Subscription {
         flv: Option<FlvForm>,
     ) -> Self {
         let config = stream.identity().config();
-        let bounds = Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() };
+        let bounds = Bounds::of_players(config);
         let merge_ms = config.merge_ms;
         let mut this = Self::new(stream, start, bounds, merge_ms, Rewrite::of_player(stream_id, allowed, flv));
         this.player = Some(record);
@@ -180,7 +164,7 @@ impl Subscription {
     ) -> Self {
         let merge_ms = config.merge_ms.unwrap_or_else(|| stream.identity().config().merge_ms);
         let rewrite = Rewrite::of_target(stream_id, config);
-        let mut this = Self::new(stream, config.start, bounds_of(config), merge_ms, rewrite);
+        let mut this = Self::new(stream, config.start, Bounds::of_target(config), merge_ms, rewrite);
         this.rate_limit = config.max_kbps.map(|kbps| RateLimit::new(kbps, now_us));
         this
     }
@@ -204,7 +188,7 @@ impl Subscription {
             return false;
         }
         let Some(foreign) = self.foreign.take() else {
-            self.joined_ms = now_us / 1000;
+            self.lag_watch.came(now_us);
             if self.start == Start::Key && self.player.is_some() {
                 // The next key frame is one after the log's present end: the join index may not have seen all before.
                 let after = self.stream.log_position();
@@ -280,9 +264,9 @@ impl Subscription {
 
     /// Begins at this point: headers first, then from the cursor on.
     pub(in crate::stream) fn join(&mut self, point: &JoinPoint, now_us: u64) {
-        // A subscription that fell behind had been at the head before, so its lag counts.
-        self.caught_up = matches!(self.place, Place::Waiting(waits) if !waits.fresh);
-        self.joined_ms = now_us / 1000;
+        // One that fell behind had been at the head before.
+        let was_at_head = matches!(self.place, Place::Waiting(waits) if !waits.fresh);
+        self.lag_watch.joined(was_at_head, now_us);
         self.begin_at(point);
         self.place = Place::At(point.cursor.clone());
     }
@@ -370,7 +354,7 @@ impl Subscription {
 
     /// Takes those settings of a target that can change without a new connection.
     pub(in crate::stream) fn update(&mut self, config: &TargetConfig, now_us: u64) {
-        self.bounds = bounds_of(config);
+        self.lag_watch.bounds = Bounds::of_target(config);
         self.start = config.start;
         self.merge_us = u64::from(config.merge_ms.unwrap_or_else(|| self.stream().config().merge_ms)) * 1000;
         if self.rate_limit.as_ref().map(RateLimit::kbps) != config.max_kbps {
@@ -472,7 +456,7 @@ impl Subscription {
         if any {
             return Ok(Next::Private);
         }
-        self.caught_up = true;
+        self.lag_watch.at_head();
         Ok(Next::Nothing)
     }
 
@@ -590,13 +574,9 @@ impl Subscription {
 
     /// The lag, where it is past the bounds.
     pub(in crate::stream) fn past_bounds(&mut self, head: Head, now_us: u64) -> Option<Lag> {
-        let Bounds { bytes, ms } = self.bounds;
-        let counts = self.caught_up || (now_us / 1000).saturating_sub(self.joined_ms) > ms.saturating_mul(2);
-        // A joiner has the cached group to catch up with, so its lag in bytes counts beyond the size of that.
-        let group = if counts { 0 } else { u64::from(self.stream().config().gop_bytes) };
         let lag = self.lag(head, now_us);
-        let within = lag.bytes <= bytes.saturating_add(group) && (!counts || lag.ms <= ms);
-        (!within && !self.is_waiting()).then_some(lag)
+        let past = !self.is_waiting() && self.lag_watch.is_past(lag, self.stream().config().gop_bytes, now_us);
+        past.then_some(lag)
     }
 
     /// The newest key frame, if it lies ahead and is itself within the bounds.
@@ -610,7 +590,7 @@ impl Subscription {
         // The join index of a foreign subscription keeps no key frame.
         join_index.newest_key().filter(|_| self.foreign.is_none()).filter(|key| {
             let lag = key.cursor.clone().lag(head, now_us);
-            key.cursor.position() > cursor.position() && lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms
+            key.cursor.position() > cursor.position() && self.lag_watch.bounds.hold(lag)
         })
     }
 
@@ -622,7 +602,7 @@ impl Subscription {
         let newest_key = newest_key.filter(|_| self.foreign.is_none());
         let kept = newest_key.is_some_and(|key| key.cursor.position() <= cursor.position());
         let lag = cursor.lag(head, now_us);
-        let near = lag.bytes <= self.bounds.bytes && lag.ms <= self.bounds.ms;
+        let near = self.lag_watch.bounds.hold(lag);
         if !cursor.at_boundary() || (kept && near && self.leave_at.is_none()) {
             return false;
         }
@@ -662,28 +642,23 @@ impl Subscription {
 
     /// Notes a jump. True where the host is to be told, which is once in `every_ms`.
     pub(in crate::stream) fn note_slow(&mut self, now_ms: u64, every_ms: u64) -> bool {
-        self.slow_since_ms.get_or_insert(now_ms);
-        let tells = self.slow_told_ms == 0 || now_ms.saturating_sub(self.slow_told_ms) >= every_ms;
-        if tells {
-            self.slow_told_ms = now_ms;
-        }
-        tells
+        self.lag_watch.note_slow(now_ms, every_ms)
     }
 
     /// For how long the subscription has been slow.
     pub(in crate::stream) fn slow_ms(&self, now_ms: u64) -> Option<u64> {
-        self.slow_since_ms.map(|since| now_ms.saturating_sub(since))
+        self.lag_watch.slow_ms(now_ms)
     }
 
     /// Whether a slow subscription has caught up with the head again; true once.
     pub(in crate::stream) fn has_recovered(&mut self, home: Head) -> bool {
-        if self.slow_since_ms.is_none() {
+        if !self.lag_watch.is_slow() {
             return false;
         }
         let head = self.head(home);
         let recovered = matches!(&self.place, Place::At(cursor) if cursor.position() >= head.position);
         if recovered {
-            self.slow_since_ms = None;
+            self.lag_watch.recovered();
         }
         recovered
     }
@@ -696,8 +671,4 @@ impl Subscription {
             Some(foreign) => foreign.registration().count_dropped(dropped),
         }
     }
-}
-
-fn bounds_of(config: &TargetConfig) -> Bounds {
-    Bounds { bytes: config.queue_bytes.into(), ms: config.queue_ms.into() }
 }
