@@ -1,141 +1,23 @@
-//! Counters that one thread writes and any thread reads, and rates over the last two seconds.
+//! What is counted of streams, sessions and targets: counters that one thread writes and any thread reads, and their rates
+//! over the last two seconds.
 //!
 //! Readers take no lock and make no system call; what they see of one object may be some nanoseconds apart.
 
+mod rate;
+
 use std::ops::AddAssign;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use crate::net::conn::Conn;
 use crate::proto::message::kind;
+use rate::STEP_US;
+pub(crate) use rate::{Count, FrameRate, Rate};
 
 /// How often the system is asked about a connection that somebody looks at.
 const SAMPLE_MS: u64 = 1_000;
 
 /// How often the system is asked about a connection that nobody looks at: a first look finds figures this old at most.
 const SAMPLE_UNSEEN_MS: u64 = 10_000;
-
-/// A rate is counted in steps this long.
-const STEP_US: u64 = 500_000;
-
-/// Whole steps a rate is over: the last two seconds.
-const STEPS: u64 = 4;
-
-/// The whole steps and the one being counted.
-const PLACES: usize = STEPS as usize + 1;
-
-/// A number only its owner changes: no locked instruction on the hot path.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    /// Adds; owner only.
-    pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    /// Sets; owner only.
-    pub(crate) fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    /// Reads, from any thread.
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// How many per second, over the last two seconds. Written by one thread.
-#[derive(Debug, Default)]
-pub(crate) struct Rate {
-    /// The step being counted, by its number since the clock began.
-    step: Count,
-    counts: [Count; PLACES],
-}
-
-impl Rate {
-    /// Counts at a moment; owner only. True where this is the first of its step.
-    pub(crate) fn add(&self, n: u64, now_us: u64) -> bool {
-        let (step, seen) = (now_us / STEP_US, self.step.get());
-        if step != seen {
-            for stale in (seen + 1..=step).rev().take(PLACES) {
-                self.place(stale).set(0);
-            }
-            self.step.set(step);
-        }
-        let count = self.place(step);
-        count.add(n);
-        count.get() == n
-    }
-
-    /// The sum of the last two whole seconds, in steps.
-    fn sum(&self, now_us: u64) -> u64 {
-        let (step, seen) = (now_us / STEP_US, self.step.get());
-        // Steps after the last count are empty; those long before it have been counted over.
-        let whole = step.saturating_sub(STEPS)..step;
-        whole.filter(|&at| at <= seen && at + STEPS >= seen).map(|at| self.place(at).get()).sum()
-    }
-
-    fn place(&self, step: u64) -> &Count {
-        &self.counts[(step % PLACES as u64) as usize]
-    }
-
-    /// The mean of the last two seconds.
-    pub(crate) fn per_second(&self, now_us: u64) -> u64 {
-        self.sum(now_us) * 1_000_000 / (STEPS * STEP_US)
-    }
-
-    /// The mean of the last two seconds in kbit/s, where bytes are counted.
-    pub(crate) fn kbps(&self, now_us: u64) -> u32 {
-        u32::try_from(self.per_second(now_us).saturating_mul(8) / 1000).unwrap_or(u32::MAX)
-    }
-}
-
-/// Frames per second of the lowest track: of one picture that comes in many sizes, one counts. Whole frames of two
-/// seconds would be half a frame coarse, so the time between the first frames of two steps counts, and not the steps'
-/// own length.
-#[derive(Debug, Default)]
-pub(crate) struct FrameRate {
-    frames: Rate,
-    /// The track whose frames are counted.
-    track: Count,
-    /// When the first frame of a step came.
-    first_us: [Count; PLACES],
-}
-
-impl FrameRate {
-    /// A frame of this track came; owner only. A higher track counts where the lower ones have been silent for so long
-    /// that there is no rate.
-    pub(crate) fn add(&self, track: u8, now_us: u64) {
-        let silent = now_us / STEP_US > self.frames.step.get() + STEPS;
-        if u64::from(track) > self.track.get() && !silent {
-            return;
-        }
-        self.track.set(track.into());
-        if self.frames.add(1, now_us) {
-            self.first(now_us / STEP_US).set(now_us);
-        }
-    }
-
-    fn first(&self, step: u64) -> &Count {
-        &self.first_us[(step % PLACES as u64) as usize]
-    }
-
-    /// Thousandths of a frame per second, over the last two seconds; 0 where none came for so long.
-    pub(crate) fn milli(&self, now_us: u64) -> u32 {
-        let (step, seen) = (now_us / STEP_US, self.frames.step.get());
-        if step > seen + STEPS {
-            return 0;
-        }
-        // From the first frame of the oldest step with one to the first frame of the newest.
-        let oldest = (seen.saturating_sub(STEPS)..seen).find(|&at| self.frames.place(at).get() > 0);
-        let Some(oldest) = oldest else { return 0 };
-        let frames: u64 = (oldest..seen).map(|at| self.frames.place(at).get()).sum();
-        let time_us = self.first(seen).get().saturating_sub(self.first(oldest).get());
-        // Where the newest frame is old itself, the silence since then counts.
-        let time_us = time_us + now_us.saturating_sub(self.first(seen).get()).saturating_sub(2 * STEP_US);
-        u32::try_from((frames * 1_000_000_000).checked_div(time_us).unwrap_or(0)).unwrap_or(u32::MAX)
-    }
-}
 
 /// The system's figures of a connection, written by its owner at most once a second.
 #[derive(Debug, Default)]
@@ -485,72 +367,5 @@ mod tests {
         tally.report(&counters);
         assert_eq!((counters.bytes_out.get(), counters.msgs_out.get()), (125_001, 4));
         assert_eq!(counters.rate_out.kbps(11_500_000), 500, "125 kB within two seconds");
-    }
-
-    #[test]
-    fn a_rate_is_the_mean_of_the_last_two_seconds() {
-        let rate = Rate::default();
-        for step in 0..20 {
-            rate.add(62_500, 10_000_000 + step * 500_000 + 100);
-        }
-        // The last step, from 19.5 s on, is not over yet.
-        assert_eq!(rate.kbps(19_900_000), 1000);
-        assert_eq!(rate.kbps(20_100_000), 1000);
-        assert_eq!(rate.kbps(21_100_000), 500, "two of four steps were silent");
-        assert_eq!(rate.kbps(22_100_000), 0, "nothing came for two seconds");
-        rate.add(125_000, 60_000_000);
-        assert_eq!(rate.kbps(60_400_000), 0, "what came before the silence is forgotten");
-        assert_eq!(rate.kbps(60_600_000), 500);
-    }
-
-    #[test]
-    fn frames_per_second_are_finer_than_whole_frames() {
-        let ntsc = FrameRate::default();
-        for frame in 0..300 {
-            ntsc.add(0, 5_000_000 + frame * 1_001_000_000 / 30_000);
-        }
-        let milli = ntsc.milli(15_000_000);
-        assert!((29_960..=29_980).contains(&milli), "{milli}");
-        // A frame every three seconds at the end of it is no stream of 30 frames.
-        assert!(ntsc.milli(17_000_000) < 29_000);
-        assert_eq!(ntsc.milli(18_000_000), 0);
-        assert_eq!(FrameRate::default().milli(1_000_000), 0);
-        let slides = FrameRate::default();
-        for second in 0..10 {
-            slides.add(0, 20_000_000 + second * 1_000_000);
-        }
-        assert_eq!(slides.milli(29_100_000), 1000);
-    }
-
-    #[test]
-    fn frames_of_the_lowest_track_count_and_when_it_ends_those_of_the_next() {
-        let rate = FrameRate::default();
-        for frame in 0..100 {
-            let now_us = 5_000_000 + frame * 40_000;
-            [3, 1, 2].into_iter().for_each(|track| rate.add(track, now_us + u64::from(track) * 100));
-        }
-        let milli = rate.milli(9_000_000);
-        assert!((24_900..=25_100).contains(&milli), "{milli}");
-        for frame in 0..200 {
-            let now_us = 9_000_000 + frame * 40_000;
-            [2, 3].into_iter().for_each(|track| rate.add(track, now_us));
-        }
-        let milli = rate.milli(17_000_000);
-        assert!((24_900..=25_100).contains(&milli), "{milli}");
-    }
-
-    #[test]
-    fn a_rate_read_while_it_is_written_stays_sane() {
-        let rate = std::sync::Arc::new(Rate::default());
-        let writer = std::sync::Arc::clone(&rate);
-        let thread = std::thread::spawn(move || {
-            for n in 0..200_000 {
-                writer.add(1, n * 100);
-            }
-        });
-        while !thread.is_finished() {
-            assert!(rate.per_second(20_000_000) <= 200_000);
-        }
-        thread.join().unwrap();
     }
 }
