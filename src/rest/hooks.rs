@@ -7,7 +7,8 @@
 //! order, and the done after the last update's answer. Tells of targets go one after another.
 //!
 //! Bounds: one question and some plays a session, [`MAX_ACTS`] tasks, [`MAX_RETRIES`] tells that wait for another try,
-//! [`MAX_TARGET_TELLS`] tells of targets that wait, the answer's length. What a back end does is checked by the dialects (`json`, `nginx`); the wire is `client`'s, the thread `worker`'s.
+//! [`MAX_TARGET_TELLS`] tells of targets that wait, the answer's length. What a back end does is checked by the dialects
+//! (`json`, `nginx`); the wire is `client`'s, the thread `worker`'s.
 
 mod json;
 mod nginx;
@@ -86,7 +87,7 @@ impl Hook {
 #[derive(Clone, Debug)]
 struct About {
     session: Arc<RRSession>,
-    /// Its names as they were when it asked or began.
+    /// The session's names, as they were when it asked or began.
     names: Names,
 }
 
@@ -97,7 +98,7 @@ struct Act {
     stream: Id,
     publishes: bool,
     since: Instant,
-    /// Its room among all, up to the end of the last tell.
+    /// The act's room among all, up to the end of the last tell.
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -281,7 +282,7 @@ struct Running {
 #[derive(Default)]
 struct Table {
     acts: HashMap<Id, Vec<Running>>,
-    /// So many were not followed.
+    /// How many were not followed.
     passed_over: u64,
 }
 
@@ -319,10 +320,10 @@ impl Desk {
         Some(act)
     }
 
-    /// Follows nothing any more: the hooks are taken off.
+    /// Follows nothing from now on: the hooks are taken off.
     fn forget_all(&self) {
         let before = std::mem::take(&mut *locked(&self.table));
-        // Its senders go without the lock.
+        // The table's senders are dropped without the lock.
         drop(before);
     }
 }
@@ -431,12 +432,12 @@ async fn follow(
             biased;
             cause = &mut ended => match cause {
                 Ok(cause) => break cause,
-                // It goes on, and the hooks are taken off.
+                // The session goes on, and the hooks are taken off.
                 Err(_) => return,
             },
             () = pause => {}
         }
-        // Not given up for the end: the done comes after its answer.
+        // An update is not given up for the end: the done comes after the update's answer.
         let Some(text) = setup.update(&Call::Update(act.clone())).await else { continue };
         let Some(server) = server.upgrade() else { continue };
         let close = RRRestOut::CloseSession { session: act.about.session.id, text, ban_ms: 0 };
@@ -474,7 +475,7 @@ async fn tell_of_targets(desk: Arc<Desk>, mut events: mpsc::Receiver<Box<Event>>
 #[derive(Debug)]
 pub(super) struct HooksThread {
     desk: Arc<Desk>,
-    /// Its end waits for what is still to be told.
+    /// The thread's end waits for what is still to be told.
     _worker: Worker,
 }
 
@@ -506,7 +507,7 @@ impl HooksThread {
     /// Other settings for what begins from now on; what has begun goes on with those it began with.
     ///
     /// # Errors
-    /// As [`Self::start`]; the settings before stay.
+    /// Those of [`Self::start`]; the settings before stay then.
     pub(super) fn change(&self, config: HooksConfig) -> Result<()> {
         let setup = Arc::new(Setup::new(config)?);
         *locked(&self.desk.setup) = setup;

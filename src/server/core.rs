@@ -77,14 +77,14 @@ pub(super) struct Core {
     pub(super) bans: Bans,
     pub(super) hooks: Place<dyn Hooks>,
     pub(super) placement: Place<dyn Placement>,
-    /// Questions to these two so far.
+    /// Questions to hooks and to the placement so far.
     questions: AtomicU64,
     /// Held while what a stream is pushed to and pulled from is compared with what it is to be, and added.
     pub(super) opening: Mutex<()>,
     /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
     pub(super) state: AtomicU32,
-    /// Its listeners.
+    /// The server's listeners.
     pub(super) listening: Listeners,
     stop_by_ms: AtomicU64,
     /// Where peers are sent while the server drains.
@@ -158,7 +158,7 @@ impl Core {
         self.questions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    // ---- its end
+    // ---- the server's end
 
     pub(super) fn still_open(&self) -> Result<()> {
         if self.stop_by_ms().is_some() {
@@ -171,7 +171,7 @@ impl Core {
         Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&by| by != NEVER)
     }
 
-    /// The threads are to end.
+    /// Whether the threads are to end.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -229,7 +229,7 @@ impl Core {
     pub(super) fn stopped(&self) {
         self.move_to(State::Stopped, None);
         self.events.all_told();
-        // Wakes the threads that wait for this.
+        // Threads in `wait_stopped` wake.
         let _reap = locked(&self.reap);
         self.reaped.notify_all();
     }
@@ -320,19 +320,19 @@ impl Core {
         Ok(target)
     }
 
-    /// Puts one that was made on its stream.
+    /// Puts a target or source that was made on its stream.
     pub(super) fn attach(&self, stream: &Arc<RRStream>, target: &Arc<Target>) -> Result<()> {
         let added = if target.is_source() { stream.add_source(target) } else { stream.add_target(target) };
         added.inspect_err(|_| self.forget_target(target))
     }
 
-    /// Takes one off the tables that has not begun.
+    /// Takes a target or source that has not begun off the tables.
     pub(super) fn forget_target(&self, target: &Target) {
         self.registry().targets.remove(target.id);
         self.tell_dialler(target, News::Over);
     }
 
-    /// Tells the dialler something about a target it knows.
+    /// Tells the dialler something about a target that it has.
     pub(super) fn tell_dialler(&self, target: &Target, news: News) {
         target.tell(news);
         self.dial_wake.wake();
@@ -356,7 +356,7 @@ impl Core {
         let stream = registry.add_stream(&name.clone(), |id| {
             Arc::new(RRStream::new(id, name, config.clone(), reserved, self.budget.child(), host))
         })?;
-        // Told before any other thread can find the stream, so that this is the stream's first event.
+        // The event is told before any other thread can find the stream, so that it is the stream's first.
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
         Ok((stream, true))
@@ -377,7 +377,7 @@ impl Core {
         let prev = record.set_state(state);
         let (addr, doing) = (&record.addr, record.doing());
         match (quiet, cause.by_peer) {
-            // A health probe, mostly: it connects to see whether somebody listens.
+            // Mostly a health probe, which connects to see whether somebody listens.
             (true, true) if record.names().app.is_empty() => log::debug!(target: SESSION, "{addr} left without a word"),
             (true, _) => log::info!(target: SESSION, "{addr} ({doing}) ended: {cause}"),
             (false, true) => log::warn!(target: SESSION, "{addr} ({doing}) was closed because of the peer: {cause}"),
@@ -398,7 +398,7 @@ impl Core {
         self.tell_end(record, event, &Failure::ours(RRError::Closed, EXPORTED));
     }
 
-    /// Takes a session off the tables. False where it was off already.
+    /// Takes a session off the tables. False where the tables did not have the session any more.
     fn forget_session(&self, record: &RRSession) -> bool {
         let known = self.registry().remove_session(record.id);
         record.close_post();

@@ -1,5 +1,5 @@
-//! What an id is, and its figures. Reads what the owners of things wrote; takes the registry's lock for a moment and
-//! disturbs nobody's media.
+//! The facts and figures of an id. This module reads what the owners of things wrote; it takes the registry's lock for a
+//! moment and disturbs nobody's media.
 
 use std::sync::atomic::Ordering;
 
@@ -21,29 +21,29 @@ use crate::stream::remote::target::{Target, is_tls};
 pub struct Info {
     /// The object.
     pub id: Id,
-    /// The stream it belongs to; of a stream itself.
+    /// The stream that the object belongs to; of a stream, its own id.
     pub stream: Id,
     /// [`kind`] as a number.
     pub kind: u32,
-    /// Its state.
+    /// The object's state.
     pub state: State,
-    /// Why it is in that state, where that is a failure.
+    /// Why the object is in that state, where that is a failure.
     pub error: Option<RRError>,
-    /// Of a session or a target.
+    /// What a session or a target does.
     pub role: Role,
-    /// Whether its connection is encrypted.
+    /// Whether the object's connection is encrypted.
     pub tls: bool,
     /// The peer's fields of `connect`.
     pub caps_ex: u32,
     /// Tracks of the stream.
     pub track_count: u32,
-    /// Of a target that waits for its next try.
+    /// How long a target still waits for its next try, in milliseconds.
     pub retry_in_ms: u32,
     /// FourCCs of the first tracks.
     pub codecs: [u32; 8],
     /// FourCC of a stream's lowest video track; 0 while it has none.
     pub video_codec: u32,
-    /// FourCC of its lowest audio track.
+    /// FourCC of a stream's lowest audio track; 0 while it has none.
     pub audio_codec: u32,
     /// A stream's pictures, as the sequence header of its lowest video track has them.
     pub video: Option<VideoConfig>,
@@ -59,11 +59,11 @@ pub struct Info {
     pub addr: String,
     /// Our address.
     pub local_addr: String,
-    /// Of a target: where it goes, without the key.
+    /// The url of a target, without the key.
     pub url: String,
     /// The program that the peer claims to be.
     pub agent: Vec<u8>,
-    /// Of a session: its arguments (`?args`).
+    /// The arguments (`?args`) of a session.
     pub query: Vec<u8>,
 }
 
@@ -177,7 +177,7 @@ fn nothing(id: Id) -> Info {
 
 fn info_of_stream(stream: &RRStream) -> Info {
     let tracks = stream.ingest().tracks().list();
-    // They come sorted by track.
+    // The tracks come sorted by number.
     let lowest = |type_id| tracks.iter().find(|track| track.type_id == type_id).map_or(0, |track| track.codec);
     let configs = stream.ingest().tracks().configs();
     let mut codecs = [0; 8];

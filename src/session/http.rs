@@ -1,10 +1,10 @@
 //! A player over HTTP: one request for one stream as FLV, by GET or as a WebSocket, and the answer's head.
 //!
-//! To its driver it is a conversation as others are: the request is a `connect` and a `play`, so the host is asked as for
-//! any player. The body of the answer is the driver's to send, in the form that [`flv_form`](HttpSession::flv_form) names.
-//! The answer's head waits until there is media, for until then the stream may turn out to be absent. A connection has one
-//! request; a HEAD is answered without media. Sources: RFC 9110, RFC 9112, RFC 6455, and what servers of HTTP-FLV have in
-//! common.
+//! A driver holds a player over HTTP as any other conversation: the request is a `connect` and a `play`, so the host is
+//! asked as for any player. The body of the answer is the driver's to send, in the form that
+//! [`flv_form`](HttpSession::flv_form) names. The answer's head waits until there is media, for until then the stream may
+//! turn out to be absent. A connection has one request; a HEAD is answered without media. Sources: RFC 9110, RFC 9112, RFC
+//! 6455, and what servers of HTTP-FLV have in common.
 
 mod request;
 #[cfg(test)]
@@ -48,18 +48,18 @@ pub struct FlvForm {
     pub browser: bool,
 }
 
-/// How far it is.
+/// How far the conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The request's head is awaited.
     Request,
     /// The driver has been asked to let the peer in.
     AskedConnect,
-    /// Let in; what it wants comes next.
+    /// The peer is let in; the question for the stream comes next.
     Connected,
     /// The driver has been asked for the stream.
     AskedPlay,
-    /// The stream is its to have; no media has come.
+    /// The peer may have the stream; no media has come.
     Waiting,
     /// The answer's head has gone.
     Playing,
@@ -116,7 +116,7 @@ impl HttpSession {
     /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
     ///
     /// # Errors
-    /// They end the session, as with RTMP's.
+    /// Every error ends the session, as with RTMP's.
     pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
         if *at < input.len() {
             self.timers.heard(now_ms);
@@ -177,7 +177,7 @@ impl HttpSession {
         }
     }
 
-    /// What a player says: control frames of a WebSocket, and else nothing that means anything.
+    /// Takes what a player says: control frames of a WebSocket. All else means nothing.
     fn read_rest(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<()> {
         if self.framing() != Framing::WebSocket {
             self.rest += input.len() - *at;
@@ -236,7 +236,7 @@ impl HttpSession {
         self.timers.enter(Phase::Over, 0);
     }
 
-    /// Puts a whole answer into the output, and nothing comes after it.
+    /// Puts a whole answer into the output; nothing follows the answer.
     fn answer(&mut self, status: &str, head: &str, text: &str) {
         let length = match text {
             "" => String::new(),
@@ -250,7 +250,7 @@ impl HttpSession {
         self.finish();
     }
 
-    /// Says no: elsewhere, where the driver has said so, or for what the code means.
+    /// Refuses the request: with the address that the driver sends the peer to, or with the status that `code` means.
     fn refuse(&mut self, code: &str, text: &str) {
         match self.elsewhere.take().filter(|url| is_location(url)) {
             Some(url) => self.answer("302 Found", &format!("Location: {url}\r\n"), text),
@@ -321,7 +321,7 @@ impl HttpSession {
     /// Does what is due at `now_ms`: a WebSocket is pinged; whoever is late is told.
     ///
     /// # Errors
-    /// They end the session: no request in time, no media in time, pings without an answer.
+    /// Every error ends the session: no request in time, no media in time, pings without an answer.
     pub fn handle_timeout(&mut self, now_ms: u64) -> Result<Option<Event>> {
         match self.timers.due(now_ms) {
             Ok(Due::Nothing) => Ok(None),
@@ -369,7 +369,7 @@ impl HttpSession {
     }
 }
 
-/// Whether it can stand in an answer's head, and means something to a client of HTTP.
+/// Whether a url can stand in an answer's head, and means something to a client of HTTP.
 fn is_location(url: &str) -> bool {
     (url.starts_with("http://") || url.starts_with("https://")) && url.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -42,7 +42,7 @@ enum What {
     Target(Box<Target>),
 }
 
-/// Whom it is about.
+/// Whom a request is about.
 #[derive(Debug, Serialize)]
 struct Session {
     session: String,

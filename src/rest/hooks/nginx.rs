@@ -73,7 +73,7 @@ fn form(call: &Call) -> String {
     match call {
         Call::Ask(about, Wanted::Connect) => {
             let epoch_ms = about.session.counters.started_us / 1_000;
-            // 32 bits, as it has them.
+            // nginx-rtmp has 32 bits for them.
             common(about).number("epoch", epoch_ms as u32).text("call", b"connect").args(&about.names.app_query)
         }
         Call::Ask(about, Wanted::Publish { kind }) => {
@@ -82,8 +82,8 @@ fn form(call: &Call) -> String {
         }
         Call::Ask(about, Wanted::Play { start_ms, duration_ms, .. }) => {
             let (name, args) = asked(&about.names);
-            // It prints signed numbers as unsigned ones, and 0 for what players leave out: nearly all of them the length and
-            // whether the play begins anew.
+            // nginx-rtmp prints signed numbers as unsigned ones, and 0 for what players leave out: nearly all of them the
+            // length and whether the play begins anew.
             let duration = if *duration_ms == WHOLE_MS { 0 } else { *duration_ms as u32 };
             let form = of_client(about, "play").text("name", name).number("start", *start_ms as u32);
             form.number("duration", duration).number("reset", 0).args(args)
@@ -100,7 +100,7 @@ fn form(call: &Call) -> String {
                 .text("name", name)
                 .args(args)
         }
-        // It has no such hook.
+        // nginx-rtmp has no such hook.
         Call::Target(event) => Form(String::new())
             .text("app", &event.app)
             .text("call", b"target_state")

@@ -30,9 +30,9 @@ pub(super) struct Request {
 /// What is known of a head.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    /// Its length; `None` where it is not whole.
+    /// The head's length; `None` where the head is not whole.
     pub(super) len: Option<usize>,
-    /// `None` for OPTIONS.
+    /// The request; `None` for OPTIONS.
     pub(super) request: Option<Request>,
     pub(super) info: ConnectInfo,
 }
@@ -51,7 +51,7 @@ fn refusal(status: &'static str, text: &'static str) -> Refusal {
 }
 
 impl Request {
-    /// Reads a head; `full`: no more of it can come; `secure`: over TLS.
+    /// Reads a head, of which no more can come where it is `full`, from a connection that is TLS where it is `secure`.
     pub(super) fn parse(bytes: &[u8], full: bool, secure: bool) -> Result<Parsed, Refusal> {
         const TOO_LARGE: &str = "431 Request Header Fields Too Large";
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
