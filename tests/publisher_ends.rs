@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use raw::{AUDIO, DATA, Raw, VIDEO, last_player, picture, relay, until};
+use rml_amf0::Amf0Value;
 use rrelay::config::{ServerConfig, StreamConfig};
 use rrelay::server::{ListenOptions, RRServer, kind};
 use rrelay::session::State;
@@ -168,4 +169,24 @@ fn is_given_up_after(config: ServerConfig, given_up_ms: u64) {
     // The bound is set when the stream takes the connection, after the peer has been told to begin.
     until("the bound", || (timeout_of(&publisher) == Some(Some(Duration::from_millis(given_up_ms)))).then_some(()));
     assert_eq!(timeout_of(&player), Some(None), "a player has send_ms, which tells what is taken from what is not");
+}
+
+#[test]
+fn the_bytes_of_a_connection_that_publishes_twice_are_counted_once() {
+    let (server, port) = relay(StreamConfig::default(), ServerConfig::default());
+    let mut publisher = Raw::publish(port, "first");
+    let sent = messages(1_000);
+    publisher.socket.write_all(&sent).unwrap();
+    let session = server.list(0, kind::SESSION).unwrap()[0];
+    let bytes_in = || server.stats(session).unwrap().bytes_in;
+    let counted = |least: u64| until("what was sent is counted", || Some(bytes_in()).filter(|&bytes| bytes >= least));
+    let before = counted(sent.len() as u64);
+    let text = |text: &str| Amf0Value::Utf8String(text.to_owned());
+    publisher.command(0, "FCUnpublish", 0.0, Amf0Value::Null, &[text("first")]);
+    publisher.command(1, "publish", 0.0, Amf0Value::Null, &[text("second"), text("live")]);
+    publisher.wait_status("NetStream.Publish.Start");
+    let more = messages(10);
+    publisher.socket.write_all(&more).unwrap();
+    let after = counted(before + more.len() as u64);
+    assert!(after < before + 1_000, "{before} bytes, then {after}");
 }

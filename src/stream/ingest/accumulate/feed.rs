@@ -90,6 +90,7 @@ pub(super) struct Feed {
     pub(super) media_ms: u64,
     /// Writing to it has failed: it is read to its end, and then it is over for this.
     pub(super) gone: Option<Failure>,
+    /// Bytes of the connection that were counted.
     bytes_in: u64,
     /// Since when it is above its rate.
     over_since_ms: Option<u64>,
@@ -102,6 +103,8 @@ pub(super) struct Feed {
 impl Feed {
     pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, memory: Charge, now_ms: u64) -> Self {
         let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
+        // A session has one connection, on which it may have published or played before; a source has had others.
+        let bytes_in = if source.is_some() { 0 } else { peer.record.counters.bytes_in.get() };
         Self {
             sent_before,
             peer,
@@ -112,7 +115,7 @@ impl Feed {
             since_ms: now_ms,
             media_ms: 0,
             gone: None,
-            bytes_in: 0,
+            bytes_in,
             over_since_ms: None,
             memory,
         }
@@ -120,7 +123,7 @@ impl Feed {
 
     /// Counts what a turn of reading brought.
     pub(super) fn count(&mut self, took: bool, now_us: u64) {
-        let bytes = self.peer.conn.bytes_in() - self.bytes_in;
+        let bytes = self.peer.conn.bytes_in().saturating_sub(self.bytes_in);
         self.bytes_in += bytes;
         // A source's server pings where it has nothing to send; whoever publishes goes before such a source.
         if bytes > 0 && (took || self.source.is_none()) {
