@@ -9,7 +9,7 @@ use crate::support::program::{Program, Room};
 use crate::support::server::Relay;
 
 /// A server with a stream that players may wait for, and the stream's address for them.
-fn served() -> (Relay, String) {
+pub(crate) fn served() -> (Relay, String) {
     // A player is told 404 where nothing comes in this time, and ffmpeg begins late on a busy machine.
     let patient = ServerConfig { handshake_ms: 120_000, ..ServerConfig::default() };
     let relay = Relay::with(patient, "127.0.0.1:0");

@@ -6,6 +6,7 @@ use std::process::Command;
 use rrelay::server::kind;
 use rrelay::session::Role;
 
+use crate::http::served;
 use crate::support::flv::{self, AUDIO, Tag, VIDEO};
 use crate::support::media::{ffmpeg_publishes_with, media, rtmpdump_plays};
 use crate::support::program::{Program, Room};
@@ -41,12 +42,11 @@ fn vlc(room: &Room, url: &str, file: &Path) -> Program {
     room.start("vlc", "env", &["HOME=/nonexistent", "sh", "-c", &line, url, file.to_str().unwrap()])
 }
 
-#[test]
-fn vlc_plays_what_ffmpeg_publishes() {
-    let (room, relay) = (Room::new("vlc"), Relay::new());
+/// Asserts that VLC plays what comes from this address, whole.
+fn vlc_plays(room: &Room, relay: &Relay, url: &str) {
     let file = room.file("vlc.ts");
-    let mut player = vlc(&room, &relay.url("show"), &file);
-    show(&room, &relay);
+    let mut player = vlc(room, url, &file);
+    show(room, relay);
     player.ends_well();
     let published = &media().published;
     let ((pictures, sound), (all, all_sound)) =
@@ -54,6 +54,18 @@ fn vlc_plays_what_ffmpeg_publishes() {
     // At the stream's end VLC leaves out the last packets that it has read.
     assert!((all - 12..=all).contains(&pictures), "{pictures} of {all}");
     assert!((all_sound - 24..=all_sound).contains(&sound), "{sound} of {all_sound}");
+}
+
+#[test]
+fn vlc_plays_what_ffmpeg_publishes() {
+    let (room, relay) = (Room::new("vlc"), Relay::new());
+    vlc_plays(&room, &relay, &relay.url("show"));
+}
+
+#[test]
+fn vlc_plays_over_http_what_ffmpeg_publishes() {
+    let (room, (relay, url)) = (Room::new("vlc-http"), served());
+    vlc_plays(&room, &relay, &url);
 }
 
 #[test]
