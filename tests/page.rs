@@ -98,6 +98,15 @@ fn the_page_shows_streams_and_does_what_its_buttons_say() {
     other.has_messages("copy", 5);
     browser.until("document.getElementById('log').textContent.includes('target rtmp://127.0.0.1')");
 
+    // What has the focus keeps it while figures change.
+    browser.eval(&format!("(window.focused = {card}.querySelector('.targets button[aria-label^=Remove]')).focus()"));
+    let since = format!("{card}.querySelector('.figures div:last-child dd').textContent");
+    for _ in 0..2 {
+        let before = browser.eval(&since);
+        browser.until(&format!("{since} !== {before}"));
+    }
+    assert_eq!(browser.eval("document.activeElement === window.focused"), true);
+
     browser.eval(&format!("{card}.querySelector('.targets button[aria-label^=Remove]').click()"));
     browser.until("document.getElementById('sure-dialog').open");
     browser.eval("document.getElementById('sure-yes').click()");

@@ -14,6 +14,7 @@ if (location.hash.startsWith('#token=')) {
 }
 let token = sessionStorage.getItem('rrelay-token') || localStorage.getItem('rrelay-token') || '';
 const cards = new Map(); // by stream id: {node, history, stream, preview}
+const reasons = new Map(); // by target id: what its last event said of its failure
 let polling = 0;
 let asking = false;
 
@@ -100,15 +101,18 @@ function button(text, label, act) {
   return node;
 }
 
+// Rows that stay are neither taken out nor moved: a button in them may have the focus.
 function rows(body, items, fill, actions, none) {
   const names = body.parentNode.tHead.rows[0].cells;
   const known = new Map([...body.rows].map((row) => [row.dataset.id, row]));
   const wanted = items.length ? items : [{ id: 'none' }];
+  // What can be done with a session depends on its role.
+  const keyOf = (item) => item.id + (item.role || '');
+  const keys = new Set(wanted.map(keyOf));
+  known.forEach((row, key) => { if (!keys.has(key)) row.remove(); });
   wanted.forEach((item, at) => {
-    // What can be done with a session depends on its role.
-    const key = item.id + (item.role || '');
+    const key = keyOf(item);
     let row = known.get(key);
-    known.delete(key);
     if (!row) {
       row = document.createElement('tr');
       row.dataset.id = key;
@@ -124,11 +128,9 @@ function rows(body, items, fill, actions, none) {
       if (!row.cells.length) { row.insertCell().colSpan = 7; row.cells[0].textContent = none; }
       return;
     }
-    if (row.actions.isConnected) row.actions.remove();
     cells(row, fill(item), names);
-    row.append(row.actions);
+    if (row.actions.parentNode !== row) row.append(row.actions);
   });
-  known.forEach((row) => row.remove());
 }
 
 // ---- one stream
@@ -167,6 +169,7 @@ function show(found, stream) {
     ['lag', seconds(stats.queue_ms)], ['dropped', String(stats.dropped_msgs)], ['memory', bytes(stats.queue_bytes)],
     ['since', age(stats.started_us)],
   ]);
+  node.querySelector('.plot').hidden = !history.flat().some(Boolean);
   plot(node.querySelector('.plot'), history);
   const order = { publisher: 0, standby: 1, player: 2, none: 3 };
   const sessions = [...stream.sessions].sort((a, b) => order[a.role] - order[b.role]);
@@ -190,7 +193,7 @@ function show(found, stream) {
     const wait = one.state === 'RECOVERING' && one.retry_in_ms ? ', next try in ' + seconds(one.retry_in_ms) : '';
     const live = one.state === 'IN_PROGRESS';
     return [
-      [words(one.state) + wait, '', live ? '' : one.error_text], (one.role === 'source' ? 'from ' : '') + one.url,
+      [words(one.state) + wait, 'is-' + tone(one.state), live ? '' : reasons.get(one.id) || one.error_text], (one.role === 'source' ? 'from ' : '') + one.url,
       [String(one.role === 'source' ? one.stats.kbps_in : one.stats.kbps_out), 'n'], [seconds(one.stats.queue_ms), 'n'], [String(one.stats.dropped_msgs), 'n'],
     ];
   }, (one, row) => [
@@ -373,6 +376,8 @@ function tell(kind, event) {
     note(Date.now(), '', event.count + ' events were not shown: this page was too slow', 'warn');
     return;
   }
+  if (event.last) reasons.delete(event.target);
+  else if (kind === 'target' && event.error && event.text) reasons.set(event.target, event.text);
   const text = said(kind, event);
   if (!text) return;
   const name = event.key ? event.app + '/' + event.key : '';
@@ -425,21 +430,21 @@ async function refresh() {
       ['in', kbit(server.stats.kbps_in), 'in'], ['out', kbit(server.stats.kbps_out), 'out'],
     ]);
     const filter = $('filter').value.toLowerCase();
-    const gone = new Set(cards.keys());
+    const there = new Set(streams.map((stream) => stream.id));
+    cards.forEach(({ node, preview }, id) => {
+      if (there.has(id)) return;
+      preview.close();
+      node.remove();
+      cards.delete(id);
+    });
     streams.sort((a, b) => a.path < b.path ? -1 : 1).forEach((stream, at) => {
-      gone.delete(stream.id);
       if (!cards.has(stream.id)) cards.set(stream.id, card(stream));
       const found = cards.get(stream.id);
-      const there = $('streams').children[at];
-      if (there !== found.node) $('streams').insertBefore(found.node, there || null);
+      const before = $('streams').children[at];
+      if (before !== found.node) $('streams').insertBefore(found.node, before || null);
       found.node.hidden = !(stream.app + '/' + stream.key).toLowerCase().includes(filter);
       show(found, stream);
       found.preview.update(stream, server.listeners);
-    });
-    gone.forEach((id) => {
-      cards.get(id).preview.close();
-      cards.get(id).node.remove();
-      cards.delete(id);
     });
     $('empty').hidden = streams.length > 0;
     $('publish-hint').textContent = `ffmpeg -re -i FILE -c copy -f flv ${publishAt(server.listeners)}/live/show`;
