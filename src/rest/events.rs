@@ -1,8 +1,10 @@
-//! `GET /v1/events`: what the server tells, as server-sent events. Each reader is a subscriber of its own: a queue with
-//! bounds, out of which what it does not take in time falls, oldest first; it is told how much that was.
+//! `GET /v1/events`: what the server tells, as server-sent events. What was told lately is kept once for all readers of a
+//! listener, within bounds; a reader is a place in it. One that takes too little, or was away for too long, is told how much
+//! it has missed.
 //!
-//! DESIGN. Whichever thread makes an event copies it into the reader's queue and wakes its [`Notify`], which blocks on
-//! nothing; `restThread` sleeps until then, makes JSON of what waits, and goes on as the reader's socket takes it.
+//! DESIGN. Whichever thread makes an event puts a copy behind those that are kept and says so on a channel that blocks on
+//! nothing; `restThread` sleeps until then, makes JSON of what a reader has not had, and goes on as
+//! the reader's socket takes it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,29 +12,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::http::until_true;
 use super::model::{self, Told};
 use super::problem::Problem;
 use crate::error::RRError;
+use crate::net::clock;
 use crate::server::RRServer;
 use crate::server::events::Subscriber;
 use crate::stream::event::Event;
 use crate::sync::locked;
 
-/// Readers of one listener at a time: pages and programs that watch are few, and each may hold [`MAX_BYTES`].
+/// Readers of one listener at a time: pages and programs that watch are few.
 const MAX_READERS: usize = 32;
 
-/// Events that may wait for a reader: thousands of peers come or go within one of its round trips.
+/// Events that are kept: thousands of peers come or go within a reader's round trip, or while it connects anew.
 const MAX_EVENTS: usize = 4096;
 
-/// Bytes of names, addresses and words that may wait for a reader.
+/// Bytes of names, addresses and words that are kept.
 const MAX_BYTES: usize = 512 * 1024;
 
 /// A silent line tells its reader this often that it is there, and finds out whether the reader is.
@@ -41,80 +43,128 @@ const KEEP_ALIVE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 
 /// A browser comes back after this time.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The readers of one listener: room for them, and the sign for their end.
+/// The readers of one listener: room for them, what they are told, and the sign for their end.
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     room: Arc<Semaphore>,
+    told: Arc<Subscribed>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Readers {
-    pub(crate) fn new(stopped: watch::Receiver<bool>) -> Self {
-        Self { room: Arc::new(Semaphore::new(MAX_READERS)), stopped }
+    pub(crate) fn new(server: Arc<RRServer>, stopped: watch::Receiver<bool>) -> Self {
+        Self { room: Arc::new(Semaphore::new(MAX_READERS)), told: Arc::new(Subscribed::new(server)), stopped }
     }
 }
 
-/// What waits for one reader.
-#[derive(Debug, Default)]
-struct Waiting {
-    events: VecDeque<Event>,
-    bytes: usize,
-    lost: u64,
+/// The place of what is kept on the list of subscribers, as long as anybody may read it.
+#[derive(Debug)]
+struct Subscribed {
+    server: Arc<RRServer>,
+    recent: Arc<Recent>,
 }
 
-/// What a reader gets next.
+impl Subscribed {
+    fn new(server: Arc<RRServer>) -> Self {
+        let recent = Arc::new(Recent::new(clock::wall_us()));
+        server.subscribe(&as_subscriber(&recent));
+        Self { server, recent }
+    }
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.server.unsubscribe(&as_subscriber(&self.recent));
+    }
+}
+
+fn as_subscriber(recent: &Arc<Recent>) -> Arc<dyn Subscriber> {
+    Arc::<Recent>::clone(recent)
+}
+
+/// What was told lately. Events have numbers from 0 on, and the ids that readers see name the run too.
+#[derive(Debug)]
+struct Recent {
+    run: i64,
+    kept: Mutex<Kept>,
+    /// Says that there is more.
+    news: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// The number of the first of them.
+    first: u64,
+}
+
+impl Kept {
+    /// The number of the next event.
+    fn next(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+}
+
+/// What a reader gets next, with the number of the last event that it knows of then.
 #[derive(Debug)]
 enum Next {
-    Event(Box<Event>),
-    /// So many events before the next one were not kept.
-    Lost(u64),
+    Event(u64, Arc<Event>),
+    /// So many events before the next one are not kept.
+    Lost(u64, u64),
 }
 
-/// One reader's queue.
-#[derive(Debug, Default)]
-struct Feed {
-    waiting: Mutex<Waiting>,
-    woken: Notify,
+impl Recent {
+    fn new(run: i64) -> Self {
+        Self { run, kept: Mutex::default(), news: watch::Sender::new(()) }
+    }
+
+    /// What comes at a place, which moves on; `None`: nothing yet.
+    fn at(&self, place: &mut u64) -> Option<Next> {
+        let kept = locked(&self.kept);
+        if *place < kept.first {
+            let lost = kept.first - *place;
+            *place = kept.first;
+            return Some(Next::Lost(kept.first - 1, lost));
+        }
+        let event = kept.events.get(usize::try_from(*place - kept.first).ok()?)?;
+        *place += 1;
+        Some(Next::Event(*place - 1, Arc::clone(event)))
+    }
+
+    /// The number of the next event.
+    fn next(&self) -> u64 {
+        locked(&self.kept).next()
+    }
+
+    fn id(&self, number: u64) -> String {
+        format!("{:x}-{number}", self.run)
+    }
+
+    /// The place behind the event of this id; `None` for an id of another run, or none at all.
+    fn behind(&self, id: &str) -> Option<u64> {
+        let (run, number) = id.split_once('-')?;
+        let place = number.parse::<u64>().ok()?.checked_add(1)?;
+        (i64::from_str_radix(run, 16) == Ok(self.run) && place <= self.next()).then_some(place)
+    }
 }
 
-impl Subscriber for Feed {
+impl Subscriber for Recent {
     fn tell(&self, event: &Event) {
         // Copied before the lock. What a session said behind a `?` is for the host alone.
-        let event = Event { query: Vec::new(), ..event.clone() };
+        let event = Arc::new(Event { query: Vec::new(), ..event.clone() });
         let mut given_up = Vec::new();
-        let mut waiting = locked(&self.waiting);
-        waiting.bytes += weight(&event);
-        waiting.events.push_back(event);
-        while waiting.events.len() > MAX_EVENTS || waiting.bytes > MAX_BYTES {
-            let Some(oldest) = waiting.events.pop_front() else { break };
-            waiting.bytes -= weight(&oldest);
-            waiting.lost += 1;
+        let mut kept = locked(&self.kept);
+        kept.bytes += weight(&event);
+        kept.events.push_back(event);
+        while kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES {
+            let Some(oldest) = kept.events.pop_front() else { break };
+            kept.bytes -= weight(&oldest);
+            kept.first += 1;
             given_up.push(oldest);
         }
-        drop(waiting);
-        self.woken.notify_one();
-    }
-}
-
-impl Feed {
-    fn take(&self) -> Option<Next> {
-        let mut waiting = locked(&self.waiting);
-        if waiting.lost > 0 {
-            return Some(Next::Lost(std::mem::take(&mut waiting.lost)));
-        }
-        let event = waiting.events.pop_front()?;
-        waiting.bytes -= weight(&event);
-        Some(Next::Event(Box::new(event)))
-    }
-
-    async fn next(&self) -> Next {
-        loop {
-            if let Some(next) = self.take() {
-                return next;
-            }
-            // A wake between the look and the wait is kept.
-            self.woken.notified().await;
-        }
+        drop(kept);
+        self.news.send_replace(());
     }
 }
 
@@ -122,68 +172,77 @@ fn weight(event: &Event) -> usize {
     event.app.len() + event.key.len() + event.addr.len() + event.url.len() + event.text.len()
 }
 
-/// A reader's place on the list of subscribers; it leaves the list with its connection.
-struct Subscription {
-    server: Arc<RRServer>,
-    feed: Arc<Feed>,
+/// One reader.
+struct Reader {
+    told: Arc<Subscribed>,
+    /// The number of the event that it gets next.
+    place: u64,
+    news: watch::Receiver<()>,
     stopped: watch::Receiver<bool>,
     _room: OwnedSemaphorePermit,
 }
 
-impl Subscription {
-    fn new(server: Arc<RRServer>, stopped: watch::Receiver<bool>, room: OwnedSemaphorePermit) -> Self {
-        let feed = Arc::new(Feed::default());
-        server.subscribe(&as_subscriber(&feed));
-        Self { server, feed, stopped, _room: room }
+impl Reader {
+    async fn next(&mut self) -> Option<Next> {
+        loop {
+            // What is told from here on is seen now, or wakes.
+            self.news.borrow_and_update();
+            if let Some(next) = self.told.recent.at(&mut self.place) {
+                return Some(next);
+            }
+            tokio::select! {
+                () = until_true(&mut self.stopped) => return None,
+                _ = self.news.changed() => {}
+            }
+        }
     }
 
     fn into_stream(self) -> impl Stream<Item = Result<Frame, Infallible>> {
-        unfold(self, async |mut subscription: Self| {
-            let next = tokio::select! {
-                () = until_true(&mut subscription.stopped) => return None,
-                next = subscription.feed.next() => next,
-            };
-            Some((Ok(frame(next)), subscription))
+        unfold(self, async |mut reader: Self| {
+            if *reader.stopped.borrow() {
+                return None;
+            }
+            let next = reader.next().await?;
+            let frame = reader.frame(&next);
+            Some((Ok(frame), reader))
         })
     }
-}
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.server.unsubscribe(&as_subscriber(&self.feed));
-    }
-}
-
-fn as_subscriber(feed: &Arc<Feed>) -> Arc<dyn Subscriber> {
-    Arc::<Feed>::clone(feed)
-}
-
-fn frame(next: Next) -> Frame {
-    match next {
-        Next::Event(event) => {
-            let told = model::told(&event);
-            // Strings and numbers become JSON always.
-            Frame::default().event(told.kind).json_data(told).unwrap_or_default()
+    fn frame(&self, next: &Next) -> Frame {
+        let recent = &self.told.recent;
+        match next {
+            Next::Event(number, event) => {
+                let told = model::told(event);
+                // Strings and numbers become JSON always.
+                Frame::default().id(recent.id(*number)).event(told.kind).json_data(told).unwrap_or_default()
+            }
+            Next::Lost(number, count) => lost(*count).id(recent.id(*number)),
         }
-        Next::Lost(count) => Frame::default().event("lost").data(format!("{{\"count\":{count}}}")),
     }
+}
+
+fn lost(count: u64) -> Frame {
+    Frame::default().event("lost").data(format!("{{\"count\":{count}}}"))
 }
 
 /// What happens from here on, as server-sent events: `event` is its kind in lower case, `data` a JSON object. A reader that
-/// is too slow loses the oldest of what waits for it and is told by `event: lost` with a `count`; what holds then it asks
-/// for anew. A line that is silent gets a comment every ten seconds.
+/// comes back with `Last-Event-ID` goes on behind that event. What it has missed for good, being too slow or away for too
+/// long, it is told by `event: lost` with a `count`, and has to ask for what holds now; where the id is one of another run of
+/// the relay, `count` is 0, and what is kept of this run comes behind it. A line that is silent gets a comment every ten
+/// seconds.
 #[utoipa::path(
     get, path = "/v1/events",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has had")),
     responses(
         (status = 200, body = Told, content_type = "text/event-stream"),
         (status = 429, body = Problem), (status = 501, body = Problem)
     )
 )]
 pub(crate) async fn get_events(
-    State(server): State<Arc<RRServer>>,
     readers: Option<Extension<Readers>>,
+    headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let Some(Extension(Readers { room, stopped })) = readers else {
+    let Some(Extension(Readers { room, told, stopped })) = readers else {
         let text = "an answer without an end comes over a listener of ours alone: the host has events by its own calls";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, RRError::Unsupported, text));
     };
@@ -191,8 +250,16 @@ pub(crate) async fn get_events(
         let text = format!("{MAX_READERS} others read events already: close one");
         Problem::new(StatusCode::TOO_MANY_REQUESTS, RRError::Limit, text)
     })?;
-    let events = Subscription::new(server, stopped, room).into_stream();
-    let first = futures_util::stream::iter([Ok(Frame::default().comment("from here on").retry(RETRY))]);
+    let (news, now) = (told.recent.news.subscribe(), told.recent.next());
+    let (place, first) = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
+        None => (now, None),
+        Some(id) => told.recent.behind(id).map_or_else(|| (0, Some(lost(0))), |place| (place, None)),
+    };
+    let hello = Frame::default().comment("from here on").retry(RETRY);
+    // Who leaves before the first event comes back to this place too.
+    let hello = if place > 0 { hello.id(told.recent.id(place - 1)) } else { hello };
+    let events = Reader { told, place, news, stopped, _room: room }.into_stream();
+    let first = futures_util::stream::iter([Some(hello), first].into_iter().flatten().map(Ok));
     let events = futures_util::StreamExt::chain(first, events);
     // Web servers before us must not collect what is told at once.
     let headers = [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
@@ -214,24 +281,38 @@ mod tests {
     #[test]
     fn a_reader_that_takes_nothing_loses_the_oldest_and_is_told() {
         for (events, text, kept) in [(MAX_EVENTS + 10, 0, MAX_EVENTS), (600, 1024, MAX_BYTES / 1024)] {
-            let feed = Feed::default();
+            let recent = Recent::new(1);
             for number in 0..events {
-                feed.tell(&event(i64::try_from(number).unwrap(), text));
+                recent.tell(&event(i64::try_from(number).unwrap(), text));
             }
             let lost = events - kept;
-            assert!(matches!(feed.take(), Some(Next::Lost(count)) if count == lost as u64), "{events}");
+            let mut place = 0;
+            let last = u64::try_from(lost - 1).unwrap();
+            assert!(
+                matches!(recent.at(&mut place), Some(Next::Lost(number, count)) if (number, count) == (last, last + 1))
+            );
             for number in lost..events {
-                let Some(Next::Event(next)) = feed.take() else { panic!("{number} is lost") };
-                assert_eq!(next.value, i64::try_from(number).unwrap());
+                let Some(Next::Event(at, next)) = recent.at(&mut place) else { panic!("{number} is lost") };
+                assert_eq!((at, next.value), (number as u64, i64::try_from(number).unwrap()));
             }
-            assert!(feed.take().is_none() && locked(&feed.waiting).bytes == 0);
+            assert!(recent.at(&mut place).is_none() && locked(&recent.kept).bytes == kept * text);
+        }
+    }
+
+    #[test]
+    fn an_id_is_a_place_in_its_run_alone() {
+        let recent = Recent::new(0xab);
+        (0..3).for_each(|number| recent.tell(&event(number, 0)));
+        assert_eq!((recent.behind("ab-0"), recent.behind(&recent.id(2))), (Some(1), Some(3)));
+        for id in ["ab-3", "ac-0", "17", "", "-", "ab-", "ab--1", "ab-18446744073709551615", "zz-1"] {
+            assert_eq!(recent.behind(id), None, "{id}");
         }
     }
 
     #[test]
     fn credentials_are_kept_nowhere() {
-        let feed = Feed::default();
-        feed.tell(&Event { query: b"secret".to_vec(), ..event(1, 0) });
-        assert!(matches!(feed.take(), Some(Next::Event(event)) if event.query.is_empty()));
+        let recent = Recent::new(1);
+        recent.tell(&Event { query: b"secret".to_vec(), ..event(1, 0) });
+        assert!(matches!(recent.at(&mut 0), Some(Next::Event(0, event)) if event.query.is_empty()));
     }
 }

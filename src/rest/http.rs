@@ -69,7 +69,7 @@ impl Listener {
         socket.set_nonblocking(true).map_err(io)?;
         let address = socket.local_addr().map_err(io)?;
         let (stop, stopped) = watch::channel(false);
-        let router = router.layer(Extension(Readers::new(stopped.clone())));
+        let router = router.layer(Extension(Readers::new(Arc::clone(&server), stopped.clone())));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()

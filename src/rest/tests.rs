@@ -284,9 +284,15 @@ struct Listening {
 
 impl Listening {
     fn new(port: u16) -> Self {
+        Self::behind(port, "")
+    }
+
+    /// One that says which event it has had last.
+    fn behind(port: u16, last: &str) -> Self {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let head = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nLast-Event-ID: 17\r\n");
+        let last = if last.is_empty() { String::new() } else { format!("Last-Event-ID: {last}\r\n") };
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n{last}");
         socket.write_all(format!("GET /v1/events HTTP/1.1\r\n{head}\r\n").as_bytes()).unwrap();
         Self { reader: std::io::BufReader::new(socket) }
     }
@@ -340,6 +346,34 @@ fn readers_are_told_of_events_as_they_happen() {
     // A stop of the listener ends it, in order.
     rig.rest.stop();
     assert!(stays.event().is_none());
+}
+
+#[test]
+fn a_reader_that_comes_back_goes_on_where_it_was() {
+    let rig = Rig::new();
+    let mut reader = Listening::new(rig.port);
+    assert!(reader.line(": from here on").is_some());
+    rig.server.stream_create(b"live", b"one", None).unwrap();
+    let id = reader.line("id: ").unwrap()["id: ".len()..].to_owned();
+    drop(reader);
+    for key in [b"two", b"six"] {
+        rig.server.stream_create(b"live", key, None).unwrap();
+    }
+    let keys = |reader: &mut Listening, count| -> Vec<String> {
+        (0..count).map(|_| reader.event().unwrap().1["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut back = Listening::behind(rig.port, &id);
+    assert_eq!(keys(&mut back, 2), ["two", "six"]);
+    // After a start anew the id means nothing: that is said, and then all that is kept.
+    let mut from_before = Listening::behind(rig.port, "5e-7");
+    assert_eq!(from_before.event().unwrap(), ("lost".to_owned(), serde_json::json!({"count": 0})));
+    assert_eq!(keys(&mut from_before, 3), ["one", "two", "six"]);
+    // Who has had no event yet has a place too.
+    let mut new = Listening::new(rig.port);
+    let place = new.line("id: ").unwrap()["id: ".len()..].to_owned();
+    drop(new);
+    rig.server.stream_create(b"live", b"ten", None).unwrap();
+    assert_eq!(keys(&mut Listening::behind(rig.port, &place), 1), ["ten"]);
 }
 
 #[test]

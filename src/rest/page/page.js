@@ -18,11 +18,11 @@ const reasons = new Map(); // by target id: what its last event said of its fail
 let polling = 0;
 let asking = false;
 
-async function ask(method, path, body, signal) {
-  const headers = { Authorization: 'Bearer ' + token };
+async function ask(method, path, body, more) {
+  const headers = { Authorization: 'Bearer ' + token, ...more };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   const answer = await fetch(path, {
-    method, headers, signal, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
+    method, headers, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
   });
   if (answer.status === 401) {
     const problem = new Error('The token is wrong.');
@@ -373,7 +373,7 @@ function said(kind, event) {
 
 function tell(kind, event) {
   if (kind === 'lost') {
-    note(Date.now(), '', event.count + ' events were not shown: this page was too slow', 'warn');
+    note(Date.now(), '', event.count ? event.count + ' events were missed' : 'The relay was started anew', 'warn');
     return;
   }
   if (event.last) reasons.delete(event.target);
@@ -389,9 +389,10 @@ function tell(kind, event) {
 
 // Reads server-sent events with `fetch`, which can send the token; comes back when the connection is lost.
 async function listen() {
+  let last = '';
   for (;;) {
     try {
-      const answer = await ask('GET', '/v1/events');
+      const answer = await ask('GET', '/v1/events', undefined, last && { 'Last-Event-ID': last });
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let rest = '';;) {
         const { done, value } = await reader.read();
@@ -400,6 +401,7 @@ async function listen() {
         rest = blocks.pop();
         blocks.forEach((block) => {
           const field = (name) => (block.split('\n').find((line) => line.startsWith(name + ': ')) || '').slice(name.length + 2);
+          last = field('id') || last;
           if (field('data')) tell(field('event'), JSON.parse(field('data')));
         });
         if (blocks.length) soon();
