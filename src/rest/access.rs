@@ -130,8 +130,12 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether a browser sent the request from our own page, or no browser did.
+/// Whether a browser sent the request from our own page, or no browser did. Browsers of today say it themselves, for no page
+/// can (Fetch Metadata), and that is true also where a web server before us has another name than the one in `Host`.
 fn same_origin(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin" || site == "none";
+    }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let origin = origin.to_str().unwrap_or_default();
@@ -192,6 +196,14 @@ mod tests {
         assert_eq!(post("http://localhost:8080"), 200);
         for origin in ["http://evil.example", "null", "http://localhost:8081", ""] {
             assert_eq!(post(origin), 403, "{origin}");
+        }
+        let fetched = |site: &str, origin: &str| {
+            let headers = [("host", "127.0.0.1:8080"), auth, ("origin", origin), ("sec-fetch-site", site)];
+            ask(&access, Method::POST, "/v1/drain", &headers)
+        };
+        assert_eq!(fetched("same-origin", "https://relay.example"), 200, "a web server stands before it");
+        for site in ["cross-site", "same-site", ""] {
+            assert_eq!(fetched(site, "http://127.0.0.1:8080"), 403, "{site}");
         }
     }
 }
