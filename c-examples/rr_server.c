@@ -138,6 +138,12 @@ static int set_hooks(rr_server *s, const rr_hooks_config *h) {
     return rr_hooks_set(s, any ? h : NULL);
 }
 
+/* Gives what rr_controller_set gives. */
+static int set_controller(rr_server *s, const struct options *o) {
+    if (!o->controller_count && !(rr_features() & RR_FEATURE_REST)) return RR_OK;
+    return rr_controller_set(s, o->controller_count ? &o->controller : NULL);
+}
+
 /* Gives what rr_server_set_access gives. */
 static int set_access(rr_server *s, const struct options *o) {
     return rr_server_set_access(s, (const char *const *)o->access, o->publish_key);
@@ -169,6 +175,7 @@ static struct options *reload(rr_server *s, struct options *o) {
         print_note(RR_LOG_INFO, "SIGHUP", "who begins to publish needs a key that is in --publish-key now");
     }
     if (set_hooks(s, &now->hooks) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the hooks before stay", rr_last_error());
+    if (set_controller(s, now) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the controllers before stay", rr_last_error());
     push_reload(s, o, now);
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
@@ -248,6 +255,11 @@ int main(int argc, char **argv) {
     }
     if (s && set_hooks(s, &o->hooks) < 0) {
         fprintf(stderr, "rr_server: no hooks: %s\n", rr_last_error());
+        rr_server_free(s);
+        s = NULL;
+    }
+    if (s && set_controller(s, o) < 0) {
+        fprintf(stderr, "rr_server: no controller: %s\n", rr_last_error());
         rr_server_free(s);
         s = NULL;
     }

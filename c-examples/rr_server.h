@@ -5,6 +5,7 @@
 #include "rrelay.h"
 
 #define MAX_ADDRS 16
+#define MAX_CONTROLLERS 8
 
 /* One --push: which streams, where to, and under which key. Its strings are its own. */
 struct push {
@@ -43,6 +44,10 @@ struct options {
     const char *token_file;       /* what holds its token; NULL: a new one at each start */
     rr_hooks_config hooks;        /* who is asked and told by HTTP: those with an address */
     char *secret;                 /* what the file of --hooks-secret holds, or NULL */
+    rr_controller_config controller; /* who is asked where streams go, where it has urls */
+    const char *controllers[MAX_CONTROLLERS + 1];
+    size_t controller_count;
+    char *controller_token, *controller_secret; /* what these files hold, or NULL */
     char **access;                /* who may publish and play, as rr_server_set_access takes it; NULL: everybody */
     size_t access_count;
     const char *publish_key;      /* the file of the keys that may publish, NULL: any may */

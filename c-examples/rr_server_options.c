@@ -17,7 +17,8 @@ enum {
     LOADS = 2, /* SIGHUP loads it anew */
     BARE = 4,  /* it takes no value */
     ROLE = 8,  /* its value may begin with publish or play, on the command line as an argument of its own */
-    HOOKS = 16 /* it is about hooks, and means nothing without the address of one */
+    HOOKS = 16, /* it is about hooks, and means nothing without the address of one */
+    CONTROLLER = 32 /* it means nothing without a controller */
 };
 
 struct rule {
@@ -177,14 +178,36 @@ static const char *take_method(struct options *o, const struct rule *r, const ch
 static char *read_file(const char *name);
 
 /* The file's text, without the white space at its end. */
-static const char *take_secret(struct options *o, const struct rule *r, const char *value) {
+static const char *read_secret(const char *file, char **text, const char **place) {
     size_t len;
-    (void)r;
-    o->secret = read_file(value);
-    if (!o->secret) return strerror(errno);
-    for (len = strlen(o->secret); len && strchr(" \t\r\n", o->secret[len - 1]); len--) o->secret[len - 1] = '\0';
-    o->hooks.secret = o->secret;
+    *text = read_file(file);
+    if (!*text) return strerror(errno);
+    for (len = strlen(*text); len && strchr(" \t\r\n", (*text)[len - 1]); len--) (*text)[len - 1] = '\0';
+    *place = *text;
     return len ? NULL : "that file is empty";
+}
+
+static const char *take_secret(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return read_secret(value, &o->secret, &o->hooks.secret);
+}
+
+static const char *take_controller(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    if (o->controller_count == MAX_CONTROLLERS) return "these are too many";
+    o->controllers[o->controller_count++] = value;
+    o->controller.urls = o->controllers;
+    return *value ? NULL : "wrong value";
+}
+
+static const char *take_controller_token(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return read_secret(value, &o->controller_token, &o->controller.token);
+}
+
+static const char *take_controller_secret(struct options *o, const struct rule *r, const char *value) {
+    (void)r;
+    return read_secret(value, &o->controller_secret, &o->controller.secret);
 }
 
 static const char *take_push(struct options *o, const struct rule *r, const char *value) {
@@ -284,6 +307,22 @@ static const struct rule rules[] = {
      "with nginx, a redirect as the answer to an update ends the session too"},
     {"--notify-relay-redirect", NULL, take_hooks_flag, 0, RR_HOOKS_FLAG_RELAY_REDIRECT, 0, BARE | LOADS | HOOKS,
      "with nginx, a stream that is redirected to another server is named by the\nMD5 of the address"},
+    {"--controller", "URL", take_controller, 0, 0, 0, AGAIN | LOADS,
+     "ask this address, http:// or https://, where streams go next, where missing\n"
+     "ones come from, and what takes the place of a relay that is lost; several\n"
+     "are asked in their order (default: nobody is asked)"},
+    {"--self", "ADDRESS", take_text, AT(controller.self_url), 0, 0, LOADS | CONTROLLER,
+     "this server's address as others are to dial it, rtmp://host:port, which the\ncontroller is told (default: none)"},
+    {"--controller-token", "FILE", take_controller_token, 0, 0, 0, LOADS | CONTROLLER,
+     "what holds the token that goes with requests (default: nothing does)"},
+    {"--controller-secret", "FILE", take_controller_secret, 0, 0, 0, LOADS | CONTROLLER,
+     "sign requests with what this file holds, as --hooks-secret does"},
+    {"--controller-ca", "FILE", take_text, AT(controller.ca_file), 0, 0, LOADS | CONTROLLER,
+     "roots to trust for https://, PEM (default: the system's)"},
+    {"--controller-timeout", "MS", take_number, AT(controller.timeout_ms), 100, 30000, LOADS | CONTROLLER,
+     "what one controller may take for an answer (default: 2000)"},
+    {"--controller-heartbeat", "MS", take_time, AT(controller.heartbeat_ms), 1000, 3600000, LOADS | CONTROLLER,
+     "how often each is told of load and streams, or: off (default: 10000)"},
     {"--allow", "[WHAT] WHO", take_access, 0, 0, 0, AGAIN | LOADS | ROLE,
      "let these publish or play, or both where WHAT is left out: an address, a\n"
      "network (10.0.0.0/8, fd00::/8) or: all. The first --allow or --deny that\n"
@@ -408,7 +447,7 @@ int options_said(int argc, char **argv) {
         printf("\nCtrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after\n"
                "a failure or a stop at once, 2 for wrong options. What happens is said on stdout; failures, and the library's\n"
                "lines, on stderr.\n"
-               "\nSIGHUP reads --config and the files of --cert, --key, --publish-key, --hooks-secret and --hooks-ca anew; connections go on. Of the file's options these take effect at\n"
+               "\nSIGHUP reads --config and the files of --cert, --key, --publish-key, --hooks-secret, --hooks-ca and --controller-... anew; connections go on. Of the file's options these take effect at\n"
                "once, pushes for the streams that run too, and all others at the next start:\n ");
         for (n = 0; n < RULES; n++) {
             if (rules[n].flags & LOADS) printf(" %s", rules[n].name);
@@ -588,6 +627,7 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     o->drain_ms = 5000;
     RR_INIT(RR_CFG_STREAM, &o->stream);
     RR_INIT(RR_CFG_HOOKS, &o->hooks);
+    RR_INIT(RR_CFG_CONTROLLER, &o->controller);
     for (i = 1; i < argc; i += used) {
         used = read_argument(o, argc, argv, i, why);
         if (!used) {
@@ -604,6 +644,12 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]) {
     for (n = 0; n < o->given_count && !hooks_any(&o->hooks); n++) {
         if (!(o->given[n].rule->flags & HOOKS)) continue;
         snprintf(why, WHY_BYTES, "%s goes with --on-publish and its like; --help lists the options\n", o->given[n].rule->name);
+        options_free(o);
+        return NULL;
+    }
+    for (n = 0; n < o->given_count && !o->controller_count; n++) {
+        if (!(o->given[n].rule->flags & CONTROLLER)) continue;
+        snprintf(why, WHY_BYTES, "%s goes with --controller; --help lists the options\n", o->given[n].rule->name);
         options_free(o);
         return NULL;
     }
@@ -626,6 +672,8 @@ void options_free(struct options *o) {
     for (i = 0; i < o->given_count; i++) free(o->given[i].joined);
     free(o->given);
     free(o->secret);
+    free(o->controller_token);
+    free(o->controller_secret);
     free(o->text);
     free(o);
 }

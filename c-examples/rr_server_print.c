@@ -360,6 +360,7 @@ static int level_of(const rr_event *ev) {
     case RR_EV_SLOW: return ev->state == RR_STATE_NONE ? RR_LOG_INFO : RR_LOG_WARN;
     case RR_EV_CLOCK:
     case RR_EV_OVERFLOW: return RR_LOG_WARN;
+    case RR_EV_NEXT: return ev->error == RR_OK ? RR_LOG_INFO : RR_LOG_WARN;
     case RR_EV_LOG: return RR_LOG_OFF; /* they come to print_log */
     default: return RR_LOG_INFO;
     }
@@ -367,6 +368,7 @@ static int level_of(const rr_event *ev) {
 
 /* Whose event it is: "player", "target", "stream". */
 static const char *subject_of(const rr_event *ev) {
+    if (ev->type == RR_EV_NEXT) return rr_name(RR_NAME_KIND, RR_KIND_STREAM);
     if (ev->target || (ev->session && ev->role != RR_ROLE_NONE)) return rr_name(RR_NAME_ROLE, (int)ev->role);
     return rr_name(RR_NAME_KIND, ev->session ? RR_KIND_SESSION : ev->stream ? RR_KIND_STREAM : RR_KIND_SERVER);
 }
@@ -391,7 +393,7 @@ static void json_event(struct line *l, const struct options *o, const rr_event *
     json_number(l, "target", (long long)(ev->target & 0xffffffffu));
     json_string(l, "addr", ev->addr);
     part.len = 0;
-    if (ev->target) add_url(&part, o, ev->url);
+    if (ev->target || ev->type == RR_EV_NEXT) add_url(&part, o, ev->url);
     add_bytes(&part, "", 1);
     part.text[sizeof part.text - 1] = '\0';
     json_string(l, "url", part.text);
@@ -404,7 +406,9 @@ static void json_event(struct line *l, const struct options *o, const rr_event *
 static void plain_event(struct line *l, const struct options *o, const rr_event *ev) {
     long long value = (long long)ev->value;
     add(l, subject_of(ev));
-    if (ev->target) {
+    if (ev->type == RR_EV_NEXT) {
+        /* Its url is where the stream is to go or come from. */
+    } else if (ev->target) {
         add(l, " ");
         add_url(l, o, ev->url);
         add(l, ev->role == RR_ROLE_SOURCE ? " for" : " of");
@@ -432,6 +436,13 @@ static void plain_event(struct line *l, const struct options *o, const rr_event 
     case RR_EV_RECONNECT:
         add(l, ": asked to reconnect to ");
         add_url(l, o, *ev->url ? ev->url : "the same place");
+        break;
+    case RR_EV_NEXT:
+        add(l, ": controller");
+        if (*ev->url) {
+            add(l, ", ");
+            add_url(l, o, ev->url);
+        }
         break;
     case RR_EV_CLOCK: add_format(l, ": the publisher's time jumped by %lld ms", value); break;
     default: add_format(l, ": %s", rr_name(RR_NAME_EVENT, (int)ev->type)); /* the value means nothing there */

@@ -29,6 +29,7 @@ use self::question::{Answer, Controller, Deed, Load, Question, Why};
 use super::worker::{Tasks, Worker};
 use crate::config::{ControllerConfig, Decision};
 use crate::error::{Failure, RRError, Result};
+use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
 use crate::net::clock;
 use crate::proto::url::RtmpUrl;
@@ -229,18 +230,18 @@ impl Desk {
             Err(failure) => {
                 let stands = locked(&self.memory).answer(question);
                 let instead = if stands.is_some() { "the answer before is taken" } else { "all goes on as it is" };
-                log::warn!("controller, {}: {failure}; {instead}", shown());
+                log::warn!(target: told::STREAM, "controller, {}: {failure}; {instead}", shown());
                 (stands, Some(failure))
             }
         };
         let waiting = self.take_waiting(matter);
         if let Some(answer) = &answer {
             let url = answer.deed.url().map(mask_url).unwrap_or_default();
-            log::info!("controller, {}: {} {url}", shown(), answer.deed.action().name());
+            log::info!(target: told::STREAM, "controller, {}: {} {url}", shown(), answer.deed.action().name());
         }
         if let Err(not_done) = carry_out(server, matter, question, answer.as_ref().map(|answer| &answer.deed), &waiting)
         {
-            log::warn!("controller, {}: what was answered cannot be done: {not_done}", shown());
+            log::warn!(target: told::STREAM, "controller, {}: what was answered cannot be done: {not_done}", shown());
             failure = Some(not_done);
         }
         server.tell(event(server, matter, question, answer.as_ref(), failure.as_ref(), &waiting));
@@ -494,11 +495,16 @@ fn event(
         (None, deed) => deed.map_or(Action::None, Deed::action).name().to_owned(),
     };
     let url = answer.and_then(|answer| RtmpUrl::parse(answer.deed.url()?, None).ok());
+    let lost = if let Matter::Lost(target) = matter { *target } else { 0 };
+    let session = waiting.first().map_or(0, |waiting| waiting.session);
+    let about = server.info(if lost == 0 { session } else { lost }).ok().filter(|info| info.id != 0);
     Event {
         action: answer.map_or(Action::None, |answer| answer.deed.action()),
         stream: server.stream_named(&question.name).map_or(0, |stream| stream.id()),
-        session: waiting.first().map_or(0, |waiting| waiting.session),
-        target: if let Matter::Lost(target) = matter { *target } else { 0 },
+        session,
+        target: lost,
+        role: about.as_ref().map_or(Role::None, |info| info.role),
+        addr: about.map_or_else(Vec::new, |info| info.addr.into_bytes()),
         app: question.name.app.clone(),
         key: question.name.key.clone(),
         url: url.map(|url| url.tc_url().into_bytes()).unwrap_or_default(),
