@@ -27,6 +27,9 @@ mod push;
 mod secure;
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod support;
+#[cfg(feature = "rest")]
+#[path = "bundled_server/topology.rs"]
+mod topology;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders that hold code of ours.
-const FOLDERS: [&str; 6] = ["src", "tests", "benches", "fuzz", "c-examples", "packaging"];
+const FOLDERS: [&str; 7] = ["src", "tests", "benches", "fuzz", "c-examples", "examples", "packaging"];
 
 #[test]
 fn every_file_keeps_the_house_rules() {

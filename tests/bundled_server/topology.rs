@@ -1,0 +1,174 @@
+//! Relays and the example controller (`examples/controller.py`): a stream goes from the first over the second to the third, and
+//! on when the second is killed, and when the controller is.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+use super::Server;
+use super::support::program::Room;
+use super::support::rml::Client;
+use super::support::until;
+
+const TOKEN: &str = "token-of-tests";
+
+/// The example controller, which ends with the test.
+struct Controller {
+    child: Child,
+    port: u16,
+}
+
+impl Controller {
+    fn start(token_file: &Path, hops: &str) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/controller.py");
+        let mut child = Command::new("python3")
+            .args([script, "--listen", "127.0.0.1:0", "--hops", hops, "--token-file"])
+            .arg(token_file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("there is a python3");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().rsplit(':').next().unwrap().parse().unwrap();
+        Self { child, port }
+    }
+
+    /// What it knows, without white space.
+    fn knows(&self) -> String {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(socket, "GET / HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.replace(' ', "")
+    }
+
+    /// Waits until the stream goes over these relays.
+    fn has_route(&self, relays: &[&Relay]) {
+        let addresses: Vec<String> = relays.iter().map(|relay| format!("\"{}\"", relay.address)).collect();
+        let route = format!("\"live/show\":[{}]", addresses.join(","));
+        until(&route, || self.knows().contains(&route).then_some(()));
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Relay {
+    server: Server,
+    address: String,
+}
+
+impl Relay {
+    fn start(room: &Room, name: &str, controller: &Controller) -> Self {
+        let options = room.file(name);
+        fs::write(&options, "").unwrap();
+        // Its players wait for another relay to take the place of one that is lost.
+        let mut server = Server::start(&["--grace", "120000", "--config", options.to_str().unwrap()]);
+        let address = format!("rtmp://127.0.0.1:{}", server.port);
+        let token = room.file("token");
+        let text = format!(
+            "controller http://127.0.0.1:{}\nself {address}\ncontroller-token {}\ncontroller-heartbeat 1000\n\
+             controller-timeout 20000\n",
+            controller.port,
+            token.display()
+        );
+        fs::write(&options, text).unwrap();
+        server.signal(1);
+        server.says("SIGHUP, options are read");
+        until("the controller has heard of it", || controller.knows().contains(&address).then_some(()));
+        Self { server, address }
+    }
+}
+
+/// A publisher of pictures that are all different.
+struct Publisher {
+    client: Client,
+    sent: u32,
+}
+
+impl Publisher {
+    fn new(relay: &Relay, key: &str) -> Self {
+        Self { client: Client::publish(relay.server.port, key), sent: 0 }
+    }
+
+    fn send(&mut self) -> Vec<u8> {
+        self.sent += 1;
+        let picture: Vec<u8> = (0..500).flat_map(|n: u32| (n * self.sent).to_be_bytes()).collect();
+        let body = [&[0x17, 1, 0, 0, 0][..], &picture].concat();
+        self.client.send(40 * self.sent, body.clone());
+        body
+    }
+
+    /// What a player gets is what is published, by hash.
+    fn arrives_at(&mut self, player: &mut Client) {
+        let first = self.send();
+        player.wait("the first picture", |player| player.video.iter().any(|got| got.body == first));
+        let before = player.video.len();
+        let mut sent = Sha256::new();
+        for _ in 0..50 {
+            sent.update(self.send());
+        }
+        player.wait("50 more", |player| player.video.len() >= before + 50);
+        let mut got = Sha256::new();
+        player.video[before..].iter().for_each(|picture| got.update(&picture.body));
+        assert_eq!(sent.finalize(), got.finalize());
+    }
+}
+
+#[test]
+fn a_stream_goes_over_three_relays_and_on_when_the_middle_and_the_controller_are_killed() {
+    let room = Room::new("topology-push");
+    fs::write(room.file("token"), TOKEN).unwrap();
+    let controller = Controller::start(&room.file("token"), "2");
+    let mut first = Relay::start(&room, "first", &controller);
+    let mut publisher = Publisher::new(&first, "show");
+    publisher.send();
+    first.server.says("wait");
+    // Each asks again until there is a relay to go on to.
+    let second = Relay::start(&room, "second", &controller);
+    controller.has_route(&[&first, &second]);
+    let third = Relay::start(&room, "third", &controller);
+    controller.has_route(&[&first, &second, &third]);
+    let mut player = Client::play(third.server.port, "show");
+    publisher.arrives_at(&mut player);
+
+    second.server.signal(9);
+    controller.has_route(&[&first, &third]);
+    publisher.arrives_at(&mut player);
+    first.server.says("target_lost: relay");
+
+    drop(controller);
+    publisher.arrives_at(&mut player);
+    // Nobody can be asked any more, and others are let in as if there were no controller.
+    let mut other = Publisher::new(&first, "other");
+    first.server.complains("publish: ");
+    other.arrives_at(&mut Client::play(first.server.port, "other"));
+    publisher.arrives_at(&mut player);
+}
+
+#[test]
+fn a_player_anywhere_gets_what_is_published_elsewhere_and_keeps_it_when_its_way_is_lost() {
+    let room = Room::new("topology-pull");
+    fs::write(room.file("token"), TOKEN).unwrap();
+    let controller = Controller::start(&room.file("token"), "1");
+    let first = Relay::start(&room, "first", &controller);
+    let mut publisher = Publisher::new(&first, "show");
+    let second = Relay::start(&room, "second", &controller);
+    controller.has_route(&[&first, &second]);
+    publisher.send();
+    // Only the middle one is left to pull from while the first does not say that it has media.
+    let mut edge = Relay::start(&room, "edge", &controller);
+    let mut player = Client::play(edge.server.port, "show");
+    publisher.arrives_at(&mut player);
+    second.server.signal(9);
+    publisher.arrives_at(&mut player);
+    edge.server.says("play: pull");
+}
