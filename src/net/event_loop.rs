@@ -5,16 +5,24 @@
 //! A loop drives any number of tasks: in a round each of them that has something to do has one bounded turn, one that
 //! panics ends alone, and one that is over leaves. Tasks can be added while the loop runs ([`LoopHandle`]).
 //!
+//! A task has a turn where the poller tells of a connection of its, where somebody calls it ([`Wake`]), where its deadline
+//! has come, or where it has left something over from its last turn. Nobody else is looked at, however many tasks there
+//! are. Tasks that were called by those before them in a round have their turn in the same round: what passes from one task of a
+//! loop to another needs no system call.
+//!
 //! With one task a round costs what a loop written for that task would cost: one wait, no lock, no allocation.
 
+mod deadlines;
+
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
-use slab::Slab;
 
+use self::deadlines::{Deadlines, NEVER};
 use crate::error::{Failure, RRError, Result};
 use crate::net::backlog::Backlog;
 use crate::net::clock;
@@ -25,11 +33,11 @@ use crate::sync::panic_text;
 /// Messages that one task takes in a round.
 const MESSAGES: usize = 256;
 
+/// Tasks of a thread that has its own few.
+const FEW: usize = 64;
+
 /// Tasks that may wait to be taken in by a running loop.
 const NEWCOMERS: usize = 1024;
-
-/// The deadline of a task that waits to be told.
-const NEVER: u64 = u64::MAX;
 
 /// Something that a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for what
 /// came, [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that has a turn,
@@ -50,12 +58,6 @@ pub trait Task: Send + 'static {
     /// When the task wants a round besides its ticks without being told, monotonic us; what is past means at once.
     fn next_timeout(&self) -> Option<u64> {
         None
-    }
-
-    /// Whether something waits that neither a message nor a nudge tells of: media in a log. The loop asks when those
-    /// who bring it know already that they have to wake the loop.
-    fn has_work(&self) -> bool {
-        false
     }
 
     /// Whether new media is no reason to wake the task, because it gathers some until its next timeout.
@@ -80,7 +82,7 @@ pub trait Task: Send + 'static {
     /// The last call of a round. What has come to the inbox meanwhile is of the next one.
     fn end_round(&mut self, _inbox: &Receiver<Self::Message>, _io: &mut Io<'_>) {}
 
-    /// Whether the task is to leave the loop; asked before and after each round.
+    /// Whether the task is to leave the loop; asked before and after each of its rounds.
     fn is_over(&self) -> bool;
 
     /// The task leaves: everything it holds is closed. What is left in the inbox is the task's too; it has first to see
@@ -96,7 +98,7 @@ pub struct Io<'a> {
     next_tick_us: &'a mut u64,
     /// The buffer to read into, shared by all tasks of the loop: nothing stays in it from one call to the next.
     pub scratch: &'a mut [u8],
-    /// When the round began, monotonic us.
+    /// When the turn began, monotonic us.
     pub now_us: u64,
 }
 
@@ -145,15 +147,27 @@ struct Seat<T: Task> {
     ready: Vec<Ready>,
     turns: Vec<usize>,
     next_tick_us: u64,
-    /// When the task is to have a round without being told; worked out before each wait.
-    deadline_us: u64,
+    /// What the wake was told last.
+    is_collecting: bool,
     on_panic: OnPanic,
 }
 
 impl<T: Task> Seat<T> {
     fn new(task: T, inbox: Receiver<T::Message>, wake: Arc<Wake>, on_panic: OnPanic) -> Self {
         let (backlog, ready, turns) = (Backlog::default(), Vec::new(), Vec::new());
-        Self { task, inbox, wake, backlog, ready, turns, next_tick_us: 0, deadline_us: 0, on_panic }
+        Self { task, inbox, wake, backlog, ready, turns, next_tick_us: 0, is_collecting: false, on_panic }
+    }
+
+    /// When the task is to have its next round without being called; what is past means at once.
+    fn settle(&mut self) -> u64 {
+        let is_collecting = self.task.is_collecting();
+        let has_more = is_collecting != self.is_collecting && self.wake.set_collecting(is_collecting);
+        self.is_collecting = is_collecting;
+        if has_more || !self.backlog.is_empty() || !self.inbox.is_empty() {
+            return 0;
+        }
+        let tick_us = if self.task.wants_ticks() { self.next_tick_us } else { NEVER };
+        self.task.next_timeout().map_or(tick_us, |us| us.min(tick_us))
     }
 }
 
@@ -162,52 +176,37 @@ type BoxedSeat = Box<dyn AnySeat>;
 
 /// The loop's next step with a seat.
 trait AnySeat: Send {
-    fn is_over(&self) -> bool;
-    fn prepare_wait(&mut self) -> u64;
-    fn has_work(&self) -> bool;
+    /// The number of the task.
+    fn number(&self) -> usize;
+    /// The poller tells of this before the next round.
     fn tell(&mut self, ready: Ready);
-    fn is_due(&self, now_us: u64) -> bool;
-    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]);
+    /// One round of the task. When the next is due without a reason from outside; `None` where the task is over.
+    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
     fn scratch_bytes(&self) -> usize;
     fn take_on_panic(&mut self) -> OnPanic;
 }
 
 impl<T: Task> AnySeat for Seat<T> {
-    fn is_over(&self) -> bool {
-        self.task.is_over()
-    }
-
-    /// Works out the deadline, and tells those who bring media whether to wake the task for it.
-    fn prepare_wait(&mut self) -> u64 {
-        self.wake.set_collecting(self.task.is_collecting());
-        let tick_us = if self.task.wants_ticks() { self.next_tick_us } else { NEVER };
-        self.deadline_us = match self.task.next_timeout() {
-            _ if !self.backlog.is_empty() => 0,
-            Some(us) => us.min(tick_us),
-            None => tick_us,
-        };
-        self.deadline_us
-    }
-
-    fn has_work(&self) -> bool {
-        self.wake.is_nudged() || !self.inbox.is_empty() || self.task.has_work()
+    fn number(&self) -> usize {
+        self.wake.task()
     }
 
     fn tell(&mut self, ready: Ready) {
         self.ready.push(ready);
     }
 
-    fn is_due(&self, now_us: u64) -> bool {
-        !self.ready.is_empty() || now_us >= self.deadline_us || self.has_work()
-    }
-
-    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) {
+    fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64> {
+        if self.task.is_over() {
+            return None;
+        }
         let scratch = scratch.get_mut(..T::SCRATCH_BYTES).unwrap_or_default();
         let (backlog, next_tick_us) = (&mut self.backlog, &mut self.next_tick_us);
         let io = &mut Io { watch, backlog, next_tick_us, scratch, now_us };
-        for message in self.inbox.try_iter().take(MESSAGES) {
-            self.task.on_message(message, io);
+        if !self.inbox.is_empty() {
+            for message in self.inbox.try_iter().take(MESSAGES) {
+                self.task.on_message(message, io);
+            }
         }
         self.task.begin_round(&self.ready, io);
         io.backlog.take(&mut self.turns);
@@ -225,6 +224,7 @@ impl<T: Task> AnySeat for Seat<T> {
             self.task.on_tick(nudged, io);
         }
         self.task.end_round(&self.inbox, io);
+        (!self.task.is_over()).then(|| self.settle())
     }
 
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]) {
@@ -260,8 +260,11 @@ impl fmt::Debug for LoopHandle {
 }
 
 impl LoopHandle {
-    /// The means to wake one task that is going to be added.
-    pub fn wake(&self) -> Arc<Wake> {
+    /// The means to call one task that is going to be added.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where the loop has as many tasks as it can have.
+    pub fn wake(&self) -> Result<Arc<Wake>> {
         self.wake.sibling()
     }
 
@@ -291,38 +294,113 @@ impl Drop for LoopHandle {
 /// One thread's loop.
 pub struct EventLoop {
     poller: Poller,
-    seats: Slab<BoxedSeat>,
+    seats: Seats,
+    deadlines: Deadlines,
+    /// Tasks that have a turn without a reason from outside as soon as the poller has been asked.
+    again: Vec<usize>,
+    /// The tasks that have a turn now; a list that is kept, so that no round allocates.
+    due: Vec<usize>,
     /// Tasks that others add, and what tells of them; `None` as long as nobody can.
     newcomers: Option<(Receiver<BoxedSeat>, Arc<Wake>)>,
     scratch: Vec<u8>,
+    /// Read after each wait and each turn.
+    now_us: u64,
+}
+
+/// The seats of a loop by the numbers of their tasks, and which of them are to have a turn.
+#[derive(Default)]
+struct Seats {
+    places: Vec<Option<Place>>,
+    taken: usize,
+}
+
+struct Place {
+    seat: BoxedSeat,
+    /// It is in a list of those that have a turn.
+    is_due: bool,
+}
+
+impl Seats {
+    fn insert(&mut self, seat: BoxedSeat) -> usize {
+        let number = seat.number();
+        if number >= self.places.len() {
+            self.places.resize_with(number + 1, || None);
+        }
+        if let Some(place) = self.places.get_mut(number) {
+            *place = Some(Place { seat, is_due: false });
+            self.taken += 1;
+        }
+        number
+    }
+
+    fn get(&mut self, number: usize) -> Option<&mut Place> {
+        self.places.get_mut(number)?.as_mut()
+    }
+
+    fn remove(&mut self, number: usize) -> Option<BoxedSeat> {
+        let place = self.places.get_mut(number)?.take()?;
+        self.taken -= 1;
+        Some(place.seat)
+    }
+
+    /// This task is to have a turn: it comes into the list, unless it is in one.
+    fn note(&mut self, number: usize, list: &mut Vec<usize>) {
+        if let Some(place) = self.get(number).filter(|place| !place.is_due) {
+            place.is_due = true;
+            list.push(number);
+        }
+    }
 }
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EventLoop({} tasks)", self.seats.len())
+        write!(f, "EventLoop({} tasks)", self.seats.taken)
     }
 }
 
 impl EventLoop {
-    /// A loop without tasks.
+    /// A loop without tasks, for a few of them.
     ///
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
     pub fn new() -> Result<Self> {
-        Ok(Self { poller: Poller::new()?, seats: Slab::new(), newcomers: None, scratch: Vec::new() })
+        Self::with_room(FEW)
     }
 
-    /// The means to wake one task; each task has its own.
-    pub fn wake(&self) -> Arc<Wake> {
+    /// A loop without tasks, with room for this many at least.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_room(tasks: usize) -> Result<Self> {
+        Ok(Self {
+            poller: Poller::new(tasks)?,
+            seats: Seats::default(),
+            deadlines: Deadlines::default(),
+            again: Vec::new(),
+            due: Vec::new(),
+            newcomers: None,
+            scratch: Vec::new(),
+            now_us: clock::now_us(),
+        })
+    }
+
+    /// The means to call one task; each task has its own.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where the loop has as many tasks as it can have.
+    pub fn wake(&self) -> Result<Arc<Wake>> {
         self.poller.wake()
     }
 
     /// The means to add tasks from other threads. The loop then runs until no handle and no task is left.
-    pub fn handle(&mut self) -> LoopHandle {
+    ///
+    /// # Errors
+    /// As [`Self::wake`].
+    pub fn handle(&mut self) -> Result<LoopHandle> {
         let (newcomers, receiver) = bounded(NEWCOMERS);
-        let wake = self.poller.wake();
+        let wake = self.poller.wake()?;
         self.newcomers = Some((receiver, Arc::clone(&wake)));
-        LoopHandle { newcomers: Some(newcomers), wake }
+        Ok(LoopHandle { newcomers: Some(newcomers), wake })
     }
 
     /// Adds a task, which `wake` belongs to from here on. `on_panic` is called with a panic's text when the task has
@@ -338,8 +416,14 @@ impl EventLoop {
         on_panic: OnPanic,
     ) -> Result<()> {
         self.grow_scratch(T::SCRATCH_BYTES)?;
-        self.seats.insert(Box::new(Seat::new(task, inbox, wake, on_panic)));
+        self.take_seat(Box::new(Seat::new(task, inbox, wake, on_panic)));
         Ok(())
+    }
+
+    /// A task comes in. Its first turn is at once: calls that came before it was there have told nobody.
+    fn take_seat(&mut self, seat: BoxedSeat) {
+        let number = self.seats.insert(seat);
+        self.seats.note(number, &mut self.again);
     }
 
     /// Makes the buffer to read into at least this long.
@@ -355,8 +439,7 @@ impl EventLoop {
     pub fn run(mut self) {
         loop {
             self.take_in();
-            self.dismiss();
-            if self.seats.is_empty() && self.newcomers.is_none() {
+            if self.seats.taken == 0 && self.newcomers.is_none() {
                 return;
             }
             if let Err(failure) = self.wait() {
@@ -365,7 +448,6 @@ impl EventLoop {
                 self.take_in();
                 return self.end_all();
             }
-            self.dismiss();
             self.round();
         }
     }
@@ -377,9 +459,7 @@ impl EventLoop {
             wake.take_nudge();
             match newcomers.try_recv() {
                 Ok(seat) => match self.grow_scratch(seat.scratch_bytes()) {
-                    Ok(()) => {
-                        self.seats.insert(seat);
-                    }
+                    Ok(()) => self.take_seat(seat),
                     Err(failure) => fall(seat, &failure.text),
                 },
                 Err(TryRecvError::Empty) => return,
@@ -388,63 +468,74 @@ impl EventLoop {
         }
     }
 
-    /// Tasks that are over leave.
-    fn dismiss(&mut self) {
-        while let Some((id, _)) = self.seats.iter().find(|(_, seat)| seat.is_over()) {
-            self.end(id);
-        }
-    }
-
     fn wait(&mut self) -> Result<()> {
-        let deadline_us = self.seats.iter_mut().map(|(_, seat)| seat.prepare_wait()).min().unwrap_or(NEVER);
-        let timeout = match deadline_us {
+        let timeout = match self.deadlines.first() {
+            _ if !self.again.is_empty() => Some(Duration::ZERO),
             NEVER => None,
-            0 => Some(Duration::ZERO),
             // The system waits whole milliseconds, and mio rounds up.
-            at_us => Some(Duration::from_micros(at_us.saturating_sub(clock::now_us()))),
+            at_us => Some(Duration::from_micros(at_us.saturating_sub(self.now_us))),
         };
-        let Self { poller, seats, newcomers, .. } = self;
-        poller.poll(timeout, || {
-            newcomers.as_ref().is_some_and(|(_, wake)| wake.is_nudged())
-                || seats.iter().any(|(_, seat)| seat.has_work())
-        })?;
+        self.poller.poll(timeout)?;
+        self.now_us = clock::now_us();
+        let Self { poller, seats, due, again, deadlines, now_us, .. } = self;
+        due.append(again);
         for (task, ready) in poller.ready() {
-            if let Some(seat) = seats.get_mut(task) {
-                seat.tell(ready);
+            if let Some(place) = seats.get(task) {
+                place.seat.tell(ready);
+                seats.note(task, due);
             }
         }
+        deadlines.take(*now_us, |task| seats.note(task, due));
         Ok(())
     }
 
-    /// One turn for each task that has something to do.
+    /// One turn for each task that there is reason for, and then one for those that these have called.
     fn round(&mut self) {
-        let now_us = clock::now_us();
-        let Self { poller, seats, scratch, .. } = self;
-        let mut fallen = Vec::new();
-        for (id, seat) in seats.iter_mut().filter(|(_, seat)| seat.is_due(now_us)) {
-            let turn = AssertUnwindSafe(|| seat.round(now_us, poller.watch(id), scratch));
-            if let Err(panic) = catch_unwind(turn) {
-                fallen.push((id, panic));
-            }
+        for _ in 0..2 {
+            let Self { poller, seats, due, .. } = self;
+            poller.take_calls(|task| seats.note(task, due));
+            let mut due = std::mem::take(&mut self.due);
+            due.drain(..).for_each(|task| self.turn(task));
+            self.due = due;
         }
-        for (id, panic) in fallen {
-            fall(self.seats.remove(id), panic_text(panic.as_ref()));
+    }
+
+    fn turn(&mut self, task: usize) {
+        let Some(place) = self.seats.get(task) else { return };
+        place.is_due = false;
+        let (now_us, watch, scratch) = (self.now_us, self.poller.watch(task), &mut self.scratch);
+        match catch_unwind(AssertUnwindSafe(|| place.seat.round(now_us, watch, scratch))) {
+            Ok(Some(0)) => self.seats.note(task, &mut self.again),
+            Ok(Some(at_us)) => self.deadlines.set(task, at_us),
+            Ok(None) => self.end(task),
+            Err(panic) => self.fall(task, panic.as_ref()),
         }
+        self.now_us = clock::now_us();
     }
 
     /// This task leaves in order.
-    fn end(&mut self, id: usize) {
-        let Some(seat) = self.seats.get_mut(id) else { return };
-        let (watch, scratch) = (self.poller.watch(id), &mut self.scratch);
-        match catch_unwind(AssertUnwindSafe(|| seat.end(watch, scratch))) {
-            Ok(()) => drop(self.seats.remove(id)),
-            Err(panic) => fall(self.seats.remove(id), panic_text(panic.as_ref())),
+    fn end(&mut self, task: usize) {
+        let Some(place) = self.seats.get(task) else { return };
+        let (watch, scratch) = (self.poller.watch(task), &mut self.scratch);
+        match catch_unwind(AssertUnwindSafe(|| place.seat.end(watch, scratch))) {
+            Ok(()) => drop(self.leave(task)),
+            Err(panic) => self.fall(task, panic.as_ref()),
         }
     }
 
+    fn fall(&mut self, task: usize, panic: &(dyn Any + Send)) {
+        if let Some(seat) = self.leave(task) {
+            fall(seat, panic_text(panic));
+        }
+    }
+
+    fn leave(&mut self, task: usize) -> Option<BoxedSeat> {
+        self.deadlines.set(task, NEVER);
+        self.seats.remove(task)
+    }
+
     fn end_all(&mut self) {
-        let ids: Vec<usize> = self.seats.iter().map(|(id, _)| id).collect();
-        ids.into_iter().for_each(|id| self.end(id));
+        (0..self.seats.places.len()).for_each(|task| self.end(task));
     }
 }
 

@@ -2,6 +2,7 @@
 //! std, mio and socket2 do not have are here, and so is their `unsafe`.
 
 pub(crate) mod backlog;
+mod calls;
 pub(crate) mod clock;
 pub mod conn;
 #[allow(dead_code, unreachable_pub, reason = "several tasks on one loop are for tests so far")]

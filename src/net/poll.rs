@@ -4,14 +4,17 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use slab::Slab;
 
 use crate::error::{Failure, RRError, Result};
+use crate::net::calls::Calls;
 use crate::net::socket::Socket;
+use crate::sync::locked;
 
 /// The token that reports a wake; never one of a task.
 const WAKE: Token = Token(usize::MAX);
@@ -19,87 +22,82 @@ const WAKE: Token = Token(usize::MAX);
 /// A poller's token holds a task of the thread and a slot of that task.
 const SLOT_BITS: u32 = 32;
 
-/// Where the thread of a poller is: whoever wants it awake looks here first, and makes no system call where it is.
+/// Where the thread of a poller is, and which of its tasks have been called. Whoever calls one makes a system call only
+/// where the thread is asleep.
 #[derive(Debug)]
 struct Sleeper {
     waker: Waker,
     asleep: AtomicBool,
+    calls: Calls,
+    /// The numbers of tasks: each is taken for as long as somebody holds the task's [`Wake`].
+    numbers: Mutex<Slab<()>>,
 }
 
 impl Sleeper {
-    fn wake(&self) {
-        // A wake fails only when its counter is full, and then the thread is woken already.
-        let _ = self.waker.wake();
+    fn call(&self, task: usize) {
+        // Before the look at `asleep`; `Poller::poll` says that it sleeps before it looks at the calls.
+        self.calls.add(task);
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            // A wake fails only when its counter is full, and then the thread is woken already.
+            let _ = self.waker.wake();
+        }
     }
 }
 
-/// Wakes the thread that owns the [`Poller`], for one task of that thread. Cheap where the thread is not asleep: no
-/// system call.
+/// Calls one task of the thread that owns the [`Poller`]: the task has a turn soon, and the thread is woken for that
+/// where it sleeps. Cheap where the thread is not asleep: no system call. A call is never lost.
 #[derive(Debug)]
 pub(crate) struct Wake {
     sleeper: Arc<Sleeper>,
+    task: usize,
     nudged: AtomicBool,
     collecting: AtomicBool,
-    elsewhere: AtomicBool,
+    /// Media has come while the task collected.
+    held: AtomicBool,
 }
 
 impl Wake {
-    fn new(sleeper: &Arc<Sleeper>) -> Self {
+    fn new(sleeper: &Arc<Sleeper>) -> Result<Arc<Self>> {
         let off = || AtomicBool::new(false);
-        Self { sleeper: Arc::clone(sleeper), nudged: off(), collecting: off(), elsewhere: off() }
+        let task = {
+            let mut numbers = locked(&sleeper.numbers);
+            if numbers.len() >= sleeper.calls.room() {
+                return Err(Failure::ours(RRError::Limit, "the event loop has as many tasks as it can have"));
+            }
+            numbers.insert(())
+        };
+        Ok(Arc::new(Self { sleeper: Arc::clone(sleeper), task, nudged: off(), collecting: off(), held: off() }))
     }
 
-    /// The means to wake another task of the same thread.
-    #[cfg_attr(not(test), allow(dead_code, reason = "several tasks on one loop are for tests so far"))]
-    pub(crate) fn sibling(&self) -> Arc<Self> {
-        Arc::new(Self::new(&self.sleeper))
+    /// The means to call another task of the same thread.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where the thread has as many as it can have.
+    pub(crate) fn sibling(&self) -> Result<Arc<Self>> {
+        Self::new(&self.sleeper)
+    }
+
+    /// The task's number among those of its thread; nobody else's as long as this lives.
+    pub(crate) fn task(&self) -> usize {
+        self.task
     }
 
     /// Something other than media waits for the task.
     pub(crate) fn wake(&self) {
         self.nudged.store(true, Ordering::Release);
-        // Orders what the caller published before the look at `asleep`; pairs with the fence in `Poller::poll`.
-        fence(Ordering::SeqCst);
-        if self.sleeper.asleep.swap(false, Ordering::SeqCst) {
-            self.sleeper.wake();
-        }
+        self.sleeper.call(self.task);
     }
 
     /// Media waits for the task; one that collects (`merge_ms`) is not disturbed.
     pub(crate) fn wake_for_data(&self) {
-        fence(Ordering::SeqCst);
-        // Where a stale `collecting` is seen the fence came before that of `Poller::poll`, whose look for work then
-        // sees the media.
-        if !self.collecting.load(Ordering::Relaxed)
-            && self.sleeper.asleep.compare_exchange(true, false, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-        {
-            self.sleeper.wake();
+        if self.collecting.load(Ordering::Relaxed) {
+            // Before the second look at `collecting`; `set_collecting` looks at `held` after it has changed that.
+            self.held.store(true, Ordering::SeqCst);
+            if self.collecting.load(Ordering::SeqCst) {
+                return;
+            }
         }
-    }
-
-    /// Media waits where the task does not look before it sleeps, as in another stream's log; otherwise as
-    /// [`Self::wake_for_data`].
-    pub(crate) fn wake_for_data_elsewhere(&self) {
-        self.elsewhere.store(true, Ordering::Release);
-        self.wake_for_data();
-    }
-
-    /// Whether [`Self::wake_for_data_elsewhere`] was called since [`Self::take_elsewhere`]: the task has work.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.elsewhere.load(Ordering::Acquire)
-    }
-
-    /// The task looks everywhere now.
-    pub(crate) fn take_elsewhere(&self) {
-        // Nearly always false, so mostly without a locked instruction.
-        if self.is_elsewhere() {
-            self.elsewhere.store(false, Ordering::SeqCst);
-        }
-    }
-
-    /// Whether [`Self::wake`] was called since [`Self::take_nudge`].
-    pub(crate) fn is_nudged(&self) -> bool {
-        self.nudged.load(Ordering::Acquire)
+        self.sleeper.call(self.task);
     }
 
     /// Whether [`Self::wake`] was called since the last look: orders may wait.
@@ -108,9 +106,17 @@ impl Wake {
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::AcqRel)
     }
 
-    /// Says whether [`Self::wake_for_data`] is to leave the task asleep; by the owner, before it waits.
-    pub(crate) fn set_collecting(&self, on: bool) {
-        self.collecting.store(on, Ordering::Relaxed);
+    /// Says whether [`Self::wake_for_data`] is to leave the task asleep; by the owner, before it waits. True where
+    /// media has been held back and is not any more.
+    pub(crate) fn set_collecting(&self, on: bool) -> bool {
+        self.collecting.store(on, Ordering::SeqCst);
+        !on && self.held.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        locked(&self.sleeper.numbers).try_remove(self.task);
     }
 }
 
@@ -180,19 +186,25 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    /// One whose thread can have this many tasks at least.
+    ///
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(tasks: usize) -> Result<Self> {
         let failed = |error: io::Error| Failure::ours(RRError::Limit, format!("no poller: {error}"));
         let poll = Poll::new().map_err(failed)?;
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
-        let sleeper = Arc::new(Sleeper { waker, asleep: AtomicBool::new(false) });
+        let (asleep, calls, numbers) = (AtomicBool::new(false), Calls::with_room(tasks), Mutex::default());
+        let sleeper = Arc::new(Sleeper { waker, asleep, calls, numbers });
         Ok(Self { poll, events: Events::with_capacity(256), sleeper })
     }
 
-    /// The means to wake one of the tasks of this poller's thread.
-    pub(crate) fn wake(&self) -> Arc<Wake> {
-        Arc::new(Wake::new(&self.sleeper))
+    /// The means to call one of the tasks of this poller's thread.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where the thread has as many as it can have.
+    pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
+        Wake::new(&self.sleeper)
     }
 
     /// The poller as this task of the thread sees it; tasks have numbers below 2^31.
@@ -200,21 +212,26 @@ impl Poller {
         Watch { registry: self.poll.registry(), task }
     }
 
-    /// Waits until something is ready, somebody wakes the thread or `timeout` has passed; [`Self::ready`] then says
-    /// what is. `has_work` is asked after wakers were told that the thread sleeps: true makes the wait a mere look.
+    /// Waits until something is ready, a task is called or `timeout` has passed; [`Self::ready`] and
+    /// [`Self::take_calls`] then say what and who.
     ///
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
-    pub(crate) fn poll(&mut self, timeout: Option<Duration>, has_work: impl FnOnce() -> bool) -> Result<()> {
+    pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> Result<()> {
         self.sleeper.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let timeout = if has_work() { Some(Duration::ZERO) } else { timeout };
+        // After the store: who calls a task adds the call before the look at `asleep`.
+        let timeout = if self.sleeper.calls.is_empty() { timeout } else { Some(Duration::ZERO) };
         let polled = self.poll.poll(&mut self.events, timeout);
-        self.sleeper.asleep.store(false, Ordering::SeqCst);
+        self.sleeper.asleep.store(false, Ordering::Release);
         match polled {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(Failure::io("poll", &error)),
             _ => Ok(()),
         }
+    }
+
+    /// Takes the calls that have come: `each` gets the number of every task that was called, once.
+    pub(crate) fn take_calls(&self, each: impl FnMut(usize)) {
+        self.sleeper.calls.take(each);
     }
 
     /// The ready sockets of the last wait, each with its task's number.
@@ -274,7 +291,6 @@ impl EventFd {
 
 /// Whether something can be written to an fd within `wait`, or it has failed.
 #[allow(unsafe_code)] // std has no poll
-#[cfg(feature = "librtmp")]
 pub(crate) fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);

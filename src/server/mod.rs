@@ -94,7 +94,7 @@ impl RRServer {
     /// [`RRError::Limit`] where the process has no fd or thread left, [`RRError::NoMem`] where it has no memory.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
         let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
-        let (listener_wake, dial_wake) = (listener_loop.wake(), dial_loop.wake());
+        let (listener_wake, dial_wake) = (listener_loop.wake()?, dial_loop.wake()?);
         let room_wake = Arc::clone(&listener_wake);
         let on_room = Box::new(move || room_wake.wake());
         let events =

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_name_whose_time_is_over_takes_no_thread_from_those_who_wait() {
-        let wake = Poller::new().unwrap().wake();
+        let wake = Poller::new(1).unwrap().wake().unwrap();
         let (questions, jobs) = bounded(QUEUE);
         let (answered, answers) = bounded(QUEUE);
         for (target, by_ms) in [(1, clock::now_ms()), (2, clock::now_ms() + 60_000), (3, 0)] {

@@ -188,7 +188,7 @@ fn hand_to_accumulate(
 /// and not in the thread, which may run for the first time when media has come already.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
     stream.relay().start(|event_loop, inbox, wake| {
-        let task = Relay::new(Arc::clone(stream), stream.ingest().cursor(), Arc::clone(wake));
+        let task = Relay::new(Arc::clone(stream), stream.ingest().cursor());
         start_thread(stream, "relayDataThread", event_loop, task, inbox, wake)
     })
 }

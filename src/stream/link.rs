@@ -88,7 +88,7 @@ impl<T> Link<T> {
             return Ok(());
         }
         let (sender, receiver) = unbounded();
-        let wake = event_loop.wake();
+        let wake = event_loop.wake()?;
         state.thread = Some(start(event_loop, receiver, &wake)?);
         state.inbox = Inbox::Open(sender);
         let _ = self.wake.set(wake);

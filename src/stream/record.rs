@@ -290,13 +290,16 @@ impl RRSession {
 
     /// Names the owner that is to be woken. Called before a hand-over, by the one who hands over.
     pub(crate) fn set_owner(&self, owner: Arc<Wake>) {
-        locked(&self.post).owner = Some(owner);
+        let before = locked(&self.post).owner.replace(owner);
+        // Not under the lock: the last one who holds a wake gives the task's number back, under another lock.
+        drop(before);
     }
 
     /// There is more in the log of another stream than its owner's, which it plays.
     pub(in crate::stream) fn wake_owner_for_log(&self) {
-        if let Some(owner) = locked(&self.post).owner.clone() {
-            owner.wake_for_data_elsewhere();
+        let owner = locked(&self.post).owner.clone();
+        if let Some(owner) = owner {
+            owner.wake_for_data();
         }
     }
 

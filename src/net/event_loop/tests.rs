@@ -66,10 +66,6 @@ impl Task for Probe {
         self.collects_until_us
     }
 
-    fn has_work(&self) -> bool {
-        !self.is_collecting() && self.media.load(Ordering::Acquire) != self.taken
-    }
-
     fn is_collecting(&self) -> bool {
         self.collects_until_us.is_some()
     }
@@ -151,7 +147,7 @@ impl Handle {
     }
 
     fn on(event_loop: &mut EventLoop) -> Self {
-        Self::new(event_loop.wake(), |probe, inbox, wake, on_panic| {
+        Self::new(event_loop.wake().unwrap(), |probe, inbox, wake, on_panic| {
             event_loop.add(probe, inbox, wake, on_panic).unwrap()
         })
     }
@@ -248,12 +244,12 @@ fn a_panic_ends_its_task_alone() {
 
 #[test]
 fn tasks_are_added_to_a_loop_that_runs_and_leave_by_themselves() {
-    let mut event_loop = EventLoop::new().unwrap();
-    let handle = event_loop.handle();
+    let mut event_loop = EventLoop::with_room(200).unwrap();
+    let handle = event_loop.handle().unwrap();
     let thread = run(event_loop);
     let tasks: Vec<Handle> = (0..100)
         .map(|_| {
-            Handle::new(handle.wake(), |probe, inbox, wake, on_panic| {
+            Handle::new(handle.wake().unwrap(), |probe, inbox, wake, on_panic| {
                 until("there is room", || handle.newcomers.as_ref().is_some_and(|sender| !sender.is_full()));
                 handle.add(probe, inbox, wake, on_panic).unwrap();
             })

@@ -138,7 +138,7 @@ mod tests {
 
     /// Runs a race to its end; the result and how long it took.
     fn run(mut race: Race) -> (Lap, u64) {
-        let (mut poller, mut slots) = (Poller::new().unwrap(), Slab::new());
+        let (mut poller, mut slots) = (Poller::new(1).unwrap(), Slab::new());
         let begin_ms = clock::now_ms();
         loop {
             let now_ms = clock::now_ms();
@@ -152,7 +152,7 @@ mod tests {
             }
             assert!(now_ms - begin_ms < 5_000, "no end");
             let timeout = race.due_ms().saturating_sub(now_ms).min(1_000);
-            poller.poll(Some(std::time::Duration::from_millis(timeout)), || false).unwrap();
+            poller.poll(Some(std::time::Duration::from_millis(timeout))).unwrap();
         }
     }
 

@@ -19,7 +19,7 @@ use crate::stream::remote::target::Target;
 /// A server with a control thread, and what its other threads would get.
 fn without_threads() -> (RRServer, Inboxes) {
     let config = ServerConfig::default();
-    let waker = || Poller::new().unwrap().wake();
+    let waker = || Poller::new(1).unwrap().wake().unwrap();
     let limits =
         EventsConfig { limit: config.event_limit, log_events: LevelFilter::Off, callback: None, on_room: None };
     let (core, inboxes) = Core::new(config, Events::start(limits).unwrap(), waker(), waker());

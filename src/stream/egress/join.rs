@@ -204,11 +204,6 @@ impl JoinIndex {
         self.cursor.head()
     }
 
-    /// Whether more has been published than it has looked at. Reads the log alone, without a lock.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.cursor.has_more()
-    }
-
     /// The headers valid at [`head`](Self::head).
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn headers(&self) -> &HeaderSet {

@@ -21,7 +21,7 @@ use slab::Slab;
 use crate::config::READ_LITTLE_BYTES;
 use crate::net::conn::Conn;
 use crate::net::event_loop::{Io, Task};
-use crate::net::poll::{Ready, Wake};
+use crate::net::poll::Ready;
 use crate::session::{Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
@@ -37,7 +37,6 @@ use crate::stream::upcalls::Timeouts;
 /// The task; its fields are the relay thread's alone.
 pub(in crate::stream) struct Relay {
     stream: Arc<RRStream>,
-    wake: Arc<Wake>,
     join_index: JoinIndex,
     consumers: Slab<Box<Consumer>>,
     /// Subscriptions of this stream on connections of other relays.
@@ -71,15 +70,14 @@ pub(in crate::stream) struct Relay {
 }
 
 impl Relay {
-    /// `cursor` stands where the log began when the relay was first needed; `wake` is the task's.
-    pub(in crate::stream) fn new(stream: Arc<RRStream>, cursor: Cursor, wake: Arc<Wake>) -> Self {
+    /// `cursor` stands where the log began when the relay was first needed.
+    pub(in crate::stream) fn new(stream: Arc<RRStream>, cursor: Cursor) -> Self {
         let config = stream.config();
         let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
         let timeouts = stream.upcalls().timeouts();
         Self {
             stream,
             registrations: Registrations::default(),
-            wake,
             join_index,
             consumers: Slab::new(),
             has_waiting: false,
@@ -115,10 +113,6 @@ impl Task for Relay {
         if unfinished { Some(0) } else { [collected_us, limited_us].into_iter().flatten().min() }
     }
 
-    fn has_work(&self) -> bool {
-        !self.is_collecting() && (self.join_index.is_behind() || self.wake.is_elsewhere())
-    }
-
     fn is_collecting(&self) -> bool {
         self.until.collected_us.is_some() && !self.until.immediate
     }
@@ -130,7 +124,6 @@ impl Task for Relay {
     fn begin_round(&mut self, ready: &[Ready], io: &mut Io<'_>) {
         #[cfg(test)]
         self.stream.fault_injection().pass(crate::stream::fault_injection::In::Relay);
-        self.wake.take_elsewhere();
         let seen = self.join_index.advance();
         self.notice(&seen, io.now_us);
         for ready in ready {

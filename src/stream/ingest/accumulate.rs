@@ -195,7 +195,7 @@ impl Accumulate {
 
     fn read(&mut self, slot: usize, to_end: bool, io: &mut Io<'_>) -> Stays {
         let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
-        let now_us = clock::now_us();
+        let now_us = io.now_us;
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);

@@ -212,21 +212,6 @@ impl Cursor {
         }
     }
 
-    /// Whether anything is published behind the cursor. Moves nothing and takes no lock, so a reader may ask between
-    /// saying that it sleeps and sleeping.
-    pub(crate) fn has_more(&self) -> bool {
-        let (mut segment, mut pos) = (&self.segment, self.pos);
-        loop {
-            // The link is read before the length: the length of a segment that has a next one is final.
-            let next = segment.next();
-            if segment.published().bytes > pos {
-                return true;
-            }
-            let Some(next) = next else { return false };
-            (segment, pos) = (next, 0);
-        }
-    }
-
     /// The cursor's place as a [`Head`].
     pub(crate) fn head(&self) -> Head {
         Head { position: self.position(), messages: self.message_number() }

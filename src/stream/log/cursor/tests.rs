@@ -116,25 +116,6 @@ fn a_stalled_cursor_that_jumps_frees_what_it_held() {
     assert!(other.tail().is_none(), "at a boundary there is none");
 }
 
-#[test]
-fn a_cursor_knows_of_more_without_moving_also_where_its_segment_is_sealed() {
-    let (mut log, mut cursor) = log_of(0);
-    assert!(!cursor.has_more());
-    for n in 0..1000 {
-        log.append(&entry(n), &[&[0; 88]]).unwrap();
-        assert!(cursor.has_more(), "message {n}, and it stands at the end of the segment before");
-        let before = cursor.position();
-        assert!(cursor.has_more() && cursor.position() == before);
-        cursor.run();
-        assert!(cursor.skip_message() && !cursor.has_more(), "message {n}");
-    }
-    log.append(&entry(0), &[&[0; 88]]).unwrap();
-    cursor.advance(0);
-    cursor.run();
-    cursor.advance(99);
-    assert!(cursor.has_more(), "the rest of a message");
-}
-
 /// Readers of every habit under a writer that does not wait: each byte exactly once, in order, whole messages.
 /// Small enough for ThreadSanitizer.
 #[test]

@@ -1,0 +1,123 @@
+//! Calls: the set of a thread's tasks that somebody wants to have a turn. Any thread adds a task to it, and the owner
+//! takes them all; nobody waits for anybody, and nothing is allocated. A task that is called twice is in it once.
+//!
+//! A bit for each task, and above 64 of these one bit that says whether any of them is set.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The tasks that one word stands for.
+const WORD: usize = u64::BITS as usize;
+
+/// The set. It orders what it does as the handshake with a thread that falls asleep needs it: all is sequentially
+/// consistent.
+#[derive(Debug)]
+pub(super) struct Calls {
+    tasks: Box<[AtomicU64]>,
+    /// A bit for each word of `tasks`.
+    any: Box<[AtomicU64]>,
+}
+
+impl Calls {
+    /// An empty set with room for this many tasks at least.
+    pub(super) fn with_room(tasks: usize) -> Self {
+        let words = |bits: usize| (0..bits.div_ceil(WORD)).map(|_| AtomicU64::new(0)).collect::<Box<[_]>>();
+        let tasks = words(tasks);
+        Self { any: words(tasks.len()), tasks }
+    }
+
+    /// How many tasks it has room for; they are numbered from 0.
+    pub(super) fn room(&self) -> usize {
+        self.tasks.len() * WORD
+    }
+
+    /// Adds a task. What the caller did before is seen by the owner once it has taken the call.
+    pub(super) fn add(&self, task: usize) {
+        let (word, group) = (task / WORD, task / WORD / WORD);
+        let (Some(tasks), Some(any)) = (self.tasks.get(word), self.any.get(group)) else { return };
+        // Always written, also where the task is in the set: the write orders what the caller did before.
+        tasks.fetch_or(1 << (task % WORD), Ordering::SeqCst);
+        let bit = 1 << (word % WORD);
+        // The owner clears `any` first, so a bit that is still set here stands for the one just set, too.
+        if any.load(Ordering::SeqCst) & bit == 0 {
+            any.fetch_or(bit, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether nobody is called.
+    pub(super) fn is_empty(&self) -> bool {
+        self.any.iter().all(|any| any.load(Ordering::SeqCst) == 0)
+    }
+
+    /// Empties the set; `each` gets every task that was in it. For the owner alone.
+    pub(super) fn take(&self, mut each: impl FnMut(usize)) {
+        for (group, any) in self.any.iter().enumerate() {
+            for word in take_bits(any).map(|bit| group * WORD + bit) {
+                let Some(tasks) = self.tasks.get(word) else { continue };
+                take_bits(tasks).for_each(|bit| each(word * WORD + bit));
+            }
+        }
+    }
+}
+
+/// Clears a word, and gives the bits that were set.
+fn take_bits(word: &AtomicU64) -> impl Iterator<Item = usize> + use<> {
+    // Mostly nothing, so mostly without a locked instruction.
+    let mut left = if word.load(Ordering::SeqCst) == 0 { 0 } else { word.swap(0, Ordering::SeqCst) };
+    std::iter::from_fn(move || {
+        let bit = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        (bit < u64::BITS).then_some(bit as usize)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(calls: &Calls) -> Vec<usize> {
+        let mut tasks = Vec::new();
+        calls.take(|task| tasks.push(task));
+        tasks
+    }
+
+    #[test]
+    fn who_was_called_is_told_once() {
+        let calls = Calls::with_room(5_000);
+        assert!(calls.is_empty() && calls.room() >= 5_000);
+        for task in [4_999, 0, 63, 64, 4_095, 4_096, 63] {
+            calls.add(task);
+        }
+        assert!(!calls.is_empty());
+        assert_eq!(taken(&calls), [0, 63, 64, 4_095, 4_096, 4_999]);
+        assert!(calls.is_empty() && taken(&calls).is_empty());
+        calls.add(calls.room());
+        assert!(calls.is_empty(), "there is no such task");
+    }
+
+    #[test]
+    fn no_call_is_lost_while_others_are_taken() {
+        let calls = Calls::with_room(128);
+        let done = AtomicU64::new(0);
+        let sent: [AtomicU64; 3] = Default::default();
+        std::thread::scope(|scope| {
+            for (task, sent) in [1, 2, 100].into_iter().zip(&sent) {
+                let (calls, done) = (&calls, &done);
+                scope.spawn(move || {
+                    for _ in 0..50_000 {
+                        sent.fetch_add(1, Ordering::Relaxed);
+                        calls.add(task);
+                    }
+                    done.fetch_add(1, Ordering::Release);
+                });
+            }
+            let mut seen = [0; 3];
+            while done.load(Ordering::Acquire) < 3 || !calls.is_empty() {
+                calls.take(|task| {
+                    let index = [1, 2, 100].iter().position(|&known| known == task).unwrap();
+                    seen[index] = sent[index].load(Ordering::Relaxed);
+                });
+            }
+            assert_eq!(seen, [50_000; 3], "the last call came after the last message");
+        });
+    }
+}

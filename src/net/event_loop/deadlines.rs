@@ -1,0 +1,85 @@
+//! When each task of a loop is to have its next round without being called, and the first of these times.
+
+/// The deadline of a task that waits to be called.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// Deadlines by the numbers of tasks, monotonic us. A dense list: even of thousands the first is found in a microsecond,
+/// and that is needed only where the task that was first has got a later one.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    of: Vec<u64>,
+    first: u64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { of: Vec::new(), first: NEVER }
+    }
+}
+
+impl Deadlines {
+    /// The first of all.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Sets that of one task.
+    pub(super) fn set(&mut self, task: usize, at_us: u64) {
+        if task >= self.of.len() {
+            self.of.resize(task + 1, NEVER);
+        }
+        let Some(of) = self.of.get_mut(task) else { return };
+        let before = std::mem::replace(of, at_us);
+        if at_us <= self.first {
+            self.first = at_us;
+        } else if before == self.first {
+            self.find_first();
+        }
+    }
+
+    /// Takes the deadlines that have come: `each` gets their tasks, which have none from then on.
+    pub(super) fn take(&mut self, now_us: u64, mut each: impl FnMut(usize)) {
+        if now_us < self.first {
+            return;
+        }
+        for (task, of) in self.of.iter_mut().enumerate().filter(|(_, of)| **of <= now_us) {
+            *of = NEVER;
+            each(task);
+        }
+        self.find_first();
+    }
+
+    fn find_first(&mut self) {
+        self.first = self.of.iter().copied().min().unwrap_or(NEVER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(deadlines: &mut Deadlines, now_us: u64) -> Vec<usize> {
+        let mut tasks = Vec::new();
+        deadlines.take(now_us, |task| tasks.push(task));
+        tasks
+    }
+
+    #[test]
+    fn the_first_is_known_however_they_change() {
+        let mut deadlines = Deadlines::default();
+        assert_eq!((deadlines.first(), taken(&mut deadlines, NEVER - 1)), (NEVER, vec![]));
+        deadlines.set(3, 300);
+        deadlines.set(0, 100);
+        deadlines.set(1, 100);
+        assert_eq!(deadlines.first(), 100);
+        deadlines.set(0, 500);
+        assert_eq!(deadlines.first(), 100, "another has the same");
+        deadlines.set(1, 200);
+        assert_eq!(deadlines.first(), 200);
+        assert!(taken(&mut deadlines, 199).is_empty());
+        assert_eq!(taken(&mut deadlines, 300), [1, 3]);
+        assert_eq!(deadlines.first(), 500);
+        deadlines.set(0, NEVER);
+        assert_eq!(deadlines.first(), NEVER);
+    }
+}
