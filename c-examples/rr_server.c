@@ -70,6 +70,7 @@ static rr_server *make_server(const struct options *o) {
     c.mem_limit = o->mem_limit;
     c.max_streams = o->max_streams;
     c.max_message = o->max_message;
+    c.threads = o->threads;
     if (o->idle_ms) c.idle_ms = o->idle_ms;
     if (rr_server_new(&c, &s) < 0 || rr_server_set_log(s, o->log_level, print_log, NULL) < 0) {
         fprintf(stderr, "rr_server: %s\n", rr_last_error());

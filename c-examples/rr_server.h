@@ -61,6 +61,7 @@ struct options {
     unsigned drain_ms;            /* what an orderly stop may take until everybody has the last messages */
     unsigned max_sessions, max_sessions_ip, max_streams, max_message; /* 0: the library's default, here and below */
     unsigned idle_ms;
+    unsigned threads;             /* that all streams share; RR_OFF: two for each stream */
     uint64_t mem_limit;
     rr_stream_config stream;
 };

@@ -97,6 +97,12 @@ static const char *take_nice(struct options *o, const struct rule *r, const char
     return why;
 }
 
+static const char *take_threads(struct options *o, const struct rule *r, const char *value) {
+    if (strcmp(value, "stream") != 0) return take_number(o, r, value);
+    o->threads = RR_OFF;
+    return NULL;
+}
+
 static const char *take_addr(struct options *o, const struct rule *r, const char *value) {
     (void)r;
     if (o->addr_count == MAX_ADDRS) return "these are too many";
@@ -383,6 +389,8 @@ static const struct rule rules[] = {
     {"--drain", "MS", take_number, AT(drain_ms), 0, 3600000, LOADS,
      "how long an orderly stop waits for players and targets to take the last\nmessages (default: 5000)"},
     {"--nice", "N", take_nice, 0, -20, 19, 0, "priority of the streams' threads, -20 to 19 (default: 0)"},
+    {"--threads", "N", take_threads, AT(threads), 1, 256, 0,
+     "threads that all streams share, for many small streams; without --nice; or\ntwo for each stream: stream (default: stream)"},
     {"--log", "LEVEL", take_level, 0, 0, 0, LOADS,
      "the library's lines: off, error, warn, info, debug, trace (default: warn)"},
     {"--format", "WORD", take_form, 0, 0, 0, 0,

@@ -707,6 +707,11 @@ typedef struct rr_server_config {
     uint32_t ping_ms;
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;
+    /* Threads that all streams share, 1 to 256: for many small streams, with as many threads as processors. A stream
+       then waits while others of its thread have their turns, and streams cannot have nice or cpus (RR_ERR_ARG).
+       RR_OFF = two threads for each stream. Default: 0 (two for each stream). */
+    uint32_t threads;
+    uint32_t reserved0;                /* 0. */
 } rr_server_config;
 
 /* The terms on which a session is let in. */

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails ends the test, where it stands")]
 
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "support/threading.rs"]
+mod threading;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use rrelay::proto::message::{MessageHead, kind};
 use rrelay::proto::url::RtmpUrl;
 use rrelay::server::{EventKind, LevelFilter, ListenOptions, RRServer, kind as objects};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
+use threading::threaded;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -30,7 +35,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let config = ServerConfig { ask: ask::PLAY, ..ServerConfig::default() };
+        let config = threaded(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() });
         let server = Arc::new(RRServer::new(config, LevelFilter::Off, None).unwrap());
         let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
         let end = Arc::new(AtomicBool::new(false));

@@ -6,7 +6,7 @@ use super::choices::ask;
 use super::limits::MAX_MESSAGE_BYTES;
 use super::stream::StreamConfig;
 use super::value::{OFF, Range, Setting, Value};
-use crate::error::Result;
+use crate::error::{Failure, RRError, Result};
 
 /// Settings of one server.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct ServerConfig {
     pub max_sessions_ip: Option<u32>,
     /// Streams at one time; at most half of them may be streams without a publisher that players wait for.
     pub max_streams: u32,
+    /// The loops that streams share, each with a thread of its own; `None`: each stream has two threads of its own.
+    pub threads: Option<u32>,
     /// Largest message taken from a peer.
     pub max_message_bytes: u32,
     /// Which asks go to the host (`ask::*`).
@@ -57,6 +59,7 @@ impl Default for ServerConfig {
             max_sessions: 10_000,
             max_sessions_ip: None,
             max_streams: 1_000, // two threads each: still a small process
+            threads: None,      // a stream of its own threads is disturbed by nobody
             max_message_bytes: MAX_MESSAGE_BYTES,
             ask: 0,
             ask_ms: 5_000, // a working web hook answers sooner
@@ -74,7 +77,7 @@ impl ServerConfig {
     /// Sets the setting of this name.
     ///
     /// # Errors
-    /// [`RRError::Arg`](crate::error::RRError::Arg) with the name, what the setting may be, and why.
+    /// [`RRError::Arg`] with the name, what the setting may be, and why.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<()> {
         let default = Self::default();
         let given = Setting { name, value };
@@ -95,6 +98,10 @@ impl ServerConfig {
             "max_sessions" => self.max_sessions = given.number(default.max_sessions, Range::ANY, Some(OFF))?,
             "max_sessions_ip" => self.max_sessions_ip = given.optional(default.max_sessions_ip, Range::ANY)?,
             "max_streams" => self.max_streams = given.number(default.max_streams, Range::ANY, Some(OFF))?,
+            "threads" => {
+                const LOOPS: Range = Range::new(1, 256, "more loops than processors only wait for each other");
+                self.threads = given.optional(default.threads, LOOPS)?;
+            }
             "max_message" => {
                 const BYTES: Range =
                     Range::new(4096, MAX_MESSAGE_BYTES, "commands need the one, RTMP ends at the other");
@@ -114,6 +121,23 @@ impl ServerConfig {
             _ => return Err(given.unknown("server")),
         }
         Ok(())
+    }
+
+    /// Whether a stream of this server may have these settings: a thread that many streams share is no stream's own.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] with the setting that it may not have.
+    pub fn may_have(&self, stream: &StreamConfig) -> Result<()> {
+        let default = StreamConfig::default();
+        let own = [("nice", stream.nice != default.nice), ("cpus", stream.cpus != default.cpus)];
+        match own.into_iter().find(|&(_, is_set)| is_set && self.threads.is_some()) {
+            Some((name, _)) => {
+                let text =
+                    format!("{name} is of a stream's own threads, and the server's streams share theirs (threads)");
+                Err(Failure::ours(RRError::Arg, text))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -22,6 +22,21 @@ fn a_number_out_of_its_range_is_refused_with_name_range_and_reason() {
 }
 
 #[test]
+fn streams_that_share_their_threads_cannot_have_what_is_of_a_thread_of_their_own() {
+    let mut server = ServerConfig::default();
+    let nice = StreamConfig { nice: 5, ..StreamConfig::default() };
+    let cpus = StreamConfig { cpus: vec![1], ..StreamConfig::default() };
+    assert!(server.may_have(&nice).is_ok() && server.may_have(&cpus).is_ok());
+    refused(server.set("threads", Value::Number(257)), "threads is 257, it goes from 1 to 256: ");
+    server.set("threads", Value::Number(2)).unwrap();
+    refused(server.may_have(&nice), "nice is of a stream's own threads");
+    refused(server.may_have(&cpus), "cpus is of a stream's own threads");
+    assert!(server.may_have(&StreamConfig::default()).is_ok());
+    server.set("threads", Value::Off).unwrap();
+    assert!(server.may_have(&nice).is_ok());
+}
+
+#[test]
 fn a_value_of_another_kind_or_a_name_that_no_setting_has_is_refused() {
     let mut target = TargetConfig::default();
     refused(target.set("queue_ms", Value::Text("long")), "queue_ms is a number");

@@ -242,6 +242,12 @@ pub struct rr_server_config {
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
     pub send_ms: u32,
+    /// Threads that all streams share, 1 to 256: for many small streams, with as many threads as processors. A stream then
+    /// waits while others of its thread have their turns, and streams cannot have nice or cpus (RR_ERR_ARG). RR_OFF = two
+    /// threads for each stream. Default: 0 (two for each stream).
+    pub threads: u32,
+    /// 0.
+    pub reserved0: u32,
 }
 
 /// The terms on which a session is let in.
@@ -495,6 +501,8 @@ impl rr_server_config {
             idle_ms: core.idle_ms,
             ping_ms: core.ping_ms,
             send_ms: core.send_ms,
+            threads: core.threads.unwrap_or(0),
+            reserved0: 0,
         }
     }
 }

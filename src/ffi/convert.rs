@@ -200,7 +200,8 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
         config.stream = Arc::new(stream);
     }
     give!(c to config: mem_limit event_limit max_sessions max_sessions_ip max_streams max_message ask ask_ms ask_default
-        handshake_ms first_data_ms idle_ms ping_ms send_ms);
+        handshake_ms first_data_ms idle_ms ping_ms send_ms threads);
+    reserved("rr_server_config", c.reserved0)?;
     Ok((config, EventSetup { on_event: c.on_event, log_events }))
 }
 

@@ -229,6 +229,8 @@ fn off_is_off() {
     assert_eq!(target(|c| c.retry_jitter_pct = OFF).unwrap().retry_jitter_pct, 0);
     assert_eq!(server(|c| c.max_sessions_ip = OFF).unwrap().max_sessions_ip, None);
     assert_eq!(server(|c| c.idle_ms = OFF).unwrap().idle_ms, OFF);
+    assert_eq!(server(|c| c.threads = OFF).unwrap().threads, None);
+    assert_eq!(server(|c| c.threads = 2).unwrap().threads, Some(2));
     refused(stream(|c| c.queue_bytes = OFF), RRError::Arg, "queue_bytes");
     refused(server(|c| c.event_limit = OFF), RRError::Arg, "event_limit");
 }

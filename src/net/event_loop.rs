@@ -15,6 +15,7 @@
 mod deadlines;
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,13 +37,17 @@ const MESSAGES: usize = 256;
 /// Tasks of a thread that has its own few.
 const FEW: usize = 64;
 
+/// Tasks that have a turn in a round because their deadline has come. Ticks of many streams come together; what comes from a
+/// socket meanwhile does not wait for all of them.
+const DEADLINES: usize = 16;
+
 /// Tasks that may wait to be taken in by a running loop.
 const NEWCOMERS: usize = 1024;
 
 /// Something that a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for what
 /// came, [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that has a turn,
 /// [`on_tick`](Self::on_tick) where there is reason to, and [`end_round`](Self::end_round).
-pub trait Task: Send + 'static {
+pub(crate) trait Task: Send + 'static {
     /// Deliveries from other threads to the task.
     type Message: Send + 'static;
 
@@ -92,7 +97,7 @@ pub trait Task: Send + 'static {
 
 /// The part of its loop that a task may use while it is called.
 #[derive(Debug)]
-pub struct Io<'a> {
+pub(crate) struct Io<'a> {
     watch: Watch<'a>,
     backlog: &'a mut Backlog,
     next_tick_us: &'a mut u64,
@@ -104,7 +109,7 @@ pub struct Io<'a> {
 
 impl Io<'_> {
     /// The poller, as far as this task's connections go.
-    pub fn watch(&self) -> Watch<'_> {
+    pub(crate) fn watch(&self) -> Watch<'_> {
         self.watch
     }
 
@@ -112,30 +117,30 @@ impl Io<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn add(&self, socket: &mut Socket, slot: usize) -> Result<()> {
+    pub(crate) fn add(&self, socket: &mut Socket, slot: usize) -> Result<()> {
         self.watch.add(socket, slot)
     }
 
     /// [`Watch::remove`].
-    pub fn remove(&self, socket: &mut Socket) {
+    pub(crate) fn remove(&self, socket: &mut Socket) {
         self.watch.remove(socket);
     }
 
     /// This slot has a turn in the next round, or still in this one where the call comes before the turns. The poller
     /// tells only once of what a turn leaves unread.
-    pub fn again(&mut self, slot: usize) {
+    pub(crate) fn again(&mut self, slot: usize) {
         self.backlog.push(slot);
     }
 
     /// The next tick comes at this time, monotonic us, if none is due before.
-    pub fn tick_by(&mut self, at_us: u64) {
+    pub(crate) fn tick_by(&mut self, at_us: u64) {
         *self.next_tick_us = at_us.min(*self.next_tick_us);
     }
 }
 
 /// Reports that a task has panicked, or that there was no memory to take it in, with what there is to say of it; called
 /// in the loop's thread before what the task holds is dropped.
-pub type OnPanic = Box<dyn FnOnce(&str) + Send>;
+pub(crate) type OnPanic = Box<dyn FnOnce(&str) + Send>;
 
 /// A task with what the loop keeps for it.
 struct Seat<T: Task> {
@@ -150,12 +155,30 @@ struct Seat<T: Task> {
     /// What the wake was told last.
     is_collecting: bool,
     on_panic: OnPanic,
+    /// Dropped behind the task.
+    _ends: Option<Sender<Infallible>>,
 }
 
 impl<T: Task> Seat<T> {
-    fn new(task: T, inbox: Receiver<T::Message>, wake: Arc<Wake>, on_panic: OnPanic) -> Self {
-        let (backlog, ready, turns) = (Backlog::default(), Vec::new(), Vec::new());
-        Self { task, inbox, wake, backlog, ready, turns, next_tick_us: 0, is_collecting: false, on_panic }
+    fn new(
+        task: T,
+        inbox: Receiver<T::Message>,
+        wake: Arc<Wake>,
+        on_panic: OnPanic,
+        ends: Option<Sender<Infallible>>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            task,
+            inbox,
+            wake,
+            backlog: Backlog::default(),
+            ready: Vec::new(),
+            turns: Vec::new(),
+            next_tick_us: 0,
+            is_collecting: false,
+            on_panic,
+            _ends: ends,
+        })
     }
 
     /// When the task is to have its next round without being called; what is past means at once.
@@ -243,11 +266,21 @@ impl<T: Task> AnySeat for Seat<T> {
     }
 }
 
-/// The way of other threads to a loop that runs.
-///
-/// Each thread of today knows its task before it starts. Loops that many streams share need this: a stream comes to such a
-/// loop, and leaves it, while the loop drives others.
-pub struct LoopHandle {
+/// A task that was added to a loop that runs, until it has left and all that it held is dropped.
+#[derive(Debug)]
+pub(crate) struct Running(Receiver<Infallible>);
+
+impl Running {
+    /// Waits for that.
+    pub(crate) fn wait(self) {
+        // Nothing is ever sent: the other end is dropped with the task.
+        let _ = self.0.recv();
+    }
+}
+
+/// The way of other threads to a loop that runs: a stream comes to a loop that many share, and leaves it, while the loop
+/// drives others.
+pub(crate) struct LoopHandle {
     /// `None` only while it is dropped.
     newcomers: Option<Sender<BoxedSeat>>,
     wake: Arc<Wake>,
@@ -264,7 +297,7 @@ impl LoopHandle {
     ///
     /// # Errors
     /// [`RRError::Limit`] where the loop has as many tasks as it can have.
-    pub fn wake(&self) -> Result<Arc<Wake>> {
+    pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
         self.wake.sibling()
     }
 
@@ -272,14 +305,21 @@ impl LoopHandle {
     ///
     /// # Errors
     /// [`RRError::Limit`] where the loop has ended, or takes nobody in just now.
-    pub fn add<T: Task>(&self, task: T, inbox: Receiver<T::Message>, wake: Arc<Wake>, on_panic: OnPanic) -> Result<()> {
-        let seat = Box::new(Seat::new(task, inbox, wake, on_panic));
+    pub(crate) fn add<T: Task>(
+        &self,
+        task: T,
+        inbox: Receiver<T::Message>,
+        wake: Arc<Wake>,
+        on_panic: OnPanic,
+    ) -> Result<Running> {
+        let (ends, running) = bounded(0);
+        let seat = Seat::new(task, inbox, wake, on_panic, Some(ends));
         let sent = self.newcomers.as_ref().map(|newcomers| newcomers.try_send(seat));
         if !matches!(sent, Some(Ok(()))) {
             return Err(Failure::ours(RRError::Limit, "the event loop has ended or is overrun"));
         }
         self.wake.wake();
-        Ok(())
+        Ok(Running(running))
     }
 }
 
@@ -292,7 +332,7 @@ impl Drop for LoopHandle {
 }
 
 /// One thread's loop.
-pub struct EventLoop {
+pub(crate) struct EventLoop {
     poller: Poller,
     seats: Seats,
     deadlines: Deadlines,
@@ -300,6 +340,8 @@ pub struct EventLoop {
     again: Vec<usize>,
     /// The tasks that have a turn now; a list that is kept, so that no round allocates.
     due: Vec<usize>,
+    /// Those that one of these has called; likewise.
+    called: Vec<usize>,
     /// Tasks that others add, and what tells of them; `None` as long as nobody can.
     newcomers: Option<(Receiver<BoxedSeat>, Arc<Wake>)>,
     scratch: Vec<u8>,
@@ -363,7 +405,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Self::with_room(FEW)
     }
 
@@ -371,13 +413,14 @@ impl EventLoop {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_room(tasks: usize) -> Result<Self> {
+    pub(crate) fn with_room(tasks: usize) -> Result<Self> {
         Ok(Self {
             poller: Poller::new(tasks)?,
             seats: Seats::default(),
             deadlines: Deadlines::default(),
             again: Vec::new(),
             due: Vec::new(),
+            called: Vec::new(),
             newcomers: None,
             scratch: Vec::new(),
             now_us: clock::now_us(),
@@ -388,7 +431,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// [`RRError::Limit`] where the loop has as many tasks as it can have.
-    pub fn wake(&self) -> Result<Arc<Wake>> {
+    pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
         self.poller.wake()
     }
 
@@ -396,7 +439,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// As [`Self::wake`].
-    pub fn handle(&mut self) -> Result<LoopHandle> {
+    pub(crate) fn handle(&mut self) -> Result<LoopHandle> {
         let (newcomers, receiver) = bounded(NEWCOMERS);
         let wake = self.poller.wake()?;
         self.newcomers = Some((receiver, Arc::clone(&wake)));
@@ -408,7 +451,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// [`RRError::NoMem`] where there is none to read into.
-    pub fn add<T: Task>(
+    pub(crate) fn add<T: Task>(
         &mut self,
         task: T,
         inbox: Receiver<T::Message>,
@@ -416,7 +459,7 @@ impl EventLoop {
         on_panic: OnPanic,
     ) -> Result<()> {
         self.grow_scratch(T::SCRATCH_BYTES)?;
-        self.take_seat(Box::new(Seat::new(task, inbox, wake, on_panic)));
+        self.take_seat(Seat::new(task, inbox, wake, on_panic, None));
         Ok(())
     }
 
@@ -436,7 +479,7 @@ impl EventLoop {
     }
 
     /// Drives the tasks until the last of them has left.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         loop {
             self.take_in();
             if self.seats.taken == 0 && self.newcomers.is_none() {
@@ -485,19 +528,26 @@ impl EventLoop {
                 seats.note(task, due);
             }
         }
-        deadlines.take(*now_us, |task| seats.note(task, due));
+        deadlines.take(*now_us, DEADLINES, |task| seats.note(task, due));
         Ok(())
     }
 
-    /// One turn for each task that there is reason for, and then one for those that these have called.
+    /// One turn for each task that there is reason for, and behind it one for each that it has called.
     fn round(&mut self) {
-        for _ in 0..2 {
-            let Self { poller, seats, due, .. } = self;
-            poller.take_calls(|task| seats.note(task, due));
-            let mut due = std::mem::take(&mut self.due);
-            due.drain(..).for_each(|task| self.turn(task));
-            self.due = due;
+        let (mut due, mut called) = (std::mem::take(&mut self.due), std::mem::take(&mut self.called));
+        self.take_calls(&mut due);
+        for task in due.drain(..) {
+            self.turn(task);
+            // At once: what it brought them is still in the processor's cache.
+            self.take_calls(&mut called);
+            called.drain(..).for_each(|task| self.turn(task));
         }
+        (self.due, self.called) = (due, called);
+    }
+
+    fn take_calls(&mut self, list: &mut Vec<usize>) {
+        let Self { poller, seats, .. } = self;
+        poller.take_calls(|task| seats.note(task, list));
     }
 
     fn turn(&mut self, task: usize) {

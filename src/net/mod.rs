@@ -5,7 +5,6 @@ pub(crate) mod backlog;
 mod calls;
 pub(crate) mod clock;
 pub mod conn;
-#[allow(dead_code, unreachable_pub, reason = "several tasks on one loop are for tests so far")]
 pub(crate) mod event_loop;
 pub(crate) mod heap;
 #[cfg(feature = "librtmp")]

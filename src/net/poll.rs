@@ -186,7 +186,7 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    /// One whose thread can have this many tasks at least.
+    /// A poller whose thread can have this many tasks at least.
     ///
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
@@ -196,7 +196,7 @@ impl Poller {
         let waker = Waker::new(poll.registry(), WAKE).map_err(failed)?;
         let (asleep, calls, numbers) = (AtomicBool::new(false), Calls::with_room(tasks), Mutex::default());
         let sleeper = Arc::new(Sleeper { waker, asleep, calls, numbers });
-        Ok(Self { poll, events: Events::with_capacity(256), sleeper })
+        Ok(Self { poll, events: Events::with_capacity(tasks.clamp(256, 1024)), sleeper })
     }
 
     /// The means to call one of the tasks of this poller's thread.

@@ -1,7 +1,7 @@
-//! The control thread: joins the threads of streams that have ended, keeps the memory limit, trims the heap after a
+//! The control thread: waits for the tasks of streams that have ended, keeps the memory limit, trims the heap after a
 //! peak, and carries out an orderly stop.
 //!
-//! The control thread alone joins stream threads; a stream's thread reports its own end and returns.
+//! The control thread alone joins stream threads; a stream's task reports its own end and leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::server::heap_trim::HeapTrim;
 use crate::server::memory_limit::{MemoryLimit, PASS_MS};
 use crate::session::State;
 use crate::stream::remote::target::News;
+use crate::stream::threading::Running;
 use crate::sync::locked;
 
 /// How long a stop waits past its deadline for threads that are just ending.
@@ -56,12 +57,9 @@ pub(super) fn run(core: &Arc<Core>) {
         for stream in streams {
             let targets = stream.book().targets().into_iter().chain(stream.sources().list());
             let targets: Vec<_> = targets.collect();
-            // One of the stream's two threads may have ended by itself: the stop makes the other one follow.
+            // One of the stream's two tasks may have ended by itself: the stop makes the other one follow.
             stream.stop(0);
-            for thread in stream.take_threads() {
-                // Its panic, if any, has been reported.
-                let _ = thread.join();
-            }
+            stream.take_running().into_iter().for_each(Running::wait);
             for target in targets {
                 target.stop(0);
                 // The control thread does this because the dialler may end before the news reaches it.

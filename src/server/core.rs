@@ -21,6 +21,7 @@ use crate::server::figures::{self, Stats};
 use crate::server::hooks::Hooks;
 use crate::server::inbox::{self, Inboxes, ToListener};
 use crate::server::listening::Listeners;
+use crate::server::loops::Loops;
 use crate::server::place::Place;
 use crate::server::placement::Placement;
 use crate::server::registry::Registry;
@@ -62,6 +63,7 @@ pub(super) struct Core {
     pub(super) events: Events,
     pub(super) budget: Budget,
     pub(super) certificate: Certificate,
+    loops: Loops,
     /// The server's number, which its ids carry.
     number: u8,
     registry: Mutex<Registry>,
@@ -102,6 +104,7 @@ impl std::fmt::Debug for Registry {
 impl Core {
     pub(super) fn new(
         config: ServerConfig,
+        loops: Loops,
         events: Events,
         listener_wake: Arc<Wake>,
         dial_wake: Arc<Wake>,
@@ -118,6 +121,7 @@ impl Core {
         let core = Arc::new(Self {
             budget: Budget::of_server(config.mem_limit_bytes, alarm),
             certificate: Certificate::default(),
+            loops,
             number,
             registry: Mutex::new(Registry::new(&config, number)),
             config,
@@ -243,6 +247,7 @@ impl Core {
 
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
+        self.loops.close();
         self.listener_wake.wake();
         self.dial_wake.wake();
         self.nudge_control();
@@ -347,6 +352,7 @@ impl Core {
         config: &StreamConfig,
         reserved: bool,
     ) -> Result<(Arc<RRStream>, bool)> {
+        self.config.may_have(config)?;
         let host = self.itself.get().and_then(Weak::upgrade).ok_or(RRError::State)?;
         let mut registry = self.registry();
         if let Some(stream) = registry.find(&name) {
@@ -354,7 +360,8 @@ impl Core {
         }
         self.still_open()?;
         let stream = registry.add_stream(&name.clone(), |id| {
-            Arc::new(RRStream::new(id, name, config.clone(), reserved, self.budget.child(), host))
+            let (budget, threading) = (self.budget.child(), self.loops.threading());
+            Arc::new(RRStream::new(id, name, config.clone(), reserved, budget, threading, host))
         })?;
         // The event is told before any other thread can find the stream, so that it is the stream's first.
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));

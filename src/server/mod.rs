@@ -21,6 +21,7 @@ pub(crate) mod hooks;
 mod inbox;
 mod listener;
 mod listening;
+mod loops;
 mod memory_limit;
 mod out;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "those that are asked are of that feature"))]
@@ -66,6 +67,7 @@ use crate::server::exported::ExportedSession;
 use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
+use crate::server::loops::Loops;
 #[cfg(feature = "rest")]
 use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
@@ -85,42 +87,52 @@ const EXPORT_LOOK: Duration = Duration::from_millis(100);
 pub struct RRServer {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Those of the loops that streams share.
+    shared: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl RRServer {
     /// A server that listens nowhere yet; its threads run.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no fd or thread left, [`RRError::NoMem`] where it has no memory.
+    /// [`RRError::Limit`] where the process has no fd or thread left, [`RRError::NoMem`] where it has no memory,
+    /// [`RRError::Arg`] for settings of streams that streams on shared loops cannot have.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
+        config.may_have(&config.stream)?;
         let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
         let (listener_wake, dial_wake) = (listener_loop.wake()?, dial_loop.wake()?);
+        let (loops, event_loops) = Loops::new(config.threads)?;
         let room_wake = Arc::clone(&listener_wake);
         let on_room = Box::new(move || room_wake.wake());
         let events =
             Events::start(EventsConfig { limit: config.event_limit, log_events, callback, on_room: Some(on_room) })?;
-        let (core, inboxes) = Core::new(config, events, Arc::clone(&listener_wake), Arc::clone(&dial_wake));
+        let (core, inboxes) = Core::new(config, loops, events, Arc::clone(&listener_wake), Arc::clone(&dial_wake));
         let failed = || {
             let core = Arc::clone(&core);
             Box::new(move |text: &str| core.thread_failed(text))
         };
         listener_loop.add(Listener::new(Arc::clone(&core)), inboxes.listener, listener_wake, failed())?;
         dial_loop.add(Dialler::new(Arc::clone(&core)), inboxes.dialler, dial_wake, failed())?;
-        let server = Self { core: Arc::clone(&core), threads: Mutex::default() };
-        let start = |name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
+        let server = Self { core: Arc::clone(&core), threads: Mutex::default(), shared: Mutex::default() };
+        let start = |among: &Mutex<Vec<JoinHandle<()>>>, name: &str, body: Box<dyn FnOnce() + Send>| -> Result<()> {
             let entering = Arc::clone(&core);
             let guarded = move || {
                 thread::block_signals();
                 let _log = RRLog::enter(entering.events.log());
                 body();
             };
-            locked(&server.threads).push(crate::sync::spawn(name, guarded, failed())?);
+            locked(among).push(crate::sync::spawn(name, guarded, failed())?);
             Ok(())
         };
         let control = Arc::clone(&core);
-        start("listenerThread", Box::new(move || listener_loop.run()))?;
-        start("dialThread", Box::new(move || dial_loop.run()))?;
-        start("controlThread", Box::new(move || control::run(&control)))?;
+        // First, as it carries out the end of a server of which something else cannot start.
+        start(&server.threads, "controlThread", Box::new(move || control::run(&control)))
+            .inspect_err(|_| core.stopped())?;
+        start(&server.threads, "listenerThread", Box::new(move || listener_loop.run()))?;
+        start(&server.threads, "dialThread", Box::new(move || dial_loop.run()))?;
+        for event_loop in event_loops {
+            start(&server.shared, "streamsThread", Box::new(move || event_loop.run()))?;
+        }
         Ok(server)
     }
 
@@ -229,6 +241,12 @@ impl RRServer {
         for thread in std::mem::take(&mut *locked(&self.threads)) {
             // Its panic, if any, was reported by the thread itself.
             let _ = thread.join();
+        }
+        // A stream that has not ended in all that time never will, and has been told of; the host does not wait for it.
+        if self.core.registry().streams.is_empty() {
+            for thread in std::mem::take(&mut *locked(&self.shared)) {
+                let _ = thread.join();
+            }
         }
         // The events that are left may be taken until the server is gone.
         self.core.events.stop(1_000)

@@ -2,14 +2,12 @@
 //! host's own messages. Here the threads are started; all else of a stream lies below and starts nothing.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crossbeam::channel::Receiver;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
-use crate::net::event_loop::{EventLoop, Task};
-use crate::net::poll::Wake;
+use crate::net::event_loop::Task;
 use crate::proto::message::MessageHead;
 use crate::session::State;
 use crate::stream::book::{Claim, HostClaim};
@@ -23,6 +21,7 @@ use crate::stream::link::refused;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
+use crate::stream::threading::{Running, Spot};
 use crate::sync::spawn;
 
 impl RRStream {
@@ -173,51 +172,51 @@ fn hand_to_accumulate(
     stream: &Arc<RRStream>,
     publisher: Box<NewPublisher>,
 ) -> std::result::Result<(), (Box<NewPublisher>, Failure)> {
-    let started = stream.accumulate().start(|event_loop, inbox, wake| {
-        let task = Accumulate::new(Arc::clone(stream));
-        start_thread(stream, "accmDataThread", event_loop, task, inbox, wake)
+    let link = stream.accumulate();
+    let started = link.start(stream.threading(), |spot, inbox| {
+        run(stream, "accmDataThread", spot, Accumulate::new(Arc::clone(stream)), inbox)
     });
     if let Err(failure) = started {
         return Err((publisher, failure));
     }
-    let sent = stream.accumulate().send(publisher, |publisher, wake| publisher.peer.record.set_owner(Arc::clone(wake)));
+    let sent = link.send(publisher, |publisher, wake| publisher.peer.record.set_owner(Arc::clone(wake)));
     sent.map_err(|back| (back, refused()))
 }
 
 /// Starts the relay, before the first byte: its first cursor has to stand where the log begins. The cursor is made here
 /// and not in the thread, which may run for the first time when media has come already.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
-    stream.relay().start(|event_loop, inbox, wake| {
-        let task = Relay::new(Arc::clone(stream), stream.ingest().cursor());
-        start_thread(stream, "relayDataThread", event_loop, task, inbox, wake)
+    stream.relay().start(stream.threading(), |spot, inbox| {
+        run(stream, "relayDataThread", spot, Relay::new(Arc::clone(stream), stream.ingest().cursor()), inbox)
     })
 }
 
-/// Starts a thread of the stream's own that drives one of its tasks. Where that panics the stream fails.
-fn start_thread<T: Task>(
+/// Has one of a stream's tasks run, on a thread of this name where it is to have its own. Where the task panics the stream
+/// fails.
+fn run<T: Task>(
     stream: &Arc<RRStream>,
     name: &str,
-    mut event_loop: EventLoop,
+    spot: Spot<'_>,
     task: T,
     inbox: Receiver<T::Message>,
-    wake: &Arc<Wake>,
-) -> Result<JoinHandle<()>> {
+) -> Result<Running> {
     let failed = || {
         let stream = Arc::clone(stream);
         Box::new(move |text: &str| stream.panicked(text))
     };
-    event_loop.add(task, inbox, Arc::clone(wake), failed())?;
-    let (stream, on_panic) = (Arc::clone(stream), failed());
-    let body = move || {
-        stream.upcalls().enter_thread();
-        let config = stream.config();
-        if let Err(error) = crate::net::thread::set_nice(config.nice) {
-            log::warn!("nice {} was refused: {error}", config.nice);
-        }
-        if let Err(error) = crate::net::thread::set_cpus(&config.cpus) {
-            log::warn!("the CPU set was refused: {error}");
-        }
-        event_loop.run();
-    };
-    spawn(name, body, on_panic)
+    spot.run(task, inbox, failed(), |event_loop| {
+        let (stream, on_panic) = (Arc::clone(stream), failed());
+        let body = move || {
+            stream.upcalls().enter_thread();
+            let config = stream.config();
+            if let Err(error) = crate::net::thread::set_nice(config.nice) {
+                log::warn!("nice {} was refused: {error}", config.nice);
+            }
+            if let Err(error) = crate::net::thread::set_cpus(&config.cpus) {
+                log::warn!("the CPU set was refused: {error}");
+            }
+            event_loop.run();
+        };
+        spawn(name, body, on_panic)
+    })
 }

@@ -7,7 +7,6 @@
 //! is. The threads are started in [`entry`](super::entry), by whoever first needs them.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::config::{PublisherPolicy, StreamConfig};
 use crate::error::{Failure, RRError, Result};
@@ -32,6 +31,7 @@ use crate::stream::record::RRSession;
 use crate::stream::remote::source::{self, Sources};
 use crate::stream::remote::target::Target;
 use crate::stream::stats::StreamStats;
+use crate::stream::threading::{Running, Threading};
 use crate::stream::upcalls::Upcalls;
 
 /// How long a stream whose publisher has gone may take to bring the last messages to its consumers.
@@ -47,6 +47,7 @@ pub(crate) struct RRStream {
     ingest: Ingest,
     memory: Memory,
     sources: Sources,
+    threading: Threading,
     accumulate: Link<Box<NewPublisher>>,
     relay: Link<Delivery>,
     upcalls: Arc<dyn Upcalls>,
@@ -62,6 +63,7 @@ impl RRStream {
         config: StreamConfig,
         reserved: bool,
         budget: Budget,
+        threading: Threading,
         upcalls: Arc<dyn Upcalls>,
     ) -> Self {
         let identity = Arc::new(Identity::new(id, name, config, Arc::<dyn Upcalls>::clone(&upcalls)));
@@ -72,6 +74,7 @@ impl RRStream {
             book: Book::new(reserved),
             memory: Memory::new(budget),
             sources: Sources::default(),
+            threading,
             accumulate: Link::default(),
             relay: Link::default(),
             identity,
@@ -164,6 +167,11 @@ impl RRStream {
     #[cfg(test)]
     pub(crate) fn fault_injection(&self) -> &FaultInjection {
         &self.fault_injection
+    }
+
+    /// Where its two tasks run.
+    pub(in crate::stream) fn threading(&self) -> &Threading {
+        &self.threading
     }
 
     /// The way to the accumulate thread.
@@ -450,11 +458,11 @@ impl RRStream {
         self.upcalls.stream_over(self.id());
     }
 
-    /// The threads, to be joined by the server's control thread; what the stream holds of others is let go.
-    pub(crate) fn take_threads(&self) -> Vec<JoinHandle<()>> {
+    /// The two tasks, to be waited for by the server's control thread; what the stream holds of others is let go.
+    pub(crate) fn take_running(&self) -> Vec<Running> {
         self.book.forget_targets();
         self.sources.clear();
-        [self.accumulate.take_thread(), self.relay.take_thread()].into_iter().flatten().collect()
+        [self.accumulate.take_running(), self.relay.take_running()].into_iter().flatten().collect()
     }
 }
 

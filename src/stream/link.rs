@@ -1,15 +1,14 @@
-//! The way to a thread that starts when it is first needed: an inbox with a bound, and the means to wake the thread, which
+//! The way to a task that starts when it is first needed: an inbox with a bound, and the means to call the task, which
 //! are reached without a lock. It knows nothing of what is sent.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, unbounded};
 
 use crate::error::{Failure, RRError, Result};
-use crate::net::event_loop::EventLoop;
 use crate::net::heap;
 use crate::net::poll::Wake;
+use crate::stream::threading::{Running, Spot, Threading};
 use crate::sync::locked;
 
 /// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
@@ -26,7 +25,7 @@ pub(in crate::stream) struct Link<T> {
 #[derive(Debug)]
 struct LinkState<T> {
     inbox: Inbox<T>,
-    thread: Option<JoinHandle<()>>,
+    running: Option<Running>,
 }
 
 #[derive(Debug)]
@@ -38,7 +37,7 @@ enum Inbox<T> {
 
 impl<T> Default for Link<T> {
     fn default() -> Self {
-        Self { wake: OnceLock::new(), state: Mutex::new(LinkState { inbox: Inbox::Unmade, thread: None }) }
+        Self { wake: OnceLock::new(), state: Mutex::new(LinkState { inbox: Inbox::Unmade, running: None }) }
     }
 }
 
@@ -62,15 +61,16 @@ impl<T> Link<T> {
         }
     }
 
-    /// Has the thread started, if that has not been done: `start` is called once and gets the loop that the thread is to
-    /// run, and for its task the inbox and the means to wake it. It runs under the link's lock.
+    /// Has the task started, if that has not been done: `start` is called once and gets what the task is to run on, and
+    /// its inbox. It runs under the link's lock.
     ///
     /// # Errors
-    /// [`RRError::State`] after [`refuse`](Self::refuse), or where the thread has ended; what `start` says, and
-    /// [`RRError::Limit`] where the system has no fd left, [`RRError::NoMem`] where it has no memory.
+    /// [`RRError::State`] after [`refuse`](Self::refuse), or where the task has ended; what `start` says and
+    /// [`Threading::spot`], and [`RRError::NoMem`] where the system has no memory.
     pub(in crate::stream) fn start(
         &self,
-        start: impl FnOnce(EventLoop, Receiver<T>, &Arc<Wake>) -> Result<JoinHandle<()>>,
+        threading: &Threading,
+        start: impl FnOnce(Spot<'_>, Receiver<T>) -> Result<Running>,
     ) -> Result<()> {
         let is_unmade = |state: &LinkState<T>| match state.inbox {
             Inbox::Unmade => Ok(true),
@@ -80,16 +80,16 @@ impl<T> Link<T> {
         if !is_unmade(&locked(&self.state))? {
             return Ok(());
         }
-        // Made outside the lock (system calls); of two that race the second throws its loop away.
+        // Made outside the lock (system calls); of two that race the second throws its spot away.
         heap::room()?;
-        let event_loop = EventLoop::new()?;
+        let spot = threading.spot()?;
         let mut state = locked(&self.state);
         if !is_unmade(&state)? {
             return Ok(());
         }
         let (sender, receiver) = unbounded();
-        let wake = event_loop.wake()?;
-        state.thread = Some(start(event_loop, receiver, &wake)?);
+        let wake = Arc::clone(&spot.wake);
+        state.running = Some(start(spot, receiver)?);
         state.inbox = Inbox::Open(sender);
         let _ = self.wake.set(wake);
         Ok(())
@@ -137,9 +137,9 @@ impl<T> Link<T> {
         drop(inbox);
     }
 
-    /// Closes the link, so that what still sits in the inbox is dropped, and gives the thread, to be joined.
-    pub(in crate::stream) fn take_thread(&self) -> Option<JoinHandle<()>> {
+    /// Closes the link, so that what still sits in the inbox is dropped, and gives the task, to be waited for.
+    pub(in crate::stream) fn take_running(&self) -> Option<Running> {
         self.close();
-        locked(&self.state).thread.take()
+        locked(&self.state).running.take()
     }
 }

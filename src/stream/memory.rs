@@ -8,20 +8,15 @@
 pub(crate) mod budget;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
 
-use crate::error::{Failure, RRError, Result};
-use crate::net::clock;
+use crate::error::{Failure, RRError};
 use crate::stream::memory::budget::Budget;
 
 /// A publisher waits this long for memory: the other streams have given theirs back by then.
-const ROOM_MS: u64 = 2_000;
+pub(in crate::stream) const ROOM_MS: u64 = 2_000;
 
 /// A stream that has used memory for this long is no newcomer any more: longer than a newcomer waits for room.
 const LIVED_MS: u64 = ROOM_MS + 1_000;
-
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// The parts of memory that the relay is asked to give up; each step includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,32 +147,5 @@ impl Memory {
         let evicted = self.evict.load(Ordering::Relaxed) && self.evict.swap(false, Ordering::AcqRel);
         let text = "the memory limit of the server is reached, and this stream uses the most";
         evicted.then(|| Failure::ours(RRError::Limit, text))
-    }
-
-    /// Tries until there is room, for a publisher that can wait until others have given memory back: its peer waits in
-    /// the socket meanwhile. Blocks the calling thread for two seconds at most, and no longer once `is_over`.
-    ///
-    /// # Errors
-    /// The last one of `attempt`, or the reason for closing the publisher.
-    pub(in crate::stream) fn wait_for_room(
-        &self,
-        is_over: impl Fn() -> bool,
-        mut attempt: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
-        let mut until_ms = None;
-        loop {
-            let refused = match attempt() {
-                Err(failure) if failure.kind == RRError::Limit => failure,
-                result => return result,
-            };
-            let now_ms = clock::now_ms();
-            if now_ms >= *until_ms.get_or_insert(now_ms + ROOM_MS) || is_over() {
-                return Err(refused);
-            }
-            if let Some(failure) = self.eviction() {
-                return Err(failure);
-            }
-            std::thread::sleep(LOOK);
-        }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod peer;
 pub(crate) mod record;
 pub(crate) mod remote;
 pub(crate) mod stats;
+pub(crate) mod threading;
 pub(crate) mod tracks;
 mod upcalls;
 

@@ -1,5 +1,8 @@
 //! Parts for tests of sources: servers whose hosts take their events, streams that are fed, publishers, players.
 
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "../support/threading.rs"]
+mod threading;
 #[path = "../support/wait.rs"]
 mod wait;
 
@@ -43,7 +46,7 @@ impl Server {
     }
 
     pub(crate) fn on(port: u16, config: ServerConfig, react: React) -> Self {
-        let server = Arc::new(RRServer::new(config, LevelFilter::Off, None).unwrap());
+        let server = Arc::new(RRServer::new(threading::threaded(config), LevelFilter::Off, None).unwrap());
         let port = server.listen(&format!("127.0.0.1:{port}"), ListenOptions::default()).unwrap();
         let (events, end) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let host = {

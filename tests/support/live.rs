@@ -4,6 +4,9 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(clippy::unwrap_used, reason = "what cannot be done here has failed the test")]
 
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "threading.rs"]
+mod threading;
 #[path = "wait.rs"]
 mod wait;
 
@@ -24,6 +27,7 @@ use rrelay::proto::url::RtmpUrl;
 use rrelay::server::{Event, EventKind, LevelFilter, ListenOptions, LogSink, RRServer, flag};
 use rrelay::session::{ClientSession, Event as Said, SessionConfig};
 
+pub(crate) use threading::threaded;
 pub(crate) use wait::PATIENCE;
 
 /// Waits until `so` gives true.
@@ -48,7 +52,7 @@ impl Live {
         let events = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&events);
         let taker = Box::new(move |event: &Event| keep.lock().unwrap().push(event.clone()));
-        let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(taker)).unwrap());
+        let server = Arc::new(RRServer::new(threaded(config), LevelFilter::Off, Some(taker)).unwrap());
         let lines = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&lines);
         let sink = LogSink::Callback(Box::new(move |_, _, line: &str| keep.lock().unwrap().push(line.to_owned())));

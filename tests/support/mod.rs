@@ -10,6 +10,8 @@ pub(crate) mod program;
 pub(crate) mod rml;
 pub(crate) mod server;
 pub(crate) mod stored;
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+mod threading;
 pub(crate) mod tunnel;
 mod wait;
 

@@ -1,6 +1,9 @@
 //! A peer that does nothing by itself: handshake, chunks and AMF by rml_rtmp, the conversation by the test. The peer
 //! reads only when the test asks, acknowledges nothing, and shows every message as it came.
 
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "threading.rs"]
+mod threading;
 #[allow(clippy::duplicate_mod, reason = "some test programs have it twice: a loop and a figure")]
 #[path = "wait.rs"]
 mod wait;
@@ -25,6 +28,7 @@ pub(crate) const DATA: u8 = 18;
 pub(crate) const DATA_AMF3: u8 = 15;
 pub(crate) const COMMAND: u8 = 20;
 
+use threading::threaded;
 pub(crate) use wait::{PATIENCE, until};
 
 /// Larger than any message sent here.
@@ -313,7 +317,7 @@ pub(crate) fn number_of(got: &Got) -> Option<u32> {
 
 /// A server on a free port, and the port. Nobody takes its events.
 pub(crate) fn relay(stream: StreamConfig, server: ServerConfig) -> (RRServer, u16) {
-    let config = ServerConfig { stream: stream.into(), ..server };
+    let config = threaded(ServerConfig { stream: stream.into(), ..server });
     let server = RRServer::new(config, LevelFilter::Off, Some(Box::new(|_| {}))).unwrap();
     let port = server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     (server, port)

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+#[allow(clippy::duplicate_mod, reason = "some test programs have it twice")]
+#[path = "threading.rs"]
+mod threading;
 #[path = "wait.rs"]
 mod wait;
 
@@ -11,6 +14,7 @@ use rrelay::config::{ServerConfig, StreamConfig, TargetConfig};
 use rrelay::server::{Event, EventKind, Id, LevelFilter, RRServer, flag};
 use rrelay::session::State;
 
+use threading::threaded;
 pub(crate) use wait::{PATIENCE, until};
 
 pub(crate) const AUDIO: u8 = 8;
@@ -66,7 +70,7 @@ impl Rig {
     }
 
     pub(crate) fn with(config: StreamConfig) -> Self {
-        let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
+        let server = RRServer::new(threaded(ServerConfig::default()), LevelFilter::Off, None).unwrap();
         let stream = server.stream_create(b"live", b"show", Some(config)).unwrap();
         Self { server, stream, events: Vec::new(), frames: 0 }
     }

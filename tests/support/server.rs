@@ -6,6 +6,7 @@ use rrelay::config::{ServerConfig, TargetConfig};
 use rrelay::server::{Event, EventKind, Id, LevelFilter, ListenOptions, RRServer, kind};
 use rrelay::session::{Role, State};
 
+use super::threading::threaded;
 use super::until;
 
 /// A server and its events so far.
@@ -25,7 +26,7 @@ impl Relay {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let told = Arc::clone(&events);
         let keep = move |event: &Event| told.lock().unwrap().push(event.clone());
-        let server = Arc::new(RRServer::new(config, LevelFilter::Off, Some(Box::new(keep))).unwrap());
+        let server = Arc::new(RRServer::new(threaded(config), LevelFilter::Off, Some(Box::new(keep))).unwrap());
         if std::env::var_os("RR_LOG").is_some() {
             server.set_log(LevelFilter::Debug, rrelay::server::LogSink::Stderr).unwrap();
         }

@@ -9,11 +9,13 @@ pub(super) const NEVER: u64 = u64::MAX;
 pub(super) struct Deadlines {
     of: Vec<u64>,
     first: u64,
+    /// The task that is looked at first: the one that the last look came to and left.
+    from: usize,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { of: Vec::new(), first: NEVER }
+        Self { of: Vec::new(), first: NEVER, from: 0 }
     }
 }
 
@@ -37,12 +39,21 @@ impl Deadlines {
         }
     }
 
-    /// Takes the deadlines that have come: `each` gets their tasks, which have none from then on.
-    pub(super) fn take(&mut self, now_us: u64, mut each: impl FnMut(usize)) {
+    /// Takes deadlines that have come, so many at `most`: `each` gets their tasks, which have none from then on. The others
+    /// are taken first the next time.
+    pub(super) fn take(&mut self, now_us: u64, most: usize, mut each: impl FnMut(usize)) {
         if now_us < self.first {
             return;
         }
-        for (task, of) in self.of.iter_mut().enumerate().filter(|(_, of)| **of <= now_us) {
+        let from = self.from.min(self.of.len());
+        let mut taken = 0;
+        for task in (from..self.of.len()).chain(0..from) {
+            let Some(of) = self.of.get_mut(task).filter(|of| **of <= now_us) else { continue };
+            if taken == most {
+                self.from = task;
+                break;
+            }
+            taken += 1;
             *of = NEVER;
             each(task);
         }
@@ -60,8 +71,20 @@ mod tests {
 
     fn taken(deadlines: &mut Deadlines, now_us: u64) -> Vec<usize> {
         let mut tasks = Vec::new();
-        deadlines.take(now_us, |task| tasks.push(task));
+        deadlines.take(now_us, 3, |task| tasks.push(task));
         tasks
+    }
+
+    #[test]
+    fn those_that_are_left_are_taken_first() {
+        let mut deadlines = Deadlines::default();
+        (0..7).for_each(|task| deadlines.set(task, 10));
+        assert_eq!(taken(&mut deadlines, 10), [0, 1, 2]);
+        assert_eq!(deadlines.first(), 10);
+        deadlines.set(0, 11);
+        assert_eq!(taken(&mut deadlines, 11), [3, 4, 5]);
+        assert_eq!(taken(&mut deadlines, 11), [6, 0]);
+        assert_eq!(deadlines.first(), NEVER);
     }
 
     #[test]

@@ -33,6 +33,8 @@ enum Say {
     Watch(Socket),
     /// The socket is to have a turn in every round, and then more rounds than anybody waits for.
     Flood,
+    /// Media for another task, which is called for it.
+    Bring(Arc<AtomicU64>, Arc<Wake>),
     Collect(u64),
     /// From here on it wants ticks, and one by then.
     Tick(u64),
@@ -80,6 +82,10 @@ impl Task for Probe {
             Say::Flood => {
                 self.floods = true;
                 io.again(0);
+            }
+            Say::Bring(media, wake) => {
+                media.fetch_add(1, Ordering::AcqRel);
+                wake.wake_for_data();
             }
             Say::Collect(until_us) => self.collects_until_us = Some(until_us),
             Say::Tick(by_us) => {
@@ -264,6 +270,25 @@ fn tasks_are_added_to_a_loop_that_runs_and_leave_by_themselves() {
     assert!(!thread.is_finished(), "more may come");
     drop(handle);
     thread.join().unwrap();
+}
+
+#[test]
+fn a_task_that_another_one_of_its_loop_calls_has_its_turn_in_the_same_round() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let tasks = [Handle::on(&mut event_loop), Handle::on(&mut event_loop)];
+    let mut round = || {
+        event_loop.wait().unwrap();
+        event_loop.round();
+    };
+    round();
+    for (caller, called) in [(0, 1), (1, 0)] {
+        let (caller, called) = (&tasks[caller], &tasks[called]);
+        caller.say(Say::Bring(Arc::clone(&called.media), Arc::clone(&called.wake)));
+        round();
+        assert_eq!(called.seen.media.load(Ordering::Acquire), 1);
+        assert_eq!(caller.seen.media.load(Ordering::Acquire), caller.media.load(Ordering::Acquire));
+    }
+    assert!(tasks.iter().all(|task| task.seen.rounds.load(Ordering::Acquire) == 3), "nobody has a turn without reason");
 }
 
 #[test]

@@ -17,8 +17,8 @@ fn stream(live: &Live, key: &str) -> Arc<RRStream> {
     live.server.stream(live.server.stream_find(b"live", key.as_bytes()).unwrap()).unwrap()
 }
 
-fn a_panic_in(thread: In) {
-    let live = Live::new(ServerConfig::default());
+fn a_panic_in(thread: In, threads: Option<u32>) {
+    let live = Live::new(ServerConfig { threads, ..ServerConfig::default() });
     let mut publisher = live.publish("show");
     let mut player = live.play("show");
     let mut other_publisher = live.publish("other");
@@ -65,12 +65,22 @@ fn a_panic_in(thread: In) {
 
 #[test]
 fn a_panic_in_accumulate_fails_that_stream_alone() {
-    a_panic_in(In::Accumulate);
+    a_panic_in(In::Accumulate, None);
 }
 
 #[test]
 fn a_panic_in_the_relay_fails_that_stream_alone() {
-    a_panic_in(In::Relay);
+    a_panic_in(In::Relay, None);
+}
+
+#[test]
+fn a_panic_in_accumulate_fails_that_stream_alone_also_on_a_shared_loop() {
+    a_panic_in(In::Accumulate, Some(1));
+}
+
+#[test]
+fn a_panic_in_the_relay_fails_that_stream_alone_also_on_a_shared_loop() {
+    a_panic_in(In::Relay, Some(1));
 }
 
 #[test]

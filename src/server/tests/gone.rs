@@ -10,6 +10,7 @@ use crate::net::poll::Poller;
 use crate::server::core::Core;
 use crate::server::events::{Events, EventsConfig};
 use crate::server::inbox::Inboxes;
+use crate::server::loops::Loops;
 use crate::server::{RRServer, control};
 use crate::session::State;
 use crate::stream::event::EventKind;
@@ -22,10 +23,11 @@ fn without_threads() -> (RRServer, Inboxes) {
     let waker = || Poller::new(1).unwrap().wake().unwrap();
     let limits =
         EventsConfig { limit: config.event_limit, log_events: LevelFilter::Off, callback: None, on_room: None };
-    let (core, inboxes) = Core::new(config, Events::start(limits).unwrap(), waker(), waker());
+    let (core, inboxes) =
+        Core::new(config, Loops::new(None).unwrap().0, Events::start(limits).unwrap(), waker(), waker());
     let controlled = Arc::clone(&core);
     let threads = Mutex::new(vec![std::thread::spawn(move || control::run(&controlled))]);
-    (RRServer { core, threads }, inboxes)
+    (RRServer { core, threads, shared: Mutex::default() }, inboxes)
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! are read under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
 
 mod feed;
+mod owed;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ use crate::stream::peer::{Leave, Stays};
 use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::upcalls::Timeouts;
+
+/// A publisher that finds no room looks for it this often.
+const LOOK_US: u64 = 5_000;
 
 /// Why a publisher was replaced, for it and for people.
 const TAKEN_OVER: &str = "another publisher took over";
@@ -194,7 +198,8 @@ impl Accumulate {
     }
 
     fn read(&mut self, slot: usize, to_end: bool, io: &mut Io<'_>) -> Stays {
-        let Some(feed) = self.feeds.get_mut(slot) else { return Ok(()) };
+        // One that is short has a turn as soon as there is room.
+        let Some(feed) = self.feeds.get_mut(slot).filter(|feed| !feed.is_short()) else { return Ok(()) };
         let now_us = io.now_us;
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
@@ -202,9 +207,7 @@ impl Accumulate {
         // The live publisher may stand by later, and step in again with the headers it has sent meanwhile.
         let may_stand_by = stream.config().publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
-        let is_over = || stream.life().is_stopping();
-        let push = |message: &Incoming<'_>| stream.memory().wait_for_room(is_over, || stream.ingest().push(message));
-        let Feed { peer, kept, source, gone, .. } = &mut **feed;
+        let Feed { peer, kept, source, gone, owed, .. } = &mut **feed;
         let to_end = to_end || gone.is_some();
         let record = &peer.record;
         let counters = source.as_ref().map_or(&record.counters, |source| &source.counters);
@@ -225,6 +228,7 @@ impl Accumulate {
             counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
             let may_begin = (!is_live || may_stand_by) && kept.look(&message);
             let steps_in = may_begin && may_step_in && !is_live;
+            let mut push = |message: &Incoming<'_>| owed.push(stream.ingest(), message);
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
@@ -235,7 +239,9 @@ impl Accumulate {
                 Ok(())
             };
             match taken {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(()) if owed.is_empty() => ControlFlow::Continue(()),
+                // Nothing is read behind a message that has found no room.
+                Ok(()) => ControlFlow::Break(event),
                 Err(failure) => {
                     failed = Some(failure);
                     ControlFlow::Break(event)
@@ -247,9 +253,8 @@ impl Accumulate {
         if let Some(at_ms) = feed.peer.conn.next_timeout() {
             io.tick_by(at_ms.saturating_mul(1000));
         }
-        let pumped = feed.heard(pumped);
-        let half_read = feed.peer.conn.heap_bytes();
-        let room = stream.memory().wait_for_room(is_over, || feed.memory.follow(half_read));
+        let pumped = if feed.owed.is_empty() { feed.heard(pumped) } else { pumped };
+        let room = feed.find_room(stream, now_us / 1000);
         if is_live && self.live != Some(slot) {
             self.step_in(slot);
         }
@@ -259,19 +264,24 @@ impl Accumulate {
         if let Some(failure) = failed {
             return Err(failure.into());
         }
-        room?;
+        let has_room = room?;
         match pumped? {
+            Pumped::Event(event) if !matches!(event, session::Event::Message(_)) => {
+                let event = Some(event).filter(|event| !matches!(event, session::Event::EndPublish { .. }));
+                self.hand_back(slot, event, io);
+                return Err(Leave::Handed);
+            }
             Pumped::Drained => {
                 if let Some(failure) = self.feeds.get_mut(slot).and_then(|feed| feed.gone.take()) {
                     return Err(failure.into());
                 }
             }
-            Pumped::More => io.again(slot),
-            Pumped::Event(event) => {
-                let event = Some(event).filter(|event| !matches!(event, session::Event::EndPublish { .. }));
-                self.hand_back(slot, event, io);
-                return Err(Leave::Handed);
-            }
+            // Behind a message that was owed for a moment there may be more, too.
+            Pumped::More | Pumped::Event(_) if has_room => io.again(slot),
+            Pumped::More | Pumped::Event(_) => {}
+        }
+        if !has_room {
+            io.tick_by(now_us + LOOK_US);
         }
         Ok(())
     }
@@ -349,6 +359,14 @@ impl Accumulate {
             return Err(failure.into());
         }
         feed.check(&self.stream, now_ms, max_kbps)?;
+        if feed.is_short() {
+            if feed.find_room(&self.stream, now_ms)? {
+                io.again(slot);
+            } else {
+                io.tick_by(io.now_us + LOOK_US);
+            }
+            self.stream.relay().wake_for_data();
+        }
         self.flush(slot, io);
         Ok(())
     }

@@ -20,12 +20,22 @@ impl EventSink for Told {
 
 fn ingest() -> (Arc<Ingest>, Cursor, Arc<Told>) {
     let told = Arc::new(Told::default());
-    let sink: Arc<dyn EventSink> = Arc::<Told>::clone(&told);
-    let stream = Arc::new(Identity::new(1, StreamName::default(), StreamConfig::default(), sink));
-    let life = Arc::new(Life::new(Arc::clone(&stream)));
-    let ingest = Ingest::new(stream, life, Arc::new(StreamStats::new(0)), Budget::new(None));
+    let ingest = ingest_with(Arc::<Told>::clone(&told), Budget::new(None));
     let cursor = ingest.cursor();
     (Arc::new(ingest), cursor, told)
+}
+
+fn ingest_with(sink: Arc<dyn EventSink>, budget: Budget) -> Ingest {
+    let stream = Arc::new(Identity::new(1, StreamName::default(), StreamConfig::default(), sink));
+    let life = Arc::new(Life::new(Arc::clone(&stream)));
+    Ingest::new(stream, life, Arc::new(StreamStats::new(0)), budget)
+}
+
+/// A log within a budget, and a reader of it.
+pub(super) fn ingest_of(budget: Budget) -> (Ingest, Cursor) {
+    let ingest = ingest_with(Arc::new(Told::default()), budget);
+    let cursor = ingest.cursor();
+    (ingest, cursor)
 }
 
 /// Pushes a picture and gives its time in the log.

@@ -14,6 +14,8 @@ use crate::proto::message::{MessageHead, kind};
 use crate::session::{Role, State};
 use crate::stream::front::RRStream;
 use crate::stream::ingest::Incoming;
+use crate::stream::ingest::accumulate::owed::Owed;
+use crate::stream::memory::ROOM_MS;
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::remote::source::{self, Goes};
@@ -97,7 +99,10 @@ pub(super) struct Feed {
     /// Bytes that a source sent over the connections before this one.
     sent_before: u64,
     /// Memory of its half-read messages.
-    pub(super) memory: Charge,
+    memory: Charge,
+    pub(super) owed: Owed,
+    /// It is closed where it has found no room by then, monotonic ms; `None` while there is room.
+    short_by_ms: Option<u64>,
 }
 
 impl Feed {
@@ -118,7 +123,36 @@ impl Feed {
             bytes_in,
             over_since_ms: None,
             memory,
+            owed: Owed::default(),
+            short_by_ms: None,
         }
+    }
+
+    /// Whether what it has sent found no room: it is not read then, and its peer waits in the socket.
+    pub(super) fn is_short(&self) -> bool {
+        self.short_by_ms.is_some()
+    }
+
+    /// Finds room for what it has sent: appends the messages it is owed, and charges the half-read ones. True where there
+    /// is room for all; otherwise other streams are giving memory back, and this is to be called again soon.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`] where there has been none for [`ROOM_MS`], and whatever else closes the publisher.
+    pub(super) fn find_room(&mut self, stream: &RRStream, now_ms: u64) -> Result<bool> {
+        let half_read = self.peer.conn.heap_bytes();
+        let found = self.owed.pay(stream.ingest()).and_then(|()| self.memory.follow(half_read));
+        let refused = match found {
+            Err(failure) if failure.kind == RRError::Limit => failure,
+            result => {
+                self.short_by_ms = None;
+                return result.map(|()| true);
+            }
+        };
+        let by_ms = *self.short_by_ms.get_or_insert(now_ms + ROOM_MS);
+        if now_ms >= by_ms || stream.life().is_stopping() {
+            return Err(refused);
+        }
+        stream.memory().eviction().map_or(Ok(false), Err)
     }
 
     /// Counts what a turn of reading brought.
