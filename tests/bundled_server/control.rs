@@ -74,6 +74,11 @@ fn the_server_says_why_there_is_no_control() {
         (&["--rest", "0", "--token-file", "/no/such/folder/token"], 1, "/no/such/folder/token"),
         (&["--token-file", "token"], 2, "--token-file goes with --rest"),
         (&["--rest", "127.0.0.1:99999"], 2, "its port is none"),
+        (&["--self", "rtmp://a"], 2, "--self goes with --controller"),
+        (&["--controller", "ftp://a"], 1, "no controller: "),
+        (&["--controller", "http://a", "--self", "http://b"], 1, "self_url"),
+        (&["--controller", "http://a", "--controller-timeout", "99"], 2, "--controller-timeout 99: wrong value"),
+        (&["--controller", "http://a", "--controller-token", "/no/such/file"], 2, "/no/such/file: No such file"),
     ] {
         let output =
             Command::new(program()).args(["--addr", "127.0.0.1", "--port", "0"]).args(options).output().unwrap();
