@@ -16,18 +16,19 @@ fn moves(server: &RRServer) -> Vec<(State, State)> {
 fn a_server_is_in_progress_while_it_has_sessions() {
     use State::{Accepting, Idle, InProgress};
     let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
-    let hand_over = || {
+    let hand_over = |sessions: u32| {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         server.accept_fd(theirs.into(), None, ListenOptions::default()).unwrap();
-        until("it has a session", || server.state() == InProgress);
+        until("it has that many sessions", || server.stats(0).unwrap().sessions == sessions);
+        until("it shows so", || server.state() == InProgress);
         ours
     };
     // Without a listener, as in hosts that accept themselves.
-    let peers = [hand_over(), hand_over()];
+    let peers = [hand_over(1), hand_over(2)];
     drop(peers);
     until("they have gone", || server.state() == Idle);
     assert_eq!(moves(&server), [(Idle, InProgress), (InProgress, Idle)]);
-    let peer = hand_over();
+    let peer = hand_over(1);
     server.listen("127.0.0.1:0", ListenOptions::default()).unwrap();
     assert_eq!(server.state(), InProgress);
     drop(peer);
