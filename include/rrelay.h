@@ -181,7 +181,8 @@ typedef enum rr_feature {
 
 /* Bits for rr_rest_listen. */
 typedef enum rr_rest_flag {
-    RR_REST_OPEN_READERS = 1,          /* /metrics and /stat need no token, for readers that cannot send one. */
+    /* /metrics, /stat and /noalbs need no token, for readers that cannot send one. */
+    RR_REST_OPEN_READERS = 1,
     /* /metrics tells streams and targets by application and key too. Metrics are stored for long, and keys are
        secrets. */
     RR_REST_KEY_LABELS = 2,

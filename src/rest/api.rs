@@ -19,6 +19,7 @@ use super::http::{MAX_BODY_BYTES, whole_body};
 use super::metrics;
 use super::model::{self, Server, Session, Stream, Target};
 use super::nginx;
+use super::noalbs;
 use super::page;
 use super::path;
 use super::problem::Problem;
@@ -69,6 +70,7 @@ const DEADLINE_MS: u32 = 5_000;
         drain,
         get_metrics,
         get_stat,
+        noalbs::get_noalbs,
         control,
         healthz,
         readyz,
@@ -124,6 +126,7 @@ pub(crate) fn routes(server: Shared) -> Router {
         .route("/v1/openapi.json", get(openapi))
         .route("/metrics", get(get_metrics))
         .route("/stat", get(get_stat))
+        .route("/noalbs", get(noalbs::get_noalbs))
         .route("/control/{section}/{method}", get(control).post(control))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -48,12 +48,26 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct Readers {
     room: Arc<Semaphore>,
     told: Arc<Subscribed>,
-    stopped: watch::Receiver<bool>,
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 impl Readers {
     pub(crate) fn new(server: Arc<RRServer>, stopped: watch::Receiver<bool>) -> Self {
         Self { room: Arc::new(Semaphore::new(MAX_READERS)), told: Arc::new(Subscribed::new(server)), stopped }
+    }
+
+    /// A place for a reader whose answer has no end, and the sign for its end; a refusal where there is no listener, or no room.
+    pub(crate) fn enter(readers: Option<Extension<Self>>) -> Result<(OwnedSemaphorePermit, Self), Problem> {
+        let Some(Extension(readers)) = readers else {
+            let text =
+                "an answer without an end comes over a listener of ours alone: the host has events by its own calls";
+            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, RRError::Unsupported, text));
+        };
+        let room = Arc::clone(&readers.room).try_acquire_owned().map_err(|_| {
+            let text = format!("{MAX_READERS} others read events or rates already: close one");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, RRError::Limit, text)
+        })?;
+        Ok((room, readers))
     }
 }
 
@@ -242,14 +256,7 @@ pub(crate) async fn get_events(
     readers: Option<Extension<Readers>>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let Some(Extension(Readers { room, told, stopped })) = readers else {
-        let text = "an answer without an end comes over a listener of ours alone: the host has events by its own calls";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, RRError::Unsupported, text));
-    };
-    let room = room.try_acquire_owned().map_err(|_| {
-        let text = format!("{MAX_READERS} others read events already: close one");
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, RRError::Limit, text)
-    })?;
+    let (room, Readers { told, stopped, .. }) = Readers::enter(readers)?;
     let (news, now) = (told.recent.news.subscribe(), told.recent.next());
     let (place, first) = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
         None => (now, None),

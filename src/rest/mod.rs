@@ -14,6 +14,7 @@ mod http;
 mod metrics;
 mod model;
 mod nginx;
+mod noalbs;
 mod page;
 mod path;
 mod problem;
@@ -42,7 +43,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// The parts of the REST side that are open without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestOptions {
-    /// `/metrics` and `/stat` need no token, for readers that cannot send one.
+    /// `/metrics`, `/stat` and `/noalbs` need no token, for readers that cannot send one.
     pub readers_open: bool,
     /// Metrics of streams and targets have application and key as labels.
     pub key_labels: bool,

@@ -1,0 +1,151 @@
+//! `GET /noalbs`: the rates of streams that are published, pushed twice a second over a WebSocket in the form that NOALBS' provider
+//! `WebSocket` reads: one object of `type` "stats" with `streams`, each with `streamId`, `feed`, `bitrate`, `rtt` and
+//! `connected`.
+//!
+//! A reader whose address has `?feed=` is told of that stream alone, and hears that there is none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::events::Readers;
+use super::http::until_true;
+use super::problem::Problem;
+use crate::error::RRError;
+use crate::net::clock;
+use crate::server::RRServer;
+use crate::server::slots::kind;
+use crate::session::{Role, State as ObjectState};
+use crate::stream::event::Id;
+
+/// A stall shows within a second: it counts after half of one, and is told within the other half.
+const INTERVAL: Duration = Duration::from_millis(500);
+const STALLED_US: i64 = 500_000;
+
+/// A publisher that is silent for so long is gone: another one would replace it by now (`silent_ms`).
+const GONE_US: i64 = 2_000_000;
+
+/// A reader says nothing but pings and its end.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
+/// A reader that takes nothing for this long is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub(crate) struct Wanted {
+    /// A stream's key, or its path as in `live/show`; without it all streams are told of.
+    feed: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Told {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: i64,
+    streams: Vec<Feed>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Feed {
+    stream_id: String,
+    feed: String,
+    /// Whole kbit/s of the last two seconds; 0 while nothing comes.
+    bitrate: u32,
+    /// The publisher's round trip in ms, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtt: Option<f64>,
+    connected: bool,
+}
+
+/// Rates of streams for NOALBS, twice a second over a WebSocket. The token may stand in the address, as `?token=`.
+#[utoipa::path(
+    get, path = "/noalbs", params(Wanted),
+    responses(
+        (status = 101), (status = 426, body = Problem), (status = 429, body = Problem), (status = 501, body = Problem)
+    )
+)]
+pub(crate) async fn get_noalbs(
+    State(server): State<Arc<RRServer>>,
+    readers: Option<Extension<Readers>>,
+    Query(Wanted { feed }): Query<Wanted>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let (room, readers) = Readers::enter(readers)?;
+    let upgrade = upgrade.map_err(|rejected| {
+        let text = format!("rates are pushed over a WebSocket: {rejected}");
+        Problem::new(StatusCode::UPGRADE_REQUIRED, RRError::Arg, text)
+    })?;
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| push(socket, server, feed, readers.stopped, room)))
+}
+
+/// Tells the reader until it leaves or the listener stops.
+async fn push(
+    mut socket: WebSocket,
+    server: Arc<RRServer>,
+    feed: Option<String>,
+    mut stopped: watch::Receiver<bool>,
+    _room: OwnedSemaphorePermit,
+) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = until_true(&mut stopped) => return,
+            said = socket.recv() => match said {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return,
+            },
+            _ = ticks.tick() => {
+                let text = Message::Text(told(&server, feed.as_deref()).into());
+                if !matches!(timeout(WRITE_TIMEOUT, socket.send(text)).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn told(server: &RRServer, wanted: Option<&str>) -> String {
+    let now_us = clock::wall_us();
+    let all = server.list(0, kind::STREAM).unwrap_or_default();
+    // One that has ended meanwhile is left out.
+    let streams = all.into_iter().filter_map(|id| feed_of(server, id, wanted, now_us)).collect();
+    // Strings and numbers become JSON always.
+    serde_json::to_string(&Told { kind: "stats", timestamp: now_us / 1_000, streams }).unwrap_or_default()
+}
+
+fn feed_of(server: &RRServer, id: Id, wanted: Option<&str>, now_us: i64) -> Option<Feed> {
+    let info = server.info(id).ok()?;
+    if info.state != ObjectState::InProgress {
+        return None;
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (app, feed) = (text(&info.app), text(&info.key));
+    let stream_id = format!("{app}/{feed}");
+    if wanted.is_some_and(|wanted| wanted != feed && wanted != stream_id) {
+        return None;
+    }
+    let stats = server.stats(id).ok()?;
+    let silent_us = now_us.saturating_sub(stats.last_media_us);
+    let bitrate = if silent_us < STALLED_US { stats.kbps_in } else { 0 };
+    let rtt = rtt_us(server, id).map(|rtt_us| f64::from(rtt_us) / 1_000.0);
+    Some(Feed { stream_id, feed, bitrate, rtt, connected: silent_us < GONE_US })
+}
+
+/// The round trip of the stream's publisher.
+fn rtt_us(server: &RRServer, stream: Id) -> Option<u32> {
+    let sessions = server.list(stream, kind::SESSION).ok()?;
+    let publisher = sessions.into_iter().find(|&id| server.info(id).is_ok_and(|info| info.role == Role::Publisher))?;
+    server.stats(publisher).ok().map(|stats| stats.rtt_us).filter(|&rtt_us| rtt_us > 0)
+}
