@@ -18,6 +18,9 @@ const CHOICES: [(&str, &[(&str, i128)]); 6] = [
     ("slow_policy", &[("resync", 0), ("reconnect", 1), ("stop", 2)]),
 ];
 
+/// Longest words about wrong JSON, in characters: names in it are told, and they may be as long as the whole.
+const MAX_WORDS: usize = 200;
+
 const MEDIA: [(&str, u32); 3] = [("audio", media::AUDIO), ("video", media::VIDEO), ("data", media::DATA)];
 
 /// Settings of a stream: `config`, changed by the object's members.
@@ -44,6 +47,16 @@ pub(crate) fn target(mut config: TargetConfig, object: &Map<String, Json>) -> Re
 /// As [`stream`].
 pub(crate) fn decision(decision: &mut Decision, name: &str, given: Json) -> Result<()> {
     each(&Map::from_iter([(name.to_owned(), given)]), |name, value| decision.set(name, value))
+}
+
+/// What is wrong with an answer in JSON, without the values in it, which may be urls with keys in them.
+pub(crate) fn wrong(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let told = match text.rsplit_once(", expected ") {
+        Some((before, expected)) if before.starts_with("invalid ") => format!("expected {expected}"),
+        _ => text,
+    };
+    told.chars().take(MAX_WORDS).collect()
 }
 
 fn each(object: &Map<String, Json>, mut set: impl FnMut(&str, Value<'_>) -> Result<()>) -> Result<()> {

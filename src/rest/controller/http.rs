@@ -34,6 +34,9 @@ const MIN_WAIT_MS: u64 = 100;
 /// Longest time that an answer stands.
 const MAX_TTL_MS: u64 = 86_400_000;
 
+/// So much of an action that is none is told, in characters.
+const MAX_SHOWN_ACTION: usize = 32;
+
 /// Longest reason.
 const MAX_TEXT_BYTES: usize = 1_024;
 
@@ -215,7 +218,7 @@ struct Reply {
 /// [`RRError::Arg`] for one that cannot be carried out whole.
 fn answer(body: &[u8], question: &Question, cache_ms: u32) -> Result<Answer> {
     let wrong = |text: String| Failure::peers(RRError::Arg, text);
-    let reply: Reply = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    let reply: Reply = serde_json::from_slice(body).map_err(|error| wrong(settings::wrong(&error)))?;
     let usual_ms = if reply.action == "wait" { WAIT_MS } else { u64::from(cache_ms) };
     let ttl_ms = reply.ttl_ms.unwrap_or(usual_ms);
     if ttl_ms > MAX_TTL_MS {
@@ -233,7 +236,10 @@ fn answer(body: &[u8], question: &Question, cache_ms: u32) -> Result<Answer> {
         "reject" if reply.text.is_empty() => Deed::Reject("the controller said no".to_owned()),
         "reject" => Deed::Reject(reply.text),
         "wait" => Deed::Wait,
-        other => return Err(wrong(format!("action is \"{}\", no relay, pull, reject or wait", other.escape_debug()))),
+        other => {
+            let shown: String = other.escape_debug().take(MAX_SHOWN_ACTION).collect();
+            return Err(wrong(format!("action is \"{shown}\", no relay, pull, reject or wait")));
+        }
     };
     if !question.why.takes(deed.action()) {
         return Err(wrong(format!("{} answers no {}", deed.action().name(), question.why.word())));
@@ -339,6 +345,13 @@ mod tests {
         ] {
             let failure = answer(body.as_bytes(), &question(Why::Publish), 1).unwrap_err();
             assert!(failure.text.contains(words), "{body}: {failure}");
+        }
+        let secrets = r#"{"action": "relay", "urls": "rtmp://a/live/stream-key"}"#;
+        let long = format!(r#"{{"action": "{0}", "{0}": 1}}"#, "x".repeat(60_000));
+        let untold = format!(r#"{{"action": "{}"}}"#, "x".repeat(60_000));
+        for body in [secrets, &long, &untold] {
+            let failure = answer(body.as_bytes(), &question(Why::Publish), 1).unwrap_err();
+            assert!(!failure.text.contains("stream-key") && failure.text.len() < 300, "{failure}");
         }
         let many = vec!["\"rtmp://a/live\""; MAX_DECISION_TARGETS + 1].join(",");
         let many = format!(r#"{{"action": "relay", "urls": [{many}]}}"#);

@@ -226,8 +226,10 @@ fn answer(reply: &Reply) -> Result<Answer> {
     if reply.body.trim_ascii().is_empty() {
         return Ok(Answer::default());
     }
-    let no_answer =
-        |error| Failure::peers(RRError::Protocol, format!("its answer is not what a hook answers: {error}"));
+    let no_answer = |error| {
+        let why = settings::wrong(&error);
+        Failure::peers(RRError::Protocol, format!("its answer is not what a hook answers: {why}"))
+    };
     let given: Json = serde_json::from_slice(&reply.body).map_err(no_answer)?;
     let text = |name: &str| given.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     if text("action") == "deny" {
