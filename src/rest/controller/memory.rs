@@ -17,60 +17,65 @@ const TRIED: Duration = Duration::from_secs(60);
 /// Most urls of one stream that count as tried.
 const MAX_TRIED: usize = 16;
 
-/// Answers by path: whether the stream is published here, and the path.
-type Kept = HashMap<(bool, Vec<u8>), (Answer, Instant)>;
+/// Answers by path.
+type Kept = HashMap<Vec<u8>, (Answer, Instant)>;
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    answers: Kept,
+    /// Of streams that are published here.
+    published: Kept,
+    /// Of streams that are played here. Whoever plays any name must not push out what publishers need.
+    played: Kept,
     tried: HashMap<Vec<u8>, VecDeque<(String, Instant)>>,
 }
 
 impl Memory {
     /// Notes an answer for the time that it stands.
     pub(super) fn keep(&mut self, question: &Question, answer: &Answer) {
-        let publishes = match (&answer.deed, &question.why) {
-            (Deed::Relay(_), _) | (Deed::Reject(_), Why::Publish) => true,
-            (Deed::Pull(_), _) | (Deed::Reject(_), Why::Play) => false,
+        let answers = match (&answer.deed, &question.why) {
+            (Deed::Relay(_), _) | (Deed::Reject(_), Why::Publish) => &mut self.published,
+            (Deed::Pull(_), _) | (Deed::Reject(_), Why::Play) => &mut self.played,
             (Deed::Reject(_) | Deed::Wait, _) => return,
         };
         let now = Instant::now();
-        if self.answers.len() >= MAX_STREAMS {
-            self.answers.retain(|_, (_, until)| *until > now);
+        if answers.len() >= MAX_STREAMS {
+            answers.retain(|_, (_, until)| *until > now);
         }
-        let place = (publishes, question.name.path());
-        if self.answers.len() < MAX_STREAMS || self.answers.contains_key(&place) {
-            self.answers.insert(place, (answer.clone(), now + answer.ttl));
+        let path = question.name.path();
+        if answers.len() < MAX_STREAMS || answers.contains_key(&path) {
+            answers.insert(path, (answer.clone(), now + answer.ttl));
         }
     }
 
     /// The answer that stands. What is lost is what an answer before has named, so there is none for that.
     pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
-        let publishes = match question.why {
-            Why::Publish => true,
-            Why::Play => false,
+        let answers = match question.why {
+            Why::Publish => &self.published,
+            Why::Play => &self.played,
             Why::Lost { .. } | Why::Host(_) => return None,
         };
-        let (answer, until) = self.answers.get(&(publishes, question.name.path()))?;
+        let (answer, until) = answers.get(&question.name.path())?;
         (*until > Instant::now()).then(|| answer.clone())
     }
 
-    /// Notes a url that has failed.
-    pub(super) fn note_tried(&mut self, name: &StreamName, url: String) {
+    /// Notes a url that has failed. Gives when the one before has.
+    pub(super) fn note_tried(&mut self, name: &StreamName, url: String) -> Option<Instant> {
         let now = Instant::now();
         if self.tried.len() >= MAX_STREAMS {
             self.tried.retain(|_, urls| urls.back().is_some_and(|(_, at)| now < *at + TRIED));
         }
         let path = name.path();
         if self.tried.len() >= MAX_STREAMS && !self.tried.contains_key(&path) {
-            return;
+            return None;
         }
         let urls = self.tried.entry(path).or_default();
+        let before = urls.back().map(|(_, at)| *at);
         urls.retain(|(other, at)| *other != url && now < *at + TRIED);
         urls.push_back((url, now));
         if urls.len() > MAX_TRIED {
             urls.pop_front();
         }
+        before
     }
 
     /// The urls that have failed lately, the newest last.
@@ -115,13 +120,23 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut memory = Memory::default();
-        let relay = Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::from_secs(3_600) };
+        let lasting = Duration::from_secs(3_600);
+        let (relay, no) = (Deed::Relay(Vec::new()), Deed::Reject("no".to_owned()));
+        let [relay, no] = [relay, no].map(|deed| Answer { deed, ttl: lasting });
+        for n in 0..MAX_STREAMS + 10 {
+            memory.keep(&question(Why::Play, &n.to_string()), &no);
+        }
+        memory.keep(&question(Why::Publish, "show"), &relay);
+        assert_eq!(memory.answer(&question(Why::Publish, "show")), Some(relay.clone()), "players push out none");
         for n in 0..MAX_STREAMS + 10 {
             let question = question(Why::Publish, &n.to_string());
             memory.keep(&question, &relay);
             memory.note_tried(&question.name, "rtmp://a/b".to_owned());
         }
-        assert_eq!((memory.answers.len(), memory.tried.len()), (MAX_STREAMS, MAX_STREAMS));
+        assert_eq!(
+            (memory.played.len(), memory.published.len(), memory.tried.len()),
+            (MAX_STREAMS, MAX_STREAMS, MAX_STREAMS)
+        );
         let name = question(Why::Publish, "0").name;
         for n in 0..2 * MAX_TRIED {
             memory.note_tried(&name, format!("rtmp://a/{n}"));
