@@ -75,12 +75,22 @@ struct Waiting {
     session: Id,
 }
 
+/// How far a matter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The question is on its way.
+    Asks,
+    /// The answer is being carried out, for those who waited for it.
+    Answers,
+    /// It waits until it is time to ask again.
+    Sleeps,
+}
+
 /// A matter that has a task.
 #[derive(Debug)]
 struct Open {
     waiting: Vec<Waiting>,
-    /// The question is on its way; else the task waits until it is time to ask again.
-    asking: bool,
+    step: Step,
     /// The host's word.
     word: String,
     /// Somebody wants it asked at once, and wakes the task.
@@ -90,7 +100,13 @@ struct Open {
 
 impl Open {
     fn new(waiting: Vec<Waiting>, word: &str) -> Self {
-        Self { waiting, asking: true, word: word.to_owned(), at_once: false, wake: Arc::default() }
+        Self {
+            waiting,
+            step: Step::Asks,
+            word: word.to_owned(),
+            at_once: false,
+            wake: Arc::default(),
+        }
     }
 
     fn ask_at_once(&mut self) {
@@ -149,33 +165,27 @@ impl Desk {
         self.tasks.spawn(|stopping| see_to(desk, matter, name, stopping));
     }
 
-    /// The question that a matter is now; `None` where there is nothing left to ask.
-    fn question(&self, server: &RRServer, matter: &Matter, name: &StreamName) -> Option<Question> {
+    /// Why a matter is asked about now; `None` where there is nothing left to ask.
+    fn why(&self, server: &RRServer, matter: &Matter, name: &StreamName) -> Option<Why> {
         let (waited_for, word) = {
             let table = locked(&self.table);
             let open = table.get(matter)?;
             (!open.waiting.is_empty(), open.word.clone())
         };
-        let why = match matter {
+        match matter {
             Matter::Publish(_) => {
                 let goes_on = || server.stream_named(name).is_some_and(|stream| stream.has_publisher());
-                (waited_for || goes_on()).then_some(Why::Publish)?
+                (waited_for || goes_on()).then_some(Why::Publish)
             }
-            Matter::Play(_) => {
-                let goes_on = || {
-                    let Some(stream) = server.stream_named(name) else { return false };
-                    let sources = stream.sources();
-                    let fed = sources.list().iter().any(|source| source.state() != State::Failed);
-                    !stream.has_publisher() && !fed && sources.are_watched()
-                };
-                (waited_for || goes_on()).then_some(Why::Play)?
-            }
-            Matter::Lost(target) => Why::Lost { pulls: lost(server, *target)? == Role::Source },
-            Matter::Host(stream) => {
-                server.info(*stream).ok()?;
-                Why::Host(word)
-            }
-        };
+            Matter::Play(_) => (waited_for || is_waited_for(server, name)).then_some(Why::Play),
+            Matter::Lost(target) => Some(Why::Lost { pulls: lost(server, *target)? == Role::Source }),
+            Matter::Host(stream) => server.info(*stream).ok().map(|_| Why::Host(word)),
+        }
+    }
+
+    /// The question that a matter is now; `None` where there is nothing left to ask.
+    fn question(&self, server: &RRServer, matter: &Matter, name: &StreamName) -> Option<Question> {
+        let why = self.why(server, matter, name)?;
         let tried = locked(&self.memory).tried(name);
         Some(Question { why, name: name.clone(), load: Load::of(server), tried })
     }
@@ -184,7 +194,7 @@ impl Desk {
     fn take_waiting(&self, matter: &Matter) -> Vec<Waiting> {
         let mut table = locked(&self.table);
         let Some(open) = table.get_mut(matter) else { return Vec::new() };
-        open.asking = false;
+        open.step = Step::Answers;
         std::mem::take(&mut open.waiting)
     }
 
@@ -193,10 +203,17 @@ impl Desk {
         locked(&self.table).get(matter).is_some_and(|open| open.at_once)
     }
 
-    /// Closes a matter, unless somebody wants it asked at once; false then.
+    /// The matter rests until it is time to ask again.
+    fn sleeps(&self, matter: &Matter) {
+        if let Some(open) = locked(&self.table).get_mut(matter) {
+            open.step = Step::Sleeps;
+        }
+    }
+
+    /// Closes a matter, unless somebody waits for it or wants it asked at once; false then.
     fn close(&self, matter: &Matter) -> bool {
         let mut table = locked(&self.table);
-        let closes = table.get(matter).is_none_or(|open| !open.at_once);
+        let closes = table.get(matter).is_none_or(|open| !open.at_once && open.waiting.is_empty());
         if closes {
             table.remove(matter);
         }
@@ -206,7 +223,7 @@ impl Desk {
     /// The matter is asked about again from here on.
     fn asks_again(&self, matter: &Matter) {
         if let Some(open) = locked(&self.table).get_mut(matter) {
-            (open.asking, open.at_once) = (true, false);
+            (open.step, open.at_once) = (Step::Asks, false);
         }
     }
 
@@ -278,7 +295,7 @@ impl Desk {
         let matter = Matter::Host(stream);
         let mut table = locked(&self.table);
         match table.get_mut(&matter) {
-            Some(open) if open.asking => {
+            Some(open) if open.step == Step::Asks => {
                 return Err(Failure::ours(RRError::Again, "an earlier question about the stream has no answer yet"));
             }
             Some(open) => {
@@ -302,9 +319,9 @@ impl Placement for Desk {
         let waiting = Waiting { number, session };
         let mut table = locked(&self.table);
         match table.get_mut(&matter) {
-            Some(open) if open.asking => open.waiting.push(waiting),
-            // Another one publishes than the one that was asked about.
-            Some(open) if publishes => {
+            Some(open) if open.step == Step::Asks => open.waiting.push(waiting),
+            // Another one publishes than the one that was asked about, or one plays whom the answer no longer reaches.
+            Some(open) if publishes || open.step == Step::Answers => {
                 open.waiting.push(waiting);
                 open.ask_at_once();
             }
@@ -355,6 +372,7 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
             }
             continue;
         };
+        desk.sleeps(&matter);
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
@@ -399,6 +417,14 @@ async fn beat(desk: Arc<Desk>, mut stopping: watch::Receiver<bool>) {
     }
 }
 
+/// Whether somebody plays this stream, and nothing feeds it nor is going to.
+fn is_waited_for(server: &RRServer, name: &StreamName) -> bool {
+    let Some(stream) = server.stream_named(name) else { return false };
+    let sources = stream.sources();
+    let fed = sources.list().iter().any(|source| source.state() != State::Failed);
+    !stream.has_publisher() && !fed && sources.are_watched()
+}
+
 /// What is lost; `None` where it is not any more, or has ended.
 fn lost(server: &RRServer, target: Id) -> Option<Role> {
     let info = server.info(target).ok()?;
@@ -438,7 +464,14 @@ fn carry_out(
             _ => {}
         }
     }
-    done
+    // Those whom an answer before has let in wait on the stream.
+    match deed.filter(|_| matches!(matter, Matter::Play(_)) && is_waited_for(server, &question.name)) {
+        Some(deed) => {
+            let on_stream = carry_out_at_stream(server, matter, question, deed);
+            done.and(on_stream)
+        }
+        None => done,
+    }
 }
 
 fn carry_out_at_stream(server: &RRServer, matter: &Matter, question: &Question, deed: &Deed) -> Result<()> {

@@ -156,6 +156,35 @@ fn who_is_to_wait_waits_on_the_stream_and_is_asked_about_again() {
 }
 
 #[test]
+fn who_waits_on_the_stream_is_answered_with_those_who_come_later() {
+    let (times, held) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicBool::new(true)));
+    let (asked, hold) = (Arc::clone(&times), Arc::clone(&held));
+    let backend = Backend::new(move |_| {
+        if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+            return json(r#"{"action": "wait", "ttl_ms": 100}"#);
+        }
+        while hold.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        json(r#"{"action": "reject", "text": "it does not begin"}"#)
+    });
+    let node = Arc::new(Node::new(at(&backend)));
+    let mut first = node.begin("show", false).unwrap();
+    until("it is asked about again", || times.load(Ordering::Relaxed) == 2);
+    let second = {
+        let node = Arc::clone(&node);
+        std::thread::spawn(move || node.begin("show", false))
+    };
+    let waits = |id| node.live.server.info(id).is_ok_and(|info| info.key == b"show");
+    let both = || node.live.server.list(0, kind::SESSION).unwrap().into_iter().filter(|id| waits(*id)).count() == 2;
+    until("both wait", both);
+    held.store(false, Ordering::Relaxed);
+    assert!(second.join().unwrap().err().unwrap().text.contains("it does not begin"));
+    first.closed();
+    assert_eq!(String::from_utf8_lossy(&node.live.end_of(&first.addr()).text), "it does not begin");
+}
+
+#[test]
 fn a_relay_that_is_lost_is_replaced_by_another_and_what_else_runs_is_left_alone() {
     let [first, second, own] = [(); 3].map(|()| Live::new(ServerConfig::default()));
     let (to_first, to_second) = (url(&first), url(&second));

@@ -111,11 +111,40 @@ fn many_who_wait_share_a_question_and_a_new_publisher_is_asked_about_at_once() {
     rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
     locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
     assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
-    let sleeps = || locked(&rig.running.desk.table).values().any(|open| !open.asking && open.waiting.is_empty());
+    let sleeps = || locked(&rig.running.desk.table).values().any(|open| open.step == Step::Sleeps);
     until("the question sleeps", || rig.asked() == 1 && sleeps());
     rig.answers(Deed::Relay(Vec::new()));
     assert!(Placement::ask(&*rig.running.desk, placing(2)).is_some());
     until("it is asked and closed", || rig.asked() == 2 && locked(&rig.running.desk.table).is_empty());
+}
+
+/// Somebody who plays the stream at the moment at which an answer about it is told.
+struct Late {
+    desk: Arc<Desk>,
+    asked: Mutex<Option<bool>>,
+}
+
+impl Subscriber for Late {
+    fn tell(&self, event: &Event) {
+        let mut asked = locked(&self.asked);
+        if event.kind == EventKind::Next && asked.is_none() {
+            *asked = Some(Placement::ask(&*self.desk, Placing { publishes: false, ..placing(2) }).is_some());
+        }
+    }
+}
+
+#[test]
+fn who_comes_while_an_answer_is_carried_out_is_asked_about() {
+    let rig = Rig::new();
+    let late = Arc::new(Late { desk: Arc::clone(&rig.running.desk), asked: Mutex::default() });
+    let subscriber: Arc<dyn Subscriber> = Arc::<Late>::clone(&late);
+    rig.server.subscribe(&subscriber);
+    rig.answers(Deed::Reject("no".to_owned()));
+    rig.answers(Deed::Reject("no".to_owned()));
+    assert!(Placement::ask(&*rig.running.desk, Placing { publishes: false, ..placing(1) }).is_some());
+    until("the answer is told", || locked(&late.asked).is_some());
+    assert_eq!(*locked(&late.asked), Some(true), "it waits for an answer of its own");
+    until("both were asked about", || rig.asked() == 2 && locked(&rig.running.desk.table).is_empty());
 }
 
 #[test]
