@@ -190,6 +190,11 @@ impl Desk {
         Some(Question { why, name: name.clone(), load: Load::of(server), tried })
     }
 
+    /// Whether there is something to ask still.
+    fn is_left(&self, matter: &Matter, name: &StreamName) -> bool {
+        self.server.upgrade().is_some_and(|server| self.why(&server, matter, name).is_some())
+    }
+
     /// Those who wait for the answer that is there.
     fn take_waiting(&self, matter: &Matter) -> Vec<Waiting> {
         let mut table = locked(&self.table);
@@ -375,8 +380,10 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
         desk.sleeps(&matter);
         let until = Instant::now() + pause;
         loop {
+            // What has ended meanwhile is not kept until then.
+            let look = until.min(Instant::now() + AGAIN);
             tokio::select! {
-                () = tokio::time::sleep_until(until) => break,
+                () = tokio::time::sleep_until(look) => if look == until || !desk.is_left(&matter, &name) { break },
                 // A wake may be that of a question that has been asked already.
                 () = wake.notified() => if desk.is_wanted_at_once(&matter) { break },
                 _ = stopping.wait_for(|stopping| *stopping) => return,

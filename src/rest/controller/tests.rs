@@ -118,6 +118,15 @@ fn many_who_wait_share_a_question_and_a_new_publisher_is_asked_about_at_once() {
     until("it is asked and closed", || rig.asked() == 2 && locked(&rig.running.desk.table).is_empty());
 }
 
+#[test]
+fn a_stream_that_has_ended_is_not_kept_until_it_was_to_be_asked_about_again() {
+    let rig = Rig::new();
+    locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
+    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    until("it was asked", || rig.asked() == 1);
+    until("the matter is closed", || locked(&rig.running.desk.table).is_empty());
+}
+
 /// Somebody who plays the stream at the moment at which an answer about it is told.
 struct Late {
     desk: Arc<Desk>,
