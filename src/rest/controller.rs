@@ -49,6 +49,10 @@ const MARGIN_MS: u64 = 1_000;
 /// The time to the next question, where there is no answer.
 const AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
+/// Where a relay of the stream was lost within this time before, a loss is asked about after it: a controller that names relays
+/// which are lost at once is not asked without end.
+const LOSS_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
+
 /// Losses of targets that wait to be looked at.
 const MAX_LOSSES: usize = 4_096;
 
@@ -96,6 +100,8 @@ struct Open {
     /// Somebody wants it asked at once, and wakes the task.
     at_once: bool,
     wake: Arc<Notify>,
+    /// When it is asked first.
+    from: Instant,
 }
 
 impl Open {
@@ -106,6 +112,7 @@ impl Open {
             word: word.to_owned(),
             at_once: false,
             wake: Arc::default(),
+            from: Instant::now(),
         }
     }
 
@@ -279,11 +286,12 @@ impl Desk {
         let Ok(config) = server.target_config(target) else { return };
         let Some(info) = server.info(target).ok().filter(|_| config.of_controller) else { return };
         let name = StreamName { app: info.app, key: info.key };
-        locked(&self.memory).note_tried(&name, config.url);
+        let before = locked(&self.memory).note_tried(&name, config.url);
+        let from = before.map_or_else(Instant::now, |before| before + LOSS_PAUSE);
         let matter = Matter::Lost(target);
         let mut table = locked(&self.table);
         if !table.contains_key(&matter) {
-            self.open(&mut table, matter, name, Open::new(Vec::new(), ""));
+            self.open(&mut table, matter, name, Open { from, ..Open::new(Vec::new(), "") });
         }
     }
 
@@ -350,7 +358,12 @@ impl Subscriber for Desk {
 
 /// Sees to a matter until there is nothing left to ask.
 async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping: watch::Receiver<bool>) {
-    let Some(wake) = locked(&desk.table).get(&matter).map(|open| Arc::clone(&open.wake)) else { return };
+    let begun = locked(&desk.table).get(&matter).map(|open| (Arc::clone(&open.wake), open.from));
+    let Some((wake, from)) = begun else { return };
+    tokio::select! {
+        () = tokio::time::sleep_until(from) => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
     loop {
         desk.asks_again(&matter);
         let question = desk.server.upgrade().and_then(|server| desk.question(&server, &matter, &name));

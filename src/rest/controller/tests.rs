@@ -157,6 +157,21 @@ fn who_comes_while_an_answer_is_carried_out_is_asked_about() {
 }
 
 #[test]
+fn relays_that_are_lost_at_once_are_asked_about_with_pauses() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    for n in 0..12 {
+        rig.answers(Deed::Relay(vec![target(&format!("rtmp://127.0.0.1:9/{n}"))]));
+    }
+    let began = std::time::Instant::now();
+    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    rig.running.ask(&rig.server, stream, "moved").unwrap();
+    until("many were lost", || rig.asked() >= 10);
+    assert!(began.elapsed() >= 2 * LOSS_PAUSE);
+}
+
+#[test]
 fn the_end_of_the_server_ends_what_is_asked() {
     let Rig { server, memory, running } = Rig::new();
     let life = server.life();
