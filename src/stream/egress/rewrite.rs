@@ -199,6 +199,10 @@ impl Rewrite {
         let mark = &message.mark;
         let timestamp_ms = self.restamp(mark);
         if !self.wants(mark.type_id) {
+            if let Some(tags) = &mut self.tags {
+                // Another publisher may begin with what is left out here.
+                tags.note(mark, &[]);
+            }
             return Ok(false);
         }
         let body = message.body().ok_or(RRError::NoMem)?;
@@ -257,6 +261,7 @@ fn is_wrapped(mark: &Mark) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::framing::Framing;
 
     #[test]
     fn a_clock_from_zero_never_goes_below_it_and_wraps_with_the_wire() {
@@ -269,6 +274,23 @@ mod tests {
         assert_eq!([5_000, 4_980, 5_040].map(|ts| clock.restamp(ts)), [0, 0, 40], "sound before the first picture");
         assert_eq!(clock.restamp(0), 40, "another publisher's clock goes on where this one was");
         assert_eq!(clock.restamp(25), 65);
+    }
+
+    #[test]
+    fn another_publisher_has_its_own_tracks_also_where_its_first_message_is_left_out() {
+        let form = FlvForm { framing: Framing::None, browser: true };
+        let mut rewrite = Rewrite::of_player(1, media::VIDEO, Some(form));
+        let mut video_is_sent = |type_id, flags, body: &[u8]| {
+            let head = MessageHead { timestamp_ms: 0, type_id, stream_id: 1, len: body.len() as u32, chunk_stream: 4 };
+            let mut wire = Vec::new();
+            chunk_write::encode(&head, body, CHUNK_SIZE, &mut wire);
+            let mark = Mark { arrival_us: 0, start: 0, len: wire.len() as u32, ts_ms: 0, type_id, flags, track: 0 };
+            rewrite.encode(&Message { mark, wire: &wire, sent: 0 }, &mut Vec::new()).unwrap()
+        };
+        let of_track_1 = |packet: u8| [&[0x96, packet][..], b"avc1\x01", &[0; 8]].concat();
+        assert!(!video_is_sent(kind::AUDIO, flag::NEW_PUBLISHER, b"\xaf\0\x12\x10"));
+        assert!(video_is_sent(kind::VIDEO, flag::SEQ | flag::MULTITRACK, &of_track_1(0)));
+        assert!(video_is_sent(kind::VIDEO, flag::MULTITRACK, &of_track_1(1)));
     }
 
     #[test]
