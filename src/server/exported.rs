@@ -224,6 +224,10 @@ impl ExportedSession {
         if !session.asks(&question) {
             return Err(impossible("the session does not ask what it is said to ask"));
         }
+        // What it plays is with its driver, which stays.
+        if session.is_busy() {
+            return Err(impossible("the session publishes or plays, and no such one is exported"));
+        }
         if state.unread.len() > UNREAD_BYTES
             || [state.addr, state.local_addr].iter().any(|addr| addr.len() > ADDR_BYTES)
         {

@@ -380,6 +380,11 @@ impl ServerSession {
         }
     }
 
+    /// Whether it publishes or plays.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.streams.busy()
+    }
+
     /// Whether the peer was refused, so that no further event will come.
     pub fn finished(&self) -> bool {
         self.finished

@@ -3,6 +3,11 @@
 use super::*;
 use crate::config::Start;
 use crate::fuzzing::{conversation, seeds};
+use crate::proto::amf0::Value;
+use crate::proto::chunk_write;
+use crate::proto::command::build;
+use crate::proto::message::{MessageHead, kind};
+use crate::session::Inbound;
 
 const NOW_MS: u64 = 1_000;
 
@@ -63,4 +68,28 @@ fn what_cannot_be_is_refused_in_words() {
         session.question = Said::Publish { stream_id: 1, key: b"show".to_vec(), kind: b"live".to_vec() };
     };
     refused(publish, RRError::Arg, "does not ask");
+}
+
+#[test]
+fn a_session_that_plays_already_is_refused() {
+    let mut session = asking().session;
+    session.accept_connect(0);
+    for stream_id in [1, 2] {
+        let (mut body, mut wire, mut at) = (Vec::new(), Vec::new(), 0);
+        build::call(&mut body, "play", 0.0, &[Value::Null, Value::String(b"show")]);
+        let len = body.len() as u32;
+        let head = MessageHead { timestamp_ms: 0, type_id: kind::COMMAND, stream_id, len, chunk_stream: 3 };
+        chunk_write::encode(&head, &body, 128, &mut wire);
+        let question = session.next(&wire, &mut at, 0).unwrap().unwrap();
+        let state = ExportedSession::asking(
+            ServerSession::restore(&SessionConfig::default(), &session.snapshot(0).unwrap(), 0).unwrap(),
+            question,
+            &[],
+        )
+        .state(NOW_MS)
+        .unwrap();
+        let failure = read(&state).map(drop).err();
+        assert_eq!(failure.map(|failure| failure.kind), (stream_id == 2).then_some(RRError::Arg));
+        session.accept_play(stream_id, 0);
+    }
 }
