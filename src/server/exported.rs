@@ -186,8 +186,13 @@ pub(super) fn state_of(peer: &mut Peer, wish: &Wish, decision: &Decision, now_ms
     let counted = Counted { conn_bytes_in: peer.conn.bytes_in(), ..Counted::of(&record.counters) };
     let app_given = record.names().app_given;
     let (snapshot, unread) = peer.conn.snapshot(now_ms)?;
-    let (addr, local_addr) = (record.addr.as_str(), record.local_addr.as_str());
+    let (addr, local_addr) = (&shown(&record.addr), &shown(&record.local_addr));
     Beside { unread, question: wish.event(), addr, local_addr, counted, app_given, decision }.encode(&snapshot)
+}
+
+/// What goes along of an address, which may be any text of the host's: as much as is taken elsewhere.
+fn shown(addr: &str) -> String {
+    addr.chars().filter(|one| !one.is_control()).take(ADDR_BYTES / char::MAX.len_utf8()).collect()
 }
 
 /// A session of another process, checked, before it has its place here.

@@ -1,14 +1,16 @@
 //! What hooks have decided about a session goes with it to another server, whose hooks are asked about what came of that.
 
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::live::{Live, command, connect, shaken, until};
+use super::live::{Live, command, connect, handshake, shaken, until};
 use crate::config::{Decision, ServerConfig, TargetConfig, ask};
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
 use crate::server::hooks::{Hooks, Question, Wanted};
 use crate::server::place::Patience;
-use crate::server::{RRRestOut, slots};
+use crate::server::{ListenOptions, RRRestOut, slots};
 use crate::stream::RRStream;
 use crate::stream::event::{EventKind, Id};
 use crate::stream::record::{Export, RRSession};
@@ -58,13 +60,17 @@ fn asking() -> Live {
     Live::new(ServerConfig { ask: ask::PUBLISH, ask_ms: u32::MAX, ..ServerConfig::default() })
 }
 
-fn publish(live: &Live) -> impl std::io::Write {
+fn publish(live: &Live) -> TcpStream {
     let mut socket = shaken(live.port);
+    begin(&mut socket);
+    socket
+}
+
+fn begin(socket: &mut TcpStream) {
     let values = [Value::Null, Value::String(b"show"), Value::String(b"live")];
     let publish = command(1, "publish", 3.0, &values);
     let all = [connect(), command(0, "createStream", 2.0, &[Value::Null]), publish].concat();
-    std::io::Write::write_all(&mut socket, &all).unwrap();
-    socket
+    socket.write_all(&all).unwrap();
 }
 
 #[test]
@@ -106,4 +112,22 @@ fn a_session_whose_stream_hooks_gave_targets_stays_with_them() {
     assert!(failure.kind == RRError::Unsupported && failure.text.contains("targets"), "{failure}");
     live.server.session_allow(session, Decision::default()).unwrap();
     until("it has its target", || live.server.list(0, slots::kind::TARGET).unwrap().len() == 1);
+}
+
+#[test]
+fn a_session_goes_on_whatever_the_host_calls_its_address() {
+    for name in ["a\nb".to_owned(), "ä".repeat(2000)] {
+        let (here, there) = (asking(), Live::new(ServerConfig::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let fd = listener.accept().unwrap().0.into();
+        here.server.accept_fd(fd, Some(&name), ListenOptions::default()).unwrap();
+        handshake(&mut peer);
+        begin(&mut peer);
+        let Export::Gone { fd, state } = here.server.session_export(asks(&here), 1 << 20).unwrap() else {
+            panic!("there was room")
+        };
+        there.server.session_import(fd, &state).unwrap();
+        until("it publishes", || there.server.stream_find(b"live", b"show").is_ok());
+    }
 }
