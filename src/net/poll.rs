@@ -290,6 +290,7 @@ impl EventFd {
 }
 
 /// Whether something can be written to an fd within `wait`, or it has failed.
+#[cfg(feature = "librtmp")]
 #[allow(unsafe_code)] // std has no poll
 pub(crate) fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };

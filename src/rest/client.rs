@@ -16,6 +16,7 @@ use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
+use crate::rest::names::Names;
 
 /// Longest answer: settings of some dozen targets take a few KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -40,7 +42,7 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>;
 
 /// What a client is for.
 #[derive(Debug)]
@@ -70,16 +72,21 @@ impl Client {
     /// # Errors
     /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] where there is one of https and the roots cannot be read.
     pub(super) fn new(of: &Use<'_>) -> Result<Self> {
-        let mut secure = false;
+        let (mut secure, mut hosts) = (false, Vec::new());
         for url in &of.urls {
             let uri: Uri = url.parse().map_err(|error| Failure::ours(RRError::Arg, format!("{url}: {error}")))?;
             secure |= uri.scheme_str() == Some("https");
+            hosts.extend(uri.host().map(str::to_owned));
         }
         // Roots are read where they are needed alone.
         let insecure = !secure;
         let trust = Trust { ca_file: of.ca_file.map(Into::into), pin_sha256: None, insecure };
         let tls = (*ClientConfig::new(&trust)?.inner()).clone();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let names = Names::new(GaiResolver::new(), hosts.iter().map(String::as_str));
+        let mut plain = HttpConnector::new_with_resolver(names);
+        plain.enforce_http(false);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(plain);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .http1_title_case_headers(true)

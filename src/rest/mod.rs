@@ -13,6 +13,7 @@ mod hooks;
 mod http;
 mod metrics;
 mod model;
+mod names;
 mod nginx;
 mod noalbs;
 mod page;

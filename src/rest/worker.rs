@@ -16,8 +16,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Stack of the thread: TLS and JSON nest deeper than the media side's flat code.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Look-ups of names at one time; each takes a thread while it lasts.
-const MAX_LOOKUPS: usize = 4;
+/// Look-ups of names at one time; each takes a thread while it lasts. There are no more names: those of seven hooks or eight
+/// controllers, each looked up by one at a time (`names`).
+const MAX_LOOKUPS: usize = 8;
 
 /// The way to the thread.
 #[derive(Clone, Debug)]
