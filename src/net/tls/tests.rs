@@ -471,6 +471,9 @@ fn files_that_are_not_there_or_not_right_are_named() {
         let failure = ClientConfig::new(&trust).unwrap_err();
         assert!(failure.kind == RRError::Cert && failure.text.contains(file), "{failure}");
     }
+    let endless = Trust { ca_file: Some("/dev/zero".into()), ..Trust::default() };
+    let failure = ClientConfig::new(&endless).unwrap_err();
+    assert!(failure.kind == RRError::Cert && failure.text.contains("more than"), "{failure}");
 }
 
 #[test]

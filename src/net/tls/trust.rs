@@ -2,6 +2,8 @@
 //!
 //! A configuration is made once and shared by its connections. Nothing is trusted by default but the system's roots.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +19,9 @@ use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureSc
 use sha2::{Digest, Sha256};
 
 use crate::error::{Failure, RRError, Result};
+
+/// Longest file of certificates. Systems' own are a quarter of a MiB; back ends name files too, and any file.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// How a client decides whether a server is who it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -215,8 +220,15 @@ fn roots_of(file: &Path, certificates: &[CertificateDer<'static>]) -> Result<Roo
 }
 
 fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let read = || CertificateDer::pem_file_iter(file)?.collect::<std::result::Result<Vec<_>, _>>();
-    let certificates = read().map_err(|error| of_file(file, &error))?;
+    let mut text = Vec::new();
+    let read = File::open(file).and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut text));
+    read.map_err(|error| of_file(file, &pem::Error::Io(error)))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let reason = format!("{}: more than {MAX_FILE_BYTES} bytes are no file of certificates", file.display());
+        return Err(Failure::ours(RRError::Cert, reason));
+    }
+    let certificates = CertificateDer::pem_slice_iter(&text).collect::<std::result::Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| of_file(file, &error))?;
     if certificates.is_empty() {
         return Err(Failure::ours(RRError::Cert, format!("{}: no certificate in it", file.display())));
     }
