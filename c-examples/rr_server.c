@@ -181,7 +181,9 @@ static struct options *reload(rr_server *s, struct options *o) {
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
     if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options are read", now->config);
-    if (!now->config && !now->cert && !now->publish_key) print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
+    if (!now->config && !now->cert && !now->publish_key && !now->secret && !now->hooks.ca_file && !now->controller_token &&
+        !now->controller_secret && !now->controller.ca_file)
+        print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
     options_free(o);
     return now;
 }

@@ -455,8 +455,9 @@ int options_said(int argc, char **argv) {
         printf("\nCtrl-C (or SIGTERM) stops in order, a second one at once. The exit code is 0 after an orderly stop, 1 after\n"
                "a failure or a stop at once, 2 for wrong options. What happens is said on stdout; failures, and the library's\n"
                "lines, on stderr.\n"
-               "\nSIGHUP reads --config and the files of --cert, --key, --publish-key, --hooks-secret, --hooks-ca and --controller-... anew; connections go on. Of the file's options these take effect at\n"
-               "once, pushes for the streams that run too, and all others at the next start:\n ");
+               "\nSIGHUP reads --config and the files of --cert, --key, --publish-key, --hooks-secret, --hooks-ca and\n"
+               "--controller-... anew; connections go on. Of the file's options these take effect at once, pushes for the\n"
+               "streams that run too, and all others at the next start:\n ");
         for (n = 0; n < RULES; n++) {
             if (rules[n].flags & LOADS) printf(" %s", rules[n].name);
         }
