@@ -236,7 +236,7 @@ fn a_stream_from_which_nothing_comes_in_time_is_404() {
 #[test]
 fn a_stream_whose_next_key_frame_is_far_away_is_there() {
     let stream = StreamConfig { gop_bytes: 0, key_wait_ms: 0, ..StreamConfig::default() };
-    let show = Show::with(stream, ServerConfig { handshake_ms: 1_000, ..ServerConfig::default() });
+    let show = Show::with(stream, ServerConfig { handshake_ms: 3_000, ..ServerConfig::default() });
     show.write(VIDEO, 0, &picture(true, 1, 100));
     let mut player = show.player(Way::Chunks, TARGET, 1);
     // Longer than the answer waits for a stream from which nothing comes.
@@ -244,7 +244,7 @@ fn a_stream_whose_next_key_frame_is_far_away_is_there() {
     for number in 2.. {
         show.write(VIDEO, number * 40, &picture(false, number, 100));
         std::thread::sleep(Duration::from_millis(40));
-        if begun.elapsed() > Duration::from_secs(3) {
+        if begun.elapsed() > Duration::from_secs(4) {
             break;
         }
     }
