@@ -10,7 +10,7 @@
 //! are. Tasks that were called by those before them in a round have their turn in the same round: what passes from one task of a
 //! loop to another needs no system call.
 //!
-//! With one task a round costs what a loop written for that task would cost: one wait, no lock, no allocation.
+//! With one task a round makes the one wait of a loop written for that task, takes no lock and allocates nothing.
 
 mod deadlines;
 
