@@ -3,15 +3,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use crate::error::{RRError, Result};
+use crate::error::{RRError, Result, copied};
 use crate::proto::message::MessageHead;
 use crate::stream::ingest::{Incoming, Ingest};
 
 /// The messages, oldest first. They are no charge of their own: as half-read ones they were charged, and they stay so.
 #[derive(Debug, Default)]
-pub(super) struct Owed(VecDeque<(MessageHead, Bytes, u64)>);
+pub(super) struct Owed(VecDeque<(MessageHead, Vec<u8>, u64)>);
 
 impl Owed {
     /// Whether there are none.
@@ -22,7 +20,7 @@ impl Owed {
     /// Appends a message to the log, or keeps it where there is no room.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`] but [`RRError::Limit`].
+    /// Those of [`Ingest::push`] but [`RRError::Limit`]; [`RRError::NoMem`] where the message cannot be kept.
     pub(super) fn push(&mut self, ingest: &Ingest, message: &Incoming<'_>) -> Result<()> {
         if self.is_empty() {
             match ingest.push(message) {
@@ -30,7 +28,7 @@ impl Owed {
                 result => return result,
             }
         }
-        self.0.push_back((message.head, Bytes::copy_from_slice(message.body), message.now_us));
+        self.0.push_back((message.head, copied(message.body)?, message.now_us));
         Ok(())
     }
 
