@@ -24,8 +24,9 @@ use crate::error::RRError;
 use crate::net::clock;
 use crate::server::RRServer;
 use crate::server::slots::kind;
-use crate::session::{Role, State as ObjectState};
+use crate::session::State as ObjectState;
 use crate::stream::event::Id;
+use crate::stream::{RRStream, StreamName};
 
 /// A stall shows within a second: it counts after half of one, and is told within the other half.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -139,13 +140,13 @@ fn feed_of(server: &RRServer, id: Id, wanted: Option<&str>, now_us: i64) -> Opti
     let stats = server.stats(id).ok()?;
     let silent_us = now_us.saturating_sub(stats.last_media_us);
     let bitrate = if silent_us < STALLED_US { stats.kbps_in } else { 0 };
-    let rtt = rtt_us(server, id).map(|rtt_us| f64::from(rtt_us) / 1_000.0);
+    let stream = server.stream_named(&StreamName { app: info.app, key: info.key })?;
+    let rtt = rtt_us(server, &stream).map(|rtt_us| f64::from(rtt_us) / 1_000.0);
     Some(Feed { stream_id, feed, bitrate, rtt, connected: silent_us < GONE_US })
 }
 
 /// The round trip of the stream's publisher.
-fn rtt_us(server: &RRServer, stream: Id) -> Option<u32> {
-    let sessions = server.list(stream, kind::SESSION).ok()?;
-    let publisher = sessions.into_iter().find(|&id| server.info(id).is_ok_and(|info| info.role == Role::Publisher))?;
+fn rtt_us(server: &RRServer, stream: &RRStream) -> Option<u32> {
+    let publisher = stream.book().publisher_id()?;
     server.stats(publisher).ok().map(|stats| stats.rtt_us).filter(|&rtt_us| rtt_us > 0)
 }

@@ -179,6 +179,12 @@ impl Book {
         self.page().publisher_record().cloned()
     }
 
+    /// The session that publishes, a source's too, by its id.
+    #[cfg(feature = "rest")]
+    pub(crate) fn publisher_id(&self) -> Option<Id> {
+        self.publisher().map(|record| record.id)
+    }
+
     /// The arguments (`?args`) of the session that publishes; empty where none does or it sent none.
     pub(crate) fn publisher_query(&self) -> Vec<u8> {
         self.publisher().map(|record| record.names().query).unwrap_or_default()
