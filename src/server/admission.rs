@@ -28,18 +28,18 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) enum Wish {
     Connect,
-    Publish { stream_id: u32, sent: Sent, kind: Vec<u8> },
-    Play { stream_id: u32, sent: Sent, part: Part },
+    Publish { stream_id: u32, sent: SentKey, kind: Vec<u8> },
+    Play { stream_id: u32, sent: SentKey, part: Part },
 }
 
 /// A stream key as the peer sent it, and the treatment of the arguments behind it.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct SentKey {
     bytes: Vec<u8>,
     args: Args,
 }
 
-impl Sent {
+impl SentKey {
     /// The part that names the stream.
     fn key(&self) -> &[u8] {
         take_apart(&self.bytes, self.args).0
@@ -65,11 +65,11 @@ impl Wish {
         match event {
             Said::Connect => Some(Self::Connect),
             Said::Publish { stream_id, key: bytes, kind } => {
-                Some(Self::Publish { stream_id, sent: Sent { bytes, args }, kind })
+                Some(Self::Publish { stream_id, sent: SentKey { bytes, args }, kind })
             }
             Said::Play { stream_id, key: bytes, start_ms, duration_ms, reset } => {
                 let part = Part { start_ms, duration_ms, reset };
-                Some(Self::Play { stream_id, sent: Sent { bytes, args }, part })
+                Some(Self::Play { stream_id, sent: SentKey { bytes, args }, part })
             }
             _ => None,
         }
