@@ -29,7 +29,7 @@ static void on_signal(int number) {
     errno = before;
 }
 
-/* Whoever started this may have closed stdin, stdout or stderr. A socket or pipe that got such a number would be printed
+/* stdin, stdout or stderr may have been closed before the start. A socket or pipe that got such a number would be printed
    to. */
 static int fill_descriptors(void) {
     int fd;
@@ -80,14 +80,14 @@ static rr_server *make_server(const struct options *o) {
     return s;
 }
 
-/* Gives the port, or less than 0 with the reason said. */
+/* Gives the port; less than 0 where it cannot listen, which it has printed. */
 static int listen_at(rr_server *s, const char *host, unsigned wanted, unsigned flags) {
     char addr[300];
     int port;
     const char *colon = strchr(host, ':');
     int bare_v6 = *host != '[' && colon && strchr(colon + 1, ':');
     int own_port = *host == '[' ? strstr(host, "]:") != NULL : colon && !bare_v6;
-    /* A port of its own is that of rtmp alone: rtmps cannot have the same. */
+    /* A port in --addr is for rtmp alone: rtmps cannot share it. */
     if (own_port && !(flags & RR_LISTEN_TLS)) {
         snprintf(addr, sizeof addr, "%s", host);
     } else if (own_port) {
@@ -103,12 +103,12 @@ static int listen_at(rr_server *s, const char *host, unsigned wanted, unsigned f
     return port;
 }
 
-/* Listens on all addresses; 0 with the reason said where one is not to be had. */
+/* Listens on all addresses; 0 where one of them fails, which it has printed. */
 static int listen_on(rr_server *s, const struct options *o, struct places *at) {
     size_t i;
     unsigned flags = o->proxy ? RR_LISTEN_PROXY : 0;
     if (o->cert && rr_server_set_tls(s, o->cert, o->key) < 0) {
-        fprintf(stderr, "rr_server: the certificate is of no use: %s\n", rr_last_error());
+        fprintf(stderr, "rr_server: the certificate cannot be used: %s\n", rr_last_error());
         return 0;
     }
     for (i = 0; i == 0 || i < o->addr_count; i++) {
@@ -120,7 +120,7 @@ static int listen_on(rr_server *s, const struct options *o, struct places *at) {
     at->http_port = o->http ? rr_server_listen(s, o->http, flags | RR_LISTEN_HTTP) : 0;
     at->https_port = o->https && at->http_port >= 0 ? rr_server_listen(s, o->https, flags | RR_LISTEN_HTTP | RR_LISTEN_TLS) : 0;
     if (at->http_port < 0 || at->https_port < 0) {
-        fprintf(stderr, "rr_server: no players over HTTP: %s\n", rr_last_error());
+        fprintf(stderr, "rr_server: cannot serve players over HTTP: %s\n", rr_last_error());
         return 0;
     }
     if (!o->rest) return 1;
@@ -128,11 +128,11 @@ static int listen_on(rr_server *s, const struct options *o, struct places *at) {
         at->rest_port = rr_rest_listen(s, o->rest, at->token, 0);
         if (at->rest_port > 0) return 1;
     }
-    fprintf(stderr, "rr_server: no control by HTTP: %s\n", rr_last_error());
+    fprintf(stderr, "rr_server: cannot serve control over HTTP: %s\n", rr_last_error());
     return 0;
 }
 
-/* Gives what rr_hooks_set gives; without an address nobody is asked or told. */
+/* Gives what rr_hooks_set gives. Where no hook has a URL, there are none. */
 static int set_hooks(rr_server *s, const rr_hooks_config *h) {
     int any = hooks_any(h);
     if (!any && !(rr_features() & RR_FEATURE_REST)) return RR_OK;
@@ -153,42 +153,42 @@ static int set_access(rr_server *s, const struct options *o) {
 static char **arguments;
 static int argument_count;
 
-/* SIGHUP: the files may have changed. Who is connected stays; what is no good changes nothing. */
+/* SIGHUP: reads the files again. Connections stay, and a file with an error changes nothing. */
 static struct options *reload(rr_server *s, struct options *o) {
     char why[WHY_BYTES], names[512];
     struct options *now = options_new(argument_count, arguments, why);
     if (!now) {
         why[strcspn(why, "\n")] = '\0';
-        print_note(RR_LOG_ERROR, "SIGHUP, the options before stay", why);
+        print_note(RR_LOG_ERROR, "SIGHUP, all options stay as they were", why);
         return o;
     }
     if (o->cert && now->cert) {
         if (rr_server_set_tls(s, now->cert, now->key) < 0) {
-            print_note(RR_LOG_ERROR, "SIGHUP, the certificate before stays", rr_last_error());
+            print_note(RR_LOG_ERROR, "SIGHUP, the certificate stays as it was", rr_last_error());
         } else {
-            print_note(RR_LOG_INFO, "SIGHUP", "new connections get what is in --cert and --key now");
+            print_note(RR_LOG_INFO, "SIGHUP", "new connections get the certificate that --cert and --key hold now");
         }
     }
     rr_server_set_log(s, now->log_level, print_log, NULL);
     if (set_access(s, now) < 0) {
-        print_note(RR_LOG_ERROR, "SIGHUP, --allow, --deny and --publish-key before stay", rr_last_error());
+        print_note(RR_LOG_ERROR, "SIGHUP, --allow, --deny and --publish-key stay as they were", rr_last_error());
     } else if (now->publish_key) {
-        print_note(RR_LOG_INFO, "SIGHUP", "who begins to publish needs a key that is in --publish-key now");
+        print_note(RR_LOG_INFO, "SIGHUP", "new publishers need a key that --publish-key holds now");
     }
-    if (set_hooks(s, &now->hooks) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the hooks before stay", rr_last_error());
-    if (set_controller(s, now) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the controllers before stay", rr_last_error());
+    if (set_hooks(s, &now->hooks) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the hooks stay as they were", rr_last_error());
+    if (set_controller(s, now) < 0) print_note(RR_LOG_ERROR, "SIGHUP, the controllers stay as they were", rr_last_error());
     push_reload(s, o, now);
     options_unchanged(o, now, names, sizeof names);
-    if (*names) print_note(RR_LOG_WARN, "SIGHUP, at the next start only", names);
-    if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options are read", now->config);
+    if (*names) print_note(RR_LOG_WARN, "SIGHUP, these need a restart", names);
+    if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options were read from", now->config);
     if (!now->config && !now->cert && !now->publish_key && !now->secret && !now->hooks.ca_file && !now->controller_token &&
         !now->controller_secret && !now->controller.ca_file)
-        print_note(RR_LOG_INFO, "SIGHUP", "there is no file to read anew");
+        print_note(RR_LOG_INFO, "SIGHUP", "no option names a file to read again");
     options_free(o);
     return now;
 }
 
-/* Takes what waits; 1 when the server has stopped, -1 when it failed. */
+/* Takes all waiting events; 1 when the server has stopped, -1 when it failed. */
 static int take_events(rr_server *s, const struct options *o) {
     const rr_event *ev;
     int code;
@@ -201,7 +201,7 @@ static int take_events(rr_server *s, const struct options *o) {
     return code == RR_ERR_CLOSED ? 1 : code < 0 ? -1 : 0;
 }
 
-/* Until the server has stopped. Gives the program's exit code. */
+/* The main loop, until the server has stopped. Gives the program's exit code. */
 static int run(rr_server *s, struct options **o) {
     struct pollfd polled[2];
     int64_t status_at = now_ms() + 1000;
@@ -257,12 +257,12 @@ int main(int argc, char **argv) {
         s = NULL;
     }
     if (s && set_hooks(s, &o->hooks) < 0) {
-        fprintf(stderr, "rr_server: no hooks: %s\n", rr_last_error());
+        fprintf(stderr, "rr_server: cannot use the hooks: %s\n", rr_last_error());
         rr_server_free(s);
         s = NULL;
     }
     if (s && set_controller(s, o) < 0) {
-        fprintf(stderr, "rr_server: no controller: %s\n", rr_last_error());
+        fprintf(stderr, "rr_server: cannot use the controllers: %s\n", rr_last_error());
         rr_server_free(s);
         s = NULL;
     }

@@ -19,7 +19,7 @@ struct push {
 
 /* An option as it was given. */
 struct given {
-    const struct rule *rule; /* rr_server_options.c */
+    const struct rule *rule; /* rr_server_rules.h */
     const char *value;       /* NULL where it takes none */
     unsigned line;           /* of the file; 0: of the command line */
     char *joined;            /* the value, where it was two arguments; else NULL */
@@ -33,7 +33,7 @@ struct options {
     char *text;                   /* what the file holds; values point into it */
     struct given *given;          /* every option, in order */
     size_t given_count;
-    const char *addrs[MAX_ADDRS]; /* none: all, IPv4 and IPv6 */
+    const char *addrs[MAX_ADDRS]; /* empty: all, IPv4 and IPv6 */
     size_t addr_count;
     unsigned port;
     int tls;                      /* whether rtmps is served too, on tls_port, with these files */
@@ -80,9 +80,9 @@ struct options *options_new(int argc, char **argv, char why[WHY_BYTES]);
 void options_free(struct options *o);
 /* Whether somebody is asked or told: a hook has an address. */
 int hooks_any(const rr_hooks_config *h);
-/* --help and --version: 1 where one was asked for and is said. */
+/* Prints --help or --version where one is given, and gives 1. */
 int options_said(int argc, char **argv);
-/* Which of the options that differ take effect at a start alone: "--port, --gop". */
+/* The names of the changed options that need a restart: "--port, --gop". */
 void options_unchanged(const struct options *before, const struct options *now, char *names, size_t size);
 
 /* rr_server_values.c: readers of values. Each gives what is wrong, or NULL. */
@@ -95,6 +95,8 @@ const char *read_pin(const char *text);
 const char *read_file_name(const char *text);
 const char *read_push(const char *text, struct push *out);
 char *copy_of(const char *text, size_t len);
+/* A file's text, to be freed; NULL with errno where it cannot be read, is too large or has a NUL in it. */
+char *read_file(const char *name);
 
 /* rr_server_push.c: adds the targets of a stream that begins, and makes those of running streams others. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev);
@@ -108,7 +110,7 @@ void out_line(int to, const char *text, size_t len);
 /* The line that stands below all others, where stdout is a terminal. */
 int out_has_status(void);
 void out_status(const char *text);
-/* Until all is written, or nobody takes it. */
+/* Waits until all is written, or nobody reads on. */
 void out_finish(void);
 
 /* rr_server_print.c: what the lines say. */

@@ -42,7 +42,7 @@ struct output {
 };
 
 static struct output outputs[2];
-/* Where each goes: both to one, where stdout and stderr are one file. Two threads would mix their order up. */
+/* The output of each. stdout and stderr share one where they are one file: two threads would mix up the order of lines. */
 static struct output *ways[2];
 
 /* Copies into the buffer what has room there. */
@@ -66,7 +66,7 @@ static size_t next_lines(struct output *o, char *out) {
     return len;
 }
 
-/* Waits for as long as it takes. 0 where nobody will ever read it: the reader has gone, or the disk is full. */
+/* Writes all, and waits as long as that takes. 0 where it never will: the reader has gone, or the disk is full. */
 static int write_all(int fd, const char *text, size_t len) {
     while (len) {
         ssize_t got = write(fd, text, len);
@@ -186,7 +186,7 @@ void out_status(const char *text) {
     pthread_mutex_unlock(&o->lock);
 }
 
-/* Waits while something goes out. */
+/* Waits as long as lines go out. */
 static void finish(struct output *o) {
     unsigned long written;
     int rounds = 0;

@@ -43,7 +43,7 @@ static void add_format(struct line *l, const char *format, ...) {
     add(l, text);
 }
 
-/* What peers sent, without anything that could move a terminal's cursor. */
+/* Adds what peers sent, without anything that could move a terminal's cursor. */
 static void add_part(struct line *l, const char *text, size_t len) {
     for (; len; len--, text++) add_bytes(l, *text >= 0x20 && *text < 0x7f ? text : "?", 1);
 }
@@ -140,12 +140,12 @@ static void say(int to, int level, int64_t time_us, const char *what, const char
     end(&l, to);
 }
 
-/* What the program itself did, and how it went. */
+/* A line about what this program itself did. */
 void print_note(int level, const char *what, const char *detail) {
     say(way_of(level), level, now_us(), what, detail);
 }
 
-/* Of these the library says what an event tells as well. */
+/* Events tell what the library logs under these names, so their lines are left out. */
 static int is_told(const char *module) {
     static const char *const told[] = {"server", "stream", "session", "target"};
     size_t i;
@@ -207,7 +207,7 @@ static void add_ports(struct line *l, const struct options *o, const int *ports)
     }
 }
 
-/* Lines without a time: for who has just started it. */
+/* Prints a line of the greeting, which has no time. */
 static void greet(const char *format, ...) {
     char text[1024];
     va_list arguments;
@@ -217,7 +217,7 @@ static void greet(const char *format, ...) {
     out_line(TO_STDOUT, text, strlen(text));
 }
 
-/* An address that was listened on, as one that can be asked for. */
+/* A url for an address that the server listens on. */
 static void add_place(struct line *l, const char *scheme, const char *addr, int port) {
     const char *colon = strchr(addr, ':');
     add(l, scheme);
@@ -231,7 +231,7 @@ static void add_place(struct line *l, const char *scheme, const char *addr, int 
     add_format(l, ":%d/", port);
 }
 
-/* Where the page is, as a browser takes it; behind the # is the token, which no server gets to see. */
+/* The page's url. Browsers do not send the part behind the #, the token. */
 static void add_page(struct line *l, const struct options *o, const struct places *at) {
     add_place(l, "http://", o->rest, at->rest_port);
     if (!o->token_file) add_format(l, "#token=%s", at->token);
@@ -283,7 +283,7 @@ void print_start(const struct options *o, const struct places *at) {
     if (o->https) greet_player("https://", o->https, at->https_port);
     if (o->tls) {
         l.len = 0;
-        add(&l, "  encrypted, either of them: rtmps://, on ");
+        add(&l, "  over TLS: rtmps:// instead, on ");
         add_ports(&l, o, at->tls_ports);
         out_line(TO_STDOUT, l.text, l.len);
     }
@@ -304,7 +304,7 @@ void print_start(const struct options *o, const struct places *at) {
     }
     greet("");
     if (!o->show_keys) greet("Stream keys are not shown: live/***#1 is stream 1. --show-keys shows them.");
-    greet("Any application and key will do in place of live/show. Ctrl-C stops.");
+    greet("Any application and key work in place of live/show. Ctrl-C stops.");
     greet("");
 }
 
@@ -340,17 +340,17 @@ static void add_url(struct line *l, const struct options *o, const char *url) {
     if (url[shown]) add(l, "?***");
 }
 
-/* How grave it is; RR_LOG_OFF for what is not worth a line. */
+/* The level of an event's line; RR_LOG_OFF: no line. */
 static int level_of(const rr_event *ev) {
     switch (ev->type) {
     case RR_EV_SERVER:
         if (ev->state == RR_STATE_FAILED) return RR_LOG_ERROR;
-        /* That somebody is there the sessions' own lines say. */
+        /* The first and the last session have lines of their own. */
         if (ev->state == RR_STATE_STOPPING) return RR_LOG_INFO;
         return ev->state == RR_STATE_IN_PROGRESS || ev->prev == RR_STATE_IN_PROGRESS ? RR_LOG_OFF : RR_LOG_INFO;
     case RR_EV_SESSION:
         if (ev->state == RR_STATE_FAILED) return RR_LOG_WARN;
-        /* It has not said yet what it is, or has left without that: a health probe. */
+        /* A session that has not said yet what it wants, or has left without: a health probe. */
         if (ev->prev == RR_STATE_NONE) return RR_LOG_OFF;
         return ev->role == RR_ROLE_NONE && !*ev->app ? RR_LOG_OFF : RR_LOG_INFO;
     case RR_EV_TARGET:
@@ -402,12 +402,12 @@ static void json_event(struct line *l, const struct options *o, const rr_event *
     json_string(l, "text", ev->text);
 }
 
-/* Whose it is and what happened, for people. */
+/* Adds whose event it is and what happened, for people. */
 static void plain_event(struct line *l, const struct options *o, const rr_event *ev) {
     long long value = (long long)ev->value;
     add(l, subject_of(ev));
     if (ev->type == RR_EV_NEXT) {
-        /* Its url is where the stream is to go or come from. */
+        /* The url says where the stream is to go or come from. */
     } else if (ev->target) {
         add(l, " ");
         add_url(l, o, ev->url);
@@ -445,7 +445,7 @@ static void plain_event(struct line *l, const struct options *o, const rr_event 
         }
         break;
     case RR_EV_CLOCK: add_format(l, ": the publisher's time jumped by %lld ms", value); break;
-    default: add_format(l, ": %s", rr_name(RR_NAME_EVENT, (int)ev->type)); /* the value means nothing there */
+    default: add_format(l, ": %s", rr_name(RR_NAME_EVENT, (int)ev->type)); /* their value means nothing */
     }
     if (ev->error != RR_OK) add_format(l, " (%s)", rr_strerror(ev->error));
     if (*ev->text) {
@@ -471,7 +471,7 @@ void print_event(const struct options *o, const rr_event *ev) {
 
 /* ---- the status ------------------------------------------------------------------------------------------------------ */
 
-/* How many sessions play; those that have ended a play belong to no stream. */
+/* Counts the sessions that play now; one that has ended its play belongs to no stream. */
 static int count_players(rr_server *s) {
     rr_info info;
     int i, players = 0, count = rr_server_list(s, 0, RR_KIND_SESSION, NULL, 0);

@@ -33,7 +33,7 @@ static char *key_behind(const struct push *p, const char *app, const char *key) 
         free(path);
         return NULL;
     }
-    /* It is for this stream alone: then its last part is the key. */
+    /* The push names this very stream: the key is the path's last part. */
     if (begin == named) {
         while (begin && path[begin - 1] != '/') begin--;
     } else {
@@ -77,7 +77,7 @@ static rr_id *list(rr_server *s, rr_id parent, int kind, size_t *count) {
     return ids;
 }
 
-/* Whether a stream has the target of this push already: one of the moment at which SIGHUP has brought the push. */
+/* Whether a stream has a target of this push: SIGHUP may have added it. */
 static int has_target(rr_server *s, rr_stream stream, const struct push *p) {
     size_t i, count;
     rr_id *ids = list(s, stream, RR_KIND_TARGET, &count);
@@ -114,8 +114,8 @@ static void add_target(rr_server *s, const struct options *o, const struct push 
     free(key);
 }
 
-/* At a stream's first event, which comes once and is told before the publisher's media: no earlier time knows of the stream.
-   A target waits until the stream has media. */
+/* Adds targets at a stream's first event, which comes once, before the publisher's media. A target waits until the stream
+   has media. */
 void push_follow(rr_server *s, const struct options *o, const rr_event *ev) {
     size_t i;
     int reloaded; /* SIGHUP came between the stream's beginning and this event */
@@ -139,17 +139,17 @@ static int same_push(const struct push *a, const struct push *b) {
            same_text(a->ca, b->ca) && same_text(a->pin, b->pin) && a->insecure == b->insecure;
 }
 
-/* What targets may take, when their --push has gone, until they have the last messages, ms. */
+/* How long the targets of a removed --push may take until they have the last messages, ms. */
 enum { FLUSH_MS = 3000 };
 
-/* A push that is in both keeps its number, and so its targets. Those of one that has gone are stopped, those of a new one
-   are added to all streams that it is for. */
+/* A push that is in both keeps its number, and so its targets. A removed push's targets are stopped; a new push gets a target
+   on every stream that it matches. */
 void push_reload(rr_server *s, const struct options *before, struct options *now) {
     size_t i, j, count;
     char *kept = (char *)calloc(before->push_count + 1, 1), *fresh = (char *)calloc(now->push_count + 1, 1);
     rr_id *ids;
     rr_info info;
-    /* Others' certificates are what a connection was made with. */
+    /* Connections were made with these certificates: where they changed, every push is a new one. */
     int same_trust = same_text(before->every.ca, now->every.ca) && same_text(before->every.pin, now->every.pin) &&
                      before->every.insecure == now->every.insecure;
     for (i = 0; kept && fresh && i < now->push_count; i++) {

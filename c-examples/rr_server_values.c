@@ -3,6 +3,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "rr_server.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +17,25 @@ char *copy_of(const char *text, size_t len) {
     memcpy(copy, text, len);
     copy[len] = '\0';
     return copy;
+}
+
+/* A file of options or of a secret is far smaller; a larger one is refused. */
+enum { FILE_BYTES = 1 << 20 };
+
+char *read_file(const char *name) {
+    FILE *file = fopen(name, "r");
+    char *text = (char *)malloc(FILE_BYTES + 1);
+    size_t len = 0;
+    if (file && text) len = fread(text, 1, FILE_BYTES + 1, file);
+    if (!file || !text || ferror(file) || len > FILE_BYTES || memchr(text, 0, len)) {
+        if (file && len) errno = EINVAL;
+        free(text);
+        text = NULL;
+    } else {
+        text[len] = '\0';
+    }
+    if (file) fclose(file);
+    return text;
 }
 
 /* A whole number from `low` to `high`. */
@@ -134,9 +155,9 @@ const char *read_push(const char *text, struct push *out) {
     host_len = (size_t)(path - host);
     port = port_of(host, host_len);
     if (host_len == 0 || *host == ':') return no_url;
-    if (port < host_len && !is_port(host + port, host_len - port)) return "its port is none: they go from 1 to 65535";
+    if (port < host_len && !is_port(host + port, host_len - port)) return "its port is not a number from 1 to 65535";
     if (host[host_len - 1] == ':') return "its port is missing";
-    if (sign && (sign == text || *text == '/')) return "what stands before the = is no path, as live or live/room";
+    if (sign && (sign == text || *text == '/')) return "before the = belongs a path such as live or live/room";
 
     query = path + strcspn(path, "?");
     apart = strstr(path + 1, "//");

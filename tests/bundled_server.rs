@@ -337,7 +337,7 @@ fn sighup_loads_the_certificate_anew() {
     // A certificate without its key is reported, and changes nothing.
     std::fs::copy(&newer.certificate, &papers.certificate).unwrap();
     server.signal(1);
-    let line = server.complains("SIGHUP, the certificate before stays: ");
+    let line = server.complains("SIGHUP, the certificate stays as it was: ");
     assert!(line.contains(cert) || line.contains(key), "{line}");
     assert_eq!(shown(), first);
     std::fs::copy(&newer.key, &papers.key).unwrap();

@@ -78,7 +78,7 @@ fn sighup_reads_rules_and_keys_anew_and_who_publishes_goes_on() {
     write("two\n");
     fs::write(&options, format!("publish-key {}\ndeny play all\n", name(&keys))).unwrap();
     server.signal(1);
-    server.says("needs a key that is in --publish-key now");
+    server.says("need a key that --publish-key holds now");
     drop(Client::publish(server.port, "two"));
     for mut refused in [Client::ask_to_publish(server.port, "one"), Client::ask_to_play(server.port, "show")] {
         refused.wait_over();
@@ -94,7 +94,7 @@ fn sighup_reads_rules_and_keys_anew_and_who_publishes_goes_on() {
         write(keys_are);
         fs::write(&options, format!("publish-key {}\n{rules}", name(&keys))).unwrap();
         server.signal(1);
-        let line = server.complains("SIGHUP, --allow, --deny and --publish-key before stay");
+        let line = server.complains("SIGHUP, --allow, --deny and --publish-key stay as they were");
         assert!(line.contains(words), "{line}");
         drop(Client::publish(server.port, "two"));
     }

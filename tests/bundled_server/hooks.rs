@@ -40,7 +40,7 @@ fn sighup_changes_who_is_asked() {
     assert_eq!(backend.at("before").len(), 1);
     write("after");
     server.signal(1);
-    server.says("SIGHUP, options are read");
+    server.says("SIGHUP, options were read from");
     drop(Client::play(server.port, "show"));
     assert_eq!((backend.at("before").len(), backend.at("after").len()), (1, 1));
 }
@@ -79,7 +79,7 @@ fn requests_are_signed_with_what_the_file_holds_and_pushes_are_told_of() {
     drop(publisher);
     fs::write(&path, "another").unwrap();
     server.signal(1);
-    server.says("SIGHUP: there is no file to read anew");
+    server.says("SIGHUP: no option names a file to read again");
     drop(Client::publish(server.port, "next"));
     signed_with("publish", "another");
 }
@@ -117,12 +117,12 @@ fn options_of_hooks_that_would_do_nothing_end_the_start() {
     let empty = room.file("empty");
     fs::write(&empty, "\n").unwrap();
     for (options, code, words) in [
-        (&["--hooks-timeout", "100"][..], 2, "--hooks-timeout goes with --on-publish and its like"),
+        (&["--hooks-timeout", "100"][..], 2, "--hooks-timeout needs a hook such as --on-publish"),
         (&["--on-play=http://h/", "--hooks-timeout", "99"], 2, "--hooks-timeout 99: wrong value"),
         (&["--on-play=http://h/", "--notify-method", "put"], 2, "--notify-method put: wrong value"),
         (&["--on-play=http://h/", "--hooks-secret", "/no/such/file"], 2, "/no/such/file: No such file"),
         (&["--on-play=http://h/", "--hooks-secret", empty.to_str().unwrap()], 2, "that file is empty"),
-        (&["--on-play=http://h/", "--notify-method", "get"], 1, "no hooks: "),
+        (&["--on-play=http://h/", "--notify-method", "get"], 1, "cannot use the hooks: "),
         (&["--on-play=https://h/", "--hooks-ca", "/no/such/ca.pem"], 1, "/no/such/ca.pem"),
     ] {
         let output = Command::new(program()).args(["--port", "0"]).args(options).output().unwrap();

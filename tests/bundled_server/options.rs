@@ -49,15 +49,15 @@ fn the_server_says_why_it_cannot_start() {
     }
     for (wrong, words) in [
         (&["extra"][..], "extra: unexpected argument"),
-        (&["--no-such"], "--no-such: no option"),
-        (&["--port", "1", "--port=2"], "--port 2: it is given twice, before that on the command line"),
+        (&["--no-such"], "--no-such: unknown option"),
+        (&["--port", "1", "--port=2"], "--port 2: it is given twice, first on the command line"),
         (&["--show-keys", "--show-keys"], "--show-keys: it is given twice"),
         (&["--show-keys=1"], "--show-keys 1: it takes no value"),
-        (&["--push", "rtmp://host:99999/app"], "its port is none"),
+        (&["--push", "rtmp://host:99999/app"], "its port is not a number from 1"),
         (&["--push", "rtmp://host:99999/"], "that is no url of the form"),
-        (&["--push", "rtmps://host:0/app"], "its port is none"),
-        (&["--push", "rtmp://me:12@host:x/app"], "its port is none"),
-        (&["--push", "rtmp://[::1]:1:2/app"], "its port is none"),
+        (&["--push", "rtmps://host:0/app"], "its port is not a number from 1"),
+        (&["--push", "rtmp://me:12@host:x/app"], "its port is not a number from 1"),
+        (&["--push", "rtmp://[::1]:1:2/app"], "its port is not a number from 1"),
         (&["--push", "/live=rtmp://host/app"], "is no path"),
         (&["--pin", "abc"], "--pin abc: that is no SHA-256"),
         (&["--ca", "/no/such/file"], "--ca /no/such/file: that cannot be read"),
@@ -67,7 +67,7 @@ fn the_server_says_why_it_cannot_start() {
         ),
         (&["--start", "here"], "--start here: wrong value"),
         (&["--policy", "first"], "--policy first: wrong value"),
-        (&["--addr", "127.0.0.1:99999"], "its port is none"),
+        (&["--addr", "127.0.0.1:99999"], "its port is not a number from 1"),
         (&["--config", "/no/such/file"], "--config /no/such/file: No such file"),
         (&["@/no/such/file"], "--config /no/such/file: No such file"),
         (&["--push", "live"], "--push live: a url is wanted, rtmp://host/app"),
@@ -123,13 +123,13 @@ fn a_file_holds_options_one_a_line() {
 fn a_fault_in_a_file_of_options_is_said_with_its_line() {
     let room = Room::new("bundled-file-wrong");
     for (lines, more, words) in [
-        ("port 0\n\nport 1\n", &[][..], "--port 1 in FILE, line 3: it is given twice, before that in FILE, line 1"),
-        ("port 0\n", &["--port", "1"], "--port 1: it is given twice, before that in FILE, line 1"),
+        ("port 0\n\nport 1\n", &[][..], "--port 1 in FILE, line 3: it is given twice, first in FILE, line 1"),
+        ("port 0\n", &["--port", "1"], "--port 1: it is given twice, first in FILE, line 1"),
         ("gop\n", &[], "--gop in FILE, line 1: its value is missing"),
         ("proxy yes\n", &[], "--proxy yes in FILE, line 1: it takes no value"),
-        ("# no\nno-such thing\n", &[], "--no-such thing in FILE, line 2: no option"),
-        ("config other\n", &[], "a file names no other one"),
-        ("push rtmp://host:70000/app\n", &[], "in FILE, line 1: its port is none"),
+        ("# no\nno-such thing\n", &[], "--no-such thing in FILE, line 2: unknown option"),
+        ("config other\n", &[], "a file of options cannot name another one"),
+        ("push rtmp://host:70000/app\n", &[], "in FILE, line 1: its port is not a number from 1"),
         ("port 0\0\n", &[], "--config FILE: "),
     ] {
         let (_, name) = file(&room, lines);
@@ -166,7 +166,7 @@ fn sighup_without_a_file_to_read_changes_nothing() {
     server.says("IN_PROGRESS");
     for _ in 0..3 {
         server.signal(1);
-        server.says("SIGHUP: there is no file to read anew");
+        server.says("SIGHUP: no option names a file to read again");
     }
     let mut player = Client::play(server.port, "show");
     publisher.send(40, key_frame(1));
@@ -188,7 +188,7 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
     // One push stays, one is new, and a setting that only the start reads changes; then the first push goes.
     fs::write(&path, format!("{}{}grace 5000\n", push(&first, "kept"), push(&second, "new"))).unwrap();
     server.signal(1);
-    server.says(&format!("SIGHUP, options are read: {name}"));
+    server.says(&format!("SIGHUP, options were read from: {name}"));
     publisher.send(40, key_frame(2));
     second.has_messages("new", 2);
     first.has_messages("kept", 3);
@@ -205,9 +205,9 @@ fn sighup_reads_the_file_anew_and_says_what_waits_for_the_next_start() {
     server.signal(15);
     let (code, said) = server.end();
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("SIGHUP, at the next start only: --grace"), "{said}");
+    assert!(said.contains("SIGHUP, these need a restart: --grace"), "{said}");
     assert!(
-        said.contains(&format!("SIGHUP, the options before stay: --gop x in {name}, line 1: wrong value")),
+        said.contains(&format!("SIGHUP, all options stay as they were: --gop x in {name}, line 1: wrong value")),
         "{said}"
     );
     assert!(said.contains(" DEBUG "), "{said}");

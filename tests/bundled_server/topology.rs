@@ -82,7 +82,7 @@ impl Relay {
         );
         fs::write(&options, text).unwrap();
         server.signal(1);
-        server.says("SIGHUP, options are read");
+        server.says("SIGHUP, options were read from");
         until("the controller has heard of it", || controller.knows().contains(&address).then_some(()));
         Self { server, address }
     }
