@@ -342,8 +342,8 @@ const struct rule rules[] = {
      "do not check certificates: whoever sits in between can read and change all"},
     {"--keep-args", NULL, take_args, 0, 0, 0, BARE,
      "what stands behind a ? in a key is part of the key, and is pushed on with it\n"
-     "(default: it is a credential: not part of the name,\n"
-     "shown and pushed nowhere)"},
+     "(default: it is a credential: not part of the name, shown and pushed\n"
+     "nowhere)"},
     {"--gop", "MS[/BYTES]", take_gop, 0, 0, 0, 0,
      "longest and largest cached group of pictures, so that players start with a\n"
      "picture at once (default: 10000/8388608), or: off"},
