@@ -157,6 +157,7 @@ static int argument_count;
 static struct options *reload(rr_server *s, struct options *o) {
     char why[WHY_BYTES], names[512];
     struct options *now = options_new(argument_count, arguments, why);
+    int others;
     if (!now) {
         why[strcspn(why, "\n")] = '\0';
         print_note(RR_LOG_ERROR, "SIGHUP, all options stay as they were", why);
@@ -180,9 +181,10 @@ static struct options *reload(rr_server *s, struct options *o) {
     push_reload(s, o, now);
     options_unchanged(o, now, names, sizeof names);
     if (*names) print_note(RR_LOG_WARN, "SIGHUP, these need a restart", names);
+    others = now->secret || now->hooks.ca_file || now->controller_token || now->controller_secret || now->controller.ca_file;
     if (now->config) print_note(RR_LOG_INFO, "SIGHUP, options were read from", now->config);
-    if (!now->config && !now->cert && !now->publish_key && !now->secret && !now->hooks.ca_file && !now->controller_token &&
-        !now->controller_secret && !now->controller.ca_file)
+    if (others) print_note(RR_LOG_INFO, "SIGHUP", "the files of secrets, tokens and roots were read again");
+    if (!now->config && !now->cert && !now->publish_key && !others)
         print_note(RR_LOG_INFO, "SIGHUP", "no option names a file to read again");
     options_free(o);
     return now;

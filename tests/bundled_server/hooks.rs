@@ -79,7 +79,7 @@ fn requests_are_signed_with_what_the_file_holds_and_pushes_are_told_of() {
     drop(publisher);
     fs::write(&path, "another").unwrap();
     server.signal(1);
-    server.says("SIGHUP: no option names a file to read again");
+    server.says("SIGHUP: the files of secrets, tokens and roots were read again");
     drop(Client::publish(server.port, "next"));
     signed_with("publish", "another");
 }
