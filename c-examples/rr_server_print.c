@@ -283,7 +283,7 @@ void print_start(const struct options *o, const struct places *at) {
     if (o->https) greet_player("https://", o->https, at->https_port);
     if (o->tls) {
         l.len = 0;
-        add(&l, "  over TLS: rtmps:// instead, on ");
+        add(&l, "  over TLS, both: rtmps://, on ");
         add_ports(&l, o, at->tls_ports);
         out_line(TO_STDOUT, l.text, l.len);
     }

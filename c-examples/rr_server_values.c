@@ -118,7 +118,8 @@ static size_t port_of(const char *host, size_t len) {
 const char *read_address(const char *text) {
     size_t len = strlen(text), port = port_of(text, len);
     if (len == 0 || strpbrk(text, " \t/")) return WRONG;
-    return port == len || is_port(text + port, len - port) || strcmp(text + port, "0") == 0 ? NULL : "its port is none";
+    if (port == len || is_port(text + port, len - port) || strcmp(text + port, "0") == 0) return NULL;
+    return "its port is not a number from 1 to 65535, or 0 for any free one";
 }
 
 /* SHA-256: 64 hex digits, or the 44 letters of base64. */

@@ -58,7 +58,7 @@ fn the_server_says_why_it_cannot_start() {
         (&["--push", "rtmps://host:0/app"], "its port is not a number from 1"),
         (&["--push", "rtmp://me:12@host:x/app"], "its port is not a number from 1"),
         (&["--push", "rtmp://[::1]:1:2/app"], "its port is not a number from 1"),
-        (&["--push", "/live=rtmp://host/app"], "is no path"),
+        (&["--push", "/live=rtmp://host/app"], "before the = belongs a path"),
         (&["--pin", "abc"], "--pin abc: that is no SHA-256"),
         (&["--ca", "/no/such/file"], "--ca /no/such/file: that cannot be read"),
         (
