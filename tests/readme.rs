@@ -98,7 +98,10 @@ fn the_python_program_relays() {
     let source = room.file("relay.py");
     fs::write(&source, blocks("python").concat()).unwrap();
     let library = format!("LD_LIBRARY_PATH={}", workshop("readme-python").display());
-    let start = |name, at: &str| room.start(name, "env", &[&library, "python3", source.to_str().unwrap(), at]);
+    // Who starts the tests in the background may have SIGINT ignored.
+    let start = |name, at: &str| {
+        room.start(name, "env", &["--default-signal=INT", &library, "python3", source.to_str().unwrap(), at])
+    };
     let mut program = start("relay", "127.0.0.1:0");
     let port = port_of(&program);
     let _publisher = publish(&program, "STREAM live show IN_PROGRESS");
