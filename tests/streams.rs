@@ -221,6 +221,61 @@ fn the_host_switches_to_a_standby_and_back() {
 }
 
 #[test]
+fn the_last_switch_counts_while_an_earlier_one_waits_for_its_key_frame() {
+    let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Standby);
+    let mut publishers: Vec<(Client, u64)> = Vec::new();
+    let stream = loop {
+        let mut publisher = Client::publish(relay.port, "show");
+        let stream = until("a stream", || relay.stream("show"));
+        let is_new = |id: &u64| publishers.iter().all(|(_, other)| other != id);
+        let sessions = || relay.server.list(stream, rrelay::server::kind::SESSION).unwrap();
+        let id = until("a publisher", || sessions().into_iter().find(is_new));
+        send_group(&mut publisher, publishers.len() as u8, 0, 10 * publishers.len() as u32);
+        publishers.push((publisher, id));
+        if publishers.len() == 3 {
+            break stream;
+        }
+    };
+    let [(first, _), (second, two), (third, three)] = &mut publishers[..] else { unreachable!("three came") };
+    let mut player = Client::play(relay.port, "show");
+    player.wait("the first one's frames", |player| bodies(&player.video).len() == 3);
+    let mut time = 200;
+    // The live one's frames have arrived, so the stream has looked at what the host wanted before them.
+    let mut goes_on = |live: &mut Client, player: &mut Client| {
+        for _ in 0..3 {
+            time += 40;
+            live.send(time, inter_frame(time));
+            player.wait("the live one's frame", |player| {
+                player.video.last().is_some_and(|got| got.body == inter_frame(time))
+            });
+        }
+        time
+    };
+    let sent = |id: u64| relay.server.stats(id).unwrap().msgs_in;
+
+    relay.server.stream_switch(stream, *two).unwrap();
+    goes_on(first, &mut player);
+    relay.server.stream_switch(stream, *three).unwrap();
+    let before = sent(*two);
+    second.send(goes_on(first, &mut player), key_frame(100));
+    until("the second one's key frame is read", || (sent(*two) > before).then_some(()));
+    third.send(goes_on(first, &mut player), key_frame(101));
+    player.wait("the third one is live", |player| player.video.iter().any(|got| got.body == key_frame(101)));
+
+    // A wish is taken back by one for the publisher that is live.
+    relay.server.stream_switch(stream, *two).unwrap();
+    goes_on(third, &mut player);
+    relay.server.stream_switch(stream, *three).unwrap();
+    let before = sent(*two);
+    second.send(goes_on(third, &mut player), key_frame(102));
+    until("the second one's key frame is read", || (sent(*two) > before).then_some(()));
+    goes_on(third, &mut player);
+    let second_ones = [key_frame(100), key_frame(102)];
+    assert!(player.video.iter().all(|got| !second_ones.contains(&got.body)), "the second one was never live");
+    never_back(&player.video);
+}
+
+#[test]
 fn a_standby_behind_the_host_steps_in_when_the_host_ends() {
     let relay = relay(|stream| stream.publisher_policy = PublisherPolicy::Standby);
     let stream = relay.server.stream_create(b"live", b"show", None).unwrap();

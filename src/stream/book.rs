@@ -105,12 +105,17 @@ impl Page {
         self.publisher_record().zip(since_ms).is_some_and(|(record, since_ms)| record.read_ms() <= since_ms)
     }
 
+    /// Whether the publisher's place has somebody: where the publisher has gone, one that stands by and is about to follow.
+    fn is_taken(&self) -> bool {
+        self.publisher.is_some() || (self.recovering && self.standbys() > 0)
+    }
+
     fn room(&self, may_stand_by: bool) -> Room {
-        match &self.publisher {
+        match self.is_taken() {
             _ if self.closed => Room::None,
-            None => Room::Live,
-            Some(_) if may_stand_by && self.standbys() < MAX_STANDBYS => Room::Standby,
-            Some(_) => Room::None,
+            false => Room::Live,
+            true if may_stand_by && self.standbys() < MAX_STANDBYS => Room::Standby,
+            true => Room::None,
         }
     }
 
@@ -209,12 +214,13 @@ impl Book {
     ) -> Result<Claim> {
         let mut page = self.page();
         page.still_open()?;
-        let claim = match (&page.publisher, policy) {
-            (None, _) | (Some(_), PublisherPolicy::Takeover) => Claim::Live,
-            (Some(_), PublisherPolicy::Reject) if page.is_silent(silent_since_ms) => Claim::Live,
-            (Some(_), PublisherPolicy::Reject) => return Err(taken()),
-            (Some(_), PublisherPolicy::Standby) if page.standbys() < MAX_STANDBYS => Claim::Standby,
-            (Some(_), PublisherPolicy::Standby) => {
+        let claim = match policy {
+            _ if !page.is_taken() => Claim::Live,
+            PublisherPolicy::Takeover => Claim::Live,
+            PublisherPolicy::Reject if page.is_silent(silent_since_ms) => Claim::Live,
+            PublisherPolicy::Reject => return Err(taken()),
+            PublisherPolicy::Standby if page.standbys() < MAX_STANDBYS => Claim::Standby,
+            PublisherPolicy::Standby => {
                 return Err(Failure::ours(RRError::Limit, "as many publishers as may stand by do so already"));
             }
         };
@@ -338,6 +344,13 @@ impl Book {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
+    /// Keeps the host's wish until accumulate has the publishers it is about, or the host wants another.
+    pub(in crate::stream) fn keep_switch(&self, id: Id) {
+        if self.page().from_sess_list.iter().any(|record| record.id == id) {
+            let _ = self.switch_to.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
     // ---- targets
 
     /// A target comes on the book, and its first event is told.
@@ -442,5 +455,44 @@ mod tests {
         book.lose(&second, false);
         book.claim_for_host(false).unwrap();
         assert_eq!(book.claim(&third, reject, Some(u64::MAX)).unwrap_err().kind, RRError::Exists, "the host stays");
+    }
+
+    #[test]
+    fn nobody_overtakes_one_that_stands_by_behind_the_host() {
+        let book = Book::new(false);
+        let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
+        let policy = PublisherPolicy::Standby;
+        book.claim_for_host(false).unwrap();
+        let first = session(1);
+        assert_eq!(book.claim(&first, policy, None).unwrap(), Claim::Standby);
+        assert_eq!(book.end_host(), Some(true));
+        // Accumulate has not looked at it yet.
+        assert_eq!(book.claim(&session(2), policy, None).unwrap(), Claim::Standby);
+        assert_eq!(book.claim_for_source(&session(3), false).unwrap_err().kind, RRError::Exists);
+        assert!(book.succeed(&first));
+        book.lose(&first, true);
+        book.lose(&session(2), true);
+        assert_eq!(book.claim(&session(4), policy, None).unwrap(), Claim::Live, "nobody is left to follow");
+    }
+
+    #[test]
+    fn a_switch_is_kept_for_one_that_is_on_its_way_until_the_host_wants_another() {
+        let book = Book::new(false);
+        let session = |id| Arc::new(RRSession::new(id, String::new(), None, String::new()));
+        for id in [1, 2, 3] {
+            let record = session(id);
+            book.claim(&record, PublisherPolicy::Standby, None).unwrap();
+            record.set_role(if id == 1 { Role::Publisher } else { Role::Standby });
+        }
+        book.want_live(2).unwrap();
+        assert_eq!((book.take_switch(), book.take_switch()), (Some(2), None));
+        book.keep_switch(2);
+        assert_eq!(book.take_switch(), Some(2));
+        book.want_live(3).unwrap();
+        book.keep_switch(2);
+        assert_eq!(book.take_switch(), Some(3), "the host has wanted another since");
+        book.lose(&session(2), false);
+        book.keep_switch(2);
+        assert_eq!(book.take_switch(), None, "it has gone");
     }
 }

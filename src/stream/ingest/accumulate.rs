@@ -24,7 +24,7 @@ use crate::net::poll::Ready;
 use crate::net::socket::half_close;
 use crate::session::{self, Role, State};
 use crate::stream::book::Claim;
-use crate::stream::event::{EventKind, Id};
+use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::NewPublisher;
 use crate::stream::ingest::Incoming;
@@ -145,6 +145,7 @@ impl Accumulate {
             (self.live, self.next, self.grace_until_ms) = (Some(slot), None, None);
             self.stream.begin_feed();
         }
+        self.switch();
         // The poller does not report bytes again that came during the handover, so they are read at once.
         io.again(slot);
     }
@@ -325,9 +326,7 @@ impl Accumulate {
             let stays = self.check_timers_of(slot, now_ms, io);
             self.apply(slot, stays, io);
         }
-        if let Some(id) = self.stream.book().take_switch() {
-            self.switch(id);
-        }
+        self.switch();
         if self.grace_until_ms.is_some_and(|until| now_ms >= until) {
             self.grace_until_ms = None;
             self.stream.give_up_waiting();
@@ -371,19 +370,24 @@ impl Accumulate {
         Ok(())
     }
 
-    /// The host wants this one live from its next key frame.
-    fn switch(&mut self, id: Id) {
-        let found = self.feeds.iter().find(|(_, feed)| feed.peer.record.id == id).map(|(slot, _)| slot);
-        let Some(slot) = found.filter(|&slot| self.live != Some(slot)) else { return };
-        match self.live.and_then(|live| self.feeds.get(live)) {
-            Some(live) => {
-                let (from, to) =
-                    (Arc::clone(&live.peer.record), self.feeds.get(slot).map(|f| Arc::clone(&f.peer.record)));
-                if to.is_some_and(|to| self.stream.book().exchange(&from, &to)) {
-                    self.next = Some(slot);
+    /// Does what the host wants: a standby is live from its next key frame. The last wish counts, also where an earlier
+    /// one still waits for its key frame.
+    fn switch(&mut self) {
+        let book = self.stream.book();
+        let Some(id) = book.take_switch() else { return };
+        let found = self.feeds.iter().find(|(_, feed)| feed.peer.record.id == id);
+        // Who has the publisher's place on the book: the live one, or the one that steps in at its key frame.
+        let holder = self.next.or(self.live).and_then(|slot| Some((slot, self.feeds.get(slot)?)));
+        match (found, holder) {
+            (Some((slot, _)), Some((holds, _))) if slot == holds => {}
+            (Some((slot, feed)), Some((_, holder))) => {
+                if book.exchange(&holder.peer.record, &feed.peer.record) {
+                    self.next = Some(slot).filter(|_| self.live != Some(slot));
                 }
             }
-            None => self.appoint(slot),
+            (Some((slot, _)), None) if !book.has_publisher() => self.appoint(slot),
+            // The standby or the publisher is on its way to this thread.
+            _ => book.keep_switch(id),
         }
     }
 
