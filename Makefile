@@ -66,7 +66,7 @@ librtmp: build ## librtmp.so.1 for programs of librtmp, in target/librtmp (cargo
 	@echo 'librtmp.so.1 is in $(TARGET)/librtmp. To try it: LD_LIBRARY_PATH="$(TARGET)/librtmp" rtmpdump ...'
 
 # Test programs that start programs of others, or that take long: `make test` and `make soak` run them.
-LATER := bundled_server faults interop librtmp page readme rtmpe_peers soak
+LATER := bundled_server faults interop librtmp openapi page readme rtmpe_peers soak
 CHECKED := $(filter-out $(LATER),$(basename $(notdir $(wildcard tests/*.rs))))
 
 .PHONY: check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs the tests run: real encoders, players and servers. Only what is missing, by apt, and
-# python-librtmp by pip into the folder where cargo builds. RR_NO_SETUP=1 skips it.
+# python-librtmp and schemathesis by pip into the folder where cargo builds. RR_NO_SETUP=1 skips it.
 set -eu
 [ "${RR_NO_SETUP:-0}" = 1 ] && exit 0
 
@@ -20,17 +20,23 @@ fail() {
     exit 1
 }
 
-# Built as its users build it, against the headers and the library of the distribution.
-python_librtmp() {
+# python_package PACKAGE VERSION MODULE: in an environment of its own, built there where it is no wheel.
+python_package() {
     local target=${CARGO_TARGET_DIR:-$(dirname "$0")/../target} python=/usr/bin/python3
-    local venv=$target/python-librtmp
-    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c 'import librtmp' 2>/dev/null && return
+    local venv=$target/python-${1#python-}
+    [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "import $3" 2>/dev/null && return
     [ -x "$python" ] || python=python3
-    echo "Building what the tests need: python-librtmp, in $venv"
+    echo "Installing what the tests need: $1, in $venv"
     mkdir -p "$target"
     "$python" -m venv --clear "$venv" &&
-        "$venv/bin/pip" install -q --no-input --disable-pip-version-check --use-pep517 python-librtmp==0.3.0 ||
-        fail "python-librtmp. pip could not install it; its words are above."
+        "$venv/bin/pip" install -q --no-input --disable-pip-version-check --use-pep517 "$1==$2" ||
+        fail "$1. pip could not install it; its words are above."
+}
+
+python_packages() {
+    # Built as its users build it, against the headers and the library of the distribution.
+    python_package python-librtmp 0.3.0 librtmp
+    python_package schemathesis 4.32.5 schemathesis
 }
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -41,7 +47,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     done
     [ ${#missing[@]} -eq 0 ] || fail "${missing[*]}. This is no Debian or Ubuntu: install them with your package" \
         "manager (nginx with its rtmp module, and the headers of librtmp and libcurl)."
-    python_librtmp
+    python_packages
     exit 0
 fi
 
@@ -51,7 +57,7 @@ for package in "${packages[@]}"; do
     [ "$state" = installed ] || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
-    python_librtmp
+    python_packages
     exit 0
 fi
 
@@ -65,4 +71,4 @@ apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </de
 apt install -y --no-install-recommends "${missing[@]}" ||
     { apt update && apt install -y --no-install-recommends "${missing[@]}"; } ||
     fail "${missing[*]}. apt could not install them; its words are above."
-python_librtmp
+python_packages

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +13,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::RestOptions;
 use super::access::{self, Access};
+use super::document::{Bearer, Bodies, Problems};
 use super::events;
 use super::http::{MAX_BODY_BYTES, whole_body};
 use super::metrics;
@@ -21,16 +21,15 @@ use super::model::{self, Server, Session, Stream, Target};
 use super::nginx;
 use super::noalbs;
 use super::page;
-use super::path;
 use super::problem::Problem;
+use super::request::{Body, Query, SessionPath, StreamPath, TargetPath, names, segment};
 use super::settings;
 use crate::config::TargetConfig;
 use crate::error::{Failure, RRError};
 use crate::server::figures::Stats;
-use crate::server::slots::{kind, kind_of};
+use crate::server::slots::kind;
 use crate::server::{RRRestOut, RRServer};
 use crate::session::State as ObjectState;
-use crate::stream::event::Id;
 
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
@@ -45,7 +44,7 @@ const DEADLINE_MS: u32 = 5_000;
         title = "rrelay",
         description = "Control of a running relay. Send the token as `Authorization: Bearer TOKEN`."
     ),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Bodies, &Problems),
     security(("token" = [])),
     paths(
         get_server,
@@ -72,23 +71,13 @@ const DEADLINE_MS: u32 = 5_000;
         get_stat,
         noalbs::get_noalbs,
         control,
+        get_control,
         healthz,
         readyz,
     ),
-    components(schemas(Problem))
+    components(schemas(Problem), responses(Problem))
 )]
 pub(crate) struct Document;
-
-/// The token, as the document says it.
-struct Bearer;
-
-impl utoipa::Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document.components.get_or_insert_default().add_security_scheme("token", scheme);
-    }
-}
 
 /// The routes behind the token, for a listener.
 pub(crate) fn guarded(server: Shared, access: Access, options: RestOptions) -> Router {
@@ -127,7 +116,7 @@ pub(crate) fn routes(server: Shared) -> Router {
         .route("/metrics", get(get_metrics))
         .route("/stat", get(get_stat))
         .route("/noalbs", get(noalbs::get_noalbs))
-        .route("/control/{section}/{method}", get(control).post(control))
+        .route("/control/{section}/{method}", get(get_control).post(control))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .merge(page::routes())
@@ -139,83 +128,25 @@ pub(crate) fn routes(server: Shared) -> Router {
 
 // ---- what requests carry
 
-/// A segment of a path, counted from `v1` as 1. Names are found by their place, since a stream may have a route's name.
-fn segment(uri: &Uri, place: usize) -> &str {
-    uri.path().split('/').nth(place).unwrap_or_default()
-}
-
-/// Application and key in `/v1/streams/{app}/{key}...`, whether that stream exists or not.
-fn names(uri: &Uri) -> (Vec<u8>, Vec<u8>) {
-    (path::decoded(segment(uri, 3)), path::decoded(segment(uri, 4)))
-}
-
-/// The stream that a path names.
-struct StreamPath(Id);
-
-impl FromRequestParts<Shared> for StreamPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Answer<Self> {
-        let (app, key) = names(&parts.uri);
-        Ok(Self(server.stream_find(&app, &key)?))
-    }
-}
-
-/// The id at this place of a path.
-fn id_at(uri: &Uri, place: usize, of: u8) -> Answer<Id> {
-    let id = segment(uri, place).parse::<Id>().ok().filter(|&id| kind_of(id) == of);
-    Ok(id.ok_or_else(|| Failure::ours(RRError::NotFound, format!("{}: not an id of that kind", uri.path())))?)
-}
-
-/// A session in `/v1/sessions/{id}...`.
-struct SessionPath(Id);
-
-impl<S: Sync> FromRequestParts<S> for SessionPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        id_at(&parts.uri, 3, kind::SESSION).map(Self)
-    }
-}
-
-/// A target in `/v1/streams/{app}/{key}/targets/{id}...`, of that stream.
-struct TargetPath(Id);
-
-impl FromRequestParts<Shared> for TargetPath {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, server: &Shared) -> Answer<Self> {
-        let StreamPath(stream) = StreamPath::from_request_parts(parts, server).await?;
-        let target = id_at(&parts.uri, 6, kind::TARGET)?;
-        if server.info(target)?.stream != stream {
-            return Err(Failure::ours(RRError::NotFound, "the target is another stream's").into());
-        }
-        Ok(Self(target))
-    }
+/// Which stream a path names, for the document; [`StreamPath`] finds it.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "it describes them")]
+struct Names {
+    /// Application.
+    #[param(example = "live")]
+    app: String,
+    /// Stream key.
+    #[param(example = "show")]
+    key: String,
 }
 
 /// How long an orderly end may take.
-#[derive(Debug, Deserialize, ToSchema, utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Deadline {
     /// In ms; 5000 where it is not given.
     deadline_ms: Option<u32>,
-}
-
-/// A JSON body; a malformed one is a [`Problem`], and not axum's own answer.
-struct Body<T>(T);
-
-impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Answer<Self> {
-        let bytes = axum::body::Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, rejection.body_text()))?;
-        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(bytes).map(Self).map_err(|error| {
-            Failure::ours(RRError::Arg, format!("the body is not what this route takes: {error}")).into()
-        })
-    }
 }
 
 /// Where a session is sent, and why.
@@ -238,7 +169,7 @@ struct StreamSettings(serde_json::Map<String, serde_json::Value>);
 /// Settings of a target or source by the names of `rr_target_config`: `null` is the default, `"off"` turns one off,
 /// choices have names.
 #[derive(Debug, Deserialize, ToSchema)]
-#[schema(value_type = Object, example = json!({"url": "rtmps://ingest.example.net/app", "key": "secret"}))]
+#[schema(value_type = Object, example = json!({"url": "rtmp://127.0.0.1:1936/live", "key": "show"}))]
 struct TargetSettings(serde_json::Map<String, serde_json::Value>);
 
 /// Which publisher is to be live.
@@ -261,6 +192,7 @@ struct Drain {
 
 /// How a session is ended.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Kick {
     /// The reason, for people and logs.
     text: Option<String>,
@@ -292,8 +224,8 @@ async fn get_streams(State(server): State<Shared>) -> Answer<Json<Vec<Stream>>> 
 /// One stream, with its sessions and targets.
 #[utoipa::path(
     get, path = "/v1/streams/{app}/{key}",
-    params(("app" = String, Path), ("key" = String, Path)),
-    responses((status = 200, body = Stream), (status = 404, body = Problem))
+    params(Names),
+    responses((status = 200, body = Stream), (status = 404, response = Problem))
 )]
 async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Stream>> {
     Ok(Json(model::stream(&server, id)?))
@@ -303,8 +235,8 @@ async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) ->
 /// a body the stream takes the server's. The request may be repeated.
 #[utoipa::path(
     put, path = "/v1/streams/{app}/{key}",
-    params(("app" = String, Path), ("key" = String, Path)), request_body = StreamSettings,
-    responses((status = 200, body = Stream), (status = 400, body = Problem), (status = 409, body = Problem))
+    params(Names), request_body = StreamSettings,
+    responses((status = 200, body = Stream), (status = 400, response = Problem), (status = 409, response = Problem))
 )]
 async fn put_stream(
     State(server): State<Shared>,
@@ -325,8 +257,8 @@ async fn put_stream(
 /// Pushes a stream to another server. The body has settings by the names of `rr_target_config`.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/targets",
-    params(("app" = String, Path), ("key" = String, Path)), request_body = TargetSettings,
-    responses((status = 201, body = Target), (status = 400, body = Problem), (status = 404, body = Problem))
+    params(Names), request_body = TargetSettings,
+    responses((status = 201, body = Target), (status = 400, response = Problem), (status = 404, response = Problem))
 )]
 async fn add_target(
     State(server): State<Shared>,
@@ -340,8 +272,8 @@ async fn add_target(
 /// Pulls a stream from another server. The body has settings by the names of `rr_target_config`.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/sources",
-    params(("app" = String, Path), ("key" = String, Path)), request_body = TargetSettings,
-    responses((status = 201, body = Target), (status = 400, body = Problem), (status = 404, body = Problem))
+    params(Names), request_body = TargetSettings,
+    responses((status = 201, body = Target), (status = 400, response = Problem), (status = 404, response = Problem), (status = 422, response = Problem))
 )]
 async fn add_source(
     State(server): State<Shared>,
@@ -361,8 +293,8 @@ fn added(server: &RRServer, request: RRRestOut) -> Answer<(StatusCode, Json<Targ
 /// connection.
 #[utoipa::path(
     patch, path = "/v1/streams/{app}/{key}/targets/{id}",
-    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)), request_body = TargetSettings,
-    responses((status = 200, body = Target), (status = 400, body = Problem), (status = 404, body = Problem))
+    params(Names, ("id" = String, Path)), request_body = TargetSettings,
+    responses((status = 200, body = Target), (status = 400, response = Problem), (status = 404, response = Problem))
 )]
 async fn update_target(
     State(server): State<Shared>,
@@ -378,7 +310,7 @@ async fn update_target(
 /// already is no error.
 #[utoipa::path(
     delete, path = "/v1/streams/{app}/{key}",
-    params(("app" = String, Path), ("key" = String, Path), Deadline),
+    params(Names, Deadline),
     responses((status = 204, description = "It ends, or was not there"))
 )]
 async fn delete_stream(
@@ -402,7 +334,7 @@ async fn get_sessions(State(server): State<Shared>) -> Answer<Json<Vec<Session>>
 /// One session.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = Session), (status = 404, body = Problem))
+    responses((status = 200, body = Session), (status = 404, response = Problem))
 )]
 async fn get_session(State(server): State<Shared>, SessionPath(id): SessionPath) -> Answer<Json<Session>> {
     Ok(Json(model::session(&server, id)?))
@@ -413,7 +345,7 @@ async fn get_session(State(server): State<Shared>, SessionPath(id): SessionPath)
     delete, path = "/v1/sessions/{id}", params(("id" = String, Path), Kick),
     responses(
         (status = 204, description = "It is closed, or was not there"),
-        (status = 400, body = Problem), (status = 409, body = Problem), (status = 429, body = Problem)
+        (status = 400, response = Problem), (status = 409, response = Problem), (status = 429, response = Problem)
     )
 )]
 async fn delete_session(
@@ -431,7 +363,7 @@ async fn delete_session(
 /// Asks a session's peer to connect again (E-RTMP).
 #[utoipa::path(
     post, path = "/v1/sessions/{id}/reconnect", params(("id" = String, Path)), request_body = Reconnect,
-    responses((status = 204, description = "It was asked"), (status = 404, body = Problem), (status = 501, body = Problem))
+    responses((status = 204, description = "It was asked"), (status = 404, response = Problem), (status = 422, response = Problem))
 )]
 async fn reconnect_session(
     State(server): State<Shared>,
@@ -446,8 +378,8 @@ async fn reconnect_session(
 /// The targets and sources of a stream.
 #[utoipa::path(
     get, path = "/v1/streams/{app}/{key}/targets",
-    params(("app" = String, Path), ("key" = String, Path)),
-    responses((status = 200, body = [Target]), (status = 404, body = Problem))
+    params(Names),
+    responses((status = 200, body = [Target]), (status = 404, response = Problem))
 )]
 async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -> Answer<Json<Vec<Target>>> {
     Ok(Json(model::all(&server, id, kind::TARGET, model::target)?))
@@ -456,8 +388,8 @@ async fn get_targets(State(server): State<Shared>, StreamPath(id): StreamPath) -
 /// One target or source.
 #[utoipa::path(
     get, path = "/v1/streams/{app}/{key}/targets/{id}",
-    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)),
-    responses((status = 200, body = Target), (status = 404, body = Problem))
+    params(Names, ("id" = String, Path)),
+    responses((status = 200, body = Target), (status = 404, response = Problem))
 )]
 async fn get_target(State(server): State<Shared>, TargetPath(id): TargetPath) -> Answer<Json<Target>> {
     Ok(Json(model::target(&server, id)?))
@@ -466,7 +398,7 @@ async fn get_target(State(server): State<Shared>, TargetPath(id): TargetPath) ->
 /// Ends a target or source. A target that is gone already is no error.
 #[utoipa::path(
     delete, path = "/v1/streams/{app}/{key}/targets/{id}",
-    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path), Deadline),
+    params(Names, ("id" = String, Path), Deadline),
     responses((status = 204, description = "It ends, or was not there"))
 )]
 async fn delete_target(
@@ -484,8 +416,8 @@ async fn delete_target(
 /// Lets a target or source that waits, or has failed, connect now.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/targets/{id}/retry",
-    params(("app" = String, Path), ("key" = String, Path), ("id" = String, Path)),
-    responses((status = 204, description = "It tries"), (status = 404, body = Problem))
+    params(Names, ("id" = String, Path)),
+    responses((status = 204, description = "It tries"), (status = 404, response = Problem))
 )]
 async fn retry_target(State(server): State<Shared>, TargetPath(target): TargetPath) -> Answer<StatusCode> {
     RRRestOut::RetryTarget { target }.carry_out(&server)?;
@@ -495,8 +427,8 @@ async fn retry_target(State(server): State<Shared>, TargetPath(target): TargetPa
 /// Makes a standby publisher the live one, from its next key frame on.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/switch",
-    params(("app" = String, Path), ("key" = String, Path)), request_body = Switch,
-    responses((status = 204, description = "It will be live"), (status = 404, body = Problem), (status = 409, body = Problem))
+    params(Names), request_body = Switch,
+    responses((status = 204, description = "It will be live"), (status = 404, response = Problem), (status = 409, response = Problem))
 )]
 async fn switch(
     State(server): State<Shared>,
@@ -520,7 +452,10 @@ async fn drain(State(server): State<Shared>, Body(drain): Body<Drain>) -> Answer
 }
 
 /// Figures for Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
+#[utoipa::path(
+    get, path = "/metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"))
+)]
 async fn get_metrics(
     State(server): State<Shared>,
     options: Option<Extension<RestOptions>>,
@@ -536,19 +471,42 @@ async fn get_stat(State(server): State<Shared>) -> Answer<impl IntoResponse> {
     Ok(([(header::CONTENT_TYPE, "text/xml")], xml))
 }
 
+/// What nginx-rtmp's control is to act on; without any of these, on all.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "it describes them; they are read by their names")]
+struct Matching {
+    /// Application.
+    app: Option<String>,
+    /// Stream key.
+    name: Option<String>,
+    /// The peer's address, without a port.
+    addr: Option<String>,
+    /// The number of `/stat` and of the callbacks.
+    clientid: Option<String>,
+    /// Where a redirect sends them.
+    newname: Option<String>,
+}
+
 /// nginx-rtmp's control: `drop` or `redirect` of a `publisher`, `subscriber` or `client`, filtered by `app`, `name`,
 /// `addr` and `clientid`. The answer is the number of matches.
 #[utoipa::path(
     post, path = "/control/{section}/{method}",
-    params(("section" = String, Path), ("method" = String, Path)),
-    responses((status = 200, body = String), (status = 400, body = Problem), (status = 404, body = Problem))
+    params(("section" = String, Path, example = "drop"), ("method" = String, Path, example = "publisher"), Matching),
+    responses((status = 200, body = String), (status = 400, response = Problem), (status = 404, response = Problem))
 )]
-async fn control(
-    State(server): State<Shared>,
-    Path((section, method)): Path<(String, String)>,
-    Query(args): Query<Vec<(String, String)>>,
-) -> Answer<String> {
-    Ok(nginx::control(&server, &section, &method, &args)?)
+async fn control(State(server): State<Shared>, uri: Uri, Query(args): Query<Vec<(String, String)>>) -> Answer<String> {
+    Ok(nginx::control(&server, segment(&uri, 2), segment(&uri, 3), &args)?)
+}
+
+/// The same: nginx-rtmp takes any method.
+#[utoipa::path(
+    get, path = "/control/{section}/{method}",
+    params(("section" = String, Path, example = "drop"), ("method" = String, Path, example = "publisher"), Matching),
+    responses((status = 200, body = String), (status = 400, response = Problem), (status = 404, response = Problem))
+)]
+async fn get_control(server: State<Shared>, uri: Uri, args: Query<Vec<(String, String)>>) -> Answer<String> {
+    control(server, uri, args).await
 }
 
 async fn openapi() -> Json<utoipa::openapi::OpenApi> {

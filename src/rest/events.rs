@@ -249,7 +249,7 @@ fn lost(count: u64) -> Frame {
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has had")),
     responses(
         (status = 200, body = Told, content_type = "text/event-stream"),
-        (status = 429, body = Problem), (status = 501, body = Problem)
+        (status = 429, response = Problem), (status = 501, response = Problem)
     )
 )]
 pub(crate) async fn get_events(

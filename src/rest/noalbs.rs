@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::events::Readers;
 use super::http::until_true;
 use super::problem::Problem;
+use super::request::Query;
 use crate::error::RRError;
 use crate::net::clock;
 use crate::server::RRServer;
@@ -42,6 +43,7 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// A stream's key, or its path as in `live/show`; without it all streams are told of.
     feed: Option<String>,
@@ -72,7 +74,7 @@ struct Feed {
 #[utoipa::path(
     get, path = "/noalbs", params(Wanted),
     responses(
-        (status = 101), (status = 426, body = Problem), (status = 429, body = Problem), (status = 501, body = Problem)
+        (status = 101), (status = 426, response = Problem), (status = 429, response = Problem), (status = 501, response = Problem)
     )
 )]
 pub(crate) async fn get_noalbs(

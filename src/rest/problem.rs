@@ -4,12 +4,13 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{ToResponse, ToSchema};
 
 use crate::error::{Failure, RRError};
 
 /// The error of a request (`application/problem+json`).
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema, ToResponse)]
+#[response(description = "A problem, in words", content_type = "application/problem+json")]
 pub(crate) struct Problem {
     /// The HTTP status.
     #[schema(example = 404)]
@@ -45,9 +46,9 @@ fn status_of(kind: RRError) -> StatusCode {
         RRError::State | RRError::Exists => StatusCode::CONFLICT,
         RRError::Again | RRError::NoMem | RRError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         RRError::Limit => StatusCode::TOO_MANY_REQUESTS,
-        RRError::Unsupported => StatusCode::NOT_IMPLEMENTED,
         RRError::Auth | RRError::Rejected => StatusCode::FORBIDDEN,
-        RRError::Cert => StatusCode::UNPROCESSABLE_ENTITY,
+        // A peer does not understand what it would be asked, or a source would get what is a target's alone.
+        RRError::Unsupported | RRError::Cert => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -76,6 +76,7 @@ fn streams_are_found_by_their_coded_path() {
 fn a_refused_request_gets_its_problem_in_json() {
     let rig = Rig::new();
     rig.server.stream_create(b"live", b"show", None).unwrap();
+    const FOR_TARGETS: &str = r#"{"url": "rtmp://127.0.0.1:1/app/key", "slow_policy": "stop"}"#;
     for (method, path, body, status, error) in [
         ("GET", "/v1/nothing", "", 404, "RR_ERR_NOT_FOUND"),
         ("PATCH", "/v1/streams", "", 405, "RR_ERR_UNSUPPORTED"),
@@ -85,6 +86,10 @@ fn a_refused_request_gets_its_problem_in_json() {
         ("POST", "/v1/streams/live/show/switch", "{\"sauce\":\"1\"}", 400, "RR_ERR_ARG"),
         ("POST", "/v1/streams/live/show/switch", "{", 400, "RR_ERR_ARG"),
         ("POST", "/v1/streams/live/show/switch", "[[[[[[", 400, "RR_ERR_ARG"),
+        ("POST", "/v1/streams/live/show/switch", "[\"1\"]", 400, "RR_ERR_ARG"),
+        ("DELETE", "/v1/streams/live/show?deadline_ms=soon", "", 400, "RR_ERR_ARG"),
+        ("POST", "/control/drop/%ff?%ff", "", 404, "RR_ERR_NOT_FOUND"),
+        ("POST", "/v1/streams/live/show/sources", FOR_TARGETS, 422, "RR_ERR_UNSUPPORTED"),
     ] {
         let (got, problem) = rig.ask(method, path, body);
         assert_eq!((got, problem["error"].as_str()), (status, Some(error)), "{method} {path} {body}: {problem}");

@@ -1,0 +1,99 @@
+//! The OpenAPI document and the server hold to each other: schemathesis makes requests out of the document, good ones and bad
+//! ones, and compares the answers with what the document promises.
+#![cfg(feature = "rest")]
+#![allow(clippy::unwrap_used, reason = "this is all test code: a panic is how it fails")]
+#![allow(clippy::duplicate_mod, reason = "two parts of the support have the same waiting")]
+
+#[path = "support/live.rs"]
+mod live;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod support;
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use live::Client;
+use rrelay::config::TargetConfig;
+use rrelay::rest::{Rest, RestOptions};
+use rrelay::server::Id;
+use rrelay::session::SessionConfig;
+use support::flv;
+use support::program::Room;
+use support::server::Relay;
+
+const TOKEN: &str = "token-of-tests";
+
+/// The same requests every time, a few for each route.
+const OPTIONS: &str =
+    "--seed 1 --max-examples 10 --generation-database none --no-color --continue-on-failure --request-timeout 60";
+
+/// Settings have bounds that the document does not name, so good data may be refused; and what is deleted ends in its time.
+const NOT_PROMISED: &str = "--exclude-checks positive_data_acceptance,use_after_free,ensure_resource_availability";
+
+/// It asks some 600 times; a minute where there is nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// A stream with media and a target that is not there; gives both.
+fn streams(relay: &Relay, key: &str) -> (Id, Id) {
+    let stream = relay.server.stream_create(b"live", key.as_bytes(), None).unwrap();
+    let away = TargetConfig { url: "rtmp://127.0.0.1:1/live".to_owned(), ..TargetConfig::default() };
+    let target = relay.server.target_add(stream, away).unwrap();
+    let film = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/media/many-tracks.flv");
+    for tag in flv::read(film.as_ref()) {
+        relay.server.stream_write(stream, tag.kind, tag.ts_ms.into(), &tag.body, false).unwrap();
+    }
+    (stream, target)
+}
+
+/// Somebody plays, and comes back when he is dropped, for as long as the relay listens.
+fn is_watched(relay: &Relay, key: &'static str) {
+    let port = relay.port;
+    std::thread::spawn(move || {
+        while let Ok(socket) = TcpStream::connect(("127.0.0.1", port)) {
+            if let Ok(mut player) = Client::over(socket, port, key, false, &SessionConfig::default()) {
+                while player.turn(Duration::from_millis(50)).is_ok() {}
+            }
+        }
+    });
+    relay.has_players(key, 1);
+}
+
+/// Lets schemathesis ask the relay; it finds nothing that the document does not have.
+fn asked(room: &Room, relay: &Relay, options: &str) {
+    let rest = Rest::new(Arc::clone(&relay.server));
+    let port = rest.listen(":0", TOKEN, RestOptions::default()).unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let program = target.join("python-schemathesis/bin/schemathesis");
+    assert!(program.exists(), "{} is not there (tests/setup.sh installs it)", program.display());
+    let (at, token) = (format!("http://127.0.0.1:{port}/v1/openapi.json"), format!("Authorization: Bearer {TOKEN}"));
+    let given = [OPTIONS, NOT_PROMISED, options].into_iter().flat_map(|options| options.split(' '));
+    let all: Vec<&str> = ["run", &at, "--header", &token].into_iter().chain(given).collect();
+    let mut program = room.start("schemathesis", program.to_str().unwrap(), &all);
+    let status = program.ends_within(PATIENCE);
+    assert!(status.success(), "{}", program.words());
+}
+
+#[test]
+fn every_answer_is_one_that_the_document_has() {
+    let room = Room::new("openapi");
+    let relay = Relay::new();
+    // The stream of the document's examples, which is deleted sooner or later, and one that stays.
+    streams(&relay, "show");
+    let (_, target) = streams(&relay, "stays");
+    let config = format!(
+        "[[operations]]\ninclude-operation-id = [\"get_target\", \"update_target\", \"retry_target\"]\n\
+         parameters = {{ app = \"live\", key = \"stays\", id = \"{target}\" }}\n"
+    );
+    std::fs::write(room.file("schemathesis.toml"), config).unwrap();
+    is_watched(&relay, "stays");
+    // An answer to /v1/events has no end, and after /v1/drain there is nothing to ask about.
+    asked(&room, &relay, "--exclude-path /v1/events --exclude-path /v1/drain");
+    assert!(relay.server.info(target).is_ok(), "it was there all the time");
+}
+
+#[test]
+fn a_stop_is_answered_as_the_document_says() {
+    asked(&Room::new("openapi-drain"), &Relay::new(), "--include-path /v1/drain");
+}
