@@ -243,6 +243,23 @@ impl TargetConfig {
         Err(Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it")))
     }
 
+    /// Refuses settings that are the host's alone: those that name a file of this machine, and those that weaken TLS. Whoever
+    /// answers questions from afar decides where streams go, not what this machine reads nor whom it trusts without proof.
+    ///
+    /// # Errors
+    /// [`RRError::Arg`] with the setting's name.
+    #[cfg(feature = "rest")]
+    pub(crate) fn answered(self) -> Result<Self> {
+        let refuse = |text| Err(Failure::peers(RRError::Arg, text));
+        if self.ca_file.is_some() {
+            return refuse("ca_file names a file of this machine, which is not for an answer to say: use pin_sha256");
+        }
+        if self.insecure {
+            return refuse("insecure is not for an answer to say: use pin_sha256, or rtmp where nothing is to be checked");
+        }
+        Ok(self)
+    }
+
     /// The first setting about sending that is not the default: a source does not send.
     fn not_for_sources(&self) -> Option<&'static str> {
         let default = Self::default();

@@ -41,6 +41,14 @@ pub(crate) fn target(mut config: TargetConfig, object: &Map<String, Json>) -> Re
     config.checked()
 }
 
+/// As [`target`], for an answer of a controller or a hook.
+///
+/// # Errors
+/// As [`target`]; [`RRError::Arg`] also for what is the host's alone to set.
+pub(crate) fn answered_target(config: TargetConfig, object: &Map<String, Json>) -> Result<TargetConfig> {
+    target(config, object)?.answered()
+}
+
 /// Sets one setting of a decision.
 ///
 /// # Errors

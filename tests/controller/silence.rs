@@ -42,7 +42,7 @@ fn wrong() -> Vec<(&'static str, Answer, &'static str)> {
             "no roots",
             json(
                 r#"{"action": "relay", "urls": ["rtmp://127.0.0.1:9/live", "rtmps://127.0.0.1:9/live"],
-                     "config": {"ca_file": "/no/such/file.pem"}}"#,
+                     "config": {"pin_sha256": "none"}}"#,
             ),
             "cannot be done",
         ),

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Failure, RRError, Result};
 
-/// Longest file of certificates. Systems' own are a quarter of a MiB; back ends name files too, and any file.
+/// Longest file of certificates. Systems' own are a quarter of a MiB; requests by HTTP name files too, and any file.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// How a client decides whether a server is who it should be.

@@ -278,7 +278,7 @@ fn settings_of(reply: &Reply, usual: TargetConfig, url: &str, question: &Questio
     }
     let mut object = reply.config.clone();
     object.insert("url".to_owned(), Json::String(url.to_owned()));
-    let config = TargetConfig { of_controller: true, ..settings::target(usual, &object)? };
+    let config = TargetConfig { of_controller: true, ..settings::answered_target(usual, &object)? };
     config.serves(pulls)?;
     Endpoint::new(config.clone(), &question.name.key)?;
     Ok(config)
@@ -335,6 +335,8 @@ mod tests {
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"smell": 1}}"#, "smell"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"url": "rtmp://b/live"}}"#, "url"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "config": {"on_demand": true}}"#, "on demand"),
+            (r#"{"action": "relay", "urls": ["rtmps://a/live"], "config": {"ca_file": "/dev/stdin"}}"#, "ca_file"),
+            (r#"{"action": "relay", "urls": ["rtmps://a/live"], "config": {"insecure": true}}"#, "insecure"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "ttl_ms": 86400001}"#, "ttl_ms"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "ttl_ms": -1}"#, "u64"),
             (r#"{"action": "relay", "urls": ["rtmp://a/live"], "more": 1}"#, "more"),

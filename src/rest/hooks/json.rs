@@ -282,7 +282,7 @@ fn allowed(answer: Answer) -> Result<Verdict> {
         }
     }
     let configs = |list: Vec<Map<String, Json>>| {
-        list.iter().map(|object| settings::target(TargetConfig::default(), object)).collect::<Result<Vec<_>>>()
+        list.iter().map(|object| settings::answered_target(TargetConfig::default(), object)).collect::<Result<Vec<_>>>()
     };
     decision.targets = configs(answer.targets)?;
     decision.sources = configs(answer.sources)?;
@@ -294,4 +294,27 @@ pub(super) fn ends(reply: &Reply) -> Option<String> {
     let answer = answer(reply).inspect_err(|failure| log::warn!("on_update: {failure}")).ok()?;
     let denies = (200..300).contains(&reply.status) && answer.action.as_deref() == Some("deny");
     denies.then(|| if answer.text.is_empty() { "on_update said no".to_owned() } else { answer.text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::event::EventKind;
+
+    #[test]
+    fn an_answer_names_no_file_of_this_machine_and_weakens_no_tls() {
+        let call = Call::Target(Box::new(Event::new(EventKind::Target)));
+        let judged = |list: &str, setting: &str| {
+            let body = format!(r#"{{"{list}": [{{"url": "rtmps://a/live", {setting}}}]}}"#);
+            verdict(&call, &Reply { status: 200, location: None, body: body.into() })
+        };
+        for list in ["targets", "sources"] {
+            for (setting, name) in [(r#""ca_file": "/dev/stdin""#, "ca_file"), (r#""insecure": true"#, "insecure")] {
+                let failure = judged(list, setting).unwrap_err();
+                assert!(failure.kind == RRError::Arg && failure.text.contains(name), "{failure}");
+            }
+            let usual = judged(list, r#""ca_file": null, "insecure": false, "pin_sha256": "pin""#);
+            assert!(matches!(usual, Ok(Verdict::Allow(_))), "{usual:?}");
+        }
+    }
 }
