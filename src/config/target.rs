@@ -255,7 +255,9 @@ impl TargetConfig {
             return refuse("ca_file names a file of this machine, which is not for an answer to say: use pin_sha256");
         }
         if self.insecure {
-            return refuse("insecure is not for an answer to say: use pin_sha256, or rtmp where nothing is to be checked");
+            return refuse(
+                "insecure is not for an answer to say: use pin_sha256, or rtmp where nothing is to be checked",
+            );
         }
         Ok(self)
     }
@@ -279,6 +281,11 @@ impl TargetConfig {
             ("RR_TARGET_ARGS", self.send_args),
         ];
         settings.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
+    /// Whether both are for the same stream at the same server. Where one is there already, the other is not added.
+    pub fn same_place(&self, other: &Self) -> bool {
+        (&self.url, &self.key) == (&other.url, &other.key)
     }
 
     /// Whether a connection made for `other` serves these settings too, because they differ only in settings that can

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Args, Decision, MAX_NAME_BYTES, Start, TargetConfig};
+use crate::config::{Args, Decision, MAX_NAME_BYTES, Start};
 use crate::error::{Failure, RRError, Result};
 use crate::log::told;
 use crate::mask::{escape, mask_key, mask_url};
@@ -10,14 +10,13 @@ use crate::net::clock;
 use crate::net::socket::half_close;
 use crate::server::core::Core;
 use crate::server::hooks::Wanted;
+use crate::server::opening::Opening;
 use crate::server::place::Patience;
 use crate::server::placement::Placing;
 use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Names, Order};
-use crate::stream::remote::endpoint::Endpoint;
-use crate::stream::remote::target::Target;
 use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
 use crate::sync::locked;
 
@@ -321,28 +320,28 @@ fn enter(
     let _opening = locked(&core.opening);
     for _ in 0..TRIES {
         let (stream, _) = core.find_or_make(name.clone(), config, false)?;
-        let added = make_targets(core, &stream, &decision.targets, &decision.sources)?;
+        let opening = Opening::of(core, &stream, &decision.targets, &decision.sources)?;
         let entered = if publish { stream.claim(record) } else { stream.admit(record).map(|()| Claim::Live) };
-        if entered.is_err() {
-            added.iter().for_each(|target| core.forget_target(target));
-        }
-        match entered {
-            Ok(claim) => {
-                if let Some(hooks) = core.hooks.get() {
-                    hooks.began(record, &stream, publish);
+        let claim = match entered {
+            Ok(claim) => claim,
+            Err(failure) => {
+                opening.give_up(core);
+                // The stream of this name is ending: its end frees the name, or this does.
+                if failure.kind != RRError::State {
+                    return Err(failure);
                 }
-                // Only a stream that ends takes none, and it takes its sessions with it.
-                for target in &added {
-                    let _ = core.attach(&stream, target);
-                }
-                record.rename(|names| (names.app, names.key) = (name.app, name.key));
-                record.set_wish(Role::None);
-                return Ok((stream, claim));
+                core.registry().forget_name(&stream);
+                continue;
             }
-            // The stream of this name is ending: its end frees the name, or this does.
-            Err(failure) if failure.kind == RRError::State => core.registry().forget_name(&stream),
-            Err(failure) => return Err(failure),
+        };
+        if let Some(hooks) = core.hooks.get() {
+            hooks.began(record, &stream, publish);
         }
+        // Only a stream that ends takes none, and it takes its sessions with it.
+        let _ = opening.carry_out(core, &stream);
+        record.rename(|names| (names.app, names.key) = (name.app, name.key));
+        record.set_wish(Role::None);
+        return Ok((stream, claim));
     }
     Err(Failure::ours(RRError::State, "the stream is ending"))
 }
@@ -358,41 +357,6 @@ pub(super) fn is_answered_without_media(peer: &mut Peer, stream: &Arc<RRStream>,
     drop(Subscription::of_player(stream, record, *stream_id, Start::default(), 0, None));
     peer.record.set_stream(0);
     true
-}
-
-/// The targets and sources that the stream has not got yet, all of them or none; they are to be put on it. The caller holds
-/// [`Core::opening`] until they are.
-///
-/// # Errors
-/// Those of [`Endpoint::new`] and [`Core::new_target`].
-pub(super) fn make_targets(
-    core: &Core,
-    stream: &RRStream,
-    targets: &[TargetConfig],
-    sources: &[TargetConfig],
-) -> Result<Vec<Arc<Target>>> {
-    let (has_targets, has_sources) = (stream.book().targets(), stream.sources().list());
-    let mut made: Vec<Arc<Target>> = Vec::new();
-    let all = targets.iter().map(|config| (config, false));
-    for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
-        let had = if pulls { &has_sources } else { &has_targets };
-        let same = |target: &Arc<Target>| {
-            let has = &target.endpoint().config;
-            has.url == config.url && has.key == config.key && target.is_source() == pulls && !target.is_stopped()
-        };
-        if had.iter().chain(&made).any(same) {
-            continue;
-        }
-        let endpoint = Endpoint::new(config.clone(), &stream.name().key);
-        match endpoint.and_then(|endpoint| core.new_target(stream, endpoint, pulls)) {
-            Ok(target) => made.push(target),
-            Err(failure) => {
-                made.iter().for_each(|target| core.forget_target(target));
-                return Err(failure);
-            }
-        }
-    }
-    Ok(made)
 }
 
 /// Accepts the peer's wish and gives its connection to the stream's thread.

@@ -23,6 +23,7 @@ mod listener;
 mod listening;
 mod loops;
 mod memory_limit;
+mod opening;
 mod out;
 #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "those that are asked are of that feature"))]
 pub(crate) mod place;
@@ -68,6 +69,7 @@ use crate::server::hooks::Hooks;
 use crate::server::inbox::ToListener;
 use crate::server::listener::Listener;
 use crate::server::loops::Loops;
+use crate::server::opening::Opening;
 #[cfg(feature = "rest")]
 use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
@@ -648,7 +650,8 @@ impl RRServer {
         Ok(target.id)
     }
 
-    /// Adds the targets and sources that a stream has not got yet, by url and key; all of them or none. Then ends
+    /// Adds the targets and sources that a stream has not got yet, by url and key; all of them or none. Those that have
+    /// failed are tried again. Then ends
     /// `instead_of`, whose place they take, unless it is among them.
     ///
     /// # Errors
@@ -663,18 +666,15 @@ impl RRServer {
         let stream = self.stream(id)?;
         may_open(targets, sources, &stream.name().key)?;
         let opening = locked(&self.core.opening);
-        let made = admission::make_targets(&self.core, &stream, targets, sources)?;
-        for (at, target) in made.iter().enumerate() {
-            // Only a stream that ends takes none; it takes those before with it.
-            self.core.attach(&stream, target).inspect_err(|_| {
-                made.iter().skip(at + 1).for_each(|target| self.core.forget_target(target));
-            })?;
-        }
+        Opening::of(&self.core, &stream, targets, sources)?.carry_out(&self.core, &stream)?;
         drop(opening);
         let Some(before) = instead_of else { return Ok(()) };
         let Ok(config) = self.target_config(before) else { return Ok(()) };
-        let named = |other: &TargetConfig| other.url == config.url && other.key == config.key;
-        if targets.iter().chain(sources).any(named) { Ok(()) } else { self.target_stop(before, 0) }
+        if targets.iter().chain(sources).any(|named| named.same_place(&config)) {
+            Ok(())
+        } else {
+            self.target_stop(before, 0)
+        }
     }
 
     /// Refuses the players of a stream that wait because nothing feeds it.

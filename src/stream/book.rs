@@ -67,7 +67,7 @@ struct Page {
     recovering: bool,
     /// Sessions others opened to us: the publisher first, then those that stand by and players.
     from_sess_list: Vec<Arc<RRSession>>,
-    /// Sessions we open to others.
+    /// Sessions we open to others: the controller's relays first, of which the first is the stream's next hop.
     to_sess_list: Vec<Arc<Target>>,
     /// The stream exists by the host's wish, with or without peers.
     reserved: bool,
@@ -363,6 +363,8 @@ impl Book {
         // In the lock: whoever stops it from here on finds it on the book.
         target.begin()?;
         page.to_sess_list.push(Arc::clone(target));
+        // The controller's relays stand first, in its order, whatever else the stream is pushed to.
+        page.to_sess_list.sort_by_cached_key(|target| !target.endpoint().config.of_controller);
         Ok(())
     }
 

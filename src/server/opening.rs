@@ -1,0 +1,101 @@
+//! Opening: what an answer names for a stream is compared with what the stream has, and the rest is added, all of it or none.
+//!
+//! What runs, or tries to, stays as it is. What has failed for good is tried again: whoever names it anew has a reason to.
+
+use std::sync::Arc;
+
+use crate::config::TargetConfig;
+use crate::error::Result;
+use crate::server::core::Core;
+use crate::session::State;
+use crate::stream::RRStream;
+use crate::stream::remote::endpoint::Endpoint;
+use crate::stream::remote::target::{News, Target};
+
+/// What is to be opened. The caller holds [`Core::opening`] from its making until it is carried out or given up.
+#[must_use]
+#[derive(Default)]
+pub(super) struct Opening {
+    /// New ones, which are not on the stream yet.
+    made: Vec<Arc<Target>>,
+    /// Those that have failed, with other settings where the answer may change theirs.
+    failed: Vec<(Arc<Target>, Option<Endpoint>)>,
+}
+
+impl Opening {
+    /// What these targets and sources add to the stream.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::new`] and [`Core::new_target`]; nothing is left behind then.
+    pub(super) fn of(
+        core: &Core,
+        stream: &RRStream,
+        targets: &[TargetConfig],
+        sources: &[TargetConfig],
+    ) -> Result<Self> {
+        let (has_targets, has_sources) = (stream.book().targets(), stream.sources().list());
+        let mut opening = Self::default();
+        let all = targets.iter().map(|config| (config, false));
+        for (config, pulls) in all.chain(sources.iter().map(|config| (config, true))) {
+            let had = if pulls { &has_sources } else { &has_targets };
+            if let Err(failure) = opening.add(core, stream, had, config, pulls) {
+                opening.give_up(core);
+                return Err(failure);
+            }
+        }
+        Ok(opening)
+    }
+
+    fn add(
+        &mut self,
+        core: &Core,
+        stream: &RRStream,
+        had: &[Arc<Target>],
+        config: &TargetConfig,
+        pulls: bool,
+    ) -> Result<()> {
+        let same = |target: &&Arc<Target>| {
+            target.is_source() == pulls && !target.is_stopped() && target.endpoint().config.same_place(config)
+        };
+        let endpoint = |config| Endpoint::new(config, &stream.name().key);
+        match had.iter().chain(&self.made).find(same) {
+            Some(target) if target.state() == State::Failed => {
+                let before = &target.endpoint().config;
+                // What the host has set up stays the host's.
+                let may_change = before.of_controller && config.of_controller;
+                let other =
+                    may_change.then(|| endpoint(TargetConfig { user: before.user, ..config.clone() })).transpose()?;
+                self.failed.push((Arc::clone(target), other));
+            }
+            Some(_) => {}
+            None => self.made.push(core.new_target(stream, endpoint(config.clone())?, pulls)?),
+        }
+        Ok(())
+    }
+
+    /// Puts on the stream what was made, and has tried again what has failed.
+    ///
+    /// # Errors
+    /// [`RRError::State`](crate::error::RRError::State) where the stream ends; it takes with it what it has.
+    pub(super) fn carry_out(self, core: &Core, stream: &Arc<RRStream>) -> Result<()> {
+        let mut made = self.made.iter();
+        while let Some(target) = made.next() {
+            if let Err(failure) = core.attach(stream, target) {
+                made.for_each(|target| core.forget_target(target));
+                return Err(failure);
+            }
+        }
+        for (target, other) in self.failed {
+            if let Some(endpoint) = other {
+                target.set_endpoint(endpoint);
+            }
+            core.tell_dialler(&target, News::Retry);
+        }
+        Ok(())
+    }
+
+    /// Leaves all as it was.
+    pub(super) fn give_up(self, core: &Core) {
+        self.made.iter().for_each(|target| core.forget_target(target));
+    }
+}
