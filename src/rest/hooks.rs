@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::client::{Client, Reply, Use};
-use super::worker::{Tasks, Worker};
+use super::worker::{self, Seated, Tasks};
 use crate::config::{Decision, Dialect, HooksConfig};
 use crate::error::{Failure, RRError, Result};
 use crate::net::clock;
@@ -319,13 +319,6 @@ impl Desk {
         }
         Some(act)
     }
-
-    /// Follows nothing from now on: the hooks are taken off.
-    fn forget_all(&self) {
-        let before = std::mem::take(&mut *locked(&self.table));
-        // The table's senders are dropped without the lock.
-        drop(before);
-    }
 }
 
 impl Hooks for Desk {
@@ -471,13 +464,31 @@ async fn tell_of_targets(desk: Arc<Desk>, mut events: mpsc::Receiver<Box<Event>>
     }
 }
 
-/// The hooks of one server, and the thread that they run on.
-#[derive(Debug)]
-pub(super) struct HooksThread {
-    desk: Arc<Desk>,
-    /// The thread's end waits for what is still to be told.
-    _worker: Worker,
+impl worker::Desk for Desk {
+    fn server(&self) -> &Weak<RRServer> {
+        &self.server
+    }
+
+    fn take_place(self: Arc<Self>, server: &RRServer) {
+        server.set_hooks(self);
+    }
+
+    fn leave_place(self: Arc<Self>, server: &RRServer) {
+        let hooks: Arc<dyn Hooks> = self;
+        server.remove_hooks(&hooks);
+    }
+
+    /// Follows nothing from now on.
+    fn left(&self) {
+        let before = std::mem::take(&mut *locked(&self.table));
+        // The table's senders are dropped without the lock.
+        drop(before);
+    }
 }
+
+/// The hooks of one server, and the thread that they run on, whose end waits for what is still to be told.
+#[derive(Debug)]
+pub(super) struct HooksThread(Seated<Desk>);
 
 impl HooksThread {
     /// Starts asking and telling.
@@ -487,21 +498,20 @@ impl HooksThread {
     /// process has no thread or fd left.
     pub(super) fn start(server: &Arc<RRServer>, config: HooksConfig) -> Result<Self> {
         let setup = Setup::new(config)?;
-        let worker = Worker::start(server, "hooksThread", "hooksResolver")?;
-        let (targets, events) = mpsc::channel(MAX_TARGET_TELLS);
-        let desk = Arc::new(Desk {
-            server: Arc::downgrade(server),
-            setup: Mutex::new(Arc::new(setup)),
-            table: Mutex::default(),
-            acts: Arc::new(Semaphore::new(MAX_ACTS)),
-            tasks: worker.tasks().clone(),
-            targets,
+        let seated = Seated::start(server, "hooksThread", "hooksResolver", |tasks| {
+            let (targets, events) = mpsc::channel(MAX_TARGET_TELLS);
+            let desk = Arc::new(Desk {
+                server: Arc::downgrade(server),
+                setup: Mutex::new(Arc::new(setup)),
+                table: Mutex::default(),
+                acts: Arc::new(Semaphore::new(MAX_ACTS)),
+                tasks,
+                targets,
+            });
+            desk.tasks.spawn(|stopping| tell_of_targets(Arc::clone(&desk), events, stopping));
+            desk
         });
-        desk.tasks.spawn(|stopping| tell_of_targets(Arc::clone(&desk), events, stopping));
-        let running = Self { desk, _worker: worker };
-        server.set_hooks(Arc::<Desk>::clone(&running.desk));
-        server.subscribe(&running.subscriber());
-        Ok(running)
+        Ok(Self(seated?))
     }
 
     /// Other settings for what begins from now on; what has begun goes on with those it began with.
@@ -510,23 +520,8 @@ impl HooksThread {
     /// Those of [`Self::start`]; the settings before stay then.
     pub(super) fn change(&self, config: HooksConfig) -> Result<()> {
         let setup = Arc::new(Setup::new(config)?);
-        *locked(&self.desk.setup) = setup;
+        *locked(&self.0.desk().setup) = setup;
         Ok(())
-    }
-
-    fn subscriber(&self) -> Arc<dyn Subscriber> {
-        Arc::<Desk>::clone(&self.desk)
-    }
-}
-
-impl Drop for HooksThread {
-    fn drop(&mut self) {
-        if let Some(server) = self.desk.server.upgrade() {
-            let hooks: Arc<dyn Hooks> = Arc::<Desk>::clone(&self.desk);
-            server.remove_hooks(&hooks);
-            server.unsubscribe(&self.subscriber());
-        }
-        self.desk.forget_all();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread of hooks, and that of a controller: a runtime for the requests of one server, and the tasks on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
+use crate::server::events::Subscriber;
 
 /// What tasks may take at the end, when the server is freed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +38,7 @@ impl Tasks {
 
 /// The thread.
 #[derive(Debug)]
-pub(super) struct Worker {
+struct Worker {
     tasks: Tasks,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -48,7 +49,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`RRError::Limit`] where the process has no thread or fd left.
-    pub(super) fn start(server: &Arc<RRServer>, name: &'static str, resolver: &str) -> Result<Self> {
+    fn start(server: &Arc<RRServer>, name: &'static str, resolver: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -75,10 +76,62 @@ impl Worker {
         let thread = crate::sync::spawn_with_stack(name, STACK_BYTES, body, panicked)?;
         Ok(Self { tasks, stop: Some(stop), thread: Some(thread) })
     }
+}
 
-    /// The way to it.
-    pub(super) fn tasks(&self) -> &Tasks {
-        &self.tasks
+/// Whoever is asked and told by a server, with tasks on a thread of its own.
+pub(super) trait Desk: Subscriber + Sized + 'static {
+    /// Its server.
+    fn server(&self) -> &Weak<RRServer>;
+    /// The server is to ask it from now on.
+    fn take_place(self: Arc<Self>, server: &RRServer);
+    /// The server is to ask it no more.
+    fn leave_place(self: Arc<Self>, server: &RRServer);
+    /// It is asked and told no more.
+    fn left(&self) {}
+}
+
+/// A desk that is at its place, with its thread. Its end waits for the tasks.
+#[derive(Debug)]
+pub(super) struct Seated<D: Desk> {
+    desk: Arc<D>,
+    _worker: Worker,
+}
+
+impl<D: Desk> Seated<D> {
+    /// Starts the thread and what it serves; its threads' names are as in [`Worker::start`].
+    ///
+    /// # Errors
+    /// Those of [`Worker::start`].
+    pub(super) fn start(
+        server: &Arc<RRServer>,
+        name: &'static str,
+        resolver: &str,
+        make: impl FnOnce(Tasks) -> Arc<D>,
+    ) -> Result<Self> {
+        let worker = Worker::start(server, name, resolver)?;
+        let seated = Self { desk: make(worker.tasks.clone()), _worker: worker };
+        Arc::clone(&seated.desk).take_place(server);
+        server.subscribe(&seated.subscriber());
+        Ok(seated)
+    }
+
+    /// What it serves.
+    pub(super) fn desk(&self) -> &Arc<D> {
+        &self.desk
+    }
+
+    fn subscriber(&self) -> Arc<dyn Subscriber> {
+        Arc::<D>::clone(&self.desk)
+    }
+}
+
+impl<D: Desk> Drop for Seated<D> {
+    fn drop(&mut self) {
+        if let Some(server) = self.desk.server().upgrade() {
+            Arc::clone(&self.desk).leave_place(&server);
+            server.unsubscribe(&self.subscriber());
+        }
+        self.desk.left();
     }
 }
 

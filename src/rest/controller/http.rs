@@ -180,7 +180,7 @@ struct Body<'a> {
 impl<'a> Body<'a> {
     fn of(question: &'a Question, config: &'a ControllerConfig) -> Self {
         let role = match question.why {
-            Why::Lost { pulls } => Some(if pulls { "source" } else { "target" }),
+            Why::Lost { pulls, .. } => Some(if pulls { "source" } else { "target" }),
             _ => None,
         };
         Self {
@@ -294,6 +294,10 @@ mod tests {
         Question { why, name, load: Load::default(), tried: Vec::new() }
     }
 
+    fn lost(pulls: bool) -> Why {
+        Why::Lost { pulls, named: Box::default() }
+    }
+
     #[test]
     fn an_answer_names_targets_or_a_source_with_their_settings() {
         let relay = br#"{"action": "relay", "urls": ["rtmp://a/live", "rtmp://b/live"], "ttl_ms": 7000,
@@ -360,9 +364,7 @@ mod tests {
         assert!(answer(many.as_bytes(), &question(Why::Publish), 1).is_err());
         let source = r#"{"action": "pull", "urls": ["rtmp://a/live"], "config": {"queue_ms": 100}}"#;
         assert!(answer(source.as_bytes(), &question(Why::Play), 1).unwrap_err().text.contains("queue_ms"));
-        for (why, wrong) in
-            [(Why::Play, "relay"), (Why::Lost { pulls: true }, "relay"), (Why::Lost { pulls: false }, "pull")]
-        {
+        for (why, wrong) in [(Why::Play, "relay"), (lost(true), "relay"), (lost(false), "pull")] {
             let body = format!(r#"{{"action": "{wrong}", "urls": ["rtmp://a/live"]}}"#);
             assert!(answer(body.as_bytes(), &question(why), 1).is_err());
         }

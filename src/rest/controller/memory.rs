@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::question::{Answer, Deed, Question, Why};
+use crate::config::{MAX_DECISION_TARGETS, TargetConfig};
 use crate::stream::StreamName;
 
 /// Streams of which something is remembered.
@@ -30,7 +31,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Notes an answer for the time that it stands.
+    /// Notes an answer for the time that it stands. Relays that are named for a lost one take its place in the answer that
+    /// stands, which names others too, and lasts at least as long as it was to.
     pub(super) fn keep(&mut self, question: &Question, answer: &Answer) {
         let answers = match (&answer.deed, &question.why) {
             (Deed::Relay(_), _) | (Deed::Reject(_), Why::Publish) => &mut self.published,
@@ -43,7 +45,19 @@ impl Memory {
         }
         let path = question.name.path();
         if answers.len() < MAX_STREAMS || answers.contains_key(&path) {
-            answers.insert(path, (answer.clone(), now + answer.ttl));
+            let kept = match (answers.get(&path), &answer.deed, &question.why) {
+                (
+                    Some((Answer { deed: Deed::Relay(others), .. }, until)),
+                    Deed::Relay(relays),
+                    Why::Lost { named, .. },
+                ) if *until > now => {
+                    let relays = if answer.ttl.is_zero() { &[] } else { &relays[..] };
+                    let deed = Deed::Relay(in_its_place(named, others, relays));
+                    (Answer { deed, ttl: answer.ttl }, (*until).max(now + answer.ttl))
+                }
+                _ => (answer.clone(), now + answer.ttl),
+            };
+            answers.insert(path, kept);
         }
     }
 
@@ -86,10 +100,23 @@ impl Memory {
     }
 }
 
+/// `others`, with `relays` in the place of the lost one; none twice, and no more than an answer may have.
+fn in_its_place(lost: &TargetConfig, others: &[TargetConfig], relays: &[TargetConfig]) -> Vec<TargetConfig> {
+    let at = others.iter().position(|other| other.same_place(lost)).unwrap_or(others.len());
+    let (before, after) = others.split_at(at);
+    let mut all: Vec<TargetConfig> = Vec::new();
+    for config in before.iter().chain(relays).chain(after.iter().filter(|other| !other.same_place(lost))) {
+        if !all.iter().any(|other| other.same_place(config)) {
+            all.push(config.clone());
+        }
+    }
+    all.truncate(MAX_DECISION_TARGETS);
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TargetConfig;
     use crate::rest::controller::question::Load;
 
     fn question(why: Why, key: &str) -> Question {
@@ -97,14 +124,50 @@ mod tests {
         Question { why, name, load: Load::default(), tried: Vec::new() }
     }
 
+    fn relay_to(url: &str) -> TargetConfig {
+        TargetConfig { url: url.to_owned(), ..TargetConfig::default() }
+    }
+
+    fn lost(url: &str) -> Why {
+        Why::Lost { pulls: false, named: Box::new(relay_to(url)) }
+    }
+
+    #[test]
+    fn a_relay_that_is_named_for_a_lost_one_takes_its_place_among_the_others() {
+        let mut memory = Memory::default();
+        let lasting = Duration::from_secs(3_600);
+        let relays = |urls: &[&str]| Deed::Relay(urls.iter().map(|url| relay_to(url)).collect());
+        let published = question(Why::Publish, "show");
+        memory.keep(&published, &Answer { deed: relays(&["rtmp://a/l", "rtmp://b/l", "rtmp://c/l"]), ttl: lasting });
+        let mut named = |gone: &str, urls: &[&str], ttl| {
+            memory.keep(&question(lost(gone), "show"), &Answer { deed: relays(urls), ttl });
+            memory.answer(&published).map(|answer| answer.deed)
+        };
+        let short = Duration::from_nanos(1);
+        let given = named("rtmp://b/l", &["rtmp://d/l", "rtmp://c/l"], short);
+        assert_eq!(given, Some(relays(&["rtmp://a/l", "rtmp://d/l", "rtmp://c/l"])));
+        assert_eq!(named("rtmp://a/l", &["rtmp://a/l"], lasting), given, "it is to be tried on");
+        assert_eq!(
+            named("rtmp://d/l", &[], lasting),
+            Some(relays(&["rtmp://a/l", "rtmp://c/l"])),
+            "it goes there no more"
+        );
+        let given = named("rtmp://c/l", &["rtmp://e/l"], Duration::ZERO);
+        assert_eq!(given, Some(relays(&["rtmp://a/l"])), "what does not stand is not kept");
+        let many: Vec<String> = (0..MAX_DECISION_TARGETS).map(|n| format!("rtmp://{n}/l")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let Some(Deed::Relay(all)) = named("rtmp://z/l", &many, lasting) else { panic!() };
+        assert_eq!(all.len(), MAX_DECISION_TARGETS);
+    }
+
     #[test]
     fn an_answer_stands_for_its_time_and_for_its_question() {
         let mut memory = Memory::default();
         let lasting = Duration::from_secs(3_600);
         let relay = Answer { deed: Deed::Relay(vec![TargetConfig::default()]), ttl: lasting };
-        memory.keep(&question(Why::Lost { pulls: false }, "show"), &relay);
+        memory.keep(&question(lost("rtmp://x/y"), "show"), &relay);
         assert_eq!(memory.answer(&question(Why::Publish, "show")), Some(relay), "where it goes now");
-        assert_eq!(memory.answer(&question(Why::Lost { pulls: false }, "show")), None);
+        assert_eq!(memory.answer(&question(lost("rtmp://x/y"), "show")), None);
         assert_eq!(memory.answer(&question(Why::Play, "show")), None, "that is another question");
         assert_eq!(memory.answer(&question(Why::Publish, "other")), None);
 

@@ -14,7 +14,7 @@ use crate::stream::StreamName;
 use crate::stream::event::Action;
 
 /// Why it is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Why {
     /// A stream begins.
     Publish,
@@ -24,6 +24,8 @@ pub(super) enum Why {
     Lost {
         /// Whether it is a source.
         pulls: bool,
+        /// Its settings.
+        named: Box<TargetConfig>,
     },
     /// The host's word.
     Host(String),
@@ -44,8 +46,8 @@ impl Why {
         match (self, action) {
             (_, Action::None) => false,
             (_, Action::Reject | Action::Wait) | (Self::Host(_), _) => true,
-            (Self::Publish | Self::Lost { pulls: false }, action) => action == Action::Relay,
-            (Self::Play | Self::Lost { pulls: true }, action) => action == Action::Pull,
+            (Self::Publish | Self::Lost { pulls: false, .. }, action) => action == Action::Relay,
+            (Self::Play | Self::Lost { pulls: true, .. }, action) => action == Action::Pull,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Questions and what is done with answers, with a controller in memory in the place of that by HTTP.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::*;
 use crate::config::{ServerConfig, TargetConfig};
 use crate::log::LevelFilter;
 use crate::proto::message;
+use crate::rest::controller::matters::{Open, Step};
 use crate::rest::controller::question::Pending;
 
 /// The longest any step may take on a machine that has much else to do.
@@ -41,9 +42,17 @@ impl Rig {
         let server = Arc::new(RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap());
         let memory = Arc::<InMemory>::default();
         let controller: Arc<dyn Controller> = Arc::<InMemory>::clone(&memory);
-        let setup = Setup { controller, longest_ms: 60_000, heartbeat_ms: None };
+        let setup = Setup::new(controller, 60_000, None);
         let running = NextThread::with(&server, setup).unwrap();
         Self { server, memory, running }
+    }
+
+    fn desk(&self) -> &Arc<Desk> {
+        self.running.0.desk()
+    }
+
+    fn matters(&self) -> MutexGuard<'_, HashMap<Matter, Open>> {
+        self.desk().matters.table()
     }
 
     fn asked(&self) -> usize {
@@ -81,14 +90,14 @@ fn who_was_silent_is_asked_again_while_the_stream_goes_on() {
     let rig = Rig::new();
     let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
     rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
-    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some_and(|patience| patience.allow));
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some_and(|patience| patience.allow));
     until("it was silent", || rig.asked() == 1);
     rig.answers(Deed::Wait);
     rig.answers(Deed::Relay(vec![target("rtmp://127.0.0.1:9/a"), target("rtmp://127.0.0.1:9/b")]));
     until("both are opened", || rig.targets(stream).len() == 2);
-    until("the matter is closed", || locked(&rig.running.desk.table).keys().all(|of| matches!(of, Matter::Lost(_))));
+    until("the matter is closed", || rig.matters().keys().all(|of| matches!(of, Matter::Lost(_))));
     // Nobody listens there, and nobody is asked in vain: they go on trying by themselves.
-    until("both losses were asked about in silence", || locked(&rig.running.desk.table).len() == 2 && rig.asked() >= 5);
+    until("both losses were asked about in silence", || rig.matters().len() == 2 && rig.asked() >= 5);
     let tries = || rig.targets(stream).iter().map(|id| rig.server.stats(*id).unwrap().failures).min();
     until("both are tried again", || tries() >= Some(2));
     assert_eq!(rig.targets(stream).len(), 2);
@@ -98,9 +107,9 @@ fn who_was_silent_is_asked_again_while_the_stream_goes_on() {
 fn a_stream_that_has_ended_is_asked_about_no_more() {
     let rig = Rig::new();
     rig.answers(Deed::Wait);
-    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
     until("it was asked", || rig.asked() == 1);
-    until("the matter is closed", || locked(&rig.running.desk.table).is_empty());
+    until("the matter is closed", || rig.matters().is_empty());
     assert_eq!(rig.asked(), 1);
 }
 
@@ -110,21 +119,21 @@ fn many_who_wait_share_a_question_and_a_new_publisher_is_asked_about_at_once() {
     let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
     rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
     locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
-    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
-    let sleeps = || locked(&rig.running.desk.table).values().any(|open| open.step == Step::Sleeps);
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
+    let sleeps = || rig.matters().values().any(|open| open.step == Step::Sleeps);
     until("the question sleeps", || rig.asked() == 1 && sleeps());
     rig.answers(Deed::Relay(Vec::new()));
-    assert!(Placement::ask(&*rig.running.desk, placing(2)).is_some());
-    until("it is asked and closed", || rig.asked() == 2 && locked(&rig.running.desk.table).is_empty());
+    assert!(Placement::ask(&**rig.desk(), placing(2)).is_some());
+    until("it is asked and closed", || rig.asked() == 2 && rig.matters().is_empty());
 }
 
 #[test]
 fn a_stream_that_has_ended_is_not_kept_until_it_was_to_be_asked_about_again() {
     let rig = Rig::new();
     locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
-    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
     until("it was asked", || rig.asked() == 1);
-    until("the matter is closed", || locked(&rig.running.desk.table).is_empty());
+    until("the matter is closed", || rig.matters().is_empty());
 }
 
 /// Somebody who plays the stream at the moment at which an answer about it is told.
@@ -145,15 +154,15 @@ impl Subscriber for Late {
 #[test]
 fn who_comes_while_an_answer_is_carried_out_is_asked_about() {
     let rig = Rig::new();
-    let late = Arc::new(Late { desk: Arc::clone(&rig.running.desk), asked: Mutex::default() });
+    let late = Arc::new(Late { desk: Arc::clone(rig.desk()), asked: Mutex::default() });
     let subscriber: Arc<dyn Subscriber> = Arc::<Late>::clone(&late);
     rig.server.subscribe(&subscriber);
     rig.answers(Deed::Reject("no".to_owned()));
     rig.answers(Deed::Reject("no".to_owned()));
-    assert!(Placement::ask(&*rig.running.desk, Placing { publishes: false, ..placing(1) }).is_some());
+    assert!(Placement::ask(&**rig.desk(), Placing { publishes: false, ..placing(1) }).is_some());
     until("the answer is told", || locked(&late.asked).is_some());
     assert_eq!(*locked(&late.asked), Some(true), "it waits for an answer of its own");
-    until("both were asked about", || rig.asked() == 2 && locked(&rig.running.desk.table).is_empty());
+    until("both were asked about", || rig.asked() == 2 && rig.matters().is_empty());
 }
 
 #[test]
@@ -165,10 +174,108 @@ fn relays_that_are_lost_at_once_are_asked_about_with_pauses() {
         rig.answers(Deed::Relay(vec![target(&format!("rtmp://127.0.0.1:9/{n}"))]));
     }
     let began = std::time::Instant::now();
-    assert!(Placement::ask(&*rig.running.desk, placing(1)).is_some());
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
     rig.running.ask(&rig.server, stream, "moved").unwrap();
     until("many were lost", || rig.asked() >= 10);
     assert!(began.elapsed() >= 2 * LOSS_PAUSE);
+}
+
+#[test]
+fn a_relay_that_has_failed_and_is_named_again_is_tried_again_as_it_is_named_now() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    // Nobody listens there.
+    rig.answers(Deed::Relay(vec![TargetConfig { retry_count: Some(0), user: 7, ..target("rtmp://127.0.0.1:9/a") }]));
+    rig.running.ask(&rig.server, stream, "moved").unwrap();
+    until("it has failed for good, and that was asked about in silence", || rig.asked() >= 2);
+    let [id] = rig.targets(stream)[..] else { panic!() };
+    until("it is seen to have failed", || rig.server.info(id).unwrap().state == State::Failed);
+    rig.answers(Deed::Relay(vec![target("rtmp://127.0.0.1:9/a")]));
+    until("it is tried again", || rig.server.stats(id).unwrap().failures >= 2);
+    let config = rig.server.target_config(id).unwrap();
+    assert_eq!((config.retry_count, config.user, rig.targets(stream)), (None, 7, vec![id]));
+}
+
+#[test]
+fn the_controllers_relays_stand_before_all_others_in_its_order() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    let own = TargetConfig { of_controller: false, ..target("rtmp://127.0.0.1:9/own") };
+    rig.server.target_add(stream, own).unwrap();
+    let relays = [target("rtmp://127.0.0.1:9/a"), target("rtmp://127.0.0.1:9/b")];
+    rig.server.stream_open(stream, &relays, &[], None).unwrap();
+    let stream = rig.server.stream_named(&placing(1).name).unwrap();
+    let urls = stream.book().targets().into_iter().map(|target| target.endpoint().config.url.clone());
+    let expected = ["rtmp://127.0.0.1:9/a", "rtmp://127.0.0.1:9/b", "rtmp://127.0.0.1:9/own"];
+    assert_eq!(urls.collect::<Vec<_>>(), expected);
+}
+
+/// Answers when it is told to.
+#[derive(Default)]
+struct Slow {
+    asked: std::sync::atomic::AtomicBool,
+    answers: Notify,
+}
+
+impl Controller for Slow {
+    fn next<'a>(&'a self, _: &'a Question) -> Pending<'a, Result<Answer>> {
+        self.asked.store(true, std::sync::atomic::Ordering::Release);
+        Box::pin(async {
+            self.answers.notified().await;
+            Ok(Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::from_secs(3_600) })
+        })
+    }
+
+    fn heartbeat<'a>(&'a self, _: &'a Heartbeat) -> Pending<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[test]
+fn an_answer_that_comes_late_is_not_taken_for_that_of_other_controllers() {
+    let rig = Rig::new();
+    let slow = Arc::<Slow>::default();
+    rig.desk().change(Setup::new(Arc::<Slow>::clone(&slow), 60_000, None));
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
+    until("it was asked", || slow.asked.load(std::sync::atomic::Ordering::Acquire));
+    rig.desk().change(Setup::new(Arc::<InMemory>::clone(&rig.memory), 60_000, None));
+    slow.answers.notify_one();
+    until("the answer is carried out", || rig.matters().is_empty());
+    let Placing { name, .. } = placing(1);
+    let question = Question { why: Why::Publish, name, load: Load::default(), tried: Vec::new() };
+    assert_eq!(rig.desk().setup().memory().answer(&question), None);
+}
+
+#[test]
+fn other_controllers_are_asked_at_once_about_what_rests_and_hear_nothing_of_the_answers_before() {
+    let rig = Rig::new();
+    let stream = rig.server.stream_create(b"live", b"show", None).unwrap();
+    rig.server.stream_write(stream, message::kind::VIDEO, 0, &[0x17, 1, 0, 0, 0], false).unwrap();
+    rig.desk().setup().memory().note_tried(&placing(1).name, "rtmp://127.0.0.1:9/a".to_owned());
+    locked(&rig.memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
+    assert!(Placement::ask(&**rig.desk(), placing(1)).is_some());
+    until("the question sleeps", || rig.matters().values().any(|open| open.step == Step::Sleeps));
+    let other = Arc::<InMemory>::default();
+    locked(&other.answers).push_back(Answer { deed: Deed::Relay(Vec::new()), ttl: Duration::ZERO });
+    rig.desk().change(Setup::new(Arc::<InMemory>::clone(&other), 60_000, None));
+    until("it is asked and closed", || rig.matters().is_empty());
+    let tried = |memory: &InMemory| locked(&memory.asked).iter().map(|asked| asked.tried.len()).collect::<Vec<_>>();
+    assert_eq!((tried(&rig.memory), tried(&other)), (vec![1], vec![0]));
+}
+
+#[test]
+fn the_url_that_failed_is_told_as_the_controller_has_named_it() {
+    let [first, second] =
+        ["rtmp://u:p@a.example:1935/live/key?x=1", "rtmps://B.example/live?auth=1"].map(str::to_owned);
+    let config = TargetConfig { backup_urls: vec![second.clone()], ..target(&first) };
+    for (shown, named) in [
+        ("rtmp://a.example/live", &first),
+        ("rtmps://B.example/live?auth=1&challenge=2", &second),
+        ("rtmp://elsewhere.example/live", &first),
+    ] {
+        assert_eq!(named_as(&config, shown.as_bytes()), *named, "{shown}");
+    }
 }
 
 #[test]
@@ -176,7 +283,7 @@ fn the_end_of_the_server_ends_what_is_asked() {
     let Rig { server, memory, running } = Rig::new();
     let life = server.life();
     locked(&memory.answers).push_back(Answer { deed: Deed::Wait, ttl: Duration::from_secs(3_600) });
-    assert!(Placement::ask(&*running.desk, placing(1)).is_some());
+    assert!(Placement::ask(&**running.0.desk(), placing(1)).is_some());
     until("it was asked", || locked(&memory.asked).len() == 1);
     drop(running);
     drop(server);

@@ -1,0 +1,142 @@
+//! What is done with an answer, for those who wait for it and at the stream, and what the host is told of it.
+
+use super::matters::{Matter, Waiting};
+use super::question::{Answer, Deed, Question};
+use crate::config::Decision;
+use crate::error::{Failure, RRError, Result};
+use crate::proto::url::RtmpUrl;
+use crate::server::slots::kind;
+use crate::server::{RRRestOut, RRServer};
+use crate::session::{Role, State};
+use crate::stream::StreamName;
+use crate::stream::event::{Action, Event, EventKind, Id};
+
+/// Whether somebody plays this stream, and nothing feeds it nor is going to.
+pub(super) fn is_waited_for(server: &RRServer, name: &StreamName) -> bool {
+    let Some(stream) = server.stream_named(name) else { return false };
+    let sources = stream.sources();
+    let fed = sources.list().iter().any(|source| source.state() != State::Failed);
+    !stream.has_publisher() && !fed && sources.are_watched()
+}
+
+/// What is lost; `None` where it is not any more, or has ended.
+pub(super) fn lost(server: &RRServer, target: Id) -> Option<Role> {
+    let info = server.info(target).ok()?;
+    let tries = matches!(info.state, State::Recovering | State::Failed | State::Connecting | State::Handshake);
+    tries.then_some(info.role)
+}
+
+/// Does what is to be done, for those who wait or for the stream that is there. Without an answer those who wait are let in.
+///
+/// # Errors
+/// Why it cannot be done; nothing was then, and those who wait are let in all the same.
+pub(super) fn carry_out(
+    server: &RRServer,
+    matter: &Matter,
+    question: &Question,
+    deed: Option<&Deed>,
+    waiting: &[Waiting],
+) -> Result<()> {
+    if waiting.is_empty() {
+        return deed.map_or(Ok(()), |deed| carry_out_at_stream(server, matter, question, deed));
+    }
+    let mut done = Ok(());
+    for Waiting { number, session } in waiting.iter().copied() {
+        let allow = |decision| RRRestOut::Allow { session, decision: Box::new(decision) };
+        let order = match deed {
+            Some(Deed::Relay(targets)) => allow(Decision { targets: targets.clone(), ..Decision::default() }),
+            Some(Deed::Pull(source)) => allow(Decision { sources: vec![(**source).clone()], ..Decision::default() }),
+            Some(Deed::Reject(text)) => RRRestOut::Deny { session, code: String::new(), text: text.clone() },
+            Some(Deed::Wait) | None => allow(Decision::default()),
+        };
+        match server.answer_question(number, order) {
+            Err(failure) if failure.kind != RRError::NotFound => {
+                done = Err(failure);
+                // Who cannot be answered either has gone.
+                let _ = server.answer_question(number, allow(Decision::default()));
+            }
+            _ => {}
+        }
+    }
+    // Those whom an answer before has let in wait on the stream.
+    match deed.filter(|_| matches!(matter, Matter::Play(_)) && is_waited_for(server, &question.name)) {
+        Some(deed) => {
+            let on_stream = carry_out_at_stream(server, matter, question, deed);
+            done.and(on_stream)
+        }
+        None => done,
+    }
+}
+
+fn carry_out_at_stream(server: &RRServer, matter: &Matter, question: &Question, deed: &Deed) -> Result<()> {
+    let named = || server.stream_named(&question.name).map(|stream| stream.id());
+    let (stream, instead_of) = match matter {
+        Matter::Publish(_) | Matter::Play(_) => (named(), None),
+        Matter::Host(stream) => (Some(*stream), None),
+        // It may be back.
+        Matter::Lost(target) => match lost(server, *target).and_then(|_| server.info(*target).ok()) {
+            Some(info) => (Some(info.stream), Some(*target)),
+            None => return Ok(()),
+        },
+    };
+    // The stream has ended, and nothing is to be done.
+    let Some(stream) = stream else { return Ok(()) };
+    let (targets, sources) = match (deed, matter) {
+        (Deed::Relay(targets), _) => (targets.clone(), Vec::new()),
+        (Deed::Pull(source), _) => (Vec::new(), vec![(**source).clone()]),
+        (Deed::Reject(text), Matter::Publish(_)) => return close_publisher(server, stream, text),
+        (Deed::Reject(text), Matter::Play(_)) => {
+            return RRRestOut::RefusePlayers { stream, text: text.clone() }.carry_out(server).map(drop);
+        }
+        (Deed::Reject(_) | Deed::Wait, _) => return Ok(()),
+    };
+    RRRestOut::Open { stream, targets, sources, instead_of }.carry_out(server).map(drop)
+}
+
+/// The publisher that was let in to wait is refused after all.
+fn close_publisher(server: &RRServer, stream: Id, text: &str) -> Result<()> {
+    for session in server.list(stream, kind::SESSION)? {
+        if server.info(session).is_ok_and(|info| info.role == Role::Publisher) {
+            RRRestOut::CloseSession { session, text: text.to_owned(), ban_ms: 0 }.carry_out(server)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the host is told.
+pub(super) fn event(
+    server: &RRServer,
+    matter: &Matter,
+    question: &Question,
+    answer: Option<&Answer>,
+    failure: Option<&Failure>,
+    waiting: &[Waiting],
+) -> Event {
+    let mut event = Event::new(EventKind::Next);
+    if let Some(failure) = failure {
+        event = event.because(failure);
+    }
+    let words = match (failure, answer.map(|answer| &answer.deed)) {
+        (Some(failure), _) => failure.text.to_string(),
+        (None, Some(Deed::Reject(text))) => text.clone(),
+        (None, deed) => deed.map_or(Action::None, Deed::action).name().to_owned(),
+    };
+    let url = answer.and_then(|answer| RtmpUrl::parse(answer.deed.url()?, None).ok());
+    let lost = if let Matter::Lost(target) = matter { *target } else { 0 };
+    let session = waiting.first().map_or(0, |waiting| waiting.session);
+    let about = server.info(if lost == 0 { session } else { lost }).ok().filter(|info| info.id != 0);
+    Event {
+        action: answer.map_or(Action::None, |answer| answer.deed.action()),
+        stream: server.stream_named(&question.name).map_or(0, |stream| stream.id()),
+        session,
+        target: lost,
+        role: about.as_ref().map_or(Role::None, |info| info.role),
+        addr: about.map_or_else(Vec::new, |info| info.addr.into_bytes()),
+        app: question.name.app.clone(),
+        key: question.name.key.clone(),
+        url: url.map(|url| url.tc_url().into_bytes()).unwrap_or_default(),
+        value: answer.map_or(0, |answer| i64::try_from(answer.ttl.as_millis()).unwrap_or(i64::MAX)),
+        text: format!("{}: {words}", question.why.word()).into_bytes(),
+        ..event
+    }
+}
