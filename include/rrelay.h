@@ -1027,7 +1027,8 @@ RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len)
    rr_stream_write. One that is there already is kept from ending with its publisher, and given. cfg may be NULL: the
    server's.
    Returns: RR_OK; RR_ERR_EXISTS: it is there and cfg is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server
-   stops; RR_ERR_ARG: a name is NULL or longer than 4096 bytes; RR_ERR_ARG or RR_ERR_VERSION for what cfg says. */
+   stops; RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of app/key is "." or ".."; RR_ERR_ARG or
+   RR_ERR_VERSION for what cfg says. */
 RR_API int rr_stream_create(
     rr_server *s, const char *app, const char *key, const rr_stream_config *cfg, rr_stream *out);
 

@@ -308,11 +308,19 @@ fn a_whole_path_in_the_encoders_server_field_is_the_stream_of_that_path() {
     names.sort();
     assert_eq!(names, [(b"live".to_vec(), b"other".to_vec()), (b"live".to_vec(), b"show".to_vec())]);
     // An encoder whose path does not have two parts is told so.
-    for (app, key) in [("live", ""), ("", "show"), ("live", "?token=a/b")] {
+    let (halves, steps) =
+        ("an application and a stream key are needed, as in live/show", "no part of a name may be . or ..");
+    for (app, key, why) in [
+        ("live", "", halves),
+        ("", "show", halves),
+        ("live", "?token=a/b", halves),
+        ("live", "..", steps),
+        ("live/./show", "", steps),
+    ] {
         let mut socket = published(app, key);
         let mut said = Vec::new();
         socket.read_to_end(&mut said).unwrap();
-        for words in ["NetStream.Publish.BadName", "an application and a stream key are needed, as in live/show"] {
+        for words in ["NetStream.Publish.BadName", why] {
             assert!(said.windows(words.len()).any(|part| part == words.as_bytes()), "{app} + {key}: {words}");
         }
     }

@@ -14,7 +14,7 @@ use crate::server::RRRestOut;
 ///
 /// # Returns
 /// RR_OK; RR_ERR_EXISTS: it is there and `cfg` is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server stops;
-/// RR_ERR_ARG: a name is NULL or longer than 4096 bytes; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says.
+/// RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of `app/key` is "." or ".."; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says.
 ///
 /// # Safety
 /// The contract of all pointers.

@@ -1,4 +1,5 @@
-//! Streams in paths: `/v1/streams/{app}/{key}`, percent-coded. An application or key may have any byte, slashes too.
+//! Streams in paths: `/v1/streams/{app}/{key}`, percent-coded. An application or key may have any byte, slashes too;
+//! neither is dots alone (`StreamName`), which clients would take for a step upward.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
@@ -10,10 +11,9 @@ pub(crate) fn of_stream(app: &[u8], key: &[u8]) -> String {
     format!("{}/{}", coded(app), coded(key))
 }
 
-/// A percent-coded segment. Clients take a segment of dots alone for a step upward, so its first dot is coded too.
+/// A percent-coded segment.
 fn coded(bytes: &[u8]) -> String {
-    let text = percent_encode(bytes, CODED).to_string();
-    if matches!(text.as_str(), "." | "..") { text.replacen('.', "%2E", 1) } else { text }
+    percent_encode(bytes, CODED).to_string()
 }
 
 /// The bytes of one segment.
@@ -27,9 +27,7 @@ mod tests {
 
     #[test]
     fn any_name_comes_back_from_its_path() {
-        for (app, key) in
-            [("live", "show"), ("a/b", "c d?x=%41&y"), (".", ".."), ("ä", "\u{1}"), ("x", "-._~"), ("", "only")]
-        {
+        for (app, key) in [("live", "show"), ("a/b", "c d?x=%41&y"), ("ä", "\u{1}"), ("x", "-._~"), ("", "only")] {
             let path = of_stream(app.as_bytes(), key.as_bytes());
             let (one, two) = path.split_once('/').unwrap();
             assert_eq!((decoded(one), decoded(two)), (app.into(), key.into()), "{path}");

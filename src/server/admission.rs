@@ -17,7 +17,7 @@ use crate::server::source;
 use crate::session::{Event as Said, Role};
 use crate::stream::peer::Peer;
 use crate::stream::record::{Names, Order};
-use crate::stream::{Claim, RRStream, StreamName, Subscription, take_apart};
+use crate::stream::{Claim, DOT_PART, RRStream, StreamName, Subscription, take_apart};
 use crate::sync::locked;
 
 /// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
@@ -231,6 +231,9 @@ fn name_of(peer: &mut Peer, key: &[u8], decision: &Decision) -> Result<StreamNam
         name.key.clone_from(key);
     } else if !name.is_whole() {
         return Err(Failure::peers(RRError::Arg, "an application and a stream key are needed, as in live/show"));
+    }
+    if name.has_dot_part() {
+        return Err(Failure::peers(RRError::Arg, DOT_PART));
     }
     Ok(name)
 }

@@ -31,5 +31,5 @@ pub(crate) use self::book::Claim;
 pub(crate) use self::egress::subscription::Subscription;
 pub(crate) use self::front::RRStream;
 pub(crate) use self::handover::{Delivery, Pulled};
-pub(crate) use self::name::{StreamName, take_apart};
+pub(crate) use self::name::{DOT_PART, StreamName, take_apart};
 pub(crate) use self::upcalls::{Timeouts, Upcalls};

@@ -6,6 +6,9 @@ use crate::error::{Failure, RRError, Result};
 /// The instance of an application that nobody has named, as servers with instances write it.
 const DEFAULT_INSTANCE: &[u8] = b"_definst_";
 
+/// Why a name with such a part is refused.
+pub(crate) const DOT_PART: &str = "no part of a name may be . or .., which are steps through folders in urls";
+
 /// A stream's name, as the peer gave it; `?args` are part of it only where the settings say so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct StreamName {
@@ -19,12 +22,16 @@ impl StreamName {
     /// A name the host gives.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is too long or contains NUL.
+    /// [`RRError::Arg`] where it is too long, contains NUL, or has dots alone for a part.
     pub(crate) fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
         if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
             return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
         }
-        Ok(Self { app: app.to_vec(), key: key.to_vec() })
+        let name = Self { app: app.to_vec(), key: key.to_vec() };
+        if name.has_dot_part() {
+            return Err(Failure::ours(RRError::Arg, DOT_PART));
+        }
+        Ok(name)
     }
 
     /// The name of what a peer connected to and asked for. Slashes around an application are nothing, and so is
@@ -49,6 +56,14 @@ impl StreamName {
         let path = self.path();
         let name = path.split(|&byte| byte == b'?').next().unwrap_or_default();
         name.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).count() >= 2
+    }
+
+    /// Whether a part of its path is `.` or `..`. Whoever follows a url (browsers, HTTP clients, proxies) takes these for
+    /// steps through folders, percent-coded ones too, so such a stream could neither be managed nor played over HTTP.
+    pub(crate) fn has_dot_part(&self) -> bool {
+        let path = self.path();
+        let name = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+        name.split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b".."))
     }
 
     /// The path as a whole, by which names are compared: peers split `app/key` at different slashes (`live` + `a/b`,
@@ -121,6 +136,17 @@ mod tests {
         assert_eq!(path("live", "_definst_/show"), b"live/show");
         assert_eq!(path("live/_definst_/show", ""), b"live/show");
         assert_eq!(path("live_definst_", "show"), b"live_definst_/show");
+    }
+
+    #[test]
+    fn no_part_of_a_name_is_a_step_through_folders() {
+        for (app, key) in [("live", ".."), (".", "show"), ("live", "a/../b"), ("live/..", "show?x"), ("live/.", "?x")] {
+            let failure = StreamName::checked(app.as_bytes(), key.as_bytes()).unwrap_err();
+            assert!(failure.kind == RRError::Arg && failure.text.contains(".."), "{app} + {key}: {failure}");
+        }
+        for (app, key) in [("live", "..."), (".live", "show."), ("live", "a..b"), ("live", "show?x=/../")] {
+            StreamName::checked(app.as_bytes(), key.as_bytes()).unwrap();
+        }
     }
 
     #[test]
