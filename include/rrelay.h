@@ -885,7 +885,8 @@ RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key
    address (a unix socket) is in "all" alone. publish_keys is a file of the stream keys that may publish, one a line;
    empty lines and those that begin with # count nothing. A key is what a stream's path has behind its application;
    one with ?arguments ("show?pass=abc") is that of publishers who send the same, while players need "show" alone.
-   NULL, for either: everybody may, any key may.
+   With RR_ARGS_DROP nobody can send such a one, and a line in the log says so. NULL, for either: everybody may, any
+   key may.
 
    Peers are judged before hooks and the host are asked, and a refused one is told why: by RTMP with
    NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with
@@ -893,8 +894,8 @@ RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key
    not depend on them.
    Waits: For the disk: the file is read before it returns, and not again.
    Returns: RR_OK; RR_ERR_ARG: what is no rule, more than 4096 of them, a text that is not UTF-8, or a file that
-   holds no key, more than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was set before stays
-   then. */
+   holds no key that could be sent, more than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was
+   set before stays then. */
 RR_API int rr_server_set_access(rr_server *s, const char *const *rules, const char *publish_keys);
 
 /* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed

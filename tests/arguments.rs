@@ -12,7 +12,7 @@ mod raw;
 use std::sync::Arc;
 
 use rml_amf0::Amf0Value;
-use rrelay::config::{Args, ServerConfig, StreamConfig, TargetConfig, ask};
+use rrelay::config::{AccessConfig, Args, ServerConfig, StreamConfig, TargetConfig, ask};
 use rrelay::server::{Event, EventKind, LevelFilter, LogSink, kind};
 use rrelay::session::Role;
 
@@ -133,6 +133,14 @@ fn arguments_can_be_part_of_the_key_or_dropped() {
     live.server.shutdown().unwrap();
 
     let live = server(Args::Drop);
+    let keys = std::env::temp_dir().join(format!("rrelay-arguments-{}", std::process::id()));
+    std::fs::write(&keys, format!("show\nlobby?{KEY}\n")).unwrap();
+    let publish_keys = Some(keys.to_str().unwrap().to_owned());
+    let log = live.server.enter_log();
+    live.server.set_access(AccessConfig { publish_keys, ..AccessConfig::default() }).unwrap();
+    drop(log);
+    std::fs::remove_file(&keys).unwrap();
+    live.line_with(&["1 of its 2 keys have ?arguments, which args drops"]);
     let _publisher = publish(live.port);
     assert_eq!(told(&live, Role::Publisher), ("show".to_owned(), String::new()));
     live.server.shutdown().unwrap();

@@ -199,7 +199,7 @@ pub unsafe extern "C" fn rr_server_set_tls(
 /// "allow publish 10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an address (a unix socket) is
 /// in "all" alone. `publish_keys` is a file of the stream keys that may publish, one a line; empty lines and those that begin
 /// with # count nothing. A key is what a stream's path has behind its application; one with ?arguments ("show?pass=abc")
-/// is that of publishers who send the same, while players need "show" alone. NULL, for either: everybody may, any key may.
+/// is that of publishers who send the same, while players need "show" alone. With RR_ARGS_DROP nobody can send such a one, and a line in the log says so. NULL, for either: everybody may, any key may.
 ///
 /// Peers are judged before hooks and the host are asked, and a refused one is told why: by RTMP with
 /// NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with RR_ERR_REJECTED
@@ -209,8 +209,8 @@ pub unsafe extern "C" fn rr_server_set_tls(
 /// For the disk: the file is read before it returns, and not again.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: what is no rule, more than 4096 of them, a text that is not UTF-8, or a file that holds no key, more
-/// than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was set before stays then.
+/// RR_OK; RR_ERR_ARG: what is no rule, more than 4096 of them, a text that is not UTF-8, or a file that holds no key that
+/// could be sent, more than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was set before stays then.
 ///
 /// # Safety
 /// The contract of all pointers; `rules` is NULL or a list that NULL ends.

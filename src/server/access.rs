@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::config::{AccessConfig, AccessRule, MAX_NAME_BYTES};
+use crate::config::{AccessConfig, AccessRule, Args, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 use crate::stream::StreamName;
 use crate::stream::record::RRSession;
@@ -35,12 +35,12 @@ struct Judge {
 }
 
 impl Access {
-    /// The rules and keys from now on.
+    /// The rules and keys from now on; `args` is what becomes of the arguments that peers send behind a key.
     ///
     /// # Errors
     /// [`RRError::Io`] where the file of keys cannot be read, [`RRError::Arg`] where it holds none; those before stay.
-    pub(super) fn set(&self, config: AccessConfig) -> Result<()> {
-        let keys = config.publish_keys.as_deref().map(Keys::read).transpose()?;
+    pub(super) fn set(&self, config: AccessConfig, args: Args) -> Result<()> {
+        let keys = config.publish_keys.as_deref().map(|path| Keys::read(path, args)).transpose()?;
         *locked(&self.0) = Arc::new(Judge { rules: config.rules, keys });
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Access {
 struct Keys(Vec<[u8; 32]>);
 
 impl Keys {
-    fn read(path: &str) -> Result<Self> {
+    fn read(path: &str, args: Args) -> Result<Self> {
         let failure = |error: std::io::Error| Failure::ours(RRError::Io, format!("{path}: {error}"));
         let refused = |why: String| Err(Failure::ours(RRError::Arg, format!("{path}: {why}")));
         let file = File::open(path).map_err(failure)?;
@@ -91,6 +91,17 @@ impl Keys {
         }
         if let Some(long) = keys.iter().position(|key| key.len() > 2 * MAX_NAME_BYTES) {
             return refused(format!("its key {} is longer than any that a peer may send", long + 1));
+        }
+        let has_arguments =
+            |key: &&[u8]| key.splitn(2, |&byte| byte == b'?').nth(1).is_some_and(|args| !args.is_empty());
+        let (lost, all) = (keys.iter().filter(|key| args == Args::Drop && has_arguments(key)).count(), keys.len());
+        if lost == all {
+            return refused("each of its keys has ?arguments, which args drops, so nobody could publish".to_owned());
+        }
+        if lost > 0 {
+            log::warn!(
+                "{path}: {lost} of its {all} keys have ?arguments, which args drops: nobody can publish with them"
+            );
         }
         if mode & OPEN_TO_OTHERS != 0 {
             log::warn!("{path}: others may read or change the keys that may publish (mode {mode:03o}): chmod 600");
@@ -162,7 +173,7 @@ mod tests {
         access.check(&record, true).unwrap();
         let set = |rules: &[&str]| {
             let rules = rules.iter().map(|text| text.parse().unwrap()).collect();
-            access.set(AccessConfig { rules, publish_keys: None }).unwrap();
+            access.set(AccessConfig { rules, publish_keys: None }, Args::Apart).unwrap();
         };
         set(&["allow publish 192.0.2.0/24", "deny publish all"]);
         access.check(&record, true).unwrap();
@@ -181,7 +192,7 @@ mod tests {
     fn keys_are_what_stands_behind_the_application_alone_or_with_arguments() {
         let file = Held::new("forms", "# the studio\r\n show \r\n\nroom/cam1\nlobby?pass=abc\n");
         let access = Access::default();
-        access.set(file.config()).unwrap();
+        access.set(file.config(), Args::Apart).unwrap();
         for (app, key, query) in [
             ("live", "show", ""),
             ("other", "/show", "token=of-a-hook"),
@@ -213,7 +224,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_file_of_keys_changes_nothing() {
         let access = Access::default();
-        access.set(Held::new("good", "show\n").config()).unwrap();
+        access.set(Held::new("good", "show\n").config(), Args::Apart).unwrap();
         let long = "x".repeat(2 * MAX_NAME_BYTES + 1);
         for (test, text, words) in [
             ("empty", String::new(), "holds no key"),
@@ -222,12 +233,15 @@ mod tests {
             ("long", format!("key\n{long}\n"), "key 2 is longer"),
             ("large", "key\n".repeat(1 << 19), "1048576 bytes"),
         ] {
-            let failure = access.set(Held::new(test, &text).config()).unwrap_err();
+            let failure = access.set(Held::new(test, &text).config(), Args::Apart).unwrap_err();
             assert!(failure.kind == RRError::Arg && failure.text.contains(words), "{test}: {failure}");
         }
         let absent = AccessConfig { publish_keys: Some("/no/such/file".to_owned()), rules: Vec::new() };
-        let failure = access.set(absent).unwrap_err();
+        let failure = access.set(absent, Args::Apart).unwrap_err();
         assert!(failure.kind == RRError::Io && failure.text.starts_with("/no/such/file: "), "{failure}");
+        let dropped = Held::new("dropped", "show?pass=abc\nlobby?pass=abc\n");
+        let failure = access.set(dropped.config(), Args::Drop).unwrap_err();
+        assert!(failure.kind == RRError::Arg && failure.text.contains("each of its keys has ?arguments"), "{failure}");
         access.check(&peer("live", "show", ""), true).unwrap();
         access.check(&peer("live", "other", ""), true).unwrap_err();
     }

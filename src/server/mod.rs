@@ -212,7 +212,7 @@ impl RRServer {
     /// # Errors
     /// [`RRError::Io`] and [`RRError::Arg`] for the file of keys, with its name and the reason; what was set before stays.
     pub fn set_access(&self, config: AccessConfig) -> Result<()> {
-        self.core.access.set(config)
+        self.core.access.set(config, self.core.config.stream.args)
     }
 
     /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
