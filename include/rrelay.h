@@ -1004,10 +1004,10 @@ RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint3
    imported, as when a process ends that has them: then the connection is closed. The state may hold credentials
    (?args). Plain RTMP alone can go. On failure *fd is -1, and the session waits here as before.
    Waits: For the thread that has the session, which answers between two turns of its peers: for a moment.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, or was answered before this call
-   could be; RR_ERR_LIMIT: there is too little room at blob, and *len is how much is enough now; RR_ERR_UNSUPPORTED:
-   it is over TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN: eight calls about it
-   wait for its thread. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, was answered before this call could
+   be, or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len is how much is enough now;
+   RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN:
+   eight calls about it wait for its thread. */
 RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
 
 /* Goes on with a session that rr_session_export gave: fd is its connection, which is the library's from here on,

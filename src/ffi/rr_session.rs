@@ -148,8 +148,8 @@ pub unsafe extern "C" fn rr_session_close(
 /// For the thread that has the session, which answers between two turns of its peers: for a moment.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, or was answered before this call could be;
-/// RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much is enough now; RR_ERR_UNSUPPORTED: it is over
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, was answered before this call could be, or its server
+/// ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much is enough now; RR_ERR_UNSUPPORTED: it is over
 /// TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN: eight calls about it wait for its
 /// thread.
 ///

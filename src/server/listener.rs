@@ -423,8 +423,8 @@ impl Listener {
         if let Order::Answer(number, order) = order {
             return self.take_answer(slot, number, *order, io);
         }
-        if let Order::Export { room, outcome } = order {
-            return self.export(slot, room, &outcome, io);
+        if let Order::Export { room, caller } = order {
+            return self.export(slot, room, &caller, io);
         }
         let PendingState::Asks(..) = &pending.state else { return Ok(()) };
         let PendingState::Asks(wish, before) = std::mem::replace(&mut pending.state, PendingState::Talks) else {

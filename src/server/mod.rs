@@ -41,9 +41,6 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-use crossbeam::channel::{RecvTimeoutError, bounded};
 
 pub use self::listening::Listening;
 pub use self::out::RRRestOut;
@@ -75,14 +72,11 @@ use crate::server::placement::Placement;
 pub use crate::session::{Role, State};
 pub use crate::stream::event::{Action, Event, EventKind, Id, flag};
 pub use crate::stream::record::Export;
-use crate::stream::record::{Order, RRSession};
+use crate::stream::record::{ExportCaller, Order, RRSession};
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
-
-/// How often an export that waits looks whether the server is there still.
-const EXPORT_LOOK: Duration = Duration::from_millis(100);
 
 /// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
 #[derive(Debug)]
@@ -465,19 +459,13 @@ impl RRServer {
     /// [`RRError::Unsupported`] for one that cannot go on elsewhere: over TLS or HTTP, or with plays or targets. It is
     /// where it was then, as with [`Export::Needs`].
     pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
-        let (outcome, waits) = bounded(1);
-        self.answer(id, Order::Export { room, outcome })?;
-        loop {
-            match waits.recv_timeout(EXPORT_LOOK) {
-                Ok(outcome) => return outcome,
-                // Its thread may have ended in a panic, and then nobody drops the order.
-                Err(RecvTimeoutError::Timeout) if !self.core.is_closing() => {}
-                Err(_) => {
-                    self.session(id)?;
-                    return Err(Failure::ours(RRError::State, "the session was answered before, or its server ends"));
-                }
-            }
-        }
+        let (caller, wait) = ExportCaller::new();
+        self.answer(id, Order::Export { room, caller })?;
+        // A thread that has ended in a panic drops no order.
+        wait.outcome(|| self.core.is_closing()).unwrap_or_else(|| {
+            self.session(id)?;
+            Err(Failure::ours(RRError::State, "the session was answered before, or its server ends"))
+        })
     }
 
     /// Goes on with a session of another process, which [`Self::session_export`] gave: it asks here what it asked there,

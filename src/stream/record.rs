@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::config::Decision;
 use crate::error::{Failure, RRError, Result};
@@ -25,6 +26,9 @@ use crate::sync::locked;
 
 /// Orders that wait for one session at most: an answer and a close, and some that came twice.
 const MAX_ORDERS: usize = 8;
+
+/// How often an export that waits looks whether the session's owner is there still.
+const EXPORT_LOOK: Duration = Duration::from_millis(100);
 
 /// An order of the host for a session.
 #[derive(Debug)]
@@ -46,9 +50,61 @@ pub(crate) enum Order {
     Export {
         /// The most bytes that its state may have.
         room: usize,
-        /// Where the outcome goes.
-        outcome: Sender<Result<Export>>,
+        /// Who waits for the outcome.
+        caller: ExportCaller,
     },
+}
+
+/// Who waits for the outcome of an export, as the owner of the session knows it. Either the owner takes the order, or the caller
+/// gives up: so no session leaves for nobody.
+#[derive(Debug)]
+pub(crate) struct ExportCaller {
+    outcome: Sender<Result<Export>>,
+    settled: Arc<AtomicBool>,
+}
+
+/// The caller's end of that.
+#[derive(Debug)]
+pub(crate) struct ExportWait {
+    outcome: Receiver<Result<Export>>,
+    settled: Arc<AtomicBool>,
+}
+
+impl ExportCaller {
+    /// Both ends.
+    pub(crate) fn new() -> (Self, ExportWait) {
+        let (sender, receiver) = bounded(1);
+        let settled = Arc::<AtomicBool>::default();
+        (Self { outcome: sender, settled: Arc::clone(&settled) }, ExportWait { outcome: receiver, settled })
+    }
+
+    /// Takes the order; false where the caller has given up.
+    pub(crate) fn take(&self) -> bool {
+        !self.settled.swap(true, Ordering::AcqRel)
+    }
+
+    /// Tells the outcome.
+    pub(crate) fn tell(&self, outcome: Result<Export>) {
+        // The caller waits: the order was taken.
+        let _ = self.outcome.send(outcome);
+    }
+}
+
+impl ExportWait {
+    /// The outcome; `None` where the owner cannot export the session, or takes no orders any more. `is_lost` is asked again and
+    /// again whether the owner may have ended without a word.
+    pub(crate) fn outcome(&self, is_lost: impl Fn() -> bool) -> Option<Result<Export>> {
+        loop {
+            match self.outcome.recv_timeout(EXPORT_LOOK) {
+                Ok(outcome) => return Some(outcome),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if is_lost() && !self.settled.swap(true, Ordering::AcqRel) => {
+                    return None;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
 }
 
 /// The outcome of an export.

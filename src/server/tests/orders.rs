@@ -1,14 +1,18 @@
 //! The host's orders for a session wait, within a bound, for the thread that owns it.
 
+use std::io::Write;
 use std::sync::Arc;
 
-use crate::config::{Decision, ServerConfig};
+use crate::config::{Decision, ServerConfig, ask};
 use crate::error::RRError;
 use crate::log::LevelFilter;
 use crate::proto::command::CAPS_RECONNECT;
 use crate::server::RRServer;
 use crate::session::State;
-use crate::stream::record::RRSession;
+use crate::stream::event::{Event, EventKind};
+use crate::stream::record::{ExportCaller, Order, RRSession};
+
+use super::live::{Live, connect, is_closed, shaken, until};
 
 #[test]
 fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
@@ -38,4 +42,20 @@ fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
     assert_eq!(server.session_close(record.id, "", 0).unwrap_err().kind, RRError::NotFound, "it is over");
     server.core.registry().remove_session(record.id);
     server.shutdown().unwrap();
+}
+
+#[test]
+fn a_session_does_not_leave_for_a_caller_who_has_given_up() {
+    let live = Live::new(ServerConfig { ask: ask::CONNECT, ask_ms: u32::MAX, ..ServerConfig::default() });
+    let mut socket = shaken(live.port);
+    socket.write_all(&connect()).unwrap();
+    until("it asks", || !live.events_of(EventKind::ConnectAsk).is_empty());
+    let session = live.events_of(EventKind::ConnectAsk)[0].session;
+    let (caller, wait) = ExportCaller::new();
+    assert!(wait.outcome(|| true).is_none(), "nobody has it");
+    live.server.order(session, Order::Export { room: 1 << 20, caller }).unwrap();
+    live.server.session_deny(session, "", "not here").unwrap();
+    assert!(is_closed(&mut socket));
+    let refused = |event: &Event| event.error == Some(RRError::Rejected);
+    until("it was refused", || live.events_of(EventKind::Session).iter().any(refused));
 }
