@@ -62,6 +62,9 @@ pub(super) struct Core {
     pub(super) config: ServerConfig,
     pub(super) events: Events,
     pub(super) budget: Budget,
+    /// That of peers that neither publish nor play: a part of the server's memory, so that they alone never make it short. Who
+    /// comes back to the listener, or from another process, is charged before it waits for the listener's thread.
+    pub(super) pending: Budget,
     pub(super) certificate: Certificate,
     loops: Loops,
     /// The server's number, which its ids carry.
@@ -118,8 +121,10 @@ impl Core {
             }
         });
         let number = next_server();
+        let budget = Budget::of_server(config.mem_limit_bytes, alarm);
         let core = Arc::new(Self {
-            budget: Budget::of_server(config.mem_limit_bytes, alarm),
+            pending: budget.quarter(),
+            budget,
             certificate: Certificate::default(),
             loops,
             number,
@@ -479,14 +484,21 @@ impl EventSink for Core {
 }
 
 impl Upcalls for Core {
-    fn reclaim(&self, peer: Peer, event: Option<session::Event>) {
+    fn reclaim(&self, mut peer: Peer, event: Option<session::Event>) {
+        let end = |mut peer: Peer, failure: &Failure| {
+            half_close(&mut peer.conn.socket);
+            self.end_session(&peer.record, failure);
+        };
+        let memory = match self.pending.charge_about(peer.conn.heap_bytes()) {
+            Ok(memory) => memory,
+            Err(failure) => return end(peer, &failure),
+        };
         peer.record.set_owner(self.listener_wake());
-        match self.listener.try_send(ToListener::Back(peer, event)) {
+        match self.listener.try_send(ToListener::Back(peer, memory, event)) {
             Ok(()) => self.listener_wake.wake(),
             Err(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival)) => {
-                if let ToListener::Back(mut peer, _) = arrival {
-                    half_close(&mut peer.conn.socket);
-                    self.end_session(&peer.record, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
+                if let ToListener::Back(peer, ..) = arrival {
+                    end(peer, &Failure::ours(RRError::Limit, "the listener thread is overrun"));
                 }
             }
         }

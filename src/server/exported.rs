@@ -274,6 +274,7 @@ impl ExportedSession {
         if log::log_enabled!(log::Level::Debug) {
             conn.set_name(&addr);
         }
+        let memory = core.pending.charge_about(conn.heap_bytes())?;
         let make = |id| Arc::new(RRSession::resumed(id, addr, ip, local_addr, counted.counters()));
         let record = core.registry().add_session(ip, make)?;
         record.set_owner(core.listener_wake());
@@ -288,7 +289,7 @@ impl ExportedSession {
             });
         }
         log::info!(target: told::SESSION, "{} comes from another process", record.addr);
-        let sent = core.to_listener(ToListener::Imported(peer, question, decision));
+        let sent = core.to_listener(ToListener::Imported(peer, memory, question, decision));
         if sent.is_err() {
             core.registry().remove_session(record.id);
         }

@@ -7,6 +7,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use crate::config::{Decision, ListenOptions};
 use crate::net::socket::Socket;
 use crate::session::Event as Said;
+use crate::stream::memory::budget::Charge;
 use crate::stream::peer::Peer;
 use crate::stream::remote::target::Target;
 
@@ -23,10 +24,10 @@ pub(super) enum ToListener {
     Listener(mio::net::TcpListener, ListenOptions),
     /// A connection and its peer's address, which a PROXY header may replace.
     Connection(Socket, String, ListenOptions),
-    /// A session whose publishing or playing is over; the event is to be handled first.
-    Back(Peer, Option<Said>),
-    /// A session of another process, with the question that it waits with, and what was decided about that there.
-    Imported(Peer, Said, Box<Decision>),
+    /// A session whose publishing or playing is over, with its memory; the event is to be handled first.
+    Back(Peer, Charge, Option<Said>),
+    /// A session of another process with its memory, the question that it waits with, and what was decided about that there.
+    Imported(Peer, Charge, Said, Box<Decision>),
 }
 
 /// The receiving ends, given to the threads.

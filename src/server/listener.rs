@@ -36,7 +36,7 @@ use crate::server::place::Patience;
 use crate::session::{Event as Said, SessionConfig, State, Timing};
 use crate::stream::Upcalls;
 use crate::stream::event::EventKind;
-use crate::stream::memory::budget::{Budget, Charge};
+use crate::stream::memory::budget::Charge;
 use crate::stream::peer::{Leave, Peer, Stays};
 use crate::stream::record::Order;
 use newcomers::{ProxyPending, TurnedAway};
@@ -124,8 +124,6 @@ pub(super) struct Listener {
     pending: usize,
     proxy_pending: usize,
     turned_away: TurnedAway,
-    /// The budget of pending peers: a part of the server's memory, so that they alone never make it short.
-    memory: Budget,
     session: SessionConfig,
     /// Listening sockets that may have more to accept.
     accepting: Vec<usize>,
@@ -139,7 +137,6 @@ impl Listener {
     pub(super) fn new(core: Arc<Core>) -> Self {
         let session = session_config(&core.config);
         Self {
-            memory: core.budget.quarter(),
             core,
             slots: Slab::new(),
             pending: 0,
@@ -210,7 +207,7 @@ impl Task for Listener {
             self.apply(slot, Err(failure.clone().into()), io);
         }
         while let Ok(message) = inbox.try_recv() {
-            if let ToListener::Back(peer, _) | ToListener::Imported(peer, ..) = message {
+            if let ToListener::Back(peer, ..) | ToListener::Imported(peer, ..) = message {
                 self.core.end_session(&peer.record, &failure);
             }
         }
@@ -220,14 +217,13 @@ impl Task for Listener {
 impl Listener {
     // ---- coming
 
-    fn seat(&mut self, mut peer: Peer, command: Option<(Said, Box<Decision>)>, io: &mut Io<'_>) {
+    fn seat(&mut self, mut peer: Peer, memory: Charge, command: Option<(Said, Box<Decision>)>, io: &mut Io<'_>) {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if let Err(failure) = io.add(&mut peer.conn.socket, slot) {
             self.core.end_session(&peer.record, &failure);
             return;
         }
-        let memory = self.memory.nothing();
         entry.insert(Slot::Peer(Box::new(PendingPeer {
             peer,
             state: PendingState::Talks,

@@ -184,10 +184,7 @@ impl RRServer {
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.may_listen(options)?;
         let socket = Socket::adopt_connected(fd)?;
-        let most = self.core.config.max_sessions;
-        if self.core.registry().sessions.len() >= most as usize {
-            return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
-        }
+        self.core.registry().room()?;
         let name = peer.map_or_else(|| socket.peer_name(), ToOwned::to_owned);
         self.core.to_listener(ToListener::Connection(socket, name, options))
     }

@@ -20,6 +20,9 @@ pub(super) struct Registry {
     pub(super) streams: Slots<Arc<RRStream>>,
     pub(super) sessions: Slots<Arc<RRSession>>,
     pub(super) targets: Slots<Arc<Target>>,
+    /// Connections that are sessions to be: their PROXY header is pending. They take their room.
+    expected: u32,
+    max_sessions: u32,
     names: HashMap<Vec<u8>, Id>,
     per_ip: HashMap<IpAddr, u32>,
     max_per_ip: Option<u32>,
@@ -32,6 +35,8 @@ impl Registry {
             streams: Slots::new(kind::STREAM, server, config.max_streams),
             sessions: Slots::new(kind::SESSION, server, config.max_sessions),
             targets: Slots::new(kind::TARGET, server, MAX_TARGETS),
+            expected: 0,
+            max_sessions: config.max_sessions,
             names: HashMap::new(),
             per_ip: HashMap::new(),
             max_per_ip: config.max_sessions_ip,
@@ -63,12 +68,40 @@ impl Registry {
         }
     }
 
+    /// Whether there is room for one more session.
+    ///
+    /// # Errors
+    /// [`RRError::Limit`].
+    pub(super) fn room(&self) -> Result<()> {
+        let most = self.max_sessions;
+        if self.sessions.len() + self.expected as usize >= most as usize {
+            return Err(Failure::ours(RRError::Limit, format!("max_sessions ({most}) is reached")));
+        }
+        Ok(())
+    }
+
+    /// Keeps room for a session to be.
+    ///
+    /// # Errors
+    /// Those of [`Self::room`].
+    pub(super) fn expect_session(&mut self) -> Result<()> {
+        self.room()?;
+        self.expected += 1;
+        Ok(())
+    }
+
+    /// Gives that room back.
+    pub(super) fn expect_no_more(&mut self) {
+        self.expected = self.expected.saturating_sub(1);
+    }
+
     /// Puts a session in, unless a limit says no.
     pub(super) fn add_session(
         &mut self,
         ip: Option<IpAddr>,
         make: impl FnOnce(Id) -> Arc<RRSession>,
     ) -> Result<Arc<RRSession>> {
+        self.room()?;
         if let (Some(ip), Some(most)) = (ip, self.max_per_ip)
             && self.per_ip.get(&ip).is_some_and(|&count| count >= most)
         {

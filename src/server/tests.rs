@@ -13,6 +13,7 @@ mod missing_key_frame;
 mod orders;
 mod requests;
 mod states;
+mod waiting;
 mod words;
 
 use crate::config::{ServerConfig, TargetConfig};

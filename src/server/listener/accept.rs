@@ -46,18 +46,18 @@ impl Listener {
                 let local = socket.local_name();
                 self.welcome(socket, name, local, &[], options, io);
             }
-            ToListener::Back(peer, event) => {
+            ToListener::Back(peer, memory, event) => {
                 // The session rests, unless the peer has said already what it wants next.
                 let state = if event.is_some() { State::Handshake } else { State::Idle };
                 let prev = peer.record.set_state(state);
                 peer.record.set_stream(0);
                 self.core.events.push(peer.record.event(EventKind::Session).moved(prev, state));
-                self.seat(peer, event.map(|event| (event, Box::default())), io);
+                self.seat(peer, memory, event.map(|event| (event, Box::default())), io);
             }
-            ToListener::Imported(peer, question, decision) => {
+            ToListener::Imported(peer, memory, question, decision) => {
                 self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
                 self.core.update_state();
-                self.seat(peer, Some((question, decision)), io);
+                self.seat(peer, memory, Some((question, decision)), io);
             }
         }
     }
@@ -118,7 +118,7 @@ impl Listener {
         let ip = ip_of(&addr).or_else(|| socket.peer_ip());
         let secured = if options.tls { self.core.certificate.put_on(&mut socket, rest) } else { Ok(()) };
         let rest = if options.tls { &[] } else { rest };
-        let made = secured.and_then(|()| self.room()).and_then(|()| {
+        let made = secured.and_then(|()| heap::room()).and_then(|()| {
             self.core.registry().add_session(ip, |id| Arc::new(RRSession::new(id, addr.clone(), ip, local)))
         });
         let record = match made {
@@ -143,30 +143,22 @@ impl Listener {
         let peer = Peer::new(conn, record);
         self.core.events.push(peer.record.event(EventKind::Session).moved(State::None, State::Handshake));
         self.core.update_state();
-        self.seat(peer, None, io);
+        let memory = self.core.pending.nothing();
+        self.seat(peer, memory, None, io);
     }
 
     // ---- pending PROXY headers
 
-    /// Connections whose PROXY header is pending are sessions to be: they take their room. And there must be memory.
-    fn room(&self) -> crate::error::Result<()> {
-        heap::room()?;
-        let most = self.core.config.max_sessions as usize;
-        if self.proxy_pending > 0 && self.core.registry().sessions.len() + self.proxy_pending >= most {
-            return Err(Failure::ours(RRError::Limit, format!("{most} is the most there may be")));
-        }
-        Ok(())
-    }
-
     fn await_proxy_header(&mut self, mut socket: Socket, name: String, options: ListenOptions, io: &mut Io<'_>) {
-        let most = self.core.config.max_sessions as usize;
-        if self.core.registry().sessions.len() + self.proxy_pending >= most {
-            self.turned_away.add(&name, &Failure::ours(RRError::Limit, format!("{most} is the most there may be")));
+        let expected = self.core.registry().expect_session();
+        if let Err(failure) = expected {
+            self.turned_away.add(&name, &failure);
             return;
         }
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if let Err(failure) = io.add(&mut socket, slot) {
+            self.core.registry().expect_no_more();
             log::warn!("{name}: {failure}");
             return;
         }
@@ -223,6 +215,7 @@ impl Listener {
         }
         let Slot::ProxyPending(mut pending) = self.slots.remove(slot) else { return None };
         self.proxy_pending -= 1;
+        self.core.registry().expect_no_more();
         io.remove(&mut pending.socket);
         Some(*pending)
     }

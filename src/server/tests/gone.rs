@@ -18,8 +18,7 @@ use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 
 /// A server with a control thread, and what its other threads would get.
-fn without_threads() -> (RRServer, Inboxes) {
-    let config = ServerConfig::default();
+pub(super) fn without_threads(config: ServerConfig) -> (RRServer, Inboxes) {
     let waker = || Poller::new(1).unwrap().wake().unwrap();
     let limits =
         EventsConfig { limit: config.event_limit, log_events: LevelFilter::Off, callback: None, on_room: None };
@@ -32,7 +31,7 @@ fn without_threads() -> (RRServer, Inboxes) {
 
 #[test]
 fn targets_that_the_dialler_never_heard_of_do_not_keep_their_server() {
-    let (server, inboxes) = without_threads();
+    let (server, inboxes) = without_threads(ServerConfig::default());
     let stream = server.stream_create(b"live", b"show", None).unwrap();
     let config = || TargetConfig { url: "rtmp://127.0.0.1:1/live/x".to_owned(), ..TargetConfig::default() };
     server.target_add(stream, config()).unwrap();
@@ -45,7 +44,7 @@ fn targets_that_the_dialler_never_heard_of_do_not_keep_their_server() {
 
 #[test]
 fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
-    let (server, _inboxes) = without_threads();
+    let (server, _inboxes) = without_threads(ServerConfig::default());
     let id = server.stream_create(b"live", b"show", None).unwrap();
     let stream = server.stream(id).unwrap();
     let config = || TargetConfig { url: "rtmp://127.0.0.1:1/live/x".to_owned(), ..TargetConfig::default() };
@@ -68,7 +67,7 @@ fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
 
 #[test]
 fn the_end_of_a_server_waits_for_streams_that_are_late() {
-    let (server, _inboxes) = without_threads();
+    let (server, _inboxes) = without_threads(ServerConfig::default());
     // Its end would wait for a control thread.
     let server = ManuallyDrop::new(server);
     let late = server.stream_create(b"live", b"late", None).unwrap();

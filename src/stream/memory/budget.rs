@@ -160,6 +160,16 @@ impl Budget {
         Ok(Charge { budget: self.clone(), bytes })
     }
 
+    /// Takes about `bytes`, as [`Charge::follow`] counts them.
+    ///
+    /// # Errors
+    /// Those of [`charge`](Self::charge).
+    pub(crate) fn charge_about(&self, bytes: usize) -> Result<Charge> {
+        let mut charge = self.nothing();
+        charge.follow(bytes)?;
+        Ok(charge)
+    }
+
     /// Counts `bytes` in every counter up to the root, or in none.
     fn take(&self, bytes: u64) -> Result<()> {
         let mut counter = Some(self);
