@@ -182,6 +182,11 @@ impl Conn {
         Ok(Pumped::More)
     }
 
+    /// The body of the message at which [`pump`](Self::pump) has stopped, until its next call.
+    pub fn body(&self) -> &[u8] {
+        either!(&self.side, session => session.body(&[]))
+    }
+
     fn feed(
         &mut self,
         input: &[u8],
@@ -198,6 +203,9 @@ impl Conn {
                 _ => &[],
             };
             if let ControlFlow::Break(event) = on(event, body) {
+                if let Event::Message(_) = event {
+                    either!(&mut self.side, session => session.keep_body(input))?;
+                }
                 self.unread = copied(input.get(at..).unwrap_or_default())?;
                 return Ok(Some(event));
             }

@@ -282,6 +282,14 @@ impl HttpSession {
         &[]
     }
 
+    /// There are none to keep.
+    ///
+    /// # Errors
+    /// None.
+    pub fn keep_body(&mut self, _input: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// Bytes for the peer.
     pub fn output(&self) -> &[u8] {
         &self.out

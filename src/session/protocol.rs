@@ -418,6 +418,14 @@ macro_rules! protocol_methods {
             self.protocol.body(input)
         }
 
+        /// Keeps that body: from now on `body` gives it with any input, until the next call of `next`.
+        ///
+        /// # Errors
+        /// [`RRError::NoMem`](crate::error::RRError::NoMem).
+        pub fn keep_body(&mut self, input: &[u8]) -> crate::error::Result<()> {
+            self.protocol.keep_body(input)
+        }
+
         /// Bytes for the peer.
         pub fn output(&self) -> &[u8] {
             self.protocol.output()

@@ -229,13 +229,14 @@ impl Accumulate {
             counters.time(head.timestamp_ms, message.facts.is_key_frame(head.type_id));
             let may_begin = (!is_live || may_stand_by) && kept.look(&message);
             let steps_in = may_begin && may_step_in && !is_live;
-            let mut push = |message: &Incoming<'_>| owed.push(stream.ingest(), message);
+            let ingest = stream.ingest();
             let taken = if steps_in {
                 is_live = true;
                 stream.begin_feed();
-                kept.before(&message).try_for_each(|header| push(&header)).and_then(|()| push(&message))
+                let headers = kept.before(&message).try_for_each(|header| owed.push_header(ingest, &header));
+                headers.and_then(|()| owed.push(ingest, &message))
             } else if is_live {
-                push(&message)
+                owed.push(ingest, &message)
             } else {
                 Ok(())
             };

@@ -140,7 +140,7 @@ impl Feed {
     /// [`RRError::Limit`] where there has been none for [`ROOM_MS`], and whatever else closes the publisher.
     pub(super) fn find_room(&mut self, stream: &RRStream, now_ms: u64) -> Result<bool> {
         let half_read = self.peer.conn.heap_bytes();
-        let found = self.owed.pay(stream.ingest()).and_then(|()| self.memory.follow(half_read));
+        let found = self.owed.pay(stream.ingest(), self.peer.conn.body()).and_then(|()| self.memory.follow(half_read));
         let refused = match found {
             Err(failure) if failure.kind == RRError::Limit => failure,
             result => {

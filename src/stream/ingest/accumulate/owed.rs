@@ -7,39 +7,67 @@ use crate::error::{RRError, Result, copied};
 use crate::proto::message::MessageHead;
 use crate::stream::ingest::{Incoming, Ingest};
 
-/// The messages, oldest first. They are no charge of their own: as half-read ones they were charged, and they stay so.
+/// The messages, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Owed(VecDeque<(MessageHead, Vec<u8>, u64)>);
+pub(super) struct Owed {
+    /// Headers that were kept for this moment; there are no more than a publisher may have of them.
+    headers: VecDeque<(MessageHead, Vec<u8>, u64)>,
+    /// The message that was read last. Its body is still the connection's, which is charged for it.
+    last: Option<(MessageHead, u64)>,
+}
 
 impl Owed {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.headers.is_empty() && self.last.is_none()
     }
 
-    /// Appends a message to the log, or keeps it where there is no room.
+    /// Appends a header to the log, or keeps it where there is no room.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`] but [`RRError::Limit`]; [`RRError::NoMem`] where the message cannot be kept.
-    pub(super) fn push(&mut self, ingest: &Ingest, message: &Incoming<'_>) -> Result<()> {
-        if self.is_empty() {
-            match ingest.push(message) {
-                Err(failure) if failure.kind == RRError::Limit => {}
-                result => return result,
-            }
+    /// Those of [`Ingest::push`] but [`RRError::Limit`]; [`RRError::NoMem`] where the header cannot be kept.
+    pub(super) fn push_header(&mut self, ingest: &Ingest, header: &Incoming<'_>) -> Result<()> {
+        if !self.finds_room(ingest, header)? {
+            self.headers.push_back((header.head, copied(header.body)?, header.now_us));
         }
-        self.0.push_back((message.head, copied(message.body)?, message.now_us));
         Ok(())
     }
 
-    /// Appends what was kept.
+    /// Appends the message that was read last to the log, or owes it where there is no room; nothing is to be read behind it
+    /// then.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`]; what is left is kept.
-    pub(super) fn pay(&mut self, ingest: &Ingest) -> Result<()> {
-        while let Some((head, body, now_us)) = self.0.front() {
-            ingest.push(&Incoming::new(*head, body, *now_us))?;
-            self.0.pop_front();
+    /// Those of [`Ingest::push`] but [`RRError::Limit`].
+    pub(super) fn push(&mut self, ingest: &Ingest, message: &Incoming<'_>) -> Result<()> {
+        if !self.finds_room(ingest, message)? {
+            self.last = Some((message.head, message.now_us));
+        }
+        Ok(())
+    }
+
+    /// Appends a message, unless there is no room for it or for those before.
+    fn finds_room(&self, ingest: &Ingest, message: &Incoming<'_>) -> Result<bool> {
+        if !self.is_empty() {
+            return Ok(false);
+        }
+        match ingest.push(message) {
+            Err(failure) if failure.kind == RRError::Limit => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Appends what is owed; `body` is that of the message that was read last.
+    ///
+    /// # Errors
+    /// Those of [`Ingest::push`]; what is left is owed still.
+    pub(super) fn pay(&mut self, ingest: &Ingest, body: &[u8]) -> Result<()> {
+        while let Some((head, header, now_us)) = self.headers.front() {
+            ingest.push(&Incoming::new(*head, header, *now_us))?;
+            self.headers.pop_front();
+        }
+        if let Some((head, now_us)) = self.last {
+            ingest.push(&Incoming::new(head, body, now_us))?;
+            self.last = None;
         }
         Ok(())
     }
@@ -58,27 +86,27 @@ mod tests {
         let budget = Budget::new(Some(600_000));
         let (ingest, mut reader) = ingest_of(budget.clone());
         let mut owed = Owed::default();
-        let push = |owed: &mut Owed, number: u8, len: usize| {
-            let head = MessageHead { timestamp_ms: number.into(), type_id: kind::VIDEO, ..MessageHead::default() };
-            owed.push(&ingest, &Incoming::new(head, &vec![number; len], 0)).unwrap();
-        };
-        push(&mut owed, 1, 9);
+        let large = vec![3; 100_000];
+        let head =
+            |number: u8| MessageHead { timestamp_ms: number.into(), type_id: kind::VIDEO, ..MessageHead::default() };
+        owed.push(&ingest, &Incoming::new(head(1), &[1; 9], 0)).unwrap();
         assert!(owed.is_empty());
         let others = budget.charge(600_000 - budget.used()).unwrap();
-        push(&mut owed, 2, 100_000);
-        // There would be room for this one in the segment that is there.
-        push(&mut owed, 3, 9);
+        owed.push_header(&ingest, &Incoming::new(head(2), &[2; 100_000], 0)).unwrap();
         assert!(!owed.is_empty());
-        assert_eq!(owed.pay(&ingest).unwrap_err().kind, RRError::Limit);
+        // There would be room for a small one in the segment that is there.
+        owed.push_header(&ingest, &Incoming::new(head(3), &[3; 9], 0)).unwrap();
+        owed.push(&ingest, &Incoming::new(head(4), &large, 0)).unwrap();
+        assert_eq!(owed.pay(&ingest, &large).unwrap_err().kind, RRError::Limit);
         assert_eq!(ingest.head().messages, 1);
         drop(others);
-        owed.pay(&ingest).unwrap();
+        owed.pay(&ingest, &large).unwrap();
         assert!(owed.is_empty());
         let mut times = Vec::new();
         while let Some(mark) = reader.mark_here() {
             times.push(mark.ts_ms);
             reader.skip_message();
         }
-        assert_eq!(times, [1, 2, 3]);
+        assert_eq!(times, [1, 2, 3, 4]);
     }
 }
