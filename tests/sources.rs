@@ -8,12 +8,12 @@ mod circles;
 mod rig;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rig::{A_WHILE, Feeder, Player, Publisher, React, Server, until};
 use rrelay::config::{
-    MAX_STANDBYS, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media,
+    Decision, MAX_STANDBYS, PublisherPolicy, ServerConfig, SlowPolicy, Start, StreamConfig, TargetConfig, ask, media,
 };
 use rrelay::error::RRError;
 use rrelay::server::{Event, EventKind, Id, flag, kind};
@@ -462,6 +462,36 @@ fn a_source_that_the_host_stops_is_not_waited_for_and_one_that_is_lost_is() {
         player.over.is_some()
     });
     assert_eq!(edge.count(lost), 1, "it means it: there is nobody to wait for");
+}
+
+#[test]
+fn players_stay_for_the_grace_window_where_the_origin_lacks_the_stream_meanwhile() {
+    let (lacks, denied) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let (lacking, counter) = (Arc::clone(&lacks), Arc::clone(&denied));
+    let react: React = Box::new(move |server, event| match event.kind {
+        EventKind::PlayAsk if lacking.load(Ordering::Relaxed) => {
+            counter.fetch_add(1, Ordering::Relaxed);
+            server.session_deny(event.session, "NetStream.Play.StreamNotFound", "no such show").unwrap();
+        }
+        EventKind::PlayAsk => server.session_allow(event.session, Decision::default()).unwrap(),
+        _ => {}
+    });
+    let origin = Server::new(ServerConfig { ask: ask::PLAY, ..ServerConfig::default() }, react);
+    let feeder = Feeder::start(&origin, "show");
+    let edge = Server::plain();
+    let stream = edge.stream("show", StreamConfig { grace_ms: 600_000, ..StreamConfig::default() });
+    edge.server.source_add(stream, source(origin.url("show"), true)).unwrap();
+    let mut player = Player::of(&edge, "show");
+    player.sees(5);
+
+    lacks.store(true, Ordering::Relaxed);
+    drop(feeder);
+    let id = origin.server.stream_find(b"live", b"show").unwrap();
+    origin.server.stream_write(id, rig::VIDEO, 600_000, &[], true).unwrap();
+    until("it is asked for again and again", || denied.load(Ordering::Relaxed) >= 3);
+    lacks.store(false, Ordering::Relaxed);
+    let _feeder = Feeder::start(&origin, "show");
+    player.sees(5);
 }
 
 /// Whether an event tells that a stream has come to this state.
