@@ -71,6 +71,9 @@ impl Readers {
     }
 }
 
+/// In an id, instead of an event's number: the place before the first.
+const BEGIN: &str = "begin";
+
 /// The place of what is kept on the list of subscribers, as long as anybody may read it.
 #[derive(Debug)]
 struct Subscribed {
@@ -152,13 +155,21 @@ impl Recent {
     }
 
     fn id(&self, number: u64) -> String {
-        format!("{:x}-{number}", self.run)
+        self.id_at(number + 1)
+    }
+
+    /// The id with which a reader comes back to this place: that of the event before it, if there is one.
+    fn id_at(&self, place: u64) -> String {
+        match place.checked_sub(1) {
+            Some(number) => format!("{:x}-{number}", self.run),
+            None => format!("{:x}-{BEGIN}", self.run),
+        }
     }
 
     /// The place behind the event of this id; `None` for an id of another run, or none at all.
     fn behind(&self, id: &str) -> Option<u64> {
         let (run, number) = id.split_once('-')?;
-        let place = number.parse::<u64>().ok()?.checked_add(1)?;
+        let place = if number == BEGIN { 0 } else { number.parse::<u64>().ok()?.checked_add(1)? };
         (i64::from_str_radix(run, 16) == Ok(self.run) && place <= self.next()).then_some(place)
     }
 }
@@ -260,11 +271,13 @@ pub(crate) async fn get_events(
     let (news, now) = (told.recent.news.subscribe(), told.recent.next());
     let (place, first) = match headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default()) {
         None => (now, None),
-        Some(id) => told.recent.behind(id).map_or_else(|| (0, Some(lost(0))), |place| (place, None)),
+        Some(id) => match told.recent.behind(id) {
+            Some(place) => (place, None),
+            None => (0, Some(lost(0).id(told.recent.id_at(0)))),
+        },
     };
-    let hello = Frame::default().comment("from here on").retry(RETRY);
     // Who leaves before the first event comes back to this place too.
-    let hello = if place > 0 { hello.id(told.recent.id(place - 1)) } else { hello };
+    let hello = Frame::default().comment("from here on").retry(RETRY).id(told.recent.id_at(place));
     let events = Reader { told, place, news, stopped, _room: room }.into_stream();
     let first = futures_util::stream::iter([Some(hello), first].into_iter().flatten().map(Ok));
     let events = futures_util::StreamExt::chain(first, events);
@@ -311,6 +324,7 @@ mod tests {
         let recent = Recent::new(0xab);
         (0..3).for_each(|number| recent.tell(&event(number, 0)));
         assert_eq!((recent.behind("ab-0"), recent.behind(&recent.id(2))), (Some(1), Some(3)));
+        assert_eq!(recent.behind(&recent.id_at(0)), Some(0));
         for id in ["ab-3", "ac-0", "17", "", "-", "ab-", "ab--1", "ab-18446744073709551615", "zz-1"] {
             assert_eq!(recent.behind(id), None, "{id}");
         }

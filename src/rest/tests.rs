@@ -358,6 +358,7 @@ fn a_reader_that_comes_back_goes_on_where_it_was() {
     let rig = Rig::new();
     let mut reader = Listening::new(rig.port);
     assert!(reader.line(": from here on").is_some());
+    let begin = reader.line("id: ").unwrap()["id: ".len()..].to_owned();
     rig.server.stream_create(b"live", b"one", None).unwrap();
     let id = reader.line("id: ").unwrap()["id: ".len()..].to_owned();
     drop(reader);
@@ -369,8 +370,11 @@ fn a_reader_that_comes_back_goes_on_where_it_was() {
     };
     let mut back = Listening::behind(rig.port, &id);
     assert_eq!(keys(&mut back, 2), ["two", "six"]);
+    // So does one that was there before anything was told.
+    assert_eq!(keys(&mut Listening::behind(rig.port, &begin), 3), ["one", "two", "six"]);
     // After a start anew the id means nothing: that is said, and then all that is kept.
     let mut from_before = Listening::behind(rig.port, "5e-7");
+    assert_eq!(from_before.line("id: "), Some(format!("id: {begin}")));
     assert_eq!(from_before.event().unwrap(), ("lost".to_owned(), serde_json::json!({"count": 0})));
     assert_eq!(keys(&mut from_before, 3), ["one", "two", "six"]);
     // Who has had no event yet has a place too.
