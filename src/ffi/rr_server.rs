@@ -65,7 +65,8 @@ pub unsafe extern "C" fn rr_server_new(cfg: *const rr_server_config, out: *mut *
 /// rr_last_error: the event thread cannot wait for itself.
 ///
 /// # Waits
-/// For the server's threads; for a callback that runs, one second. A callback that has not returned then is left behind,
+/// For the server's threads; with hooks, two seconds at most for what back ends are still to be told; for a callback that
+/// runs, one second. A callback that has not returned then is left behind,
 /// as rr_last_error says, and none is called any more.
 ///
 /// # Safety

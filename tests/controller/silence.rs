@@ -39,7 +39,7 @@ fn wrong() -> Vec<(&'static str, Answer, &'static str)> {
             "queue_ms",
         ),
         (
-            "no roots",
+            "no pin",
             json(
                 r#"{"action": "relay", "urls": ["rtmp://127.0.0.1:9/live", "rtmps://127.0.0.1:9/live"],
                      "config": {"pin_sha256": "none"}}"#,
