@@ -174,7 +174,7 @@ impl Consumer {
 
     /// Whether one of the subscriptions has got all that it gets, and nothing is half sent.
     pub(in crate::stream) fn has_ended(&self) -> bool {
-        self.is_between() && self.subscriptions.iter().any(Subscription::has_ended)
+        self.subscriptions.iter().any(Subscription::has_ended) && self.is_between()
     }
 
     /// Whether the relay is to see to it: one of its subscriptions has ended, or its peer wants something else, and nothing
@@ -212,7 +212,7 @@ impl Consumer {
             if !self.conn.flush_tls()? {
                 return Ok(Plan::Blocked);
             }
-            if current.is_between() && self.conn.has_output() {
+            if self.conn.has_output() && current.is_between() {
                 self.private.fill(self.conn.take_output());
                 continue;
             }
@@ -230,8 +230,10 @@ impl Consumer {
     /// may.
     fn plan_media(&mut self, begins: bool, now_us: u64) -> Result<Next> {
         let mut next = Next::Nothing;
-        for _ in 0..self.subscriptions.len() {
-            let Some(subscription) = self.subscriptions.get_mut(self.current) else { break };
+        let subscriptions = self.subscriptions.as_mut_slice();
+        let count = subscriptions.len();
+        for _ in 0..count {
+            let Some(subscription) = subscriptions.get_mut(self.current) else { break };
             match subscription.plan(&mut self.private, begins, now_us)? {
                 something @ (Next::Log(_) | Next::Private) => return Ok(something),
                 waits @ (Next::Collects(until) | Next::Limited(until)) => {
@@ -243,16 +245,9 @@ impl Consumer {
                 }
                 Next::Nothing => {}
             }
-            self.pass_turn();
+            self.current = after(self.current, count);
         }
         Ok(next)
-    }
-
-    fn pass_turn(&mut self) {
-        self.current += 1;
-        if self.current >= self.subscriptions.len() {
-            self.current = 0;
-        }
     }
 
     /// Gives the bytes of a plan to the connection, which may take fewer.
@@ -271,7 +266,9 @@ impl Consumer {
     /// Notes how much of a plan the connection took. False where the socket takes no more now.
     pub(in crate::stream) fn advance(&mut self, run: Run, taken: Taken, now_us: u64) -> bool {
         self.blocked = taken.run < run.len;
-        if let Some(subscription) = self.subscriptions.get_mut(self.current).filter(|_| taken.run > 0) {
+        let subscriptions = self.subscriptions.as_mut_slice();
+        let count = subscriptions.len();
+        if let Some(subscription) = subscriptions.get_mut(self.current).filter(|_| taken.run > 0) {
             if run.private {
                 self.private.advance(taken.run);
                 subscription.spend(taken.sent);
@@ -284,25 +281,28 @@ impl Consumer {
                 self.sent += sent;
             }
             self.progress_ms = now_us / 1000;
-            if self.is_between() {
-                self.pass_turn();
+            if self.private.is_empty() && subscription.is_between() {
+                self.current = after(self.current, count);
             }
         }
         !self.blocked
     }
 
-    /// Sends what there is until the socket takes no more, at most so many runs. Gives the last plan: what the consumer
-    /// waits for, or what more there is to send.
+    /// Sends what there is, up to `head` at least, until the socket takes no more, at most so many runs. Gives the last plan:
+    /// what the consumer waits for, or what more there is to send.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan) and [`write`](Self::write).
-    pub(in crate::stream) fn send(&mut self, mut runs: usize, now_us: u64) -> Result<Plan> {
+    pub(in crate::stream) fn send(&mut self, mut runs: usize, head: Head, now_us: u64) -> Result<Plan> {
         loop {
             match self.plan(now_us)? {
                 Plan::Send(run) if runs > 0 => {
                     let taken = self.write(run)?;
                     if !self.advance(run, taken, now_us) {
                         return Ok(Plan::Blocked);
+                    }
+                    if self.has_sent_all(head) {
+                        return Ok(Plan::Nothing);
                     }
                     runs -= 1;
                 }
@@ -311,6 +311,16 @@ impl Consumer {
                     return Ok(plan);
                 }
             }
+        }
+    }
+
+    /// Whether the next plan would be to send nothing, as far as that shows without making it: the one subscription is at
+    /// `head`, and nothing else waits.
+    fn has_sent_all(&mut self, head: Head) -> bool {
+        let waits = !self.private.is_empty() || self.conn.has_output() || self.conn.socket.is_tls();
+        match &mut *self.subscriptions {
+            [subscription] if !waits => subscription.reaches(head),
+            _ => false,
         }
     }
 
@@ -380,4 +390,9 @@ impl Consumer {
         self.tally.report(self.who.counters());
         (self.conn, self.who, self.subscriptions.into_vec())
     }
+}
+
+/// Whose turn it is after that of `current`, among so many.
+fn after(current: usize, count: usize) -> usize {
+    if current + 1 < count { current + 1 } else { 0 }
 }

@@ -53,6 +53,11 @@ impl PendingFilters {
         self.list.clear();
     }
 
+    /// Whether no change is to come.
+    pub(in crate::stream) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Whether a key frame is waited for.
     pub(in crate::stream) fn want_key(&self) -> bool {
         self.list.iter().any(|filter| filter.at.is_none())

@@ -26,7 +26,7 @@ use crate::session::{Role, State};
 use crate::stream::egress::consumer::{Consumer, Who};
 use crate::stream::egress::foreign::Registrations;
 use crate::stream::egress::join::{JoinIndex, Seen};
-use crate::stream::egress::relay::pass::{Pass, Until};
+use crate::stream::egress::relay::pass::{Met, Pass, Until};
 use crate::stream::event::EventKind;
 use crate::stream::front::RRStream;
 use crate::stream::handover::Delivery;
@@ -55,10 +55,7 @@ pub(in crate::stream) struct Relay {
     flaw_told: bool,
     /// When the log last had a line on consumers that wait for a key frame while none comes.
     missing_key_frame_warned_ms: Option<u64>,
-    /// The working memory of passes.
     pass: Pass,
-    /// The times from the last pass that bound the next wait.
-    until: Until,
     timeouts: Timeouts,
     /// The streams through which media comes, which relays that pull the stream are told.
     via: Vec<u8>,
@@ -88,7 +85,6 @@ impl Relay {
             flaw_told: false,
             missing_key_frame_warned_ms: None,
             pass: Pass::default(),
-            until: Until::default(),
             timeouts,
             via: Vec::new(),
             via_changes: 0,
@@ -109,12 +105,12 @@ impl Task for Relay {
     }
 
     fn next_timeout(&self) -> Option<u64> {
-        let Until { unfinished, collected_us, limited_us, .. } = self.until;
+        let Until { unfinished, collected_us, limited_us, .. } = self.pass.until;
         if unfinished { Some(0) } else { [collected_us, limited_us].into_iter().flatten().min() }
     }
 
     fn is_collecting(&self) -> bool {
-        self.until.collected_us.is_some() && !self.until.immediate
+        self.pass.until.collected_us.is_some() && !self.pass.until.immediate
     }
 
     fn on_message(&mut self, delivery: Delivery, io: &mut Io<'_>) {
@@ -315,22 +311,27 @@ impl Relay {
 
     /// Sends to everybody who has room, and sees to what the pass met.
     fn run_pass(&mut self, io: &mut Io<'_>) {
-        let mut pass = std::mem::take(&mut self.pass);
+        let pass = &mut self.pass;
         pass.run(&mut self.consumers, &self.join_index, io.now_us);
-        self.until = pass.until;
         self.has_waiting |= std::mem::take(&mut pass.let_go);
         self.stream.stats().sent(std::mem::take(&mut pass.sent), io.now_us);
-        for event in pass.events.drain(..) {
+        if !pass.met.is_nothing() {
+            let met = std::mem::take(&mut pass.met);
+            self.see_to(met, io);
+        }
+    }
+
+    fn see_to(&mut self, met: Met, io: &mut Io<'_>) {
+        for event in met.events {
             self.stream.upcalls().event(event);
         }
-        for (slot, failure) in pass.failed.drain(..) {
+        for (slot, failure) in met.failed {
             let failure = self.last_words(slot, failure, io);
             self.apply(slot, Err(failure.into()), io);
         }
-        for slot in pass.between.drain(..) {
+        for slot in met.between {
             self.between(slot, io);
         }
-        self.pass = pass;
     }
 
     fn unblock(&mut self, ready: Ready) {

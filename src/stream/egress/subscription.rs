@@ -460,6 +460,18 @@ impl Subscription {
         Ok(Next::Nothing)
     }
 
+    /// Whether the subscription has sent all up to the head of its log, with nothing to be done before the next message; it
+    /// has caught up then.
+    pub(in crate::stream) fn reaches(&mut self, home: Head) -> bool {
+        let head = self.head(home);
+        let Place::At(cursor) = &self.place else { return false };
+        let reaches = cursor.position() >= head.position && self.tail.is_none() && self.pending_filters.is_empty();
+        if reaches {
+            self.lag_watch.at_head();
+        }
+        reaches
+    }
+
     /// How many of `len` bytes the rate limit lets go now; where none, the time at which some may.
     pub(in crate::stream) fn within_rate(&mut self, len: usize, now_us: u64) -> std::result::Result<usize, u64> {
         let Some(limit) = &mut self.rate_limit else { return Ok(len) };

@@ -59,9 +59,9 @@ impl Relay {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
         // Answers leave at once, unless they must wait for the end of a message on its way.
         if consumer.conn.has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
-            let sent = consumer.send(RUNS, now_us);
+            let sent = consumer.send(RUNS, self.join_index.head(), now_us);
             self.stream.stats().sent(consumer.take_sent(), now_us);
-            self.until.note(sent?);
+            self.pass.until.note(sent?);
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! The pass: everybody who has room is sent what is new, one consumer after the other, each in three steps.
 //!
 //! *Plan* asks the consumer for what it is to send next, *send* gives that to its socket, *advance* notes what was taken;
-//! whoever took all is asked again, until it has nothing or no room. All steps of one come before the next one's: what
-//! the pass knows of hundreds of consumers does not stay in the processor's cache between two steps.
+//! whoever took all is asked again, unless that was all up to the log's end, until it has nothing or no room. All steps of
+//! one come before the next one's: what the pass knows of hundreds of consumers does not stay in the processor's cache
+//! between two steps.
 //!
 //! A pass tells nobody and closes nobody: what it met stands in [`Pass`] afterwards, for the relay, which owns the
 //! consumers.
@@ -46,15 +47,27 @@ impl Until {
     }
 }
 
-/// A pass: its working memory, kept so that none allocates, and what it met.
+/// What a pass met that the relay is to see to: mostly nothing, and then nothing is allocated.
 #[derive(Default)]
-pub(super) struct Pass {
+pub(super) struct Met {
     /// Consumers whose sockets have failed.
     pub(super) failed: Vec<(usize, Failure)>,
     /// Consumers that have got all that they get, or whose peers sent a command.
     pub(super) between: Vec<usize>,
     /// Events for the host: consumers that were slow have all there is again.
     pub(super) events: Vec<Event>,
+}
+
+impl Met {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.failed.is_empty() && self.between.is_empty() && self.events.is_empty()
+    }
+}
+
+/// A pass, and what came of it.
+#[derive(Default)]
+pub(super) struct Pass {
+    pub(super) met: Met,
     pub(super) until: Until,
     /// What was sent of the stream.
     pub(super) sent: Sent,
@@ -85,24 +98,24 @@ impl Pass {
                 continue;
             }
             match self.serve(consumer, head, now_us) {
-                Ok(()) if !consumer.blocked && consumer.is_done() => self.between.push(slot),
+                Ok(()) if !consumer.blocked && consumer.is_done() => self.met.between.push(slot),
                 Ok(()) => {}
-                Err(failure) => self.failed.push((slot, failure)),
+                Err(failure) => self.met.failed.push((slot, failure)),
             }
         }
     }
 
     /// Sends to one.
     fn serve(&mut self, consumer: &mut Consumer, head: Head, now_us: u64) -> Result<()> {
-        let plan = consumer.send(RUNS, now_us)?;
+        let plan = consumer.send(RUNS, head, now_us)?;
         self.until.note(plan);
         self.sent += consumer.take_sent();
         if plan == Plan::Nothing {
-            let recovered = consumer.subscriptions.iter_mut().filter_map(|subscription| {
-                let recovered = subscription.has_recovered(head);
-                recovered.then(|| consumer.who.slow_event(subscription, 0))
-            });
-            self.events.extend(recovered);
+            for subscription in &mut consumer.subscriptions {
+                if subscription.has_recovered(head) {
+                    self.met.events.push(consumer.who.slow_event(subscription, 0));
+                }
+            }
         }
         Ok(())
     }
