@@ -233,14 +233,16 @@ impl<T: Task> AnySeat for Seat<T> {
         }
         self.task.begin_round(&self.ready, io);
         io.backlog.take(&mut self.turns);
-        for slot in self.turns.drain(..) {
+        for &slot in &self.turns {
             self.task.on_ready(Ready { slot, readable: true, closed: true, writable: false }, io);
         }
-        for ready in self.ready.drain(..) {
+        self.turns.clear();
+        for &ready in &self.ready {
             if !io.backlog.has(ready.slot) {
                 self.task.on_ready(ready, io);
             }
         }
+        self.ready.clear();
         let nudged = self.wake.take_nudge();
         if nudged || now_us >= *io.next_tick_us {
             *io.next_tick_us = now_us + T::TICK_MS * 1000;
@@ -521,7 +523,7 @@ impl EventLoop {
         self.poller.poll(timeout)?;
         self.now_us = clock::now_us();
         let Self { poller, seats, due, again, deadlines, now_us, .. } = self;
-        due.append(again);
+        std::mem::swap(due, again);
         for (task, ready) in poller.ready() {
             if let Some(place) = seats.get(task) {
                 place.seat.tell(ready);
@@ -534,20 +536,28 @@ impl EventLoop {
 
     /// One turn for each task that there is reason for, and behind it one for each that it has called.
     fn round(&mut self) {
-        let (mut due, mut called) = (std::mem::take(&mut self.due), std::mem::take(&mut self.called));
-        self.take_calls(&mut due);
-        for task in due.drain(..) {
+        let Self { poller, seats, due, .. } = self;
+        poller.take_calls(|task| seats.note(task, due));
+        let mut at = 0;
+        while let Some(&task) = self.due.get(at) {
             self.turn(task);
-            // At once: what it brought them is still in the processor's cache.
-            self.take_calls(&mut called);
-            called.drain(..).for_each(|task| self.turn(task));
+            self.turn_of_called();
+            at += 1;
         }
-        (self.due, self.called) = (due, called);
+        self.due.clear();
     }
 
-    fn take_calls(&mut self, list: &mut Vec<usize>) {
-        let Self { poller, seats, .. } = self;
-        poller.take_calls(|task| seats.note(task, list));
+    /// One turn for each task that was called meanwhile. At once: what they were called for is still in the processor's
+    /// cache.
+    fn turn_of_called(&mut self) {
+        let Self { poller, seats, called, .. } = self;
+        poller.take_calls(|task| seats.note(task, called));
+        let mut at = 0;
+        while let Some(&task) = self.called.get(at) {
+            self.turn(task);
+            at += 1;
+        }
+        self.called.clear();
     }
 
     fn turn(&mut self, task: usize) {
