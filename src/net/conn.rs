@@ -154,7 +154,7 @@ impl Conn {
         either!(&mut self.side, session => session.report_commands(reports));
         let unread = mem::take(&mut self.unread);
         // Also with nothing unread: the session may have something of its own to say (a queued play).
-        if let Some(event) = self.feed(&unread, now_ms, &mut on)? {
+        if let Some(event) = self.feed(&unread, now_ms, reports, &mut on)? {
             return Ok(Pumped::Event(event));
         }
         let mut left = budget;
@@ -168,7 +168,7 @@ impl Conn {
             };
             self.bytes_in += n as u64;
             let input = scratch.get(..n).unwrap_or_default();
-            if let Some(event) = self.feed(input, now_ms, &mut on)? {
+            if let Some(event) = self.feed(input, now_ms, reports, &mut on)? {
                 return Ok(Pumped::Event(event));
             }
             if n < scratch.len() && !to_end && !self.socket.is_tls() {
@@ -191,12 +191,15 @@ impl Conn {
         &mut self,
         input: &[u8],
         now_ms: u64,
+        reports: bool,
         on: &mut impl FnMut(Event, &[u8]) -> ControlFlow<Event>,
     ) -> Result<Option<Event>> {
         let mut at = 0;
         loop {
             let next = either!(&mut self.side, session => session.next(input, &mut at, now_ms));
-            self.log_commands();
+            if reports {
+                self.log_commands();
+            }
             let Some(event) = next? else { return Ok(None) };
             let body = match event {
                 Event::Message(_) => either!(&self.side, session => session.body(input)),
