@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::net::clock;
 use crate::stream::RRStream;
 use crate::stream::stats::Counters;
 
@@ -65,7 +66,10 @@ impl Stats {
             queue_bytes: counters.queue_bytes.get(),
             queue_msgs: counters.queue_msgs.get(),
             started_us: counters.started_us,
-            last_media_us: counters.last_media_us.load(Ordering::Relaxed),
+            last_media_us: match counters.last_media_us.get() {
+                0 => 0,
+                moment_us => clock::wall_at_us(moment_us),
+            },
             last_ts_ms: counters.last_ts_ms.load(Ordering::Relaxed),
             last_key_ts_ms: counters.last_key_ts_ms.load(Ordering::Relaxed),
             queue_ms: small(counters.queue_ms.get()),

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 use crate::config::Metadata;
 use crate::error::Result;
 use crate::log::told;
-use crate::net::clock as system_clock;
 use crate::proto::frame::{self, FrameFacts};
 use crate::proto::message::{MessageHead, kind};
 use crate::proto::metadata;
@@ -145,7 +144,7 @@ impl Ingest {
         counters.bytes_in.add(bytes);
         counters.rate_in.add(bytes, *now_us);
         counters.time(ts_ms, facts.is_key_frame(head.type_id));
-        counters.last_media_us.store(system_clock::wall_us(), Ordering::Relaxed);
+        counters.last_media_us.set(*now_us);
         let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
         self.tell_tracks_if(media && self.tracks.note(head.type_id, facts, body), *now_us);
     }

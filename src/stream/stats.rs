@@ -101,8 +101,8 @@ pub(crate) struct Counters {
     pub last_ts_ms: AtomicI64,
     /// Timestamp of the newest key frame, unwrapped.
     pub last_key_ts_ms: AtomicI64,
-    /// Wall clock of the newest message.
-    pub last_media_us: AtomicI64,
+    /// When the newest message came or went, monotonic; 0 before the first.
+    pub last_media_us: Count,
     /// Between the last two key frames.
     pub key_interval_ms: AtomicU32,
     /// Rate of video frames.

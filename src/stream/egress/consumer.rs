@@ -7,7 +7,6 @@
 //! they go.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -367,8 +366,7 @@ impl Consumer {
         counters.queue_ms_max.set(counters.queue_ms_max.get().max(behind.ms));
         counters.received(self.received_before, self.conn.bytes_in(), now_us);
         if counters.msgs_out.get() > 0 {
-            let ago_us = i64::try_from(now_us.saturating_sub(self.progress_ms * 1000)).unwrap_or(0);
-            counters.last_media_us.store(clock::wall_us() - ago_us, Ordering::Relaxed);
+            counters.last_media_us.set(self.progress_ms * 1000);
             // The last subscription's timestamp stands for all plays of the connection.
             if let Some(ts_ms) = self.subscriptions.iter().rev().find_map(Subscription::passed_ts_ms) {
                 counters.sent_time(ts_ms);

@@ -2,13 +2,11 @@
 //! by.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use crate::config::OVER_RATE_MS;
 use crate::error::{Failure, RRError, Result};
-use crate::net::clock;
 use crate::net::conn::Pumped;
 use crate::proto::message::{MessageHead, kind};
 use crate::session::{Role, State};
@@ -167,7 +165,7 @@ impl Feed {
         counters.rate_in.add(bytes, now_us);
         counters.bytes_in.add(bytes);
         if took {
-            counters.last_media_us.store(clock::wall_us(), Ordering::Relaxed);
+            counters.last_media_us.set(now_us);
             self.media_ms = now_us / 1000;
             if let Some(source) = self.source.as_ref().filter(|_| self.peer.record.role() == Role::Source) {
                 source.move_to(State::InProgress, |event| event);
