@@ -4,7 +4,8 @@
 //! What differs, and why: a peer's `?args` cannot bring a field of ours in a second time, since back ends that take the
 //! last of two would believe the peer; what an address cannot hold is percent-coded in them. Where the url has a query
 //! already, GET goes on with `&`. The answer is judged when it is there and not when its connection closes. A redirect
-//! may name a host, also over TLS. Who is refused is told so.
+//! may name a host, also over TLS. Who is refused is told so. The start of a play that says none is RTMP's default, -2000, where
+//! nginx-rtmp says 0; and of the relay's own targets and sources nobody is asked, while nginx-rtmp asks about its relays.
 
 use axum::body::Bytes;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
