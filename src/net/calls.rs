@@ -12,28 +12,36 @@ const WORD: usize = u64::BITS as usize;
 /// consistent.
 #[derive(Debug)]
 pub(super) struct Calls {
-    tasks: Box<[AtomicU64]>,
-    /// A bit for each word of `tasks`.
-    any: Box<[AtomicU64]>,
+    /// First a bit for each word of tasks, and then these words: a thread with a few tasks of its own has all in one line of the
+    /// processor's cache, which goes to and fro between it and those that call.
+    words: Box<[AtomicU64]>,
+    /// How many words are of the first kind.
+    groups: usize,
 }
 
 impl Calls {
     /// An empty set with room for this many tasks at least.
     pub(super) fn with_room(tasks: usize) -> Self {
-        let words = |bits: usize| (0..bits.div_ceil(WORD)).map(|_| AtomicU64::new(0)).collect::<Box<[_]>>();
-        let tasks = words(tasks);
-        Self { any: words(tasks.len()), tasks }
+        let tasks = tasks.div_ceil(WORD);
+        let groups = tasks.div_ceil(WORD);
+        Self { words: (0..groups + tasks).map(|_| AtomicU64::new(0)).collect(), groups }
+    }
+
+    /// A bit for each word of tasks; and those words.
+    fn any_and_tasks(&self) -> (&[AtomicU64], &[AtomicU64]) {
+        self.words.split_at_checked(self.groups).unwrap_or_default()
     }
 
     /// How many tasks it has room for; they are numbered from 0.
     pub(super) fn room(&self) -> usize {
-        self.tasks.len() * WORD
+        (self.words.len() - self.groups) * WORD
     }
 
     /// Adds a task. What the caller did before is seen by the owner once it has taken the call.
     pub(super) fn add(&self, task: usize) {
         let (word, group) = (task / WORD, task / WORD / WORD);
-        let (Some(tasks), Some(any)) = (self.tasks.get(word), self.any.get(group)) else { return };
+        let (any, tasks) = self.any_and_tasks();
+        let (Some(tasks), Some(any)) = (tasks.get(word), any.get(group)) else { return };
         // Always written, also where the task is in the set: the write orders what the caller did before.
         tasks.fetch_or(1 << (task % WORD), Ordering::SeqCst);
         let bit = 1 << (word % WORD);
@@ -45,14 +53,15 @@ impl Calls {
 
     /// Whether nobody is called.
     pub(super) fn is_empty(&self) -> bool {
-        self.any.iter().all(|any| any.load(Ordering::SeqCst) == 0)
+        self.any_and_tasks().0.iter().all(|any| any.load(Ordering::SeqCst) == 0)
     }
 
     /// Empties the set; `each` gets every task that was in it. For the owner alone.
     pub(super) fn take(&self, mut each: impl FnMut(usize)) {
-        for (group, any) in self.any.iter().enumerate() {
+        let (any, tasks) = self.any_and_tasks();
+        for (group, any) in any.iter().enumerate() {
             for word in take_bits(any).map(|bit| group * WORD + bit) {
-                let Some(tasks) = self.tasks.get(word) else { continue };
+                let Some(tasks) = tasks.get(word) else { continue };
                 take_bits(tasks).for_each(|bit| each(word * WORD + bit));
             }
         }
