@@ -228,6 +228,8 @@ impl Reader {
                 return None;
             }
             let next = reader.next().await?;
+            // A reader that has much to catch up on takes turns with the other requests of its thread.
+            tokio::task::coop::consume_budget().await;
             let frame = reader.frame(&next);
             Some((Ok(frame), reader))
         })
@@ -288,7 +290,14 @@ pub(crate) async fn get_events(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::StreamExt as _;
+
     use super::*;
+    use crate::config::ServerConfig;
+    use crate::log::LevelFilter;
     use crate::stream::event::EventKind;
 
     fn event(number: i64, text: usize) -> Event {
@@ -335,5 +344,37 @@ mod tests {
         let recent = Recent::new(1);
         recent.tell(&Event { query: b"secret".to_vec(), ..event(1, 0) });
         assert!(matches!(recent.at(&mut 0), Some(Next::Event(0, event)) if event.query.is_empty()));
+    }
+
+    #[test]
+    fn a_reader_with_much_to_catch_up_on_lets_others_have_their_turns() {
+        let server = Arc::new(RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap());
+        let (_stop, stopped) = watch::channel(false);
+        let readers = Readers::new(server, stopped);
+        let (room, Readers { told, stopped, .. }) = Readers::enter(Some(Extension(readers))).unwrap();
+        (0..MAX_EVENTS).for_each(|number| told.recent.tell(&event(number as i64, 0)));
+        let news = told.recent.news.subscribe();
+        let reader = Reader { told, place: 0, news, stopped, _room: room };
+        let (read, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(MAX_EVENTS)));
+        let (count, other) = (Arc::clone(&read), Arc::clone(&seen));
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {
+            let reads = tokio::spawn(async move {
+                let mut events = pin!(reader.into_stream());
+                while count.load(Ordering::Relaxed) < MAX_EVENTS && events.next().await.is_some() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            // As many turns as a request takes.
+            let asks = tokio::spawn(async move {
+                for _ in 0..4 {
+                    tokio::task::yield_now().await;
+                }
+                other.store(read.load(Ordering::Relaxed), Ordering::Relaxed);
+            });
+            asks.await.unwrap();
+            reads.await.unwrap();
+        });
+        let seen = seen.load(Ordering::Relaxed);
+        assert!(seen < MAX_EVENTS / 2, "{seen} events were read before another request's turns");
     }
 }
