@@ -363,8 +363,9 @@ impl Load {
         let publishing = (0..streams).map(|stream| (Use::Publisher, format!("s{stream}")));
         let first_publisher = if self.shape.http { 0 } else { stalled + streams * players };
         if self.shape.http {
-            // What nobody publishes is not to be had.
-            self.connect_all(publishing.chain(playing));
+            // What nobody publishes yet is not to be had.
+            self.connect_all(publishing);
+            self.connect_all(playing);
         } else {
             self.connect_all(stalling.chain(playing).chain(publishing));
         }
