@@ -1,5 +1,5 @@
-//! Who may publish and play, by the peer's address: rules in the order given, of which the first that fits decides, as
-//! nginx-rtmp's `allow` and `deny` do.
+//! Who may publish and play, by the peer's address. Rules apply in the order given and the first match decides, as with
+//! nginx-rtmp's `allow` and `deny`.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -9,22 +9,22 @@ use ipnet::IpNet;
 use super::value::{Setting, Value};
 use crate::error::Result;
 
-/// Rules at one time: each publish and each play walks them.
+/// Most rules in force at one time: each publish and each play walks the list.
 pub const MAX_ACCESS_RULES: usize = 4_096;
 
 /// One rule: `allow` or `deny`, `publish` or `play` or neither for both, and a network, an address or `all`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessRule {
-    /// Whether whom the rule fits may.
+    /// Whether the rule allows the peers that it matches, or denies them.
     pub allow: bool,
-    /// What the rule is about, publishing (true) or playing; `None`: both.
+    /// Whether the rule is for publishing (true) or playing (false); `None`: for both.
     pub publishes: Option<bool>,
-    /// Whom the rule fits; `None`: everybody, with an address or without.
+    /// The addresses that the rule matches; `None`: every peer, also one without an address.
     pub network: Option<IpNet>,
 }
 
 impl AccessRule {
-    /// Whether the rule decides this.
+    /// Whether the rule matches this peer and what it wants to do.
     pub fn fits(&self, publishes: bool, ip: Option<IpAddr>) -> bool {
         self.publishes.is_none_or(|mine| mine == publishes)
             && self.network.is_none_or(|network| ip.is_some_and(|ip| network.contains(&ip)))
@@ -56,14 +56,14 @@ impl FromStr for AccessRule {
             None => return Err("has no address: a network (10.0.0.0/8, fd00::/8) or all"),
         };
         match words.next() {
-            Some(_) => Err("has something behind its address"),
+            Some(_) => Err("has text after its address"),
             None => Ok(Self { allow, publishes, network }),
         }
     }
 }
 
-/// A network, or an address alone. Bits behind the prefix count nothing, as with nginx. Addresses of peers that came by
-/// IPv4 on a socket of IPv6 are those of IPv4, and so are the networks here.
+/// A network, or a single address. Host bits beyond the prefix are ignored, as nginx does. IPv4 peers that arrive on an
+/// IPv6 socket count as IPv4, and networks are treated likewise.
 fn network(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
     match network.addr().to_canonical() {
@@ -75,9 +75,9 @@ fn network(text: &str) -> Option<IpNet> {
 /// Settings of who may publish and play.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessConfig {
-    /// The rules in their order; whom none fits may.
+    /// The rules in their order. A peer that no rule matches is allowed.
     pub rules: Vec<AccessRule>,
-    /// A file of the stream keys that may publish, one a line; `None`: any.
+    /// A file of the stream keys that may publish, one a line; `None`: any key may.
     pub publish_keys: Option<String>,
 }
 
@@ -129,7 +129,7 @@ mod tests {
         assert!(!both.fits(true, ip("2001:db9::1")) && !both.fits(true, ip("32.1.13.184")));
         let one = rule("deny play 192.0.2.7");
         assert!(one.fits(false, ip("192.0.2.7")) && !one.fits(false, ip("192.0.2.6")));
-        assert!(rule("allow 192.0.2.7/24").fits(false, ip("192.0.2.200")), "bits behind the prefix count nothing");
+        assert!(rule("allow 192.0.2.7/24").fits(false, ip("192.0.2.200")), "bits beyond the prefix are ignored");
         assert!(rule("allow ::ffff:192.0.2.0/120").fits(true, ip("192.0.2.1")));
         assert!(rule("allow 0.0.0.0/0").fits(true, ip("1.2.3.4")) && !rule("allow 0.0.0.0/0").fits(true, ip("::1")));
         for anybody in [ip("1.2.3.4"), ip("::1"), None] {

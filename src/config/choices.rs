@@ -1,6 +1,6 @@
 //! The choices of settings, with the numbers of the C API.
 
-/// Which asks go to the host, as bits (`RR_ASK_*`).
+/// Which questions go to the host, as bits (`RR_ASK_*`).
 pub mod ask {
     /// Ask at `connect`.
     pub const CONNECT: u32 = 1;
@@ -72,15 +72,15 @@ pub enum SlowPolicy {
     Stop,
 }
 
-/// The treatment of the `?args` that peers put behind a stream's name (`RR_ARGS_*`), which are credentials as a rule.
+/// The treatment of the `?args` that peers append to a stream's name (`RR_ARGS_*`), usually credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Args {
-    /// The arguments are no part of the name; the host gets them beside it.
+    /// The arguments are not part of the name; the host gets them separately.
     #[default]
     Apart,
     /// The arguments are part of the stream key.
     Key,
-    /// The arguments are no part of the name, and the host does not get them.
+    /// The arguments are not part of the name, and the host does not get them.
     Drop,
 }
 
@@ -91,7 +91,7 @@ impl Args {
 /// How players get metadata that does not end as AMF0 prescribes (`RR_METADATA_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Metadata {
-    /// With the missing end marks added, and the bytes behind the value left out.
+    /// With the missing end marks added, and the bytes after the value left out.
     #[default]
     Mended,
     /// As the publisher sends it, byte for byte.
@@ -103,7 +103,7 @@ impl Metadata {
 }
 
 impl Start {
-    /// Each choice with its number of `RR_START_*`; 0 is not among them, because it means each setting's own default.
+    /// Each choice with its number of `RR_START_*`; 0 is left out, because it means the setting's own default.
     pub(super) const CHOICES: [(u32, Self); 3] = [(1, Self::Key), (2, Self::Gop), (3, Self::Now)];
 
     /// The number of the C API.

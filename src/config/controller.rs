@@ -1,4 +1,4 @@
-//! Settings of the controller: who is asked by HTTP where streams go next, and where they come from.
+//! Settings of the controller: the program that is asked by HTTP where streams go next and where they come from.
 
 use super::hooks::address;
 use super::value::{Range, Setting, Value};
@@ -7,7 +7,7 @@ use crate::error::{Failure, RRError, Result};
 /// Most controllers of one server, and few enough to stop at in a C list that lacks its NULL.
 pub const MAX_CONTROLLERS: usize = 8;
 
-/// Longest token or address of ours.
+/// Longest token, and longest address of this server.
 const MAX_TEXT_BYTES: usize = 1_024;
 
 /// Settings of the controller of one server.
@@ -15,21 +15,21 @@ const MAX_TEXT_BYTES: usize = 1_024;
 pub struct ControllerConfig {
     /// Addresses of controllers, `http://host[:port][/path]` or https, without a slash at the end; asked in this order.
     pub urls: Vec<String>,
-    /// Goes with each request as `Authorization: Bearer`; `None`: nothing does.
+    /// Sent with each request as `Authorization: Bearer`; `None` sends no token.
     pub token: Option<String>,
     /// Signs each request (HMAC-SHA256); `None` signs none.
     pub secret: Option<Vec<u8>>,
     /// Roots that are trusted for https instead of the system's, a PEM file.
     pub ca_file: Option<String>,
-    /// This server's address, as others are to dial it: `rtmp://host[:port]`.
+    /// This server's address, as other servers dial it: `rtmp://host[:port]`.
     pub self_url: Option<String>,
-    /// What one controller may take for an answer.
+    /// How long one controller may take to answer.
     pub timeout_ms: u32,
     /// The time from each heartbeat to the next one; `None`: no heartbeats.
     pub heartbeat_ms: Option<u32>,
-    /// How long an answer stands that does not say it itself, for when no controller answers.
+    /// How long an answer without a `ttl_ms` of its own stays valid, for when no controller answers.
     pub cache_ms: u32,
-    /// Questions at one time; the others wait, and their time runs.
+    /// Most questions at one time; further ones wait, and the wait counts against their time.
     pub max_requests: u32,
 }
 
@@ -41,10 +41,10 @@ impl Default for ControllerConfig {
             secret: None,
             ca_file: None,
             self_url: None,
-            timeout_ms: 2_000,          // publishers and players wait for it, and it is near as a rule
-            heartbeat_ms: Some(10_000), // three lost ones, and a controller knows within half a minute
-            cache_ms: 300_000,          // a controller that is deployed anew is back within five minutes
-            max_requests: 64,           // a storm of publishers after a restart goes in waves
+            timeout_ms: 2_000, // publishers and players wait for it, and a controller is usually near
+            heartbeat_ms: Some(10_000), // after three missed ones, half a minute, a controller knows
+            cache_ms: 300_000, // a controller that is redeployed is back within five minutes
+            max_requests: 64,  // a rush of publishers after a restart is spread out
         }
     }
 }
@@ -77,11 +77,12 @@ impl ControllerConfig {
                 self.timeout_ms = given.number(default.timeout_ms, TIMEOUT, None)?;
             }
             "heartbeat_ms" => {
-                const HEARTBEAT: Range = Range::new(1_000, 3_600_000, "less is a storm, and more is none");
+                const HEARTBEAT: Range =
+                    Range::new(1_000, 3_600_000, "more often is a flood, and more rarely tells nothing");
                 self.heartbeat_ms = given.optional(default.heartbeat_ms, HEARTBEAT)?;
             }
             "cache_ms" => {
-                const CACHE: Range = Range::new(1, 86_400_000, "what was true a day ago is not");
+                const CACHE: Range = Range::new(1, 86_400_000, "an answer of a day ago is out of date");
                 self.cache_ms = given.number(default.cache_ms, CACHE, Some(0))?;
             }
             "max_requests" => {
@@ -93,7 +94,7 @@ impl ControllerConfig {
         Ok(())
     }
 
-    /// The settings, where there is somebody to ask.
+    /// The settings, if there is a controller to ask.
     ///
     /// # Errors
     /// [`RRError::Arg`] where there is no url.
@@ -105,24 +106,24 @@ impl ControllerConfig {
     }
 }
 
-/// The address of a controller, below which the paths of its requests are.
+/// The address of a controller; the paths of its requests are appended to it.
 fn base(text: &str) -> Result<String> {
     let given = Setting { name: "urls", value: Value::Text(text) };
     let url = address(&given)?.unwrap_or_default();
     if url.contains('?') {
-        return Err(given.refuse("has a query: what is asked is below the address"));
+        return Err(given.refuse("has a query, but the paths of requests are appended to the address"));
     }
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// Our own address.
+/// This server's own address.
 fn own(given: &Setting<'_>, text: &str) -> Result<String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("rtmp", text));
     let known = scheme.eq_ignore_ascii_case("rtmp") || scheme.eq_ignore_ascii_case("rtmps");
     let rest = rest.trim_end_matches('/');
     let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['/', '?', '#', '@']);
     if !known || rest.is_empty() || !plain || rest.len() > MAX_TEXT_BYTES {
-        return Err(given.refuse(&format!("is \"{text}\", no address like rtmp://10.0.0.5:1935")));
+        return Err(given.refuse(&format!("is \"{text}\", not an address like rtmp://10.0.0.5:1935")));
     }
     Ok(format!("{}://{rest}", scheme.to_ascii_lowercase()))
 }

@@ -1,4 +1,4 @@
-//! The host's answer to a session that asks.
+//! The host's answer to a session that waits for permission.
 
 use std::sync::Arc;
 
@@ -16,19 +16,20 @@ pub struct Decision {
     pub user: usize,
     /// The stream key to use, or at connect the application; `None` keeps what the peer asked for.
     pub rename: Option<Vec<u8>>,
-    /// Settings for the stream, if this publish creates it.
+    /// Settings of the stream, if this publish creates it.
     pub stream: Option<Arc<StreamConfig>>,
-    /// Where a player begins; `None` takes the stream's.
+    /// Where a player begins; `None` takes the stream's setting.
     pub start: Option<Start>,
     /// Kinds that a player may have, bits of [`media`]. The player may ask for fewer.
     pub media: u32,
-    /// What the stream is pushed to from now on. One that it is pushed to already, under the same url and key, stays as it is.
+    /// Targets that the stream is pushed to from now on. A target that the stream already has, with the same url and
+    /// key, stays as it is.
     pub targets: Vec<TargetConfig>,
-    /// What the stream is pulled from, likewise.
+    /// Sources that the stream is pulled from, under the same rule.
     pub sources: Vec<TargetConfig>,
 }
 
-/// Targets and sources of one decision: more than a stream has for its viewers' sake.
+/// Most targets and sources of one decision: more than any stream needs for its viewers.
 pub const MAX_DECISION_TARGETS: usize = 64;
 
 impl Default for Decision {

@@ -1,15 +1,16 @@
-//! Settings of hooks: who is asked by HTTP whether a peer may connect, publish or play, and told of what comes of it.
+//! Settings of hooks: the back ends that are asked by HTTP whether a peer may connect, publish or play, and that are
+//! told the outcome.
 
 use super::value::{Range, Setting, Value};
 use crate::error::{Failure, RRError, Result};
 
-/// What a back end speaks.
+/// The protocol of a back end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
-    /// JSON of rrelay's own.
+    /// rrelay's own JSON.
     #[default]
     Json,
-    /// What nginx-rtmp's notify module says, and how it judges the answers.
+    /// The requests of nginx-rtmp's notify module, and its reading of the answers.
     Nginx,
 }
 
@@ -31,31 +32,32 @@ pub struct HooksConfig {
     pub on_publish_done: Option<String>,
     /// Told once when a play is over.
     pub on_play_done: Option<String>,
-    /// Told again and again while a session publishes or plays; may answer that it is to end.
+    /// Told at intervals while a session publishes or plays; its answer may end the session.
     pub on_update: Option<String>,
-    /// Told of each state of targets and sources.
+    /// Told of each state change of targets and sources.
     pub on_target_state: Option<String>,
     /// Signs each request (HMAC-SHA256); `None` signs none.
     pub secret: Option<Vec<u8>>,
     /// Roots that are trusted for https instead of the system's, a PEM file.
     pub ca_file: Option<String>,
-    /// What the back end speaks.
+    /// The protocol of the back end.
     pub dialect: Dialect,
-    /// Fields go in the address, by GET, and not in the body, by POST; of nginx-rtmp's dialect.
+    /// Fields go in the address, by GET, instead of in the body, by POST; only for nginx-rtmp's dialect.
     pub get: bool,
-    /// A failed answer to `on_update` or one of 3xx ends the session, as nginx-rtmp's notify_update_strict has it.
+    /// A failed answer to `on_update`, or one of 3xx, ends the session, as with nginx-rtmp's notify_update_strict.
     pub strict_update: bool,
-    /// A stream that is relayed by a redirect goes by the MD5 of its address, as nginx-rtmp's notify_relay_redirect has it.
+    /// A stream that is relayed by a redirect is named by the MD5 of its address, as with nginx-rtmp's
+    /// notify_relay_redirect.
     pub relay_redirect: bool,
-    /// A session is let in where its back end does not answer as it should; else it is refused.
+    /// A session is let in when its back end gives no valid answer; otherwise it is refused.
     pub fail_open: bool,
-    /// What a request may take, until its answer is there.
+    /// How long a request may take until its answer has come.
     pub timeout_ms: u32,
     /// The time from a session's beginning to its first update, and from each answer to the next one; `None`: no updates.
     pub update_ms: Option<u32>,
-    /// What tells that fail are tried again for; 0: not at all.
+    /// How long a failed notification is retried; 0: not at all.
     pub retry_ms: u32,
-    /// Requests of one hook at one time; the others wait, and their time runs.
+    /// Most requests of one hook at one time; further ones wait, and the wait counts against their time.
     pub max_requests: u32,
 }
 
@@ -78,8 +80,8 @@ impl Default for HooksConfig {
             fail_open: false,
             timeout_ms: 5_000, // a back end that needs longer is broken, and an encoder does not wait much longer
             update_ms: Some(30_000), // as nginx-rtmp has it
-            retry_ms: 60_000,  // a back end that is deployed anew is back within a minute
-            max_requests: 256, // more at once would be a storm for the back end, and a descriptor each
+            retry_ms: 60_000,  // a back end that is redeployed is back within a minute
+            max_requests: 256, // more would flood the back end, and each takes a descriptor
         }
     }
 }
@@ -113,11 +115,12 @@ impl HooksConfig {
                 self.timeout_ms = given.number(default.timeout_ms, TIMEOUT, None)?;
             }
             "update_ms" => {
-                const UPDATE: Range = Range::new(1_000, 86_400_000, "less is a storm, and more than a day is none");
+                const UPDATE: Range =
+                    Range::new(1_000, 86_400_000, "more often is a flood, and less than once a day is no update");
                 self.update_ms = given.optional(default.update_ms, UPDATE)?;
             }
             "retry_ms" => {
-                const RETRY: Range = Range::new(1, 3_600_000, "what nobody took for an hour nobody waits for");
+                const RETRY: Range = Range::new(1, 3_600_000, "after an hour nobody waits for it any more");
                 self.retry_ms = given.number(default.retry_ms, RETRY, Some(0))?;
             }
             "max_requests" => {
@@ -129,7 +132,7 @@ impl HooksConfig {
         Ok(())
     }
 
-    /// The settings, where they mean something together.
+    /// The settings, if they agree with each other.
     ///
     /// # Errors
     /// [`RRError::Arg`] where no hook has a url, [`RRError::Unsupported`] for what only nginx-rtmp's dialect has.
@@ -142,7 +145,7 @@ impl HooksConfig {
         if self.dialect != Dialect::Nginx
             && let Some((name, _)) = of_nginx.iter().find(|(_, set)| *set)
         {
-            return Err(Failure::ours(RRError::Unsupported, format!("{name} is of nginx-rtmp's dialect alone")));
+            return Err(Failure::ours(RRError::Unsupported, format!("{name} is only for nginx-rtmp's dialect")));
         }
         Ok(self)
     }
@@ -169,13 +172,13 @@ pub(super) fn address(given: &Setting<'_>) -> Result<Option<String>> {
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
     if !known || authority.is_empty() {
-        return Err(given.refuse(&format!("is \"{text}\", no address like http://127.0.0.1:8000/path or https://")));
+        return Err(given.refuse(&format!("is \"{text}\", not an address like http://127.0.0.1:8000/path or https://")));
     }
     if authority.contains('@') {
-        return Err(given.refuse("has a name or password in it: a signature (secret) tells who asks"));
+        return Err(given.refuse("has a name or password in it: use a signature (secret) to show who asks"));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
-        return Err(given.refuse("has characters that no address has: percent-code them"));
+        return Err(given.refuse("has characters that an address cannot contain: percent-encode them"));
     }
     Ok(Some(format!("{}://{rest}", scheme.to_ascii_lowercase())))
 }

@@ -1,7 +1,7 @@
 //! Limits and times that cannot be set: each name has the unit, each comment the reason for the value.
 
-/// Our outgoing chunk size in bytes. 60000 is below the 65536 that some servers refuse to pass, and large enough
-/// that nearly every message is one chunk.
+/// Our outgoing chunk size in bytes. 60000 is below 65536, which some servers do not accept, and large enough that
+/// nearly every message is one chunk.
 pub const CHUNK_SIZE: u32 = 60_000;
 
 /// The window we announce to peers and expect acknowledgements for, in bytes; other servers use the same.
@@ -10,7 +10,7 @@ pub const WINDOW_ACK_BYTES: u32 = 5_000_000;
 /// Largest message taken from a peer. A 4K key frame at 100 Mbit/s stays below 4 MiB; the format's limit is 16 MiB - 1.
 pub const MAX_MESSAGE_BYTES: u32 = 16 * 1024 * 1024 - 1;
 
-/// All half-read messages of one connection together. One largest message and some more.
+/// Bytes of all half-read messages of one connection together: one message of the largest size, and some more.
 pub const MAX_OPEN_BYTES: usize = 20 * 1024 * 1024;
 
 /// Half-read bytes of a connection that has not been allowed to publish or play: commands are small.
@@ -28,14 +28,15 @@ pub const READ_BUDGET_BYTES: usize = 256 * 1024;
 /// The scratch buffer of a thread that reads sockets.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes read in one turn from players, targets and pending peers, which send little: their neighbours wait meanwhile.
-/// A message may have a single byte, so this bounds the number of messages too.
+/// Bytes read in one turn from players, targets and pending peers, which send little: the other connections wait
+/// meanwhile. A message may have a single byte, so this bounds the number of messages too.
 pub const READ_LITTLE_BYTES: usize = 2 * 1024;
 
 /// Bytes a consumer's socket may hold unsent in the kernel (`TCP_NOTSENT_LOWAT`): without it the kernel hides the lag.
 pub const NOTSENT_LOWAT_BYTES: u32 = 128 * 1024;
 
-/// Longest log line in bytes, four times an error with an address, a masked url and a sentence; the rest is cut.
+/// Longest log line in bytes: four times the length of an error with an address, a masked url and a sentence. The rest
+/// is cut.
 pub const LOG_LINE_BYTES: usize = 1024;
 
 /// Log lines of one server that may wait for its sink: enough for a burst at debug level, and at most 1 MiB.
@@ -44,19 +45,19 @@ pub const LOG_LINES: usize = 1024;
 /// Identical log lines within this time come once, with a count.
 pub const LOG_REPEAT_MS: u64 = 1_000;
 
-/// Different log lines watched for repeats at one time. More kinds of trouble at once are rare.
+/// Different log lines watched for repeats at one time. More different failures at once are rare.
 pub const LOG_REPEAT_LINES: usize = 32;
 
 /// How long a change of log sinks waits for the old sink to return from the host's code.
 pub const LOG_SINK_SWITCH_MS: u64 = 2_000;
 
-/// How long a server that is freed without having been stopped waits for the host's code in the event thread.
+/// How long a server that is freed without a stop waits for the host's code in the event thread.
 pub const EVENT_THREAD_DROP_MS: u32 = 1_000;
 
 /// How long a publisher may be above `max_kbps`: an encoder's peak at a scene change is over by then.
 pub const OVER_RATE_MS: u64 = 10_000;
 
-/// Publishers that may stand by on one stream: more than a backup and its backup.
+/// Most publishers that stand by on one stream: more than a backup and a backup of that.
 pub const MAX_STANDBYS: usize = 4;
 
 /// Longest name of an application or a stream, in bytes. Signed queries of CDNs, which may be part of it, stay below 2

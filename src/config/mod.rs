@@ -1,9 +1,9 @@
 //! All settings with their ranges, and the limits and times that cannot be set: each with its reason.
 //!
 //! A settings struct has typed fields and begins with its defaults. Code that takes settings from outside gives them by
-//! name to `set`, which knows each setting's range and refuses other values in words; `checked` tests settings that
-//! depend on each other. `ffi/config.rs` has the C ABI's structs, and alone knows that 0 means the default there and
-//! RR_OFF off.
+//! name to `set`, which knows each setting's range and refuses other values with the reason; `checked` tests settings
+//! that depend on each other. `ffi/config.rs` has the structs of the C ABI; only that file knows that 0 means the
+//! default there and RR_OFF means off.
 
 mod access;
 mod choices;

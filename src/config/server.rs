@@ -26,15 +26,15 @@ pub struct ServerConfig {
     pub max_sessions_ip: Option<u32>,
     /// Streams at one time; at most half of them may be streams without a publisher that players wait for.
     pub max_streams: u32,
-    /// The loops that streams share, each with a thread of its own; `None`: each stream has two threads of its own.
+    /// How many loops the streams share, each with a thread of its own; `None`: each stream has two threads of its own.
     pub threads: Option<u32>,
     /// Largest message taken from a peer.
     pub max_message_bytes: u32,
-    /// Which asks go to the host (`ask::*`).
+    /// Which questions go to the host (`ask::*`).
     pub ask: u32,
     /// How long the host may take to answer.
     pub ask_ms: u32,
-    /// The answer where the host gives none in time: true allows.
+    /// The answer when the host gives none in time: true allows.
     pub ask_default_allow: bool,
     /// Time from accept to `connect`.
     pub handshake_ms: u32,
@@ -42,8 +42,8 @@ pub struct ServerConfig {
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is closed.
     pub idle_ms: u32,
-    /// Silent peers get a ping this often. Two unanswered pings end a session; a publisher's system only has to
-    /// acknowledge their bytes.
+    /// Silent peers get a ping this often. Two unanswered pings end a session; from a publisher only TCP
+    /// acknowledgements of the pings are expected.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed.
     pub send_ms: u32,
@@ -55,11 +55,11 @@ impl Default for ServerConfig {
             user: 0,
             stream: Arc::new(StreamConfig::default()),
             mem_limit_bytes: None,
-            event_limit: 4096, // a second of trouble with some thousand sessions
+            event_limit: 4096, // a second of failures of some thousand sessions
             max_sessions: 10_000,
             max_sessions_ip: None,
-            max_streams: 1_000, // two threads each: still a small process
-            threads: None,      // a stream of its own threads is disturbed by nobody
+            max_streams: 1_000, // two threads each are still a small process
+            threads: None,      // no stream slows down another
             max_message_bytes: MAX_MESSAGE_BYTES,
             ask: 0,
             ask_ms: 5_000, // a working web hook answers sooner
@@ -92,19 +92,26 @@ impl ServerConfig {
                 };
             }
             "event_limit" => {
-                const EVENTS: Range = Range::new(16, 1 << 20, "a few objects fill less, and more is never taken");
+                const EVENTS: Range = Range::new(
+                    16,
+                    1 << 20,
+                    "a few objects fill a smaller queue, and no host catches up with a larger one",
+                );
                 self.event_limit = given.number(default.event_limit, EVENTS, None)?;
             }
             "max_sessions" => self.max_sessions = given.number(default.max_sessions, Range::ANY, Some(OFF))?,
             "max_sessions_ip" => self.max_sessions_ip = given.optional(default.max_sessions_ip, Range::ANY)?,
             "max_streams" => self.max_streams = given.number(default.max_streams, Range::ANY, Some(OFF))?,
             "threads" => {
-                const LOOPS: Range = Range::new(1, 256, "more loops than processors only wait for each other");
+                const LOOPS: Range = Range::new(1, 256, "more loops than processors gain nothing");
                 self.threads = given.optional(default.threads, LOOPS)?;
             }
             "max_message" => {
-                const BYTES: Range =
-                    Range::new(4096, MAX_MESSAGE_BYTES, "commands need the one, RTMP ends at the other");
+                const BYTES: Range = Range::new(
+                    4096,
+                    MAX_MESSAGE_BYTES,
+                    "commands need 4096 bytes, and RTMP's length field ends at the other number",
+                );
                 self.max_message_bytes = given.number(default.max_message_bytes, BYTES, None)?;
             }
             "ask" => self.ask = given.bits(default.ask, ask::ALL)?,
@@ -123,7 +130,8 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// Whether a stream of this server may have these settings: a thread that many streams share is no stream's own.
+    /// Whether a stream of this server may have these settings: a thread that streams share cannot have one stream's
+    /// priority or CPUs.
     ///
     /// # Errors
     /// [`RRError::Arg`] with the setting that it may not have.
@@ -132,8 +140,9 @@ impl ServerConfig {
         let own = [("nice", stream.nice != default.nice), ("cpus", stream.cpus != default.cpus)];
         match own.into_iter().find(|&(_, is_set)| is_set && self.threads.is_some()) {
             Some((name, _)) => {
-                let text =
-                    format!("{name} is of a stream's own threads, and the server's streams share theirs (threads)");
+                let text = format!(
+                    "{name} needs a stream with threads of its own, and this server's streams share theirs (threads)"
+                );
                 Err(Failure::ours(RRError::Arg, text))
             }
             None => Ok(()),
@@ -141,7 +150,7 @@ impl ServerConfig {
     }
 }
 
-/// The form of a listener's connections.
+/// How a listener treats its connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenOptions {
     /// Several processes share the port.
@@ -149,8 +158,8 @@ pub struct ListenOptions {
     /// Each connection begins with a PROXY header, version 1 or 2, which names the peer's address; connections without
     /// one are closed.
     pub proxy: bool,
-    /// Each connection begins with TLS (behind the PROXY header, if any). The server needs a certificate first.
+    /// Each connection begins with TLS (after the PROXY header, if any). The server needs a certificate first.
     pub tls: bool,
-    /// Players over HTTP come here, and nobody else.
+    /// The port serves players over HTTP, and no RTMP.
     pub http: bool,
 }

@@ -14,20 +14,20 @@ pub struct StreamConfig {
     pub user: usize,
     /// The treatment of a second publisher.
     pub publisher_policy: PublisherPolicy,
-    /// A publisher that has sent nothing for this long is replaced by a new one that the policy would refuse; `None`
-    /// never is.
+    /// A publisher that has sent nothing for this long is replaced by a new one that the policy would otherwise refuse;
+    /// `None`: never.
     pub silent_ms: Option<u32>,
     /// How long players and targets stay without a publisher; with 0 they are closed at once.
     pub grace_ms: u32,
-    /// The cached group's bound in bytes; 0 keeps none.
+    /// The cached group's bound in bytes; 0 keeps no group.
     pub gop_bytes: u32,
     /// The cached group's bound in time.
     pub gop_ms: u32,
-    /// A publisher that sends more than this for [`super::OVER_RATE_MS`] is closed; 0 is no bound.
+    /// A publisher that sends more than this for [`super::OVER_RATE_MS`] is closed; 0 means no bound.
     pub max_kbps: u32,
     /// The treatment of timestamps.
     pub clock: ClockMode,
-    /// An on-demand source is closed this long after the last player left; `None` keeps it.
+    /// An on-demand source is closed this long after the last player left; `None` keeps it connected.
     pub unwatched_ms: Option<u32>,
     /// Nice value of the stream's threads.
     pub nice: i32,
@@ -43,11 +43,10 @@ pub struct StreamConfig {
     pub slow_ms: u32,
     /// CPUs the stream's threads may use; empty means any.
     pub cpus: Vec<usize>,
-    /// The treatment of `?args` behind names. Only the server's stream settings count: a name is read before its stream
-    /// exists.
+    /// The treatment of `?args` behind names. Only the stream settings of the server count, because a name is read
+    /// before its stream exists.
     pub args: Args,
-    /// Where video has come for this long without a key frame, joiners get sound at once; with 0 they wait for the key
-    /// frame.
+    /// If video comes for this long without a key frame, joiners get sound at once; with 0 they wait for the key frame.
     pub key_wait_ms: u32,
     /// How players get metadata that does not end as AMF0 prescribes.
     pub metadata: Metadata,
@@ -58,23 +57,23 @@ impl Default for StreamConfig {
         Self {
             user: 0,
             publisher_policy: PublisherPolicy::Reject,
-            silent_ms: Some(2_000), // an encoder that runs sends several times a second
+            silent_ms: Some(2_000), // a running encoder sends several times a second
             grace_ms: 0,
-            gop_bytes: 8 * 1024 * 1024, // 10 s at 6 Mbit/s: a long group of a good stream
-            gop_ms: 10_000,             // longer groups than this are a misconfigured encoder
+            gop_bytes: 8 * 1024 * 1024, // 10 s at 6 Mbit/s, a long group of a high-quality stream
+            gop_ms: 10_000,             // a longer group means a misconfigured encoder
             max_kbps: 0,
             clock: ClockMode::Pass,
-            unwatched_ms: Some(10_000), // a page that is loaded again finds the stream running
+            unwatched_ms: Some(10_000), // after a page reload the stream is still running
             nice: 0,
             merge_ms: 0,                  // latency first: the host chooses cost
             start: Start::Gop,            // a picture at once is what viewers expect
             queue_bytes: 4 * 1024 * 1024, // 5 s at 6 Mbit/s
             queue_ms: 5_000,              // beyond this a live viewer wants the present, not the past
-            slow_ms: 30_000,              // half a minute of jumping is not watching
+            slow_ms: 30_000,              // nobody watches half a minute of jumps
             cpus: Vec::new(),
-            args: Args::Apart,          // a token in a name would be shown, matched and pushed on
-            key_wait_ms: 5_000,         // longer than most groups, and as long as a viewer waits for anything
-            metadata: Metadata::Mended, // a reader that refuses it shows nothing at all
+            args: Args::Apart,  // as part of the name a token would be shown, matched and pushed on
+            key_wait_ms: 5_000, // longer than most groups, and about as long as a viewer waits
+            metadata: Metadata::Mended, // a player that refuses the metadata shows nothing at all
         }
     }
 }
@@ -100,7 +99,7 @@ impl StreamConfig {
             "clock" => self.clock = given.choice(default.clock, "RR_CLOCK_*", &ClockMode::CHOICES)?,
             "unwatched_ms" => self.unwatched_ms = given.optional(default.unwatched_ms, Range::DAY_MS)?,
             "nice" => {
-                const NICE: Range = Range::signed(-20, 19, "the system has no others");
+                const NICE: Range = Range::signed(-20, 19, "the system has no other values");
                 self.nice = given.number(default.nice, NICE, Some(0))?;
             }
             "merge_ms" => self.merge_ms = given.number(default.merge_ms, Range::MERGE_MS, Some(0))?,
@@ -129,7 +128,7 @@ impl StreamConfig {
 
 /// "0-3,8" as CPU numbers.
 fn cpus(given: &Setting<'_>, list: &str) -> Result<Vec<usize>> {
-    let wrong = || given.refuse(&format!("is \"{list}\", no list like \"0-3,8\" of numbers below {CPUS}"));
+    let wrong = || given.refuse(&format!("is \"{list}\", not a list like \"0-3,8\" of numbers below {CPUS}"));
     let number = |digits: &str| digits.parse().ok().filter(|&cpu: &usize| cpu < CPUS).ok_or_else(wrong);
     let mut cpus = Vec::new();
     for part in list.split(',') {

@@ -10,15 +10,16 @@ use crate::error::{Failure, RRError, Result};
 /// Most backup urls of one target: more than anybody has, and few enough to stop at in a C list that lacks its NULL.
 pub const MAX_BACKUP_URLS: usize = 16;
 
-/// Settings of one push target, or of a source that pulls; [`TargetConfig::serves`] refuses those that do not apply.
+/// Settings of one push target, or of a source that pulls; [`TargetConfig::serves`] refuses the settings that do not
+/// apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     /// The host's pointer as a number; never touched.
     pub user: usize,
-    /// `rtmp://host[:port]/app[/key]`.
+    /// The url, `rtmp://host[:port]/app[/key]`.
     pub url: String,
-    /// The stream key, bytes untouched; `None` takes the part of the url behind the application or, where there is
-    /// none, the key of the stream that the target or source belongs to.
+    /// The stream key, passed on byte for byte; `None` takes the part of the url after the application or, where there
+    /// is none, the key of the stream that the target or source belongs to.
     pub key: Option<Vec<u8>>,
     /// A PEM file of roots that are trusted instead of the system's.
     pub ca_file: Option<String>,
@@ -40,16 +41,16 @@ pub struct TargetConfig {
     pub retry_max_ms: u32,
     /// Random part of each wait, in percent of the wait.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before giving up, where trying all urls counts as one; `None` never gives up.
+    /// Failures in a row before giving up, one try of all urls counts as one; `None` never gives up.
     pub retry_count: Option<u32>,
     /// Time from the first failure of a row to giving up; `None` never gives up.
     pub retry_total_ms: Option<u32>,
     /// A connection that ran this long resets the wait.
     pub retry_reset_ms: u32,
-    /// For this long after media has flowed to a url, the server's refusals are retried: it may still hold the lost
-    /// session. `None` takes every refusal as final.
+    /// For this long after media has flowed to a url, refusals of that server are retried, since it may still hold the
+    /// lost session. `None` takes every refusal as final.
     pub lingering_ms: Option<u32>,
-    /// Time for name, TCP and RTMP until `Publish.Start`.
+    /// Time for the name look-up, TCP and RTMP until `Publish.Start`.
     pub connect_ms: u32,
     /// A target whose socket takes nothing for this long is lost; `None` takes the server's time.
     pub send_ms: Option<u32>,
@@ -62,7 +63,7 @@ pub struct TargetConfig {
     /// The treatment of a target past its lag bound.
     pub slow_policy: SlowPolicy,
     /// How long the target jumps to key frames before it is reconnected or stopped; `None`: for ever with
-    /// [`SlowPolicy::Resync`], not at all with the others.
+    /// [`SlowPolicy::Resync`], not at all with the other policies.
     pub slow_ms: Option<u32>,
     /// Where the push begins.
     pub start: Start,
@@ -84,8 +85,8 @@ pub struct TargetConfig {
     pub on_demand: bool,
     /// For targets: send the publisher's `?args` with the key.
     pub send_args: bool,
-    /// The controller has named it, and is asked for another one where this one is lost. No setting of a host's: one that
-    /// the host changes is its own from then on.
+    /// The controller named this target or source, and is asked for another one when this one is lost. A host cannot
+    /// set this field, and a target that the host changes is the host's own from then on.
     pub of_controller: bool,
 }
 
@@ -103,12 +104,12 @@ impl Default for TargetConfig {
             password: None,
             bind_addr: None,
             retry_min_ms: 500,    // a restarted server is back within a second
-            retry_max_ms: 30_000, // spares an ingest that is away for an hour
-            retry_jitter_pct: 20, // spreads the return of targets that were lost at once
-            retry_count: None,    // a push is expected to come back
+            retry_max_ms: 30_000, // spares an ingest server that is down for an hour
+            retry_jitter_pct: 20, // spreads out the reconnects of targets that were lost together
+            retry_count: None,    // a push is expected to recover
             retry_total_ms: None,
-            retry_reset_ms: 30_000,     // half a minute of media shows that the connection works
-            lingering_ms: Some(90_000), // servers notice within half a minute or a minute, as a rule
+            retry_reset_ms: 30_000,     // half a minute of media proves the connection
+            lingering_ms: Some(90_000), // servers usually notice a lost peer within a minute
             connect_ms: 10_000,         // a slow TLS ingest across the world answers within 3 s
             send_ms: None,
             idle_ms: None,
@@ -149,7 +150,7 @@ impl TargetConfig {
             "username" => self.username = given.owned_text()?,
             "password" => self.password = given.owned_text()?,
             "bind_addr" => {
-                let no_address = |text: &str| given.refuse(&format!("is \"{text}\", no IPv4 or IPv6 address"));
+                let no_address = |text: &str| given.refuse(&format!("is \"{text}\", not an IPv4 or IPv6 address"));
                 let parse = |text: &str| text.parse().map_err(|_| no_address(text));
                 self.bind_addr = given.text()?.map(parse).transpose()?;
             }
@@ -158,7 +159,7 @@ impl TargetConfig {
                 self.retry_min_ms = given.number(default.retry_min_ms, FIRST, None)?;
             }
             "retry_max_ms" => {
-                const LONGEST: Range = Range::new(1, 86_400_000, "what is tried less than once a day is given up");
+                const LONGEST: Range = Range::new(1, 86_400_000, "less than one try a day means giving up");
                 self.retry_max_ms = given.number(default.retry_max_ms, LONGEST, None)?;
             }
             "retry_jitter_pct" => {
@@ -166,7 +167,7 @@ impl TargetConfig {
                 self.retry_jitter_pct = given.number(default.retry_jitter_pct, PERCENT, Some(0))?;
             }
             "retry_count" => {
-                const COUNT: Range = Range::new(1, 1_000_000_000, "more is never; use off");
+                const COUNT: Range = Range::new(1, 1_000_000_000, "a larger number means never giving up; use off");
                 self.retry_count = given.optional(default.retry_count, COUNT)?;
             }
             "retry_total_ms" => self.retry_total_ms = given.optional(default.retry_total_ms, Range::ANY)?,
@@ -174,7 +175,7 @@ impl TargetConfig {
             "retry_reset_ms" => self.retry_reset_ms = given.number(default.retry_reset_ms, Range::ANY, None)?,
             "connect_ms" => self.connect_ms = given.number(default.connect_ms, Range::CONNECT_MS, None)?,
             "send_ms" => {
-                // Off is a time that never passes; the default, `None`, is the server's time.
+                // Off is a time that never passes; the default, `None`, takes the server's time.
                 let off = given.value == Value::Off;
                 self.send_ms = if off { Some(OFF) } else { given.optional(default.send_ms, Range::ANY)? };
             }
@@ -194,18 +195,18 @@ impl TargetConfig {
             }
             "media" => self.media = given.bits(default.media, media::ALL)?,
             "tracks" => {
-                const TRACKS: Range = Range::from(0, "each bit is a track");
+                const TRACKS: Range = Range::from(0, "each bit stands for a track");
                 self.tracks = given.number(default.tracks, TRACKS, None)?;
             }
             "max_kbps" => self.max_kbps = given.optional(default.max_kbps, Range::KBPS)?,
             "chunk_size" => {
                 // From the protocol's initial chunk size to its largest message.
-                const CHUNK: Range = Range::new(128, MAX_MESSAGE_BYTES, "RTMP has no others");
+                const CHUNK: Range = Range::new(128, MAX_MESSAGE_BYTES, "RTMP allows no other sizes");
                 self.chunk_size = given.number(default.chunk_size, CHUNK, None)?;
             }
             "retry_fatal" => self.retry_fatal = given.flag(default.retry_fatal)?,
             "merge_ms" => {
-                // Off sends at once; the default, `None`, is the stream's time.
+                // Off sends at once; the default, `None`, takes the stream's time.
                 let off = given.value == Value::Off;
                 self.merge_ms = if off { Some(0) } else { given.optional(default.merge_ms, Range::MERGE_MS)? };
             }
@@ -219,7 +220,7 @@ impl TargetConfig {
     /// The settings, if those that depend on each other agree.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where the first wait is above the longest, and without a url.
+    /// [`RRError::Arg`] where the first wait is above the longest, and where there is no url.
     pub fn checked(self) -> Result<Self> {
         let (min, max) = (self.retry_min_ms, self.retry_max_ms);
         if min > max {
@@ -237,10 +238,10 @@ impl TargetConfig {
     /// [`RRError::Unsupported`] for a target's setting in a source, [`RRError::Arg`] for a source's in a target.
     pub fn serves(&self, pulls: bool) -> Result<()> {
         if !pulls && self.on_demand {
-            return Err(Failure::ours(RRError::Arg, "on demand is for sources: a target always waits for media"));
+            return Err(Failure::ours(RRError::Arg, "on_demand is for sources: a target always waits for media"));
         }
         let Some(name) = self.not_for_sources().filter(|_| pulls) else { return Ok(()) };
-        Err(Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source does not heed it")))
+        Err(Failure::ours(RRError::Unsupported, format!("{name} is for targets: a source has no use for it")))
     }
 
     /// Refuses settings that are the host's alone: those that name a file of this machine, and those that weaken TLS. Whoever
@@ -262,7 +263,7 @@ impl TargetConfig {
         Ok(self)
     }
 
-    /// The first setting about sending that is not the default: a source does not send.
+    /// The first setting about sending that is not the default; a source sends nothing.
     fn not_for_sources(&self) -> Option<&'static str> {
         let default = Self::default();
         let settings = [

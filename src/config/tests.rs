@@ -13,11 +13,11 @@ fn refused(result: Result<()>, words: &str) {
 fn a_number_out_of_its_range_is_refused_with_name_range_and_reason() {
     let mut stream = StreamConfig::default();
     let lag = stream.set("queue_bytes", Value::Number(12));
-    refused(lag, "queue_bytes is 12, it goes from 65536 to 1073741824: less than one message");
-    refused(stream.set("nice", Value::Number(-21)), "nice is -21, it goes from -20 to 19: ");
+    refused(lag, "queue_bytes is 12, allowed are 65536 to 1073741824: less than one message");
+    refused(stream.set("nice", Value::Number(-21)), "nice is -21, allowed are -20 to 19: ");
     refused(stream.set("grace_ms", Value::Number(i128::MAX)), "grace_ms is ");
     let mut server = ServerConfig::default();
-    refused(server.set("mem_limit", Value::Number(1)), "mem_limit is 1, it goes from 1048576 on: a single key frame");
+    refused(server.set("mem_limit", Value::Number(1)), "mem_limit is 1, the least is 1048576: a single key frame");
     assert_eq!((stream, server), (StreamConfig::default(), ServerConfig::default()), "what is refused changes nothing");
 }
 
@@ -27,10 +27,10 @@ fn streams_that_share_their_threads_cannot_have_what_is_of_a_thread_of_their_own
     let nice = StreamConfig { nice: 5, ..StreamConfig::default() };
     let cpus = StreamConfig { cpus: vec![1], ..StreamConfig::default() };
     assert!(server.may_have(&nice).is_ok() && server.may_have(&cpus).is_ok());
-    refused(server.set("threads", Value::Number(257)), "threads is 257, it goes from 1 to 256: ");
+    refused(server.set("threads", Value::Number(257)), "threads is 257, allowed are 1 to 256: ");
     server.set("threads", Value::Number(2)).unwrap();
-    refused(server.may_have(&nice), "nice is of a stream's own threads");
-    refused(server.may_have(&cpus), "cpus is of a stream's own threads");
+    refused(server.may_have(&nice), "nice needs a stream with threads of its own");
+    refused(server.may_have(&cpus), "cpus needs a stream with threads of its own");
     assert!(server.may_have(&StreamConfig::default()).is_ok());
     server.set("threads", Value::Off).unwrap();
     assert!(server.may_have(&nice).is_ok());
@@ -39,13 +39,13 @@ fn streams_that_share_their_threads_cannot_have_what_is_of_a_thread_of_their_own
 #[test]
 fn a_value_of_another_kind_or_a_name_that_no_setting_has_is_refused() {
     let mut target = TargetConfig::default();
-    refused(target.set("queue_ms", Value::Text("long")), "queue_ms is a number");
-    refused(target.set("url", Value::Number(1)), "url is text");
+    refused(target.set("queue_ms", Value::Text("long")), "queue_ms must be a number");
+    refused(target.set("url", Value::Number(1)), "url must be text");
     refused(target.set("url", Value::Default), "url must be given");
-    refused(target.set("insecure", Value::Number(2)), "insecure is 2, it is 0 or 1");
-    refused(target.set("backup_urls", Value::Text("rtmp://b/live")), "backup_urls is a list");
-    refused(target.set("slow_policy", Value::Off), "slow_policy is 4294967295, no RR_SLOW_*");
-    refused(target.set("media", Value::Flag(true)), "media is a number made of bits");
+    refused(target.set("insecure", Value::Number(2)), "insecure is 2, allowed are 0 and 1");
+    refused(target.set("backup_urls", Value::Text("rtmp://b/live")), "backup_urls must be a list");
+    refused(target.set("slow_policy", Value::Off), "slow_policy is 4294967295, not one of RR_SLOW_*");
+    refused(target.set("media", Value::Flag(true)), "media must be a number made of bits");
     refused(target.set("gop_ms", Value::Number(1)), "gop_ms: a target has no such setting");
     refused(StreamConfig::default().set("ask", Value::Default), "ask: a stream has no such setting");
     refused(ServerConfig::default().set("user", Value::Number(1)), "user: a server has no such setting");
@@ -60,11 +60,15 @@ fn default_and_off_are_what_each_setting_makes_of_them() {
     target.set("send_ms", Value::Off).unwrap();
     target.set("merge_ms", Value::Off).unwrap();
     assert_eq!((target.retry_jitter_pct, target.idle_ms), (20, None));
-    assert_eq!((target.send_ms, target.merge_ms), (Some(OFF), Some(0)), "off is not the server's or the stream's time");
+    assert_eq!(
+        (target.send_ms, target.merge_ms),
+        (Some(OFF), Some(0)),
+        "off does not take the server's or the stream's time"
+    );
     refused(target.set("queue_bytes", Value::Off), "queue_bytes cannot be off");
     let mut stream = StreamConfig::default();
     stream.set("gop_ms", Value::Off).unwrap();
-    assert_eq!(stream.checked().gop_bytes, 0, "a group without any time is none");
+    assert_eq!(stream.checked().gop_bytes, 0, "a group of no time is no group");
 }
 
 #[test]

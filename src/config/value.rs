@@ -8,7 +8,7 @@ use crate::error::{Failure, RRError, Result};
 pub enum Value<'a> {
     /// The setting's default.
     Default,
-    /// The setting turned off.
+    /// Turns the setting off.
     Off,
     /// A number, a choice by its number, or bits.
     Number(i128),
@@ -22,7 +22,7 @@ pub enum Value<'a> {
     Texts(&'a [String]),
 }
 
-/// "Off" as a time or limit of 32 bits that is never reached; for fields without an `Option`.
+/// A time or limit of 32 bits that is never reached: "off" in fields without an `Option`.
 pub(crate) const OFF: u32 = u32::MAX;
 
 const HOUR_MS: u32 = 3_600_000;
@@ -39,37 +39,40 @@ pub(super) struct Range {
 impl Range {
     /// All numbers of 32 bits but 0 and the largest.
     pub(super) const ANY: Self = Self::new(1, OFF - 1, "0 is the default, and the largest number of 32 bits is off");
-    /// Waits of a stream for somebody to come back.
-    pub(super) const DAY_MS: Self = Self::new(1, DAY_MS, "what waits longer than a day is forgotten; use off");
+    /// Waits of a stream for a peer that may come back.
+    pub(super) const DAY_MS: Self = Self::new(1, DAY_MS, "nobody comes back after a day; use off");
     /// Times of media.
-    pub(super) const HOUR_MS: Self = Self::new(1, HOUR_MS, "nothing that is live is an hour long");
+    pub(super) const HOUR_MS: Self = Self::new(1, HOUR_MS, "an hour is too long for live media");
     /// Memory of one queue or cache.
-    pub(super) const CACHE_BYTES: Self = Self::new(1, 1 << 30, "one cache is not to take all memory");
+    pub(super) const CACHE_BYTES: Self = Self::new(1, 1 << 30, "one cache must not take all memory");
     /// Lag in bytes.
     pub(super) const QUEUE_BYTES: Self =
         Self::new(65_536, 1 << 30, "less than one message of a good stream would make every consumer jump for ever");
     /// Lag in time.
     pub(super) const QUEUE_MS: Self =
-        Self::new(100, 600_000, "less is the network's jitter, more than ten minutes is no lag but a recording");
+        Self::new(100, 600_000, "below that lies network jitter, and more than ten minutes is a recording, not a lag");
     /// Collecting before sending.
     pub(super) const MERGE_MS: Self = Self::new(1, 10_000, "longer collecting would look like a stall");
     /// A rate.
     pub(super) const KBPS: Self =
         Self::new(8, 10_000_000, "below 8 kbit/s nothing can be heard, 10 Gbit/s is beyond one connection");
     /// Connecting.
-    pub(super) const CONNECT_MS: Self =
-        Self::new(100, 600_000, "no connection is made in less, and none is worth more than ten minutes");
+    pub(super) const CONNECT_MS: Self = Self::new(
+        100,
+        600_000,
+        "a connection takes at least that long, and nobody waits more than ten minutes for one",
+    );
 
     pub(super) const fn new(from: u32, to: u32, why: &'static str) -> Self {
         Self { from: from as i128, to: to as i128, why }
     }
 
-    /// From `from` to `to`, which may be below 0.
+    /// From `from`, which may be negative, to `to`.
     pub(super) const fn signed(from: i32, to: i32, why: &'static str) -> Self {
         Self { from: from as i128, to: to as i128, why }
     }
 
-    /// From `from` on, without an end.
+    /// At least `from`, without an upper end.
     pub(super) const fn from(from: u64, why: &'static str) -> Self {
         Self { from: from as i128, to: u64::MAX as i128, why }
     }
@@ -83,7 +86,7 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// The refusal of this setting; `what` follows the setting's name in the text.
+    /// The refusal of this setting's value; `what` follows the setting's name in the text.
     pub(super) fn refuse(&self, what: &str) -> Failure {
         Failure::ours(RRError::Arg, format!("{} {what}", self.name))
     }
@@ -106,12 +109,12 @@ impl Setting<'_> {
                 within.then(|| T::try_from(number).ok()).flatten().ok_or_else(|| {
                     let Range { from, to, why } = range;
                     if to == i128::from(u64::MAX) {
-                        return self.refuse(&format!("is {number}, it goes from {from} on: {why}"));
+                        return self.refuse(&format!("is {number}, the least is {from}: {why}"));
                     }
-                    self.refuse(&format!("is {number}, it goes from {from} to {to}: {why}"))
+                    self.refuse(&format!("is {number}, allowed are {from} to {to}: {why}"))
                 })
             }
-            _ => Err(self.refuse("is a number")),
+            _ => Err(self.refuse("must be a number")),
         }
     }
 
@@ -130,19 +133,19 @@ impl Setting<'_> {
             Value::Default => return Ok(default),
             Value::Off => i128::from(OFF),
             Value::Number(number) => number,
-            _ => return Err(self.refuse(&format!("is a number, one of {family}"))),
+            _ => return Err(self.refuse(&format!("must be a number, one of {family}"))),
         };
         let found = choices.iter().find(|(known, _)| i128::from(*known) == number);
-        found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(&format!("is {number}, no {family}")))
+        found.map(|(_, choice)| *choice).ok_or_else(|| self.refuse(&format!("is {number}, not one of {family}")))
     }
 
-    /// A number with no bits but those of `known`.
+    /// A number whose bits are all in `known`.
     pub(super) fn bits(&self, default: u32, known: u32) -> Result<u32> {
         let bits = match self.value {
             Value::Default => return Ok(default),
             Value::Off => i128::from(OFF),
             Value::Number(number) => number,
-            _ => return Err(self.refuse("is a number made of bits")),
+            _ => return Err(self.refuse("must be a number made of bits")),
         };
         let known_alone = u32::try_from(bits).ok().filter(|bits| bits & !known == 0);
         known_alone.ok_or_else(|| self.refuse(&format!("has unknown bits: {bits:#x}")))
@@ -154,8 +157,8 @@ impl Setting<'_> {
             Value::Off => Ok(false),
             Value::Flag(flag) => Ok(flag),
             Value::Number(number @ (0 | 1)) => Ok(number == 1),
-            Value::Number(number) => Err(self.refuse(&format!("is {number}, it is 0 or 1"))),
-            _ => Err(self.refuse("is true or false")),
+            Value::Number(number) => Err(self.refuse(&format!("is {number}, allowed are 0 and 1"))),
+            _ => Err(self.refuse("must be true or false")),
         }
     }
 
@@ -164,7 +167,7 @@ impl Setting<'_> {
         match self.value {
             Value::Default => Ok(None),
             Value::Text(text) => Ok(Some(text)),
-            _ => Err(self.refuse("is text")),
+            _ => Err(self.refuse("must be text")),
         }
     }
 
@@ -178,7 +181,7 @@ impl Setting<'_> {
             Value::Default => Ok(None),
             Value::Text(text) => Ok(Some(text.as_bytes().to_vec())),
             Value::Bytes(bytes) => Ok(Some(bytes.to_vec())),
-            _ => Err(self.refuse("is text")),
+            _ => Err(self.refuse("must be text")),
         }
     }
 
@@ -188,7 +191,7 @@ impl Setting<'_> {
             Value::Default => Ok(Vec::new()),
             Value::Texts(texts) if texts.len() <= most => Ok(texts.to_vec()),
             Value::Texts(_) => Err(self.refuse(&format!("has more than {most} entries"))),
-            _ => Err(self.refuse("is a list of texts")),
+            _ => Err(self.refuse("must be a list of texts")),
         }
     }
 }

@@ -76,19 +76,19 @@ fn each(object: &Map<String, Json>, mut set: impl FnMut(&str, Value<'_>) -> Resu
             Json::Bool(flag) => Value::Flag(*flag),
             Json::Number(number) => {
                 let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
-                Value::Number(whole.ok_or_else(|| refuse("is a whole number"))?)
+                Value::Number(whole.ok_or_else(|| refuse("must be a whole number"))?)
             }
             Json::String(text) if text == "off" => Value::Off,
             Json::String(text) => named(name, text)?.map_or(Value::Text(text), Value::Number),
             Json::Array(list) if name == "media" => {
-                Value::Number(kinds(list).ok_or_else(|| refuse("is a list of \"audio\", \"video\" and \"data\""))?)
+                Value::Number(kinds(list).ok_or_else(|| refuse("must be a list of \"audio\", \"video\" and \"data\""))?)
             }
             Json::Array(list) => {
                 let all = list.iter().map(|item| item.as_str().map(ToOwned::to_owned));
-                texts = all.collect::<Option<_>>().ok_or_else(|| refuse("is a list of texts"))?;
+                texts = all.collect::<Option<_>>().ok_or_else(|| refuse("must be a list of texts"))?;
                 Value::Texts(&texts)
             }
-            Json::Object(_) => return Err(refuse("is no object")),
+            Json::Object(_) => return Err(refuse("cannot be an object")),
         };
         set(name, value)?;
     }
@@ -101,7 +101,7 @@ fn named(setting: &str, text: &str) -> Result<Option<i128>> {
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
     found.map(Some).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        Failure::ours(RRError::Arg, format!("{setting} is one of {}", names.join(", ")))
+        Failure::ours(RRError::Arg, format!("{setting} must be one of {}", names.join(", ")))
     })
 }
 
@@ -165,11 +165,11 @@ mod tests {
     fn a_wrong_setting_is_refused_by_its_name() {
         for (given, words) in [
             (r#"{"grace": 1}"#, "grace: a stream has no such setting"),
-            (r#"{"grace_ms": "long"}"#, "grace_ms is a number"),
-            (r#"{"grace_ms": 1.5}"#, "grace_ms is a whole number"),
+            (r#"{"grace_ms": "long"}"#, "grace_ms must be a number"),
+            (r#"{"grace_ms": 1.5}"#, "grace_ms must be a whole number"),
             (r#"{"grace_ms": -1}"#, "grace_ms is -1"),
-            (r#"{"start": "later"}"#, "start is one of key, gop, now"),
-            (r#"{"cpus": {}}"#, "cpus is no object"),
+            (r#"{"start": "later"}"#, "start must be one of key, gop, now"),
+            (r#"{"cpus": {}}"#, "cpus cannot be an object"),
             (r#"{"cpus": ["0"]}"#, "cpus"),
         ] {
             let failure = stream(StreamConfig::default(), &object(given)).unwrap_err();
@@ -177,9 +177,9 @@ mod tests {
         }
         for (given, words) in [
             ("{}", "url must be given"),
-            (r#"{"url": 1}"#, "url is text"),
-            (r#"{"url": "rtmp://a/b", "media": ["smell"]}"#, "media is a list"),
-            (r#"{"url": "rtmp://a/b", "backup_urls": [1]}"#, "backup_urls is a list of texts"),
+            (r#"{"url": 1}"#, "url must be text"),
+            (r#"{"url": "rtmp://a/b", "media": ["smell"]}"#, "media must be a list"),
+            (r#"{"url": "rtmp://a/b", "backup_urls": [1]}"#, "backup_urls must be a list of texts"),
         ] {
             let failure = target(TargetConfig::default(), &object(given)).unwrap_err();
             assert!(failure.kind == RRError::Arg && failure.text.contains(words), "{given}: {failure}");
