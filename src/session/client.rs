@@ -1,8 +1,8 @@
 //! The client's side of a conversation: we connect, then publish or play one stream.
 //!
-//! The whole way up to `NetStream.Publish.Start` or `NetStream.Play.Start` is walked here; the driver only moves bytes.
-//! A refusal is an error with the server's code, kept at [`ClientSession::refusal`]. Authentication is not done here:
-//! a challenge is recognised and ends the session. See the module for the driver's duties.
+//! The session takes every step up to `NetStream.Publish.Start` or `NetStream.Play.Start` itself; the driver only moves
+//! bytes. A refusal is an error with the server's code, kept at [`ClientSession::refusal`]. The session does no
+//! authentication: it recognises a challenge and ends. The module's comment has the driver's duties.
 
 use minicbor::{Decode, Encode};
 
@@ -30,13 +30,13 @@ const START: f64 = 5.0;
 const FC_UNPUBLISH: f64 = 6.0;
 const DELETE_STREAM: f64 = 7.0;
 
-/// The buffer we announce as a player: servers burst that much at the start, and a relay has no use for more.
+/// The buffer we announce as a player: servers burst that much at the start, and a relay needs no more.
 const BUFFER_LENGTH_MS: u32 = 1_000;
 
 /// Error text for a server that does not start the publish or play in time.
 const LATE: &str = "no NetStream.Publish.Start or Play.Start within connect_ms";
 
-/// How far the conversation has got.
+/// How far the conversation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 enum Step {
@@ -50,7 +50,7 @@ enum Step {
     Start,
     #[n(4)]
     Running,
-    /// The server ended it; a player waits for it to begin again.
+    /// The server ended the stream; a player waits until the stream begins again.
     #[n(5)]
     Ended,
     #[n(6)]
@@ -60,7 +60,7 @@ enum Step {
 /// A server's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// For programs, e.g. `NetStream.Publish.BadName`.
+    /// The code, for programs, e.g. `NetStream.Publish.BadName`.
     pub code: String,
     /// The server's own words, for people and for a login.
     pub text: String,
@@ -68,12 +68,12 @@ pub struct Refusal {
     pub redirect: Option<String>,
 }
 
-/// A conversation that we open.
+/// A conversation on a connection that we open.
 ///
 /// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
 /// - getters: `stream_id`, `started`, `refusal`, `refusal_code`
-/// - the end: `close`, then send the output
-/// - elsewhere: `snapshot`, `restore`
+/// - end: `close`, then send the output
+/// - moving to another process: `snapshot`, `restore`
 /// - output: `send_message`, `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ClientSession {
@@ -87,12 +87,12 @@ pub struct ClientSession {
     step: Step,
     stream_id: u32,
     refusal: Option<Box<Refusal>>,
-    /// A message that came where Play.Start should have; given after `Started`.
+    /// A message that came in place of Play.Start; `next` gives it after `Started`.
     first_media: Option<MessageHead>,
 }
 
 impl ClientSession {
-    /// A session that publishes to `url`, its first bytes in the output.
+    /// A session that publishes to `url`. Its first bytes are in the output.
     ///
     /// # Errors
     /// [`RRError::Handshake`] where the system gives no random bytes.
@@ -100,7 +100,7 @@ impl ClientSession {
         Self::new(config, url, true, now_ms)
     }
 
-    /// A session that plays `url`, its first bytes in the output.
+    /// A session that plays `url`. Its first bytes are in the output.
     ///
     /// # Errors
     /// Those of [`publish`](Self::publish).
@@ -127,17 +127,17 @@ impl ClientSession {
         })
     }
 
-    /// Asks in `connect` through which streams media comes; the answers are [`Event::Via`]. To be called before the first
+    /// Asks in `connect` through which streams media comes; the answers are [`Event::Via`]. Call it before the first
     /// [`next`](Self::next).
     pub fn ask_via(&mut self) {
         self.asks_via = true;
     }
 
-    /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
+    /// Takes bytes from `input[*at..]` up to the next event. `None`: all input has been taken.
     ///
     /// # Errors
-    /// They end the session. [`RRError::Rejected`] and [`RRError::Auth`]: the server said no, see
-    /// [`refusal`](Self::refusal). Others as for the server's side.
+    /// Every error ends the session. [`RRError::Rejected`] and [`RRError::Auth`]: the server refused, see
+    /// [`refusal`](Self::refusal). Other errors are those of [`ServerSession::next`](super::ServerSession::next).
     pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
         if let Some(head) = self.first_media.take() {
             return Ok(Some(Event::Message(head)));
@@ -177,7 +177,8 @@ impl ClientSession {
         self.protocol.command(0, |out| build::connect(out, CONNECT, &hello));
     }
 
-    /// Media is for players. Some servers send it without Play.Start, which it then stands for.
+    /// Takes a media message, which only a player gets. Some servers send media without Play.Start; the first media
+    /// then stands for it.
     fn message(&mut self, head: MessageHead, input: &[u8], now_ms: u64) -> Result<Option<Event>> {
         let media = matches!(head.type_id, kind::AUDIO | kind::VIDEO);
         Ok(match self.step {
@@ -186,7 +187,7 @@ impl ClientSession {
                 if for_us_alone { self.ignore() } else { Some(Event::Message(head)) }
             }
             Step::Start if !self.publish && media => {
-                // After `Started` the rest of the input may lie elsewhere.
+                // After `Started` the driver may pass the rest of the input in another buffer.
                 self.protocol.keep_body(input)?;
                 self.first_media = Some(head);
                 Some(self.running(now_ms))
@@ -209,11 +210,11 @@ impl ClientSession {
             Command::Status(status) => self.status(status, now_ms),
             Command::Close => Ok(self.ended("close", String::new())),
             Command::Via(streams) if !self.publish && streams.len() > MAX_VIA_BYTES => {
-                Err(Failure::limit("its server pulls it over more servers than may be"))
+                Err(Failure::limit("its server pulls it through more servers than are allowed"))
             }
             Command::Via(streams) if !self.publish => Ok(Some(Event::Via(streams.to_vec()))),
             _ if call.name == b"_onbwcheck" => {
-                // FMS's bandwidth check waits for its answer.
+                // FMS waits for the answer to its bandwidth check.
                 self.protocol.command(0, |out| build::result(out, call.transaction, Value::Undefined));
                 Ok(None)
             }
@@ -250,7 +251,7 @@ impl ClientSession {
             }
             return Ok(None);
         }
-        Ok(None) // of releaseStream and the like
+        Ok(None) // the answer to releaseStream and the like
     }
 
     fn error(&mut self, transaction: f64, status: Status) -> Result<Option<Event>> {
@@ -297,12 +298,12 @@ impl ClientSession {
         Event::Started { stream_id: self.stream_id }
     }
 
-    /// A server's words: many repeat the key in them, and they end in logs.
+    /// A server's text with the key masked: many servers repeat the key, and such texts end up in logs.
     fn shown(&self, words: &str) -> String {
         hide_key(words, &self.key)
     }
 
-    /// Servers say the end in several ways one after the other; the first counts.
+    /// Servers announce an end by several messages in a row; the first one counts.
     fn ended(&mut self, code: &str, text: String) -> Option<Event> {
         if self.step != Step::Running {
             return self.ignore();
@@ -313,7 +314,7 @@ impl ClientSession {
 
     fn refused(&mut self, status: Status) -> Failure {
         let Status { code, description, redirect, .. } = status;
-        // Adobe's and Limelight's challenges lie in the description.
+        // Adobe's and Limelight's challenges are in the description.
         let challenge = description.contains("authmod=") || description.contains("AccessManager.Reject");
         let kind = if challenge { RRError::Auth } else { RRError::Rejected };
         let words = self.shown(&description);
@@ -328,7 +329,7 @@ impl ClientSession {
         Failure { absent, ..Failure::peers(kind, text) }
     }
 
-    /// Says good-bye in the output. Media must not follow.
+    /// Puts the closing commands into the output. The driver must send no media after them.
     pub fn close(&mut self) {
         self.protocol.timers.enter(Phase::Over, 0);
         let step = std::mem::replace(&mut self.step, Step::Closing);
@@ -344,12 +345,12 @@ impl ClientSession {
         self.protocol.command(0, |out| build::call(out, "deleteStream", DELETE_STREAM, &values));
     }
 
-    /// Puts a message of what we publish behind the output, in chunks of the size that the server was told; it goes out
-    /// on the stream that the server gave. It is taken whole, or not at all.
+    /// Appends a message of the published stream to the output, in chunks of the announced size and on the stream id
+    /// that the server gave. The message is taken whole or not at all.
     ///
     /// # Errors
-    /// [`RRError::State`] before `Started` and where we play, [`RRError::Again`] while too much output waits to be
-    /// sent, [`RRError::Arg`] for what is no message or not the driver's to send, [`RRError::NoMem`].
+    /// [`RRError::State`] before `Started` and in a session that plays, [`RRError::Again`] while too much output waits
+    /// to be sent, [`RRError::Arg`] for an invalid message or a type that a driver may not send, [`RRError::NoMem`].
     pub fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
         if !self.publish || self.step != Step::Running {
             return Err(Failure::ours(RRError::State, "nothing is published to this server now"));
@@ -357,12 +358,12 @@ impl ClientSession {
         self.protocol.send_message(&MessageHead { stream_id: self.stream_id, ..*head }, body)
     }
 
-    /// The server's url as it may be shown.
+    /// The server's url with secrets masked, for logs.
     pub fn shown_url(&self) -> String {
         self.shown(&mask_url(&self.tc_url))
     }
 
-    /// The message stream id the server gave; 0 before.
+    /// The message stream id that the server gave; 0 before it gave one.
     pub fn stream_id(&self) -> u32 {
         self.stream_id
     }

@@ -1,17 +1,16 @@
 //! Bytes sent and received, and how many may be unacknowledged (specification 5.4.3 to 5.4.5).
 //!
-//! [`Flow`] keeps the books; it writes nothing: whoever owns the output acts on what it says. Received bytes count from
-//! the end of the handshake: a peer that counts its own bytes the other way must not see more acknowledged than it
-//! sent.
+//! [`Flow`] only counts; the owner of the output writes what [`Flow`] finds due. Received bytes count from the end of
+//! the handshake, so that a peer that counts the same way never sees more acknowledged than it sent.
 
-/// We acknowledge at least after this much, however small the peer's window: 16 bytes back for 1024.
+/// Fewest bytes between two of our acknowledgements, however small the peer's window: 16 bytes go back for 1024.
 const MIN_ACK_BYTES: u64 = 1024;
 
 use minicbor::{Decode, Encode};
 
 use crate::error::{Failure, RRError, Result};
 
-/// Largest count that is believed of another process: one that grows from here does not overflow.
+/// Largest count that is accepted from another process: a count that grows from here does not overflow.
 const COUNT_MAX: u64 = 1 << 60;
 
 /// The byte counts and windows of one connection.
@@ -23,7 +22,7 @@ pub(super) struct Flow {
     /// Bytes of the session's output that have been sent.
     #[n(1)]
     consumed: u64,
-    /// Bytes that the driver sent beside the output.
+    /// Bytes that the driver sent itself, besides the output.
     #[n(2)]
     media_sent: u64,
     #[n(3)]
@@ -31,12 +30,12 @@ pub(super) struct Flow {
     /// The part of `received` that we have acknowledged.
     #[n(4)]
     ack_sent_at: u64,
-    /// The window that the peer announced; 0 where it has announced none.
+    /// The window that the peer announced; 0 if it announced none.
     #[n(5)]
     peer_window: u32,
     #[n(6)]
     our_window: u32,
-    /// The unacknowledged bytes that our Set Peer Bandwidth allowed the peer; 0 where none was sent.
+    /// The unacknowledged bytes that our Set Peer Bandwidth allowed the peer; 0 if none was sent.
     #[n(7)]
     allowance: u32,
     #[n(8)]
@@ -44,32 +43,32 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Refuses what no connection has counted.
+    /// Refuses counts that no connection can have.
     pub(super) fn check(&self) -> Result<()> {
         let Self { handshake_out, consumed, media_sent, received, ack_sent_at, .. } = *self;
         let counts = [handshake_out, consumed, media_sent, received];
         if counts.iter().any(|count| *count > COUNT_MAX) || ack_sent_at > received {
-            return Err(Failure::ours(RRError::Arg, "bytes were not counted like that"));
+            return Err(Failure::ours(RRError::Arg, "no connection can have these byte counts"));
         }
         Ok(())
     }
 
-    /// Bytes of our handshake were put into the output.
+    /// Counts bytes of our handshake that were put into the output.
     pub(super) fn handshake(&mut self, bytes: usize) {
         self.handshake_out += bytes as u64;
     }
 
-    /// Bytes of the output have been sent.
+    /// Counts bytes of the output that have been sent.
     pub(super) fn consumed(&mut self, bytes: usize) {
         self.consumed += bytes as u64;
     }
 
-    /// The driver sent bytes of its own.
+    /// Counts bytes that the driver sent itself.
     pub(super) fn media_sent(&mut self, bytes: u64) {
         self.media_sent += bytes;
     }
 
-    /// Bytes came.
+    /// Counts bytes that came.
     pub(super) fn receive(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
@@ -85,17 +84,17 @@ impl Flow {
     /// Bytes sent and not acknowledged; `None` before the peer's first acknowledgement.
     pub(super) fn unacked(&self) -> Option<u64> {
         let sent = self.consumed.saturating_sub(self.handshake_out) + self.media_sent;
-        // Modulo 2^32; a peer that counts the handshake too is ahead of us, which is nothing unacknowledged.
+        // Modulo 2^32. A peer that counts the handshake too is ahead of us; then nothing is unacknowledged.
         let behind = (sent as u32).wrapping_sub(self.peer_acked?);
         Some(if behind.cast_signed() < 0 { 0 } else { behind.into() })
     }
 
-    /// The peer acknowledged.
+    /// Takes the peer's acknowledgement.
     pub(super) fn acknowledged(&mut self, total: u32) {
         self.peer_acked = Some(total);
     }
 
-    /// The peer keeps this window.
+    /// Takes the window that the peer announced.
     pub(super) fn set_peer_window(&mut self, bytes: u32) {
         self.peer_window = bytes;
     }
@@ -108,7 +107,7 @@ impl Flow {
         self.our_window = bytes;
     }
 
-    /// The peer is told to have no more than this on the way.
+    /// Notes the limit on unacknowledged bytes that the peer is told.
     pub(super) fn set_allowance(&mut self, bytes: u32) {
         self.allowance = bytes;
     }
@@ -117,17 +116,17 @@ impl Flow {
         self.received - self.ack_sent_at
     }
 
-    /// Whether an acknowledgement is due: at half the peer's window, so that one that waits for it need not stand
-    /// still. A peer that has told of no window asks for nothing (5.4.4) and gets nothing while its bytes come;
-    /// nginx-rtmp and SRS do it so too. ffmpeg is such a publisher, and closes with megabytes still in its socket: an
-    /// acknowledgement that meets it then makes its kernel drop them (RFC 1122, 4.2.2.13). See
-    /// [`may_wait`](Self::may_wait) for one that waits all the same.
+    /// Whether an acknowledgement is due: at half the peer's window, so that a peer that waits for acknowledgements
+    /// never has to stop. A peer that announced no window asks for no acknowledgements (5.4.4) and gets none while its
+    /// bytes come; nginx-rtmp and SRS do the same. ffmpeg is such a publisher, and it closes with megabytes still in
+    /// its socket: an acknowledgement that arrives then makes its kernel drop them (RFC 1122, 4.2.2.13).
+    /// [`may_wait`](Self::may_wait) is for peers that wait although they announced no window.
     pub(super) fn is_ack_due(&self) -> bool {
         self.peer_window > 0 && self.owed() >= (u64::from(self.peer_window) / 2).max(MIN_ACK_BYTES)
     }
 
-    /// Whether a peer that told of no window may wait for an acknowledgement all the same: we limit what it may have
-    /// unacknowledged (5.4.5), and it has sent much of that.
+    /// Whether a peer that announced no window may still wait for an acknowledgement: we limit its unacknowledged bytes
+    /// (5.4.5), and it has used up much of that limit.
     pub(super) fn may_wait(&self) -> bool {
         self.peer_window == 0 && self.allowance > 0 && self.owed() >= u64::from(self.allowance) / 2
     }

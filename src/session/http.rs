@@ -1,10 +1,12 @@
-//! A player over HTTP: one request for one stream as FLV, by GET or as a WebSocket, and the answer's head.
+//! A player over HTTP: one request for one stream as FLV, by GET or as a WebSocket, and the head of the answer.
 //!
-//! A driver holds a player over HTTP as any other conversation: the request is a `connect` and a `play`, so the host is
-//! asked as for any player. The body of the answer is the driver's to send, in the form that
-//! [`flv_form`](HttpSession::flv_form) names. The answer's head waits until there is media, for until then the stream may
-//! turn out to be absent. A connection has one request; a HEAD is answered without media. Sources: RFC 9110, RFC 9112, RFC
-//! 6455, and what servers of HTTP-FLV have in common.
+//! A driver treats a player over HTTP like any other conversation: the request becomes a `connect` and a `play`, so the
+//! host is asked as for any player. The driver sends the body of the answer, in the form that
+//! [`flv_form`](HttpSession::flv_form) names. The answer's head is written when there is media, because until then the
+//! stream may turn out to be absent. A connection has one request; a HEAD is answered without media. Sources: RFC 9110,
+//! RFC 9112, RFC 6455, and the common behaviour of HTTP-FLV servers. Another format over HTTP (MPEG-TS, say) needs no
+//! session of its own: `request` has the suffixes, this file the Content-Type, and [`FlvForm`] says what the relay
+//! sends.
 
 mod request;
 #[cfg(test)]
@@ -18,23 +20,23 @@ use crate::error::{Failure, RRError, Result};
 use crate::proto::framing::{Framing, frame, opcode};
 use crate::proto::websocket;
 
-/// Longest head of a request in bytes: cookies and tokens in urls stay below it.
+/// Longest head of a request in bytes: heads with cookies and tokens in urls are shorter.
 const HEAD_MAX_BYTES: usize = 8 * 1024;
 
-/// Bytes that a client may send behind its request, which mean nothing.
+/// Most bytes that a client may send after its request; they are ignored.
 const REST_MAX_BYTES: usize = 64 * 1024;
 
-/// Output that waits to be sent, at most: a client that pings without reading answers is cut off.
+/// Most output that may wait to be sent: a client that pings without reading the answers is closed.
 const OUTPUT_MAX_BYTES: usize = 16 * 1024;
 
-/// The message stream that stands for the one stream there is.
+/// The message stream id of the only stream that a session has.
 const STREAM_ID: u32 = 1;
 
 /// Error texts for a client that sends no request in time, and for a stream from which nothing comes.
 const LATE: &str = "no request in time";
 const NO_MEDIA: &str = "no media in time";
 
-/// Heads of all answers: any page may read them, and nothing is kept.
+/// Header fields of all answers: pages of any origin may read them, and caches keep nothing.
 const COMMON: &str = "Cache-Control: no-store\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\
     Access-Control-Allow-Methods: GET, HEAD, OPTIONS\r\nAccess-Control-Allow-Headers: *\r\n\
     Access-Control-Expose-Headers: *\r\n";
@@ -44,14 +46,14 @@ const COMMON: &str = "Cache-Control: no-store\r\nConnection: close\r\nAccess-Con
 pub struct FlvForm {
     /// How the tags are cut on the wire.
     pub framing: Framing,
-    /// For players in browsers, which are to get nothing that they do not know.
+    /// True for players in browsers, which must get only what they understand.
     pub browser: bool,
 }
 
 /// How far the conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The request's head is awaited.
+    /// The session waits for the request's head.
     Request,
     /// The driver has been asked to let the peer in.
     AskedConnect,
@@ -61,9 +63,9 @@ enum Stage {
     AskedPlay,
     /// The peer may have the stream; no media has come.
     Waiting,
-    /// The answer's head has gone.
+    /// The answer's head is in the output.
     Playing,
-    /// The answer is whole.
+    /// The answer is complete.
     Over,
 }
 
@@ -78,22 +80,22 @@ pub struct HttpSession {
     request: Option<Box<Request>>,
     info: Option<Box<ConnectInfo>>,
     frames: websocket::Reader,
-    /// The answer is a head alone.
+    /// The answer is only a head, as for HEAD.
     head_only: bool,
     /// The connection is TLS.
     secure: bool,
-    /// Bytes that came behind the request.
+    /// Bytes that came after the request.
     rest: usize,
     out: Vec<u8>,
     sent: u64,
-    /// The request has been answered without the driver, for this reason, which it is to know.
+    /// The session has answered the request itself, for this reason, which the driver still has to be told.
     answered: Option<(RRError, String)>,
     /// Where the driver wants the peer to go.
     elsewhere: Option<String>,
 }
 
 impl HttpSession {
-    /// A session before its first byte, on a connection that is TLS where it is `secure`.
+    /// A session before its first byte, `secure` means that the connection uses TLS.
     pub fn new(timing: Timing, secure: bool, now_ms: u64) -> Self {
         Self {
             timing,
@@ -113,10 +115,10 @@ impl HttpSession {
         }
     }
 
-    /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
+    /// Takes bytes from `input[*at..]` up to the next event. `None`: all input has been taken.
     ///
     /// # Errors
-    /// Every error ends the session, as with RTMP's.
+    /// Every error ends the session, as in RTMP sessions.
     pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
         if *at < input.len() {
             self.timers.heard(now_ms);
@@ -145,7 +147,7 @@ impl HttpSession {
         }
     }
 
-    /// Takes what belongs to the request's head, and nothing behind it.
+    /// Takes the bytes of the request's head, and none after it.
     fn read_head(&mut self, input: &[u8], at: &mut usize) {
         let new = input.get(*at..).unwrap_or_default();
         let before = self.head.len();
@@ -177,19 +179,19 @@ impl HttpSession {
         }
     }
 
-    /// Takes what a player says: control frames of a WebSocket. All else means nothing.
+    /// Takes what a player sends after its request: control frames of a WebSocket. Anything else is ignored.
     fn read_rest(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<()> {
         if self.framing() != Framing::WebSocket {
             self.rest += input.len() - *at;
             *at = input.len();
             if self.rest > REST_MAX_BYTES {
-                return Err(Failure::protocol("a player over HTTP that sends and sends"));
+                return Err(Failure::protocol("a player over HTTP sends too much after its request"));
             }
             return Ok(());
         }
         while let Some(said) = self.frames.next(input, at)? {
             match said {
-                // Before the handshake's answer there is no WebSocket.
+                // There is no WebSocket before the handshake has been answered.
                 _ if self.stage == Stage::Waiting => {
                     return Err(Failure::protocol("a frame before the WebSocket is open"));
                 }
@@ -250,7 +252,7 @@ impl HttpSession {
         self.finish();
     }
 
-    /// Refuses the request: with the address that the driver sends the peer to, or with the status that `code` means.
+    /// Refuses the request: with a redirect, if the driver named an address, or with the status for `code`.
     fn refuse(&mut self, code: &str, text: &str) {
         match self.elsewhere.take().filter(|url| is_location(url)) {
             Some(url) => self.answer("302 Found", &format!("Location: {url}\r\n"), text),
@@ -259,7 +261,7 @@ impl HttpSession {
         }
     }
 
-    /// Puts the head of the answer that media follows into the output.
+    /// Puts the head of the answer into the output; media follows it.
     fn begin_answer(&mut self) {
         let of_websocket = self.request.as_ref().and_then(|request| request.websocket.as_ref());
         let head = match (of_websocket, self.framing()) {
@@ -275,9 +277,9 @@ impl HttpSession {
         self.out.extend(head.as_bytes());
     }
 
-    // ---- what the RTMP sessions have too
+    // ---- the methods that RTMP sessions have too
 
-    /// There are no messages.
+    /// A player over HTTP sends no messages.
     pub fn body<'a>(&'a self, _input: &'a [u8]) -> &'a [u8] {
         &[]
     }
@@ -311,12 +313,12 @@ impl HttpSession {
         }
     }
 
-    /// The driver sent that many bytes of its own.
+    /// The driver sent this many bytes itself.
     pub fn note_sent(&mut self, bytes: u64) {
         self.sent += bytes;
     }
 
-    /// Bytes sent, the driver's own among them.
+    /// Bytes sent, including those that the driver sent itself.
     pub fn sent(&self) -> u64 {
         self.sent
     }
@@ -326,7 +328,7 @@ impl HttpSession {
         self.timers.next_ms()
     }
 
-    /// Does what is due at `now_ms`: a WebSocket is pinged; whoever is late is told.
+    /// Does what is due at `now_ms`: pings a WebSocket, and answers a peer that missed a deadline.
     ///
     /// # Errors
     /// Every error ends the session: no request in time, no media in time, pings without an answer.
@@ -335,7 +337,7 @@ impl HttpSession {
             Ok(Due::Nothing) => Ok(None),
             Ok(Due::Unanswered) => Ok(Some(Event::Unanswered)),
             Ok(Due::Ping) => {
-                // Behind output that the peer does not take a second ping would say nothing more than the first.
+                // While the peer does not take output, a second ping would tell no more than the first.
                 if self.out.is_empty() {
                     let stamp = self.timers.ping(now_ms);
                     self.out.extend(frame(opcode::PING, &stamp.to_be_bytes()));
@@ -361,10 +363,10 @@ impl HttpSession {
         self.timers.rtt_ms()
     }
 
-    /// There are no commands to report.
+    /// A player over HTTP sends no commands.
     pub fn report_commands(&mut self, _wanted: bool) {}
 
-    /// There are no commands to report.
+    /// A player over HTTP sends no commands.
     pub fn take_said(&mut self) -> Vec<Said> {
         Vec::new()
     }
@@ -377,7 +379,7 @@ impl HttpSession {
     }
 }
 
-/// Whether a url can stand in an answer's head, and means something to a client of HTTP.
+/// Whether a url may go into an answer's head and is of use to an HTTP client.
 fn is_location(url: &str) -> bool {
     (url.starts_with("http://") || url.starts_with("https://")) && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -410,7 +412,7 @@ impl Inbound for HttpSession {
 
     fn accept_play(&mut self, _stream_id: u32, now_ms: u64) {
         if self.stage == Stage::AskedPlay {
-            // Pings are a WebSocket's alone.
+            // Only a WebSocket has pings.
             let ping_ms = if self.framing() == Framing::WebSocket { self.timing.ping_ms } else { 0 };
             self.timers = Timers::new(Timing { ping_ms, ..self.timing }, NO_MEDIA, now_ms);
             self.granted(Stage::Waiting);
@@ -442,7 +444,7 @@ impl Inbound for HttpSession {
     }
 
     fn reconnect_request(&mut self, url: Option<&str>, _text: &str) -> bool {
-        // Before the answer it is a matter of the answer; media has no place for it.
+        // Only the answer's head can carry a redirect; once media flows there is no place for it.
         self.elsewhere = url.map(str::to_owned);
         false
     }

@@ -1,9 +1,8 @@
-//! What a driver tells a conversation that was opened to us, whichever protocol it is in: the answers to its questions,
-//! and news.
+//! The answers and news that a driver gives to a session on a connection that a peer opened, in whichever protocol.
 
 use super::{ConnectInfo, FlvForm};
 
-/// A conversation that was opened to us. An answer to a question that is not open does nothing.
+/// A session on a connection that a peer opened. An answer to a question that is not open does nothing.
 pub trait Inbound {
     /// The peer's fields of `connect`, from [`Event::Connect`](super::Event::Connect) on.
     fn connect(&self) -> Option<&ConnectInfo>;
@@ -11,19 +10,19 @@ pub trait Inbound {
     /// Whether the peer was let in.
     fn connected(&self) -> bool;
 
-    /// A host has been asked: from now on it has the time for an answer, and no other deadline runs.
+    /// The driver has asked the host. From now on only the time for its answer runs, and no other deadline.
     fn asked(&mut self, now_ms: u64);
 
     /// Lets the peer in.
     fn accept_connect(&mut self, now_ms: u64);
 
-    /// Turns the peer away, with `redirect` to another url. An empty `code` stands for the usual one.
+    /// Refuses the peer; `redirect` sends it to another url. An empty `code` stands for the usual one.
     fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>);
 
-    /// Lets the peer publish, where the protocol has that.
+    /// Lets the peer publish, in protocols that have publishing.
     fn accept_publish(&mut self, _stream_id: u32, _now_ms: u64) {}
 
-    /// Lets the peer play. Metadata and media are the driver's to send.
+    /// Lets the peer play. The driver sends metadata and media.
     fn accept_play(&mut self, stream_id: u32, now_ms: u64);
 
     /// Whether the peer is a relay that asks through which streams media comes.
@@ -31,7 +30,7 @@ pub trait Inbound {
         false
     }
 
-    /// Tells a relay, which [asks](Self::asks_via), through which streams the media of a play comes.
+    /// Tells a relay that [asks](Self::asks_via) through which streams the media of a play comes.
     fn tell_via(&mut self, _stream_id: u32, _streams: &[u8]) {}
 
     /// Refuses a publish or play.
@@ -43,27 +42,27 @@ pub trait Inbound {
     /// Ends a play from our side.
     fn end_play(&mut self, stream_id: u32);
 
-    /// Ends a play that has been accepted and never had anything.
+    /// Ends a play that was accepted but never got media.
     fn fail_play(&mut self, stream_id: u32, code: &str, text: &str);
 
-    /// Asks the peer to connect again, elsewhere if `url` is given. False, and nothing said, where it would not understand
-    /// that.
+    /// Asks the peer to connect again, elsewhere if `url` is given. False, and no message sent, if the peer does not
+    /// understand such a request.
     fn reconnect_request(&mut self, url: Option<&str>, text: &str) -> bool;
 
-    /// The form of the FLV stream that the peer is to get; `None` for who gets messages in chunks.
+    /// The form of the FLV stream that the peer is to get; `None` for a peer that gets RTMP messages.
     fn flv_form(&self) -> Option<FlvForm> {
         None
     }
 
-    /// Whether the peer wants media and not only to know whether there is any.
+    /// Whether the peer wants the media itself; a HEAD request only asks whether there is any.
     fn wants_media(&self) -> bool {
         true
     }
 
-    /// There is media for the peer, now or with the next key frame.
+    /// Tells the session that media for the peer follows, now or with the next key frame.
     fn begin_media(&mut self, _now_ms: u64) {}
 
-    /// Whether the conversation is over: once the output has gone the driver closes.
+    /// Whether the conversation is over: the driver sends the output and closes.
     fn is_over(&self) -> bool {
         false
     }

@@ -1,9 +1,9 @@
-//! One conversation, still without I/O: [`ServerSession`] for who was connected to, [`ClientSession`] for who connects,
-//! both in RTMP; [`HttpSession`] for a player who came by HTTP.
+//! One conversation, without I/O: [`ServerSession`] for an RTMP connection that a peer opened to us, [`ClientSession`]
+//! for one that we opened, [`HttpSession`] for a player over HTTP.
 //!
-//! A session owns the handshake, the chunk reader and the answers to commands; it has no socket, thread or clock,
-//! and does not touch media. Whoever drives it keeps to one rule: *feed bytes with `next` until it gives `None`, then
-//! send the output, then read again.*
+//! A session owns the handshake, the chunk reader and the answers to commands; it has no socket, thread or clock, and
+//! does not touch media. The code that drives a session follows one rule: *feed bytes with `next` until it gives
+//! `None`, then send the output, then read again.*
 //!
 //! ```text
 //! let mut at = 0;
@@ -11,18 +11,18 @@
 //! send(session.take_output());
 //! ```
 //!
-//! - `input` stays the same slice while `at` moves, until `next` gives `None` or an event other than `Message`; then
-//!   the rest may lie elsewhere, which is the moment to hand a connection over. A session moves with its half-read
-//!   messages.
+//! - `input` stays the same slice while `at` moves, until `next` gives `None` or an event other than `Message`; after
+//!   that the driver may pass the rest in another buffer, so this is the moment to hand a connection over. Half-read
+//!   messages are part of the session and move with it.
 //! - `Connect`, `Publish` and `Play` are questions: until the answer is given, `next` fails and takes nothing.
-//! - An error ends the session. The output may still hold a last word for the peer.
-//! - Output goes to the wire between media messages, never inside one. A driver sends media beside the output, or
-//!   leaves that to the session with `send_message`.
-//! - Between any two events a session can go on elsewhere, in another thread by moving there, in another process by
-//!   `snapshot` and `restore`; there not before the handshake is over. Input that `next` has not taken goes with it by
-//!   other means, and so does what the driver sends itself.
-//! - Time is a monotonic millisecond count, given with each call. At the moment that `next_timeout` names the driver
-//!   calls `handle_timeout`; deadlines and pings are decided there and nowhere else.
+//! - An error ends the session. The output may still hold a last message for the peer.
+//! - Output goes to the wire between media messages, never inside one. A driver sends media itself, or lets the session
+//!   do so with `send_message`.
+//! - Between any two events a session can move: to another thread as a value, and, once the handshake is over, to
+//!   another process by `snapshot` and `restore`. The driver has to move input that `next` has not taken, and the media
+//!   that it sends itself.
+//! - Time is a monotonic millisecond count, given with each call. The driver calls `handle_timeout` at the moment that
+//!   `next_timeout` names; a session decides about deadlines and pings only there.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -57,7 +57,7 @@ use crate::proto::message::MessageHead;
 pub struct SessionConfig {
     /// Largest message taken from the peer, in bytes.
     pub max_message: u32,
-    /// Bytes of all half-read messages of a peer that sends us media; others get
+    /// Most bytes of all half-read messages of a peer that sends us media; other peers get
     /// [`config::MAX_OPEN_BYTES_COMMAND`].
     pub max_open_bytes: usize,
     /// Chunk streams the peer may use.
@@ -68,7 +68,7 @@ pub struct SessionConfig {
     pub window_ack: u32,
     /// Deadlines and pings.
     pub timing: Timing,
-    /// The parts of Enhanced RTMP that we offer (`CAPS_*`). A driver that acts on reconnect requests adds
+    /// The parts of Enhanced RTMP that we offer (`CAPS_*`). A driver that can act on reconnect requests adds
     /// `CAPS_RECONNECT`.
     pub caps_ex: u32,
 }
@@ -82,7 +82,7 @@ impl Default for SessionConfig {
             chunk_size: config::CHUNK_SIZE,
             window_ack: config::WINDOW_ACK_BYTES,
             timing: Timing::default(),
-            caps_ex: CAPS_MULTITRACK | CAPS_MODEX | CAPS_NANO, // media passes untouched, whatever is in it
+            caps_ex: CAPS_MULTITRACK | CAPS_MODEX | CAPS_NANO, // media passes through untouched, whatever it contains
         }
     }
 }
@@ -93,7 +93,7 @@ impl SessionConfig {
         snapshot::bytes_max(self)
     }
 
-    /// For a peer that sends media, or else commands only.
+    /// The limits for a peer that sends media, or for one that sends only commands.
     fn limits(&self, takes_media: bool) -> ReadLimits {
         let bytes = if takes_media { self.max_open_bytes } else { config::MAX_OPEN_BYTES_COMMAND };
         let message = if takes_media { self.max_message } else { u32::try_from(bytes).unwrap_or(u32::MAX) };
@@ -117,24 +117,24 @@ pub enum Event {
         stream_id: u32,
         /// The key as sent, query included.
         key: Vec<u8>,
-        /// `live`, `record`, `append` or what came.
+        /// The publishing type: `live`, `record`, `append` or other text from the peer.
         kind: Vec<u8>,
     },
-    /// Server: the peer wants to play. Answer with `accept_play` or `reject_stream`. Where that stream plays already,
-    /// the old play has ended with this event.
+    /// Server: the peer wants to play. Answer with `accept_play` or `reject_stream`. If a play runs on that stream
+    /// already, this event ends it.
     Play {
         /// The stream.
         stream_id: u32,
         /// The key as sent, query included.
         key: Vec<u8>,
-        /// Where to begin; -2000: live or else recorded, -1000: live only.
+        /// Where to begin; -2000: live or else recorded; -1000: only live.
         start_ms: i64,
-        /// How much; negative: to the end.
+        /// How long to play; negative: to the end.
         duration_ms: i64,
-        /// False where it follows an earlier play.
+        /// False if it is to follow the play before it.
         reset: bool,
     },
-    /// A media message, or one of a type not known here, from a peer that may send such. The body is at `body`.
+    /// A media message, or one of a type not known here, from a peer that may send media. The body is at `body`.
     Message(MessageHead),
     /// Server: the publish ended; the connection goes on.
     EndPublish {
@@ -146,7 +146,7 @@ pub enum Event {
         /// The stream.
         stream_id: u32,
     },
-    /// Server: the player paused or went on; it has been answered.
+    /// Server: the player paused or resumed; the session has answered it.
     Pause {
         /// The stream.
         stream_id: u32,
@@ -159,42 +159,42 @@ pub enum Event {
     Receive {
         /// The stream.
         stream_id: u32,
-        /// Audio on or off, if it was about audio.
+        /// Audio on or off; `None`: the message was not about audio.
         audio: Option<bool>,
-        /// Video on or off, if it was about video.
+        /// Video on or off; `None`: the message was not about video.
         video: Option<bool>,
     },
-    /// Server: the peer's request needed no driver and has been answered; nothing more comes of it.
+    /// Server: the session has answered the peer's request without its driver; nothing more follows.
     Answered {
-        /// What it was.
+        /// The reason, as an error.
         error: RRError,
-        /// The same for people.
+        /// The reason in words.
         text: String,
     },
-    /// Server: the host has had the question for as long as it may (see `asked`), and has not answered. The driver
-    /// answers for it.
+    /// Server: the host's time to answer (see `asked`) is over. The driver answers in its place.
     Unanswered,
-    /// Client: the server took the connection.
+    /// Client: the server accepted the connection.
     Connected,
-    /// Client: the publish or play runs. Again after [`Event::Ended`], where a server's publisher comes back.
+    /// Client: the publish or play runs. It comes again after [`Event::Ended`] when a server's publisher is back.
     Started {
-        /// The stream id the server gave; ours go out with it.
+        /// The stream id that the server gave; our messages go out with it.
         stream_id: u32,
     },
-    /// Client: the server ended the stream in good order.
+    /// Client: the server ended the stream normally.
     Ended {
         /// Its code, or `StreamEOF`, or `close`.
         code: String,
-        /// Its words.
+        /// Its text.
         text: String,
     },
-    /// Client: through which streams what we play comes, with commas between; before `Started`, and when that changes.
+    /// Client: the streams through which the played stream comes, separated by commas; before `Started`, and at each
+    /// change.
     Via(Vec<u8>),
     /// Client: the server wants us to connect again.
     Reconnect {
-        /// Where to; `None`: here.
+        /// Where to connect; `None`: to the same url.
         url: Option<String>,
-        /// Its words.
+        /// Its text.
         text: String,
     },
 }

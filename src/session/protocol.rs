@@ -1,8 +1,8 @@
-//! The common part of both roles below commands: handshake, chunks, acknowledgements, pings, aggregates, and the
+//! The part below commands that both RTMP roles share: handshake, chunks, acknowledgements, pings, aggregates, and the
 //! output.
 //!
-//! The protocol answers protocol control and user control messages by itself (specification 5.4, 7.1.7) and gives the
-//! rest to the session above. It knows nothing of commands.
+//! The protocol answers protocol control and user control messages by itself (specification 5.4, 7.1.7) and gives all
+//! other messages to the session above. It does not interpret commands.
 
 use std::ops::Range;
 
@@ -22,27 +22,27 @@ use crate::proto::message::{MessageHead, kind};
 
 /// Events of user control messages.
 pub(super) mod user {
-    /// The stream may be used.
+    /// A stream begins.
     pub(crate) const STREAM_BEGIN: u16 = 0;
-    /// Its data is over.
+    /// The data of a stream has ended.
     pub(crate) const STREAM_EOF: u16 = 1;
-    /// The player's buffer, in ms.
+    /// The player's buffer length, in ms.
     pub(crate) const SET_BUFFER_LENGTH: u16 = 3;
     pub(super) const PING: u16 = 6;
     pub(super) const PONG: u16 = 7;
 }
 
-/// Output that waits to be sent, at most: a peer that asks without reading answers is cut off, and a driver's message
+/// Most output that may wait to be sent: a peer that asks without reading the answers is closed, and a driver's message
 /// is refused. Handshake and connect answers are below 5 KiB together.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
-/// Output buffers above this are given back when they are empty.
+/// Larger output buffers are freed when they are empty.
 const KEEP_OUTPUT_BYTES: usize = 512;
 
-/// A peer that waits for an acknowledgement sends nothing for so long. Shorter pauses are the network's.
+/// A peer that sends nothing for this long may be waiting for an acknowledgement. Shorter pauses come from the network.
 const STILL_MS: u64 = 500;
 
-/// Bytes of a tag's head in an aggregate, and of the back pointer behind its data.
+/// Bytes of a tag's head in an aggregate, and of the back pointer after its data.
 const TAG_HEAD_BYTES: usize = 11;
 const TAG_TAIL_BYTES: usize = 4;
 
@@ -50,7 +50,7 @@ const TAG_TAIL_BYTES: usize = 4;
 pub(super) enum Incoming {
     /// The handshake is over.
     Handshaken,
-    /// Any message but the control ones; its body is at [`Protocol::body`].
+    /// Any message except protocol and user control; its body is at [`Protocol::body`].
     Message(MessageHead),
     /// A user control event that is not a ping: its first number, and its second or 0.
     User { event: u16, first: u32, second: u32 },
@@ -63,7 +63,7 @@ struct Aggregate {
     head: MessageHead,
     #[n(1)]
     at: usize,
-    /// The first tag's timestamp, which stands for the aggregate's own.
+    /// The first tag's timestamp, which corresponds to the aggregate's own.
     #[n(2)]
     base_ms: Option<u32>,
 }
@@ -75,10 +75,10 @@ pub(super) struct Protocol {
     /// The body within the reader's body, while an aggregate is unpacked.
     part: Option<Range<usize>>,
     aggregate: Option<Box<Aggregate>>,
-    /// Whether the peer may send media, and has the larger limits.
+    /// Whether the peer may send media, with the larger limits.
     takes_media: bool,
     out: Vec<u8>,
-    /// Bytes of `out` that are the driver's messages, at most.
+    /// An upper bound on the bytes of the driver's messages in `out`.
     messages_out: usize,
     chunk_size: u32,
     flow: Flow,
@@ -118,18 +118,18 @@ impl Protocol {
         self.handshake.is_none()
     }
 
-    /// The peer may send media from now on, or no longer; its limits follow.
+    /// Sets whether the peer may send media, and its limits accordingly.
     pub(super) fn take_media(&mut self, config: &SessionConfig, takes_media: bool) {
         self.takes_media = takes_media;
         self.reader.set_limits(config.limits(takes_media));
     }
 
-    /// Gives back what a peer that sends little does not need.
+    /// Frees memory that a peer that sends little does not need.
     pub(super) fn slim(&mut self) {
         self.reader.release_spare();
     }
 
-    /// The next thing the session above has to know of; `None` when the input is used up.
+    /// The next event for the session above; `None` when all input has been taken.
     pub(super) fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Incoming>> {
         if *at < input.len() {
             self.timers.heard(now_ms);
@@ -188,12 +188,13 @@ impl Protocol {
         }
     }
 
-    /// The body stays until the next call of [`Protocol::next`] that goes on in the input, whatever input is given.
+    /// Keeps the body until the next call of [`Protocol::next`] that takes input, also if the driver passes another
+    /// buffer meanwhile.
     pub(super) fn keep_body(&mut self, input: &[u8]) -> Result<()> {
         self.reader.keep_body(input)
     }
 
-    /// A copy of a command's body, to be kept: commands are few and small, even where messages may be large.
+    /// A copy of a command's body. It is bounded, because commands are small even where messages may be large.
     pub(super) fn command_body(&self, input: &[u8]) -> Result<Vec<u8>> {
         let body = self.body(input);
         if body.len() > MAX_OPEN_BYTES_COMMAND {
@@ -202,7 +203,7 @@ impl Protocol {
         copied(body)
     }
 
-    /// The next audio, video or data tag; others have no place in an aggregate (7.1.6).
+    /// The next audio, video or data tag; an aggregate holds no others (7.1.6).
     fn next_of_aggregate(&mut self, input: &[u8]) -> Option<MessageHead> {
         let aggregate = self.aggregate.as_mut()?;
         let body = self.reader.body(input);
@@ -229,8 +230,8 @@ impl Protocol {
         }
     }
 
-    /// When an acknowledgement is due to a peer that asked for none: one that keeps to our limit waits for us, window
-    /// told or not, and has stopped with much on the way.
+    /// When an acknowledgement is due to a peer that announced no window: such a peer may still keep to our limit, and
+    /// has stopped after sending much of it.
     fn still_ms(&self) -> Option<u64> {
         self.flow.may_wait().then(|| self.timers.last_heard_ms().saturating_add(STILL_MS))
     }
@@ -252,7 +253,7 @@ impl Protocol {
         match type_id {
             kind::ACK => self.flow.acknowledged(value),
             kind::WINDOW_ACK if value > 0 => self.flow.set_peer_window(value),
-            // Limiting us means: tell what window we keep (5.4.5).
+            // We answer a limit on us with the window that we use (5.4.5).
             kind::PEER_BANDWIDTH if value > 0 && value != self.flow.our_window() => self.announce_window(value),
             _ => {}
         }
@@ -320,16 +321,16 @@ impl Protocol {
     pub(super) fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
         let refused = |kind, text| Err(Failure::ours(kind, text));
         if head.len as usize != body.len() || head.len >= 1 << 24 {
-            return refused(RRError::Arg, "the message's head names another length than its body has");
+            return refused(RRError::Arg, "the message's head and body differ in length");
         }
         if !(CHUNK_STREAM_MIN..=CHUNK_STREAM_MAX).contains(&head.chunk_stream) {
-            return refused(RRError::Arg, "there is no such chunk stream");
+            return refused(RRError::Arg, "the chunk stream id is out of range");
         }
         if matches!(head.type_id, 0..=kind::PEER_BANDWIDTH | kind::COMMAND | kind::COMMAND_AMF3) {
-            return refused(RRError::Arg, "control messages and commands are the session's own");
+            return refused(RRError::Arg, "only the session sends control messages and commands");
         }
         if self.out.len() >= MAX_OUTPUT_BYTES {
-            return refused(RRError::Again, "the output waits to be sent");
+            return refused(RRError::Again, "too much output waits to be sent");
         }
         let bytes = chunk_write::wire_len(head, self.chunk_size);
         self.out.try_reserve(bytes).map_err(|_| RRError::NoMem)?;
@@ -374,7 +375,7 @@ impl Protocol {
         self.timers.next_ms().into_iter().chain(self.still_ms()).min()
     }
 
-    /// Does what is due. True where the host has not answered the open question in time.
+    /// Does what is due. True if the host has not answered the open question in time.
     pub(super) fn handle_timeout(&mut self, now_ms: u64) -> Result<bool> {
         if self.still_ms().is_some_and(|still_ms| now_ms >= still_ms) {
             self.write_ack();
@@ -382,7 +383,7 @@ impl Protocol {
         match self.timers.due(now_ms)? {
             Due::Nothing => return Ok(false),
             Due::Unanswered => return Ok(true),
-            // Behind output that the peer does not take a second ping would say nothing more than the first.
+            // While the peer does not take output, a second ping would tell no more than the first.
             Due::Ping if !self.out.is_empty() => {}
             Due::Ping => {
                 let stamp = self.timers.ping(now_ms);
@@ -402,7 +403,7 @@ impl Protocol {
     }
 }
 
-const CONTROL_CHUNK_STREAM: u32 = 2; // 5.4: control messages go there
+const CONTROL_CHUNK_STREAM: u32 = 2; // 5.4: the one for control messages
 const COMMAND_CHUNK_STREAM: u32 = 3;
 const DATA_CHUNK_STREAM: u32 = 5;
 
@@ -410,10 +411,10 @@ mod snapshot;
 
 pub(super) use snapshot::{OUTPUT_BYTES, ProtocolState};
 
-/// The methods that both sessions hand on to their [`Protocol`], documented once.
+/// The methods that both sessions forward to their [`Protocol`], documented once.
 macro_rules! protocol_methods {
     () => {
-        /// The body of the [`Event::Message`] that `next` has just given; `input` must be the same as there.
+        /// The body of the [`Event::Message`] that `next` has just given; `input` must be the same as in that call.
         pub fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
             self.protocol.body(input)
         }
@@ -441,7 +442,7 @@ macro_rules! protocol_methods {
             self.protocol.consumed(bytes);
         }
 
-        /// The driver sent that many bytes of its own (media), which the peer will acknowledge too.
+        /// The driver sent this many bytes itself (media), which the peer will acknowledge too.
         pub fn note_sent(&mut self, bytes: u64) {
             self.protocol.note_sent(bytes);
         }
@@ -452,15 +453,15 @@ macro_rules! protocol_methods {
         }
 
         /// When [`handle_timeout`](Self::handle_timeout) is to be called, on the clock given to `next` and `new`,
-        /// unless something happens before. `None`: the session waits for nothing.
+        /// unless something happens before. `None`: no deadline or ping is pending.
         pub fn next_timeout(&self) -> Option<u64> {
             self.protocol.next_timeout()
         }
 
-        /// Does what is due at `now_ms`: it may leave a ping in the output. Calling it too early does nothing.
+        /// Does what is due at `now_ms`; it may put a ping into the output. Calling it too early does nothing.
         ///
         /// # Errors
-        /// They end the session: the peer missed a deadline, is silent, or does not answer pings.
+        /// Every error ends the session: the peer missed a deadline, is silent, or does not answer pings.
         pub fn handle_timeout(&mut self, now_ms: u64) -> Result<Option<Event>> {
             Ok(self.protocol.handle_timeout(now_ms)?.then_some(Event::Unanswered))
         }
@@ -470,28 +471,28 @@ macro_rules! protocol_methods {
             self.protocol.timers.rtt_ms()
         }
 
-        /// Bytes sent, the driver's own among them.
+        /// Bytes sent, including those that the driver sent itself.
         pub fn sent(&self) -> u64 {
             self.protocol.sent()
         }
 
-        /// Bytes that came, without the handshake's.
+        /// Bytes received after the handshake.
         pub fn received(&self) -> u64 {
             self.protocol.received()
         }
 
-        /// Keeps the peer's commands for [`take_said`](Self::take_said), or no longer. They are not kept at first.
+        /// Sets whether the peer's commands are kept for [`take_said`](Self::take_said). At first they are not.
         pub fn report_commands(&mut self, wanted: bool) {
             self.protocol.said.want(wanted);
         }
 
-        /// The commands since the last call. A driver that wants them takes them after each `next`: as many may come
-        /// as its input has.
+        /// The commands since the last call. A driver that wants them takes them after each `next`, since their number
+        /// is bounded only by the input.
         pub fn take_said(&mut self) -> Vec<Said> {
             self.protocol.said.take()
         }
 
-        /// Messages and commands that meant nothing here.
+        /// Number of messages and commands that were ignored.
         pub fn ignored(&self) -> u32 {
             self.protocol.ignored
         }

@@ -1,21 +1,21 @@
-//! The commands that peers send, as they may be shown: what is asked or said, with keys masked. Whoever drives the
-//! session logs them; the session only keeps them until then, and none where nobody wants them.
+//! The commands of peers in a form for the log, with keys masked. The session keeps them only if its driver wants them,
+//! and until the driver takes them.
 
 use std::fmt::{self, Display};
 
 use crate::mask::mask_key;
 use crate::proto::command::{Call, Command};
 
-/// Longest name of a command that is shown, in bytes: those that are known are shorter.
+/// Longest name of a command that is shown, in bytes: known names are shorter.
 const SHOWN_NAME_BYTES: usize = 32;
 
-/// A command that a peer has sent. Its words begin with `says`; the driver puts the peer's name before them.
+/// A command of a peer. Its text begins with `says`; the driver puts the peer's name before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
-    /// Its name, cut where it is longer than any that is known.
+    /// Its name, cut off if it is longer than any known one.
     pub name: String,
-    /// What it is about, with a blank before it: an application, a masked key, a code. Words that the peer says beside
-    /// a code are left out: some repeat a key.
+    /// Its subject after a blank: an application, a masked key, a code. The peer's text beside a code is left out,
+    /// because some peers repeat a key there.
     pub about: String,
     /// Its transaction id.
     pub transaction: f64,
@@ -49,7 +49,7 @@ impl Said {
     }
 }
 
-/// The lines that were made and not taken yet.
+/// The commands that were kept and not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct SaidList {
     wanted: bool,
@@ -57,7 +57,7 @@ pub(super) struct SaidList {
 }
 
 impl SaidList {
-    /// From now on commands are kept, or no longer.
+    /// Sets whether commands are kept.
     pub(super) fn want(&mut self, wanted: bool) {
         self.wanted = wanted;
     }
@@ -73,7 +73,7 @@ impl SaidList {
     }
 }
 
-/// An application without its query, and what stands behind a slash in it masked: some peers put the key there.
+/// An application without its query. The part after a slash is masked, because some peers put the key there.
 fn shown_app(app: &[u8]) -> String {
     let app = app.split(|byte| *byte == b'?').next().unwrap_or_default();
     match app.iter().position(|byte| *byte == b'/') {

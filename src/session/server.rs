@@ -1,7 +1,7 @@
 //! The server's side of a conversation: a peer connects, then publishes or plays.
 //!
-//! Everything that needs no decision is answered here; `connect`, `publish` and `play` become questions. One connection
-//! publishes or plays, not both, and publishes one stream at a time; it may play several. See the module for the
+//! The session answers everything that needs no decision; `connect`, `publish` and `play` become questions to the
+//! driver. A connection either publishes one stream at a time or plays one or more. The module's comment has the
 //! driver's duties.
 
 use minicbor::{Decode, Encode};
@@ -24,16 +24,17 @@ pub use info::ConnectInfo;
 pub(super) use snapshot::ServerState;
 use streams::{Mode, Next, STREAMS_MAX, Streams};
 
-/// Commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some dozen.
+/// Most commands of a peer that neither publishes nor plays. Encoders need about six, players with several tries some
+/// dozen.
 const COMMANDS_MAX: u32 = 1_000;
 
-/// Publishes and plays that one connection may begin at once, and how often one more after that, in milliseconds. Each
-/// is a hand-over between threads, and some lines for the host, for 60 bytes. Nobody who watches changes the channel so
-/// fast.
+/// How many publishes and plays a connection may begin at once, and the time in milliseconds after which it may begin
+/// one more. Each takes a peer 60 bytes, and costs a hand-over between threads and some events for the host. No viewer
+/// changes channels that fast.
 const BEGINS_AT_ONCE: u64 = 100;
 const BEGIN_EVERY_MS: u64 = 100;
 
-/// Longest `connect` in bytes: it is kept as long as the peer stays. Those with tokens in every url stay below 16 KiB.
+/// Longest `connect` in bytes: it is kept as long as the peer stays. One with tokens in every url stays below 16 KiB.
 const CONNECT_MAX_BYTES: usize = 32 * 1024;
 
 /// Longest stream key in bytes. Signed queries of CDNs stay below 2 KiB.
@@ -45,7 +46,7 @@ const LATE: &str = "no connect in time";
 /// The limit of Set Peer Bandwidth: dynamic (5.4.5), as servers send it.
 const BANDWIDTH_DYNAMIC: u8 = 2;
 
-/// The question that the driver has been asked.
+/// The question that waits for the driver's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 enum Ask {
     #[n(0)]
@@ -59,13 +60,13 @@ enum Ask {
     Stream,
 }
 
-/// A conversation that was opened to us.
+/// A conversation on a connection that a peer opened.
 ///
 /// - the step: [`next`](Self::next), with [`body`](Self::body) for messages
 /// - answers: `accept_connect`, `reject_connect`, `accept_publish`, `accept_play`, `reject_stream`
 /// - news for the peer: `end_publish`, `end_play`, `reconnect_request`
 /// - time: `next_timeout`, `handle_timeout`, `asked`
-/// - elsewhere: `snapshot`, `restore`
+/// - moving to another process: `snapshot`, `restore`
 /// - output: `send_message`, `output`, `take_output`, `consumed`, `note_sent`
 #[derive(Debug)]
 pub struct ServerSession {
@@ -77,7 +78,7 @@ pub struct ServerSession {
     finished: bool,
     streams: Streams,
     commands: u32,
-    /// When what it began so far would have been over, one each [`BEGIN_EVERY_MS`].
+    /// The moment up to which its publishes and plays count, if each lasted [`BEGIN_EVERY_MS`].
     begun_until_ms: u64,
 }
 
@@ -97,11 +98,11 @@ impl ServerSession {
         }
     }
 
-    /// Takes bytes from `input[*at..]` up to the next event. `None`: all taken.
+    /// Takes bytes from `input[*at..]` up to the next event. `None`: all input has been taken.
     ///
     /// # Errors
-    /// They end the session. [`RRError::Handshake`], [`RRError::Protocol`] and [`RRError::Limit`] are the peer's doing;
-    /// [`RRError::State`] means that a question waits for its answer, and ends nothing.
+    /// They end the session, except [`RRError::State`], which means that a question waits for its answer.
+    /// [`RRError::Handshake`], [`RRError::Protocol`] and [`RRError::Limit`] are the peer's fault.
     pub fn next(&mut self, input: &[u8], at: &mut usize, now_ms: u64) -> Result<Option<Event>> {
         if self.finished {
             *at = input.len();
@@ -150,7 +151,7 @@ impl ServerSession {
     fn count_begin(&mut self, now_ms: u64) -> Result<()> {
         let until_ms = self.begun_until_ms.max(now_ms);
         if until_ms - now_ms >= BEGINS_AT_ONCE * BEGIN_EVERY_MS {
-            return Err(Failure::limit("it begins one publish or play after another"));
+            return Err(Failure::limit("it begins publishes or plays too fast, one publish or play after another"));
         }
         self.begun_until_ms = until_ms + BEGIN_EVERY_MS;
         Ok(())
@@ -218,7 +219,7 @@ impl ServerSession {
                 }
             }
             Command::GetStreamLength(_) | Command::CheckBandwidth => {
-                self.answer(transaction, Value::Number(0.0)); // live has no length; nothing is measured
+                self.answer(transaction, Value::Number(0.0)); // live streams have no length
                 None
             }
             Command::Publish { key, kind } => self.publish(stream_id, key, kind)?,
@@ -243,8 +244,9 @@ impl ServerSession {
             Command::ReceiveVideo(on) if self.streams.plays(stream_id) => {
                 Some(Event::Receive { stream_id, audio: None, video: Some(on) })
             }
-            // Answers to what we never asked, a second connect, playlists, and what nobody knows. onBWDone is not sent:
-            // ffmpeg and librtmp only answer it with _checkbw, and Flash players without a handler for it fail.
+            // Answers to calls that we never made, a second connect, playlists, and unknown commands are ignored. We
+            // never send onBWDone: ffmpeg and librtmp only answer it with _checkbw, and Flash players without a handler
+            // for it fail.
             _ => self.ignore(),
         };
         Ok(event)
@@ -334,7 +336,7 @@ impl ServerSession {
         self.ask = ask;
     }
 
-    /// Nothing may be published or played any more: then the peer rests, and lives as long as it answers pings.
+    /// Lets a peer that no longer publishes or plays rest: it stays as long as it answers pings.
     fn rest_if_idle(&mut self) {
         let rests = matches!(self.protocol.timers.phase(), Phase::Between { .. });
         if self.connected && !rests && !self.streams.busy() {
@@ -348,12 +350,12 @@ impl ServerSession {
         self.streams.set(stream_id, mode);
     }
 
-    /// Puts a message for a player behind the output, in chunks of the size that the peer was told. It is taken whole,
-    /// or not at all.
+    /// Appends a message for a player to the output, in chunks of the announced size. The message is taken whole or not
+    /// at all.
     ///
     /// # Errors
-    /// [`RRError::State`] where its stream does not play, [`RRError::Again`] while too much output waits to be sent,
-    /// [`RRError::Arg`] for what is no message or not the driver's to send, [`RRError::NoMem`].
+    /// [`RRError::State`] if its stream does not play, [`RRError::Again`] while too much output waits to be sent,
+    /// [`RRError::Arg`] for an invalid message or a type that a driver may not send, [`RRError::NoMem`].
     pub fn send_message(&mut self, head: &MessageHead, body: &[u8]) -> Result<()> {
         if !self.streams.plays(head.stream_id) {
             return Err(Failure::ours(RRError::State, format!("stream {} does not play", head.stream_id)));
@@ -366,7 +368,7 @@ impl ServerSession {
         self.protocol.handshaken()
     }
 
-    /// Whether this is the question that waits for its answer, as far as the session knows it.
+    /// Whether this question is the one that waits for its answer, compared by what the session keeps of it.
     pub(crate) fn asks(&self, question: &Event) -> bool {
         match (self.ask, question) {
             (Ask::Connect { .. }, Event::Connect) => true,
@@ -395,7 +397,7 @@ impl ServerSession {
         self.info.as_ref().map_or(0, |info| info.caps_ex)
     }
 
-    /// The player's buffer, as it last told.
+    /// The player's buffer length, as it last announced it.
     pub fn buffer_length_ms(&self, stream_id: u32) -> Option<u32> {
         self.streams.buffer_length_ms(stream_id)
     }
@@ -418,8 +420,8 @@ impl Inbound for ServerSession {
         self.connected
     }
 
-    /// Without this call an open question waits for ever, but for the deadline of `connect`. Who is asked in another
-    /// process has the whole time again.
+    /// Without this call an open question waits for ever, apart from the deadline of `connect`. A host that is asked
+    /// anew in another process has the whole time again.
     fn asked(&mut self, now_ms: u64) {
         self.protocol.timers.asked(now_ms);
     }
@@ -437,7 +439,7 @@ impl Inbound for ServerSession {
         self.protocol.command(0, |out| build::connect_result(out, transaction, &info.fields(), caps_ex));
     }
 
-    /// What still comes is swallowed; the driver sends the output and closes.
+    /// Later input is ignored; the driver sends the output and closes.
     fn reject_connect(&mut self, code: &str, text: &str, redirect: Option<&str>) {
         let Ask::Connect { transaction } = self.ask else { return };
         self.set_ask(Ask::Nothing);
@@ -478,8 +480,8 @@ impl Inbound for ServerSession {
         self.protocol.command(stream_id, |out| build::via(out, streams));
     }
 
-    /// An onStatus of level error with `code`, e.g. `NetStream.Publish.BadName`,
-    /// `NetStream.Play.StreamNotFound`, at which encoders and players stop. The connection goes on, the stream is idle.
+    /// An onStatus of level error with `code`, e.g. `NetStream.Publish.BadName`, `NetStream.Play.StreamNotFound`, at
+    /// which encoders and players stop. The connection stays open, and the stream is idle.
     fn reject_stream(&mut self, stream_id: u32, code: &str, text: &str) {
         let Some(Mode::AskedPublish { .. } | Mode::AskedPlay { .. }) = self.streams.mode(stream_id) else { return };
         self.set_ask(Ask::Nothing);
@@ -488,7 +490,7 @@ impl Inbound for ServerSession {
         self.status(stream_id, "error", code, text);
     }
 
-    /// An onStatus of level error. What still comes of it is ignored.
+    /// An onStatus of level error. Later messages of the publish are ignored.
     fn end_publish(&mut self, stream_id: u32, code: &str, text: &str) {
         let Some(Mode::Publish { .. }) = self.streams.mode(stream_id) else { return };
         self.streams.set(stream_id, Mode::Idle);
@@ -496,7 +498,7 @@ impl Inbound for ServerSession {
         self.status(stream_id, "error", code, text);
     }
 
-    /// StreamEOF, and what makes players stop. A queued play follows with the next call of
+    /// Sends StreamEOF and the status messages that make players stop. A queued play follows with the next call of
     /// [`next`](Self::next), which needs no input for it.
     fn end_play(&mut self, stream_id: u32) {
         if !self.streams.plays(stream_id) {
@@ -511,7 +513,7 @@ impl Inbound for ServerSession {
         }
     }
 
-    /// As [`reject_stream`](Self::reject_stream) would have refused it.
+    /// Sends the refusal that [`reject_stream`](Self::reject_stream) would have sent.
     fn fail_play(&mut self, stream_id: u32, code: &str, text: &str) {
         if self.streams.plays(stream_id) {
             self.streams.set(stream_id, Mode::Idle);

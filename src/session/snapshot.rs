@@ -1,5 +1,5 @@
-//! The form of a session's snapshot. Nothing in a snapshot is trusted: each part checks its own state, and memory follows
-//! the bytes that are there.
+//! The form of a session's snapshot. Nothing in a snapshot is trusted: each part checks its own state, and allocates
+//! only for bytes that are present.
 
 use minicbor::{Decode, Encode};
 
@@ -12,13 +12,13 @@ use crate::proto::cbor::Form;
 
 const FORM: Form = Form { magic: b"RRss", version: 1, name: "a session's snapshot" };
 
-/// Bound on a snapshot's bytes beside bodies and output: the `connect`, names, chunk streams, numbers.
+/// Bound on a snapshot's bytes apart from bodies and output: the `connect`, names, chunk streams, numbers.
 const REST_BYTES: usize = 512 * 1024;
 
-/// All of a session.
+/// The whole state of a session.
 #[derive(Debug, Encode, Decode)]
 pub(super) struct Snapshot<'a> {
-    /// The moment, on the clock of whoever made it.
+    /// The moment of the snapshot, on the clock of the process that took it.
     #[n(0)]
     pub(super) at_ms: u64,
     #[b(1)]

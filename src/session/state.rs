@@ -4,28 +4,28 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 pub enum State {
-    /// No object.
+    /// There is no object.
     #[default]
     None = 0,
-    /// Nothing to do yet; or, for a session, no more.
+    /// Nothing to do yet; for a session also: nothing to do any more.
     Idle = 1,
-    /// A server that listens and has no session.
+    /// The server listens and has no session.
     Accepting = 2,
-    /// Resolving, TCP, TLS.
+    /// Looks up the name, connects by TCP, sets up TLS.
     Connecting = 3,
-    /// Handshake and commands up to publish or play.
+    /// Does the handshake and the commands up to publish or play.
     Handshake = 4,
-    /// For an answer of the host, for a publisher, for a key frame.
+    /// Waits for an answer of the host, for a publisher, or for a key frame.
     Waiting = 5,
     /// Media flows.
     InProgress = 6,
-    /// Lost, and expected back.
+    /// The connection is lost and expected back.
     Recovering = 7,
-    /// Finishing.
+    /// Is about to end.
     Stopping = 8,
-    /// Ended in good order; final.
+    /// Ended normally; final.
     Stopped = 9,
-    /// Ended by an error; may be started again where that makes sense.
+    /// Ended by an error; some objects can be started again.
     Failed = 10,
 }
 
@@ -50,7 +50,7 @@ impl State {
         self as u32
     }
 
-    /// The state of a number.
+    /// The state with this number.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.number() == number)
     }
@@ -72,8 +72,8 @@ impl State {
         }
     }
 
-    /// Whether `next` may follow; streams, targets and servers make no other move. Everything can fail or be stopped;
-    /// beyond that each state has its followers, those of all kinds of objects together.
+    /// Whether `next` may follow this state; streams, targets and servers make no other move. Everything can fail or be
+    /// stopped. Beyond that, each state lists its followers, for all kinds of objects together.
     pub fn may_become(self, next: Self) -> bool {
         use State::{
             Accepting, Connecting, Failed, Handshake, Idle, InProgress, None, Recovering, Stopped, Stopping, Waiting,
@@ -89,7 +89,7 @@ impl State {
             (Idle, Accepting | Connecting | Waiting | InProgress) => true,
             (Accepting, Idle | InProgress) => true,
             (Connecting, Idle | Handshake | InProgress | Recovering) => true,
-            // A server may send us elsewhere at any time, and a stream's media may end while its target connects.
+            // A server may redirect us at any time, and a stream's media may end while its target connects.
             (Handshake, Idle | Connecting | Waiting | InProgress | Recovering) => true,
             (Waiting, Idle | Handshake | InProgress | Recovering) => true,
             (InProgress, Idle | Accepting | Connecting | Handshake | Waiting | Recovering) => true,
@@ -103,14 +103,14 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 pub enum Role {
-    /// Not known yet.
+    /// The role is not known yet.
     #[default]
     None = 0,
     /// Feeds the stream.
     Publisher = 1,
-    /// Would feed it, if the publisher left.
+    /// Would feed the stream if the publisher left.
     Standby = 2,
-    /// Was connected to us and takes the stream.
+    /// Opened the connection and takes the stream.
     Player = 3,
     /// We connected to it and push the stream.
     Target = 4,

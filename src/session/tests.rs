@@ -1,4 +1,5 @@
-//! Conversations: a server and a client session, queues between them, virtual time. The files are the promises.
+//! Conversations: a server and a client session, queues between them, virtual time. Each file tests promises of one
+//! kind.
 
 mod conversation;
 mod hostile;

@@ -1,4 +1,4 @@
-//! The times at which a session acts by itself: its deadlines, and the pings that ask whether the peer is still there.
+//! The times at which a session acts on its own: its deadlines, and the pings that ask whether the peer is still there.
 //!
 //! [`Timers`] counts on the caller's clock and does no I/O: [`Timers::due`] gives a [`Due`], on which the owner of the
 //! output acts.
@@ -11,7 +11,7 @@ use crate::error::{Failure, RRError, Result};
 /// Pings in a row that may stay unanswered. A session whose peer has to answer ends when the next ping is due.
 pub const PINGS_LOST: u32 = 2;
 
-/// A time of a config that is off.
+/// The value of a time that is turned off in a config.
 const OFF_MS: u64 = u32::MAX as u64;
 
 /// The times of one session, in milliseconds.
@@ -53,10 +53,10 @@ impl Timing {
     }
 }
 
-/// The part of a conversation, which decides about deadlines and pings.
+/// The phase of a conversation; it decides which deadlines and pings apply.
 #[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 pub(super) enum Phase {
-    /// Handshake and first commands, with a deadline.
+    /// The handshake and the first commands, with a deadline.
     #[n(0)]
     Opening {
         #[n(0)]
@@ -68,7 +68,7 @@ pub(super) enum Phase {
         #[n(0)]
         since_ms: u64,
     },
-    /// The peer publishes. Only media counts: many encoders leave pings unanswered.
+    /// The peer publishes. Only media keeps the session alive, because many encoders do not answer pings.
     #[n(2)]
     Publishing {
         #[n(0)]
@@ -92,7 +92,7 @@ pub(super) enum Question {
     /// The session has asked and reads nothing until the answer.
     #[n(1)]
     Open,
-    /// The host has the question, and may take until `by_ms`.
+    /// The host has the question, and has until `by_ms`.
     #[n(2)]
     Asked {
         #[n(0)]
@@ -108,7 +108,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// A past moment, on the other clock. Moments before that clock began become its beginning.
+    /// A past moment on the other clock. A moment before that clock began becomes 0.
     fn past(self, at_ms: u64) -> u64 {
         self.to_ms.saturating_sub(self.from_ms.saturating_sub(at_ms))
     }
@@ -128,7 +128,7 @@ pub(super) enum Due {
     Nothing,
     /// A ping.
     Ping,
-    /// The host has not answered in time. Given once a question.
+    /// The host has not answered in time. Reported once for each question.
     Unanswered,
 }
 
@@ -136,7 +136,7 @@ pub(super) enum Due {
 pub(super) struct Timers {
     #[cbor(skip)]
     timing: Timing,
-    /// Error text for a peer that does not open in time.
+    /// Error text for a peer that does not finish [`Phase::Opening`] in time.
     #[cbor(skip)]
     late: &'static str,
     #[n(0)]
@@ -145,10 +145,10 @@ pub(super) struct Timers {
     question: Question,
     #[n(2)]
     last_heard_ms: u64,
-    /// When a ping was last due.
+    /// The moment when a ping was last due.
     #[n(3)]
     pinged_ms: u64,
-    /// When a ping was last written, and the stamp it carries.
+    /// The moment when a ping was last written, and the stamp that it carries.
     #[n(4)]
     written_ms: u64,
     #[n(5)]
@@ -175,7 +175,7 @@ impl Timers {
         }
     }
 
-    /// Goes on with these timers on another clock.
+    /// Continues with these timers on another clock.
     pub(super) fn resumed(self, timing: Timing, late: &'static str, clocks: Clocks) -> Self {
         Self {
             timing,
@@ -205,14 +205,14 @@ impl Timers {
         self.question != Question::None
     }
 
-    /// Goes to another phase. Earlier pings do not count there: a publisher may have left them unanswered.
+    /// Goes to another phase. Earlier pings no longer count, since a publisher may have left them unanswered.
     pub(super) fn enter(&mut self, phase: Phase, now_ms: u64) {
         self.phase = phase;
         self.unanswered = 0;
         self.pinged_ms = now_ms;
     }
 
-    /// Goes to [`Phase::Between`]. No time is given here, so the phase begins at the latest moment seen.
+    /// Goes to [`Phase::Between`]. The caller gives no time, so the phase begins at the latest moment that was seen.
     pub(super) fn enter_between(&mut self) {
         let since_ms = self.last_heard_ms.max(self.pinged_ms);
         self.enter(Phase::Between { since_ms }, since_ms);
@@ -249,14 +249,14 @@ impl Timers {
         }
     }
 
-    /// Notes that a ping is written now. Gives the ping's stamp.
+    /// Notes that a ping is written now, and returns its stamp.
     pub(super) fn ping(&mut self, now_ms: u64) -> u32 {
         self.written_ms = now_ms;
         self.stamp = now_ms as u32; // a ping has 32 bits of time
         self.stamp
     }
 
-    /// The answer to a ping, which carries that ping's stamp.
+    /// Takes the answer to a ping, which carries that ping's stamp.
     pub(super) fn pong(&mut self, stamp: u32, now_ms: u64) {
         if self.unanswered > 0 && stamp == self.stamp {
             self.rtt_ms = Some(u32::try_from(now_ms.saturating_sub(self.written_ms)).unwrap_or(u32::MAX));
@@ -286,7 +286,7 @@ impl Timers {
             Phase::Opening { since_ms } => Some(since_ms.saturating_add(handshake_ms)),
             Phase::Publishing { since_ms, media_ms: None } => Some(since_ms.saturating_add(first_data_ms)),
             Phase::Publishing { media_ms: Some(media_ms), .. } => Some(media_ms.saturating_add(idle_ms)),
-            // Without pings a resting peer looks like one that is gone, so silence has a bound.
+            // Without pings a peer that rests cannot be told from one that is gone, so silence has a bound.
             Phase::Between { since_ms } if !self.timing.pings() => {
                 Some(since_ms.max(self.last_heard_ms).saturating_add(idle_ms))
             }
@@ -300,8 +300,8 @@ impl Timers {
         match self.phase {
             _ if !self.timing.pings() => None,
             Phase::Between { .. } | Phase::Running => Some(after(self.last_heard_ms)),
-            // Early enough that the peer's system acknowledges the ping's bytes, which shows in its TCP figures, before
-            // the publisher's deadline.
+            // The ping goes out early enough that the peer's system acknowledges its bytes before the publisher's
+            // deadline; our TCP figures show that.
             Phase::Publishing { since_ms, media_ms } => {
                 let silent_from_ms = media_ms.unwrap_or(since_ms);
                 let silent_ms = silent_from_ms.saturating_add(ping_ms.min(idle_ms / 2));
@@ -343,7 +343,7 @@ impl Timers {
             }
             Phase::Between { since_ms } => {
                 let silent_ms = now_ms.saturating_sub(since_ms.max(self.last_heard_ms));
-                Failure::peers(RRError::Idle, format!("says nothing for {silent_ms} ms, and pings are off"))
+                Failure::peers(RRError::Idle, format!("sent nothing for {silent_ms} ms, and pings are off"))
             }
             Phase::Opening { .. } | Phase::Running | Phase::Over => Failure::peers(RRError::Timeout, self.late),
         }
@@ -363,7 +363,7 @@ mod tests {
         timers
     }
 
-    /// Every action due, and the failure at the end, each with its moment.
+    /// Every action that came due, and the failure at the end, each with its moment.
     type Seen = (Vec<(u64, Due)>, Option<(u64, String)>);
 
     /// Every action due up to `until_ms`, each at its announced moment.
@@ -456,7 +456,7 @@ mod tests {
             timers.heard(5_000);
             let (seen, end) = run(&mut timers, 200_000);
             assert!(seen.is_empty());
-            assert_eq!(end, Some((25_000, "says nothing for 20000 ms, and pings are off".to_owned())));
+            assert_eq!(end, Some((25_000, "sent nothing for 20000 ms, and pings are off".to_owned())));
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The head of a request: what is asked for, or the answer to what cannot be.
+//! The head of a request: the stream that is asked for, or the answer to a request that cannot be served.
 
 use percent_encoding::percent_decode;
 
 use crate::proto::websocket;
 use crate::session::ConnectInfo;
 
-/// Fields that a head may have. Browsers send some twenty.
+/// Most fields of a head. Browsers send some twenty.
 const FIELDS_MAX: usize = 64;
 
-/// What the path of a stream ends with.
+/// The end of a stream's path.
 const SUFFIX: &[u8] = b".flv";
 
 /// The argument, and the parameter of `Accept`, that ask for the form for browsers.
@@ -18,19 +18,19 @@ const FOR_BROWSER: &str = "for=browser";
 #[derive(Debug)]
 pub(super) struct Request {
     key: Vec<u8>,
-    /// The arguments behind the path, without ours.
+    /// The arguments behind the path, without the one that asks for the form for browsers.
     query: String,
-    /// The client understands chunks.
+    /// The client understands chunked transfer coding.
     pub(super) chunked: bool,
-    /// The answer to the key of a WebSocket's handshake.
+    /// The answer to a WebSocket's handshake key; `None` for a plain GET.
     pub(super) websocket: Option<String>,
     pub(super) browser: bool,
 }
 
-/// What is known of a head.
+/// The result of reading a head so far.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    /// The head's length; `None` where the head is not whole.
+    /// The head's length; `None` while the head is incomplete.
     pub(super) len: Option<usize>,
     /// The request; `None` for OPTIONS.
     pub(super) request: Option<Request>,
@@ -42,7 +42,7 @@ pub(super) struct Parsed {
 pub(super) struct Refusal {
     pub(super) status: &'static str,
     pub(super) text: &'static str,
-    /// Fields of the answer, each with its end.
+    /// Fields of the answer, each with its CRLF.
     pub(super) head: &'static str,
 }
 
@@ -51,7 +51,7 @@ fn refusal(status: &'static str, text: &'static str) -> Refusal {
 }
 
 impl Request {
-    /// Reads a head, of which no more can come where it is `full`, from a connection that is TLS where it is `secure`.
+    /// Reads a head. `full`: no more bytes fit, so an incomplete head is refused; `secure`: the connection uses TLS.
     pub(super) fn parse(bytes: &[u8], full: bool, secure: bool) -> Result<Parsed, Refusal> {
         const TOO_LARGE: &str = "431 Request Header Fields Too Large";
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
@@ -64,9 +64,9 @@ impl Request {
                 return Err(refusal(TOO_LARGE, "The request's head has too many fields."));
             }
             Err(httparse::Error::Version) => {
-                return Err(refusal("505 HTTP Version Not Supported", "HTTP/1.1 or HTTP/1.0 is spoken here."));
+                return Err(refusal("505 HTTP Version Not Supported", "This server speaks HTTP/1.1 and HTTP/1.0."));
             }
-            Err(_) => return Err(refusal("400 Bad Request", "This is no request of HTTP.")),
+            Err(_) => return Err(refusal("400 Bad Request", "This is not an HTTP request.")),
         };
         let gets = match head.method {
             Some("GET") => true,
@@ -75,7 +75,7 @@ impl Request {
             _ => {
                 return Err(Refusal {
                     status: "405 Method Not Allowed",
-                    text: "A stream is played with GET.",
+                    text: "Use GET to play a stream.",
                     head: "Allow: GET, HEAD, OPTIONS\r\n",
                 });
             }
@@ -125,7 +125,7 @@ fn without_origin(target: &str) -> &str {
 fn stream_of(path: &str) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
     let path: Vec<u8> = percent_decode(path.as_bytes()).collect();
     if path.iter().any(|byte| byte.is_ascii_control() || *byte == b'?') {
-        return Err(refusal("400 Bad Request", "The name of the stream has bytes that no name has."));
+        return Err(refusal("400 Bad Request", "The stream name has bytes that are not allowed in names."));
     }
     let name = path.strip_prefix(b"/").and_then(|path| path.strip_suffix(SUFFIX)).unwrap_or_default();
     match name.iter().rposition(|&byte| byte == b'/') {
@@ -134,30 +134,30 @@ fn stream_of(path: &str) -> Result<(Vec<u8>, Vec<u8>), Refusal> {
     }
 }
 
-/// The answer to the handshake of a WebSocket, where that is one.
+/// The answer to a WebSocket's handshake; `None` for a request that asks for no WebSocket.
 fn websocket_of<'a>(gets: bool, field: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Option<String>, Refusal> {
     if !field("upgrade").is_some_and(|upgrade| contains(upgrade, "websocket")) {
         return Ok(None);
     }
     if !gets || !field("connection").is_some_and(|connection| contains(connection, "upgrade")) {
-        return Err(refusal("400 Bad Request", "A WebSocket begins with GET and Connection: Upgrade."));
+        return Err(refusal("400 Bad Request", "A WebSocket needs GET and Connection: Upgrade."));
     }
     if field("sec-websocket-version") != Some(b"13") {
         return Err(Refusal {
             status: "426 Upgrade Required",
-            text: "WebSockets of version 13 are spoken here.",
+            text: "This server speaks WebSocket version 13.",
             head: "Sec-WebSocket-Version: 13\r\n",
         });
     }
     let accept = field("sec-websocket-key").and_then(websocket::accept);
-    accept.map(Some).ok_or_else(|| refusal("400 Bad Request", "Sec-WebSocket-Key is no key."))
+    accept.map(Some).ok_or_else(|| refusal("400 Bad Request", "Sec-WebSocket-Key is invalid."))
 }
 
 fn field<'a>(head: &httparse::Request<'_, 'a>, name: &str) -> Option<&'a [u8]> {
     head.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
 }
 
-/// Whether a field's value has this word, whatever the case of its letters.
+/// Whether a field's value contains this word, ignoring case.
 fn contains(value: &[u8], word: &str) -> bool {
     value.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }

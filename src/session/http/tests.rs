@@ -8,7 +8,7 @@ fn session() -> HttpSession {
     HttpSession::new(Timing { handshake_ms: 10_000, ping_ms: 15_000, ..Timing::default() }, false, NOW_MS)
 }
 
-/// Everything that comes of an input, in pieces of so many bytes; questions are answered with yes.
+/// All events of an input that comes in pieces of `step` bytes; every question is answered with yes.
 fn events(session: &mut HttpSession, input: &[u8], step: usize) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     for part in input.chunks(step) {

@@ -1,4 +1,4 @@
-//! The state of what both roles share, as a snapshot has it.
+//! The part of a snapshot that both RTMP roles share.
 
 use minicbor::{Decode, Encode};
 
@@ -9,8 +9,8 @@ use crate::proto::chunk_read::{ChunkReader, ReaderState};
 use crate::session::SessionConfig;
 use crate::session::timers::Clocks;
 
-/// Output that a session may have waiting: its own, and one message of the driver's of the largest size in small
-/// chunks.
+/// Most output that a session may have waiting: its own, and one message of the driver's, of the largest size and in
+/// small chunks.
 pub(in crate::session) const OUTPUT_BYTES: usize = 2 * MAX_OUTPUT_BYTES + (32 << 20);
 
 /// The state that both roles have.
@@ -35,16 +35,17 @@ pub(in crate::session) struct ProtocolState<'a> {
     ignored: u32,
     #[n(8)]
     aggregate: Option<Aggregate>,
-    /// The part of an aggregate that the message is which was given last: its start and end.
+    /// Start and end of the message that was given last, within the aggregate.
     #[n(9)]
     part: Option<(usize, usize)>,
 }
 
 impl Protocol {
-    /// The state between two messages; with the body of the last, where that is still to be given.
+    /// The state between two messages, `with_body` including the body of the last one, which the session still has to
+    /// give.
     pub(in crate::session) fn state(&self, with_body: bool) -> Result<ProtocolState<'_>> {
         if self.handshake.is_some() {
-            return Err(Failure::ours(RRError::State, "no session has a snapshot before its handshake is over"));
+            return Err(Failure::ours(RRError::State, "a session has no snapshot before the end of its handshake"));
         }
         Ok(ProtocolState {
             reader: self.reader.state(with_body || self.aggregate.is_some())?,
@@ -60,7 +61,7 @@ impl Protocol {
         })
     }
 
-    /// Goes on where another was.
+    /// Continues from the state of another process.
     pub(in crate::session) fn from_state(
         state: &ProtocolState<'_>,
         config: &SessionConfig,
@@ -68,15 +69,16 @@ impl Protocol {
         clocks: Clocks,
     ) -> Result<Self> {
         if !(1..=CHUNK_SIZE_MAX).contains(&state.chunk_size) {
-            return Err(Failure::ours(RRError::Arg, "no peer was told such a chunk size"));
+            return Err(Failure::ours(RRError::Arg, "no session announces such a chunk size"));
         }
         if state.out.len() > OUTPUT_BYTES {
-            return Err(Failure::ours(RRError::Limit, "more output waits than a session makes"));
+            return Err(Failure::ours(RRError::Limit, "more output waits than a session can have"));
         }
         state.flow.check()?;
         let mut protocol = Self {
             handshake: None,
-            // What the peer began while it might send media may be larger than what it may begin now.
+            // A message that the peer began while it was allowed to send media may be larger than one that it may begin
+            // now.
             reader: ChunkReader::from_state(config.limits(true), &state.reader)?,
             part: state.part.map(|(start, end)| start..end),
             aggregate: state.aggregate.clone().map(Box::new),

@@ -3,7 +3,7 @@
 use crate::error::{Result, copied};
 use crate::proto::command::{Call, Command, Connect};
 
-/// The fields of a `connect`, and the whole body for those without a name here.
+/// The fields of a `connect`, and the whole body, for fields that have no name here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectInfo {
     /// `app`, query included.
@@ -26,7 +26,7 @@ pub struct ConnectInfo {
     pub video_four_cc: Vec<(Vec<u8>, u32)>,
     /// `audioFourCcInfoMap`
     pub audio_four_cc: Vec<(Vec<u8>, u32)>,
-    /// `rrVia`: it is a relay, which asks through which streams media comes.
+    /// `rrVia`: the peer is a relay that asks through which streams media comes.
     pub asks_via: bool,
     /// The command's whole body, extra arguments included.
     pub raw: Vec<u8>,
@@ -76,13 +76,13 @@ impl ConnectInfo {
         }
     }
 
-    /// The application without its query, and without the slash that some clients leave at its end.
+    /// The application without its query, and without the trailing slash of some clients.
     pub fn app_name(&self) -> &[u8] {
         let name = split_query(&self.app).0;
         name.strip_suffix(b"/").unwrap_or(name)
     }
 
-    /// The query of the application, or else of the url: some clients put it only there.
+    /// The query of the application, or else of the url: some clients put it only into the url.
     pub fn query(&self) -> &[u8] {
         match split_query(&self.app).1 {
             [] => split_query(&self.tc_url).1,

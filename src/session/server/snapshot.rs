@@ -36,13 +36,13 @@ pub(in crate::session) struct ServerState<'a> {
 }
 
 impl ServerSession {
-    /// Everything that a session elsewhere needs to go on from here, between two events; output that waits is among it.
-    /// What is not: input that `next` has not taken, the body of a message that was given, and what the driver sends
-    /// itself.
+    /// Everything that a session in another process needs to continue this one, between two events, including output
+    /// that waits. Not included are input that `next` has not taken, the body of a message that was given, and bytes
+    /// that the driver sends itself.
     ///
     /// # Errors
-    /// [`RRError::State`] before the handshake is over, which depends on random bytes of our own, and where the session
-    /// has ended because the peer's chunks could not be read; [`RRError::NoMem`].
+    /// [`RRError::State`] before the end of the handshake (it depends on random bytes of our own), and after the
+    /// session has ended because the peer's chunks could not be read; [`RRError::NoMem`].
     pub fn snapshot(&self, now_ms: u64) -> Result<Vec<u8>> {
         let state = ServerState {
             connect: self.info.as_ref().map(|info| info.raw.as_slice().into()),
@@ -57,13 +57,13 @@ impl ServerSession {
         snapshot::encode(&Snapshot { at_ms: now_ms, protocol: self.protocol.state(false)?, side: Side::Server(state) })
     }
 
-    /// The session that a snapshot is of, under the settings and on the clock given here; `now_ms` is the moment of the
-    /// snapshot. On a clock that began later than what the session remembers, its deadlines are late by what is
-    /// missing.
+    /// Restores the session of a snapshot with these settings and on this clock, on which the snapshot was taken at
+    /// `now_ms`. Where this clock began after a moment that the session remembers, the session's deadlines are late by
+    /// the difference.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for what is no server session's snapshot, [`RRError::Version`] for one of a newer form,
-    /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
+    /// [`RRError::Arg`] for bytes that are not the snapshot of a server session, [`RRError::Version`] for one of a
+    /// newer form, [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
     pub fn restore(config: &SessionConfig, snapshot: &[u8], now_ms: u64) -> Result<Self> {
         let Snapshot { at_ms, protocol, side } = snapshot::decode(snapshot, config)?;
         let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
@@ -82,10 +82,10 @@ impl ServerSession {
             || needs_info != info.is_some() && !finished
             || protocol.timers.has_question() != (ask != Ask::Nothing)
         {
-            return impossible("no session is asked that in that state");
+            return impossible("no session can have that question in that state");
         }
         if commands > COMMANDS_MAX || !connected && !streams.is_empty() {
-            return impossible("no peer may do so much before it publishes or plays");
+            return impossible("no peer may send so many commands before it publishes or plays");
         }
         streams.check(ask == Ask::Stream)?;
         Ok(Self {
@@ -104,12 +104,12 @@ impl ServerSession {
 
 fn read_connect(raw: &[u8], raw_type: u8) -> Result<Box<ConnectInfo>> {
     if raw.len() > CONNECT_MAX_BYTES {
-        return Err(Failure::ours(RRError::Limit, "its connect is longer than is taken"));
+        return Err(Failure::ours(RRError::Limit, "its connect is too long"));
     }
     match Call::parse(raw_type, raw).map(|call| call.command) {
         Ok(Command::Connect(connect)) => {
             Ok(Box::new(ConnectInfo { raw: copied(raw)?, ..ConnectInfo::new(&connect, raw_type)? }))
         }
-        _ => Err(Failure::ours(RRError::Arg, "its connect is none")),
+        _ => Err(Failure::ours(RRError::Arg, "its connect is malformed")),
     }
 }

@@ -1,17 +1,18 @@
 //! The message streams a peer has created on its connection, and what each is doing.
 //!
-//! Pure book-keeping: nothing is answered here. Ids are given out from 1, lowest free first, since stream logs are
-//! written with id 1 and a peer with that id gets their bytes as they are.
+//! Only book-keeping; the session sends the answers. A new stream gets the lowest free id from 1, because logs of
+//! streams are written with id 1 and a peer with that id gets their bytes as they are.
 
 use minicbor::{Decode, Encode};
 
 use super::KEY_MAX_BYTES;
 use crate::error::{Failure, RRError, Result};
 
-/// Streams of one connection. Encoders and players use one; a wall of players on one connection some more.
+/// Most streams of one connection. Encoders and players use one; a program with many players on one connection uses
+/// some more.
 pub(super) const STREAMS_MAX: usize = 16;
 
-/// Names that may wait behind a stream that plays.
+/// Most names that may wait for the play before them.
 const QUEUE_MAX: usize = 16;
 
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -40,7 +41,7 @@ pub(super) enum Mode {
     Play,
 }
 
-/// A play that has been asked for.
+/// A play that the peer asked for and that waits.
 #[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct Next {
     #[n(0)]
@@ -71,7 +72,7 @@ pub(super) struct Streams {
     #[cbor(with = "crate::proto::cbor::list")]
     #[n(0)]
     list: Vec<Stream>,
-    /// Of all streams, in the order of asking.
+    /// The waiting plays of all streams, in the order in which they were asked for.
     #[cbor(with = "crate::proto::cbor::list")]
     #[n(1)]
     queue: Vec<Next>,
@@ -81,30 +82,30 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Refuses what no peer was let into. `asked`: whether the driver has been asked about a publish or play.
+    /// Refuses a state that no session can reach. `asked`: whether the driver has been asked about a publish or play.
     pub(super) fn check(&self, asked: bool) -> Result<()> {
         let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
         let mut ids: Vec<u32> = self.list.iter().map(|stream| stream.id).collect();
         ids.sort_unstable();
         if ids.len() > STREAMS_MAX || ids.first() == Some(&0) || !ids.is_sorted_by(|one, other| one < other) {
-            return impossible("a message stream is there twice, or too many are");
+            return impossible("a message stream exists twice, or there are too many");
         }
         let count = |wanted: fn(&Mode) -> bool| self.list.iter().filter(|stream| wanted(&stream.mode)).count();
         let publishes = count(|mode| matches!(mode, Mode::Publish { .. }));
         let asks = count(|mode| matches!(mode, Mode::AskedPublish { .. } | Mode::AskedPlay { .. }));
         if publishes > 1 || publishes == 1 && (asks > 0 || self.playing().is_some()) || asks != usize::from(asked) {
-            return impossible("its message streams do what no peer may do at once");
+            return impossible("its message streams do what a peer may not do at the same time");
         }
         let known = |next: &Next| self.mode(next.stream_id).is_some();
         if self.queue.len() > QUEUE_MAX || !self.queue.iter().all(known) {
-            return impossible("a play waits for a message stream that is not there");
+            return impossible("a play waits for a message stream that does not exist");
         }
         let keys = self.list.iter().filter_map(|stream| match &stream.mode {
             Mode::AskedPublish { key } | Mode::Publish { key } => Some(key),
             Mode::Idle | Mode::AskedPlay { .. } | Mode::Play => None,
         });
         if keys.chain(self.queue.iter().map(|next| &next.key)).any(|key| key.len() > KEY_MAX_BYTES) {
-            return impossible("a name is longer than is taken");
+            return impossible("a name is too long");
         }
         Ok(())
     }
@@ -135,7 +136,7 @@ impl Streams {
     }
 
     /// The stream that a publish or play on message stream `id` means. Peers that skip createStream, or write 0, are
-    /// understood as far as their wish is clear.
+    /// understood if their intent is clear.
     pub(super) fn of_message(&mut self, id: u32) -> Result<u32> {
         if self.find(id).is_some() {
             return Ok(id);
@@ -148,7 +149,7 @@ impl Streams {
         if self.add(id) { Ok(id) } else { Err(Failure::limit("too many streams on one connection")) }
     }
 
-    /// The stream that a command on message stream `id` is about: the only one, where the peer writes 0.
+    /// The stream that a command on message stream `id` is about: the only stream, if the peer writes 0.
     pub(super) fn own(&self, id: u32) -> u32 {
         match self.list.as_slice() {
             [only] if id == 0 => only.id,
@@ -166,7 +167,7 @@ impl Streams {
         }
     }
 
-    /// Ends what the stream does, and gives what it was. `None` where there is no such stream.
+    /// Ends what the stream does, and returns what that was. `None` if there is no such stream.
     pub(super) fn close(&mut self, id: u32, delete: bool) -> Option<Mode> {
         self.forget_queue(id);
         let mode = std::mem::take(&mut self.find(id)?.mode);
@@ -180,19 +181,21 @@ impl Streams {
         self.mode(id) == Some(&Mode::Play)
     }
 
-    /// The stream that is published.
+    /// The id of the stream that is published.
     pub(super) fn publishing(&self) -> Option<u32> {
         self.list.iter().find(|stream| matches!(stream.mode, Mode::Publish { .. })).map(|stream| stream.id)
     }
 
-    /// Whether a media message on message stream `id` belongs to what is published. A stream of its own that does not
-    /// publish (refused, or not begun) has no media; careless encoders write 0 or an id that they were never given.
+    /// Whether a media message on message stream `id` belongs to the running publish. Messages on an existing stream
+    /// that does not publish (it was refused, or has not begun) do not; messages on id 0, or on an id that was never
+    /// given out, do, because careless encoders write those.
     pub(super) fn takes_media(&self, id: u32) -> bool {
         let foreign = id != 0 && (id <= self.given || self.mode(id).is_some());
         self.publishing().is_some_and(|publishing| id == publishing || !foreign)
     }
 
-    /// The stream that is published, if `key` means it: FCUnpublish may come without the query, or without a key.
+    /// The id of the stream that is published, if `key` means it: FCUnpublish may come without the query, or without a
+    /// key.
     pub(super) fn publishing_key(&self, key: &[u8]) -> Option<u32> {
         let name = |key: &[u8]| key.split(|byte| *byte == b'?').next().unwrap_or_default().to_vec();
         let found = self.list.iter().find(|stream| match &stream.mode {
@@ -202,7 +205,7 @@ impl Streams {
         found.map(|stream| stream.id)
     }
 
-    /// A stream that is played.
+    /// The id of a stream that is played.
     pub(super) fn playing(&self) -> Option<u32> {
         self.list.iter().find(|stream| stream.mode == Mode::Play).map(|stream| stream.id)
     }
@@ -212,7 +215,7 @@ impl Streams {
         self.publishing().is_some() || self.playing().is_some()
     }
 
-    /// Puts a play behind the one that runs. False where too many wait.
+    /// Lets a play wait for the running one. False if too many wait.
     pub(super) fn queue(&mut self, next: Next) -> bool {
         let room = self.queue.len() < QUEUE_MAX;
         if room {

@@ -60,7 +60,7 @@ fn a_player_gets_through_to_start_and_media_follows() {
     assert_eq!(expected[..2], started());
     let bodies: Vec<&[u8]> = pair.client_events[2..].iter().map(|(_, body)| body.as_slice()).collect();
     assert_eq!(bodies, [b"\xaf\x01sound"]);
-    // Said to the player, and kept by our client for itself.
+    // The server says this to the player, and our client does not pass it on.
     let access = b"\x02\0\x11|RtmpSampleAccess\x01\x01\x01\x01";
     assert_eq!(pair.to_client_log.windows(access.len()).filter(|bytes| bytes == access).count(), 1);
 }
@@ -80,7 +80,7 @@ fn every_cut_of_the_bytes_gives_the_same_conversation() {
     }
 }
 
-/// Every cut, but for the inside of the handshake's two blocks of random bytes.
+/// Every cut except inside the handshake's two blocks of random bytes.
 fn cuts(len: usize) -> impl Iterator<Item = usize> {
     (0..=len).filter(|cut| cut % 1_536 < 4 || cut % 1_536 > 1_532 || *cut > 3_072)
 }
@@ -200,7 +200,7 @@ fn an_authentication_challenge_is_told_from_a_plain_no() {
     assert_eq!(pair.client.refusal().unwrap().text, text);
 }
 
-/// Each connection is a session of its own; what goes from one to the next is the query behind the application.
+/// Each connection is a session of its own; only the query after the application goes from one to the next.
 #[test]
 fn a_publisher_logs_in_with_the_third_connection() {
     let asks: [fn(&mut ServerSession, &Event); 3] = [

@@ -145,7 +145,7 @@ fn sixteen_megabytes_of_nulls_are_refused_before_they_are_held() {
     fails(peer.message(kind::COMMAND, 0, &nulls), RRError::Limit, "16777215 bytes");
     assert!(peer.session.heap_bytes() < 100_000);
     fails(Peer::connected().message(kind::COMMAND, 0, &nulls[..200_000]), RRError::Limit, "too many AMF values");
-    // A publisher may send large messages; as a command they still end at the limit.
+    // A publisher may send large messages, but a command of that size is refused.
     let mut peer = Peer::connected();
     peer.call(1, "publish", &[NULL, key("k")]).unwrap();
     fails(peer.message(kind::COMMAND, 0, &nulls), RRError::Limit, "a command of 16777215 bytes");
@@ -323,7 +323,7 @@ fn media_of_a_stream_that_was_refused_or_does_not_publish_is_thrown_away() {
     };
     assert_eq!(media(&mut peer, 1), 1);
     assert_eq!((media(&mut peer, 2), media(&mut peer, 3)), (0, 0), "refused, and not begun");
-    // Careless encoders: no id, and one that nobody gave them.
+    // Careless encoders send no id, or one that was never given out.
     assert_eq!((media(&mut peer, 0), media(&mut peer, 77)), (1, 1));
     peer.call(0, "deleteStream", &[NULL, Value::Number(3.0)]).unwrap();
     assert_eq!(media(&mut peer, 3), 0, "nor one that is gone");
@@ -342,7 +342,7 @@ fn publish_and_play_with_false_for_a_name_end_what_runs() {
         peer.call(id, "publish", &[NULL, Value::Bool(false)]).unwrap();
         assert_eq!(events(&peer.events), [Event::EndPublish { stream_id: 1 }]);
         assert_eq!(peer.replies(), ["onStatus status NetStream.Unpublish.Success on 1"]);
-        // Also where nothing runs.
+        // The same when nothing runs.
         peer.call(id, "publish", &[NULL, Value::Bool(false)]).unwrap();
         assert_eq!(peer.replies(), [""; 0]);
     }
@@ -450,7 +450,7 @@ fn an_aggregate_is_unpacked_with_its_times() {
     let mut wire = Vec::new();
     let timestamp_ms = 5_000;
     encode(&head(kind::AGGREGATE, 1, timestamp_ms, &whole), &whole, 128, &mut wire);
-    // Behind it, in the same input, one that is cut off inside a tag.
+    // After it, in the same input, comes one that is cut off inside a tag.
     let cut = &whole[..whole.len() - 10];
     encode(&head(kind::AGGREGATE, 1, 0, cut), cut, 128, &mut wire);
     encode(&head(kind::AUDIO, 1, 7, b"plain"), b"plain", 128, &mut wire);
@@ -502,7 +502,7 @@ fn a_peer_that_told_of_no_window_is_acknowledged_once_it_stands_still() {
         assert_eq!(peer.replies(), [""; 0]);
     }
     assert!(sent >= 2 * u64::from(SessionConfig::default().window_ack));
-    // A waiting peer gets its acknowledgement, and another when it has sent as much once more.
+    // A waiting peer gets its acknowledgement, and another one after it has sent as much again.
     for _ in 0..2 {
         assert_eq!(peer.session.next_timeout(), Some(peer.now_ms + 500));
         peer.session.handle_timeout(peer.now_ms + 499).unwrap();
@@ -515,7 +515,7 @@ fn a_peer_that_told_of_no_window_is_acknowledged_once_it_stands_still() {
             peer.message(kind::VIDEO, 1, &frame).unwrap();
         }
     }
-    // With next to nothing on the way it has no reason to wait.
+    // A peer with almost nothing unacknowledged has no reason to wait.
     let mut idle = Peer::connected();
     idle.call(1, "publish", &[NULL, key("k")]).unwrap();
     idle.message(kind::VIDEO, 1, &frame).unwrap();

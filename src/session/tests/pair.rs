@@ -1,4 +1,5 @@
-//! Two sessions with queues between them. The driver here is the smallest one that keeps the contract, and says yes.
+//! Two sessions with queues between them. The driver here is the smallest one that keeps the contract; it answers every
+//! question with yes.
 
 use super::super::{ClientSession, Event, ServerSession, SessionConfig};
 use crate::error::Result;
@@ -25,7 +26,7 @@ pub(super) struct Pair {
     pub(super) now_ms: u64,
     /// Bytes carried at once; for cutting everywhere.
     pub(super) piece: usize,
-    /// The server's answer; `None` leaves the question open.
+    /// The driver's answer on the server's side; it may leave the question open.
     pub(super) answer: fn(&mut ServerSession, &Event),
 }
 

@@ -1,4 +1,5 @@
-//! rml_rtmp's sessions as independent peers: the same conversation with somebody else's code at the other end.
+//! rml_rtmp's sessions as independent peers: the same conversations with an independent implementation at the other
+//! end.
 
 use bytes::Bytes;
 use rml_rtmp::handshake::{Handshake, HandshakeProcessResult, PeerType};
@@ -32,7 +33,7 @@ impl OurServer {
     }
 }
 
-/// rml_rtmp's handshake as a client against `server`; gives what the server sent behind it.
+/// rml_rtmp's handshake as a client against `server`; returns what the server sent after it.
 fn rml_handshake(server: &mut OurServer) -> Vec<u8> {
     let mut handshake = Handshake::new(PeerType::Client);
     let mut to_server = handshake.generate_outbound_p0_and_p1().unwrap();
@@ -68,7 +69,7 @@ impl RmlToUs {
         link
     }
 
-    /// Carries results to our server and answers back until both are silent.
+    /// Carries results to our server, and its answers back, until neither side sends any more.
     fn carry(&mut self, results: Vec<ClientSessionResult>) {
         let mut waiting = results;
         while !waiting.is_empty() {

@@ -1,4 +1,4 @@
-//! Servers' answers to our client: they lead to a stream, or to a clear failure whose text can be shown.
+//! Servers' answers to our client: each leads to a stream, or to a clear failure whose text is safe to show.
 
 use super::super::Event;
 use super::hostile::fails;
@@ -15,8 +15,8 @@ fn key(key: &str) -> Value<'_> {
     Value::String(key.as_bytes())
 }
 
-/// Runs a client session against a server that says `messages` whatever we send. The rest of them lies elsewhere after
-/// each event that is no message, as where a connection is handed over.
+/// Runs a client session against a server that sends `messages` whatever we send. After each event other than a message
+/// the rest is passed in another buffer, as at a hand-over of a connection.
 fn client_hears(publish: bool, messages: &[(u8, Vec<u8>)]) -> Result<Vec<Event>, Failure> {
     let mut session = super::pair::client(publish);
     let mut wire = vec![0; 1 + 2 * 1536];

@@ -1,4 +1,5 @@
-//! A session that goes on elsewhere is the session that stayed: what happens, what it sends, what it waits for.
+//! A session that moves to another process behaves as one that stays: its events, its output and its deadlines are the
+//! same.
 
 use super::super::{ClientSession, Event, ServerSession, SessionConfig, Timing};
 use super::pair::{Happened, Pair, client, head};
@@ -64,14 +65,14 @@ session!(ServerSession, |session, event, now_ms| match event {
 });
 session!(ClientSession, |_session, _event, _now_ms| {});
 
-/// A session with its driver, and whether it moves at each chance.
+/// A session with its driver, and whether it moves at every opportunity.
 struct Driven<S> {
     session: S,
     moves: bool,
     happened: Happened,
     sent: Vec<u8>,
     now_ms: u64,
-    /// How it ended, where it ended badly.
+    /// The error that it ended with, if any.
     ended: Option<String>,
 }
 
@@ -91,8 +92,8 @@ impl<S: Session> Driven<S> {
         }
     }
 
-    /// Takes bytes; it may move before them, with each question open, and between any two events, with the rest of the
-    /// bytes elsewhere.
+    /// Takes bytes. The session may move before them, while a question is open, and between any two events, with the
+    /// rest of the bytes in another buffer.
     fn take(&mut self, bytes: &[u8]) {
         self.moved();
         let mut rest = bytes.to_vec();
@@ -204,8 +205,8 @@ fn the_golden_conversations_go_on_elsewhere_wherever_they_are() {
     assert!(happened > 300, "only {happened} events");
 }
 
-/// A publisher's messages in small chunks, of two chunk streams by turns, with types of headers that lean on those
-/// before, an extended time and an aggregate.
+/// A publisher's messages in small chunks, of two chunk streams by turns, with header types that depend on earlier
+/// headers, an extended time and an aggregate.
 #[test]
 fn half_read_messages_and_aggregates_move_too() {
     let mut pair = Pair::new(true);
@@ -249,7 +250,7 @@ fn deadlines_and_pings_go_on_on_another_clock() {
     let young = moved(&pair.server, due_ms, 0);
     assert_eq!(young.next_timeout(), Some(15_000), "a clock that has just begun is late, never early");
 
-    // A ping is written here and answered there.
+    // The original writes the ping, and its answer comes to the restored session.
     pair.now_ms = due_ms;
     pair.server.handle_timeout(due_ms).unwrap();
     pair.run().unwrap_or_else(|failure| panic!("{failure}"));
@@ -261,7 +262,7 @@ fn deadlines_and_pings_go_on_on_another_clock() {
     let mut pong = Vec::new();
     let body = [&[0, 7], stamp].concat();
     encode(&MessageHead { chunk_stream: 2, ..head(kind::USER_CONTROL, 0, 0, &body) }, &body, 128, &mut pong);
-    // The client announced its chunk size; six bytes are one chunk in any.
+    // The client announced its chunk size; six bytes are one chunk at any size.
     let mut there = moved(&waits, again_ms + 30, 500);
     there.next(&pong, &mut 0, 512).unwrap();
     assert_eq!(there.rtt_ms(), Some(42));
