@@ -1,10 +1,11 @@
-//! The backlog: connections that had more to read than one turn takes, and have another turn without the poller's word.
+//! The backlog: connections that had more to read than one turn allows, and get another turn although the poller does
+//! not report them.
 //!
 //! A connection that floods is in this list in every round, and the poller reports it as well. If both gave it a turn,
-//! it would be noted twice for the next round, three times for the one after: its turns would grow round by round, and
-//! all others of the thread would wait for them. So a slot is in the list once and has one turn a round.
+//! it would be listed twice for the next round and three times for the one after; its turns would grow from round to
+//! round, and all other connections of the thread would wait. So a slot is listed once and has one turn a round.
 //!
-//! The list knows nothing of connections; the thread that owns the connections owns the list.
+//! The list holds only slot numbers; the thread that owns the connections owns the list.
 
 /// Slots that have a turn in the next round, each once.
 #[derive(Debug)]
@@ -17,18 +18,18 @@ pub(crate) struct Backlog {
 
 impl Default for Backlog {
     fn default() -> Self {
-        // A slot's 0 stands for "never noted", so rounds begin above it.
+        // A slot's 0 stands for "never listed", so rounds begin above 0.
         Self { slots: Vec::new(), put: Vec::new(), round: 2 }
     }
 }
 
 impl Backlog {
-    /// Whether nobody waits.
+    /// Whether no slot waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// This slot has a turn in the next round.
+    /// Gives this slot a turn in the next round.
     pub(crate) fn push(&mut self, slot: usize) {
         if slot >= self.put.len() {
             self.put.resize(slot + 1, 0);
@@ -40,15 +41,15 @@ impl Backlog {
         }
     }
 
-    /// Begins a round: `slots`, which is empty, gets those that have a turn in it. A slot that is noted from now on has
-    /// its turn in the next round.
+    /// Begins a round: fills `slots`, which is empty, with the slots that have a turn in it. A slot that is pushed from
+    /// now on has its turn in the next round.
     pub(crate) fn take(&mut self, slots: &mut Vec<usize>) {
         self.round += 1;
         std::mem::swap(&mut self.slots, slots);
     }
 
-    /// Whether this slot has a turn in this round or waits for the next one: the poller's word on it is then no reason
-    /// for one more turn.
+    /// Whether this slot has a turn in this round or waits for the next one. If so, a report of the poller does not
+    /// give it another turn.
     pub(crate) fn has(&self, slot: usize) -> bool {
         self.put.get(slot).is_some_and(|put| put + 1 >= self.round)
     }

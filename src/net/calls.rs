@@ -1,15 +1,15 @@
-//! Calls: the set of a thread's tasks that somebody wants to have a turn. Any thread adds a task to it, and the owner
-//! takes them all; nobody waits for anybody, and nothing is allocated. A task that is called twice is in it once.
+//! Calls: the set of a thread's tasks that are to get a turn. Any thread can add a task, and the owner takes them all,
+//! without waiting or allocating. A task that is called twice is in the set once.
 //!
-//! A bit for each task, and above 64 of these one bit that says whether any of them is set.
+//! The set has a bit for each task, and for each 64 of these a bit that says whether any of them is set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The tasks that one word stands for.
+/// The number of tasks in one word.
 const WORD: usize = u64::BITS as usize;
 
-/// The set. It orders what it does as the handshake with a thread that falls asleep needs it: all is sequentially
-/// consistent.
+/// The set. All its operations are sequentially consistent, because the handshake with a thread that goes to sleep
+/// needs that order.
 #[derive(Debug)]
 pub(super) struct Calls {
     /// First a bit for each word of tasks, and then these words: a thread with a few tasks of its own has all in one line of the
@@ -20,7 +20,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// An empty set with room for this many tasks at least.
+    /// An empty set with room for at least this many tasks.
     pub(super) fn with_room(tasks: usize) -> Self {
         let tasks = tasks.div_ceil(WORD);
         let groups = tasks.div_ceil(WORD);
@@ -32,31 +32,31 @@ impl Calls {
         self.words.split_at_checked(self.groups).unwrap_or_default()
     }
 
-    /// How many tasks it has room for; they are numbered from 0.
+    /// How many tasks the set has room for; they are numbered from 0.
     pub(super) fn room(&self) -> usize {
         (self.words.len() - self.groups) * WORD
     }
 
-    /// Adds a task. What the caller did before is seen by the owner once it has taken the call.
+    /// Adds a task. The owner sees what the caller did before, once it has taken the call.
     pub(super) fn add(&self, task: usize) {
         let (word, group) = (task / WORD, task / WORD / WORD);
         let (any, tasks) = self.any_and_tasks();
         let (Some(tasks), Some(any)) = (tasks.get(word), any.get(group)) else { return };
-        // Always written, also where the task is in the set: the write orders what the caller did before.
+        // This writes even if the task is in the set already: the write orders what the caller did before.
         tasks.fetch_or(1 << (task % WORD), Ordering::SeqCst);
         let bit = 1 << (word % WORD);
-        // The owner clears `any` first, so a bit that is still set here stands for the one just set, too.
+        // The owner clears `any` first, so a bit that is still set here also covers the bit just set.
         if any.load(Ordering::SeqCst) & bit == 0 {
             any.fetch_or(bit, Ordering::SeqCst);
         }
     }
 
-    /// Whether nobody is called.
+    /// Whether no task is called.
     pub(super) fn is_empty(&self) -> bool {
         self.any_and_tasks().0.iter().all(|any| any.load(Ordering::SeqCst) == 0)
     }
 
-    /// Empties the set; `each` gets every task that was in it. For the owner alone.
+    /// Empties the set; `each` gets every task that was in it. Only the owner calls this.
     pub(super) fn take(&self, mut each: impl FnMut(usize)) {
         let (any, tasks) = self.any_and_tasks();
         for (group, any) in any.iter().enumerate() {
@@ -68,9 +68,9 @@ impl Calls {
     }
 }
 
-/// Clears a word, and gives the bits that were set.
+/// Clears a word, and returns the bits that were set.
 fn take_bits(word: &AtomicU64) -> impl Iterator<Item = usize> + use<> {
-    // Mostly nothing, so mostly without a locked instruction.
+    // Usually the word is 0, and then no locked instruction is needed.
     let mut left = if word.load(Ordering::SeqCst) == 0 { 0 } else { word.swap(0, Ordering::SeqCst) };
     std::iter::from_fn(move || {
         let bit = left.trailing_zeros();

@@ -1,4 +1,4 @@
-//! The two clocks: a monotonic one for everything that is measured, the wall's for what people read.
+//! The two clocks: a monotonic clock for everything that is measured, and the wall clock for what people read.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};

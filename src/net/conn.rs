@@ -1,6 +1,6 @@
-//! One socket and one session: bytes from the first into the second, and back.
+//! One socket and one session: moves bytes from one to the other, both ways.
 //!
-//! A connection has one owner thread at a time; only that thread calls anything here.
+//! A connection has one owner thread at a time; only that thread calls its methods.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -13,7 +13,7 @@ use crate::net::tcp_info::{self, TcpFacts};
 use crate::net::tls;
 use crate::session::{ClientSession, Event, HttpSession, Inbound, ServerSession};
 
-/// Which side of the conversation we are.
+/// The session of a connection, by who opened it and in which protocol.
 #[derive(Debug)]
 pub enum Side {
     /// The peer opened it.
@@ -40,9 +40,9 @@ macro_rules! either {
 pub enum Pumped {
     /// Nothing is left to read; the poller says when there is.
     Drained,
-    /// The budget is used up; the owner must come back without being told.
+    /// The budget is used up; the owner must read again without a report of the poller.
     More,
-    /// The callback wants this event handled before anything else is read.
+    /// The callback wants this event to be handled before anything else is read.
     Event(Event),
 }
 
@@ -51,37 +51,39 @@ pub enum Pumped {
 pub struct Conn {
     /// The socket.
     pub socket: Socket,
-    /// The session. Whoever may change it goes through [`Self::inbound`] or [`Self::client`].
+    /// The session. It is changed only through [`Self::inbound`] and [`Self::client`].
     side: Side,
-    /// Bytes read from the socket that the session has not seen, because an event was to be handled first.
+    /// Bytes read from the socket that the session has not seen yet, because the owner has to handle an event first.
     unread: Vec<u8>,
-    /// Bytes read from the socket since the beginning.
+    /// Bytes read from the socket so far.
     bytes_in: u64,
-    /// Media written to the socket that the session has not been told of yet.
+    /// Media written to the socket that the session has not been told about yet.
     unnoted: u64,
-    /// The peer's name for the log; `None` where the log did not take such lines when the connection began.
+    /// The peer's name for the log; `None` if the log took no such lines when the connection began.
     name: Option<Box<str>>,
-    /// The session may have output. With `unnoted`, what lets a write of media leave the session's memory alone.
+    /// The session may have output. Together with `unnoted`, this flag lets a write of media proceed without touching
+    /// the session's memory.
     stirred: bool,
 }
 
 impl Conn {
-    /// A connection of a fresh socket and session.
+    /// A connection of a new socket and session.
     pub fn new(socket: Socket, side: Side) -> Self {
         Self { socket, side, unread: Vec::new(), bytes_in: 0, unnoted: 0, name: None, stirred: true }
     }
 
-    /// A connection that goes on here: its peer is to be told nothing anew, and these bytes of it were read already.
+    /// A connection that continues here: the session tells its peer nothing again, and sees first the bytes that were
+    /// read already.
     pub(crate) fn resumed(socket: Socket, session: Box<ServerSession>, unread: Vec<u8>, bytes_in: u64) -> Self {
         Self { unread, bytes_in, ..Self::new(socket, Side::Server(session)) }
     }
 
-    /// The session's part of what another process needs to go on here: its snapshot, and what it has not seen of the bytes
-    /// that were read. The fd, given by [`into_fd`](Self::into_fd), is the other part.
+    /// What another process needs to continue the connection, apart from its fd, which [`into_fd`](Self::into_fd)
+    /// gives: the session's snapshot, and the bytes that were read and that the session has not seen.
     ///
     /// # Errors
-    /// [`RRError::Unsupported`] where the other process could not go on: over TLS, whose keys stay here, over HTTP, and
-    /// where we opened the connection. Those of [`ServerSession::snapshot`].
+    /// [`RRError::Unsupported`] if another process could not continue: over TLS, whose keys stay here, over HTTP, and
+    /// on a connection that we opened. Those of [`ServerSession::snapshot`].
     pub(crate) fn snapshot(&mut self, now_ms: u64) -> Result<(Vec<u8>, &[u8])> {
         let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
         if self.socket.is_tls() {
@@ -102,12 +104,12 @@ impl Conn {
         self.socket.into_fd()
     }
 
-    /// Names the peer, for lines of the log at DEBUG.
+    /// Names the peer for log lines at DEBUG.
     pub fn set_name(&mut self, name: &str) {
         self.name = Some(name.into());
     }
 
-    /// The session of a connection that was opened to us; `None` where we are the client.
+    /// The session, if the peer opened the connection; `None` if we did.
     pub fn inbound(&mut self) -> Option<&mut dyn Inbound> {
         self.stirred = true;
         match &mut self.side {
@@ -117,7 +119,7 @@ impl Conn {
         }
     }
 
-    /// The client session; `None` where we are the server.
+    /// The client session; `None` if the peer opened the connection.
     pub fn client(&mut self) -> Option<&mut ClientSession> {
         self.stirred = true;
         match &mut self.side {
@@ -131,13 +133,13 @@ impl Conn {
         self.bytes_in
     }
 
-    /// Reads up to `budget` bytes (those of the ciphertext where they are more) and gives every event, with a message's
-    /// body, to `on`; where `on` breaks, the rest stays unread until the next call. `scratch` is the thread's buffer. A
-    /// short read counts as having emptied the socket, unless `to_end`: after a hand-over, or when the poller has said
-    /// that the peer is done, the end may stand right behind the bytes, and nobody tells of it again.
+    /// Reads up to `budget` bytes (counting the ciphertext where that is more) and gives every event, with a message's
+    /// body, to `on`. If `on` breaks, the rest stays unread until the next call. `scratch` is the thread's buffer. A
+    /// short read means that the socket is empty, unless `to_end` is set: after a hand-over, or when the poller has
+    /// reported that the peer is done, the end may follow the bytes directly, and the poller does not report it again.
     ///
     /// # Errors
-    /// Those that end the session: [`RRError::Closed`] where the peer left, [`RRError::Io`], or the session's own.
+    /// Every error ends the session: [`RRError::Closed`] if the peer left, [`RRError::Io`], or the session's own.
     pub fn pump(
         &mut self,
         scratch: &mut [u8],
@@ -149,11 +151,11 @@ impl Conn {
         self.stirred = true;
         let unnoted = mem::take(&mut self.unnoted);
         either!(&mut self.side, session => session.note_sent(unnoted));
-        // One load where nobody listens, and nothing is formatted then.
+        // Costs one load if nobody listens; nothing is formatted then.
         let reports = log::log_enabled!(log::Level::Debug);
         either!(&mut self.side, session => session.report_commands(reports));
         let unread = mem::take(&mut self.unread);
-        // Also with nothing unread: the session may have something of its own to say (a queued play).
+        // This runs also with nothing unread, because the session may have an event without input (a queued play).
         if let Some(event) = self.feed(&unread, now_ms, reports, &mut on)? {
             return Ok(Pumped::Event(event));
         }
@@ -172,10 +174,10 @@ impl Conn {
                 return Ok(Pumped::Event(event));
             }
             if n < scratch.len() && !to_end && !self.socket.is_tls() {
-                // Later bytes are a new edge, so no further read is needed: that saves a call per read.
+                // Later bytes are a new edge, so no further read is needed; this saves a system call per read.
                 return Ok(Pumped::Drained);
             }
-            // Records may have next to nothing in them: a turn ends by what it has cost.
+            // TLS records may hold almost no plaintext, so a turn is bounded by the ciphertext too.
             let cost = usize::try_from(self.socket.ciphertext() - before).unwrap_or(usize::MAX);
             left = left.saturating_sub(cost.max(n));
         }
@@ -225,7 +227,7 @@ impl Conn {
         }
     }
 
-    /// Bytes of the peer that were read before the connection was made: the session sees them first.
+    /// Takes bytes of the peer that were read before this connection was made; the session sees them first.
     pub fn put_back(&mut self, bytes: &[u8]) {
         self.unread = bytes.to_vec();
         self.bytes_in += bytes.len() as u64;
@@ -237,7 +239,7 @@ impl Conn {
         self.stirred
     }
 
-    /// The session's bytes for the peer, for an owner that puts them between media itself.
+    /// The session's bytes for the peer, for an owner that places them between media itself.
     pub fn take_output(&mut self) -> Vec<u8> {
         either!(&mut self.side, session => session.take_output())
     }
@@ -262,8 +264,8 @@ impl Conn {
         }
     }
 
-    /// Sends the last of the output, and ends our side of the connection behind it. False when the socket takes no more
-    /// now: then it is called again once it does.
+    /// Sends the rest of the output, and then ends our side of the connection. False if the socket takes no more now;
+    /// the owner then calls it again once the socket is writable.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
@@ -275,7 +277,7 @@ impl Conn {
         Ok(finished)
     }
 
-    /// Writes bytes of the owner's; `None` when the socket takes nothing now.
+    /// Writes bytes of the owner; `None` if the socket takes nothing now.
     ///
     /// # Errors
     /// [`RRError::Io`] where the socket failed.
@@ -290,10 +292,10 @@ impl Conn {
         }
     }
 
-    /// [`write`](Self::write) for bytes that lie in several places.
+    /// [`write`](Self::write) for bytes in several places.
     ///
     /// # Errors
-    /// As there.
+    /// As [`write`](Self::write).
     pub fn write_vectored(&mut self, parts: &mut [IoSlice<'_>]) -> Result<Option<usize>> {
         match self.socket.write_vectored(parts) {
             Ok(n) => {
@@ -305,7 +307,7 @@ impl Conn {
         }
     }
 
-    /// Sends ciphertext that waits in TLS; true when none is left. Without TLS there is never anything.
+    /// Sends ciphertext that waits in TLS; true when none is left. Without TLS none ever waits.
     ///
     /// # Errors
     /// Those of [`write`](Self::write).
@@ -313,13 +315,13 @@ impl Conn {
         self.socket.flush_tls().map_err(|error| broken("write", &error))
     }
 
-    /// Memory it holds: half-read messages, output, what was read and not looked at, and TLS.
+    /// Memory that the connection holds: half-read messages, output, bytes that were read and not processed, and TLS.
     pub fn heap_bytes(&mut self) -> usize {
         let bytes = self.unread.capacity() + self.socket.heap_bytes();
         bytes + either!(&self.side, session => session.heap_bytes())
     }
 
-    /// The system's figures of the connection now, by one system call.
+    /// The system's current figures of the connection, by one system call.
     pub fn tcp_facts(&self) -> TcpFacts {
         tcp_info::facts(&self.socket).unwrap_or_else(|| {
             let rtt_ms = either!(&self.side, session => session.rtt_ms()).unwrap_or(0);
@@ -337,10 +339,10 @@ impl Conn {
         either!(&self.side, session => session.next_timeout())
     }
 
-    /// Lets the session do what is due: it may have output afterwards, and an event for the owner.
+    /// Lets the session do what is due: afterwards it may have output, and an event for the owner.
     ///
     /// # Errors
-    /// Those that end the session: a missed deadline, silence, pings without an answer.
+    /// Every error ends the session: a missed deadline, silence, pings without an answer.
     pub fn handle_timeout(&mut self, now_ms: u64) -> Result<Option<Event>> {
         if self.next_timeout().is_none_or(|next_ms| now_ms < next_ms) {
             return Ok(None);
@@ -350,7 +352,8 @@ impl Conn {
     }
 }
 
-/// The failure behind an error of the socket. Many programs end with a reset: they close with bytes of ours unread.
+/// The failure for an error of the socket. Many programs end with a reset, because they close with bytes of ours
+/// unread.
 fn broken(doing: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
@@ -382,7 +385,11 @@ mod tests {
         assert!(!conn.finish().unwrap());
         peer.set_nonblocking(true).unwrap();
         let mut all = Vec::new();
-        assert_eq!(peer.read_to_end(&mut all).unwrap_err().kind(), ErrorKind::WouldBlock, "there is more to come");
+        assert_eq!(
+            peer.read_to_end(&mut all).unwrap_err().kind(),
+            ErrorKind::WouldBlock,
+            "the answer is not whole yet"
+        );
         assert!(conn.finish().unwrap());
         peer.read_to_end(&mut all).unwrap();
         assert!(all.ends_with(b"Streams are at /app/key.flv.\n"));

@@ -1,5 +1,5 @@
-//! A blocking connection to a web server, for one file: with TLS or without, bounded in every wait and in the whole,
-//! and ended when the caller wants it to. What is said over it is `proto::http_client`'s. For the librtmp face alone;
+//! A blocking connection to a web server, for one file: with TLS or without, with a bound on every wait and on the
+//! whole, and ended when the caller wants it to. `proto::http_client` has the protocol. Only the librtmp face uses it;
 //! the relay never blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,10 +13,10 @@ use super::tls::{self, ClientConfig, TlsStream, Trust};
 use crate::error::{Failure, RRError, Result};
 use crate::proto::http_client::HttpUrl;
 
-/// How often a wait looks whether it shall end.
+/// How often a wait checks whether it must end.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Addresses of a name that are tried at most.
+/// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
 /// How long to wait.
@@ -24,9 +24,9 @@ const MAX_ADDRESSES: usize = 8;
 pub(crate) struct Patience<'a> {
     /// For a connection, and for the next bytes in either direction.
     pub each: Duration,
-    /// For everything together, but for the system's look-up of the name.
+    /// For everything together except the system's name look-up.
     pub all: Duration,
-    /// Whether the caller has given the fetch up; asked some times a second.
+    /// Whether the caller has given up the fetch; called several times a second.
     pub stopped: &'a dyn Fn() -> bool,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Patience<'_> {
     }
 }
 
-/// The connection, one file long.
+/// The connection, for one file.
 #[derive(Debug)]
 pub(crate) struct HttpLink<'a> {
     wire: Wire<'a>,
@@ -44,7 +44,7 @@ pub(crate) struct HttpLink<'a> {
 }
 
 impl<'a> HttpLink<'a> {
-    /// Connects to the server of `url`; one of `https` must be trusted.
+    /// Connects to the server of `url`; with `https`, `trust` must accept its certificate.
     ///
     /// # Errors
     /// [`RRError::Resolve`], [`RRError::Connect`], [`RRError::Timeout`], [`RRError::Tls`], [`RRError::Io`].
@@ -95,7 +95,7 @@ impl<'a> HttpLink<'a> {
     }
 }
 
-/// A socket whose waits end.
+/// A socket whose waits are bounded.
 #[derive(Debug)]
 struct Wire<'a> {
     socket: TcpStream,
@@ -103,12 +103,12 @@ struct Wire<'a> {
     until: Instant,
 }
 
-/// Repeats `step` until it need not wait any more, or may not. Signals of the program end no wait.
+/// Repeats `attempt` until it need not wait any more, or must not. Signals that the program handles end no wait.
 fn repeat<T>(patience: Patience<'_>, until: Instant, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let begun = Instant::now();
     loop {
         if (patience.stopped)() {
-            return Err(io::Error::new(ErrorKind::ConnectionAborted, "the program wants it to end"));
+            return Err(io::Error::new(ErrorKind::ConnectionAborted, "the program ended the fetch"));
         }
         if begun.elapsed() > patience.each || Instant::now() > until {
             return Err(ErrorKind::TimedOut.into());

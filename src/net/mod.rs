@@ -1,5 +1,5 @@
-//! Sockets and readiness: what the operating system gives, in the forms the threads above want. System calls that
-//! std, mio and socket2 do not have are here, and so is their `unsafe`.
+//! Sockets and readiness: what the operating system offers, in the form that the threads of the upper layers use.
+//! System calls that std, mio and socket2 lack are here, with their `unsafe`.
 
 pub(crate) mod backlog;
 mod calls;

@@ -1,6 +1,7 @@
-//! Waiting: a thread's poller with the means to wake it, and the event fd a host polls.
+//! Waiting: a thread's poller with the means to wake the thread, and the event fd that a host polls.
 //!
-//! mio is edge-triggered: after a partial read or write nobody wakes the owner again, so owners keep a ready list.
+//! mio is edge-triggered: after a partial read or write the poller does not report the socket again, so owners keep a
+//! ready list ([`super::backlog`]).
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -22,20 +23,20 @@ const WAKE: Token = Token(usize::MAX);
 /// A poller's token holds a task of the thread and a slot of that task.
 const SLOT_BITS: u32 = 32;
 
-/// Where the thread of a poller is, and which of its tasks have been called. Whoever calls one makes a system call only
-/// where the thread is asleep.
+/// Whether the thread of a poller is asleep, and which of its tasks have been called. A call makes a system call only
+/// if the thread is asleep.
 #[derive(Debug)]
 struct Sleeper {
     waker: Waker,
     asleep: AtomicBool,
     calls: Calls,
-    /// The numbers of tasks: each is taken for as long as somebody holds the task's [`Wake`].
+    /// The numbers of tasks: a number is in use as long as its [`Wake`] exists.
     numbers: Mutex<Slab<()>>,
 }
 
 impl Sleeper {
     fn call(&self, task: usize) {
-        // Before the look at `asleep`; `Poller::poll` says that it sleeps before it looks at the calls.
+        // This comes before the check of `asleep`; `Poller::poll` sets `asleep` before it checks the calls.
         self.calls.add(task);
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             // A wake fails only when its counter is full, and then the thread is woken already.
@@ -44,15 +45,15 @@ impl Sleeper {
     }
 }
 
-/// Calls one task of the thread that owns the [`Poller`]: the task has a turn soon, and the thread is woken for that
-/// where it sleeps. Cheap where the thread is not asleep: no system call. A call is never lost.
+/// Calls one task of the thread that owns the [`Poller`]: the task gets a turn soon, and the thread is woken if it
+/// sleeps. While the thread is awake a call makes no system call. No call is lost.
 #[derive(Debug)]
 pub(crate) struct Wake {
     sleeper: Arc<Sleeper>,
     task: usize,
     nudged: AtomicBool,
     collecting: AtomicBool,
-    /// Media has come while the task collected.
+    /// Media came while the task was collecting.
     held: AtomicBool,
 }
 
@@ -69,29 +70,30 @@ impl Wake {
         Ok(Arc::new(Self { sleeper: Arc::clone(sleeper), task, nudged: off(), collecting: off(), held: off() }))
     }
 
-    /// The means to call another task of the same thread.
+    /// Creates the means to call another task of the same thread.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the thread has as many as it can have.
+    /// [`RRError::Limit`] if the thread has as many tasks as it can have.
     pub(crate) fn sibling(&self) -> Result<Arc<Self>> {
         Self::new(&self.sleeper)
     }
 
-    /// The task's number among those of its thread; nobody else's as long as this lives.
+    /// The task's number among those of its thread; no other task has it as long as this value lives.
     pub(crate) fn task(&self) -> usize {
         self.task
     }
 
-    /// Something other than media waits for the task.
+    /// Calls the task for something other than media.
     pub(crate) fn wake(&self) {
         self.nudged.store(true, Ordering::Release);
         self.sleeper.call(self.task);
     }
 
-    /// Media waits for the task; one that collects (`merge_ms`) is not disturbed.
+    /// Calls the task for media, unless it is collecting (`merge_ms`).
     pub(crate) fn wake_for_data(&self) {
         if self.collecting.load(Ordering::Relaxed) {
-            // Before the second look at `collecting`; `set_collecting` looks at `held` after it has changed that.
+            // This comes before the second check of `collecting`; `set_collecting` checks `held` after it has changed
+            // `collecting`.
             self.held.store(true, Ordering::SeqCst);
             if self.collecting.load(Ordering::SeqCst) {
                 return;
@@ -100,14 +102,14 @@ impl Wake {
         self.sleeper.call(self.task);
     }
 
-    /// Whether [`Self::wake`] was called since the last look: orders may wait.
+    /// Whether [`Self::wake`] was called since the last check: orders may wait.
     pub(crate) fn take_nudge(&self) -> bool {
-        // Nearly always false, so mostly without a locked instruction.
+        // Nearly always false, and then no locked instruction is needed.
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::AcqRel)
     }
 
-    /// Says whether [`Self::wake_for_data`] is to leave the task asleep; by the owner, before it waits. True where
-    /// media has been held back and is not any more.
+    /// Sets whether [`Self::wake_for_data`] leaves the task asleep; the owner calls this before it waits. True if media
+    /// came while the task was collecting and it no longer collects.
     pub(crate) fn set_collecting(&self, on: bool) -> bool {
         self.collecting.store(on, Ordering::SeqCst);
         !on && self.held.swap(false, Ordering::SeqCst)
@@ -127,7 +129,7 @@ pub(crate) struct Ready {
     pub slot: usize,
     /// Bytes, an end or an error wait to be read.
     pub readable: bool,
-    /// The peer has sent its last byte: reading must go on to the end, for nobody tells of it again.
+    /// The peer has sent its last byte: reading must go on to the end, because the poller does not report it again.
     pub closed: bool,
     /// The socket takes bytes again.
     pub writable: bool,
@@ -154,8 +156,8 @@ impl Watch<'_> {
         self.registry.register(socket.source(), self.token(slot), both).map_err(|error| Failure::io("register", &error))
     }
 
-    /// Stops watching; must come before the socket is closed or handed over (a duplicate in the host would keep
-    /// events coming).
+    /// Stops watching. Call this before the socket is closed or handed over: if the host holds a duplicate, events
+    /// would keep coming.
     pub(crate) fn remove(self, socket: &mut Socket) {
         // A socket that was never added gives an error, which changes nothing.
         let _ = self.registry.deregister(socket.source());
@@ -177,7 +179,7 @@ impl Watch<'_> {
     }
 }
 
-/// One thread's poller. Only that thread waits; [`Wake`] may be used from any.
+/// One thread's poller. Only that thread waits; any thread may use [`Wake`].
 #[derive(Debug)]
 pub(crate) struct Poller {
     poll: Poll,
@@ -186,7 +188,7 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    /// A poller whose thread can have this many tasks at least.
+    /// A poller whose thread can have at least this many tasks.
     ///
     /// # Errors
     /// [`RRError::Limit`] where the process has no fd left.
@@ -199,10 +201,10 @@ impl Poller {
         Ok(Self { poll, events: Events::with_capacity(tasks.clamp(256, 1024)), sleeper })
     }
 
-    /// The means to call one of the tasks of this poller's thread.
+    /// Creates the means to call one task of this poller's thread.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the thread has as many as it can have.
+    /// [`RRError::Limit`] if the thread has as many tasks as it can have.
     pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
         Wake::new(&self.sleeper)
     }
@@ -213,13 +215,13 @@ impl Poller {
     }
 
     /// Waits until something is ready, a task is called or `timeout` has passed; [`Self::ready`] and
-    /// [`Self::take_calls`] then say what and who.
+    /// [`Self::take_calls`] then say which.
     ///
     /// # Errors
     /// [`RRError::Io`] where the system refuses; an interrupted wait is not an error.
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> Result<()> {
         self.sleeper.asleep.store(true, Ordering::SeqCst);
-        // After the store: who calls a task adds the call before the look at `asleep`.
+        // This comes after the store: a caller adds its call before it checks `asleep`.
         let timeout = if self.sleeper.calls.is_empty() { timeout } else { Some(Duration::ZERO) };
         let polled = self.poll.poll(&mut self.events, timeout);
         self.sleeper.asleep.store(false, Ordering::Release);
@@ -229,7 +231,7 @@ impl Poller {
         }
     }
 
-    /// Takes the calls that have come: `each` gets the number of every task that was called, once.
+    /// Takes the pending calls: `each` gets the number of every called task once.
     pub(crate) fn take_calls(&self, each: impl FnMut(usize)) {
         self.sleeper.calls.take(each);
     }
@@ -289,7 +291,7 @@ impl EventFd {
     }
 }
 
-/// Whether something can be written to an fd within `wait`, or it has failed.
+/// Whether an fd becomes writable, or fails, within `wait`.
 #[cfg(feature = "librtmp")]
 #[allow(unsafe_code)] // std has no poll
 pub(crate) fn is_writable(fd: &impl AsRawFd, wait: Duration) -> bool {

@@ -1,14 +1,15 @@
-//! The PROXY protocol, versions 1 and 2: what a balancer puts before the peer's first byte to say who the peer is.
+//! The PROXY protocol, versions 1 and 2: the header that a balancer sends before the peer's first byte to name the
+//! peer.
 //!
-//! A pure step from bytes to a header; whoever has the socket collects bytes until it is whole, and holds the deadline.
-//! The form is that of HAProxy's proxy-protocol.txt, sections 2.1 (text) and 2.2 (binary). TLVs are skipped, the
-//! checksum among them is not looked at: what stands in front of us is trusted, or the flag would not be set.
+//! A pure function from bytes to a header; the owner of the socket collects bytes until the header is whole, and keeps
+//! the deadline. The form is that of HAProxy's proxy-protocol.txt, sections 2.1 (text) and 2.2 (binary). TLVs are
+//! skipped, the checksum too: a host sets the flag only if it trusts the balancer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::{Failure, RRError, Result};
 
-/// The longest line of version 1, its end included (section 2.1).
+/// The longest line of version 1, its CRLF included (section 2.1).
 const LINE_MAX_BYTES: usize = 107;
 
 /// The first bytes of a binary header (section 2.2).
@@ -17,25 +18,26 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family, length.
 const FIXED_BYTES: usize = 16;
 
-/// The longest binary header taken. Addresses take 36 bytes of it at most (216 of unix sockets), the rest is TLVs.
+/// The longest binary header that is accepted. Addresses take at most 36 bytes of it (216 for unix sockets); the rest
+/// is TLVs.
 pub(crate) const HEADER_MAX_BYTES: usize = FIXED_BYTES + 4096;
 
 /// A whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Its length: what follows is the peer's.
+    /// Its length; the bytes after it come from the peer.
     pub bytes: usize,
-    /// The peer's address. `None` where the connection is the balancer's own (a health check) or the balancer does not
-    /// know; the socket's address counts then.
+    /// The peer's address. `None` for the balancer's own connections (health checks) and where it does not know; then
+    /// the socket's address counts.
     pub peer: Option<SocketAddr>,
-    /// The address the peer connected to, where that was told.
+    /// The address that the peer connected to, if the header has it.
     pub local: Option<SocketAddr>,
 }
 
 /// The header that `bytes` begin with; `None`: more bytes are needed, at most [`HEADER_MAX_BYTES`] in all.
 ///
 /// # Errors
-/// [`RRError::Protocol`] where it is none.
+/// [`RRError::Protocol`] if the bytes are not a PROXY header.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>> {
     if begins(bytes, SIGNATURE) {
         return binary(bytes);
@@ -46,7 +48,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>> {
     Err(no_header())
 }
 
-/// Whether `bytes` begin as `start` does, as far as they go.
+/// Whether `bytes` and `start` agree up to the end of the shorter one.
 fn begins(bytes: &[u8], start: &[u8]) -> bool {
     bytes.iter().zip(start).all(|(one, other)| one == other)
 }
@@ -103,7 +105,7 @@ fn binary(bytes: &[u8]) -> Result<Option<Header>> {
     }
     let Some(rest) = rest.get(..len) else { return Ok(None) };
     let size = FIXED_BYTES + len;
-    // LOCAL, unspecified, or nothing with ports of a stream: the socket's own address counts.
+    // For LOCAL, unspecified addresses and protocols other than streams the socket's own address counts.
     if command == 0 || transport != 1 {
         return Ok(Some(Header { bytes: size, peer: None, local: None }));
     }

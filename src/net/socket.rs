@@ -1,4 +1,4 @@
-//! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the options a relay wants.
+//! TCP sockets: listening on IPv4, IPv6 and both, connecting without blocking, and the socket options of a relay.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -11,14 +11,14 @@ use crate::config::NOTSENT_LOWAT_BYTES;
 use crate::error::{Failure, RRError, Result};
 use crate::net::tls::TlsStream;
 
-/// Connections that may wait in the kernel until we accept them.
+/// Most connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// A connected, non-blocking stream socket. Owned by one thread at a time.
 #[derive(Debug)]
 pub struct Socket {
     stream: mio::net::TcpStream,
-    /// Encrypts and decrypts what is written and read, where the connection is encrypted.
+    /// Encrypts and decrypts the bytes, if the connection is encrypted.
     tls: Option<Box<TlsStream>>,
 }
 
@@ -42,10 +42,10 @@ impl Socket {
         Ok(socket)
     }
 
-    /// [`Self::adopt`] for a socket that may have no peer at its other end.
+    /// [`Self::adopt`] for a socket that may be unconnected.
     ///
     /// # Errors
-    /// As there; [`RRError::Arg`] too where it listens or is not connected.
+    /// Those of [`Self::adopt`], and [`RRError::Arg`] if the socket listens or is not connected.
     pub fn adopt_connected(fd: OwnedFd) -> Result<Self> {
         let socket = Self::adopt(fd)?;
         let own = SockRef::from(&socket.stream);
@@ -55,14 +55,14 @@ impl Socket {
                 "the socket listens: accept from it, or give it to rr_server_listen_fd",
             ));
         }
-        // A connection whose peer has reset it meanwhile has no peer either, but the reason.
+        // A connection that its peer has reset meanwhile has no peer address either, but it has a pending error.
         if own.peer_addr().is_err() && own.take_error().is_ok_and(|error| error.is_none()) {
             return Err(Failure::ours(RRError::Arg, "the socket is not connected"));
         }
         Ok(socket)
     }
 
-    /// [`Self::connect_from`] any address of ours.
+    /// [`Self::connect_from`] without a given local address.
     ///
     /// # Errors
     /// Those of [`Self::connect_from`].
@@ -70,11 +70,11 @@ impl Socket {
         Self::connect_from(address, None)
     }
 
-    /// Begins to connect, from the address `bind` if there is one; the socket is writable when that has ended,
-    /// [`Self::connect_result`] tells how.
+    /// Begins to connect, from the address `bind` if given. The socket becomes writable when the attempt has ended;
+    /// [`Self::connect_result`] has its result.
     ///
     /// # Errors
-    /// [`RRError::Connect`] where it fails at once.
+    /// [`RRError::Connect`] if it fails at once.
     pub fn connect_from(address: SocketAddr, bind: Option<IpAddr>) -> Result<Self> {
         let refused = |error: io::Error| Failure::peers(RRError::Connect, format!("{address}: {error}"));
         let stream = match bind {
@@ -115,18 +115,18 @@ impl Socket {
         }
     }
 
-    /// TCP_NODELAY, because a message that is written is to leave, and TCP_NOTSENT_LOWAT, because bytes that wait in
-    /// the kernel are a lag we cannot see. A unix socket has neither, which is fine.
+    /// Sets TCP_NODELAY, so that a written message leaves at once, and TCP_NOTSENT_LOWAT, because bytes that wait in
+    /// the kernel are a lag that we cannot see. A unix socket has neither; the errors are ignored.
     fn tune(&self) {
         let socket = SockRef::from(&self.stream);
         let _ = socket.set_tcp_nodelay(true);
         let _ = socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES);
     }
 
-    /// Bytes that the peer does not acknowledge for this long end the connection (TCP_USER_TIMEOUT, Linux): a peer
-    /// whose network has gone would otherwise stay for a quarter of an hour.
+    /// Ends the connection when the peer leaves bytes unacknowledged for this long (TCP_USER_TIMEOUT, Linux): a peer
+    /// whose network is gone would otherwise stay for a quarter of an hour.
     pub fn set_user_timeout(&self, timeout_ms: u64) {
-        // A unix socket has no such thing, which is fine.
+        // A unix socket has no such option; the error is ignored.
         let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(Duration::from_millis(timeout_ms)));
     }
 
@@ -145,22 +145,23 @@ impl Socket {
         self.stream.local_addr().map_or_else(|_| "unix".to_owned(), name_of)
     }
 
-    /// From here on, everything is encrypted. The first read or write begins the handshake.
+    /// Encrypts the connection from now on. The first read or write begins the TLS handshake.
     pub fn secure(&mut self, tls: TlsStream) {
         self.tls = Some(Box::new(tls));
     }
 
-    /// Whether the connection is encrypted. A short read does not mean then that nothing is left.
+    /// Whether the connection is encrypted. If it is, a short read does not mean that nothing is left.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Whether the TLS handshake is still to be done: reading may take far longer than bytes take.
+    /// Whether the TLS handshake still has to be done; a read then takes far more processor time than its bytes
+    /// suggest.
     pub fn is_shaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| !tls.is_established())
     }
 
-    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
+    /// Reads available bytes; `WouldBlock` if there are none, 0 at the end.
     ///
     /// # Errors
     /// Those of the system, and of TLS: see [`crate::net::tls::failure`].
@@ -177,8 +178,8 @@ impl Socket {
         }
     }
 
-    /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL). With TLS, what was taken may
-    /// wait here in part, see [`flush_tls`](Self::flush_tls).
+    /// Writes what the kernel takes; never raises SIGPIPE (std sends with MSG_NOSIGNAL). With TLS, a part of the bytes
+    /// taken may wait here, see [`flush_tls`](Self::flush_tls).
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -195,8 +196,7 @@ impl Socket {
         }
     }
 
-    /// [`write`](Self::write) for bytes that lie in several places: one system call, or with TLS one record of them all where
-    /// they fit.
+    /// [`write`](Self::write) for bytes in several places: one system call, or with TLS one record if they fit.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -213,8 +213,8 @@ impl Socket {
         }
     }
 
-    /// Hands the kernel what TLS still holds of what was written; false where it takes no more now. The owner comes
-    /// back when the socket is writable.
+    /// Gives the kernel the written bytes that TLS still holds; false if the kernel takes no more now. Then the owner
+    /// calls this again once the socket is writable.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -265,7 +265,7 @@ pub(crate) fn ip_of(name: &str) -> Option<IpAddr> {
     name.parse().ok().map(|address: SocketAddr| address.ip()).or_else(|| name.parse().ok()).map(|ip| ip.to_canonical())
 }
 
-/// An IPv4 address that came over an IPv6 socket is shown as what it is.
+/// An IPv4 address from an IPv6 socket is shown as IPv4.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -290,11 +290,11 @@ fn split(address: &str) -> Result<(&str, u16)> {
     Ok((host, port.parse().map_err(|_| wrong())?))
 }
 
-/// A listening socket. `[::]` and an empty host take IPv4 as well; a machine without IPv6 gets IPv4.
+/// A listening socket. `[::]` and an empty host also take IPv4; a machine without IPv6 gets IPv4.
 ///
 /// # Errors
-/// [`RRError::Arg`] for a malformed address, [`RRError::Resolve`] for a name without address, [`RRError::Io`] where
-/// the address cannot be bound (the text names address and reason).
+/// [`RRError::Arg`] for a malformed address, [`RRError::Resolve`] for a name without an address, [`RRError::Io`] if the
+/// address cannot be bound (the text names address and reason).
 pub fn listen(address: &str, reuse_port: bool) -> Result<mio::net::TcpListener> {
     let (host, port) = split(address)?;
     let mut candidates: Vec<SocketAddr> = match host {
@@ -347,8 +347,8 @@ pub fn listener_from(fd: OwnedFd) -> Result<mio::net::TcpListener> {
     Ok(mio::net::TcpListener::from_std(std::net::TcpListener::from(fd)))
 }
 
-/// Closes a socket so that what was written still arrives: shuts the write side; the kernel sends the rest. A peer
-/// that still sends would otherwise turn our close into a reset that destroys the last status we wrote.
+/// Shuts the write side of a socket, so that written bytes still arrive; the kernel sends the rest. A full close while
+/// the peer still sends would become a reset that destroys the last status we wrote.
 pub fn half_close(socket: &mut Socket) {
     if let Some(tls) = &mut socket.tls {
         tls.close(&mut socket.stream);
@@ -409,7 +409,7 @@ mod tests {
         let peer = std::net::TcpStream::connect(address).unwrap();
         let accepted = listener.accept().unwrap().0;
         assert!(Socket::adopt_connected(accepted.try_clone().unwrap().into()).is_ok());
-        // A connection that the peer resets before the first look is one that ends at once.
+        // A connection that the peer resets before we first check it is a connection that ends at once.
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
         let reset = SockRef::from(&accepted);

@@ -1,8 +1,8 @@
-//! Fetches and hashes a player's SWF file, with the cache that librtmp's programs share. Blocking, for the librtmp face
-//! alone; the relay never calls it.
+//! Fetches and hashes a player's SWF file, with the cache that librtmp's programs share. It blocks; only the librtmp
+//! face uses it, and the relay never does.
 //!
-//! Everything is bounded: the file, the answer's head, each wait, and the whole fetch. No redirects. A cache that
-//! cannot be read or written costs a fetch and nothing else.
+//! Everything is bounded: the file, the answer's head, each wait, and the whole fetch. Redirects are not followed. If
+//! the cache cannot be read or written, the file is fetched again; nothing else fails.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ use crate::proto::swf::cache::{Cache, Entry, MAX_BYTES};
 /// Longest file, compressed or not. Players are a few megabytes.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The whole fetch may take so many times the time of one wait.
+/// The bound of the whole fetch, in multiples of the bound of one wait.
 const WAITS: u32 = 12;
 
 const DAY_S: i64 = 86_400;
@@ -28,7 +28,7 @@ const DAY_S: i64 = 86_400;
 /// Where and how long to look.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch<'a> {
-    /// A cached result that is younger is taken unasked; 0 always asks.
+    /// A cached result younger than this is used without asking the server; 0 always asks.
     pub age_days: u32,
     /// The cache, usually `~/.swfinfo`.
     pub cache: Option<&'a Path>,
@@ -40,12 +40,12 @@ pub(crate) struct Fetch<'a> {
     pub trust: &'a Trust,
 }
 
-/// The time limits of a fetch in which one wait may take `timeout`, and which ends where `stopped` gives true.
+/// The time limits of a fetch in which one wait may take `timeout`, and which ends when `stopped` returns true.
 pub(crate) fn patience(timeout: Duration, stopped: &dyn Fn() -> bool) -> Patience<'_> {
     Patience { each: timeout, all: timeout * WAITS, stopped }
 }
 
-/// Size and HMAC of the file behind `url`.
+/// Size and HMAC of the file at `url`.
 ///
 /// # Errors
 /// [`RRError::Arg`] for a bad url; [`RRError::Resolve`], [`RRError::Connect`], [`RRError::Cert`], [`RRError::Tls`],
@@ -63,7 +63,7 @@ pub(crate) fn hash(url: &[u8], fetch: &Fetch<'_>) -> Result<SwfId> {
         Some(found) => found,
         None => known
             .map(|entry| (entry.swf, entry.modified))
-            .ok_or_else(|| Failure::protocol("\"not modified\" without having asked"))?,
+            .ok_or_else(|| Failure::protocol("\"not modified\", although the request had no date"))?,
     };
     cache.put(Entry { url: url.to_vec(), checked_s: fetch.now_s, modified, swf });
     if let Some(Err(error)) = fetch.cache.map(|path| write_cache(path, &cache.to_bytes())) {
@@ -83,8 +83,8 @@ fn read_cache(path: &Path) -> Cache {
     read.map_or_else(|_| Cache::default(), |_| Cache::parse(&text))
 }
 
-/// Writes the cache into a file beside it and moves that file into place, so that another program never reads half of
-/// it.
+/// Writes the cache into a new file in the same folder and moves it into place, so that another program never reads
+/// half of it.
 fn write_cache(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
@@ -94,7 +94,7 @@ fn write_cache(path: &Path, text: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Asks the server; `None` where it says that nothing has changed.
+/// Asks the server; `None` if the file has not changed.
 fn get(url: &HttpUrl, since: Option<&[u8]>, fetch: &Fetch<'_>) -> Result<Option<(SwfId, Vec<u8>)>> {
     let mut link = HttpLink::open(url, fetch.trust, fetch.patience)?;
     link.write(&get_request(url, "Mozilla/5.0", since))?;
@@ -111,7 +111,7 @@ fn get(url: &HttpUrl, since: Option<&[u8]>, fetch: &Fetch<'_>) -> Result<Option<
             None => {}
             Some(200) => hasher.push(body)?,
             Some(304) => return Ok(None),
-            Some(404) => return Err(Failure::peers(RRError::NotFound, "the SWF file is not there (status 404)")),
+            Some(404) => return Err(Failure::peers(RRError::NotFound, "the SWF file does not exist (status 404)")),
             Some(status) => {
                 return Err(Failure::peers(
                     RRError::Rejected,
@@ -137,7 +137,7 @@ mod tests {
 
     const FILE: &[u8] = b"FWS\x08\x01\x02\x03\x04 the rest of a player";
 
-    /// Answers one connection per text, and gives the requests.
+    /// Answers one connection for each text, and returns the requests.
     fn server(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/player.swf", listener.local_addr().unwrap());

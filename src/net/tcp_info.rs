@@ -1,19 +1,19 @@
-//! The system's figures of a TCP connection (`TCP_INFO`, on Linux alone).
+//! The system's figures of a TCP connection (`TCP_INFO`, only on Linux).
 //!
-//! One system call for each look. `stream::stats` bounds how often an owner looks.
+//! Each query is one system call. `stream::stats` bounds how often an owner asks.
 
 use crate::net::socket::Socket;
 
-/// Round trip, retransmissions, and what is on its way.
+/// Round trip, retransmissions, and the data on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpFacts {
     /// Round trip time, smoothed, in microseconds.
     pub rtt_us: u32,
     /// Its mean deviation, in microseconds.
     pub rtt_var_us: u32,
-    /// Segments sent again since the beginning.
+    /// Segments retransmitted so far.
     pub retransmits: u32,
-    /// Bytes sent and not acknowledged: segments on their way, each counted full.
+    /// Bytes sent and not acknowledged: segments on their way, each counted as a full one.
     pub unacked_bytes: u32,
 }
 
@@ -23,7 +23,7 @@ thread_local! {
     pub(crate) static ASKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// Asks the system; `None` where the socket is no TCP socket.
+/// Asks the system; `None` if the socket is not a TCP socket.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // std and socket2 have no TCP_INFO
 pub(crate) fn facts(socket: &Socket) -> Option<TcpFacts> {
@@ -44,7 +44,7 @@ pub(crate) fn facts(socket: &Socket) -> Option<TcpFacts> {
     })
 }
 
-/// Asks the system; it is not known how to here.
+/// Asks the system; not possible on this platform.
 #[cfg(not(target_os = "linux"))]
 pub fn facts(_socket: &Socket) -> Option<TcpFacts> {
     None

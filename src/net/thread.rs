@@ -2,10 +2,10 @@
 
 use std::io;
 
-/// Sets the calling thread's nice value (-20..=19); below 0 needs a privilege.
+/// Sets the calling thread's nice value (-20..=19); a value below 0 needs a privilege.
 ///
 /// # Errors
-/// What the system says; the thread goes on as it was.
+/// The system's error; the thread stays as it was.
 #[allow(unsafe_code)] // std has no setpriority
 pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
     if nice == 0 {
@@ -22,7 +22,7 @@ pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
 /// Lets the calling thread run on these CPUs only; empty changes nothing.
 ///
 /// # Errors
-/// What the system says; the thread goes on as it was.
+/// The system's error; the thread stays as it was.
 #[allow(unsafe_code)] // std has no CPU sets
 pub(crate) fn set_cpus(cpus: &[usize]) -> io::Result<()> {
     if cpus.is_empty() {
@@ -43,8 +43,8 @@ pub(crate) fn set_cpus(cpus: &[usize]) -> io::Result<()> {
 }
 
 /// Blocks, in the calling thread, the signals a host may handle: its handlers then run in its own threads, and a write
-/// to a closed pipe gives an error instead of SIGPIPE. Those that tell of a fault in the thread itself, and the
-/// profiler's, stay open.
+/// to a closed pipe gives an error instead of SIGPIPE. Signals that report a fault in the thread itself, and the
+/// profiler's, stay unblocked.
 #[allow(unsafe_code)] // std has no signal masks
 pub(crate) fn block_signals() {
     // SAFETY: sigset_t is a plain bit array; sigfillset below gives it its value.

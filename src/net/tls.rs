@@ -1,9 +1,9 @@
 //! TLS over a transport that the caller holds: the same object serves a blocking socket with timeouts and one that
 //! never blocks. rustls does the work.
 //!
-//! No socket is opened, waited for or closed here. An error of the transport (`WouldBlock`, `TimedOut`, `Interrupted`)
-//! passes through and loses nothing: the caller repeats the call later. An error of TLS itself comes as an `io::Error`
-//! that [`failure`] turns into a [`Failure`] with its reason. [`trust`] decides about certificates.
+//! This module opens, waits for and closes no socket. An error of the transport (`WouldBlock`, `TimedOut`,
+//! `Interrupted`) passes through and loses nothing: the caller repeats the call later. A TLS error comes as an
+//! `io::Error` that [`failure`] turns into a [`Failure`] with its reason. [`trust`] decides about certificates.
 
 pub mod trust;
 
@@ -18,14 +18,14 @@ use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, S
 pub use self::trust::{ClientConfig, ServerConfig, Trust};
 use crate::error::{Failure, RRError, Result};
 
-/// Ciphertext, and plaintext before the handshake is done, that may wait for the transport.
+/// Most bytes that may wait for the transport: ciphertext, and plaintext before the handshake is done.
 const HELD_BYTES: usize = 64 << 10;
 
 /// Memory of an established, idle connection, this struct included: states of ciphers, facts of the peer, a read buffer
 /// of 4 KiB. Measured (`tests/player_costs.rs`), because rustls does not tell.
 const IDLE_BYTES: usize = 8 << 10;
 
-/// Most incomplete ciphertext that rustls holds: a handshake message; a record is smaller.
+/// Most incomplete ciphertext that rustls holds: that of a handshake message; a record is smaller.
 const UNREAD_BYTES: usize = 64 << 10;
 
 /// One TLS connection.
@@ -33,16 +33,16 @@ pub struct TlsStream {
     tls: Connection,
     /// Ciphertext of a half-read record or handshake message, in bytes: an upper bound, because rustls does not tell.
     unread: usize,
-    /// Ciphertext read since the beginning, in bytes.
+    /// Ciphertext read so far, in bytes.
     taken: u64,
     /// The transport has ended.
     ended: bool,
-    /// The error of TLS; every later call fails with the same.
+    /// The TLS error; every later call fails with it.
     failed: Option<Failure>,
 }
 
 impl TlsStream {
-    /// The side that connects to `host`, a name or an address, for which the certificate must be valid.
+    /// The side that connects to `host`, a name or an address. The certificate must be valid for it.
     ///
     /// # Errors
     /// [`RRError::Arg`] where `host` is neither.
@@ -54,7 +54,7 @@ impl TlsStream {
         Ok(Self::new(tls.into()))
     }
 
-    /// The side that was connected to.
+    /// The side that accepted the connection.
     ///
     /// # Errors
     /// [`RRError::Tls`] where rustls cannot use the configuration.
@@ -71,7 +71,7 @@ impl TlsStream {
     /// Takes ciphertext that was read before this object existed; called before the first read.
     ///
     /// # Errors
-    /// [`RRError::Tls`] where the bytes are no ciphertext.
+    /// [`RRError::Tls`] if the bytes are not ciphertext.
     pub fn put_back(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let n = self.tls.read_tls(&mut bytes).map_err(|error| failure(&error, "reading"))?;
@@ -85,10 +85,10 @@ impl TlsStream {
         !self.tls.is_handshaking()
     }
 
-    /// Goes on with the handshake until it is done. [`read`](Self::read) and [`write`](Self::write) do so as well.
+    /// Continues the handshake until it is done. [`read`](Self::read) and [`write`](Self::write) do this too.
     ///
     /// # Errors
-    /// The transport's, or TLS's.
+    /// Those of the transport, or of TLS.
     pub fn handshake<T: Read + Write>(&mut self, transport: &mut T) -> io::Result<()> {
         self.flush(transport)?;
         while self.tls.is_handshaking() {
@@ -102,11 +102,11 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Reads plaintext: decrypted bytes that wait and, where none do, those of one read of the transport. 0 at the end,
-    /// or where `buffer` is empty.
+    /// Reads plaintext: decrypted bytes that wait or, if none do, those of one read of the transport. 0 at the end, or
+    /// if `buffer` is empty.
     ///
     /// # Errors
-    /// The transport's while there is nothing to give, or TLS's.
+    /// Those of the transport, if there are no bytes to return, or of TLS.
     pub fn read<T: Read + Write>(&mut self, transport: &mut T, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -123,15 +123,16 @@ impl TlsStream {
         }
     }
 
-    /// Reads bytes that are decrypted already; `None` where more must be read, 0 at the end.
+    /// Reads bytes that are decrypted already; `None` if more must be read, 0 at the end.
     fn read_ready(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let mut given = 0;
         while given < buffer.len() {
             match self.tls.reader().read(&mut buffer[given..]) {
-                Ok(0) => return Ok(Some(given)), // the peer said good-bye
+                Ok(0) => return Ok(Some(given)), // the peer sent a close notification
                 Ok(n) => given += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((given > 0).then_some(given)),
-                // Closed without a good-bye. RTMP has lengths of its own, so nothing can be cut off unnoticed.
+                // The peer closed without a notification. RTMP has its own lengths, so nothing can be cut off
+                // unnoticed.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(given)),
                 Err(error) => return Err(error),
             }
@@ -139,12 +140,12 @@ impl TlsStream {
         Ok(Some(given))
     }
 
-    /// Encrypts and sends plaintext; gives how many bytes of it were taken, which may be fewer than all. Ciphertext
-    /// that the transport does not take is held, see [`flush`](Self::flush), and goes first the next time.
+    /// Encrypts and sends plaintext; returns how many bytes were taken, which may be fewer than given. Ciphertext that
+    /// the transport does not take is kept, see [`flush`](Self::flush), and goes out first the next time.
     ///
     /// # Errors
-    /// The transport's while no byte was taken (`WouldBlock` while ciphertext waits or the handshake goes on), or
-    /// TLS's.
+    /// Those of the transport, if no byte was taken (`WouldBlock` while ciphertext waits or the handshake goes on), or
+    /// of TLS.
     pub fn write<T: Read + Write>(&mut self, transport: &mut T, bytes: &[u8]) -> io::Result<usize> {
         if self.tls.is_handshaking() {
             self.handshake(transport)?;
@@ -163,16 +164,16 @@ impl TlsStream {
         Ok(taken)
     }
 
-    /// [`write`](Self::write) for plaintext that lies in several places.
+    /// [`write`](Self::write) for plaintext in several places.
     ///
     /// # Errors
-    /// As there.
+    /// As [`write`](Self::write).
     pub fn write_vectored<T: Read + Write>(
         &mut self,
         transport: &mut T,
         mut parts: &mut [IoSlice<'_>],
     ) -> io::Result<usize> {
-        // Of no byte, for what comes before any: the handshake, and ciphertext that waits.
+        // This writes no byte; it does what must come first: the handshake, and ciphertext that waits.
         self.write(transport, &[])?;
         let mut taken = 0;
         while !parts.is_empty() {
@@ -187,10 +188,10 @@ impl TlsStream {
         Ok(taken)
     }
 
-    /// Sends the ciphertext that waits; true when none is left, false where the transport takes no more now.
+    /// Sends the ciphertext that waits; true when none is left, false if the transport takes no more now.
     ///
     /// # Errors
-    /// The transport's, but for `WouldBlock`; TLS's.
+    /// Those of the transport except `WouldBlock`, or of TLS.
     pub fn flush<T: Write>(&mut self, transport: &mut T) -> io::Result<bool> {
         while self.tls.wants_write() {
             match self.tls.write_tls(transport) {
@@ -203,8 +204,8 @@ impl TlsStream {
         self.failed.clone().map_or(Ok(true), |failure| Err(wrapped(failure)))
     }
 
-    /// Plaintext bytes that [`read`](Self::read) gives without the transport: a caller that polls its socket looks
-    /// here first.
+    /// Plaintext bytes that [`read`](Self::read) gives without the transport: a caller that polls its socket checks
+    /// this first.
     pub fn buffered(&mut self) -> usize {
         self.tls.process_new_packets().map_or(0, |state| state.plaintext_bytes_to_read())
     }
@@ -217,12 +218,12 @@ impl TlsStream {
         IDLE_BYTES + waiting + self.unread
     }
 
-    /// Bytes read from the transport, which count as work also where they give hardly any plaintext.
+    /// Bytes read from the transport, which count as work even if they contain hardly any plaintext.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Sends TLS's close notification, as far as the transport takes it.
+    /// Sends TLS's close notification, if the transport takes it.
     pub fn close<T: Write>(&mut self, transport: &mut T) {
         self.tls.send_close_notify();
         let _ = self.flush(transport);
@@ -234,7 +235,7 @@ impl TlsStream {
         let state = self.tls.process_new_packets()?;
         let whole = state.plaintext_bytes_to_read() > 0 || shook != self.tls.is_handshaking();
         let before = if whole { 0 } else { self.unread };
-        // An incomplete rest behind a whole record came with the last read.
+        // An incomplete record after a whole one came with the last read.
         self.unread = (before + n).min(UNREAD_BYTES);
         Ok(())
     }
@@ -256,7 +257,7 @@ impl TlsStream {
             self.failed = Some(failure.clone());
             return Err(wrapped(failure));
         }
-        // Answers of TLS itself (key updates, tickets) that the transport does not take go with the next write.
+        // TLS's own answers (key updates, tickets) that the transport does not take go out with the next write.
         let _ = self.flush(transport);
         Ok(!self.ended)
     }
@@ -268,7 +269,7 @@ impl std::fmt::Debug for TlsStream {
     }
 }
 
-/// The failure behind an error of a [`TlsStream`]; `what` names the action that an error of the transport interrupted.
+/// The failure for an error of a [`TlsStream`]; `what` names the action that an error of the transport interrupted.
 pub fn failure(error: &io::Error, what: &str) -> Failure {
     if let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Failure>()) {
         return failure.clone();
@@ -288,7 +289,7 @@ fn wrapped(failure: Failure) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, failure)
 }
 
-/// The reason of an error of rustls in words, and whether the peer is at fault.
+/// The reason of a rustls error in words, and whether the peer is at fault.
 fn because(error: &rustls::Error) -> Failure {
     use rustls::Error;
     match error {

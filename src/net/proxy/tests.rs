@@ -1,4 +1,4 @@
-//! Headers as balancers send them, cut at every byte, and what is none.
+//! Headers as balancers send them, cut at every byte, and bytes that are no header.
 
 use super::*;
 use crate::fuzzing::{mutate_corpus, proxy_header};
@@ -82,7 +82,7 @@ fn a_wrong_header_is_refused_at_its_first_wrong_byte() {
     assert!(parse(&[b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 200]].concat()).is_err(), "a line without an end");
     assert!(parse(&v2(2, 0x11, &v4_body())).is_err(), "an unknown command");
     assert!(parse(&v2(1, 0x11, &v4_body()[..11])).is_err(), "an address cut short");
-    assert!(parse(&v2(1, 0x11, &[0; 4097])).is_err(), "longer than is taken");
+    assert!(parse(&v2(1, 0x11, &[0; 4097])).is_err(), "longer than is accepted");
     let mut version_1 = v2(1, 0x11, &v4_body());
     version_1[12] = 0x11;
     assert!(parse(&version_1).is_err());

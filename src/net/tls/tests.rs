@@ -1,5 +1,5 @@
-//! TLS of both sides in memory, with certificates made here: who is accepted, what is said, and that no cut and no
-//! blocked transport loses a byte.
+//! TLS of both sides in memory, with certificates made here: which peers are accepted, which errors are reported, and
+//! that neither cuts nor a blocked transport lose a byte.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl Papers {
         Self { folder, root }
     }
 
-    /// A certificate for `host`, changed as wanted; gives the server that shows it and the pin of its key.
+    /// A certificate for `host`, changed as wanted; returns the server that shows it and the pin of its key.
     fn server(
         &self,
         host: &str,
@@ -57,7 +57,7 @@ impl Drop for Papers {
     }
 }
 
-/// One direction's bytes on their way, of which at most `room` are taken.
+/// The bytes on their way in one direction; at most `room` fit.
 #[derive(Default)]
 struct Pipe {
     bytes: VecDeque<u8>,
@@ -235,7 +235,7 @@ fn a_certificate_that_is_not_right_is_refused_with_the_reason() {
     assert!(Pair::new(&papers.trust(), &good, "good.test", usize::MAX).shake().0.is_ok());
 }
 
-/// What `openssl req -x509` makes, unless it is told otherwise, is marked as an authority's.
+/// What `openssl req -x509` makes, by default, is marked as an authority's.
 #[test]
 fn the_usual_self_signed_certificate_is_trusted_where_it_is_named_or_pinned() {
     let papers = Papers::new("usual");
@@ -408,7 +408,7 @@ fn the_memory_it_holds_follows_what_waits_in_both_directions() {
     pair.shake().0.unwrap();
     let idle = IDLE_BYTES..IDLE_BYTES + 4096;
     assert!(idle.contains(&pair.server.heap_bytes()), "{}", pair.server.heap_bytes());
-    // Out: what the transport does not take.
+    // Outgoing: ciphertext that the transport does not take.
     pair.room = 1_000;
     pair.down.bytes.clear();
     let written = pair.server(|tls, end| tls.write(end, &[7; 40_000])).unwrap();
@@ -417,7 +417,7 @@ fn the_memory_it_holds_follows_what_waits_in_both_directions() {
     pair.room = usize::MAX;
     assert!(pair.server(|tls, end| tls.flush(end)).unwrap());
     assert!(idle.contains(&pair.server.heap_bytes()));
-    // In: a record that is half there, and what of a whole one was not taken.
+    // Incoming: a half-received record, and the rest of a whole one that was not read.
     let mut buffer = vec![0; 10_000];
     pair.client(|tls, end| tls.write(end, &[7; 16_000])).unwrap();
     let rest = pair.up.bytes.split_off(9_000);
@@ -484,5 +484,8 @@ fn a_key_that_is_another_certificates_is_told_of_in_words() {
     let (chain, key) = (papers.folder.join("one.test.pem"), papers.folder.join("two.test.key"));
     let failure = ServerConfig::from_pem(&chain, &key).unwrap_err();
     assert_eq!(failure.kind, RRError::Cert);
-    assert_eq!(failure.text, format!("{}: the key in {} is another one's", chain.display(), key.display()));
+    assert_eq!(
+        failure.text,
+        format!("{}: the key in {} belongs to another certificate", chain.display(), key.display())
+    );
 }

@@ -1,6 +1,7 @@
-//! Whom we trust as a client, and what we show as a server: files of PEM, system roots, pinned keys.
+//! The servers that we trust as a client, and the certificate that we show as a server: PEM files, system roots, pinned
+//! keys.
 //!
-//! A configuration is made once and shared by its connections. Nothing is trusted by default but the system's roots.
+//! A configuration is made once and shared by its connections. By default only the system's roots are trusted.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,20 +21,21 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Failure, RRError, Result};
 
-/// Longest file of certificates. Systems' own are a quarter of a MiB; requests by HTTP name files too, and any file.
+/// Longest file of certificates. The system's is about a quarter of a MiB; requests by HTTP matters because back ends
+/// may name any file.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// How a client decides whether a server is who it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Roots from this PEM file instead of the system's. A server may show one of them as its own certificate, too: the
-    /// usual self-signed one (`openssl req -x509`) is marked as an authority's.
+    /// Roots from this PEM file instead of the system's. A server may also show one of them as its own certificate,
+    /// because the usual self-signed certificate (`openssl req -x509`) is marked as an authority's.
     pub ca_file: Option<PathBuf>,
     /// The SHA-256 of the server's public key (its SubjectPublicKeyInfo), as 64 hexadecimal digits or base64, with or
-    /// without `sha256//` in front. Instead of roots, name and dates, so that a self-signed certificate will do; where
-    /// `ca_file` is given too, both must hold.
+    /// without `sha256//` in front. The pin replaces the checks of roots, name and dates, so a self-signed certificate
+    /// is enough; with `ca_file` given too, both must hold.
     pub pin_sha256: Option<String>,
-    /// Accept any certificate. Whoever sits between reads and changes everything.
+    /// Accepts any certificate, so an attacker in between can read and change everything.
     pub insecure: bool,
 }
 
@@ -45,8 +47,8 @@ impl ClientConfig {
     /// Reads the roots.
     ///
     /// # Errors
-    /// [`RRError::Cert`] where a file cannot be read or holds no certificate, or the system has no roots;
-    /// [`RRError::Arg`] for a pin that is none.
+    /// [`RRError::Cert`] if a file cannot be read or holds no certificate, or the system has no roots; [`RRError::Arg`]
+    /// for a malformed pin.
     pub fn new(trust: &Trust) -> Result<Self> {
         let provider = provider();
         let pin = trust.pin_sha256.as_deref().map(parse_pin).transpose()?;
@@ -74,7 +76,7 @@ impl ClientConfig {
         Ok(Self(Arc::new(config)))
     }
 
-    /// For whoever speaks TLS by another way than ours.
+    /// The configuration for code that does TLS by other means than [`super::TlsStream`].
     pub(crate) fn inner(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.0)
     }
@@ -85,10 +87,11 @@ impl ClientConfig {
 pub struct ServerConfig(Arc<rustls::ServerConfig>);
 
 impl ServerConfig {
-    /// Reads the certificate, with the chain behind it, and its private key.
+    /// Reads the certificate, with the chain after it, and its private key.
     ///
     /// # Errors
-    /// [`RRError::Cert`] with the file and the reason: not readable, nothing in it, or the key is another's.
+    /// [`RRError::Cert`] with the file and the reason: not readable, nothing in it, or the key belongs to another
+    /// certificate.
     pub fn from_pem(certificates: &Path, key: &Path) -> Result<Self> {
         let chain = certificates_of(certificates)?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| of_file(key, &error))?;
@@ -99,17 +102,19 @@ impl ServerConfig {
             .with_single_cert(chain, private)
             .map_err(|error| {
                 let reason = match error {
-                    rustls::Error::InconsistentKeys(_) => format!("the key in {} is another one's", key.display()),
+                    rustls::Error::InconsistentKeys(_) => {
+                        format!("the key in {} belongs to another certificate", key.display())
+                    }
                     other => other.to_string(),
                 };
                 Failure::ours(RRError::Cert, format!("{}: {reason}", certificates.display()))
             })?;
-        // Connections last for hours, so resuming saves nothing; and librtmp 2.4 takes a ticket for an error.
+        // Connections last for hours, so session resumption saves nothing, and librtmp 2.4 takes a ticket for an error.
         config.send_tls13_tickets = 0;
         Ok(Self(Arc::new(config)))
     }
 
-    /// A server as others are.
+    /// A server that sends tickets, as other servers do.
     #[cfg(test)]
     pub(super) fn with_tickets(&self) -> Self {
         let mut config = (*self.0).clone();
@@ -126,7 +131,7 @@ impl ServerConfig {
 #[derive(Debug)]
 struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// The certificates of `ca_file`: each is trusted as a server's own, too, though it may be marked as an
+    /// The certificates of `ca_file`: each is also trusted as a server's own certificate, even if it is marked as an
     /// authority's.
     named: Vec<CertificateDer<'static>>,
     pin: Option<[u8; 32]>,
@@ -150,8 +155,8 @@ impl ServerCertVerifier for Verifier {
         }
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(leaf, intermediates, name, ocsp, now) {
-            // The dates are looked at before this, the name and the signature after it. Whoever named the very
-            // certificate needs no signature for it.
+            // The dates are checked before this point, the name and the handshake's signature after it. A certificate
+            // that the host named itself needs no issuer's signature.
             Err(error) if is_an_authoritys(&error) && self.named.contains(leaf) => {
                 verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -160,7 +165,7 @@ impl ServerCertVerifier for Verifier {
         }
     }
 
-    // That the server has the key of its certificate is checked in every case.
+    // Whether the server has the key of its certificate is checked in every case.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
@@ -189,12 +194,12 @@ fn is_an_authoritys(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(reason) if marked_as_authority(reason))
 }
 
-/// [`is_an_authoritys`] of the reason alone. The checker's own errors have no type that could be named here.
+/// [`is_an_authoritys`] for the reason only. The verifier's own errors have no type that could be named here.
 pub(super) fn marked_as_authority(reason: &CertificateError) -> bool {
     matches!(reason, CertificateError::Other(reason) if reason.0.to_string() == "CaUsedAsEndEntity")
 }
 
-/// The cryptography, named at every use: the host may have chosen another one for the process.
+/// The cryptography provider, named at every use, because the host may have installed another one for the process.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -224,7 +229,8 @@ fn certificates_of(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let read = File::open(file).and_then(|opened| opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut text));
     read.map_err(|error| of_file(file, &pem::Error::Io(error)))?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        let reason = format!("{}: more than {MAX_FILE_BYTES} bytes are no file of certificates", file.display());
+        let reason =
+            format!("{}: longer than {MAX_FILE_BYTES} bytes, which no file of certificates is", file.display());
         return Err(Failure::ours(RRError::Cert, reason));
     }
     let certificates = CertificateDer::pem_slice_iter(&text).collect::<std::result::Result<Vec<_>, _>>();
@@ -239,7 +245,7 @@ fn of_file(file: &Path, error: &pem::Error) -> Failure {
     Failure::ours(RRError::Cert, format!("{}: {error}", file.display()))
 }
 
-/// 32 bytes out of hexadecimal or base64.
+/// Decodes 32 bytes from hexadecimal or base64.
 fn parse_pin(text: &str) -> Result<[u8; 32]> {
     let text = text.trim();
     let text = text.strip_prefix("sha256//").unwrap_or(text);
@@ -250,7 +256,7 @@ fn parse_pin(text: &str) -> Result<[u8; 32]> {
     };
     bytes
         .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-        .ok_or_else(|| Failure::ours(RRError::Arg, "pin_sha256 is 64 hexadecimal digits, or 32 bytes in base64"))
+        .ok_or_else(|| Failure::ours(RRError::Arg, "pin_sha256 must be 64 hexadecimal digits, or 32 bytes in base64"))
 }
 
 #[cfg(test)]
