@@ -366,7 +366,7 @@ fn a_state_that_is_refused_takes_its_connection_with_it() {
     for cut in 0..state.len() {
         refused(&state[..cut], RRError::Arg, "");
     }
-    refused(&[&state[..], b"x"].concat(), RRError::Arg, "something stands behind it");
+    refused(&[&state[..], b"x"].concat(), RRError::Arg, "bytes follow its end");
     refused(&[&state[..4], b"\x02", &state[5..]].concat(), RRError::Version, "an exported session of version 2");
     refused(&vec![0; 200 << 20], RRError::Limit, "at most");
     let file = std::fs::File::open("/dev/null").unwrap();

@@ -1,7 +1,7 @@
 //! The bytes of AMF0 and AMF3: markers, lengths and payloads, one step at a time. No values, no memory, no nesting.
 //!
 //! Two readers use this module: `amf0` and `amf3` beside this file make values for the relay, and librtmp's face makes
-//! properties that point into the message. Each reader decides itself about objects, references, limits and errors.
+//! properties that point into the message. Each reader has its own rules for objects, references, limits and errors.
 //! Source: AMF0 specification 2, AMF3 specification 1.3 and 3.
 
 use crate::error::{Failure, Result};
@@ -10,7 +10,7 @@ use crate::error::{Failure, Result};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a>(pub &'a [u8]);
 
-/// One AMF0 value, or the beginning of one: what lies in an object or array follows.
+/// One AMF0 value, or the beginning of an object or array, whose contents follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Token<'a> {
     /// 0x00
@@ -31,7 +31,7 @@ pub(crate) enum Token<'a> {
     Reference(u16),
     /// 0x08: a count that senders get wrong; names and values follow, up to [`OBJECT_END`].
     EcmaArray(u32),
-    /// 0x0a: so many values follow.
+    /// 0x0a: this many values follow.
     StrictArray(u32),
     /// 0x0b: milliseconds since 1970 and a time zone.
     Date(f64, i16),
@@ -54,7 +54,7 @@ pub(crate) enum Token<'a> {
 /// The end of an object: an empty name and a marker.
 pub(crate) const OBJECT_END: [u8; 3] = [0, 0, 0x09];
 
-/// A length or count of AMF3, or the number of an earlier value that stands here again.
+/// A length or count of AMF3, or a reference to an earlier value by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Header {
     /// The value follows and has this length or count.
@@ -105,8 +105,8 @@ impl<'a> Cursor<'a> {
     /// The next `len` bytes.
     ///
     /// # Errors
-    /// [`crate::error::RRError::Protocol`] where the data ends before; nothing is taken then. The methods below fail
-    /// likewise, but keep what they took before the end.
+    /// [`crate::error::RRError::Protocol`] if the data ends before; then nothing is taken. The methods below fail in
+    /// the same way, but keep what they took before the end.
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(len).ok_or_else(|| Failure::protocol("an AMF value is cut off"))?;
         self.0 = rest;
@@ -139,7 +139,7 @@ impl<'a> Cursor<'a> {
         Ok(f64::from_be_bytes(self.array()?))
     }
 
-    /// Bytes behind a length of 16 bits: strings and names.
+    /// Bytes after a length of 16 bits: strings and names.
     pub(crate) fn short_string(&mut self) -> Result<&'a [u8]> {
         let len = self.be16()?;
         self.take(len.into())
@@ -181,7 +181,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// A U29: one to four bytes, seven bits each but for the last, which has eight (1.3.1).
+    /// A U29: one to four bytes, seven bits each, except that a fourth has eight (1.3.1).
     pub(crate) fn u29(&mut self) -> Result<u32> {
         let mut number = 0;
         for _ in 0..3 {
@@ -194,13 +194,13 @@ impl<'a> Cursor<'a> {
         Ok(number << 8 | u32::from(self.byte()?))
     }
 
-    /// A U29 as a number with a sign, of 29 bits where it has four bytes.
+    /// A U29 as a signed number; one of four bytes has 29 bits.
     pub(crate) fn integer(&mut self) -> Result<i32> {
-        // The highest of 29 bits is the sign: it moves to where i32 has its own, and back.
+        // The highest of 29 bits is the sign: shift it to the sign bit of i32 and back.
         self.u29().map(|raw| (raw << 3) as i32 >> 3)
     }
 
-    /// A U29 whose lowest bit says whether a value follows or an earlier one stands here again.
+    /// A U29 whose lowest bit says whether a value follows or an earlier one is referenced.
     pub(crate) fn header(&mut self) -> Result<Header> {
         let raw = self.u29()?;
         let value = raw >> 1;

@@ -1,10 +1,10 @@
 //! AMF0, the encoding of commands and data messages: bytes to [`Value`]s and back.
 //!
-//! Values borrow from the input, keep their order and are bounded in depth and number, so neither a deep nest nor
-//! sixteen megabytes of nulls cost more than the limit says. Strings are bytes: peers send Latin-1 and worse. Media
-//! metadata is never re-encoded for passing on; the encoder writes our own commands, always the same bytes for the
-//! same value. AMF3 behind the switch marker is read by `amf3` beside this file. Both read bytes through `amf`, as
-//! librtmp's face does. Markers: AMF0 specification, 2.1.
+//! Values borrow from the input, keep their order and are bounded in depth and number, so neither deep nesting nor
+//! sixteen megabytes of nulls cost more than the limits allow. Strings are bytes: peers send Latin-1 and worse. Media
+//! metadata is never re-encoded for passing on; the encoder writes our own commands, always the same bytes for the same
+//! value. The `amf3` module reads AMF3 after the switch marker. Both read bytes through `amf`, as librtmp's face does.
+//! Markers: AMF0 specification, 2.1.
 
 use crate::error::{Failure, RRError, Result};
 use crate::proto::amf::{Cursor, OBJECT_END, Token};
@@ -33,9 +33,9 @@ pub enum Value<'a> {
     Null,
     /// 0x06
     Undefined,
-    /// 0x07: the n-th object before; never followed.
+    /// 0x07: the number of an earlier object; never resolved.
     Reference(u16),
-    /// 0x08: the count the sender claimed (often wrong) and the entries there were.
+    /// 0x08: the count that the sender claimed (often wrong) and the actual entries.
     EcmaArray(u32, Entries<'a>),
     /// 0x0a
     Array(Vec<Self>),
@@ -82,7 +82,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Truth as peers mean it: a boolean, or a number other than 0.
+    /// The truth value as peers mean it: a boolean, or a number other than 0.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(truth) => Some(*truth),
@@ -99,13 +99,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The first value of that name.
+    /// The first value with that name.
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.entries().iter().find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
     }
 }
 
-/// Reads one value at the head of `data` and gives it with the bytes it took.
+/// Reads one value at the head of `data` and returns it with the number of bytes it took.
 ///
 /// # Errors
 /// Those of [`read_values`].
@@ -119,7 +119,7 @@ pub fn read_value<'a>(data: &'a [u8], limits: &Limits) -> Result<(Value<'a>, usi
 ///
 /// # Errors
 /// [`RRError::Limit`] past `limits`; [`RRError::Protocol`] for an unknown marker or a value that is cut off. An object
-/// or ECMA array that ends with the data, without its end marker, is no error.
+/// or ECMA array may end with the data, without its end marker.
 pub fn read_values<'a>(data: &'a [u8], limits: &Limits, out: &mut Vec<Value<'a>>) -> Result<()> {
     let mut reader = Reader::new(data, limits);
     while !reader.rest.0.is_empty() {
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
             Token::Reference(index) => Value::Reference(index),
             Token::EcmaArray(claimed) => Value::EcmaArray(claimed, self.entries(depth)?),
             Token::StrictArray(count) => {
-                let mut values = Vec::new(); // the count is a claim: memory follows the values that are there
+                let mut values = Vec::new(); // the count is only a claim: memory grows with the values that come
                 for _ in 0..count {
                     values.push(self.value(depth + 1)?);
                 }
@@ -180,7 +180,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Names and values up to the end marker (empty name, 0x09), or to the end of the data where encoders forget it.
+    /// Names and values up to the end marker (empty name, 0x09), or to the end of the data, since some encoders forget
+    /// the marker.
     fn entries(&mut self, depth: u32) -> Result<Entries<'a>> {
         let mut entries = Vec::new();
         loop {
@@ -276,7 +277,7 @@ fn write_entries(entries: &[(&[u8], Value<'_>)], out: &mut Vec<u8>) {
     out.extend_from_slice(&OBJECT_END);
 }
 
-/// Lengths here are of values in a message, which is below 16 MiB.
+/// A length as 32 bits; values are parts of a message, which is below 16 MiB.
 fn len32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }

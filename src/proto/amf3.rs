@@ -1,8 +1,8 @@
-//! AMF3 as far as it occurs in RTMP: one value behind AMF0's switch marker 0x11, read into AMF0's [`Value`]s.
+//! AMF3 as far as it occurs in RTMP: one value after AMF0's switch marker 0x11, read into AMF0's [`Value`]s.
 //!
-//! Reading only, called by [`super::amf0`] alone and bounded by the same limits. Strings and class traits may be
-//! references into tables, which live as long as the one value; references to objects are not followed, so nothing
-//! can point into itself. Source: AMF3 specification 3.1 to 3.15.
+//! This module only reads; [`super::amf0`] calls it, and the same limits apply. Strings and class traits may be
+//! references into tables, which live as long as the one value; references to objects are not followed, so nothing can
+//! point into itself. Source: AMF3 specification 3.1 to 3.15.
 
 use crate::error::{Failure, Result};
 use crate::proto::amf::{Header, Text, Token3};
@@ -51,7 +51,7 @@ fn value<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Re
 }
 
 impl<'a> Tables<'a> {
-    /// The bytes of a text: looked up for a reference, put into the table for a new one.
+    /// The bytes of a text: looked up if it is a reference, put into the table if it is new.
     fn string(&mut self, text: Text<'a>) -> Result<&'a [u8]> {
         match text {
             Text::Reference(index) => self
@@ -99,7 +99,7 @@ fn array<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> Re
     if entries.is_empty() {
         return Ok(Value::Array(values));
     }
-    // Named and numbered values together: AMF0 has no such thing; commands that use it are read for the names.
+    // AMF0 has no type for named and numbered values together; commands that use it are read for the names.
     Ok(Value::EcmaArray(u32::try_from(entries.len()).unwrap_or(u32::MAX), entries))
 }
 
@@ -113,7 +113,7 @@ fn object<'a>(reader: &mut Reader<'a>, tables: &mut Tables<'a>, depth: u32) -> R
     } else {
         let class = string(reader, tables)?;
         if raw & 4 != 0 {
-            // Externalizable: the class alone knows its form. The two that occur hold exactly one value.
+            // An externalizable class has a form of its own. The two that occur hold exactly one value.
             if class.ends_with(b".ArrayCollection") || class.ends_with(b".ObjectProxy") {
                 return value(reader, tables, depth + 1);
             }

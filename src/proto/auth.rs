@@ -1,11 +1,11 @@
-//! Publisher login of the Adobe and Limelight kinds, the client's side: the answer to the `_error` of a server that
-//! wants a login.
+//! The client's side of the publisher logins of Adobe and Limelight: the answer to the `_error` of a server that wants
+//! a login.
 //!
 //! Both work the same way: the server refuses `connect` with a description that names the method, then refuses again
-//! with a challenge; each time the client connects anew with a longer query behind the application. Nothing is kept
-//! between the tries: the application as it was sent says how far the login had come, so at most two answers are given.
-//! This module makes no connection and draws no random number. MD5 is the protocols' choice; who listens on an
-//! unencrypted connection can guess passwords from it.
+//! with a challenge; each time the client connects anew with a longer query after the application. No state is kept
+//! between the tries: the application as it was sent tells how far the login has come, so there are at most two
+//! answers. This module makes no connection and draws no random number. The protocols prescribe MD5; an eavesdropper on
+//! an unencrypted connection can guess passwords from it.
 //!
 //! Sources: Adobe's "Flash Media Live Encoder authentication" as servers speak it (base64 of MD5 over user, salt and
 //! password, then over that and the challenge); RFC 2617 section 3.2.2 for Limelight's, with the realm `live`.
@@ -14,10 +14,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
-/// The longest value of a challenge that is taken, in bytes: it goes out again in a query.
+/// The longest accepted value of a challenge, in bytes: the value goes out again in a query.
 const MAX_VALUE: usize = 512;
 
-/// The step after a server's refusal.
+/// The next step after a server's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Connect again with this query, see [`with_query`].
@@ -28,18 +28,18 @@ pub(crate) enum Answer {
     NotAuth,
 }
 
-/// Why trying the login again is of no use.
+/// Why another try of the login is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The server wants a login, and user or password is empty.
     NoCredentials,
     /// The server does not know the user.
     NoSuchUser,
-    /// The server did not take the answer.
+    /// The server did not accept the answer.
     WrongPassword,
     /// A method that is neither Adobe's nor Limelight's.
     UnknownMethod,
-    /// A challenge without the values that it consists of, or with values too long.
+    /// A challenge that lacks a required value, or has one that is too long.
     Malformed,
 }
 
@@ -49,8 +49,8 @@ impl Refusal {
         match self {
             Self::NoCredentials => "the server wants a user and a password",
             Self::NoSuchUser => "the server does not know the user",
-            Self::WrongPassword => "the server did not take the password",
-            Self::UnknownMethod => "the server wants a login method that is not known here",
+            Self::WrongPassword => "the server did not accept the password",
+            Self::UnknownMethod => "the server wants an unknown login method",
             Self::Malformed => "the server's login challenge cannot be read",
         }
     }
@@ -73,7 +73,7 @@ impl Method {
     }
 }
 
-/// Decides about a refused `connect`: `app` as it was sent, `description` as the server gave it, `nonce` random.
+/// Decides what follows a refused `connect`: `app` as it was sent, `description` as the server gave it, `nonce` random.
 ///
 /// User and password are not escaped, as every server expects; so they cannot contain a `&`.
 pub(crate) fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8], nonce: [u8; 4]) -> Answer {
@@ -108,7 +108,7 @@ pub(crate) fn answer(app: &[u8], user: &[u8], password: &[u8], description: &[u8
         return Answer::Refused(Refusal::Malformed);
     }
     if !sent.is_empty() {
-        return Answer::Refused(Refusal::WrongPassword); // the server has the user already and asks for one again
+        return Answer::Refused(Refusal::WrongPassword); // the server asks for a user that it has been given already
     }
     Answer::Retry([method.parameter().as_bytes(), b"&user=", user].concat())
 }
@@ -119,7 +119,7 @@ pub(crate) fn bare(app: &[u8]) -> &[u8] {
     &app[..end.unwrap_or(app.len())]
 }
 
-/// An application or tcUrl with an answer behind it, in the place of an earlier one.
+/// An application or tcUrl with an answer appended, in place of an earlier one.
 pub(crate) fn with_query(base: &[u8], query: &[u8]) -> Vec<u8> {
     let base = bare(base);
     let joint: &[u8] = if base.contains(&b'?') { b"&" } else { b"?" };
@@ -130,7 +130,7 @@ pub(crate) fn with_query(base: &[u8], query: &[u8]) -> Vec<u8> {
 struct Challenge<'a>(&'a [u8]);
 
 impl<'a> Challenge<'a> {
-    /// A value, if it is there and not too long.
+    /// A value, if it is present and not too long.
     fn value(&self, name: &[u8]) -> Option<&'a [u8]> {
         let end = self.0.iter().position(|byte| *byte <= b' ').unwrap_or(self.0.len());
         let mut pairs = self.0[..end].split(|byte| *byte == b'&');

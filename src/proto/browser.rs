@@ -1,9 +1,9 @@
-//! What players in browsers take of a stream, and in which form: their demultiplexers call an error what they do not know,
-//! and an error ends them.
+//! The parts of a stream that players in browsers accept, and their form: their demultiplexers treat anything unknown
+//! as an error and stop.
 //!
-//! One track of each kind; no ModEx, no multitrack, no command frames, no metadata of codecs; AVC and AAC in FLV's older
-//! form, which is the only one that such a player has for them. Codecs that it knows in no form are left out. A body is
-//! narrowed by a few bytes before a part of it, so nothing of it is copied. The measure is mpegts.js 1.8.2
+//! One track of each kind; no ModEx, no multitrack, no command frames, no metadata of codecs; AVC and AAC in FLV's
+//! older form, the only one that such players read. Codecs that they do not know are left out. A narrowed body is a few
+//! bytes followed by a part of the original body, so no body is copied. The reference is mpegts.js 1.8.2
 //! (`src/demux/flv-demuxer.js`).
 
 use crate::proto::frame::{
@@ -12,7 +12,7 @@ use crate::proto::frame::{
 use crate::proto::framing::Short;
 use crate::proto::message::kind;
 
-/// Bytes that stand before a part of a body, at most.
+/// Most bytes that go before a part of a body.
 pub(crate) const LEAD_BYTES: usize = 5;
 
 const AVC1: u32 = four_cc(b"avc1");
@@ -26,16 +26,16 @@ const FLAC: u32 = four_cc(b"fLaC");
 /// The track of each kind that a player gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tracks {
-    /// Of sound.
+    /// The audio track.
     pub audio: u8,
-    /// Of pictures.
+    /// The video track.
     pub video: u8,
 }
 
 /// A body as a browser's player takes it: some bytes, then a part of the body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Narrowed {
-    /// What stands before the part.
+    /// The bytes before the part.
     pub lead: Short<LEAD_BYTES>,
     /// Where the part begins.
     pub start: usize,
@@ -43,8 +43,8 @@ pub(crate) struct Narrowed {
     pub end: usize,
 }
 
-/// An audio or video message of `len` bytes, of which `body` are the first, for a browser's player; `None` where such a player
-/// is to get nothing of it. Of a multitrack message `body` is all.
+/// Narrows an audio or video message of `len` bytes for a browser's player; `body` has its first bytes, or all bytes of
+/// a multitrack message. `None` if such a player gets nothing of it.
 pub(crate) fn narrow(type_id: u8, body: &[u8], len: usize, tracks: Tracks) -> Option<Narrowed> {
     let first = *body.first()?;
     let (enhanced, wanted) = match type_id {
@@ -64,16 +64,16 @@ pub(crate) fn narrow(type_id: u8, body: &[u8], len: usize, tracks: Tracks) -> Op
         _ => video(packet, frame_type, track.codec)?,
     };
     let end = track.start + track.len;
-    // A track that goes up to the end of what is there goes up to the end of all.
+    // A track that reaches the end of the bytes at hand reaches the end of the message.
     Some(Narrowed { lead, start: track.start, end: if end == body.len() { len } else { end } })
 }
 
-/// Whether sound in the older form is of a codec that is known: AAC, MP3, PCM.
+/// Whether sound in the older form has a codec that players know: AAC, MP3, PCM.
 fn audio_as_it_is(body: &[u8]) -> bool {
     body.first().is_some_and(|first| matches!(first >> 4, 2 | 3 | 10))
 }
 
-/// Whether a picture in the older form is of a codec that is known: AVC, and HEVC by its usual number.
+/// Whether a picture in the older form has a codec that players know: AVC, or HEVC by its usual number.
 fn video_as_it_is(body: &[u8]) -> bool {
     let [first, packet, ..] = body else { return false };
     first >> 4 != FRAME_COMMAND && matches!(first & 0x0f, 7 | 12) && *packet <= SEQUENCE_END
@@ -83,7 +83,7 @@ fn audio(packet: u8, codec: u32) -> Option<Short<LEAD_BYTES>> {
     let mut lead = Short::default();
     match (codec, packet) {
         (MP4A, SEQUENCE_START | CODED_FRAMES) => lead.put(&[0xaf, packet]),
-        // 44 kHz, 16 bits, stereo: players read the truth in the frame.
+        // 44 kHz, 16 bits, stereo: players read the real values from the frame.
         (MP3, CODED_FRAMES) => lead.put(&[0x2f]),
         (OPUS | FLAC, SEQUENCE_START | CODED_FRAMES | SEQUENCE_END) => {
             lead.put(&[EX_AUDIO << 4 | packet]);
@@ -98,10 +98,10 @@ fn video(packet: u8, frame_type: u8, codec: u32) -> Option<Short<LEAD_BYTES>> {
     let mut lead = Short::default();
     match (codec, packet) {
         (AVC1, SEQUENCE_START | SEQUENCE_END) => lead.put(&[frame_type | 7, packet, 0, 0, 0]),
-        // The composition time is the first of the payload here.
+        // Here the payload begins with the composition time.
         (AVC1, CODED_FRAMES) => lead.put(&[frame_type | 7, 1]),
         (AVC1, CODED_FRAMES_X) => lead.put(&[frame_type | 7, 1, 0, 0, 0]),
-        // AV1 has no composition time, so both sorts are the same, and one of them is known.
+        // AV1 has no composition time, so both packet types mean the same, and players know one of them.
         (HVC1, SEQUENCE_START..=CODED_FRAMES_X) | (AV01, SEQUENCE_START..=CODED_FRAMES_X) => {
             let packet = if codec == AV01 && packet == CODED_FRAMES_X { CODED_FRAMES } else { packet };
             lead.put(&[0x80 | frame_type | packet]);
@@ -112,8 +112,8 @@ fn video(packet: u8, frame_type: u8, codec: u32) -> Option<Short<LEAD_BYTES>> {
     Some(lead)
 }
 
-/// Makes the metadata say the truth of what there is: `hasAudio` and `hasVideo`, where it has them, are believed, and a
-/// player waits for ever for what does not come.
+/// Corrects `hasAudio` and `hasVideo` where the metadata has them: players rely on them, and would wait for ever for a
+/// kind that does not come.
 pub(crate) fn correct_metadata(body: &mut [u8], audio: bool, video: bool) {
     const BOOLEAN: u8 = 1;
     for (name, is_there) in [(&b"\x00\x08hasAudio"[..], audio), (&b"\x00\x08hasVideo"[..], video)] {

@@ -1,10 +1,9 @@
-//! States in CBOR: the form of a whole one, and lists and byte strings with bounds. The rest of a state's form stands at
-//! its fields (minicbor).
+//! States in CBOR: the envelope of a whole state, and bounded lists and byte strings. The attributes (minicbor) at a
+//! state's fields define the rest of its form.
 //!
-//! A state may come from another process, of another version of this library: a length that it claims reserves no
-//! memory, and its lists are short. Fields have numbers, for good: a reader passes over those it does not know, and takes
-//! an `Option` that is missing for `None`, so that fields can be added behind the others. A change that an older reader
-//! would misunderstand raises the version.
+//! A state may come from another process with another version of this library: a claimed length reserves no memory, and
+//! lists are short. Fields have permanent numbers: a reader skips unknown ones and reads a missing `Option` as `None`,
+//! so new fields can be appended. A change that an older reader would misunderstand raises the version.
 
 use std::convert::Infallible;
 
@@ -13,7 +12,7 @@ use minicbor::{Decode, Decoder, Encode};
 
 use crate::error::{Failure, RRError, Result};
 
-/// A kind of whole states: magic, version, and the state behind them.
+/// A kind of whole states: magic, version, and the state after them.
 #[derive(Debug)]
 pub(crate) struct Form {
     /// The first bytes.
@@ -38,15 +37,15 @@ impl Form {
         Ok(bytes)
     }
 
-    /// The state in these bytes; more than `most` are refused.
+    /// The state in these bytes; more than `most` bytes are refused.
     ///
     /// # Errors
-    /// [`RRError::Version`] where it is newer than this library, [`RRError::Limit`] where it is too long,
-    /// [`RRError::Arg`] where it is none.
+    /// [`RRError::Version`] if it is newer than this library, [`RRError::Limit`] if it is too long, [`RRError::Arg`] if
+    /// it is not such a state.
     pub(crate) fn decode<'b, T: Decode<'b, ()>>(&self, bytes: &'b [u8], most: usize) -> Result<T> {
         let name = self.name;
         if bytes.len() > most {
-            let text = format!("{name} of {} bytes; at most {most} are taken", bytes.len());
+            let text = format!("{name} of {} bytes; at most {most} are accepted", bytes.len());
             return Err(Failure::ours(RRError::Limit, text));
         }
         let malformed =
@@ -63,7 +62,7 @@ impl Form {
         }
         let state = decoder.decode().map_err(|error| malformed(&error))?;
         if decoder.position() != rest.len() {
-            return Err(malformed(&"something stands behind it"));
+            return Err(malformed(&"bytes follow its end"));
         }
         Ok(state)
     }
@@ -71,7 +70,7 @@ impl Form {
     fn write(&self, state: &impl Encode<()>, out: &mut impl Write<Error = Infallible>) {
         let Ok(()) = out.write_all(self.magic);
         let mut encoder = Encoder::new(out);
-        // Neither the writers nor the states refuse anything.
+        // Neither the writers nor the states can fail.
         let written = encoder.u16(self.version).and_then(|encoder| encoder.encode(state)).map(drop);
         debug_assert!(written.is_ok(), "{written:?}");
     }
@@ -89,7 +88,7 @@ impl Write for Count {
     }
 }
 
-/// Appends what is written, where there is room for it already.
+/// Appends what is written, within the reserved capacity.
 struct Bytes<'a>(&'a mut Vec<u8>);
 
 impl Write for Bytes<'_> {
@@ -106,7 +105,7 @@ pub(crate) mod list {
     use minicbor::decode::{Decode, Decoder, Error};
     use minicbor::encode::{self, Encode, Encoder, Write};
 
-    /// Most items of a list. No list is longer than that of the chunk streams.
+    /// Most items of a list. The list of chunk streams is the longest.
     pub(crate) const MAX_ITEMS: u64 = crate::proto::chunk_read::CHUNK_STREAMS_MAX as u64;
 
     /// Writes a list.
@@ -125,7 +124,7 @@ pub(crate) mod list {
     /// Reads a list.
     ///
     /// # Errors
-    /// Where no list follows, or one with more items.
+    /// If no list follows, or one with too many items.
     pub(crate) fn decode<'b, C, T: Decode<'b, C>>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<T>, Error> {
         match decoder.array()? {
             Some(len @ 0..=MAX_ITEMS) => (0..len).map(|_| T::decode(decoder, context)).collect(),
@@ -157,7 +156,7 @@ pub(crate) mod bytes {
     /// Reads bytes.
     ///
     /// # Errors
-    /// Where no byte string follows, or a longer one.
+    /// If no byte string follows, or one that is too long.
     pub(crate) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Vec<u8>, Error> {
         match decoder.bytes()? {
             bytes if bytes.len() <= MAX_BYTES => Ok(bytes.to_vec()),

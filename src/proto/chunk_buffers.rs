@@ -1,19 +1,19 @@
-//! The buffers that messages are assembled in, as [`super::chunk_read`] uses them: grown by what arrives, used again
-//! while data flows, given back when it stops.
+//! The buffers in which [`super::chunk_read`] assembles messages: they grow with what arrives, are used again while
+//! data flows, and are freed when it stops.
 
 use crate::error::{Failure, RRError, Result};
 
 /// First capacity of a buffer: most commands and audio frames fit.
 const FIRST_BYTES: usize = 512;
 
-/// Larger spare buffers are given back when all input is read and no message is half-read.
+/// Larger spare buffers are freed when all input is read and no message is half-read.
 const KEEP_IDLE_BYTES: usize = 16 * 1024;
 
-/// Larger buffers are given back after each message: beyond this the allocation is nothing beside the copying.
+/// Larger buffers are freed after each message: above this size the allocation costs little beside the copying.
 const KEEP_BUSY_BYTES: usize = 1024 * 1024;
 
-/// After so many reads in a row that needed no assembly, all spare buffers are given back. Audio that arrives whole
-/// between two assembled video frames does not get that far.
+/// After this many reads in a row without assembly, all spare buffers are freed. Audio that arrives whole between two
+/// assembled video frames does not reach this number.
 const KEEP_UNUSED_READS: u8 = 4;
 
 /// The spare buffers of one reader.
@@ -25,7 +25,7 @@ pub(super) struct Spares {
 }
 
 impl Spares {
-    /// An empty buffer for a message of `len` bytes: the smallest that fits it, or else the largest there is.
+    /// An empty buffer for a message of `len` bytes: the smallest that fits it, or else the largest.
     pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
         self.unused_reads = 0;
         let [small, large] = &mut self.buffers;
@@ -35,7 +35,7 @@ impl Spares {
         std::mem::replace(large, std::mem::take(small))
     }
 
-    /// Keeps a finished buffer for later messages, the two largest of them.
+    /// Keeps a finished buffer for later messages, if it is one of the two largest.
     pub(super) fn keep(&mut self, mut buffer: Vec<u8>) {
         let [small, large] = &mut self.buffers;
         let size = buffer.capacity();
@@ -49,8 +49,8 @@ impl Spares {
         }
     }
 
-    /// Gives back large or unused buffers. For when all input is consumed and no message is half-read: the connection
-    /// may be silent for long then.
+    /// Frees large or unused buffers. Called when all input is consumed and no message is half-read, because the
+    /// connection may then be silent for long.
     pub(super) fn rest(&mut self) {
         if self.bytes() == 0 {
             return;
@@ -64,7 +64,7 @@ impl Spares {
         }
     }
 
-    /// Gives all buffers back.
+    /// Frees all buffers.
     pub(super) fn release(&mut self) {
         self.buffers = Default::default();
     }
@@ -75,7 +75,7 @@ impl Spares {
     }
 }
 
-/// Makes room for `more` bytes of a message of `len` bytes: double, but not past the message.
+/// Makes room for `more` bytes of a message of `len` bytes: doubles the capacity, up to the length of the message.
 ///
 /// # Errors
 /// [`RRError::NoMem`].

@@ -27,8 +27,9 @@ pub(crate) const CHUNK_SIZE_DEFAULT: u32 = 128;
 /// Largest chunk size: the top bit of the field must be zero (5.4.1).
 pub(crate) const CHUNK_SIZE_MAX: u32 = 0x7FFF_FFFF;
 
-/// Whether a peer repeats the extended timestamp on type 3 chunks. The specification wants it (5.3.1.3), some senders
-/// leave it out. The first continuation of a message with an extended timestamp shows it, for the whole chunk stream.
+/// Whether a peer repeats the extended timestamp on type 3 chunks. The specification asks for it (5.3.1.3), but some
+/// senders leave it out. The first continuation of a message with an extended timestamp shows which it is, for the
+/// whole chunk stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Repeat {
@@ -50,8 +51,8 @@ pub struct Previous {
     /// Absolute time of the last message, in milliseconds.
     #[n(0)]
     pub timestamp_ms: u32,
-    /// The last timestamp or delta as it was written (the extended one where there was one): what a type 3 chunk that
-    /// starts a message adds.
+    /// The last timestamp or delta as it was written (the extended one, if any); a type 3 chunk that starts a message
+    /// adds it.
     #[n(1)]
     pub field_ms: u32,
     /// Bytes of the last message.
@@ -69,7 +70,8 @@ pub struct Previous {
     /// Whether type 3 chunks repeat the extended timestamp.
     #[n(6)]
     pub repeat: Repeat,
-    /// The message is unfinished: the next type 3 chunk continues it. The owner clears this at the message's last byte.
+    /// The message is unfinished: the next type 3 chunk continues it. The reader clears this at the message's last
+    /// byte.
     #[n(7)]
     pub open: bool,
 }
@@ -86,8 +88,8 @@ impl Previous {
         }
     }
 
-    /// The headers that continue the open message, where they are all alike: their first byte, and their size with the
-    /// repeated extended timestamp. `None`: [`parse_header`] has to look.
+    /// The first byte and size (with a repeated extended timestamp) of the headers that continue the open message, if
+    /// all of them are alike. `None`: call [`parse_header`].
     #[inline]
     pub fn continuation(&self, chunk_stream: u32) -> Option<(u8, usize)> {
         let size = match (self.extended, self.repeat) {
@@ -108,31 +110,31 @@ pub struct ChunkHeader {
     pub size: usize,
     /// The chunk stream, `CHUNK_STREAM_MIN` to `CHUNK_STREAM_MAX`.
     pub chunk_stream: u32,
-    /// True where a message starts here: every type but 3, and type 3 with no message open. The start of a message
-    /// voids a half-read one of the same chunk stream.
+    /// True if a message starts here: with every type except 3, and with type 3 if no message is open. The start of a
+    /// message discards a half-read one of the same chunk stream.
     pub starts: bool,
-    /// The chunk stream's state after this header. `open` is set where the message has a body.
+    /// The chunk stream's state after this header. `open` is set if the message has a body.
     pub next: Previous,
 }
 
 /// The result of [`parse_header`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The header is incomplete: at least so many more bytes are needed.
+    /// The header is incomplete: at least this many more bytes are needed.
     Need(usize),
     /// A whole header.
     Header(ChunkHeader),
 }
 
-/// Reads the chunk header at the start of `bytes`. `previous` gives what the named chunk stream remembers and is called
-/// at most once. The result does not depend on how many bytes follow the header.
+/// Reads the chunk header at the start of `bytes`. `previous` returns the remembered state of the named chunk stream,
+/// and is called at most once. The result does not depend on how many bytes follow the header.
 ///
-/// Two liberties, because peers take them: a type 1 header may open a chunk stream (librtmp does so for control
+/// Peers deviate in two ways that are accepted: a type 1 header may open a chunk stream (librtmp does so for control
 /// messages; time and message stream id count from 0), and an extended timestamp may be missing on type 3 chunks.
 ///
 /// # Errors
-/// [`crate::error::RRError::Protocol`] where a type 2 or 3 header names a chunk stream without a message before: its
-/// length is unknown, so nothing after it can be read.
+/// [`crate::error::RRError::Protocol`] if a type 2 or 3 header names a chunk stream that has had no message: the length
+/// is unknown, so nothing after it can be read.
 #[inline]
 pub fn parse_header<'p>(bytes: &[u8], previous: impl FnOnce(u32) -> Option<&'p Previous>) -> Result<Step> {
     let Some(&first) = bytes.first() else { return Ok(Step::Need(1)) };
@@ -158,7 +160,7 @@ pub fn parse_header<'p>(bytes: &[u8], previous: impl FnOnce(u32) -> Option<&'p P
     }
     if fmt == 3 {
         if next.extended {
-            // A copy, so that `next` stays in registers for most headers.
+            // This is a copy, so that `next` stays in registers for most headers.
             let mut found = next;
             match type_3_extension(&bytes[size..], &mut found, starts) {
                 Extension::Cut(more) => return Ok(Step::Need(more)),
@@ -193,12 +195,12 @@ pub fn parse_header<'p>(bytes: &[u8], previous: impl FnOnce(u32) -> Option<&'p P
     if fmt == 0 {
         next.timestamp_ms = next.field_ms;
     } else if starts {
-        // A type 3 that starts a message adds the last field, and after a type 0 that field is the time itself: the
-        // letter of 5.3.1.2.4. ffmpeg sends so (a captured session is among the vectors: frames at 200, 400, 600 ms as
-        // type 0, type 3, type 3), so do Flash Media Live Encoder (by SRS's notes) and rml_rtmp; ffmpeg, librtmp, SRS
-        // and rml_rtmp read it so. nginx-rtmp and gortmplib read a step of 0 there. librtmp and nginx-rtmp write type 3
-        // for two equal times, but what they start with type 0 is at time 0, where both readings agree, or is not
-        // followed by its equal.
+        // A type 3 that starts a message adds the last field, and after a type 0 that field is the time itself, as
+        // 5.3.1.2.4 says literally. ffmpeg sends this (a captured session is among the vectors: frames at 200, 400, 600
+        // ms as type 0, type 3, type 3), and so do Flash Media Live Encoder (by SRS's notes) and rml_rtmp; ffmpeg,
+        // librtmp, SRS and rml_rtmp read it this way. nginx-rtmp and gortmplib read a step of 0. librtmp and nginx-rtmp
+        // write type 3 for two equal times, but a message that they start with type 0 is either at time 0, where both
+        // readings agree, or no message with the same time follows.
         next.timestamp_ms = next.timestamp_ms.wrapping_add(next.field_ms);
     }
     next.open = next.len > 0;
@@ -211,19 +213,19 @@ enum Extension {
     Present,
 }
 
-/// Decides whether the bytes after a type 3 header are a repeated extended timestamp, and takes its value where the
-/// chunk starts a message.
+/// Decides whether the bytes after a type 3 header are a repeated extended timestamp, and takes its value if the chunk
+/// starts a message.
 ///
 /// Inside a message the bytes must look like the value written before: senders repeat either the field or the absolute
-/// time, some with the top bit cleared. Bytes that look different are body. At a message's start the value may be new,
-/// so the bytes count as a timestamp unless this peer is known to leave it out.
+/// time, some with the top bit cleared. Other bytes are body. At a message's start the value may be new, so the bytes
+/// count as a timestamp unless this peer is known to leave it out.
 #[cold]
 fn type_3_extension(bytes: &[u8], next: &mut Previous, starts: bool) -> Extension {
     if next.repeat == Repeat::No {
         return Extension::Absent;
     }
     if next.repeat == Repeat::Unknown && !starts {
-        // Decided on the first bytes that differ, so that a body shorter than four bytes is not kept waiting.
+        // The first byte that differs decides, so that a body shorter than four bytes is not delayed.
         let seen = &bytes[..bytes.len().min(4)];
         if !looks_like(seen, next.field_ms) && !looks_like(seen, next.timestamp_ms) {
             next.repeat = Repeat::No;
@@ -257,7 +259,7 @@ fn be24(bytes: &[u8]) -> u32 {
 
 #[cold]
 fn unknown_length(fmt: u8, chunk_stream: u32) -> Failure {
-    Failure::protocol(format!("a type {fmt} chunk on chunk stream {chunk_stream}, which has had no message"))
+    Failure::protocol(format!("a type {fmt} chunk on chunk stream {chunk_stream}, which has had no message before"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The chunk reader: bytes of a connection in, whole messages out (specification 5.3).
+//! The chunk reader: turns the bytes of a connection into whole messages (specification 5.3).
 //!
 //! The reader owns the half-read messages of one connection, applies Set Chunk Size and Abort, and holds the peer to
-//! limits. The reader does not look into other messages, counts no acknowledgements, and reads no socket: its caller
-//! feeds the bytes, cut anywhere. `chunk_header` parses the headers.
+//! limits. It does not interpret other messages, counts no acknowledgements, and reads no socket: its caller feeds the
+//! bytes, cut anywhere. `chunk_header` parses the headers.
 //!
 //! Memory follows the bytes that arrived, never a length that a header claims: a message begins with a small buffer
 //! that doubles up to its length. Finished buffers are used again while data flows (`chunk_buffers`).
@@ -19,9 +19,9 @@ pub use super::chunk_header::{ChunkHeader, Previous, Repeat, Step, parse_header}
 pub struct ReadLimits {
     /// Bytes of one message.
     pub max_message: u32,
-    /// Bytes of all half-read messages together, the chunk being read counted whole.
+    /// Bytes of all half-read messages together, counting the whole chunk that is being read.
     pub max_open_bytes: usize,
-    /// Chunk streams ever used; values above [`CHUNK_STREAMS_MAX`] count as that.
+    /// Number of chunk streams ever used; larger values count as [`CHUNK_STREAMS_MAX`].
     pub max_chunk_streams: usize,
 }
 
@@ -36,7 +36,7 @@ struct Slot {
     buffer: Vec<u8>,
 }
 
-/// Where the body of the last message lies.
+/// Where the body of the last message is.
 #[derive(Clone, Copy, Debug)]
 enum Body {
     Input { start: usize, end: usize },
@@ -50,13 +50,13 @@ enum Assembly {
     Complete,
 }
 
-/// Reads one connection's chunks. Feed input, call [`next`](Self::next) until it gives `None`, feed again. An error is
-/// final: every later call fails too.
+/// Reads one connection's chunks. Feed input, call [`next`](Self::next) until it returns `None`, feed again. An error
+/// is final: every later call fails too.
 #[derive(Debug)]
 pub struct ChunkReader {
     limits: ReadLimits,
     chunk_size: u32,
-    /// Slot number + 1 of chunk streams 2 to 63; 0 where there is none.
+    /// Slot number + 1 of chunk streams 2 to 63; 0 if there is none.
     index: [u8; 64],
     slots: Vec<Slot>,
     /// Bytes of the chunk being read that have not arrived, and its slot.
@@ -121,7 +121,7 @@ impl ChunkReader {
         self.slots.capacity() * size_of::<Slot>() + open + self.spares.bytes() + self.done.capacity()
     }
 
-    /// Gives back the spare buffers, for a connection that is not expected to send much more.
+    /// Frees the spare buffers, for a connection that is not expected to send much more.
     pub fn release_spare(&mut self) {
         self.spares.release();
     }
@@ -129,10 +129,10 @@ impl ChunkReader {
     /// The next message of `input[*at..]`; `*at` moves past the bytes read. `None` means that all input was consumed
     /// and more is needed. [`body`](Self::body) gives the message's body.
     ///
-    /// Set Chunk Size and Abort have been applied when they are returned.
+    /// A returned Set Chunk Size or Abort has already been applied.
     ///
     /// # Errors
-    /// [`RRError::Protocol`] for bytes that are no chunks, [`RRError::Limit`] past one of the [`ReadLimits`],
+    /// [`RRError::Protocol`] for bytes that are not chunks, [`RRError::Limit`] past one of the [`ReadLimits`],
     /// [`RRError::NoMem`].
     #[inline]
     pub fn next(&mut self, input: &[u8], at: &mut usize) -> Result<Option<MessageHead>> {
@@ -144,8 +144,8 @@ impl ChunkReader {
         found
     }
 
-    /// The body of the message that [`next`](Self::next) has just given. `input` must be the same as there. Valid
-    /// until the next call of `next`; empty where the last call gave no message.
+    /// The body of the message that [`next`](Self::next) has just returned. `input` must be the same as in that call.
+    /// It is valid until the next call of `next`, and empty if the last call returned no message.
     #[inline]
     pub fn body<'a>(&'a self, input: &'a [u8]) -> &'a [u8] {
         match self.body {
@@ -208,7 +208,7 @@ impl ChunkReader {
         let header = match step {
             Step::Header(header) => header,
             Step::Need(_) => {
-                // A header is cut only where fewer than HEADER_MAX_BYTES are there, so these bytes fit.
+                // A header is cut off only if fewer than HEADER_MAX_BYTES are available, so these bytes fit.
                 if waiting == 0 {
                     self.pending[..rest.len()].copy_from_slice(rest);
                     self.pending_len = rest.len();
@@ -259,8 +259,8 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// Whether the message is whole right after a header: an empty message, a message of one chunk that lies in
-    /// `input`, or one whose last bytes were kept as possible header bytes.
+    /// Whether the message is whole right after a header: an empty message, a message of one chunk that is in `input`,
+    /// or one whose last bytes were kept as possible header bytes.
     #[inline]
     fn begun(&mut self, starts: bool, input: &[u8], at: &mut usize) -> bool {
         let len = self.slots[self.current].previous.len as usize;
@@ -273,7 +273,7 @@ impl ChunkReader {
         self.left == 0 && self.slots[self.current].buffer.len() == len
     }
 
-    /// Gives up bytes that were kept as a possible extended timestamp and are none: the first of them are body, the
+    /// Releases bytes that were kept as a possible extended timestamp and are not one: the first of them are body, the
     /// rest begin the next header.
     #[cold]
     fn split_waiting(&mut self, header_size: usize, waiting: usize) -> Result<()> {
@@ -289,7 +289,7 @@ impl ChunkReader {
     }
 
     /// Appends to the current message: the rest of the chunk, then every whole type 3 chunk of the message that follows
-    /// directly. In that loop connections with small chunks spend their time.
+    /// directly. Connections with small chunks spend most time in this loop.
     fn assemble(&mut self, input: &[u8], at: &mut usize) -> Result<Assembly> {
         debug_assert_eq!(self.pending_len, 0, "inside a chunk no header is half-read");
         let slot = &mut self.slots[self.current];
@@ -316,7 +316,7 @@ impl ChunkReader {
             return Ok(Assembly::Header);
         };
         let before = buffer.len();
-        // The loop stays below both limits; `begin` reports a chunk that goes beyond.
+        // The loop stays below both limits; `begin` reports a chunk that exceeds them.
         let bound = len.min(before + self.limits.max_open_bytes.saturating_sub(self.open_bytes));
         while rest.first() == Some(&first) {
             let size = (self.chunk_size as usize).min(len - buffer.len());
@@ -328,7 +328,7 @@ impl ChunkReader {
             grow(buffer, size, len)?;
             let body = &chunk[header_size..];
             match <&[u8; CHUNK_SIZE_DEFAULT as usize]>::try_from(body) {
-                // The copy's length is known to the compiler: no call for the most frequent small size.
+                // The compiler knows the copy's length, so the most frequent small size needs no call.
                 Ok(body) => buffer.extend_from_slice(body),
                 Err(_) => buffer.extend_from_slice(body),
             }
@@ -341,8 +341,8 @@ impl ChunkReader {
         Ok(if buffer.len() == len { Assembly::Complete } else { Assembly::Header })
     }
 
-    /// Ends the current message, which is whole: makes its body the one that [`body`](Self::body) gives, and applies
-    /// Set Chunk Size and Abort.
+    /// Ends the current message, which is complete: [`body`](Self::body) returns its body from now on. Applies Set
+    /// Chunk Size and Abort.
     #[inline]
     fn complete(&mut self, input: &[u8]) -> Result<MessageHead> {
         let slot = &mut self.slots[self.current];
@@ -369,7 +369,7 @@ impl ChunkReader {
             }
             (kind::SET_CHUNK_SIZE, None) => return Err(Failure::protocol("a Set Chunk Size without a size")),
             (_, Some(chunk_stream)) => self.abort(chunk_stream),
-            // An Abort that names nothing aborts nothing.
+            // An Abort that names no chunk stream does nothing.
             (_, None) => {}
         }
         Ok(())
@@ -422,7 +422,7 @@ fn find(index: &[u8; 64], slots: &[Slot], chunk_stream: u32) -> Option<usize> {
 #[cold]
 fn too_large(header: &ChunkHeader, limit: u32) -> Failure {
     let (len, chunk_stream) = (header.next.len, header.chunk_stream);
-    Failure::limit(format!("a message of {len} bytes on chunk stream {chunk_stream}; at most {limit} are taken"))
+    Failure::limit(format!("a message of {len} bytes on chunk stream {chunk_stream}; at most {limit} are accepted"))
 }
 
 #[cold]

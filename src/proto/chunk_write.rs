@@ -1,4 +1,4 @@
-//! The chunk writer: a message in, the bytes of its chunks out (specification 5.3).
+//! The chunk writer: turns a message into the bytes of its chunks (specification 5.3).
 //!
 //! The writer has no state: a message of the relay starts with a full (type 0) header and goes on with type 3 chunks,
 //! so its bytes do not depend on earlier messages, and all receivers share them. Shorter headers ([`encode_as`]) are
@@ -13,7 +13,7 @@ use super::chunk_header::{
 use super::message::MessageHead;
 
 /// The most frequent small chunk. Copies of this length and of single bytes (a continuation's header) are compiled with
-/// a constant length, which spares a call each.
+/// a constant length, which saves a call for each.
 const FREQUENT_BYTES: usize = CHUNK_SIZE_DEFAULT as usize;
 
 /// Bytes that [`encode_into`] writes for a message of `head.len` bytes.
@@ -34,7 +34,7 @@ pub fn encode_into(head: &MessageHead, body: &[u8], chunk_size: u32, dst: &mut [
     encode_parts_into(head, &[body], chunk_size, dst)
 }
 
-/// [`encode_into`] for a body that lies in several parts.
+/// [`encode_into`] for a body in several parts.
 ///
 /// # Panics
 /// Where `dst` is shorter than [`wire_len`].
@@ -53,7 +53,7 @@ pub fn encode_parts_into(head: &MessageHead, parts: &[&[u8]], chunk_size: u32, d
     dst.len() - rest
 }
 
-/// Appends a message to `out`, under the conditions of [`encode_into`]. Where the body is large, the caller reserves
+/// Appends a message to `out`, under the conditions of [`encode_into`]. If the body is large, the caller reserves
 /// [`wire_len`] bytes fallibly beforehand.
 pub fn encode(head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
     encode_as(0, head, body, chunk_size, out);
@@ -61,7 +61,7 @@ pub fn encode(head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8
 
 /// [`encode`] with a first header of another type (`fmt` 0 to 3), for writers who know what their peer has seen on this
 /// chunk stream: the fields of `head` that the type leaves out are not written, and `head.timestamp_ms` goes into the
-/// header unchanged, be it a time (type 0) or the distance to the one before.
+/// header unchanged, whether it is a time (type 0) or a difference to the one before.
 pub fn encode_as(fmt: u8, head: &MessageHead, body: &[u8], chunk_size: u32, out: &mut Vec<u8>) {
     out.reserve(wire_len(head, chunk_size));
     write_chunks(fmt, head, &[body], chunk_size, |bytes| match (bytes, <&[u8; FREQUENT_BYTES]>::try_from(bytes)) {
@@ -72,7 +72,7 @@ pub fn encode_as(fmt: u8, head: &MessageHead, body: &[u8], chunk_size: u32, out:
 }
 
 /// Reads back the message at the start of `wire`, which [`encode`] or [`encode_into`] wrote with this chunk size, and
-/// ignores the bytes after the message. `None` where the bytes are no such message, or memory is out.
+/// ignores the bytes after the message. `None` if the bytes are not such a message, or memory ran out.
 pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8]>)> {
     let nothing = Previous::default();
     let Ok(Step::Header(header)) = parse_header(wire, |_| Some(&nothing)) else { return None };
@@ -99,19 +99,19 @@ pub fn body_of(wire: &[u8], chunk_size: u32) -> Option<(MessageHead, Cow<'_, [u8
     Some((head, Cow::Owned(body)))
 }
 
-/// Where the body of a message lies in the bytes that [`encode`] or [`encode_into`] wrote.
+/// Where the body of a message is in the bytes that [`encode`] or [`encode_into`] wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLayout {
     /// Length of the body.
     pub len: usize,
-    /// Bytes of the first header, and of each other.
+    /// Bytes of the first header, and of each later one.
     first: usize,
     continuation: usize,
     chunk_size: usize,
 }
 
 impl BodyLayout {
-    /// Of the message at the start of `wire`; `None` where the bytes are no such message.
+    /// The layout of the message at the start of `wire`; `None` if the bytes are not such a message.
     pub fn of(wire: &[u8], chunk_size: u32) -> Option<Self> {
         let nothing = Previous::default();
         let Ok(Step::Header(header)) = parse_header(wire, |_| Some(&nothing)) else { return None };
@@ -124,15 +124,16 @@ impl BodyLayout {
         })
     }
 
-    /// Where in the bytes the body stands that begins with its byte `at`; a header between two chunks stands before that.
-    /// The end of the body is the end of the bytes.
+    /// The place in the bytes of byte `at` of the body; at the start of a chunk it is after the chunk's header. The end
+    /// of the body is the end of the bytes.
     pub fn place(&self, at: usize) -> usize {
         let begins_behind = if at == self.len { at.saturating_sub(1) } else { at };
         let headers = begins_behind / self.chunk_size;
         self.first + at + headers * self.continuation
     }
 
-    /// From a place behind the first header: the header's bytes that come next, and then those of the body in one piece.
+    /// From a place after the first header: the number of header bytes that come next, and of body bytes in one piece
+    /// after them.
     pub fn ahead(&self, place: usize) -> (usize, usize) {
         let behind = place.saturating_sub(self.first);
         let within = behind % (self.chunk_size + self.continuation);
@@ -159,7 +160,7 @@ impl Header {
     }
 }
 
-/// Gives `put` all bytes of a message in order.
+/// Passes all bytes of a message to `put`, in order.
 #[inline]
 fn write_chunks(fmt: u8, head: &MessageHead, parts: &[&[u8]], chunk_size: u32, mut put: impl FnMut(&[u8])) {
     debug_assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), head.len as usize);
@@ -235,7 +236,7 @@ fn extension_len(head: &MessageHead) -> usize {
     if head.timestamp_ms >= EXTENDED { 4 } else { 0 }
 }
 
-/// At least 1: with a chunk size of 0 a message would never end.
+/// The chunk size, at least 1: with 0 a message would never end.
 fn chunk_bytes(chunk_size: u32) -> usize {
     chunk_size.max(1) as usize
 }

@@ -1,7 +1,7 @@
-//! Sizes, profiles, levels and sample rates out of sequence headers. They are for people and statistics pages; relaying
-//! does not need them.
+//! Reads sizes, profiles, levels and sample rates from sequence headers. They are for people and statistics pages;
+//! relaying does not need them.
 //!
-//! Nothing here fails: a header that cannot be read gives `None`. Sources: ISO/IEC 14496-15 (5.3.3.1 avcC, 8.3.3.1
+//! No function here fails: a header that cannot be read gives `None`. Sources: ISO/IEC 14496-15 (5.3.3.1 avcC, 8.3.3.1
 //! hvcC), ITU-T H.264 7.3.2.1.1, H.265 7.3.2.2 and 7.3.3, AV1 bitstream 5.5 and av1C of the AV1-ISOBMFF binding,
 //! ISO/IEC 14496-3 1.6.2.1.
 
@@ -14,13 +14,13 @@ mod tests;
 /// The facts of a video sequence header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct VideoConfig {
-    /// Width of the picture in pixels, cropping taken off.
+    /// Width of the picture in pixels, after cropping.
     pub width: u32,
-    /// Height of the picture in pixels, cropping taken off.
+    /// Height of the picture in pixels, after cropping.
     pub height: u32,
     /// The profile's number: `profile_idc`, `general_profile_idc`, `seq_profile`.
     pub profile: u8,
-    /// The constraint flags behind an AVC profile; 0 for other codecs.
+    /// The constraint flags after an AVC profile; 0 for other codecs.
     pub compatibility: u8,
     /// The level as the codec writes it: AVC 31 is 3.1, HEVC 93 is 3.1, AV1 5 is 3.1.
     pub level: u8,
@@ -31,7 +31,7 @@ pub struct VideoConfig {
 pub struct AudioConfig {
     /// Samples a second.
     pub sample_rate: u32,
-    /// Channels; 0 where the header leaves that to the frames.
+    /// Channels; 0 if the header leaves the number to the frames.
     pub channels: u8,
     /// The audio object type (2 LC, 5 HE, 29 HEv2); 0 for other codecs.
     pub object_type: u8,
@@ -70,7 +70,7 @@ fn record(type_id: u8, body: &[u8]) -> Option<(u32, &[u8])> {
         kind::VIDEO => body[0] & 0x80 == 0,
         _ => body[0] >> 4 != 9,
     };
-    // Legacy bodies have a packet type, and pictures a composition time, before the record.
+    // Before the record, legacy bodies have a packet type, and legacy pictures also a composition time.
     let head = match (is_legacy, type_id) {
         (false, _) => 0,
         (true, kind::VIDEO) => 4,
@@ -79,7 +79,7 @@ fn record(type_id: u8, body: &[u8]) -> Option<(u32, &[u8])> {
     Some((track.codec, payload.get(head..)?))
 }
 
-/// Reads bits of a raw byte sequence payload; emulation prevention bytes (00 00 03) are left out where `escaped`.
+/// Reads bits of a raw byte sequence payload; emulation prevention bytes (00 00 03) are left out if `escaped`.
 struct Bits<'a> {
     bytes: &'a [u8],
     /// The next bit.
@@ -153,7 +153,7 @@ fn avc(record: &[u8]) -> Option<VideoConfig> {
     Some(VideoConfig { width, height, ..known })
 }
 
-/// Profiles whose parameter sets say what the chroma is.
+/// Profiles whose parameter sets have the chroma format.
 const HIGH_PROFILES: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
 fn avc_size(nal: &[u8]) -> Option<(u32, u32)> {
@@ -315,7 +315,7 @@ fn av1_size(units: &[u8]) -> Option<(u32, u32)> {
     }
     let mut at = usize::from(head >> 2 & 1);
     if head >> 1 & 1 == 1 {
-        // leb128, five bytes at most for a size of 32 bits.
+        // A leb128 number has at most five bytes for a size of 32 bits.
         at += rest.get(at..)?.iter().take(5).position(|byte| byte & 0x80 == 0)? + 1;
     }
     let mut bits = Bits::new(rest.get(at..)?, false);
@@ -374,7 +374,7 @@ impl Bits<'_> {
 const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
-/// AudioSpecificConfig. Where it signals SBR or PS, the rate is that of the decoder's output.
+/// AudioSpecificConfig. If it signals SBR or PS, the rate is that of the decoder's output.
 fn aac(record: &[u8]) -> Option<AudioConfig> {
     let mut bits = Bits::new(record, false);
     let object_type = aac_object_type(&mut bits)?;
@@ -413,6 +413,6 @@ fn opus(record: &[u8]) -> Option<AudioConfig> {
     let rest = record.strip_prefix(b"OpusHead")?;
     let &[_, channels, _, _, a, b, c, d, ..] = rest else { return None };
     let said = u32::from_le_bytes([a, b, c, d]);
-    // The input's rate is for people; the decoder works at 48 kHz.
+    // The header's rate is only informative; the decoder works at 48 kHz.
     Some(AudioConfig { sample_rate: if said == 0 { 48_000 } else { said }, channels, object_type: 0 })
 }

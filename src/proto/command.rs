@@ -1,9 +1,9 @@
-//! Commands: bodies of message types 20 and 17 to a [`Call`], and ([`build`]) the bodies we send.
+//! Commands: reads bodies of message types 20 and 17 into a [`Call`]; [`build`] makes the bodies that we send.
 //!
 //! Reading is lenient, because peers are careless: a command may have fewer values than the specification asks for, or
-//! others; a missing value gets the default that servers in the field give it. Only AMF beyond its limits is an error.
-//! The session decides which command is allowed when; this module has no state. Source: RTMP specification 7.2,
-//! Enhanced RTMP v2 "Enhancing NetConnection connect Command" and "Reconnect Request".
+//! others; a missing value gets the default that other servers use. Only AMF beyond its limits is an error. The session
+//! decides when a command is allowed; this module has no state. Source: RTMP specification 7.2, Enhanced RTMP v2
+//! "Enhancing NetConnection connect Command" and "Reconnect Request".
 
 use crate::error::Result;
 use crate::proto::amf0::{self, LIMITS, Value};
@@ -22,21 +22,22 @@ pub const CAPS_MODEX: u32 = 0x04;
 /// `capsEx`: nanosecond offsets are understood.
 pub const CAPS_NANO: u32 = 0x08;
 
-/// `FourCcInfoMask.CanForward`: what a relay does with any codec.
+/// `FourCcInfoMask.CanForward`: a relay can forward any codec.
 pub const CAN_FORWARD: u32 = 0x04;
 
-/// Our own word between relays. In the `connect` of one that pulls a field of this name is true: it asks to be told
-/// through which streams of which servers media comes. The command of this name tells it. Other peers overlook both.
+/// The name of our own extension between relays. A relay that pulls sends a true field of this name in `connect`, to be
+/// told through which streams of which servers the media comes. The command of this name tells it. Other peers ignore
+/// both.
 pub const VIA: &str = "rrVia";
 
-/// Most bytes that say through which streams media comes: some 50 servers in a row.
+/// Longest list of streams through which media comes, in bytes: some 50 servers in a row.
 pub const MAX_VIA_BYTES: usize = 2_048;
 
 /// Longest text kept from a field of a status, in bytes: the text goes to events and logs, and stays with its target.
 /// Login challenges, which come in such texts, have three values of some dozen bytes.
 const MAX_WORDS_BYTES: usize = 4_096;
 
-/// One command as it came.
+/// One received command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call<'a> {
     /// The name; empty where the first value is not a string.
@@ -54,9 +55,9 @@ pub enum Command<'a> {
     Connect(Box<Connect<'a>>),
     /// `createStream`: asks for a message stream id.
     CreateStream,
-    /// `releaseStream`: publishers send it before `publish`; nothing follows from it.
+    /// `releaseStream`: publishers send it before `publish`; no action is needed.
     ReleaseStream(&'a [u8]),
-    /// `FCPublish`: publishers send it before `publish`; nothing follows from it.
+    /// `FCPublish`: publishers send it before `publish`; no action is needed.
     FcPublish(&'a [u8]),
     /// `FCUnpublish`: the publish of that key ends.
     FcUnpublish(&'a [u8]),
@@ -64,13 +65,13 @@ pub enum Command<'a> {
     FcSubscribe(&'a [u8]),
     /// `getStreamLength`: the length of a recording.
     GetStreamLength(&'a [u8]),
-    /// `_checkbw`: a bandwidth check; answered, nothing is measured.
+    /// `_checkbw`: a bandwidth check; it is answered, but nothing is measured.
     CheckBandwidth,
     /// `publish`.
     Publish {
         /// The stream key, bytes untouched.
         key: &'a [u8],
-        /// `live`, `record`, `append`, or any other word that came; `live` where none came.
+        /// `live`, `record`, `append`, or another word; `live` if there was none.
         kind: &'a [u8],
     },
     /// `play`, and `play2` (its transitions in terms of `play`).
@@ -86,7 +87,7 @@ pub enum Command<'a> {
     },
     /// `pause`, `pauseRaw`.
     Pause {
-        /// True pauses, false goes on.
+        /// True pauses, false resumes.
         on: bool,
         /// The player's position.
         at_ms: i64,
@@ -97,7 +98,7 @@ pub enum Command<'a> {
     ReceiveAudio(bool),
     /// `receiveVideo`.
     ReceiveVideo(bool),
-    /// `closeStream`: of that id, or of the message's own stream where none is given. Also `publish(false)` and
+    /// `closeStream` with that id, or for the message's own stream if none is given. Also `publish(false)` and
     /// `play(false)`.
     CloseStream(Option<u32>),
     /// `deleteStream`: closes like `closeStream`, and frees the id.
@@ -112,15 +113,15 @@ pub enum Command<'a> {
     Status(Status),
     /// `onBWDone`.
     BandwidthDone,
-    /// `close`: a server's announcement that it closes.
+    /// `close`: the server announces that it closes the connection.
     Close,
-    /// [`VIA`]: the streams through which media comes, with commas between.
+    /// [`VIA`]: the streams through which media comes, separated by commas.
     Via(&'a [u8]),
     /// Anything else.
     Other,
 }
 
-/// The fields of a `connect` command that have names here; all of them stay in the body.
+/// The fields of a `connect` command that have names here; the body keeps all fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connect<'a> {
     /// `app`, as sent: often with a query, sometimes with the key.
@@ -148,7 +149,7 @@ pub struct Connect<'a> {
 }
 
 impl Connect<'_> {
-    /// Whether the peer sent any field of Enhanced RTMP, and so understands those of an answer.
+    /// Whether the peer sent any field of Enhanced RTMP, and thus understands them in an answer.
     pub fn speaks_enhanced(&self) -> bool {
         self.caps_ex != 0
             || !(self.four_cc_list.is_empty() && self.video_four_cc.is_empty() && self.audio_four_cc.is_empty())
@@ -160,28 +161,28 @@ impl Connect<'_> {
 pub struct Status {
     /// `status`, `warning` or `error`.
     pub level: String,
-    /// For programs, e.g. `NetStream.Publish.BadName`.
+    /// The code, for programs, e.g. `NetStream.Publish.BadName`.
     pub code: String,
-    /// For people.
+    /// The text, for people.
     pub description: String,
     /// `ex.redirect`: where to go instead; or `tcUrl` of a reconnect request.
     pub redirect: Option<String>,
 }
 
 impl Status {
-    /// Whether the status is a refusal. Some servers leave the level out, or write it as `_error`.
+    /// Whether the status is a refusal. Some servers omit the level, or write it as `_error`.
     pub fn is_error(&self) -> bool {
         self.level.ends_with("error")
     }
 
     fn read(values: &[Value<'_>]) -> Self {
-        // The information object is the last object there is: after a null, after an empty object, or alone.
+        // The information object is the last object: after a null, after an empty object, or by itself.
         let Some(info) = values.iter().rev().find(|value| !value.entries().is_empty()) else {
             let words = values.iter().find_map(Value::as_bytes).map(text);
             return Self { description: words.unwrap_or_default(), ..Self::default() };
         };
         let field = |name| info.get(name).and_then(Value::as_bytes).map(text);
-        // A url is never cut, as texts are: a part of it would lead to another place.
+        // A url is never cut off as texts are: a part of it would lead to another place.
         let url = |value: Option<&Value<'_>>| {
             value.and_then(Value::as_bytes).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
@@ -204,10 +205,10 @@ impl<'a> Call<'a> {
     /// Reads the body of a command message; `type_id` is `kind::COMMAND` or `kind::COMMAND_AMF3`.
     ///
     /// # Errors
-    /// [`crate::error::RRError::Limit`] past the AMF limits. A malformed body is no error: the values before the fault
-    /// count.
+    /// [`crate::error::RRError::Limit`] past the AMF limits. A malformed body is not an error: the values before the
+    /// fault are used.
     pub fn parse(type_id: u8, body: &'a [u8]) -> Result<Self> {
-        // Type 17 begins with a format byte, which is 0 (AMF0) in every peer known; some leave it out.
+        // Type 17 begins with a format byte, 0 (AMF0) from every known peer; some peers omit it.
         let body = match body {
             [0, rest @ ..] if type_id == kind::COMMAND_AMF3 => rest,
             _ => body,
@@ -226,7 +227,7 @@ impl<'a> Call<'a> {
 
 /// Reads the values after name and transaction id.
 fn command<'a>(name: &[u8], values: &[Value<'a>]) -> Command<'a> {
-    // The first one is the command object, null nearly always; some peers leave it out.
+    // The first value is the command object, nearly always null; some peers omit it.
     let args = match values {
         [Value::String(_) | Value::LongString(_) | Value::Number(_) | Value::Bool(_), ..] => values,
         [_, rest @ ..] => rest,
@@ -319,8 +320,8 @@ fn play2<'a>(parameters: Option<&Value<'a>>) -> Command<'a> {
     }
 }
 
-/// A time of `play` in milliseconds. The specification counts in seconds, but peers in the field count in milliseconds;
-/// only -2 and -1 are surely the specification's.
+/// A time of `play` in milliseconds. The specification counts in seconds, but real peers count in milliseconds; only -2
+/// and -1 certainly have the specification's meaning.
 fn play_time(number: f64) -> i64 {
     if number == -2.0 || number == -1.0 { whole(number * 1_000.0) } else { whole(number) }
 }

@@ -1,6 +1,6 @@
-//! FLV as a stream: the file's header, and what stands before and behind the body of each tag.
+//! FLV as a stream: the file's header, and the bytes before and after the body of each tag.
 //!
-//! A tag's body is a message's body, which this neither holds nor reads. Source: FLV specification E.2 to E.4.1.
+//! A tag's body is a message's body; this module neither holds nor reads it. Source: FLV specification E.2 to E.4.1.
 
 use crate::proto::message::kind;
 
@@ -10,7 +10,7 @@ pub(crate) const FILE_HEADER_BYTES: usize = 13;
 /// Bytes before a tag's body.
 pub(crate) const TAG_HEAD_BYTES: usize = 11;
 
-/// Bytes behind a tag's body: the size of the tag.
+/// Bytes after a tag's body: the size of the tag.
 pub(crate) const TAG_TAIL_BYTES: usize = 4;
 
 /// The file's header, which says whether there is sound, and whether there are pictures.
@@ -19,7 +19,7 @@ pub(crate) const fn file_header(audio: bool, video: bool) -> [u8; FILE_HEADER_BY
     [b'F', b'L', b'V', 1, kinds, 0, 0, 0, 9, 0, 0, 0, 0]
 }
 
-/// The type of the tag for a message of this type; `None` for what FLV has no tag for.
+/// The type of the tag for a message of this type; `None` if FLV has no tag for it.
 pub(crate) fn tag_type(type_id: u8) -> Option<u8> {
     match type_id {
         kind::AUDIO | kind::VIDEO => Some(type_id),
@@ -28,13 +28,13 @@ pub(crate) fn tag_type(type_id: u8) -> Option<u8> {
     }
 }
 
-/// What stands before a body of `len` bytes, which are fewer than 2^24.
+/// The bytes before a body of `len` bytes; `len` is below 2^24.
 pub(crate) fn tag_head(tag_type: u8, ts_ms: u32, len: u32) -> [u8; TAG_HEAD_BYTES] {
     let ([_, a, b, c], [extended, x, y, z]) = (len.to_be_bytes(), ts_ms.to_be_bytes());
     [tag_type, a, b, c, x, y, z, extended, 0, 0, 0]
 }
 
-/// What stands behind a body of `len` bytes.
+/// The bytes after a body of `len` bytes.
 pub(crate) fn tag_tail(len: u32) -> [u8; TAG_TAIL_BYTES] {
     (TAG_HEAD_BYTES as u32 + len).to_be_bytes()
 }

@@ -1,8 +1,8 @@
 //! The few facts of an audio, video or data body that joining and statistics need; everything else is opaque.
 //!
-//! Nothing here fails: a body that cannot be read is not a key frame and has no codec. Bodies are never changed.
+//! No function here fails: a body that cannot be read is not a key frame and has no codec. Bodies are never changed.
 //! Sources: FLV specification E.4.2, E.4.3 and E.4.4, Enhanced RTMP v1 and v2 "Enhanced Audio" and "Enhanced Video";
-//! the codec ids 12 to 14 stand in neither, but encoders use them.
+//! the codec ids 12 to 14 are in neither, but encoders use them.
 
 use crate::proto::message::kind;
 
@@ -18,19 +18,19 @@ pub struct FrameFacts {
     pub seq_start: bool,
     /// The codec's stream ends here; a new configuration may follow.
     pub end_of_sequence: bool,
-    /// Colour metadata (HDR) or the multichannel layout, which joiners need beside the configuration.
+    /// Colour metadata (HDR) or the multichannel layout, which joiners need besides the configuration.
     pub side_config: bool,
     /// `onMetaData`, bare or wrapped.
     pub metadata: bool,
     /// A data message wrapped in `@setDataFrame`, as publishers send it.
     pub set_data_frame: bool,
-    /// The message has Enhanced RTMP's multitrack form.
+    /// The message is in Enhanced RTMP's multitrack form.
     pub multitrack: bool,
-    /// More than one track in this message; `track` and `codec` are the first one's, [`tracks`] gives them all.
+    /// More than one track in this message; `track` and `codec` are those of the first track; [`tracks`] lists all.
     pub many_tracks: bool,
     /// A command frame (start or end of seeking): no picture.
     pub command: bool,
-    /// The FourCC as a big-endian number, legacy ids mapped; 0 where there is none.
+    /// The FourCC as a big-endian number, with legacy ids mapped to one; 0 if there is none.
     pub codec: u32,
     /// The track id; 0 outside multitrack.
     pub track: u8,
@@ -54,9 +54,9 @@ pub struct Track {
     pub id: u8,
     /// The FourCC, big-endian.
     pub codec: u32,
-    /// Where the track's payload lies in the body.
+    /// Where the track's payload begins in the body.
     pub start: usize,
-    /// Bytes of the payload; where it is cut off, those that are there.
+    /// Bytes of the payload; if it is cut off, of the part that is present.
     pub len: usize,
 }
 
@@ -65,7 +65,7 @@ pub const fn four_cc(code: &[u8; 4]) -> u32 {
     u32::from_be_bytes(*code)
 }
 
-/// Packet types of Enhanced RTMP, those that mean the same for audio and video first.
+/// Packet types of Enhanced RTMP; first those with the same meaning for audio and video.
 pub(super) const SEQUENCE_START: u8 = 0;
 pub(super) const CODED_FRAMES: u8 = 1;
 pub(super) const SEQUENCE_END: u8 = 2;
@@ -114,7 +114,7 @@ fn audio_legacy(first: u8, rest: &[u8]) -> FrameFacts {
         8 => four_cc(b"ulaw"),
         10 => four_cc(b"mp4a"),
         11 => four_cc(b"spex"),
-        13 => four_cc(b"Opus"), // some Chinese CDNs
+        13 => four_cc(b"Opus"), // used by some Chinese CDNs
         _ => 0,
     };
     let configured = matches!(first >> 4, 10 | 13);
@@ -141,7 +141,7 @@ fn video_legacy(first: u8, rest: &[u8]) -> FrameFacts {
         facts.key = key;
         return facts;
     }
-    // AVCVIDEOPACKET: packet type and composition time before the data; the later ids copied it.
+    // AVCVIDEOPACKET: packet type and composition time before the data; later codec ids use the same layout.
     match rest.first() {
         Some(0) => facts.seq_start = !facts.command,
         Some(1) => facts.key = key,
@@ -155,13 +155,13 @@ fn video_legacy(first: u8, rest: &[u8]) -> FrameFacts {
 /// The fields between the first byte and the payload.
 struct ExHeader<'a> {
     packet: u8,
-    /// A command frame: a byte follows and no tracks.
+    /// A command frame: one byte follows, and no tracks.
     command: bool,
     /// The multitrack type: 0 one track, 1 several tracks of one codec, 2 several tracks of several codecs.
     multitrack: Option<u8>,
     codec: u32,
     nano_offset: u32,
-    /// The payload (in multitrack beginning with the first track's head); None where the header is cut off.
+    /// The payload (in multitrack it begins with the first track's head); `None` if the header is cut off.
     rest: Option<&'a [u8]>,
 }
 
@@ -169,7 +169,7 @@ struct ExHeader<'a> {
 fn ex_header(mut packet: u8, multitrack_type: u8, command_frame: bool, mut rest: &[u8]) -> ExHeader<'_> {
     let mut header = ExHeader { packet, command: false, multitrack: None, codec: 0, nano_offset: 0, rest: None };
     while packet == MOD_EX {
-        // The size less one is in one byte; where that is 255, in the next two.
+        // The size minus one is in one byte or, if that is 255, in the next two.
         let (len, at) = match rest {
             [0xff, high, low, ..] => (usize::from(u16::from_be_bytes([*high, *low])) + 1, 3),
             [len, ..] if *len != 0xff => (usize::from(*len) + 1, 1),
@@ -194,7 +194,7 @@ fn ex_header(mut packet: u8, multitrack_type: u8, command_frame: bool, mut rest:
         header.packet = kinds & 0x0f;
         rest = after;
         if kinds >> 4 == 2 {
-            header.codec = rest.first_chunk().map_or(0, four_cc); // the first track's, read again with the track
+            header.codec = rest.first_chunk().map_or(0, four_cc); // that of the first track, read again with the track
             header.rest = Some(rest);
             return header;
         }
@@ -261,7 +261,7 @@ fn video_enhanced(first: u8, rest: &[u8]) -> FrameFacts {
         SEQUENCE_START | VIDEO_TS_SEQUENCE_START => facts.seq_start = true,
         SEQUENCE_END => facts.end_of_sequence = true,
         VIDEO_METADATA => facts.side_config = true,
-        // Coded frames (1, and 3 without a composition time) and packet types unknown here go by the frame type.
+        // Coded frames (1, and 3 without a composition time) and unknown packet types depend on the frame type.
         _ => facts.key = matches!(frame, FRAME_KEY | FRAME_GENERATED_KEY),
     }
     // Only the codecs with reordered pictures have a composition time.
@@ -272,8 +272,8 @@ fn video_enhanced(first: u8, rest: &[u8]) -> FrameFacts {
     facts
 }
 
-/// The packet type of an Enhanced RTMP body, its frame's or its tracks'; `None` for the older form, for a command frame, and
-/// where the header is cut off.
+/// The packet type of an Enhanced RTMP body, of its frame or its tracks; `None` for the older form, for a command
+/// frame, and if the header is cut off.
 pub fn packet_type(type_id: u8, body: &[u8]) -> Option<u8> {
     let header = enhanced_header(type_id, body)?;
     header.rest.filter(|_| !header.command).map(|_| header.packet)
@@ -292,7 +292,7 @@ fn enhanced_header(type_id: u8, body: &[u8]) -> Option<ExHeader<'_>> {
     }
 }
 
-/// The tracks of an audio or video message: one outside multitrack, none where the body cannot be read.
+/// The tracks of an audio or video message: one outside multitrack, none if the body cannot be read.
 pub fn tracks(type_id: u8, body: &[u8]) -> impl Iterator<Item = Track> + '_ {
     let header = enhanced_header(type_id, body);
     let (form, codec, rest) = match &header {
@@ -338,8 +338,8 @@ pub fn data_name(type_id: u8, body: &[u8]) -> &[u8] {
 /// `@setDataFrame` as an AMF0 string: before a data message, it asks the server to keep that message for later joiners.
 pub const SET_DATA_FRAME: &[u8; 16] = b"\x02\x00\x0d@setDataFrame";
 
-/// Where the bare message begins in one that is wrapped in `@setDataFrame`; `None` for a bare one. The bare part has no
-/// format byte, so it goes out as type 18 and not as type 15.
+/// Where the inner message begins in one that is wrapped in `@setDataFrame`; `None` if the message is not wrapped. The
+/// inner part has no format byte, so it goes out as type 18 and not as type 15.
 pub fn strip_set_data_frame(type_id: u8, body: &[u8]) -> Option<usize> {
     let start = data_start(type_id, body);
     match data_string(&body[start..]) {
@@ -348,12 +348,13 @@ pub fn strip_set_data_frame(type_id: u8, body: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where the AMF of a data message begins. Type 15 begins with a format byte, 0 in every peer known; some leave it out.
+/// Where the AMF of a data message begins. Type 15 begins with a format byte, 0 from every known peer; some peers omit
+/// it.
 pub fn data_start(type_id: u8, body: &[u8]) -> usize {
     usize::from(type_id == kind::DATA_AMF3 && body.first() == Some(&0))
 }
 
-/// The string at the head of `data`, AMF0 or AMF3 behind the switch, and the bytes it takes with its markers.
+/// The string at the head of `data`, AMF0, or AMF3 after the switch marker, and the bytes it takes with its markers.
 fn data_string(data: &[u8]) -> Option<(&[u8], usize)> {
     match data {
         [0x02, high, low, rest @ ..] => {
@@ -361,7 +362,7 @@ fn data_string(data: &[u8]) -> Option<(&[u8], usize)> {
             Some((rest.get(..len)?, 3 + len))
         }
         [0x11, 0x06, head, rest @ ..] if head & 0x81 == 0x01 => {
-            let len = usize::from(head >> 1); // up to 63 bytes: the names looked for are short
+            let len = usize::from(head >> 1); // up to 63 bytes: all names of interest are short
             Some((rest.get(..len)?, 3 + len))
         }
         _ => None,

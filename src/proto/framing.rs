@@ -1,14 +1,14 @@
-//! How a stream of bytes without a known end is cut on its way to an HTTP client: not at all, in chunks, or in binary
-//! frames of a WebSocket. What stands before a piece, what behind it, and what ends them all.
+//! How a stream of unknown length is framed for an HTTP client: not at all, in chunks, or in binary WebSocket frames.
+//! This file has the bytes before and after each piece, and those that end the stream.
 //!
 //! Sources: RFC 9112 7.1, RFC 6455 5.2 and 5.5.1.
 
 use std::io::Write;
 
-/// The ways.
+/// The ways to frame a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// The end of the connection ends it.
+    /// No framing: the end of the connection ends the stream.
     None,
     /// HTTP's chunks.
     Chunked,
@@ -22,16 +22,16 @@ pub(crate) mod opcode {
     pub(crate) const BINARY: u8 = 2;
     /// No more follows.
     pub(crate) const CLOSE: u8 = 8;
-    /// To be answered by a pong with the same payload.
+    /// A ping; the answer is a pong with the same payload.
     pub(crate) const PING: u8 = 9;
-    /// The answer.
+    /// The answer to a ping.
     pub(crate) const PONG: u8 = 10;
 }
 
-/// The status of a WebSocket that ends in good order.
+/// The status of a WebSocket that ends normally.
 const NORMAL: u16 = 1000;
 
-/// A few bytes, without memory of their own.
+/// A few bytes in an array, without an allocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Short<const N: usize> {
     bytes: [u8; N],
@@ -45,7 +45,7 @@ impl<const N: usize> Default for Short<N> {
 }
 
 impl<const N: usize> Short<N> {
-    /// Appends; what has no room is left out, so N is to be large enough.
+    /// Appends bytes. Bytes beyond N are left out, so N must be large enough.
     pub fn put(&mut self, bytes: &[u8]) {
         debug_assert!(self.len + bytes.len() <= N, "no room for {} bytes more", bytes.len());
         if let Some(place) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
@@ -61,7 +61,7 @@ impl<const N: usize> Short<N> {
 }
 
 impl Framing {
-    /// Puts before a piece of `len` bytes what is to stand there: 10 bytes at most.
+    /// Writes the bytes before a piece of `len` bytes, at most 10.
     pub fn begin<const N: usize>(self, len: usize, out: &mut Short<N>) {
         match self {
             Self::None => {}
@@ -69,7 +69,7 @@ impl Framing {
                 let mut text = Short::<10>::default();
                 let mut digits = &mut text.bytes[..];
                 let before = digits.len();
-                // A piece is a tag of less than 2^25 bytes: seven digits.
+                // A piece is a tag of less than 2^25 bytes, so seven digits are enough.
                 let _ = write!(digits, "{len:x}\r\n");
                 text.len = before - digits.len();
                 out.put(text.bytes());
@@ -78,7 +78,7 @@ impl Framing {
         }
     }
 
-    /// What stands behind a piece.
+    /// The bytes after a piece.
     pub fn behind(self) -> &'static [u8] {
         match self {
             Self::Chunked => b"\r\n",
@@ -86,7 +86,7 @@ impl Framing {
         }
     }
 
-    /// What stands behind the last piece.
+    /// The bytes after the last piece.
     pub fn end(self) -> Vec<u8> {
         match self {
             Self::None => Vec::new(),
@@ -96,7 +96,7 @@ impl Framing {
     }
 }
 
-/// The head of a server's frame that is a message of its own.
+/// The head of a server's frame that is a whole message.
 fn frame_head(opcode: u8, len: usize) -> Short<10> {
     let mut head = Short::default();
     head.put(&[0x80 | opcode]);

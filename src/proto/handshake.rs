@@ -1,9 +1,9 @@
-//! The handshake before the first chunk (specification 5.2), both roles: rml_rtmp's, with this crate's errors and
-//! bounds.
+//! The handshake before the first chunk (specification 5.2), in both roles: that of rml_rtmp, with this crate's errors
+//! and bounds.
 //!
 //! Plain and digest handshakes, chosen by the form of the peer's first packet. No encryption (version 6), no check of
-//! the second packet (peers in the field fail it), no deadline: the caller has the clock. rml_rtmp draws its own random
-//! bytes.
+//! the second packet (peers in the field fail it), no deadline, because the caller has the clock. rml_rtmp draws its
+//! own random bytes.
 
 use rml_rtmp::handshake::{Handshake as Rml, HandshakeProcessResult, PeerType};
 
@@ -18,13 +18,13 @@ const VERSION: u8 = 3;
 /// One side of a handshake. A client calls [`start`](Self::start) first; then both roles feed arriving bytes and send
 /// the bytes appended to `out`, until [`feed`](Self::feed) gives true. A finished handshake holds no memory.
 pub struct Handshake {
-    /// `None` when the handshake is over or has failed.
+    /// `None` once the handshake is over or has failed.
     inner: Option<Box<Rml>>,
     taken: usize,
 }
 
 impl Handshake {
-    /// The side that was connected to.
+    /// The side that accepted the connection.
     pub fn server() -> Self {
         Self::new(PeerType::Server)
     }
@@ -41,7 +41,7 @@ impl Handshake {
     /// Appends a client's version and packet 1 to `out`. A client calls this once, before any [`feed`](Self::feed).
     ///
     /// # Errors
-    /// [`RRError::Handshake`] where the bytes cannot be made.
+    /// [`RRError::Handshake`] if the bytes cannot be generated.
     pub fn start(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let Some(inner) = &mut self.inner else { return Err(RRError::State.into()) };
         let bytes = inner
@@ -52,7 +52,7 @@ impl Handshake {
     }
 
     /// Takes the handshake's bytes from `input[*at..]`, and none beyond, moves `*at`, and appends the answer to `out`.
-    /// True when the handshake is complete; the chunk reader goes on at `*at`.
+    /// True when the handshake is complete; the chunk reader continues at `*at`.
     ///
     /// A server answers the first byte with its version and packet 1.
     ///
@@ -62,7 +62,7 @@ impl Handshake {
         if self.taken == HANDSHAKE_BYTES {
             return Ok(true);
         }
-        let Some(mut inner) = self.inner.take() else { return Err(refused("it failed before")) };
+        let Some(mut inner) = self.inner.take() else { return Err(refused("the handshake failed before")) };
         let rest = input.get(*at..).unwrap_or_default();
         let bytes = &rest[..rest.len().min(HANDSHAKE_BYTES - self.taken)];
         let Some(&first) = bytes.first() else {

@@ -1,8 +1,8 @@
-//! As much of HTTP as fetching one file and tunnelling need: urls, a GET request, the head of a response, dates.
+//! The part of HTTP that fetching one file and tunnelling need: urls, a GET request, the head of a response, dates.
 //!
-//! HTTP/1.0 without redirects, and no connection: bytes in, bytes out. A constant bounds a response's head, the caller
-//! its body. The control side of the relay face has a real HTTP library; this module is for the librtmp face alone.
-//! Sources: RFC 9110, RFC 9112, RFC 1945.
+//! It is HTTP/1.0 without redirects, and without I/O: bytes in, bytes out. A constant bounds a response's head; the
+//! caller bounds its body. Only the librtmp face uses this module; the control API of the relay has a full HTTP
+//! library. Sources: RFC 9110, RFC 9112, RFC 1945.
 
 mod date;
 
@@ -26,9 +26,9 @@ pub(crate) struct HttpUrl {
     pub tls: bool,
     /// Name or address, an IPv6 one without its brackets.
     pub host: String,
-    /// 80, or 443 with TLS, where the url has none.
+    /// The port; without one in the url, 80, or 443 with TLS.
     pub port: u16,
-    /// The path with its query; `/` where the url has none.
+    /// The path with its query; `/` if the url has none.
     pub path: String,
 }
 
@@ -36,35 +36,36 @@ impl HttpUrl {
     /// Parses a url.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is not one: another scheme, no host, a host too long, a bad port, blanks or bytes
+    /// [`RRError::Arg`] if it is malformed: another scheme, no host, a host too long, a bad port, blanks or bytes
     /// outside ASCII.
     pub(crate) fn parse(url: &[u8]) -> Result<Self> {
         let wrong = |text: &'static str| Failure::ours(RRError::Arg, text);
         if !url.iter().all(u8::is_ascii_graphic) {
-            return Err(wrong("a url holds a blank or a byte that is not ASCII"));
+            return Err(wrong("the url has a blank or a byte that is not ASCII"));
         }
-        let url = std::str::from_utf8(url).map_err(|_| wrong("a url is text"))?;
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("a url begins with http:// or https://"))?;
+        let url = std::str::from_utf8(url).map_err(|_| wrong("the url is not UTF-8"))?;
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| wrong("the url must begin with http:// or https://"))?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "https" => true,
-            _ => return Err(wrong("only http:// and https:// urls are fetched")),
+            _ => return Err(wrong("the url must begin with http:// or https://")),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
         let (host, port) = match address.strip_prefix('[').map(|rest| rest.split_once(']')) {
             Some(Some((host, after))) => (host, after.strip_prefix(':').unwrap_or(after)),
-            Some(None) => return Err(wrong("an IPv6 address stands in brackets")),
+            Some(None) => return Err(wrong("an IPv6 address must be in brackets")),
             None => address.split_once(':').unwrap_or((address, "")),
         };
         if host.is_empty() || host.len() > MAX_HOST {
-            return Err(wrong("a url has a host of at most 255 characters"));
+            return Err(wrong("the url must have a host of at most 255 characters"));
         }
         let port = match port {
             "" if tls => 443,
             "" => 80,
-            port => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("a port is 1 to 65535"))?,
+            port => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port must be 1 to 65535"))?,
         };
         let path = path.split('#').next().unwrap_or_default();
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -72,13 +73,13 @@ impl HttpUrl {
     }
 }
 
-/// The bytes that ask for a file; with `modified_since` only if it changed after that date.
+/// The bytes that ask for a file; with `modified_since`, only if the file changed after that date.
 pub(crate) fn get_request(url: &HttpUrl, agent: &str, modified_since: Option<&[u8]>) -> Vec<u8> {
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     let port = if url.port == if url.tls { 443 } else { 80 } { String::new() } else { format!(":{}", url.port) };
     let mut request =
         format!("GET {} HTTP/1.0\r\nUser-Agent: {agent}\r\nHost: {host}{port}\r\n", url.path).into_bytes();
-    // The date came from a server or a file: a line end in it would smuggle another header into the request.
+    // The date came from a server or a file: a line end in it would inject another header into the request.
     if let Some(date) = modified_since.filter(|date| !date.is_empty() && !date.iter().any(u8::is_ascii_control)) {
         request.extend_from_slice(b"If-Modified-Since: ");
         request.extend_from_slice(date);
@@ -95,16 +96,16 @@ pub(crate) struct Head {
     pub status: u16,
     /// `Content-Length`.
     pub length: Option<u64>,
-    /// `Last-Modified`, empty where there is none or it is too long.
+    /// `Last-Modified`, empty if there is none or it is too long.
     pub modified: Vec<u8>,
 }
 
 impl Head {
-    /// Parses a head from the start of `bytes` and gives it with its length; `None` while the head is incomplete.
+    /// Parses a head from the start of `bytes` and returns it with its length; `None` while the head is incomplete.
     ///
     /// # Errors
-    /// [`RRError::Protocol`] where the bytes are not HTTP, the length is not a number, or the body comes in pieces;
-    /// [`RRError::Limit`] where the head is too long.
+    /// [`RRError::Protocol`] if the bytes are not HTTP, the length is not a number, or the body is encoded;
+    /// [`RRError::Limit`] if the head is too long.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         let start = bytes.len().min(7);
         if bytes[..start] != b"HTTP/1."[..start] {
@@ -147,7 +148,7 @@ fn number(text: &[u8]) -> Option<u64> {
     digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
-/// Takes a response apart: head first, then the body as it comes.
+/// Reads a response: first the head, then the body as it comes.
 #[derive(Debug)]
 pub(crate) struct ResponseReader {
     /// The bytes of a head that is incomplete.
@@ -163,7 +164,7 @@ impl ResponseReader {
         Self { partial: Vec::new(), head: None, body: 0, max_body }
     }
 
-    /// Takes the next bytes and gives those of the body among them.
+    /// Takes the next bytes and returns those that belong to the body.
     ///
     /// # Errors
     /// Those of [`Head::parse`]; [`RRError::Limit`] where the body is longer than allowed.
@@ -194,7 +195,7 @@ impl ResponseReader {
         self.head.as_ref()
     }
 
-    /// Whether all of the body came, as far as the head tells.
+    /// Whether the whole body has come, judged by the head.
     pub(crate) fn is_complete(&self) -> bool {
         self.head.as_ref().is_some_and(|head| head.length == Some(self.body) || head.status == 304)
     }

@@ -32,7 +32,7 @@ pub mod kind {
     pub const AGGREGATE: u8 = 22;
 }
 
-/// Everything about a message but its body.
+/// Everything about a message except its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct MessageHead {
     /// Milliseconds, absolute, wrapping at 2^32.

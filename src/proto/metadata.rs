@@ -1,7 +1,7 @@
-//! Repair of metadata that does not end as AMF0 prescribes: objects lack their end mark, or more follows the one value.
-//! Real files have both, and common readers refuse the whole stream for it.
+//! Repair of metadata that does not end as AMF0 prescribes: objects lack their end marker, or bytes follow the value.
+//! Both occur in real files, and common readers then refuse the whole stream.
 //!
-//! This module makes no message: a [`Mend`] says how many bytes of one to keep and which to append.
+//! This module does not build the message: a [`Mend`] says how many of its bytes to keep and which to append.
 
 use crate::proto::amf::{Cursor, OBJECT_END, Token};
 
@@ -38,12 +38,12 @@ impl Mend {
 enum Open {
     /// Names and values follow, up to the end mark.
     Object,
-    /// So many values follow.
+    /// This many values follow.
     Strict(u32),
 }
 
-/// The repair of a bare data message (a name and one value in AMF0). `None` where the message ends with its value
-/// already, or cannot be repaired.
+/// The repair of a bare data message (a name and one value in AMF0). `None` if the message ends with its value already,
+/// or cannot be repaired.
 pub(crate) fn mend(bare: &[u8]) -> Option<Mend> {
     let mut cursor = Cursor(bare);
     let Ok(Token::String(_)) = cursor.token() else { return None };
@@ -72,9 +72,10 @@ pub(crate) fn mend(bare: &[u8]) -> Option<Mend> {
                 match token {
                     Ok(Token::Object | Token::EcmaArray(_) | Token::Typed(_)) => open.push(Open::Object),
                     Ok(Token::StrictArray(count)) => open.push(Open::Strict(count)),
-                    // AMF3 goes on by rules of its own.
+                    // AMF3 follows other rules.
                     Ok(Token::Amf3) => return None,
-                    // The message is cut off or goes on with no value: keep it up to its last whole value.
+                    // The message is cut off or continues with something that is not a value: keep it up to its last
+                    // whole value.
                     Ok(Token::Unknown(_)) | Err(_) => return last,
                     Ok(_) => {}
                 }

@@ -1,8 +1,8 @@
 //! The handshakes of the librtmp face: plain, signed, and signed with encryption (RTMPE), both roles, without I/O.
 //!
-//! RTMPE is obfuscation, not security: its keys are public and nothing proves who the peer is. Use TLS for that. The
-//! relay face uses [`super::handshake`]. Time and random bytes are arguments; deadlines are the caller's. A peer's
-//! packets have 1536 bytes each; no other bytes of it are held.
+//! RTMPE is obfuscation, not security: its keys are public, and it does not authenticate the peer. Use TLS for that.
+//! The relay face uses [`super::handshake`]. Time and random bytes are arguments; the caller keeps deadlines. Only the
+//! peer's packets, of 1536 bytes each, are held.
 //!
 //! Sources: RTMP specification 5.2; RTMPE's public descriptions, and the answers of librtmp 2.4 on the wire
 //! (type 6 with client version 128 is answered with type 8).
@@ -42,7 +42,7 @@ pub struct SwfId {
     pub size: u32,
 }
 
-/// A client's wishes for its handshake.
+/// A client's options for its handshake.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Sign, because some servers serve only Adobe's player.
@@ -53,14 +53,14 @@ pub struct Options {
     pub swf: Option<SwfId>,
 }
 
-/// Whether the peer proved to know the keys that everybody knows.
+/// Whether the peer signs its packets correctly (with keys that are public).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signed {
     /// The peer does not sign.
     Plain,
     /// The peer's signature is right.
     Valid,
-    /// The peer's version says that it signs, and its signature is wrong; many peers send a version and never sign.
+    /// The peer's version claims signing, but its signature is wrong; many peers send a version and never sign.
     Invalid,
 }
 
@@ -73,7 +73,7 @@ pub struct Done {
     pub peer_version: [u8; 4],
     /// The peer's signatures; never [`Signed::Invalid`] with encryption.
     pub signed: Signed,
-    /// Whether the peer's packet 2 was our packet 1, as it should be without signatures; few mind.
+    /// Whether the peer's packet 2 was our packet 1, as it should be without signatures; few peers check this.
     pub echo_matches: bool,
     /// The ciphers of an encrypted conversation, for all bytes after the handshake.
     pub ciphers: Option<Ciphers>,
@@ -147,7 +147,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// The side that connects; its first bytes are in the output.
+    /// The connecting side; its first bytes are in the output.
     pub fn client(options: Options, uptime_ms: u32, random: &[u8; RANDOM_BYTES]) -> Self {
         let mut this = Self::new(true, uptime_ms, random);
         this.encrypted = options.encrypted;
@@ -159,7 +159,7 @@ impl Handshake {
         this
     }
 
-    /// The side that was connected to: takes types 3, 6 and 8, signed or plain as the client is.
+    /// The accepting side: takes types 3, 6 and 8, and signs if the client does.
     pub fn server(swf: Option<SwfId>, uptime_ms: u32, random: &[u8; RANDOM_BYTES]) -> Self {
         Self { swf, ..Self::new(false, uptime_ms, random) }
     }
@@ -211,11 +211,11 @@ impl Handshake {
         }
     }
 
-    /// Takes bytes of the handshake from `input[*at..]`, and none that follow it. `Some` once, at the end.
+    /// Takes bytes of the handshake from `input[*at..]`, and none after it. `Some` once, at the end.
     ///
     /// # Errors
-    /// [`RRError::Handshake`]: a server met an unknown type, or an encrypted handshake was not signed as it must be or
-    /// came with a bad key, or a server refused our signature. [`RRError::State`] after the end or an error.
+    /// [`RRError::Handshake`]: a client uses an unknown type, an encrypted handshake lacks its signature or has a bad
+    /// key, or a server refused our signature. [`RRError::State`] after the end or an error.
     pub fn feed(&mut self, input: &[u8], at: &mut usize) -> Result<Option<Done>> {
         if self.step == Step::Over {
             return Err(RRError::State.into());
@@ -228,7 +228,7 @@ impl Handshake {
             if self.step == Step::First && !self.client && self.input.first().is_some_and(|kind| !is_known(*kind)) {
                 let kind = self.input[0];
                 self.step = Step::Over;
-                return Err(refused(format!("the client's handshake is of type {kind:#04x}, which is not known")));
+                return Err(refused(format!("the client's handshake is of type {kind:#04x}, which is unknown")));
             }
             if self.want() > 0 {
                 return Ok(None);
@@ -255,7 +255,7 @@ impl Handshake {
         if self.client {
             self.kind = kind;
             if kind == 3 && packet[4] == 0 {
-                self.signed = false; // the server knows no signatures, and so no encryption
+                self.signed = false; // a server without signatures has no encryption either
             }
         } else {
             self.first_of_client(kind, packet)?;
@@ -270,7 +270,7 @@ impl Handshake {
         } else {
             (&CLIENT_NAME[..], long_key(SERVER_NAME))
         };
-        // A server may use the other scheme in its packet than we use in ours.
+        // A server's packet may use the other scheme than ours.
         let theirs = scheme_of(packet, name, self.scheme)
             .ok_or_else(|| refused("the peer's handshake is not signed as it says"))?;
         self.agree(packet, theirs)?;
@@ -305,7 +305,7 @@ impl Handshake {
         Ok(())
     }
 
-    /// Makes the ciphers out of the shared secret, where the handshake encrypts.
+    /// Makes the ciphers from the shared secret, if the handshake encrypts.
     fn agree(&mut self, packet: &Packet, theirs: Scheme) -> Result<()> {
         if let Some(keys) = &self.keys {
             let their_key = theirs.key(packet);

@@ -1,8 +1,8 @@
 //! RTMPT, the client's side: RTMP inside HTTP posts, without I/O.
 //!
 //! The client sends each piece of RTMP as one `POST`, and the server sends its RTMP in the answers, in the order of the
-//! posts; [`Tunnel::idle`] asks a server while the client has nothing to send. The connection, when to ask, and the
-//! handshake and chunks inside are the caller's. Lengths are bounded, and an answer that cannot be right is an error.
+//! posts; [`Tunnel::idle`] asks a server while the client has nothing to send. The caller has the connection, decides
+//! when to ask, and handles the handshake and chunks inside. Lengths are bounded, and an invalid answer is an error.
 //!
 //! Source: the RTMPT description of Adobe's "RTMP specification" annotations as servers speak it; requests as
 //! librtmp 2.4 sends them.
@@ -16,18 +16,18 @@ const MAX_ID: usize = 128;
 /// Longest answer: the largest RTMP message and some more.
 const MAX_ANSWER: u64 = 17 << 20;
 
-/// [`Tunnel::feed`] takes no more input while so many bytes wait for the caller.
+/// [`Tunnel::feed`] takes no more input while this many bytes wait for the caller.
 const MAX_READY: usize = 64 << 10;
 
 /// The part of an answer that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Head,
-    /// The id of the tunnel, of which so many bytes, with the line end, are missing.
+    /// The id of the tunnel; this many bytes are missing, including the line end.
     Id(u64),
-    /// The first byte of a body, which tells how often to ask; so many bytes follow it.
+    /// The first byte of a body, which tells how often to ask; this many bytes follow it.
     Interval(u64),
-    /// RTMP, of which so many bytes are missing.
+    /// RTMP; this many bytes are missing.
     Body(u64),
 }
 
@@ -86,7 +86,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Ends the tunnel; appends nothing where it is not open.
+    /// Ends the tunnel; appends nothing if it is not open.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
         if self.is_open() {
             self.post("close", &[0], out);
@@ -111,12 +111,12 @@ impl Tunnel {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// Takes answers from `input[*at..]` and appends the RTMP in them to `plain`. Stops before the input's end where
-    /// `plain` has 64 KiB.
+    /// Takes answers from `input[*at..]` and appends the RTMP in them to `plain`. Stops before the end of the input
+    /// once `plain` has 64 KiB.
     ///
     /// # Errors
     /// [`RRError::Protocol`] or [`RRError::Limit`] for an answer that is not HTTP, not 200 or without a length, has an
-    /// empty or huge body or a malformed id, or that no post asked for. After an error every call fails.
+    /// empty or huge body or a malformed id, or that answers no post. After an error every call fails.
     pub(crate) fn feed(&mut self, input: &[u8], at: &mut usize, plain: &mut Vec<u8>) -> Result<()> {
         if self.failed {
             return Err(Failure::protocol("the tunnel has failed before"));
@@ -174,10 +174,9 @@ impl Tunnel {
         if head.status != 200 {
             return Err(Failure::protocol(format!("the tunnel's server answered with status {}", head.status)));
         }
-        self.unanswered =
-            self.unanswered.checked_sub(1).ok_or_else(|| Failure::protocol("an answer that nothing was asked for"))?;
+        self.unanswered = self.unanswered.checked_sub(1).ok_or_else(|| Failure::protocol("an answer to no request"))?;
         match head.length {
-            None => Err(Failure::protocol("an answer of the tunnel without its length")),
+            None => Err(Failure::protocol("an answer of the tunnel without a length")),
             Some(0) => Err(Failure::protocol("an empty answer of the tunnel")),
             Some(length) if length > MAX_ANSWER => Err(Failure::limit("an answer of the tunnel is too long")),
             Some(length) if self.is_open() => Ok(At::Interval(length - 1)),
@@ -186,7 +185,7 @@ impl Tunnel {
         }
     }
 
-    /// Takes the id's line. The id goes into the first line of our requests, so nothing in it may end a line.
+    /// Takes the id's line. The id goes into the first line of our requests, so it must not contain a line end.
     fn take_id(&mut self) -> Result<()> {
         let line = std::mem::take(&mut self.partial);
         let id = line.trim_ascii_end();

@@ -1,7 +1,7 @@
 //! SOCKS4 CONNECT: the request to a proxy, and the meaning of its answer. No connection is made here.
 //!
-//! Source: "SOCKS: A protocol for TCP proxy across firewalls", version 4. Addresses are IPv4 and resolved by us, the
-//! user is empty.
+//! Source: "SOCKS: A protocol for TCP proxy across firewalls", version 4. We send IPv4 addresses that we have resolved,
+//! and an empty user.
 
 use std::net::SocketAddrV4;
 
@@ -19,7 +19,7 @@ pub(crate) fn request(address: SocketAddrV4) -> [u8; 9] {
 /// Whether the proxy made the connection.
 ///
 /// # Errors
-/// [`RRError::Connect`] with the proxy's reason, [`RRError::Protocol`] where this is no SOCKS4 answer.
+/// [`RRError::Connect`] with the proxy's reason, [`RRError::Protocol`] if this is not a SOCKS4 answer.
 pub(crate) fn check_reply(reply: &[u8; REPLY_BYTES]) -> Result<()> {
     let reason = match (reply[0], reply[1]) {
         (0, 90) => return Ok(()),

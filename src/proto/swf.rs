@@ -1,7 +1,7 @@
 //! Size and HMAC of a player's SWF file, decompressed: servers that verify players ask for them.
 //!
-//! The file's bytes go in as they come, and the decompressed file is never held. [`cache`] reads and writes the text of
-//! the file that keeps results; nothing here touches a disk or a network.
+//! The hasher takes the file's bytes as they come, and never holds the decompressed file. [`cache`] reads and writes
+//! the text of the file that keeps results; this module uses no disk and no network.
 //!
 //! Source: the SWF file format specification, chapter 2; the key is the one that signs a client's handshake.
 
@@ -29,7 +29,7 @@ pub(crate) struct SwfHasher {
     header: Vec<u8>,
     /// The decompressor of a compressed file, from the end of its header on.
     inflate: Option<Box<Decompress>>,
-    /// The compressed part has ended; bytes behind it are ignored.
+    /// The compressed part has ended; bytes after it are ignored.
     ended: bool,
     window: Box<[u8]>,
 }
@@ -52,7 +52,7 @@ impl SwfHasher {
     /// Takes the next bytes of the file.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where it is too long, [`RRError::Protocol`] where it cannot be decompressed.
+    /// [`RRError::Limit`] if it is too long, [`RRError::Protocol`] if it cannot be decompressed.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let missing = HEADER_BYTES - self.header.len();
         let (header, rest) = bytes.split_at(bytes.len().min(missing));
@@ -90,7 +90,7 @@ impl SwfHasher {
             let status = inflate
                 .decompress(bytes, &mut self.window, FlushDecompress::None)
                 .map_err(|error| Failure::protocol(format!("the SWF file cannot be decompressed: {error}")))?;
-            // Both differences count this one call's bytes, so they are no larger than the slices.
+            // Both differences count the bytes of this call, so they are no larger than the slices.
             let (read, written) = ((inflate.total_in() - read) as usize, (inflate.total_out() - written) as usize);
             self.count(written)?;
             self.mac.update(&self.window[..written]);
@@ -111,13 +111,13 @@ impl SwfHasher {
         Ok(())
     }
 
-    /// Ends the file and gives its size and hash.
+    /// Ends the file and returns its size and hash.
     ///
     /// # Errors
     /// [`RRError::Protocol`] where the file ends too early.
     pub(crate) fn finish(self) -> Result<SwfId> {
         if self.header.len() < HEADER_BYTES || (self.inflate.is_some() && !self.ended) {
-            return Err(Failure::peers(RRError::Protocol, "the SWF file is cut"));
+            return Err(Failure::peers(RRError::Protocol, "the SWF file is cut off"));
         }
         let size = u32::try_from(self.size).unwrap_or(u32::MAX); // at most max_bytes, which fits
         Ok(SwfId { hash: self.mac.finalize().into_bytes().into(), size })

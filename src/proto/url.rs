@@ -1,7 +1,7 @@
 //! `rtmp://` and `rtmps://` urls: where to dial, which application, which key.
 //!
-//! The key is bytes, never decoded or re-encoded: services put signed queries there. Logs show a url only as
-//! [`RtmpUrl::masked`] gives it. No name is resolved here.
+//! The key is bytes, never decoded or re-encoded: services put signed queries there. Logs show only the form of
+//! [`RtmpUrl::masked`]. Names are not resolved here.
 
 use crate::error::{Failure, RRError, Result};
 use crate::mask::{hide_key, mask_key};
@@ -17,11 +17,11 @@ pub struct RtmpUrl {
     pub tls: bool,
     /// Name or address, an IPv6 one without its brackets.
     pub host: String,
-    /// 1935, or 443 with TLS, where the url has none.
+    /// The port; without one in the url, 1935, or 443 with TLS.
     pub port: u16,
-    /// The application: the first part of the path, or the whole path where the key was given apart.
+    /// The application: the first part of the path, or the whole path if the key was given separately.
     pub app: String,
-    /// The stream key: all that follows the application, with its slashes and its query.
+    /// The stream key: all text after the application, including slashes and the query.
     pub key: Vec<u8>,
     /// The name before `@`.
     pub user: Option<String>,
@@ -41,19 +41,19 @@ impl RtmpUrl {
     /// Parses `url`; with `key` the whole path is the application.
     ///
     /// # Errors
-    /// [`RRError::Arg`] with what is wrong: the scheme, no host, a bad port, control characters.
+    /// [`RRError::Arg`] with the reason: the scheme, no host, a bad port, control characters.
     pub fn parse(url: &str, key: Option<&[u8]>) -> Result<Self> {
         let url = url.trim();
         if url.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-            return wrong("a url holds a space or a control character");
+            return wrong("the url has a space or a control character");
         }
         let Some((scheme, rest)) = url.split_once("://") else {
-            return wrong("a url begins with rtmp:// or rtmps://");
+            return wrong("the url must begin with rtmp:// or rtmps://");
         };
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "rtmp" => false,
             "rtmps" => true,
-            _ => return wrong("only rtmp:// and rtmps:// urls are known"),
+            _ => return wrong("the url must begin with rtmp:// or rtmps://"),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, address) = match authority.rsplit_once('@') {
@@ -82,14 +82,14 @@ impl RtmpUrl {
     }
 
     /// The url of a redirect (`ex.redirect`, or the `tcUrl` of a reconnect request): an absolute url or a reference
-    /// relative to ours (Enhanced RTMP, "Reconnect Request"). The key stays ours, and so does the login on the same
-    /// host; servers that repeat the key at the end of the url are understood.
+    /// relative to ours (Enhanced RTMP, "Reconnect Request"). The key stays the same, and so does the login if the host
+    /// is the same. A key that the server repeats at the end of the url is removed.
     ///
     /// # Errors
     /// Those of [`parse`](Self::parse).
     pub fn elsewhere(&self, reference: &str) -> Result<Self> {
         if reference.len() > MAX_REFERENCE_BYTES {
-            return wrong("a url is longer than any server's");
+            return wrong("the url is longer than that of any server");
         }
         let reference = reference.trim();
         let scheme = if self.tls { "rtmps" } else { "rtmp" };
@@ -117,12 +117,12 @@ impl RtmpUrl {
         Ok(url)
     }
 
-    /// The url as `connect` wants it: without login and key, the port only where it is not the default.
+    /// The url for `connect`: without login and key, and with the port only if it is not the default.
     pub fn tc_url(&self) -> String {
         format!("{}/{}", self.origin(), self.app)
     }
 
-    /// The url for logs: the key as [`mask_key`] has it, no login, no query.
+    /// The url for logs: with the key masked by [`mask_key`], no login, no query.
     pub fn masked(&self) -> String {
         // A redirect may have put the key anywhere.
         let app = hide_key(self.app.split('?').next().unwrap_or_default(), &self.key);
@@ -141,7 +141,7 @@ impl RtmpUrl {
     }
 }
 
-/// Prints the masked url: debug prints end in logs, which must not show logins and keys.
+/// Prints the masked url: debug prints end up in logs, which must not show logins and keys.
 impl std::fmt::Debug for RtmpUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.masked())
@@ -158,24 +158,24 @@ fn host_and_port(address: &str) -> Result<(&str, Option<u16>)> {
             Some((host, "")) => (host, None),
             Some((host, after)) => match after.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
-                None => return wrong("a port stands behind the bracket of an IPv6 address, after a colon"),
+                None => return wrong("after the bracket of an IPv6 address only a colon and a port may follow"),
             },
-            None => return wrong("an IPv6 address stands in brackets"),
+            None => return wrong("an IPv6 address must be in brackets"),
         },
         None => match address.split_once(':') {
-            Some((_, port)) if port.contains(':') => return wrong("an IPv6 address stands in brackets"),
+            Some((_, port)) if port.contains(':') => return wrong("an IPv6 address must be in brackets"),
             Some((host, port)) => (host, Some(port)),
             None => (address, None),
         },
     };
     if host.is_empty() {
-        return wrong("a url has a host");
+        return wrong("the url has no host");
     }
     match port {
         None | Some("") => Ok((host, None)),
         Some(port) => match port.parse() {
             Ok(port) if port > 0 => Ok((host, Some(port))),
-            _ => wrong("a port is a number from 1 to 65535"),
+            _ => wrong("the port must be a number from 1 to 65535"),
         },
     }
 }

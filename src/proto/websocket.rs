@@ -1,8 +1,8 @@
-//! The server's side of WebSockets, as much as a stream of bytes to the client needs: the answer to the handshake's key,
-//! and the client's frames, of which only the control frames mean anything. What the server sends is in
-//! [`framing`](super::framing).
+//! The server's side of WebSockets, as far as sending a stream of bytes needs it: the answer to the handshake's key,
+//! and a reader of the client's frames, which ignores data frames. [`framing`](super::framing) makes the frames that
+//! the server sends.
 //!
-//! Clients' frames are bounded and never collected: of data only the length counts. Source: RFC 6455.
+//! Clients' frames are bounded, and data frames are skipped without being collected. Source: RFC 6455.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,37 +14,37 @@ use crate::proto::framing::opcode;
 /// What is hashed with the client's key (1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Bytes of a client's key behind its encoding.
+/// Bytes of a client's key, decoded.
 const KEY_BYTES: usize = 16;
 
 /// The longest payload of a control frame (5.5).
 const CONTROL_MAX_BYTES: u64 = 125;
 
-/// The longest frame of data: players have nothing to say.
+/// The longest frame of data: players have no data to send.
 const DATA_MAX_BYTES: u64 = 64 * 1024;
 
-/// The answer to `Sec-WebSocket-Key`; `None` where that is no key.
+/// The answer to `Sec-WebSocket-Key`; `None` if the key is invalid.
 pub(crate) fn accept(key: &[u8]) -> Option<String> {
     STANDARD.decode(key).ok().filter(|key| key.len() == KEY_BYTES)?;
     let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     Some(STANDARD.encode(hash))
 }
 
-/// What a client says.
+/// A control frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// A ping with this payload, which the pong repeats.
     Ping(Vec<u8>),
     /// A pong with this payload.
     Pong(Vec<u8>),
-    /// It closes; the payload is its status and words.
+    /// The client closes; the payload has its status and reason.
     Close(Vec<u8>),
 }
 
 /// Reads a client's frames, in whatever pieces they come.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
-    /// The head as far as it has come.
+    /// The part of the head that has come.
     head: Vec<u8>,
     /// The frame that is being read.
     frame: Option<Frame>,
@@ -54,15 +54,15 @@ pub(crate) struct Reader {
 struct Frame {
     opcode: u8,
     mask: [u8; 4],
-    /// Bytes of it that have come, and those that are to come.
+    /// The bytes of the frame that have come, and those that are missing.
     at: usize,
     left: u64,
-    /// Of a control frame.
+    /// The payload of a control frame.
     payload: Vec<u8>,
 }
 
 impl Reader {
-    /// Takes bytes from `input[*at..]` up to the end of the next control frame; `None`: all taken.
+    /// Takes bytes from `input[*at..]` up to the end of the next control frame; `None`: all input has been taken.
     ///
     /// # Errors
     /// [`RRError::Protocol`](crate::error::RRError::Protocol), [`RRError::Limit`](crate::error::RRError::Limit).
@@ -101,7 +101,7 @@ impl Reader {
     }
 }
 
-/// The frame of a head; `None` where that is not whole.
+/// The frame of a head; `None` if the head is incomplete.
 fn begin(head: &[u8]) -> Result<Option<Frame>> {
     let [first, second, rest @ ..] = head else { return Ok(None) };
     let opcode = first & 0x0f;

@@ -75,7 +75,7 @@ fn gives_up(tries: &[Try]) {
     }
 }
 
-const NOT_TAKEN: &str = "the server did not take the password";
+const NOT_TAKEN: &str = "the server did not accept the password";
 
 #[test]
 fn a_publisher_that_is_not_let_in_says_why_and_ends() {

@@ -1,4 +1,4 @@
-//! The promises of the AMF readers and the encoder, most of them through `tests/vectors/amf0.txt`.
+//! Tests of the AMF readers and the encoder, most of them by the table in `tests/vectors/amf0.txt`.
 
 use super::*;
 use crate::fuzzing::tables::table;

@@ -1,4 +1,4 @@
-//! The promises of `parse_header` to callers without the chunk reader.
+//! Tests of `parse_header` without the chunk reader.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A chunk reader's state, with which another reader goes on in its place.
+//! The state of a chunk reader, from which another reader continues.
 
 use minicbor::bytes::ByteSlice;
 use minicbor::{Decode, Encode};
@@ -10,7 +10,7 @@ use crate::proto::chunk_header::{CHUNK_STREAM_MAX, CHUNK_STREAM_MIN};
 /// Every message is shorter than this, in bytes: its length has 24 bits.
 const MESSAGE_BYTES: u32 = 1 << 24;
 
-/// Largest count that a state may claim: counting on from here does not overflow.
+/// Largest count that a state may claim: counting from there does not overflow.
 const COUNT_MAX: u64 = 1 << 60;
 
 /// Everything that reading the next chunks depends on.
@@ -30,10 +30,10 @@ pub struct ReaderState<'a> {
     #[b(3)]
     #[cbor(with = "minicbor::bytes")]
     header: &'a [u8],
-    /// Messages that the peer began and gave up.
+    /// Messages that the peer began and abandoned.
     #[n(4)]
     discarded: u64,
-    /// The kept body of the last message, where the state was taken with it.
+    /// The kept body of the last message, if the state was taken with it.
     #[b(5)]
     body: Option<&'a ByteSlice>,
 }
@@ -59,7 +59,7 @@ impl Slot {
 }
 
 impl ChunkReader {
-    /// The state with which another reader goes on; `with_body` adds the kept body (see
+    /// The state from which another reader continues; `with_body` adds the kept body (see
     /// [`keep_body`](Self::keep_body)).
     ///
     /// # Errors
@@ -78,33 +78,34 @@ impl ChunkReader {
         })
     }
 
-    /// A reader that goes on from a state. The half-read messages must be within `limits`; other limits may be set
+    /// A reader that continues from a state. The half-read messages must be within `limits`; other limits may be set
     /// afterwards.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a state that no reader has, [`RRError::Limit`] past one of the limits, [`RRError::NoMem`].
+    /// [`RRError::Arg`] for a state that no reader can have, [`RRError::Limit`] past one of the limits,
+    /// [`RRError::NoMem`].
     pub fn from_state(limits: ReadLimits, state: &ReaderState<'_>) -> Result<Self> {
         let impossible = |what: &'static str| Err(Failure::ours(RRError::Arg, what));
         if !(1..=CHUNK_SIZE_MAX).contains(&state.chunk_size) || state.discarded > COUNT_MAX {
-            return impossible("no peer has such a chunk size");
+            return impossible("no peer can have such a chunk size");
         }
         let mut reader = Self { chunk_size: state.chunk_size, discarded: state.discarded, ..Self::new(limits) };
         for ChunkStreamState { chunk_stream, previous, body } in &state.chunk_streams {
             let known = find(&reader.index, &reader.slots, *chunk_stream).is_some();
             if known || !(CHUNK_STREAM_MIN..=CHUNK_STREAM_MAX).contains(chunk_stream) {
-                return impossible("a chunk stream is there twice, or cannot be");
+                return impossible("a chunk stream exists twice, or has an invalid id");
             }
             let fits = if previous.open { body.len() < previous.len as usize } else { body.is_empty() };
             if previous.len >= MESSAGE_BYTES || !fits {
-                return impossible("a half-read message has more bytes than it may have");
+                return impossible("a half-read message has more bytes than its length");
             }
             if previous.open && previous.len > limits.max_message {
-                return Err(Failure::ours(RRError::Limit, "a half-read message is larger than is taken here"));
+                return Err(Failure::ours(RRError::Limit, "a half-read message is larger than is accepted here"));
             }
             reader.add_slot(*chunk_stream)?;
             reader.open_bytes += body.len();
             if reader.open_bytes > limits.max_open_bytes {
-                return Err(Failure::ours(RRError::Limit, "the half-read messages are larger than is taken here"));
+                return Err(Failure::ours(RRError::Limit, "the half-read messages are larger than is accepted here"));
             }
             if let Some(slot) = reader.slots.last_mut() {
                 slot.previous = *previous;
@@ -114,7 +115,7 @@ impl ChunkReader {
         reader.resume_chunk(state)?;
         if let Some(body) = state.body {
             if body.len() > limits.max_message as usize {
-                return Err(Failure::ours(RRError::Limit, "a message is larger than is taken here"));
+                return Err(Failure::ours(RRError::Limit, "a message is larger than is accepted here"));
             }
             reader.done = copied(body)?;
             reader.body = Body::Assembled;
@@ -130,15 +131,15 @@ impl ChunkReader {
             let open = self.slots.get(current).filter(|slot| slot.previous.open);
             let most = open.map_or(0, |slot| missing(slot).min(self.chunk_size as usize));
             if !(1..=most).contains(&left) || !header.is_empty() {
-                return Err(Failure::ours(RRError::Arg, "no chunk is half-read like that"));
+                return Err(Failure::ours(RRError::Arg, "no chunk can be half-read in this way"));
             }
             if left > self.limits.max_open_bytes - self.open_bytes {
-                return Err(Failure::ours(RRError::Limit, "a half-read chunk is larger than is taken here"));
+                return Err(Failure::ours(RRError::Limit, "a half-read chunk is larger than is accepted here"));
             }
             (self.current, self.left) = (current, left);
         }
         if header.len() >= HEADER_MAX_BYTES {
-            return Err(Failure::ours(RRError::Arg, "no header is half-read like that"));
+            return Err(Failure::ours(RRError::Arg, "no header can be half-read in this way"));
         }
         self.pending[..header.len()].copy_from_slice(header);
         self.pending_len = header.len();

@@ -1,4 +1,4 @@
-//! The chunk reader's promises: by the golden vectors, against rml_rtmp, and in memory.
+//! Tests of the chunk reader: by the golden vectors, against rml_rtmp, and of its memory.
 
 use bytes::Bytes;
 use rml_rtmp::chunk_io::{ChunkDeserializer, ChunkSerializer};
@@ -86,7 +86,7 @@ fn reads_what_rml_rtmp_writes() {
         assert_eq!(decoded.error, None);
         assert_eq!(decoded.messages.len(), messages.len() + 1);
         for ((read, read_body), (head, body)) in decoded.messages[1..].iter().zip(&messages) {
-            // rml_rtmp chooses the chunk stream by itself.
+            // rml_rtmp chooses the chunk stream.
             assert_eq!(MessageHead { chunk_stream: head.chunk_stream, ..*read }, *head);
             assert_eq!(read_body, body);
         }

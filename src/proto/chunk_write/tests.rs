@@ -1,4 +1,4 @@
-//! The chunk writer's promises. The tests of `proto::chunk_read` show that others read its bytes.
+//! Tests of the chunk writer. The tests of `proto::chunk_read` show that other readers understand its bytes.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Sequence headers as encoders made them (x264, x265, SVT-AV1, ffmpeg's aac and libopus), and damaged ones.
+//! Sequence headers made by encoders (x264, x265, SVT-AV1, ffmpeg's aac and libopus), and damaged ones.
 
 use super::*;
 use crate::fuzzing::tables::bytes;

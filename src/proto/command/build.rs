@@ -1,11 +1,11 @@
-//! The command and data bodies we send, both roles. Each function appends one body to `out`; the same arguments give
+//! The command and data bodies that both roles send. Each function appends one body to `out`; the same arguments give
 //! the same bytes.
 
 use super::{CAN_FORWARD, Connect, VIA};
 use crate::proto::amf0::{Entries, Value, write_value};
 use crate::proto::message::kind;
 
-/// FMS's name for itself; peers that read it want a version of at least 3.
+/// The name that FMS gives itself; peers that read it expect a version of at least 3.
 const FMS_VER: &[u8] = b"FMS/3,0,1,123";
 /// FMS's capability bits, which old players look at.
 const CAPABILITIES: f64 = 31.0;
@@ -27,8 +27,8 @@ pub fn error(out: &mut Vec<u8>, transaction: f64, code: &str, text: &str) {
     call(out, "_error", transaction, &[Value::Null, info("error", code, text, Vec::new())]);
 }
 
-/// The answer that accepts a `connect`. Fields of Enhanced RTMP go only to peers that sent some; they say that a relay
-/// forwards any codec, and `caps_ex`.
+/// The answer that accepts a `connect`. Peers that sent fields of Enhanced RTMP get such fields too: they say that a
+/// relay forwards any codec, and `caps_ex`.
 pub fn connect_result(out: &mut Vec<u8>, transaction: f64, connect: &Connect<'_>, caps_ex: u32) {
     let properties = Value::Object(vec![
         (b"fmsVer", Value::String(FMS_VER)),
@@ -50,7 +50,7 @@ pub fn connect_result(out: &mut Vec<u8>, transaction: f64, connect: &Connect<'_>
     call(out, "_result", transaction, &[properties, info]);
 }
 
-/// The answer that refuses a `connect`; `redirect` sends the peer to another url (`ex.code` 302, as FMS did it).
+/// The answer that refuses a `connect`; `redirect` sends the peer to another url (`ex.code` 302, as FMS sends it).
 pub fn connect_error(out: &mut Vec<u8>, transaction: f64, code: &str, text: &str, redirect: Option<&str>) {
     let ex = redirect.map(|url| {
         let target =
@@ -61,7 +61,7 @@ pub fn connect_error(out: &mut Vec<u8>, transaction: f64, code: &str, text: &str
     call(out, "_error", transaction, &[Value::Null, info]);
 }
 
-/// `onStatus`; `more` goes behind level, code and description.
+/// `onStatus`; `more` goes after level, code and description.
 pub fn on_status(out: &mut Vec<u8>, level: &str, code: &str, text: &str, more: Entries<'_>) {
     call(out, "onStatus", 0.0, &[Value::Null, info(level, code, text, more)]);
 }
@@ -76,20 +76,20 @@ pub fn on_fc(out: &mut Vec<u8>, name: &str, code: &str, key: &[u8]) {
     call(out, name, 0.0, &[Value::Null, Value::Object(info)]);
 }
 
-/// Enhanced RTMP's request that the peer connect again, to `url` where one is given.
+/// Enhanced RTMP's request that the peer connect again, to `url` if given.
 pub fn reconnect_request(out: &mut Vec<u8>, url: Option<&str>, text: &str) {
     let more = url.map(|url| (b"tcUrl".as_slice(), Value::String(url.as_bytes())));
     on_status(out, "status", "NetConnection.Connect.ReconnectRequest", text, more.into_iter().collect());
 }
 
-/// [`VIA`]: the streams through which media comes, with commas between.
+/// [`VIA`]: the streams through which media comes, separated by commas.
 pub fn via(out: &mut Vec<u8>, streams: &[u8]) {
     call(out, VIA, 0.0, &[Value::Null, Value::String(streams)]);
 }
 
 const SAMPLE_ACCESS: &[u8] = b"|RtmpSampleAccess";
 
-/// The data message `|RtmpSampleAccess`: players may look at the samples. Flash players stay black without it.
+/// The data message `|RtmpSampleAccess`: players may look at the samples. Without it Flash players stay black.
 pub fn sample_access(out: &mut Vec<u8>) {
     for value in [Value::String(SAMPLE_ACCESS), Value::Bool(true), Value::Bool(true)] {
         write_value(&value, out);
@@ -101,7 +101,7 @@ pub fn sample_access(out: &mut Vec<u8>) {
 pub fn is_sample_access(type_id: u8, body: &[u8]) -> bool {
     let bare = match type_id {
         kind::DATA => Some(body),
-        // AMF0 behind the format byte 0.
+        // AMF0 after the format byte 0.
         kind::DATA_AMF3 => body.strip_prefix(&[0]),
         _ => None,
     };
@@ -109,7 +109,7 @@ pub fn is_sample_access(type_id: u8, body: &[u8]) -> bool {
         .is_some_and(|name| name.starts_with(SAMPLE_ACCESS))
 }
 
-/// A client's facts for its `connect`.
+/// The values for a client's `connect`.
 #[derive(Clone, Debug)]
 pub struct Hello<'a> {
     /// The application.
@@ -120,7 +120,7 @@ pub struct Hello<'a> {
     pub publish: bool,
     /// `capsEx`.
     pub caps_ex: u32,
-    /// Whether it asks for [`VIA`].
+    /// Whether the client asks for [`VIA`].
     pub asks_via: bool,
 }
 
@@ -157,7 +157,7 @@ pub fn publish(out: &mut Vec<u8>, transaction: f64, key: &[u8]) {
     call(out, "publish", transaction, &[Value::Null, Value::String(key), Value::String(b"live")]);
 }
 
-/// `play` of a live stream, or of a recording where there is one: start -2, the default every server understands.
+/// `play` of a live stream, or else of a recording: start -2, the default that every server understands.
 pub fn play(out: &mut Vec<u8>, transaction: f64, key: &[u8]) {
     call(out, "play", transaction, &[Value::Null, Value::String(key), Value::Number(-2_000.0)]);
 }

@@ -1,4 +1,4 @@
-//! The meaning of peers' commands, and the exact bytes of ours, through `tests/vectors/commands.txt`.
+//! Tests of the meaning of peers' commands and the exact bytes of ours, by the table in `tests/vectors/commands.txt`.
 
 use super::build::Hello;
 use super::*;

@@ -1,8 +1,9 @@
-//! The handshake's promises, between our two roles and against a plain client.
+//! Tests of the handshake, between our two roles and against a plain client.
 
 use super::*;
 
-/// Lets a client and a server shake hands, each fed in pieces of `piece` bytes, with `extra` after the client's part.
+/// Runs the handshake of a client and a server, each fed in pieces of `piece` bytes, with `extra` after the client's
+/// part.
 fn shake(piece: usize, extra: &[u8]) -> Vec<u8> {
     let (mut client, mut server) = (Handshake::client(), Handshake::server());
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());

@@ -43,7 +43,8 @@ fn digits(text: &str, most: usize) -> Option<i64> {
     (text.len() <= most && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
-/// Days since 1970 of a date in the Gregorian calendar; years begin in March, so that a leap day ends them.
+/// Days since 1970 of a date in the Gregorian calendar; years begin in March, so that the leap day is the last day of a
+/// year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -1,6 +1,6 @@
 //! The key exchange of RTMPE: Diffie-Hellman in the second Oakley group, 1024 bits.
 //!
-//! The protocol fixes the group, which is too small for secrecy today. Random bytes are the caller's.
+//! The protocol fixes the group, which is too small for secrecy today. The caller provides random bytes.
 
 use num_bigint::BigUint;
 
@@ -18,7 +18,7 @@ pub(super) struct KeyPair {
 }
 
 impl KeyPair {
-    /// A pair out of random bytes.
+    /// A pair made from random bytes.
     pub(super) fn new(random: &[u8; KEY_BYTES]) -> Self {
         let prime = BigUint::from_bytes_be(&PRIME);
         let two = BigUint::from(2_u32);
@@ -31,7 +31,7 @@ impl KeyPair {
     /// The secret shared with the owner of `theirs`.
     ///
     /// # Errors
-    /// [`RRError::Handshake`] where `theirs` is no public key of this group, so that the secret could be guessed.
+    /// [`RRError::Handshake`] if `theirs` is not a public key of this group, so that the secret could be guessed.
     pub(super) fn agree(&self, theirs: &[u8; KEY_BYTES]) -> Result<[u8; KEY_BYTES]> {
         let prime = BigUint::from_bytes_be(&PRIME);
         let theirs = BigUint::from_bytes_be(theirs);

@@ -1,4 +1,4 @@
-//! The constants of signed and encrypted handshakes: facts that both sides must share, no secrets of ours.
+//! The constants of signed and encrypted handshakes: published values that both sides share, not secrets.
 //!
 //! The numbers come from the published descriptions of RTMPE and from its implementations; [`super::sign`] uses them.
 

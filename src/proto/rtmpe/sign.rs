@@ -1,6 +1,6 @@
-//! Digests and signatures of handshake packets: where they lie, how they are made and checked.
+//! Digests and signatures of handshake packets: their places, and how they are made and checked.
 //!
-//! A digest lies inside packet 1 at a place that four bytes of the packet name; there are two schemes for the place.
+//! A digest is inside packet 1, at a place that four bytes of the packet give; there are two schemes for the place.
 //! Packet 2 ends with a signature whose key comes from the peer's digest; types 8 and 9 encrypt it once more.
 
 use blowfish::BlowfishLE;
@@ -99,7 +99,7 @@ impl Scheme {
     }
 }
 
-/// A place in a packet: the sum of the four bytes at `at`, modulo `modulus`, plus `base`. Digest and key fit behind
+/// A place in a packet: the sum of the four bytes at `at`, modulo `modulus`, plus `base`. Digest and key fit after
 /// every such place.
 fn place(packet: &Packet, at: usize, modulus: usize, base: usize) -> usize {
     packet[at..at + 4].iter().map(|byte| usize::from(*byte)).sum::<usize>() % modulus + base
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// A vector of the cipher's authors; their words are big-endian, which is why each four bytes stand turned around.
+    /// A vector of the cipher's authors; their words are big-endian, so each four bytes are reversed here.
     #[test]
     fn xtea_gives_the_published_result() {
         let mut block = [0x44, 0x43, 0x42, 0x41, 0x48, 0x47, 0x46, 0x45];
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(block, [0xd0, 0xf3, 0x7d, 0x49, 0xb5, 0x2c, 0x61, 0x72]);
     }
 
-    /// Schneier's vector for a key of 24 bytes, turned around in the same way.
+    /// Schneier's vector for a key of 24 bytes, with its bytes reversed in the same way.
     #[test]
     fn blowfish_gives_the_published_result() {
         let key = [

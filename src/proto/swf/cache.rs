@@ -1,4 +1,5 @@
-//! The text of the file that keeps hashes of SWF files from one run to the next, as librtmp's programs share it.
+//! The text of the file that keeps hashes of SWF files from one run to the next, in the format that librtmp's programs
+//! share.
 //!
 //! Entries have five lines: `url`, `ctim` (when a server was last asked), `date` (the server's Last-Modified), `size`
 //! in hexadecimal, `hash`. Reading never fails: malformed entries are left out, and lengths and numbers are bounded.
@@ -6,7 +7,7 @@
 use crate::proto::http_client::{date_text, parse_date};
 use crate::proto::rtmpe::SwfId;
 
-/// Bytes of a file that are read.
+/// Most bytes of a cache file that are read.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// Most entries; the newest are kept.
@@ -20,7 +21,7 @@ const MAX_VALUE: usize = 4_096;
 pub(crate) struct Entry {
     /// The file's url without its query.
     pub url: Vec<u8>,
-    /// When a server was last asked, in Unix seconds; 0 where that is not known.
+    /// When a server was last asked, in Unix seconds; 0 if not known.
     pub checked_s: i64,
     /// The server's `Last-Modified`, sent with the next request.
     pub modified: Vec<u8>,
@@ -61,12 +62,12 @@ impl Cache {
         }
     }
 
-    /// The entry of a url, whose query does not count.
+    /// The entry for a url, ignoring its query.
     pub(crate) fn find(&self, url: &[u8]) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.url == without_query(url))
     }
 
-    /// Adds an entry and drops an older one for the same url; where the cache is full, the oldest of all.
+    /// Adds an entry and drops an older one for the same url; if the cache is full, drops the oldest of all.
     pub(crate) fn put(&mut self, entry: Entry) {
         let url = without_query(&entry.url).to_vec();
         self.entries.retain(|other| other.url != url);
