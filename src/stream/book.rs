@@ -1,8 +1,8 @@
-//! A stream's book: who publishes it, who plays it, what it is pushed to, and whether anybody may still come.
+//! A stream's book: its publisher, standbys, players and targets, and whether new peers are still admitted.
 //!
-//! All moves are made under one lock, so two who come at once cannot both be the publisher. The book tells nobody and
-//! wakes nobody; the front does, once the lock is free. The lock comes after the registry's and before that of the
-//! sources.
+//! All changes are made under one lock, so two peers that come at once cannot both become the publisher. The book sends
+//! no events and wakes no thread; the front does so once the lock is free. The lock comes after the registry's and
+//! before that of the sources.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ enum Publisher {
 /// The place that a new publisher gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The newcomer is the publisher; a publisher that was there is replaced.
+    /// The newcomer is the publisher and replaces an earlier one, if any.
     Live,
     /// The newcomer stands by until the present publisher has gone.
     Standby,
@@ -34,11 +34,11 @@ pub(crate) enum Claim {
 /// The result of the host's claim to publish, made with each of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum HostClaim {
-    /// The host publishes already.
+    /// The host is the publisher already.
     Had,
     /// The host is the publisher from here on.
     New,
-    /// Nobody publishes, and the host does not begin.
+    /// Nobody publishes, and the host does not begin either.
     None,
 }
 
@@ -56,22 +56,22 @@ pub(in crate::stream) enum Room {
 #[derive(Debug)]
 pub(crate) struct Book {
     page: Mutex<Page>,
-    /// The publisher the host wants live; 0 is none.
+    /// The publisher the host wants live; 0 means none.
     switch_to: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Page {
     publisher: Option<Publisher>,
-    /// The publisher was lost, and the grace window runs.
+    /// The publisher was lost, and the grace window is running.
     recovering: bool,
-    /// Sessions others opened to us: the publisher first, then those that stand by and players.
+    /// Sessions that peers opened to us: first the publisher, then standbys and players.
     from_sess_list: Vec<Arc<RRSession>>,
-    /// Sessions we open to others: the controller's relays first, of which the first is the stream's next hop.
+    /// Sessions that we open to others: the controller's relays first, of which the first is the stream's next hop.
     to_sess_list: Vec<Arc<Target>>,
-    /// The stream exists by the host's wish, with or without peers.
+    /// The host created the stream, so it exists also without peers.
     reserved: bool,
-    /// The book is closed: no peer is admitted any more.
+    /// The book is closed: no new peer is admitted.
     closed: bool,
 }
 
@@ -100,12 +100,12 @@ impl Page {
         self.from_sess_list.iter().find(|record| self.publishes(record))
     }
 
-    /// Whether the publisher is a session, ours or a source's, that has sent nothing since then.
+    /// Whether the publisher is a session (of a peer or of a source) that has sent nothing since `since_ms`.
     fn is_silent(&self, since_ms: Option<u64>) -> bool {
         self.publisher_record().zip(since_ms).is_some_and(|(record, since_ms)| record.read_ms() <= since_ms)
     }
 
-    /// Whether the publisher's place has somebody: where the publisher has gone, one that stands by and is about to follow.
+    /// Whether the publisher's place is taken: by the publisher or, if that has gone, by a standby that is about to follow.
     fn is_taken(&self) -> bool {
         self.publisher.is_some() || (self.recovering && self.standbys() > 0)
     }
@@ -137,7 +137,7 @@ impl Page {
 }
 
 impl Book {
-    /// Nobody is on it yet. With `reserved` the stream exists all the same.
+    /// An empty book. With `reserved` the stream exists also without peers.
     pub(in crate::stream) fn new(reserved: bool) -> Self {
         Self { page: Mutex::new(Page { reserved, ..Page::default() }), switch_to: AtomicU64::new(0) }
     }
@@ -148,10 +148,10 @@ impl Book {
 
     // ---- players
 
-    /// A player comes on the book.
+    /// Adds a player to the book.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending.
+    /// [`RRError::State`] if the stream is ending.
     pub(in crate::stream) fn admit(&self, record: &Arc<RRSession>) -> Result<()> {
         let mut page = self.page();
         page.still_open()?;
@@ -159,7 +159,7 @@ impl Book {
         Ok(())
     }
 
-    /// A play of this session is over: one of them, where the session plays the stream twice.
+    /// Removes one play of this session, which may play the stream more than once.
     pub(in crate::stream) fn leave(&self, record: &RRSession) {
         let mut page = self.page();
         if let Some(at) = page.from_sess_list.iter().position(|other| other.id == record.id) {
@@ -167,7 +167,7 @@ impl Book {
         }
     }
 
-    /// The publisher, those that stand by, and the players; sources that publish or stand by are among them.
+    /// The publisher, the standbys and the players, including sources that publish or stand by.
     pub(in crate::stream) fn sessions(&self) -> Vec<Arc<RRSession>> {
         self.page().from_sess_list.clone()
     }
@@ -184,28 +184,29 @@ impl Book {
         self.page().publisher_record().cloned()
     }
 
-    /// The session that publishes, a source's too, by its id.
+    /// The id of the session that publishes, also if it is a source's.
     #[cfg(feature = "rest")]
     pub(crate) fn publisher_id(&self) -> Option<Id> {
         self.publisher().map(|record| record.id)
     }
 
-    /// The arguments (`?args`) of the session that publishes; empty where none does or it sent none.
+    /// The arguments (`?args`) of the session that publishes; empty if there is none or it sent none.
     pub(crate) fn publisher_query(&self) -> Vec<u8> {
         self.publisher().map(|record| record.names().query).unwrap_or_default()
     }
 
-    /// Through which streams the publisher's media comes; empty where that is no source.
+    /// The streams through which the publisher's media comes; empty if the publisher is not a source.
     pub(in crate::stream) fn publisher_via(&self) -> Vec<u8> {
         self.publisher().map(|record| record.names().via).unwrap_or_default()
     }
 
-    /// Makes a session the publisher, or one that stands by, as the policy says. Where that is to reject, a publisher that
-    /// has sent nothing since `silent_since_ms` is replaced all the same: it may have lost its network, and come again.
+    /// Makes a session the publisher, or a standby, according to the policy. Even if the policy is to reject, a
+    /// publisher that has sent nothing since `silent_since_ms` is replaced: it may have lost its network and be the one
+    /// that comes again.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where there is one that sends and the policy is to reject, [`RRError::Limit`] with too many
-    /// standbys, [`RRError::State`] where the stream is ending.
+    /// [`RRError::Exists`] if there is an active publisher and the policy is to reject, [`RRError::Limit`] with too
+    /// many standbys, [`RRError::State`] if the stream is ending.
     pub(in crate::stream) fn claim(
         &self,
         record: &Arc<RRSession>,
@@ -221,7 +222,7 @@ impl Book {
             PublisherPolicy::Reject => return Err(taken()),
             PublisherPolicy::Standby if page.standbys() < MAX_STANDBYS => Claim::Standby,
             PublisherPolicy::Standby => {
-                return Err(Failure::ours(RRError::Limit, "as many publishers as may stand by do so already"));
+                return Err(Failure::ours(RRError::Limit, "too many publishers stand by already"));
             }
         };
         page.enter(record, claim, if claim == Claim::Live { Role::Publisher } else { Role::Standby });
@@ -231,7 +232,7 @@ impl Book {
     /// Makes a source the publisher, or a standby; unlike a session ([`claim`](Self::claim)) a source never takes over.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where somebody publishes and it may not stand by, [`RRError::State`].
+    /// [`RRError::Exists`] if there is a publisher and the source may not stand by, [`RRError::State`].
     pub(in crate::stream) fn claim_for_source(&self, record: &Arc<RRSession>, may_stand_by: bool) -> Result<Claim> {
         let mut page = self.page();
         page.still_open()?;
@@ -244,15 +245,15 @@ impl Book {
         Ok(claim)
     }
 
-    /// The place that there is for a source now.
+    /// The place that is free for a source now.
     pub(in crate::stream) fn room(&self, may_stand_by: bool) -> Room {
         self.page().room(may_stand_by)
     }
 
-    /// Makes the host the publisher, unless it only comes to end.
+    /// Makes the host the publisher, unless the message is its end.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where a session publishes, [`RRError::State`] where the stream is ending.
+    /// [`RRError::Exists`] if a session publishes, [`RRError::State`] if the stream is ending.
     pub(in crate::stream) fn claim_for_host(&self, ends: bool) -> Result<HostClaim> {
         let mut page = self.page();
         match page.publisher {
@@ -267,8 +268,8 @@ impl Book {
         }
     }
 
-    /// The host publishes no more. `None` where it did not; else whether one that stands by is to follow, for whom the
-    /// place is kept.
+    /// Ends the host's publish. `None` if it did not publish; otherwise whether a standby follows, whose place is then
+    /// kept.
     pub(in crate::stream) fn end_host(&self) -> Option<bool> {
         let mut page = self.page();
         page.publisher.take_if(|publisher| *publisher == Publisher::Host)?;
@@ -276,8 +277,8 @@ impl Book {
         Some(page.recovering)
     }
 
-    /// A session that published or stood by has gone. With `keep` its place stays open for the grace window; true where
-    /// it was the publisher.
+    /// Removes a session that published or stood by. With `keep` its place stays open for the grace window. True if it
+    /// was the publisher.
     pub(in crate::stream) fn lose(&self, record: &RRSession, keep: bool) -> bool {
         let mut page = self.page();
         page.from_sess_list.retain(|other| other.id != record.id);
@@ -289,7 +290,7 @@ impl Book {
         was_live
     }
 
-    /// A session that stood by is the publisher from now on; false where another has come first.
+    /// Makes a standby the publisher; false if another one has come first.
     pub(in crate::stream) fn succeed(&self, record: &RRSession) -> bool {
         let mut page = self.page();
         let free = page.publisher.is_none() && !page.closed;
@@ -299,8 +300,7 @@ impl Book {
         free
     }
 
-    /// The publisher and one that stands by change places, by the host's wish; false where the first is not the
-    /// publisher.
+    /// Exchanges the publisher and a standby, as the host asked; false if `from` is not the publisher.
     pub(in crate::stream) fn exchange(&self, from: &RRSession, to: &RRSession) -> bool {
         let mut page = self.page();
         let publishes = page.publishes(from);
@@ -315,15 +315,15 @@ impl Book {
         self.page().recovering
     }
 
-    /// Gives the publisher's place up; true where the grace window had kept it.
+    /// Gives up the publisher's place; true if the grace window had kept it.
     pub(in crate::stream) fn give_up_waiting(&self) -> bool {
         std::mem::take(&mut self.page().recovering)
     }
 
-    /// Notes that the host wants this publisher or standby live, for accumulate, which the caller wakes.
+    /// Notes, for accumulate, that the host wants this publisher or standby live. The caller wakes accumulate.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] where it does not publish or stand by here, [`RRError::State`] while the host publishes.
+    /// [`RRError::NotFound`] if it neither publishes nor stands by here, [`RRError::State`] while the host publishes.
     pub(in crate::stream) fn want_live(&self, id: Id) -> Result<()> {
         let page = self.page();
         let publishes =
@@ -332,19 +332,19 @@ impl Book {
             return Err(Failure::ours(RRError::NotFound, "that session does not publish to this stream"));
         }
         if page.publisher == Some(Publisher::Host) {
-            let text = "the host publishes this stream: whoever stands by follows when it ends";
+            let text = "the host publishes this stream; a standby follows when the host ends";
             return Err(Failure::ours(RRError::State, text));
         }
         self.switch_to.store(id, Ordering::Release);
         Ok(())
     }
 
-    /// The publisher the host wants live, once.
+    /// Takes the note of the publisher that the host wants live.
     pub(in crate::stream) fn take_switch(&self) -> Option<Id> {
         Some(self.switch_to.swap(0, Ordering::AcqRel)).filter(|&id| id != 0)
     }
 
-    /// Keeps the host's wish until accumulate has the publishers it is about, or the host wants another.
+    /// Keeps the host's request until accumulate has the publishers concerned, or the host requests another one.
     pub(in crate::stream) fn keep_switch(&self, id: Id) {
         if self.page().from_sess_list.iter().any(|record| record.id == id) {
             let _ = self.switch_to.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed);
@@ -353,14 +353,14 @@ impl Book {
 
     // ---- targets
 
-    /// A target comes on the book, and its first event is told.
+    /// Adds a target to the book and sends its first event.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending, or the target was stopped already.
+    /// [`RRError::State`] if the stream is ending, or the target was stopped already.
     pub(in crate::stream) fn add_target(&self, target: &Arc<Target>) -> Result<()> {
         let mut page = self.page();
         page.still_open()?;
-        // In the lock: whoever stops it from here on finds it on the book.
+        // This runs under the lock, so that a stop from now on finds the target on the book.
         target.begin()?;
         page.to_sess_list.push(Arc::clone(target));
         // The controller's relays stand first, in its order, whatever else the stream is pushed to.
@@ -383,42 +383,42 @@ impl Book {
         self.page().to_sess_list.len()
     }
 
-    /// The stream has ended: targets are not kept any longer than it lives.
+    /// Removes all targets of a stream that has ended.
     pub(in crate::stream) fn forget_targets(&self) {
         self.page().to_sess_list.clear();
     }
 
     // ---- whether anybody may come
 
-    /// Whether only players keep the stream, who wait for a publisher.
+    /// Whether only players that wait for a publisher keep the stream.
     pub(crate) fn is_only_waited_for(&self) -> bool {
         let page = self.page();
         !page.is_wanted() && !page.closed
     }
 
-    /// From now on the stream exists without peers too.
+    /// Lets the stream exist also without peers from now on.
     pub(crate) fn reserve(&self) {
         self.page().reserved = true;
     }
 
-    /// Does something that must not happen once the book is closed; it runs under the lock.
+    /// Runs `what`, which must not happen once the book is closed, under the lock.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending, and what `what` says.
+    /// [`RRError::State`] if the stream is ending, and the errors of `what`.
     pub(in crate::stream) fn while_open(&self, what: impl FnOnce() -> Result<()>) -> Result<()> {
         let page = self.page();
         page.still_open()?;
         what()
     }
 
-    /// Whether the stream has no peers and expects none; `is_kept` says whether something beside the book keeps the
+    /// Whether the stream has no peers and expects none; `is_kept` says whether something other than the book keeps the
     /// stream.
     pub(in crate::stream) fn is_unused(&self, is_kept: impl FnOnce() -> bool) -> bool {
         let page = self.page();
         page.is_unused() && !is_kept()
     }
 
-    /// Closes the book if the stream still has no peers; true where it did.
+    /// Closes the book if the stream still has no peers; true if it did.
     pub(in crate::stream) fn retire(&self, is_kept: impl FnOnce() -> bool) -> bool {
         let mut page = self.page();
         let unused = page.is_unused() && !is_kept();
@@ -426,7 +426,7 @@ impl Book {
         unused
     }
 
-    /// Closes the book: no peer is admitted any more.
+    /// Closes the book: no new peer is admitted.
     pub(in crate::stream) fn close(&self) {
         self.page().closed = true;
     }
@@ -468,7 +468,7 @@ mod tests {
         let first = session(1);
         assert_eq!(book.claim(&first, policy, None).unwrap(), Claim::Standby);
         assert_eq!(book.end_host(), Some(true));
-        // Accumulate has not looked at it yet.
+        // Accumulate has not seen the request yet.
         assert_eq!(book.claim(&session(2), policy, None).unwrap(), Claim::Standby);
         assert_eq!(book.claim_for_source(&session(3), false).unwrap_err().kind, RRError::Exists);
         assert!(book.succeed(&first));

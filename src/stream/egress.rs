@@ -1,7 +1,7 @@
 //! How media leaves a stream: the relay thread, its consumers with their subscriptions and sinks, the join index that
-//! knows where they may begin, and what differs for one of them.
+//! knows where they may begin, and the rewriting of messages for single consumers.
 //!
-//! This folder knows nothing of publishers: the relay follows the log.
+//! This folder does not know publishers: the relay follows the log.
 
 mod consumer;
 mod foreign;

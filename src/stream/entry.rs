@@ -1,5 +1,5 @@
 //! The ways into a stream that may be the first to need one of its threads: publishers, players, targets, and the
-//! host's own messages. Here the threads are started; all else of a stream lies below and starts nothing.
+//! host's own messages. Only this file starts the threads.
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ use crate::stream::threading::{Running, Spot};
 use crate::sync::spawn;
 
 impl RRStream {
-    /// Makes a session the publisher, or one that stands by, as the stream's policy says.
+    /// Makes a session the publisher, or a standby, according to the stream's policy.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where there is one that sends and the policy is to reject, [`RRError::Limit`] with too many standbys,
-    /// [`RRError::State`] where the stream is ending.
+    /// [`RRError::Exists`] if there is an active publisher and the policy is to reject, [`RRError::Limit`] with too
+    /// many standbys, [`RRError::State`] if the stream is ending.
     pub(crate) fn claim(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<Claim> {
         start_relay(self)?;
         let now_ms = clock::now_ms();
         record.set_read(now_ms);
-        // Where memory is short a publisher may be kept from being read, and is not silent for that.
+        // When memory is short, a publisher may go unread for a while; that does not make it silent.
         let silent_ms = self.config().silent_ms.filter(|_| !self.memory().budget().is_short());
         let silent_since_ms = silent_ms.map(|ms| now_ms.saturating_sub(ms.into()));
         let claim = self.book().claim(record, self.config().publisher_policy, silent_since_ms)?;
@@ -48,7 +48,7 @@ impl RRStream {
     /// Hands the publisher's connection over to the accumulate thread.
     ///
     /// # Errors
-    /// The peer, with the reason, where that thread cannot take it.
+    /// The peer, with the reason, if that thread cannot take it.
     pub(crate) fn hand_publisher(
         self: &Arc<Self>,
         peer: Peer,
@@ -59,16 +59,16 @@ impl RRStream {
         hand_to_accumulate(self, Box::new(publisher)).map_err(|(back, failure)| (back.peer, failure))
     }
 
-    /// Takes a source that has had `Play.Start` as the publisher, or as one that stands by.
+    /// Takes a source that has had `Play.Start` as the publisher or as a standby.
     ///
     /// # Errors
-    /// [`RRError::Exists`] where somebody publishes already and it may not stand by, [`RRError::Rejected`] where its media
-    /// comes through this stream, [`RRError::State`] where the stream is ending, and [`RRError::Limit`]; the connection is
-    /// closed then.
+    /// [`RRError::Exists`] if there is a publisher and the source may not stand by, [`RRError::Rejected`] if its media
+    /// comes through this stream, [`RRError::State`] if the stream is ending, and [`RRError::Limit`]. On an error the
+    /// connection is closed.
     pub(crate) fn hand_source(self: &Arc<Self>, source: &Arc<Target>, pulled: Pulled) -> Result<()> {
         let Pulled { mut conn, via } = pulled;
         let stream_id = conn.client().map_or(1, |session| session.stream_id());
-        // The session has the source's id in its stream's book, and is in no table of the server's.
+        // In the stream's book the session has the source's id; it is in no table of the server.
         let record = Arc::new(RRSession::new(source.id, source.way().addr, None, conn.socket.local_name()));
         record.rename(|names| (names.app, names.key) = (self.name().app.clone(), self.name().key.clone()));
         self.comes_via(&record, &via)?;
@@ -76,7 +76,7 @@ impl RRStream {
         let claim = self.book().claim_for_source(&record, self.may_stand_by(source))?;
         match claim {
             Claim::Live => self.sources().served(),
-            // The stream waits for the one that publishes.
+            // The stream waits for the session that publishes.
             Claim::Standby => self.opening(false),
         }
         source.move_to(State::Waiting, |event| event);
@@ -88,10 +88,10 @@ impl RRStream {
         })
     }
 
-    /// Puts a player on the book; it counts as a watcher from here on.
+    /// Adds a player to the book; from now on it counts as a watcher.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending.
+    /// [`RRError::State`] if the stream is ending.
     pub(crate) fn admit(self: &Arc<Self>, record: &Arc<RRSession>) -> Result<()> {
         start_relay(self)?;
         self.book().admit(record)?;
@@ -107,7 +107,7 @@ impl RRStream {
     /// Hands something over to the relay thread.
     ///
     /// # Errors
-    /// The delivery, with the reason, where that thread cannot take it.
+    /// The delivery, with the reason, if that thread cannot take it.
     #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub(crate) fn deliver(self: &Arc<Self>, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         match start_relay(self) {
@@ -116,10 +116,10 @@ impl RRStream {
         }
     }
 
-    /// Adds a target. It is dialled as soon as the stream has media, which is at once where it has.
+    /// Adds a target. It is dialled as soon as the stream has media, at once if it has media already.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending.
+    /// [`RRError::State`] if the stream is ending.
     pub(crate) fn add_target(self: &Arc<Self>, target: &Arc<Target>) -> Result<()> {
         start_relay(self)?;
         self.book().add_target(target)?;
@@ -129,11 +129,11 @@ impl RRStream {
         Ok(())
     }
 
-    /// A message of the host's own. The first makes the host the publisher; `end` makes it go.
+    /// Appends a message of the host's own. The first one makes the host the publisher; `end` ends its publish.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] where a session publishes, [`RRError::State`] where the
-    /// stream is ending, [`RRError::Limit`] where memory is short: the host is not made to wait for it.
+    /// [`RRError::Arg`] for a time below 0, [`RRError::Exists`] if a session publishes, [`RRError::State`] if the
+    /// stream is ending, [`RRError::Limit`] if memory is short (the host never waits for memory).
     pub(crate) fn write(self: &Arc<Self>, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         let carries = !(end && body.is_empty());
         if carries && ts_ms < 0 {
@@ -155,7 +155,7 @@ impl RRStream {
             }
         }
         if carries {
-            // The wire's clock wraps at 2^32 ms; the low bits are it.
+            // The wire's clock wraps at 2^32 ms, so it has the low bits.
             let head = MessageHead { timestamp_ms: ts_ms as u32, type_id, ..MessageHead::default() };
             self.ingest().push(&Incoming::new(head, body, clock::now_us()))?;
             self.relay().wake_for_data();
@@ -183,16 +183,15 @@ fn hand_to_accumulate(
     sent.map_err(|back| (back, refused()))
 }
 
-/// Starts the relay, before the first byte: its first cursor has to stand where the log begins. The cursor is made here
-/// and not in the thread, which may run for the first time when media has come already.
+/// Starts the relay before the first byte, because its first cursor has to be where the log begins. The cursor is made
+/// here and not in the thread, which may first run when media has already come.
 fn start_relay(stream: &Arc<RRStream>) -> Result<()> {
     stream.relay().start(stream.threading(), |spot, inbox| {
         run(stream, "relayDataThread", spot, Relay::new(Arc::clone(stream), stream.ingest().cursor()), inbox)
     })
 }
 
-/// Has one of a stream's tasks run, on a thread of this name where it is to have its own. Where the task panics the stream
-/// fails.
+/// Runs one of a stream's tasks, on a thread with this name if it has its own. If the task panics, the stream fails.
 fn run<T: Task>(
     stream: &Arc<RRStream>,
     name: &str,

@@ -5,7 +5,7 @@ use crate::error::{Failure, RRError};
 use crate::net::clock;
 use crate::session::{Role, State};
 
-/// Ids as the C API has them: kind, server, generation and slot in one number; 0 is none.
+/// Ids as the C API has them: kind, server, generation and slot in one number; 0 means none.
 pub type Id = u64;
 
 /// Kinds of events (`RR_EV_*`, same numbers).
@@ -30,15 +30,15 @@ pub enum EventKind {
     Wanted,
     /// The last player of a stream left.
     Unwatched,
-    /// A stream has a track that it had not, or one with another codec; the text lists them all.
+    /// A stream has a new track, or a track with another codec; the text lists all tracks.
     Tracks,
-    /// Dropping began (value > 0, messages) or ended.
+    /// A consumer began to drop messages (their number is the value), or has caught up (0).
     Slow,
     /// Timestamps jumped.
     Clock,
     /// The peer asks us to reconnect.
     Reconnect,
-    /// What the controller has answered, or that nobody could be asked.
+    /// The controller's answer, or the failure to get one.
     Next,
     /// A log line.
     Log,
@@ -72,7 +72,7 @@ impl EventKind {
 
 /// Bits of [`Event::flags`] (`RR_EVF_*`).
 pub mod flag {
-    /// Worth another try.
+    /// Another try may succeed.
     pub const RETRIABLE: u32 = 1;
     /// The peer caused it.
     pub const BY_PEER: u32 = 2;
@@ -80,7 +80,7 @@ pub mod flag {
     pub const LAST: u32 = 4;
     /// The event is about a connection with TLS.
     pub const TLS: u32 = 8;
-    /// A log line about what another event tells as well.
+    /// A log line about something that another event reports as well.
     pub const TOLD: u32 = 16;
 }
 
@@ -89,7 +89,7 @@ pub mod flag {
 pub struct Event {
     /// The event's kind.
     pub kind: EventKind,
-    /// The cause; `None` where all is well.
+    /// The cause; `None` if there is no error.
     pub error: Option<RRError>,
     /// The object's state now.
     pub state: State,
@@ -97,7 +97,7 @@ pub struct Event {
     pub prev: State,
     /// [`flag`] bits.
     pub flags: u32,
-    /// Of a log line.
+    /// The level of a log line.
     pub level: u32,
     /// The stream concerned.
     pub stream: Id,
@@ -105,11 +105,11 @@ pub struct Event {
     pub session: Id,
     /// The target concerned.
     pub target: Id,
-    /// The user pointer of the target, session, stream or server, the first that has one.
+    /// The user pointer of the target, session, stream or server: the first of these that has one.
     pub user: usize,
     /// Wall clock, microseconds.
     pub time_us: i64,
-    /// Per kind: next try in ms, dropped messages, clock jump in ms ...
+    /// Depends on the kind: next try in ms, dropped messages, clock jump in ms, and so on.
     pub value: i64,
     /// Application.
     pub app: Vec<u8>,
@@ -119,28 +119,28 @@ pub struct Event {
     pub addr: Vec<u8>,
     /// Target url, redirect or tcUrl.
     pub url: Vec<u8>,
-    /// For people.
+    /// Text for people.
     pub text: Vec<u8>,
-    /// A session's arguments (`?args`), for the host alone: credentials, which are never shown.
+    /// A session's arguments (`?args`), only for the host: credentials, which are never shown.
     pub query: Vec<u8>,
     /// The role of the session or target in its stream, or its last one.
     pub role: Role,
-    /// What the controller wants done; of [`EventKind::Next`].
+    /// The controller's action, for [`EventKind::Next`].
     pub action: Action,
 }
 
-/// What a controller wants done with a stream (`RR_NEXT_*`, same numbers).
+/// The action that a controller asks for on a stream (`RR_NEXT_*`, same numbers).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Action {
-    /// Nothing: it has not been asked, or has not answered.
+    /// No action: no controller was asked, or none answered.
     #[default]
     None = 0,
-    /// Push it on.
+    /// Push the stream on.
     Relay,
-    /// Pull it.
+    /// Pull the stream.
     Pull,
-    /// Refuse whoever wants it.
+    /// Refuse the peers that want the stream.
     Reject,
     /// Ask again later.
     Wait,
@@ -159,15 +159,15 @@ impl Action {
     }
 }
 
-/// Where events go. Any thread may call it, also with locks of a stream held: the event is queued, and nothing of the
-/// host's runs.
+/// The destination of events. Any thread may call it, also with locks of a stream held: the event is only queued, and
+/// no code of the host runs.
 pub(crate) trait EventSink: Send + Sync + std::fmt::Debug {
     /// Tells the host program.
     fn event(&self, event: Event);
 }
 
 impl Event {
-    /// An event of this kind, at this moment, about nothing yet.
+    /// An event of this kind at this moment, with no object yet.
     pub fn new(kind: EventKind) -> Self {
         Self {
             kind,
@@ -193,7 +193,7 @@ impl Event {
         }
     }
 
-    /// With the state before and now.
+    /// Sets the state before and now.
     #[must_use]
     pub fn moved(mut self, prev: State, state: State) -> Self {
         self.prev = prev;
@@ -201,7 +201,7 @@ impl Event {
         self
     }
 
-    /// With a cause: kind, text, whose fault, worth another try.
+    /// Sets the cause: kind, text, whose fault it is, and whether another try may succeed.
     #[must_use]
     pub fn because(mut self, failure: &Failure) -> Self {
         self.error = Some(failure.kind);
@@ -224,7 +224,7 @@ impl Event {
         self
     }
 
-    /// The id ends with it.
+    /// Marks the event as the last one of its id.
     #[must_use]
     pub fn last(mut self) -> Self {
         self.flags |= flag::LAST;

@@ -1,5 +1,5 @@
-//! Fault injection for tests: a test orders a panic, and the stream's thread panics at its next round. The library that
-//! ships does not contain this module.
+//! Fault injection for tests: a test orders a panic, and the stream's thread panics in its next round. Release builds
+//! of the library do not contain this module.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -13,7 +13,7 @@ pub(crate) enum In {
     Relay = 2,
 }
 
-/// The order; at first none.
+/// The pending order, at first none.
 #[derive(Debug, Default)]
 pub(crate) struct FaultInjection(AtomicU8);
 

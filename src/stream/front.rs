@@ -1,10 +1,10 @@
-//! RRStream: one live stream, as everybody holds it. A small front over the stream's parts: the book (who is on it),
-//! the ingest (the way into the log), memory, figures, sources, its life (state and end), and the links to its two
-//! threads. What moves several parts at once is here; all else is called on the part.
+//! RRStream: one live stream, as other code holds it. It is a small front over the stream's parts: the book (its
+//! peers), the ingest (the way into the log), memory, figures, sources, its life (state and end), and the links to its
+//! two threads. Methods that touch several parts are here; callers use a single part directly.
 //!
 //! `accumulate` reads publishers and pushes what comes into the log; `relay` follows the log and feeds players and
-//! targets. What they cannot do themselves (events, the listener, dialling) they ask of [`Upcalls`], which the server
-//! is. The threads are started in [`entry`](super::entry), by whoever first needs them.
+//! targets. For what they cannot do themselves (events, the listener, dialling) they call [`Upcalls`], which the server
+//! implements. The threads are started in [`entry`](super::entry), by the first peer that needs them.
 
 use std::sync::Arc;
 
@@ -34,10 +34,10 @@ use crate::stream::stats::StreamStats;
 use crate::stream::threading::{Running, Threading};
 use crate::stream::upcalls::Upcalls;
 
-/// How long a stream whose publisher has gone may take to bring the last messages to its consumers.
+/// How long a stream without a publisher may take to send the last messages to its consumers.
 const FLUSH_MS: u64 = 5_000;
 
-/// One live stream. Any thread may call what is here; nothing blocks.
+/// One live stream. Any thread may call its methods; none blocks.
 #[derive(Debug)]
 pub(crate) struct RRStream {
     identity: Arc<Identity>,
@@ -56,7 +56,7 @@ pub(crate) struct RRStream {
 }
 
 impl RRStream {
-    /// A stream nobody is on yet; with `reserved` it exists all the same.
+    /// A stream without peers; with `reserved` it exists also without them.
     pub(crate) fn new(
         id: Id,
         name: StreamName,
@@ -88,7 +88,7 @@ impl RRStream {
 
     // ---- its parts
 
-    /// Which stream it is.
+    /// Its identity.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
@@ -123,12 +123,12 @@ impl RRStream {
         self.life.state()
     }
 
-    /// By when all is to be over, monotonic ms; `None` while the stream runs.
+    /// When the stream must have ended, monotonic ms; `None` while it runs.
     pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         self.life.stop_by_ms()
     }
 
-    /// An event about the stream, with everything known of it.
+    /// An event about the stream, with all its fields filled in.
     pub(crate) fn event(&self, kind: EventKind) -> Event {
         self.life.event(kind)
     }
@@ -163,7 +163,7 @@ impl RRStream {
         &self.upcalls
     }
 
-    /// Where a test has its threads panic.
+    /// Where a test orders its threads to panic.
     #[cfg(test)]
     pub(crate) fn fault_injection(&self) -> &FaultInjection {
         &self.fault_injection
@@ -174,43 +174,43 @@ impl RRStream {
         &self.threading
     }
 
-    /// The way to the accumulate thread.
+    /// The link to the accumulate task.
     pub(in crate::stream) fn accumulate(&self) -> &Link<Box<NewPublisher>> {
         &self.accumulate
     }
 
-    /// The way to the relay thread.
+    /// The link to the relay task.
     pub(in crate::stream) fn relay(&self) -> &Link<Delivery> {
         &self.relay
     }
 
-    // ---- wakes: none takes a lock
+    // ---- wakes; none takes a lock
 
-    /// The stream wants to be looked at by accumulate.
+    /// Wakes accumulate to look at the stream.
     pub(crate) fn wake_accumulate(&self) {
         self.accumulate.wake();
     }
 
-    /// A target or the stop wants to be looked at by the relay.
+    /// Wakes the relay to look at a target or a stop.
     pub(crate) fn wake_relay(&self) {
         self.relay.wake();
     }
 
     // ---- players
 
-    /// How many sessions are on it: the publisher, those that stand by, and the players.
+    /// How many sessions the stream has: the publisher, the standbys and the players.
     pub(crate) fn sessions(&self) -> usize {
-        // Sources are on the book while they publish or stand by, and are counted with the targets.
+        // Sources are in the book while they publish or stand by, but count as targets.
         let sources = self.sources.list();
         let is_source = |record: &RRSession| sources.iter().any(|source| source.id == record.id);
         self.book.sessions().iter().filter(|record| !is_source(record)).count()
     }
 
-    /// Hands a player's connection, whose newest subscription is of this stream, over to the relay, which runs, since the
-    /// player was admitted.
+    /// Hands a player's connection, whose newest subscription is to this stream, over to the relay. The relay runs,
+    /// since the player was admitted.
     ///
     /// # Errors
-    /// The peer, with the reason, where the relay cannot take it.
+    /// The peer, with the reason, if the relay cannot take it.
     pub(crate) fn hand_player(&self, peer: Peer) -> std::result::Result<(), (Box<Peer>, Failure)> {
         peer.record.set_stream(self.id());
         match self.hand_to_relay(Delivery::Player(peer)) {
@@ -222,7 +222,7 @@ impl RRStream {
     /// Hands something over to the relay thread, which runs.
     ///
     /// # Errors
-    /// The delivery, with the reason, where that thread cannot take it.
+    /// The delivery, with the reason, if that thread cannot take it.
     #[allow(clippy::result_large_err, reason = "what was not taken goes back whole, once in a connection's life")]
     pub(in crate::stream) fn hand_to_relay(&self, delivery: Delivery) -> std::result::Result<(), (Delivery, Failure)> {
         let sent = self.relay.send(delivery, |delivery, wake| {
@@ -240,22 +240,23 @@ impl RRStream {
         self.book.has_publisher()
     }
 
-    /// Notes that the holder of the claim begins to send.
+    /// Notes that the publisher begins to send.
     pub(in crate::stream) fn begin_feed(&self) {
-        // Drops an eviction that was meant for the publisher before.
+        // Drops an eviction that was meant for the previous publisher.
         let _ = self.memory.eviction();
         self.ingest.begin();
     }
 
-    /// The publisher has gone and nobody follows: consumers get what is there and are told.
+    /// Ends the feed of a publisher that is gone without a successor: consumers get the rest of the log and are told of
+    /// the end.
     pub(in crate::stream) fn end_feed(&self) {
         self.ingest.end();
         self.life.rests();
         self.relay.wake();
     }
 
-    /// The publisher or standby that was let in has gone before it could begin, or has ended; called by whoever had
-    /// it. A source may have its place.
+    /// Releases the place of a publisher or standby that has ended, or has gone before it could begin; called by the
+    /// owner of its connection. A source may take the place.
     pub(crate) fn release(&self, record: &RRSession) {
         if self.book.lose(record, false) {
             self.end_feed();
@@ -264,7 +265,7 @@ impl RRStream {
         self.check_unused();
     }
 
-    /// The grace window is over.
+    /// Ends the grace window.
     pub(in crate::stream) fn give_up_waiting(&self) {
         if self.book.give_up_waiting() {
             self.end_feed();
@@ -272,7 +273,7 @@ impl RRStream {
         }
     }
 
-    /// The host publishes no more, if it did. One that stands by follows.
+    /// Ends the host's publish, if there is one. A standby follows.
     pub(in crate::stream) fn end_host(&self) {
         let Some(follows) = self.book.end_host() else { return };
         if follows {
@@ -284,10 +285,10 @@ impl RRStream {
         self.call_sources();
     }
 
-    /// Wants this standby, a session or a source, live from its next key frame.
+    /// Makes this standby, a session or a source, live from its next key frame.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] where it does not stand by on this stream, [`RRError::State`] while the host publishes.
+    /// [`RRError::NotFound`] if it does not stand by on this stream, [`RRError::State`] while the host publishes.
     pub(crate) fn switch(&self, id: Id) -> Result<()> {
         self.book.want_live(id)?;
         self.accumulate.wake();
@@ -296,12 +297,12 @@ impl RRStream {
 
     // ---- sources
 
-    /// Adds a source. It is dialled as soon as the stream wants it.
+    /// Adds a source. It is dialled as soon as the stream needs it.
     ///
     /// # Errors
-    /// [`RRError::State`] where the stream is ending.
+    /// [`RRError::State`] if the stream is ending.
     pub(crate) fn add_source(&self, source: &Arc<Target>) -> Result<()> {
-        // While the book is open: a stream that ends takes all it knows with it.
+        // This happens while the book is open, because a stream that ends takes all its sources with it.
         self.book.while_open(|| {
             source.begin()?;
             self.sources.add(source);
@@ -311,21 +312,21 @@ impl RRStream {
         Ok(())
     }
 
-    /// Takes a source off the stream.
+    /// Removes a source from the stream.
     pub(crate) fn remove_source(&self, id: Id) {
         self.sources.remove(id);
         self.check_unused();
     }
 
-    /// A source's settings are others: whoever has it looks at them.
+    /// Notes that a source's settings have changed: the owner of its connection checks them.
     pub(crate) fn source_changed(&self) {
         self.sources.changed();
         self.accumulate.wake();
         self.check_unused();
     }
 
-    /// Whether a source is to be connected now: nobody publishes, and somebody plays or the source does not ask; or it
-    /// is to stand by behind the one that publishes.
+    /// Whether a source is to be connected now: either there is no publisher, and somebody plays or the source is not
+    /// on demand; or the source is to stand by for the publisher.
     pub(crate) fn wants(&self, source: &Target) -> bool {
         match self.book.room(self.may_stand_by(source)) {
             Room::Standby => true,
@@ -334,29 +335,30 @@ impl RRStream {
         }
     }
 
-    /// Whether it waits connected while another publishes. One on demand is connected for those who play, and they are
-    /// served.
+    /// Whether the source stays connected as a standby while another publishes. A source on demand does not, because
+    /// the players it would be connected for are served.
     pub(in crate::stream) fn may_stand_by(&self, source: &Target) -> bool {
         self.config().publisher_policy == PublisherPolicy::Standby && !source.endpoint().config.on_demand
     }
 
-    /// A source is being opened, or is no longer.
+    /// Notes that a source is being opened, or no longer.
     pub(crate) fn opening(&self, on: bool) {
         self.life.opening(on);
     }
 
-    /// Nobody publishes any more: the sources may.
+    /// Asks the sources to publish, because there is no publisher any more.
     pub(in crate::stream) fn call_sources(&self) {
         self.sources.list().iter().for_each(|source| self.upcalls.dial(source));
     }
 
-    /// Nobody will serve the players who wait: they are told why.
+    /// Refuses waiting players, with the reason, because nothing will serve them.
     pub(crate) fn refuse_players(&self, code: &'static str, failure: Failure) {
         self.sources.refuse_players(code, failure);
         self.relay.wake();
     }
 
-    /// The streams through which its media comes, itself the last, with commas between: for relays that pull it.
+    /// The streams through which its media comes, ending with this stream, separated by commas; for relays that pull
+    /// it.
     pub(crate) fn via(&self) -> Vec<u8> {
         let mut via = self.book.publisher_via();
         if !via.is_empty() {
@@ -366,11 +368,11 @@ impl RRStream {
         via
     }
 
-    /// Notes through which streams a source's media comes; relays that pull this stream hear of it at the next tick of its
-    /// relay, however often it changes.
+    /// Notes the streams through which a source's media comes. Relays that pull this stream are told at the next tick
+    /// of its relay, however often this changes.
     ///
     /// # Errors
-    /// [`RRError::Rejected`] where this stream is one of them.
+    /// [`RRError::Rejected`] if this stream is one of them.
     pub(in crate::stream) fn comes_via(&self, record: &RRSession, via: &[u8]) -> Result<()> {
         source::may_come_via(via, &self.upcalls.step(self.id()))?;
         record.rename(|names| names.via = via.to_vec());
@@ -379,13 +381,13 @@ impl RRStream {
 
     // ---- memory
 
-    /// Has the relay give memory up, because the server's is short.
+    /// Makes the relay give up memory, because the server's is short.
     pub(crate) fn give_up(&self, what: GiveUp) {
         self.memory.ask(what);
         self.relay.wake();
     }
 
-    /// The publisher is to be closed: this stream uses the most memory.
+    /// Closes the publisher, because this stream uses the most memory.
     pub(crate) fn evict_publisher(&self) {
         self.memory.evict();
         self.accumulate.wake();
@@ -393,25 +395,25 @@ impl RRStream {
 
     // ---- the end
 
-    /// Tells the server where nobody is on the stream any more.
+    /// Tells the server if the stream has no peers any more.
     pub(in crate::stream) fn check_unused(&self) {
         if self.book.is_unused(|| self.sources.hold()) {
             self.upcalls.stream_unused(self.id());
         }
     }
 
-    /// Closes the book if still nobody is there; true where that was so. The caller then calls [`Self::stop_unused`].
+    /// Closes the book if there are still no peers; true if it did. The caller then calls [`Self::stop_unused`].
     pub(crate) fn retire(&self) -> bool {
         self.book.retire(|| self.sources.hold())
     }
 
-    /// Ends the stream: the publisher is closed now, consumers get what is in the log until the deadline. The
-    /// [`Upcalls`] hear of it when it is over.
+    /// Stops the stream: the publisher is closed now, and consumers get the rest of the log until the deadline. The
+    /// [`Upcalls`] are told when the stream has ended.
     pub(crate) fn stop(&self, deadline_ms: u64) {
         let first = self.life.stop(deadline_ms);
         self.book.close();
-        // A thread that has not been started will not be: what nobody waits for is over now. The relay is always
-        // started before accumulate, so where it is not there neither is.
+        // A thread that has not been started is never started now. The relay is always started before accumulate, so if
+        // it was not started, neither was, and the stream ends here.
         self.accumulate.refuse();
         let no_threads = self.relay.refuse();
         if first {
@@ -425,31 +427,31 @@ impl RRStream {
         }
     }
 
-    /// Ends it as unused: consumers that still have something to come get a moment.
+    /// Stops it as unused: consumers that still have messages to get have a moment.
     pub(crate) fn stop_unused(&self) {
         self.stop(FLUSH_MS);
     }
 
-    /// The accumulate thread takes no more, and nobody may come.
+    /// Closes the inbox of accumulate and the book.
     pub(in crate::stream) fn close_accumulate(&self) {
         self.book.close();
         self.accumulate.close();
     }
 
-    /// The relay thread takes no more, and nobody may come.
+    /// Closes the inbox of the relay and the book.
     pub(in crate::stream) fn close_relay(&self) {
         self.book.close();
         self.relay.close();
     }
 
-    /// A thread of the stream panicked: the stream is FAILED, whoever is still on it is closed, all else lives on.
+    /// Notes a panic in a task of the stream: the stream is FAILED and its peers are closed; everything else goes on.
     pub(in crate::stream) fn panicked(&self, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
         ::log::error!(target: told::STREAM, "stream failed: {failure}");
         self.book.close();
         self.life.move_to(State::Failed, |event| event.because(&failure));
-        // The task's connections close as it falls; whoever the other task has ends a second time, unheard.
-        // One whose connection is with another stream's relay loses what it played of this one and no more.
+        // The task's connections close as it is dropped. Sessions of the other task end a second time, which is not
+        // reported. A session whose connection is with another stream's relay loses only its play of this stream.
         let elsewhere = |record: &RRSession| record.stream() != 0 && record.stream() != self.id();
         for record in self.book.sessions().iter().filter(|record| !elsewhere(record)) {
             self.upcalls.session_over(record, &failure);
@@ -458,7 +460,8 @@ impl RRStream {
         self.upcalls.stream_over(self.id());
     }
 
-    /// The two tasks, to be waited for by the server's control thread; what the stream holds of others is let go.
+    /// The two tasks, for which the server's control thread waits; the stream's references to other objects are
+    /// dropped.
     pub(crate) fn take_running(&self) -> Vec<Running> {
         self.book.forget_targets();
         self.sources.clear();
@@ -475,7 +478,7 @@ impl Subscribed for RRStream {
         self.life.state()
     }
 
-    /// Takes no lock.
+    /// This takes no lock.
     fn log_position(&self) -> u64 {
         self.ingest.head().position
     }

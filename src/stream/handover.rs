@@ -1,4 +1,5 @@
-//! The things handed over to a stream's two threads: connections with their subscriptions, publishers, targets.
+//! The values that are handed over to a stream's two threads: connections with their subscriptions, publishers,
+//! targets.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::stream::remote::target::Target;
 /// A connection for the relay.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// A player whose newest subscription is of this stream.
+    /// A player whose newest subscription is to this stream.
     Player(Peer),
     /// A target that has had `Publish.Start`.
     Target {
@@ -24,21 +25,21 @@ pub(crate) enum Delivery {
     },
 }
 
-/// The connection of a source that has had `Play.Start`.
+/// A source that has had `Play.Start`.
 #[derive(Debug)]
 pub(crate) struct Pulled {
     /// The connection.
     pub conn: Conn,
-    /// The streams that its media comes through, as its server tells them.
+    /// The streams that its media comes through, as its server names them.
     pub via: Vec<u8>,
 }
 
-/// A session whose `publish` was accepted on this message stream; for accumulate.
+/// A session whose `publish` was accepted on this message stream; it goes to accumulate.
 #[derive(Debug)]
 pub(in crate::stream) struct NewPublisher {
     pub(in crate::stream) peer: Peer,
     pub(in crate::stream) stream_id: u32,
     pub(in crate::stream) claim: Claim,
-    /// The source, where the publisher is one: a connection that we opened, and that has had `Play.Start`.
+    /// The source, if the publisher is one: we opened its connection, and it has had `Play.Start`.
     pub(in crate::stream) source: Option<Arc<Target>>,
 }

@@ -1,5 +1,5 @@
 //! The identity of a stream: id, name and settings, which never change, and the sink of its events. Targets outlive the
-//! stream's threads, so they hold the identity and not the stream.
+//! stream's threads, so they hold its identity and not the stream.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Events go to `sink`.
+    /// An identity whose events go to `sink`.
     pub(in crate::stream) fn new(id: Id, name: StreamName, config: StreamConfig, sink: Arc<dyn EventSink>) -> Self {
         Self { id, name, config, sink }
     }
@@ -42,7 +42,7 @@ impl Identity {
         format!("{}/{}", crate::log::escape(&self.name.app), crate::log::mask_key(&self.name.key))
     }
 
-    /// Tells the host. The event is queued only, so nothing of the host's runs in the calling thread.
+    /// Sends an event to the host. The event is only queued, so no code of the host runs in the calling thread.
     pub(in crate::stream) fn tell(&self, event: Event) {
         self.sink.event(event);
     }

@@ -1,9 +1,9 @@
 //! How media comes into a stream. [`Ingest`] is the way into the log, the same for sessions, sources and the host: the
-//! writer, the clock that timestamps go through, and what is counted and told of a message. Beside it: the accumulate
-//! thread, which reads publishers.
+//! writer, the clock that corrects timestamps, and the figures and events of messages. Beside it is the accumulate
+//! task, which reads publishers.
 //!
-//! Nothing here knows consumers: what is appended is told to the relay by a wake and nothing else, and what the relay
-//! asks (how far the log has got, where it ended) is answered without a lock.
+//! This folder does not know consumers: the relay is only woken after an append, and what the relay asks (the end of
+//! the log, the end of the publisher) is answered without a lock.
 
 pub(crate) mod accumulate;
 pub(crate) mod clock;
@@ -32,18 +32,18 @@ use crate::sync::locked;
 /// Timestamp jumps are reported at most this often.
 const JUMP_REPORT_US: u64 = 1_000_000;
 
-/// No publisher has ended, or another has begun since.
+/// No publisher has ended, or another one has begun since.
 const NOT_ENDED: u64 = u64::MAX;
 
 /// The end of the last publisher has been told to the stream's consumers.
 const END_TAKEN: u64 = u64::MAX - 1;
 
-/// One message of a publisher's and what is known of it, worked out once.
+/// One message of a publisher with its facts, worked out once.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::stream) struct Incoming<'a> {
     pub(in crate::stream) head: MessageHead,
     pub(in crate::stream) facts: FrameFacts,
-    /// The track that the message has a picture of, the lowest where it has many.
+    /// The track that the message has a picture of, the lowest of several.
     pub(in crate::stream) picture: Option<u8>,
     pub(in crate::stream) body: &'a [u8],
     /// When it came, monotonic.
@@ -51,29 +51,30 @@ pub(in crate::stream) struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Looks at a message that has just come.
+    /// Works out the facts of a message that has just come.
     pub(in crate::stream) fn new(head: MessageHead, body: &'a [u8], now_us: u64) -> Self {
         let facts = frame::facts(head.type_id, body);
         let picture = tracks::of_picture(head.type_id, &facts, body);
         Self { head, facts, picture, body, now_us }
     }
 
-    /// Whether a consumer needs it before it can begin: metadata or a codec's configuration.
+    /// Whether consumers need the message before they can begin: metadata or a codec's configuration.
     pub(in crate::stream) fn is_header(&self) -> bool {
         self.facts.metadata || self.facts.seq_start || self.facts.side_config
     }
 }
 
-/// The way into the log of one stream, and what is known of what went in.
+/// The way into the log of one stream, and the state of what went in.
 #[derive(Debug)]
 pub(crate) struct Ingest {
     stream: Arc<Identity>,
     life: Arc<Life>,
     stats: Arc<StreamStats>,
     tracks: Tracks,
-    /// The publishing thread holds this lock for each message; only making the relay's first cursor takes it too.
+    /// The publishing thread holds this lock for each message; apart from that only the creation of the relay's first
+    /// cursor takes it.
     writer: Mutex<Writer>,
-    /// The log's end, for threads that must not wait for the ingest lock. The two may be one message apart.
+    /// The log's end, for threads that must not wait for the ingest lock. It may be one message behind the writer.
     position: AtomicU64,
     messages: AtomicU64,
     /// Log position at which the last publisher ended, [`NOT_ENDED`] or [`END_TAKEN`].
@@ -107,14 +108,14 @@ impl Ingest {
         }
     }
 
-    /// Appends one message of the publisher's to the log and counts it. The relay is to be woken afterwards.
+    /// Appends one message of the publisher to the log and counts it. The caller wakes the relay afterwards.
     ///
     /// # Errors
-    /// Those of [`RRBuffer::append`]: [`RRError::Limit`](crate::error::RRError::Limit) where there is no room now.
-    /// Nothing has happened then, and the same call may be tried again.
+    /// Those of [`RRBuffer::append`]: [`RRError::Limit`](crate::error::RRError::Limit) if there is no room now. Then
+    /// nothing has changed, and the same call may be repeated.
     pub(in crate::stream) fn push(&self, message: &Incoming<'_>) -> Result<()> {
-        // Before the append: the relay has targets dialled when it sees the message, and the dialler asks for the
-        // state.
+        // This comes before the append, because the relay has targets dialled when it sees the message, and the dialler
+        // checks the state.
         self.life.flows();
         let Incoming { head, now_us, .. } = *message;
         let mends = self.stream.config().metadata == Metadata::Mended;
@@ -124,7 +125,7 @@ impl Ingest {
         let end = writer.buffer.head();
         self.position.store(end.position, Ordering::Release);
         self.messages.store(end.messages, Ordering::Release);
-        // Under the lock: the host may write from several threads at once.
+        // This runs under the lock, because the host may write from several threads at once.
         self.count(message, stamped.ts_ms);
         if let Some(jump_ms) = stamped.jump_ms {
             self.report_jump(jump_ms, now_us);
@@ -165,7 +166,7 @@ impl Ingest {
         &self.tracks
     }
 
-    /// Tells the host of a change of the tracks that was not told when it came, because many were told just before.
+    /// Sends the event for a change of the tracks that was held back, because many were sent just before.
     pub(in crate::stream) fn tell_tracks(&self, now_us: u64) {
         self.tell_tracks_if(false, now_us);
     }
@@ -177,14 +178,14 @@ impl Ingest {
         }
     }
 
-    // ---- beginnings and ends
+    // ---- begin and end of publishers
 
-    /// A publisher begins to send: headers of the one before are forgotten where its first message stands.
+    /// Begins a publisher: its first message is marked, and readers forget the previous publisher's headers there.
     pub(in crate::stream) fn begin(&self) {
         let mut writer = locked(&self.writer);
         writer.buffer.new_publisher();
         if self.ended_at.swap(NOT_ENDED, Ordering::AcqRel) == END_TAKEN {
-            // Nobody is left who would notice another time.
+            // No consumer is left that would notice a jump of the time.
             writer.clock.forget();
         }
         writer.clock.begin();
@@ -196,40 +197,39 @@ impl Ingest {
     pub(in crate::stream) fn end(&self) {
         let writer = locked(&self.writer);
         let position = writer.buffer.head().position;
-        // An end that was told stays told while no other publisher has begun.
+        // An end that was taken stays taken until another publisher begins.
         let _ =
             self.ended_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |at| (at != END_TAKEN).then_some(position));
     }
 
-    /// Log position at which the last publisher ended; `None` while one sends, and once the end has been taken. For the
-    /// relay; takes no lock.
+    /// Log position at which the last publisher ended; `None` while one sends, and once the end has been taken. The
+    /// relay calls it; it takes no lock.
     pub(in crate::stream) fn ended_at(&self) -> Option<u64> {
         Some(self.ended_at.load(Ordering::Acquire)).filter(|&at| at < END_TAKEN)
     }
 
-    /// The relay tells the consumers of this end, so nobody will notice where the next publisher has another time.
-    /// False where another publisher has begun meanwhile: for them the stream has gone on, and its time goes on too.
-    /// Takes no lock.
+    /// Notes that the relay tells its consumers of this end, so the next publisher may begin at another time unnoticed.
+    /// False if another publisher has begun meanwhile: for the consumers the stream has gone on, and so its time goes
+    /// on. Takes no lock.
     pub(in crate::stream) fn take_end(&self, end: u64) -> bool {
         self.ended_at.compare_exchange(end, END_TAKEN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     // ---- the log's end
 
-    /// How far the log has got, for measuring; takes no lock. Who reads the log itself may already see more.
+    /// The end of the log, for measuring; takes no lock. A reader of the log itself may already see more.
     pub(in crate::stream) fn head(&self) -> Head {
         Head { position: self.position.load(Ordering::Acquire), messages: self.messages.load(Ordering::Acquire) }
     }
 
-    /// A cursor at the end of the log. Making a cursor takes the ingest lock: only the caller that starts the relay
-    /// does so.
+    /// A cursor at the end of the log. This takes the ingest lock, so only the start of the relay calls it.
     pub(in crate::stream) fn cursor(&self) -> Cursor {
         locked(&self.writer).buffer.cursor()
     }
 }
 
-/// Appends a message as consumers are to get it: data messages bare, everything verbatim. Where it `mends`, metadata
-/// that does not end as it should is marked.
+/// Appends a message: data messages without `@setDataFrame`, everything else unchanged. With `mends`, metadata that
+/// does not end as it should is marked for repair.
 fn append(buffer: &mut RRBuffer, message: &Incoming<'_>, ts_ms: u32, mends: bool) -> Result<()> {
     let Incoming { head, facts, body, now_us, .. } = message;
     let bare = frame::strip_set_data_frame(head.type_id, body);

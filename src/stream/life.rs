@@ -1,4 +1,4 @@
-//! A stream's state and its deadline. Each move of the state and its event happen under one lock. The front, not this
+//! A stream's state and its deadline. Each change of the state and its event happen under one lock. The front, not this
 //! module, carries out the steps of a stream's end.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -10,22 +10,22 @@ use crate::stream::event::{Event, EventKind};
 use crate::stream::identity::Identity;
 use crate::sync::locked;
 
-/// No end yet.
+/// No end is set.
 const NEVER: u64 = u64::MAX;
 
-/// The life of one stream. Any thread may call what is here.
+/// The state and the deadline of one stream. Any thread may call its methods.
 #[derive(Debug)]
 pub(crate) struct Life {
     stream: Arc<Identity>,
     state: AtomicU32,
-    /// Held from a look at the state to the event of its move, so that events come in the order of the moves.
+    /// Held from the check of the state to the event of its change, so that events come in the order of the changes.
     moving: Mutex<()>,
-    /// Monotonic ms by which all is to be over; `NEVER` while the stream runs.
+    /// When the stream must have ended, monotonic ms; `NEVER` while it runs.
     stop_by_ms: AtomicU64,
 }
 
 impl Life {
-    /// The stream is idle.
+    /// The life of a stream that is idle.
     pub(in crate::stream) fn new(stream: Arc<Identity>) -> Self {
         let state = AtomicU32::new(State::Idle.number());
         Self { stream, state, moving: Mutex::default(), stop_by_ms: AtomicU64::new(NEVER) }
@@ -36,7 +36,7 @@ impl Life {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
-    /// An event about the stream, with everything known of it.
+    /// An event about the stream, with all its fields filled in.
     pub(crate) fn event(&self, kind: EventKind) -> Event {
         let state = self.state();
         let name = self.stream.name();
@@ -49,18 +49,18 @@ impl Life {
         }
     }
 
-    /// Tells the host something about the stream.
+    /// Sends an event of this kind about the stream.
     pub(in crate::stream) fn tell(&self, kind: EventKind) {
         self.stream.tell(self.event(kind));
     }
 
-    /// Moves on and tells the host. A stream that has stopped stays so.
+    /// Changes the state and sends the event. A stream that has stopped stays stopped.
     pub(crate) fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
         self.move_if(|_| true, state, change);
     }
 
-    /// Moves on from states that `from` is true for, where the move is legal. Looked at, moved and told as one: nobody
-    /// else's move, and no other event of this stream, comes between.
+    /// Changes the state if `from` is true for the present one and the move is legal. The check, the change and the
+    /// event are one step: no other change or event of this stream comes between.
     fn move_if(&self, from: impl FnOnce(State) -> bool, state: State, change: impl FnOnce(Event) -> Event) {
         let _moving = locked(&self.moving);
         let prev = self.state();
@@ -68,7 +68,7 @@ impl Life {
             return;
         }
         self.state.store(state.number(), Ordering::Release);
-        // Only queues it; nothing of the host's runs under the lock.
+        // This only queues the event; no code of the host runs under the lock.
         self.stream.tell(change(self.event(EventKind::Stream).moved(prev, state)));
     }
 
@@ -76,20 +76,20 @@ impl Life {
         self.move_if(|prev| from.contains(&prev), state, |event| event);
     }
 
-    /// A source is being opened for a stream that has no media, or is no longer.
+    /// Notes that a source is being opened for a stream without media, or no longer.
     pub(in crate::stream) fn opening(&self, on: bool) {
         let (from, to) = if on { (State::Idle, State::Connecting) } else { (State::Connecting, State::Idle) };
         self.move_from(&[from], to);
     }
 
-    /// Media comes. One load where it has come before.
+    /// Notes that media comes. It costs one load if media has come before.
     pub(in crate::stream) fn flows(&self) {
         if self.state() != State::InProgress {
             self.move_from(&[State::Idle, State::Connecting, State::Recovering], State::InProgress);
         }
     }
 
-    /// The publisher is lost and may be back, or another steps in.
+    /// Notes that the publisher is lost and may come back, or that another one takes over.
     pub(in crate::stream) fn recovers(&self) {
         self.move_from(&[State::InProgress, State::Idle], State::Recovering);
     }
@@ -99,18 +99,18 @@ impl Life {
         self.move_from(&[State::Connecting, State::InProgress, State::Recovering], State::Idle);
     }
 
-    /// Ends within so many ms; true the first time.
+    /// Sets the end to at most `deadline_ms` from now; true the first time.
     pub(in crate::stream) fn stop(&self, deadline_ms: u64) -> bool {
         let by = clock::now_ms().saturating_add(deadline_ms).min(NEVER - 1);
         self.stop_by_ms.fetch_min(by, Ordering::AcqRel) == NEVER
     }
 
-    /// The end has begun.
+    /// Notes that the end has begun.
     pub(in crate::stream) fn stopping(&self) {
         self.move_if(|prev| !matches!(prev, State::Failed | State::Stopped), State::Stopping, |event| event);
     }
 
-    /// By when all is to be over, monotonic ms; `None` while the stream runs.
+    /// When the stream must have ended, monotonic ms; `None` while it runs.
     pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&at| at != NEVER)
     }

@@ -1,5 +1,5 @@
-//! The way to a task that starts when it is first needed: an inbox with a bound, and the means to call the task, which
-//! are reached without a lock. It knows nothing of what is sent.
+//! The link to a task that starts when it is first needed: a bounded inbox, and the wake of the task, which is reached
+//! without a lock. A link does not interpret what is sent.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -11,13 +11,13 @@ use crate::net::poll::Wake;
 use crate::stream::threading::{Running, Spot, Threading};
 use crate::sync::locked;
 
-/// Hand-overs that may wait for one thread. More at one moment means that the thread does not run: they are refused.
+/// Most hand-overs that may wait for one thread. More at one time mean that the thread does not run, and are refused.
 const INBOX: usize = 4096;
 
-/// The way to one thread. A link is made once: a thread that has ended is not started again.
+/// The link to one thread. A link is used once: a thread that has ended is not started again.
 #[derive(Debug)]
 pub(in crate::stream) struct Link<T> {
-    /// Set when the thread is started, and never taken away: who wakes a thread that has ended wakes nobody.
+    /// Set when the thread is started, and never removed; waking a thread that has ended does nothing.
     wake: OnceLock<Arc<Wake>>,
     state: Mutex<LinkState<T>>,
 }
@@ -47,26 +47,26 @@ pub(in crate::stream) fn refused() -> Failure {
 }
 
 impl<T> Link<T> {
-    /// Something other than media waits for the thread, if there is one.
+    /// Wakes the thread, if there is one, for something other than media.
     pub(in crate::stream) fn wake(&self) {
         if let Some(wake) = self.wake.get() {
             wake.wake();
         }
     }
 
-    /// Media waits for the thread, if there is one.
+    /// Wakes the thread, if there is one, for media.
     pub(in crate::stream) fn wake_for_data(&self) {
         if let Some(wake) = self.wake.get() {
             wake.wake_for_data();
         }
     }
 
-    /// Has the task started, if that has not been done: `start` is called once and gets what the task is to run on, and
-    /// its inbox. It runs under the link's lock.
+    /// Starts the task, if that has not been done: `start` is called once, under the link's lock, and gets the spot on
+    /// which the task is to run, and its inbox.
     ///
     /// # Errors
-    /// [`RRError::State`] after [`refuse`](Self::refuse), or where the task has ended; what `start` says and
-    /// [`Threading::spot`], and [`RRError::NoMem`] where the system has no memory.
+    /// [`RRError::State`] after [`refuse`](Self::refuse), or if the task has ended; the errors of `start` and of
+    /// [`Threading::spot`]; [`RRError::NoMem`] if the system has no memory.
     pub(in crate::stream) fn start(
         &self,
         threading: &Threading,
@@ -80,7 +80,8 @@ impl<T> Link<T> {
         if !is_unmade(&locked(&self.state))? {
             return Ok(());
         }
-        // Made outside the lock (system calls); of two that race the second throws its spot away.
+        // The spot is made outside the lock because that takes system calls; of two callers that race, the second drops
+        // its spot.
         heap::room()?;
         let spot = threading.spot()?;
         let mut state = locked(&self.state);
@@ -95,19 +96,19 @@ impl<T> Link<T> {
         Ok(())
     }
 
-    /// Hands something over and wakes the thread. `before` sees the item while nobody else has it, and who is to be woken
-    /// for it.
+    /// Hands something over and wakes the thread. `before` gets the item, while no other thread has it, and the wake of
+    /// its new owner.
     ///
     /// # Errors
-    /// The item, where the thread was not started, has ended or is overrun.
+    /// The item, if the thread was not started, has ended or is overrun.
     pub(in crate::stream) fn send(
         &self,
         mut item: T,
         before: impl FnOnce(&mut T, &Arc<Wake>),
     ) -> std::result::Result<(), T> {
-        // Sent under the lock, which makes the bound exact, and see `close`. The bound is kept here and not by the
-        // channel: one that is bounded by itself takes the memory of all its places when it is made, for every stream
-        // that anybody asks for.
+        // The item is sent under the lock, which makes the bound exact and which `close` relies on. The bound is kept
+        // here and not by the channel, because a bounded channel allocates all its places when it is made, for every
+        // stream that anybody asks for.
         let state = locked(&self.state);
         let (Inbox::Open(inbox), Some(wake)) = (&state.inbox, self.wake.get()) else { return Err(item) };
         if inbox.len() >= INBOX {
@@ -120,7 +121,7 @@ impl<T> Link<T> {
         Ok(())
     }
 
-    /// The thread is not started any more; one that runs goes on. True where it was never started.
+    /// Prevents a start of the thread; a thread that runs goes on. True if it was never started.
     pub(in crate::stream) fn refuse(&self) -> bool {
         let mut state = locked(&self.state);
         let unmade = self.wake.get().is_none();
@@ -130,14 +131,15 @@ impl<T> Link<T> {
         unmade
     }
 
-    /// The thread takes no more; by itself, before it empties its inbox a last time: nothing comes into it afterwards.
+    /// Closes the inbox. The task itself calls this before it empties its inbox for the last time; afterwards nothing
+    /// comes into it.
     pub(in crate::stream) fn close(&self) {
         let inbox = std::mem::replace(&mut locked(&self.state).inbox, Inbox::Closed);
-        // Not under the lock: what was sent may go with it.
+        // The inbox is dropped outside the lock, because items may be dropped with it.
         drop(inbox);
     }
 
-    /// Closes the link, so that what still sits in the inbox is dropped, and gives the task, to be waited for.
+    /// Closes the link, so that items still in the inbox are dropped, and returns the running task, to be waited for.
     pub(in crate::stream) fn take_running(&self) -> Option<Running> {
         self.close();
         locked(&self.state).running.take()

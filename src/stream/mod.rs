@@ -1,8 +1,8 @@
-//! Streams, by owner: the log, how media comes in (`ingest`), how it goes out (`egress`), connections we open (`remote`),
-//! memory; and the front, [`RRStream`], over a stream's parts.
+//! Streams, by owner: the log, the way in (`ingest`), the way out (`egress`), connections that we open (`remote`),
+//! memory; and [`RRStream`], the front over a stream's parts.
 //!
-//! Files in here import from the file that owns a name and never through this one, so that what depends on what is
-//! seen, and `tests/tidy.rs` finds circles. The re-exports are for the layers above.
+//! Files in this folder import a name from the file that owns it and never through this one, so that dependencies are
+//! visible and `tests/tidy.rs` finds circles. The re-exports are for the layers above.
 
 mod book;
 pub(crate) mod egress;

@@ -1,15 +1,15 @@
-//! A stream's name: application and key, and what makes two names the same stream.
+//! A stream's name: application and key, and the rules by which two names are the same stream.
 
 use crate::config::{Args, MAX_NAME_BYTES};
 use crate::error::{Failure, RRError, Result};
 
-/// The instance of an application that nobody has named, as servers with instances write it.
+/// The default instance of an application, as servers with instances write it.
 const DEFAULT_INSTANCE: &[u8] = b"_definst_";
 
 /// Why a name with such a part is refused.
 pub(crate) const DOT_PART: &str = "no part of a name may be . or .., which are steps through folders in urls";
 
-/// A stream's name, as the peer gave it; `?args` are part of it only where the settings say so.
+/// A stream's name, as the peer gave it; `?args` are part of it only if the settings say so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct StreamName {
     /// Application.
@@ -19,10 +19,10 @@ pub(crate) struct StreamName {
 }
 
 impl StreamName {
-    /// A name the host gives.
+    /// A name that the host gives.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is too long, contains NUL, or has dots alone for a part.
+    /// [`RRError::Arg`] if it is too long, contains NUL, or has dots alone for a part.
     pub(crate) fn checked(app: &[u8], key: &[u8]) -> Result<Self> {
         if app.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES || app.contains(&0) || key.contains(&0) {
             return Err(Failure::ours(RRError::Arg, "a name is too long or contains NUL"));
@@ -34,9 +34,9 @@ impl StreamName {
         Ok(name)
     }
 
-    /// The name of what a peer connected to and asked for. Slashes around an application are nothing, and so is
-    /// `DEFAULT_INSTANCE`; where the key is left empty the last part of the application stands for it, since some
-    /// encoders have one field for the whole path.
+    /// The name that a peer means by its application and key. Slashes around an application and `DEFAULT_INSTANCE` are
+    /// ignored; if the key is empty, the last part of the application is the key, because some encoders have one field
+    /// for the whole path.
     pub(crate) fn of_peer(app: &[u8], key: &[u8]) -> Self {
         let app = without_instance(app);
         let in_key = || trim_start(key).strip_prefix(DEFAULT_INSTANCE)?.strip_prefix(b"/");
@@ -51,7 +51,8 @@ impl StreamName {
         }
     }
 
-    /// Whether its path has two parts. A peer's name without both is a mistake in an encoder's settings.
+    /// Whether the path has at least two parts. A peer's name without both comes from a mistake in an encoder's
+    /// settings.
     pub(crate) fn is_whole(&self) -> bool {
         let path = self.path();
         let name = path.split(|&byte| byte == b'?').next().unwrap_or_default();
@@ -96,7 +97,7 @@ fn trim(name: &[u8]) -> &[u8] {
     name.get(..end).unwrap_or_default()
 }
 
-/// A key as a peer sent it: what of it names the stream, and the arguments behind it that the host is told.
+/// Splits a key that a peer sent into the part that names the stream, and the arguments that the host is told.
 pub(crate) fn take_apart(key: &[u8], args: Args) -> (&[u8], &[u8]) {
     let (name, arguments) = match key.iter().position(|&byte| byte == b'?') {
         Some(mark) => (&key[..mark], &key[mark + 1..]),

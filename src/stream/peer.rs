@@ -1,4 +1,4 @@
-//! A session in the hands of its owner: the connection, its record, and what it plays. One thread has it at a time.
+//! A session as its owner holds it: the connection, its record, and its plays. One thread owns it at a time.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use crate::net::conn::Conn;
 use crate::stream::egress::subscription::Subscription;
 use crate::stream::record::RRSession;
 
-/// How a connection leaves the thread that has it.
+/// How a connection leaves the thread that owns it.
 #[derive(Debug)]
 pub(crate) enum Leave {
-    /// Another thread has it already.
+    /// Another thread owns it already.
     Handed,
     /// The session is over.
     Over(Failure),
@@ -22,17 +22,17 @@ impl From<Failure> for Leave {
     }
 }
 
-/// Whether a connection stays with the thread that has it.
+/// Whether a connection stays with the thread that owns it.
 pub(crate) type Stays = Result<(), Leave>;
 
-/// A session in the hands of its owner.
+/// A session as its owner holds it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// The connection.
     pub conn: Conn,
-    /// The session as all threads see it.
+    /// The part of the session that all threads see.
     pub record: Arc<RRSession>,
-    /// The plays of the connection. The relay of the newest one's stream owns the connection.
+    /// The plays of the connection. The relay of the newest play's stream owns the connection.
     pub subscriptions: Vec<Subscription>,
 }
 
@@ -44,7 +44,7 @@ impl Peer {
 }
 
 impl Peer {
-    /// Sends the E-RTMP reconnect request, to a peer that understands it; the owner flushes.
+    /// Puts an Enhanced RTMP reconnect request into the output, if the peer understands it; the owner flushes.
     pub(crate) fn ask_to_reconnect(&mut self, url: Option<&str>, text: &str) {
         if let Some(session) = self.conn.inbound() {
             session.reconnect_request(url, text);

@@ -1,8 +1,8 @@
 //! The record of a session, as all threads see it: id, role, state, counters, orders.
 //!
-//! The record is shared by all threads; the connection belongs to one thread at a time. Whoever is not the owner
-//! leaves an [`Order`] in the record and wakes the owner: orders travel with the session, so none is lost when it is
-//! handed over at that moment.
+//! The record is shared by all threads; the connection belongs to one thread at a time. A thread that is not the owner
+//! leaves an [`Order`] in the record and wakes the owner. Orders travel with the session, so none is lost if the
+//! session is handed over at that moment.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::stats::Counters;
 use crate::sync::locked;
 
-/// Orders that wait for one session at most: an answer and a close, and some that came twice.
+/// Most orders that wait for one session: an answer, a close, and some repetitions.
 const MAX_ORDERS: usize = 8;
 
 /// How often an export that waits looks whether the session's owner is there still.
@@ -33,22 +33,22 @@ const EXPORT_LOOK: Duration = Duration::from_millis(100);
 /// An order of the host for a session.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// The answer to an ask: yes.
+    /// The answer yes to a question.
     Allow(Box<Decision>),
-    /// The answer to an ask: no, with onStatus code and text.
+    /// The answer no to a question, with onStatus code and text.
     Deny(String, String),
-    /// The answer to an ask: go there.
+    /// The answer to a question with a redirect to this url.
     Redirect(String),
-    /// Ask the peer to connect again, elsewhere if a url is given; with words for people.
+    /// Ask the peer to connect again, elsewhere if a url is given; with a text for people.
     Reconnect(Option<String>, String),
     /// Close it.
     Close(String),
-    /// The answer of hooks, or of the controller, to the question of this number: one of the three answers.
+    /// The answer of hooks, or of the controller, to the question with this number: one of the three answers above.
     #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "hooks and the controller are of that feature"))]
     Answer(u64, Box<Self>),
-    /// Give it away to another process, while it asks. An owner that cannot drops the sender.
+    /// Export the session to another process while it waits for an answer. An owner that cannot do so drops the sender.
     Export {
-        /// The most bytes that its state may have.
+        /// The largest size of its state, in bytes.
         room: usize,
         /// Who waits for the outcome.
         caller: ExportCaller,
@@ -110,14 +110,14 @@ impl ExportWait {
 /// The outcome of an export.
 #[derive(Debug)]
 pub enum Export {
-    /// The session has ended here: its connection, and the state with which another process goes on.
+    /// The session has ended here; another process continues it with its connection and state.
     Gone {
         /// The open connection.
         fd: OwnedFd,
         /// The state.
         state: Vec<u8>,
     },
-    /// The state has more bytes than there is room for: so much room is enough now. The session is where it was.
+    /// The state needs this much room, more than was given. The session is unchanged.
     Needs(usize),
 }
 
@@ -126,29 +126,30 @@ pub enum Export {
 pub(crate) struct Names {
     /// Application.
     pub app: Vec<u8>,
-    /// The application that it was connected to instead of the one it asked for.
+    /// The application that it was connected to, if that is another than the one it asked for.
     pub app_given: Option<Vec<u8>>,
     /// Stream key.
     pub key: Vec<u8>,
-    /// The stream key that it asked for, where `key` is one that it was given instead.
+    /// The stream key that it asked for, if `key` was given to it instead.
     pub key_asked: Vec<u8>,
-    /// The arguments behind the application, as far as `query` has them.
+    /// The arguments after the application, as far as `query` has them.
     pub app_query: Vec<u8>,
-    /// The arguments behind the application and the key, where they are told apart: credentials, which are never shown.
+    /// The arguments after the application and the key, if they are not part of the name: credentials, which are never
+    /// shown.
     pub query: Vec<u8>,
     /// The program that the peer claims to be (flashVer).
     pub agent: Vec<u8>,
-    /// The address it dialled.
+    /// The url that it dialled.
     pub tc_url: Vec<u8>,
-    /// The arguments behind that address.
+    /// The arguments of that url.
     pub tc_query: Vec<u8>,
-    /// The page that a player in a browser was on, as it says.
+    /// The page of a player in a browser, as the player says.
     pub page_url: Vec<u8>,
     /// The program in that page.
     pub swf_url: Vec<u8>,
-    /// E-RTMP capabilities it claims.
+    /// The Enhanced RTMP capabilities that it claims.
     pub caps_ex: u32,
-    /// Of a source: the streams through which its media comes, with commas between.
+    /// For a source: the streams through which its media comes, separated by commas.
     pub via: Vec<u8>,
 }
 
@@ -156,18 +157,18 @@ pub(crate) struct Names {
 struct Post {
     owner: Option<Arc<Wake>>,
     orders: VecDeque<Order>,
-    /// The session is over: nobody comes to see what is here.
+    /// The session is over: no owner will read what is left here.
     closed: bool,
 }
 
-/// One conversation that a peer opened to us.
+/// One session that a peer opened to us.
 #[derive(Debug)]
 pub(crate) struct RRSession {
     /// Its id.
     pub id: Id,
     /// The peer's address.
     pub addr: String,
-    /// The peer's address without port, where it has one.
+    /// The peer's address without port, if it has one.
     pub ip: Option<IpAddr>,
     /// Our address.
     pub local_addr: String,
@@ -177,15 +178,15 @@ pub(crate) struct RRSession {
     wish: AtomicU32,
     state: AtomicU32,
     stream: AtomicU64,
-    /// The stream it is of or was of at last, for what is told of it.
+    /// Its present or last stream, for events about the session.
     told_stream: AtomicU64,
-    /// When it was last read from as a publisher, monotonic.
+    /// When bytes last came from it as a publisher, monotonic.
     read_ms: AtomicU64,
     user: AtomicUsize,
     tls: AtomicBool,
     names: Mutex<Names>,
     post: Mutex<Post>,
-    /// Orders wait; looked at without the lock.
+    /// Orders wait; read without the lock.
     mail: AtomicU32,
 }
 
@@ -195,7 +196,7 @@ impl RRSession {
         Self::resumed(id, addr, ip, local_addr, Counters::new(clock::wall_us()))
     }
 
-    /// A session that goes on with these counters.
+    /// A session that continues with these counters.
     pub(crate) fn resumed(id: Id, addr: String, ip: Option<IpAddr>, local_addr: String, counters: Counters) -> Self {
         Self {
             id,
@@ -217,15 +218,15 @@ impl RRSession {
         }
     }
 
-    /// When bytes last came from it as a publisher, monotonic ms; its first moment as one where none have come yet. Of a
-    /// source media counts alone, and before the first it is 0.
+    /// When bytes last came from it as a publisher, monotonic ms; before the first bytes, when it became the publisher.
+    /// For a source only media counts, and before the first it is 0.
     pub(crate) fn read_ms(&self) -> u64 {
         self.read_ms.load(Ordering::Relaxed)
     }
 
     /// Notes that bytes came from it, or that it publishes from now on; owner only.
     pub(in crate::stream) fn set_read(&self, now_ms: u64) {
-        // 0 is never.
+        // 0 means never.
         self.read_ms.store(now_ms.max(1), Ordering::Relaxed);
     }
 
@@ -239,8 +240,8 @@ impl RRSession {
         self.role.store(role.number(), Ordering::Relaxed);
     }
 
-    /// Notes what the peer has asked for and was not granted yet, or `None`; owner only. Who asks for a stream is no
-    /// longer told of as one of the stream before.
+    /// Notes the role that the peer has asked for and has not been granted yet, or `None`; owner only. From then on
+    /// events no longer name the session's previous stream.
     pub(crate) fn set_wish(&self, role: Role) {
         if role != Role::None {
             self.told_stream.store(self.stream(), Ordering::Relaxed);
@@ -248,7 +249,7 @@ impl RRSession {
         self.wish.store(role.number(), Ordering::Relaxed);
     }
 
-    /// The session's use, for people: "publishing live/key***".
+    /// What the session does, for people: "publishing live/key***".
     pub(crate) fn doing(&self) -> String {
         let names = self.names();
         let app = escape(&names.app);
@@ -269,7 +270,7 @@ impl RRSession {
         State::from_number(self.state.load(Ordering::Relaxed)).unwrap_or(State::None)
     }
 
-    /// Sets the state and gives the one before; owner only.
+    /// Sets the state and returns the previous one; owner only.
     pub(crate) fn set_state(&self, state: State) -> State {
         let prev = self.state();
         debug_assert!(prev == state || prev.may_become(state), "a session went from {prev:?} to {state:?}");
@@ -277,7 +278,7 @@ impl RRSession {
         prev
     }
 
-    /// The stream it publishes to or plays; 0 is none.
+    /// The stream that it publishes to or plays; 0 means none.
     pub(crate) fn stream(&self) -> Id {
         self.stream.load(Ordering::Relaxed)
     }
@@ -305,7 +306,7 @@ impl RRSession {
         self.tls.load(Ordering::Relaxed)
     }
 
-    /// Says that the connection is encrypted; owner only.
+    /// Sets whether the connection is encrypted; owner only.
     pub(crate) fn set_tls(&self, tls: bool) {
         self.tls.store(tls, Ordering::Relaxed);
     }
@@ -325,8 +326,8 @@ impl RRSession {
         locked(&self.names).caps_ex & CAPS_RECONNECT != 0
     }
 
-    /// An event about this session, with everything known of it: also after the end of a publish or play its role there
-    /// and the stream.
+    /// An event about this session, with all its fields filled in; after the end of a publish or play it still has the
+    /// role and the stream of that.
     pub(crate) fn event(&self, kind: EventKind) -> Event {
         let names = self.names();
         let state = self.state();
@@ -344,14 +345,15 @@ impl RRSession {
         }
     }
 
-    /// Names the owner that is to be woken. Called before a hand-over, by the one who hands over.
+    /// Sets the owner that is to be woken. The thread that hands the session over calls this before.
     pub(crate) fn set_owner(&self, owner: Arc<Wake>) {
         let before = locked(&self.post).owner.replace(owner);
-        // Not under the lock: the last one who holds a wake gives the task's number back, under another lock.
+        // The old wake is dropped outside the lock, because its last holder gives back the task's number under another
+        // lock.
         drop(before);
     }
 
-    /// There is more in the log of another stream than its owner's, which it plays.
+    /// Wakes the owner because another stream that the session plays has new media.
     pub(in crate::stream) fn wake_owner_for_log(&self) {
         let owner = locked(&self.post).owner.clone();
         if let Some(owner) = owner {
@@ -362,7 +364,7 @@ impl RRSession {
     /// Leaves an order and wakes the owner.
     ///
     /// # Errors
-    /// [`RRError::Again`] where too many wait already, [`RRError::NotFound`] where the session is over.
+    /// [`RRError::Again`] if too many wait already, [`RRError::NotFound`] if the session is over.
     pub(crate) fn order(&self, order: Order) -> Result<()> {
         let owner = {
             let mut post = locked(&self.post);
@@ -370,10 +372,10 @@ impl RRSession {
                 return Err(Failure::ours(RRError::NotFound, "the session has ended"));
             }
             if post.orders.len() >= MAX_ORDERS {
-                return Err(Failure::ours(RRError::Again, "the session has not looked at earlier calls yet"));
+                return Err(Failure::ours(RRError::Again, "the session has not handled earlier calls yet"));
             }
             post.orders.push_back(order);
-            // Within the lock, as its counterpart in `next_order`: the count is that of the queue.
+            // This is set under the lock, like its counterpart in `next_order`, so that it matches the queue.
             self.mail.store(1, Ordering::Release);
             post.owner.clone()
         };
@@ -383,7 +385,7 @@ impl RRSession {
         Ok(())
     }
 
-    /// The session is over: orders that wait are dropped, and no more are taken.
+    /// Closes the record of a session that is over: waiting orders are dropped, and new ones are refused.
     pub(crate) fn close_post(&self) {
         let mut post = locked(&self.post);
         post.closed = true;
@@ -391,7 +393,7 @@ impl RRSession {
         self.mail.store(0, Ordering::Release);
     }
 
-    /// The oldest order; owner only. One load where there is none.
+    /// The oldest order; owner only. It costs one load if there is none.
     pub(crate) fn next_order(&self) -> Option<Order> {
         if self.mail.load(Ordering::Acquire) == 0 {
             return None;
@@ -405,7 +407,7 @@ impl RRSession {
     }
 }
 
-/// The role of this number.
+/// The role with this number.
 fn role_of(number: u32) -> Role {
     [Role::Publisher, Role::Standby, Role::Player, Role::Target, Role::Source]
         .into_iter()

@@ -1,7 +1,8 @@
-//! What is counted of streams, sessions and targets: counters that one thread writes and any thread reads, and their rates
-//! over the last two seconds.
+//! The figures of streams, sessions and targets: counters that one thread writes and any thread reads, and rates over
+//! the last two seconds.
 //!
-//! Readers take no lock and make no system call; what they see of one object may be some nanoseconds apart.
+//! Readers take no lock and make no system call; the values that they read of one object may be from slightly different
+//! moments.
 
 mod rate;
 
@@ -13,10 +14,11 @@ use crate::proto::message::kind;
 use rate::STEP_US;
 pub(crate) use rate::{Count, FrameRate, Rate};
 
-/// How often the system is asked about a connection that somebody looks at.
+/// How often the system is asked about a connection whose figures are being read.
 const SAMPLE_MS: u64 = 1_000;
 
-/// How often the system is asked about a connection that nobody looks at: a first look finds figures this old at most.
+/// How often the system is asked about a connection whose figures nobody reads: a first reader gets figures of at most
+/// this age.
 const SAMPLE_UNSEEN_MS: u64 = 10_000;
 
 /// The system's figures of a connection, written by its owner at most once a second.
@@ -24,22 +26,22 @@ const SAMPLE_UNSEEN_MS: u64 = 10_000;
 pub(crate) struct TcpFigures {
     /// Round trip time, smoothed.
     pub rtt_us: AtomicU32,
-    /// Its mean deviation.
+    /// Mean deviation of the round trip time.
     pub rtt_var_us: AtomicU32,
-    /// Segments sent again since the beginning.
+    /// Segments retransmitted so far.
     pub retransmits: AtomicU32,
     /// Bytes sent that the peer has not acknowledged.
     pub unacked_bytes: AtomicU32,
-    /// Somebody has read them since they were written: whoever looks every second gets fresh ones, and for those nobody
-    /// looks at the system is asked rarely.
+    /// The figures have been read since they were written. A reader that comes every second gets fresh ones; for
+    /// figures that nobody reads the system is asked rarely.
     pub looked_at: AtomicBool,
-    /// When they were written; 0 is never.
+    /// When they were written; 0 means never.
     sampled_ms: Count,
 }
 
 impl TcpFigures {
-    /// Asks the system, if it is time to; owner only. What it does not know (a unix socket's round trip) is taken from
-    /// the last ping.
+    /// Asks the system, if it is time to; owner only. A value that the system does not have (the round trip of a unix
+    /// socket) is taken from the last ping.
     pub(crate) fn refresh(&self, conn: &Conn, now_ms: u64) {
         let every_ms = if self.looked_at.load(Ordering::Relaxed) { SAMPLE_MS } else { SAMPLE_UNSEEN_MS };
         let sampled_ms = self.sampled_ms.get();
@@ -63,25 +65,25 @@ pub(crate) struct Counters {
     pub bytes_in: Count,
     /// Bytes to the network.
     pub bytes_out: Count,
-    /// Messages taken.
+    /// Messages received.
     pub msgs_in: Count,
-    /// Messages given.
+    /// Messages sent.
     pub msgs_out: Count,
-    /// Audio bodies.
+    /// Bytes of audio bodies.
     pub audio_bytes: Count,
-    /// Video bodies.
+    /// Bytes of video bodies.
     pub video_bytes: Count,
-    /// Data bodies.
+    /// Bytes of data bodies.
     pub data_bytes: Count,
     /// Messages and bytes jumped over.
     pub dropped: Drops,
-    /// Bytes that wait.
+    /// Bytes that wait to be sent.
     pub queue_bytes: Count,
-    /// Messages that wait.
+    /// Messages that wait to be sent.
     pub queue_msgs: Count,
     /// Age of the oldest waiting byte.
     pub queue_ms: Count,
-    /// The oldest it ever was.
+    /// The largest such age so far.
     pub queue_ms_max: Count,
     /// Messages of unknown type.
     pub unknown_msgs: Count,
@@ -103,7 +105,7 @@ pub(crate) struct Counters {
     pub last_key_ts_ms: AtomicI64,
     /// When the newest message came or went, monotonic; 0 before the first.
     pub last_media_us: Count,
-    /// Between the last two key frames.
+    /// Time between the last two key frames.
     pub key_interval_ms: AtomicU32,
     /// Rate of video frames.
     pub rate_frames: FrameRate,
@@ -119,8 +121,8 @@ impl Counters {
         Self { started_us, ..Self::default() }
     }
 
-    /// The time of the message that came just now, the shortest way from the last one, over the wrap at 2^32 if that is
-    /// shorter; owner only.
+    /// Notes the timestamp of a message that came, unwrapped: the step from the last one goes over the wrap at 2^32 if
+    /// that is shorter; owner only.
     pub(crate) fn time(&self, ts_ms: u32, key_frame: bool) {
         let last = self.last_ts_ms.load(Ordering::Relaxed);
         let step = ts_ms.wrapping_sub(last as u32) as i32;
@@ -131,14 +133,15 @@ impl Counters {
         }
     }
 
-    /// The time of the message that was sent last, the shortest way from the one noted before; owner only.
+    /// Notes the timestamp of the last message sent, unwrapped in the same way; owner only.
     pub(crate) fn sent_time(&self, ts_ms: u32) {
         let last = self.last_ts_ms.load(Ordering::Relaxed);
         let step = ts_ms.wrapping_sub(last as u32) as i32;
         self.last_ts_ms.store(if last == 0 { ts_ms.into() } else { last + i64::from(step) }, Ordering::Relaxed);
     }
 
-    /// A key frame came. Tracks mostly have theirs at one time, each in a message of its own: these are one.
+    /// Notes a key frame. Tracks mostly have their key frames at the same time, in separate messages; these count as
+    /// one.
     fn key_frame(&self, ts_ms: i64) {
         let before = self.last_key_ts_ms.swap(ts_ms, Ordering::Relaxed);
         if ts_ms != before {
@@ -146,7 +149,7 @@ impl Counters {
         }
     }
 
-    /// One message came in, with a picture of this track if with any; owner only.
+    /// Counts one received message, and the picture of this track if it has one; owner only.
     pub(crate) fn message_in(&self, type_id: u8, bytes: u64, picture: Option<u8>, now_us: u64) {
         self.msgs_in.add(1);
         match type_id {
@@ -175,14 +178,14 @@ impl Counters {
         }
     }
 
-    /// Bytes went out; owner only.
+    /// Counts bytes that were sent; owner only.
     pub(crate) fn sent(&self, bytes: u64, now_us: u64) {
         self.bytes_out.add(bytes);
         self.rate_out.add(bytes, now_us);
     }
 }
 
-/// What was sent.
+/// A number of sent messages and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// Messages.
@@ -198,7 +201,7 @@ impl AddAssign for Sent {
     }
 }
 
-/// Counts what was jumped over: the one counter of drops, for a consumer, for a stream, and between relays.
+/// Counts what was jumped over. This is the counter of drops for a consumer, for a stream, and between relays.
 #[derive(Debug, Default)]
 pub(crate) struct Drops {
     msgs: Count,
@@ -207,20 +210,20 @@ pub(crate) struct Drops {
 }
 
 impl Drops {
-    /// Counts; owner only.
+    /// Adds to the count; owner only.
     pub(crate) fn add(&self, dropped: Dropped) {
         self.msgs.add(dropped.msgs);
         self.bytes.add(dropped.bytes);
         self.runs.add(dropped.runs);
     }
 
-    /// All that was counted.
+    /// The total.
     pub(crate) fn get(&self) -> Dropped {
         Dropped { msgs: self.msgs.get(), bytes: self.bytes.get(), runs: self.runs.get() }
     }
 }
 
-/// What was jumped over, in one jump or in several.
+/// Messages and bytes that were jumped over, in one or more jumps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     /// Messages.
@@ -232,7 +235,7 @@ pub(crate) struct Dropped {
 }
 
 impl Dropped {
-    /// What has been counted since `before`.
+    /// The difference to an earlier total.
     #[must_use]
     pub(crate) fn since(self, before: Self) -> Self {
         let Self { msgs, bytes, runs } = self;
@@ -240,7 +243,7 @@ impl Dropped {
     }
 }
 
-/// A stream's figures: in as its publisher sends, out as all its consumers get.
+/// A stream's figures: incoming from its publisher, outgoing to all its consumers.
 #[derive(Debug, Default)]
 pub(crate) struct StreamStats {
     incoming: Counters,
@@ -276,7 +279,7 @@ impl StreamStats {
         &self.outgoing
     }
 
-    /// Counts what went out; by the relay.
+    /// Counts what was sent; only the relay calls it.
     pub(in crate::stream) fn sent(&self, sent: Sent, now_us: u64) {
         if sent != Sent::default() {
             self.outgoing.bytes.add(sent.bytes);
@@ -285,33 +288,33 @@ impl StreamStats {
         }
     }
 
-    /// Counts what consumers jumped over; by the relay.
+    /// Counts what consumers jumped over; only the relay calls it.
     pub(in crate::stream) fn dropped(&self, dropped: Dropped) {
         self.outgoing.dropped.add(dropped);
     }
 
-    /// The lag of the consumer that is furthest behind; by the relay.
+    /// Sets the lag of the consumer that is furthest behind; only the relay calls it.
     pub(in crate::stream) fn lag(&self, ms: u64) {
         self.incoming.queue_ms.set(ms);
         self.incoming.queue_ms_max.set(self.incoming.queue_ms_max.get().max(ms));
     }
 }
 
-/// What one consumer was sent that its [`Counters`] do not know yet. It lies beside what sending touches anyway, while
-/// the counters of thousands of consumers are thousands of cache lines: they are written once in a while, not per
-/// message.
+/// Counts what one consumer was sent and its [`Counters`] do not have yet. A tally is in memory that sending touches
+/// anyway; the counters of thousands of consumers are thousands of cache lines, so they are updated now and then, not
+/// for each message.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// All that was ever sent.
+    /// The total sent so far.
     sent: Sent,
-    /// The part that the counters have.
+    /// The part of the total that the counters have.
     told: Sent,
     at_us: u64,
 }
 
 impl Tally {
-    /// Notes what was sent. The counters are brought up to date where a rate's step begins, so that each step gets what
-    /// belongs to it.
+    /// Notes what was sent. The counters are updated when a step of the rate begins, so that each step gets its own
+    /// bytes.
     pub(crate) fn sent(&mut self, sent: Sent, now_us: u64, counters: &Counters) {
         if now_us / STEP_US != self.at_us / STEP_US {
             self.report(counters);
@@ -320,7 +323,7 @@ impl Tally {
         self.sent += sent;
     }
 
-    /// Brings the counters up to date; the owner calls it a few times a second and at the end.
+    /// Updates the counters; the owner calls it a few times a second and at the end.
     pub(crate) fn report(&mut self, counters: &Counters) {
         if self.sent != self.told {
             counters.sent(self.sent.bytes - self.told.bytes, self.at_us);

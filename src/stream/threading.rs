@@ -1,7 +1,7 @@
-//! Where a stream's two tasks run: on a thread each, which are the stream's own, or both on a loop that many streams share.
+//! Where a stream's two tasks run: each on a thread of the stream's own, or both on a loop that many streams share.
 //!
-//! On a shared loop a message never changes threads: accumulate's append calls the relay, whose turn is in the same round. In
-//! return the stream waits while others of the loop have their turns.
+//! On a shared loop a message never changes threads: accumulate's append calls the relay, which has its turn in the
+//! same round. In return a stream waits while other streams of the loop have their turns.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,34 +14,34 @@ use crate::net::event_loop::{self, EventLoop, LoopHandle, OnPanic, Task};
 use crate::net::poll::Wake;
 use crate::sync::locked;
 
-/// Tasks that a shared loop has room for: two for each stream.
+/// Number of tasks that a shared loop has room for; a stream has two.
 const TASKS: usize = 1 << 16;
 
-/// A loop that many streams share, as they see it.
+/// A loop that many streams share, as the streams see it.
 #[derive(Debug)]
 pub(crate) struct SharedLoop {
-    /// `None` once the loop takes nobody in any more.
+    /// `None` once the loop takes in no more streams.
     handle: Mutex<Option<LoopHandle>>,
     streams: AtomicUsize,
 }
 
 impl SharedLoop {
-    /// A loop, and the way to it; the caller has a thread run it.
+    /// A loop and its handle; the caller runs the loop on a thread.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no fd left.
+    /// [`RRError::Limit`] if the process has no fd left.
     pub(crate) fn new() -> Result<(Arc<Self>, EventLoop)> {
         let mut event_loop = EventLoop::with_room(TASKS)?;
         let handle = Mutex::new(Some(event_loop.handle()?));
         Ok((Arc::new(Self { handle, streams: AtomicUsize::new(0) }), event_loop))
     }
 
-    /// How many streams have their place here.
+    /// How many streams run on this loop.
     pub(crate) fn streams(&self) -> usize {
         self.streams.load(Ordering::Relaxed)
     }
 
-    /// Nobody comes any more: the loop ends when all that are there have left.
+    /// Closes the loop to new streams; it ends when all present ones have left.
     pub(crate) fn close(&self) {
         let handle = locked(&self.handle).take();
         drop(handle);
@@ -53,12 +53,12 @@ impl SharedLoop {
     }
 }
 
-/// A stream's place on a shared loop, which counts as long as this lives.
+/// A stream's place on a shared loop; the loop counts it as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Share(Arc<SharedLoop>);
 
 impl Share {
-    /// One more stream on this loop.
+    /// A place for one more stream on this loop.
     pub(crate) fn on(shared: &Arc<SharedLoop>) -> Self {
         shared.streams.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(shared))
@@ -74,18 +74,18 @@ impl Drop for Share {
 /// Where a stream's two tasks run.
 #[derive(Debug)]
 pub(crate) enum Threading {
-    /// On a thread each.
+    /// Each on a thread of its own.
     Own,
     /// Both on this loop.
     Shared(Share),
 }
 
 impl Threading {
-    /// What one of the tasks is going to run on. Makes system calls for a loop of its own.
+    /// Prepares the place where one of the tasks will run. For a loop of its own this makes system calls.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no fd left, or the shared loop no room; [`RRError::State`] once the
-    /// server stops.
+    /// [`RRError::Limit`] if the process has no fd left, or the shared loop no room; [`RRError::State`] once the server
+    /// stops.
     pub(in crate::stream) fn spot(&self) -> Result<Spot<'_>> {
         match self {
             Self::Own => {
@@ -99,7 +99,7 @@ impl Threading {
     }
 }
 
-/// What a task is going to run on, and the means to call it there.
+/// The place where a task will run, and its wake.
 #[derive(Debug)]
 pub(in crate::stream) struct Spot<'a> {
     pub(in crate::stream) wake: Arc<Wake>,
@@ -113,11 +113,11 @@ enum On<'a> {
 }
 
 impl Spot<'_> {
-    /// Has the task run. `start` starts the thread for a loop of its own.
+    /// Runs the task. `start` starts the thread for a loop of its own.
     ///
     /// # Errors
-    /// What `start` says; [`RRError::Limit`] where the shared loop is overrun, [`RRError::NoMem`] where there is no memory
-    /// to read into.
+    /// The errors of `start`; [`RRError::Limit`] if the shared loop is overrun, [`RRError::NoMem`] if there is no
+    /// memory for the read buffer.
     pub(in crate::stream) fn run<T: Task>(
         self,
         task: T,
@@ -138,7 +138,7 @@ impl Spot<'_> {
     }
 }
 
-/// A task of a stream's that runs.
+/// A running task of a stream.
 #[derive(Debug)]
 pub(crate) enum Running {
     /// On a thread of its own.
@@ -148,7 +148,7 @@ pub(crate) enum Running {
 }
 
 impl Running {
-    /// Waits until the task has ended, and all that it held is dropped.
+    /// Waits until the task has ended and everything that it held is dropped.
     pub(crate) fn wait(self) {
         match self {
             // Its panic, if any, has been reported.

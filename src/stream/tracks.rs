@@ -1,4 +1,4 @@
-//! A stream's codecs and tracks for the host, written by accumulate; and the track of a picture, for the frame rate.
+//! A stream's codecs and tracks, which accumulate writes for the host; and the track of a picture, for the frame rate.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +10,13 @@ use crate::proto::message::kind;
 use crate::stream::stats::Count;
 use crate::sync::locked;
 
-/// Tracks that are listed; a stream may carry more, which are relayed all the same.
+/// Most tracks that are listed; a stream may carry more, which are relayed as well.
 const MAX_LISTED: usize = 32;
 
-/// How often the host is told that codecs changed, where they do so all the time.
+/// The time between two events about changed codecs, if they change all the time.
 const TELL_EVERY_US: u64 = 250_000;
 
-/// How many changes are told at once before that: a beginning has some tracks, one by one.
+/// How many such events may come at once before that: at its beginning a stream announces its tracks one by one.
 const TELL_AT_ONCE: u64 = 40;
 
 /// One track.
@@ -36,7 +36,7 @@ impl Track {
     }
 }
 
-/// The track that a message has a picture of, the lowest one where it has many; `None` for what is no picture.
+/// The track that a message has a picture of, the lowest of several; `None` for a message without a picture.
 pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option<u8> {
     let other = facts.seq_start || facts.end_of_sequence || facts.side_config || facts.command;
     if type_id != kind::VIDEO || other || body.is_empty() {
@@ -48,22 +48,22 @@ pub(super) fn of_picture(type_id: u8, facts: &FrameFacts, body: &[u8]) -> Option
     frame::tracks(type_id, body).take(MAX_LISTED).map(|track| track.id).min()
 }
 
-/// The facts of a stream's sequence headers, from the lowest track of each kind that has them.
+/// The facts of a stream's sequence headers, from the lowest track of each kind that has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Configs {
-    /// The track and its pictures.
+    /// The track and the facts of its pictures.
     video: Option<(u8, VideoConfig)>,
-    /// The track and its sound.
+    /// The track and the facts of its sound.
     audio: Option<(u8, AudioConfig)>,
 }
 
 impl Configs {
-    /// The pictures; `None` while no header that can be read has come.
+    /// The facts of the pictures; `None` while no readable header has come.
     pub(crate) fn video(&self) -> Option<VideoConfig> {
         self.video.map(|(_, config)| config)
     }
 
-    /// The sound; `None` while no header that can be read has come.
+    /// The facts of the sound; `None` while no readable header has come.
     pub(crate) fn audio(&self) -> Option<AudioConfig> {
         self.audio.map(|(_, config)| config)
     }
@@ -72,29 +72,30 @@ impl Configs {
 /// The tracks of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    /// The last audio and the last video track seen: nearly every message is of these, and costs a compare.
+    /// The last audio track and the last video track seen: nearly every message has one of these, and then costs only a
+    /// comparison.
     last: [Count; 2],
     list: Mutex<Vec<Track>>,
     configs: Mutex<Configs>,
-    /// When the changes that were told so far would have been over, one each [`TELL_EVERY_US`].
+    /// The moment up to which the events sent so far count, if each lasted [`TELL_EVERY_US`].
     told_until_us: Count,
     untold: AtomicBool,
 }
 
 impl Tracks {
-    /// Notes a media message's tracks; true where one is new or has another codec, size or rate than before.
+    /// Notes a media message's tracks; true if one is new or has another codec, size or rate than before.
     pub(crate) fn note(&self, type_id: u8, facts: &FrameFacts, body: &[u8]) -> bool {
         let configured = facts.seq_start && self.configure(type_id, facts.track, body);
         if !facts.many_tracks {
             return self.note_one(Track { type_id, track: facts.track, codec: facts.codec }) | configured;
         }
-        // No message costs more than the list is long.
+        // The cost of a message is bounded by the length of the list.
         let tracks = frame::tracks(type_id, body).take(MAX_LISTED);
         tracks.fold(false, |new, track| self.note_one(Track { type_id, track: track.id, codec: track.codec }) | new)
             | configured
     }
 
-    /// Reads a sequence header; true where the lowest track's pictures or sound are others than before.
+    /// Reads a sequence header; true if the facts of the lowest track have changed.
     fn configure(&self, type_id: u8, track: u8, body: &[u8]) -> bool {
         let mut configs = locked(&self.configs);
         let before = *configs;
@@ -131,8 +132,8 @@ impl Tracks {
         listed
     }
 
-    /// Whether the host is to be told now: there is a change, this one or an earlier one, and it has not been told of
-    /// so many just before. A publisher may change its codecs with each message; the last change is always told.
+    /// Whether to send an event now: there is a change, this one or an earlier one, and not too many events were sent
+    /// just before. A publisher may change its codecs with each message; the last change is always reported.
     pub(crate) fn tells(&self, changed: bool, now_us: u64) -> bool {
         if !changed && !self.untold.load(Ordering::Relaxed) {
             return false;
@@ -146,7 +147,7 @@ impl Tracks {
         may
     }
 
-    /// A new publisher begins.
+    /// Forgets all tracks, because a new publisher begins.
     pub(crate) fn clear(&self) {
         self.last.iter().for_each(|last| last.set(0));
         locked(&self.list).clear();
@@ -160,7 +161,7 @@ impl Tracks {
         list
     }
 
-    /// Their FourCCs, "avc1,mp4a", as [`Self::list`] has them.
+    /// Their FourCCs, "avc1,mp4a", in the order of [`Self::list`].
     pub(crate) fn text(&self) -> String {
         let four_cc = |track: &Track| mask::escape(&track.codec.to_be_bytes());
         self.list().iter().map(four_cc).collect::<Vec<_>>().join(",")

@@ -1,5 +1,5 @@
-//! The calls of a stream's threads to their server, as a trait: the stream layer knows no server. A stream names itself
-//! by its id, so nothing here leads back to the stream.
+//! The calls of a stream's threads to their server, as a trait, because the stream layer does not know the server. A
+//! stream names itself by its id, so no call holds a reference to the stream.
 
 use std::sync::Arc;
 
@@ -10,37 +10,39 @@ use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 
-/// The way up. Nothing here blocks, and no lock of the stream is held while calling but for events.
+/// The calls from a stream to its server. No call blocks, and no lock of the stream is held during a call, except for
+/// events.
 pub(crate) trait Upcalls: EventSink {
-    /// The session goes back to the listener's thread; `event` is to be handled first.
+    /// Gives the session back to the listener's thread, which handles `event` first.
     fn reclaim(&self, peer: Peer, event: Option<session::Event>);
-    /// A player's connection goes to the stream that its newest subscription is of; where that cannot take it, the
-    /// session is over.
+    /// Gives a player's connection to the stream of its newest subscription; if that stream cannot take it, the session
+    /// ends.
     fn pass_on(&self, peer: Peer);
-    /// The session's connection is closed.
+    /// Reports that the session's connection is closed.
     fn session_over(&self, record: &Arc<RRSession>, cause: &Failure);
-    /// The stream has media: connect this target. Or it may want this source.
+    /// Asks the dialler to connect this target, because the stream has media, or this source, because the stream may
+    /// need it.
     fn dial(&self, target: &Arc<Target>);
-    /// A connected target was lost after `ran_ms` of media.
+    /// Reports that a connected target was lost after `ran_ms` of media.
     fn target_lost(&self, target: &Arc<Target>, cause: &Failure, ran_ms: u64);
-    /// A target was closed in order, because its stream has no media for now.
+    /// Reports that a target was closed because its stream has no media for now.
     fn target_released(&self, target: &Arc<Target>);
-    /// A target, or a source, was closed after `ran_ms` of media because its server sent it elsewhere: to `url`, or to
-    /// the same place again.
+    /// Reports that a target or source was closed after `ran_ms` of media because its server redirected it: to `url`,
+    /// or to the same url again.
     fn target_moved(&self, target: &Arc<Target>, url: Option<String>, text: &str, ran_ms: u64);
-    /// A target was closed in order, because its new settings want another connection.
+    /// Reports that a target was closed because its new settings need another connection.
     fn target_renewed(&self, target: &Arc<Target>);
-    /// A target that was told to stop has been flushed and closed.
+    /// Reports that a stopped target has been flushed and closed.
     fn target_over(&self, target: &Arc<Target>);
-    /// The session publishes or plays the stream no more, and goes on.
+    /// Reports that the session no longer publishes or plays the stream, and goes on.
     fn session_left(&self, record: &RRSession, stream: Id);
-    /// Nobody publishes the stream and nobody plays it.
+    /// Reports that the stream has neither a publisher nor players.
     fn stream_unused(&self, stream: Id);
-    /// A thread of the stream has ended, the last one, or one that takes the other with it.
+    /// Reports that a task of the stream has ended: the last one, or one whose end ends the other too.
     fn stream_over(&self, stream: Id);
-    /// The calling thread works for this server: log records are its.
+    /// Notes that the calling thread works for this server, so that its log records go there.
     fn enter_thread(&self);
-    /// A stream of this server as relays that pull it know it, and no other stream of any server.
+    /// A name for a stream of this server that is unique among all servers, for relays that pull it.
     fn step(&self, stream: Id) -> String;
     /// Timeouts of consumers and publishers.
     fn timeouts(&self) -> Timeouts;
@@ -49,7 +51,7 @@ pub(crate) trait Upcalls: EventSink {
 /// The server's timeouts that the stream's threads keep, in ms.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// A publisher that is silent for this long is gone.
+    /// A publisher that is silent for this long is closed.
     pub idle_ms: u64,
     /// Silent peers are pinged this often.
     pub ping_ms: u64,

@@ -1,10 +1,9 @@
-//! One consumer: a player's connection or a target's, with its subscriptions, one a message stream.
+//! One consumer: a player's connection or a target's, with one subscription for each message stream.
 //!
 //! A consumer sends in three separate steps: [`plan`](Consumer::plan) asks the subscriptions for their next bytes,
-//! [`write`](Consumer::write) gives those to the connection, [`advance`](Consumer::advance) notes how many it took. A
-//! plain player's run is the log's own bytes, as many as there are, in one call. Messages of several subscriptions
-//! follow each other whole, in turn. The relay owns consumers and decides when they send, where they begin and when
-//! they go.
+//! [`write`](Consumer::write) gives those to the connection, [`advance`](Consumer::advance) notes how many bytes the
+//! connection took. For a plain player a run is all new bytes of the log, in one call. With several subscriptions,
+//! whole messages alternate. The relay owns consumers and decides when they send, where they begin and when they leave.
 
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ impl Who {
         }
     }
 
-    /// The host is to hear that this subscription jumped over so many messages; 0, that it has all there is again.
+    /// The event that this subscription jumped over `dropped` messages; 0 means that it has caught up again.
     pub(in crate::stream) fn slow_event(&self, subscription: &Subscription, dropped: i64) -> Event {
         let about = match self {
             Self::Player(record) => record.event(EventKind::Slow),
@@ -61,13 +60,13 @@ pub(in crate::stream) enum Plan {
     Nothing,
     /// Send nothing: the socket takes no more now.
     Blocked,
-    /// Send nothing until this time, in monotonic microseconds: the consumer collects.
+    /// Send nothing until this time, in monotonic microseconds: the consumer is collecting.
     Collects(u64),
     /// Send nothing until this time, in monotonic microseconds: the rate is used up.
     Limited(u64),
 }
 
-/// Bytes to send: their place and their number.
+/// Bytes to send: where they are and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) struct Run {
     private: bool,
@@ -78,27 +77,28 @@ pub(in crate::stream) struct Run {
 pub(in crate::stream) struct Consumer {
     pub(in crate::stream) conn: Conn,
     pub(in crate::stream) who: Who,
-    /// One at least; a target has one.
+    /// At least one; a target has exactly one.
     pub(in crate::stream) subscriptions: SmallVec<[Subscription; 1]>,
     /// The subscription being sent: the half-sent message, and the private bytes, belong to it.
     current: usize,
-    /// The socket took less than all; the poller tells when it takes more.
+    /// The socket took less than all; the poller reports when it takes more.
     pub(in crate::stream) blocked: bool,
     /// When the socket last took something.
     pub(in crate::stream) progress_ms: u64,
-    /// When the consumer is closed at the latest, once its peer has been told of the end.
+    /// The latest time of its close, once its peer has been told of the end.
     pub(in crate::stream) close_by_ms: Option<u64>,
-    /// Which change of the way it has been told, where it is a relay that asks for it.
+    /// The number of the last change of the media's way that the peer was told, if the peer is a relay that asks for
+    /// it.
     pub(in crate::stream) told_via: Option<u32>,
-    /// The target's settings and state, where the consumer is a target.
+    /// The target's settings and state, if the consumer is a target.
     pub(in crate::stream) push: Option<Box<Push>>,
-    /// The peer's command, which is acted on between two messages.
+    /// A command of the peer that waits until the consumer is between two messages.
     pub(in crate::stream) said: Option<session::Event>,
     private: Private,
     tally: Tally,
-    /// What was sent of the relay's own stream and is not counted there yet.
+    /// Messages and bytes of the relay's own stream that were sent and not yet counted there.
     sent: Sent,
-    /// Bytes that a target received over the connections before this one.
+    /// Bytes that a target received over its earlier connections.
     received_before: u64,
 }
 
@@ -130,7 +130,7 @@ impl Consumer {
         }
     }
 
-    // ---- its subscriptions
+    // ---- subscriptions
 
     /// The subscriptions of the relay's own stream.
     pub(in crate::stream) fn own(&mut self) -> impl Iterator<Item = &mut Subscription> {
@@ -154,7 +154,7 @@ impl Consumer {
         }
     }
 
-    /// Takes out the subscriptions that `goes` is true for; only between two messages.
+    /// Removes the subscriptions for which `goes` is true; only between two messages.
     pub(in crate::stream) fn remove(&mut self, mut goes: impl FnMut(&Subscription) -> bool) -> Vec<Subscription> {
         debug_assert!(self.is_between(), "nothing may be half sent");
         self.count_sent();
@@ -171,20 +171,20 @@ impl Consumer {
         gone
     }
 
-    /// Whether one of the subscriptions has got all that it gets, and nothing is half sent.
+    /// Whether one of the subscriptions is at its end, and nothing is half sent.
     pub(in crate::stream) fn has_ended(&self) -> bool {
         self.subscriptions.iter().any(Subscription::has_ended) && self.is_between()
     }
 
-    /// Whether the relay is to see to it: one of its subscriptions has ended, or its peer wants something else, and nothing
+    /// Whether the relay has to act on the consumer: a subscription has ended or the peer sent a command, and nothing
     /// is half sent.
     pub(in crate::stream) fn is_done(&self) -> bool {
         self.has_ended() || (self.said.is_some() && self.is_between())
     }
 
-    /// Sends the last words, and ends the connection behind them as soon as all have gone.
+    /// Sends the session's last output, and ends our side of the connection as soon as all of it has gone.
     pub(in crate::stream) fn finish(&mut self) {
-        // A socket that failed tells so when it is read.
+        // The failure of a socket shows when the socket is read.
         self.blocked = !self.conn.finish().unwrap_or(true);
     }
 
@@ -198,7 +198,7 @@ impl Consumer {
     /// Plans the next bytes to send.
     ///
     /// # Errors
-    /// Those of the socket, of memory and of its limit; the consumer is over then.
+    /// Errors of the socket, of memory and of its limit; each ends the consumer.
     pub(in crate::stream) fn plan(&mut self, now_us: u64) -> Result<Plan> {
         let begins = self.said.is_none();
         loop {
@@ -207,7 +207,7 @@ impl Consumer {
                 let len = current.within_rate(self.private.rest().len(), now_us);
                 return Ok(len.map_or_else(Plan::Limited, |len| Plan::Send(Run { private: true, len })));
             }
-            // Ciphertext that TLS holds goes before new bytes.
+            // Ciphertext that TLS still holds goes out before new bytes.
             if !self.conn.flush_tls()? {
                 return Ok(Plan::Blocked);
             }
@@ -225,8 +225,8 @@ impl Consumer {
         }
     }
 
-    /// Asks each subscription in turn, until one has something; where none has, gives the earliest time at which one
-    /// may.
+    /// Asks each subscription in turn until one has something; if none has, returns the earliest time at which one may
+    /// have.
     fn plan_media(&mut self, begins: bool, now_us: u64) -> Result<Next> {
         let mut next = Next::Nothing;
         let subscriptions = self.subscriptions.as_mut_slice();
@@ -252,7 +252,7 @@ impl Consumer {
     /// Gives the bytes of a plan to the connection, which may take fewer.
     ///
     /// # Errors
-    /// Those of the socket; the consumer is over then.
+    /// Errors of the socket; each ends the consumer.
     pub(in crate::stream) fn write(&mut self, run: Run) -> Result<Taken> {
         if run.private {
             let bytes = self.private.rest().get(..run.len).unwrap_or_default();
@@ -262,7 +262,7 @@ impl Consumer {
         subscription.write(run.len, &mut self.conn, &mut self.private)
     }
 
-    /// Notes how much of a plan the connection took. False where the socket takes no more now.
+    /// Notes how much of a plan the connection took. False if the socket takes no more now.
     pub(in crate::stream) fn advance(&mut self, run: Run, taken: Taken, now_us: u64) -> bool {
         self.blocked = taken.run < run.len;
         let subscriptions = self.subscriptions.as_mut_slice();
@@ -287,8 +287,8 @@ impl Consumer {
         !self.blocked
     }
 
-    /// Sends what there is, up to `head` at least, until the socket takes no more, at most so many runs. Gives the last plan:
-    /// what the consumer waits for, or what more there is to send.
+    /// Sends until there is, up to `head` at least, nothing more, the socket takes no more, or `runs` runs have been
+    /// sent. Returns the last plan: what the consumer waits for, or what is left to send.
     ///
     /// # Errors
     /// Those of [`plan`](Self::plan) and [`write`](Self::write).
@@ -323,7 +323,7 @@ impl Consumer {
         }
     }
 
-    /// Whether the backlog is the consumer's own doing: its socket takes nothing, or its rate limit holds it back.
+    /// Whether the backlog is itself causes its backlog: its socket takes nothing, or its rate limit holds it back.
     pub(in crate::stream) fn is_stuck(&self, now_us: u64) -> bool {
         self.blocked || self.subscriptions.iter().any(|subscription| subscription.is_limited(now_us))
     }
@@ -341,12 +341,12 @@ impl Consumer {
         }
     }
 
-    /// What was sent of the relay's own stream since the last call.
+    /// The messages and bytes of the relay's own stream sent since the last call.
     pub(in crate::stream) fn take_sent(&mut self) -> Sent {
         std::mem::take(&mut self.sent)
     }
 
-    /// Makes the queue's figures current; called now and then.
+    /// Updates the queue's figures; called periodically.
     pub(in crate::stream) fn measure(&mut self, head: Head, now_us: u64) {
         self.private.recount(self.conn.heap_bytes());
         let mut behind = Lag { bytes: self.private.rest().len() as u64, ..Lag::default() };
@@ -367,7 +367,7 @@ impl Consumer {
         counters.received(self.received_before, self.conn.bytes_in(), now_us);
         if counters.msgs_out.get() > 0 {
             counters.last_media_us.set(self.progress_ms * 1000);
-            // The last subscription's timestamp stands for all plays of the connection.
+            // The timestamp of the last subscription represents all plays of the connection.
             if let Some(ts_ms) = self.subscriptions.iter().rev().find_map(Subscription::passed_ts_ms) {
                 counters.sent_time(ts_ms);
             }
@@ -375,14 +375,14 @@ impl Consumer {
         counters.tcp.refresh(&self.conn, now_us / 1000);
     }
 
-    /// Private memory of a consumer whose socket has taken nothing for `ms`; 0 where the socket took something since.
+    /// Private memory of a consumer whose socket has taken nothing for `ms`; 0 if the socket took something since.
     pub(in crate::stream) fn idle_bytes(&self, now_ms: u64, ms: u64) -> usize {
         let idle = self.blocked && now_ms.saturating_sub(self.progress_ms) >= ms;
         let tails = || self.subscriptions.iter().map(|subscription| subscription.tail_bytes().1).sum::<usize>();
         if idle { self.private.capacity() + tails() } else { 0 }
     }
 
-    /// The connection, its peer and its subscriptions, for the listener, another relay or the end.
+    /// The connection, its peer and its subscriptions, to hand to the listener or another relay, or to close.
     pub(in crate::stream) fn into_parts(mut self) -> (Conn, Who, Vec<Subscription>) {
         self.count_sent();
         self.tally.report(self.who.counters());

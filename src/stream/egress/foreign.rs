@@ -1,9 +1,10 @@
-//! Subscriptions of another stream: one connection may play several streams, and the relay of one of them owns it.
+//! Subscriptions to another stream: one connection may play several streams, and the relay of one of these streams owns
+//! the connection.
 //!
-//! The owner reads the other stream's log as any reader does, with a [`JoinIndex`] of its own beside, which shows where
-//! that stream's subscription may begin. A [`Registration`] at that stream's relay tells the owner what the log does
-//! not: that there is more, where the stream ends, that memory is short. In it the owner leaves the counts of what was
-//! sent, because the stream's figures have one writer, that relay.
+//! The owner reads the other stream's log like any reader, with a second [`JoinIndex`], which shows where the
+//! subscription may begin. A [`Registration`] at that stream's relay tells the owner what the log does not: that there
+//! is new media, where the stream ends, and that memory is short. The owner leaves the counts of what it sent in the
+//! registration, because a stream's figures have one writer, the stream's own relay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +19,7 @@ const NEVER: u64 = u64::MAX;
 /// One subscription's entry in the list that a stream's relay wakes. That relay and the connection's owner share the
 /// entry without a lock.
 pub(in crate::stream) struct Registration {
-    /// The session, which knows the owner of its connection.
+    /// The session, through which the connection's owner is woken.
     record: Arc<RRSession>,
     ended_at: AtomicU64,
     lets_go: AtomicBool,
@@ -26,7 +27,7 @@ pub(in crate::stream) struct Registration {
     /// Bytes and messages sent that the stream has not counted yet.
     sent_bytes: AtomicU64,
     sent_messages: AtomicU64,
-    /// All that was jumped over; written by the owner.
+    /// All that was jumped over; the owner writes it.
     dropped: Drops,
 }
 
@@ -46,7 +47,7 @@ impl Registration {
 /// A registration, as the stream's relay keeps it.
 struct Registered {
     registration: Arc<Registration>,
-    /// What the stream has counted of what was jumped over.
+    /// The part of the drops that the stream has counted.
     counted: Dropped,
 }
 
@@ -73,8 +74,8 @@ impl Registrations {
         self.0.push(Registered { registration, counted: Dropped::default() });
     }
 
-    /// Tells all registrations the end of the stream, if there is one, wakes their owners where there is anything
-    /// `new`, and counts what they were sent.
+    /// Tells all registrations the end of the stream, if any, wakes their owners if there is something `new`, and
+    /// counts what they were sent.
     pub(in crate::stream) fn tell(&mut self, new: bool, end: Option<u64>, stats: &StreamStats, now_us: u64) {
         self.0.retain_mut(|registered| {
             let registration = &registered.registration;
@@ -85,13 +86,13 @@ impl Registrations {
                 registration.record.wake_owner_for_log();
             }
             let stays = !registration.gone.load(Ordering::Acquire);
-            // Read `gone` before the report: an owner that set it has counted its last bytes already.
+            // `gone` was read before the report: an owner that set it had counted its last bytes before.
             registered.report(stats, now_us);
             stays
         });
     }
 
-    /// Has all subscriptions let go of the log, because memory is short, and begin again at a later key frame.
+    /// Makes all subscriptions release the log, because memory is short, and begin again at a later key frame.
     pub(in crate::stream) fn let_go(&self) {
         for Registered { registration, .. } in &self.0 {
             registration.lets_go.store(true, Ordering::Release);
@@ -115,13 +116,14 @@ impl Drop for Registrations {
 /// The part of a subscription that exists while another stream's relay owns its connection.
 pub(in crate::stream) struct Foreign {
     pub(in crate::stream) join_index: JoinIndex,
-    /// The stream's publisher sends.
+    /// The stream's publisher is sending.
     pub(in crate::stream) live: bool,
     registration: Arc<Registration>,
 }
 
 impl Foreign {
-    /// Begins when a connection leaves the stream's own relay, with that relay's join index and whether media flows.
+    /// Made when a connection leaves the stream's own relay, from that relay's join index; `live` says whether media
+    /// flows.
     pub(in crate::stream) fn new(join_index: &JoinIndex, live: bool, record: Arc<RRSession>) -> Self {
         let registration = Registration {
             record,
@@ -139,12 +141,12 @@ impl Foreign {
         &self.registration
     }
 
-    /// Where the stream has ended, if it has.
+    /// The log position at which the stream has ended, if it has.
     pub(in crate::stream) fn ended_at(&self) -> Option<u64> {
         Some(self.registration.ended_at.load(Ordering::Acquire)).filter(|&at| at != NEVER)
     }
 
-    /// Whether the subscription has to let go of the log; true once for each request.
+    /// Whether the subscription has to release the log; true once for each request.
     pub(in crate::stream) fn take_let_go(&self) -> bool {
         let lets_go = &self.registration.lets_go;
         lets_go.load(Ordering::Relaxed) && lets_go.swap(false, Ordering::AcqRel)

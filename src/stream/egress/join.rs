@@ -1,12 +1,12 @@
-//! Where a consumer can begin: the join index looks at every message once and knows the headers and the newest key
+//! Where a consumer can begin: the join index looks at every message once and keeps the headers and the newest key
 //! frame.
 //!
-//! The join index sends nothing and knows no consumers. The relay owns it, lets it [`advance`](JoinIndex::advance) once
-//! per wake, before its consumers, and asks it where to put joiners and those that fell behind.
+//! The join index sends nothing and knows no consumers. The relay owns it, calls [`advance`](JoinIndex::advance) once
+//! per wake before it serves its consumers, and asks it for the places of joiners and of consumers that fell behind.
 //!
-//! **Bound:** the join index's own cursor stands at the head after each advance, and the GOP start is let go past
-//! `gop_bytes` or `gop_ms`, so a publisher of one key frame and nothing but other frames after it pins a group's bound
-//! of memory and not more.
+//! **Bound:** the join index's own cursor is at the head after each advance, and the GOP start is dropped past
+//! `gop_bytes` or `gop_ms`. So a publisher that sends one key frame and then only other frames holds no more memory
+//! than the bound of a group.
 
 mod headers;
 
@@ -18,20 +18,20 @@ use crate::stream::log::buffer::Head;
 use crate::stream::log::cursor::Cursor;
 use crate::stream::log::segment::{Mark, flag};
 
-/// After this long without a picture a stream counts as sound alone, or a player that waits for a key frame would hear
-/// nothing for as long as the camera is off. Longer than the slowest slide show's frames are apart.
+/// After this long without a picture a stream counts as audio only; otherwise a player that waits for a key frame would
+/// hear nothing while the camera is off. The time is longer than the gap between frames of the slowest slide show.
 const VIDEO_GONE_US: u64 = 30_000_000;
 
-/// Pictures for so long without a key frame, and the publisher evidently makes none (periodic refresh): who begins then
-/// begins with whatever picture comes, where key frames are not waited for without end. More than the longest group
-/// that encoders make unasked (x264's 250 pictures, at 24 a second).
+/// After pictures for this long without a key frame, the publisher evidently makes none (periodic refresh), and joiners
+/// begin with any picture, unless they are set to wait for key frames without end. The time is longer than the longest
+/// group that encoders make by default (x264's 250 pictures, at 24 a second).
 const WITHOUT_KEY_FRAMES_MS: u64 = 15_000;
 
-/// A kind of media that has not come for so long after a stream began does not come. Encoders send the first of both within
-/// a group of pictures, mostly at once.
+/// A kind of media that has not come within this time after a stream began is not expected. Encoders send the first
+/// message of both kinds within a group of pictures, mostly at once.
 const SETTLED_MS: u64 = 1_000;
 
-/// Where a consumer begins, and what it needs before.
+/// Where a consumer begins, and what it needs before that.
 #[derive(Clone)]
 pub(crate) struct JoinPoint {
     /// The first message to send.
@@ -40,7 +40,7 @@ pub(crate) struct JoinPoint {
     pub headers: HeaderSet,
     /// Timestamp for the headers, in milliseconds: that of the first message, or of the last one before the head.
     pub ts_ms: u32,
-    /// Pictures do not begin here, but with the next key frame.
+    /// Only sound begins here; pictures begin with the next key frame.
     pub without_pictures: bool,
     /// The kinds that the publisher has sent, bits of [`media`].
     pub seen: u32,
@@ -49,35 +49,36 @@ pub(crate) struct JoinPoint {
 /// The answer to a joiner.
 #[derive(Clone)]
 pub(crate) enum Join {
-    /// Begin here.
+    /// Begin at this point.
     Here(JoinPoint),
     /// Hold no cursor and take [`Seen::key`] as soon as there is one.
     WaitForKey,
 }
 
-/// The place that a consumer without a cursor waits for: one to begin at that is not before `after`.
+/// What a consumer without a cursor waits for: a place to begin at that is not before `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waits {
-    /// The log position; what lies before it has been seen, or is not wanted.
+    /// A log position; everything before it has been seen, or is not wanted.
     pub after: u64,
-    /// The consumer has never been in the log, so it begins as any joiner does.
+    /// The consumer has never had a place in the log, so it begins like any joiner.
     pub fresh: bool,
-    /// It begins where it is known which kinds of media there are, and so not at the very beginning of a stream.
+    /// The consumer begins only once it is known which kinds of media the stream has, so not at the very beginning of a
+    /// stream.
     pub settled: bool,
 }
 
 impl Waits {
-    /// For a consumer that comes for the first time.
+    /// The wait of a consumer that comes for the first time.
     pub(crate) fn to_join() -> Self {
         Self { after: 0, fresh: true, settled: false }
     }
 
-    /// For a consumer that has been in the log up to `after`.
+    /// The wait of a consumer that has been in the log up to `after`.
     pub(crate) fn behind(after: u64) -> Self {
         Self { after, fresh: false, settled: false }
     }
 
-    /// The same for one that is to begin where the kinds of media are known.
+    /// This wait, with [`settled`](Self::settled) set or cleared.
     pub(crate) fn settled(self, settled: bool) -> Self {
         Self { settled, ..self }
     }
@@ -87,26 +88,26 @@ impl Waits {
     }
 }
 
-/// The findings of an advance.
+/// The result of an advance.
 #[derive(Clone, Default)]
 pub(crate) struct Seen {
     /// Messages passed.
     pub messages: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
-    /// The newest key frame among them, kept or not: consumers that wait begin here. In a stream without video it is
-    /// the first audio message, in one of data alone the first message.
+    /// The newest key frame among them, kept or not; waiting consumers begin here. In a stream without video it is the
+    /// first audio message, in a stream of only data the first message.
     pub key: Option<JoinPoint>,
-    /// The oldest picture among them that is a key frame, where that is another one.
+    /// The oldest key frame among them, if it is not the newest.
     pub first_key: Option<JoinPoint>,
-    /// Another publisher began among them, with this message; what was known of the one before is forgotten. Consumers
-    /// that were there before it begin here: it is the whole of the stream.
+    /// The first message of another publisher among them; what was known of the earlier publisher is forgotten.
+    /// Consumers that waited for that publisher begin here and get its whole stream.
     pub first: Option<JoinPoint>,
-    /// The header set is another one now.
+    /// The header set has changed.
     pub headers_changed: bool,
     /// Metadata that is [`flag::FLAWED`] was among them.
     pub flawed: bool,
-    /// Headers that were too large, or found no memory. Those who join later will miss them.
+    /// Number of headers that were too large, or found no memory. Later joiners will miss them.
     pub headers_lost: u32,
 }
 
@@ -117,15 +118,15 @@ pub(crate) struct JoinIndex {
     gop_start: Option<GopStart>,
     gop_bytes: u64,
     gop_us: u64,
-    /// The lowest video track seen; its key frames are the join points. It is the one that plain players show, and 0 in
-    /// all that is not multitrack. Tracks of one publisher mostly have their key frames together; where they have not,
-    /// the others begin to be decodable a little later.
+    /// The lowest video track seen; its key frames are the join points. Players without multitrack support show this
+    /// track; without multitrack it is 0. The tracks of a publisher mostly have their key frames together; where they
+    /// do not, the other tracks become decodable a little later.
     join_track: Option<u8>,
     video_seen_us: Option<u64>,
-    /// Arrival of the newest key frame to begin at, or of the first picture where none has come.
+    /// Arrival of the newest key frame to begin at, or of the first picture if no key frame has come.
     group_since_us: Option<u64>,
     has_sound: bool,
-    /// How long a key frame is waited for; 0 is without end.
+    /// How long joiners wait for a key frame; 0 means without end.
     key_wait_ms: u64,
     /// Arrival of the publisher's first message.
     began_us: Option<u64>,
@@ -140,7 +141,7 @@ struct GopStart {
 
 impl JoinIndex {
     /// A join index that begins at `cursor`. `gop_bytes` and `gop_ms` bound how far the kept key frame may be behind
-    /// the head, on the wire and by arrival; 0 bytes keeps none.
+    /// the head, on the wire and by arrival; 0 bytes keeps no key frame.
     pub(crate) fn new(cursor: Cursor, gop_bytes: u32, gop_ms: u32) -> Self {
         Self {
             cursor,
@@ -159,19 +160,19 @@ impl JoinIndex {
         }
     }
 
-    /// Where pictures have come for so long without a key frame, sound begins at once and pictures with the next key
-    /// frame; 0 waits for that with both.
+    /// After pictures for `key_wait_ms` without a key frame, sound begins at once and pictures with the next key frame;
+    /// with 0 both wait for the key frame.
     #[must_use]
     pub(crate) fn with_key_wait(self, key_wait_ms: u32) -> Self {
         Self { key_wait_ms: key_wait_ms.into(), ..self }
     }
 
-    /// A join index with this one's headers, which goes on from here by itself and keeps no key frame.
+    /// An independent join index that continues from here with this one's headers and keeps no key frame.
     pub(crate) fn fork(&self) -> Self {
         Self { cursor: self.cursor.clone(), headers: self.headers.clone(), gop_start: None, gop_bytes: 0, ..*self }
     }
 
-    /// Looks at every message published since the last call. Allocates for a changed header alone.
+    /// Looks at every message published since the last call. Allocates only for a changed header.
     pub(crate) fn advance(&mut self) -> Seen {
         let mut seen = Seen::default();
         while let Some(mark) = self.cursor.mark_here() {
@@ -199,7 +200,7 @@ impl JoinIndex {
         seen
     }
 
-    /// The end of the log as far as it was looked at: what lag is measured against.
+    /// The end of the part of the log that was looked at; lag is measured against it.
     pub(crate) fn head(&self) -> Head {
         self.cursor.head()
     }
@@ -221,24 +222,24 @@ impl JoinIndex {
         since_us.map_or(0, |since_us| self.last_arrival_us.saturating_sub(since_us) / 1000)
     }
 
-    /// Whether the publisher evidently sends no key frames, and none is waited for any more.
+    /// Whether the publisher evidently sends no key frames, so that joiners no longer wait for one.
     pub(crate) fn is_without_key_frames(&self) -> bool {
         self.key_wait_ms > 0 && self.without_key_frame_ms() >= WITHOUT_KEY_FRAMES_MS.max(self.key_wait_ms)
     }
 
-    /// Whether it is known which kinds of media there are: both have come, or one has for some time.
+    /// Whether the kinds of media are known: both have come, or one has been coming for some time.
     fn is_settled(&self) -> bool {
         let since_ms = self.began_us.map_or(0, |began_us| self.last_arrival_us.saturating_sub(began_us) / 1000);
         (self.has_sound && self.has_video()) || since_ms >= SETTLED_MS
     }
 
-    /// Whether a key frame has stayed away for as long as sound waits for one.
+    /// Whether no key frame has come for as long as sound waits for one.
     fn is_overdue(&self) -> bool {
         self.key_wait_ms > 0 && self.has_sound && self.without_key_frame_ms() >= self.key_wait_ms
     }
 
-    /// Where a consumer begins that joins now. A stream without video, or without anything yet, can be joined at its
-    /// head; so can one whose key frames stay away, at first for its sound alone.
+    /// Where a consumer that joins now begins. A stream without video, or without any media yet, can be joined at its
+    /// head; so can a stream without key frames, at first only for its sound.
     pub(crate) fn join(&self, start: Start) -> Join {
         match (start, &self.gop_start) {
             (Start::Gop, Some(gop_start)) => Join::Here(gop_start.point.clone()),
@@ -253,7 +254,7 @@ impl JoinIndex {
         }
     }
 
-    /// Where a waiting consumer goes on, if it need not wait for a key frame.
+    /// Where a waiting consumer begins, if it need not wait for a key frame.
     pub(crate) fn place(&self, start: Start, waits: Waits) -> Option<JoinPoint> {
         if waits.settled && !self.is_settled() {
             return None;
@@ -264,37 +265,37 @@ impl JoinIndex {
         }
     }
 
-    /// Where a consumer that waits begins, now that the last advance has met this.
+    /// Where a waiting consumer begins, given the result of the last advance.
     pub(crate) fn place_at(&self, seen: &Seen, start: Start, waits: Waits) -> Option<JoinPoint> {
         if waits.settled && !self.is_settled() {
             return None;
         }
         if waits.fresh && start != Start::Key && !waits.settled {
-            // A consumer that was there before the publisher begins at the very first message, however much has come at
+            // A consumer that came before the publisher begins at its very first message, however much has come at
             // once.
             let first = seen.first.clone();
             return first.or_else(|| self.place(start, waits)).or_else(|| seen.key.clone());
         }
-        // The next key frame is the first one since; who fell behind is better off with the newest.
+        // For a joiner the next key frame is the oldest one; a consumer that fell behind should take the newest.
         let keys = [seen.first_key.as_ref().filter(|_| waits.fresh), seen.key.as_ref()];
         let key = keys.into_iter().flatten().find(|key| waits.allows(key)).cloned();
-        // No wait where the stream has no pictures, where a cached group is new enough, or where key frames never come.
+        // There is no wait if the stream has no pictures, if a cached group is new enough, or if key frames never come.
         let cached = || self.place(start, waits).filter(|_| waits.fresh || start == Start::Gop || self.is_overdue());
         key.or_else(cached)
     }
 
-    /// The newest key frame, if it is within the bounds: where a consumer that fell behind goes on, provided that this
-    /// lies before it.
+    /// The newest key frame, if it is within the bounds: where a consumer that fell behind continues, provided that the
+    /// key frame is ahead of it.
     pub(crate) fn newest_key(&self) -> Option<&JoinPoint> {
         self.gop_start.as_ref().map(|gop_start| &gop_start.point)
     }
 
-    /// Lets the kept key frame and all that only it holds go: the first thing to do where memory is short.
+    /// Drops the kept key frame and the memory that only it holds: the first step when memory is short.
     pub(crate) fn drop_gop_start(&mut self) {
         self.gop_start = None;
     }
 
-    /// The end of the log as a place to begin at.
+    /// The end of the log as a point to begin at.
     pub(crate) fn here(&self) -> JoinPoint {
         self.point_here(self.last_ts_ms)
     }
@@ -317,7 +318,7 @@ impl JoinIndex {
         }
     }
 
-    /// Notes the message that the cursor is at, if a consumer can begin there.
+    /// Notes the message at the cursor, if a consumer can begin there.
     fn look_for_join(&mut self, mark: &Mark, seen: &mut Seen) {
         let frame = !mark.has(flag::SEQ | flag::META);
         match mark.type_id {
@@ -341,12 +342,12 @@ impl JoinIndex {
             kind::AUDIO => {
                 self.has_sound = true;
                 if frame && seen.key.is_none() && !self.has_video() {
-                    // A picture of long ago is no place to begin at any more.
+                    // A picture that is this old is no longer a place to begin at.
                     self.gop_start = None;
                     seen.key = Some(self.point_here(mark.ts_ms));
                 }
             }
-            // A stream of data alone has no other places.
+            // A stream of only data has no other places.
             _ if frame && seen.key.is_none() && !self.has_sound && !self.has_video() => {
                 seen.key = Some(self.point_here(mark.ts_ms));
             }

@@ -1,7 +1,6 @@
-//! Whether a subscription is too far behind, and since when it is slow.
+//! Decides whether a subscription is too far behind, and knows since when it is slow.
 //!
-//! The subscription measures its lag, and says what a place too far behind has to give up; the relay asks and carries it
-//! out.
+//! The subscription measures its lag and knows what it has to drop; the relay asks, and carries out the drop.
 
 use crate::config::{StreamConfig, TargetConfig};
 use crate::stream::log::cursor::Lag;
@@ -30,11 +29,11 @@ impl Bounds {
     }
 }
 
-/// One subscription's bounds, and what has become of it since it joined.
+/// One subscription's bounds, and its history since it joined.
 #[derive(Debug)]
 pub(in crate::stream) struct LagWatch {
     pub(in crate::stream) bounds: Bounds,
-    /// The subscription has been at the head since it joined: from then on lag counts.
+    /// The subscription has reached the head since it joined; from then on lag counts.
     caught_up: bool,
     joined_ms: u64,
     /// When the subscription began to jump, while it is slow.
@@ -47,31 +46,31 @@ impl LagWatch {
         Self { bounds, caught_up: false, joined_ms: 0, slow_since_ms: None, slow_told_ms: 0 }
     }
 
-    /// The subscription has come to its relay.
+    /// Notes that the subscription has come to its relay.
     pub(in crate::stream) fn came(&mut self, now_us: u64) {
         self.joined_ms = now_us / 1000;
     }
 
-    /// The subscription begins; its lag counts at once where it `was_at_head` before.
+    /// Notes that the subscription begins; its lag counts at once if it `was_at_head` before.
     pub(in crate::stream) fn joined(&mut self, was_at_head: bool, now_us: u64) {
         self.caught_up = was_at_head;
         self.joined_ms = now_us / 1000;
     }
 
-    /// The subscription is at the head.
+    /// Notes that the subscription is at the head.
     pub(in crate::stream) fn at_head(&mut self) {
         self.caught_up = true;
     }
 
-    /// Whether this lag is too much. A joiner has the cached group, of at most `group_bytes`, to catch up with: until then
-    /// its bytes count beyond those, and its time not at all.
+    /// Whether this lag is too much. A joiner first has to catch up with the cached group, of at most `group_bytes`:
+    /// until then only bytes beyond these count, and its lag in time does not count.
     pub(in crate::stream) fn is_past(&self, lag: Lag, group_bytes: u32, now_us: u64) -> bool {
         let Bounds { bytes, ms } = self.bounds;
         let counts = self.caught_up || (now_us / 1000).saturating_sub(self.joined_ms) > ms.saturating_mul(2);
         if counts { !self.bounds.hold(lag) } else { lag.bytes > bytes.saturating_add(group_bytes.into()) }
     }
 
-    /// Notes a jump. True where the host is to be told, which is once in `every_ms`.
+    /// Notes a jump. True if the host is to be told, at most once in `every_ms`.
     pub(in crate::stream) fn note_slow(&mut self, now_ms: u64, every_ms: u64) -> bool {
         self.slow_since_ms.get_or_insert(now_ms);
         let tells = self.slow_told_ms == 0 || now_ms.saturating_sub(self.slow_told_ms) >= every_ms;
@@ -86,7 +85,7 @@ impl LagWatch {
         self.slow_since_ms.map(|since| now_ms.saturating_sub(since))
     }
 
-    /// Notes that the subscription is slow no longer.
+    /// Notes that the subscription is no longer slow.
     pub(in crate::stream) fn recovered(&mut self) {
         self.slow_since_ms = None;
     }

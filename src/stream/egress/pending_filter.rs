@@ -1,32 +1,33 @@
-//! Changes of what a consumer gets that take effect at a place of the log: kinds that a player wants again, kinds and
-//! tracks that a target's new settings let through. They come with their headers: pictures from a key frame on, sound
-//! from wherever the log had got to.
+//! Filter changes that take effect at a later place in the log: kinds that a player wants again, kinds and tracks that
+//! a target's new settings let through. Each takes effect together with its headers: pictures from a key frame on,
+//! sound from the end of the log at the time of the request.
 //!
 //! This module reads no log and sends nothing. A subscription owns its filters; the owner of the join index tells them
 //! of key frames.
 
 use crate::stream::egress::join::JoinPoint;
 
-/// One change.
+/// One pending change.
 pub(in crate::stream) struct PendingFilter {
-    /// Kinds that are sent from there on besides the others, bits of [`media`](crate::config::media).
+    /// Kinds that are sent in addition from there on, bits of [`media`](crate::config::media).
     pub(in crate::stream) media: u32,
-    /// Tracks the same way.
+    /// Tracks that are sent in addition from there on.
     pub(in crate::stream) tracks: u64,
-    /// Where; `None` until the next key frame has come.
+    /// The place; `None` until the next key frame has come.
     at: Option<JoinPoint>,
 }
 
-/// The changes that are to come: mostly none, and then nothing is allocated.
+/// The pending changes: usually none, and then nothing is allocated.
 #[derive(Default)]
 pub(in crate::stream) struct PendingFilters {
     list: Vec<PendingFilter>,
-    /// How far the join index has looked: who waits for a key frame must not pass one that nobody has told of.
+    /// How far the join index has looked: a subscription that waits for a key frame must not pass one that it has not
+    /// been told of.
     indexed: u64,
 }
 
 impl PendingFilters {
-    /// These kinds and tracks from `at` on, or from the next key frame.
+    /// Adds these kinds and tracks from `at` on, or from the next key frame.
     pub(in crate::stream) fn add(&mut self, media: u32, tracks: u64, at: Option<JoinPoint>) {
         self.list.push(PendingFilter { media, tracks, at });
     }
@@ -36,14 +37,14 @@ impl PendingFilters {
         self.list.iter().fold(0, |media, filter| media | filter.media)
     }
 
-    /// These kinds are not wanted after all.
+    /// Cancels these kinds.
     pub(in crate::stream) fn drop_media(&mut self, media: u32) {
         self.list.iter_mut().for_each(|filter| filter.media &= !media);
         self.list.retain(|filter| filter.media != 0);
     }
 
-    /// The consumer has left its place in the log and does not know its next one. Pending changes take effect where it
-    /// begins anew; until then they hold nothing of the log, so a consumer may wait without end.
+    /// Notes that the consumer has left its place in the log and has no next one yet. Pending changes take effect where
+    /// it begins again; until then they hold no part of the log, so a consumer may wait without end.
     pub(in crate::stream) fn let_go(&mut self) {
         self.list.iter_mut().for_each(|filter| filter.at = None);
     }
@@ -58,30 +59,30 @@ impl PendingFilters {
         self.list.is_empty()
     }
 
-    /// Whether a key frame is waited for.
+    /// Whether a change waits for a key frame.
     pub(in crate::stream) fn want_key(&self) -> bool {
         self.list.iter().any(|filter| filter.at.is_none())
     }
 
-    /// The join index has looked so far and has told of all key frames.
+    /// Notes how far the join index has looked; all key frames up to there have been reported.
     pub(in crate::stream) fn indexed(&mut self, position: u64) {
         self.indexed = position;
     }
 
-    /// A key frame has come. The consumer, which stands at `position`, cannot use a key frame that it has passed.
+    /// Notes a key frame. The consumer, which is at `position`, cannot use a key frame that it has passed.
     pub(in crate::stream) fn key(&mut self, key: &JoinPoint, position: u64) {
         if key.cursor.position() >= position {
             self.list.iter_mut().filter(|filter| filter.at.is_none()).for_each(|filter| filter.at = Some(key.clone()));
         }
     }
 
-    /// How many bytes from `position` on are sent before a change is to be looked for again.
+    /// How many bytes from `position` on may be sent before the next check for a change.
     pub(in crate::stream) fn distance(&self, position: u64) -> u64 {
         let place = |filter: &PendingFilter| filter.at.as_ref().map_or(self.indexed, |point| point.cursor.position());
         self.list.iter().map(place).min().map_or(u64::MAX, |place| place.saturating_sub(position))
     }
 
-    /// A change whose place `position` has come to, with that place.
+    /// The change whose place `position` has reached, with that place.
     pub(in crate::stream) fn reached(&mut self, position: u64) -> Option<(PendingFilter, JoinPoint)> {
         let is_here =
             |filter: &PendingFilter| filter.at.as_ref().is_some_and(|point| position >= point.cursor.position());
@@ -89,7 +90,7 @@ impl PendingFilters {
         filter.at.take().map(|point| (filter, point))
     }
 
-    /// Takes all changes, for a consumer that begins anew and gets all headers there.
+    /// Takes all changes, for a consumer that begins again and gets all headers there.
     pub(in crate::stream) fn all(&mut self) -> impl Iterator<Item = PendingFilter> {
         std::mem::take(&mut self.list).into_iter()
     }

@@ -1,22 +1,22 @@
-//! Private bytes: what one consumer gets that the log does not have in these bytes, on the way to its socket. Join
-//! headers, rewritten messages, and what the connection says between two messages.
+//! Private bytes: bytes for one consumer that are not in the log, on the way to its socket. They are join headers,
+//! rewritten messages, and the session's output between two messages.
 //!
-//! This module owns the buffer and counts it against the memory limit. The buffer has only whole messages of one origin
-//! at a time; the consumer decides who puts them in and sends them.
+//! This module owns the buffer and counts it against the memory limit. The buffer holds only whole messages from one
+//! origin at a time; the consumer decides who fills it, and sends it.
 
 use crate::error::Result;
 use crate::stream::memory::budget::{Budget, Charge};
 
-/// Rewritten messages are collected up to so many bytes before they are written.
+/// Rewritten messages are collected up to this many bytes before they are written.
 pub(in crate::stream) const COLLECTED_BYTES: usize = 64 * 1024;
 
-/// A buffer larger than this is given back when it is empty: idle consumers hold next to nothing.
+/// A larger buffer is freed when it is empty, so that idle consumers hold almost no memory.
 const KEPT_BYTES: usize = 1024;
 
 /// The private bytes of one consumer.
 pub(in crate::stream) struct Private {
     bytes: Vec<u8>,
-    /// How many of them have been sent.
+    /// How many of the bytes have been sent.
     at: usize,
     /// Memory of the buffer and of the connection.
     charge: Charge,
@@ -38,12 +38,12 @@ impl Private {
         self.at == self.bytes.len()
     }
 
-    /// Whether it has collected as much as goes out at once.
+    /// Whether the buffer has collected as much as is sent at once.
     pub(in crate::stream) fn is_full(&self) -> bool {
         self.bytes.len() >= COLLECTED_BYTES
     }
 
-    /// So many have been sent. A buffer that was large goes as soon as it is empty.
+    /// Notes that `sent` bytes have been sent. A large buffer is freed as soon as it is empty.
     pub(in crate::stream) fn advance(&mut self, sent: usize) {
         self.at += sent;
         if self.is_empty() {
@@ -66,10 +66,10 @@ impl Private {
         (self.bytes, self.at) = (messages, 0);
     }
 
-    /// Lets `write` append about `bytes` more, where the memory limit allows it.
+    /// Lets `write` append about `bytes` more, if the memory limit allows it.
     ///
     /// # Errors
-    /// [`RRError::Limit`](crate::error::RRError::Limit), or what `write` says; the consumer is over then.
+    /// [`RRError::Limit`](crate::error::RRError::Limit), or an error of `write`; either ends the consumer.
     pub(in crate::stream) fn append<T>(
         &mut self,
         bytes: usize,
@@ -81,19 +81,19 @@ impl Private {
         Ok(written)
     }
 
-    /// Counts the buffer as large as it is or as `needed`, where that is more than is counted: before it grows, since
-    /// many who do not read would have a buffer each before the next figures.
+    /// Charges the larger of the buffer's size and `needed`, if that is more than is charged. This happens before the
+    /// buffer grows, since otherwise many consumers that do not read could each have a buffer before the next recount.
     fn count(&mut self, needed: usize) -> Result<()> {
         let bytes = self.bytes.capacity().max(needed) + self.connection_bytes;
         if bytes as u64 <= self.charge.bytes() {
             return Ok(());
         }
-        // The consumer is over then, and others that join in the same pass are not to find the buffer here.
+        // This ends the consumer; the buffer is freed at once, for others that join in the same pass.
         self.charge.follow(bytes).inspect_err(|_| (self.bytes, self.at) = (Vec::new(), 0))
     }
 
-    /// Counts it as it is now, with what its connection holds; called with the other figures. What the limit has no
-    /// room for is counted as soon as there is: the connection has it already, and others give way meanwhile.
+    /// Charges the buffer's present size and the connection's memory; called with the other figures. Bytes beyond the
+    /// limit are charged all the same, because the connection holds them already; other streams then give back memory.
     pub(in crate::stream) fn recount(&mut self, connection_bytes: usize) {
         self.connection_bytes = connection_bytes;
         let _ = self.charge.follow(self.bytes.capacity() + connection_bytes);

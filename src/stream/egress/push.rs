@@ -1,23 +1,23 @@
-//! What a consumer that is a target has beside what every player has: the settings it was connected with, changes of
-//! them while it runs, and why it is closed in order. The relay owns it with the consumer.
+//! The parts that only a target's consumer has: the settings of its connection, changes of these while it runs, and the
+//! reason of a planned close. The relay owns it with the consumer.
 
 use std::sync::Arc;
 
 use crate::stream::remote::endpoint::Endpoint;
 
-/// Why a target is closed in order, where it is not the end of the stream.
+/// Why a target is closed although its stream goes on and its connection works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum Parting {
-    /// The server sends us elsewhere, or to connect again.
+    /// The server redirects us, or asks us to connect again.
     Moved {
-        /// Where to.
+        /// The new url, if any.
         url: Option<String>,
-        /// Its words.
+        /// The server's text.
         text: String,
     },
-    /// Its new settings want another connection.
+    /// Its new settings need another connection.
     Renewed,
-    /// There was no media for long.
+    /// There was no media for a long time.
     Idle,
 }
 

@@ -1,19 +1,19 @@
-//! A bound of what one consumer is sent, in kbit/s: a bucket that fills with time and is emptied by sending.
+//! A bound on the rate of one consumer, in kbit/s: a bucket that fills with time and is emptied by sending.
 
-/// Most that may be saved up, as time: what a key frame takes at once it saves afterwards.
+/// Size of the bucket, as time: a key frame may go out at once, and the time after it makes up for that.
 const BURST_US: u64 = 1_000_000;
 
-/// A consumer that has emptied its bucket is sent to again after this long, not for every byte that comes in.
+/// A consumer whose bucket is empty is served again after this long, not for every byte that becomes available.
 const REST_US: u64 = 20_000;
 
 /// The bucket of one consumer.
 #[derive(Clone, Debug)]
 pub(in crate::stream) struct RateLimit {
     kbps: u32,
-    /// Saved up, in byte-microseconds per kbit/s: 8,000 of them are a byte of one kbit/s.
+    /// The bucket's content, in byte-microseconds per kbit/s: 8,000 of them are a byte of one kbit/s.
     saved_us: u64,
     at_us: u64,
-    /// The time at which an empty reserve is looked at again.
+    /// When an empty bucket is checked again.
     rests_until_us: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ impl RateLimit {
         self.kbps
     }
 
-    /// Bytes that may go now.
+    /// Bytes that may be sent now.
     pub(in crate::stream) fn room(&mut self, now_us: u64) -> usize {
         if self.rests_until_us.is_some_and(|until| now_us < until) {
             return 0;
@@ -34,7 +34,7 @@ impl RateLimit {
         let passed = now_us.saturating_sub(self.at_us);
         (self.saved_us, self.at_us) = (self.saved_us.saturating_add(passed).min(BURST_US), now_us);
         let room = usize::try_from(self.saved_us * u64::from(self.kbps) / 8_000).unwrap_or(usize::MAX);
-        // At a low rate the rest is one byte's time and more.
+        // At a low rate the pause is the time of one byte or more.
         let rest_us = REST_US.max(8_000 / u64::from(self.kbps) + 1);
         self.rests_until_us = (room == 0).then_some(now_us + rest_us);
         room
@@ -46,7 +46,7 @@ impl RateLimit {
         self.saved_us = self.saved_us.saturating_sub(us);
     }
 
-    /// When to look again, where there was no room at the last look.
+    /// When to check again, if there was no room at the last check.
     pub(in crate::stream) fn rests_until_us(&self) -> Option<u64> {
         self.rests_until_us
     }

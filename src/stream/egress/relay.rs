@@ -1,9 +1,9 @@
 //! relay: the task (of `relayDataThread`) that follows a stream's log and feeds its players and targets.
 //!
-//! The relay owns their sockets, reads included. In a round of its loop the relay takes in new connections; advances
-//! the join index over new messages; sends to all consumers with room (the pass); and reads ready sockets. The tick
-//! looks at timers. The relay never waits for a consumer: a socket that takes no more is left until the poller reports
-//! it writable, its lag is bounded, and past the bound the consumer jumps forward to a key frame.
+//! The relay owns their sockets, for reading too. In a round of its loop it takes in new connections; advances the join
+//! index over new messages; sends to all consumers with room (the pass); and reads ready sockets. The tick checks
+//! timers. The relay never waits for a consumer: a socket that takes no more is left until the poller reports it
+//! writable, its lag is bounded, and past the bound the consumer jumps forward to a key frame.
 
 mod input;
 mod leave;
@@ -34,7 +34,7 @@ use crate::stream::log::cursor::Cursor;
 use crate::stream::peer::Peer;
 use crate::stream::upcalls::Timeouts;
 
-/// The task; its fields are the relay thread's alone.
+/// The task; only the relay's thread uses its fields.
 pub(in crate::stream) struct Relay {
     stream: Arc<RRStream>,
     join_index: JoinIndex,
@@ -43,31 +43,31 @@ pub(in crate::stream) struct Relay {
     registrations: Registrations,
     /// Some subscription may hold no cursor and wait for a place.
     has_waiting: bool,
-    /// Media flows: a publisher's messages have been seen, and its end has not.
+    /// Media flows: messages of a publisher have been seen, and its end has not.
     live: bool,
     /// When the last message came.
     media_ms: u64,
-    /// Targets were closed because no media came: they are dialled when it does.
+    /// Targets were closed for lack of media: they are dialled again when media comes.
     has_idle_targets: bool,
     /// Some subscription waits for a key frame to get more kinds or tracks.
     filters_pending: bool,
-    /// The log has a line on this publisher's flawed metadata.
+    /// A log line about this publisher's flawed metadata has been written.
     flaw_told: bool,
-    /// When the log last had a line on consumers that wait for a key frame while none comes.
+    /// When the last log line about a missing key frame was written.
     missing_key_frame_warned_ms: Option<u64>,
     pass: Pass,
     timeouts: Timeouts,
-    /// The streams through which media comes, which relays that pull the stream are told.
+    /// The streams through which media comes, which is told to relays that pull the stream.
     via: Vec<u8>,
-    /// How often that has changed.
+    /// How often `via` has changed.
     via_changes: u32,
-    /// There may be such relays.
+    /// Relays that pull the stream may be among the players.
     is_pulled: bool,
     over: bool,
 }
 
 impl Relay {
-    /// `cursor` stands where the log began when the relay was first needed.
+    /// `cursor` is where the log began when the relay was first needed.
     pub(in crate::stream) fn new(stream: Arc<RRStream>, cursor: Cursor) -> Self {
         let config = stream.config();
         let join_index = JoinIndex::new(cursor, config.gop_bytes, config.gop_ms).with_key_wait(config.key_wait_ms);
@@ -149,7 +149,7 @@ impl Task for Relay {
     }
 
     fn is_over(&self) -> bool {
-        // In a failed stream nobody gets anything more, and no connection goes back to the listener from here.
+        // In a failed stream no consumer gets any more media, and no connection goes back to the listener.
         self.over || self.stream.state() == State::Failed
     }
 
@@ -183,8 +183,8 @@ impl Relay {
         self.place(slot, now_us);
     }
 
-    /// Tells relays that pull the stream through which streams its media comes, where they have not heard that yet. One that
-    /// has not taken the last of its output hears it later: the newest way alone counts, and nobody makes output grow.
+    /// Tells relays that pull the stream through which streams its media comes, if they have not heard it yet. A relay
+    /// that has not taken its last output hears it later: only the newest way counts, so output cannot pile up.
     fn tell_via(&mut self) {
         let via = self.stream.via();
         if via != self.via {
@@ -206,7 +206,7 @@ impl Relay {
         }
     }
 
-    /// Makes a player of a connection, with the subscription that it came for and the others that go on.
+    /// Makes a connection a player, with the subscription that it came for and its others that go on.
     fn new_player(&self, peer: Peer, now_us: u64) -> Consumer {
         let Peer { conn, record, mut subscriptions } = peer;
         record.set_role(Role::Player);
@@ -220,7 +220,7 @@ impl Relay {
             let prev = record.set_state(State::Waiting);
             self.stream.upcalls().event(record.event(EventKind::Session).moved(prev, State::Waiting));
         } else if goes_on {
-            // The player came back after a further play that was refused: its old ones go on.
+            // The player came back because a further play was refused: its old plays go on.
             flows(&self.stream, &who);
         }
         let subscriptions = subscriptions.into_iter().collect();
@@ -242,7 +242,7 @@ impl Relay {
         }
     }
 
-    // ---- what is new in the log
+    // ---- new messages in the log
 
     fn notice(&mut self, seen: &Seen, now_us: u64) {
         if seen.messages > 0 {
@@ -262,7 +262,7 @@ impl Relay {
             self.flaw_told = true;
             let name = self.stream.masked_name();
             log::warn!(
-                "{name}: the publisher's metadata does not end as it should: players get it mended, targets as it came"
+                "{name}: the publisher's metadata does not end as it should: players get it repaired, targets unchanged"
             );
         }
         if seen.messages > 0 && self.has_waiting {
@@ -275,7 +275,7 @@ impl Relay {
                 self.filters_pending |= subscription.wants_key_frame();
             }
         }
-        // The publisher's end counts once the join index has passed it, so that all messages before it are known.
+        // The publisher's end takes effect once the join index has passed it, so that all messages before it are known.
         let (indexed, ingest) = (self.join_index.head().position, self.stream.ingest());
         let ended = ingest.ended_at().filter(|&end| self.live && indexed >= end && ingest.take_end(end));
         let end = match self.stream.stop_by_ms() {
@@ -309,7 +309,7 @@ impl Relay {
 
     // ---- sending
 
-    /// Sends to everybody who has room, and sees to what the pass met.
+    /// Sends to every consumer that has room, and then acts on what the pass found.
     fn run_pass(&mut self, io: &mut Io<'_>) {
         let pass = &mut self.pass;
         pass.run(&mut self.consumers, &self.join_index, io.now_us);
@@ -345,7 +345,7 @@ impl Relay {
     }
 }
 
-/// Media is about to flow to it.
+/// Tells the connection that media is about to flow to it.
 fn begins(stream: &RRStream, who: &Who, conn: &mut Conn, now_us: u64) {
     if let Some(session) = conn.inbound() {
         session.begin_media(now_us / 1000);

@@ -1,8 +1,8 @@
-//! Rewrites the log's messages for a consumer that cannot take them as they are: another message stream id,
-//! chunk size or clock, `@setDataFrame` for servers, kinds and tracks left out.
+//! Rewrites the log's messages for a consumer that cannot take them as they are: for another message stream id, chunk
+//! size or clock, with `@setDataFrame` for servers, without some kinds or tracks, or in another container. [`Rewrite`]
+//! has a field for each; FLV is [`Tags`](super::tags), and another container format goes beside it.
 //!
-//! A rewrite decides which messages are different for a consumer and makes them; it sends nothing. The subscription
-//! owns it.
+//! A rewrite decides which messages differ for a consumer and encodes them; it sends nothing. The subscription owns it.
 
 use crate::config::{CHUNK_SIZE, TargetConfig, media};
 use crate::error::{RRError, Result};
@@ -17,13 +17,13 @@ use crate::stream::egress::track_mask;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
 
-/// Messages may come this much out of order around the first one; what is further before it belongs to another clock.
+/// Messages may come this much out of order around the first one; an earlier time belongs to another clock.
 const DISORDER_MS: i64 = 1_000;
 
 /// Headers that go out before the next message.
 pub(in crate::stream) struct DueHeaders {
     headers: HeaderSet,
-    /// The time of the join.
+    /// The timestamp of the join.
     ts_ms: u32,
     /// The kinds whose headers go out, bits of [`media`].
     media: u32,
@@ -32,7 +32,7 @@ pub(in crate::stream) struct DueHeaders {
 }
 
 impl DueHeaders {
-    /// The headers of these kinds for who begins at this point.
+    /// The headers of these kinds for a consumer that begins at this point.
     pub(in crate::stream) fn at(point: &JoinPoint, media: u32) -> Self {
         Self { headers: point.headers.clone(), ts_ms: point.ts_ms, media, seen: point.seen }
     }
@@ -43,21 +43,21 @@ impl DueHeaders {
     }
 }
 
-/// How a consumer is to get messages.
+/// The form in which a consumer gets messages.
 #[derive(Clone, Debug)]
 pub(in crate::stream) struct Rewrite {
     pub(in crate::stream) stream_id: u32,
     chunk_size: u32,
-    /// The consumer is a server, which gets data messages wrapped.
+    /// The consumer is a server, which gets data messages in `@setDataFrame`.
     server: bool,
-    /// Kinds it gets, bits of [`media`].
+    /// Kinds that the consumer gets, bits of [`media`].
     pub(in crate::stream) media: u32,
-    /// Kinds it may have, whatever its peer wants.
+    /// Kinds that the consumer may get at most, whatever its peer asks for.
     pub(in crate::stream) allowed: u32,
-    /// Tracks it gets, bit n for id n.
+    /// Tracks that the consumer gets, bit n for id n.
     tracks: u64,
     clock: Option<Zero>,
-    /// Tags of FLV instead of chunks.
+    /// FLV tags instead of chunks.
     tags: Option<Tags>,
 }
 
@@ -74,7 +74,7 @@ struct Zero {
 impl Zero {
     fn restamp(&mut self, ts_ms: u32) -> u32 {
         let last = self.last.replace(ts_ms).unwrap_or(ts_ms);
-        // The shorter way round: a wrap at 2^32 is a step like any other.
+        // The step is taken the shorter way round, so a wrap at 2^32 is a step like any other.
         self.now_ms += i64::from(ts_ms.wrapping_sub(last).cast_signed());
         if self.now_ms < -DISORDER_MS {
             self.now_ms = self.farthest_ms;
@@ -83,7 +83,7 @@ impl Zero {
         self.now_ms.max(0) as u32 // the wire's clock wraps
     }
 
-    /// The time of a header or a data message, which does not move the clock: many come with time 0, whatever the
+    /// The time of a header or a data message. It does not move the clock, because many come with time 0, whatever the
     /// frames have.
     fn aside(&self, ts_ms: u32) -> u32 {
         let step = self.last.map_or(0, |last| i64::from(ts_ms.wrapping_sub(last).cast_signed()));
@@ -93,7 +93,7 @@ impl Zero {
 }
 
 impl Rewrite {
-    /// The form of the messages of a player that may have these kinds; `flv` where it gets them as a stream of FLV.
+    /// The form for a player that may get these kinds; `flv` if it gets an FLV stream.
     pub(in crate::stream) fn of_player(stream_id: u32, allowed: u32, flv: Option<FlvForm>) -> Self {
         Self {
             stream_id,
@@ -107,7 +107,7 @@ impl Rewrite {
         }
     }
 
-    /// The form a target's settings ask for.
+    /// The form that a target's settings ask for.
     pub(in crate::stream) fn of_target(stream_id: u32, config: &TargetConfig) -> Self {
         Self {
             stream_id,
@@ -121,8 +121,8 @@ impl Rewrite {
         }
     }
 
-    /// Leaves out at once what these settings no longer want; true where they want something more, which is to begin at
-    /// a key frame with [`widen`](Self::widen).
+    /// Leaves out at once what these settings no longer include. True if they include something new, which has to begin
+    /// at a key frame with [`widen`](Self::widen).
     pub(in crate::stream) fn narrow(&mut self, config: &TargetConfig) -> bool {
         let tracks = track_mask::of_setting(config.tracks);
         self.media &= config.media;
@@ -130,7 +130,8 @@ impl Rewrite {
         (self.media, self.tracks) != (config.media, tracks)
     }
 
-    /// Lets these kinds and tracks through as well. Gives the kinds whose headers have to go before, bits of [`media`].
+    /// Lets these kinds and tracks through as well. Returns the kinds whose headers must be sent first, bits of
+    /// [`media`].
     pub(in crate::stream) fn widen(&mut self, media: u32, tracks: u64) -> u32 {
         let before = (self.media, self.tracks);
         self.media |= media;
@@ -138,12 +139,12 @@ impl Rewrite {
         if self.tracks == before.1 { self.media & !before.0 } else { self.media }
     }
 
-    /// Whether every message of the log is as this consumer is to get it, but for flawed metadata.
+    /// Whether this consumer gets every message of the log unchanged, except flawed metadata.
     pub(in crate::stream) fn is_plain(&self) -> bool {
         !self.server && self.stream_id == 1 && self.media == media::ALL && self.tags.is_none()
     }
 
-    /// Whether this consumer must see this message differently from what the log has.
+    /// Whether this message must be rewritten for this consumer.
     pub(in crate::stream) fn is_special(&self, mark: &Mark) -> bool {
         if let Some(tags) = &self.tags {
             return !self.wants(mark.type_id) || tags.is_special(mark);
@@ -157,12 +158,12 @@ impl Rewrite {
             || (self.chunk_size != CHUNK_SIZE && mark.len > self.chunk_size.min(CHUNK_SIZE))
     }
 
-    /// Whether it is for a player in a browser, which is to get nothing that it does not know.
+    /// Whether the consumer is a player in a browser, which must get only what it understands.
     pub(in crate::stream) fn is_for_browser(&self) -> bool {
         self.tags.as_ref().is_some_and(Tags::is_for_browser)
     }
 
-    /// The tags, where messages go out as such.
+    /// The tags, if messages go out as FLV.
     pub(in crate::stream) fn tags(&self) -> Option<&Tags> {
         self.tags.as_ref()
     }
@@ -179,7 +180,7 @@ impl Rewrite {
         }
     }
 
-    /// How headers for a join at `ts_ms` are to stand on the wire.
+    /// The form of headers for a join at `ts_ms`.
     fn headers(&self, ts_ms: u32) -> HeaderRewrite {
         HeaderRewrite {
             ts_ms: self.clock.as_ref().map_or(ts_ms, |clock| clock.aside(ts_ms)),
@@ -191,7 +192,7 @@ impl Rewrite {
         }
     }
 
-    /// Appends one message of the log to `out` as this consumer is to get it; false where it gets none.
+    /// Appends one message of the log to `out` in this consumer's form; false if the consumer does not get the message.
     ///
     /// # Errors
     /// [`RRError::NoMem`].
@@ -200,7 +201,7 @@ impl Rewrite {
         let timestamp_ms = self.restamp(mark);
         if !self.wants(mark.type_id) {
             if let Some(tags) = &mut self.tags {
-                // Another publisher may begin with what is left out here.
+                // Another publisher may begin with a message that is left out here.
                 tags.note(mark, &[]);
             }
             return Ok(false);
@@ -240,8 +241,8 @@ impl Rewrite {
         if frame { clock.restamp(mark.ts_ms) } else { clock.aside(mark.ts_ms) }
     }
 
-    /// Whether a message of this type is let through. Sequence headers are of their kind: a peer that wants no video
-    /// needs none.
+    /// Whether a message of this type is sent. Sequence headers belong to their kind: a peer that wants no video needs
+    /// none.
     fn wants(&self, type_id: u8) -> bool {
         match type_id {
             kind::AUDIO => self.media & media::AUDIO != 0,
@@ -252,8 +253,8 @@ impl Rewrite {
     }
 }
 
-/// Whether a server that is published to gets this message as `@setDataFrame`: what came so, and metadata that the host
-/// wrote bare. (META also marks configuration beside the sequence header, which is media.)
+/// Whether a server that we publish to gets this message in `@setDataFrame`: messages that came so, and metadata that
+/// the host wrote without it. (META also marks side configuration in media messages.)
 fn is_wrapped(mark: &Mark) -> bool {
     matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.has(flag::SET_DATA_FRAME | flag::META)
 }

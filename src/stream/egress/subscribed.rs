@@ -1,5 +1,5 @@
-//! A stream as its subscriptions know it. A stream takes connections, which carry subscriptions, and a subscription holds
-//! its stream: with this trait between them the files of `stream/` import each other in no circle.
+//! A stream as its subscriptions see it. A stream takes connections, which carry subscriptions, and a subscription
+//! holds its stream; this trait between them avoids an import circle in `stream/`.
 
 use std::fmt::Debug;
 
@@ -8,9 +8,9 @@ use crate::stream::identity::Identity;
 use crate::stream::record::RRSession;
 use crate::stream::stats::StreamStats;
 
-/// What a subscription asks of its stream. Nothing here blocks.
+/// What a subscription asks of its stream. No call blocks.
 pub(crate) trait Subscribed: Debug + Send + Sync {
-    /// Which stream it is.
+    /// The stream's identity.
     fn identity(&self) -> &Identity;
     /// Its state.
     fn state(&self) -> State;
@@ -18,6 +18,6 @@ pub(crate) trait Subscribed: Debug + Send + Sync {
     fn log_position(&self) -> u64;
     /// Its figures.
     fn stats(&self) -> &StreamStats;
-    /// A play of this session is over.
+    /// Notes that a play of this session is over.
     fn leave(&self, record: &RRSession);
 }

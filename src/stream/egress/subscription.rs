@@ -1,10 +1,10 @@
-//! One subscription: one consumer's share of one stream's log, its place in the log, and the form of the messages on
-//! the consumer's wire.
+//! One subscription: a consumer's place in a stream's log, its filters and bounds, and the form of the messages on the
+//! consumer's wire.
 //!
-//! A subscription gives the next bytes, a run of the log's own or messages of its own in the consumer's `Private`
-//! buffer, and takes note of how many were sent. It writes to no socket and knows no other subscription: the relay that
-//! owns its consumer decides where a subscription begins, when it falls back and where it ends. A player's subscription
-//! is on its stream's books as long as it lives.
+//! A subscription yields the next bytes, either a run of the log's own or rewritten messages in the consumer's
+//! `Private` buffer, and notes how many were sent. It owns no socket and knows no other subscription: the relay that
+//! owns its consumer decides where a subscription begins, when it jumps and where it ends. A player's subscription is
+//! on its stream's book as long as it lives.
 
 use std::sync::Arc;
 
@@ -41,29 +41,29 @@ enum Place {
 /// A subscription's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) enum Next {
-    /// Send so many bytes of the log, at [`Subscription::bytes`].
+    /// Send this many bytes of the log, at [`Subscription::bytes`].
     Log(usize),
     /// Messages were put into the private buffer, or left out: ask again.
     Private,
     /// Send nothing: there is no more, or the subscription is paused or at its end.
     Nothing,
-    /// Send nothing until this time, in monotonic microseconds: the subscription collects.
+    /// Send nothing until this time, in monotonic microseconds: the subscription is collecting.
     Collects(u64),
     /// Send nothing until this time: the rate is used up.
     Limited(u64),
 }
 
-/// What the connection took of a run.
+/// The part of a run that the connection took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::stream) struct Taken {
-    /// So many bytes of the run are dealt with.
+    /// Bytes of the run that are done.
     pub(in crate::stream) run: usize,
-    /// So many bytes were sent for them: the same, or those of tags.
+    /// Bytes that were sent for them: the same number, or that of their tags.
     pub(in crate::stream) sent: usize,
 }
 
 impl Taken {
-    /// What a connection took that was given the run's own bytes.
+    /// For a connection that was given the run's own bytes.
     pub(in crate::stream) fn of(taken: Option<usize>) -> Self {
         let run = taken.unwrap_or(0);
         Self { run, sent: run }
@@ -73,7 +73,7 @@ impl Taken {
 /// One play of a connection, or a target's push.
 pub(crate) struct Subscription {
     stream: Arc<dyn Subscribed>,
-    /// The player that is on the stream's books for this subscription.
+    /// The player that is on the stream's book for this subscription.
     player: Option<Arc<RRSession>>,
     /// Present while the relay of another stream owns the connection.
     foreign: Option<Box<Foreign>>,
@@ -88,13 +88,13 @@ pub(crate) struct Subscription {
     /// Log position at which the subscription ends.
     leave_at: Option<u64>,
     rewrite: Rewrite,
-    /// Kinds and tracks that the consumer gets from a later place on.
+    /// Kinds and tracks that the consumer will get from a later place on.
     pending_filters: PendingFilters,
     /// Headers to send before the next message.
     due: Option<DueHeaders>,
-    /// The rest of the message that a jump interrupted, which goes before all else.
+    /// The rest of the message that a jump interrupted; it is sent first.
     tail: Option<Tail>,
-    /// What was sent and is not counted yet.
+    /// Messages and bytes that were sent and not yet counted.
     sent: Sent,
 }
 
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // A failed stream keeps its players on the book, which says whose connections failed with it.
+        // A failed stream keeps its players on the book, which then shows whose connections failed with it.
         if let Some(record) = self.player.take()
             && (self.foreign.is_some() || self.stream.state() != State::Failed)
         {
@@ -136,9 +136,9 @@ impl Subscription {
         }
     }
 
-    /// The subscription of a player that is on the books of `stream` already, on this message stream. `allowed` are the
-    /// kinds that the player may have, bits of [`media`]; `flv` is the form in which it gets them where that is not messages
-    /// in chunks.
+    /// The subscription of a player that is on the book of `stream` already, on this message stream. `allowed` are the
+    /// kinds that the player may get, bits of [`media`]; `flv` is set if it gets an FLV stream instead of RTMP
+    /// messages.
     pub(crate) fn of_player(
         stream: Arc<dyn Subscribed>,
         record: Arc<RRSession>,
@@ -169,20 +169,20 @@ impl Subscription {
         this
     }
 
-    /// Which stream it is of.
+    /// The stream of the subscription.
     pub(crate) fn stream(&self) -> &Identity {
         self.stream.identity()
     }
 
-    /// Its message stream.
+    /// The message stream id of the subscription.
     pub(in crate::stream) fn stream_id(&self) -> u32 {
         self.rewrite.stream_id
     }
 
     // ---- the relay that owns the connection
 
-    /// Takes over when the connection has come to a relay, that of the stream `owner`. Where `owner` is this subscription's
-    /// stream, a foreign subscription becomes an own one; true for one that was never with a relay before.
+    /// Notes that the connection has come to the relay of the stream `owner`. If `owner` is this subscription's stream,
+    /// a foreign subscription becomes an own one. True if the subscription was never with a relay before.
     pub(in crate::stream) fn come_to(&mut self, owner: Id, now_us: u64) -> bool {
         if self.stream().id() != owner {
             return false;
@@ -201,8 +201,8 @@ impl Subscription {
         false
     }
 
-    /// Makes the subscription foreign, when the connection leaves the relay of its stream for another one. Gives the
-    /// registration that its own relay keeps; `None` where it is foreign already.
+    /// Makes the subscription foreign when the connection leaves the relay of its stream for another one. Returns the
+    /// registration that its own relay keeps; `None` if it is foreign already.
     pub(in crate::stream) fn leave_home(&mut self, join_index: &JoinIndex, live: bool) -> Option<Arc<Registration>> {
         let record = self.player.as_ref().filter(|_| self.foreign.is_none())?;
         let foreign = Foreign::new(join_index, live, Arc::clone(record));
@@ -243,7 +243,7 @@ impl Subscription {
         self.foreign = Some(foreign);
     }
 
-    /// The join index of the subscription's stream: its own where it is foreign, and the relay's (`home`) where not.
+    /// The join index of the subscription's stream: its own if it is foreign, otherwise the relay's (`home`).
     fn index<'a>(&'a self, home: &'a JoinIndex) -> &'a JoinIndex {
         self.foreign.as_ref().map_or(home, |foreign| &foreign.join_index)
     }
@@ -254,7 +254,7 @@ impl Subscription {
         matches!(self.place, Place::Waiting(_))
     }
 
-    /// The start and the place that a waiting subscription waits for; `None` while it is paused or has a place.
+    /// The start setting and the wait of a waiting subscription; `None` while it is paused or has a place.
     pub(in crate::stream) fn waits(&self) -> Option<(Start, Waits)> {
         match self.place {
             Place::Waiting(waits) if !self.paused => Some((self.start, waits.settled(self.rewrite.is_for_browser()))),
@@ -262,17 +262,17 @@ impl Subscription {
         }
     }
 
-    /// Begins at this point: headers first, then from the cursor on.
+    /// Begins at this point: sends the headers first, then the log from the cursor on.
     pub(in crate::stream) fn join(&mut self, point: &JoinPoint, now_us: u64) {
-        // One that fell behind had been at the head before.
+        // A subscription that fell behind had been at the head before.
         let was_at_head = matches!(self.place, Place::Waiting(waits) if !waits.fresh);
         self.lag_watch.joined(was_at_head, now_us);
         self.begin_at(point);
         self.place = Place::At(point.cursor.clone());
     }
 
-    /// Begins anew with all headers, which are those of the pending kinds and tracks too, so these begin at once. Video
-    /// waits for the next key frame where the point is one without pictures.
+    /// Begins again with all headers, including those of pending kinds and tracks, so these begin at once. Video waits
+    /// for the next key frame if the point is one without pictures.
     fn begin_at(&mut self, point: &JoinPoint) {
         for filter in self.pending_filters.all() {
             self.rewrite.widen(filter.media, filter.tracks);
@@ -317,9 +317,9 @@ impl Subscription {
             }
     }
 
-    // ---- the wishes of the peer and of the settings
+    // ---- requests of the peer and changes of settings
 
-    /// Pauses the subscription, or lets it go on.
+    /// Pauses or resumes the subscription.
     pub(in crate::stream) fn pause(&mut self, on: bool) {
         self.paused = on;
     }
@@ -352,7 +352,7 @@ impl Subscription {
         }
     }
 
-    /// Takes those settings of a target that can change without a new connection.
+    /// Applies the settings of a target that can change without a new connection.
     pub(in crate::stream) fn update(&mut self, config: &TargetConfig, now_us: u64) {
         self.lag_watch.bounds = Bounds::of_target(config);
         self.start = config.start;
@@ -391,10 +391,10 @@ impl Subscription {
 
     // ---- sending
 
-    /// Plans the next step. Where `begins` is false no further message is begun.
+    /// Plans the next step. If `begins` is false, no further message is begun.
     ///
     /// # Errors
-    /// Those of memory and of its limit; the consumer is over then.
+    /// Errors of memory and of its limit; each ends the consumer.
     pub(in crate::stream) fn plan(&mut self, private: &mut Private, begins: bool, now_us: u64) -> Result<Next> {
         if let Some(tail) = &self.tail {
             let len = tail.bytes().len();
@@ -435,7 +435,7 @@ impl Subscription {
         Ok(self.within_rate(len, now_us).map_or_else(Next::Limited, Next::Log))
     }
 
-    /// Makes the messages that differ for this consumer, as far as they follow each other, up to the bytes of one send.
+    /// Rewrites consecutive messages that differ for this consumer, up to the bytes of one send.
     fn rewrite_next(&mut self, private: &mut Private) -> Result<Next> {
         let Place::At(cursor) = &mut self.place else { return Ok(Next::Nothing) };
         let end = cursor.position().saturating_add(self.pending_filters.distance(cursor.position()));
@@ -472,7 +472,7 @@ impl Subscription {
         reaches
     }
 
-    /// How many of `len` bytes the rate limit lets go now; where none, the time at which some may.
+    /// How many of `len` bytes the rate limit allows now; if none, the time at which some may go.
     pub(in crate::stream) fn within_rate(&mut self, len: usize, now_us: u64) -> std::result::Result<usize, u64> {
         let Some(limit) = &mut self.rate_limit else { return Ok(len) };
         match limit.room(now_us) {
@@ -487,7 +487,7 @@ impl Subscription {
         until.is_some_and(|until| now_us < until)
     }
 
-    /// Whether every message goes at once, without collecting.
+    /// Whether every message is sent at once, without collecting.
     pub(in crate::stream) fn is_immediate(&self) -> bool {
         self.merge_us == 0
     }
@@ -504,7 +504,7 @@ impl Subscription {
     /// Gives the run that was planned last to the connection: the log's own bytes, or tags of FLV around them.
     ///
     /// # Errors
-    /// What the socket says, or memory; the consumer is over then.
+    /// Errors of the socket or of memory; each ends the consumer.
     pub(in crate::stream) fn write(&self, len: usize, conn: &mut Conn, private: &mut Private) -> Result<Taken> {
         let Some(tags) = self.rewrite.tags() else { return Ok(Taken::of(conn.write(self.bytes(len))?)) };
         let written = match (&self.tail, &self.place) {
@@ -522,7 +522,7 @@ impl Subscription {
         Ok(Taken { run: written.log, sent: written.sent })
     }
 
-    /// Notes what was taken of the last planned run.
+    /// Notes how much of the last planned run was taken.
     pub(in crate::stream) fn advance(&mut self, Taken { run: taken, sent }: Taken) {
         self.spend(sent);
         if let Some(tail) = &mut self.tail {
@@ -538,7 +538,7 @@ impl Subscription {
         }
     }
 
-    /// Notes that so many private bytes were sent.
+    /// Notes that this many private bytes were sent.
     pub(in crate::stream) fn spend(&mut self, taken: usize) {
         self.sent.bytes += taken as u64;
         if let Some(limit) = &mut self.rate_limit {
@@ -546,8 +546,8 @@ impl Subscription {
         }
     }
 
-    /// What was sent since the last call. A foreign subscription tells its own stream of it; that of others is counted by
-    /// their owner.
+    /// Messages and bytes sent since the last call. A foreign subscription reports them to its own stream; for others
+    /// their owner counts them.
     pub(in crate::stream) fn take_sent(&mut self) -> Sent {
         let sent = std::mem::take(&mut self.sent);
         if let Some(foreign) = &self.foreign {
@@ -579,19 +579,19 @@ impl Subscription {
         }
     }
 
-    /// Bytes and memory of the rest of a message after a jump.
+    /// The bytes of the rest of a message after a jump, and the memory that it keeps.
     pub(in crate::stream) fn tail_bytes(&self) -> (usize, usize) {
         self.tail.as_ref().map_or((0, 0), |tail| (tail.bytes().len(), tail.held_bytes()))
     }
 
-    /// The lag, where it is past the bounds.
+    /// The lag, if it is past the bounds.
     pub(in crate::stream) fn past_bounds(&mut self, head: Head, now_us: u64) -> Option<Lag> {
         let lag = self.lag(head, now_us);
         let past = !self.is_waiting() && self.lag_watch.is_past(lag, self.stream().config().gop_bytes, now_us);
         past.then_some(lag)
     }
 
-    /// The newest key frame, if it lies ahead and is itself within the bounds.
+    /// The newest key frame, if it is ahead and itself within the bounds.
     pub(in crate::stream) fn key_frame_ahead<'a>(
         &self,
         join_index: &'a JoinIndex,
@@ -606,9 +606,9 @@ impl Subscription {
         })
     }
 
-    /// Lets a paused subscription rest. It keeps its place while that costs no memory, because the log is kept from
-    /// `newest_key` on for joiners, and goes on there later without a gap. Otherwise it gives its place up, and goes on
-    /// later as a joiner does, but not before its old place. True where it has given the place up.
+    /// Lets a paused subscription rest. The subscription keeps its place while that costs no memory (the log is kept
+    /// from `newest_key` on for joiners anyway), and later resumes there without a gap. Otherwise it gives up its
+    /// place, and later begins like a joiner, but not before its old place. True if it has given up the place.
     pub(in crate::stream) fn rest(&mut self, newest_key: Option<&JoinPoint>, head: Head, now_us: u64) -> bool {
         let Place::At(cursor) = &mut self.place else { return false };
         let newest_key = newest_key.filter(|_| self.foreign.is_none());
@@ -624,8 +624,8 @@ impl Subscription {
         true
     }
 
-    /// Jumps from a place that is too far behind, to `to` or the next key frame. The rest of a half-sent message goes
-    /// first, out of the log's own memory. Gives what is dropped.
+    /// Jumps from a place that is too far behind to `to`, or to the next key frame. The rest of a half-sent message is
+    /// sent first, from the log's own memory. Returns what is dropped.
     pub(in crate::stream) fn jump(&mut self, to: Option<&JoinPoint>, head: Head) -> Dropped {
         let Place::At(cursor) = &mut self.place else { return Dropped::default() };
         let tail = cursor.tail();
@@ -652,7 +652,7 @@ impl Subscription {
         }
     }
 
-    /// Notes a jump. True where the host is to be told, which is once in `every_ms`.
+    /// Notes a jump. True if the host is to be told, at most once in `every_ms`.
     pub(in crate::stream) fn note_slow(&mut self, now_ms: u64, every_ms: u64) -> bool {
         self.lag_watch.note_slow(now_ms, every_ms)
     }
@@ -675,7 +675,7 @@ impl Subscription {
         recovered
     }
 
-    /// Counts a jump, in the consumer's figures and in the stream's.
+    /// Counts a jump in the figures of the consumer and of the stream.
     pub(in crate::stream) fn count_dropped(&self, consumer: &Counters, dropped: Dropped) {
         consumer.dropped.add(dropped);
         match &self.foreign {

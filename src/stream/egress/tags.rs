@@ -1,9 +1,9 @@
-//! The log's messages as tags of FLV, for players over HTTP: what stands before and behind a body is made here, and the
-//! body is the log's own bytes, chunk by chunk, in one system call with the rest.
+//! The log's messages as FLV tags, for players over HTTP: this file makes the bytes before and after a body, and the
+//! body is sent from the log's own bytes, chunk by chunk, in the same system call.
 //!
-//! Copied is what must differ: metadata that is corrected, and for browsers a multitrack message of several chunks, whose
-//! tracks cannot be told before it is put together, and the first messages of another publisher, which say what tracks it
-//! has. It decides nothing about what a consumer gets when.
+//! Only messages that must differ are copied: metadata that is corrected and, for browsers, multitrack messages of
+//! several chunks (their tracks are known only once the body is in one piece) and the first messages of another
+//! publisher, which show its tracks. This file does not decide what a consumer gets when.
 
 use std::io::IoSlice;
 
@@ -21,44 +21,47 @@ use crate::stream::egress::join::{Header, HeaderRewrite, HeaderSet};
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::{Mark, flag};
 
-/// Bytes before a piece of a stream and behind it, by its framing, at most.
+/// Most bytes that framing puts before a piece of a stream, and after it.
 const BEFORE_BYTES: usize = 10;
 const BEHIND_BYTES: usize = 2;
 
-/// Bytes of a tag's tail with all that may stand around it; and of its head, which has the tail where no body is between.
+/// Most bytes of a tag's tail with its framing, and of a tag's head, which includes the tail if there is no body
+/// between.
 const TAIL_BYTES: usize = TAG_TAIL_BYTES + BEHIND_BYTES;
 const HEAD_BYTES: usize = BEFORE_BYTES + TAG_HEAD_BYTES + LEAD_BYTES + TAIL_BYTES;
 
-/// Messages whose tags are made at once, and places whose bytes go in one system call. Live it is a message or two.
+/// Most messages whose tags are made at once, and most pieces of one system call. A live stream usually has one or two
+/// new messages.
 const MESSAGES: usize = 8;
 const PLACES: usize = 3 * MESSAGES;
 
-/// A consumer's form of tags.
+/// The form of one consumer's tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) struct Tags {
     form: FlvForm,
-    /// The file's header has gone.
+    /// The file header has been written.
     begun: bool,
-    /// What a browser gets of several tracks.
+    /// The tracks that a browser gets.
     tracks: Tracks,
-    /// Kinds of which another publisher has sent no frame yet, bits of [`media`]: its headers tell which track is the lowest.
+    /// Kinds of which a new publisher has sent no frame yet, bits of [`media`]; its headers show which track is the
+    /// lowest.
     unsettled: u32,
-    /// What a browser gets at all, bits of [`media`].
+    /// The kinds that a browser gets, bits of [`media`].
     kinds: u32,
 }
 
-/// What of a run has gone.
+/// The part of a run that has been sent.
 #[derive(Debug, Default)]
 pub(in crate::stream) struct Written {
-    /// So many bytes of the log are dealt with.
+    /// Bytes of the log that are done.
     pub(in crate::stream) log: usize,
-    /// So many bytes were sent for them.
+    /// Bytes that were sent for them.
     pub(in crate::stream) sent: usize,
-    /// The end of a head or tail of which the socket took a part. It goes before all else.
+    /// The rest of a head or tail of which the socket took a part; it is sent first.
     pub(in crate::stream) rest: Short<HEAD_BYTES>,
 }
 
-/// What stands around a part of a body.
+/// The bytes around a part of a body.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tag {
     head: Short<HEAD_BYTES>,
@@ -72,11 +75,11 @@ struct Tag {
 struct Tagged<'a> {
     wire: &'a [u8],
     sent: usize,
-    /// `None` where the message is left out.
+    /// `None` if the message is left out.
     tag: Option<(Tag, BodyLayout)>,
 }
 
-/// Bytes to send, and how much of the log is dealt with once they have gone.
+/// Bytes to send, and how much of the log is done once they have been sent.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
     bytes: &'a [u8],
@@ -87,7 +90,7 @@ struct Piece<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PieceKind {
     Head,
-    /// Of the log's own bytes.
+    /// The log's own bytes.
     Body,
     Tail,
 }
@@ -97,12 +100,12 @@ impl Tags {
         Self { form, begun: false, tracks: Tracks::default(), unsettled: 0, kinds: media::ALL }
     }
 
-    /// Whether it is for players that are to get nothing they do not know.
+    /// Whether the tags are for players that must get only what they understand.
     pub(in crate::stream) fn is_for_browser(&self) -> bool {
         self.form.browser
     }
 
-    /// Whether the message's tag has to be put together.
+    /// Whether the message's tag has to be built in a buffer.
     pub(in crate::stream) fn is_special(&self, mark: &Mark) -> bool {
         let of_data = matches!(mark.type_id, kind::DATA | kind::DATA_AMF3) && mark.has(flag::META);
         let many = || mark.len > CHUNK_SIZE && mark.has(flag::MULTITRACK);
@@ -110,8 +113,8 @@ impl Tags {
         mark.has(flag::FLAWED) || (self.form.browser && (of_data || many() || settles()))
     }
 
-    /// Takes note of a special message. Another publisher has tracks of its own: a browser gets the lowest of each kind that is
-    /// there before its first frame, as one that joins then.
+    /// Takes note of a special message. A new publisher has its own tracks: a browser gets the lowest track of each
+    /// kind that appears before the first frame, as if it joined then.
     pub(in crate::stream) fn note(&mut self, mark: &Mark, body: &[u8]) {
         if mark.has(flag::NEW_PUBLISHER) {
             self.unsettled = media::AUDIO | media::VIDEO;
@@ -126,14 +129,14 @@ impl Tags {
         if mark.has(flag::SEQ) {
             *track = lowest.min(*track);
         } else if !mark.has(flag::META) {
-            // Sound without a header, mostly.
+            // This is mostly sound without a header.
             *track = if *track == u8::MAX { lowest } else { *track };
             self.unsettled &= !bit;
         }
     }
 
-    /// Appends the tags of these headers to `out`, the first time with the file's header before them. `seen` are the kinds
-    /// that the stream has had, bits of [`media`].
+    /// Appends the tags of these headers to `out`, the first time after the file header. `seen` are the kinds that the
+    /// stream has had, bits of [`media`].
     ///
     /// # Errors
     /// [`RRError::NoMem`].
@@ -150,7 +153,7 @@ impl Tags {
             self.tracks = Tracks { audio: lowest_track(all, kind::AUDIO), video: lowest_track(all, kind::VIDEO) };
             self.kinds = self.kinds_for_browser(all, seen);
         } else {
-            // Before the first message anything may come.
+            // Before the first message any kind may come.
             self.kinds = if seen == 0 { media::ALL } else { seen };
         }
         if !self.begun {
@@ -167,7 +170,8 @@ impl Tags {
         Ok(())
     }
 
-    /// What of the stream a browser's player takes: of codecs with headers those it knows; of others what was seen.
+    /// The kinds of the stream that a browser's player understands: judged by the headers for codecs that have them,
+    /// and otherwise by what was seen.
     fn kinds_for_browser(&self, headers: &[Header], seen: u32) -> u32 {
         let mut kinds = 0;
         for (type_id, bit) in [(kind::AUDIO, media::AUDIO), (kind::VIDEO, media::VIDEO)] {
@@ -176,7 +180,7 @@ impl Tags {
                 Some(_) => {
                     known.any(|header| browser::narrow(type_id, &header.body, header.body.len(), self.tracks).is_some())
                 }
-                // All codecs of pictures that are known to it have headers.
+                // All video codecs that it knows have headers.
                 None => type_id == kind::AUDIO && seen & bit != 0,
             };
             kinds |= if taken { bit } else { 0 };
@@ -184,7 +188,7 @@ impl Tags {
         kinds
     }
 
-    /// Appends a message with this body, and these bytes behind it, to `out`; false where it is left out.
+    /// Appends a message with this body, and these bytes after it, to `out`; false if the message is left out.
     pub(in crate::stream) fn encode(
         &self,
         type_id: u8,
@@ -213,7 +217,7 @@ impl Tags {
             _ if self.form.browser => browser::narrow(type_id, body, len, self.tracks)?,
             _ => Narrowed { end: len, ..Narrowed::default() },
         };
-        // Below 2^24, as every message.
+        // The length is below 2^24, as for every message.
         let data_len = (lead.bytes().len() + end.saturating_sub(start)) as u32;
         let mut tag = Tag { start, end, ..Tag::default() };
         self.form.framing.begin(TAG_HEAD_BYTES + data_len as usize + TAG_TAIL_BYTES, &mut tag.head);
@@ -222,7 +226,7 @@ impl Tags {
         tag.tail.put(&flv::tag_tail(data_len));
         tag.tail.put(self.form.framing.behind());
         if start >= end {
-            // Where the log has nothing of the tag, nothing but its head tells that the tail is to come.
+            // If the tag has no bytes of the log, only its head shows that the tail must follow.
             let tail = std::mem::take(&mut tag.tail);
             tag.head.put(tail.bytes());
         }
@@ -239,10 +243,10 @@ impl Tags {
         Tagged { wire, sent, tag }
     }
 
-    /// Gives messages to the connection, none of which is special.
+    /// Gives messages, none of them special, to the connection.
     ///
     /// # Errors
-    /// What the socket says.
+    /// Errors of the socket.
     pub(in crate::stream) fn write<'a>(
         &self,
         mut messages: impl Iterator<Item = Message<'a>>,
@@ -268,7 +272,7 @@ impl Tags {
 }
 
 impl Written {
-    /// Sends as many pieces as go at once. False where the socket took less than that.
+    /// Sends as many pieces as go at once. False if the socket took fewer bytes.
     fn write<'a>(&mut self, pieces: &mut impl Iterator<Item = Piece<'a>>, conn: &mut Conn) -> Result<bool> {
         const NOTHING: Piece<'_> = Piece { bytes: &[], of_log: 0, kind: PieceKind::Body };
         let mut batch = [NOTHING; PLACES];
@@ -291,7 +295,7 @@ impl Written {
         Ok(self.took(batch, sent))
     }
 
-    /// Notes that so many bytes of these pieces have gone. False where that is not all.
+    /// Notes that this many bytes of these pieces were sent. False if that is not all.
     fn took(&mut self, pieces: &[Piece<'_>], mut sent: usize) -> bool {
         for piece in pieces {
             if piece.bytes.len() <= sent {
@@ -300,9 +304,9 @@ impl Written {
                 continue;
             }
             match piece.kind {
-                // The header before it goes with the first of its bytes.
+                // The chunk header before it counts as done with the first of its bytes.
                 PieceKind::Body if sent > 0 => self.log += piece.of_log - piece.bytes.len() + sent,
-                // Its body is gone, so nothing else tells that it is to come.
+                // Its body has been sent, so nothing else shows that the tail must follow.
                 PieceKind::Tail => self.rest_of(piece, sent),
                 PieceKind::Head if sent > 0 => self.rest_of(piece, sent),
                 PieceKind::Head | PieceKind::Body => {}
@@ -319,7 +323,7 @@ impl Written {
 }
 
 impl Tagged<'_> {
-    /// What is left to send of it, in order.
+    /// The pieces that are left to send, in order.
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let (mut at, mut ended) = (self.sent, false);
         std::iter::from_fn(move || {
@@ -357,7 +361,7 @@ fn media_of(type_id: u8) -> u32 {
     }
 }
 
-/// The lowest track that headers of this type have; 0 where there is none.
+/// The lowest track that headers of this type have; 0 if there is none.
 fn lowest_track(headers: &[Header], type_id: u8) -> u8 {
     let of_type = headers.iter().filter(|header| header.type_id == type_id && !header.metadata);
     of_type.map(|header| header.track).min().unwrap_or(0)
@@ -377,7 +381,7 @@ mod tests {
     use crate::proto::framing::Framing;
     use crate::proto::message::MessageHead;
 
-    /// What goes out where the socket takes `first` bytes at first, and then all.
+    /// The bytes that go out if the socket first takes `first` bytes, and then all.
     fn gone(tags: Tags, message: Message<'_>, first: usize) -> Vec<u8> {
         let bytes = |sent: usize| -> Vec<u8> {
             let tagged = tags.tagged(&Message { sent, ..message });

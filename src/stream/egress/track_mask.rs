@@ -1,17 +1,17 @@
-//! Which tracks of a multitrack stream a consumer gets, as a mask: bit n for id n.
+//! The tracks of a multitrack stream that a consumer gets, as a mask: bit n for id n.
 
 use crate::proto::frame;
 
 /// All tracks, also those that have no bit in a mask.
 pub(in crate::stream) const ALL: u64 = u64::MAX;
 
-/// A setting of tracks as a mask: 0 stands for all.
+/// A setting of tracks as a mask: 0 means all.
 pub(in crate::stream) fn of_setting(tracks: u64) -> u64 {
     if tracks == 0 { ALL } else { tracks }
 }
 
-/// Whether a message has one of these tracks, or none at all. What is not multitrack is track 0; ids beyond the mask
-/// are in no list.
+/// Whether a message has one of these tracks, or no track at all. Media without multitrack is track 0; ids beyond the
+/// mask match only [`ALL`].
 pub(in crate::stream) fn wants(mask: u64, type_id: u8, body: &[u8]) -> bool {
     if mask == ALL {
         return true;

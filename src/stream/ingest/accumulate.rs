@@ -2,8 +2,9 @@
 //! the log.
 //!
 //! accumulate owns a publisher's socket from the accepted `publish` to its end. It never waits for a consumer: it
-//! appends and wakes the relay. A connection goes back to the listener when the peer unpublishes and stays. Standbys
-//! are read under the same budget and dropped; one of them steps in, at its key frame, when the live one has gone.
+//! appends and wakes the relay. When the peer unpublishes and stays connected, its connection goes back to the
+//! listener. Standbys are read under the same budget and their media is dropped; one of them takes over, at its key
+//! frame, when the live publisher is gone.
 
 mod feed;
 mod owed;
@@ -33,21 +34,21 @@ use crate::stream::record::{Order, RRSession};
 use crate::stream::remote::source::{self, Goes};
 use crate::stream::upcalls::Timeouts;
 
-/// A publisher that finds no room looks for it this often.
+/// A publisher that finds no room in memory tries again this often.
 const LOOK_US: u64 = 5_000;
 
-/// Why a publisher was replaced, for it and for people.
+/// Why a publisher was replaced; sent to the publisher and logged.
 const TAKEN_OVER: &str = "another publisher took over";
 
-/// The task of `accmDataThread`; its fields are that thread's alone.
+/// The task of `accmDataThread`; only that thread uses its fields.
 pub(in crate::stream) struct Accumulate {
     stream: Arc<RRStream>,
     feeds: Slab<Box<Feed>>,
     /// The feed whose messages go into the log.
     live: Option<usize>,
-    /// The feed that steps in at its next key frame.
+    /// The feed that takes over at its next key frame.
     next: Option<usize>,
-    /// The publisher was lost; until then its place is kept.
+    /// The end of the grace window of a lost publisher.
     grace_until_ms: Option<u64>,
     timeouts: Timeouts,
     over: bool,
@@ -102,9 +103,9 @@ impl Task for Accumulate {
 }
 
 impl Accumulate {
-    // ---- coming
+    // ---- new publishers
 
-    /// A publisher comes in; the stream's claim for it was made before.
+    /// Takes in a publisher, for which the claim on the stream was made before.
     fn adopt(&mut self, NewPublisher { mut peer, stream_id, claim, source }: NewPublisher, io: &mut Io<'_>) {
         let standby = claim == Claim::Standby;
         let entry = self.feeds.vacant_entry();
@@ -117,7 +118,7 @@ impl Accumulate {
             }
             return;
         }
-        // Encoders often leave pings unanswered, but their systems take them, if they are there.
+        // Many encoders do not answer pings, but their systems acknowledge the bytes while the host is reachable.
         let Timeouts { idle_ms, ping_ms, .. } = self.timeouts;
         let pings_ms = if ping_ms == 0 { idle_ms } else { ping_ms.saturating_mul(session::PINGS_LOST.into()) };
         peer.conn.socket.set_user_timeout(idle_ms.min(pings_ms));
@@ -134,7 +135,7 @@ impl Accumulate {
             clock::now_ms(),
         )));
         if standby {
-            // The one it was to stand behind may have gone while it was on its way.
+            // The publisher that it was to stand by for may have gone while it was on its way.
             if self.live.is_none() && self.next.is_none() {
                 self.appoint(slot);
             }
@@ -150,7 +151,7 @@ impl Accumulate {
         io.again(slot);
     }
 
-    /// The publisher is replaced by one that took over.
+    /// Replaces the publisher, because another one took over.
     fn replace(&mut self, slot: usize, io: &mut Io<'_>) {
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let stream_id = feed.stream_id;
@@ -160,7 +161,7 @@ impl Accumulate {
         self.end(*feed, &Failure::ours(RRError::TakenOver, TAKEN_OVER), io);
     }
 
-    /// This standby steps in at its next key frame.
+    /// Lets this standby take over at its next key frame.
     fn appoint(&mut self, slot: usize) {
         let Some(feed) = self.feeds.get(slot) else { return };
         if self.stream.book().succeed(&feed.peer.record) {
@@ -170,7 +171,7 @@ impl Accumulate {
         }
     }
 
-    /// Lets a standby, if there is one, step in at its next key frame.
+    /// Lets a standby, if there is one, take over at its next key frame.
     fn appoint_standby(&mut self) {
         let stands_by = |feed: &Feed| feed.peer.record.role() == Role::Standby;
         let standby = self.feeds.iter().find(|(_, feed)| stands_by(feed)).map(|(slot, _)| slot);
@@ -189,7 +190,8 @@ impl Accumulate {
         Ok(())
     }
 
-    /// Sends what its session has to say. A peer that is gone may have left much behind: that is read before its end.
+    /// Sends the session's output. A peer that is gone may have left bytes in the socket; they are read before the feed
+    /// ends.
     fn flush(&mut self, slot: usize, io: &mut Io<'_>) {
         let Some(feed) = self.feeds.get_mut(slot).filter(|feed| feed.gone.is_none()) else { return };
         if let Err(failure) = feed.peer.conn.flush() {
@@ -199,13 +201,13 @@ impl Accumulate {
     }
 
     fn read(&mut self, slot: usize, to_end: bool, io: &mut Io<'_>) -> Stays {
-        // One that is short has a turn as soon as there is room.
+        // A feed that is short of room has a turn as soon as there is room.
         let Some(feed) = self.feeds.get_mut(slot).filter(|feed| !feed.is_short()) else { return Ok(()) };
         let now_us = io.now_us;
         let stream = &self.stream;
         let mut is_live = self.live == Some(slot);
         let may_step_in = self.next == Some(slot);
-        // The live publisher may stand by later, and step in again with the headers it has sent meanwhile.
+        // The live publisher may stand by later, and take over again with the headers that it has sent meanwhile.
         let may_stand_by = stream.config().publisher_policy == PublisherPolicy::Standby;
         let (mut failed, mut took) = (None, false);
         let Feed { peer, kept, source, gone, owed, .. } = &mut **feed;
@@ -242,7 +244,7 @@ impl Accumulate {
             };
             match taken {
                 Ok(()) if owed.is_empty() => ControlFlow::Continue(()),
-                // Nothing is read behind a message that has found no room.
+                // Nothing is read after a message that has found no room.
                 Ok(()) => ControlFlow::Break(event),
                 Err(failure) => {
                     failed = Some(failure);
@@ -251,7 +253,7 @@ impl Accumulate {
             }
         });
         feed.count(took, now_us);
-        // The session may want to be looked at before the next tick.
+        // The session may have a deadline before the next tick.
         if let Some(at_ms) = feed.peer.conn.next_timeout() {
             io.tick_by(at_ms.saturating_mul(1000));
         }
@@ -278,7 +280,7 @@ impl Accumulate {
                     return Err(failure.into());
                 }
             }
-            // Behind a message that was owed for a moment there may be more, too.
+            // After a message that was owed for a moment there may be more to read.
             Pumped::More | Pumped::Event(_) if has_room => io.again(slot),
             Pumped::More | Pumped::Event(_) => {}
         }
@@ -288,8 +290,8 @@ impl Accumulate {
         Ok(())
     }
 
-    /// A standby's key frame has come, and it is in the log: the standby is the publisher. One that was live by the
-    /// host's switch stands by from here on.
+    /// Makes a standby the publisher; its key frame has come and is in the log. After a switch by the host the previous
+    /// publisher stands by from now on.
     fn step_in(&mut self, slot: usize) {
         let before = self.live.replace(slot);
         if let Some(old) = before {
@@ -298,7 +300,7 @@ impl Accumulate {
         self.next = None;
         self.rename(slot, Role::Publisher, State::InProgress);
         if before.is_none() {
-            // A source may have its place among those that stand by.
+            // A source may take its place among the standbys.
             self.stream.call_sources();
         }
     }
@@ -320,7 +322,7 @@ impl Accumulate {
 
     fn check_timers(&mut self, io: &mut Io<'_>) {
         let now_ms = clock::now_ms();
-        // A change that was not told at once, and no message has come since.
+        // There may be a change that was held back, with no message since.
         self.stream.ingest().tell_tracks(now_ms * 1000);
         let slots: Vec<usize> = self.feeds.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
@@ -334,7 +336,7 @@ impl Accumulate {
         }
         let nobody = self.live.is_none() && self.next.is_none() && self.grace_until_ms.is_none();
         if nobody && self.stream.book().is_recovering() {
-            // The host published, and has ended.
+            // The host was the publisher and has ended.
             self.appoint_standby();
             if self.next.is_none() {
                 self.stream.give_up_waiting();
@@ -349,7 +351,7 @@ impl Accumulate {
             match order {
                 Order::Close(text) => return Err(Failure::ours(RRError::Kicked, text).into()),
                 Order::Reconnect(url, text) => feed.peer.ask_to_reconnect(url.as_deref(), &text),
-                // Answers to an ask that is over.
+                // These are answers to a question that is over.
                 Order::Allow(_) | Order::Deny(..) | Order::Redirect(_) | Order::Answer(..) | Order::Export { .. } => {}
             }
         }
@@ -371,13 +373,13 @@ impl Accumulate {
         Ok(())
     }
 
-    /// Does what the host wants: a standby is live from its next key frame. The last wish counts, also where an earlier
-    /// one still waits for its key frame.
+    /// Carries out the host's request: makes a standby live from its next key frame. The last request counts, also if an
+    /// earlier one still waits for its key frame.
     fn switch(&mut self) {
         let book = self.stream.book();
         let Some(id) = book.take_switch() else { return };
         let found = self.feeds.iter().find(|(_, feed)| feed.peer.record.id == id);
-        // Who has the publisher's place on the book: the live one, or the one that steps in at its key frame.
+        // This session has the publisher's place in the book: the live one, or the one that takes over at its key frame.
         let holder = self.next.or(self.live).and_then(|slot| Some((slot, self.feeds.get(slot)?)));
         match (found, holder) {
             (Some((slot, _)), Some((holds, _))) if slot == holds => {}
@@ -387,31 +389,31 @@ impl Accumulate {
                 }
             }
             (Some((slot, _)), None) if !book.has_publisher() => self.appoint(slot),
-            // The standby or the publisher is on its way to this thread.
+            // The standby or the publisher is still on its way to this thread.
             _ => book.keep_switch(id),
         }
     }
 
-    // ---- going
+    // ---- leaving
 
     fn apply(&mut self, slot: usize, stays: Stays, io: &mut Io<'_>) {
         let Err(Leave::Over(failure)) = stays else { return };
         let Some(feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
-        // A publisher that unpublishes has ended on purpose; a lost one may come back, so the stream waits.
+        // A publisher that unpublishes has ended on purpose; a lost one may come back, and the stream waits for it.
         let hold_ms = feed.hold_ms(self.stream.config().grace_ms.into());
-        // Before the connection goes anywhere: the name is free for whoever comes next.
+        // This comes before the hand-over of the connection, so that the name is free for the next publisher.
         self.gone(slot, &record, hold_ms);
         self.end(*feed, &failure, io);
         self.stream.call_sources();
         self.stream.check_unused();
     }
 
-    /// A publisher has unpublished and stays connected: the listener gets it, and handles this event first.
+    /// Gives a publisher that has unpublished and stays connected to the listener, which handles this event first.
     fn hand_back(&mut self, slot: usize, event: Option<session::Event>, io: &mut Io<'_>) {
         let Some(mut feed) = self.feeds.try_remove(slot) else { return };
         let record = Arc::clone(&feed.peer.record);
-        // As in `apply`.
+        // As in `apply`, the name is freed first.
         self.gone(slot, &record, 0);
         io.remove(&mut feed.peer.conn.socket);
         self.stream.upcalls().session_left(&record, self.stream.id());
@@ -420,20 +422,21 @@ impl Accumulate {
         self.stream.check_unused();
     }
 
-    /// A publisher has gone: a standby follows, or the place is kept for a while, or the stream is without.
+    /// Handles the loss of a publisher: a standby follows, or its place is kept for the grace window, or the stream has
+    /// no publisher.
     fn gone(&mut self, slot: usize, record: &RRSession, hold_ms: u64) {
         let was_next = self.next.take_if(|next| *next == slot).is_some();
         let was_live = self.live.take_if(|live| *live == slot).is_some();
         let keep = hold_ms > 0 && was_live;
         let was_publisher = self.stream.book().lose(record, keep);
         if was_next && self.live.is_some() {
-            // The publisher to switch to has gone: the live one keeps its place.
+            // The publisher to switch to is gone, so the live one keeps its place.
             let live = self.live.and_then(|live| self.feeds.get(live)).map(|feed| Arc::clone(&feed.peer.record));
             live.map(|live| self.stream.book().succeed(&live));
             return;
         }
         if was_live && self.next.is_some() {
-            // The one that was to follow at its key frame follows all the same.
+            // The publisher that was to follow at its key frame still follows.
             self.stream.life().recovers();
             return;
         }
@@ -452,13 +455,13 @@ impl Accumulate {
         }
     }
 
-    /// A publisher's connection is over.
+    /// Ends a publisher's connection.
     fn end(&self, feed: Feed, failure: &Failure, io: &mut Io<'_>) {
         let Feed { mut peer, source, goes, media_ms, since_ms, .. } = feed;
         if let Some(session) = peer.conn.client() {
             session.close();
         }
-        // The session's last message (an onStatus) goes out if the socket takes it; nothing waits for that.
+        // The session's last message (an onStatus) goes out if the socket takes it at once.
         let _ = peer.conn.flush();
         io.remove(&mut peer.conn.socket);
         half_close(&mut peer.conn.socket);
@@ -471,10 +474,10 @@ impl Accumulate {
         }
     }
 
-    /// The stream stops: its publishers and whoever is still on the way here are closed.
+    /// Closes the publishers of a stream that stops, and those still in the inbox.
     fn close(&mut self, inbox: &Receiver<Box<NewPublisher>>, io: &mut Io<'_>) {
         let failure = Failure::ours(RRError::Kicked, "the stream was stopped");
-        // From here on nothing more arrives, so what is drained is all.
+        // From now on nothing more arrives, so draining the inbox once is enough.
         self.stream.close_accumulate();
         self.stream.sources().list().iter().for_each(|source| source.stop(0));
         let feeds = std::mem::take(&mut self.feeds).into_iter().map(|(_, feed)| feed);

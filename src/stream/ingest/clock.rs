@@ -1,20 +1,20 @@
-//! A stream's time: what timestamps become on their way into the log.
+//! A stream's clock: the correction of timestamps on their way into the log.
 //!
-//! Three modes. *Pass* leaves a publisher's time as it is. *Zero* lets every stream begin at 0. *Repair* also mends
-//! jumps: when both tracks jump by more than a second, time goes on as if they had not. In all modes a publisher that
-//! follows another while players stay continues the time of the one before: last time plus the gap on the wall clock,
-//! never back. Audio and video out of order are never touched: that is how interleaving looks.
+//! Three modes. *Pass* leaves a publisher's time as it is. *Zero* lets every stream begin at 0. *Repair* also removes
+//! jumps: when both tracks jump by more than a second, time goes on as if they had not jumped. In all modes a publisher
+//! that follows another one while players stay continues that one's time: its last time plus the gap on the wall clock,
+//! never backwards. Audio and video that are out of order are not changed, because interleaving looks like this.
 //!
-//! Where a publisher's time stands is seen at its first message that is no header, and no data at 0: many encoders send
-//! their headers at 0, whatever their clock says, and servers tell who pulls from them this and that at 0.
+//! The first message that is neither a header nor data at 0 shows where a publisher's time begins: many encoders send
+//! headers at 0, whatever their clock says, and servers send those that pull from them various data at 0.
 
 use crate::config::ClockMode;
 use crate::proto::message::kind;
 
-/// A step of one track above this, either way, is a jump.
+/// A larger step of one track, in either direction, is a jump.
 const JUMP_MS: i64 = 1_000;
 
-/// A timestamp's treatment.
+/// A corrected timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamped {
     /// The timestamp in the log.
@@ -23,7 +23,7 @@ pub(crate) struct Stamped {
     pub jump_ms: Option<i64>,
 }
 
-/// One track's time, as it came and when.
+/// One track's time as it came, and when it came.
 #[derive(Clone, Copy, Debug)]
 struct Track {
     ts_ms: u32,
@@ -46,11 +46,11 @@ pub(crate) struct Clock {
     unconfirmed: Option<(u32, usize)>,
     tracks: [Option<Track>; 2],
     last: Option<Last>,
-    /// The publisher has sent nothing yet that shows its time.
+    /// The publisher has not yet sent a message that shows its time.
     begins: bool,
 }
 
-/// How far `to` is from `from`, over the wrap at 2^32 where that is the shorter way.
+/// The distance from `from` to `to`, over the wrap at 2^32 if that is shorter.
 fn step(from: u32, to: u32) -> i64 {
     i64::from(to.wrapping_sub(from) as i32)
 }
@@ -61,14 +61,14 @@ impl Clock {
         Self { mode, begins: true, ..Self::default() }
     }
 
-    /// Another publisher begins. Where players stayed, its time continues that of the one before.
+    /// Notes that another publisher begins. Its time continues that of the one before.
     pub(crate) fn begin(&mut self) {
         self.begins = true;
         self.tracks = [None; 2];
         self.unconfirmed = None;
     }
 
-    /// No player is left to notice a jump: the next publisher's time stands by itself.
+    /// Notes that no player is left to notice a jump: the next publisher's time is taken as it is.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.mode);
     }
@@ -94,14 +94,14 @@ impl Clock {
         let jump_ms = self.look(type_id, ts_ms, now_us);
         let out = ts_ms.wrapping_add(self.offset_ms);
         self.last = match self.last {
-            // The newest time, not the newest message's: tracks are not in order.
+            // This keeps the newest time, which need not be the newest message's, because tracks are out of order.
             Some(last) if step(last.ts_ms, out) < 0 && jump_ms.is_none() => Some(last),
             _ => Some(Last { ts_ms: out, arrival_us: now_us }),
         };
         Stamped { ts_ms: out, jump_ms }
     }
 
-    /// Looks for a jump, and mends it where that is the mode.
+    /// Looks for a jump, and removes it in *repair* mode.
     fn look(&mut self, type_id: u8, ts_ms: u32, now_us: u64) -> Option<i64> {
         let index = match type_id {
             kind::AUDIO => 0,
@@ -131,14 +131,15 @@ impl Clock {
         Some(jump_ms)
     }
 
-    /// A track that was silent and goes on in time with the wall clock or with the other track has not jumped.
+    /// Whether a step is only a pause: the track was silent, and continues in step with the wall clock or with the
+    /// other track.
     fn is_a_pause(&self, ts_ms: u32, before: Track, other: Option<Track>, now_us: u64) -> bool {
         let waited_ms = i64::try_from(now_us.saturating_sub(before.arrival_us) / 1000).unwrap_or(i64::MAX);
         let in_time = (step(before.ts_ms, ts_ms) - waited_ms).abs() <= JUMP_MS;
         in_time || other.is_some_and(|other| step(other.ts_ms, ts_ms).abs() <= JUMP_MS)
     }
 
-    /// A repair that one track asked for stands when the other has jumped as well, and is taken back when it has not.
+    /// Confirms the repair of one track's jump if the other track has jumped as well, and otherwise takes it back.
     fn confirm(&mut self, index: usize, ts_ms: u32, first: Option<Track>) {
         let Some((offset_before, asked)) = self.unconfirmed.filter(|&(_, asked)| asked != index) else { return };
         debug_assert_ne!(asked, index);
@@ -156,7 +157,7 @@ mod tests {
     const V: u8 = kind::VIDEO;
     const A: u8 = kind::AUDIO;
 
-    /// Feeds (type, timestamp) pairs 20 ms apart and gives what comes out.
+    /// Feeds (type, timestamp) pairs 20 ms apart and returns the corrected timestamps.
     fn run(clock: &mut Clock, begin_us: u64, messages: &[(u8, u32)]) -> Vec<u32> {
         let stamp = |(i, &(t, ts))| clock.stamp(t, false, ts, begin_us + i as u64 * 20_000).ts_ms;
         messages.iter().enumerate().map(stamp).collect()
@@ -182,7 +183,7 @@ mod tests {
             let mut clock = Clock::new(mode);
             let first = run(&mut clock, 0, &[(V, 1000), (A, 990), (V, 1040)]);
             clock.begin();
-            // 3 s later, beginning at 0 again.
+            // The second publisher comes 3 s later and begins at 0 again.
             let second = run(&mut clock, 3_040_000, &[(V, 0), (A, 5), (V, 40)]);
             assert_eq!(second, [first[2] + 3000, first[2] + 3005, first[2] + 3040], "{mode:?}");
             clock.forget();
@@ -199,7 +200,7 @@ mod tests {
             let first = if mode == ClockMode::Zero { 0 } else { 700_000 };
             assert_eq!(stamp(false, 700_000, 5), Stamped { ts_ms: first, jump_ms: None }, "{mode:?}");
             assert_eq!(stamp(false, 700_040, 45).ts_ms, first + 40, "{mode:?}");
-            // Later they are messages as all are.
+            // Later they are treated like all messages.
             assert_eq!(stamp(true, 700_080, 85).ts_ms, first + 80, "{mode:?}");
             clock.begin();
             let mut stamp = |header, ts_ms, now_ms: u64| clock.stamp(V, header, ts_ms, now_ms * 1000);

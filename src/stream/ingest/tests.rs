@@ -1,4 +1,4 @@
-//! Promises of the way into the log.
+//! Tests of the way into the log.
 
 use std::sync::mpsc;
 use std::thread;
@@ -38,7 +38,7 @@ pub(super) fn ingest_of(budget: Budget) -> (Ingest, Cursor) {
     (ingest, cursor)
 }
 
-/// Pushes a picture and gives its time in the log.
+/// Pushes a picture and returns its time in the log.
 fn push(ingest: &Ingest, reader: &mut Cursor, ts_ms: u32, now_ms: u64) -> u32 {
     let head = MessageHead { timestamp_ms: ts_ms, type_id: kind::VIDEO, ..MessageHead::default() };
     ingest.push(&Incoming::new(head, &[0x17, 1, 0, 0, 0, 9], now_ms * 1000)).unwrap();
@@ -78,7 +78,7 @@ fn time_goes_on_with_the_next_publisher_unless_the_end_was_told() {
         if told {
             assert!(ingest.take_end(end) && !ingest.take_end(end), "an end is told once");
             assert_eq!(ingest.ended_at(), None);
-            // A publisher that was let in and has gone before it began.
+            // A publisher that was let in is gone before it began.
             ingest.end();
         }
         ingest.begin();

@@ -1,11 +1,11 @@
 //! RRBuffer: the log of a stream, written once in the very bytes that go out.
 //!
-//! The log is a chain of [segments](super::segment). Here is the writer's end: it makes the chunks of a message
-//! straight in the segment's memory and decides when a new segment begins. Readers are [`Cursor`]s and never keep it
-//! waiting; what no cursor can reach any more is freed. It reads no clock, knows no sockets and looks into no body. The
-//! thread that reads the publisher owns it.
+//! The log is a chain of [segments](super::segment). This file is the writer's end: it writes the chunks of a message
+//! directly into the segment's memory and decides when a new segment begins. Readers are [`Cursor`]s; the writer never
+//! waits for them, and segments that no cursor can reach any more are freed. The writer reads no clock, knows no
+//! sockets and does not interpret bodies. The thread that reads the publisher owns it.
 //!
-//! A message lies in one segment, as a type 0 chunk and type 3 continuations of [`CHUNK_SIZE`] on message stream
+//! A message is in one segment, as a type 0 chunk and type 3 continuations of [`CHUNK_SIZE`] on message stream
 //! [`STREAM_ID`], absolute timestamp, so that any message can be the first one a consumer gets.
 
 use super::cursor::Cursor;
@@ -20,19 +20,19 @@ use crate::stream::memory::budget::Budget;
 /// The message stream id in the log: what nearly every peer's first createStream gives.
 pub(crate) const STREAM_ID: u32 = 1;
 
-/// Bytes of the first segment: thousands of streams that hardly send cost little.
+/// Bytes of the first segment: small, so that thousands of streams with little media cost little.
 const FIRST_SEGMENT_BYTES: u32 = 16 * 1024;
 
-/// Bytes a segment grows to by doubling: a third of a second at 6 Mbit/s, so what a cursor holds back beyond its own
-/// position stays small, and one allocation serves hundreds of messages.
+/// Bytes a segment grows to by doubling: a third of a second at 6 Mbit/s, so the memory that a cursor keeps before its
+/// own position stays small, and one allocation serves hundreds of messages.
 const SEGMENT_BYTES: u32 = 256 * 1024;
 
-/// One mark for so many bytes. Streams with video average kilobytes a message, so bytes run out first there; a stream
-/// of sound alone (some 200 to 400 bytes a message) ends its segments early and leaves their last pages untouched. At
-/// 24 bytes a mark the table is a twentieth of the segment.
+/// A segment has one mark for this many bytes. Streams with video average kilobytes a message, so their segments run
+/// out of bytes first; a stream of only sound (some 200 to 400 bytes a message) runs out of marks first and leaves the
+/// last pages of its segments untouched. At 24 bytes a mark the table is a twentieth of the segment.
 const BYTES_PER_MARK: u32 = 512;
 
-/// Marks a segment has at least, however small.
+/// Fewest marks of a segment, however small.
 const MIN_MARKS: u32 = 32;
 
 /// A message's facts besides its body.
@@ -56,7 +56,7 @@ pub(crate) struct RRBuffer {
     budget: Budget,
     /// Bytes of the next segment.
     next_bytes: u32,
-    /// Bits that the next message gets on top of its own.
+    /// Flags that the next message gets in addition to its own.
     pending_flags: u8,
 }
 
@@ -72,16 +72,16 @@ impl RRBuffer {
         Self { writer: SegmentWriter::start(), budget, next_bytes: FIRST_SEGMENT_BYTES, pending_flags: 0 }
     }
 
-    /// Appends one message whose body is the parts one after another, and shows it to all cursors at once. Nothing is
-    /// allocated but a new segment now and then.
+    /// Appends one message whose body is the parts one after another, and publishes it to all cursors at once. Only a
+    /// new segment now and then is allocated.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where a new segment would pass the budget, or the body is longer than the format allows;
-    /// [`RRError::NoMem`]. The log is unchanged then, and the same call may be tried again.
+    /// [`RRError::Limit`] if a new segment would exceed the budget, or the body is longer than the format allows;
+    /// [`RRError::NoMem`]. Then the log is unchanged, and the same call may be repeated.
     pub(crate) fn append(&mut self, entry: &Entry, body: &[&[u8]]) -> Result<()> {
         let len = body.iter().map(|part| part.len()).sum::<usize>();
         let len = u32::try_from(len).ok().filter(|&len| len <= MAX_MESSAGE_BYTES);
-        let len = len.ok_or_else(|| Failure::ours(RRError::Limit, "a message is 16 MiB - 1 at most"))?;
+        let len = len.ok_or_else(|| Failure::ours(RRError::Limit, "a message may have at most 16 MiB - 1"))?;
         let head = MessageHead {
             timestamp_ms: entry.ts_ms,
             type_id: entry.type_id,
@@ -108,8 +108,8 @@ impl RRBuffer {
         Ok(())
     }
 
-    /// The next message is the first of another publisher. It gets [`flag::NEW_PUBLISHER`], so that readers forget what
-    /// they knew exactly there and not a message sooner or later.
+    /// Notes that the next message is the first of another publisher. The message gets [`flag::NEW_PUBLISHER`], so that
+    /// readers forget the earlier publisher exactly there.
     pub(crate) fn new_publisher(&mut self) {
         self.pending_flags |= flag::NEW_PUBLISHER;
     }
@@ -128,12 +128,12 @@ impl RRBuffer {
         Cursor::at_end_of(self.writer.segment())
     }
 
-    /// Goes on in a new segment that has room for `wire_len`.
+    /// Continues in a new segment that has room for `wire_len`.
     fn roll(&mut self, wire_len: usize) -> Result<()> {
         // Below 2^25, see `append`.
         let wire_len = wire_len as u32;
         let (bytes, marks) = if wire_len > SEGMENT_BYTES {
-            // Larger than any segment: one of its own, of exactly its size.
+            // The message is larger than any segment, so it gets one of its own, of exactly its size.
             (wire_len, 1)
         } else {
             let bytes = self.next_bytes.max(wire_len.next_power_of_two());
@@ -148,7 +148,7 @@ impl RRBuffer {
     }
 }
 
-/// The chunk stream of a message type in the log: each kind its own, all in the one-byte form.
+/// The chunk stream of a message type in the log: each kind has its own, all in the one-byte form.
 pub(crate) fn chunk_stream_of(type_id: u8) -> u32 {
     match type_id {
         kind::AUDIO => 4,

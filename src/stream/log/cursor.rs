@@ -1,8 +1,8 @@
 //! A consumer's place in the log, and all ways to read on from it.
 //!
-//! A cursor never writes, never waits and never keeps the writer waiting. A cursor keeps its segment **and every later
-//! one** alive, so its holder must move it on: [`Cursor::jump_to`] lets the past go. Each consumer owns its cursor,
-//! which knows nothing of sockets and may move between threads.
+//! A cursor never writes and never waits, and the writer never waits for it. A cursor keeps its segment **and every
+//! later one** alive, so its holder must move it on: [`Cursor::jump_to`] releases the past. Each consumer owns its
+//! cursor, which knows nothing of sockets and may move between threads.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::segment::{Arc, Mark, Segment, Tail, flag};
 use crate::config::CHUNK_SIZE;
 use crate::proto::chunk_write::body_of;
 
-/// The end of the log at some moment, or how far a reader has got.
+/// The end of the log at some moment, or the place that a reader has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     /// Bytes from the beginning of the log to here.
@@ -25,7 +25,7 @@ pub(crate) struct Head {
 ///   took;
 /// - message by message: [`message`](Self::message), then [`skip_message`](Self::skip_message);
 /// - to leave: `tail`, then [`jump_to`](Self::jump_to);
-/// - to know: [`position`](Self::position), [`message_number`](Self::message_number),
+/// - to ask: [`position`](Self::position), [`message_number`](Self::message_number),
 ///   [`at_boundary`](Self::at_boundary), [`mark_here`](Self::mark_here), [`lag`](Self::lag), [`head`](Self::head).
 #[derive(Clone)]
 pub(crate) struct Cursor {
@@ -43,20 +43,20 @@ pub(crate) struct Message<'a> {
     pub mark: Mark,
     /// All its bytes, chunk headers included.
     pub wire: &'a [u8],
-    /// How many of these bytes lie before the cursor.
+    /// How many of these bytes are before the cursor.
     pub sent: usize,
 }
 
 impl<'a> Message<'a> {
-    /// The body as it was appended: borrowed from the log where it is one chunk, copied together where there are more.
-    /// `None`: memory is out.
+    /// The body as it was appended: borrowed from the log if it is one chunk, copied together otherwise. `None`: memory
+    /// ran out.
     pub(crate) fn body(&self) -> Option<Cow<'a, [u8]>> {
         body_of(self.wire, CHUNK_SIZE).map(|(_, body)| body)
     }
 }
 
 impl<'a> From<&'a Tail> for Message<'a> {
-    /// The message that a tail is the rest of.
+    /// The message of a tail.
     fn from(tail: &'a Tail) -> Self {
         Self { mark: tail.mark(), wire: tail.message(), sent: tail.sent() }
     }
@@ -67,9 +67,9 @@ impl<'a> From<&'a Tail> for Message<'a> {
 pub(crate) struct Lag {
     /// Bytes published and not yet taken.
     pub bytes: u64,
-    /// Messages not wholly taken.
+    /// Messages not completely taken.
     pub messages: u64,
-    /// Age of the oldest byte not yet taken, by its arrival; 0 where all is taken.
+    /// Age of the oldest byte not yet taken, by its arrival; 0 if all is taken.
     pub ms: u64,
 }
 
@@ -79,12 +79,12 @@ impl Cursor {
         Self { segment: Arc::clone(segment), pos: now.bytes, mark: now.marks }
     }
 
-    /// The published bytes from here to the end of the segment, or to the first message with [`flag::FLAWED`]. A
-    /// segment without such a message needs no look at its marks. Empty: nothing is there now, or such a message is
+    /// The published bytes from here to the end of the segment, or to the first message with [`flag::FLAWED`]. In a
+    /// segment without such a message the marks are not read. Empty: nothing more is published, or such a message is
     /// next.
     pub(crate) fn run(&mut self) -> &[u8] {
         self.enter_next();
-        // The bytes are read first: `has_flawed` then knows of every flawed message among them.
+        // The length is read first, so `has_flawed` covers every flawed message among these bytes.
         let end = self.segment.bytes().len();
         if self.segment.has_flawed() {
             return self.run_until(|mark| mark.has(flag::FLAWED));
@@ -93,27 +93,27 @@ impl Cursor {
     }
 
     /// The published bytes from here to the end of the segment, or to the first message for which `stop` is true.
-    /// `stop` is not asked about the message that the cursor is inside of: its rest always belongs to the run. Empty:
-    /// nothing is there now, or the next message is one to stop at; [`message`](Self::message) tells which.
+    /// `stop` is not called for the message that the cursor is inside of; its rest always belongs to the run. Empty:
+    /// nothing more is published, or the next message is one to stop at; [`message`](Self::message) tells which.
     pub(crate) fn run_until(&mut self, mut stop: impl FnMut(&Mark) -> bool) -> &[u8] {
         self.enter_next();
         let marks = self.segment.marks();
         let ask = self.mark as usize + usize::from(!self.at_boundary());
         let end = match marks.get(ask..).and_then(|ahead| ahead.iter().find(|mark| stop(mark))) {
             Some(mark) => mark.start,
-            // The end of the marks above: `stop` was not asked about messages published since.
+            // This is the end of the marks read above, because `stop` was not called for messages published since.
             None => marks.last().map_or(0, Mark::end),
         };
         &self.segment.bytes()[self.pos as usize..end as usize]
     }
 
-    /// The first `len` bytes of the last run, once more.
+    /// The first `len` bytes of the last run again.
     pub(crate) fn ahead(&self, len: usize) -> &[u8] {
         let start = self.pos as usize;
         self.segment.bytes().get(start..start + len).unwrap_or_default()
     }
 
-    /// The messages that the first `len` bytes of the last run are of.
+    /// The messages to which the first `len` bytes of the last run belong.
     pub(in crate::stream) fn messages_ahead(&self, len: usize) -> impl Iterator<Item = Message<'_>> {
         let end = self.pos as usize + len;
         let (bytes, marks) = (self.segment.bytes(), self.segment.marks());
@@ -125,15 +125,15 @@ impl Cursor {
         })
     }
 
-    /// Moves on by `taken` bytes, at most as many as the last run gave.
+    /// Moves on by `taken` bytes, at most the length of the last run.
     pub(crate) fn advance(&mut self, taken: usize) {
         let marks = self.segment.marks();
         let end = marks.last().map_or(0, Mark::end);
         let pos = self.pos as usize + taken;
-        debug_assert!(pos <= end as usize, "a cursor moves over published bytes alone");
+        debug_assert!(pos <= end as usize, "a cursor moves only over published bytes");
         let pos = u32::try_from(pos).unwrap_or(end).min(end);
         self.pos = pos;
-        // The frequent case, the segment's end, needs no search.
+        // The end of the segment is the frequent case and needs no search.
         self.mark = if pos == end {
             marks.len() as u32
         } else {
@@ -142,7 +142,7 @@ impl Cursor {
         };
     }
 
-    /// The message that the cursor is at the beginning of, or in. `None`: nothing is there now.
+    /// The message that the cursor is at the beginning of, or in. `None`: nothing more is published.
     pub(crate) fn message(&mut self) -> Option<Message<'_>> {
         let mark = self.mark_here()?;
         Some(Message {
@@ -152,7 +152,7 @@ impl Cursor {
         })
     }
 
-    /// Moves to the end of the message that the cursor is at the beginning of, or in. False: nothing is there now.
+    /// Moves to the end of the message that the cursor is at the beginning of, or in. False: nothing more is published.
     pub(crate) fn skip_message(&mut self) -> bool {
         let Some(mark) = self.mark_here() else { return false };
         self.pos = mark.end();
@@ -160,19 +160,19 @@ impl Cursor {
         true
     }
 
-    /// The mark of the message that the cursor is at the beginning of, or in. `None`: nothing is there now.
+    /// The mark of the message that the cursor is at the beginning of, or in. `None`: nothing more is published.
     pub(crate) fn mark_here(&mut self) -> Option<Mark> {
         self.enter_next();
         self.segment.marks().get(self.mark as usize).copied()
     }
 
-    /// The timestamp of the message that the cursor has passed last; `None` at the beginning of a segment.
+    /// The timestamp of the message that the cursor passed last; `None` at the beginning of a segment.
     pub(crate) fn passed_ts_ms(&self) -> Option<u32> {
         let passed = (self.mark as usize).checked_sub(1)?;
         self.segment.marks().get(passed).map(|mark| mark.ts_ms)
     }
 
-    /// Whether the cursor stands between two messages.
+    /// Whether the cursor is between two messages.
     pub(crate) fn at_boundary(&self) -> bool {
         self.segment.marks().get(self.mark as usize).is_none_or(|mark| mark.start == self.pos)
     }
@@ -185,9 +185,9 @@ impl Cursor {
         }
     }
 
-    /// The bytes of [`rest_of_message`](Self::rest_of_message) for a consumer that is about to jump: without them its
-    /// peer's chunk reader would lose its place. The tail keeps one segment's bytes alive, not those behind. `None` at
-    /// a boundary.
+    /// The bytes of [`rest_of_message`](Self::rest_of_message) for a consumer that is about to jump: without them the
+    /// peer's chunk reader would lose its place. The tail keeps the bytes of one segment alive, but not of later ones.
+    /// `None` at a boundary.
     pub(in crate::stream) fn tail(&self) -> Option<Tail> {
         if self.at_boundary() { None } else { self.segment.tail(self.mark, self.pos) }
     }
@@ -202,7 +202,7 @@ impl Cursor {
         self.segment.first_message() + u64::from(self.mark)
     }
 
-    /// The distance to `head`, which may be some moments old: a cursor that has passed it has a lag of 0.
+    /// The distance to `head`, which may be slightly old; a cursor that has passed it has a lag of 0.
     pub(crate) fn lag(&mut self, head: Head, now_us: u64) -> Lag {
         let arrival_us = self.mark_here().map_or(now_us, |mark| mark.arrival_us);
         Lag {
@@ -217,17 +217,17 @@ impl Cursor {
         Head { position: self.position(), messages: self.message_number() }
     }
 
-    /// Goes to the place of `other`, and lets the bytes between go. A cursor inside a message needs its
-    /// `tail` taken first.
+    /// Goes to the place of `other`, and releases the bytes between. If the cursor is inside a message, the caller
+    /// takes its `tail` first.
     pub(crate) fn jump_to(&mut self, other: &Self) {
         self.clone_from(other);
     }
 
-    /// Crosses into the next segment where this one is sealed and read to its end.
+    /// Moves to the next segment if this one is sealed and read to its end.
     fn enter_next(&mut self) {
         while self.pos == self.segment.published().bytes {
             let Some(next) = self.segment.next() else { return };
-            // The segment is sealed, but it may have grown between the two looks above.
+            // The segment is sealed, but it may have grown between the two reads above.
             if self.pos != self.segment.published().bytes {
                 return;
             }

@@ -1,28 +1,28 @@
 //! A segment of the log: bytes and marks that one writer fills while many readers read, without a lock.
 //!
 //! This module owns the memory, the publishing of messages, the link to the next segment and the freeing of chains. It
-//! knows nothing of chunks, budgets' limits, cursors or joining; only [`buffer`](super::buffer) and the cursor use it.
+//! does not know chunks, limits of budgets, cursors or joining; only [`buffer`](super::buffer) and the cursor use it.
 //!
-//! # The law
+//! # The rules
 //!
-//! The bytes and the marks of a segment are plain memory shared by threads. What makes that sound:
+//! The bytes and the marks of a segment are plain memory shared by threads. These rules make that sound:
 //!
-//! 1. **One writer.** A segment is made by `SegmentWriter::start` or `SegmentWriter::roll` alone, each makes exactly
-//!    one writer for it, a writer is not `Clone`, and every write needs `&mut SegmentWriter`. Readers hold
-//!    `Arc<Segment>`, which can only read.
+//! 1. **One writer.** Only `SegmentWriter::start` and `SegmentWriter::roll` make a segment, each with exactly one
+//!    writer for it; a writer is not `Clone`, and every write needs `&mut SegmentWriter`. Readers hold `Arc<Segment>`,
+//!    which can only read.
 //! 2. **`published` divides the memory.** It holds `marks << 32 | bytes` and only grows. Bytes below `bytes` and marks
-//!    below `marks` are never written again as long as the segment lives; what is above is touched by the writer alone.
-//!    So a reader's `&[u8]` and the writer's `&mut [u8]` never overlap.
+//!    below `marks` are never written again as long as the segment lives; only the writer touches the memory above. So
+//!    a reader's `&[u8]` and the writer's `&mut [u8]` never overlap.
 //! 3. **One release store publishes a message**, after its bytes and its mark are complete. Readers learn a length from
-//!    an acquire load and from nothing else, so whatever they see below it happened before.
+//!    an acquire load and from nothing else, so everything they see below it happened before.
 //! 4. **A segment is sealed by its `next`.** The writer sets `next` after its last publication in this segment and
 //!    never publishes there again. A reader that has seen `next` must load `published` once more before it leaves: what
 //!    that load gives is final.
 //! 5. **All memory is initialised**: it is allocated zeroed, and a mark is valid for every bit pattern.
 //! 6. **Freeing is flat.** A segment owns the next one. The drop of a chain is a loop, whoever drops it.
-//! 7. **Bytes may outlive their segment.** They lie in a `Bytes` of their own, which the segment shares with every
-//!    `Tail`: a few published bytes of one message, kept without what follows them. Law 2 holds as long as either
-//!    lives; the charge goes with the bytes.
+//! 7. **Bytes may outlive their segment.** They are in a `Bytes` of their own, which the segment shares with every
+//!    `Tail`: a few published bytes of one message, kept without what follows them. Rule 2 holds as long as either
+//!    lives; the charge belongs to the bytes.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -48,9 +48,9 @@ pub(crate) mod flag {
     pub(crate) const SET_DATA_FRAME: u8 = 8;
     /// The first message of another publisher: all earlier headers are void.
     pub(crate) const NEW_PUBLISHER: u8 = 16;
-    /// Metadata that does not end as AMF0 prescribes: players get it mended.
+    /// Metadata that does not end as AMF0 prescribes: players get it repaired.
     pub(crate) const FLAWED: u8 = 32;
-    /// Enhanced RTMP's multitrack form: where a track lies is known with the whole body alone.
+    /// Enhanced RTMP's multitrack form: the place of a track is known only with the whole body.
     pub(crate) const MULTITRACK: u8 = 64;
 }
 
@@ -89,7 +89,7 @@ impl Mark {
 /// How much of a segment can be read: whole messages only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stream) struct Published {
-    /// Marks, and so messages.
+    /// Marks, that is messages.
     pub marks: u32,
     /// Bytes.
     pub bytes: u32,
@@ -110,18 +110,18 @@ pub(in crate::stream) struct Segment {
     next: OnceLock<Arc<Self>>,
 }
 
-/// The bytes of a segment.
+/// The memory for a segment's bytes.
 struct Bytes {
     block: Block<u8>,
     watch: Watch,
-    /// Gives the segment's capacity back to the budget.
+    /// Returns the segment's capacity to the budget when dropped.
     _charge: Option<Charge>,
 }
 
 /// The rest of one message, without the log that follows.
 pub(in crate::stream) struct Tail {
     bytes: Arc<Bytes>,
-    /// Index of the message's mark, and the mark.
+    /// The index of the message's mark.
     number: u32,
     mark: Mark,
     /// Where the rest begins. It ends with the message.
@@ -137,19 +137,19 @@ impl Tail {
     /// All bytes of the message.
     pub(in crate::stream) fn message(&self) -> &[u8] {
         self.bytes.watch.read(self.number as usize + 1);
-        // SAFETY: `Segment::tail` takes a published mark alone, whose bytes are published, and so the pointer stays in the
+        // SAFETY: `Segment::tail` takes only a published mark, whose bytes are published, so the pointer stays in the
         // block.
         let start = unsafe { self.bytes.block.start.add(self.mark.start as usize) };
-        // SAFETY: as for `Segment::bytes`; `self` keeps the block alive (law 7).
+        // SAFETY: as for `Segment::bytes`; `self` keeps the block alive (rule 7).
         unsafe { slice::from_raw_parts(start.as_ptr(), self.mark.len as usize) }
     }
 
-    /// What is known of the message.
+    /// The message's mark.
     pub(in crate::stream) fn mark(&self) -> Mark {
         self.mark
     }
 
-    /// How many bytes of the message lie before the rest.
+    /// How many bytes of the message are before the rest.
     pub(in crate::stream) fn sent(&self) -> usize {
         (self.start - self.mark.start) as usize
     }
@@ -189,8 +189,8 @@ impl Segment {
     pub(in crate::stream) fn bytes(&self) -> &[u8] {
         let now = self.published();
         self.bytes.watch.read(now.marks as usize);
-        // SAFETY: law 2 and 3: `now.bytes` was published, so these bytes lie in the block, are initialised (5) and are
-        // not written while the segment lives, which the borrow of `self` keeps it.
+        // SAFETY: rules 2 and 3: `now.bytes` was published, so these bytes are in the block, are initialised (5) and
+        // are not written while the segment lives, which the borrow of `self` keeps it.
         unsafe { slice::from_raw_parts(self.bytes.block.start.as_ptr(), now.bytes as usize) }
     }
 
@@ -209,8 +209,8 @@ impl Segment {
         unsafe { slice::from_raw_parts(self.marks.start.as_ptr(), now.marks as usize) }
     }
 
-    /// Whether a message with [`flag::FLAWED`] is among those published. True for every one that the caller has seen
-    /// published; perhaps true already for one that is about to be.
+    /// Whether a message with [`flag::FLAWED`] is among those published. True for every such message that the caller
+    /// has seen published; it may become true just before such a message is published.
     pub(in crate::stream) fn has_flawed(&self) -> bool {
         self.flawed.load(Relaxed)
     }
@@ -223,11 +223,11 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // The compiler's own drop would recurse once for each segment behind this one.
+        // The compiler's own drop would recurse once for each later segment.
         let mut next = self.next.take();
         while let Some(segment) = next {
-            // A segment that is still read keeps the rest of the chain, for its last reader to free. Any other is
-            // dropped here, with nothing behind it.
+            // A segment that still has readers keeps the rest of the chain, which its last reader frees. Any other
+            // segment is dropped here, detached from the chain.
             next = into_inner(segment).and_then(|mut last| last.next.take());
         }
     }
@@ -241,7 +241,7 @@ pub(in crate::stream) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// The writer of a new log. Its first segment holds nothing at all: a stream that is never fed costs no memory.
+    /// The writer of a new log. Its first segment is empty, so a stream without media costs no memory.
     pub(in crate::stream) fn start() -> Self {
         Self::over(Segment {
             base: 0,
@@ -254,10 +254,10 @@ impl SegmentWriter {
         })
     }
 
-    /// Seals the segment and goes on with a new one of `bytes` and `marks`, which keeps `charge` until it is freed.
+    /// Seals the segment and continues with a new one of this size, which keeps `charge` until it is freed.
     ///
     /// # Errors
-    /// [`RRError::NoMem`]; the writer stays where it was and may go on there.
+    /// [`RRError::NoMem`]; the writer stays in the old segment and may continue there.
     pub(in crate::stream) fn roll(&mut self, bytes: u32, marks: u32, charge: Charge) -> Result<()> {
         let bytes =
             Bytes { block: Block::zeroed(bytes as usize)?, watch: Watch::table(marks as usize), _charge: Some(charge) };
@@ -271,7 +271,7 @@ impl SegmentWriter {
             next: OnceLock::new(),
         });
         let linked = self.segment.next.set(Arc::clone(&next.segment));
-        debug_assert!(linked.is_ok(), "only this writer links, and it leaves the segment then");
+        debug_assert!(linked.is_ok(), "only this writer sets `next`, and leaves the segment then");
         *self = next;
         Ok(())
     }
@@ -279,14 +279,14 @@ impl SegmentWriter {
     /// The unpublished rest of the bytes: the next message is written to its beginning.
     pub(in crate::stream) fn tail(&mut self) -> &mut [u8] {
         let (capacity, done) = (self.segment.bytes.block.len, self.done.bytes as usize);
-        // SAFETY: `done` <= capacity by `publish`, so the pointer stays in the block or just behind it.
+        // SAFETY: `done` <= capacity by `publish`, so the pointer stays in the block or just after it.
         let start = unsafe { self.segment.bytes.block.start.add(done) };
-        // SAFETY: the rest of the block is initialised (law 5), and by law 2 nobody else touches it: readers end at
-        // `done`, and this is the one writer, exclusively borrowed for as long as the slice lives.
+        // SAFETY: the rest of the block is initialised (rule 5), and by rule 2 no other thread touches it: readers end
+        // at `done`, and this is the one writer, exclusively borrowed for as long as the slice lives.
         unsafe { slice::from_raw_parts_mut(start.as_ptr(), capacity - done) }
     }
 
-    /// Messages that still find a mark here.
+    /// Number of marks that are left in this segment.
     pub(in crate::stream) fn marks_left(&self) -> usize {
         self.segment.marks.len - self.done.marks as usize
     }
@@ -294,23 +294,23 @@ impl SegmentWriter {
     /// Publishes the first `mark.len` bytes of [`tail`](Self::tail) as one message. `mark.start` is filled in here.
     ///
     /// # Panics
-    /// Where the bytes or the marks do not suffice: the caller has asked both before.
+    /// If the bytes or the marks do not suffice: the caller has to check both before.
     pub(in crate::stream) fn publish(&mut self, mut mark: Mark) {
         let index = self.done.marks as usize;
-        assert!(self.marks_left() > 0, "a message is published only where a mark is left for it");
+        assert!(self.marks_left() > 0, "a message is published only if a mark is left for it");
         assert!(
             mark.len as usize <= self.segment.bytes.block.len - self.done.bytes as usize,
             "a message lies in its segment"
         );
         mark.start = self.done.bytes;
         if mark.has(flag::FLAWED) {
-            // The release store below orders it.
+            // The release store below orders this store.
             self.segment.flawed.store(true, Relaxed);
         }
         self.segment.bytes.watch.wrote(index);
         // SAFETY: `index` < marks.len, so the pointer is in the block.
         let slot = unsafe { self.segment.marks.start.add(index) };
-        // SAFETY: the slot is not published, so this one writer alone touches it (law 2).
+        // SAFETY: the slot is not published, so only this writer touches it (rule 2).
         unsafe { slot.write(mark) };
         self.done = Published { marks: self.done.marks + 1, bytes: self.done.bytes + mark.len };
         let both = u64::from(self.done.marks) << 32 | u64::from(self.done.bytes);
@@ -332,7 +332,7 @@ impl SegmentWriter {
     }
 }
 
-/// Zeroed memory for `len` values that are valid as zeros and need no drop. It gives out no references by itself.
+/// Zeroed memory for `len` values that are valid as zeros and need no drop. It hands out no references.
 struct Block<T: Copy> {
     start: NonNull<T>,
     len: usize,
@@ -340,7 +340,7 @@ struct Block<T: Copy> {
 
 // SAFETY: a block is the sole owner of its memory, and its values are plain data.
 unsafe impl<T: Copy + Send> Send for Block<T> {}
-// SAFETY: through a shared block only the addresses can be had; who may follow them is the law above.
+// SAFETY: a shared block gives only addresses; the rules above say who may use them.
 unsafe impl<T: Copy + Sync> Sync for Block<T> {}
 
 impl<T: Copy> Block<T> {

@@ -1,10 +1,10 @@
 //! The limit on a server's media memory, counted in bytes of capacity.
 //!
-//! Whoever holds segments, tails, half-read messages or TLS connections holds a [`Charge`] for them, which gives the
-//! bytes back when it is dropped. It does not allocate the memory itself and decides nothing about who has to give way.
+//! Owners of segments, tails, half-read messages or TLS connections hold a [`Charge`] for them, which returns the bytes
+//! when it is dropped. A budget allocates no memory itself and does not decide who has to free some.
 //!
-//! The last eighth of a server's memory is kept for streams within their floors: what each has lived on, as the memory
-//! limit sets it. So whoever comes new finds no room before those who live do.
+//! The last eighth of a server's memory is kept for streams within their floors, which the memory limit sets to what
+//! each stream has needed. So running streams find room when newcomers no longer do.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::error::{Failure, RRError, Result};
 
-/// A shared counter with a limit. Clones count into the same one; a [`child`](Self::child) counts by itself and into
+/// A shared counter with a limit. Clones share one counter; a [`child`](Self::child) has its own and also counts into
 /// its parent. Any thread may charge and give back.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Arc<Counter>);
@@ -20,24 +20,24 @@ pub(crate) struct Budget(Arc<Counter>);
 struct Counter {
     used: AtomicU64,
     limit: u64,
-    /// From here on memory is short.
+    /// Above this mark memory is short.
     mark: u64,
-    /// Beyond the mark there is room only for what a child needs within its floor.
+    /// Above the mark there is room only for children within their floors.
     keeps: bool,
-    /// The bytes that a child may use even where memory is short.
+    /// The bytes that a child may use even when memory is short.
     floor: AtomicU64,
-    /// The most there was since this was last asked.
+    /// The peak since the last query.
     peak: AtomicU64,
     refused: AtomicU64,
-    /// How much of that was within the floor of a child.
+    /// The refusals to children within their floors.
     starved: AtomicU64,
-    /// Refusals of this budget, here or in a parent, make no other stream give memory back.
+    /// Refusals of this budget, here or in a parent, make no other stream give back memory.
     modest: bool,
     parent: Option<Budget>,
     alarm: Option<Alarm>,
 }
 
-/// Called, from any thread and with locks of streams held, when memory becomes short or was refused.
+/// Called, from any thread and with locks of streams held, when memory becomes short or a charge was refused.
 pub(crate) type Alarm = Box<dyn Fn() + Send + Sync>;
 
 impl fmt::Debug for Counter {
@@ -46,18 +46,19 @@ impl fmt::Debug for Counter {
     }
 }
 
-/// Half-read messages and private buffers are counted in steps of so many bytes: smaller changes cost nothing.
+/// Half-read messages and private buffers are counted in steps of this many bytes, so that smaller changes cost
+/// nothing.
 const STEP_BYTES: u64 = 4096;
 
 impl Budget {
-    /// A budget of its own. `None` counts without a bound.
+    /// A budget without a parent. `None` counts without a bound.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(limit_bytes: Option<u64>) -> Self {
         Self::made(limit_bytes, false, None, None)
     }
 
-    /// A server's budget: what lies beyond seven eighths of it is for children within their floors, and `alarm` is
-    /// called when memory becomes short.
+    /// A server's budget: the part above seven eighths is for children within their floors, and `alarm` is called when
+    /// memory becomes short.
     pub(crate) fn of_server(limit_bytes: Option<u64>, alarm: Alarm) -> Self {
         Self::made(limit_bytes, false, None, Some(alarm))
     }
@@ -79,38 +80,38 @@ impl Budget {
         }))
     }
 
-    /// A counter without a limit of its own whose bytes count in this one too: a stream's share of its server's.
+    /// A counter without a limit of its own whose bytes also count in this one: a stream's share of its server's.
     pub(crate) fn child(&self) -> Self {
         Self::made(None, false, Some(self.clone()), None)
     }
 
-    /// A [`child`](Self::child) for consumers, which can be refused: its refusals count in its own
-    /// [`refused`](Self::refused) alone, so no other stream gives memory back for them.
+    /// A [`child`](Self::child) for consumers, which can be refused: its refusals count only in its own
+    /// [`refused`](Self::refused), so no other stream gives back memory for them.
     pub(crate) fn modest(&self) -> Self {
         Self::made(None, true, Some(self.clone()), None)
     }
 
-    /// As [`modest`](Self::modest), and a quarter of this one is all they get: they leave the rest to the others.
+    /// A [`modest`](Self::modest) budget limited to a quarter of this one, so that the rest is left to others.
     pub(crate) fn quarter(&self) -> Self {
         Self::made(self.limit().map(|limit| limit / 4), true, Some(self.clone()), None)
     }
 
-    /// Whether nearly all is used, here or above.
+    /// Whether nearly all is used, here or in a parent.
     pub(crate) fn is_short(&self) -> bool {
         self.used() >= self.0.mark || self.0.parent.as_ref().is_some_and(Self::is_short)
     }
 
-    /// Whether more than half is used, here or above: others may want the rest at once.
+    /// Whether more than half is used, here or in a parent: other streams may need the rest at any moment.
     pub(crate) fn is_tight(&self) -> bool {
         self.used() > self.0.limit / 2 || self.0.parent.as_ref().is_some_and(Self::is_tight)
     }
 
-    /// Sets what this child may come to also where its server's memory is short.
+    /// Sets how much this child may use even when its server's memory is short.
     pub(crate) fn set_floor(&self, bytes: u64) {
         self.0.floor.store(bytes, Relaxed);
     }
 
-    /// How much more than its floor this child uses.
+    /// How much this child uses above its floor.
     pub(crate) fn above_floor(&self) -> u64 {
         self.used().saturating_sub(self.0.floor.load(Relaxed))
     }
@@ -120,12 +121,12 @@ impl Budget {
         self.0.limit - self.0.mark
     }
 
-    /// How often something was refused since the beginning, here or in a child.
+    /// How many charges were refused so far, here or in a child.
     pub(crate) fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
     }
 
-    /// How often something was refused to a child within its floor.
+    /// How many charges were refused to a child within its floor.
     pub(crate) fn starved(&self) -> u64 {
         self.0.starved.load(Relaxed)
     }
@@ -135,7 +136,7 @@ impl Budget {
         self.0.used.load(Relaxed)
     }
 
-    /// The most that was charged at any moment since this was last called.
+    /// The highest use since the last call.
     pub(crate) fn take_peak(&self) -> u64 {
         let used = self.used();
         self.0.peak.swap(used, Relaxed).max(used)
@@ -146,7 +147,7 @@ impl Budget {
         (self.0.limit != u64::MAX).then_some(self.0.limit)
     }
 
-    /// A charge of nothing yet, for what grows and shrinks.
+    /// A charge of 0 bytes, for memory that grows and shrinks.
     pub(crate) fn nothing(&self) -> Charge {
         Charge { budget: self.clone(), bytes: 0 }
     }
@@ -154,7 +155,7 @@ impl Budget {
     /// Takes `bytes` from the budget.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where they would pass a limit, here or above; nothing is charged then.
+    /// [`RRError::Limit`] if they would exceed a limit, here or in a parent; then nothing is charged.
     pub(crate) fn charge(&self, bytes: u64) -> Result<Charge> {
         self.take(bytes)?;
         Ok(Charge { budget: self.clone(), bytes })
@@ -202,7 +203,7 @@ impl Budget {
         }
     }
 
-    /// Takes `bytes` off every counter from here up, ending before `end`.
+    /// Subtracts `bytes` from every counter from here to the root, ending before `end`.
     fn give_back(&self, bytes: u64, end: Option<&Arc<Counter>>) {
         let mut counter = Some(self);
         while let Some(Self(now)) = counter {
@@ -216,10 +217,10 @@ impl Budget {
 }
 
 impl Counter {
-    /// Notes the peak, and raises the alarm where `bytes` more than `before` pass the mark.
+    /// Notes the peak, and raises the alarm if `bytes` more than `before` pass the mark.
     fn tell(&self, before: u64, bytes: u64) {
         let now = before.saturating_add(bytes);
-        // Mostly it is none, so mostly without a locked instruction.
+        // Usually there is no new peak, and then no locked instruction is needed.
         if now > self.peak.load(Relaxed) {
             self.peak.fetch_max(now, Relaxed);
         }
@@ -235,7 +236,7 @@ impl Counter {
     }
 }
 
-/// Bytes taken from a [`Budget`]; dropping gives them back.
+/// Bytes taken from a [`Budget`]; dropping returns them.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Budget,
@@ -248,10 +249,10 @@ impl Charge {
         self.bytes
     }
 
-    /// Holds `bytes` from now on.
+    /// Changes the charge to `bytes`.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where growing would pass a limit; the charge stays as it was.
+    /// [`RRError::Limit`] if growing would exceed a limit; then the charge stays as it was.
     pub(crate) fn resize(&mut self, bytes: u64) -> Result<()> {
         if bytes > self.bytes {
             self.budget.take(bytes - self.bytes)?;
@@ -262,8 +263,8 @@ impl Charge {
         Ok(())
     }
 
-    /// Holds about `bytes` from now on: buffers that grow and shrink all the time. Nothing is counted for changes
-    /// within a step of 4 KiB.
+    /// Changes the charge to about `bytes`, for buffers that grow and shrink all the time. Changes within a step of 4
+    /// KiB are not counted.
     ///
     /// # Errors
     /// Those of [`resize`](Self::resize).
@@ -272,8 +273,8 @@ impl Charge {
         if bytes == self.bytes { Ok(()) } else { self.resize(bytes) }
     }
 
-    /// Holds `bytes` that exist whether the budget has room or not: past a limit, other streams have to give memory
-    /// back.
+    /// Charges `bytes` that exist whether the budget has room or not; past a limit, other streams have to give back
+    /// memory.
     pub(crate) fn follow_anyway(&mut self, bytes: usize) {
         let bytes = bytes as u64 / STEP_BYTES * STEP_BYTES;
         if bytes > self.bytes {

@@ -1,5 +1,5 @@
-//! Where a target or a source connects to: its settings, and the urls and the trust that they name. It is made anew for
-//! other settings; whoever has the connection compares.
+//! The endpoint of a target or source: its settings, and the urls and the trust that they name. Changed settings make a
+//! new endpoint; the owner of the connection compares the two.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
 use crate::proto::url::RtmpUrl;
 
-/// Where a target or a source connects to: its settings, and the places they name.
+/// The settings of a target or source, and the urls that they name.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     /// The settings.
@@ -20,10 +20,10 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads the urls; `own_key` is the stream's, for those that end with the application.
+    /// Reads the urls; `own_key` is the stream's key, for urls that end with the application.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url, and one without an application.
+    /// [`RRError::Arg`] for a malformed url, and for one without an application.
     pub(crate) fn new(config: TargetConfig, own_key: &[u8]) -> Result<Self> {
         let read = |url: &String| {
             let mut url = RtmpUrl::parse(url, config.key.as_deref())?;
@@ -40,7 +40,8 @@ impl Endpoint {
         Ok(Self { url, backups, config, tls: OnceLock::new() })
     }
 
-    /// As [`Self::new`], and whom it cannot trust (a file that holds no roots) is told now, not by the first try.
+    /// As [`Self::new`], but also loads the trust (for example a file of roots), so that its errors come now and not at
+    /// the first try.
     ///
     /// # Errors
     /// Those of [`Self::new`] and [`Self::tls`].
@@ -52,7 +53,7 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// The configuration of the endpoint's connections over TLS, made at the first call, which reads the roots.
+    /// The TLS configuration of the endpoint's connections. The first call makes it, and reads the roots.
     ///
     /// # Errors
     /// Those of [`ClientConfig::new`].
@@ -73,7 +74,7 @@ impl Endpoint {
         1 + self.backups.len()
     }
 
-    /// Where it goes: 0 is the url, the backups follow; beyond them it is the url again.
+    /// The url with this index: 0 is the main url, then come the backups; any other index means the main url again.
     pub(crate) fn url(&self, index: usize) -> &RtmpUrl {
         index.checked_sub(1).and_then(|backup| self.backups.get(backup)).unwrap_or(&self.url)
     }

@@ -1,7 +1,8 @@
-//! Sources: the targets of a stream that pull instead of push, and the watching that on-demand ones go by.
+//! Sources: the targets of a stream that pull instead of push, and the count of watchers that on-demand sources depend
+//! on.
 //!
-//! The dialler connects a source; the source then is the stream's publisher as any other, in the hands of the
-//! accumulate thread. What comes after its end is the dialler's to decide. Nothing here does I/O.
+//! The dialler connects a source; it then is the stream's publisher like any other, owned by the accumulate thread. The
+//! dialler decides what happens after its end. This file does no I/O.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,14 +25,14 @@ pub(in crate::stream) struct Refusal {
 struct Watch {
     list: Vec<Arc<Target>>,
     players: usize,
-    /// Monotonic ms at which the last player left.
+    /// When the last player left, monotonic ms.
     unwatched_ms: Option<u64>,
-    /// The host was told that the stream is wanted, and nobody has come to serve it since.
+    /// The host was told that the stream is wanted, and no publisher has come since.
     told_wanted: bool,
     refusal: Option<Refusal>,
 }
 
-/// A stream's sources and who they are for. Its lock comes after the book's.
+/// A stream's sources, and the players that they serve. Its lock comes after the book's.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     watch: Mutex<Watch>,
@@ -43,7 +44,7 @@ impl Sources {
         locked(&self.watch).list.clone()
     }
 
-    /// Whether a source that is not on demand holds the stream, as a publisher would.
+    /// Whether a source that is not on demand keeps the stream, as a publisher would.
     pub(in crate::stream) fn hold(&self) -> bool {
         locked(&self.watch).list.iter().any(|source| !source.endpoint().config.on_demand && !source.is_stopped())
     }
@@ -56,12 +57,12 @@ impl Sources {
         locked(&self.watch).list.retain(|source| source.id != id);
     }
 
-    /// The stream has ended, and its sources with it.
+    /// Removes all sources of a stream that has ended.
     pub(in crate::stream) fn clear(&self) {
         locked(&self.watch).list.clear();
     }
 
-    /// Notes that the stream has a publisher: waiting players are served, and the host hears of the next one that
+    /// Notes that the stream has a publisher: waiting players are served, and the host is told of the next player that
     /// waits.
     pub(in crate::stream) fn served(&self) {
         let mut watch = locked(&self.watch);
@@ -73,13 +74,13 @@ impl Sources {
         locked(&self.watch).refusal.take()
     }
 
-    /// How long nobody has been playing, in ms; 0 while somebody is.
+    /// How long there has been no player, in ms; 0 while there is one.
     pub(in crate::stream) fn unwatched_ms(&self, now_ms: u64) -> u64 {
         locked(&self.watch).unwatched_ms.map_or(0, |since| now_ms.saturating_sub(since))
     }
 
-    /// A player came. Where `free`, nobody publishes: gives whether the host is to hear that the stream is wanted,
-    /// because nothing will serve it and it was not told before; and the sources that may.
+    /// Notes a new player. `free` means that there is no publisher: then the result says whether to tell the host that
+    /// the stream is wanted (nothing will serve it, and the host was not told before), and which sources may serve it.
     pub(in crate::stream) fn player_came(&self, free: bool) -> (bool, Vec<Arc<Target>>) {
         let mut watch = locked(&self.watch);
         watch.players += 1;
@@ -92,7 +93,7 @@ impl Sources {
         (tell, serving)
     }
 
-    /// A player left; true where it was the last.
+    /// Notes that a player left; true if it was the last.
     pub(in crate::stream) fn player_left(&self) -> bool {
         let mut watch = locked(&self.watch);
         watch.players = watch.players.saturating_sub(1);
@@ -104,12 +105,12 @@ impl Sources {
         true
     }
 
-    /// Whether anybody plays.
+    /// Whether there are players.
     pub(crate) fn are_watched(&self) -> bool {
         locked(&self.watch).players > 0
     }
 
-    /// One has other settings. Where it has become one on demand, the time without players begins.
+    /// Notes that a source's settings have changed. If it has become on demand, the time without players begins.
     pub(in crate::stream) fn changed(&self) {
         let mut watch = locked(&self.watch);
         if watch.players == 0 {
@@ -117,18 +118,18 @@ impl Sources {
         }
     }
 
-    /// Notes why no source will serve the waiting players; the relay tells them.
+    /// Notes why no source will serve the waiting players; the relay tells the players.
     pub(in crate::stream) fn refuse_players(&self, code: &'static str, failure: Failure) {
-        // To them it is ours, whoever caused it.
+        // To the players it is our failure, whoever caused it.
         let failure = Failure { by_peer: false, ..failure };
         locked(&self.watch).refusal = Some(Refusal { code, failure });
     }
 }
 
-/// Whether media that comes through the streams `via` may feed the stream `own`.
+/// Checks that media that comes through the streams `via` may feed the stream `own`.
 ///
 /// # Errors
-/// [`RRError::Rejected`] where that is one of them: a loop.
+/// [`RRError::Rejected`] if `own` is one of them: a loop.
 pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
     let mut steps = via.split(|&byte| byte == b',');
     if !steps.any(|step| step == own.as_bytes()) {
@@ -136,24 +137,24 @@ pub(in crate::stream) fn may_come_via(via: &[u8], own: &str) -> Result<()> {
     }
     let others = steps.count();
     let text = match others {
-        0 => "a loop: this is the very stream that it is to feed".to_owned(),
-        _ => format!("a loop: its server pulls it from the stream that it is to feed, over {others} streams"),
+        0 => "a loop: the source is the stream that it is to feed".to_owned(),
+        _ => format!("a loop: its server pulls it from the stream that it is to feed, through {others} streams"),
     };
-    // Another stream of the circle may get a publisher of its own at any time, and the circle is none then.
+    // Another stream of the loop may get a publisher of its own at any time; then there is no loop.
     Err(Failure { absent: true, ..Failure::peers(RRError::Rejected, text) })
 }
 
-/// Why a source's connection ends, as far as the failure does not say.
+/// Why a source's connection ends, in addition to the failure.
 #[derive(Debug, Default)]
 pub(in crate::stream) enum Goes {
     /// The connection was lost.
     #[default]
     Lost,
-    /// Nobody has been playing for long enough.
+    /// Nobody has played for the time that is set.
     Unwatched,
-    /// Its settings want another connection.
+    /// Its settings need another connection.
     Renewed,
-    /// Its server sends it elsewhere, or back to itself; and its words.
+    /// Its server redirects it, or asks it to reconnect; with the server's text.
     Elsewhere(Option<String>, String),
 }
 
@@ -171,7 +172,7 @@ pub(in crate::stream) fn heard(event: session::Event) -> (Failure, Goes) {
     }
 }
 
-/// Its connection is over and the claim is free: the dialler hears why.
+/// Tells the dialler why the source's connection has ended; the claim has been released.
 pub(in crate::stream) fn over(upcalls: &dyn Upcalls, source: &Arc<Target>, failure: &Failure, goes: Goes, ran_ms: u64) {
     match goes {
         _ if source.is_stopped() => upcalls.target_over(source),

@@ -1,6 +1,5 @@
-//! A push target, or a source that pulls, as everybody sees it: what is to be reached, how it goes, what is to be told
-//! of it. The dialler connects it, the relay feeds it, [`backoff`] says when the next try is due; nothing here does
-//! I/O.
+//! A push target, or a source that pulls, as all threads see it: its endpoint, state, counters and events. The dialler
+//! connects it, the relay feeds it, [`backoff`] says when the next try is due; this file does no I/O.
 
 pub(crate) mod backoff;
 
@@ -17,42 +16,42 @@ use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::stats::Counters;
 use crate::sync::locked;
 
-/// Something the dialler is to know about a target.
+/// News about a target for the dialler.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     /// The stream has media: connect, if that has not begun.
     Dial,
-    /// The relay lost the connection, after so many ms.
+    /// The relay lost the connection, after this many ms.
     Lost(Failure, u64),
-    /// The relay closed it in order, because the stream has no media for now.
+    /// The relay closed the connection, because the stream has no media for now.
     Released,
-    /// The server sent it elsewhere, and it was closed.
+    /// The server redirected the target, and its connection was closed.
     Moved {
-        /// Where to; `None`: to the same place again.
+        /// The new url; `None`: the same url again.
         url: Option<String>,
-        /// The server's words.
+        /// The server's text.
         text: String,
-        /// After so many ms.
+        /// How long media flowed, in ms.
         ran_ms: u64,
     },
     /// The host wants a try now.
     Retry,
-    /// The host wants it gone.
+    /// The host stops the target.
     Stop,
-    /// Its settings are others now.
+    /// Its settings have changed.
     Updated,
-    /// The relay closed it because its new settings want a new connection.
+    /// The relay closed the connection because new settings need a new one.
     Renewed,
-    /// The connection is gone: its owner has closed it.
+    /// The owner of the connection has closed it.
     Over,
 }
 
-/// Which place a target is at, for people.
+/// The url and the addresses of a target's connection, for people.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Way {
     /// The url that is tried or connected, without key and login; empty before the first try.
     pub url: String,
-    /// The address; empty before there is one.
+    /// The address; empty while it is unknown.
     pub addr: String,
     /// Our own address on that connection.
     pub local_addr: String,
@@ -63,10 +62,11 @@ pub(crate) fn is_tls(url: &str) -> bool {
     url.starts_with("rtmps:")
 }
 
-/// News of the host's that may wait for one target; each kind comes once in the time the dialler takes for a turn.
+/// Most news from the host that may wait for one target; usually each kind comes at most once between two turns of the
+/// dialler.
 const MAX_NEWS: usize = 16;
 
-/// One push target of one stream. Shared; the state is moved by whichever thread has it in hand.
+/// One push target of one stream. It is shared; the thread that owns the connection changes the state.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// Its id.
@@ -78,7 +78,7 @@ pub(crate) struct Target {
     pub counters: Counters,
     /// Connections that got as far as `Publish.Start`.
     pub connects: AtomicU32,
-    /// Tries that failed and connections that were lost.
+    /// Failed tries and lost connections.
     pub failures: AtomicU32,
     /// Monotonic ms of the next try; 0 while none is due.
     pub next_try_ms: AtomicU64,
@@ -86,14 +86,14 @@ pub(crate) struct Target {
     /// The endpoint that a source's connection was made for.
     served: Mutex<Option<Arc<Endpoint>>>,
     state: AtomicU32,
-    /// Held from a move to its event, so that events come in the order of the moves, the last one last.
+    /// Held from a change of the state to its event, so that events come in the order of the changes.
     moving: Mutex<()>,
-    /// Monotonic ms by which it is to be gone; `u64::MAX` while it is wanted.
+    /// When the target must have ended, monotonic ms; `u64::MAX` while it is not stopped.
     stop_by_ms: AtomicU64,
     news: Mutex<VecDeque<News>>,
     /// The connection in use, or the last one.
     way: Mutex<Way>,
-    /// Why it is in its state; 0 where all is well.
+    /// The error behind its state; 0 if there is none.
     error: AtomicI32,
 }
 
@@ -119,13 +119,13 @@ impl Target {
         }
     }
 
-    /// A source that waits for its stream to want it.
+    /// Makes it a source that waits until its stream needs it.
     #[must_use]
     pub(crate) fn pulling(self) -> Self {
         Self { role: Role::Source, ..self }
     }
 
-    /// The stream it takes from, or feeds.
+    /// The stream that a target takes from, or that a source feeds.
     pub(crate) fn stream(&self) -> &Identity {
         &self.stream
     }
@@ -140,32 +140,32 @@ impl Target {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
-    /// Where it is to connect to now, and with what settings.
+    /// Its present endpoint and settings.
     pub(crate) fn endpoint(&self) -> Arc<Endpoint> {
         Arc::clone(&locked(&self.endpoint))
     }
 
-    /// Other settings from now on; the dialler and the relay are to be told.
+    /// Changes the settings; the caller tells the dialler and the relay.
     pub(crate) fn set_endpoint(&self, endpoint: Endpoint) {
         *locked(&self.endpoint) = Arc::new(endpoint);
     }
 
-    /// Notes what its connection was made for.
+    /// Notes the endpoint that its connection was made for.
     pub(crate) fn set_served(&self, endpoint: Arc<Endpoint>) {
         *locked(&self.served) = Some(endpoint);
     }
 
-    /// Whether the connection it was last handed over with does for what it is to do now.
+    /// Whether the last connection that was handed over fits the present settings.
     pub(crate) fn is_served(&self) -> bool {
         let (endpoint, served) = (self.endpoint(), locked(&self.served));
         served.as_ref().is_none_or(|served| Arc::ptr_eq(served, &endpoint) || served.config.same_way(&endpoint.config))
     }
 
-    /// Tells the target's first event, as it comes on its stream's book.
+    /// Sends the target's first event, as it is added to its stream's book.
     ///
     /// # Errors
-    /// [`RRError::State`] where the host has found it in a list and has stopped it already: then its last event may
-    /// have been told.
+    /// [`RRError::State`] if the host has found it in a list and stopped it already; then its last event may have been
+    /// sent.
     pub(in crate::stream) fn begin(&self) -> Result<()> {
         let _moving = locked(&self.moving);
         if self.is_stopped() {
@@ -175,9 +175,9 @@ impl Target {
         Ok(())
     }
 
-    /// Moves on and tells the host; a target that has ended stays ended.
+    /// Changes the state and sends the event; a target that has ended stays ended.
     pub(crate) fn move_to(&self, state: State, change: impl FnOnce(Event) -> Event) {
-        // Looked at, moved and told as one, so that nothing comes after the last event.
+        // The check, the change and the event are one step, so that nothing comes after the last event.
         let _moving = locked(&self.moving);
         let prev = self.state();
         if prev == state || !prev.may_become(state) {
@@ -189,7 +189,7 @@ impl Target {
         self.stream.tell(event);
     }
 
-    /// Moves on because of something; `wait_ms` is the time to the next try.
+    /// Changes the state because of a failure; `wait_ms` is the time to the next try.
     pub(crate) fn move_because(&self, state: State, failure: &Failure, wait_ms: u64) {
         self.move_to(state, |event| Event {
             value: i64::try_from(wait_ms).unwrap_or(i64::MAX),
@@ -197,12 +197,12 @@ impl Target {
         });
     }
 
-    /// Why it is in its state, where that is a failure.
+    /// The error behind its state, if there is one.
     pub(crate) fn last_error(&self) -> Option<RRError> {
         RRError::from_code(self.error.load(Ordering::Relaxed))
     }
 
-    /// An event about this target, with everything known of it.
+    /// An event about this target, with all its fields filled in.
     pub(crate) fn event(&self) -> Event {
         let endpoint = self.endpoint();
         let way = self.way();
@@ -226,29 +226,29 @@ impl Target {
         locked(&self.way).clone()
     }
 
-    /// Notes the url being tried; nothing is connected.
+    /// Notes the url that is tried, before it is connected.
     pub(crate) fn set_url(&self, url: String) {
         *locked(&self.way) = Way { url, ..Way::default() };
     }
 
-    /// Notes the address being connected, and from which of ours where that is known.
+    /// Notes the address that is being connected to, and our own address if that is known.
     pub(crate) fn set_addr(&self, addr: String, local_addr: String) {
         let mut way = locked(&self.way);
         (way.addr, way.local_addr) = (addr, local_addr);
     }
 
-    /// The host wants it gone within so many ms.
+    /// Stops the target within at most `deadline_ms`.
     pub(crate) fn stop(&self, deadline_ms: u64) {
         let by = clock::now_ms().saturating_add(deadline_ms).min(u64::MAX - 1);
         self.stop_by_ms.fetch_min(by, Ordering::AcqRel);
     }
 
-    /// By when the host wants it gone, monotonic ms.
+    /// When the stopped target must have ended, monotonic ms; `None` while it is not stopped.
     pub(crate) fn stop_by_ms(&self) -> Option<u64> {
         Some(self.stop_by_ms.load(Ordering::Acquire)).filter(|&by| by != u64::MAX)
     }
 
-    /// Whether the host wants it gone.
+    /// Whether the host has stopped it.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop_by_ms().is_some()
     }
@@ -258,7 +258,7 @@ impl Target {
         let mut waiting = locked(&self.news);
         let same = |other: &News| std::mem::discriminant(other) == std::mem::discriminant(&news);
         let repeats = waiting.back().is_some_and(same);
-        // Only the host can say the same over and over; what the relay says comes once for each connection.
+        // Only the host can repeat itself; news from the relay comes once for each connection.
         let by_host = matches!(news, News::Retry | News::Updated | News::Stop);
         if repeats {
             waiting.pop_back();

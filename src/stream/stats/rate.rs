@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A rate is counted in steps this long.
 pub(super) const STEP_US: u64 = 500_000;
 
-/// Whole steps a rate is over: the last two seconds.
+/// Number of whole steps in a rate: the last two seconds.
 const STEPS: u64 = 4;
 
-/// The whole steps and the one being counted.
+/// The whole steps and the current one.
 const PLACES: usize = STEPS as usize + 1;
 
-/// A number only its owner changes: no locked instruction on the hot path.
+/// A number that only its owner changes, so the hot path needs no locked instruction.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -32,16 +32,16 @@ impl Count {
     }
 }
 
-/// How many per second, over the last two seconds. Written by one thread.
+/// A rate per second over the last two seconds. One thread writes it.
 #[derive(Debug, Default)]
 pub(crate) struct Rate {
-    /// The step being counted, by its number since the clock began.
+    /// The number of the current step since the clock began.
     step: Count,
     counts: [Count; PLACES],
 }
 
 impl Rate {
-    /// Counts at a moment; owner only. True where this is the first of its step.
+    /// Counts `n` at this moment; owner only. True if this is the first count of its step.
     pub(crate) fn add(&self, n: u64, now_us: u64) -> bool {
         let (step, seen) = (now_us / STEP_US, self.step.get());
         if step != seen {
@@ -55,10 +55,10 @@ impl Rate {
         count.get() == n
     }
 
-    /// The sum of the last two whole seconds, in steps.
+    /// The sum over the whole steps of the last two seconds.
     fn sum(&self, now_us: u64) -> u64 {
         let (step, seen) = (now_us / STEP_US, self.step.get());
-        // Steps after the last count are empty; those long before it have been counted over.
+        // Steps after the last count are empty; places of steps long before it have been reused.
         let whole = step.saturating_sub(STEPS)..step;
         whole.filter(|&at| at <= seen && at + STEPS >= seen).map(|at| self.place(at).get()).sum()
     }
@@ -72,15 +72,15 @@ impl Rate {
         self.sum(now_us) * 1_000_000 / (STEPS * STEP_US)
     }
 
-    /// The mean of the last two seconds in kbit/s, where bytes are counted.
+    /// The mean of the last two seconds in kbit/s, if bytes are counted.
     pub(crate) fn kbps(&self, now_us: u64) -> u32 {
         u32::try_from(self.per_second(now_us).saturating_mul(8) / 1000).unwrap_or(u32::MAX)
     }
 }
 
-/// Frames per second of the lowest track: of one picture that comes in many sizes, one counts. Whole frames of two
-/// seconds would be half a frame coarse, so the time between the first frames of two steps counts, and not the steps'
-/// own length.
+/// Frames per second of the lowest track, because one picture may come in several sizes. Whole frames in two seconds
+/// would have a resolution of half a frame, so the rate is taken over the time between the first frames of two steps
+/// instead of the length of the steps.
 #[derive(Debug, Default)]
 pub(crate) struct FrameRate {
     frames: Rate,
@@ -91,8 +91,8 @@ pub(crate) struct FrameRate {
 }
 
 impl FrameRate {
-    /// A frame of this track came; owner only. A higher track counts where the lower ones have been silent for so long
-    /// that there is no rate.
+    /// Counts a frame of this track; owner only. A higher track counts only once the lower ones have been silent for so
+    /// long that there is no rate.
     pub(crate) fn add(&self, track: u8, now_us: u64) {
         let silent = now_us / STEP_US > self.frames.step.get() + STEPS;
         if u64::from(track) > self.track.get() && !silent {
@@ -108,18 +108,18 @@ impl FrameRate {
         &self.first_us[(step % PLACES as u64) as usize]
     }
 
-    /// Thousandths of a frame per second, over the last two seconds; 0 where none came for so long.
+    /// Thousandths of a frame per second, over the last two seconds; 0 if none came in this time.
     pub(crate) fn milli(&self, now_us: u64) -> u32 {
         let (step, seen) = (now_us / STEP_US, self.frames.step.get());
         if step > seen + STEPS {
             return 0;
         }
-        // From the first frame of the oldest step with one to the first frame of the newest.
+        // The time runs from the first frame of the oldest step that has one to the first frame of the newest.
         let oldest = (seen.saturating_sub(STEPS)..seen).find(|&at| self.frames.place(at).get() > 0);
         let Some(oldest) = oldest else { return 0 };
         let frames: u64 = (oldest..seen).map(|at| self.frames.place(at).get()).sum();
         let time_us = self.first(seen).get().saturating_sub(self.first(oldest).get());
-        // Where the newest frame is old itself, the silence since then counts.
+        // If the newest frame is old itself, the silence since then counts too.
         let time_us = time_us + now_us.saturating_sub(self.first(seen).get()).saturating_sub(2 * STEP_US);
         u32::try_from((frames * 1_000_000_000).checked_div(time_us).unwrap_or(0)).unwrap_or(u32::MAX)
     }
@@ -153,7 +153,7 @@ mod tests {
         }
         let milli = ntsc.milli(15_000_000);
         assert!((29_960..=29_980).contains(&milli), "{milli}");
-        // A frame every three seconds at the end of it is no stream of 30 frames.
+        // With only a frame every three seconds at the end, the rate is no longer 30.
         assert!(ntsc.milli(17_000_000) < 29_000);
         assert_eq!(ntsc.milli(18_000_000), 0);
         assert_eq!(FrameRate::default().milli(1_000_000), 0);

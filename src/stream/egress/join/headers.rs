@@ -17,13 +17,13 @@ use crate::stream::log::buffer::chunk_stream_of;
 use crate::stream::log::cursor::Message;
 use crate::stream::log::segment::flag;
 
-/// Headers kept at most: sixteen tracks of sound and picture with their metadata, twice over.
+/// Most headers that are kept: sixteen tracks of sound and picture with their metadata, twice.
 const MAX_HEADERS: usize = 64;
 
 /// Bytes of all headers together. Real headers have some dozens to some thousand bytes; larger ones are not kept.
 const MAX_HEADER_BYTES: usize = 1024 * 1024;
 
-/// Tracks of a header that are looked at when two are compared: more than any encoder has.
+/// Most tracks of a header that are compared: more than any encoder has.
 const MAX_COMPARED: usize = 64;
 
 /// One message of a [`HeaderSet`].
@@ -37,19 +37,19 @@ pub(crate) struct Header {
     pub codec: u32,
     /// Track of a multitrack message, else 0.
     pub track: u8,
-    /// Whether it came as a multitrack message.
+    /// Whether the header came as a multitrack message.
     pub multitrack: bool,
-    /// Whether that message speaks for several tracks; `track` and `codec` are the first one's then.
+    /// Whether that message is for several tracks; then `track` and `codec` are those of the first.
     pub many_tracks: bool,
-    /// The body as it came; of data messages the bare part, which is AMF0.
+    /// The body as it came; for data messages without wrapping, as AMF0.
     pub body: Bytes,
-    /// How players get it, where that is not as it came.
+    /// The repair with which players get the body, if it needs one.
     pub mend: Option<Mend>,
 }
 
 impl Header {
-    /// Whether this one takes the other's place. A plain message speaks for its kind, so a plain header of another
-    /// codec means that the publisher changed codecs; in multitrack messages every FourCC and track stands by itself.
+    /// Whether this header replaces the other one. A plain message is for its whole kind, so a plain header of another
+    /// codec means that the publisher changed codecs; in multitrack messages every FourCC and track has its own header.
     fn replaces(&self, other: &Self) -> bool {
         let place = |header: &Self| {
             let codec = if header.multitrack { header.codec } else { 0 };
@@ -58,7 +58,8 @@ impl Header {
         place(self) == place(other)
     }
 
-    /// Whether this one, coming later, speaks for a track of the other's too, and so overrides it there.
+    /// Whether this header, which came later, is also for a track of the other one, and so overrides the other for that
+    /// track.
     fn overrides(&self, other: &Self) -> bool {
         let sort = |header: &Self| (header.type_id, header.metadata, header.multitrack);
         if !(self.many_tracks || other.many_tracks) || sort(self) != sort(other) {
@@ -76,30 +77,30 @@ impl Header {
     }
 }
 
-/// How headers are to stand on the wire.
+/// The form of headers on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeaderRewrite {
     /// Timestamp of the sequence headers: that of the join point, in milliseconds.
     pub ts_ms: u32,
     /// Message stream id of the consumer.
     pub stream_id: u32,
-    /// The chunk size the consumer was told.
+    /// The chunk size that the consumer was told.
     pub chunk_size: u32,
-    /// Metadata as `@setDataFrame`: for servers we push to. Players get it bare.
+    /// Metadata as `@setDataFrame`: for servers we push to. Players get it without.
     pub wrap_metadata: bool,
-    /// Which kinds the consumer takes, bits of [`media`].
+    /// The kinds that the consumer gets, bits of [`media`].
     pub media: u32,
-    /// Which tracks, a mask of `track_mask`.
+    /// The tracks that the consumer gets, a mask of `track_mask`.
     pub tracks: u64,
 }
 
-/// The headers valid at one position of the log, metadata first, then in the order in which they first came. A clone
-/// shares them; a change to one set never shows in another.
+/// The headers valid at one position of the log, metadata first, then in the order in which they first came. Clones
+/// share them until one set changes; a change never affects another set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeaderSet(Arc<Vec<Header>>);
 
 impl HeaderSet {
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -126,7 +127,7 @@ impl HeaderSet {
     /// Appends the headers to `out` as messages in chunks.
     ///
     /// # Errors
-    /// [`RRError::NoMem`]; `out` is as before then.
+    /// [`RRError::NoMem`]; then `out` is unchanged.
     pub(crate) fn encode(&self, rewrite: &HeaderRewrite, out: &mut Vec<u8>) -> Result<()> {
         let begin = out.len();
         for message in self.messages(rewrite) {
@@ -138,7 +139,7 @@ impl HeaderSet {
         Ok(())
     }
 
-    /// Takes in a message that is marked as metadata or sequence header. True where the set is another one now.
+    /// Adds a message that is marked as metadata or a sequence header. True if the set has changed.
     pub(super) fn learn(&mut self, message: &Message<'_>) -> Result<bool> {
         let mark = &message.mark;
         let whole = message.body().ok_or_else(no_memory)?;
@@ -146,7 +147,7 @@ impl HeaderSet {
         let is_data = media_of(mark.type_id) == media::DATA;
         let bare = if is_data { bare_data(mark.type_id, &whole) } else { &whole };
         if bare.len() > MAX_HEADER_BYTES {
-            return Err(Failure::limit("a header larger than all headers together may be"));
+            return Err(Failure::limit("a header is larger than all headers together may be"));
         }
         let mut header = Header {
             type_id: if is_data { kind::DATA } else { mark.type_id },
@@ -161,7 +162,7 @@ impl HeaderSet {
         let place = self.0.iter().position(|other| header.replaces(other));
         let from_place = place.map_or(&[][..], |place| &self.0[place..]);
         let overridden = |header: &Header| from_place.iter().skip(1).any(|later| later.overrides(header));
-        // Many encoders send theirs again before each key frame: that changes nothing and must cost nothing.
+        // Many encoders repeat their headers before each key frame: that changes nothing and must cost nothing.
         if let Some(known) = from_place.first()
             && known.body == bare
             && !overridden(known)
@@ -172,7 +173,7 @@ impl HeaderSet {
         let overridden = overridden(&header);
         let headers = Arc::make_mut(&mut self.0);
         match place {
-            // The newest word on a track must stand behind those it overrides.
+            // The newest header for a track must come after those that it overrides.
             Some(place) if overridden => {
                 headers.remove(place);
                 headers.push(header.clone());
@@ -186,7 +187,8 @@ impl HeaderSet {
     }
 }
 
-/// Lets headers go until the bounds hold: the oldest of the newcomer's sort, then the oldest of any but the metadata.
+/// Drops headers until the bounds hold: first the oldest of the new header's kind, then the oldest of any kind except
+/// metadata.
 fn make_room(headers: &mut Vec<Header>, newest: &Header) {
     let bytes = |headers: &[Header]| headers.iter().map(|header| header.body.len()).sum::<usize>();
     while headers.len() > MAX_HEADERS || bytes(headers) > MAX_HEADER_BYTES {
@@ -197,20 +199,20 @@ fn make_room(headers: &mut Vec<Header>, newest: &Header) {
             .or_else(|| others().find(|(_, header)| !header.is_stream_metadata()))
             .or_else(|| others().next())
             .map(|(index, _)| index);
-        // One header alone is within the bounds, so there is another.
+        // A single header is within the bounds, so there is another one.
         let Some(victim) = victim else { return };
         headers.remove(victim);
     }
 }
 
-/// A header as a consumer gets it.
+/// A header in the form that a consumer gets.
 pub(in crate::stream) struct HeaderMessage<'a> {
     pub(in crate::stream) type_id: u8,
     pub(in crate::stream) timestamp_ms: u32,
-    /// What stands before the body: `@setDataFrame`, or nothing.
+    /// The bytes before the body: `@setDataFrame`, or none.
     wrap: &'static [u8],
     pub(in crate::stream) body: &'a [u8],
-    /// What stands behind the body: the ends that metadata lacks.
+    /// The bytes after the body: the end markers that metadata lacks.
     pub(in crate::stream) ends: &'a [u8],
 }
 
@@ -221,7 +223,7 @@ impl<'a> HeaderMessage<'a> {
         let [body, ends] = mend.map_or([&header.body[..], &[]], |mend| mend.parts(&header.body));
         Self {
             type_id: header.type_id,
-            // Metadata at any time but 0 is a subtitle to ffmpeg: it would open a third stream for it.
+            // ffmpeg takes metadata at any time other than 0 for a subtitle, and would open a third stream for it.
             timestamp_ms: if header.is_stream_metadata() { 0 } else { rewrite.ts_ms },
             wrap: if wraps { SET_DATA_FRAME } else { &[] },
             body,
@@ -235,7 +237,7 @@ impl<'a> HeaderMessage<'a> {
             timestamp_ms,
             type_id,
             stream_id: rewrite.stream_id,
-            // At most MAX_HEADER_BYTES, the name and some ends.
+            // The sum is at most MAX_HEADER_BYTES, the name and some end markers.
             len: (wrap.len() + body.len() + ends.len()) as u32,
             chunk_stream: chunk_stream_of(type_id),
         };
@@ -264,7 +266,7 @@ fn no_memory() -> Failure {
     Failure::ours(RRError::NoMem, "no memory for a header")
 }
 
-/// The bit of [`media`] that a message type belongs to; 0 for none of them.
+/// The bit of [`media`] that a message type belongs to; 0 for other types.
 fn media_of(type_id: u8) -> u32 {
     match type_id {
         kind::AUDIO => media::AUDIO,

@@ -1,4 +1,4 @@
-//! Promises to those who join and those who fell behind.
+//! Tests of joining, and of consumers that fell behind.
 
 use super::*;
 use crate::config::{CHUNK_SIZE, media};
@@ -14,7 +14,7 @@ const KEY: &[u8] = &[0x17, 1, 0, 0, 0, 9];
 const INTER: &[u8] = &[0x27, 1, 0, 0, 0, 9];
 const BARE: &[u8] = b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x00\x00\x00\x09";
 
-/// A stream as accumulate would feed it: flags by the facts, one message each 10 ms.
+/// A stream as accumulate would feed it: with flags from the facts, and a message every 10 ms.
 struct Feed {
     log: RRBuffer,
     join_index: JoinIndex,
@@ -105,7 +105,7 @@ fn bodies(set: &HeaderSet) -> Vec<Vec<u8>> {
     encoded(set, &rewrite()).into_iter().map(|(.., body)| body).collect()
 }
 
-/// Multitrack with one track of AVC: packet type 0 is a header, 1 a frame.
+/// A multitrack message with one track of AVC; packet type 0 is a header, 1 a frame.
 fn multitrack(frame: u8, packet: u8, code: &[u8; 4], track: u8) -> Vec<u8> {
     [&[0x80 | frame << 4 | 6, packet], &code[..], &[track, 1, 2, 3]].concat()
 }
@@ -349,7 +349,7 @@ fn another_publisher_begins_with_nothing_of_the_one_before() {
     feed.begin();
     feed.video(&[KEY]);
     feed.join_index.advance();
-    // All in one wake: the end of one, the beginning of the other.
+    // The end of one publisher and the beginning of the other come in one wake.
     feed.video(&[KEY]);
     feed.log.new_publisher();
     feed.audio(&[AUDIO_HEADER, AUDIO]);
@@ -416,7 +416,7 @@ fn every_codec_and_track_of_multitrack_keeps_its_header() {
 #[test]
 fn the_header_sent_last_stands_last_also_where_tracks_share_a_message() {
     let mut feed = Feed::new(1 << 20, 10_000);
-    // Tracks 0 and 1 of AVC with a byte each, and 2 in a message of its own.
+    // Tracks 0 and 1 of AVC with a byte each, and track 2 in a message of its own.
     let both = |byte| [&[0x96, 0x10], &b"avc1"[..], &[0, 0, 0, 1, byte, 1, 0, 0, 1, byte]].concat();
     let (one, other) = (multitrack(1, 0, b"avc1", 1), multitrack(1, 0, b"avc1", 2));
     let changed = [&one[..], &[9]].concat();

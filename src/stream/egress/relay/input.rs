@@ -1,4 +1,4 @@
-//! Commands of consumers: pauses and kinds of media, the end of a play, answers, goodbyes.
+//! Commands of consumers: pauses, changes of kinds of media, the end of a play, answers, closing commands.
 
 use std::ops::ControlFlow;
 
@@ -14,8 +14,8 @@ use crate::stream::egress::push::Parting;
 use crate::stream::peer::{Leave, Stays};
 
 impl Relay {
-    /// Sending has failed: the peer is gone. A server that refuses us or sends us elsewhere says so before it goes, and
-    /// what comes next depends on it: its words are the reason then.
+    /// Reads the peer's last messages after sending has failed. A server that refuses or redirects us says so before it
+    /// closes, and the next step depends on that, so its message becomes the failure.
     pub(super) fn last_words(&mut self, slot: usize, failure: Failure, io: &mut Io<'_>) -> Failure {
         let is_target = self.consumers.get(slot).is_some_and(|consumer| matches!(consumer.who, Who::Target(_)));
         match is_target.then(|| self.read(slot, true, io)) {
@@ -37,7 +37,7 @@ impl Relay {
                 changes.push(event);
                 ControlFlow::Continue(())
             }
-            // A consumer has no media to tell us.
+            // Media of a consumer is ignored.
             session::Event::Message(_) => ControlFlow::Continue(()),
             other => ControlFlow::Break(other),
         });
@@ -52,12 +52,12 @@ impl Relay {
                     self.between(slot, io);
                     return Ok(());
                 }
-                // Commands behind this one may have been read from the socket already.
+                // Commands after this one may have been read from the socket already.
                 io.again(slot);
             }
         }
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
-        // Answers leave at once, unless they must wait for the end of a message on its way.
+        // Answers go out at once, unless they must wait for the end of a half-sent message.
         if consumer.conn.has_output() && !consumer.is_stuck(now_us) && consumer.close_by_ms.is_none() {
             let sent = consumer.send(RUNS, self.join_index.head(), now_us);
             self.stream.stats().sent(consumer.take_sent(), now_us);
@@ -66,7 +66,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Pauses, and kinds of media that are wanted or not.
+    /// Applies pauses and changes of the kinds of media.
     fn change(&mut self, slot: usize, changes: &[session::Event], now_us: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         for change in changes {
@@ -85,12 +85,12 @@ impl Relay {
                 _ => {}
             }
         }
-        // A subscription that has kept its place goes on there by itself.
+        // A subscription that has kept its place continues there.
         self.place(slot, now_us);
     }
 
-    /// A consumer says something that ends its consuming. True where that is to be acted on now: it is between two
-    /// messages.
+    /// Takes an event that ends the consumer's subscription. True if the relay must act on it now, because the consumer
+    /// is between two messages.
     fn on_event(&mut self, slot: usize, event: session::Event) -> Result<bool> {
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(false) };
         match (&consumer.who, event) {

@@ -1,4 +1,4 @@
-//! How consumers leave the relay: back to the listener, told goodbye, or closed; and the end of the stream.
+//! How consumers leave the relay: back to the listener, by an announced end, or closed; and the end of the stream.
 
 use crossbeam::channel::Receiver;
 
@@ -16,10 +16,10 @@ use crate::stream::handover::Delivery;
 use crate::stream::peer::{Leave, Peer, Stays};
 use crate::stream::record::RRSession;
 
-/// How long a target may take to receive its goodbye before it is closed.
+/// How long a target may take to receive its closing commands before it is closed.
 const GOODBYE_MS: u64 = 3_000;
 
-/// The shorter time of a target that connects again afterwards: it loses the media that flows meanwhile.
+/// The shorter time for a target that connects again afterwards, because it loses the media that flows meanwhile.
 const SHORT_GOODBYE_MS: u64 = 500;
 
 impl Relay {
@@ -31,9 +31,9 @@ impl Relay {
         }
     }
 
-    /// Ends the subscriptions of a consumer that have got all that they get, or acts on its peer's command. A player's
-    /// connection goes on to the listener, or to the relay of another stream, where no subscription of this stream is
-    /// left; a target, and a player whose answer is whole, is told goodbye, and closed once its peer has received that.
+    /// Ends the subscriptions of a consumer that are at their end, or acts on its peer's command. If no subscription of
+    /// this stream is left, a player's connection goes to the listener or to the relay of another stream; a target, and
+    /// a player over HTTP whose answer is complete, gets its last output and is closed once its peer has received that.
     pub(super) fn between(&mut self, slot: usize, io: &mut Io<'_>) {
         let now_us = io.now_us;
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
@@ -62,7 +62,7 @@ impl Relay {
             }
             Some(event) => {
                 match event {
-                    // The new play takes the place of the old one.
+                    // The new play replaces the old one.
                     session::Event::Play { stream_id, .. } => {
                         consumer.remove(|subscription| subscription.stream_id() == stream_id)
                     }
@@ -80,7 +80,7 @@ impl Relay {
         self.hand_on(slot, next, io);
     }
 
-    /// The last words go out, and the consumer may take them until then.
+    /// Starts sending the last output; the consumer has until `by_ms` to take it.
     fn say_goodbye(&mut self, slot: usize, by_ms: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         consumer.close_by_ms = Some(by_ms);
@@ -106,7 +106,7 @@ impl Relay {
         }
     }
 
-    /// Tells the players that wait for a first message that none will come, where a source has been refused.
+    /// Tells players that wait for a first message that none will come, after a source has been refused.
     pub(super) fn refuse_waiting(&mut self, io: &mut Io<'_>) {
         let Some(refusal) = self.stream.sources().take_refusal() else { return };
         for slot in self.slots() {
@@ -122,7 +122,7 @@ impl Relay {
         }
     }
 
-    /// The places of all consumers, as a list of its own, because some may leave while it is walked.
+    /// The slots of all consumers, copied, because some consumers may leave during the walk.
     pub(super) fn slots(&self) -> Vec<usize> {
         self.consumers.iter().map(|(slot, _)| slot).collect()
     }
@@ -143,7 +143,7 @@ impl Relay {
             (mut conn, Who::Player(record), subscriptions) => {
                 end_player(&mut conn, &record, is_between.then_some(&*subscriptions), failure);
                 self.stream.upcalls().session_over(&record, failure);
-                // Last: dropping its subscriptions takes the player off the books.
+                // This comes last: dropping its subscriptions takes the player off the books.
                 drop(subscriptions);
             }
             (conn, Who::Target(target), _) => {
@@ -157,8 +157,8 @@ impl Relay {
         }
     }
 
-    /// Closes everybody who is left, when the stream stops or has failed. In a failed stream the thread that panicked
-    /// ends the sessions too, for the same cause; only the first end of a session is told.
+    /// Closes all remaining consumers when the stream stops or has failed. In a failed stream the task that panicked
+    /// ends the sessions too, for the same cause; only the first end of a session is reported.
     pub(super) fn close(&mut self, inbox: &Receiver<Delivery>, io: &mut Io<'_>) {
         let failure = match self.stream.state() {
             State::Failed => Failure::ours(RRError::Panic, "the stream has failed"),
@@ -188,8 +188,8 @@ impl Relay {
     }
 }
 
-/// Ends a player's connection, and tells it before, if its socket takes that, that these plays are over. `None` in the
-/// middle of a message: any word would become a part of that.
+/// Ends a player's connection, after telling it that these plays are over, if its socket takes that. `None` in the
+/// middle of a message, where any output would become a part of the message.
 fn end_player(conn: &mut Conn, record: &RRSession, plays: Option<&[Subscription]>, failure: &Failure) {
     if let Some(plays) = plays {
         if let Some(session) = conn.inbound().filter(|_| !failure.by_peer) {

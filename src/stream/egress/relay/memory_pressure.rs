@@ -1,4 +1,4 @@
-//! The memory that the relay gives up where the server's is short.
+//! The memory that the relay gives up when the server's memory is short.
 
 use std::cmp::Reverse;
 
@@ -8,21 +8,22 @@ use crate::net::event_loop::Io;
 use crate::stream::log::buffer::Head;
 use crate::stream::memory::GiveUp;
 
-/// A consumer with a smaller lag holds hardly more than the segment that is being written.
+/// A consumer with a smaller lag holds little more than the segment that is being written.
 const NEAR_BYTES: u64 = 256 * 1024;
 
-/// A consumer that holds more private memory than this, and has taken nothing of it for so long, is closed: private
-/// memory cannot be jumped over, and would be held until `send_ms`.
+/// A consumer with more private memory than this that has taken nothing for [`PRIVATE_MS`] is closed: a jump does not free
+/// private memory, and it would be held until `send_ms`.
 const PRIVATE_BYTES: usize = 256 * 1024;
 const PRIVATE_MS: u64 = 500;
 
-/// A consumer with less private memory has hardly more than the message that it is sending.
+/// A consumer with less private memory holds little more than the message that it is sending.
 const LEAST_BYTES: usize = 32 * 1024;
 
 impl Relay {
-    /// Does what is wanted, mostly nothing.
+    /// Carries out a request to give up memory, if there is one.
     pub(super) fn give_up_memory(&mut self, head: Head, io: &mut Io<'_>) {
-        // Unasked, and before it is short: a stream that has ended and still sends its last is asked no more.
+        // This happens without a request, before memory is short, because a stream that has ended and still sends its
+        // last messages gets no requests.
         if self.stream.memory().is_tight() {
             self.drop_idle(io);
         }
@@ -30,7 +31,7 @@ impl Relay {
         self.join_index.drop_gop_start();
         if asked >= GiveUp::Cursors {
             self.drop_lag(head, io.now_us);
-            // How far behind these are is their owners' to know.
+            // Only the owners of these subscriptions know their lag.
             self.registrations.let_go();
         }
         if asked >= GiveUp::Holders {
@@ -38,15 +39,15 @@ impl Relay {
         }
     }
 
-    /// Closes those who sit on large headers, or on the rest of a large message.
+    /// Closes consumers that hold large headers, or the rest of a large message, for too long.
     fn drop_idle(&mut self, io: &mut Io<'_>) {
         for (_, slot) in self.idle(PRIVATE_BYTES, PRIVATE_MS, io.now_us) {
             self.close_for_memory(slot, io);
         }
     }
 
-    /// Closes whoever holds the most for itself while its socket takes nothing, one at least, until half of
-    /// the memory is free.
+    /// Closes the consumers that hold the most private memory while their sockets take nothing, at least one, until
+    /// half of that memory is free.
     fn drop_holders(&mut self, io: &mut Io<'_>) {
         let mut holders = self.idle(LEAST_BYTES, 0, io.now_us);
         holders.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
@@ -58,18 +59,19 @@ impl Relay {
         }
     }
 
-    /// Consumers with more than `bytes` of their own, of which nothing was taken for `ms`: how much it is, and whose.
+    /// Consumers with more than `bytes` of private memory that have taken nothing for `ms`: the amount and the slot of
+    /// each.
     fn idle(&self, bytes: usize, ms: u64, now_us: u64) -> Vec<(usize, usize)> {
         let own = self.consumers.iter().map(|(slot, consumer)| (consumer.idle_bytes(now_us / 1000, ms), slot));
         own.filter(|&(own, _)| own > bytes).collect()
     }
 
     fn close_for_memory(&mut self, slot: usize, io: &mut Io<'_>) {
-        let why = "the memory limit of the server is reached, and what was sent is not taken";
+        let why = "the memory limit of the server is reached, and the peer takes nothing";
         self.apply(slot, Err(Failure::ours(RRError::Limit, why).into()), io);
     }
 
-    /// Lets every consumer with more than half the largest lag jump to the head, to go on at the next key frame.
+    /// Makes every consumer with more than half the largest lag jump to the head and continue at the next key frame.
     fn drop_lag(&mut self, head: Head, now_us: u64) {
         let mut furthest = 0;
         for subscription in self.consumers.iter_mut().flat_map(|(_, consumer)| consumer.own()) {

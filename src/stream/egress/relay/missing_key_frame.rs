@@ -1,17 +1,17 @@
 //! The missing-key-frame warning, for operators: a publisher sends pictures and never another key frame (an encoder
 //! with periodic refresh, or with a group without end), so players that join or fall behind wait in vain, or begin
-//! without.
+//! without one.
 //!
-//! Called by the relay's tick; it changes nothing but its own memory of when it was told.
+//! The relay's tick calls it. It changes no state except the time of the last warning.
 
 use super::Relay;
 use crate::stream::egress::subscription::Subscription;
 
-/// Pictures for so long without a key frame are told of. More than the longest group that encoders make unasked (x264's
-/// 250 pictures, at 24 a second).
+/// The warning comes after pictures for this long without a key frame. The time is longer than the longest group that
+/// encoders make by default (x264's 250 pictures, at 24 a second).
 const MISSING_KEY_FRAME_MS: u64 = if cfg!(test) { 300 } else { 15_000 };
 
-/// The warning is repeated after this long, while key frames stay away.
+/// The warning is repeated after this long while no key frame comes.
 const AGAIN_MS: u64 = 60_000;
 
 impl Relay {
@@ -28,7 +28,7 @@ impl Relay {
         if waiting > 0 && told_ms.is_none_or(|told_ms| now_ms >= told_ms + AGAIN_MS) {
             log::warn!("{name}: no key frame for {for_s} s, and {waiting} players or targets wait for one");
         } else if self.join_index.is_without_key_frames() && told_ms.is_none() {
-            log::warn!("{name}: no key frame for {for_s} s: who begins now begins in the midst of pictures");
+            log::warn!("{name}: no key frame for {for_s} s: players that join now begin between key frames");
         } else {
             return;
         }

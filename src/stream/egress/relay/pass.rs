@@ -1,11 +1,11 @@
-//! The pass: everybody who has room is sent what is new, one consumer after the other, each in three steps.
+//! The pass: sends new media to every consumer that has room, one consumer after the other, each in three steps.
 //!
-//! *Plan* asks the consumer for what it is to send next, *send* gives that to its socket, *advance* notes what was taken;
-//! whoever took all is asked again, unless that was all up to the log's end, until it has nothing or no room. All steps of
-//! one come before the next one's: what the pass knows of hundreds of consumers does not stay in the processor's cache
-//! between two steps.
+//! *Plan* asks the consumer for its next bytes, *send* gives them to its socket, *advance* notes how many were taken. A
+//! consumer that took all is asked again, unless that was all up to the log's end, until it has nothing or no room. The
+//! steps of one consumer come before those of the next, because the data of hundreds of consumers would not stay in the
+//! processor's cache between two steps.
 //!
-//! A pass tells nobody and closes nobody: what it met stands in [`Pass`] afterwards, for the relay, which owns the
+//! A pass sends no events and closes no consumer: it leaves its findings in [`Pass`] for the relay, which owns the
 //! consumers.
 
 use slab::Slab;
@@ -17,25 +17,25 @@ use crate::stream::event::Event;
 use crate::stream::log::buffer::Head;
 use crate::stream::stats::Sent;
 
-/// Runs that one consumer is sent in a pass at most: of a stream that comes faster than it goes out a pass would have no
-/// end. A run is a segment of the log at most, so this is some megabytes for everybody.
+/// Most runs that one consumer is sent in a pass: if a stream came faster than it goes out, a pass would have no end. A
+/// run is at most a segment of the log, so this bounds each consumer to a few megabytes.
 pub(super) const RUNS: usize = 8;
 
 /// The times from the last pass that bound the next wait.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Until {
-    /// Somebody has room, and there is more to send to it.
+    /// Some consumer has room, and there is more to send to it.
     pub(super) unfinished: bool,
-    /// The first of those that collect (`merge_ms`) has collected by then.
+    /// The earliest time at which a collecting consumer (`merge_ms`) is to be sent to.
     pub(super) collected_us: Option<u64>,
-    /// The first of those whose rate is used up may have more then.
+    /// The earliest time at which a rate-limited consumer may get more.
     pub(super) limited_us: Option<u64>,
-    /// Others want every message at once.
+    /// Some consumer wants every message at once.
     pub(super) immediate: bool,
 }
 
 impl Until {
-    /// What one consumer waits for.
+    /// Notes what one consumer waits for.
     pub(super) fn note(&mut self, plan: Plan) {
         let earliest = |first: Option<u64>, at: u64| Some(first.map_or(at, |first| first.min(at)));
         match plan {
@@ -52,9 +52,9 @@ impl Until {
 pub(super) struct Met {
     /// Consumers whose sockets have failed.
     pub(super) failed: Vec<(usize, Failure)>,
-    /// Consumers that have got all that they get, or whose peers sent a command.
+    /// Consumers with a subscription at its end, or whose peers sent a command.
     pub(super) between: Vec<usize>,
-    /// Events for the host: consumers that were slow have all there is again.
+    /// Events for the host about consumers that were slow and have caught up.
     pub(super) events: Vec<Event>,
 }
 
@@ -69,14 +69,14 @@ impl Met {
 pub(super) struct Pass {
     pub(super) met: Met,
     pub(super) until: Until,
-    /// What was sent of the stream.
+    /// Messages and bytes of the stream that were sent.
     pub(super) sent: Sent,
-    /// A paused subscription has let go of its place and waits for another.
+    /// A paused subscription has given up its place and waits for another one.
     pub(super) let_go: bool,
 }
 
 impl Pass {
-    /// Sends to everybody who has room and does not collect just now.
+    /// Sends to every consumer that has room and is not collecting.
     pub(super) fn run(&mut self, consumers: &mut Slab<Box<Consumer>>, join_index: &JoinIndex, now_us: u64) {
         self.until = Until::default();
         let head = join_index.head();
@@ -105,7 +105,7 @@ impl Pass {
         }
     }
 
-    /// Sends to one.
+    /// Sends to one consumer.
     fn serve(&mut self, consumer: &mut Consumer, head: Head, now_us: u64) -> Result<()> {
         let plan = consumer.send(RUNS, head, now_us)?;
         self.until.note(plan);

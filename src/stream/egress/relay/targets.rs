@@ -1,5 +1,5 @@
-//! The relay's work for targets alone: taking them over from the dialler, changes of their settings while they run, and
-//! ending them in order where the stream goes on.
+//! The relay's work that only targets need: taking them over from the dialler, changing their settings while they run,
+//! and closing them while the stream goes on.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 
 impl Relay {
-    /// A target that has had `Publish.Start`.
+    /// Takes over a target that has had `Publish.Start`.
     pub(super) fn new_target(
         &self,
         target: Arc<Target>,
@@ -33,7 +33,8 @@ impl Relay {
             Subscription::of_target(Arc::<RRStream>::clone(&self.stream), stream_id, &endpoint.config, now_us);
         subscription.come_to(self.stream.id(), now_us);
         if !self.live && !matches!(self.stream.state(), State::InProgress | State::Recovering) {
-            // The media ended while it was being connected: it is let go as those that were.
+            // The media ended while the target was being connected, so the target is released as those that were
+            // connected.
             subscription.end_at(self.join_index.head().position);
         }
         let (who, private) = (Who::Target(target), self.stream.memory().private());
@@ -42,7 +43,7 @@ impl Relay {
         consumer
     }
 
-    /// Looks whether the host wants it otherwise or gone, and whether there is anything for it.
+    /// Checks whether the host has changed or stopped the target, and whether there is media for it.
     pub(super) fn check_target(&mut self, slot: usize, head: Head, now_us: u64) -> Result<()> {
         let now_ms = now_us / 1000;
         let (live, media_ms) = (self.live, self.media_ms);
@@ -67,7 +68,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Other settings: what a connection bears is changed, for the rest it is made anew.
+    /// Applies other settings: some can change on the running connection, others need a new one.
     fn update_target(&mut self, slot: usize, endpoint: Arc<Endpoint>, now_us: u64) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         let Some(push) = &mut consumer.push else { return };
@@ -82,7 +83,7 @@ impl Relay {
         }
     }
 
-    /// Ends a target in order after the message it is in; what comes then is the dialler's to know.
+    /// Closes a target after the message that is half sent; the dialler decides about the next step.
     pub(super) fn part(&mut self, slot: usize, parting: Parting) {
         let Some(consumer) = self.consumers.get_mut(slot) else { return };
         let Some(push) = &mut consumer.push else { return };
@@ -110,7 +111,7 @@ impl Relay {
             }
             None if told_goodbye => {
                 upcalls.target_released(target);
-                // A publisher that came back meanwhile found it busy.
+                // A publisher that came back meanwhile found the target busy.
                 if self.live {
                     upcalls.dial(target);
                 }
@@ -120,7 +121,7 @@ impl Relay {
     }
 }
 
-/// The failure that ends a consumer behind its bounds; `None` as long as it may jump.
+/// The failure that ends a consumer past its bounds; `None` as long as it may jump.
 pub(super) fn too_slow(push: Option<&Push>, behind_ms: u64, slow_ms: u64) -> Option<Failure> {
     let limit_ms = match push {
         None => Some(slow_ms),

@@ -10,7 +10,7 @@ use crate::stream::log::buffer::Head;
 use crate::stream::peer::Leave;
 use crate::stream::record::Order;
 
-/// At most one report of a slow consumer in this time.
+/// A slow consumer is reported at most once in this time.
 const SLOW_REPORT_MS: u64 = 1_000;
 
 impl Relay {
@@ -50,7 +50,7 @@ impl Relay {
                                 session.reconnect_request(url.as_deref(), &text);
                             }
                         }
-                        // The session's ask has been answered before.
+                        // The session's question has been answered before.
                         Order::Allow(_)
                         | Order::Deny(..)
                         | Order::Redirect(_)
@@ -66,8 +66,8 @@ impl Relay {
             self.between(slot, io);
             return Ok(());
         }
-        // A blocked consumer takes no part in a pass, where the others follow; without this its foreign cursors would
-        // keep other streams' logs.
+        // A blocked consumer takes no part in the pass, in which other consumers follow their foreign logs; without
+        // this call its foreign cursors would keep other streams' logs in memory.
         consumer.follow(now_us);
         consumer.measure(head, now_us);
         let send_ms = self.timeouts.send_ms;
@@ -76,10 +76,10 @@ impl Relay {
         if consumer.blocked && now_ms.saturating_sub(consumer.progress_ms) > send_ms {
             return Err(Failure::peers(RRError::Timeout, format!("took nothing for {send_ms} ms")));
         }
-        // A ping would not reach a peer whose socket takes nothing; `send_ms` is the deadline of such a one.
+        // A ping would not reach a peer whose socket takes nothing; `send_ms` is the deadline of such a peer.
         if !consumer.blocked {
             if self.live && consumer.own().any(|subscription| subscription.is_waiting()) {
-                // Media is there, though the key frame for this player is not.
+                // The stream has media, although the key frame for this player has not come.
                 if let Some(session) = consumer.conn.inbound() {
                     session.begin_media(now_ms);
                 }
@@ -89,7 +89,7 @@ impl Relay {
         self.bound_lag(slot, head, now_us)
     }
 
-    /// A subscription past its lag bound jumps forward; a consumer that does so for too long is closed.
+    /// A subscription past its lag bound jumps forward; a consumer that stays past its bound for too long is closed.
     fn bound_lag(&mut self, slot: usize, home: Head, now_us: u64) -> Result<()> {
         let now_ms = now_us / 1000;
         let Some(consumer) = self.consumers.get_mut(slot) else { return Ok(()) };
@@ -127,7 +127,7 @@ impl Relay {
     }
 }
 
-/// The subject of log lines about a consumer: their target and the consumer's name.
+/// The `target` of log lines about a consumer, and the consumer's name.
 fn told_of(who: &Who) -> (&'static str, String) {
     match who {
         Who::Player(record) => (told::SESSION, format!("player {}", record.addr)),

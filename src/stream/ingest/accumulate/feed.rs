@@ -1,5 +1,5 @@
-//! One publisher's connection as accumulate holds it: its pace, its timeouts, and what is kept of it while it stands
-//! by.
+//! One publisher's connection as accumulate holds it: its rate, its timeouts, and the headers that are kept while it
+//! stands by.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::stream::stats::Counters;
 /// Headers kept of a standby: metadata and one sequence header for each track of a rich multitrack encoder.
 const MAX_KEPT: usize = 32;
 
-/// All of them together, in bytes.
+/// Most bytes of all these headers together.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
-/// A header of a publisher's: who it is for, and what it says.
+/// A header of a publisher: its key and its content.
 #[derive(Debug)]
 struct Kept {
     head: MessageHead,
@@ -35,7 +35,7 @@ struct Kept {
     body: Bytes,
 }
 
-/// The headers of a publisher that stands by, or may later, which its messages will need when it steps in.
+/// The headers of a publisher that stands by, or may do so later; they go out before its messages when it takes over.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     list: Vec<Kept>,
@@ -43,8 +43,8 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    /// Looks at a message. True where the publisher could begin with it: a key frame, or any sound
-    /// of a publisher without pictures.
+    /// Looks at a message. True if the publisher could begin with it: a key frame, or any sound of a publisher without
+    /// pictures.
     pub(super) fn look(&mut self, message: &Incoming<'_>) -> bool {
         let type_id = message.head.type_id;
         self.has_video |= type_id == kind::VIDEO;
@@ -69,7 +69,7 @@ impl Headers {
         }
     }
 
-    /// The kept headers, in the order in which they came, with the time of the message that follows.
+    /// The kept headers, in the order in which they came, with the timestamp of the message that follows.
     pub(super) fn before(&self, next: &Incoming<'_>) -> impl Iterator<Item = Incoming<'_>> {
         let (timestamp_ms, now_us) = (next.head.timestamp_ms, next.now_us);
         self.list.iter().map(move |kept| Incoming::new(MessageHead { timestamp_ms, ..kept.head }, &kept.body, now_us))
@@ -82,31 +82,32 @@ pub(super) struct Feed {
     pub(super) peer: Peer,
     pub(super) stream_id: u32,
     pub(super) kept: Headers,
-    /// The source this connection belongs to, if we opened it; and why it ends.
+    /// The source of this connection, if we opened it, and the reason of its end.
     pub(super) source: Option<Arc<Target>>,
     pub(super) goes: Goes,
     pub(super) since_ms: u64,
     /// When the last media message came; 0 before the first.
     pub(super) media_ms: u64,
-    /// Writing to it has failed: it is read to its end, and then it is over for this.
+    /// The failure of a write: the connection is read to its end and then ends with this failure.
     pub(super) gone: Option<Failure>,
-    /// Bytes of the connection that were counted.
+    /// Bytes of the connection that have been counted.
     bytes_in: u64,
-    /// Since when it is above its rate.
+    /// Since when the publisher is above `max_kbps`.
     over_since_ms: Option<u64>,
-    /// Bytes that a source sent over the connections before this one.
+    /// Bytes that a source sent over its earlier connections.
     sent_before: u64,
     /// Memory of its half-read messages.
     memory: Charge,
     pub(super) owed: Owed,
-    /// It is closed where it has found no room by then, monotonic ms; `None` while there is room.
+    /// The publisher is closed if it finds no room until then, monotonic ms; `None` while there is room.
     short_by_ms: Option<u64>,
 }
 
 impl Feed {
     pub(super) fn new(peer: Peer, stream_id: u32, source: Option<Arc<Target>>, memory: Charge, now_ms: u64) -> Self {
         let sent_before = source.as_ref().map_or(0, |source| source.counters.bytes_out.get());
-        // A session has one connection, on which it may have published or played before; a source has had others.
+        // A session has one connection, on which it may have published or played before; a source may have had other
+        // connections.
         let bytes_in = if source.is_some() { 0 } else { peer.record.counters.bytes_in.get() };
         Self {
             sent_before,
@@ -126,16 +127,17 @@ impl Feed {
         }
     }
 
-    /// Whether what it has sent found no room: it is not read then, and its peer waits in the socket.
+    /// Whether its last message found no room. Then the connection is not read, and its peer waits at the socket.
     pub(super) fn is_short(&self) -> bool {
         self.short_by_ms.is_some()
     }
 
-    /// Finds room for what it has sent: appends the messages it is owed, and charges the half-read ones. True where there
-    /// is room for all; otherwise other streams are giving memory back, and this is to be called again soon.
+    /// Looks for room for what the publisher has sent: appends the messages that wait, and charges the half-read ones.
+    /// True if there is room for all; otherwise other streams are giving back memory, and the caller has to call this
+    /// again soon.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where there has been none for [`ROOM_MS`], and whatever else closes the publisher.
+    /// [`RRError::Limit`] if there has been no room for [`ROOM_MS`], and other failures that close the publisher.
     pub(super) fn find_room(&mut self, stream: &RRStream, now_ms: u64) -> Result<bool> {
         let half_read = self.peer.conn.heap_bytes();
         let found = self.owed.pay(stream.ingest(), self.peer.conn.body()).and_then(|()| self.memory.follow(half_read));
@@ -157,7 +159,8 @@ impl Feed {
     pub(super) fn count(&mut self, took: bool, now_us: u64) {
         let bytes = self.peer.conn.bytes_in().saturating_sub(self.bytes_in);
         self.bytes_in += bytes;
-        // A source's server pings where it has nothing to send; whoever publishes goes before such a source.
+        // The server of a source may send pings without media; a session that wants to publish takes precedence over
+        // such a source.
         if bytes > 0 && (took || self.source.is_none()) {
             self.peer.record.set_read(now_us / 1000);
         }
@@ -173,17 +176,17 @@ impl Feed {
         }
     }
 
-    /// A source counts over all its connections.
+    /// The counters; those of a source cover all its connections.
     fn counters(&self) -> &Counters {
         self.source.as_ref().map_or(&self.peer.record.counters, |source| &source.counters)
     }
 
-    /// How long its place is kept when its connection has ended. One that connects anew, in order, gets the time for
-    /// it: whoever plays is to stay. One that was stopped has not been lost.
+    /// How long the publisher's place is kept after its connection has ended. A source that reconnects as planned gets
+    /// the time to connect, so that players can stay. A source that was stopped is not lost and has no grace window.
     pub(super) fn hold_ms(&self, grace_ms: u64) -> u64 {
         match (&self.goes, &self.source) {
             (Goes::Unwatched, _) => 0,
-            // The host has stopped it: it does not come back.
+            // The host has stopped it, so it does not come back.
             (_, Some(source)) if source.is_stopped() => 0,
             (Goes::Renewed | Goes::Elsewhere(..), Some(source)) => {
                 grace_ms.max(source.endpoint().config.connect_ms.into())
@@ -192,7 +195,7 @@ impl Feed {
         }
     }
 
-    /// Whatever a source's server says ends the pull; a publisher's words are not looked at here.
+    /// Turns an event of a source's server into the end of the pull; events of publishers are passed on.
     pub(super) fn heard(&mut self, pumped: Result<Pumped>) -> Result<Pumped> {
         match pumped {
             Ok(Pumped::Event(event)) if self.source.is_some() => {
@@ -204,7 +207,7 @@ impl Feed {
         }
     }
 
-    /// A source ends when the host wants it otherwise, and in time where nobody plays it.
+    /// Ends a source that the host has changed or stopped, and one on demand that nobody has played for its time.
     fn check_source(&mut self, stream: &RRStream, now_ms: u64) -> Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         if source.is_stopped() {
@@ -212,7 +215,7 @@ impl Feed {
         }
         if !source.is_served() {
             self.goes = Goes::Renewed;
-            return Err(Failure::ours(RRError::Closed, "its settings are others now"));
+            return Err(Failure::ours(RRError::Closed, "its settings have changed"));
         }
         if let Some(after_ms) = stream.config().unwatched_ms.filter(|_| source.endpoint().config.on_demand)
             && stream.sources().unwatched_ms(now_ms) > u64::from(after_ms)
@@ -223,13 +226,13 @@ impl Feed {
         Ok(())
     }
 
-    /// Acts on the session's timers, on the host's wishes for a source, and on the rate limit.
+    /// Acts on the session's timers, on the host's changes of a source, and on the rate limit.
     pub(super) fn check(&mut self, stream: &RRStream, now_ms: u64, max_kbps: u32) -> Result<()> {
         let sent = (self.sent_before + self.peer.conn.bytes_out()).saturating_sub(self.counters().bytes_out.get());
         self.counters().sent(sent, now_ms * 1000);
         self.counters().tcp.refresh(&self.peer.conn, now_ms);
         self.check_source(stream, now_ms)?;
-        // No question is open while it publishes, so there is no event to act on.
+        // No question is open while the session publishes, so there is no event to act on.
         self.peer.conn.handle_timeout(now_ms)?;
         self.check_rate(now_ms, max_kbps)
     }

@@ -1,5 +1,5 @@
-//! Messages that a publisher has sent and the log has no room for just now. Nothing is read behind them, so they are few:
-//! one message, or the headers of a publisher that steps in and its key frame.
+//! Messages that a publisher has sent and for which the log has no room at the moment. The connection is not read until
+//! they are appended, so they are few: one message, or the headers and the key frame of a publisher that takes over.
 
 use std::collections::VecDeque;
 
@@ -10,22 +10,22 @@ use crate::stream::ingest::{Incoming, Ingest};
 /// The messages, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    /// Headers that were kept for this moment; there are no more than a publisher may have of them.
+    /// Headers that were kept for this moment; there need no more than a publisher may have of them.
     headers: VecDeque<(MessageHead, Vec<u8>, u64)>,
     /// The message that was read last. Its body is still the connection's, which is charged for it.
     last: Option<(MessageHead, u64)>,
 }
 
 impl Owed {
-    /// Whether there are none.
+    /// Whether no message waits.
     pub(super) fn is_empty(&self) -> bool {
         self.headers.is_empty() && self.last.is_none()
     }
 
-    /// Appends a header to the log, or keeps it where there is no room.
+    /// Appends a header to the log, or keeps it if there is no room.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`] but [`RRError::Limit`]; [`RRError::NoMem`] where the header cannot be kept.
+    /// Those of [`Ingest::push`] except [`RRError::Limit`]; [`RRError::NoMem`] if the header cannot be kept.
     pub(super) fn push_header(&mut self, ingest: &Ingest, header: &Incoming<'_>) -> Result<()> {
         if !self.finds_room(ingest, header)? {
             self.headers.push_back((header.head, copied(header.body)?, header.now_us));
@@ -56,10 +56,10 @@ impl Owed {
         }
     }
 
-    /// Appends what is owed; `body` is that of the message that was read last.
+    /// Appends the is owed; `body` is that of the message that was read last.
     ///
     /// # Errors
-    /// Those of [`Ingest::push`]; what is left is owed still.
+    /// Those of [`Ingest::push`]; the remaining messages owed still.
     pub(super) fn pay(&mut self, ingest: &Ingest, body: &[u8]) -> Result<()> {
         while let Some((head, header, now_us)) = self.headers.front() {
             ingest.push(&Incoming::new(*head, header, *now_us))?;
@@ -94,7 +94,7 @@ mod tests {
         let others = budget.charge(600_000 - budget.used()).unwrap();
         owed.push_header(&ingest, &Incoming::new(head(2), &[2; 100_000], 0)).unwrap();
         assert!(!owed.is_empty());
-        // There would be room for a small one in the segment that is there.
+        // The present segment would have room for a small message.
         owed.push_header(&ingest, &Incoming::new(head(3), &[3; 9], 0)).unwrap();
         owed.push(&ingest, &Incoming::new(head(4), &large, 0)).unwrap();
         assert_eq!(owed.pay(&ingest, &large).unwrap_err().kind, RRError::Limit);

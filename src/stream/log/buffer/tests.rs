@@ -1,4 +1,4 @@
-//! Promises of the log's writer.
+//! Tests of the log's writer.
 
 use super::*;
 use crate::proto::chunk_read::{ChunkReader, ReadLimits};
@@ -136,7 +136,7 @@ fn a_full_mark_table_ends_the_segment() {
 
 #[test]
 fn at_the_limit_nothing_is_lost_and_the_log_goes_on_when_memory_is_back() {
-    // Room for the segments of 16 to 128 KiB, or for the last of them and one of 256 KiB, but not for all.
+    // There is room for the segments of 16 to 128 KiB, or for the last of them and one of 256 KiB, but not for all.
     let budget = Budget::new(Some(450_000));
     let mut log = RRBuffer::new(budget.clone());
     let mut cursor = log.cursor();
@@ -152,7 +152,7 @@ fn at_the_limit_nothing_is_lost_and_the_log_goes_on_when_memory_is_back() {
     assert_eq!(log.head().messages, u64::from(fits));
     assert!(cursor.mark_here().unwrap().has(flag::NEW_PUBLISHER));
     log.append(&entry(9, fits), &[&body(fits.into(), 1000)]).unwrap_err();
-    // The cursor moves on, and with it goes what held the memory.
+    // The cursor moves on, which frees the memory that it held.
     cursor = log.cursor();
     log.append(&entry(9, fits), &[&body(fits.into(), 1000)]).unwrap();
     assert_eq!((cursor.message_number(), cursor.message().is_some()), (fits.into(), true));

@@ -1,4 +1,4 @@
-//! Promises of a consumer's place in the log.
+//! Tests of a consumer's place in the log.
 
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,8 +116,8 @@ fn a_stalled_cursor_that_jumps_frees_what_it_held() {
     assert!(other.tail().is_none(), "at a boundary there is none");
 }
 
-/// Readers of every habit under a writer that does not wait: each byte exactly once, in order, whole messages.
-/// Small enough for ThreadSanitizer.
+/// Readers of different habits get each byte exactly once, in order and in whole messages, from a writer that does not
+/// wait. The test is small enough for ThreadSanitizer.
 #[test]
 fn every_cursor_gets_every_byte_once_while_the_writer_writes() {
     const MESSAGES: u64 = if cfg!(miri) { 60 } else { 4000 };
@@ -154,7 +154,7 @@ fn every_cursor_gets_every_byte_once_while_the_writer_writes() {
                             thread::yield_now();
                             continue;
                         }
-                        // All at once, an odd part, or single bytes here and there.
+                        // The reader takes all at once, an odd part, or a little more than half.
                         let taken = [run.len(), run.len().min(4099), run.len() / 2 + 1][habit];
                         sum = checksum(sum, &run[..taken]);
                         taken

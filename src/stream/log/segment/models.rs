@@ -18,7 +18,7 @@ fn writer_of(messages: u32, budget: &Budget) -> SegmentWriter {
     writer
 }
 
-/// All a reader can have of a segment, checked for wholeness. Gives the messages.
+/// Reads everything that a segment has published, checks that it is consistent, and returns the messages.
 fn read(segment: &Segment) -> Vec<u8> {
     let marks = segment.marks();
     let bytes = segment.bytes();
@@ -75,7 +75,7 @@ fn a_cursor_that_follows_next_misses_nothing() {
 #[test]
 fn readers_may_let_go_while_the_writer_appends() {
     let mut model = loom::model::Builder::new();
-    // Two switches besides the waiting ones: enough for any two of the three threads to meet, and done in seconds.
+    // Two preemptions are enough for any two of the three threads to meet, and the model ends in seconds.
     model.preemption_bound = Some(2);
     model.check(|| {
         let budget = Budget::new(None);

@@ -7,7 +7,7 @@ mod real {
     pub(in crate::stream) use std::sync::atomic::{AtomicBool, AtomicU64};
     pub(in crate::stream) use std::sync::{Arc, OnceLock};
 
-    /// The value, if this was the last handle. Of several last handles dropped at once exactly one gets it.
+    /// The value, if this was the last handle. If several handles are dropped at once, exactly one call gets the value.
     pub(in crate::stream) fn into_inner<T>(arc: Arc<T>) -> Option<T> {
         Arc::into_inner(arc)
     }
@@ -38,7 +38,7 @@ mod model {
         Arc::try_unwrap(arc).ok()
     }
 
-    /// What `std`'s `OnceLock` promises, for a single setter, in primitives that loom follows.
+    /// `std`'s `OnceLock` for a single setter, made of primitives that loom can follow.
     pub(in crate::stream) struct OnceLock<T> {
         set: AtomicBool,
         value: UnsafeCell<Option<T>>,
@@ -57,7 +57,7 @@ mod model {
                 return None;
             }
             self.value.with(|value| {
-                // SAFETY: it is set, and never again written through a shared reference.
+                // SAFETY: the value is set, and never written again through a shared reference.
                 unsafe { (*value).as_ref() }
             })
         }
@@ -76,17 +76,17 @@ mod model {
 
         pub(in crate::stream) fn take(&mut self) -> Option<T> {
             self.value.with_mut(|slot| {
-                // SAFETY: exclusive by `&mut self`.
+                // SAFETY: `&mut self` gives exclusive access.
                 unsafe { (*slot).take() }
             })
         }
     }
 
-    /// One loom cell for each message: every access to a message's bytes or mark is announced here, so that loom
-    /// fails where a reader could touch what the writer has not handed over.
+    /// One loom cell for each message: every access to a message's bytes or mark is recorded here, so that loom fails
+    /// if a reader could touch what the writer has not published.
     pub(in crate::stream) struct Watch(Vec<UnsafeCell<()>>);
 
-    // SAFETY: the cells hold nothing; that accesses to them are ordered is what loom checks.
+    // SAFETY: the cells hold nothing; loom checks that accesses to them are ordered.
     unsafe impl Sync for Watch {}
 
     impl Watch {

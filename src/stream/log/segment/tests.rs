@@ -1,4 +1,4 @@
-//! Promises of a segment: what is published is whole, what is dropped is gone.
+//! Tests of a segment: published messages are whole, and dropped memory is freed.
 
 use std::sync::Barrier;
 use std::thread;
@@ -6,7 +6,7 @@ use std::thread;
 use super::*;
 use crate::stream::memory::budget::Budget;
 
-/// Segments that a recursive drop could not free on a small stack; Miri gets fewer, it is slow.
+/// Segments that a recursive drop could not free on a small stack; Miri gets fewer, because it is slow.
 const LONG_CHAIN: u64 = if cfg!(miri) { 800 } else { 100_000 };
 
 fn charge() -> Charge {

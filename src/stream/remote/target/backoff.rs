@@ -1,46 +1,46 @@
-//! The reconnect policy of a target: which url is tried next and when, growing waits with jitter and a cap, a reset
-//! after good running, and an end. It reads no clock and does nothing by itself; the dialler owns one for each target.
+//! The reconnect policy of a target: which url is tried next and when, with growing waits, jitter, a cap, a reset after
+//! a good run, and an end. It reads no clock and starts no action; the dialler owns one for each target.
 
 use crate::config::{SlowPolicy, TargetConfig};
 use crate::error::{Failure, RRError};
 
-/// A server may send us elsewhere so often without a good run between; then it is a failure. Two servers that send us
-/// to each other would otherwise keep us busy for ever.
+/// How often a server may redirect us without a good run between; after that it counts as a failure. Two servers that
+/// redirect to each other would otherwise keep us busy for ever.
 const MOVES: u32 = 5;
 
 /// The step after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Another try after so many milliseconds.
+    /// Another try after this many milliseconds.
     Retry(u64),
-    /// None: this cause does not pass by itself.
+    /// No further try: the cause does not pass by itself.
     Fatal,
-    /// None: tried as often, or as long, as was configured.
+    /// No further try: the configured number or time of tries is used up.
     GiveUp,
 }
 
-/// One connection, or try of one, that failed.
+/// One failed connection, or one failed try.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loss<'a> {
     /// Why.
     pub failure: &'a Failure,
-    /// How long media flowed before it; 0 where it never did.
+    /// How long media flowed before it; 0 if it never did.
     pub ran_ms: u64,
     /// Monotonic ms.
     pub now_ms: u64,
-    /// Any number, for jitter.
+    /// A random number, for jitter.
     pub random: u64,
 }
 
-/// How the tries of one target went. A round tries every url once; only a whole round that failed makes the wait grow
-/// and counts towards giving up.
+/// The history of one target's tries. A round tries every url once; only a failed round makes the wait grow and counts
+/// towards giving up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backoff {
     /// The url to try now.
     url: usize,
     /// Rounds that failed.
     failures_in_row: u32,
-    /// When the first failure of the row was.
+    /// When the first failure of the present row was.
     since_ms: Option<u64>,
     urls: Vec<Url>,
     moves_in_row: u32,
@@ -51,9 +51,9 @@ pub(crate) struct Backoff {
 struct Url {
     /// How often it has refused us in a row.
     refused_in_row: u32,
-    /// Another try is of no use.
+    /// Another try of this url is of no use.
     fatal: bool,
-    /// When media last flowed to it in a session that it has not ended itself.
+    /// When media last flowed to this url in a session that the server did not end itself.
     ran_ms: Option<u64>,
 }
 
@@ -74,12 +74,12 @@ impl Backoff {
         *self = Self { urls, ..Self::default() };
     }
 
-    /// Stops the time until giving up while the stream has nothing to send.
+    /// Stops the count-down to giving up while the stream has nothing to send.
     pub(crate) fn rest(&mut self) {
         self.since_ms = None;
     }
 
-    /// Whether the server may send us elsewhere, which costs no wait; it is a failure where it does so all the time.
+    /// Whether the server may redirect us without a wait; frequent redirects are a failure.
     pub(crate) fn may_move(&mut self, config: &TargetConfig, ran_ms: u64) -> bool {
         if ran_ms >= u64::from(config.retry_reset_ms) {
             self.recover();
@@ -92,7 +92,7 @@ impl Backoff {
     pub(crate) fn after(&mut self, config: &TargetConfig, urls: usize, loss: Loss<'_>) -> Next {
         let urls = urls.max(1);
         if loss.ran_ms >= u64::from(config.retry_reset_ms) {
-            // After a good run the first url comes first again, even where a backup ran.
+            // After a good run the first url is tried first again, even if a backup ran.
             let ran = self.url;
             self.recover();
             self.url = ran % urls;
@@ -101,7 +101,7 @@ impl Backoff {
         self.urls.resize(urls, Url::default());
         self.url = self.url.min(urls - 1);
         if config.slow_policy == SlowPolicy::Stop && loss.failure.kind == RRError::Slow {
-            return Next::Fatal; // the host wants it so, whatever else may be tried
+            return Next::Fatal; // the host asked for that, even if other urls could be tried
         }
         self.judge(config, &loss);
         let worth = |url: &Url| !url.fatal;
@@ -109,7 +109,7 @@ impl Backoff {
         let later = self.urls.iter().skip(self.url + 1).position(worth).filter(|_| round_goes_on);
         if let Some(ahead) = later {
             self.url += 1 + ahead;
-            // The next place of this round is tried at once, but within the time there is.
+            // The next url of this round is tried at once, if there is time left.
             return if Self::is_late(config, since_ms, loss.now_ms) { Next::GiveUp } else { Next::Retry(0) };
         }
         let Some(first) = self.urls.iter().position(worth) else { return Next::Fatal };
@@ -120,7 +120,7 @@ impl Backoff {
             return Next::GiveUp;
         }
         let wait = self.wait(config, loss.random);
-        // The last try is when the time is up, not a wait later.
+        // The last try comes when the time is up, not a whole wait later.
         let left = config.retry_total_ms.map_or(u64::MAX, |total| since_ms + u64::from(total) - loss.now_ms);
         Next::Retry(wait.min(left))
     }
@@ -129,12 +129,12 @@ impl Backoff {
     fn judge(&mut self, config: &TargetConfig, loss: &Loss<'_>) {
         let Some(url) = self.urls.get_mut(self.url) else { return };
         let refused = loss.failure.kind == RRError::Rejected;
-        // A server that says why it ends a session holds none of ours afterwards.
+        // A server that gives a reason for the end of a session does not hold that session any more.
         if loss.ran_ms > 0 {
             url.ran_ms = (!refused).then_some(loss.now_ms);
         }
-        // Servers answer BadName as long as they hold a session that was lost. Where media has just flowed they may
-        // hold ours; elsewhere once is not fatal.
+        // Servers answer BadName while they hold a lost session. After media has just flowed, that may be our own; at
+        // other times one such refusal is not yet fatal.
         let lingers = |ran_ms| config.lingering_ms.is_some_and(|ms| loss.now_ms.saturating_sub(ran_ms) < ms.into());
         let passes = url.ran_ms.is_some_and(lingers);
         url.refused_in_row = if refused && !passes { url.refused_in_row + 1 } else { 0 };
@@ -149,7 +149,7 @@ impl Backoff {
         let doublings = self.failures_in_row.saturating_sub(1).min(20);
         let wait = (u64::from(config.retry_min_ms) << doublings).min(u64::from(config.retry_max_ms));
         let spread = wait * u64::from(config.retry_jitter_pct.min(100)) / 100;
-        // Jitter takes away only, so the cap stays a cap.
+        // Jitter only shortens the wait, so the cap stays a cap.
         wait - if spread == 0 { 0 } else { random % (spread + 1) }
     }
 }
@@ -225,7 +225,7 @@ mod tests {
         let mut backoff = Backoff::default();
         assert_eq!(at(&mut backoff, &config(), &refused, 3_000, 100_000), Next::Retry(500));
         assert_eq!(at(&mut backoff, &config(), &refused, 3_000, 104_000), Next::Fatal);
-        // Another place, which has never run, is not meant.
+        // This does not apply to another url, which has never run.
         let mut backoff = Backoff::default();
         at(&mut backoff, &config(), &lost, 60_000, 100_000);
         backoff.reset();
