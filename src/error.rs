@@ -1,6 +1,7 @@
 //! The one error type of the crate: a kind with a stable number, and a sentence for people.
 //!
-//! Errors are input: whatever came off a wire or over the C ABI and cannot be taken ends here. A panic is a bug.
+//! Errors come from input: whatever arrives from the network or over the C ABI and cannot be accepted becomes an error.
+//! A panic is a bug.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,21 +12,21 @@ use std::fmt;
 pub enum RRError {
     /// An argument is NULL, out of range or malformed.
     Arg = -1,
-    /// A struct, or the state of a session, is newer than this library and uses what it does not know.
+    /// A struct, or the state of a session, is newer than this library and uses something unknown to it.
     Version = -2,
-    /// Not possible in the object's present state.
+    /// The call is not possible in the object's present state.
     State = -3,
-    /// No such stream, session, target or server, or its id has ended.
+    /// There is no such stream, session, target or server, or its id has ended.
     NotFound = -4,
     /// The object exists already.
     Exists = -5,
-    /// Nothing to do now; try again later. Not a failure.
+    /// There is nothing to do now; try again later. This is not a failure.
     Again = -6,
-    /// Memory could not be had.
+    /// Memory could not be allocated.
     NoMem = -7,
     /// A configured limit was reached.
     Limit = -8,
-    /// Called from a thread that must not call it.
+    /// The call is not allowed in this thread.
     Thread = -9,
     /// This build does not have that feature.
     Unsupported = -10,
@@ -51,7 +52,7 @@ pub enum RRError {
     Protocol = -31,
     /// Authentication was refused.
     Auth = -32,
-    /// The peer (or the host) refused it.
+    /// The peer (or the host) refused the request.
     Rejected = -33,
     /// Another publisher took over.
     TakenOver = -34,
@@ -59,9 +60,9 @@ pub enum RRError {
     Slow = -35,
     /// The peer was silent for too long.
     Idle = -36,
-    /// Closed by the host.
+    /// The host closed it.
     Kicked = -37,
-    /// Tried as often as was configured.
+    /// The configured number or time of tries is used up.
     GiveUp = -38,
     // Last added: GiveUp = -38.
 }
@@ -103,7 +104,7 @@ impl RRError {
         self as i32
     }
 
-    /// The kind behind a number of the C API.
+    /// The kind with this number of the C API.
     pub fn from_code(code: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
@@ -174,7 +175,7 @@ impl RRError {
         }
     }
 
-    /// Whether a target that ended this way is worth another try (API rule "retriable or not").
+    /// Whether another try makes sense for a target that ended with this error (API rule "retriable or not").
     pub fn retriable(self) -> bool {
         matches!(
             self,
@@ -193,16 +194,17 @@ impl RRError {
     }
 }
 
-/// An error with its detail: the kind decides, the text explains, `by_peer` says whose fault it is.
+/// An error with its detail: programs act on the kind, the text explains it to people, and `by_peer` says whose fault
+/// it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of error.
     pub kind: RRError,
-    /// The detail, for people: what was met and what to do about it.
+    /// The detail, for people: what happened and what to do about it.
     pub text: Cow<'static, str>,
-    /// True where the peer caused it (bytes it sent, an answer it gave, its leaving).
+    /// True if the peer caused it (by its bytes, its answer, or its leaving).
     pub by_peer: bool,
-    /// True where it concerns a stream of the peer's, which may begin at any time, and not the connection.
+    /// True if it concerns a stream at the peer, which may begin at any time, and not the connection.
     pub absent: bool,
 }
 
@@ -225,7 +227,7 @@ impl Failure {
         Self::peers(RRError::Protocol, text)
     }
 
-    /// The peer passed one of our limits.
+    /// The peer exceeded one of our limits.
     pub fn limit(text: impl Into<Cow<'static, str>>) -> Self {
         Self::peers(RRError::Limit, text)
     }
@@ -253,10 +255,10 @@ impl From<RRError> for Failure {
     }
 }
 
-/// A copy of bytes whose number peers decide.
+/// A copy of bytes whose number a peer decides.
 ///
 /// # Errors
-/// [`RRError::NoMem`], where a plain copy would end the process.
+/// [`RRError::NoMem`] if there is no memory; a plain copy would then end the process.
 pub fn copied(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut copy = Vec::new();
     let none = |_| Failure::ours(RRError::NoMem, format!("no memory for {} bytes", bytes.len()));

@@ -1,4 +1,4 @@
-//! rrelay: an RTMP relay that lives inside other people's programs.
+//! rrelay: an RTMP relay that runs inside a host program.
 //!
 //! Data flows one way:
 //!
@@ -6,15 +6,15 @@
 //! socket -> chunk reader -> message -> session -> accumulate -> RRBuffer -> relay -> sockets
 //! ```
 //!
-//! Hosts are programs in C, C++ and what calls C: the contract with them is `include/rrelay.h`. A Rust program may use what
-//! stands below: [`RRServer`](server::RRServer) in [`server`] with what it takes and gives, its settings in [`config`] and
-//! its errors in [`error`](mod@error), and control by HTTP in `rest`. All else is internal; some of it is public because
-//! this crate's own tests, benches and fuzz targets reach it, and is not documented here.
+//! Hosts are programs in C, C++ and languages that can call C; their interface is `include/rrelay.h`. A Rust program
+//! may use these public items: [`RRServer`](server::RRServer) in [`server`] with its parameter and result types, its
+//! settings in [`config`] and its errors in [`error`](mod@error), and control by HTTP in `rest`. Everything else is
+//! internal; some of it is public but undocumented, because this crate's own tests, benches and fuzz targets use it.
 //!
 //! Modules in layer order; each imports only those before it, and `tests/tidy.rs` holds them to it: `error`, `mask`,
 //! `config`, `sync`, `log`, `proto`, `session`, `net`, `stream`, `server`, `rest`, `ffi`.
 
-// So that what integration tests share can be used by tests in the crate too.
+// This lets tests in the crate use the helpers of the integration tests.
 #[cfg(test)]
 extern crate self as rrelay;
 

@@ -1,19 +1,20 @@
 //! RRLog: the one dispatcher of this library behind the `log` crate, and the only file that prints.
 //!
-//! DESIGN. Modules write `log::info!(..)`. Every thread of ours names its server once ([`RRLog::enter`]); a record goes
-//! to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line; records of other
-//! crates go there from WARN on. The outlet only queues; the server's event thread (`server::events`) calls the sinks.
-//! Records of threads that belong to no server are dropped, so a Rust host's own records never come to our sinks.
+//! DESIGN. Modules write `log::info!(..)`. Every thread of the library names its server once ([`RRLog::enter`]). A
+//! record goes to the [`LogOutlet`] of that server, in the thread that made it, escaped and cut to a bounded line;
+//! records of other crates go there only at WARN and above. The outlet only queues; the server's event thread
+//! (`server::events`) calls the sinks. Records of threads that belong to no server are dropped, so a Rust host's own
+//! records never come to our sinks.
 //!
-//! A Rust host that has set its own logger before the first server was made keeps that logger: [`RRLog::install`] gives
-//! false, all records go to the host's logger under the targets `rrelay::..` at the host's level, and the sinks of
-//! servers get nothing (and no `RR_EV_LOG` comes). A host that wants our logger makes its server first; its own
+//! A Rust host that has set its own logger before it made the first server keeps that logger: [`RRLog::install`]
+//! returns false, all records go to the host's logger under the targets `rrelay::..` at the host's level, and the sinks
+//! of servers get nothing (and no `RR_EV_LOG` comes). A host that wants our logger makes its server first; its own
 //! `set_logger` then fails. A C host never has a logger here: the library carries its own copy of the facade.
 //!
 //! The librtmp face has a log of its own, of the whole process. A server may ask for its lines
 //! ([`RRLog::take_librtmp`]): they then come to that server's outlet, past the facade, whatever logger the process has.
 //!
-//! This module knows nothing of servers, starts no thread, and keeps the clock out of [`Repeats`].
+//! This module does not know servers and starts no thread; [`Repeats`] reads no clock.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,15 +31,15 @@ use crate::mask::push_escaped;
 pub(crate) use crate::mask::{escape, mask_key, mask_url};
 use crate::sync::locked;
 
-/// Targets of records that repeat an event: a host that takes both can leave these out.
+/// The `target`s of records that repeat an event: a host that takes events and log lines can leave these out.
 pub(crate) mod told {
     /// A server has failed.
     pub(crate) const SERVER: &str = "rrelay::server";
     /// A stream has failed, or its time has jumped.
     pub(crate) const STREAM: &str = "rrelay::stream";
-    /// A session has begun something, has ended, or is slow.
+    /// A session has begun to publish or play, has ended, or is slow.
     pub(crate) const SESSION: &str = "rrelay::session";
-    /// A target's or source's connection is made, is lost, or is slow.
+    /// A target or source has connected, is lost, or is slow.
     pub(crate) const TARGET: &str = "rrelay::target";
 
     /// Whether lines of this module repeat an event.
@@ -54,7 +55,7 @@ pub(crate) trait LogOutlet: Send + Sync {
     fn push(&self, level: Level, module: &str, line: String);
 }
 
-/// The level behind a number of the C API: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace.
+/// The level for a number of the C API: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5 trace.
 pub(crate) fn level_filter(level: i32) -> Option<LevelFilter> {
     usize::try_from(level).ok().and_then(|level| LevelFilter::iter().nth(level))
 }
@@ -69,20 +70,20 @@ struct Place {
 }
 
 impl LogHandle {
-    /// Lets only records up to this level through from now on.
+    /// Lets only records up to this level pass from now on.
     pub(crate) fn set_level(&self, level: LevelFilter) {
         self.0.level.store(level as usize, Ordering::Relaxed);
         set_max_level();
     }
 
-    /// Queues a line that does not come from the `log` crate's macros, escaped and cut as records are.
+    /// Queues a line that was not made by the `log` crate's macros, escaped and cut as records are.
     #[cfg(any(test, feature = "librtmp"))]
     pub(crate) fn line(&self, level: Level, module: &str, text: &str) {
         if !self.wants(level) {
             return;
         }
         let mut line = LineWriter(String::new());
-        // Writing fails where the line is full; the part that fits is enough.
+        // Writing fails when the line is full; the part that fits is enough.
         let _ = line.write_str(text);
         self.0.outlet.push(level, module, line.0);
     }
@@ -106,7 +107,7 @@ impl Drop for Place {
     }
 }
 
-/// The levels of all servers; the facade is told the highest, so that records nobody wants cost one load.
+/// The levels of all servers; the facade gets the highest, so that unwanted records cost one load.
 static LEVELS: Mutex<Vec<Weak<AtomicUsize>>> = Mutex::new(Vec::new());
 
 /// Whether this library's logger is the process's; empty before the first try.
@@ -120,7 +121,7 @@ thread_local! {
 /// The server that takes the lines of the librtmp face.
 static LIBRTMP_TAKER: Mutex<Option<Weak<Place>>> = Mutex::new(None);
 
-/// Whether a server may take those lines: programs where none does pay one load a line.
+/// Whether some server may take those lines; in a program where none does, a line costs one load.
 static LIBRTMP_TAKEN: AtomicBool = AtomicBool::new(false);
 
 fn set_max_level() {
@@ -145,15 +146,15 @@ fn set_max_level() {
 pub(crate) struct RRLog;
 
 impl RRLog {
-    /// Makes this the process's logger at the first call, and gives whether it is. False where the process (a Rust
-    /// host) has another one: see the head of this file.
+    /// Makes this the process's logger at the first call, and returns whether it is. False if the process (a Rust host)
+    /// has another logger: see the head of this file.
     pub(crate) fn install() -> bool {
         let installed = *INSTALLED.get_or_init(|| log::set_logger(&Self).is_ok());
         set_max_level();
         installed
     }
 
-    /// A place for a server whose records up to `level` go to `outlet`.
+    /// Registers a server whose records up to `level` go to `outlet`.
     pub(crate) fn register(outlet: Arc<dyn LogOutlet>, level: LevelFilter) -> LogHandle {
         let cell = Arc::new(AtomicUsize::new(level as usize));
         locked(&LEVELS).push(Arc::downgrade(&cell));
@@ -161,7 +162,7 @@ impl RRLog {
         LogHandle(Arc::new(Place { level: cell, outlet }))
     }
 
-    /// Gives this thread's records to that server until the guard is dropped; then to the one that had them before.
+    /// Gives this thread's records to that server until the guard is dropped; then to the previous one.
     #[must_use = "records belong to the server only while the guard lives"]
     pub(crate) fn enter(server: &LogHandle) -> Entered {
         Entered::swap(Some(server.clone()))
@@ -179,7 +180,7 @@ impl RRLog {
         LIBRTMP_TAKEN.store(true, Ordering::Release);
     }
 
-    /// Ends [`take_librtmp`](Self::take_librtmp) of that server: the lines go where librtmp's own calls say again.
+    /// Ends [`take_librtmp`](Self::take_librtmp) of that server: the lines again go where librtmp's own calls say.
     pub(crate) fn leave_librtmp(server: &LogHandle) {
         let mut taker = locked(&LIBRTMP_TAKER);
         if taker.as_ref().is_some_and(|taken| std::ptr::eq(taken.as_ptr(), Arc::as_ptr(&server.0))) {
@@ -189,7 +190,7 @@ impl RRLog {
     }
 
     /// The server that takes a line which the librtmp face makes in this thread now. `None` inside a log sink: a sink
-    /// that logs by librtmp's calls would get its own lines without end.
+    /// that logs by librtmp's calls would get its own lines endlessly.
     #[cfg(any(test, feature = "librtmp"))]
     pub(crate) fn librtmp_taker() -> Option<LogHandle> {
         if !LIBRTMP_TAKEN.load(Ordering::Acquire) || IN_SINK.try_with(Cell::get).unwrap_or(true) {
@@ -211,13 +212,13 @@ impl RRLog {
         call()
     }
 
-    /// The server that gets this thread's records, for handing it to a thread that this one starts.
+    /// The server that gets this thread's records, to be passed to a thread that this one starts.
     pub(crate) fn current() -> Option<LogHandle> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 }
 
-/// Puts the earlier server back when it is dropped. Stays in its thread.
+/// Puts the earlier server back when it is dropped. It stays in its thread.
 #[derive(Debug)]
 pub struct Entered {
     before: Option<LogHandle>,
@@ -234,8 +235,8 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let before = self.before.take();
-        // `replace` gives the old value out, which is dropped outside the cell's borrow: it may be its server's last
-        // handle. At the very end of a thread the cell is gone, and nothing has to be put back.
+        // `replace` returns the old value, which is dropped outside the cell's borrow, because it may be its server's
+        // last handle. At the very end of a thread the cell is gone, and nothing has to be restored.
         let _ = CURRENT.try_with(|current| current.replace(before));
     }
 }
@@ -255,7 +256,7 @@ impl log::Log for RRLog {
         }
         let Some(server) = Self::current() else { return };
         let mut line = LineWriter(String::new());
-        // Formatting fails where the line is full; the part that fits is enough.
+        // Formatting fails when the line is full; the part that fits is enough.
         let _ = line.write_fmt(*record.args());
         let module = record.target();
         let module = module.strip_prefix("rrelay::").unwrap_or(module);
@@ -300,12 +301,12 @@ impl Line {
     }
 }
 
-/// Holds back repeated lines: the first comes at once, its repeats come as one line with their number, once a second
-/// for as long as they go on.
+/// Holds back repeated lines: the first one passes at once; its repeats come as one line with their number, once a
+/// second while they go on.
 ///
-/// No clock. For every line the caller calls [`Repeats::offer`], then [`Repeats::due`] until it gives `None`; and
-/// `due` again at the time of [`Repeats::next_due_ms`]. At the end [`Repeats::flush`] comes before the last `due`.
-/// `now_ms` never goes back.
+/// It reads no clock. For every line the caller calls [`Repeats::offer`], then [`Repeats::due`] until it returns
+/// `None`, and `due` again at the time of [`Repeats::next_due_ms`]. At the end it calls [`Repeats::flush`] before the
+/// last `due`. `now_ms` must never go back.
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
     /// In the order of `since_ms`.
@@ -332,7 +333,7 @@ impl Watched {
 }
 
 impl Repeats {
-    /// Gives the line back if it is new, and `None` if it was counted as a repeat.
+    /// Returns the line if it is new, and `None` if it was counted as a repeat.
     pub(crate) fn offer(&mut self, now_ms: u64, line: Line) -> Option<Line> {
         self.ripen(now_ms);
         if let Some(known) = self.watched.iter_mut().find(|watched| watched.line.same(&line)) {
@@ -372,7 +373,7 @@ impl Repeats {
             let Some(mut watched) = self.watched.pop_front() else { return };
             if let Some(summary) = watched.summary() {
                 self.ready.push_back(summary);
-                // The line keeps repeating: its next second begins without showing the line again.
+                // The line keeps repeating, so its next second begins without the line itself.
                 watched.since_ms = now_ms;
                 watched.repeats = 0;
                 self.watched.push_back(watched);
@@ -381,7 +382,7 @@ impl Repeats {
     }
 }
 
-/// Writes a line to stderr, in one write where the system allows that. Blocks where stderr does; a closed stderr is no
+/// Writes a line to stderr, in one write if the system allows that. It blocks if stderr does; a closed stderr is not an
 /// error.
 pub(crate) fn print_stderr(line: &Line) {
     let text = format!("{} {:5} {}: {}\n", utc(line.time_us), line.level, line.module, line.text);

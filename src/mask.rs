@@ -1,15 +1,15 @@
-//! What may be shown of bytes that peers or hosts gave us: escaped so that nobody forges log lines, masked so that
-//! stream keys, tokens and passwords do not end in log files.
+//! How bytes from peers or hosts are shown: escaped so that nobody can forge log lines, masked so that stream keys,
+//! tokens and passwords do not end up in log files.
 //!
-//! Pure functions, no state; any layer may call them. They are for people: what they give is not parsed again.
+//! Pure functions, no state; any layer may call them. Their results are for people and are never parsed again.
 
-/// Keys shorter than this many bytes are hidden whole: three shown bytes would be too much of them.
+/// Keys shorter than this many bytes are hidden whole: three bytes would show too much of them.
 const SHORT_KEY_BYTES: usize = 8;
 
 /// Bytes of a longer key that are shown, so that people can tell keys apart.
 const SHOWN_KEY_BYTES: usize = 3;
 
-/// Parts of a key under this many bytes are not hidden in words.
+/// Parts of a key with fewer bytes are not hidden in texts.
 const LEAST_SECRET_BYTES: usize = 4;
 
 /// The text in place of a hidden part.
@@ -22,8 +22,8 @@ pub(crate) fn is_forging(c: char) -> bool {
         || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
 
-/// Text of any bytes: what is not UTF-8 comes as `\xNN`, control and direction characters as `\n`, `\u{..}` and the
-/// like. The result is at most ten times as long.
+/// Any bytes as text: bytes that are not UTF-8 become `\xNN`, control and direction characters become `\n`, `\u{..}`
+/// and the like. The result is at most ten times as long.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -48,9 +48,9 @@ pub(crate) fn mask_key(key: &[u8]) -> String {
     escape(&key[..SHOWN_KEY_BYTES]) + HIDDEN
 }
 
-/// Words of others in which our key may stand, as servers repeat it when they refuse: the key, its name, its query and
-/// each value there come as [`mask_key`] has them. Under four bytes nothing is hidden: that is no secret, and would be
-/// found in any word.
+/// Masks our key in a text of a peer, because servers repeat it when they refuse: the key, its name, its query and each
+/// value in the query are masked by [`mask_key`]. Parts under four bytes are not hidden: they are no secret, and would
+/// match in any word.
 pub(crate) fn hide_key(text: &str, key: &[u8]) -> String {
     let key = String::from_utf8_lossy(key);
     let (name, query) = key.split_once('?').unwrap_or((&key, ""));
@@ -64,12 +64,12 @@ pub(crate) fn hide_key(text: &str, key: &[u8]) -> String {
     shown
 }
 
-/// A url for people: scheme, host, port and app stay; the key (the last part of a path of two or more parts), values
-/// of query parameters, user and password are hidden, and so is all that follows a space or `#`. Where a part could
-/// be a password with odd characters in it, it is hidden rather than shown.
+/// A url for people: scheme, host, port and app stay; the key (the last part of a path of two or more parts), values of
+/// query parameters, user and password are hidden, and so is everything after a space or `#`. A part that could be a
+/// password with unusual characters is hidden.
 pub(crate) fn mask_url(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
-        // Anything else before `://` is no scheme but part of a url within a url, and may hold a password.
+        // Anything else before `://` is not a scheme but part of a url within a url, and may contain a password.
         Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => (Some(scheme), rest),
         _ => (None, url),
     };
@@ -95,7 +95,7 @@ pub(crate) fn mask_url(url: &str) -> String {
     out
 }
 
-/// Before the first of these characters, and from it on.
+/// Splits the text before the first of these characters.
 fn cut<'a>(text: &'a str, at: &[char]) -> (&'a str, &'a str) {
     text.split_at(text.find(at).unwrap_or(text.len()))
 }
@@ -131,7 +131,7 @@ fn shown_path(path: &str) -> String {
     shown.join("/")
 }
 
-/// Query parameters with their names; one without a value may itself be the secret, also one that ends in `=`
+/// Query parameters with their names; a parameter without a value may itself be the secret, also one that ends in `=`
 /// (base64).
 fn shown_query(pairs: &str) -> String {
     let shown: Vec<String> = pairs

@@ -1,6 +1,6 @@
 //! Threads and locks as this crate uses them: no poisoning, named threads with small stacks, panics caught.
 //!
-//! This module knows nothing of streams or sockets.
+//! This module does not know streams or sockets.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -8,17 +8,17 @@ use std::thread::JoinHandle;
 use crate::config::THREAD_STACK_BYTES;
 use crate::error::{Failure, RRError, Result};
 
-/// Locks, whatever became of the thread that held the lock before. Data behind our locks is valid between any two
-/// statements, so a panic elsewhere does not have to become a second one here.
+/// Locks, even if a thread panicked while it held the lock. Data under our locks is valid between any two statements,
+/// so a panic in one thread need not cause another one here.
 pub(crate) fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a named thread (15 bytes at most, Linux cuts the rest) with a small stack. `body` runs under a guard;
-/// `on_panic` is called in the same thread with the panic's text if it panics.
+/// Starts a thread with this name (at most 15 bytes, Linux cuts the rest) and a small stack. If `body` panics,
+/// `on_panic` is called in the same thread with the panic's text.
 ///
 /// # Errors
-/// [`RRError::Limit`] where the system has no thread left.
+/// [`RRError::Limit`] if the system has no thread left.
 pub(crate) fn spawn<F, P>(name: &str, body: F, on_panic: P) -> Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,

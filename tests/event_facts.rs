@@ -116,7 +116,7 @@ fn a_probe_is_worth_a_line_at_debug_and_lines_say_whether_an_event_tells_the_sam
         let peer = TcpStream::connect(("127.0.0.1", port.unwrap())).unwrap();
         let name = peer.local_addr().unwrap().to_string();
         drop(peer);
-        assert_eq!(line(&name, "left without a word").level, Level::Debug as u32);
+        assert_eq!(line(&name, "left without sending anything").level, Level::Debug as u32);
         let loud = |event: &&Event| event.kind == EventKind::Log && event.level <= Level::Info as u32;
         assert_eq!(events.lock().unwrap().iter().filter(loud).count(), 0);
     }

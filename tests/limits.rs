@@ -45,7 +45,7 @@ fn a_proxy_header_says_whose_the_connection_is() {
     // The limit for each address counts the addresses of the headers, not the balancer's.
     let mut second = headed(live.port, b"PROXY TCP4 203.0.113.7 10.0.0.1 54322 1935\r\n");
     assert!(is_closed(&mut second));
-    live.line_with(&["turned away", "203.0.113.7:54322", "max_sessions_ip"]);
+    live.line_with(&["connections refused", "203.0.113.7:54322", "max_sessions_ip"]);
     drop(publisher);
     live.end_of("203.0.113.7:54321");
 }
@@ -169,7 +169,7 @@ fn a_resting_connection_takes_the_room_of_one_session() {
     let mut console = Console::connected(live.port);
     console.hears("NetConnection.Connect.Success");
     assert!(is_closed(&mut raw(live.port)));
-    live.line_with(&["turned away", "max_sessions_ip"]);
+    live.line_with(&["connections refused", "max_sessions_ip"]);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn of_five_thousand_at_once_a_thousand_stay_and_the_rest_is_closed_at_once() {
     until("all but those who found room are closed", || crowd.iter().filter(|socket| open(socket)).count() == 998);
     // All were closed long before the handshake's deadline.
     let took = began.elapsed();
-    let lines = live.lines_with("turned away") as u64;
+    let lines = live.lines_with("connections refused") as u64;
     assert!((1..=took.as_secs() + 2).contains(&lines), "{lines} lines in {took:?}");
     publisher.key_frame(80, b"2").unwrap();
     assert!(player.message().1.ends_with(b"2"));

@@ -144,7 +144,7 @@ fn a_stream_that_lives_goes_on_while_newcomers_find_no_room() {
         pass(0);
     }
     until("memory is short", || pass(5) > ROOM / 4 * 3);
-    until("newcomers are turned away", || {
+    until("newcomers are refused", || {
         pass(5);
         live.lines_with("the memory limit of the server is reached") > 10
     });
@@ -183,7 +183,7 @@ fn memory_of_tls_counts_and_is_given_back() {
 }
 
 #[test]
-fn guests_that_are_turned_away_for_memory_cost_no_publisher() {
+fn peers_that_are_refused_for_memory_cost_no_publisher() {
     const GUESTS: usize = 400;
     let live = live(StreamConfig::default());
     let papers = secure::Papers::new("guests");

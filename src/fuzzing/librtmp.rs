@@ -4,21 +4,23 @@ use super::XorShift;
 use super::session::chunks;
 use crate::ffi::librtmp::fuzz::{self, Role};
 
-/// The longest conversation: its answers fit the socket's buffer.
+/// The longest conversation: the answers to it fit into the socket's buffer.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Fuzz body: sessions of librtmp's face take any bytes after a handshake, and cutting the bytes changes nothing. The
-/// first byte chooses the session's role, the rest is a conversation as for the core's sessions, or a file to publish.
+/// Fuzz body: sessions of the librtmp face accept any bytes after a handshake, and the result does not depend on how
+/// the bytes are cut. The first byte chooses the session's role, the rest is a conversation as for the core's sessions,
+/// or a file to publish.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn librtmp_session(data: &[u8]) {
     let Some((&setup, rest)) = data.split_first() else { return };
     let mut wire = if setup % 5 == 4 { rest.to_vec() } else { chunks(rest) };
     wire.truncate(MAX_BYTES);
     let mut random = XorShift::new(wire.len() as u64 ^ u64::from(setup));
     let mut cuts: Vec<usize> = (0..random.below(8)).map(|_| random.below(wire.len())).collect();
-    // After a half-written head, a piece that begins with "FLV" counts as the head offered anew: that cut would matter.
+    // After a half-written head, a piece that begins with "FLV" counts as the head given again, so that cut would
+    // matter.
     cuts.retain(|&at| setup % 5 != 4 || !wire[at..].starts_with(b"FLV"));
     cuts.sort_unstable();
     let ends = cuts.iter().copied().chain([wire.len()]);
@@ -39,7 +41,7 @@ pub fn librtmp_session(data: &[u8]) {
 /// Fuzz body: librtmp's AMF decoders stay within any bytes, and decoded values encode to the same bytes.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn librtmp_amf(data: &[u8]) {
     fuzz::amf(&data[..data.len().min(MAX_BYTES)]);
 }

@@ -1,7 +1,7 @@
 //! Operations on a log, its cursors and its join index, against a model that is a plain vector.
 //!
-//! The input is a list of operations: which one, which cursor, two bytes of amount. The model keeps every message and
-//! every byte ever written; the log must give out the same.
+//! The input is a list of operations: the operation, the cursor, and an amount of two bytes. The model keeps every
+//! message and every byte ever written; the log must return the same.
 
 use crate::config::{CHUNK_SIZE, Start, media};
 use crate::proto::chunk_write;
@@ -38,7 +38,7 @@ struct Model {
 }
 
 impl Model {
-    /// The number of the message that byte `at` lies in.
+    /// The number of the message that byte `at` belongs to.
     fn number(&self, at: usize) -> usize {
         self.lines.partition_point(|line| line.end <= at)
     }
@@ -229,13 +229,13 @@ impl Model {
 /// Fuzz body: after any list of operations, the log, its cursors and its join index agree with the model.
 ///
 /// # Panics
-/// Where they do not, or memory is left charged.
+/// If they differ, or memory is left charged.
 pub fn log_operations(data: &[u8]) {
     let budget = Budget::new(None);
     let mut model = Model::default();
     let mut log = RRBuffer::new(budget.clone());
     let mut join_index = JoinIndex::new(log.cursor(), GOP_BYTES, GOP_MS);
-    // Each cursor has its place in the model beside it.
+    // Each cursor comes with its place in the model.
     let mut cursors: Vec<(Cursor, usize)> = (0..4).map(|_| (log.cursor(), 0)).collect();
     for operation in data.chunks_exact(4) {
         let (what, amount) = (operation[1], usize::from(u16::from_le_bytes([operation[2], operation[3]])));

@@ -1,7 +1,7 @@
 //! The bodies of the fuzz targets, and their tools, which tests use too: golden vectors, a seeded generator, a mutator.
 //!
-//! Not part of the API. A body takes any bytes and panics where a promise is broken; `cargo test` runs each for a
-//! while over mutated vectors, cargo-fuzz may run them for longer.
+//! Not part of the API. A body takes any bytes and panics if a check fails; `cargo test` runs each for a while over
+//! mutated vectors, and cargo-fuzz may run them for longer.
 
 #[cfg(feature = "librtmp")]
 mod librtmp;
@@ -42,7 +42,7 @@ pub(crate) type Message = (MessageHead, Vec<u8>);
 /// Limits small enough that mutated input reaches them. The chunk vectors are made for these limits.
 pub const LIMITS: ReadLimits = ReadLimits { max_message: 100_000, max_open_bytes: 150_000, max_chunk_streams: 8 };
 
-/// A small generator (xorshift64*), for repeatable tests. Not for anything secret.
+/// A small generator (xorshift64*), for repeatable tests, not for secrets.
 #[derive(Clone, Debug)]
 pub struct XorShift(u64);
 
@@ -60,13 +60,13 @@ impl XorShift {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 8
     }
 
-    /// A number below `end`; 0 where `end` is 0.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % (end as u64).max(1)) as usize
     }
 }
 
-/// Fuzz body: the PROXY reader accepts any bytes, refuses them or asks for more, within bounds; bytes behind a header
+/// Fuzz body: the PROXY reader accepts or refuses any bytes, or asks for more, within bounds; bytes after a header
 /// change nothing.
 pub fn proxy_header(data: &[u8]) {
     match proxy::parse(data) {
@@ -79,7 +79,7 @@ pub fn proxy_header(data: &[u8]) {
     }
 }
 
-/// Mutations tried at least, however slow the machine is.
+/// Fewest mutations that are tried, however slow the machine is.
 const LEAST: u64 = 200;
 
 /// Gives `body` mutations of `seeds` for `millis` milliseconds, each seed unchanged first. Returns how many were tried.
@@ -125,14 +125,14 @@ fn mutate(data: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut XorShift) {
     data.truncate(512 * 1024);
 }
 
-/// A reader's results for some input.
+/// The results of a reader for some input.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The messages, in order.
     pub messages: Vec<Message>,
     /// The error that ended the reading.
     pub error: Option<RRError>,
-    /// Messages given up.
+    /// Abandoned messages.
     pub discarded: u64,
     /// Bytes still half-read.
     pub open_bytes: usize,
@@ -141,7 +141,7 @@ pub struct Decoded {
 /// Reads `wire`, cut before each of the ascending positions `cuts`.
 ///
 /// # Panics
-/// Where the reader breaks a promise that holds for every input.
+/// If the reader fails a check that holds for every input.
 pub fn decode(limits: ReadLimits, wire: &[u8], cuts: impl IntoIterator<Item = usize>) -> Decoded {
     let mut reader = ChunkReader::new(limits);
     let (mut messages, mut from) = (Vec::new(), 0);
@@ -186,7 +186,7 @@ pub fn decode(limits: ReadLimits, wire: &[u8], cuts: impl IntoIterator<Item = us
 /// Fuzz body: any bytes, read whole, byte by byte and at random cuts, give the same messages and the same end.
 ///
 /// # Panics
-/// Where they do not, or a limit does not hold.
+/// If they do not, or a limit is exceeded.
 pub fn chunk_reader(data: &[u8]) {
     let whole = decode(LIMITS, data, []);
     if data.len() < 4096 {
@@ -204,7 +204,7 @@ pub fn chunk_reader(data: &[u8]) {
 /// Fuzz body: the reader and `body_of` read back every message written. The first bytes make the head.
 ///
 /// # Panics
-/// Where it is not.
+/// If one is not.
 pub fn chunk_writer(data: &[u8]) {
     let Some((setup, body)) = data.split_first_chunk::<16>() else { return };
     let word = |at: usize| u32::from_le_bytes([setup[at], setup[at + 1], setup[at + 2], setup[at + 3]]);

@@ -1,10 +1,10 @@
-//! Operations on a whole server, in any order: peers come, publish, play, talk nonsense and go, while the host kicks,
-//! exports, switches, writes, stops and adds targets and sources.
+//! Operations on a whole server, in any order: peers connect, publish, play, send garbage and leave, while the host
+//! closes, exports, switches, writes, stops, and adds targets and sources.
 //!
-//! The input is a setup byte and a list of operations of three bytes: which one, on whom, how much. Peers are unix
-//! sockets handed in by `accept_fd`; one target or source in two goes to the server itself over loopback. The checks
-//! are those promises that hosts rely on: no panic, every object's events in order with one end, nothing left at the
-//! end, and an end in time.
+//! The input is a setup byte and a list of operations of three bytes: the operation, its object, an amount. Peers are
+//! unix sockets handed in by `accept_fd`; every second target or source connects to the server itself over loopback.
+//! The checks are guarantees to hosts: no panic, every object's events in order with one end, nothing left at the end,
+//! and an end in time.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -39,7 +39,7 @@ const END: Duration = Duration::from_secs(20);
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
-/// A peer's end of a connection. The peer never waits: bytes that the server does not take are dropped.
+/// A peer's end of a connection. It never waits: bytes that the server does not take are dropped.
 struct Wire {
     socket: UnixStream,
     time_ms: u32,
@@ -55,7 +55,7 @@ impl Wire {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        // On a full or closed socket the server gets half a message, as from some peers.
+        // On a full or closed socket the server gets half a message, as real peers may send.
         let _ = self.socket.write(bytes);
     }
 
@@ -119,7 +119,7 @@ impl World {
             ask_ms: 20,
             ask_default_allow: setup & 64 == 0,
             mem_limit_bytes: (setup & 128 != 0).then_some(1 << 20),
-            // Room for every event, so that none is folded: all are checked.
+            // There is room for every event, so none is folded and all are checked.
             event_limit: 1 << 20,
             ..ServerConfig::default()
         };
@@ -140,7 +140,7 @@ impl World {
         self.wires.push(wire);
     }
 
-    /// One of the live objects of a kind; 0 where there is none.
+    /// One of the live objects of a kind; 0 if there is none.
     fn object(&self, kind: u8, which: usize) -> Id {
         let ids = self.server.list(0, kind).expect("lists of the server");
         ids.get(which % ids.len().max(1)).copied().unwrap_or(0)
@@ -248,7 +248,8 @@ impl World {
         }
     }
 
-    /// Gives a session away that asks, to the server that it was in, to one that refuses it, or to nobody.
+    /// Exports a session that waits for an answer, and imports it into the same server, into one that refuses it, or
+    /// nowhere.
     fn export(&self, session: Id, which: usize) -> Result<()> {
         let Export::Gone { fd, mut state } = self.server.session_export(session, which << 6)? else { return Ok(()) };
         match which % 8 {
@@ -281,7 +282,7 @@ impl World {
         assert_eq!(self.server.state(), State::Stopped);
         let life = self.server.life();
         drop(self.server);
-        assert_eq!(life.strong_count(), 0, "somebody holds the server that is gone");
+        assert_eq!(life.strong_count(), 0, "something still holds the freed server");
     }
 }
 
@@ -289,7 +290,7 @@ impl World {
 #[derive(Default)]
 struct Story {
     objects: HashMap<Id, (State, bool)>,
-    /// A session's later ask has replaced one that nobody took, so one of its moves is missing.
+    /// A session's later question has replaced one that was not taken, so one of its changes of state is missing.
     folded: bool,
 }
 
@@ -300,7 +301,7 @@ impl Story {
         let id = match event.kind {
             EventKind::Stream => event.stream,
             EventKind::Session => event.session,
-            // An ask moves the session to waiting for the answer.
+            // A question moves the session to the waiting state.
             EventKind::ConnectAsk | EventKind::PublishAsk | EventKind::PlayAsk => event.session,
             EventKind::Target => event.target,
             _ => return,
@@ -318,11 +319,11 @@ impl Story {
     }
 }
 
-/// Fuzz body: after any operations of peers and host, in any order, a server ends in order and on time, with nothing
-/// left and each object's events whole.
+/// Fuzz body: after any operations of peers and host, in any order, a server stops properly and in time, with nothing
+/// left and with complete events of each object.
 ///
 /// # Panics
-/// Where the server does not.
+/// If a check fails.
 pub fn operations(data: &[u8]) {
     let Some((&setup, rest)) = data.split_first() else { return };
     let mut world = World::new(setup);

@@ -1,5 +1,5 @@
-//! Fuzz bodies of a client's inputs beside RTMP's messages: logins, signed handshakes, HTTP and the tunnel in it,
-//! players' files, urls.
+//! Fuzz bodies for a client's inputs other than RTMP messages: logins, signed handshakes, HTTP and its tunnel, players'
+//! files, urls.
 
 use super::XorShift;
 use crate::error::RRError;
@@ -13,7 +13,7 @@ use crate::proto::swf::SwfHasher;
 use crate::proto::swf::cache::{self, Cache};
 use crate::proto::url::RtmpUrl;
 
-/// Longest body or file that is taken.
+/// Longest body or file that is accepted.
 const MAX_BODY: u64 = 1 << 20;
 
 /// `data` cut into pieces, at places that its own bytes choose.
@@ -29,11 +29,11 @@ fn pieces(data: &[u8]) -> Vec<&[u8]> {
     all
 }
 
-/// Fuzz body: a server that refuses again and again, one description a line, gets at most two answers, without a blank
+/// Fuzz body: a server that refuses repeatedly, with one description a line, gets at most two answers, without a blank
 /// or a line end, and never the password.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn auth(data: &[u8]) {
     const PASSWORD: &[u8] = b"s3cr3t~passw0rd";
     const APPS: [&[u8]; 3] = [b"live", b"live/one", b"live?a=b"];
@@ -72,7 +72,8 @@ fn side(client: bool, setup: u8) -> Handshake {
     }
 }
 
-/// Feeds pieces of a wire to a handshake; gives the bytes that the handshake sent, its end, and how many bytes it took.
+/// Feeds pieces of a wire to a handshake; returns the bytes that the handshake sent, its result, and how many bytes it
+/// took.
 fn shake(mut hand: Handshake, pieces: &[&[u8]]) -> (Vec<u8>, Result<Outcome, RRError>, usize) {
     let (mut sent, mut taken) = (hand.output().to_vec(), 0);
     hand.consumed(sent.len());
@@ -119,11 +120,11 @@ fn shake_plain(client: bool, pieces: &[&[u8]]) -> (usize, Result<bool, RRError>,
 }
 
 /// Fuzz body: handshakes of both sides, the relay's and librtmp's, end the same however their bytes are cut, and take
-/// no byte behind the handshake. A second form shakes two of librtmp's sides with each other, with changes on the way
-/// that the input names: without a change they agree.
+/// no byte after the handshake. A second form runs two sides of librtmp's against each other, with changes in transit
+/// that the input names; without a change they agree.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn rtmpe(data: &[u8]) {
     let Some((&setup, rest)) = data.split_first() else { return };
     if setup & 8 != 0 {
@@ -183,7 +184,7 @@ fn pair(setup: u8, changes: &[u8]) {
     }
 }
 
-/// Reads a response in pieces; gives its body, whether it is complete, and the error.
+/// Reads a response in pieces; returns its body, whether it is complete, and the error.
 fn response(pieces: &[&[u8]]) -> (Vec<u8>, bool, Option<RRError>) {
     let (mut reader, mut body) = (ResponseReader::new(MAX_BODY), Vec::new());
     for piece in pieces {
@@ -196,7 +197,8 @@ fn response(pieces: &[&[u8]]) -> (Vec<u8>, bool, Option<RRError>) {
     (body, reader.is_complete(), None)
 }
 
-/// Feeds answers in pieces to a tunnel, which has asked often where it is `open`; gives the RTMP, the id and the error.
+/// Feeds answers in pieces to a tunnel, which has sent many posts if it is `open`; returns the RTMP, the id and the
+/// error.
 fn tunnel(open: bool, pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, Option<RRError>) {
     let (mut tunnel, mut all, mut posts) = (Tunnel::new("h", 80), Vec::new(), Vec::new());
     tunnel.open(&mut posts);
@@ -226,7 +228,7 @@ fn tunnel(open: bool, pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, Option<RRError>) {
 /// Fuzz body: responses, tunnels, urls and dates of HTTP: any bytes, cut anywhere, within bounds.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn http(data: &[u8]) {
     assert_eq!(response(&[data]), response(&pieces(data)));
     for open in [true, false] {
@@ -253,7 +255,7 @@ fn hash(pieces: &[&[u8]]) -> Result<SwfId, RRError> {
 /// Fuzz body: a player's file has one hash however it is cut; the cache of hashes is read, and written the same.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn swf(data: &[u8]) {
     let whole = hash(&[data]);
     assert_eq!(whole, hash(&pieces(data)));
@@ -268,7 +270,7 @@ pub fn swf(data: &[u8]) {
 /// Fuzz body: the relay's parser and librtmp's take any url. A second line is a server's redirect.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn urls(data: &[u8]) {
     #[cfg(feature = "librtmp")]
     crate::ffi::librtmp::fuzz::url(data);
@@ -293,7 +295,7 @@ pub fn urls(data: &[u8]) {
     }
 }
 
-/// The bytes that one of our sides sends to the other in a whole handshake, behind the fuzz body's setup byte for them.
+/// The bytes that one of our sides sends to the other in a whole handshake, after the fuzz body's setup byte.
 #[cfg(test)]
 pub(super) fn wire_of(client: bool, setup: u8) -> Vec<u8> {
     let (mut client_side, mut server_side) = (side(true, setup), side(false, setup));
@@ -303,7 +305,7 @@ pub(super) fn wire_of(client: bool, setup: u8) -> Vec<u8> {
             if turn % 2 == 0 { (&mut client_side, &mut server_side) } else { (&mut server_side, &mut client_side) };
         let wire = from.output().to_vec();
         from.consumed(wire.len());
-        // An error is expected of the last turns, when the handshake is over.
+        // The last turns are expected to fail, because the handshake is over.
         let _ = to.feed(&wire, &mut 0);
         sent[turn % 2].extend(wire);
     }

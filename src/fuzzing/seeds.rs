@@ -49,7 +49,7 @@ pub(crate) fn bodies() -> Vec<Vec<u8>> {
     amf.into_iter().chain(commands).map(|vector| vector.bytes).collect()
 }
 
-/// Media and data bodies, each behind the byte of its message type.
+/// Media and data bodies, each after the byte of its message type.
 pub(crate) fn media() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = bodies().into_iter().map(|body| [&[kind::DATA][..], &body].concat()).collect();
     seeds.push(b"\x09\x97\x02\x0f\x42\x3f\x06\x20hvc1\x01\0\0\x02aabav01\x04\0\0\x01c".to_vec());
@@ -126,7 +126,7 @@ pub(crate) fn librtmp_conversations() -> Vec<Vec<u8>> {
     all
 }
 
-/// Refusals of servers that want a login, one a line, behind a byte that chooses the application.
+/// Refusals of servers that want a login, one a line, after a byte that chooses the application.
 pub(crate) fn refusals() -> Vec<Vec<u8>> {
     [
         "0[ code=403 need auth; authmod=adobe ]\n?reason=needauth&user=joe&salt=s4lt&challenge=chal==&opaque=op4q authmod=adobe",
@@ -141,7 +141,7 @@ pub(crate) fn refusals() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// Handshakes of one side, and of two sides with changes on the way.
+/// Handshakes of one side, and of two sides with changes in transit.
 pub(crate) fn handshakes() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [0, 1, 2, 4]
         .into_iter()
@@ -185,7 +185,7 @@ pub(crate) fn players() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Urls, some with librtmp's options behind them, some with a server's redirect on a second line.
+/// Urls, some followed by librtmp's options, some with a server's redirect on a second line.
 pub(crate) fn urls() -> Vec<Vec<u8>> {
     [
         "rtmp://example.net/live/a/b%20?x=1/2&y\nrtmp://other/live2/key?t=1",
@@ -241,7 +241,7 @@ mod tests {
                 fs::create_dir_all(&folder).unwrap();
                 wanted.iter().for_each(|(file, seed)| fs::write(folder.join(file), seed).unwrap());
             }
-            assert!(files(&folder) == wanted, "fuzz/seeds/{name} is another; make seeds writes it");
+            assert!(files(&folder) == wanted, "fuzz/seeds/{name} is out of date; make seeds writes it");
         }
     }
 

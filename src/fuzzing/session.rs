@@ -1,4 +1,4 @@
-//! Fuzz bodies of AMF0, commands, media facts and both sessions.
+//! Fuzz bodies for AMF0, commands, media facts and both sessions.
 
 use crate::config;
 use crate::error::RRError;
@@ -13,11 +13,11 @@ use crate::proto::url::RtmpUrl;
 use crate::session::Inbound;
 use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 
-/// Fuzz body: AMF values are read within their limits, values read can be written, and read back the same; reading a
-/// command body never panics.
+/// Fuzz body: AMF values are read within their limits, and values that were read can be written and read back the same;
+/// reading a command body never panics.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn amf0(data: &[u8]) {
     for type_id in [kind::COMMAND, kind::COMMAND_AMF3] {
         if let Err(failure) = Call::parse(type_id, data) {
@@ -45,10 +45,10 @@ pub fn amf0(data: &[u8]) {
     }
 }
 
-/// Fuzz body: the facts of any body lie within the body.
+/// Fuzz body: the facts of any body are within the body.
 ///
 /// # Panics
-/// Where they do not.
+/// If they are not.
 pub fn flv(data: &[u8]) {
     let Some((&type_id, body)) = data.split_first() else { return };
     for type_id in [type_id, kind::AUDIO, kind::VIDEO, kind::DATA, kind::DATA_AMF3] {
@@ -75,7 +75,7 @@ fn handshake() -> Vec<u8> {
     bytes
 }
 
-/// Turns fuzz bytes into chunks: raw ones where the first byte is odd, else a list of messages, each with a head of
+/// Turns fuzz bytes into chunks: raw chunks if the first byte is odd, otherwise a list of messages, each with a head of
 /// type, stream id and two bytes of length.
 pub(super) fn chunks(data: &[u8]) -> Vec<u8> {
     let Some((&form, mut rest)) = data.split_first() else { return Vec::new() };
@@ -100,11 +100,11 @@ pub(crate) fn conversation(data: &[u8]) -> Vec<u8> {
     [handshake(), chunks(data)].concat()
 }
 
-/// Fuzz body: a server session takes any bytes after a handshake. The driver answers by turns, and a snapshot replaces
-/// the session now and then.
+/// Fuzz body: a server session takes any bytes after a handshake. The driver varies its answers, and a snapshot
+/// replaces the session now and then.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn server_session(data: &[u8]) {
     let mut session = ServerSession::new(&SessionConfig::default(), 0);
     let input = conversation(data);
@@ -164,7 +164,7 @@ pub fn server_session(data: &[u8]) {
 /// Fuzz body: client sessions of both kinds take any bytes after a handshake; a snapshot replaces them now and then.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn client_session(data: &[u8]) {
     let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
     let input = conversation(data);

@@ -1,4 +1,4 @@
-//! Fuzz bodies of what comes from other processes: sessions' snapshots, and exported sessions with one inside.
+//! Fuzz bodies for input from other processes: sessions' snapshots, and exported sessions with one inside.
 
 use crate::error::{Failure, RRError};
 use crate::proto::amf0::Value;
@@ -12,14 +12,14 @@ use crate::session::{ClientSession, Event, ServerSession, SessionConfig};
 /// The moment at which snapshots are made and restored.
 const NOW_MS: u64 = 1_000_000;
 
-/// Memory that a session may hold beside the bytes of its snapshot.
+/// Memory that a session may hold in addition to the bytes of its snapshot.
 const SLACK_BYTES: usize = 64 * 1024;
 
-/// Fuzz body: any bytes are refused, or make a session of either role that goes on without a panic and gives the same
-/// snapshot again.
+/// Fuzz body: any bytes are refused, or give a session of either role that continues without a panic and yields the
+/// same snapshot again.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn session_snapshot(data: &[u8]) {
     let config = SessionConfig::default();
     match ServerSession::restore(&config, data, NOW_MS) {
@@ -32,10 +32,10 @@ pub fn session_snapshot(data: &[u8]) {
     }
 }
 
-/// Fuzz body: any bytes are refused, or make an exported session, which gives the same bytes again and goes on.
+/// Fuzz body: any bytes are refused, or give an exported session that yields the same bytes again and continues.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a check fails.
 pub fn exported_session(data: &[u8]) {
     let config = SessionConfig::default();
     match ExportedSession::read(&config, data, NOW_MS) {
@@ -144,7 +144,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let config = SessionConfig::default();
     let url = RtmpUrl::parse("rtmp://h/live/key", None).expect("a url");
     let mut all = Vec::new();
-    // The step takes some conversations of every opening, with different messages behind it.
+    // The step picks some conversations of every opening, with different messages after it.
     for data in server_conversations().iter().step_by(17) {
         let wire = conversation(data);
         for end in [wire.len() - 5, wire.len()] {

@@ -14,7 +14,7 @@ pub(crate) struct Vector {
 }
 
 impl Vector {
-    /// Whether encoding the value must give the bytes back.
+    /// Whether encoding the value must give the same bytes.
     pub(crate) fn two_way(&self) -> bool {
         !self.name.starts_with('~')
     }
@@ -32,7 +32,7 @@ pub(crate) fn table(text: &str) -> Vec<Vector> {
         .collect()
 }
 
-/// Bytes of a hex text; spaces do not count.
+/// Bytes of a hex text; spaces are ignored.
 pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
     assert!(

@@ -19,14 +19,14 @@ pub(crate) struct Vector {
     pub error: Option<RRError>,
     /// The chunk size at which our writer makes these bytes.
     pub encode: Option<u32>,
-    /// Messages given up.
+    /// Abandoned messages.
     pub discarded: u64,
 }
 
 /// The vectors of the chunk layer.
 ///
 /// # Panics
-/// Where the table is malformed.
+/// If the table is malformed.
 pub(crate) fn chunk() -> Vec<Vector> {
     let mut vectors: Vec<Vector> = Vec::new();
     for line in include_str!("../../tests/vectors/chunk.txt").lines() {

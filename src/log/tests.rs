@@ -1,4 +1,4 @@
-//! Promises of the dispatcher and the repeat counter. The process has one dispatcher, so tests share it.
+//! Tests of the dispatcher and the repeat counter. The process has one dispatcher, so tests share it.
 
 use super::*;
 
@@ -159,7 +159,7 @@ fn the_lines_of_librtmp_go_to_the_last_server_that_asked_while_it_lives() {
     assert!(!say("nobody asked"));
     RRLog::take_librtmp(&one_handle);
     assert!(say("one\n"));
-    assert!(!RRLog::in_sink(|| say("within a sink")), "or it would get its own lines without end");
+    assert!(!RRLog::in_sink(|| say("within a sink")), "or it would get its own lines endlessly");
     RRLog::take_librtmp(&two_handle);
     RRLog::leave_librtmp(&one_handle);
     assert!(say("two"));

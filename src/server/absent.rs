@@ -1,4 +1,4 @@
-//! Streams that are known to be absent for a moment, and the number by which pulls know this server.
+//! Streams that are known to be absent at the moment, and the number that identifies this server to pulls.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -9,24 +9,25 @@ use crate::stream::StreamName;
 use crate::stream::event::Id;
 use crate::sync::locked;
 
-/// How long a server's "there is no such stream" stands before it is asked again: many who ask at once ask once, and
-/// a stream that begins is not missed for long.
+/// How long a server's answer "no such stream" is kept: many players that ask at once cause one pull, and a stream that
+/// begins is found soon.
 pub(super) const ABSENT_MS: u64 = 1_000;
 
-/// Absent streams that are remembered at most. More in one second are guesses at names; the source is asked about each.
+/// Most absent streams that are remembered. More in one second are guesses at names; for each of these the source is
+/// asked.
 const MAX_ABSENT: usize = 4_096;
 
-/// Streams known to be absent: by path, until when.
+/// Streams known to be absent, by path, each with the end of its time.
 #[derive(Debug)]
 pub(super) struct Absent {
     paths: Mutex<HashMap<Vec<u8>, u64>>,
-    /// This server among those that a pull may run through.
+    /// This server's number among the servers that a pull may run through.
     node: u64,
 }
 
 impl Default for Absent {
     fn default() -> Self {
-        // Seeded by the system: two servers have the same number once in 2^64.
+        // The system seeds this: two servers have the same number once in 2^64.
         Self { paths: Mutex::default(), node: RandomState::new().build_hasher().finish() }
     }
 }
@@ -37,7 +38,7 @@ impl Absent {
         if paths.len() >= MAX_ABSENT {
             paths.retain(|_, until| *until > now_ms);
         }
-        // Without memory for the entry, the source is asked each time.
+        // Without memory for the entry the source is asked each time.
         if paths.len() < MAX_ABSENT && paths.try_reserve(1).is_ok() {
             paths.insert(name.path(), now_ms + ABSENT_MS);
         }
@@ -52,7 +53,7 @@ impl Absent {
         until > now_ms
     }
 
-    /// A stream of this server as `rrVia` has it.
+    /// A stream of this server in the form of `rrVia`.
     pub(super) fn step(&self, stream: Id) -> String {
         format!("{:016x}.{stream:x}", self.node)
     }

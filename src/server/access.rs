@@ -1,5 +1,5 @@
-//! Who may publish and play: rules by the peer's address, and the stream keys that may publish. Peers are judged before
-//! hooks and the host are asked, by what they sent; who runs already is not judged again.
+//! Who may publish and play: rules by the peer's address, and the stream keys that may publish. Peers are checked
+//! before hooks and the host are asked, by the names that they sent; running sessions are not checked again.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,7 +21,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Most keys: each publish is compared with all of them.
 const MAX_KEYS: usize = 10_000;
 
-/// Rights of a file that let others than its owner and its group read it, or others than its owner write it.
+/// Mode bits with which users outside the file's group may read it, or users other than its owner may write it.
 const OPEN_TO_OTHERS: u32 = 0o026;
 
 /// The rules and keys of a server.
@@ -35,17 +35,18 @@ struct Judge {
 }
 
 impl Access {
-    /// The rules and keys from now on; `args` is what becomes of the arguments that peers send behind a key.
+    /// Sets the rules and keys from now on; `args` is what becomes of the arguments that peers send behind a key.
     ///
     /// # Errors
-    /// [`RRError::Io`] where the file of keys cannot be read, [`RRError::Arg`] where it holds none; those before stay.
+    /// [`RRError::Io`] if the file of keys cannot be read, [`RRError::Arg`] if it holds none; then the previous ones
+    /// stay.
     pub(super) fn set(&self, config: AccessConfig, args: Args) -> Result<()> {
         let keys = config.publish_keys.as_deref().map(|path| Keys::read(path, args)).transpose()?;
         *locked(&self.0) = Arc::new(Judge { rules: config.rules, keys });
         Ok(())
     }
 
-    /// Refuses who may not do this, with words for the peer.
+    /// Refuses a peer that may not do this, with a text for the peer.
     ///
     /// # Errors
     /// [`RRError::Rejected`] because of the address, [`RRError::Auth`] because of the key.
@@ -65,8 +66,8 @@ impl Access {
     }
 }
 
-/// The keys that may publish, as SHA-256: comparing those takes as long whatever is compared, and tells nothing of how long
-/// a key is.
+/// The keys that may publish, as SHA-256: comparing these takes the same time for all keys and does not reveal a key's
+/// length.
 #[derive(Debug)]
 struct Keys(Vec<[u8; 32]>);
 
@@ -79,18 +80,18 @@ impl Keys {
         let mut text = Vec::new();
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(failure)?;
         if text.len() as u64 > MAX_FILE_BYTES {
-            return refused(format!("more than {MAX_FILE_BYTES} bytes are no file of keys"));
+            return refused(format!("it is longer than {MAX_FILE_BYTES} bytes, which no file of keys is"));
         }
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
         let keys: Vec<&[u8]> = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).collect();
         if keys.is_empty() {
-            return refused("it holds no key, so nobody could publish; one a line is wanted".to_owned());
+            return refused("it holds no key, so nobody could publish; it must have one key a line".to_owned());
         }
         if keys.len() > MAX_KEYS {
-            return refused(format!("it holds {} keys, {MAX_KEYS} are the most", keys.len()));
+            return refused(format!("it holds {} keys, at most {MAX_KEYS} are allowed", keys.len()));
         }
         if let Some(long) = keys.iter().position(|key| key.len() > 2 * MAX_NAME_BYTES) {
-            return refused(format!("its key {} is longer than any that a peer may send", long + 1));
+            return refused(format!("its key {} is longer than any key that a peer may send", long + 1));
         }
         let has_arguments =
             |key: &&[u8]| key.splitn(2, |&byte| byte == b'?').nth(1).is_some_and(|args| !args.is_empty());
@@ -109,8 +110,8 @@ impl Keys {
         Ok(Self(keys.into_iter().map(digest).collect()))
     }
 
-    /// Whether the key that a peer sent is one of them, alone or with the arguments behind it. The key is what the stream's path
-    /// has behind its first part, however the peer splits it.
+    /// Whether the key that a peer sent is in the file, with or without its arguments. The key is the part of the
+    /// stream's path after the first slash, however the peer splits it.
     fn hold(&self, record: &RRSession) -> bool {
         let names = record.names();
         let path = StreamName { app: names.app, key: names.key }.path();
@@ -143,7 +144,7 @@ mod tests {
         record
     }
 
-    /// A file of keys that goes with the test.
+    /// A file of keys that is deleted with the test.
     struct Held(PathBuf);
 
     impl Held {

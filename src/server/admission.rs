@@ -1,4 +1,4 @@
-//! Admission: how the listener grants or refuses a pending peer's wish to connect, publish or play.
+//! Admission: how the listener grants or refuses a pending peer's request to connect, publish or play.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::stream::record::{Names, Order};
 use crate::stream::{Claim, DOT_PART, RRStream, StreamName, Subscription, take_apart};
 use crate::sync::locked;
 
-/// A stream that ends while a peer is being admitted is made anew, at most this many times: more often is a fault.
+/// If a stream ends while a peer is being admitted, the stream is made again, at most this many times; more is a fault.
 const TRIES: usize = 3;
 
 /// A peer's request.
@@ -44,13 +44,13 @@ impl SentKey {
         take_apart(&self.bytes, self.args).0
     }
 
-    /// The arguments, as far as the host is told.
+    /// The arguments that the host is told.
     fn query(&self) -> &[u8] {
         take_apart(&self.bytes, self.args).1
     }
 }
 
-/// What of a stream a player asks for.
+/// The part of a stream that a player asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     start_ms: i64,
@@ -91,7 +91,7 @@ impl Wish {
         }
     }
 
-    /// The wish as hooks are asked about it.
+    /// The request in the form in which hooks are asked about it.
     pub(super) fn wanted(&self) -> Wanted {
         match self {
             Self::Connect => Wanted::Connect,
@@ -102,7 +102,7 @@ impl Wish {
         }
     }
 
-    /// The wish as log lines show it: "publish live/key***".
+    /// The request for log lines: "publish live/key***".
     fn shown(&self, names: &Names) -> String {
         let app = escape(&names.app);
         let verb = match self {
@@ -114,7 +114,7 @@ impl Wish {
     }
 }
 
-/// Writes what the peer said of itself into its record.
+/// Writes the peer's own description of itself into its record.
 pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
     let record = Arc::clone(&peer.record);
     let connect = peer.conn.inbound().and_then(|session| session.connect());
@@ -128,7 +128,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
                 let (tc_url, tc_query) = take_apart(&info.tc_url, args);
                 (names.tc_url, names.tc_query) = (clean(tc_url), clean(tc_query));
                 (names.page_url, names.swf_url) = (clean(&info.page_url), clean(&info.swf_url));
-                // The host judges arguments behind the application too: some peers put theirs there alone.
+                // The host checks arguments after the application too, because some peers put theirs only there.
                 names.query = clean(of_app);
                 names.app_query.clone_from(&names.query);
                 names.caps_ex = info.caps_ex;
@@ -151,7 +151,7 @@ pub(super) fn note_names(peer: &mut Peer, wish: &Wish, args: Args) {
     }
 }
 
-/// Writes the name that a decision gives into the peer's record: whoever is asked next is asked about that one.
+/// Writes the name that a decision gives into the peer's record: the next question is about that name.
 pub(super) fn note_rename(peer: &Peer, wish: &Wish, decision: &Decision) {
     let Some(given) = &decision.rename else { return };
     peer.record.rename(|names| match wish {
@@ -168,7 +168,8 @@ pub(super) fn note_rename(peer: &Peer, wish: &Wish, decision: &Decision) {
     });
 }
 
-/// Two decisions about one wish: what the second does not say is as the first has it, and what they add is added.
+/// Combines two decisions about one request: fields that the second leaves open come from the first, and their targets
+/// and sources are joined.
 pub(super) fn together(first: Decision, second: Decision) -> Decision {
     Decision {
         user: if second.user == 0 { first.user } else { second.user },
@@ -189,7 +190,7 @@ fn app_of(peer: &mut Peer) -> Vec<u8> {
     peer.conn.inbound().and_then(|session| session.connect()).map_or(&[][..], |info| info.app_name()).to_vec()
 }
 
-/// Names go to C as strings: without NUL, and not without end.
+/// Names go to C as strings, so they have no NUL and a bounded length.
 fn clean(name: &[u8]) -> Vec<u8> {
     name.iter().copied().take(MAX_NAME_BYTES).filter(|&byte| byte != 0).collect()
 }
@@ -198,7 +199,7 @@ fn fits(name: &[u8]) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(&0)
 }
 
-/// Logs the host's decision about a wish, at debug level.
+/// Logs the host's decision about a request, at debug level.
 pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
     if !log::log_enabled!(log::Level::Debug) {
         return;
@@ -215,12 +216,12 @@ pub(super) fn tell_decision(peer: &Peer, wish: &Wish, order: &Order) {
     log::debug!("{} wants to {}: {answer}", peer.record.addr, wish.shown(&peer.record.names()));
 }
 
-/// The stream that a peer is let in to.
+/// The name of the stream to which a peer is admitted.
 ///
 /// # Errors
-/// [`RRError::Arg`] where that is no name.
+/// [`RRError::Arg`] if the name is invalid.
 fn name_of(peer: &mut Peer, key: &[u8], decision: &Decision) -> Result<StreamName> {
-    // As the peer has them: two that differ only where one is cut would be one stream.
+    // The names are used uncut: two names that differ only after the cut would become one stream.
     let app = app_of(peer);
     if !fits(&app) || !fits(key) {
         let text = "the name of the application or stream is too long or contains NUL";
@@ -238,8 +239,8 @@ fn name_of(peer: &mut Peer, key: &[u8], decision: &Decision) -> Result<StreamNam
     Ok(name)
 }
 
-/// Asks where a stream goes that begins with this peer, or where one comes from that the peer is to play and nothing feeds.
-/// Gives the question's number, and how long it may take.
+/// Asks where a stream that begins with this peer goes, or where a stream that the peer wants to play and that nothing
+/// feeds comes from. Returns the question's number, and how long the answer may take.
 pub(super) fn ask_controller(
     core: &Core,
     peer: &mut Peer,
@@ -255,7 +256,7 @@ pub(super) fn ask_controller(
     let wants_media = peer.conn.inbound().is_some_and(|session| session.wants_media());
     let name = name_of(peer, key, decision).ok().filter(|_| publishes || wants_media)?;
     let record = &peer.record;
-    // Who is refused below anyhow asks nobody.
+    // For a peer that will be refused below, nobody is asked.
     core.bans.check(record, &name, publishes, clock::now_ms()).ok()?;
     let open = if publishes { source::begins(core, &name) } else { source::is_missing(core, &name) };
     if !open {
@@ -266,7 +267,7 @@ pub(super) fn ask_controller(
     Some((number, patience))
 }
 
-/// Finds or makes the stream and puts the peer on its books; where that cannot be, the peer is told.
+/// Finds or makes the stream and adds the peer to its book; if that fails, the peer is told.
 pub(super) fn find_stream(
     core: &Core,
     peer: &mut Peer,
@@ -286,13 +287,13 @@ pub(super) fn find_stream(
 fn code_of(failure: &Failure, publish: bool) -> &'static str {
     match (failure.kind, publish) {
         (RRError::Exists | RRError::Arg, true) => "NetStream.Publish.BadName",
-        // Not Failed: OBS stops at BadName, Denied and Rejected only.
+        // The code is not Failed, because OBS stops only at BadName, Denied and Rejected.
         (_, true) => "NetStream.Publish.Denied",
         (_, false) => source::code_of(failure),
     }
 }
 
-/// Whether the peer may do this by its address and key; one that may not is told.
+/// Checks that the peer may do this by its address and key; a peer that may not is told.
 pub(super) fn has_access(core: &Core, peer: &mut Peer, wish: &Wish) -> Result<()> {
     let publish = match wish {
         Wish::Publish { .. } => true,
@@ -340,7 +341,7 @@ fn enter(
         if let Some(hooks) = core.hooks.get() {
             hooks.began(record, &stream, publish);
         }
-        // Only a stream that ends takes none, and it takes its sessions with it.
+        // Only a stream that is ending refuses them, and it ends its sessions too.
         let _ = opening.carry_out(core, &stream);
         record.rename(|names| (names.app, names.key) = (name.app, name.key));
         record.set_wish(Role::None);
@@ -349,20 +350,20 @@ fn enter(
     Err(Failure::ours(RRError::State, "the stream is ending"))
 }
 
-/// Answers a peer that asks whether there is such a stream, and wants nothing of it.
+/// Answers a peer that only asks whether there is such a stream.
 pub(super) fn is_answered_without_media(peer: &mut Peer, stream: &Arc<RRStream>, wish: &Wish) -> bool {
     let Wish::Play { stream_id, .. } = wish else { return false };
     let Some(session) = peer.conn.inbound().filter(|session| !session.wants_media()) else { return false };
     session.accept_play(*stream_id, clock::now_ms());
     session.begin_media(clock::now_ms());
-    // A player leaves the books with its subscription.
+    // A player leaves the stream's book with its subscription.
     let (stream, record) = (Arc::<RRStream>::clone(stream), Arc::clone(&peer.record));
     drop(Subscription::of_player(stream, record, *stream_id, Start::default(), 0, None));
     peer.record.set_stream(0);
     true
 }
 
-/// Accepts the peer's wish and gives its connection to the stream's thread.
+/// Accepts the peer's request and gives its connection to the stream's thread.
 pub(super) fn hand_over(
     core: &Core,
     (stream, claim): &(Arc<RRStream>, Claim),
@@ -408,12 +409,12 @@ pub(super) fn hand_over(
         if publisher {
             stream.release(&peer.record);
         }
-        // A player leaves the books with its subscriptions, which go here.
+        // A player leaves the stream's book with its subscriptions, which are dropped here.
     }
 }
 
-/// Refuses the peer. Its connection is to end then: some programs (publishers on librtmp) take no refusal for an
-/// answer, only that end.
+/// Refuses the peer. Then its connection must end, because some programs (publishers on librtmp) do not react to the
+/// refusal but only to that end.
 pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redirect: Option<&str>) {
     let Some(session) = peer.conn.inbound() else { return };
     match wish {
@@ -421,7 +422,7 @@ pub(super) fn refuse(peer: &mut Peer, wish: &Wish, code: &str, text: &str, redir
         Wish::Publish { stream_id, .. } | Wish::Play { stream_id, .. } => {
             let publish = matches!(wish, Wish::Publish { .. });
             let usual = if publish { "NetStream.Publish.Denied" } else { "NetStream.Play.Failed" };
-            // First: whoever stops at the error hears nothing that stands behind it.
+            // The redirect goes first, because a peer that stops at the error reads nothing after it.
             if let Some(url) = redirect {
                 session.reconnect_request(Some(url), text);
             }

@@ -1,4 +1,5 @@
-//! Peers that were closed with a ban: what came from their address may not do the same on the same stream for a while.
+//! Bans: peers from the address of a session that was closed with a ban may not do the same on the same stream for a
+//! while.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,13 +12,14 @@ use crate::stream::StreamName;
 use crate::stream::record::RRSession;
 use crate::sync::locked;
 
-/// Bans at one time: each was wanted by an operator or the host, and has a name of its own.
+/// Most bans at one time: each is asked for by an operator or the host, and has its own stream name.
 const MAX_BANS: usize = 4_096;
 
-/// Longest ban. Whom to keep out for good is for settings that outlive the process.
+/// Longest ban. To keep peers out for good, use settings that outlive the process.
 pub(super) const MAX_BAN_MS: u32 = 86_400_000;
 
-/// Who may not do what. Another address, another stream, or playing instead of publishing is somebody else.
+/// What is banned: one address, one stream, and publishing or playing. Another address, another stream, or playing
+/// instead of publishing is not covered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Ban {
     ip: IpAddr,
@@ -26,12 +28,14 @@ pub(super) struct Ban {
 }
 
 impl Ban {
-    /// What a session does now, on its stream of this name. The session's own names may be those of a wish that was refused.
+    /// The ban of what a session does now, on its stream `name`. The session's own names may belong to a request that
+    /// was refused.
     ///
     /// # Errors
-    /// [`RRError::State`] where it does nothing that could be refused later, or its address is not known.
+    /// [`RRError::State`] if it neither publishes nor plays, or its address is not known.
     pub(super) fn of(record: &RRSession, name: Option<&StreamName>) -> Result<Self> {
-        let nothing = || Failure::ours(RRError::State, "the session neither publishes nor plays: nothing to ban");
+        let nothing =
+            || Failure::ours(RRError::State, "the session neither publishes nor plays, so there is nothing to ban");
         let name = name.ok_or_else(nothing)?;
         let publishes = match record.role() {
             Role::Publisher | Role::Standby => true,
@@ -43,19 +47,19 @@ impl Ban {
     }
 }
 
-/// The bans of a server. While there never was one a peer costs one load here.
+/// The bans of a server. Until the first ban, a check costs one load.
 #[derive(Debug, Default)]
 pub(super) struct Bans {
     any: AtomicBool,
-    /// Until when each stands, monotonic ms.
+    /// The end of each ban, monotonic ms.
     table: Mutex<HashMap<Ban, u64>>,
 }
 
 impl Bans {
-    /// Bans until that time; gives when an earlier ban of the same would have ended.
+    /// Bans until that time; returns the end of an earlier ban of the same, if any.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where as many stand as may.
+    /// [`RRError::Limit`] if there are too many bans.
     pub(super) fn add(&self, ban: Ban, until_ms: u64, now_ms: u64) -> Result<Option<u64>> {
         let mut table = locked(&self.table);
         if table.len() >= MAX_BANS {
@@ -63,13 +67,13 @@ impl Bans {
         }
         let known = table.contains_key(&ban);
         if !known && (table.len() >= MAX_BANS || table.try_reserve(1).is_err()) {
-            return Err(Failure::ours(RRError::Limit, format!("{MAX_BANS} bans stand already")));
+            return Err(Failure::ours(RRError::Limit, format!("there are {MAX_BANS} bans already")));
         }
         self.any.store(true, Ordering::Release);
         Ok(table.insert(ban, until_ms))
     }
 
-    /// Takes a ban back: it stands until `before`, or not at all.
+    /// Undoes a ban: the earlier ban until `before` is in force again, or none.
     pub(super) fn restore(&self, ban: Ban, before: Option<u64>) {
         let mut table = locked(&self.table);
         match before {
@@ -78,7 +82,7 @@ impl Bans {
         };
     }
 
-    /// Refuses who may not do this yet, with words for the peer.
+    /// Refuses a peer that is banned, with a text for the peer.
     ///
     /// # Errors
     /// [`RRError::Rejected`].
@@ -95,7 +99,7 @@ impl Bans {
             return Ok(());
         }
         let seconds = (until_ms - now_ms).div_ceil(1_000);
-        Err(Failure::ours(RRError::Rejected, format!("closed by the operator: not before {seconds} s from now")))
+        Err(Failure::ours(RRError::Rejected, format!("closed by the operator: not allowed again for {seconds} s")))
     }
 }
 
@@ -118,7 +122,7 @@ mod tests {
         let name = |key: &str| StreamName { app: b"live".to_vec(), key: key.as_bytes().to_vec() };
         let record_of = |role| {
             record.set_role(role);
-            // It has asked for another stream meanwhile, and was refused.
+            // The session has asked for another stream meanwhile, and was refused.
             record.rename(|names| (names.app, names.key) = (b"live".to_vec(), b"none".to_vec()));
             Ban::of(&record, Some(&name("show")))
         };

@@ -1,7 +1,7 @@
 //! The control thread: waits for the tasks of streams that have ended, keeps the memory limit, trims the heap after a
 //! peak, and carries out an orderly stop.
 //!
-//! The control thread alone joins stream threads; a stream's task reports its own end and leaves.
+//! Only the control thread joins stream threads; a stream's task reports its own end and returns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::sync::locked;
 /// How long a stop waits past its deadline for threads that are just ending.
 const GRACE_MS: u64 = 2_000;
 
-/// How long the end of the server waits for the threads of its streams. They wait for nothing but the processor; one
-/// that takes longer is a fault of ours, and the host is not to hang in it.
+/// How long the end of the server waits for the threads of its streams. They wait for nothing but the processor; a
+/// longer wait would be a fault of ours, and the host must not hang because of it.
 const JOIN_MS: u64 = 30_000;
 
 pub(super) fn run(core: &Arc<Core>) {
@@ -33,7 +33,7 @@ pub(super) fn run(core: &Arc<Core>) {
             let left = core.registry().streams.len();
             let late = clock::now_ms() > since_ms + JOIN_MS;
             if late && left > 0 {
-                log::error!("{left} streams have not ended; what they hold is lost");
+                log::error!("{left} streams have not ended; their memory and connections are lost");
             }
             if late || left == 0 {
                 return;
@@ -42,7 +42,7 @@ pub(super) fn run(core: &Arc<Core>) {
         let streams = {
             let mut reap = locked(&core.reap);
             if reap.streams.is_empty() && !reap.nudge {
-                // A stop has deadlines to keep; otherwise only what is told matters.
+                // A stop has deadlines to keep; otherwise the thread waits until it is woken.
                 let wait = match core.stop_by_ms() {
                     Some(_) => 20,
                     None if memory_limit.is_busy() => PASS_MS,
@@ -57,12 +57,12 @@ pub(super) fn run(core: &Arc<Core>) {
         for stream in streams {
             let targets = stream.book().targets().into_iter().chain(stream.sources().list());
             let targets: Vec<_> = targets.collect();
-            // One of the stream's two tasks may have ended by itself: the stop makes the other one follow.
+            // One of the stream's two tasks may have ended on its own; the stop makes the other one end too.
             stream.stop(0);
             stream.take_running().into_iter().for_each(Running::wait);
             for target in targets {
                 target.stop(0);
-                // The control thread does this because the dialler may end before the news reaches it.
+                // The control thread does this, because the dialler may end before it gets the news.
                 core.end_target(&target, &Failure::ours(RRError::Kicked, "the stream has ended"));
                 core.tell_dialler(&target, News::Over);
             }

@@ -1,4 +1,4 @@
-//! What all threads of a server share: settings, tables, and the ways to each other. It is the [`Upcalls`] of its
+//! What all threads of a server share: settings, tables, and the links to each other. It is the [`Upcalls`] of its
 //! streams.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -37,22 +37,22 @@ use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName, Timeouts, Upcalls};
 use crate::sync::locked;
 
-/// The part of a drain's deadline that is left for the last messages.
+/// The part of a drain's time that is reserved for the last messages.
 const DRAIN_FLUSH_MS: u64 = 500;
 
-/// The end of a session that another process goes on with.
+/// The reason of the end of a session that another process continues.
 const EXPORTED: &str = "handed over to another process";
 
-/// While the server runs.
+/// The value of the deadline while the server runs.
 const NEVER: u64 = u64::MAX;
 
-/// The control thread's tasks; the number of streams bounds them.
+/// The control thread's work; the number of streams bounds it.
 #[derive(Debug, Default)]
 pub(super) struct ToReap {
     pub(super) streams: Vec<Arc<RRStream>>,
     /// Something else changed.
     pub(super) nudge: bool,
-    /// The control thread has ended and takes nothing more.
+    /// The control thread has ended and takes no more work.
     over: bool,
 }
 
@@ -82,9 +82,10 @@ pub(super) struct Core {
     pub(super) bans: Bans,
     pub(super) hooks: Place<dyn Hooks>,
     pub(super) placement: Place<dyn Placement>,
-    /// Questions to hooks and to the placement so far.
+    /// Number of questions to hooks and to the placement so far.
     questions: AtomicU64,
-    /// Held while what a stream is pushed to and pulled from is compared with what it is to be, and added.
+    /// Held while a stream's targets and sources are compared with those that an answer names, and missing ones are
+    /// added.
     pub(super) opening: Mutex<()>,
     /// The summed statistics of streams that have ended.
     past: Mutex<Stats>,
@@ -92,7 +93,7 @@ pub(super) struct Core {
     /// The server's listeners.
     pub(super) listening: Listeners,
     stop_by_ms: AtomicU64,
-    /// Where peers are sent while the server drains.
+    /// The url to which peers are sent while the server drains.
     reconnect: Mutex<Option<String>>,
     closing: AtomicBool,
     itself: OnceLock<Weak<Self>>,
@@ -162,7 +163,7 @@ impl Core {
         locked(&self.registry)
     }
 
-    /// The number of a question, which no other of this server has.
+    /// A number for a question, unique in this server.
     pub(super) fn question(&self) -> u64 {
         self.questions.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -193,7 +194,7 @@ impl Core {
     }
 
     /// Admits no new peers from now on and asks peers that support it to reconnect to `url`. The control thread stops
-    /// the streams when all have gone, or in time before the deadline.
+    /// the streams when all peers have gone, or in time before the deadline.
     pub(super) fn drain(&self, url: &str, deadline_ms: u64) {
         *locked(&self.reconnect) = Some(url.to_owned());
         self.begin_stop(deadline_ms);
@@ -205,13 +206,13 @@ impl Core {
         self.nudge_control();
     }
 
-    /// Where peers are to go while the server drains.
+    /// The url to which peers are sent while the server drains.
     pub(super) fn reconnect_url(&self) -> Option<String> {
         locked(&self.reconnect).clone()
     }
 
-    /// While it drains: the end of the streams begins where nobody is left, or so long before the deadline that their
-    /// consumers can take what is on its way.
+    /// During a drain: stops the streams when no peer is left, or early enough before the deadline that consumers can
+    /// take the last messages.
     pub(super) fn end_drain(&self) {
         let Some(by) = self.stop_by_ms().filter(|_| self.reconnect_url().is_some()) else { return };
         let left_ms = by.saturating_sub(clock::now_ms());
@@ -238,7 +239,7 @@ impl Core {
     pub(super) fn stopped(&self) {
         self.move_to(State::Stopped, None);
         self.events.all_told();
-        // Threads in `wait_stopped` wake.
+        // This wakes threads in `wait_stopped`.
         let _reap = locked(&self.reap);
         self.reaped.notify_all();
     }
@@ -276,7 +277,7 @@ impl Core {
         self.reaped.notify_all();
     }
 
-    /// One of the server's own threads panicked: the server cannot go on, its host can.
+    /// Notes a panic in one of the server's own threads: the server fails, and its host goes on.
     pub(super) fn thread_failed(&self, text: &str) {
         let failure = Failure::ours(RRError::Panic, text.to_owned());
         log::error!(target: SERVER, "server failed: {failure}");
@@ -285,9 +286,9 @@ impl Core {
         self.close();
     }
 
-    // ---- ways
+    // ---- links to other threads
 
-    /// Gives the listener thread something.
+    /// Delivers something to the listener thread.
     pub(super) fn to_listener(&self, arrival: ToListener) -> Result<()> {
         match self.listener.try_send(arrival) {
             Ok(()) => {
@@ -316,7 +317,7 @@ impl Core {
         Ok(())
     }
 
-    /// Makes a target or source of a stream, which it is not on yet.
+    /// Makes a target or source of a stream, without adding it to the stream.
     pub(super) fn new_target(&self, stream: &RRStream, endpoint: Endpoint, pulls: bool) -> Result<Arc<Target>> {
         let target = {
             let mut registry = self.registry();
@@ -330,19 +331,19 @@ impl Core {
         Ok(target)
     }
 
-    /// Puts a target or source that was made on its stream.
+    /// Adds a target or source that was made to its stream.
     pub(super) fn attach(&self, stream: &Arc<RRStream>, target: &Arc<Target>) -> Result<()> {
         let added = if target.is_source() { stream.add_source(target) } else { stream.add_target(target) };
         added.inspect_err(|_| self.forget_target(target))
     }
 
-    /// Takes a target or source that has not begun off the tables.
+    /// Removes a target or source that has not begun from the tables.
     pub(super) fn forget_target(&self, target: &Target) {
         self.registry().targets.remove(target.id);
         self.tell_dialler(target, News::Over);
     }
 
-    /// Tells the dialler something about a target that it has.
+    /// Leaves news about a target for the dialler.
     pub(super) fn tell_dialler(&self, target: &Target, news: News) {
         target.tell(news);
         self.dial_wake.wake();
@@ -350,7 +351,7 @@ impl Core {
 
     // ---- streams
 
-    /// The stream of this name, made where it is not there; true where it was made.
+    /// Finds the stream with this name, or makes it; true if it was made.
     pub(super) fn find_or_make(
         &self,
         name: StreamName,
@@ -368,18 +369,18 @@ impl Core {
             let (budget, threading) = (self.budget.child(), self.loops.threading());
             Arc::new(RRStream::new(id, name, config.clone(), reserved, budget, threading, host))
         })?;
-        // The event is told before any other thread can find the stream, so that it is the stream's first.
+        // The event is sent before any other thread can find the stream, so that it is the stream's first.
         self.events.push(stream.event(EventKind::Stream).moved(State::None, State::Idle));
         drop(registry);
         Ok((stream, true))
     }
 
-    /// The stream of a target; `None` once it has ended, and then the target is about to end too.
+    /// The stream of a target; `None` once the stream has ended; then the target is about to end too.
     pub(super) fn stream_of(&self, target: &Target) -> Option<Arc<RRStream>> {
         self.registry().streams.get(target.stream().id()).cloned()
     }
 
-    /// Takes a session that ended off the tables; its id is dead from now on.
+    /// Removes a session that ended from the tables; its id is dead from now on.
     pub(super) fn end_session(&self, record: &RRSession, cause: &Failure) {
         if !self.forget_session(record) {
             return;
@@ -389,8 +390,10 @@ impl Core {
         let prev = record.set_state(state);
         let (addr, doing) = (&record.addr, record.doing());
         match (quiet, cause.by_peer) {
-            // Mostly a health probe, which connects to see whether somebody listens.
-            (true, true) if record.names().app.is_empty() => log::debug!(target: SESSION, "{addr} left without a word"),
+            // This is mostly a health probe, which only checks that the server listens.
+            (true, true) if record.names().app.is_empty() => {
+                log::debug!(target: SESSION, "{addr} left without sending anything")
+            }
             (true, _) => log::info!(target: SESSION, "{addr} ({doing}) ended: {cause}"),
             (false, true) => log::warn!(target: SESSION, "{addr} ({doing}) was closed because of the peer: {cause}"),
             (false, false) => log::warn!(target: SESSION, "{addr} ({doing}) was closed by us: {cause}"),
@@ -398,7 +401,7 @@ impl Core {
         self.tell_end(record, record.event(EventKind::Session).moved(prev, state).because(cause), cause);
     }
 
-    /// A session goes on in another process: here its id is dead from now on.
+    /// Ends a session that continues in another process; its id here is dead from now on.
     pub(super) fn end_exported(&self, record: &RRSession) {
         if !self.forget_session(record) {
             return;
@@ -410,7 +413,7 @@ impl Core {
         self.tell_end(record, event, &Failure::ours(RRError::Closed, EXPORTED));
     }
 
-    /// Takes a session off the tables. False where the tables did not have the session any more.
+    /// Removes a session from the tables. False if the tables no longer had it.
     fn forget_session(&self, record: &RRSession) -> bool {
         let known = self.registry().remove_session(record.id);
         record.close_post();
@@ -439,7 +442,8 @@ impl Core {
         *locked(&self.past)
     }
 
-    /// Takes a target that has ended off the tables and tells its last event, once however many threads call.
+    /// Removes a target that has ended from the tables and sends its last event, once, even if several threads call
+    /// this.
     pub(super) fn end_target(&self, target: &Target, cause: &Failure) {
         let stream = self.stream_of(target);
         if let Some(stream) = &stream {
@@ -455,7 +459,7 @@ impl Core {
         target.move_to(State::Stopped, |event| event.because(cause).last());
     }
 
-    /// The stream's threads are joined: its id ends.
+    /// Ends the id of a stream whose threads have been joined.
     pub(super) fn end_stream(&self, stream: &Arc<RRStream>) {
         {
             let mut registry = self.registry();
@@ -465,11 +469,11 @@ impl Core {
             }
         }
         let carried = figures::of_stream(stream, 0);
-        // Rates and lag are of the present.
+        // Rates and lag describe the present, so they are not carried over.
         let still = Stats { kbps_in: 0, kbps_out: 0, audio_kbps: 0, video_kbps: 0, queue_ms: 0, ..carried };
         locked(&self.past).add(&still);
         if stream.state() == State::Failed {
-            // FAILED was told when it happened; this one ends the id.
+            // FAILED was reported when it happened; this event only ends the id.
             self.events.push(stream.event(EventKind::Stream).last());
         } else {
             stream.life().move_to(State::Stopped, Event::last);
@@ -563,7 +567,7 @@ impl Upcalls for Core {
     }
 
     fn stream_over(&self, stream: Id) {
-        // An object without an id has been reaped.
+        // A stream that is not in the table has been reaped already.
         let Some(stream) = self.registry().streams.get(stream).cloned() else { return };
         let mut reap = locked(&self.reap);
         if !reap.over && !reap.streams.iter().any(|known| Arc::ptr_eq(known, &stream)) {
@@ -574,7 +578,7 @@ impl Upcalls for Core {
     }
 
     fn enter_thread(&self) {
-        // The guard stays for the life of the thread: nothing else of the library runs on that thread later.
+        // The guard is kept for the life of the thread; no other code of the library runs on that thread later.
         crate::net::thread::block_signals();
         std::mem::forget(RRLog::enter(self.events.log()));
     }

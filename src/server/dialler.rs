@@ -1,5 +1,5 @@
-//! The dialler: connects targets up to `Publish.Start` and hands them to their stream's relay; decides what comes after
-//! a failure. Every target is known here from its first day to its last, whoever has its connection.
+//! The dialler: connects targets up to `Publish.Start` and hands them to their stream's relay; decides the next step
+//! after a failure. The dialler knows every target from its beginning to its end, whichever thread owns its connection.
 
 mod race;
 mod talk;
@@ -33,24 +33,24 @@ use crate::stream::remote::target::{News, Target};
 
 use race::{Lap, Race};
 
-/// Where a target is.
+/// The state of a target in the dialler.
 enum DialState {
-    /// Its stream has no media, or it has failed for good.
+    /// The target's stream has no media, or the target has failed for good.
     Rests,
-    /// The next try is due then.
+    /// The next try is due at this time.
     Waits { at_ms: u64 },
-    /// Its name is being looked up.
+    /// The host name is being looked up.
     Resolves { by_ms: u64 },
-    /// TCP, to one of its addresses.
+    /// TCP connects to one of the addresses.
     Connects { race: Race, by_ms: u64 },
-    /// RTMP up to `Publish.Start`. The session ends it at `by_ms`; a login has what is left of that time.
+    /// RTMP runs up to `Publish.Start`. The session's deadline is `by_ms`; a login gets the rest of that time.
     Talks { conn: Box<Conn>, slot: usize, address: SocketAddr, by_ms: u64, memory: Charge },
-    /// The relay has it.
+    /// The stream's thread owns the connection.
     Away,
 }
 
 impl DialState {
-    /// When it is to be looked at without being told, monotonic ms.
+    /// When the target must be checked without news, monotonic ms.
     fn due_ms(&self) -> Option<u64> {
         match self {
             Self::Rests | Self::Away => None,
@@ -67,13 +67,13 @@ struct Job {
     backoff: Backoff,
     state: DialState,
     round: u64,
-    /// The endpoint of the try under way.
+    /// The endpoint of the present try.
     endpoint: Arc<Endpoint>,
-    /// Where it goes: one of the endpoint's urls with what a login adds, or where a server has sent us.
+    /// The url of the try: one of the endpoint's urls with the additions of a login, or the url of a redirect.
     url: RtmpUrl,
-    /// Where a server has sent us, for the next try.
+    /// The url of a redirect, for the next try.
     elsewhere: Option<RtmpUrl>,
-    /// The streams through which a source's media is going to come, as its server has told so far.
+    /// The streams through which a source's media will come, as its server has named them so far.
     via: Vec<u8>,
 }
 
@@ -94,11 +94,11 @@ impl Job {
     }
 }
 
-/// The task of `dialThread`; its fields are that thread's alone.
+/// The task of `dialThread`; only that thread uses its fields.
 pub(super) struct Dialler {
     core: Arc<Core>,
     jobs: HashMap<Id, Job>,
-    /// Which target a socket of the poller is of.
+    /// The target of each socket in the poller.
     slots: Slab<Id>,
     resolver: Resolver,
     session: SessionConfig,
@@ -111,7 +111,7 @@ impl Dialler {
         let ours = SessionConfig::default();
         let session = SessionConfig {
             max_message: core.config.max_message_bytes,
-            caps_ex: ours.caps_ex | CAPS_RECONNECT, // we do as we are asked, see `moved`
+            caps_ex: ours.caps_ex | CAPS_RECONNECT, // we follow reconnect requests, see `moved`
             timing: Timing::from(&core.config),
             ..ours
         };
@@ -122,7 +122,7 @@ impl Dialler {
 impl Task for Dialler {
     type Message = Weak<Target>;
 
-    /// Nothing here wants ticks: each job has deadlines of its own, and all else is told.
+    /// The dialler needs no ticks: each job has its own deadline, and everything else comes as news.
     const TICK_MS: u64 = 1_000;
     const SCRATCH_BYTES: usize = READ_BUFFER_BYTES;
 
@@ -139,7 +139,7 @@ impl Task for Dialler {
         let Some(target) = target.upgrade() else { return };
         let id = target.id;
         self.jobs.insert(id, Job::new(target));
-        // The wake for news from before the target was known here is over.
+        // A wake for news that came before the target was known here has passed already.
         self.take_news(id, io);
     }
 
@@ -171,7 +171,7 @@ impl Task for Dialler {
         }
     }
 
-    /// News of targets, and answers of the resolver.
+    /// Takes news of targets and answers of the resolver.
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
         let ids: Vec<Id> = self.jobs.keys().copied().collect();
         for id in ids {
@@ -212,18 +212,18 @@ impl Dialler {
                 self.dial(id, io);
             }
             News::Renewed if matches!(job.state, DialState::Away) => self.renew(id, io),
-            // Where the relay or accumulate has it, they see to it.
+            // If the relay or accumulate owns the connection, they act on the change.
             News::Updated if !matches!(job.state, DialState::Away) => {
                 let other = !job.endpoint.config.same_way(&job.target.endpoint().config);
                 match job.target.state() {
-                    // A source that was on demand may be wanted at once now.
+                    // A source that is no longer on demand may be needed at once.
                     State::Idle if job.target.is_source() => self.dial(id, io),
                     State::Idle => {}
                     _ if other => self.renew(id, io),
                     _ => {}
                 }
             }
-            // Somebody else publishes the stream now.
+            // Another publisher feeds the stream now.
             News::Lost(failure, _) if matches!(job.state, DialState::Away) && yields(&job.target, &failure) => {
                 self.rest(id, io);
             }
@@ -232,7 +232,7 @@ impl Dialler {
             }
             News::Released if matches!(job.state, DialState::Away) => self.rest(id, io),
             News::Moved { url, text, ran_ms } if matches!(job.state, DialState::Away) => {
-                self.moved(id, url.as_deref(), &text, ran_ms.max(1), io); // it ran, however short
+                self.moved(id, url.as_deref(), &text, ran_ms.max(1), io); // it ran, even if only briefly
             }
             News::Stop if matches!(job.state, DialState::Away) => {}
             News::Stop | News::Over => self.forget(id, io),
@@ -240,7 +240,7 @@ impl Dialler {
         }
     }
 
-    /// Its stream has no media, or wants no source: nothing is to be done until that changes.
+    /// Lets a target rest whose stream has no media, or a source that its stream does not need, until that changes.
     fn rest(&mut self, id: Id, io: &mut Io<'_>) {
         self.set_state(id, DialState::Rests, io);
         let Some(job) = self.jobs.get_mut(&id) else { return };
@@ -252,13 +252,13 @@ impl Dialler {
         if !stream.has_publisher() {
             stream.opening(false);
         }
-        // Players who came while the source was leaving did not get it connected.
+        // Players that came while the source was being closed could not make it connect.
         if stream.wants(&target) {
             self.dial(id, io);
         }
     }
 
-    /// Its settings are others: what happened under the old ones does not count.
+    /// Begins anew with changed settings; failures under the old ones do not count.
     fn renew(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.backoff.reset();
@@ -273,7 +273,7 @@ impl Dialler {
         }
     }
 
-    /// Goes to another state; what the one before held is let go.
+    /// Goes to another state; the resources of the previous one are released.
     fn set_state(&mut self, id: Id, state: DialState, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.target.next_try_ms.store(if let DialState::Waits { at_ms } = state { at_ms } else { 0 }, Ordering::Relaxed);
@@ -287,12 +287,12 @@ impl Dialler {
         }
     }
 
-    // ---- a try
+    // ---- one try
 
     fn dial(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let target = Arc::clone(&job.target);
-        // A stream that has ended wants nothing.
+        // A stream that has ended needs no target.
         let stream = self.core.stream_of(&target);
         if target.is_source() {
             let Some(stream) = stream.as_ref().filter(|stream| stream.wants(&target)) else {
@@ -302,7 +302,8 @@ impl Dialler {
             };
             stream.opening(true);
         }
-        // Within the grace window of a lost publisher too: a target is kept then, so it is also got back.
+        // This also holds in the grace window of a lost publisher: targets are kept then, so a lost one is connected
+        // again.
         let Some(stream) = stream
             .filter(|stream| target.is_source() || matches!(stream.state(), State::InProgress | State::Recovering))
         else {
@@ -339,7 +340,7 @@ impl Dialler {
         }
     }
 
-    /// Connects to the first address that lets itself be connected to.
+    /// Connects to the first address that accepts a connection.
     fn connect(&mut self, id: Id, addresses: Vec<SocketAddr>, by_ms: u64, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get(&id) else { return };
         let race = Race::new(addresses, job.endpoint.config.bind_addr);
@@ -347,7 +348,7 @@ impl Dialler {
         self.race(id, io);
     }
 
-    /// A socket has something to say.
+    /// Handles a socket that is ready.
     fn step(&mut self, id: Id, io: &mut Io<'_>) {
         match self.jobs.get(&id).map(|job| &job.state) {
             Some(DialState::Connects { .. }) => self.race(id, io),
@@ -370,7 +371,7 @@ impl Dialler {
         }
     }
 
-    // ---- failures and time
+    // ---- failures and deadlines
 
     fn failed(&mut self, id: Id, failure: &Failure, ran_ms: u64, io: &mut Io<'_>) {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -400,12 +401,12 @@ impl Dialler {
                 target.move_because(State::Recovering, failure, wait_ms);
             }
             Next::Fatal => {
-                log::error!(target: told::TARGET, "target {name}: {failure}; that does not pass by itself, no further try");
+                log::error!(target: told::TARGET, "target {name}: {failure}; this does not pass by itself, so there is no further try");
                 self.set_state(id, DialState::Rests, io);
                 target.move_because(State::Failed, failure, 0);
             }
             Next::GiveUp => {
-                log::error!(target: told::TARGET, "target {name}: {failure}; tried as often as configured");
+                log::error!(target: told::TARGET, "target {name}: {failure}; tried as often, or as long, as configured");
                 self.set_state(id, DialState::Rests, io);
                 let give_up = Failure { kind: RRError::GiveUp, ..failure.clone() };
                 target.move_because(State::Failed, &give_up, 0);
@@ -414,7 +415,7 @@ impl Dialler {
     }
 }
 
-/// A source that gave way to another publisher has not failed.
+/// Whether a source gave way to another publisher, which is not a failure.
 fn yields(target: &Target, failure: &Failure) -> bool {
     target.is_source() && failure.kind == RRError::TakenOver
 }

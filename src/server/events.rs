@@ -1,16 +1,16 @@
-//! What a server tells: its host, by the queue of events with the fd the host polls or by the thread that calls the
-//! host, and whoever else subscribes (`events/subscribers.rs`).
+//! The events of a server: to its host, by a queue with an fd that the host polls or by the thread that calls the host,
+//! and to other subscribers (`events/subscribers.rs`).
 //!
-//! DESIGN. Any thread pushes events and log lines; each push is one short lock and blocks on nothing. The host takes
+//! DESIGN. Any thread pushes events and log lines; each push takes one short lock and never blocks. The host takes
 //! events either by [`Events::next`] and the fd, or by a callback, never both. One **event thread** per server
 //! (`eventThread`, in `events/thread.rs`) takes log lines to the sink and, in callback mode, events to the callback; so
 //! a full stderr pipe or a slow host stops that thread and never media. No lock is held while the host's code runs.
 //! Events come in the order of their pushes; so do log lines; between the two no order is promised.
 //!
-//! The fd is readable exactly while an event waits or a wake is pending: its counter is touched with the lock held
-//! (the one exception to "no lock across a system call": it cannot block).
+//! The fd is readable exactly while an event waits or a wake is pending: its counter is changed with the lock held (the
+//! one exception to "no lock across a system call": it cannot block).
 //!
-//! `events/queue.rs` decides which events are given up when the host does not take them.
+//! `events/queue.rs` decides which events are folded or dropped when the host does not take them.
 
 mod debug_log;
 mod queue;
@@ -41,19 +41,19 @@ use queue::Queue;
 use shared::{Inner, Shared, Sink, wait};
 use subscribers::Subscribers;
 
-/// Time beyond its deadline in which the event thread may report its end, before it counts as stuck in the host's code.
+/// Extra time for the event thread to report its end, before it counts as stuck in the host's code.
 const END_GRACE: Duration = Duration::from_millis(100);
 
-/// How a server's events are set up.
+/// The setup of a server's events.
 pub(crate) struct EventsConfig {
-    /// Events that may wait before some are given up (`events/queue.rs`).
+    /// Events that may wait before some are folded or dropped (`events/queue.rs`).
     pub limit: u32,
     /// Log lines up to this level also come as `RR_EV_LOG` events.
     pub log_events: LevelFilter,
-    /// Takes the events; `None` queues them for [`Events::next`].
+    /// The host's function for events; `None` queues them for [`Events::next`].
     pub callback: Option<EventFn>,
-    /// Called without any lock, by the thread that took an event, when [`Events::is_full`] has become false. Ours,
-    /// not the host's: wakes the listener.
+    /// Called without any lock, by the thread that took an event, when [`Events::is_full`] has become false. It is
+    /// ours, not the host's, and wakes the listener.
     pub on_room: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -64,7 +64,7 @@ impl Default for EventsConfig {
     }
 }
 
-/// Events and log of one server. Share it as `Arc<Events>`; when the last goes, the event thread ends.
+/// Events and log of one server. Share it as `Arc<Events>`; when the last one is dropped, the event thread ends.
 pub(crate) struct Events {
     shared: Arc<Shared>,
     log: LogHandle,
@@ -74,10 +74,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Starts the event thread and takes a place in the log.
+    /// Starts the event thread and registers with the log.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the system has no fd or thread left.
+    /// [`RRError::Limit`] if the system has no fd or thread left.
     pub(crate) fn start(config: EventsConfig) -> Result<Self> {
         RRLog::install();
         let shared = Arc::new(Shared {
@@ -120,25 +120,25 @@ impl Events {
         &self.log
     }
 
-    /// Tells an event: the subscribers at once, the host by its queue. From any thread; never blocks. After
-    /// [`Events::stop`] it does nothing.
+    /// Sends an event: to the subscribers at once, to the host by its queue. Any thread may call it; it never blocks.
+    /// After [`Events::stop`] it does nothing.
     pub(crate) fn push(&self, event: Event) {
         self.subscribers.tell(&event);
         self.shared.push(event);
     }
 
-    /// Adds a subscriber, who is told of every event from here on, beside the host. Log lines, and the queue's reports
-    /// of its own losses, go to the host alone.
+    /// Adds a subscriber, which gets every event from now on, like the host. Log lines, and the queue's reports of its
+    /// own losses, go only to the host.
     pub(crate) fn subscribe(&self, subscriber: &Arc<dyn Subscriber>) {
         self.subscribers.add(subscriber);
     }
 
-    /// Takes a subscriber off. One event that is being told on another thread may still reach it.
+    /// Removes a subscriber. An event that another thread is sending at that moment may still reach it.
     pub(crate) fn unsubscribe(&self, subscriber: &Arc<dyn Subscriber>) {
         self.subscribers.remove(subscriber);
     }
 
-    /// Takes in log lines up to this level. At debug they tell of events too.
+    /// Sets the level of log lines. At debug, events are logged too.
     fn log_at(&self, level: LevelFilter) {
         self.log.set_level(level);
         if level >= LevelFilter::Debug {
@@ -148,12 +148,12 @@ impl Events {
         }
     }
 
-    /// Takes the next event; waits for it up to `timeout_ms` (0: not at all, below 0: for ever). `None` when there is
-    /// none or after [`Events::wake`]. One taker at a time.
+    /// Takes the next event; waits up to `timeout_ms` (0: not at all, negative: for ever). `None` when there is none or
+    /// after [`Events::wake`]. One taker at a time.
     ///
     /// # Errors
-    /// [`RRError::State`] where the host has a callback, [`RRError::Thread`] for a second taker and for waiting inside
-    /// a callback, [`RRError::Closed`] after `all_told` or [`Events::stop`] when all events were taken.
+    /// [`RRError::State`] if the host has a callback, [`RRError::Thread`] for a second taker and for waiting inside a
+    /// callback, [`RRError::Closed`] after `all_told` or [`Events::stop`] when all events were taken.
     pub(crate) fn next(&self, timeout_ms: i32) -> Result<Option<Event>> {
         if self.shared.by_callback {
             return Err(Failure::ours(RRError::State, "events come by the callback"));
@@ -161,7 +161,7 @@ impl Events {
         if timeout_ms != 0 {
             refuse_in_callback()?;
         }
-        // A deadline that does not fit the clock is as good as none.
+        // A deadline that does not fit the clock means none.
         let deadline =
             u64::try_from(timeout_ms).ok().and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         let mut inner = locked(&self.shared.inner);
@@ -194,7 +194,7 @@ impl Events {
         }
     }
 
-    /// Makes one [`Events::next`], the present or the coming one, give `None` as soon as no event waits, and the fd
+    /// Makes the present or the next call of [`Events::next`] return `None` as soon as no event waits, and the fd
     /// readable until then.
     pub(crate) fn wake(&self) {
         let mut inner = locked(&self.shared.inner);
@@ -202,17 +202,17 @@ impl Events {
         self.shared.show(&mut inner);
     }
 
-    /// The server's last event has been told: a taker that waits, or comes later, gets what is left and then
-    /// [`RRError::Closed`]. A log line that comes later still is taken before that.
+    /// Notes that the server's last event has been sent: a taker, waiting or later, gets the remaining events and then
+    /// [`RRError::Closed`]. A log line that comes even later is taken before that.
     pub(crate) fn all_told(&self) {
         locked(&self.shared.inner).stopped = true;
         self.shared.taker.notify_all();
     }
 
-    /// The fd a host polls for reading; never to be read or closed by it.
+    /// The fd that a host polls for reading; the host must not read or close it.
     ///
     /// # Errors
-    /// [`RRError::State`] where the host has a callback.
+    /// [`RRError::State`] if the host has a callback.
     pub(crate) fn raw_fd(&self) -> Result<RawFd> {
         if self.shared.by_callback {
             return Err(Failure::ours(RRError::State, "events come by the callback"));
@@ -220,22 +220,22 @@ impl Events {
         Ok(self.shared.fd.raw())
     }
 
-    /// Whether so many events wait that nobody should start anything new: no accept, and no command taken from a
-    /// connection that neither publishes nor plays yet. Cheap.
+    /// Whether so many events wait that nothing new may start: no connection is accepted, and no command is taken from
+    /// a connection that neither publishes nor plays yet. A cheap check.
     pub(crate) fn is_full(&self) -> bool {
         self.shared.full.load(Ordering::Acquire)
     }
 
-    /// Changes where log lines go and up to which level. When it gives `Ok`, the sink before is not running and will
-    /// not be called again, unless this is called from inside a callback: then it ends with that call.
+    /// Changes the sink and the level of log lines. When it returns `Ok`, the old sink is not running and will not be
+    /// called again; called from inside a callback, the old sink ends with that call.
     ///
     /// # Errors
-    /// [`RRError::Timeout`] when the sink before was still running after two seconds: the new one is set, and the
-    /// old one will not be called again, but has not returned yet.
+    /// [`RRError::Timeout`] if the old sink was still running after two seconds: the new one is set, and the old one
+    /// will not be called again but has not returned yet.
     pub(crate) fn set_log(&self, level: LevelFilter, sink: LogSink) -> Result<()> {
         let mut inner = locked(&self.shared.inner);
         inner.sink_level = level;
-        // In the lock, so that of two calls the later decides about both level and sink.
+        // This runs under the lock, so that of two calls the later one decides about both level and sink.
         self.log_at(level.max(self.shared.log_events));
         let old = match &mut inner.sink {
             Sink::Here(old) => Some(std::mem::replace(old, sink)),
@@ -247,7 +247,7 @@ impl Events {
             inner = back;
             if timed_out && matches!(inner.sink, Sink::Out(_)) {
                 drop(inner);
-                return Err(Failure::ours(RRError::Timeout, "the log callback before has not returned yet"));
+                return Err(Failure::ours(RRError::Timeout, "the previous log callback has not returned yet"));
             }
         }
         // The host's code may run when its closure is dropped.
@@ -256,10 +256,10 @@ impl Events {
         Ok(())
     }
 
-    /// Whether the lines of the librtmp face, of the whole process, come to this log. One log at a time has them: it
-    /// takes them from another, and gives up only its own. They end with [`Events::stop`].
+    /// Sets whether the lines of the librtmp face, of the whole process, come to this log. Only one log at a time gets
+    /// them: `true` takes them from another log, and `false` gives up only this log's own. [`Events::stop`] ends this.
     pub(crate) fn take_librtmp(&self, on: bool) {
-        // In the lock, so that it is not taken again once it has been left at the end.
+        // This runs under the lock, so that the lines are not taken again after the end.
         let inner = locked(&self.shared.inner);
         if !on {
             RRLog::leave_librtmp(&self.log);
@@ -268,12 +268,13 @@ impl Events {
         }
     }
 
-    /// Ends the event thread: what is queued for the sink and the callback is delivered first, for at most
-    /// `deadline_ms`. Events queued for [`Events::next`] can still be taken. Nothing is taken in from now on.
+    /// Ends the event thread: lines and events queued for the sink and the callback are delivered first, for at most
+    /// `deadline_ms`. Events queued for [`Events::next`] can still be taken. New events and lines are ignored from now
+    /// on.
     ///
     /// # Errors
-    /// [`RRError::Thread`] inside a callback; [`RRError::Timeout`] when the host's code does not come back: the thread is
-    /// then left behind and will call nothing more.
+    /// [`RRError::Thread`] inside a callback; [`RRError::Timeout`] if the host's code does not return: the thread is
+    /// then abandoned and calls nothing more.
     pub(crate) fn stop(&self, deadline_ms: u32) -> Result<()> {
         refuse_in_callback()?;
         self.end(deadline_ms)
@@ -310,11 +311,11 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         if in_callback() {
-            // The last owner is the host's code in the event thread: it cannot wait for itself.
+            // The last owner is the host's code in the event thread, which cannot wait for itself.
             RRLog::leave_librtmp(&self.log);
             locked(&self.shared.inner).closing = Some(Instant::now());
         } else {
-            // Left behind or not, there is nobody to tell.
+            // Whether the thread ended or was abandoned, there is nobody to tell.
             let _ = self.end(EVENT_THREAD_DROP_MS);
         }
     }

@@ -1,7 +1,8 @@
-//! The state of a session that goes on in another process: what its driver holds beside the open connection, as bytes.
+//! The state of a session that continues in another process: everything that its driver holds besides the open
+//! connection, as bytes.
 //!
 //! It comes from another process, perhaps of another version: its form is that of all states (`proto::cbor`), and every
-//! value is checked before it is used. Not in it: the user pointer, which means nothing elsewhere, and ids.
+//! value is checked before it is used. It does not contain the user pointer, which means nothing elsewhere, or ids.
 
 use std::sync::Arc;
 
@@ -24,19 +25,19 @@ use crate::stream::stats::Counters;
 
 const FORM: Form = Form { magic: b"RRex", version: 1, name: "an exported session" };
 
-/// Bytes that an owner may have read and the session not seen: no thread reads more at once.
+/// Most bytes that an owner may have read and the session has not seen: no thread reads more at once.
 const UNREAD_BYTES: usize = READ_BUFFER_BYTES;
 
-/// Longest address for people. Those of sockets are far shorter, and what a host gives is not without end.
+/// Longest address for people. Addresses of sockets are far shorter, and a host's text is bounded by this.
 const ADDR_BYTES: usize = 1024;
 
-/// Bound on the bytes beside the snapshot and what was read: key and names, addresses, numbers.
+/// Bound on the bytes besides the snapshot and the unread bytes: key and names, addresses, numbers.
 const REST_BYTES: usize = 4 * cbor::bytes::MAX_BYTES;
 
-/// Largest count that is believed: one that grows from here does not overflow.
+/// Largest count that is accepted: a count that grows from here does not overflow.
 const COUNT_MAX: u64 = 1 << 60;
 
-/// The question that the session waits with.
+/// The open question of the session.
 #[derive(Debug, Encode, Decode)]
 enum Question {
     #[n(0)]
@@ -76,7 +77,7 @@ struct Given {
     name: Vec<u8>,
 }
 
-/// What hooks have decided about the question: numbers are those of the C API, 0 is its default.
+/// The hooks' decision about the question; numbers are those of the C API, and 0 is the default.
 #[derive(Debug, Encode, Decode)]
 struct Decided {
     #[n(0)]
@@ -87,7 +88,7 @@ struct Decided {
     start: u32,
 }
 
-/// What was counted so far.
+/// The session's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
 struct Counted {
     #[n(0)]
@@ -104,10 +105,10 @@ struct Counted {
     video_bytes: u64,
     #[n(6)]
     data_bytes: u64,
-    /// Of the connection: those of the opening too.
+    /// Bytes of the connection, including those of the opening.
     #[n(7)]
     conn_bytes_in: u64,
-    /// Wall clock of the beginning.
+    /// When the session began, wall clock.
     #[n(8)]
     started_us: i64,
 }
@@ -128,14 +129,14 @@ struct State<'a> {
     local_addr: &'a str,
     #[n(5)]
     counted: Counted,
-    /// The application that it was connected to instead of the one it asked for.
+    /// The application that the session was connected to, if it is another than the one it asked for.
     #[n(6)]
     app_given: Option<Given>,
     #[n(7)]
     decided: Decided,
 }
 
-/// What stands beside the snapshot.
+/// The parts of the state besides the snapshot.
 struct Beside<'a> {
     unread: &'a [u8],
     question: Said,
@@ -170,17 +171,17 @@ impl Beside<'_> {
     }
 }
 
-/// The state of a session that asks this, and about which hooks have decided that.
+/// The state of a session with this open question and this decision of hooks.
 ///
 /// # Errors
-/// [`RRError::Unsupported`] for a session that cannot go on elsewhere, [`RRError::NoMem`].
+/// [`RRError::Unsupported`] for a session that cannot continue elsewhere, [`RRError::NoMem`].
 pub(super) fn state_of(peer: &mut Peer, wish: &Wish, decision: &Decision, now_ms: u64) -> Result<Vec<u8>> {
     let unsupported = |what: &'static str| Err(Failure::ours(RRError::Unsupported, what));
     if !peer.subscriptions.is_empty() {
-        return unsupported("it plays other streams, which stay with it in this process");
+        return unsupported("it plays other streams, so it stays in this process");
     }
     if decision.stream.is_some() || !decision.targets.is_empty() || !decision.sources.is_empty() {
-        return unsupported("hooks have given its stream targets or sources, which stay in this process");
+        return unsupported("hooks have given its stream targets or sources, so it stays in this process");
     }
     let record = &peer.record;
     let counted = Counted { conn_bytes_in: peer.conn.bytes_in(), ..Counted::of(&record.counters) };
@@ -190,12 +191,13 @@ pub(super) fn state_of(peer: &mut Peer, wish: &Wish, decision: &Decision, now_ms
     Beside { unread, question: wish.event(), addr, local_addr, counted, app_given, decision }.encode(&snapshot)
 }
 
-/// What goes along of an address, which may be any text of the host's: as much as is taken elsewhere.
+/// The part of an address that goes along: a host may give any text, and the importing process accepts a limited
+/// length.
 fn shown(addr: &str) -> String {
     addr.chars().filter(|one| !one.is_control()).take(ADDR_BYTES / char::MAX.len_utf8()).collect()
 }
 
-/// A session of another process, checked, before it has its place here.
+/// A checked session of another process, before it enters a server.
 #[derive(Debug)]
 pub(crate) struct ExportedSession {
     session: Box<ServerSession>,
@@ -209,10 +211,10 @@ pub(crate) struct ExportedSession {
 }
 
 impl ExportedSession {
-    /// The session that this state is of, under the settings and on the clock given here.
+    /// Reads the session of a state, under these settings and on this clock.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for what is no exported session, [`RRError::Version`] for one of a newer form,
+    /// [`RRError::Arg`] for bytes that are not an exported session, [`RRError::Version`] for one of a newer form,
     /// [`RRError::Limit`] for one that holds more than `config` allows, [`RRError::NoMem`].
     pub(crate) fn read(config: &SessionConfig, state: &[u8], now_ms: u64) -> Result<Self> {
         let impossible = |what: &'static str| Failure::ours(RRError::Arg, what);
@@ -227,27 +229,27 @@ impl ExportedSession {
             }
         };
         if !session.asks(&question) {
-            return Err(impossible("the session does not ask what it is said to ask"));
+            return Err(impossible("the session does not have the question that the state names"));
         }
-        // What it plays is with its driver, which stays.
+        // Plays belong to the driver, which stays in the other process.
         if session.is_busy() {
-            return Err(impossible("the session publishes or plays, and no such one is exported"));
+            return Err(impossible("the session publishes or plays, and such sessions are not exported"));
         }
         if state.unread.len() > UNREAD_BYTES
             || [state.addr, state.local_addr].iter().any(|addr| addr.len() > ADDR_BYTES)
         {
             return Err(Failure::ours(
                 RRError::Limit,
-                "more was read of the peer, or its address is longer, than can be",
+                "it has more unread bytes, or a longer address, than is possible",
             ));
         }
         if [state.addr, state.local_addr].iter().any(|addr| addr.contains(char::is_control)) {
-            return Err(impossible("an address has what cannot be shown"));
+            return Err(impossible("an address has characters that cannot be shown"));
         }
         state.counted.check()?;
         let app_given = state.app_given.map(|given| given.name);
         if app_given.as_ref().is_some_and(|app| app.len() > MAX_NAME_BYTES || app.contains(&0)) {
-            return Err(impossible("the application that it was given is none"));
+            return Err(impossible("the application that it was given is invalid"));
         }
         Ok(Self {
             session,
@@ -261,10 +263,10 @@ impl ExportedSession {
         })
     }
 
-    /// Takes its place in a server, on its connection; its question is asked there.
+    /// Enters a server on its connection; the server asks its question.
     ///
     /// # Errors
-    /// [`RRError::Limit`] and [`RRError::NoMem`] where there is no room for it, [`RRError::State`] where the server has
+    /// [`RRError::Limit`] and [`RRError::NoMem`] if there is no room for it, [`RRError::State`] if the server has
     /// stopped.
     pub(super) fn enter(self, core: &Core, socket: Socket) -> Result<()> {
         heap::room()?;
@@ -326,7 +328,7 @@ impl Counted {
         }
     }
 
-    /// Refuses what nobody has counted.
+    /// Refuses counters that no session can have.
     fn check(&self) -> Result<()> {
         let Self {
             bytes_in,
@@ -341,7 +343,7 @@ impl Counted {
         } = *self;
         let counts = [bytes_in, bytes_out, msgs_in, msgs_out, audio_bytes, video_bytes, data_bytes, conn_bytes_in];
         if counts.iter().any(|&count| count > COUNT_MAX) || started_us < 0 {
-            return Err(Failure::ours(RRError::Arg, "nothing was counted like that"));
+            return Err(Failure::ours(RRError::Arg, "no session can have these counters"));
         }
         Ok(())
     }
@@ -361,7 +363,7 @@ impl Counted {
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl ExportedSession {
-    /// Its state again.
+    /// Its state, encoded again.
     pub(crate) fn state(&self, now_ms: u64) -> Result<Vec<u8>> {
         let Self { session, unread, question, addr, local_addr, counted, app_given, decision } = self;
         let (question, app_given) = (question.clone(), app_given.clone());
@@ -369,7 +371,7 @@ impl ExportedSession {
             .encode(&session.snapshot(now_ms)?)
     }
 
-    /// The session alone, and what it has not seen.
+    /// The session, and the bytes that it has not seen.
     pub(crate) fn into_session(self) -> (ServerSession, Vec<u8>) {
         (*self.session, self.unread)
     }
@@ -377,7 +379,7 @@ impl ExportedSession {
 
 #[cfg(test)]
 impl ExportedSession {
-    /// A session that asks this, with that of its input unread.
+    /// A session with this question and these unread bytes.
     pub(crate) fn asking(session: ServerSession, question: Said, unread: &[u8]) -> Self {
         Self {
             session: Box::new(session),

@@ -1,5 +1,5 @@
-//! The figures of streams and sessions as one struct, and how those of many add up. Reads what the owners of things wrote;
-//! takes no lock of the server's.
+//! The figures of streams and sessions as one struct, and their sums. This file reads what the owners of the objects
+//! have written, without locks of the server.
 
 use std::sync::atomic::Ordering;
 
@@ -7,7 +7,8 @@ use crate::net::clock;
 use crate::stream::RRStream;
 use crate::stream::stats::Counters;
 
-/// Figures of a server, stream, session or target (`rr_stats`); see the C header for what each means for which.
+/// Figures of a server, stream, session or target (`rr_stats`); the C header says what each field means for which kind
+/// of object.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "rest", derive(serde::Serialize, utoipa::ToSchema))]
 #[allow(missing_docs, reason = "the C struct of the same fields has the words, and is the manual")]
@@ -114,12 +115,12 @@ impl Stats {
     }
 }
 
-/// A figure in the width the C struct has for it.
+/// A figure in the width that it has in the C struct.
 pub(super) fn small(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// A stream's figures: in as its publisher sends, out as all its consumers get.
+/// A stream's figures: incoming from its publisher, outgoing to all its consumers.
 pub(super) fn of_stream(stream: &RRStream, now_us: u64) -> Stats {
     let out = stream.stats().outgoing();
     Stats {

@@ -1,19 +1,19 @@
-//! Heap trim: after a large peak of media memory, the memory that the allocator has kept goes back to the system.
+//! Heap trim: after a large peak of media memory, memory that the allocator has kept is returned to the system.
 //!
-//! With a memory limit a peak is large where it came to half of that. What it leaves behind is then mostly memory that
-//! is not counted (the buffers and stacks of threads), and a host that sets a small limit has little to spare for it.
+//! With a memory limit, a peak of half the limit is large. Such a peak mostly leaves memory that is not counted
+//! (buffers and stacks of threads), and a host that sets a small limit has little of it to spare.
 
 use crate::net::{clock, heap};
 use crate::stream::memory::budget::Budget;
 
-/// The heap is trimmed after a peak this much above the present use (or half of the memory limit, where that is less):
-/// the next peak would need a smaller amount again anyway.
+/// The heap is trimmed after a peak this much above the present use (or half of the memory limit, if that is less): a
+/// smaller amount would be needed again by the next peak anyway.
 const LEAST_BYTES: u64 = 64 << 20;
 
 /// Shortest time between two trims, because a trim walks the heaps of the whole process.
 const REST_MS: u64 = 10_000;
 
-/// The most there was since memory was last given back.
+/// The peak since memory was last returned to the system.
 #[derive(Debug, Default)]
 pub(super) struct HeapTrim {
     bytes: u64,
@@ -21,7 +21,7 @@ pub(super) struct HeapTrim {
 }
 
 impl HeapTrim {
-    /// Looks at what is used and has been, and has the rest given back where a peak is over.
+    /// Compares present and past use, and trims the heap if a peak is over.
     pub(super) fn look(&mut self, budget: &Budget) {
         if self.is_over(least_bytes(budget.limit()), budget.take_peak(), budget.used(), clock::now_ms()) {
             heap::give_back();

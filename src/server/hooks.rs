@@ -1,9 +1,9 @@
-//! Hooks: who is asked before the host whether a peer may connect, publish or play, and told of what comes of it. The server
-//! knows the trait; who stands behind it lies above (`rest`).
+//! Hooks: they are asked before the host whether a peer may connect, publish or play, and are told the outcome. The
+//! server knows only the trait; its implementation is in a layer above (`rest`).
 //!
-//! Hooks are asked first and the host second, about what they let through and under the name they gave it; where the host
-//! is not asked, theirs is the last word. While they are asked a session's state stays as it was, and no answer of the
-//! host's is taken for theirs.
+//! Hooks are asked first. The host is asked second, about sessions that hooks allowed and under the names that they
+//! gave; if the host is not asked, the hooks decide. While hooks are asked a session's state does not change, and an
+//! answer of the host does not count as theirs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use crate::stream::RRStream;
 use crate::stream::event::Id;
 use crate::stream::record::RRSession;
 
-/// What a peer wants, as far as its session's names do not say it.
+/// A peer's request, without the names, which are in its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// To connect.
     Connect,
     /// To publish.
     Publish {
-        /// `live`, `record`, `append` or what came.
+        /// `live`, `record`, `append` or other text from the peer.
         kind: Vec<u8>,
     },
     /// To play.
     Play {
         /// Where to begin; negative: live.
         start_ms: i64,
-        /// How much; negative: to the end.
+        /// How long to play; negative: to the end.
         duration_ms: i64,
-        /// False where it follows an earlier play.
+        /// False if it is to follow the play before it.
         reset: bool,
     },
 }
 
 impl Wanted {
-    /// The code of a refusal that says nothing about the peer, which may come again.
+    /// The code of a refusal that is not the peer's fault, so the peer may try again.
     pub(crate) fn failed(&self) -> &'static str {
         match self {
             Self::Connect => "NetConnection.Connect.Failed",
@@ -49,29 +49,29 @@ impl Wanted {
 /// A question about a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
-    /// No other question of this server has it; the answer carries it.
+    /// The question's number, unique in this server; the answer carries it.
     pub(crate) number: u64,
-    /// Who asks; its names say for what.
+    /// The session that asks; its names say for which stream.
     pub(crate) session: Arc<RRSession>,
-    /// What it wants.
+    /// The request.
     pub(crate) wanted: Wanted,
 }
 
-/// Who is asked and told. Nothing here may block: each is called by the thread that has the session.
+/// The interface to hooks. No method may block: the thread that owns the session calls them.
 pub(crate) trait Hooks: Send + Sync + fmt::Debug {
-    /// Asks. The answer is given to [`RRServer::answer_question`](super::RRServer::answer_question); `None`: nobody is to be
-    /// asked about this.
+    /// Asks. The answer is given to [`RRServer::answer_question`](super::RRServer::answer_question); `None`: there is
+    /// no hook for this question.
     fn ask(&self, question: Question) -> Option<Patience>;
-    /// A session was let in to publish (or stand by), or to play, this stream.
+    /// Tells that a session was allowed to publish (or stand by on) this stream, or to play it.
     fn began(&self, session: &Arc<RRSession>, stream: &RRStream, publishes: bool);
-    /// It publishes or plays this stream no more, and is still connected.
+    /// Tells that the session no longer publishes or plays this stream, and is still connected.
     fn ended(&self, session: &RRSession, stream: Id);
-    /// The session has ended, and what it published and played with it.
+    /// Tells that the session has ended, with its publishes and plays.
     fn over(&self, session: &RRSession, cause: &Failure);
 }
 
 impl Place<dyn Hooks> {
-    /// Asks them; gives how long that may take, and `None` where nobody is to be asked about this.
+    /// Asks the hooks; returns how long the answer may take, or `None` if there is no hook for this question.
     pub(super) fn ask(&self, number: u64, session: &Arc<RRSession>, wanted: Wanted) -> Option<Patience> {
         self.get()?.ask(Question { number, session: Arc::clone(session), wanted })
     }

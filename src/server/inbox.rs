@@ -1,4 +1,4 @@
-//! Deliveries to the listener and the dialler from other threads, and the bounds on those that wait.
+//! Deliveries to the listener and the dialler from other threads, and the bounds of their inboxes.
 
 use std::sync::Weak;
 
@@ -24,17 +24,18 @@ pub(super) enum ToListener {
     Listener(mio::net::TcpListener, ListenOptions),
     /// A connection and its peer's address, which a PROXY header may replace.
     Connection(Socket, String, ListenOptions),
-    /// A session whose publishing or playing is over, with its memory; the event is to be handled first.
+    /// A session whose publish or play is over, with its memory; the listener handles the event first.
     Back(Peer, Charge, Option<Said>),
-    /// A session of another process with its memory, the question that it waits with, and what was decided about that there.
+    /// A session of another process with its memory, the question open question and the decision that was made about it
+    /// there.
     Imported(Peer, Charge, Said, Box<Decision>),
 }
 
 /// The receiving ends, given to the threads.
 pub(super) struct Inboxes {
     pub(super) listener: Receiver<ToListener>,
-    /// Weak: a bounded channel keeps what was sent until its senders go, also without a receiver. A target holds its
-    /// stream, and the stream holds the core, which is a sender.
+    /// The references are weak, because a bounded channel keeps its items until its senders are dropped, even without a
+    /// receiver; a target holds its stream, and the stream holds the core, which is a sender.
     pub(super) dialler: Receiver<Weak<Target>>,
 }
 

@@ -1,13 +1,12 @@
 //! The listener: the task of `listenerThread`. It accepts peers and talks with them until they publish or play; then
-//! the connection belongs to a stream. A connection whose publishing or playing is over comes back here if the peer
-//! stays.
+//! the connection belongs to a stream. A connection whose publish or play is over comes back here if the peer stays.
 //!
-//! Every pending peer has a deadline until its `connect` is accepted, and answers pings from then on (its session sees
-//! to both), so a slow or silent peer costs one slot here and nothing else. While the host does not take its events no
-//! peer gets further: the queue must not grow by what peers do.
+//! Every pending peer has a deadline until its `connect` is accepted, and answers pings from then on (its session does
+//! both), so a slow or silent peer costs one slot and nothing else. While the host does not take its events, no peer
+//! gets further, so that peers cannot make the queue grow.
 //!
-//! How connections come in is `listener/accept.rs`; when TLS handshakes have their turn is
-//! `listener/tls_handshakes.rs`; how one goes to another process is `listener/export.rs`.
+//! `listener/accept.rs` takes in connections, `listener/tls_handshakes.rs` schedules TLS handshakes, and
+//! `listener/export.rs` gives a session to another process.
 
 mod accept;
 mod export;
@@ -39,40 +38,41 @@ use crate::stream::event::EventKind;
 use crate::stream::memory::budget::Charge;
 use crate::stream::peer::{Leave, Peer, Stays};
 use crate::stream::record::Order;
-use newcomers::{ProxyPending, TurnedAway};
+use newcomers::{ProxyPending, RefusedConnections};
 
 /// The text that pending peers get when the server stops.
 const STOPPING: &str = "the server stops";
 
-/// What a peer hears that is sent to another server.
+/// The text for a peer that is sent to another server.
 const GO_ELSEWHERE: &str = "go to another server";
 
-/// A refused peer may take this long to read why.
+/// How long a refused peer may take to read the reason.
 const GOODBYE_MS: u64 = 2_000;
 
-/// How far a pending peer is.
+/// The state of a pending peer.
 #[derive(Debug)]
 enum PendingState {
-    /// Handshake and commands.
+    /// The peer does its handshake and sends commands.
     Talks,
-    /// Hooks were asked, and the question has this number; nothing is read until they answer. `before` was decided in
-    /// another process.
+    /// Hooks were asked, with this number; nothing is read until they answer. `before` is the decision from another
+    /// process.
     AsksHooks { wish: Wish, before: Box<Decision>, number: u64, patience: Patience },
-    /// The host was asked, about what hooks let in so; nothing is read until it answers.
+    /// The host was asked, after hooks allowed the request with this decision; nothing is read until it answers.
     Asks(Wish, Box<Decision>),
-    /// The controller was asked about what all others let in so, likewise.
+    /// The controller was asked, after hooks and the host allowed the request with this decision; nothing is read until
+    /// it answers.
     AsksController { wish: Wish, decision: Box<Decision>, number: u64, patience: Patience },
-    /// The peer was told no, and may read that and close by itself until then.
+    /// The peer was refused; until `by_ms` it may read the reason and close by itself.
     Leaves { why: Failure, by_ms: u64 },
 }
 
 impl PendingState {
-    /// Whether somebody is asked.
+    /// Whether a question is open.
     fn asks(&self) -> bool {
         matches!(self, Self::Asks(..) | Self::AsksHooks { .. } | Self::AsksController { .. })
     }
 
-    /// The number of the question to hooks or to the controller, and how long it may take.
+    /// The number of the open question to hooks or the controller, and how long its answer may take.
     fn question(&self) -> Option<(u64, Patience)> {
         match self {
             Self::AsksHooks { number, patience, .. } | Self::AsksController { number, patience, .. } => {
@@ -87,11 +87,11 @@ impl PendingState {
 struct PendingPeer {
     peer: Peer,
     state: PendingState,
-    /// The command that the peer came with, until it is handled, and what was decided about that in another process.
+    /// The command with which the peer came, until it is handled, and the decision about it from another process.
     command: Option<(Said, Box<Decision>)>,
-    /// The event queue was full when the peer had its turn: nobody tells of what it has said again.
+    /// The event queue was full when the peer had its turn; the poller does not report its bytes again.
     unheard: bool,
-    /// The peer stands among those that shake hands.
+    /// The peer is in the list of TLS handshakes.
     handshakes: bool,
     /// Memory of its half-read messages.
     memory: Charge,
@@ -104,32 +104,32 @@ enum Slot {
     Peer(Box<PendingPeer>),
 }
 
-/// What becomes of a question without an answer, where the default is no; an empty code is the usual one.
+/// The refusal of a question that got no answer in time; an empty code means the usual one.
 fn unanswered(code: &str) -> Order {
     Order::Deny(code.to_owned(), "nobody allowed it in time".to_owned())
 }
 
-/// The settings of sessions that are opened to a server.
+/// The settings of sessions that peers open to a server.
 pub(super) fn session_config(config: &ServerConfig) -> SessionConfig {
     let usual = SessionConfig::default();
-    // Peers that understand it are asked to reconnect when the server drains.
+    // A draining server asks peers that understand it to reconnect.
     let caps_ex = usual.caps_ex | CAPS_RECONNECT;
     SessionConfig { max_message: config.max_message_bytes, timing: Timing::from(config), caps_ex, ..usual }
 }
 
-/// The task; its fields are the listener thread's alone.
+/// The task; only the listener thread uses its fields.
 pub(super) struct Listener {
     core: Arc<Core>,
     slots: Slab<Slot>,
     pending: usize,
     proxy_pending: usize,
-    turned_away: TurnedAway,
+    refused: RefusedConnections,
     session: SessionConfig,
     /// Listening sockets that may have more to accept.
     accepting: Vec<usize>,
-    /// One of them certainly has.
+    /// One of them certainly has more.
     accepts_at_once: bool,
-    /// Slots of pending peers that can go on with their TLS handshake, each once.
+    /// Slots of pending peers that can continue their TLS handshake, each once.
     handshaking: VecDeque<usize>,
 }
 
@@ -141,7 +141,7 @@ impl Listener {
             slots: Slab::new(),
             pending: 0,
             proxy_pending: 0,
-            turned_away: TurnedAway::default(),
+            refused: RefusedConnections::default(),
             session,
             accepting: Vec::new(),
             accepts_at_once: false,
@@ -182,10 +182,10 @@ impl Task for Listener {
         self.go_on_with_handshakes(io);
     }
 
-    /// Orders of the host, what is due for sessions, and whoever waited for room in the event queue.
+    /// Handles orders of the host, timeouts of sessions, and peers that waited for room in the event queue.
     fn on_tick(&mut self, _nudged: bool, io: &mut Io<'_>) {
         let stop_by_ms = self.core.stop_by_ms();
-        self.turned_away.tell();
+        self.refused.tell();
         self.close_proxy_pending(stop_by_ms.is_some(), io);
         let slots: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
@@ -215,7 +215,7 @@ impl Task for Listener {
 }
 
 impl Listener {
-    // ---- coming
+    // ---- new connections
 
     fn seat(&mut self, mut peer: Peer, memory: Charge, command: Option<(Said, Box<Decision>)>, io: &mut Io<'_>) {
         let entry = self.slots.vacant_entry();
@@ -236,7 +236,7 @@ impl Listener {
         self.serve(slot, io);
     }
 
-    // ---- talking
+    // ---- pending peers
 
     fn pending_peer(&mut self, slot: usize) -> Option<&mut PendingPeer> {
         match self.slots.get_mut(slot) {
@@ -245,8 +245,8 @@ impl Listener {
         }
     }
 
-    /// Reads a pending peer, does what it says, answers. One whose TLS handshake is not done waits for its share of a
-    /// turn.
+    /// Reads a pending peer, handles its commands and sends the answers. A peer whose TLS handshake is not done waits
+    /// for its share of a turn.
     fn serve(&mut self, slot: usize, io: &mut Io<'_>) {
         if !self.waits_for_handshake(slot) {
             self.read(slot, io);
@@ -314,7 +314,7 @@ impl Listener {
         Ok(())
     }
 
-    /// A pending peer wants something: the host is asked, or it is granted.
+    /// Handles a request of a pending peer: hooks are asked, or the host, or the request is granted.
     fn on_event(&mut self, slot: usize, event: Said, before: Box<Decision>, io: &mut Io<'_>) -> Stays {
         let args = self.core.config.stream.args;
         if let Said::Answered { error, text } = event {
@@ -338,7 +338,7 @@ impl Listener {
         }
     }
 
-    /// Hooks let the peer in so: the host is asked, or it is granted.
+    /// Continues after the hooks' decision: the host is asked, or the request is granted.
     fn ask_host(&mut self, slot: usize, wish: Wish, decision: Box<Decision>, io: &mut Io<'_>) -> Stays {
         let (bit, kind) = match &wish {
             Wish::Connect => (ask::CONNECT, EventKind::ConnectAsk),
@@ -358,11 +358,11 @@ impl Listener {
         let record = &pending.peer.record;
         let prev = record.set_state(State::Waiting);
         core.events.push(record.event(kind).moved(prev, State::Waiting));
-        // Answers go out before the host's: what was said so far must not wait for it.
+        // Answers so far are sent now, because they must not wait for the host's answer.
         self.flush(slot)
     }
 
-    /// The wish is granted: connect goes on here; of a publish or play the controller is asked, or it begins.
+    /// Grants the request: a connect continues here; for a publish or play the controller is asked, or it begins.
     fn grant(&mut self, slot: usize, wish: Wish, decision: Box<Decision>, io: &mut Io<'_>) -> Stays {
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
@@ -386,7 +386,7 @@ impl Listener {
         }
     }
 
-    /// A publish or play goes on with its stream.
+    /// Begins a publish or play on its stream.
     fn begin(&mut self, slot: usize, wish: Wish, decision: &Decision, io: &mut Io<'_>) -> Stays {
         let core = Arc::clone(&self.core);
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
@@ -397,14 +397,18 @@ impl Listener {
         if let Some(pending) = self.pending_peer(slot)
             && admission::is_answered_without_media(&mut pending.peer, &entered.0, &wish)
         {
-            return self.refuse_and_leave(slot, Failure::peers(RRError::Closed, "was told of a stream"), io);
+            return self.refuse_and_leave(
+                slot,
+                Failure::peers(RRError::Closed, "was only told whether there is such a stream"),
+                io,
+            );
         }
         let Some(pending) = self.take(slot, io) else { return Ok(()) };
         admission::hand_over(&core, &entered, pending.peer, wish, decision);
         Err(Leave::Handed)
     }
 
-    // ---- orders and time
+    // ---- orders and deadlines
 
     fn take_order(&mut self, slot: usize, order: Order, io: &mut Io<'_>) -> Stays {
         if let Order::Close(text) = order {
@@ -415,7 +419,7 @@ impl Listener {
             pending.peer.ask_to_reconnect(url.as_deref(), &text);
             return self.flush(slot);
         }
-        // An answer that comes after the deadline, or twice, answers nothing.
+        // An answer that comes after the deadline, or twice, is ignored.
         if let Order::Answer(number, order) = order {
             return self.take_answer(slot, number, *order, io);
         }
@@ -441,7 +445,7 @@ impl Listener {
         self.talk(slot, io)
     }
 
-    /// What hooks or the controller answer. An answer that comes after its time, or to another question, answers nothing.
+    /// Takes an answer of hooks or the controller. An answer that comes too late, or to another question, is ignored.
     fn take_answer(&mut self, slot: usize, number: u64, order: Order, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         if pending.state.question().is_none_or(|(asked, _)| asked != number) {
@@ -483,11 +487,11 @@ impl Listener {
         self.refuse_and_leave(slot, Failure::ours(RRError::Rejected, text.to_owned()), io)
     }
 
-    /// The pending peer has been told no: the words go out, and then the peer may close by itself for a moment.
+    /// Lets a refused peer leave: the reason is sent, and the peer has a moment to close by itself.
     fn refuse_and_leave(&mut self, slot: usize, why: Failure, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         if !pending.peer.subscriptions.is_empty() {
-            // It goes on with what it plays already.
+            // The peer continues with its other plays.
             if let Some(pending) = self.take(slot, io) {
                 self.core.pass_on(pending.peer);
             }
@@ -497,14 +501,14 @@ impl Listener {
         self.flush(slot)
     }
 
-    /// Orders of the host for one pending peer, what is due for its session, and the end of the server.
+    /// Handles orders of the host for one pending peer, timeouts of its session, and the end of the server.
     fn look_after(&mut self, slot: usize, stop_by_ms: Option<u64>, io: &mut Io<'_>) -> Stays {
         while let Some(order) = self.pending_peer(slot).and_then(|pending| pending.peer.record.next_order()) {
             self.take_order(slot, order, io)?;
         }
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         if stop_by_ms.is_some() && !matches!(pending.state, PendingState::Leaves { .. }) {
-            // A peer that is on no stream loses no media by an end at once.
+            // A peer without a stream loses no media if it is ended at once.
             let url = self.core.reconnect_url();
             if let (Some(url), Some(pending)) = (url, self.pending_peer(slot)) {
                 pending.peer.ask_to_reconnect(Some(&url), STOPPING);
@@ -530,7 +534,7 @@ impl Listener {
                 return self.flush(slot);
             }
             let order = match &pending.state {
-                // The peer was not refused for what it is.
+                // The refusal is not the peer's fault.
                 PendingState::AsksHooks { wish, .. } if !patience.allow => unanswered(wish.wanted().failed()),
                 _ => Order::Allow(Box::default()),
             };
@@ -547,7 +551,7 @@ impl Listener {
         }
     }
 
-    // ---- going
+    // ---- leaving
 
     fn apply(&mut self, slot: usize, stays: Stays, io: &mut Io<'_>) {
         if let Err(Leave::Over(failure)) = stays

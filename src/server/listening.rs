@@ -1,4 +1,4 @@
-//! Which sockets listen: the list of those that ask where peers may connect. The sockets are the listener's.
+//! The list of listening sockets, for callers that ask where peers can connect. The listener owns the sockets.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -9,13 +9,13 @@ use crate::sync::locked;
 /// A socket that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// The address that it is bound to.
+    /// The address that the socket is bound to.
     pub address: SocketAddr,
-    /// What its connections are.
+    /// How its connections are treated.
     pub options: ListenOptions,
 }
 
-/// All of a server, in the order in which they began.
+/// All listening sockets of a server, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(super) struct Listeners(Mutex<Vec<Listening>>);
 
@@ -24,7 +24,7 @@ impl Listeners {
         locked(&self.0).push(listening);
     }
 
-    /// They have been closed, all at once.
+    /// Notes that all of them have been closed.
     pub(super) fn closed(&self) {
         locked(&self.0).clear();
     }

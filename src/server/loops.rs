@@ -1,4 +1,4 @@
-//! The loops that the streams of a server share, where it has such (`threads`).
+//! The loops that the streams of a server share, if it is set up so (`threads`).
 
 use std::sync::Arc;
 
@@ -6,26 +6,26 @@ use crate::error::Result;
 use crate::net::event_loop::EventLoop;
 use crate::stream::threading::{Share, SharedLoop, Threading};
 
-/// The shared loops of one server; none where each stream has threads of its own.
+/// The shared loops of one server; none if each stream has its own threads.
 #[derive(Debug)]
 pub(super) struct Loops(Vec<Arc<SharedLoop>>);
 
 impl Loops {
-    /// So many loops, each to be run by a thread.
+    /// Makes this many loops, each to be run by a thread.
     pub(super) fn new(threads: Option<u32>) -> Result<(Self, Vec<EventLoop>)> {
         let made = (0..threads.unwrap_or(0)).map(|_| SharedLoop::new()).collect::<Result<Vec<_>>>()?;
         let (loops, event_loops) = made.into_iter().unzip();
         Ok((Self(loops), event_loops))
     }
 
-    /// A place for one more stream: on the loop with the fewest. Nobody else is placed meanwhile: the caller holds the
-    /// registry's lock.
+    /// A place for one more stream: on the loop with the fewest. The caller holds the registry's lock, so no other
+    /// stream is placed meanwhile.
     pub(super) fn threading(&self) -> Threading {
         let emptiest = self.0.iter().min_by_key(|shared| shared.streams());
         emptiest.map_or(Threading::Own, |shared| Threading::Shared(Share::on(shared)))
     }
 
-    /// No stream comes any more: each loop ends when its last stream has.
+    /// Closes the loops to new streams: each loop ends when its last stream has ended.
     pub(super) fn close(&self) {
         self.0.iter().for_each(|shared| shared.close());
     }

@@ -1,14 +1,15 @@
-//! The memory limit: decides which streams give memory back where media memory is short, and how much each stream may
+//! The memory limit: decides which streams give back memory when media memory is short, and how much each stream may
 //! keep. The control thread runs these passes.
 //!
-//! The order is the design's: the kept groups of all streams go first, then the cursors that are furthest behind jump,
-//! then those consumers are closed that hold much that they cannot jump over, and where publishers still find no room,
-//! streams lose theirs. Until then a publisher that finds no room waits, and its peer with it.
+//! The steps come in this order: all streams drop their cached groups; the cursors that are furthest behind jump;
+//! consumers that hold much private memory are closed; and if publishers still find no room, streams lose their
+//! publishers. Until then a publisher that finds no room waits, and so does its peer.
 //!
-//! Fairness: a stream that has lived for a while has a floor, which is what it has lived on. Newcomers, and streams that
-//! want more than they have lived on, share the memory up to seven eighths; the last eighth is for streams within their
-//! floors, the oldest first. Who gives way is found by what streams use above their floors, so a stream within its floor
-//! is closed only where another within its own would starve otherwise.
+//! Fairness: a stream that has run for a while has a floor, which is the memory that it has needed. New streams, and
+//! streams that need more than their floors, share the memory up to seven eighths; the last eighth is for streams
+//! within their floors, the oldest first. Streams give back memory according to their use above their floors, so a
+//! stream within its floor loses its publisher only if another stream would otherwise find no room within its own
+//! floor.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -24,28 +25,29 @@ pub(super) const PASS_MS: u64 = 20;
 /// Passes in which cursors jump; each halves what the largest streams hold.
 const JUMPS: u32 = 4;
 
-/// Passes after these in which those are closed who hold much for themselves: who comes after them may be like them.
+/// Further passes in which consumers with much private memory are closed; there are several, because new consumers may
+/// be like them.
 const CLOSES: u32 = 4;
 
 /// Passes that wait for the largest streams to give up what they were asked for, before more is asked: a relay may be
 /// in a long round.
 const WAITS: u32 = 20;
 
-/// Pause after a round that freed barely enough, and after a publisher was closed.
+/// Pause after a round that freed just enough, and after a publisher was closed.
 const REST_MS: u64 = 100;
 
 /// Time between two updates of the streams' floors.
 const FLOORS_MS: u64 = 1_000;
 
-/// The floor of one stream is a quarter of what is kept for all at most, or this where it is more: two segments of the
-/// log with their marks, with which a stream of any rate goes on.
+/// The floor of one stream is at most a quarter of the memory that is kept for all floors, or this value if that is
+/// more: two segments of the log with their marks, enough to keep a stream of any rate going.
 const LEAST_FLOOR: u64 = 2 * (256 + 12) * 1024;
 
-/// Publishers are closed until so much of the limit will be free (a part in so many): one at a time would be slower than
-/// newcomers come.
+/// Publishers are closed until this part of the limit will be free (one in so many): closing one at a time would be
+/// slower than newcomers come.
 const FREED_PART: u64 = 16;
 
-/// The step of the round that comes next.
+/// The next step of the present round.
 #[derive(Debug, Default)]
 pub(super) struct MemoryLimit {
     pass: u32,
@@ -58,12 +60,12 @@ pub(super) struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Whether it wants to look again after [`PASS_MS`].
+    /// Whether the next pass is due after [`PASS_MS`].
     pub(super) fn is_busy(&self) -> bool {
         self.busy
     }
 
-    /// Looks at the memory and has the next step done, if one is due.
+    /// Checks the memory and starts the next step, if one is due.
     pub(super) fn look(&mut self, core: &Core) {
         let Some(limit) = core.budget.limit() else { return };
         let (now_ms, refused) = (clock::now_ms(), core.budget.refused());
@@ -111,8 +113,8 @@ fn streams(core: &Core) -> Vec<Arc<RRStream>> {
     core.registry().streams.iter().map(|(_, stream)| Arc::clone(stream)).collect()
 }
 
-/// Gives each stream that lives the floor it has lived on, the oldest first, as far as `kept` reaches for what they do not
-/// use of it now.
+/// Sets each running stream's floor to the memory that it has needed, the oldest stream first, as long as `kept` covers
+/// the parts of the floors that are unused now.
 fn set_floors(streams: &[Arc<RRStream>], kept: u64, now_ms: u64) {
     let mut living = Vec::new();
     for stream in streams {
@@ -129,7 +131,7 @@ fn set_floors(streams: &[Arc<RRStream>], kept: u64, now_ms: u64) {
     }
 }
 
-/// The floor of a stream that has lived on `bytes`; what it does not use of it is taken from what is `left` of `kept`.
+/// The floor of a stream that has needed `bytes`; its unused part is subtracted from `left`, the rest of `kept`.
 fn floor(bytes: u64, used: u64, kept: u64, left: &mut u64) -> u64 {
     let wanted = bytes.min(LEAST_FLOOR.max(kept / 4));
     let unused = wanted.saturating_sub(used).min(*left);
@@ -137,7 +139,8 @@ fn floor(bytes: u64, used: u64, kept: u64, left: &mut u64) -> u64 {
     wanted.min(used + unused)
 }
 
-/// Those with at least half of what the largest holds, above their floors where anybody does.
+/// The streams that use at least half as much as the largest one, measured above their floors if any stream is above
+/// its floor.
 fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
     let within_floors = streams.iter().all(|stream| stream.memory().above_floor() == 0);
     let counted = move |stream: &RRStream| {
@@ -147,8 +150,8 @@ fn largest(streams: &[Arc<RRStream>]) -> impl Iterator<Item = &Arc<RRStream>> {
     streams.iter().filter(move |stream| counted(stream) >= most / 2)
 }
 
-/// Closes publishers, those of streams that use the most above their floors first, until `enough` bytes will be free. Only
-/// where one within its floor `starved` may it be that nobody is above.
+/// Closes publishers until `enough` bytes will be free, beginning with streams that use the most above their floors. If
+/// no stream is above its floor, this happens only if a stream within its floor `starved`.
 fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
     let mut by_use: Vec<_> = streams.iter().map(|stream| (stream.memory().above_floor(), stream)).collect();
     if starved && by_use.iter().all(|&(above, _)| above == 0) {
@@ -162,7 +165,7 @@ fn evict(streams: &[Arc<RRStream>], enough: u64, starved: bool) {
         }
         let memory = stream.memory().used();
         freed += memory;
-        // One without a publisher is ending: what it holds comes back all the same.
+        // A stream without a publisher is ending, and its memory comes back anyway.
         if stream.has_publisher() {
             stream.evict_publisher();
             closed.push((stream, memory));

@@ -2,8 +2,8 @@
 //!
 //! Threads: `listenerThread` (the listener: accepting, handshakes, commands until the role is known), `dialThread`
 //! (targets up to `Publish.Start`), a few `resolverThread`s, `controlThread` (joins what has ended, orderly stop),
-//! `eventThread` (log sinks, the host's callback). Lock order: registry, then a stream's book, then its buffer; none is
-//! held while calling another thread's inbox blocks (none does) or the host.
+//! `eventThread` (log sinks, the host's callback). ARCHITECTURE.md has the lock order; no lock is held during a call
+//! into the host.
 
 mod absent;
 mod access;
@@ -44,7 +44,7 @@ use std::thread::JoinHandle;
 
 pub use self::listening::Listening;
 pub use self::out::RRRestOut;
-// What the methods of a server take and give.
+// The types that a server's methods take and return.
 pub use self::events::{EventFn, LogSink};
 pub use self::slots::kind;
 pub use crate::config::ListenOptions;
@@ -78,21 +78,21 @@ use crate::stream::remote::target::{News, Target};
 use crate::stream::{RRStream, StreamName};
 use crate::sync::locked;
 
-/// One relay server. All methods may be called from any thread; see each for what must not be called in a callback.
+/// One relay server. All methods may be called from any thread; each says if it must not be called in a callback.
 #[derive(Debug)]
 pub struct RRServer {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Those of the loops that streams share.
+    /// The threads of the loops that streams share.
     shared: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl RRServer {
-    /// A server that listens nowhere yet; its threads run.
+    /// A server that does not listen yet; its threads run.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no fd or thread left, [`RRError::NoMem`] where it has no memory,
-    /// [`RRError::Arg`] for settings of streams that streams on shared loops cannot have.
+    /// [`RRError::Limit`] if the process has no fd or thread left, [`RRError::NoMem`] if it has no memory,
+    /// [`RRError::Arg`] for stream settings that streams on shared loops cannot have.
     pub fn new(config: ServerConfig, log_events: LevelFilter, callback: Option<EventFn>) -> Result<Self> {
         config.may_have(&config.stream)?;
         let (mut listener_loop, mut dial_loop) = (EventLoop::new()?, EventLoop::new()?);
@@ -121,7 +121,7 @@ impl RRServer {
             Ok(())
         };
         let control = Arc::clone(&core);
-        // First, as it carries out the end of a server of which something else cannot start.
+        // This thread starts first, because it ends a server whose other threads cannot start.
         start(&server.threads, "controlThread", Box::new(move || control::run(&control)))
             .inspect_err(|_| core.stopped())?;
         start(&server.threads, "listenerThread", Box::new(move || listener_loop.run()))?;
@@ -139,7 +139,7 @@ impl RRServer {
         self.core.state()
     }
 
-    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"` and ":1935" for both families, port 0 for any) and gives
+    /// Listens on an address ("0.0.0.0:1935", `"[::]:1935"` and ":1935" for both families, port 0 for any) and returns
     /// the port.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl RRServer {
         self.add_listener(socket::listen(address, options.reuse_port)?, options)
     }
 
-    /// Listens on a socket that listens already. The fd is ours from here on, also on failure.
+    /// Listens on a socket that listens already. The server owns the fd from now on, also on failure.
     ///
     /// # Errors
     /// Those of [`socket::listener_from`]; [`RRError::State`] as for [`listen`](Self::listen).
@@ -170,16 +170,16 @@ impl RRServer {
         Ok(address.port())
     }
 
-    /// The sockets that listen, in the order in which they began; none once the server stops.
+    /// The sockets that listen, in the order in which they were added; none once the server stops.
     pub fn listeners(&self) -> Vec<Listening> {
         self.core.listening.all()
     }
 
-    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket; a PROXY header,
-    /// where one is to come, knows better than both. The fd is ours from here on, also on failure.
+    /// Takes a connection the host accepted. `peer` is the address to show; `None` asks the socket; a PROXY header, if
+    /// one is required, overrides both. The server owns the fd from now on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where it is no connected stream socket, [`RRError::Limit`], [`RRError::State`] as for
+    /// [`RRError::Arg`] if it is not a connected stream socket, [`RRError::Limit`], [`RRError::State`] as for
     /// [`listen`](Self::listen).
     pub fn accept_fd(&self, fd: OwnedFd, peer: Option<&str>, options: ListenOptions) -> Result<()> {
         self.may_listen(options)?;
@@ -189,31 +189,32 @@ impl RRServer {
         self.core.to_listener(ToListener::Connection(socket, name, options))
     }
 
-    /// The certificate, with the chain behind it, and its key, that listeners with TLS show; PEM files. Again at any
-    /// time, for connections from then on.
+    /// Sets the certificate (followed by its chain) and the key that listeners with TLS show; PEM files. It may be
+    /// called again at any time, for connections from then on.
     ///
     /// # Errors
-    /// [`RRError::Cert`] with the file and the reason; what was shown before is shown on.
+    /// [`RRError::Cert`] with the file and the reason; then the previous certificate stays.
     pub fn set_tls(&self, chain: &Path, key: &Path) -> Result<()> {
         self.core.certificate.set(chain, key)
     }
 
-    /// Who may publish and play from now on; sessions that run are not judged again.
+    /// Sets who may publish and play from now on; running sessions are not checked again.
     ///
     /// # Errors
-    /// [`RRError::Io`] and [`RRError::Arg`] for the file of keys, with its name and the reason; what was set before stays.
+    /// [`RRError::Io`] and [`RRError::Arg`] for the file of keys, with its name and the reason; then the previous
+    /// settings stay.
     pub fn set_access(&self, config: AccessConfig) -> Result<()> {
         self.core.access.set(config, self.core.config.stream.args)
     }
 
-    /// Stops in order: no more peers come in, streams get `deadline_ms` to bring their last messages out, then
+    /// Stops in order: no new peers are accepted, streams get `deadline_ms` to send their last messages, then
     /// everything is closed and the server's state is STOPPED. Returns at once.
     ///
-    /// With `reconnect_url` streams go on until shortly before the deadline: peers that understand it are asked to
-    /// connect again there, and leave when they have.
+    /// With `reconnect_url` streams go on until shortly before the deadline, and peers that understand it are asked to
+    /// connect to that url; they leave when they have connected.
     ///
     /// # Errors
-    /// None so far; a second call shortens the deadline.
+    /// None at present. A second call shortens the deadline.
     pub fn stop(&self, reconnect_url: Option<&str>, deadline_ms: u32) -> Result<()> {
         match reconnect_url {
             Some(url) => self.core.drain(url, u64::from(deadline_ms)),
@@ -232,29 +233,29 @@ impl RRServer {
         self.core.wait_stopped();
         self.core.close();
         for thread in std::mem::take(&mut *locked(&self.threads)) {
-            // Its panic, if any, was reported by the thread itself.
+            // The thread itself has reported its panic, if any.
             let _ = thread.join();
         }
-        // A stream that has not ended in all that time never will, and has been told of; the host does not wait for it.
+        // A stream that has not ended by now never will, and has been logged; the host does not wait for it.
         if self.core.registry().streams.is_empty() {
             for thread in std::mem::take(&mut *locked(&self.shared)) {
                 let _ = thread.join();
             }
         }
-        // The events that are left may be taken until the server is gone.
+        // Remaining events may be taken until the server is freed.
         self.core.events.stop(1_000)
     }
 
-    /// Where log lines of this server go, and from which level on.
+    /// Sets the sink and the level of this server's log lines.
     ///
     /// # Errors
-    /// [`RRError::Timeout`] where the old sink does not return.
+    /// [`RRError::Timeout`] if the old sink does not return.
     pub fn set_log(&self, level: LevelFilter, sink: LogSink) -> Result<()> {
         self.core.events.set_log(level, sink)
     }
 
-    /// Whether the lines of the librtmp face, of the whole process, come to this server's log. One log at a time has
-    /// them: this one takes them from another, and gives up only its own.
+    /// Sets whether the lines of the librtmp face, of the whole process, come to this server's log. Only one log at a
+    /// time gets them: `true` takes them from another log, and `false` gives up only this server's own.
     pub fn log_librtmp(&self, on: bool) {
         self.core.events.take_librtmp(on);
     }
@@ -264,18 +265,18 @@ impl RRServer {
         self.core.config.user
     }
 
-    /// For log records of calls made by the host's threads.
+    /// Assigns log records of the calling thread to this server, for calls of the host's threads.
     pub fn enter_log(&self) -> crate::log::Entered {
         RRLog::enter(self.core.events.log())
     }
 
-    /// Has somebody told of every event from here on, beside the host.
+    /// Adds a subscriber to every event from now on, besides the host.
     #[cfg(feature = "rest")]
     pub(crate) fn subscribe(&self, subscriber: &Arc<dyn events::Subscriber>) {
         self.core.events.subscribe(subscriber);
     }
 
-    /// Ends that; one event that is being told may still come.
+    /// Removes a subscriber; an event that is being sent may still reach it.
     #[cfg(feature = "rest")]
     pub(crate) fn unsubscribe(&self, subscriber: &Arc<dyn events::Subscriber>) {
         self.core.events.unsubscribe(subscriber);
@@ -284,7 +285,7 @@ impl RRServer {
     /// The ids of one kind (`slots::kind`) below `parent`: a stream, or 0 for the server.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] where the parent has ended; [`RRError::NoMem`].
+    /// [`RRError::NotFound`] if the parent has ended; [`RRError::NoMem`].
     pub fn list(&self, parent: Id, kind: u8) -> Result<Vec<Id>> {
         if parent != 0 {
             self.stream(parent)?;
@@ -318,7 +319,7 @@ impl RRServer {
         self.core.events.raw_fd()
     }
 
-    /// The next event; 0 looks, -1 waits for ever.
+    /// The next event; a timeout of 0 does not wait, -1 waits for ever.
     ///
     /// # Errors
     /// [`RRError::Thread`] for a second taker, [`RRError::State`] with a callback, [`RRError::Closed`] at the end.
@@ -326,7 +327,7 @@ impl RRServer {
         self.core.events.next(timeout_ms)
     }
 
-    /// Makes a waiting [`Self::next_event`] give `None`.
+    /// Makes a waiting [`Self::next_event`] return `None`.
     pub fn wake_events(&self) {
         self.core.events.wake();
     }
@@ -348,16 +349,16 @@ impl RRServer {
         self.order(id, order)
     }
 
-    /// Lets a session that asks in.
+    /// Allows a session that waits for an answer.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::State`] where it asks nothing.
+    /// [`RRError::NotFound`], [`RRError::State`] if it waits for no answer.
     pub fn session_allow(&self, id: Id, decision: Decision) -> Result<()> {
         self.check_decision(id, &decision)?;
         self.answer(id, Order::Allow(Box::new(decision)))
     }
 
-    /// Looks at what a decision adds to the stream, so that a session is let in with all of it or not at all.
+    /// Checks the targets and sources of a decision, so that a session is allowed with all of them or not at all.
     fn check_decision(&self, id: Id, decision: &Decision) -> Result<()> {
         if decision.targets.is_empty() && decision.sources.is_empty() {
             return Ok(());
@@ -366,46 +367,46 @@ impl RRServer {
         may_open(&decision.targets, &decision.sources, decision.rename.as_ref().unwrap_or(&names.key))
     }
 
-    /// The hooks of this server from now on. Sessions that wait for an answer of those before get one still.
+    /// Sets the hooks of this server. Sessions that wait for an answer of the previous hooks still get it.
     #[cfg(feature = "rest")]
     pub(crate) fn set_hooks(&self, hooks: Arc<dyn Hooks>) {
         self.core.hooks.set(hooks);
     }
 
-    /// Takes these hooks off, unless others are the server's meanwhile.
+    /// Removes these hooks, unless others have replaced them meanwhile.
     #[cfg(feature = "rest")]
     pub(crate) fn remove_hooks(&self, hooks: &Arc<dyn Hooks>) {
         self.core.hooks.remove(hooks);
     }
 
-    /// Whom to ask from now on where streams go and come from.
+    /// Sets the placement, which is asked where streams go and come from.
     #[cfg(feature = "rest")]
     pub(crate) fn set_placement(&self, placement: Arc<dyn Placement>) {
         self.core.placement.set(placement);
     }
 
-    /// Asks this one no more, unless another has its place meanwhile.
+    /// Removes this placement, unless another has replaced it meanwhile.
     #[cfg(feature = "rest")]
     pub(crate) fn remove_placement(&self, placement: &Arc<dyn Placement>) {
         self.core.placement.remove(placement);
     }
 
-    /// The stream of this name.
+    /// The stream with this name.
     #[cfg(feature = "rest")]
     pub(crate) fn stream_named(&self, name: &StreamName) -> Option<Arc<RRStream>> {
         self.core.registry().find(name).cloned()
     }
 
-    /// Tells the host, and whoever subscribes.
+    /// Sends an event to the host and the subscribers.
     #[cfg(feature = "rest")]
     pub(crate) fn tell(&self, event: Event) {
         self.core.events.push(event);
     }
 
-    /// The answer of hooks or of the controller to a question, or another wish of theirs.
+    /// Takes an answer of hooks or of the controller to a question, or another request of theirs.
     ///
     /// # Errors
-    /// As [`RRRestOut::carry_out`]; an answer that comes too late answers nothing.
+    /// Those of [`RRRestOut::carry_out`]; an answer that comes too late is ignored.
     #[cfg(feature = "rest")]
     pub(crate) fn answer_question(&self, number: u64, answer: RRRestOut) -> Result<Id> {
         let (session, order) = match answer {
@@ -420,7 +421,7 @@ impl RRServer {
         self.order(session, Order::Answer(number, Box::new(order))).map(|()| session)
     }
 
-    /// Refuses a session that asks, with an onStatus code ("" takes the usual one) and text.
+    /// Refuses a session that waits for an answer, with an onStatus code ("" means the usual one) and text.
     ///
     /// # Errors
     /// Those of [`Self::session_allow`].
@@ -428,7 +429,7 @@ impl RRServer {
         self.answer(id, Order::Deny(code.to_owned(), text.to_owned()))
     }
 
-    /// Sends a session that asks elsewhere.
+    /// Redirects a session that waits for an answer.
     ///
     /// # Errors
     /// Those of [`Self::session_allow`].
@@ -436,10 +437,10 @@ impl RRServer {
         self.answer(id, Order::Redirect(url.to_owned()))
     }
 
-    /// Asks a session's peer to connect again (E-RTMP), elsewhere if `url` is given.
+    /// Asks a session's peer to connect again (Enhanced RTMP), elsewhere if `url` is given.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Unsupported`] where the peer did not say that it understands.
+    /// [`RRError::NotFound`], [`RRError::Unsupported`] if the peer did not announce that it understands this.
     pub fn session_reconnect(&self, id: Id, url: Option<&str>, text: &str) -> Result<()> {
         if !self.session(id)?.reconnects() {
             return Err(Failure::ours(RRError::Unsupported, "the peer does not understand reconnect requests"));
@@ -447,30 +448,30 @@ impl RRServer {
         self.order(id, Order::Reconnect(url.map(ToOwned::to_owned), text.to_owned()))
     }
 
-    /// Gives a session that asks away to another process: what is given is its open connection, and the state with which
-    /// [`Self::session_import`] goes on there. The session ends here with that, and its last event says so. Waits for the
-    /// thread that has it, between two of that thread's turns.
+    /// Exports a session that waits for an answer to another process: returns its open connection, and the state with
+    /// which [`Self::session_import`] continues there. The session then ends here, and its last event says so. The call
+    /// waits for the thread that owns the session, until a turn of that thread ends.
     ///
     /// # Errors
-    /// Those of [`Self::session_allow`], [`RRError::State`] also where it was answered meanwhile;
-    /// [`RRError::Unsupported`] for one that cannot go on elsewhere: over TLS or HTTP, or with plays or targets. It is
-    /// where it was then, as with [`Export::Needs`].
+    /// Those of [`Self::session_allow`], [`RRError::State`] also if it was answered meanwhile; [`RRError::Unsupported`]
+    /// for a session that cannot move: over TLS or HTTP, or with plays or targets. Then, and with [`Export::Needs`],
+    /// the session stays as it was.
     pub fn session_export(&self, id: Id, room: usize) -> Result<Export> {
         let (caller, wait) = ExportCaller::new();
         self.answer(id, Order::Export { room, caller })?;
         // A thread that has ended in a panic drops no order.
         wait.outcome(|| self.core.is_closing()).unwrap_or_else(|| {
             self.session(id)?;
-            Err(Failure::ours(RRError::State, "the session was answered before, or its server ends"))
+            Err(Failure::ours(RRError::State, "the session was answered meanwhile, or its server ends"))
         })
     }
 
-    /// Goes on with a session of another process, which [`Self::session_export`] gave: it asks here what it asked there,
-    /// after hooks and before the host. The fd is ours from here on, also on failure.
+    /// Imports a session that [`Self::session_export`] gave in another process: its question is asked here anew, of
+    /// hooks and then of the host. The server owns the fd from now on, also on failure.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where the fd is no connected stream socket or the state is none, [`RRError::Version`] where it is
-    /// newer than this library, [`RRError::Limit`] where it is larger than the settings allow or there is no room for
+    /// [`RRError::Arg`] if the fd is not a connected stream socket or the state is invalid, [`RRError::Version`] if it
+    /// is newer than this library, [`RRError::Limit`] if it is larger than the settings allow or there is no room for
     /// another session, [`RRError::NoMem`], [`RRError::State`] once the server stops.
     pub fn session_import(&self, fd: OwnedFd, state: &[u8]) -> Result<()> {
         self.core.still_open()?;
@@ -479,26 +480,29 @@ impl RRServer {
         ExportedSession::read(&config, state, clock::now_ms())?.enter(&self.core, socket)
     }
 
-    /// Closes a session. With `ban_ms` above 0 whoever comes from its address is refused for so long to do what it did:
-    /// to publish, or to play, that stream.
+    /// Closes a session. With `ban_ms` above 0, peers from its address may not do the same (publish or play that
+    /// stream) for this long.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Again`]; with a ban, [`RRError::Arg`] for one above a day, [`RRError::State`] for a
-    /// session that neither publishes nor plays or whose address is not known, [`RRError::Limit`] where no more bans fit.
-    /// Nothing has changed then.
+    /// [`RRError::NotFound`], [`RRError::Again`]; with a ban, [`RRError::Arg`] for one above a day, [`RRError::State`]
+    /// for a session that neither publishes nor plays or whose address is not known, [`RRError::Limit`] if there are
+    /// too many bans. On an error nothing has changed.
     pub fn session_close(&self, id: Id, text: &str, ban_ms: u32) -> Result<()> {
         let close = || self.order(id, Order::Close(text.to_owned()));
         if ban_ms == 0 {
             return close();
         }
         if ban_ms > MAX_BAN_MS {
-            return Err(Failure::ours(RRError::Arg, format!("ban_ms is {ban_ms}: a day at most ({MAX_BAN_MS})")));
+            return Err(Failure::ours(
+                RRError::Arg,
+                format!("ban_ms is {ban_ms}, at most a day ({MAX_BAN_MS}) is allowed"),
+            ));
         }
         let record = self.session(id)?;
         let stream = self.core.registry().streams.get(record.stream()).cloned();
         let ban = Ban::of(&record, stream.as_ref().map(|stream| stream.name()))?;
         let (bans, now_ms) = (&self.core.bans, clock::now_ms());
-        // It stands before the peer is closed: one that is back at once meets it.
+        // The ban is in force before the peer is closed, so that a peer that is back at once meets it.
         let before = bans.add(ban.clone(), now_ms.saturating_add(ban_ms.into()), now_ms)?;
         close().inspect_err(|_| bans.restore(ban, before))
     }
@@ -509,12 +513,12 @@ impl RRServer {
         self.core.registry().streams.find(id).cloned()
     }
 
-    /// Makes a stream that exists with or without peers. One that is there already becomes such a stream and keeps
-    /// its settings.
+    /// Makes a stream that exists with or without peers. An existing stream becomes such a stream and keeps its
+    /// settings.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a name with NUL or too long, [`RRError::Exists`] where settings are given and the stream is
-    /// there, [`RRError::Limit`], [`RRError::State`] once the server stops.
+    /// [`RRError::Arg`] for a name that is too long or has NUL, [`RRError::Exists`] if settings are given and the
+    /// stream exists, [`RRError::Limit`], [`RRError::State`] once the server stops.
     pub fn stream_create(&self, app: &[u8], key: &[u8], config: Option<StreamConfig>) -> Result<Id> {
         self.core.still_open()?;
         let name = StreamName::checked(app, key)?;
@@ -523,22 +527,23 @@ impl RRServer {
         let (stream, made) = self.core.find_or_make(name, &config, true)?;
         if !made {
             if given {
-                return Err(Failure::ours(RRError::Exists, "the stream is there with settings of its own"));
+                return Err(Failure::ours(RRError::Exists, "the stream exists already, with its own settings"));
             }
             stream.book().reserve();
         }
         Ok(stream.id())
     }
 
-    /// As [`Self::stream_create`] with settings, where a stream that is there may have the very same ones.
+    /// As [`Self::stream_create`] with settings, but an existing stream with the same settings is accepted.
     ///
     /// # Errors
-    /// As [`Self::stream_create`]; [`RRError::Exists`] where the stream is there with other settings, and it stays as it is.
+    /// Those of [`Self::stream_create`]; [`RRError::Exists`] if the stream exists with other settings; it stays as it
+    /// is.
     pub fn stream_ensure(&self, app: &[u8], key: &[u8], config: StreamConfig) -> Result<Id> {
         self.core.still_open()?;
         let (stream, made) = self.core.find_or_make(StreamName::checked(app, key)?, &config, true)?;
         if !made && *stream.config() != config {
-            let text = "the stream is there with other settings, which cannot be changed while it lives: stop it first";
+            let text = "the stream exists with other settings, which cannot be changed while it runs: stop it first";
             return Err(Failure::ours(RRError::Exists, text));
         }
         stream.book().reserve();
@@ -567,7 +572,7 @@ impl RRServer {
         Ok(self.stream(id)?.config().clone())
     }
 
-    /// Ends a stream: its publisher is closed, consumers get what is there within the deadline.
+    /// Stops a stream: its publisher is closed, and consumers get the rest of the log within the deadline.
     ///
     /// # Errors
     /// [`RRError::NotFound`].
@@ -576,19 +581,19 @@ impl RRServer {
         Ok(())
     }
 
-    /// Makes a publisher that stands by the live one, from its next key frame.
+    /// Makes a standby the live publisher, from its next key frame.
     ///
     /// # Errors
-    /// [`RRError::NotFound`] for the stream, or where the session does not publish to it.
+    /// [`RRError::NotFound`] for the stream, or if the session does not publish to it.
     pub fn stream_switch(&self, id: Id, source: Id) -> Result<()> {
         self.stream(id)?.switch(source)
     }
 
-    /// Feeds a stream with a message of the host's own.
+    /// Publishes a message of the host's own to a stream.
     ///
     /// # Errors
-    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is no media, a time below 0 or a body too large,
-    /// [`RRError::Exists`] where a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
+    /// [`RRError::NotFound`], [`RRError::Arg`] for a type that is not media, a negative time or a body that is too
+    /// large, [`RRError::Exists`] if a session publishes, [`RRError::Limit`] and [`RRError::NoMem`].
     pub fn stream_write(&self, id: Id, type_id: u8, ts_ms: i64, body: &[u8], end: bool) -> Result<()> {
         use crate::proto::message::kind;
         let stream = self.stream(id)?;
@@ -611,17 +616,17 @@ impl RRServer {
     /// Adds a push target to a stream, live or not.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] where what it is to trust cannot be read,
+    /// [`RRError::Arg`] for a malformed url or pin, [`RRError::Cert`] if the file of its roots cannot be read,
     /// [`RRError::NotFound`], [`RRError::Limit`].
     pub fn target_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         self.add(stream, config, false)
     }
 
-    /// Adds a source to a stream: it pulls, and is the stream's publisher while it is connected. It waits while
-    /// somebody else publishes, and with `on_demand` while nobody plays. All else is as with a target.
+    /// Adds a source, which pulls a stream and is its publisher while connected. A source waits while there is another
+    /// publisher and, with `on_demand`, while there are no players. Everything else is as with a target.
     ///
     /// # Errors
-    /// Those of [`Self::target_add`]; [`RRError::Unsupported`] for settings that only a target heeds.
+    /// Those of [`Self::target_add`]; [`RRError::Unsupported`] for settings that only a target has.
     pub fn source_add(&self, stream: Id, config: TargetConfig) -> Result<Id> {
         self.add(stream, config, true)
     }
@@ -635,12 +640,11 @@ impl RRServer {
         Ok(target.id)
     }
 
-    /// Adds the targets and sources that a stream has not got yet, by url and key; all of them or none. Those that have
-    /// failed are tried again. Then ends
-    /// `instead_of`, whose place they take, unless it is among them.
+    /// Adds the targets and sources that a stream does not have yet, compared by url and key; all of them or none.
+    /// Those that have failed are tried again. Then it ends `instead_of`, which they replace, unless it is among them.
     ///
     /// # Errors
-    /// Those of [`Self::target_add`] and [`Self::source_add`]; nothing has changed then.
+    /// Those of [`Self::target_add`] and [`Self::source_add`]; on an error nothing has changed.
     pub fn stream_open(
         &self,
         id: Id,
@@ -662,7 +666,7 @@ impl RRServer {
         }
     }
 
-    /// Refuses the players of a stream that wait because nothing feeds it.
+    /// Refuses the waiting players of a stream that nothing feeds.
     ///
     /// # Errors
     /// [`RRError::NotFound`].
@@ -672,8 +676,8 @@ impl RRServer {
         Ok(())
     }
 
-    /// Gives a target or a source other settings. Where they name another place or way, it is connected anew at once;
-    /// all else is changed while it runs. More media than before begins at the next key frame.
+    /// Changes the settings of a target or source. If they name another server or kind of connection, it reconnects at
+    /// once; other settings change while it runs. Media that is added begins at the next key frame.
     ///
     /// # Errors
     /// Those of [`Self::target_add`] and [`Self::source_add`].
@@ -699,7 +703,7 @@ impl RRServer {
         Ok(self.target(id)?.endpoint().config.clone())
     }
 
-    /// Tries a target that waits for its next try now.
+    /// Starts the next try of a waiting target now.
     ///
     /// # Errors
     /// [`RRError::NotFound`].
@@ -709,7 +713,7 @@ impl RRServer {
         Ok(())
     }
 
-    /// Ends a target; one that is connected gets what is there within the deadline. The stream does not notice.
+    /// Stops a target; if it is connected, it gets the rest of the log within the deadline. The stream goes on.
     ///
     /// # Errors
     /// [`RRError::NotFound`].
@@ -726,10 +730,11 @@ impl RRServer {
 }
 
 impl RRRestOut {
-    /// Carries the request out, whole or not at all. Gives the id of the object made or changed; 0 is the server.
+    /// Carries out the request, completely or not at all. Returns the id of the object that was made or changed; 0 is
+    /// the server.
     ///
     /// # Errors
-    /// Those of the server's call; nothing has changed then.
+    /// Those of the server's method; on an error nothing has changed.
     pub fn carry_out(self, server: &RRServer) -> Result<Id> {
         match self {
             Self::CreateStream { app, key, config } => server.stream_create(&app, &key, config.map(|config| *config)),
@@ -763,7 +768,7 @@ impl RRRestOut {
 
 #[cfg(any(test, feature = "fuzzing"))]
 impl RRServer {
-    /// For tests and fuzzers: dead once nothing of the server is left.
+    /// For tests and fuzzers: a reference that is dead once the server is completely freed.
     pub(crate) fn life(&self) -> std::sync::Weak<dyn std::fmt::Debug> {
         let core: Arc<dyn std::fmt::Debug> = Arc::<Core>::clone(&self.core);
         Arc::downgrade(&core)
@@ -772,7 +777,7 @@ impl RRServer {
 
 impl Drop for RRServer {
     fn drop(&mut self) {
-        // In a callback it would wait for itself; the ffi refuses that before it comes here.
+        // In a callback this would wait for itself; the ffi refuses that earlier.
         if refuse_in_callback().is_ok() {
             let _ = self.shutdown();
             self.core.forget();
@@ -780,7 +785,7 @@ impl Drop for RRServer {
     }
 }
 
-/// Refuses settings that would do nothing, and says so in the log, as it is easily overlooked.
+/// Refuses settings that would have no effect, and logs that, because the error is easily overlooked.
 fn may_set(config: &TargetConfig, pulls: bool) -> Result<()> {
     config.serves(pulls).inspect_err(|failure| {
         if pulls {
@@ -789,10 +794,10 @@ fn may_set(config: &TargetConfig, pulls: bool) -> Result<()> {
     })
 }
 
-/// Refuses targets and sources of which one could not be added.
+/// Refuses a list of targets and sources if one of them could not be added.
 fn may_open(targets: &[TargetConfig], sources: &[TargetConfig], key: &[u8]) -> Result<()> {
     if targets.len() + sources.len() > MAX_DECISION_TARGETS {
-        let text = format!("targets and sources: {MAX_DECISION_TARGETS} together are the most");
+        let text = format!("targets and sources: at most {MAX_DECISION_TARGETS} together are allowed");
         return Err(Failure::ours(RRError::Arg, text));
     }
     let all = targets.iter().map(|config| (config, false));

@@ -1,8 +1,9 @@
 //! RRRestOut: one request or answer that starts, stops or changes a stream, a session, a target or the server.
 //!
-//! Requests by the C API, by HTTP in JSON or as nginx-rtmp's `/control`, and answers to the server's own questions become
-//! this type, which carries them out in one place. A request names its object by id, so it reaches that very object or,
-//! once that has ended, nothing. A request that cannot be carried out whole is refused with its reason and changes nothing.
+//! Requests of the C API, requests over HTTP (JSON or nginx-rtmp's `/control`), and answers to the server's own
+//! questions become this type, which carries them out in one place. A request names its object by id, so it reaches
+//! exactly that object or, once that has ended, none. A request that cannot be carried out completely is refused with
+//! the reason and changes nothing.
 
 use crate::config::{Decision, StreamConfig, TargetConfig};
 use crate::stream::event::Id;
@@ -11,8 +12,8 @@ use crate::stream::event::Id;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RRRestOut {
-    /// Makes a stream that exists with or without peers. `None` for its settings takes the server's, and keeps the stream
-    /// that is there; a stream that is there with others than are given is refused.
+    /// Makes a stream that exists with or without peers. Without settings it takes the server's, and accepts an
+    /// existing stream; with settings an existing stream is an error.
     CreateStream {
         /// Application.
         app: Vec<u8>,
@@ -44,33 +45,33 @@ pub enum RRRestOut {
         /// The source's settings.
         config: Box<TargetConfig>,
     },
-    /// Adds the targets and sources that a stream has not got yet, by url and key; all of them or none. Then it ends the one
-    /// whose place they take, unless it is among them.
+    /// Adds the targets and sources that a stream does not have yet, compared by url and key; all of them or none. Then
+    /// it ends the one that they replace, unless it is among them.
     Open {
         /// The stream.
         stream: Id,
-        /// What it is pushed to.
+        /// The targets.
         targets: Vec<TargetConfig>,
-        /// What it is pulled from.
+        /// The sources.
         sources: Vec<TargetConfig>,
-        /// The target or source whose place they take.
+        /// The target or source that they replace.
         instead_of: Option<Id>,
     },
-    /// Refuses the players of a stream that wait because nothing feeds it.
+    /// Refuses the waiting players of a stream that nothing feeds.
     RefusePlayers {
         /// The stream.
         stream: Id,
         /// The reason, for people.
         text: String,
     },
-    /// Gives a target or source other settings.
+    /// Changes the settings of a target or source.
     UpdateTarget {
         /// The target or source.
         target: Id,
         /// All its settings.
         config: Box<TargetConfig>,
     },
-    /// Ends a stream within a time.
+    /// Stops a stream within a time.
     StopStream {
         /// The stream.
         stream: Id,
@@ -89,30 +90,30 @@ pub enum RRRestOut {
         /// The target or source.
         target: Id,
     },
-    /// Ends a target or source.
+    /// Stops a target or source.
     StopTarget {
         /// The target or source.
         target: Id,
-        /// How long the end may take, ms.
+        /// How long the stop may take, ms.
         deadline_ms: u32,
     },
-    /// Lets a session in that asks.
+    /// Allows a session that waits for an answer.
     Allow {
         /// The session.
         session: Id,
         /// The terms.
         decision: Box<Decision>,
     },
-    /// Refuses a session that asks.
+    /// Refuses a session that waits for an answer.
     Deny {
         /// The session.
         session: Id,
-        /// The status code for the peer; "" is the usual one.
+        /// The status code for the peer; "" means the usual one.
         code: String,
         /// The reason, for people.
         text: String,
     },
-    /// Sends a session that asks to another server.
+    /// Redirects a session that waits for an answer to another server.
     Redirect {
         /// The session.
         session: Id,
@@ -125,10 +126,10 @@ pub enum RRRestOut {
         session: Id,
         /// The reason, for people.
         text: String,
-        /// How long its address may not do the same on the same stream, ms; 0: not refused.
+        /// How long its address may not do the same on the same stream, ms; 0: no ban.
         ban_ms: u32,
     },
-    /// Asks a session's peer to connect again (E-RTMP).
+    /// Asks a session's peer to connect again (Enhanced RTMP).
     ReconnectSession {
         /// The session.
         session: Id,
@@ -139,7 +140,7 @@ pub enum RRRestOut {
     },
     /// Stops the server in an orderly way.
     Drain {
-        /// The url to which peers that understand E-RTMP are sent.
+        /// The url to which peers are sent that understand reconnect requests.
         reconnect_url: Option<String>,
         /// How long the stop may take, ms.
         deadline_ms: u32,

@@ -1,21 +1,21 @@
-//! The places for those that a server asks before a session is let in, and how long they may take. The server knows their
-//! traits; who stands behind them lies above (`rest`).
+//! The slots for hooks and placement, which a server asks before it admits a session, and how long they may take. The
+//! server knows only their traits; the implementations are in a layer above (`rest`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::sync::locked;
 
-/// How long an answer may take, and what is done without one.
+/// How long an answer may take, and what happens without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// Until then, monotonic ms.
+    /// The deadline of the answer, monotonic ms.
     pub(crate) by_ms: u64,
-    /// Whether the session is let in then.
+    /// Whether the session is allowed without an answer.
     pub(crate) allow: bool,
 }
 
-/// The place of one. While it is empty a look costs one load.
+/// The slot of one of them. While it is empty, a check costs one load.
 #[derive(Debug)]
 pub(super) struct Place<T: ?Sized> {
     any: AtomicBool,
@@ -29,14 +29,14 @@ impl<T: ?Sized> Default for Place<T> {
 }
 
 impl<T: ?Sized> Place<T> {
-    /// Whom to ask from now on.
+    /// Fills the slot.
     pub(super) fn set(&self, asked: Arc<T>) {
         let mut place = locked(&self.held);
         self.any.store(true, Ordering::Release);
         *place = Some(asked);
     }
 
-    /// Takes this one off, unless another stands here meanwhile.
+    /// Empties the slot, unless another value has replaced this one meanwhile.
     pub(super) fn remove(&self, asked: &Arc<T>) {
         let mut place = locked(&self.held);
         if place.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, asked)) {
@@ -45,7 +45,7 @@ impl<T: ?Sized> Place<T> {
         }
     }
 
-    /// Who stands here, to be called without a lock.
+    /// The value in the slot, which is called without a lock.
     pub(super) fn get(&self) -> Option<Arc<T>> {
         if !self.any.load(Ordering::Acquire) {
             return None;

@@ -1,4 +1,5 @@
-//! The tables of a server: what exists under which id and name. Data alone; the lock around it is the server's first.
+//! The tables of a server: the objects by id and name. It is only data; the lock around it comes first in the server's
+//! lock order, after `opening`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use crate::stream::record::RRSession;
 use crate::stream::remote::target::Target;
 use crate::stream::{RRStream, StreamName};
 
-/// Targets of one server. More than that is not one machine's work.
+/// Most targets of one server. One machine cannot serve more.
 const MAX_TARGETS: u32 = 100_000;
 
 /// The live objects of a server.
@@ -43,12 +44,12 @@ impl Registry {
         }
     }
 
-    /// The stream of this name.
+    /// The stream with this name.
     pub(super) fn find(&self, name: &StreamName) -> Option<&Arc<RRStream>> {
         self.streams.get(*self.names.get(&name.path())?)
     }
 
-    /// Puts a stream in; `make` gets its id.
+    /// Adds a stream; `make` gets its id.
     pub(super) fn add_stream(
         &mut self,
         name: &StreamName,
@@ -95,7 +96,7 @@ impl Registry {
         self.expected = self.expected.saturating_sub(1);
     }
 
-    /// Puts a session in, unless a limit says no.
+    /// Puts a session, unless a limit is reached.
     pub(super) fn add_session(
         &mut self,
         ip: Option<IpAddr>,
@@ -115,7 +116,7 @@ impl Registry {
         self.sessions.get(id).cloned().ok_or_else(|| RRError::NotFound.into())
     }
 
-    /// Takes a session out; false where it was out already.
+    /// Removes a session; false if it was removed already.
     pub(super) fn remove_session(&mut self, id: Id) -> bool {
         let Some(session) = self.sessions.remove(id) else { return false };
         if let Some(ip) = session.ip

@@ -1,5 +1,5 @@
-//! The facts and figures of an id. This module reads what the owners of things wrote; it takes the registry's lock for a
-//! moment and disturbs nobody's media.
+//! The facts and figures of an id. This module reads what the owners of the objects have written; it takes the
+//! registry's lock only briefly and does not delay media.
 
 use std::sync::atomic::Ordering;
 
@@ -21,13 +21,13 @@ use crate::stream::remote::target::{Target, is_tls};
 pub struct Info {
     /// The object.
     pub id: Id,
-    /// The stream that the object belongs to; of a stream, its own id.
+    /// The stream that the object belongs to; for a stream, its own id.
     pub stream: Id,
     /// [`kind`] as a number.
     pub kind: u32,
     /// The object's state.
     pub state: State,
-    /// Why the object is in that state, where that is a failure.
+    /// The error behind its state, if there is one.
     pub error: Option<RRError>,
     /// What a session or a target does.
     pub role: Role,
@@ -45,9 +45,9 @@ pub struct Info {
     pub video_codec: u32,
     /// FourCC of a stream's lowest audio track; 0 while it has none.
     pub audio_codec: u32,
-    /// A stream's pictures, as the sequence header of its lowest video track has them.
+    /// A stream's pictures, according to the sequence header of its lowest video track.
     pub video: Option<VideoConfig>,
-    /// A stream's sound, as the sequence header of its lowest audio track has it.
+    /// A stream's sound, according to the sequence header of its lowest audio track.
     pub audio: Option<AudioConfig>,
     /// The host's pointer.
     pub user: usize,
@@ -187,7 +187,7 @@ fn info_of_stream(stream: &RRStream) -> Info {
     Info {
         stream: stream.id(),
         state: stream.state(),
-        // Nothing but a panic fails a stream.
+        // Only a panic makes a stream fail.
         error: (stream.state() == State::Failed).then_some(RRError::Panic),
         track_count: small(tracks.len() as u64),
         codecs,
@@ -246,7 +246,7 @@ fn info_of_target(target: &Target) -> Info {
 /// Ids of everything below `parent` (0: the server) of one kind.
 ///
 /// # Errors
-/// [`RRError::NoMem`]: there may be ten thousands.
+/// [`RRError::NoMem`]; there may be tens of thousands.
 pub(super) fn list(core: &Core, parent: Id, wanted: u8) -> Result<Vec<Id>> {
     let registry = core.registry();
     let mut ids = Vec::new();

@@ -1,5 +1,5 @@
-//! Names to addresses. A look-up blocks and cannot be cancelled, so a few threads do nothing else; they own their job
-//! alone, and nobody waits for them when the server ends.
+//! Resolves names to addresses. A look-up blocks and cannot be cancelled, so a few threads do only this; they share
+//! nothing but their jobs, and the end of the server does not wait for them.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use crate::net::clock;
 use crate::net::poll::Wake;
 use crate::stream::event::Id;
 
-/// Look-ups at one time. A name server that does not answer holds one of them for some seconds.
+/// Look-ups at one time. A name server that does not answer occupies one thread for some seconds.
 const THREADS: usize = 4;
 
 /// Look-ups that may wait for a thread.
 const QUEUE: usize = 1024;
 
-/// Addresses of one name that are tried.
+/// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
 /// A look-up to be done.
 #[derive(Debug)]
 struct Question {
     target: Id,
-    /// Tells an answer to an earlier try from one to this.
+    /// The number of the try, which distinguishes its answer from those to earlier tries.
     round: u64,
     host: String,
     port: u16,
-    /// Nobody waits for the answer any more then, monotonic ms.
+    /// After this time nobody waits for the answer, monotonic ms.
     by_ms: u64,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Answer {
     pub(super) addresses: Result<Vec<SocketAddr>>,
 }
 
-/// The way to the threads.
+/// The handle to the threads.
 #[derive(Debug)]
 pub(super) struct Resolver {
     questions: Sender<Question>,
@@ -52,19 +52,19 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// `wake` is called with every answer.
+    /// A resolver that calls `wake` with every answer.
     pub(super) fn new(wake: Arc<Wake>) -> Self {
         let (questions, jobs) = bounded(QUEUE);
-        // An answer for each question that can be under way: sending one never blocks.
+        // There is room for an answer to each possible question, so that sending one never blocks.
         let (answered, answers) = bounded(QUEUE + THREADS);
         Self { questions, jobs, answered, answers, wake, threads: 0 }
     }
 
-    /// Asks for a name's addresses, which are waited for until `by_ms` (monotonic). An address is its own answer and
-    /// costs no thread.
+    /// Asks for a name's addresses; the caller waits until `by_ms` (monotonic). An address instead of a name is
+    /// answered at once, without a thread.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where too many wait or no thread can be had.
+    /// [`RRError::Limit`] if too many wait or no thread can be started.
     pub(super) fn ask(
         &mut self,
         target: Id,
@@ -80,7 +80,7 @@ impl Resolver {
             .map_err(|_| Failure::ours(RRError::Limit, "too many names wait to be resolved"))?;
         if self.threads < THREADS {
             let (jobs, answered, wake) = (self.jobs.clone(), self.answered.clone(), Arc::clone(&self.wake));
-            // Detached on purpose: it may sit in the C library's look-up for longer than the server lives.
+            // The thread is detached on purpose: it may be in the C library's look-up for longer than the server lives.
             drop(crate::sync::spawn(
                 "resolverThread",
                 move || {
@@ -96,10 +96,10 @@ impl Resolver {
 }
 
 fn serve(jobs: &Receiver<Question>, answered: &Sender<Answer>, wake: &Wake) {
-    // Ends when the resolver is dropped and the questions are used up.
+    // The loop ends when the resolver is dropped and all questions are taken.
     while let Ok(Question { target, round, host, port, by_ms }) = jobs.recv() {
         if clock::now_ms() >= by_ms {
-            // The look-up waited behind names without an answer and is too late: the thread takes those still in time.
+            // The question waited behind slow look-ups and is too late; the thread goes on with those still in time.
             continue;
         }
         let addresses = match (host.as_str(), port).to_socket_addrs() {

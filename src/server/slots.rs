@@ -1,8 +1,8 @@
 //! The table of objects that the host names by number. Its ids carry a generation and the number of their server,
 //! so that a late call on a dead id, and a call at the wrong server, find nothing instead of another object.
 //!
-//! An id is `kind << 56 | server << 48 | generation << 32 | slot + 1`. The table knows nothing of what it holds and
-//! takes no lock: its owner does.
+//! An id is `kind << 56 | server << 48 | generation << 32 | slot + 1`. The table does not know what it holds and takes
+//! no lock; its owner does.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -15,14 +15,14 @@ pub mod kind {
     pub const SERVER: u8 = 1;
     /// A stream.
     pub const STREAM: u8 = 2;
-    /// A session: a connection others opened to us.
+    /// A session: a connection that a peer opened to us.
     pub const SESSION: u8 = 3;
-    /// A target or source: a connection we open.
+    /// A target or source: a connection that we open.
     pub const TARGET: u8 = 4;
 }
 
-/// Generations are 1 to this. A slot that has used them up is not used again: otherwise an id from long ago would
-/// come to life. At a thousand sessions a second that costs one slot a minute, some 20 KiB a day.
+/// Generations are 1 to this. A slot that has used them up is not used again; otherwise a very old id would become
+/// valid. At a thousand sessions a second this costs one slot a minute, some 20 KiB a day.
 const LAST_GENERATION: u32 = 0xFFFF;
 
 /// The end of the list of free slots.
@@ -33,14 +33,14 @@ pub(crate) fn kind_of(id: Id) -> u8 {
     id.to_be_bytes()[0]
 }
 
-/// A number for one more server of this process, never 0. They come again after 255 servers.
+/// A number for a new server of this process, never 0. Numbers repeat after 255 servers.
 pub(crate) fn next_server() -> u8 {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let next = |last: u8| Some(if last == u8::MAX { 1 } else { last + 1 });
     LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(1, |last| next(last).unwrap_or(1))
 }
 
-/// The number of the server that an id is of.
+/// The number of the server to which an id belongs.
 fn server_of(id: Id) -> u8 {
     id.to_be_bytes()[1]
 }
@@ -60,7 +60,7 @@ enum Slot<T> {
         generation: u32,
         value: T,
     },
-    /// `generation` is the one its next user gets, `next` the next free slot.
+    /// `generation` is that of its next user, `next` is the next free slot.
     Free {
         generation: u32,
         next: u32,
@@ -80,18 +80,19 @@ pub(crate) struct Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// A table for at most `capacity` objects of one kind and server at one time. Allocates nothing yet.
+    /// A table for at most `capacity` objects of one kind and server at one time. It allocates nothing at first.
     pub(crate) fn new(kind: u8, server: u8, capacity: u32) -> Self {
         Self { kind, server, capacity, live: 0, free: NONE, slots: Vec::new() }
     }
 
-    /// Puts an object in that `make` makes of its id, and gives this id, never 0. `make` is called only when there is room.
+    /// Adds the object that `make` makes for its id, and returns the id, never 0. `make` is called only if there is
+    /// room.
     ///
     /// # Errors
     /// [`RRError::Limit`] when the table is full, [`RRError::NoMem`].
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Id) -> T) -> Result<Id> {
         if self.live >= self.capacity {
-            return Err(Failure::ours(RRError::Limit, format!("{} is the most there may be", self.capacity)));
+            return Err(Failure::ours(RRError::Limit, format!("at most {} are allowed", self.capacity)));
         }
         let (at, generation) = match self.slots.get(self.free as usize) {
             Some(&Slot::Free { generation, next }) => {
@@ -110,7 +111,7 @@ impl<T> Slots<T> {
             }
         };
         let id = self.id(at, generation);
-        // Should `make` panic, the slot stays retired and the table whole.
+        // If `make` panics, the slot stays retired and the table consistent.
         self.slots[at as usize] = Slot::Retired;
         let value = make(id);
         self.slots[at as usize] = Slot::Used { generation, value };
@@ -118,7 +119,7 @@ impl<T> Slots<T> {
         Ok(id)
     }
 
-    /// The object of this id; `None` once it was removed, for ever.
+    /// The object with this id; `None` for ever once it was removed.
     pub(crate) fn get(&self, id: Id) -> Option<&T> {
         match self.slots.get(self.slot_of(id)?)? {
             Slot::Used { generation, value } if *generation == generation_of(id) => Some(value),
@@ -126,7 +127,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// [`Self::get`] for an id that the host gave, with words for it.
+    /// [`Self::get`] for an id that the host gave, with an error text for the host.
     ///
     /// # Errors
     /// [`RRError::NotFound`].
@@ -136,7 +137,7 @@ impl<T> Slots<T> {
             Failure::ours(
                 RRError::NotFound,
                 if kind_of(id) == self.kind && server_of(id) != self.server {
-                    format!("this {name} is of another server")
+                    format!("this {name} belongs to another server")
                 } else {
                     format!("no such {name}, or it has ended")
                 },
@@ -149,7 +150,7 @@ impl<T> Slots<T> {
         self.get(id).is_some()
     }
 
-    /// Takes the object out; its id is dead from now on.
+    /// Removes the object; its id is dead from now on.
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
         let at = self.slot_of(id).filter(|_| self.contains(id))?;
         let generation = generation_of(id);
@@ -181,7 +182,7 @@ impl<T> Slots<T> {
         self.live as usize
     }
 
-    /// Whether there are none.
+    /// Whether the table is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.live == 0
     }
@@ -249,7 +250,7 @@ mod tests {
         let mut slots = Slots::new(kind::STREAM, 7, 1);
         let first = slots.insert_with(|_| 0).unwrap();
         slots.remove(first);
-        // What 65,535 uses would bring about.
+        // This is the state after 65,535 uses.
         slots.slots[0] = Slot::Free { generation: LAST_GENERATION, next: NONE };
         let last = slots.insert_with(|_| 1).unwrap();
         assert_eq!(last, 0x0207_FFFF_0000_0001);
@@ -292,7 +293,7 @@ mod tests {
         assert_eq!(id as u32, same_place as u32, "the place is the same, and small");
         assert_eq!((other.remove(id), other.get(id), one.find(id)), (None, None, Ok(&'1')));
         let failure = other.find(id).unwrap_err();
-        assert_eq!((failure.kind, &*failure.text), (RRError::NotFound, "this stream is of another server"));
+        assert_eq!((failure.kind, &*failure.text), (RRError::NotFound, "this stream belongs to another server"));
         one.remove(id);
         assert!(one.find(id).unwrap_err().text.contains("has ended"));
     }

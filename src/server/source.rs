@@ -1,5 +1,5 @@
-//! What the dialler does differently for a source, and what the listener asks before somebody plays: where a pull is
-//! sent to, and what is known to be absent.
+//! The dialler's special steps for a source, and the listener's checks before a play: whether a stream is known to be
+//! absent, and whether a player has something to wait for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,8 +16,8 @@ use crate::stream::remote::target::Target;
 use crate::stream::remote::target::backoff::{Backoff, Loss, Next};
 use crate::stream::{Pulled, RRStream, StreamName};
 
-/// Why nobody may play this now: it is known to be absent, or players wait for too many others. [`RRError::NotFound`] and
-/// [`RRError::Limit`].
+/// Checks that this stream may be played now. [`RRError::NotFound`]: it is known to be absent; [`RRError::Limit`]:
+/// players wait for too many other streams.
 pub(super) fn may_play(core: &Core, name: &StreamName) -> Result<()> {
     let found = core.registry().find(name).cloned();
     match found {
@@ -27,8 +27,8 @@ pub(super) fn may_play(core: &Core, name: &StreamName) -> Result<()> {
     }
 }
 
-/// Whether there is a stream of this name that somebody feeds, or that the host keeps for whoever will: others are asked
-/// for by HTTP in vain.
+/// Checks that there is a stream with this name that has a publisher or source, or that the host keeps; players over
+/// HTTP are refused any other stream.
 pub(super) fn is_there(core: &Core, name: &StreamName) -> Result<()> {
     let found = core.registry().find(name).cloned();
     match found.filter(|stream| !stream.book().is_only_waited_for()) {
@@ -37,21 +37,21 @@ pub(super) fn is_there(core: &Core, name: &StreamName) -> Result<()> {
     }
 }
 
-/// Whether a stream of this name begins with who publishes it now: nobody does, and none is expected back.
+/// Whether a new publisher begins the stream with this name: it has no publisher, and none is expected back.
 pub(super) fn begins(core: &Core, name: &StreamName) -> bool {
     let found = core.registry().find(name).cloned();
     found.is_none_or(|stream| !stream.has_publisher() && stream.state() != State::Recovering)
 }
 
-/// Whether a player of this name has nothing to wait for: [`begins`], and no source is going to feed it.
+/// Whether a player of this name has nothing to wait for: [`begins`] is true, and no source will feed the stream.
 pub(super) fn is_missing(core: &Core, name: &StreamName) -> bool {
     let found = core.registry().find(name).cloned();
     let is_fed = |stream: &RRStream| stream.sources().list().iter().any(|source| source.state() != State::Failed);
     begins(core, name) && may_play(core, name).is_ok() && !found.is_some_and(|stream| is_fed(&stream))
 }
 
-/// Streams that exist because players wait for them take half the room at most: whoever asks for any name must not keep
-/// publishers out.
+/// Streams that exist only because players wait for them may take at most half of `max_streams`: players that ask for
+/// arbitrary names must not keep publishers out.
 fn room_to_wait(core: &Core) -> Result<()> {
     let most = core.config.max_streams.div_ceil(2);
     let registry = core.registry();
@@ -69,7 +69,7 @@ fn known(core: &Core, name: &StreamName) -> Result<()> {
     Ok(())
 }
 
-/// The code for a player who is refused because of what [`may_play`] or a source says.
+/// The code for a player that is refused because of [`may_play`] or a source's failure.
 pub(super) fn code_of(failure: &Failure) -> &'static str {
     match failure.kind {
         RRError::NotFound => "NetStream.Play.StreamNotFound",
@@ -77,7 +77,7 @@ pub(super) fn code_of(failure: &Failure) -> &'static str {
     }
 }
 
-/// The session of a pull: it follows reconnect requests, and asks through which streams what it plays comes.
+/// The session of a pull: it follows reconnect requests, and asks through which streams its media comes.
 pub(super) fn session(config: &SessionConfig, url: &RtmpUrl) -> Result<ClientSession> {
     let mut session = ClientSession::play(config, url, clock::now_ms())?;
     session.ask_via();
@@ -102,7 +102,7 @@ pub(super) fn started(
     stream.hand_source(source, pulled)
 }
 
-/// The step after a source's failure. Players that wait in vain are told.
+/// The step after a source's failure. Waiting players that will get nothing are told.
 pub(super) fn after(core: &Core, source: &Target, endpoint: &Endpoint, backoff: &mut Backoff, loss: Loss<'_>) -> Next {
     let failure = loss.failure;
     let refuse_players = |code, failure: Failure| {

@@ -13,17 +13,16 @@ impl Core {
         State::from_number(self.state.load(Ordering::Acquire)).unwrap_or(State::None)
     }
 
-    /// Notes that the server has this listener from now on.
+    /// Adds a listener to the list.
     pub(super) fn listens(&self, listening: Listening) {
         self.listening.add(listening);
         self.update_state();
     }
 
-    /// Moves to what its listeners and sessions make it; called when the first of either has come and the last has
-    /// gone, or any.
+    /// Updates the state from the number of listeners and sessions; called when one has come or gone.
     pub(super) fn update_state(&self) {
-        // The registry stays locked meanwhile, so that of two threads that change something, the one that sees both
-        // changes moves last.
+        // The registry stays locked meanwhile, so that of two threads with a change each, the one that sees both
+        // changes sets the state last.
         let registry = self.registry();
         let to = if !registry.sessions.is_empty() {
             State::InProgress

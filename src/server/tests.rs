@@ -1,4 +1,4 @@
-//! Promises of a server that need a look inside.
+//! Tests of a server that need access to its internals.
 
 #[path = "../../tests/support/live.rs"]
 mod live;

@@ -185,7 +185,7 @@ fn a_probe_that_connects_and_goes_is_worth_no_line_but_at_debug() {
     for (level, expected) in [("info", 0), ("debug", 1)] {
         let server = Server::start(&["--log", level]);
         let peer = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-        let name = format!("{} left without a word", peer.local_addr().unwrap());
+        let name = format!("{} left without sending anything", peer.local_addr().unwrap());
         let address = peer.local_addr().unwrap().to_string();
         drop(peer);
         serves(server.port, "show");

@@ -1,5 +1,5 @@
-//! Connecting to a name with several addresses: one try after the other begins, a little later each, and the first
-//! that connects wins (RFC 8305, "Happy Eyeballs"). So a family that leads nowhere costs a quarter of a second, not a
+//! Connecting to a name with several addresses: the tries begin one after the other at short intervals, and the first
+//! that connects wins (RFC 8305, "Happy Eyeballs"). So an unreachable address family costs a quarter of a second, not a
 //! timeout.
 
 use std::collections::VecDeque;
@@ -12,24 +12,25 @@ use crate::net::poll::Watch;
 use crate::net::socket::Socket;
 use crate::stream::event::Id;
 
-/// The next address begins so long after the last one, if that has neither connected nor failed (RFC 8305, section 5).
+/// The try of the next address begins this long after the last one, if that has neither connected nor failed (RFC 8305,
+/// section 5).
 const STEP_MS: u64 = 250;
 
-/// A connection that has begun.
+/// One connection attempt.
 #[derive(Debug)]
 pub(super) struct Runner {
     pub(super) socket: Socket,
-    /// Under which the poller has it.
+    /// Its slot in the poller.
     pub(super) slot: usize,
     pub(super) address: SocketAddr,
 }
 
-/// How it stands.
+/// The state of the race.
 #[derive(Debug)]
 pub(super) enum Lap {
     Running,
     Won(Box<Runner>),
-    /// All have failed; the last one's reason.
+    /// All attempts have failed; the reason of the last one.
     Lost(Failure),
 }
 
@@ -38,7 +39,7 @@ pub(super) enum Lap {
 pub(super) struct Race {
     runners: Vec<Runner>,
     waiting: VecDeque<SocketAddr>,
-    /// When the next one begins.
+    /// When the next attempt begins.
     next_ms: u64,
     bind: Option<IpAddr>,
     last: Failure,
@@ -53,17 +54,17 @@ impl Race {
         Self { runners: Vec::new(), waiting, next_ms: 0, bind, last: Failure::ours(RRError::Resolve, none) }
     }
 
-    /// When it is to be looked at without being told; `u64::MAX` for never.
+    /// When the race must be checked without a report of the poller; `u64::MAX` for never.
     pub(super) fn due_ms(&self) -> u64 {
         if self.waiting.is_empty() { u64::MAX } else { self.next_ms }
     }
 
-    /// The address that began last, for people.
+    /// The address of the latest attempt, for people.
     pub(super) fn newest(&self) -> Option<SocketAddr> {
         self.runners.last().map(|runner| runner.address)
     }
 
-    /// Looks at those who run and begins what is due.
+    /// Checks the running attempts and begins the next one if it is due.
     pub(super) fn step(&mut self, watch: Watch<'_>, slots: &mut Slab<Id>, id: Id, now_ms: u64) -> Lap {
         let mut at = 0;
         while let Some(runner) = self.runners.get(at) {
@@ -103,7 +104,7 @@ impl Race {
         if self.runners.is_empty() && self.waiting.is_empty() { Lap::Lost(self.last.clone()) } else { Lap::Running }
     }
 
-    /// Ends those who run.
+    /// Ends the running attempts.
     pub(super) fn stop(&mut self, watch: Watch<'_>, slots: &mut Slab<Id>) {
         for mut runner in self.runners.drain(..) {
             watch.remove(&mut runner.socket);
@@ -112,7 +113,8 @@ impl Race {
     }
 }
 
-/// The families in turn, each in the resolver's order, its first choice first (RFC 8305, section 4).
+/// Alternates the families, each in the resolver's order, beginning with the family of its first choice (RFC 8305,
+/// section 4).
 fn alternate(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
@@ -156,7 +158,7 @@ mod tests {
         }
     }
 
-    /// A listener that takes no connection any more: its queue is full, so the kernel lets further ones wait.
+    /// A listener that accepts no more connections: its queue is full, so the kernel lets further ones wait.
     fn black_hole() -> (TcpListener, Vec<std::net::TcpStream>) {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();

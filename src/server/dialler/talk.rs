@@ -1,5 +1,5 @@
-//! From a TCP connection to `Publish.Start` or `Play.Start`: the session, a login where the server wants one, and servers that send us
-//! elsewhere.
+//! From a TCP connection to `Publish.Start` or `Play.Start`: the session, a login if the server wants one, and
+//! redirects.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
@@ -21,7 +21,8 @@ use crate::session::{ClientSession, Event as Said, Refusal, SessionConfig, State
 use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::{Delivery, Pulled};
 
-/// Reads of a scratch buffer each in one turn. What a server says before `Publish.Start` fits in one many times over.
+/// Most reads, of a scratch buffer each, in one turn. The messages of a server before `Publish.Start` fit many times
+/// into one.
 const READS: usize = 4;
 
 impl Dialler {
@@ -70,7 +71,7 @@ impl Dialler {
         match pumped.and_then(|pumped| conn.flush().map(|_| pumped)) {
             Ok(Pumped::Drained) => {}
             Ok(Pumped::More) => {
-                let text = "the server has much to say and takes no media";
+                let text = "the server sends much and takes no media";
                 self.failed(id, &Failure::peers(RRError::Protocol, text), 0, io);
             }
             Ok(Pumped::Event(Said::Started { .. })) => self.started(id, io),
@@ -87,7 +88,8 @@ impl Dialler {
         }
     }
 
-    /// The server said `Publish.Start`: the relay may send. A source feeds its stream from here on.
+    /// Hands over a connection after `Publish.Start` or `Play.Start`: to the relay, or, of a source, to its stream's
+    /// accumulate.
     fn started(&mut self, id: Id, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let DialState::Talks { mut conn, slot, .. } = std::mem::replace(&mut job.state, DialState::Away) else {
@@ -127,14 +129,14 @@ impl Dialler {
         }
     }
 
-    /// Answers a challenge: the same address once more, with a longer query behind the application.
+    /// Answers a challenge: connects to the same address again, with a longer query after the application.
     fn log_in(&mut self, id: Id, refusal: &Refusal, failure: &Failure, io: &mut Io<'_>) -> Result<(), Failure> {
         let Some(job) = self.jobs.get_mut(&id) else { return Ok(()) };
         let DialState::Talks { address, by_ms, .. } = job.state else { return Ok(()) };
         let config = &job.endpoint.config;
         let user = config.username.as_ref().or(job.url.user.as_ref()).map_or("", String::as_str);
         let password = config.password.as_ref().or(job.url.password.as_ref()).map_or("", String::as_str);
-        // Drawn from the system's random numbers; only to be another one each time.
+        // The number comes from the system's random numbers; it only has to differ each time.
         let [a, b, c, d, ..] = RandomState::new().hash_one(id).to_ne_bytes();
         let (app, text) = (job.url.app.as_bytes(), refusal.text.as_bytes());
         match auth::answer(app, user.as_bytes(), password.as_bytes(), text, [a, b, c, d]) {
@@ -148,8 +150,8 @@ impl Dialler {
         }
     }
 
-    /// The server sends us to `reference`, or to the same place again: at once, for it is no failure, but not for ever.
-    /// `ran_ms` is 0 where it never began.
+    /// Follows a redirect to `reference`, or to the same url again. It is no failure, so the try comes at once, but
+    /// only a limited number of times. `ran_ms` is 0 if media never began.
     pub(super) fn moved(&mut self, id: Id, reference: Option<&str>, text: &str, ran_ms: u64, io: &mut Io<'_>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if job.target.is_stopped() {
@@ -165,11 +167,11 @@ impl Dialler {
         let may = job.backoff.may_move(&job.endpoint.config, ran_ms);
         match there {
             Ok(url) if job.url.tls && !url.tls => {
-                let text = format!("the server sends us from rtmps to {}, where all can listen", url.tc_url());
+                let text = format!("the server redirects us from rtmps to {}, which is not encrypted", url.tc_url());
                 self.failed(id, &Failure::peers(RRError::Rejected, text), ran_ms, io);
             }
             Ok(url) if may => {
-                log::info!(target: told::TARGET, "target {}: the server sends us to {}", job.url.masked(), url.masked());
+                log::info!(target: told::TARGET, "target {}: the server redirects us to {}", job.url.masked(), url.masked());
                 let event = Event { kind: EventKind::Reconnect, ..job.target.event() };
                 let text = hide_key(text, &job.url.key).into_bytes();
                 self.core.events.push(Event { url: url.tc_url().into_bytes(), text, ..event });
@@ -177,12 +179,17 @@ impl Dialler {
                 self.dial(id, io);
             }
             Ok(_) => {
-                // A redirect before the start of the media is a refusal in other words.
+                // A redirect before the start of the media counts as a refusal.
                 let kind = if ran_ms == 0 { RRError::Rejected } else { RRError::Closed };
-                self.failed(id, &Failure::peers(kind, "servers send us from one to another for ever"), ran_ms, io);
+                self.failed(
+                    id,
+                    &Failure::peers(kind, "servers redirect us from one to another without end"),
+                    ran_ms,
+                    io,
+                );
             }
             Err(failure) => {
-                let text = format!("the server sends us to a place that is none: {}", failure.text);
+                let text = format!("the server redirects us to an invalid url: {}", failure.text);
                 self.failed(id, &Failure::peers(RRError::Closed, text), ran_ms, io);
             }
         }

@@ -1,13 +1,13 @@
-//! Events as the log has them at level DEBUG: which object moved from where to where, and why. Keys are masked.
+//! Events as log lines at level DEBUG: which object changed from which state to which, and why. Keys are masked.
 //!
-//! It subscribes where the server's log takes such lines, and is told without any lock: a line of the log takes that of the
-//! host's queue.
+//! It subscribes while the server's log takes such lines. It is called without any lock, because a log line takes the
+//! lock of the host's queue.
 
 use super::subscribers::Subscriber;
 use crate::mask::{hide_key, mask_key, mask_url};
 use crate::stream::event::{Event, EventKind};
 
-/// The log as a subscriber. What it has no room for the log drops and counts itself.
+/// The log as a subscriber. The log itself drops and counts lines for which it has no room.
 pub(super) struct DebugLog;
 
 impl Subscriber for DebugLog {

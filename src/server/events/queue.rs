@@ -1,39 +1,39 @@
-//! The queue of events itself: what is given up when it is full, and in which order. Pure: no lock, no fd, no clock.
+//! The queue of events: what is folded or dropped when it is full, and in which order. It uses no lock, fd or clock.
 //!
-//! Nothing is given up below the limit. Above it:
+//! Nothing is lost below the limit. Above it:
 //!
-//! 1. the oldest log lines go;
-//! 2. two events of one object that say the same kind of thing become one, oldest first: the older goes and the newer
-//!    stays in its place; a move of state keeps the `prev` of the first (IDLE -> CONNECTING, CONNECTING -> WAITING
-//!    become IDLE -> WAITING). The first event of an object (`prev` NONE) and its end (flag LAST) are never folded;
-//! 3. when that does not help the queue grows past its limit and is full until it is down to three quarters.
+//! 1. the oldest log lines are dropped;
+//! 2. two events of one object and subject become one, oldest first: the older is removed and the newer keeps its own
+//!    place; a change of state keeps the `prev` of the first (IDLE -> CONNECTING, CONNECTING -> WAITING become IDLE ->
+//!    WAITING). The first event of an object (`prev` NONE) and its end (flag LAST) are never folded;
+//! 3. when that does not help, the queue grows past its limit and counts as full until it is down to three quarters.
 //!
-//! How many were given up is told by one [`EventKind::Overflow`] event, which comes before those still waiting.
+//! One [`EventKind::Overflow`] event reports how many were lost; it comes before the events that still wait.
 //!
-//! Bound: of a live object at most one event of each kind that folds waits past the limit, plus its start; asks are
-//! never given up, but a session has one open question at a time, so its new ask replaces an older one that still
-//! waits (that was answered by default). What can grow is thus starts and ends of objects, and while the queue is full the
-//! listener lets nobody start anything.
+//! Bound: past the limit a live object has at most one waiting event of each kind that folds, plus its start. Questions
+//! are never dropped, but a session has one open question at a time, so its new question replaces an older one that
+//! still waits (which was answered by default). Only starts and ends of objects can thus grow, and while the queue is
+//! full the listener starts nothing new.
 
 use std::collections::{BTreeMap, HashMap, TryReserveError, VecDeque};
 
 use crate::session::State;
 use crate::stream::event::{Event, EventKind, Id, flag};
 
-/// Which events say the same kind of thing of the same object.
+/// Events with the same subject can be folded: a kind and an object.
 type Subject = (EventKind, Id);
 
-/// Place in the order of all events of the queue; counts from 0 and is never used again.
+/// An event's place in the order of the queue; it counts from 0 and is never reused.
 type Seq = u64;
 
-/// Entries that lists of places may hold beyond those in use before they are tidied.
+/// How many outdated entries the lists of places may hold before they are cleaned up.
 const TIDY_SLACK: usize = 64;
 
 #[derive(Debug)]
 struct Queued {
     event: Event,
     subject: Option<Subject>,
-    /// The next event of the same subject, if one came while this waited.
+    /// The next event of the same subject, if one came while this one waited.
     newer: Option<Seq>,
 }
 
@@ -45,13 +45,14 @@ pub(super) struct Queue {
     next_seq: Seq,
     /// The newest waiting event of each subject.
     newest: HashMap<Subject, Seq>,
-    /// Events that have a newer one of their subject, in the order in which they got it; may name taken ones.
+    /// Events that have a newer one of their subject, in the order in which they got it; may name events that were
+    /// taken.
     foldable: VecDeque<Seq>,
-    /// Log lines, oldest first; may name taken ones.
+    /// Log lines, oldest first; may name events that were taken.
     logs: VecDeque<Seq>,
-    /// The waiting ask of each session.
+    /// The waiting question of each session.
     asks: HashMap<Id, Seq>,
-    /// Given up since the last report.
+    /// Lost since the last report.
     lost_lines: u64,
     folded: u64,
     full: bool,
@@ -73,7 +74,7 @@ impl Queue {
         }
     }
 
-    /// Whether [`Queue::take`] would give an event.
+    /// Whether [`Queue::take`] would return an event.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.lost_lines == 0 && self.folded == 0
     }
@@ -84,7 +85,7 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Whether giving up did not help: nobody should start anything new.
+    /// Whether the queue is full although it has folded and dropped: nothing new may start.
     pub(super) fn is_full(&self) -> bool {
         self.full
     }
@@ -93,7 +94,8 @@ impl Queue {
     pub(super) fn push(&mut self, event: Event) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        // Where an index finds no memory, the event waits without it: it is not folded, or, a log line, given up.
+        // If there is no memory for the indices, the event waits without them: it is never folded or, if it is a log
+        // line, dropped.
         let indexed = self.reserve().is_ok();
         match event.kind {
             EventKind::Log if !indexed => {
@@ -123,7 +125,7 @@ impl Queue {
         self.tidy();
     }
 
-    /// Takes the oldest event, or first the report of those that were given up.
+    /// Takes the report of lost events, if there is one, or else the oldest event.
     pub(super) fn take(&mut self) -> Option<Event> {
         if self.lost_lines + self.folded > 0 {
             return Some(self.report());
@@ -136,7 +138,7 @@ impl Queue {
         Some(queued.event)
     }
 
-    /// Room for one more event in every index.
+    /// Reserves room for one more event in every index.
     fn reserve(&mut self) -> Result<(), TryReserveError> {
         self.logs.try_reserve(1)?;
         self.foldable.try_reserve(1)?;
@@ -153,8 +155,8 @@ impl Queue {
         event
     }
 
-    /// A session's new ask makes the one that still waits pointless, and an answer to that one would be taken as
-    /// the answer to this.
+    /// Removes an older question of this session that still waits: it is pointless, and an answer to it would count as
+    /// the answer to the new one.
     fn replace_ask(&mut self, session: Id, seq: Seq) {
         if let Some(older) = self.asks.insert(session, seq)
             && self.waiting.remove(&older).is_some()
@@ -163,7 +165,7 @@ impl Queue {
         }
     }
 
-    /// Makes the queue one event shorter, if that can be done without losing what must not be lost.
+    /// Makes the queue one event shorter, if that is possible without losing an event that must not be lost.
     fn give_up_one(&mut self) -> bool {
         while let Some(seq) = self.logs.pop_front() {
             if self.waiting.remove(&seq).is_some() {
@@ -173,8 +175,8 @@ impl Queue {
         }
         while let Some(seq) = self.foldable.pop_front() {
             let Some(older) = self.waiting.remove(&seq) else { continue };
-            // The newer one is still there: places are taken in order, and it can only have been folded into a yet
-            // newer one after this one was.
+            // The newer event still waits: events are taken in order, and it can be folded into a still newer one only
+            // after this one was folded.
             if let Some(newer) = older.newer.and_then(|newer| self.waiting.get_mut(&newer))
                 && is_move(newer.event.kind)
             {
@@ -186,7 +188,7 @@ impl Queue {
         false
     }
 
-    /// Removes what the indices know of an event that was taken.
+    /// Removes an event that was taken from the indices.
     fn forget(&mut self, seq: Seq, queued: &Queued) {
         if let Some(subject) = queued.subject
             && self.newest.get(&subject) == Some(&seq)
@@ -199,7 +201,7 @@ impl Queue {
         self.tidy();
     }
 
-    /// Keeps the lists of places as small as what waits.
+    /// Keeps the lists of places about as small as the queue.
     fn tidy(&mut self) {
         let most = 2 * self.waiting.len() + TIDY_SLACK;
         for places in [&mut self.logs, &mut self.foldable] {
@@ -207,7 +209,7 @@ impl Queue {
                 places.retain(|seq| self.waiting.contains_key(seq));
             }
         }
-        // After a burst that was taken, its memory goes back.
+        // Once a burst has been taken, its memory is freed.
         if self.waiting.is_empty() {
             self.logs.clear();
             self.logs.shrink_to(TIDY_SLACK);
@@ -225,7 +227,7 @@ fn is_move(kind: EventKind) -> bool {
     matches!(kind, EventKind::Server | EventKind::Stream | EventKind::Session | EventKind::Target)
 }
 
-/// What an event can be folded by; `None` for one that stands for itself.
+/// The subject by which an event is folded; `None` for an event that is never folded.
 fn subject(event: &Event) -> Option<Subject> {
     let owner = [event.target, event.session, event.stream].into_iter().find(|&id| id != 0).unwrap_or(0);
     let subject = match event.kind {
@@ -234,9 +236,9 @@ fn subject(event: &Event) -> Option<Subject> {
         kind @ EventKind::Session => (kind, event.session),
         kind @ EventKind::Target => (kind, event.target),
         kind @ (EventKind::Stream | EventKind::Tracks) => (kind, event.stream),
-        // Both tell whether somebody watches; only the last word counts.
+        // Both tell whether somebody watches; only the latest one counts.
         EventKind::Wanted | EventKind::Unwatched => (EventKind::Wanted, event.stream),
-        // Its answers about one stream; before there is a stream, to one session.
+        // The subject is the stream or, before there is a stream, the session.
         kind @ EventKind::Next if event.stream != 0 => (kind, event.stream),
         kind @ EventKind::Next => (kind, event.session),
         kind @ (EventKind::Slow | EventKind::Clock | EventKind::Reconnect) => (kind, owner),

@@ -1,5 +1,5 @@
-//! What those who make events and log lines, who takes them, and the event thread share: the host's queue with its fd,
-//! the lines that wait, the sink, and one lock around them, which is held for moments alone.
+//! The state that producers of events and log lines, their taker and the event thread share: the host's queue with its
+//! fd, the waiting lines, the sink, and one lock around them, which is held only for moments.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -17,22 +17,22 @@ use crate::net::poll::EventFd;
 use crate::stream::event::Event;
 use crate::sync::locked;
 
-/// The host's callback for events. Called by the event thread alone, with no lock held; the event is borrowed for the
-/// call. What blocks must not be called from it: such calls give [`RRError::Thread`].
+/// The host's callback for events. Only the event thread calls it, with no lock held; the event is borrowed for the
+/// call. The callback must not make blocking calls: these return [`RRError::Thread`].
 pub type EventFn = Box<dyn Fn(&Event) + Send>;
 
 /// The host's callback for log lines: level, module, line. Called like [`EventFn`].
 pub(super) type LogFn = Box<dyn Fn(Level, &str, &str) + Send>;
 
-/// Where log lines of a server go.
+/// The destination of a server's log lines.
 #[derive(Default)]
 pub enum LogSink {
-    /// Nowhere; nothing is printed unless somebody asks.
+    /// Log lines are dropped; nothing is printed unless the host asks for it.
     #[default]
     None,
-    /// To stderr, one line each.
+    /// Log lines go to stderr.
     Stderr,
-    /// To the host.
+    /// Log lines go to the host's function.
     Callback(LogFn),
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn in_callback() -> bool {
     IN_CALLBACK.try_with(Cell::get).unwrap_or(false)
 }
 
-/// The first line of every call that would block.
+/// Refuses a call that could block; such calls begin with it.
 ///
 /// # Errors
 /// [`RRError::Thread`] inside a callback.
@@ -69,11 +69,11 @@ pub(crate) fn refuse_in_callback() -> Result<()> {
 /// The state that producers, the taker and the event thread share.
 pub(super) struct Shared {
     pub(super) inner: Mutex<Inner>,
-    /// For the taker in [`Events::next`](super::Events::next).
+    /// Wakes the taker in [`Events::next`](super::Events::next).
     pub(super) taker: Condvar,
-    /// For the event thread.
+    /// Wakes the event thread.
     pub(super) work: Condvar,
-    /// For those who wait until the event thread has come back from a sink, or has ended.
+    /// Wakes threads that wait until the event thread has returned from a sink, or has ended.
     pub(super) returned: Condvar,
     pub(super) fd: EventFd,
     pub(super) by_callback: bool,
@@ -86,9 +86,9 @@ pub(super) struct Inner {
     pub(super) queue: Queue,
     pub(super) lines: VecDeque<Line>,
     pub(super) repeats: Repeats,
-    /// Lines that found `lines` full since the last that did not.
+    /// Lines dropped because `lines` was full, since the last line that found room.
     pub(super) lines_dropped: u64,
-    /// The gravest level among the dropped lines; `None` while there are none.
+    /// The most severe level among the dropped lines; `None` if there are none.
     pub(super) dropped_level: Option<Level>,
     pub(super) sink: Sink,
     pub(super) sink_level: LevelFilter,
@@ -99,18 +99,19 @@ pub(super) struct Inner {
     pub(super) taking: bool,
     /// The event thread sleeps.
     pub(super) thread_waits: bool,
-    /// Nothing is taken in any more; the event thread ends when it is through, or at this moment.
+    /// No new events or lines are taken; the event thread ends when all are delivered, or at this time.
     pub(super) closing: Option<Instant>,
-    /// The server has stopped: whoever takes events is told so once it has taken all.
+    /// The server has stopped: the taker of events is told so once it has taken all.
     pub(super) stopped: bool,
-    /// The event thread has ended, or was left behind and will call nothing more.
+    /// The event thread has ended, or was abandoned and calls nothing more.
     pub(super) ended: bool,
 }
 
-/// The sink while it is here, and while the event thread has it.
+/// The sink: present, or taken out by the event thread.
 pub(super) enum Sink {
     Here(LogSink),
-    /// The event thread has the sink; holds the sink to use afterwards, if the host changed it meanwhile.
+    /// The event thread has taken the sink out; this holds the sink to use afterwards, if the host has changed it
+    /// meanwhile.
     Out(Option<LogSink>),
 }
 
@@ -131,14 +132,14 @@ impl Shared {
         Some((event, was_full && !inner.queue.is_full()))
     }
 
-    /// After [`Shared::take`], without the lock.
+    /// Reports room in the queue; called after [`Shared::take`], without the lock.
     pub(super) fn tell(&self, room: bool) {
         if let Some(on_room) = self.on_room.as_ref().filter(|_| room) {
             on_room();
         }
     }
 
-    /// Makes the fd, the flag and whoever waits agree with the queue; after every change of it.
+    /// Updates the fd and the flag, and wakes waiting threads; called after every change of the queue.
     pub(super) fn show(&self, inner: &mut Inner) {
         self.full.store(inner.queue.is_full(), Ordering::Release);
         let waiting = !inner.queue.is_empty() || inner.woken;
@@ -170,7 +171,7 @@ impl LogOutlet for Shared {
             inner.keep_line(line);
         }
         inner.keep_summaries(now_ms);
-        // Also for a line that was only counted: the thread may have to wake earlier now.
+        // This also applies to a line that was only counted: the thread may have to wake earlier now.
         if inner.thread_waits {
             self.work.notify_one();
         }
@@ -178,9 +179,9 @@ impl LogOutlet for Shared {
 }
 
 impl Inner {
-    /// Queues a line for the sink; one too many is counted and told of in its place.
+    /// Queues a line for the sink; a line without room is counted, and a report takes its place.
     pub(super) fn keep_line(&mut self, line: Line) {
-        // Room for the report of dropped lines too. Where there is no memory for more, the line is one too many.
+        // The report of dropped lines needs room too. A line for which there is no memory is dropped.
         if self.lines.len() >= LOG_LINES || self.lines.try_reserve(2).is_err() {
             self.dropped_level = self.dropped_level.map_or(Some(line.level), |level| Some(level.min(line.level)));
             self.lines_dropped += 1;
@@ -197,7 +198,7 @@ impl Inner {
         }
     }
 
-    /// A line that tells of dropped ones, as grave as the gravest of them.
+    /// A line that reports dropped lines, at the most severe of their levels.
     pub(super) fn drop_report(&mut self) -> Option<Line> {
         let level = self.dropped_level.take()?;
         let count = std::mem::take(&mut self.lines_dropped);
@@ -206,7 +207,7 @@ impl Inner {
     }
 }
 
-/// Waits on a condition up to a deadline; true when that has passed.
+/// Waits on a condition up to a deadline; true if it has passed.
 pub(super) fn wait<'a>(
     condition: &Condvar,
     inner: MutexGuard<'a, Inner>,

@@ -1,4 +1,4 @@
-//! Subscribers to a server's events beside the host: the list, and their trait.
+//! Subscribers to a server's events besides the host: their trait, and the list of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,26 +6,26 @@ use std::sync::{Arc, Mutex};
 use crate::stream::event::Event;
 use crate::sync::locked;
 
-/// Somebody who is told of events.
+/// A receiver of events.
 ///
-/// Each has its own bound: what it has no room for it drops by its own rules, and counts. It is told by whichever
-/// thread made the event, with no lock of the events held, so of two threads either may come first; the events of one
-/// object come in their order. It must not block, nor keep that thread long.
+/// Each subscriber has its own bound: it drops events for which it has no room by its own rules, and counts them. The
+/// thread that makes an event calls it, with no lock of the events held, so events of two threads may come in either
+/// order; the events of one object come in order. A subscriber must not block or take long.
 pub(crate) trait Subscriber: Send + Sync {
-    /// An event has happened. Whoever wants to keep it copies it.
+    /// Takes an event. A subscriber that wants to keep it copies it.
     fn tell(&self, event: &Event);
 }
 
-/// The subscribers. While there are none an event costs one load here.
+/// The list of subscribers. While it is empty, an event costs one load.
 #[derive(Default)]
 pub(super) struct Subscribers {
     any: AtomicBool,
-    /// Taken out whole to be told, so that none is told under the lock.
+    /// The whole list is cloned for each event, so that no subscriber is called under the lock.
     list: Mutex<Arc<[Arc<dyn Subscriber>]>>,
 }
 
 impl Subscribers {
-    /// Puts one on the list, where it is not there yet.
+    /// Adds a subscriber, if it is not in the list yet.
     pub(super) fn add(&self, subscriber: &Arc<dyn Subscriber>) {
         self.change(|list| {
             if !list.iter().any(|other| Arc::ptr_eq(other, subscriber)) {
@@ -34,12 +34,12 @@ impl Subscribers {
         });
     }
 
-    /// Takes one off the list.
+    /// Removes a subscriber.
     pub(super) fn remove(&self, subscriber: &Arc<dyn Subscriber>) {
         self.change(|list| list.retain(|other| !Arc::ptr_eq(other, subscriber)));
     }
 
-    /// Takes all off the list.
+    /// Removes all subscribers.
     pub(super) fn clear(&self) {
         self.change(Vec::clear);
     }
@@ -61,7 +61,7 @@ impl Subscribers {
         self.any.store(!changed.is_empty(), Ordering::Release);
         let before = std::mem::replace(&mut *list, changed.into());
         drop(list);
-        // The last reference to a subscriber may go here, so the lock is free.
+        // This may drop the last reference to a subscriber, so it happens without the lock.
         drop(before);
     }
 }

@@ -1,4 +1,4 @@
-//! The promises of the event queue, its fd and the event thread to a host.
+//! Tests of the event queue, its fd and the event thread.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use crate::log::Level;
 use crate::session::State;
 use crate::stream::event::EventKind;
 
-/// Without a state before: such an event is never folded.
+/// An event without a previous state, which is never folded.
 fn numbered(kind: EventKind, id: u64, value: i64) -> Event {
     let mut event = Event::new(kind);
     event.session = id;
@@ -30,7 +30,7 @@ fn readable(events: &Events, timeout_ms: i32) -> bool {
     crate::net::poll::readable(events.raw_fd().unwrap(), timeout_ms)
 }
 
-/// A sink that sends lines to the test, and the events with it set.
+/// A sink that sends lines to the test, and the events to which it belongs.
 fn with_sink(level: LevelFilter, log_events: LevelFilter) -> (Events, mpsc::Receiver<String>) {
     let events = Events::start(EventsConfig { log_events, ..EventsConfig::default() }).unwrap();
     let (sender, lines) = mpsc::channel();
@@ -83,7 +83,7 @@ fn a_wake_makes_one_next_give_nothing_and_is_not_lost() {
         });
         assert!(events.next(-1).unwrap().is_none());
     });
-    // Before anybody waits, and with an event, which comes first.
+    // The wake comes before anybody waits, and with an event, which comes first.
     events.wake();
     assert!(readable(&events, 0));
     events.push(numbered(EventKind::Session, 1, 7));
@@ -131,7 +131,7 @@ fn under_stress_no_event_is_lost_and_the_fd_never_lies() {
         }
         while seen.iter().sum::<i64>() < EACH * PRODUCERS as i64 {
             assert!(readable(&events, 5_000), "the fd sleeps on waiting events: {seen:?}");
-            // This is the only taker and nobody wakes it: readable means an event.
+            // This is the only taker, and nothing wakes it without an event, so readable means an event.
             let mut event = events.next(0).unwrap();
             assert!(event.is_some(), "the fd is readable without an event");
             while let Some(taken) = event {
@@ -269,7 +269,7 @@ fn a_line_that_becomes_an_event_of_the_callback_comes_at_once() {
     let config = EventsConfig { log_events: LevelFilter::Info, callback: Some(callback), ..EventsConfig::default() };
     let events = Events::start(config).unwrap();
     let _log = RRLog::enter(events.log());
-    // Whosever turn it is: nothing else wakes the thread.
+    // This holds whichever kind has its turn, because nothing else wakes the thread.
     for number in 0..10 {
         log::info!("line {number}");
         let text = told.recv_timeout(SOON).unwrap();
@@ -376,7 +376,7 @@ fn a_callback_that_never_returns_is_left_behind_and_calls_nothing_more() {
     assert!(start.elapsed() < Duration::from_secs(2));
     drop(go);
     drop(events);
-    // The callback, and with it its counter, goes when the thread ends.
+    // The callback, with its counter, is dropped when the thread ends.
     while Arc::strong_count(&calls) > 1 {
         std::thread::yield_now();
     }
@@ -445,7 +445,7 @@ fn each_subscriber_has_a_bound_of_its_own_and_the_host_loses_nothing_by_it() {
     assert_eq!((small.kept(), small.dropped.load(Ordering::SeqCst)), (vec![0, 1, 2], 7));
     assert_eq!(large.kept(), Vec::from_iter(0..10), "each event once, however often it subscribed");
     assert!((0..10).all(|value| events.next(0).unwrap().unwrap().value == value));
-    // And none by a host that takes nothing: its queue folds and drops, theirs does not.
+    // A host that takes no events costs the subscribers none: its queue folds and drops, theirs do not.
     (10..200).for_each(|value| events.push(numbered(EventKind::Clock, 1, value)));
     assert_eq!(large.kept().len(), 200);
     assert!(events.next(0).unwrap().is_some_and(|event| event.kind == EventKind::Overflow));
@@ -467,7 +467,7 @@ fn subscribers_come_and_go_while_events_are_told() {
     assert_eq!(Arc::strong_count(&two), 2, "the events keep none after their end");
 }
 
-/// Takes an event, makes one, and takes itself off: it would wait for ever if it was told under a lock.
+/// Takes an event, makes one, and removes itself: it would wait for ever if it were called under a lock.
 struct Caller {
     events: Arc<Events>,
     itself: Mutex<Option<Arc<dyn Subscriber>>>,

@@ -1,8 +1,8 @@
 //! The event thread: the only thread of ours in which the host's code runs, and the only one that writes log lines.
 //!
-//! It takes log lines and (in callback mode) events in turn, so that a flood of the one does not starve the other; it
-//! holds no lock while the host's code runs, catches its panics, and sleeps when there is nothing. A sink or callback
-//! that never returns stops this thread alone: [`super::Events::stop`] then leaves it behind.
+//! It takes log lines and (in callback mode) events in turn, so that a flood of one does not starve the other. It holds
+//! no lock while the host's code runs, catches panics of that code, and sleeps when there is nothing to do. A sink or
+//! callback that never returns stops only this thread; [`super::Events::stop`] then abandons it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::net::{clock, thread};
 use crate::stream::event::{Event, EventKind, flag};
 use crate::sync::{locked, panic_text, spawn};
 
-/// A task of the event thread, which it does without the lock.
+/// A job of the event thread, done without the lock.
 enum Job {
     /// Write a line.
     Line(Line, LogSink),
-    /// Call the host; true: tell that there is room in the queue again.
+    /// Call the host; true: also report that there is room in the queue again.
     Event(Event, bool),
     End,
 }
@@ -43,7 +43,7 @@ pub(super) fn start(shared: Arc<Shared>, log: LogHandle, callback: Option<EventF
     )
 }
 
-/// Says that the thread ends, whatever ends it, and lets go of the sink.
+/// Reports the end of the thread, however it ends, and drops the sink.
 struct EndGuard<'a>(&'a Shared);
 
 impl Drop for EndGuard<'_> {
@@ -53,7 +53,7 @@ impl Drop for EndGuard<'_> {
         let sink = std::mem::replace(&mut inner.sink, Sink::Here(LogSink::None));
         self.0.returned.notify_all();
         drop(inner);
-        // There is no line left in which its panic could be told.
+        // A panic here can no longer be logged.
         let _ = call_host(|| drop(sink));
     }
 }
@@ -61,9 +61,10 @@ impl Drop for EndGuard<'_> {
 struct EventThread<'a> {
     shared: &'a Shared,
     callback: Option<EventFn>,
-    /// Whether an event comes next where a line waits as well.
+    /// Whether an event comes next if a line waits as well.
     event_turn: bool,
-    /// The sink panicked at the last line. It is reported once, or the report's own panic would be reported too.
+    /// The sink panicked at the last line. This is reported once, since otherwise a panic at the report would be
+    /// reported again.
     sink_is_broken: bool,
 }
 
@@ -87,7 +88,7 @@ impl EventThread<'_> {
         }
     }
 
-    /// Sleeps until there is something to do. After the deadline of a stop, or when left behind, that is to end.
+    /// Sleeps until there is a job. After the deadline of a stop, or when the thread was abandoned, the job is to end.
     fn next_job(&mut self) -> Job {
         let mut inner = locked(&self.shared.inner);
         loop {
@@ -102,7 +103,8 @@ impl EventThread<'_> {
 
             self.event_turn = !self.event_turn;
             let first = if self.event_turn { self.event_job(&mut inner) } else { None };
-            // After the lines, which may have become events of which nobody else tells this thread.
+            // Events are checked after the lines, because a line may have become an event that nothing else reports to
+            // this thread.
             let job = first.or_else(|| self.line_job(&mut inner)).or_else(|| self.event_job(&mut inner));
             if let Some(job) = job {
                 return job;
@@ -123,7 +125,7 @@ impl EventThread<'_> {
         self.shared.take(inner).map(|(event, room)| Job::Event(event, room))
     }
 
-    /// The next line that somebody wants to see; makes log events of those that are to be events.
+    /// The next line for the sink; lines that are also wanted as events become log events.
     fn line_job(&self, inner: &mut Inner) -> Option<Job> {
         while let Some(line) = inner.lines.pop_front().or_else(|| inner.drop_report()) {
             if line.level <= self.shared.log_events {
@@ -136,14 +138,14 @@ impl EventThread<'_> {
             match std::mem::replace(&mut inner.sink, Sink::Out(None)) {
                 Sink::Here(LogSink::None) => inner.sink = Sink::Here(LogSink::None),
                 Sink::Here(sink) => return Some(Job::Line(line, sink)),
-                // Not met: only this thread takes the sink out, and it brings it back before it comes here.
+                // This cannot happen: only this thread takes the sink out, and it returns it before it comes here.
                 out @ Sink::Out(_) => inner.sink = out,
             }
         }
         None
     }
 
-    /// Writes a line and brings the sink back, or lets go of it if it was changed meanwhile.
+    /// Writes a line and returns the sink, or drops the sink if it was changed meanwhile.
     fn write(&mut self, line: &Line, sink: LogSink) {
         let write = || match &sink {
             LogSink::None => {}
@@ -178,8 +180,8 @@ impl EventThread<'_> {
     }
 }
 
-/// Runs the host's code: records it makes are not ours, calls that block are refused, a panic ends nothing and gives its
-/// text.
+/// Runs the host's code: its log records are not taken as ours, blocking calls are refused, and a panic is caught and
+/// its text returned.
 fn call_host(call: impl FnOnce()) -> Option<String> {
     struct Inside;
     impl Drop for Inside {

@@ -1,4 +1,4 @@
-//! Whatever stands in a state that no session has is refused in words, and all that is in a session's is read again.
+//! A state that no session can have is refused with the reason, and a session's state is read back completely.
 
 use super::*;
 use crate::config::Start;
@@ -58,7 +58,7 @@ fn what_cannot_be_is_refused_in_words() {
     };
     refused(|session| session.addr = "192.0.2.7\nERROR".to_owned(), RRError::Arg, "cannot be shown");
     refused(|session| session.local_addr = "a".repeat(ADDR_BYTES + 1), RRError::Limit, "address");
-    refused(|session| session.unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "more was read");
+    refused(|session| session.unread = vec![0; UNREAD_BYTES + 1], RRError::Limit, "more unread bytes");
     refused(|session| session.counted.video_bytes = u64::MAX, RRError::Arg, "counted");
     refused(|session| session.counted.started_us = -1, RRError::Arg, "counted");
     refused(|session| session.app_given = Some(b"li\0ve".to_vec()), RRError::Arg, "application");
@@ -67,7 +67,7 @@ fn what_cannot_be_is_refused_in_words() {
     let publish = |session: &mut ExportedSession| {
         session.question = Said::Publish { stream_id: 1, key: b"show".to_vec(), kind: b"live".to_vec() };
     };
-    refused(publish, RRError::Arg, "does not ask");
+    refused(publish, RRError::Arg, "does not have the question");
 }
 
 #[test]

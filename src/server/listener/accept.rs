@@ -1,8 +1,7 @@
-//! How connections come in: accepting, the PROXY header where there must be one, and refusing those above a limit.
+//! How connections come in: accepting, the PROXY header if one is required, and refusals above a limit.
 //!
-//! A connection becomes a session here. One that must say first whose it is (PROXY protocol) has its PROXY header pending
-//! until then: such a connection holds a slot and some bytes, counts towards `max_sessions`, and has the handshake's
-//! deadline.
+//! A connection becomes a session here. Where the PROXY protocol is required, the connection first waits for its PROXY
+//! header: until then it holds a slot and some bytes, counts towards `max_sessions`, and has the handshake's deadline.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,7 +22,7 @@ use crate::stream::event::EventKind;
 use crate::stream::peer::Peer;
 use crate::stream::record::RRSession;
 
-/// Connections accepted in one round before the peers that are connected already are served.
+/// Most connections accepted in one round, before connected peers are served.
 const ACCEPT_BATCH: usize = 64;
 
 impl Listener {
@@ -35,7 +34,7 @@ impl Listener {
                     log::error!("cannot listen: {failure}");
                     return;
                 }
-                // Peers may have been waiting since before it was added.
+                // Peers may have been waiting since before the socket was added.
                 self.accepting.push(entry.key());
                 entry.insert(Slot::Socket(listener, options));
             }
@@ -47,7 +46,7 @@ impl Listener {
                 self.welcome(socket, name, local, &[], options, io);
             }
             ToListener::Back(peer, memory, event) => {
-                // The session rests, unless the peer has said already what it wants next.
+                // The session rests, unless the peer has already sent its next command.
                 let state = if event.is_some() { State::Handshake } else { State::Idle };
                 let prev = peer.record.set_state(state);
                 peer.record.set_stream(0);
@@ -62,13 +61,14 @@ impl Listener {
         }
     }
 
-    /// Accepts from every listener that may have more. True where one certainly has: the next turn comes at once.
+    /// Accepts from every listener that may have more connections. True if one certainly has; then the next turn comes
+    /// at once.
     pub(super) fn accept(&mut self, io: &mut Io<'_>) -> bool {
         if self.core.stop_by_ms().is_some() {
             self.close_listeners(io);
         }
         if self.core.events.is_full() {
-            // Tried again at the next tick, or when there is room.
+            // It is tried again at the next tick, or when there is room.
             return false;
         }
         let mut at_once = false;
@@ -80,7 +80,7 @@ impl Listener {
         at_once
     }
 
-    /// `None`: no connection waits. `Some(false)`: accepting failed for now and is tried again later.
+    /// Accepts one connection. `None`: none waits. `Some(false)`: accepting failed and is tried again later.
     fn accept_from(&mut self, slot: usize, io: &mut Io<'_>) -> Option<bool> {
         for _ in 0..ACCEPT_BATCH {
             let Some(Slot::Socket(listener, options)) = self.slots.get(slot) else { return None };
@@ -88,15 +88,16 @@ impl Listener {
             match listener.accept() {
                 Ok((stream, from)) => match Socket::adopt(OwnedFd::from(stream)) {
                     Ok(socket) => {
-                        // A socket that was reset meanwhile no longer knows whose it was.
+                        // A socket that was reset meanwhile no longer has its peer's address, so the address from
+                        // accept is used.
                         self.take_in(ToListener::Connection(socket, name_of(from), options), io);
                     }
-                    Err(failure) => log::warn!("a peer was gone before it was let in: {failure}"),
+                    Err(failure) => log::warn!("a peer was gone before it was accepted: {failure}"),
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // No fd is left, mostly: the peers wait in the kernel until the next tick.
+                    // Mostly no fd is left; the peers wait in the kernel until the next tick.
                     log::warn!("cannot accept, will try again: {error}");
                     return Some(false);
                 }
@@ -105,7 +106,7 @@ impl Listener {
         Some(true)
     }
 
-    /// A new connection gets a session; `rest` are bytes of it that were read already.
+    /// Makes a session for a new connection; `rest` are its bytes that were read already.
     fn welcome(
         &mut self,
         mut socket: Socket,
@@ -124,7 +125,7 @@ impl Listener {
         let record = match made {
             Ok(record) => record,
             Err(failure) => {
-                self.turned_away.add(&addr, &failure);
+                self.refused.add(&addr, &failure);
                 return;
             }
         };
@@ -152,7 +153,7 @@ impl Listener {
     fn await_proxy_header(&mut self, mut socket: Socket, name: String, options: ListenOptions, io: &mut Io<'_>) {
         let expected = self.core.registry().expect_session();
         if let Err(failure) = expected {
-            self.turned_away.add(&name, &failure);
+            self.refused.add(&name, &failure);
             return;
         }
         let entry = self.slots.vacant_entry();
@@ -174,11 +175,11 @@ impl Listener {
         self.read_proxy_header(slot, io);
     }
 
-    /// Reads as much of the PROXY header as is there; with a whole one the connection becomes a session.
+    /// Reads the available bytes of the PROXY header; once it is complete the connection becomes a session.
     pub(super) fn read_proxy_header(&mut self, slot: usize, io: &mut Io<'_>) {
         let header = loop {
             let Some(Slot::ProxyPending(pending)) = self.slots.get_mut(slot) else { return };
-            // Never more than a header can have: what follows may be read with it and is put back.
+            // This reads at most the length of a header; bytes after a shorter header are put back.
             let room = proxy::HEADER_MAX_BYTES.saturating_sub(pending.bytes.len()).min(io.scratch.len());
             let got = match io.scratch.get_mut(..room).map(|space| pending.socket.read(space)) {
                 Some(Ok(n)) if n > 0 => n,
@@ -201,9 +202,9 @@ impl Listener {
                 let rest = pending.bytes.get(header.bytes..).unwrap_or_default();
                 self.welcome(pending.socket, addr, local, rest, pending.options, io);
             }
-            // As with the end of a session that has said nothing.
+            // This is logged like the end of a session that has sent nothing.
             Err(_) if pending.bytes.is_empty() => {
-                log::debug!("{} left without a word", pending.name);
+                log::debug!("{} left without sending anything", pending.name);
             }
             Err(failure) => log::warn!("{} was closed before it had a session: {failure}", pending.name),
         }
@@ -220,7 +221,7 @@ impl Listener {
         Some(*pending)
     }
 
-    /// Closes connections whose PROXY header has not come in time; all that wait for one where `all`.
+    /// Closes connections whose PROXY header has not come in time, or with `all` every connection that waits for one.
     pub(super) fn close_proxy_pending(&mut self, all: bool, io: &mut Io<'_>) {
         if self.proxy_pending == 0 {
             return;

@@ -1,5 +1,5 @@
-//! How a session goes to another process: while it asks the host, its connection leaves the listener open, with the state
-//! to go on with.
+//! How a session goes to another process: while its question to the host is open, its connection leaves the listener
+//! without being closed, together with its state.
 
 use super::{Listener, PendingState};
 use crate::error::{Failure, RRError};
@@ -9,18 +9,19 @@ use crate::server::exported;
 use crate::stream::peer::{Leave, Stays};
 use crate::stream::record::{Export, ExportCaller};
 
-/// Bytes by which a state may grow while its session waits: its moment is a number that takes more of them later.
+/// Bytes by which a state may grow while its session waits: its time stamps are numbers that need more bytes later.
 const GROWTH_BYTES: usize = 16;
 
 impl Listener {
-    /// Gives a pending peer away that asks the host; with any other, whoever waits for the outcome learns that it has none.
+    /// Exports a pending peer whose question to the host is open. For any other peer the caller that waits for the
+    /// outcome gets an error.
     pub(super) fn export(&mut self, slot: usize, room: usize, caller: &ExportCaller, io: &mut Io<'_>) -> Stays {
         let Some(pending) = self.pending_peer(slot) else { return Ok(()) };
         let PendingState::Asks(wish, decision) = &pending.state else { return Ok(()) };
         if !caller.take() {
             return Ok(());
         }
-        // What the socket takes need not travel.
+        // Output that the socket takes now need not travel.
         if let Err(failure) = pending.peer.conn.flush() {
             caller.tell(Err(Failure::ours(RRError::NotFound, "the session has ended")));
             return Err(failure.into());

@@ -1,4 +1,4 @@
-//! Connections that are not sessions yet: those whose PROXY header is pending, and those refused for want of room.
+//! Connections that are not sessions yet: those whose PROXY header is pending, and those refused for lack of room.
 
 use crate::config::ListenOptions;
 use crate::error::Failure;
@@ -6,44 +6,41 @@ use crate::net::clock;
 use crate::net::socket::Socket;
 
 /// Refused connections are reported this often.
-const TURNED_AWAY_MS: u64 = 1_000;
+const REFUSED_REPORT_MS: u64 = 1_000;
 
 /// A connection whose PROXY header is pending.
 #[derive(Debug)]
 pub(super) struct ProxyPending {
     pub(super) socket: Socket,
-    /// The balancer's address, or what the host said.
+    /// The balancer's address, or the one that the host gave.
     pub(super) name: String,
     pub(super) options: ListenOptions,
     pub(super) bytes: Vec<u8>,
     pub(super) deadline_ms: u64,
 }
 
-/// Connections refused for want of room since the last report.
+/// Connections refused for lack of room since the last report.
 #[derive(Debug, Default)]
-pub(super) struct TurnedAway {
+pub(super) struct RefusedConnections {
     count: u64,
     told_ms: u64,
     last: String,
 }
 
-impl TurnedAway {
+impl RefusedConnections {
     pub(super) fn add(&mut self, addr: &str, failure: &Failure) {
         self.count += 1;
         self.last = format!("{addr}: {failure}");
         self.tell();
     }
 
-    /// One line a second, however many come: a flood must not become a flood of lines.
+    /// Logs one line a second, so that a flood of connections does not become a flood of lines.
     pub(super) fn tell(&mut self) {
         let now_ms = clock::now_ms();
-        if self.count == 0 || (self.told_ms != 0 && now_ms < self.told_ms + TURNED_AWAY_MS) {
+        if self.count == 0 || (self.told_ms != 0 && now_ms < self.told_ms + REFUSED_REPORT_MS) {
             return;
         }
         self.told_ms = now_ms;
-        match std::mem::take(&mut self.count) {
-            1 => log::warn!("turned away {}", self.last),
-            count => log::warn!("{count} connections turned away, the last {}", self.last),
-        }
+        log::warn!("connections refused: {}, the last {}", std::mem::take(&mut self.count), self.last);
     }
 }

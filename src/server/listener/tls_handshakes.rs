@@ -1,8 +1,8 @@
-//! TLS handshakes of the listener's pending peers have a share of each round and no more: a signature takes as long as
-//! a thousand reads, and peers that talk already, with TLS or without, have their own turns in between.
+//! TLS handshakes of the listener's pending peers get a limited share of each round: a signature takes as long as a
+//! thousand reads, and peers past their handshake, with TLS or without, have their turns in between.
 //!
-//! Handshakes go on in the order in which they can, so none is passed over; what waits here is bounded by the pending
-//! peers.
+//! Handshakes continue in the order in which they become ready, so none is passed over; the number of pending peers
+//! bounds the list.
 
 use super::Listener;
 use crate::net::clock;
@@ -12,7 +12,7 @@ use crate::net::event_loop::Io;
 const SHARE_US: u64 = 2_000;
 
 impl Listener {
-    /// Whether this pending peer's handshake is not done: then it is among those that wait for their share.
+    /// Whether this pending peer's handshake is not done; then the peer is put in the list of handshakes.
     pub(super) fn waits_for_handshake(&mut self, slot: usize) -> bool {
         let Some(pending) = self.pending_peer(slot).filter(|pending| pending.peer.conn.socket.is_shaking()) else {
             return false;
@@ -23,14 +23,14 @@ impl Listener {
         true
     }
 
-    /// Goes on with handshakes for as long as their share lasts.
+    /// Continues handshakes for as long as their share lasts.
     pub(super) fn go_on_with_handshakes(&mut self, io: &mut Io<'_>) {
         if self.handshaking.is_empty() {
             return;
         }
         let began_us = clock::now_us();
         while let Some(slot) = self.handshaking.pop_front() {
-            // Where the peer has gone meanwhile, another may have its slot: reading that one once more costs nothing.
+            // If the peer has gone meanwhile, another may have its slot; reading that one once more does no harm.
             if let Some(pending) = self.pending_peer(slot) {
                 pending.handshakes = false;
                 self.read(slot, io);

@@ -1,11 +1,11 @@
-//! Arguments that look right and are not: they are refused where they are given, and change nothing.
+//! Arguments that look valid and are not: the call refuses them and changes nothing.
 
 use crate::config::{ServerConfig, TargetConfig};
 use crate::error::RRError;
 use crate::log::LevelFilter;
 use crate::server::RRServer;
 
-/// The low bits of a negative time would be a jump of 49 days to all who play.
+/// The low bits of a negative time would be a jump of 49 days for all players.
 #[test]
 fn a_message_from_before_the_beginning_of_time_is_refused() {
     let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
@@ -20,7 +20,7 @@ fn a_message_from_before_the_beginning_of_time_is_refused() {
     server.shutdown().unwrap();
 }
 
-/// An empty name would reach the other side, and be refused there, or worse, taken.
+/// An empty name would reach the other server, and be refused there or, worse, accepted.
 #[test]
 fn a_url_without_an_application_is_refused() {
     let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();

@@ -1,4 +1,5 @@
-//! What hooks have decided about a session goes with it to another server, whose hooks are asked about what came of that.
+//! The hooks' decision about a session goes with it to another server, whose hooks are asked about the result of that
+//! decision.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -44,13 +45,13 @@ impl Asked {
     }
 }
 
-/// Lets in who asks this, on these terms.
+/// Allows the session of this question, on these terms.
 fn answer(live: &Live, question: &Question, decision: Decision) {
     let allow = RRRestOut::Allow { session: question.session.id, decision: Box::new(decision) };
     live.server.answer_question(question.number, allow).unwrap();
 }
 
-/// The session that asks the host, once there is one.
+/// The session whose question the host has, once there is one.
 fn asks(live: &Live) -> Id {
     until("the host is asked", || !live.events_of(EventKind::PublishAsk).is_empty());
     live.events_of(EventKind::PublishAsk)[0].session

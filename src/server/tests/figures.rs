@@ -1,4 +1,4 @@
-//! Reading figures costs the reader no question to the system; owners ask, and rarely.
+//! Reading figures makes no system call; only owners ask the system, and rarely.
 
 use super::live::{Live, until};
 use crate::config::ServerConfig;
@@ -35,7 +35,7 @@ fn a_stream_says_the_size_of_its_pictures_and_the_rate_of_its_sound() {
     write(9, "17000000000164001effe100186764001eacd940b424d8088000000300800000190f8a14cb01000668fba3cb22c0fdf8f800");
     write(8, "af00121056e500");
     assert_eq!(shown(live.server.info(id).unwrap()), (Some((720, 576)), Some(44_100)));
-    // Another encoder, with a picture of another size and a codec of which no size is known.
+    // Another encoder, with another size of picture and a codec whose size is not known.
     write(9, "906176303181000c000a0a00000002afff805f0008");
     assert_eq!(shown(live.server.info(id).unwrap()).0, Some((64, 64)));
     write(9, "9076703039010203");

@@ -1,4 +1,4 @@
-//! A server that is gone is gone whole, whatever its threads had no time for.
+//! A freed server is freed completely, even if its threads had no time for some of their work.
 
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::stream::event::EventKind;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::stream::remote::target::Target;
 
-/// A server with a control thread, and what its other threads would get.
+/// A server with only a control thread, and the inboxes of its other threads.
 pub(super) fn without_threads(config: ServerConfig) -> (RRServer, Inboxes) {
     let waker = || Poller::new(1).unwrap().wake().unwrap();
     let limits =
@@ -68,7 +68,7 @@ fn a_target_that_was_stopped_before_it_began_has_no_event_after_its_last() {
 #[test]
 fn the_end_of_a_server_waits_for_streams_that_are_late() {
     let (server, _inboxes) = without_threads(ServerConfig::default());
-    // Its end would wait for a control thread.
+    // Dropping it would wait for a control thread.
     let server = ManuallyDrop::new(server);
     let late = server.stream_create(b"live", b"late", None).unwrap();
     server.core.close();

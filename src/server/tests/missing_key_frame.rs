@@ -1,4 +1,4 @@
-//! A stream with pictures and no key frames: whoever operates the server is told that players wait.
+//! A stream with pictures and no key frames: a log line tells the operator that players wait.
 
 use super::live::{Live, until};
 use crate::config::{ServerConfig, StreamConfig};

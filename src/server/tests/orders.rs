@@ -17,7 +17,7 @@ use super::live::{Live, connect, is_closed, shaken, until};
 #[test]
 fn a_session_whose_thread_does_not_come_to_it_takes_eight_calls_and_no_more() {
     let server = RRServer::new(ServerConfig::default(), LevelFilter::Off, None).unwrap();
-    // A session that no thread owns looks at nothing.
+    // A session that no thread owns handles no orders.
     let session = |id| Arc::new(RRSession::new(id, "peer".to_owned(), None, "here".to_owned()));
     let record = server.core.registry().add_session(None, session).unwrap();
     record.rename(|names| names.caps_ex = CAPS_RECONNECT);

@@ -1,4 +1,4 @@
-//! RRRestOut: a request is carried out on the very object that it names, whole, or it changes nothing.
+//! RRRestOut: a request is carried out completely, on exactly the object that it names, or it changes nothing.
 
 use super::live::{Live, until};
 use crate::config::{ServerConfig, StreamConfig, TargetConfig};

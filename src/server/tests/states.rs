@@ -1,4 +1,4 @@
-//! The state of the server: what its listeners and sessions make it.
+//! The state of the server follows its listeners and sessions.
 
 use super::live::until;
 use crate::config::ServerConfig;
@@ -23,7 +23,7 @@ fn a_server_is_in_progress_while_it_has_sessions() {
         until("it shows so", || server.state() == InProgress);
         ours
     };
-    // Without a listener, as in hosts that accept themselves.
+    // There is no listener, as in hosts that accept connections themselves.
     let peers = [hand_over(1), hand_over(2)];
     drop(peers);
     until("they have gone", || server.state() == Idle);

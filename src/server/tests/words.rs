@@ -1,4 +1,4 @@
-//! The log has enough to see what happened, and nothing that is secret.
+//! The log shows what happened, and no secrets.
 
 use super::live::{Client, Live, until};
 use crate::config::{ServerConfig, ask};
@@ -18,7 +18,7 @@ fn at(level: LevelFilter, config: ServerConfig) -> Live {
     live
 }
 
-/// One who publishes three messages, and one who plays.
+/// A publisher of three messages, and a player.
 fn show(live: &Live) {
     let mut publisher = live.publish(KEY);
     for n in 0..3 {

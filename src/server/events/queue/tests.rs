@@ -1,4 +1,4 @@
-//! The promises of the full queue.
+//! Tests of the full queue.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn about(kind: EventKind, session: Id, value: i64) -> Event {
     event
 }
 
-/// Everything that waits, as (kind, prev, state, value).
+/// All waiting events, as (kind, prev, state, value).
 fn drain(queue: &mut Queue) -> Vec<(EventKind, State, State, i64)> {
     std::iter::from_fn(|| queue.take()).map(|event| (event.kind, event.prev, event.state, event.value)).collect()
 }
