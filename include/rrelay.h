@@ -18,37 +18,37 @@
  *     while (rr_event_next(relay, &ev, -1) == 1) printf("%s %s\n", rr_name(RR_NAME_EVENT, ev->type), ev->text);
  *     rr_server_free(relay);
  *
- * Whoever publishes rtmp://host/live/show makes the stream live/show (here it is made before, to push it on); whoever
- * plays that address gets it. A peer's connection publishes one stream at a time or plays several, and may rest
- * between them for as long as it answers pings. What happens comes as events, in order.
+ * A peer that publishes rtmp://host/live/show makes the stream live/show (the lines above make it before that, to push
+ * it on); peers that play that address get it. A peer's connection publishes one stream at a time or plays one or more,
+ * and may rest between them for as long as it answers pings. Everything that happens comes as events, in order.
  *
  * Pointers and ids. rr_server is the only pointer a host keeps. Streams, sessions and targets are numbers: a late
  * call on one that has ended gives RR_ERR_NOT_FOUND, never a crash.
  *
- * Results. Calls give an int: 0 or more is good, below 0 is an RR_ERR_*. rr_strerror gives its sentence;
- * rr_last_error gives the detail of this thread's last failed call: which argument, which limit, what the system
- * said. Beside each function stands what it can give. Of any, and so of none in particular: NULL where a pointer is
- * needed is RR_ERR_ARG, a bug inside the library is RR_ERR_PANIC, and a system without memory is RR_ERR_NOMEM.
+ * Results. Calls return an int: 0 or more means success, below 0 is an RR_ERR_*. rr_strerror gives a sentence for it;
+ * rr_last_error gives the detail of this thread's last failed call: which argument, which limit, which error of the
+ * system. The comment of each function lists its errors. Any function may also give RR_ERR_ARG for NULL where a
+ * pointer is needed, RR_ERR_PANIC for a bug inside the library, and RR_ERR_NOMEM if the system has no memory.
  *
  * Threads. Any thread may call any function at any time, inside callbacks too, and no call waits for peers, disks or
- * other threads' work, unless "Threads:" or "Waits:" beside the function says otherwise. Callbacks come on the
- * server's event thread, one at a time, and no lock is held meanwhile: a callback that takes its time holds up events
- * and log lines, never media.
+ * other threads' work, unless "Threads:" or "Waits:" in the function's comment says otherwise. Callbacks come on the
+ * server's event thread, one at a time, and no lock is held meanwhile: a slow callback delays events and log lines,
+ * never media.
  *
- * Ownership. What the caller passes stays the caller's: strings, structs and bodies are copied before the call returns.
- * Kept are file descriptors, which are the library's at once, also when the call fails; callbacks; and user pointers,
- * which are handed back and never followed. What a call gives out by pointer is the library's and is only to be read;
- * "Valid:" beside the function says until when. A struct that a call fills is the caller's. To be freed are the server
+ * Ownership. Arguments stay the caller's: strings, structs and bodies are copied before the call returns. The library
+ * keeps only file descriptors, which it owns at once, also when the call fails; callbacks; and user pointers, which it
+ * hands back and never follows. Results behind a pointer belong to the library and are read-only; "Valid:" in the
+ * function's comment says for how long. A struct that a call fills is the caller's. The caller frees the server
  * (rr_server_free) and the answers of rr_rest_handle (rr_free).
  *
  * Config structs. Fill them with RR_INIT, which writes size and defaults, and change what you need. In a number, 0
  * means the default and RR_OFF means off; in a pointer, NULL means the default. Fields are only ever added at the
  * end: a program compiled with an older header works with a newer library, and with an older library as long as it
- * uses nothing new (else RR_ERR_VERSION). What is out of range gives RR_ERR_ARG with the field's name in
+ * uses no new field (otherwise RR_ERR_VERSION). A value out of range gives RR_ERR_ARG, with the field's name in
  * rr_last_error.
  *
- * The process. No signal handlers, no SIGPIPE, no output unless asked for; every descriptor is close-on-exec. Fork
- * before rr_server_new, not after. The library stays loaded once loaded (-z nodelete).
+ * The process. The library installs no signal handlers, causes no SIGPIPE and prints nothing unless asked; every
+ * descriptor is close-on-exec. Fork before rr_server_new, not after. Once loaded, the library stays loaded (-z nodelete).
  */
 
 #ifndef RRELAY_H
@@ -70,15 +70,15 @@ extern "C" {
 
 /* ---- plain data ------------------------------------------------------------------------------------------------- */
 
-/* The id of one object of a server: its kind, its server, a generation and its place (the low 32 bits, a small
-   number). 0 is no object. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a
-   crash, so ids may cross threads, logs and JSON. */
+/* The id of one object of a server: its kind, its server, a generation and its slot (the low 32 bits, a small
+   number). 0 means no object. An id that has ended, or belongs to another server, gives an error (RR_ERR_NOT_FOUND),
+   never a crash, so ids may cross threads, logs and JSON. */
 typedef uint64_t rr_id;
 
 /* A stream: one publisher in, any number of players and targets out. */
 typedef rr_id rr_stream;
 
-/* A session: a connection that others opened to us. */
+/* A session: a connection that a peer opened to us. */
 typedef rr_id rr_session;
 
 /* A target: a connection that we open to push a stream on. */
@@ -92,40 +92,41 @@ typedef enum rr_state {
     RR_STATE_IDLE = 1,
     RR_STATE_ACCEPTING = 2,            /* Server: listening, no session. */
     RR_STATE_CONNECTING = 3,           /* Target: resolving the name, connecting. */
-    RR_STATE_HANDSHAKE = 4,            /* RTMP handshake and commands run. */
-    /* Session: an ASK waits for its answer, or a standby publisher waits. Target: connected, waits for media. */
+    RR_STATE_HANDSHAKE = 4,            /* The RTMP handshake and commands are in progress. */
+    /* Session: a question to the host waits for its answer, or a standby publisher waits. Target: connected, waits
+       for media. */
     RR_STATE_WAITING = 5,
     RR_STATE_IN_PROGRESS = 6,          /* Media flows. Server: it has at least one session. */
-    /* Stream: the publisher is lost, its grace time runs. Target: the connection is lost; rr_event's value = ms to
-       the next try. */
+    /* Stream: the publisher is lost, and its grace window is running. Target: the connection is lost; rr_event's
+       value = ms to the next try. */
     RR_STATE_RECOVERING = 7,
     RR_STATE_STOPPING = 8,             /* Draining, flushing, closing. */
     RR_STATE_STOPPED = 9,              /* The object and its id have ended. */
-    /* Server: the listener is lost. Stream: internal error. Session: an error of the protocol or a limit. Target: it
-       has given up, or was refused for good. */
+    /* Server: the listener is lost. Stream: internal error. Session: a protocol error or a limit. Target: it has
+       given up, or was refused for good. */
     RR_STATE_FAILED = 10,
 } rr_state;
 
-/* Results. A call that succeeds gives 0 or more; one that fails gives one of these numbers below 0. rr_strerror
-   gives the sentence, rr_last_error the detail. Numbers are never reused. */
+/* Results. A call that succeeds returns 0 or more; one that fails returns one of these numbers below 0. rr_strerror
+   gives a sentence, rr_last_error the detail. Numbers are never reused. */
 typedef enum rr_error {
     RR_OK = 0,                         /* Success. */
     RR_ERR_ARG = -1,                   /* An argument is NULL, out of range or malformed. */
     /* A struct, or the state of a session, is newer than this library and uses fields that the library does not
        know. */
     RR_ERR_VERSION = -2,
-    RR_ERR_STATE = -3,                 /* Not possible in the object's present state. */
-    RR_ERR_NOT_FOUND = -4,             /* No such stream, session, target or server, or its id has ended. */
+    RR_ERR_STATE = -3,                 /* The call is not possible in the object's present state. */
+    RR_ERR_NOT_FOUND = -4,             /* There is no such stream, session, target or server, or its id has ended. */
     RR_ERR_EXISTS = -5,                /* The object exists already. */
-    RR_ERR_AGAIN = -6,                 /* Nothing to do now; try again later. Not a failure. */
+    RR_ERR_AGAIN = -6,                 /* There is nothing to do now; try again later. This is not a failure. */
     RR_ERR_NOMEM = -7,                 /* The system gave no memory. */
     /* A limit was reached: a setting (max_sessions, mem_limit), or the process's own threads and descriptors. */
     RR_ERR_LIMIT = -8,
-    /* Called from a thread that must not call it: a callback, or a second taker of events. */
+    /* The call is not allowed in this thread: inside a callback, or by a second taker of events. */
     RR_ERR_THREAD = -9,
     RR_ERR_UNSUPPORTED = -10,          /* This build does not have that feature; rr_last_error names it. */
-    /* A bug in this library: a panic, caught before it reached the host. The object concerned may be FAILED, no
-       other is. */
+    /* A bug in this library: a panic, caught before it reached the host. The object concerned may be FAILED; others
+       are not affected. */
     RR_ERR_PANIC = -11,
     RR_ERR_CLOSED = -12,               /* The object or the connection is closed. */
     RR_ERR_TIMEOUT = -20,              /* A deadline passed. */
@@ -137,11 +138,11 @@ typedef enum rr_error {
     RR_ERR_HANDSHAKE = -30,            /* The RTMP handshake failed. */
     RR_ERR_PROTOCOL = -31,             /* The peer broke the protocol. */
     RR_ERR_AUTH = -32,                 /* Authentication was refused. */
-    RR_ERR_REJECTED = -33,             /* The peer (or the host) refused it. */
+    RR_ERR_REJECTED = -33,             /* The peer (or the host) refused the request. */
     RR_ERR_TAKEN_OVER = -34,           /* Another publisher took over. */
     RR_ERR_SLOW = -35,                 /* The peer was too slow for too long. */
     RR_ERR_IDLE = -36,                 /* The peer was silent for too long. */
-    RR_ERR_KICKED = -37,               /* Closed by the host. */
+    RR_ERR_KICKED = -37,               /* The host closed it. */
     RR_ERR_GIVE_UP = -38,              /* Every configured try has failed. */
 } rr_error;
 
@@ -155,7 +156,7 @@ typedef enum rr_kind {
 
 /* Roles of sessions and targets in their streams. */
 typedef enum rr_role {
-    RR_ROLE_NONE = 0,                  /* Not known yet. */
+    RR_ROLE_NONE = 0,                  /* The role is not known yet. */
     RR_ROLE_PUBLISHER = 1,             /* The session sends the stream to us. */
     RR_ROLE_STANDBY = 2,               /* The session replaces the publisher if that is lost. */
     RR_ROLE_PLAYER = 3,                /* The session gets the stream from us. */
@@ -181,53 +182,54 @@ typedef enum rr_feature {
 
 /* Bits for rr_rest_listen. */
 typedef enum rr_rest_flag {
-    /* /metrics, /stat and /noalbs need no token, for readers that cannot send one. */
+    /* /metrics, /stat and /noalbs need no token, for clients that cannot send one. */
     RR_REST_OPEN_READERS = 1,
-    /* /metrics tells streams and targets by application and key too. Metrics are stored for long, and keys are
+    /* /metrics also labels streams and targets with application and key. Metrics are stored for long, and keys are
        secrets. */
     RR_REST_KEY_LABELS = 2,
 } rr_rest_flag;
 
-/* What back ends of hooks speak. */
+/* The protocols of hooks' back ends. */
 typedef enum rr_hooks_dialect {
     /* JSON. Each request is a POST with an object: "hook", "time_ms", "session", "client", "addr", "app", "key",
-       "query" and more; docs/hooks.md names all. A question is answered by 200 with {"action": "allow"}, to which
-       "rename" (another key; at connect another application), "targets" and "sources" (lists of settings as in
-       rr_target_config), "media" and "start" may be added; {"action": "deny", "text": "for the encoder", "code":
-       "NetStream.Publish.Denied"}; {"action": "redirect", "url": "rtmp://..."}. 204 or no body allows, 4xx denies. */
+       "query" and more; docs/hooks.md lists all. The answer to a question is 200 with one of these objects:
+       {"action": "allow"}, which may also have "rename" (another key; at connect another application), "targets" and
+       "sources" (lists of settings as in rr_target_config), "media" and "start"; {"action": "deny", "text": "for the
+       encoder", "code": "NetStream.Publish.Denied"}; {"action": "redirect", "url": "rtmp://..."}. 204 or no body
+       allows, 4xx denies. */
     RR_HOOKS_JSON = 0,
-    /* nginx-rtmp's notify module: a form in its order, and an answer of which the first digit counts; 3xx with
+    /* nginx-rtmp's notify module: form fields in its order, and an answer whose first status digit decides; 3xx with
        Location gives another name, or another server that the stream is pushed to (publish) or pulled from (play). */
     RR_HOOKS_NGINX = 1,
 } rr_hooks_dialect;
 
 /* Bits of rr_hooks_config. */
 typedef enum rr_hooks_flag {
-    /* A session is let in where its back end gives no good answer in time. Without it: it is refused. */
+    /* A session is allowed if its back end gives no valid answer in time. Without this flag it is refused. */
     RR_HOOKS_FLAG_FAIL_OPEN = 1,
     /* With RR_HOOKS_NGINX: by GET, with the fields in the address; without it by POST (notify_method). */
     RR_HOOKS_FLAG_GET = 2,
     /* With RR_HOOKS_NGINX: an update that is answered by 3xx ends the session too (notify_update_strict). */
     RR_HOOKS_FLAG_STRICT_UPDATE = 4,
-    /* With RR_HOOKS_NGINX: a stream that is redirected to another server has the MD5 of the address for a name
+    /* With RR_HOOKS_NGINX: a stream that is redirected to another server is named by the MD5 of the address
        (notify_relay_redirect). */
     RR_HOOKS_FLAG_RELAY_REDIRECT = 8,
 } rr_hooks_flag;
 
-/* Levels of log lines; each includes those before it. */
+/* Levels of log lines; each level includes those before it. */
 typedef enum rr_log_level {
     RR_LOG_OFF = 0,                    /* No lines. */
-    RR_LOG_ERROR = 1,                  /* Failures that need somebody. */
-    RR_LOG_WARN = 2,                   /* Troubles that the library copes with. */
-    RR_LOG_INFO = 3,                   /* Beginnings and ends of streams, sessions and targets. */
-    /* Peers' commands and the decisions on them; every move of a state. Keys are masked. */
+    RR_LOG_ERROR = 1,                  /* Failures that need attention. */
+    RR_LOG_WARN = 2,                   /* Problems that the library handles. */
+    RR_LOG_INFO = 3,                   /* Begin and end of streams, sessions and targets. */
+    /* Peers' commands and the decisions on them; every change of a state. Keys are masked. */
     RR_LOG_DEBUG = 4,
     RR_LOG_TRACE = 5,                  /* Every published message. */
 } rr_log_level;
 
 /* Bits: questions to the host. */
 typedef enum rr_ask {
-    RR_ASK_CONNECT = 1,                /* At connect, before the peer has said what it wants. */
+    RR_ASK_CONNECT = 1,                /* At connect, before the peer asks to publish or play. */
     RR_ASK_PUBLISH = 2,                /* At publish. */
     RR_ASK_PLAY = 4,                   /* At play. */
 } rr_ask;
@@ -260,7 +262,7 @@ typedef enum rr_start {
 typedef enum rr_message_type {
     RR_MSG_AUDIO = 8,                  /* Audio. */
     RR_MSG_VIDEO = 9,                  /* Video. */
-    RR_MSG_DATA_AMF3 = 15,             /* Data, AMF3: an AMF0 body behind one byte. */
+    RR_MSG_DATA_AMF3 = 15,             /* Data, AMF3: an AMF0 body after one byte. */
     RR_MSG_DATA = 18,                  /* Data, AMF0: metadata, cue points. */
 } rr_message_type;
 
@@ -268,22 +270,22 @@ typedef enum rr_message_type {
 typedef enum rr_clock {
     RR_CLOCK_PASS = 0,                 /* Timestamps are passed on. */
     RR_CLOCK_ZERO = 1,                 /* Timestamps begin at 0. */
-    RR_CLOCK_REPAIR = 2,               /* Jumps are taken out. */
+    RR_CLOCK_REPAIR = 2,               /* Jumps are removed. */
 } rr_clock;
 
-/* The treatment of ?args behind the stream keys of publishers and players, which are usually tokens. */
+/* The treatment of ?args after the stream keys of publishers and players; they are usually tokens. */
 typedef enum rr_args {
-    /* The arguments are no part of the key: a key with and without them names the same stream. The host gets them as
-       query, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone. */
+    /* The arguments are not part of the key: a key with and without them names the same stream. The host gets them
+       as query, in rr_event and rr_info; targets get them only with RR_TARGET_ARGS. */
     RR_ARGS_APART = 0,
     RR_ARGS_KEY = 1,                   /* The arguments are part of the key: shown, matched, and pushed on with it. */
-    RR_ARGS_DROP = 2,                  /* The arguments are no part of the key, and not kept. */
+    RR_ARGS_DROP = 2,                  /* The arguments are not part of the key, and are not kept. */
 } rr_args;
 
-/* How players get metadata that does not end as AMF0 prescribes (an object lacks its end mark, or more follows the
-   one value): common readers refuse the whole stream for it. Targets always get metadata as it came. */
+/* How players get metadata that does not end as AMF0 prescribes (an object lacks its end mark, or bytes follow the
+   value). Common players refuse the whole stream because of it. Targets always get metadata as it came. */
 typedef enum rr_metadata {
-    RR_METADATA_MENDED = 0,            /* With the missing end marks added, and the bytes behind the value left out. */
+    RR_METADATA_MENDED = 0,            /* With the missing end marks added, and the bytes after the value left out. */
     RR_METADATA_VERBATIM = 1,          /* As the publisher sends it, byte for byte. */
 } rr_metadata;
 
@@ -301,17 +303,20 @@ typedef enum rr_listen_flag {
        connections without one are closed. */
     RR_LISTEN_PROXY = 2,
     RR_LISTEN_REUSEPORT = 4,           /* Several processes share the port (SO_REUSEPORT). */
-    /* Players come by HTTP, or https with RR_LISTEN_TLS, and nobody else does: GET /app/key.flv, and the same path
-       as a WebSocket, give the stream as FLV. With ?for=browser it is in the form that players in browsers take.
-       They are sessions as others, asked for as others; what does not exist is 404, what is denied 403. */
+    /* The port is for players over HTTP, or https with RR_LISTEN_TLS, and not for RTMP: GET /app/key.flv, and the
+       same path as a WebSocket, give the stream as FLV. With ?for=browser it has the form that players in browsers
+       accept. These players are sessions like others, and the host is asked about them; a stream that does not exist
+       is 404, a denied one 403. */
     RR_LISTEN_HTTP = 8,
 } rr_listen_flag;
 
 /* Bits of rr_target_config's flags. */
 typedef enum rr_target_flag {
-    RR_TARGET_INSECURE = 1,            /* No certificate check: anybody on the way can read and change everything. */
-    RR_TARGET_RETRY_FATAL = 2,         /* Retry also after errors that are fatal by default (a refused key, for one). */
-    /* For rr_stream_add_source: connect while somebody plays, and for unwatched_ms after. */
+    /* No certificate check: an attacker in between can read and change everything. */
+    RR_TARGET_INSECURE = 1,
+    /* Retry also after errors that are fatal by default (a refused key, for example). */
+    RR_TARGET_RETRY_FATAL = 2,
+    /* For rr_stream_add_source: connect while there are players, and for unwatched_ms after. */
     RR_TARGET_ON_DEMAND = 4,
     /* For rr_stream_add_target: send the publisher's ?args (rr_event's query) with the key, at each connection. */
     RR_TARGET_ARGS = 8,
@@ -320,7 +325,7 @@ typedef enum rr_target_flag {
 /* Facts about a frame, bits of rr_frame's flags. */
 typedef enum rr_frame_flag {
     RR_FRAME_KEY = 1,                  /* A key frame: a decoder can begin here. */
-    RR_FRAME_SEQ = 2,                  /* A sequence header: codec configuration, no picture or sound. */
+    RR_FRAME_SEQ = 2,                  /* A sequence header: codec configuration without picture or sound. */
     /* The end of a sequence. In rr_stream_write: the host's publish ends, and data may be NULL. */
     RR_FRAME_END = 4,
     RR_FRAME_META = 8,                 /* Stream metadata (onMetaData). */
@@ -335,18 +340,18 @@ typedef struct rr_frame {
     uint8_t track;                     /* Track of an Enhanced RTMP multitrack message, else 0. */
     uint8_t flags;                     /* RR_FRAME_* bits. */
     uint8_t reserved0;                 /* Zero. */
-    /* FourCC, first character in the highest byte: 'avc1', 'hvc1', 'av01', 'mp4a', 'Opus' ... Older codec ids are
-       mapped to one. 0 = none or not known. */
+    /* FourCC, first character in the highest byte: 'avc1', 'hvc1', 'av01', 'mp4a', 'Opus' and so on. Older codec ids
+       are mapped to a FourCC. 0 = none or not known. */
     uint32_t codec;
     int32_t cts_ms;                    /* Composition time offset of a video frame in ms. */
-    int64_t ts_ms;                     /* Timestamp in ms. rr_frame_parse leaves it 0. */
+    int64_t ts_ms;                     /* Timestamp in ms. rr_frame_parse leaves 0 here. */
     const uint8_t *data;               /* The message body. */
     size_t len;                        /* Bytes of data. */
 } rr_frame;
 
 /* Counters and measurements, one struct for every kind of object; fields that do not apply are 0. Rates are those of
    the last two seconds, everything else counts from the object's start. Reading makes no system call: TCP's figures
-   (rtt_us to unacked_bytes) are a second old at most for a host that reads once a second. */
+   (rtt_us to unacked_bytes) are at most a second old for a host that reads once a second. */
 typedef struct rr_stats {
     uint64_t bytes_in;                 /* Bytes received, protocol included. */
     uint64_t bytes_out;                /* Bytes sent, protocol included. */
@@ -358,14 +363,14 @@ typedef struct rr_stats {
     uint64_t dropped_msgs;             /* Messages that slow consumers did not get. */
     uint64_t dropped_bytes;            /* Bytes of those messages. */
     uint64_t dropped_runs;             /* How often a consumer jumped forward. */
-    /* Player or target: bytes of the stream not sent yet. Publisher or source: 0, nothing waits. Stream or server:
-       the memory in use. */
+    /* Player or target: bytes of the stream not sent yet. Publisher or source: 0. Stream or server: the memory in
+       use. */
     uint64_t queue_bytes;
     uint64_t queue_msgs;               /* Player or target: messages of the stream not sent yet. */
     int64_t started_us;                /* Wall clock at the start, us since 1970. */
     int64_t last_media_us;             /* Wall clock at the last media message, us since 1970. */
-    /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; a
-       quarter of a second old at most. */
+    /* The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; at
+       most a quarter of a second old. */
     int64_t last_ts_ms;
     int64_t last_key_ts_ms;            /* Timestamp of the last key frame, ms. */
     /* A consumer's lag: age of the oldest unsent byte, ms. Stream or server: the largest lag of its consumers. */
@@ -373,17 +378,17 @@ typedef struct rr_stats {
     uint32_t queue_ms_max;             /* The largest lag so far, ms. */
     uint32_t kbps_in;                  /* kbit/s received. */
     uint32_t kbps_out;                 /* kbit/s sent. */
-    uint32_t audio_kbps;               /* kbit/s of audio that comes. */
-    uint32_t video_kbps;               /* kbit/s of video that comes. */
+    uint32_t audio_kbps;               /* kbit/s of audio received. */
+    uint32_t video_kbps;               /* kbit/s of video received. */
     uint32_t fps_milli;                /* Video frames per 1000 s; with several video tracks, those of the lowest. */
     uint32_t key_interval_ms;          /* Time between the last two key frames, ms. */
-    uint32_t rtt_us;                   /* Round trip time, us: TCP's, or of the last ping where there is none. */
+    uint32_t rtt_us;                   /* Round trip time, us: TCP's, or that of the last ping without TCP. */
     uint32_t rtt_var_us;               /* Variation of the round trip time, us. */
-    uint32_t retransmits;              /* TCP segments sent again. */
+    uint32_t retransmits;              /* TCP segments retransmitted. */
     uint32_t unacked_bytes;            /* Bytes sent that the peer has not acknowledged. */
     uint32_t connects;                 /* Target or source: connections made. */
     uint32_t failures;                 /* Target or source: connections that failed or were refused. */
-    uint32_t unknown_msgs;             /* Messages of unknown type or codec; they are passed on all the same. */
+    uint32_t unknown_msgs;             /* Messages of unknown type or codec; they are passed on as well. */
     uint32_t clock_jumps;              /* Timestamp jumps. */
     uint32_t sessions;                 /* Sessions now. */
     uint32_t targets;                  /* Targets now. */
@@ -404,15 +409,16 @@ typedef struct rr_info {
     uint32_t codecs[8];                /* FourCCs of the first tracks, as in rr_frame. */
     void *user;                        /* The host's pointer. */
     const char *app;                   /* RTMP application, as the peer sent it. Target: the stream's. */
-    /* Stream key, as the peer sent it. Target: the stream's own, even where the push has another key. */
+    /* Stream key, as the peer sent it. Target: the stream's own, even if the push has another key. */
     const char *key;
     const char *addr;                  /* The peer's address. */
     const char *local_addr;            /* Our address on that connection. */
     const char *url;                   /* Target: the url in use, without login and key. Session: its tcUrl. */
     const char *agent;                 /* The program that the peer claims to be (flashVer). */
-    /* Stream: the name of its video codec, "H.264", that of the lowest track; "" while there is none. Static. */
+    /* Stream: the name of its video codec, "H.264", of the lowest track; "" while there is none. The string is
+       static. */
     const char *video_codec;
-    const char *audio_codec;           /* Stream: the name of its audio codec, "AAC". Static. */
+    const char *audio_codec;           /* Stream: the name of its audio codec, "AAC". The string is static. */
     /* Stream: width of its pictures in pixels, from the sequence header (AVC, HEVC, AV1) of the lowest video track;
        0 while the width is not known. */
     uint32_t width;
@@ -420,7 +426,7 @@ typedef struct rr_info {
     /* Stream: samples a second of its sound, from the sequence header (AAC, Opus) of the lowest audio track, or 0. */
     uint32_t sample_rate;
     uint32_t channels;                 /* Stream: channels of its sound, or 0. */
-    const char *query;                 /* Session: the text behind a ?, as in rr_event. */
+    const char *query;                 /* Session: the text after a ?, as in rr_event. */
 } rr_info;
 
 /* Takes log lines. module and line are valid during the call. Lines of the modules "server", "stream", "session" and
@@ -435,48 +441,47 @@ typedef enum rr_event_type {
     RR_EV_NONE = 0,                    /* No event. */
     RR_EV_SERVER = 1,                  /* The server's state moved from prev to state; error is the cause. */
     RR_EV_STREAM = 2,                  /* A stream's state moved. */
-    /* A session's state moved. Its last event has the cause in error: RR_OK alone where it went to another process
-       (rr_session_export). */
+    /* A session's state moved. Its last event has the cause in error, which is RR_OK only if it went to another
+       process (rr_session_export). */
     RR_EV_SESSION = 3,
-    /* A target's or a source's state moved; prev is RR_STATE_NONE where it was added. */
+    /* A target's or a source's state moved; prev is RR_STATE_NONE when it was added. */
     RR_EV_TARGET = 4,
     RR_EV_CONNECT_ASK = 5,             /* A peer connects; answer with rr_session_allow, _deny or _redirect. */
     RR_EV_PUBLISH_ASK = 6,             /* A peer wants to publish app/key; answer as at RR_EV_CONNECT_ASK. */
     RR_EV_PLAY_ASK = 7,                /* A peer wants to play app/key; answer as at RR_EV_CONNECT_ASK. */
-    /* Somebody plays a stream that has no publisher and no source. Comes once, until the stream has one or nobody
-       plays. */
+    /* Somebody plays a stream that has no publisher and no source. It comes once, and again only after the stream
+       has had one, or no player. */
     RR_EV_WANTED = 8,
     RR_EV_UNWATCHED = 9,               /* The last player of a stream has left. */
     /* A stream has a new track, or a track has another codec; text lists the codecs of all tracks ("avc1,mp4a"), as
-       rr_info does. A new publisher's tracks count as new. Comes at most four times a second. */
+       rr_info does. A new publisher's tracks count as new. It comes at most four times a second. */
     RR_EV_TRACKS = 10,
     /* A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost. */
     RR_EV_SLOW = 11,
     RR_EV_CLOCK = 12,                  /* The publisher's timestamps jumped; value = ms. */
-    /* The peer asks us to connect again; url = the new place, "" = the same place. */
-    RR_EV_RECONNECT = 13,
-    /* What the controller has answered about app/key, in action. Where nobody answered, error says why, and action
-       is RR_NEXT_NONE, or that of an answer before, which stands still. url = the first of its urls, value = how
-       long the answer stands or, with RR_NEXT_WAIT, the time to the next question, ms; text = what it was asked
-       (publish, play, target_lost or rr_controller_ask's word) and its words. session is the one that waited for it,
-       target the one that was lost; stream is 0 where it is still to begin. */
+    RR_EV_RECONNECT = 13,              /* The peer asks us to connect again; url = the new url, "" = the same url. */
+    /* The controller's answer about app/key, in action. If no controller answered, error says why, and action is
+       RR_NEXT_NONE, or that of an earlier answer that is still valid. url = the first of its urls, value = how long
+       the answer is valid or, with RR_NEXT_WAIT, the time to the next question, ms; text = the question (publish,
+       play, target_lost or rr_controller_ask's word) and the controller's text. session is the session that waited
+       for the answer, target the target that was lost; stream is 0 if the stream has not begun yet. */
     RR_EV_NEXT = 14,
     RR_EV_LOG = 15,                    /* A log line, in text. */
     RR_EV_OVERFLOW = 16,               /* Events were lost because they were not taken; value = how many. */
 } rr_event_type;
 
-/* What a controller wants done with a stream. */
+/* The action that a controller asks for on a stream. */
 typedef enum rr_next {
-    RR_NEXT_NONE = 0,                  /* It has not answered. */
-    RR_NEXT_RELAY = 1,                 /* Push it on. */
-    RR_NEXT_PULL = 2,                  /* Pull it. */
-    RR_NEXT_REJECT = 3,                /* Refuse whoever wants it; text has the reason. */
+    RR_NEXT_NONE = 0,                  /* The controller has not answered. */
+    RR_NEXT_RELAY = 1,                 /* Push the stream on. */
+    RR_NEXT_PULL = 2,                  /* Pull the stream. */
+    RR_NEXT_REJECT = 3,                /* Refuse the peers that want the stream; text has the reason. */
     RR_NEXT_WAIT = 4,                  /* Ask again later. */
 } rr_next;
 
 /* Bits of rr_event's flags. */
 typedef enum rr_event_flag {
-    RR_EVF_RETRIABLE = 1,              /* The error is worth another try. */
+    RR_EVF_RETRIABLE = 1,              /* Another try may succeed. */
     RR_EVF_BY_PEER = 2,                /* The peer caused it. */
     RR_EVF_LAST = 4,                   /* The id ends with this event. */
     RR_EVF_TLS = 8,                    /* The connection is over TLS. */
@@ -492,31 +497,31 @@ typedef struct rr_event {
     uint32_t prev;                     /* RR_STATE_*, the one before. */
     uint32_t flags;                    /* RR_EVF_* bits. */
     uint32_t level;                    /* RR_LOG_* of RR_EV_LOG. */
-    /* The stream concerned, 0 for none. For a session that has ended its publish or play: its last stream. */
+    /* The stream concerned, 0 for none. For a session whose publish or play has ended: its last stream. */
     rr_stream stream;
     rr_session session;                /* The session concerned, 0 for none. */
     rr_target target;                  /* The target concerned, 0 for none. */
-    /* The host's pointer: of the target, session, stream or server, the first that has one. */
+    /* The host's pointer of the target, session, stream or server: the first of these that has one. */
     void *user;
     int64_t time_us;                   /* Wall clock, us since 1970. */
-    int64_t value;                     /* Depends on the type: ms to the next try, messages lost ... */
+    int64_t value;                     /* Depends on the type: ms to the next try, messages lost and so on */
     const char *app;                   /* RTMP application: bytes as the peer sent them. No string here is ever NULL. */
-    const char *key;                   /* Stream key: bytes as the peer sent them, perhaps a secret. */
+    const char *key;                   /* Stream key: bytes as the peer sent them, possibly a secret. */
     const char *addr;                  /* The peer's address. */
     const char *url;                   /* A url, without the key. */
-    const char *text;                  /* The detail, for people. */
+    const char *text;                  /* The detail, as text for people. */
     /* RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, its last
        role. */
     uint32_t role;
     uint32_t action;                   /* RR_NEXT_* of RR_EV_NEXT. */
-    /* The text behind a ? in the peer's application and stream key, joined by &; "" where there is none, or
-       RR_ARGS_* leaves none. Usually credentials: the library never shows the text, and the host should not either. */
+    /* The text after a ? in the peer's application and stream key, joined by &; "" if there is none, or RR_ARGS_*
+       leaves none. These are usually credentials: the library never shows them, and the host should not either. */
     const char *query;
 } rr_event;
 
 /* Takes events. ev is valid during the call. The server's event thread makes the calls, one at a time, in order,
-   with no lock held, until rr_server_free has returned. The callback may call any rr_* function but rr_server_free,
-   which does nothing there. */
+   with no lock held, until rr_server_free has returned. The callback may call any rr_* function except
+   rr_server_free, which does nothing there. */
 typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 
 /* ---- config structs --------------------------------------------------------------------------------------------- */
@@ -541,7 +546,7 @@ typedef void (*rr_event_fn)(void *user, const rr_event *ev);
 /* Bytes for what rr_rest_token gives, its NUL counted. */
 #define RR_TOKEN_BYTES 257
 
-/* Which struct rr_config_init fills. */
+/* The kind of struct that rr_config_init fills. */
 typedef enum rr_config_kind {
     RR_CFG_SERVER = 1,                 /* rr_server_config. */
     RR_CFG_STREAM = 2,                 /* rr_stream_config. */
@@ -559,7 +564,7 @@ typedef struct rr_stream_config {
     uint32_t flags;                    /* No flags yet: 0. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     uint32_t publisher_policy;         /* RR_PUBLISHER_*: the treatment of a second publisher. Default: 0 (refused). */
-    /* Keep players and targets this long without a publisher, ms, to 86400000. Default: 0 (not at all). */
+    /* Keep players and targets for this long without a publisher, ms, to 86400000. Default: 0 (not at all). */
     uint32_t grace_ms;
     /* Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608. */
     uint32_t gop_bytes;
@@ -569,9 +574,10 @@ typedef struct rr_stream_config {
     /* A source with RR_TARGET_ON_DEMAND is closed this long after the last player left, ms, to 86400000; RR_OFF =
        never. Default: 10000. */
     uint32_t unwatched_ms;
-    /* Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0. */
+    /* Priority of the stream's threads, -20 to 19; a value below 0 needs a privilege. Default: 0. */
     int32_t nice;
-    /* Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once). */
+    /* Collect media this long before sending, ms, to 10000: saves system calls, costs latency. Default: 0 (send at
+       once). */
     uint32_t merge_ms;
     uint32_t clock;                    /* RR_CLOCK_*: the treatment of timestamps. Default: 0 (passed on). */
     uint32_t start;                    /* RR_START_*: where players begin. Default: 2 (the cached group). */
@@ -580,64 +586,66 @@ typedef struct rr_stream_config {
     uint32_t queue_ms;                 /* A player's largest lag, ms, 100 to 600000. Default: 5000. */
     /* A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000. */
     uint32_t slow_ms;
-    /* RR_ARGS_*: the treatment of text behind a ? in stream keys. Only rr_server_config's stream settings count
-       here: a name is read before its stream exists. Default: 0 (not part of the name, given to the host apart). */
+    /* RR_ARGS_*: the treatment of the text after a ? in stream keys. Only the stream settings of rr_server_config
+       count, because a name is read before its stream exists. Default: 0 (not part of the name, given to the host
+       separately). */
     uint32_t args;
     const char *cpus;                  /* CPUs the stream's threads may use, "0-3,8". Default: NULL (any). */
-    /* Where video has come for this long without a key frame, ms, to 3600000, players and targets that begin get
-       sound at once, and video with the next key frame or, after 15 s without one, from any picture on; RR_OFF =
-       both wait for a key frame. Default: 5000. */
+    /* If video comes for this long without a key frame, ms, to 3600000, players and targets that begin get sound at
+       once, and video from the next key frame on or, after 15 s without one, from any picture on; RR_OFF = both wait
+       for a key frame. Default: 5000. */
     uint32_t key_wait_ms;
     /* With RR_PUBLISHER_REJECT a new publisher replaces one that has sent nothing for this long, ms, to 86400000, so
-       that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000. */
+       that an encoder that lost its network can publish again; RR_OFF = never. Default: 2000. */
     uint32_t silent_ms;
-    /* RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (mended). */
+    /* RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (repaired). */
     uint32_t metadata;
     uint32_t reserved0;                /* 0. */
 } rr_stream_config;
 
-/* Settings of a target, or of a source. A source does not send, and refuses the settings of sending with
-   RR_ERR_UNSUPPORTED, unless they are 0 or the default: send_ms, idle_ms, queue_bytes, queue_ms, slow_policy,
-   slow_ms, start, clock, media, tracks, max_kbps and merge_ms. */
+/* Settings of a target, or of a source. A source does not send, so these settings must be 0 or the default there
+   (RR_ERR_UNSUPPORTED otherwise): send_ms, idle_ms, queue_bytes, queue_ms, slow_policy, slow_ms, start, clock,
+   media, tracks, max_kbps and merge_ms. */
 typedef struct rr_target_config {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* RR_TARGET_* bits. */
     void *user;                        /* The host's pointer, given back in events and rr_info; never touched. */
     const char *url;                   /* rtmp://host[:port]/app[/key], or rtmps://. Must be given. */
-    /* The stream key, bytes untouched; all of url's path is the application then. Default: NULL: the part of url
-       behind the first part of its path, with slashes and query or, where that is empty, the stream's own key. */
+    /* The stream key, passed on byte for byte; then the whole path of url is the application. Default: NULL: the
+       part of url after the first part of its path, with slashes and query or, if that is empty, the stream's own
+       key. */
     const char *key;
-    /* More urls, tried in turn after url, NULL ended, 16 at most; key holds for them too. Default: NULL. */
+    /* More urls, tried in turn after url, ended by NULL, 16 at most; key holds for them too. Default: NULL. */
     const char *const *backup_urls;
     /* Name for Adobe or Limelight authentication. Default: NULL (the name before url's @, if any). */
     const char *username;
     /* Password for that authentication. Default: NULL (the password before url's @, if any). */
     const char *password;
-    /* A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. Not read while every url
-       is rtmp. Default: NULL (the system's). */
+    /* A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. It is not read if all urls
+       are rtmp. Default: NULL (the system's). */
     const char *ca_file;
-    /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
-       name and dates; with ca_file both must hold. Default: NULL. */
+    /* SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64. It replaces the check of
+       roots, name and dates; with ca_file both must hold. Default: NULL. */
     const char *pin_sha256;
     const char *bind_addr;             /* Local IPv4 or IPv6 address to connect from. Default: NULL (any). */
     /* First wait after a failure, ms, to 3600000; it doubles from there. Default: 500. */
     uint32_t retry_min_ms;
     uint32_t retry_max_ms;             /* Longest wait, ms, to 86400000, not below retry_min_ms. Default: 30000. */
     uint32_t retry_jitter_pct;         /* Random part of each wait, percent, to 100; RR_OFF = none. Default: 20. */
-    /* Failures in a row before giving up, to 1000000000; with backup_urls, trying all urls counts as one. RR_OFF =
-       never. Default: 0 (never). */
+    /* Failures in a row before giving up, to 1000000000; with backup_urls, one try of all urls counts as one. RR_OFF
+       = never. Default: 0 (never). */
     uint32_t retry_count;
     /* Time from the first failure of a row to giving up, ms, to 4294967294; RR_OFF = never. Default: 0 (never). */
     uint32_t retry_total_ms;
     /* After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000. */
     uint32_t retry_reset_ms;
-    /* Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000. */
+    /* Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000. Default:
+       10000. */
     uint32_t connect_ms;
     /* A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms). */
     uint32_t send_ms;
-    /* A target without media for this long, ms, is closed in order, and connects again when media comes. Default: 0
-       (never). */
+    /* A target without media for this long, ms, is closed, and connects again when media comes. Default: 0 (never). */
     uint32_t idle_ms;
     /* Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608. */
     uint32_t queue_bytes;
@@ -645,11 +653,11 @@ typedef struct rr_target_config {
     /* RR_SLOW_*: the treatment of a target past its largest lag. Default: 0 (jump to a key frame). */
     uint32_t slow_policy;
     /* How long a slow target may jump to key frames before it is reconnected (RR_SLOW_STOP: stopped), ms. Default: 0
-       (with RR_SLOW_RESYNC for ever, with the others not at all). */
+       (with RR_SLOW_RESYNC for ever, with the other policies not at all). */
     uint32_t slow_ms;
     uint32_t start;                    /* RR_START_*: where the push begins. Default: 2 (the cached group). */
-    /* RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. RR_CLOCK_REPAIR is for streams
-       alone. Default: 0. */
+    /* RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. RR_CLOCK_REPAIR is only for streams.
+       Default: 0. */
     uint32_t clock;
     uint32_t media;                    /* RR_MEDIA_* bits: kinds of messages to send. Default: 7 (all). */
     /* Tracks to send: bit n = multitrack id n, bit 0 also media without multitrack; a message of several tracks is
@@ -658,17 +666,18 @@ typedef struct rr_target_config {
     /* Highest rate to send at, kbit/s, 8 to 10000000; a stream with a higher rate makes the target lag, see
        queue_ms. RR_OFF = none. Default: 0 (none). */
     uint32_t max_kbps;
-    /* Chunk size to this peer, bytes, 128 to 16777215; any but the default costs a copy. Default: 60000. */
+    /* Chunk size to this peer, bytes, 128 to 16777215; any other value than the default costs a copy. Default:
+       60000. */
     uint32_t chunk_size;
-    /* Collect this long before sending, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
+    /* Collect media this long before sending, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's). */
     uint32_t merge_ms;
-    /* For this long after media has flowed to a url, ms, to 86400000, refusals there (BadName and the like) are
-       retried: the server may still hold the lost session. At other urls, and later, the second refusal in a row
+    /* For this long after media has flowed to a url, ms, to 86400000, refusals by that server (BadName and the like)
+       are retried, because it may still hold the lost session. At other urls, and later, the second refusal in a row
        ends the target. RR_OFF = at every url. Default: 90000. */
     uint32_t lingering_ms;
 } rr_target_config;
 
-/* Settings of a server. For every time here RR_OFF means none. */
+/* Settings of a server. For every time, RR_OFF means no limit. */
 typedef struct rr_server_config {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
@@ -678,14 +687,14 @@ typedef struct rr_server_config {
     /* Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config). */
     const rr_stream_config *stream;
     /* Most memory for media in all queues and caches, for connections' TLS and for the fields of connect: bytes,
-       from 1048576. Where memory becomes short, cached groups go first; then consumers that are far behind jump, and
-       those that hold much are closed; a publisher that finds no room waits for up to two seconds and is closed then
-       (RR_ERR_LIMIT). The last eighth is for streams older than three seconds that need no more than before, so
-       newcomers are refused first. The process as a whole grows by at most 1.25 times the limit, 4 MiB, 256 KiB a
-       stream and 24 KiB a connection. Default: 0 (no limit). */
+       from 1048576. When memory becomes short, cached groups are dropped first; then consumers that are far behind
+       jump, and consumers that hold much are closed; a publisher that finds no room waits for up to two seconds and
+       is then closed (RR_ERR_LIMIT). The last eighth is kept for streams older than three seconds that need no more
+       than before, so new peers are refused first. The process as a whole grows by at most 1.25 times the limit, 4
+       MiB, 256 KiB a stream and 24 KiB a connection. Default: 0 (no limit). */
     uint64_t mem_limit;
-    /* Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states folded. Default:
-       4096. */
+    /* Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states are folded into one
+       event. Default: 4096. */
     uint32_t event_limit;
     uint32_t log_events;               /* RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none). */
     uint32_t max_sessions;             /* Most sessions at one time; RR_OFF = no limit. Default: 10000. */
@@ -694,28 +703,28 @@ typedef struct rr_server_config {
        RR_OFF = no limit. Default: 1000. */
     uint32_t max_streams;
     uint32_t max_message;              /* Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215. */
-    /* RR_ASK_* bits: the questions to the host. Default: 0 (none, all peers are let in). */
+    /* RR_ASK_* bits: the questions to the host. Default: 0 (none, all peers are admitted). */
     uint32_t ask;
     uint32_t ask_ms;                   /* Time for the host's answer, ms. Default: 5000. */
-    uint32_t ask_default;              /* The answer where the host gives none in time: 1 allow, 0 deny. Default: 0. */
+    uint32_t ask_default;              /* The answer if the host gives none in time: 1 allow, 0 deny. Default: 0. */
     /* Time from accept to connect, ms. A connected peer that neither publishes nor plays stays as long as it answers
        pings or, without pings, sends something every idle_ms. Default: 10000. */
     uint32_t handshake_ms;
     uint32_t first_data_ms;            /* Time from the start of publishing to the first media, ms. Default: 30000. */
     uint32_t idle_ms;                  /* A publisher that sends nothing for this long is closed, ms. Default: 30000. */
-    /* A silent peer gets a ping this often, ms, from 1000. Two unanswered pings end a session; a publisher's system
-       only has to acknowledge their bytes. Default: 30000. */
+    /* A silent peer gets a ping this often, ms, from 1000. Two unanswered pings end a session; from a publisher only
+       TCP acknowledgements of the pings are expected. Default: 30000. */
     uint32_t ping_ms;
     /* A consumer whose socket takes nothing for this long is closed, ms. Default: 20000. */
     uint32_t send_ms;
-    /* Threads that all streams share, 1 to 256: for many small streams, with as many threads as processors. A stream
-       then waits while others of its thread have their turns, and streams cannot have nice or cpus (RR_ERR_ARG).
-       RR_OFF = two threads for each stream. Default: 0 (two for each stream). */
+    /* Threads that all streams share, 1 to 256: useful for many small streams, with as many threads as processors. A
+       stream then waits while other streams of its thread have their turns, and streams cannot have nice or cpus
+       (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream). */
     uint32_t threads;
     uint32_t reserved0;                /* 0. */
 } rr_server_config;
 
-/* The terms on which a session is let in. */
+/* The terms on which a session is allowed. */
 typedef struct rr_decision {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
@@ -725,42 +734,44 @@ typedef struct rr_decision {
     const char *rename;
     /* For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's). */
     const rr_stream_config *stream;
-    /* For a play: RR_MEDIA_* bits, the kinds that the player may have, from its first message on. Default: 7 (all). */
+    /* For a play: RR_MEDIA_* bits, the kinds that the player gets at most, from its first message on. Default: 7
+       (all). */
     uint32_t media;
     uint32_t start;                    /* For a play: RR_START_*. Default: 0 (the stream's). */
 } rr_decision;
 
-/* Back ends that are asked and told by HTTP (rr_hooks_set). A hook is an address, http://host[:port]/path or
-   https://; NULL asks or tells nobody. One at least must be given. */
+/* Back ends that are asked and notified by HTTP (rr_hooks_set). A hook is an address, http://host[:port]/path or
+   https://; NULL means no hook. At least one must be given. */
 typedef struct rr_hooks_config {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* RR_HOOKS_FLAG_* bits. */
     const char *on_connect;            /* Asked when a peer connects. Default: NULL. */
-    const char *on_publish;            /* Asked when a peer is to publish. Default: NULL. */
-    const char *on_play;               /* Asked when a peer is to play. Default: NULL. */
-    const char *on_publish_done;       /* Told once when a session publishes no more. Default: NULL. */
-    const char *on_play_done;          /* Told once when a session plays a stream no more. Default: NULL. */
-    /* Told each update_ms while a session publishes or plays; its answer may end the session, with RR_HOOKS_NGINX
-       also none (not so with RR_HOOKS_FLAG_FAIL_OPEN). Default: NULL. */
+    const char *on_publish;            /* Asked when a peer wants to publish. Default: NULL. */
+    const char *on_play;               /* Asked when a peer wants to play. Default: NULL. */
+    const char *on_publish_done;       /* Notified once when a session's publish has ended. Default: NULL. */
+    const char *on_play_done;          /* Notified once when a session's play has ended. Default: NULL. */
+    /* Notified every update_ms while a session publishes or plays. Its answer may end the session; with
+       RR_HOOKS_NGINX a missing answer ends it too, unless RR_HOOKS_FLAG_FAIL_OPEN is set. Default: NULL. */
     const char *on_update;
-    const char *on_target_state;       /* Told when a target or source is in another state. Default: NULL. */
-    /* What requests are signed with: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body in
-       hexadecimal, or, where the body is empty, of the query. Default: NULL (they are not signed). */
+    const char *on_target_state;       /* Notified when the state of a target or source changes. Default: NULL. */
+    /* The secret that signs requests: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body
+       in hexadecimal, or of the query if the body is empty. Default: NULL (they are not signed). */
     const char *secret;
     const char *ca_file;               /* Roots to trust for https, a PEM file. Default: NULL (the system's). */
-    uint32_t dialect;                  /* RR_HOOKS_*: what the back ends speak. Default: 0 (JSON). */
-    /* What a request may take until its answer is there, with its wait for a place among max_requests, ms, 100 to
-       60000. A session whose question has no good answer by then is refused, or let in with RR_HOOKS_FLAG_FAIL_OPEN.
-       Default: 5000. */
+    uint32_t dialect;                  /* RR_HOOKS_*: the protocol of the back ends. Default: 0 (JSON). */
+    /* How long a request may take until its answer has come, including its wait for a place among max_requests, ms,
+       100 to 60000. A session whose question has no valid answer by then is refused, or allowed with
+       RR_HOOKS_FLAG_FAIL_OPEN. Default: 5000. */
     uint32_t timeout_ms;
-    /* From the beginning of a publish or play to its first update, and from each answer to the next one, ms, 1000 to
-       86400000; RR_OFF = none. Default: 30000. */
+    /* Time from the beginning of a publish or play to its first update, and from each answer to the next one, ms,
+       1000 to 86400000; RR_OFF = none. Default: 30000. */
     uint32_t update_ms;
-    /* How long a tell that fails (no answer, or one of 5xx) is tried again, ms, to 3600000; RR_OFF = it is not.
-       Updates are not tried again. Default: 60000. */
+    /* How long a failed notification (no answer, or a 5xx) is retried, ms, to 3600000; RR_OFF = it is not. Updates
+       are not retried. Default: 60000. */
     uint32_t retry_ms;
-    /* Requests of one hook at one time, 1 to 4096; more wait, and their time runs. Default: 256. */
+    /* Most requests of one hook at one time, 1 to 4096; further ones wait, and the wait counts against their time.
+       Default: 256. */
     uint32_t max_requests;
     uint32_t reserved0;                /* 0. */
 } rr_hooks_config;
@@ -770,26 +781,25 @@ typedef struct rr_controller_config {
     uint16_t size;                     /* Set by rr_config_init. */
     uint16_t kind;                     /* Set by rr_config_init: RR_CFG_*. */
     uint32_t flags;                    /* No flags yet: 0. */
-    /* Addresses of controllers, http://host[:port][/path] or https://, NULL ended, 8 at most; each is asked where
-       those before it do not answer. One at least must be given. */
+    /* Addresses of controllers, http://host[:port][/path] or https://, ended by NULL, 8 at most; each is asked if
+       those before it do not answer. At least one must be given. */
     const char *const *urls;
-    /* Goes with each request as "Authorization: Bearer TOKEN". Default: NULL (nothing does). */
+    /* Sent with each request as "Authorization: Bearer TOKEN". Default: NULL (none is sent). */
     const char *token;
-    /* What requests are signed with, as in rr_hooks_config. Default: NULL (they are not signed). */
+    /* The secret that signs requests, as in rr_hooks_config. Default: NULL (they are not signed). */
     const char *secret;
     const char *ca_file;               /* Roots to trust for https, a PEM file. Default: NULL (the system's). */
-    /* This server's address as others are to dial it, rtmp://host[:port]. Default: NULL (the controller is told
-       none). */
+    /* This server's address, as other servers dial it, rtmp://host[:port]. Default: NULL (the controller gets none). */
     const char *self_url;
-    /* What one controller may take for an answer, with its wait for a place among max_requests, ms, 100 to 30000;
-       publishers and players wait meanwhile. Default: 2000. */
+    /* How long one controller may take to answer, including the wait for a place among max_requests, ms, 100 to
+       30000; publishers and players wait meanwhile. Default: 2000. */
     uint32_t timeout_ms;
-    /* From one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000. */
+    /* Time from one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000. */
     uint32_t heartbeat_ms;
-    /* How long an answer stands that does not say it itself, for when no controller answers, ms, to 86400000; RR_OFF
-       = not at all. Default: 300000. */
+    /* How long an answer without a ttl_ms of its own stays valid, for when no controller answers, ms, to 86400000;
+       RR_OFF = not at all. Default: 300000. */
     uint32_t cache_ms;
-    /* Questions at one time, 1 to 4096; more wait, and their time runs. Default: 64. */
+    /* Most questions at one time, 1 to 4096; further ones wait, and the wait counts against their time. Default: 64. */
     uint32_t max_requests;
 } rr_controller_config;
 
@@ -797,23 +807,23 @@ typedef struct rr_controller_config {
 
 /* These need no server. */
 
-/* The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, that of the header. */
+/* The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, the version of the header. */
 RR_API uint32_t rr_version(void);
 
 /* The version of the loaded library as "major.minor.patch", for people.
    Valid: For ever. */
 RR_API const char *rr_version_string(void);
 
-/* What the loaded library was built with: RR_FEATURE_* bits. */
+/* The features that the loaded library was built with: RR_FEATURE_* bits. */
 RR_API uint64_t rr_features(void);
 
 /* One sentence for a result. Never NULL; any number may be given.
    Valid: For ever. */
 RR_API const char *rr_strerror(int err);
 
-/* The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
-   NULL, "" when none failed yet. Not among the arguments of one call together with the call that may fail, as in
-   printf: C leaves open which comes first.
+/* The detail of the last call on this thread that failed: which argument, which limit, which error of the system.
+   Never NULL; "" if none has failed yet. Do not use it in one argument list with the call that may fail (in printf,
+   for example), because C does not define which is called first.
    Valid: Until the next call on this thread that fails, or the thread's end. */
 RR_API const char *rr_last_error(void);
 
@@ -822,87 +832,87 @@ RR_API const char *rr_last_error(void);
    Valid: For ever. */
 RR_API const char *rr_name(int what, int value);
 
-/* Writes a config struct's size, kind and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT gives it by
-   itself. A struct of an older header gets its part, one of a newer header zeroes in what this library does not
-   know. Whoever takes the struct looks at its kind: one that was set up as another is RR_ERR_ARG there.
-   Returns: RR_OK; RR_ERR_ARG: cfg is NULL, kind unknown or (by RR_INIT) not that of the struct, or size not that of
-   a struct. */
+/* Writes a config struct's size, kind and defaults. kind is RR_CFG_*, size the caller's sizeof; RR_INIT passes the
+   size itself. A struct of an older header gets its part; in a struct of a newer header the fields unknown to this
+   library become 0. Functions that take the struct check its kind and refuse another kind with RR_ERR_ARG.
+   Returns: RR_OK; RR_ERR_ARG: cfg is NULL, kind is unknown or (with RR_INIT) not that of the struct, or size is not
+   the size of a struct. */
 RR_API int rr_config_init(int kind, void *cfg, size_t size);
 
 /* ---- 1. server -------------------------------------------------------------------------------------------------- */
 
-/* Listeners, streams and everything on them, events, log. Two servers in one process know nothing of each other. */
+/* Listeners, streams and everything on them, events, log. Two servers in one process are independent of each other. */
 typedef struct rr_server rr_server;
 
-/* Makes a server; its threads run, it listens nowhere yet. cfg may be NULL.
+/* Makes a server. Its threads run, but it does not listen yet. cfg may be NULL.
    Valid: *out until rr_server_free.
-   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_LIMIT: the process has no thread or
+   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in cfg; RR_ERR_LIMIT: the process has no thread or
    descriptor left. On failure *out is NULL. */
 RR_API int rr_server_new(const rr_server_config *cfg, rr_server **out);
 
-/* Stops the server at once, joins its threads and frees it, with the event that rr_event_next gave last. NULL is
-   fine.
-   Threads: The last call on a server, made once and while no other call on it runs. Inside a callback it does
-   nothing but set rr_last_error: the event thread cannot wait for itself.
+/* Stops the server at once, joins its threads and frees it, with the last event of rr_event_next. s may be NULL.
+   Threads: It must be the last call on a server, made once and while no other call on it runs. Inside a callback it
+   only sets rr_last_error, because the event thread cannot wait for itself.
    Waits: For the server's threads; with hooks, two seconds at most for what back ends are still to be told; for a
-   callback that runs, one second. A callback that has not returned then is left behind, as rr_last_error says, and
+   callback that callback, one second. A callback that has not returned by then is left which rr_last_error reports, and
    none is called any more. */
 RR_API void rr_server_free(rr_server *s);
 
 /* Listens: "127.0.0.1:1935", "[::1]:1935", "name:1935"; "[::]:1935", ":1935" and "1935" take IPv4 and IPv6; port 0
-   takes any free one. A port must be there. flags are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May
-   be called several times.
-   Waits: For the name service, where addr has a name.
+   takes any free one. A port must be given. flags are RR_LISTEN_*; RR_LISTEN_TLS needs an earlier rr_server_set_tls.
+   It may be called several times.
+   Waits: For the name service, if addr has a name.
    Returns: The port; RR_ERR_ARG: not an address, or unknown flags; RR_ERR_RESOLVE: the name has no address;
-   RR_ERR_IO: the system refused it (in use, no right); RR_ERR_STATE: the server stops, or there is no certificate. */
+   RR_ERR_IO: the system refused it (in use, no permission); RR_ERR_STATE: the server is stopping, or there is no
+   certificate. */
 RR_API int rr_server_listen(rr_server *s, const char *addr, unsigned int flags);
 
-/* Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
+/* Listens on a socket that is bound and listens already (inherited, or systemd's). The library owns it from now on,
    also on failure. flags: RR_LISTEN_PROXY, RR_LISTEN_TLS, RR_LISTEN_HTTP or 0.
-   Returns: The port, 0 for a unix socket; RR_ERR_ARG: no listening socket, or unknown flags; RR_ERR_STATE: the
-   server stops, or there is no certificate. */
+   Returns: The port, 0 for a unix socket; RR_ERR_ARG: not a listening socket, or unknown flags; RR_ERR_STATE: the
+   server is stopping, or there is no certificate. */
 RR_API int rr_server_listen_fd(rr_server *s, int fd, unsigned int flags);
 
-/* Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on
-   failure. peer is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in flags the header that comes
-   first says it. With RR_LISTEN_TLS the peer speaks TLS (after that header), with RR_LISTEN_HTTP it is a player over
-   HTTP.
-   Returns: RR_OK; RR_ERR_ARG: no connected stream socket, peer is not UTF-8, or unknown flags; RR_ERR_LIMIT:
-   max_sessions, or connections come faster than they are taken; RR_ERR_STATE: the server stops, or there is no
-   certificate. */
+/* Takes a connection that the host accepted; unix sockets are accepted too. The library owns it from now on, also on
+   failure. peer is the address to show, NULL takes the socket's; with RR_LISTEN_PROXY in flags the PROXY header,
+   which comes first, has the address. With RR_LISTEN_TLS the peer speaks TLS (after that header), with
+   RR_LISTEN_HTTP it is a player over HTTP.
+   Returns: RR_OK; RR_ERR_ARG: not a connected stream socket, peer is not UTF-8, or unknown flags; RR_ERR_LIMIT:
+   max_sessions, or connections come faster than the server takes them; RR_ERR_STATE: the server is stopping, or
+   there is no certificate. */
 RR_API int rr_server_accept_fd(rr_server *s, int fd, const char *peer, unsigned int flags);
 
-/* The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key.
-   May be called again at any time, when the files have changed: connections from then on are shown what is in them.
-   Waits: For the disk: both files are read before it returns, and not again.
+/* Sets the certificate that RR_LISTEN_TLS shows: two PEM files, the certificate followed by its chain, and its key.
+   It may be called again at any time when the files have changed; later connections get the new certificate.
+   Waits: For the disk: both files are read before it returns, and not later.
    Returns: RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong
-   together (what was shown before is shown on). */
+   together; then the previous certificate stays. */
 RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key_pem);
 
-/* Who may publish and play, from now on, or others from now on where there were some already; whoever runs then runs
-   on. rules is a list that NULL ends, in the order in which they are looked at: the first that fits decides, and
-   whom none fits may. A rule is "allow" or "deny", then "publish" or "play" or neither for both, then an address, a
-   network or "all": "allow publish 10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an
-   address (a unix socket) is in "all" alone. publish_keys is a file of the stream keys that may publish, one a line;
-   empty lines and those that begin with # count nothing. A key is what a stream's path has behind its application;
-   one with ?arguments ("show?pass=abc") is that of publishers who send the same, while players need "show" alone.
-   With RR_ARGS_DROP nobody can send such a one, and a line in the log says so. NULL, for either: everybody may, any
+/* Sets who may publish and play from now on; running sessions go on. It may be called again. rules is a list ended
+   by NULL; the first rule that matches a peer decides, and a peer that no rule matches is allowed. A rule is "allow"
+   or "deny", then "publish" or "play" or neither for both, then an address, a network or "all": "allow publish
+   10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an address (a unix socket) matches only
+   "all". publish_keys is a file of the stream keys that may publish, one a line; empty lines and lines that begin
+   with # are ignored. A key is the part of a stream's path after the application; a key with ?arguments
+   ("show?pass=abc") is for publishers that send the same, while players need only alone.
+   With RR_ARGS_DROP nobody can send such a one, and a line in the log says so. NULL, NULL means no rules, or
+   any
    key may.
 
-   Peers are judged before hooks and the host are asked, and a refused one is told why: by RTMP with
+   Peers are checked before hooks and the host are asked, and a refused peer is told why: by RTMP with
    NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with
-   RR_ERR_REJECTED because of its address and RR_ERR_AUTH because of its key. Keys are compared in a time that does
-   not depend on them.
-   Waits: For the disk: the file is read before it returns, and not again.
-   Returns: RR_OK; RR_ERR_ARG: what is no rule, more than 4096 of them, a text that is not UTF-8, or a file that
-   holds no key that could be sent, more than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was
-   set before stays then. */
+   RR_ERR_REJECTED for its address or RR_ERR_AUTH for its key. Keys are compared in constant time.
+   Waits: For the disk: the file is read before it returns, and not later.
+   Returns: RR_OK; RR_ERR_ARG: a malformed rule, more than 4096 rules, a text that is not UTF-8, or a file without a
+   holds no key that could be sent, with more than 10000 keys or larger than a MiB; RR_ERR_IO: the file cannot be read. What was
+   set the stays then. */
 RR_API int rr_server_set_access(rr_server *s, const char *const *rules, const char *publish_keys);
 
-/* Stops in order: nobody new comes in, streams have deadline_ms to bring their last messages out, then all is closed
-   and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline. With a
-   reconnect_url streams go on until shortly before the deadline, or until everybody has left: peers that understand
-   it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
+/* Stops in order: no new peer is accepted, streams have deadline_ms to send their last messages, then everything is
+   closed and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
+   With a reconnect_url streams go on until shortly before the deadline, or until all peers have left, and peers that
+   understand Enhanced RTMP's reconnect request are asked to connect to that url. NULL: no peer is asked.
    Returns: RR_OK; RR_ERR_ARG: reconnect_url is not UTF-8. */
 RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int deadline_ms);
 
@@ -910,32 +920,36 @@ RR_API int rr_server_stop(rr_server *s, const char *reconnect_url, unsigned int 
    Returns: The state. */
 RR_API int rr_server_state(rr_server *s);
 
-/* Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for fn means
-   stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before has returned and will not be called again;
-   inside a callback it may be in its last call still. Stream keys and tokens are hidden in the lines.
-   Waits: For the sink before, where that runs: two seconds at most, and inside a callback not at all.
-   Returns: RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet, and the new one
+/* Sets where this server's log lines go, and up to which RR_LOG_* level; before the first call they are dropped.
+   NULL for fn means stderr, RR_LOG_OFF means no lines. When it returns RR_OK, the previous sink has returned and
+   will not be called again; if this is called inside a callback, the previous sink may still be in its last call.
+   Stream keys and tokens are hidden in the lines.
+   Waits: For the previous sink, if it is running, two seconds at most; inside a callback not at all.
+   Returns: RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the previous sink has not returned yet, and the new one
    is set. */
 RR_API int rr_server_set_log(rr_server *s, int level, rr_log_fn fn, void *user);
 
-/* Whether what librtmp's interface logs in this process (RTMP_Log, and all it says itself) comes to this server's
-   log: to the function, the stderr or the events that have the server's own lines, with the module "librtmp", from
-   whatever thread. on is 1 or 0 (as at first). While it comes, RTMP_LogSetCallback and RTMP_LogSetOutput get
-   nothing. The level of RTMP_LogSetLevel (at first: errors alone) and then the server's decide what comes:
-   RTMP_LOGCRIT and ERROR as RR_LOG_ERROR, WARNING, INFO and DEBUG under these names, DEBUG2 and ALL as RR_LOG_TRACE;
-   RTMP_LogPrintf as RR_LOG_INFO and RTMP_LogStatus as RR_LOG_DEBUG, a line for each line of theirs. Keys and tokens
-   are not hidden in these. One server of the process has them, the last that asked, until it is freed.
+/* Sets whether the log lines of librtmp's interface in this process (RTMP_Log, and the library's own lines there)
+   come to this server's log: to the same function, stderr or events as the server's own lines, with the module
+   "librtmp", from any thread. on is 1 or 0 (the initial value). Meanwhile RTMP_LogSetCallback and RTMP_LogSetOutput
+   get nothing. The level of RTMP_LogSetLevel (initially only errors) and then the server's level decide which lines
+   come: RTMP_LOGCRIT and ERROR as RR_LOG_ERROR, WARNING, INFO and DEBUG under these names, DEBUG2 and ALL as
+   RR_LOG_TRACE; RTMP_LogPrintf as RR_LOG_INFO and RTMP_LogStatus as RR_LOG_DEBUG, one line for each of their lines.
+   Keys and tokens are not hidden in these lines. One server of the process gets them, the last that asked, until it
+   is freed.
 
-   What a log function itself logs by RTMP_Log goes where librtmp's own calls say. So one that does nothing but
-   RTMP_Log(level, "%s: %s", module, line) brings the server's lines to librtmp's callback or output instead; levels
-   have the same numbers there. (A host that takes RR_EV_LOG by rr_event_next must not log it by RTMP_Log: each line
-   would make the next.)
-   Returns: RR_OK; RR_ERR_ARG: on is neither; RR_ERR_UNSUPPORTED: the library was built without librtmp's interface. */
+   Lines that a log function itself logs by RTMP_Log go where librtmp's own calls say. So a log function that only
+   calls RTMP_Log(level, "%s: %s", module, line) sends the server's lines to librtmp's callback or output instead;
+   the levels have the same numbers there. (A host that takes RR_EV_LOG by rr_event_next must not log it by RTMP_Log:
+   each line would cause the next.)
+   Returns: RR_OK; RR_ERR_ARG: on is neither 0 nor 1; RR_ERR_UNSUPPORTED: the library was built without librtmp's
+   interface. */
 RR_API int rr_server_log_librtmp(rr_server *s, int on);
 
-/* The ids of one kind (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server where parent is 0, else of that
-   stream. The first cap are written to out, which may be NULL where cap is 0.
-   Returns: How many there are, also above cap; RR_ERR_ARG: no such kind; RR_ERR_NOT_FOUND: no such parent. */
+/* The ids of one kind (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server if parent is 0, otherwise of that
+   stream. The first cap ids are written to out, which may be NULL if cap is 0.
+   Returns: How many there are, which may be more than cap; RR_ERR_ARG: no such kind; RR_ERR_NOT_FOUND: no such
+   parent. */
 RR_API int rr_server_list(rr_server *s, rr_id parent, int kind, rr_id *out, size_t cap);
 
 /* ---- 2. events -------------------------------------------------------------------------------------------------- */
@@ -944,20 +958,21 @@ RR_API int rr_server_list(rr_server *s, rr_id parent, int kind, rr_id *out, size
    RR_EV_OVERFLOW says how many, and at last nobody new is let in. Or give rr_server_config an on_event. */
 
 /* A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may
-   be readable with none waiting. Never read or close it.
+   also be readable while no event waits. The host must not read or close it.
    Valid: Until rr_server_free, which closes it.
    Returns: The descriptor; RR_ERR_STATE: events come by on_event. */
 RR_API int rr_event_fd(rr_server *s);
 
 /* Takes the next event; *ev is NULL when there is none.
-   Threads: One at a time, and inside a callback with a timeout_ms of 0 alone.
+   Threads: One at a time; inside a callback only with a timeout_ms of 0.
    Waits: For an event, timeout_ms at most: 0 not at all, -1 for ever.
-   Valid: *ev and its strings until the next rr_event_next on this server, of whatever thread, or rr_server_free.
-   Returns: 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking, or
-   this would wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events are taken. */
+   Valid: *ev and its strings until the next rr_event_next on this server, from any thread, or rr_server_free.
+   Returns: 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking
+   events, or the call would wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events have been
+   taken. */
 RR_API int rr_event_next(rr_server *s, const rr_event **ev, int timeout_ms);
 
-/* Makes a waiting rr_event_next give 0, or the next one if none waits.
+/* Makes a waiting rr_event_next return 0, or the next call of it if none waits.
    Returns: RR_OK. */
 RR_API int rr_event_wake(rr_server *s);
 
@@ -966,258 +981,262 @@ RR_API int rr_event_wake(rr_server *s);
 /* With ask set in rr_server_config, a peer waits at connect, publish or play until one of these answers it or ask_ms
    is over. Meanwhile its media waits in the socket; others do not notice. */
 
-/* Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). d may be NULL: as asked.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or
-   twice); RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG or RR_ERR_VERSION for what d says. */
+/* Allows a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). d may be NULL: it is
+   allowed as it asked.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it waits for no answer (this one came too late, or
+   twice); RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in
+   d. */
 RR_API int rr_session_allow(rr_server *s, rr_session id, const rr_decision *d);
 
-/* Refuses a session that asks. code is the RTMP status code the peer gets ("NetStream.Publish.Denied"), NULL the
-   usual one; text is for people, NULL for none.
+/* Refuses a session that waits for an answer. code is the RTMP status code for the peer
+   ("NetStream.Publish.Denied"), NULL means the usual one; text is for people, NULL for none.
    Returns: RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: code or text is
    not UTF-8. */
 RR_API int rr_session_deny(rr_server *s, rr_session id, const char *code, const char *text);
 
-/* Sends a session that asks to another server: at CONNECT_ASK as a redirect in the refusal, at PUBLISH_ASK and
-   PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
+/* Redirects a session that waits for an answer to another server: at CONNECT_ASK as a redirect in the refusal, at
+   PUBLISH_ASK and PLAY_ASK as a refusal, followed by a reconnect request if the peer understands it.
    Returns: RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: url is NULL or not
    UTF-8. */
 RR_API int rr_session_redirect(rr_server *s, rr_session id, const char *url);
 
-/* Asks a session's peer to connect again (E-RTMP), to url, or to where it is if that is NULL. It leaves when it has;
-   until then all goes on. text is for people, NULL for none.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands;
-   RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: url or text is not UTF-8. */
+/* Asks a session's peer to connect again (Enhanced RTMP), to url, or to the same server if that is NULL. The peer
+   leaves when it has done so; until then the session goes on. text is for people, NULL for none.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not announce that it understands
+   this; RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: url or text is not UTF-8. */
 RR_API int rr_session_reconnect(rr_server *s, rr_session id, const char *url, const char *text);
 
 /* Closes a session; its end comes as an event with RR_ERR_KICKED. text is for people and logs, NULL for none. With
-   ban_ms above 0, whoever comes from its address may not do the same (publish or play) on the same stream for so
-   long, and is told; 86400000 is the most. 4096 bans fit.
+   ban_ms above 0, peers from its address may not do the same (publish or play) on the same stream for this long, and
+   are told so; at most 86400000. There may be 4096 bans at a time.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread;
-   RR_ERR_ARG: text is not UTF-8, or ban_ms is above a day; RR_ERR_STATE: there is to be a ban, and it neither
-   publishes nor plays, or its address is not known; RR_ERR_LIMIT: so many bans stand already. It is not closed then. */
+   RR_ERR_ARG: text is not UTF-8, or ban_ms is above a day; RR_ERR_STATE: with a ban, the session neither publishes
+   nor plays, or its address is not known; RR_ERR_LIMIT: there are too many bans. On failure it is not closed. */
 RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint32_t ban_ms);
 
-/* Gives a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK) away, for another process or another server
-   of this one to go on with: *fd becomes its open connection, which is the host's, and blob gets its state, of *len
-   bytes, both for rr_session_import. *len is the room at blob before; a few hundred bytes are usual, and blob may be
-   NULL where it is 0. Here the session ends: in its last event the state is RR_STATE_STOPPED and the error RR_OK, as
-   at no other end. Its peer notices nothing, unless all descriptors of the connection are closed before it is
-   imported, as when a process ends that has them: then the connection is closed. The state may hold credentials
-   (?args). Plain RTMP alone can go. On failure *fd is -1, and the session waits here as before.
-   Waits: For the thread that has the session, which answers between two turns of its peers: for a moment.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, was answered before this call could
-   be, or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len is how much is enough now;
+/* Exports a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK), to be continued by
+   another process or by another server of this process: *fd becomes its open connection, which the host then owns,
+   and blob gets its state, of *len bytes, both for rr_session_import. Before the call *len is the room at blob; a
+   few hundred bytes are usual, and blob may be NULL if it is 0. The session ends here: its last event has the state
+   RR_STATE_STOPPED and the error RR_OK, which no other end has. Its peer notices nothing, unless all descriptors of
+   the connection are closed before it is imported, for example because the process that holds them ends: then the
+   connection is closed. The state may contain credentials (?args). Only plain RTMP sessions can be exported. On
+   failure *fd is -1, and the session waits here as before.
+   Waits: Briefly, for the thread that owns the session.
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it waits for no answer, was answered before this call could
+   be, or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that is now;
    RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN:
    eight calls about it wait for its thread. */
 RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
 
-/* Goes on with a session that rr_session_export gave: fd is its connection, which is the library's from here on,
-   also on failure, and blob its state of len bytes. It asks here what it asked there: hooks of this server, then the
-   host as ask says, with the whole of ask_ms; what hooks decided there holds (name, start, kinds of media). In all
-   else it is as a session that was accepted here: its first event has this server's id, max_sessions,
-   max_sessions_ip, bans and rr_server_set_access hold for it, and the peer's address is the one it had. User
-   pointers do not travel. The state is checked like anything that comes from outside; its form has a version, so
-   that processes of different versions of the library may exchange it.
-   Returns: RR_OK; RR_ERR_ARG: fd is no connected stream socket, or blob no session's state; RR_ERR_VERSION: the
-   state is of a newer form than this library reads; RR_ERR_LIMIT: max_sessions or max_sessions_ip, a state larger
-   than max_message allows, or connections come faster than they are taken; RR_ERR_STATE: the server stops. */
+/* Continues a session that rr_session_export gave: fd is its connection, which the library owns from now on, also on
+   failure, and blob its state of len bytes. Its question is asked here again: of this server's hooks, then of the
+   host according to ask, with the whole of ask_ms; earlier decisions of hooks stay in force (name, start, kinds of
+   media). In everything else it is like a session that was accepted here: it has an id of this server, and
+   max_sessions, max_sessions_ip, bans and rr_server_set_access apply to it; its peer's address stays the same. User
+   pointers are not transferred. The state is checked like any foreign input; its format has a version, so that
+   processes with different versions of the library can exchange it.
+   Returns: RR_OK; RR_ERR_ARG: fd is not a connected stream socket, or blob is not a session's state; RR_ERR_VERSION:
+   the state has a newer format than this library reads; RR_ERR_LIMIT: max_sessions or max_sessions_ip, a state
+   larger than max_message allows, or connections come faster than the server takes them; RR_ERR_STATE: the server is
+   stopping. */
 RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len);
 
 /* ---- 4. streams ------------------------------------------------------------------------------------------------- */
 
-/* Makes a stream that exists with or without peers, for targets added before its publisher is there, or for
-   rr_stream_write. One that is there already is kept from ending with its publisher, and given. cfg may be NULL: the
-   server's.
-   Returns: RR_OK; RR_ERR_EXISTS: it is there and cfg is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server
-   stops; RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of app/key is "." or ".."; RR_ERR_ARG or
-   RR_ERR_VERSION for what cfg says. */
+/* Makes a stream that exists with or without peers, so that targets can be added before its publisher comes, or for
+   rr_stream_write. If the stream exists already, its id is returned and it no longer ends with its publisher. cfg
+   may be NULL: the server's settings.
+   Returns: RR_OK; RR_ERR_EXISTS: it exists and cfg is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server is
+   stopping; RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of app/key is "." or ".."; RR_ERR_ARG or
+   RR_ERR_VERSION a wrong setting in
+   cfg. */
 RR_API int rr_stream_create(
     rr_server *s, const char *app, const char *key, const rr_stream_config *cfg, rr_stream *out);
 
-/* The id of a stream by its names.
+/* Finds the id of a stream by application and key.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_ARG: a name is NULL or longer than 4096 bytes. */
 RR_API int rr_stream_find(rr_server *s, const char *app, const char *key, rr_stream *out);
 
-/* Ends a stream: its publisher is closed, players and targets have deadline_ms to take what is there. Returns at
-   once; STOPPED comes as an event.
+/* Stops a stream: its publisher is closed, and players and targets have deadline_ms to take the remaining media.
+   Returns at once; STOPPED comes as an event.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_stream_stop(rr_server *s, rr_stream id, unsigned int deadline_ms);
 
-/* Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
-   live stands by from there. source is its session, or a source of rr_stream_add_source.
+/* Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
+   by from then on. source is its session, or a source of rr_stream_add_source.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE:
-   the host publishes it, and whoever stands by follows when it ends. */
+   the host publishes it; a standby follows when the host ends. */
 RR_API int rr_stream_switch(rr_server *s, rr_stream id, rr_id source);
 
-/* Publishes a message: the host is the publisher. Only type (8, 9, 18 or 15), ts_ms (not below 0), data, len and
-   RR_FRAME_END of flags are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without a
-   body, ends publishing.
+/* Publishes a message, with the host as the publisher. Only type (8, 9, 18 or 15), ts_ms (not negative), data, len
+   and RR_FRAME_END in flags are used; the body is copied and passed on unchanged. RR_FRAME_END, with or without a
+   body, ends the publish.
    Threads: Any; messages that several threads write at the same time come in either order.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a
-   ts_ms below 0, larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a
+   negative ts_ms, a body larger than max_message, or f is not set up; RR_ERR_VERSION: f is newer than the library;
    RR_ERR_LIMIT: mem_limit (the message may be written again later), or the process has no thread or descriptor left
-   for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops. */
+   for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is stopping. */
 RR_API int rr_stream_write(rr_server *s, rr_stream id, const rr_frame *f);
 
 /* ---- 5. targets: what we open to others ------------------------------------------------------------------------- */
 
-/* Pushes a stream to another server, live or not: it connects when the stream has media and comes back by itself
-   when it is lost. Media goes out after the other side has said NetStream.Publish.Start. How it fares comes as
-   RR_EV_TARGET. The best time is the stream's first event (RR_EV_STREAM with prev RR_STATE_NONE): it comes once, and
-   is told before the publisher's media.
-   Waits: For the disk, where a url is rtmps: ca_file or the system's roots are read before it returns.
+/* Pushes a stream to another server, whether the stream is live or not: the target connects when the stream has
+   media, and reconnects by itself when it is lost. Media goes out after the other side has sent
+   NetStream.Publish.Start. Changes of its state come as RR_EV_TARGET. The best time to add targets is the stream's
+   first event (RR_EV_STREAM with prev RR_STATE_NONE): it comes once, and before the publisher's media.
+   Waits: For the disk, if a url is rtmps: ca_file or the system's roots are read before it returns.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets, or the process has no thread or
-   descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops;
-   RR_ERR_CERT: with rtmps, ca_file cannot be read or has no certificate, or the system has no roots; RR_ERR_ARG or
-   RR_ERR_VERSION for what else cfg says. */
+   descriptor left for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is
+   stopping; RR_ERR_CERT: with rtmps, ca_file cannot be read or has no certificate, or the system has no roots;
+   RR_ERR_ARG or RR_ERR_VERSION: another wrong setting in cfg. */
 RR_API int rr_stream_add_target(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
-/* Pulls a stream from another server, which then is the stream's publisher. It waits while somebody else publishes
-   the stream (with RR_PUBLISHER_STANDBY connected, standing by as a publisher would; else, and on demand, not
-   connected), comes back by itself when it is lost, and goes where its server sends it (a redirect at connect, a
-   reconnect request). With RR_TARGET_ON_DEMAND it is connected only while somebody plays, one pull for all, and for
-   unwatched_ms of the stream after; players of a stream that the other server does not have are told so. It may be
-   added at RR_EV_WANTED: players who wait are served. A source that is not on demand keeps its stream, as a
-   publisher would, but one that has brought no media gives way to whoever publishes (silent_ms). A pull of what
-   would come from its own stream, over one server or several that pull from each other, is refused with
-   RR_ERR_REJECTED and tried again: it serves when somebody publishes to another stream of that circle. How it fares
-   comes as RR_EV_TARGET; a source is a target to rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and
-   rr_target_stop.
+/* Pulls a stream from another server, which then is the stream's publisher. A source waits while there is another
+   publisher (with RR_PUBLISHER_STANDBY it is connected and stands by like a publisher; otherwise, and on demand, it
+   is not connected), reconnects by itself when it is lost, and follows its server's redirects (at connect, or by a
+   reconnect request). With RR_TARGET_ON_DEMAND it is connected only while there are players, with one pull for all
+   of them, and for the stream's unwatched_ms after; players of a stream that the other server does not have are told
+   so. It may be added at RR_EV_WANTED: the waiting players are served. A source that is not on demand keeps its
+   stream, as a publisher would, but one that has brought no media gives way to a publisher (silent_ms). A pull in a
+   loop, whose media would come from its own stream through one or more servers, is refused with RR_ERR_REJECTED and
+   tried again; it works once another stream of the loop has a publisher. Changes of its state come as RR_EV_TARGET;
+   rr_info_get, rr_stats_get, rr_target_update, rr_target_retry and rr_target_stop treat a source like a target.
    Waits: As rr_stream_add_target.
    Returns: RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_LIMIT: 100000 targets and sources; RR_ERR_STATE: the
-   stream stops; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a setting that only a target heeds, see
-   rr_target_config; RR_ERR_ARG or RR_ERR_VERSION for what else cfg says. */
+   stream is stopping; RR_ERR_CERT: as rr_stream_add_target; RR_ERR_UNSUPPORTED: a setting that only a target has,
+   see rr_target_config; RR_ERR_ARG or RR_ERR_VERSION: another wrong setting in cfg. */
 RR_API int rr_stream_add_source(rr_server *s, rr_stream id, const rr_target_config *cfg, rr_target *out);
 
-/* Gives a target or a source other settings; cfg is all of them, as for rr_stream_add_target or
-   rr_stream_add_source. Another url, key, username, password, ca_file, pin_sha256, bind_addr, clock or chunk_size,
-   or RR_TARGET_INSECURE set or not, connects it anew, at once and without a wait; a source's stream and players stay
-   meanwhile, for connect_ms or the stream's grace_ms, whichever is longer. All else is changed while it runs: what
-   media and tracks take away ends now, what they add begins at the next key frame; backup_urls and times count from
-   the next try on.
+/* Changes the settings of a target or source; cfg has all of them, as for rr_stream_add_target or
+   rr_stream_add_source. A change of url, key, username, password, ca_file, pin_sha256, bind_addr, clock, chunk_size
+   or RR_TARGET_INSECURE makes it reconnect at once; a source's stream and players stay meanwhile, for connect_ms or
+   the stream's grace_ms, whichever is longer. Other settings change while it runs: media and tracks that are removed
+   end now, those that are added begin at the next key frame; backup_urls and times apply from the next try on.
    Waits: As rr_stream_add_target.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_CERT, RR_ERR_ARG, RR_ERR_VERSION or, of a source,
-   RR_ERR_UNSUPPORTED for what cfg says, as when it was added: it is as before then. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_CERT, RR_ERR_ARG, RR_ERR_VERSION or, for a source,
+   RR_ERR_UNSUPPORTED: a wrong setting in cfg, as when it was added. On failure nothing changes. */
 RR_API int rr_target_update(rr_server *s, rr_target id, const rr_target_config *cfg);
 
-/* Makes a target that waits for its next try, or has failed, try now.
+/* Starts the next try of a target now, if it waits for it or has failed.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_target_retry(rr_server *s, rr_target id);
 
-/* Ends a target; a connected one has deadline_ms to take what is there. The stream and everybody else on it do not
-   notice. Returns at once; STOPPED comes as an event.
+/* Stops a target; if connected, it has deadline_ms to take the remaining media. The stream and its other peers are
+   not affected. Returns at once; STOPPED comes as an event.
    Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended. */
 RR_API int rr_target_stop(rr_server *s, rr_target id, unsigned int deadline_ms);
 
 /* ---- 6. any id -------------------------------------------------------------------------------------------------- */
 
-/* What an object is, by its id; 0 is the server. size is the caller's sizeof.
+/* The facts of an object, by its id; 0 is the server. size is the caller's sizeof.
    Valid: The strings until the next rr_info_get on this thread, or the thread's end.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not that of a struct;
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not the size of a struct;
    RR_ERR_THREAD: the thread is ending and can keep no strings. */
 RR_API int rr_info_get(rr_server *s, rr_id id, rr_info *out, size_t size);
 
 /* An object's counters, by its id; 0 is the server. size is the caller's sizeof.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not that of a struct. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: size is not the size of a struct. */
 RR_API int rr_stats_get(rr_server *s, rr_id id, rr_stats *out, size_t size);
 
 /* The server's counters: rr_stats_get with id 0.
-   Returns: RR_OK; RR_ERR_ARG: size is not that of a struct. */
+   Returns: RR_OK; RR_ERR_ARG: size is not the size of a struct. */
 RR_API int rr_server_stats(rr_server *s, rr_stats *out, size_t size);
 
 /* ---- 8. control by HTTP ----------------------------------------------------------------------------------------- */
 
 /* Off until rr_rest_listen. The same is done here by HTTP as by the calls above; no media passes through it. */
 
-/* Serves control by HTTP on an address: "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080"; a port alone ("8080",
-   ":8080") is loopback's, port 0 takes any free one. Requests carry token as "Authorization: Bearer TOKEN"; it has 8
-   to 256 visible ASCII characters (rr_rest_token gives one). What can be asked is at /v1/openapi.json. flags are
-   RR_REST_*. One thread an address serves its requests, apart from media. May be called several times, with other
-   tokens.
+/* Serves control by HTTP on an address: "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080"; a port without an address
+   ("8080", ":8080") means loopback, port 0 takes any free one. Requests carry token as "Authorization: Bearer
+   TOKEN"; it has 8 to 256 visible ASCII characters (rr_rest_token makes one). /v1/openapi.json lists the requests.
+   flags are RR_REST_*. Each address has a thread of its own, separate from media. It may be called several times,
+   with different tokens.
    Returns: The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no
-   right); RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built
+   permission); RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built
    without it. */
 RR_API int rr_rest_listen(rr_server *s, const char *addr, const char *token, unsigned int flags);
 
-/* Gives a token for rr_rest_listen: the one in file, white space around it left out. Where there is no such file, a
-   new token is written to one that its owner alone may read; without file (NULL) it is new each time and kept
-   nowhere. out has size bytes, the NUL counted; RR_TOKEN_BYTES are always enough. No server is needed.
-   Waits: For the disk, where file is given.
+/* Reads or makes a token for rr_rest_listen: the one in file, without surrounding white space. If there is no such
+   file, a new token is written to one that only its owner may read; without file (NULL) each call makes a new token
+   and stores it nowhere. out has size bytes, including the NUL; RR_TOKEN_BYTES are always enough. No server is
+   needed.
+   Waits: For the disk, if file is given.
    Returns: RR_OK; RR_ERR_ARG: the file holds no token, or out is too small for it; RR_ERR_IO: the file can neither
-   be read nor made; RR_ERR_UNSUPPORTED: the library was built without it. */
+   be read nor created; RR_ERR_UNSUPPORTED: the library was built without it. */
 RR_API int rr_rest_token(const char *file, char *out, size_t size);
 
 /* Ends control by HTTP on all addresses.
-   Waits: For its threads; requests that are being answered have half a second.
-   Returns: RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it. */
+   Waits: For its threads; requests in progress have half a second.
+   Returns: RR_OK, also if nothing listens; RR_ERR_UNSUPPORTED: the library was built without it. */
 RR_API int rr_rest_stop(rr_server *s);
 
-/* Answers one request of a host that has a web server of its own; the host has checked who asks. path begins with a
-   slash and may have a query; body may be NULL where len is 0. *out is the answer's body with a NUL behind it,
-   *out_len its length without that. The request is carried out on the calling thread.
-   Waits: As the calls do that the request stands for.
-   Valid: *out until rr_free; it is the caller's.
+/* Answers one request for a host that has its own web server; the host must have authorised it. path begins with a
+   slash and may have a query; body may be NULL if len is 0. *out is the answer's body with a NUL after it, *out_len
+   its length without the NUL. The request is carried out on the calling thread.
+   Waits: As the calls that the request stands for.
+   Valid: *out until rr_free; the caller owns it.
    Returns: The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB;
    RR_ERR_NOMEM; RR_ERR_UNSUPPORTED: the library was built without it. On failure *out is NULL. */
 RR_API int rr_rest_handle(
     rr_server *s, const char *method, const char *path, const char *body, size_t len, char **out, size_t *out_len);
 
-/* Frees what rr_rest_handle gave, once. NULL is fine; no server is needed. */
+/* Frees an answer of rr_rest_handle. p may be NULL; no server is needed. */
 RR_API void rr_free(void *p);
 
-/* Asks back ends by HTTP whether peers may connect, publish or play, and tells them of what comes of it; from now
-   on, or others from now on where there are some already (what has begun goes on with those that it began with).
-   NULL: nobody any more; what is still to be told then has two seconds, as at rr_server_free.
+/* Sets the back ends that are asked by HTTP whether peers may connect, publish or play, and are notified of the
+   outcome. It may be called again to replace them; publishes and plays that have begun keep the back ends with which
+   they began. NULL removes all; notifications that are still waiting then have two seconds, as at rr_server_free.
 
    Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that
-   hooks let in, with the name that they gave, and what the host allows then is added to it. Until then the session's
-   state stays as it was (RR_STATE_HANDSHAKE, or RR_STATE_IDLE after an earlier publish or play), and answers of the
-   host are RR_ERR_STATE. A session that is let in with targets has all of them or is refused; one that its stream
-   has already, by url and key, is not added again.
+   hooks allow, with the name that the hooks gave, and the host's decision is combined with theirs. Until then the
+   session's state does not change (RR_STATE_HANDSHAKE, or RR_STATE_IDLE after an earlier publish or play), and
+   answers of the host give RR_ERR_STATE. A session that is allowed with targets gets all of them or is refused; a
+   target that its stream has already, with the same url and key, is not added again.
 
-   For each publish and each play that began while hooks were set on_publish_done or on_play_done is told once, after
-   its last update, unless its tries fail for retry_ms, the hooks are taken off before it is over, or 100000 others
-   were followed when it began; 4096 tells at a time wait for another try. One thread of the library's own asks and
-   tells; a slow back end keeps the sessions waiting that it was asked about, and no others.
-   Waits: For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that
-   thread: two seconds at most.
-   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_UNSUPPORTED: a setting that only
-   RR_HOOKS_NGINX heeds, or the library was built without it; RR_ERR_CERT: with https, ca_file cannot be read or has
+   For each publish and play that began while hooks were set, on_publish_done or on_play_done is notified once, after
+   the last update, unless its tries fail for retry_ms, the hooks are removed before it ends, or 100000 others were
+   followed when it began. At most 4096 notifications wait for another try. One thread of the library sends all
+   requests; a slow back end delays only the sessions that it was asked about.
+   Waits: For the disk, if an address is https: ca_file or the system's roots are read. With NULL, for that thread,
+   two seconds at most.
+   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in cfg; RR_ERR_UNSUPPORTED: a setting that only
+   RR_HOOKS_NGINX has, or the library was built without hooks; RR_ERR_CERT: with https, ca_file cannot be read or has
    no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left. On failure
-   all is as before. */
+   nothing changes. */
 RR_API int rr_hooks_set(rr_server *s, const rr_hooks_config *cfg);
 
-/* Asks controllers by HTTP where streams go next, or other ones from now on; NULL: none any more. docs/controller.md
-   has what goes over the wire. It is asked when a session is about to publish a stream that nobody publishes (after
-   hooks and the host; the session waits), when one is to play a stream that nothing feeds (likewise), when a target
-   or source that a controller has named is lost, and by rr_controller_ask. What it answers is done, and told by
+/* Sets the controllers that are asked by HTTP where streams go next; NULL removes them. docs/controller.md has the
+   protocol. A controller is asked when a session is about to publish a stream that has no publisher (after hooks and
+   the host; the session waits), when a session wants to play a stream that nothing feeds (likewise), when a target
+   or source that a controller has named is lost, and by rr_controller_ask. Its answer is carried out and reported by
    RR_EV_NEXT.
 
-   Where no controller gives a good answer, its last one about the stream is taken, while that stands; else all goes
-   on as if there were none, and it is asked again after ten seconds. What runs is left alone. One thread of the
-   library's own asks, and sends heartbeats.
-   Waits: For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that
-   thread: two seconds at most.
-   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what cfg says; RR_ERR_CERT: with https, ca_file cannot be read or
-   has no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left;
-   RR_ERR_UNSUPPORTED: the library was built without it. On failure all is as before. */
+   If no controller gives a valid answer, the last answer about the stream is used while it is valid; otherwise
+   everything goes on as if there were no controller, and the question is asked again after ten seconds. Running
+   streams, targets and sources are not touched. One thread of the library asks, and sends heartbeats.
+   Waits: For the disk, if an address is https: ca_file or the system's roots are read. With NULL, for that thread,
+   two seconds at most.
+   Returns: RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in cfg; RR_ERR_CERT: with https, ca_file cannot be
+   read or has no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor
+   left; RR_ERR_UNSUPPORTED: the library was built without it. On failure nothing changes. */
 RR_API int rr_controller_set(rr_server *s, const rr_controller_config *cfg);
 
-/* Asks the controller about a stream, with a word of the host's for why: 1 to 64 letters, digits or any of _-.. The
-   answer is done as one to a question of the library's own is, but for RR_NEXT_REJECT, which the host alone hears
-   of, and comes as RR_EV_NEXT. Where it is RR_NEXT_WAIT the question is asked again when its time has come.
-   Returns: RR_OK: the question is on its way; RR_ERR_ARG: why is no such word; RR_ERR_NOT_FOUND: no such stream;
+/* Asks the controller about a stream, with a word of the host as the reason: 1 to 64 letters, digits or any of _-..
+   The answer is carried out like one to the library's own questions and comes as RR_EV_NEXT; RR_NEXT_REJECT only
+   comes as the event. After RR_NEXT_WAIT the question is asked again when the time has come.
+   Returns: RR_OK: the question has been sent; RR_ERR_ARG: why is not such a word; RR_ERR_NOT_FOUND: no such stream;
    RR_ERR_STATE: there is no controller; RR_ERR_AGAIN: an earlier question about the stream has no answer yet;
    RR_ERR_UNSUPPORTED: the library was built without it. */
 RR_API int rr_controller_ask(rr_server *s, rr_stream stream, const char *why);
 
 /* ---- 10. helper ------------------------------------------------------------------------------------------------- */
 
-/* Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? type is the RTMP
-   message type. What cannot be read has no flags and no codec. out is set up with RR_INIT(RR_CFG_FRAME, out) before,
-   and its data is then the pointer given. No server is needed.
+/* Reads the facts of a message body that joining needs: key frame, sequence header, metadata, codec, track. type is
+   the RTMP message type. A body that cannot be read has no flags and no codec. Set up out with RR_INIT(RR_CFG_FRAME,
+   out) before; its data becomes the given pointer. No server is needed.
    Returns: RR_OK; RR_ERR_ARG: data is NULL and len is not 0, or out is not set up; RR_ERR_VERSION: out is newer than
-   the library and has something set. */
+   the library and has unknown fields set. */
 RR_API int rr_frame_parse(uint8_t type, const void *data, size_t len, rr_frame *out);
 
 #ifdef __cplusplus

@@ -11,7 +11,7 @@ use super::event::rr_event_fn;
 use super::types::rr_frame;
 use crate::config::{ControllerConfig, HooksConfig, ServerConfig, StreamConfig, TargetConfig};
 
-/// Which struct rr_config_init fills.
+/// The kind of struct that rr_config_init fills.
 #[repr(C)]
 pub enum rr_config_kind {
     /// rr_server_config.
@@ -59,7 +59,7 @@ pub struct rr_stream_config {
     pub user: *mut c_void,
     /// RR_PUBLISHER_*: the treatment of a second publisher. Default: 0 (refused).
     pub publisher_policy: u32,
-    /// Keep players and targets this long without a publisher, ms, to 86400000. Default: 0 (not at all).
+    /// Keep players and targets for this long without a publisher, ms, to 86400000. Default: 0 (not at all).
     pub grace_ms: u32,
     /// Largest cached group of pictures, for RR_START_GOP, bytes, to 1073741824; RR_OFF = no cache. Default: 8388608.
     pub gop_bytes: u32,
@@ -70,9 +70,10 @@ pub struct rr_stream_config {
     /// A source with RR_TARGET_ON_DEMAND is closed this long after the last player left, ms, to 86400000; RR_OFF =
     /// never. Default: 10000.
     pub unwatched_ms: u32,
-    /// Priority of the stream's threads, -20 to 19; below 0 needs the right to. Default: 0.
+    /// Priority of the stream's threads, -20 to 19; a value below 0 needs a privilege. Default: 0.
     pub nice: i32,
-    /// Collect this long before sending, ms, to 10000: costs latency, saves system calls. Default: 0 (send at once).
+    /// Collect media this long before sending, ms, to 10000: saves system calls, costs latency. Default: 0 (send at
+    /// once).
     pub merge_ms: u32,
     /// RR_CLOCK_*: the treatment of timestamps. Default: 0 (passed on).
     pub clock: u32,
@@ -84,27 +85,28 @@ pub struct rr_stream_config {
     pub queue_ms: u32,
     /// A player that stays past its lag for this long is closed, ms; RR_OFF = never. Default: 30000.
     pub slow_ms: u32,
-    /// RR_ARGS_*: the treatment of text behind a `?` in stream keys. Only rr_server_config's stream settings count
-    /// here: a name is read before its stream exists. Default: 0 (not part of the name, given to the host apart).
+    /// RR_ARGS_*: the treatment of the text after a `?` in stream keys. Only the stream settings of rr_server_config
+    /// count, because a name is read before its stream exists. Default: 0 (not part of the name, given to the host
+    /// separately).
     pub args: u32,
     /// CPUs the stream's threads may use, "0-3,8". Default: NULL (any).
     pub cpus: *const c_char,
-    /// Where video has come for this long without a key frame, ms, to 3600000, players and targets that begin get sound
-    /// at once, and video with the next key frame or, after 15 s without one, from any picture on; RR_OFF = both wait
+    /// If video comes for this long without a key frame, ms, to 3600000, players and targets that begin get sound at
+    /// once, and video from the next key frame on or, after 15 s without one, from any picture on; RR_OFF = both wait
     /// for a key frame. Default: 5000.
     pub key_wait_ms: u32,
     /// With RR_PUBLISHER_REJECT a new publisher replaces one that has sent nothing for this long, ms, to 86400000, so
-    /// that an encoder that lost its network finds its name free; RR_OFF = never. Default: 2000.
+    /// that an encoder that lost its network can publish again; RR_OFF = never. Default: 2000.
     pub silent_ms: u32,
-    /// RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (mended).
+    /// RR_METADATA_*: how players get metadata that does not end as AMF0 prescribes. Default: 0 (repaired).
     pub metadata: u32,
     /// 0.
     pub reserved0: u32,
 }
 
-/// Settings of a target, or of a source. A source does not send, and refuses the settings of sending with
-/// RR_ERR_UNSUPPORTED, unless they are 0 or the default: send_ms, idle_ms, queue_bytes, queue_ms, slow_policy, slow_ms,
-/// start, clock, media, tracks, max_kbps and merge_ms.
+/// Settings of a target, or of a source. A source does not send, so these settings must be 0 or the default there
+/// (RR_ERR_UNSUPPORTED otherwise): send_ms, idle_ms, queue_bytes, queue_ms, slow_policy, slow_ms, start, clock, media,
+/// tracks, max_kbps and merge_ms.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_target_config {
@@ -118,20 +120,20 @@ pub struct rr_target_config {
     pub user: *mut c_void,
     /// `rtmp://host[:port]/app[/key]`, or rtmps://. Must be given.
     pub url: *const c_char,
-    /// The stream key, bytes untouched; all of url's path is the application then. Default: NULL: the part of url
-    /// behind the first part of its path, with slashes and query or, where that is empty, the stream's own key.
+    /// The stream key, passed on byte for byte; then the whole path of url is the application. Default: NULL: the part
+    /// of url after the first part of its path, with slashes and query or, if that is empty, the stream's own key.
     pub key: *const c_char,
-    /// More urls, tried in turn after url, NULL ended, 16 at most; `key` holds for them too. Default: NULL.
+    /// More urls, tried in turn after url, ended by NULL, 16 at most; `key` holds for them too. Default: NULL.
     pub backup_urls: *const *const c_char,
     /// Name for Adobe or Limelight authentication. Default: NULL (the name before url's @, if any).
     pub username: *const c_char,
     /// Password for that authentication. Default: NULL (the password before url's @, if any).
     pub password: *const c_char,
-    /// A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. Not read while every url is
-    /// rtmp. Default: NULL (the system's).
+    /// A PEM file of roots to trust for rtmps, or of the server's self-signed certificate. It is not read if all urls
+    /// are rtmp. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64: trusted instead of roots,
-    /// name and dates; with ca_file both must hold. Default: NULL.
+    /// SHA-256 of the server's public key (SubjectPublicKeyInfo), 64 hex digits or base64. It replaces the check of
+    /// roots, name and dates; with ca_file both must hold. Default: NULL.
     pub pin_sha256: *const c_char,
     /// Local IPv4 or IPv6 address to connect from. Default: NULL (any).
     pub bind_addr: *const c_char,
@@ -141,19 +143,19 @@ pub struct rr_target_config {
     pub retry_max_ms: u32,
     /// Random part of each wait, percent, to 100; RR_OFF = none. Default: 20.
     pub retry_jitter_pct: u32,
-    /// Failures in a row before giving up, to 1000000000; with backup_urls, trying all urls counts as one. RR_OFF =
+    /// Failures in a row before giving up, to 1000000000; with backup_urls, one try of all urls counts as one. RR_OFF =
     /// never. Default: 0 (never).
     pub retry_count: u32,
     /// Time from the first failure of a row to giving up, ms, to 4294967294; RR_OFF = never. Default: 0 (never).
     pub retry_total_ms: u32,
     /// After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000.
     pub retry_reset_ms: u32,
-    /// Time for name, connection and commands until the peer takes media, ms, 100 to 600000. Default: 10000.
+    /// Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000. Default:
+    /// 10000.
     pub connect_ms: u32,
     /// A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms).
     pub send_ms: u32,
-    /// A target without media for this long, ms, is closed in order, and connects again when media comes. Default: 0
-    /// (never).
+    /// A target without media for this long, ms, is closed, and connects again when media comes. Default: 0 (never).
     pub idle_ms: u32,
     /// Largest lag, bytes, 65536 to 1073741824; past it slow_policy applies. Default: 8388608.
     pub queue_bytes: u32,
@@ -162,11 +164,11 @@ pub struct rr_target_config {
     /// RR_SLOW_*: the treatment of a target past its largest lag. Default: 0 (jump to a key frame).
     pub slow_policy: u32,
     /// How long a slow target may jump to key frames before it is reconnected (RR_SLOW_STOP: stopped), ms. Default: 0
-    /// (with RR_SLOW_RESYNC for ever, with the others not at all).
+    /// (with RR_SLOW_RESYNC for ever, with the other policies not at all).
     pub slow_ms: u32,
     /// RR_START_*: where the push begins. Default: 2 (the cached group).
     pub start: u32,
-    /// RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. RR_CLOCK_REPAIR is for streams alone.
+    /// RR_CLOCK_PASS, or RR_CLOCK_ZERO: each connection's timestamps begin at 0. RR_CLOCK_REPAIR is only for streams.
     /// Default: 0.
     pub clock: u32,
     /// RR_MEDIA_* bits: kinds of messages to send. Default: 7 (all).
@@ -177,17 +179,17 @@ pub struct rr_target_config {
     /// Highest rate to send at, kbit/s, 8 to 10000000; a stream with a higher rate makes the target lag, see queue_ms.
     /// RR_OFF = none. Default: 0 (none).
     pub max_kbps: u32,
-    /// Chunk size to this peer, bytes, 128 to 16777215; any but the default costs a copy. Default: 60000.
+    /// Chunk size to this peer, bytes, 128 to 16777215; any other value than the default costs a copy. Default: 60000.
     pub chunk_size: u32,
-    /// Collect this long before sending, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
+    /// Collect media this long before sending, ms, to 10000; RR_OFF = send at once. Default: 0 (the stream's).
     pub merge_ms: u32,
-    /// For this long after media has flowed to a url, ms, to 86400000, refusals there (BadName and the like) are
-    /// retried: the server may still hold the lost session. At other urls, and later, the second refusal in a row ends
-    /// the target. RR_OFF = at every url. Default: 90000.
+    /// For this long after media has flowed to a url, ms, to 86400000, refusals by that server (BadName and the like)
+    /// are retried, because it may still hold the lost session. At other urls, and later, the second refusal in a row
+    /// ends the target. RR_OFF = at every url. Default: 90000.
     pub lingering_ms: u32,
 }
 
-/// Settings of a server. For every time here RR_OFF means none.
+/// Settings of a server. For every time, RR_OFF means no limit.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_server_config {
@@ -203,15 +205,15 @@ pub struct rr_server_config {
     pub on_event: rr_event_fn,
     /// Settings of streams made by publishers and players. Default: NULL (those of rr_stream_config).
     pub stream: *const rr_stream_config,
-    /// Most memory for media in all queues and caches, for connections' TLS and for the fields of connect:
-    /// bytes, from 1048576. Where memory becomes short, cached groups go first; then consumers that are far
-    /// behind jump, and those that hold much are closed; a publisher that finds no room waits for up to two
-    /// seconds and is closed then (RR_ERR_LIMIT). The last eighth is for streams older than three seconds that
-    /// need no more than before, so newcomers are refused first. The process as a whole grows by at most 1.25 times
-    /// the limit, 4 MiB, 256 KiB a stream and 24 KiB a connection. Default: 0 (no limit).
+    /// Most memory for media in all queues and caches, for connections' TLS and for the fields of connect: bytes, from
+    /// 1048576. When memory becomes short, cached groups are dropped first; then consumers that are far behind jump,
+    /// and consumers that hold much are closed; a publisher that finds no room waits for up to two seconds and is then
+    /// closed (RR_ERR_LIMIT). The last eighth is kept for streams older than three seconds that need no more than
+    /// before, so new peers are refused first. The process as a whole grows by at most 1.25 times the limit, 4 MiB, 256
+    /// KiB a stream and 24 KiB a connection. Default: 0 (no limit).
     pub mem_limit: u64,
-    /// Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states folded.
-    /// Default: 4096.
+    /// Events that may wait, 16 to 1048576; beyond that log lines are dropped and repeated states are folded into one
+    /// event. Default: 4096.
     pub event_limit: u32,
     /// RR_LOG_* level of lines that also come as RR_EV_LOG. Default: 0 (none).
     pub log_events: u32,
@@ -224,11 +226,11 @@ pub struct rr_server_config {
     pub max_streams: u32,
     /// Largest RTMP message taken, bytes, 4096 to 16777215. Default: 16777215.
     pub max_message: u32,
-    /// RR_ASK_* bits: the questions to the host. Default: 0 (none, all peers are let in).
+    /// RR_ASK_* bits: the questions to the host. Default: 0 (none, all peers are admitted).
     pub ask: u32,
     /// Time for the host's answer, ms. Default: 5000.
     pub ask_ms: u32,
-    /// The answer where the host gives none in time: 1 allow, 0 deny. Default: 0.
+    /// The answer if the host gives none in time: 1 allow, 0 deny. Default: 0.
     pub ask_default: u32,
     /// Time from accept to connect, ms. A connected peer that neither publishes nor plays stays as long as it answers
     /// pings or, without pings, sends something every idle_ms. Default: 10000.
@@ -237,20 +239,20 @@ pub struct rr_server_config {
     pub first_data_ms: u32,
     /// A publisher that sends nothing for this long is closed, ms. Default: 30000.
     pub idle_ms: u32,
-    /// A silent peer gets a ping this often, ms, from 1000. Two unanswered pings end a session; a publisher's system
-    /// only has to acknowledge their bytes. Default: 30000.
+    /// A silent peer gets a ping this often, ms, from 1000. Two unanswered pings end a session; from a publisher only
+    /// TCP acknowledgements of the pings are expected. Default: 30000.
     pub ping_ms: u32,
     /// A consumer whose socket takes nothing for this long is closed, ms. Default: 20000.
     pub send_ms: u32,
-    /// Threads that all streams share, 1 to 256: for many small streams, with as many threads as processors. A stream then
-    /// waits while others of its thread have their turns, and streams cannot have nice or cpus (RR_ERR_ARG). RR_OFF = two
-    /// threads for each stream. Default: 0 (two for each stream).
+    /// Threads that all streams share, 1 to 256: useful for many small streams, with as many threads as processors. A
+    /// stream then waits while other streams of its thread have their turns, and streams cannot have nice or cpus
+    /// (RR_ERR_ARG). RR_OFF = two threads for each stream. Default: 0 (two for each stream).
     pub threads: u32,
     /// 0.
     pub reserved0: u32,
 }
 
-/// The terms on which a session is let in.
+/// The terms on which a session is allowed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_decision {
@@ -266,14 +268,15 @@ pub struct rr_decision {
     pub rename: *const c_char,
     /// For a publish: settings of the stream, if this publish creates it. Default: NULL (the server's).
     pub stream: *const rr_stream_config,
-    /// For a play: RR_MEDIA_* bits, the kinds that the player may have, from its first message on. Default: 7 (all).
+    /// For a play: RR_MEDIA_* bits, the kinds that the player gets at most, from its first message on. Default: 7
+    /// (all).
     pub media: u32,
     /// For a play: RR_START_*. Default: 0 (the stream's).
     pub start: u32,
 }
 
-/// Back ends that are asked and told by HTTP (rr_hooks_set). A hook is an address, `http://host[:port]/path` or https://; NULL
-/// asks or tells nobody. One at least must be given.
+/// Back ends that are asked and notified by HTTP (rr_hooks_set). A hook is an address, `http://host[:port]/path` or
+/// https://; NULL means no hook. At least one must be given.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct rr_hooks_config {
@@ -285,36 +288,38 @@ pub struct rr_hooks_config {
     pub flags: u32,
     /// Asked when a peer connects. Default: NULL.
     pub on_connect: *const c_char,
-    /// Asked when a peer is to publish. Default: NULL.
+    /// Asked when a peer wants to publish. Default: NULL.
     pub on_publish: *const c_char,
-    /// Asked when a peer is to play. Default: NULL.
+    /// Asked when a peer wants to play. Default: NULL.
     pub on_play: *const c_char,
-    /// Told once when a session publishes no more. Default: NULL.
+    /// Notified once when a session's publish has ended. Default: NULL.
     pub on_publish_done: *const c_char,
-    /// Told once when a session plays a stream no more. Default: NULL.
+    /// Notified once when a session's play has ended. Default: NULL.
     pub on_play_done: *const c_char,
-    /// Told each update_ms while a session publishes or plays; its answer may end the session, with RR_HOOKS_NGINX also none
-    /// (not so with RR_HOOKS_FLAG_FAIL_OPEN). Default: NULL.
+    /// Notified every update_ms while a session publishes or plays. Its answer may end the session; with RR_HOOKS_NGINX
+    /// a missing answer ends it too, unless RR_HOOKS_FLAG_FAIL_OPEN is set. Default: NULL.
     pub on_update: *const c_char,
-    /// Told when a target or source is in another state. Default: NULL.
+    /// Notified when the state of a target or source changes. Default: NULL.
     pub on_target_state: *const c_char,
-    /// What requests are signed with: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body in
-    /// hexadecimal, or, where the body is empty, of the query. Default: NULL (they are not signed).
+    /// The secret that signs requests: their header X-Rrelay-Signature is "sha256=" and the HMAC-SHA256 of the body in
+    /// hexadecimal, or of the query if the body is empty. Default: NULL (they are not signed).
     pub secret: *const c_char,
     /// Roots to trust for https, a PEM file. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// RR_HOOKS_*: what the back ends speak. Default: 0 (JSON).
+    /// RR_HOOKS_*: the protocol of the back ends. Default: 0 (JSON).
     pub dialect: u32,
-    /// What a request may take until its answer is there, with its wait for a place among max_requests, ms, 100 to 60000.
-    /// A session whose question has no good answer by then is refused, or let in with RR_HOOKS_FLAG_FAIL_OPEN. Default: 5000.
+    /// How long a request may take until its answer has come, including its wait for a place among max_requests, ms,
+    /// 100 to 60000. A session whose question has no valid answer by then is refused, or allowed with
+    /// RR_HOOKS_FLAG_FAIL_OPEN. Default: 5000.
     pub timeout_ms: u32,
-    /// From the beginning of a publish or play to its first update, and from each answer to the next one, ms, 1000 to
-    /// 86400000; RR_OFF = none. Default: 30000.
+    /// Time from the beginning of a publish or play to its first update, and from each answer to the next one, ms, 1000
+    /// to 86400000; RR_OFF = none. Default: 30000.
     pub update_ms: u32,
-    /// How long a tell that fails (no answer, or one of 5xx) is tried again, ms, to 3600000; RR_OFF = it is not. Updates
-    /// are not tried again. Default: 60000.
+    /// How long a failed notification (no answer, or a 5xx) is retried, ms, to 3600000; RR_OFF = it is not. Updates are
+    /// not retried. Default: 60000.
     pub retry_ms: u32,
-    /// Requests of one hook at one time, 1 to 4096; more wait, and their time runs. Default: 256.
+    /// Most requests of one hook at one time, 1 to 4096; further ones wait, and the wait counts against their time.
+    /// Default: 256.
     pub max_requests: u32,
     /// 0.
     pub reserved0: u32,
@@ -330,26 +335,26 @@ pub struct rr_controller_config {
     pub kind: u16,
     /// No flags yet: 0.
     pub flags: u32,
-    /// Addresses of controllers, `http://host[:port][/path]` or https://, NULL ended, 8 at most; each is asked where those
-    /// before it do not answer. One at least must be given.
+    /// Addresses of controllers, `http://host[:port][/path]` or https://, ended by NULL, 8 at most; each is asked if
+    /// those before it do not answer. At least one must be given.
     pub urls: *const *const c_char,
-    /// Goes with each request as "Authorization: Bearer TOKEN". Default: NULL (nothing does).
+    /// Sent with each request as "Authorization: Bearer TOKEN". Default: NULL (none is sent).
     pub token: *const c_char,
-    /// What requests are signed with, as in rr_hooks_config. Default: NULL (they are not signed).
+    /// The secret that signs requests, as in rr_hooks_config. Default: NULL (they are not signed).
     pub secret: *const c_char,
     /// Roots to trust for https, a PEM file. Default: NULL (the system's).
     pub ca_file: *const c_char,
-    /// This server's address as others are to dial it, `rtmp://host[:port]`. Default: NULL (the controller is told none).
+    /// This server's address, as other servers dial it, `rtmp://host[:port]`. Default: NULL (the controller gets none).
     pub self_url: *const c_char,
-    /// What one controller may take for an answer, with its wait for a place among max_requests, ms, 100 to 30000; publishers
-    /// and players wait meanwhile. Default: 2000.
+    /// How long one controller may take to answer, including the wait for a place among max_requests, ms, 100 to 30000;
+    /// publishers and players wait meanwhile. Default: 2000.
     pub timeout_ms: u32,
-    /// From one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000.
+    /// Time from one heartbeat to the next, ms, 1000 to 3600000; RR_OFF = none. Default: 10000.
     pub heartbeat_ms: u32,
-    /// How long an answer stands that does not say it itself, for when no controller answers, ms, to 86400000; RR_OFF = not
-    /// at all. Default: 300000.
+    /// How long an answer without a ttl_ms of its own stays valid, for when no controller answers, ms, to 86400000;
+    /// RR_OFF = not at all. Default: 300000.
     pub cache_ms: u32,
-    /// Questions at one time, 1 to 4096; more wait, and their time runs. Default: 64.
+    /// Most questions at one time, 1 to 4096; further ones wait, and the wait counts against their time. Default: 64.
     pub max_requests: u32,
 }
 
@@ -508,7 +513,7 @@ impl rr_server_config {
 }
 
 impl rr_decision {
-    /// Let in as asked.
+    /// The session is allowed as it asked.
     pub fn defaults() -> Self {
         Self {
             size: size_of::<Self>() as u16,

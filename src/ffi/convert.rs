@@ -1,5 +1,5 @@
-//! C's config structs turned into the core's settings: 0 is the default, RR_OFF is off, strings are read. What a
-//! setting may be is decided, and refused by its name, in the core's `config`.
+//! C's config structs turned into the core's settings: 0 is the default, RR_OFF is off, strings are read. The core's
+//! `config` checks each value, and refuses it with the setting's name.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Number for i32 {
     }
 }
 
-/// Gives numbers of a C struct to the settings of the same names.
+/// Sets the settings that have the same names as these number fields of a C struct.
 macro_rules! give {
     ($c:ident to $config:ident: $($field:ident)*) => {
         $($config.set(stringify!($field), $c.$field.given())?;)*
@@ -108,7 +108,7 @@ fn bits(name: &str, value: u32, known: u32) -> Result<u32> {
     if value & !known == 0 { Ok(value) } else { Err(argument(format!("{name} has unknown bits: {value:#x}"))) }
 }
 
-/// Refuses a reserved field that is in use: a newer version of the struct gives it a meaning unknown here.
+/// Refuses a reserved field that is not 0: a newer version of the struct gives it a meaning that is unknown here.
 fn reserved(name: &str, value: u32) -> Result<()> {
     let unknown = || Failure::ours(RRError::Version, format!("{name}: its reserved field is in use"));
     if value == 0 { Ok(()) } else { Err(unknown()) }
@@ -172,12 +172,12 @@ pub(super) unsafe fn target_config(pointer: *const rr_target_config) -> Result<T
     config.checked()
 }
 
-/// The delivery of a server's events, which is no part of the core's settings.
+/// The delivery of a server's events, which is not part of the core's settings.
 #[derive(Debug)]
 pub(super) struct EventSetup {
     /// The host's callback.
     pub(super) on_event: rr_event_fn,
-    /// Lines up to this level also come as events.
+    /// Log lines up to this level also come as events.
     pub(super) log_events: LevelFilter,
 }
 
@@ -193,7 +193,7 @@ pub(super) unsafe fn server_config(pointer: *const rr_server_config) -> Result<(
     // SAFETY: contract.
     let stream = unsafe { stream_config(c.stream) }?;
     bits("flags", c.flags, 0)?;
-    let unknown = || argument(format!("log_events is {}, no RR_LOG_*", c.log_events));
+    let unknown = || argument(format!("log_events is {}, not one of RR_LOG_*", c.log_events));
     let log_events = i32::try_from(c.log_events).ok().and_then(level_filter).ok_or_else(unknown)?;
     let mut config = ServerConfig { user: c.user as usize, ..ServerConfig::default() };
     if let Some(stream) = stream {
@@ -243,10 +243,10 @@ pub(super) unsafe fn hooks_config(pointer: *const rr_hooks_config) -> Result<Opt
     config.checked().map(Some)
 }
 
-/// The core's settings of who may publish and play.
+/// The core's access settings: who may publish and play.
 ///
 /// # Safety
-/// The contract of all pointers; `rules` is NULL or a list that NULL ends.
+/// The contract of all pointers; `rules` is NULL or a list ended by NULL.
 pub(super) unsafe fn access_config(rules: *const *const c_char, publish_keys: *const c_char) -> Result<AccessConfig> {
     let mut config = AccessConfig::default();
     // SAFETY: contract.

@@ -15,10 +15,10 @@ pub enum rr_event_type {
     RR_EV_SERVER = 1,
     /// A stream's state moved.
     RR_EV_STREAM = 2,
-    /// A session's state moved. Its last event has the cause in error: RR_OK alone where it went to another process
-    /// (rr_session_export).
+    /// A session's state moved. Its last event has the cause in error, which is RR_OK only if it went to another
+    /// process (rr_session_export).
     RR_EV_SESSION = 3,
-    /// A target's or a source's state moved; prev is RR_STATE_NONE where it was added.
+    /// A target's or a source's state moved; prev is RR_STATE_NONE when it was added.
     RR_EV_TARGET = 4,
     /// A peer connects; answer with rr_session_allow, _deny or _redirect.
     RR_EV_CONNECT_ASK = 5,
@@ -26,25 +26,25 @@ pub enum rr_event_type {
     RR_EV_PUBLISH_ASK = 6,
     /// A peer wants to play app/key; answer as at RR_EV_CONNECT_ASK.
     RR_EV_PLAY_ASK = 7,
-    /// Somebody plays a stream that has no publisher and no source. Comes once, until the stream has one or nobody
-    /// plays.
+    /// Somebody plays a stream that has no publisher and no source. It comes once, and again only after the stream has
+    /// had one, or no player.
     RR_EV_WANTED = 8,
     /// The last player of a stream has left.
     RR_EV_UNWATCHED = 9,
     /// A stream has a new track, or a track has another codec; text lists the codecs of all tracks ("avc1,mp4a"), as
-    /// rr_info does. A new publisher's tracks count as new. Comes at most four times a second.
+    /// rr_info does. A new publisher's tracks count as new. It comes at most four times a second.
     RR_EV_TRACKS = 10,
     /// A consumer begins (state IN_PROGRESS) or stops (state NONE) losing messages; value = messages lost.
     RR_EV_SLOW = 11,
     /// The publisher's timestamps jumped; value = ms.
     RR_EV_CLOCK = 12,
-    /// The peer asks us to connect again; url = the new place, "" = the same place.
+    /// The peer asks us to connect again; url = the new url, "" = the same url.
     RR_EV_RECONNECT = 13,
-    /// What the controller has answered about app/key, in action. Where nobody answered, error says why, and action is
-    /// RR_NEXT_NONE, or that of an answer before, which stands still.
-    /// url = the first of its urls, value = how long the answer stands or, with RR_NEXT_WAIT, the time to the next question,
-    /// ms; text = what it was asked (publish, play, target_lost or rr_controller_ask's word) and its words. session is the
-    /// one that waited for it, target the one that was lost; stream is 0 where it is still to begin.
+    /// The controller's answer about app/key, in action. If no controller answered, error says why, and action is
+    /// RR_NEXT_NONE, or that of an earlier answer that is still valid. url = the first of its urls, value = how long
+    /// the answer is valid or, with RR_NEXT_WAIT, the time to the next question, ms; text = the question (publish,
+    /// play, target_lost or rr_controller_ask's word) and the controller's text. session is the session that waited for
+    /// the answer, target the target that was lost; stream is 0 if the stream has not begun yet.
     RR_EV_NEXT = 14,
     /// A log line, in text.
     RR_EV_LOG = 15,
@@ -52,16 +52,16 @@ pub enum rr_event_type {
     RR_EV_OVERFLOW = 16,
 }
 
-/// What a controller wants done with a stream.
+/// The action that a controller asks for on a stream.
 #[repr(C)]
 pub enum rr_next {
-    /// It has not answered.
+    /// The controller has not answered.
     RR_NEXT_NONE = 0,
-    /// Push it on.
+    /// Push the stream on.
     RR_NEXT_RELAY = 1,
-    /// Pull it.
+    /// Pull the stream.
     RR_NEXT_PULL = 2,
-    /// Refuse whoever wants it; text has the reason.
+    /// Refuse the peers that want the stream; text has the reason.
     RR_NEXT_REJECT = 3,
     /// Ask again later.
     RR_NEXT_WAIT = 4,
@@ -70,7 +70,7 @@ pub enum rr_next {
 /// Bits of rr_event's flags.
 #[repr(C)]
 pub enum rr_event_flag {
-    /// The error is worth another try.
+    /// Another try may succeed.
     RR_EVF_RETRIABLE = 1,
     /// The peer caused it.
     RR_EVF_BY_PEER = 2,
@@ -99,39 +99,39 @@ pub struct rr_event {
     pub flags: u32,
     /// RR_LOG_* of RR_EV_LOG.
     pub level: u32,
-    /// The stream concerned, 0 for none. For a session that has ended its publish or play: its last stream.
+    /// The stream concerned, 0 for none. For a session whose publish or play has ended: its last stream.
     pub stream: rr_stream,
     /// The session concerned, 0 for none.
     pub session: rr_session,
     /// The target concerned, 0 for none.
     pub target: rr_target,
-    /// The host's pointer: of the target, session, stream or server, the first that has one.
+    /// The host's pointer of the target, session, stream or server: the first of these that has one.
     pub user: *mut c_void,
     /// Wall clock, us since 1970.
     pub time_us: i64,
-    /// Depends on the type: ms to the next try, messages lost ...
+    /// Depends on the type: ms to the next try, messages lost and so on
     pub value: i64,
     /// RTMP application: bytes as the peer sent them. No string here is ever NULL.
     pub app: *const c_char,
-    /// Stream key: bytes as the peer sent them, perhaps a secret.
+    /// Stream key: bytes as the peer sent them, possibly a secret.
     pub key: *const c_char,
     /// The peer's address.
     pub addr: *const c_char,
     /// A url, without the key.
     pub url: *const c_char,
-    /// The detail, for people.
+    /// The detail, as text for people.
     pub text: *const c_char,
     /// RR_ROLE_* of the session or target; after the end of its publish or play, and in its last event, its last role.
     pub role: u32,
     /// RR_NEXT_* of RR_EV_NEXT.
     pub action: u32,
-    /// The text behind a `?` in the peer's application and stream key, joined by `&`; "" where there is none, or
-    /// RR_ARGS_* leaves none. Usually credentials: the library never shows the text, and the host should not either.
+    /// The text after a `?` in the peer's application and stream key, joined by `&`; "" if there is none, or RR_ARGS_*
+    /// leaves none. These are usually credentials: the library never shows them, and the host should not either.
     pub query: *const c_char,
 }
 
 /// Takes events. `ev` is valid during the call. The server's event thread makes the calls, one at a time, in order,
-/// with no lock held, until rr_server_free has returned. The callback may call any rr_* function but rr_server_free,
+/// with no lock held, until rr_server_free has returned. The callback may call any rr_* function except rr_server_free,
 /// which does nothing there.
 pub type rr_event_fn = Option<unsafe extern "C" fn(user: *mut c_void, ev: *const rr_event)>;
 

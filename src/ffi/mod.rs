@@ -1,18 +1,18 @@
-//! The C ABI: exported functions, their structs, and everything that touches a raw pointer.
+//! The C ABI: exported functions, their structs, and all code that touches raw pointers.
 //!
 //! An export has four steps: check and convert the arguments, one call into the core, convert the result, return. An
-//! export holds no lock and takes no decision. Its body runs in `guard`, which lets no panic into the host. Nothing
+//! export holds no lock and makes no decision. Its body runs in `guard`, which lets no panic into the host. Nothing
 //! outside this folder imports from it.
 //!
 //! # The contract of all pointers
 //!
-//! This holds for every exported function; a function's own comment adds only what is special to it.
+//! This applies to every exported function; a function's own comment adds only its special rules.
 //!
 //! - A pointer argument is NULL or points to a value of its type, readable (and, where it is not `const`, writable) for
 //!   the whole call. NULL gives `RR_ERR_ARG` unless the function gives NULL a meaning.
-//! - A string ends with NUL and does not change during the call. The library copies strings and keeps nothing of the
-//!   host's but `user` pointers, which it never follows, and callbacks with theirs.
-//! - A config struct begins with its `size`; as many bytes are readable.
+//! - A string ends with NUL and does not change during the call. The library copies strings. From the host it keeps
+//!   only `user` pointers, which it never follows, and callbacks with their `user` pointers.
+//! - A config struct begins with its `size`; that many bytes are readable.
 //! - An `rr_server` pointer came from `rr_server_new` and has not been given to `rr_server_free`. Any thread may use
 //!   the server.
 //! - Strings and events that the host borrows live as long as the function says, and the host does not write to them.
@@ -20,7 +20,7 @@
 //! The helpers below turn pointers into references and values under this contract; a comment `SAFETY: contract` refers
 //! to it.
 
-// The C names are used verbatim, in Rust too: one name to search for.
+// Rust uses the C names verbatim, so that there is one name to search for.
 #![allow(non_camel_case_types)]
 // This folder is where pointers of the host become references.
 #![allow(unsafe_code)]
@@ -52,7 +52,7 @@ use std::ptr::NonNull;
 use crate::error::{Failure, RRError, Result};
 use crate::sync::panic_text;
 
-/// Largest `size` of a struct. Every version's structs are far smaller: a larger `size` was not initialised.
+/// Largest `size` of a struct. The structs of every version are far smaller; a larger `size` was not initialised.
 const MAX_STRUCT_BYTES: usize = 4096;
 
 thread_local! {
@@ -91,7 +91,7 @@ unsafe fn on_server(
 /// Keeps the failure's text for this thread's `rr_last_error`.
 fn keep_error(failure: &Failure) {
     let text = c_string(failure.to_string().into_bytes());
-    // A thread that is ending has lost the place for the text; its caller gets the number alone.
+    // A thread that is ending has no place for the text any more; its caller gets only the number.
     let _ = LAST_ERROR.try_with(|last| last.replace(Some(text)));
 }
 
@@ -102,7 +102,7 @@ fn last_error() -> *const c_char {
         .unwrap_or(c"".as_ptr())
 }
 
-/// A C string of these bytes. A NUL inside becomes U+FFFD: cut there, the name would look like another.
+/// A C string of these bytes. A NUL inside becomes U+FFFD, because a name cut there would look like another one.
 fn c_string(bytes: Vec<u8>) -> CString {
     CString::new(bytes).unwrap_or_else(|error| {
         let mut shown = Vec::new();
@@ -126,7 +126,7 @@ unsafe fn reference<'a, T>(pointer: *const T, name: &str) -> Result<&'a T> {
     unsafe { pointer.as_ref() }.ok_or_else(|| is_null(name))
 }
 
-/// Memory of the host's for a result, perhaps uninitialised.
+/// Memory of the host for a result, possibly uninitialised.
 struct Out<T>(NonNull<T>);
 
 impl<T> Out<T> {
@@ -184,7 +184,7 @@ unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a str> {
     unsafe { opt_text(pointer, name) }?.ok_or_else(|| is_null(name))
 }
 
-/// A list of at most `most` texts that NULL ends; NULL for the list is an empty one.
+/// A list of at most `most` texts, ended by NULL; a NULL list is empty.
 ///
 /// # Safety
 /// The contract of all pointers; up to `most + 1` pointers are readable, fewer where a NULL ends them.
@@ -217,7 +217,7 @@ unsafe fn slice<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u
         return Err(is_null(name));
     }
     if len > isize::MAX as usize {
-        return Err(Failure::ours(RRError::Arg, format!("{name}: {len} bytes are more than memory has")));
+        return Err(Failure::ours(RRError::Arg, format!("{name}: {len} bytes are more than the address space has")));
     }
     // SAFETY: contract; not NULL, and no longer than a slice may be.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
@@ -226,8 +226,8 @@ unsafe fn slice<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u
 /// A struct that begins with its `size` and `kind` and may grow at its end.
 ///
 /// # Safety
-/// `repr(C)`, a `u16` size and a `u16` kind first, without padding, and valid with every byte zero and with any bytes
-/// that C may put there.
+/// `repr(C)`, a `u16` size and a `u16` kind first, without padding, valid with all bytes zero, and valid with any bytes
+/// that C may write.
 unsafe trait Sized32: Copy {
     const NAME: &'static str;
     /// RR_CFG_*.
@@ -235,7 +235,7 @@ unsafe trait Sized32: Copy {
 }
 
 /// Reads a struct by the growth rule: fields that an older host's struct lacks are zero; fields that only a newer
-/// host's struct has must be zero, else `RR_ERR_VERSION`. NULL is `None`.
+/// host's struct has must be zero, otherwise `RR_ERR_VERSION`. NULL is `None`.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -261,7 +261,8 @@ unsafe fn read_struct<T: Sized32>(pointer: *const T) -> Result<Option<T>> {
     let given = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), size) };
     let known = size.min(size_of::<T>());
     if given[known..].iter().any(|&byte| byte != 0) {
-        let text = format!("{}: this library knows {} of its {size} bytes, and the rest is in use", T::NAME, known);
+        let text =
+            format!("{}: this library knows only {} of its {size} bytes, and the rest is not zero", T::NAME, known);
         return Err(Failure::ours(RRError::Version, text));
     }
     // SAFETY: zero is a valid value of every `Sized32`.

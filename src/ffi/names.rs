@@ -103,7 +103,7 @@ pub(super) fn codec(four_cc: u32) -> &'static CStr {
     CODECS.iter().find(|(code, _)| u32::from_be_bytes(**code) == four_cc).map_or(UNKNOWN, |(_, name)| name)
 }
 
-/// The name of the codec of a FourCC; "" for 0, which is none.
+/// The name of the codec of a FourCC; "" for 0, which means none.
 pub(super) fn codec_or_none(four_cc: u32) -> &'static CStr {
     if four_cc == 0 { c"" } else { codec(four_cc) }
 }

@@ -11,7 +11,7 @@ use super::types::{rr_feature, rr_frame, rr_name_kind};
 use super::{Sized32, guard, last_error, names, write_struct};
 use crate::error::{Failure, RRError, Result};
 
-/// The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, that of the header.
+/// The version of the loaded library, 0xMMmmpp. Compare it with RR_VERSION, the version of the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_version() -> u32 {
     const VERSION: u32 = (number(env!("CARGO_PKG_VERSION_MAJOR")) << 16)
@@ -29,7 +29,7 @@ pub extern "C" fn rr_version_string() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// What the loaded library was built with: RR_FEATURE_* bits.
+/// The features that the loaded library was built with: RR_FEATURE_* bits.
 #[unsafe(no_mangle)]
 pub extern "C" fn rr_features() -> u64 {
     let rest = if cfg!(feature = "rest") { rr_feature::RR_FEATURE_REST as u64 } else { 0 };
@@ -45,9 +45,9 @@ pub extern "C" fn rr_strerror(err: c_int) -> *const c_char {
     names::error(err).as_ptr()
 }
 
-/// The detail of the last call on this thread that failed: which argument, which limit, what the system said. Never
-/// NULL, "" when none failed yet. Not among the arguments of one call together with the call that may fail, as in
-/// printf: C leaves open which comes first.
+/// The detail of the last call on this thread that failed: which argument, which limit, which error of the system.
+/// Never NULL; "" if none has failed yet. Do not use it in one argument list with the call that may fail (in printf,
+/// for example), because C does not define which is called first.
 ///
 /// # Valid
 /// Until the next call on this thread that fails, or the thread's end.
@@ -78,12 +78,13 @@ pub extern "C" fn rr_name(what: c_int, value: c_int) -> *const c_char {
     }
 }
 
-/// Writes a config struct's size, kind and defaults. `kind` is RR_CFG_*, `size` the caller's sizeof; RR_INIT gives it by
-/// itself. A struct of an older header gets its part, one of a newer header zeroes in what this library does not know.
-/// Whoever takes the struct looks at its kind: one that was set up as another is RR_ERR_ARG there.
+/// Writes a config struct's size, kind and defaults. `kind` is RR_CFG_*, `size` the caller's sizeof; RR_INIT passes the
+/// size itself. A struct of an older header gets its part; in a struct of a newer header the fields unknown to this
+/// library become 0. Functions that take the struct check its kind and refuse another kind with RR_ERR_ARG.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `cfg` is NULL, `kind` unknown or (by RR_INIT) not that of the struct, or `size` not that of a struct.
+/// RR_OK; RR_ERR_ARG: `cfg` is NULL, `kind` is unknown or (with RR_INIT) not that of the struct, or `size` is not the
+/// size of a struct.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `cfg` are writable.
@@ -111,7 +112,7 @@ pub unsafe extern "C" fn rr_config_init(kind: c_int, cfg: *mut c_void, size: usi
         HOOKS => unsafe { init(cfg, size, rr_hooks_config::defaults()) },
         // SAFETY: contract.
         CONTROLLER => unsafe { init(cfg, size, rr_controller_config::defaults()) },
-        _ => Err(Failure::ours(RRError::Arg, format!("kind: {kind} is no RR_CFG_*"))),
+        _ => Err(Failure::ours(RRError::Arg, format!("kind: {kind} is not one of RR_CFG_*"))),
     })
 }
 
@@ -127,7 +128,8 @@ unsafe fn init<T: Sized32>(cfg: *mut c_void, size: usize, defaults: T) -> Result
     Ok(0)
 }
 
-/// The kind, where RR_INIT has put the struct's own above it (in C11 and C++, which know types) that one too: they agree.
+/// Checks the kind. RR_INIT in C11 and C++ also passes the kind of the struct's type, in the upper bits; the two must
+/// agree.
 fn typed(kind: c_int) -> Result<c_int> {
     const TYPE_SHIFT: c_int = 8;
     let (asked, of_type) = (kind & ((1 << TYPE_SHIFT) - 1), kind >> TYPE_SHIFT);

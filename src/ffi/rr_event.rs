@@ -9,8 +9,8 @@ use super::rr_server::rr_server;
 use super::{Out, guard, on_server, reference};
 use crate::error::{Failure, RRError, Result};
 
-/// A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may be
-/// readable with none waiting. Never read or close it.
+/// A descriptor that is readable while an event waits, for the host's own loop (poll, epoll, libuv, asyncio). It may
+/// also be readable while no event waits. The host must not read or close it.
 ///
 /// # Valid
 /// Until rr_server_free, which closes it.
@@ -29,17 +29,17 @@ pub unsafe extern "C" fn rr_event_fd(s: *mut rr_server) -> c_int {
 /// Takes the next event; `*ev` is NULL when there is none.
 ///
 /// # Threads
-/// One at a time, and inside a callback with a `timeout_ms` of 0 alone.
+/// One at a time; inside a callback only with a `timeout_ms` of 0.
 ///
 /// # Waits
 /// For an event, `timeout_ms` at most: 0 not at all, -1 for ever.
 ///
 /// # Valid
-/// `*ev` and its strings until the next rr_event_next on this server, of whatever thread, or rr_server_free.
+/// `*ev` and its strings until the next rr_event_next on this server, from any thread, or rr_server_free.
 ///
 /// # Returns
-/// 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking, or this would
-/// wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events are taken.
+/// 1 an event, 0 none; RR_ERR_STATE: events come by on_event; RR_ERR_THREAD: another thread is taking events, or the
+/// call would wait inside a callback; RR_ERR_CLOSED: the server has stopped and all events have been taken.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn rr_event_next(s: *mut rr_server, ev: *mut *const rr_eve
     })
 }
 
-/// The event taken, kept in the server until the next is.
+/// Takes an event and keeps it in the server until the next one is taken.
 fn take(server: &rr_server, timeout_ms: c_int) -> Result<(*const rr_event, c_int)> {
     let mut lent = match server.lent.try_lock() {
         Ok(lent) => lent,
@@ -71,7 +71,7 @@ fn take(server: &rr_server, timeout_ms: c_int) -> Result<(*const rr_event, c_int
     Ok((lent.insert(Lent::new(event)).event(), 1))
 }
 
-/// Makes a waiting rr_event_next give 0, or the next one if none waits.
+/// Makes a waiting rr_event_next return 0, or the next call of it if none waits.
 ///
 /// # Returns
 /// RR_OK.

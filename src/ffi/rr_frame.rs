@@ -6,13 +6,13 @@ use super::types::{rr_frame, rr_frame_flag};
 use super::{Sized32, guard, is_null, read_struct, slice, write_struct};
 use crate::proto::frame;
 
-/// Says of a message body what joining needs: key frame? sequence header? metadata? codec? track? `type` is the RTMP
-/// message type. What cannot be read has no flags and no codec. `out` is set up with RR_INIT(RR_CFG_FRAME, out) before,
-/// and its `data` is then the pointer given. No server is needed.
+/// Reads the facts of a message body that joining needs: key frame, sequence header, metadata, codec, track. `type` is
+/// the RTMP message type. A body that cannot be read has no flags and no codec. Set up `out` with RR_INIT(RR_CFG_FRAME,
+/// out) before; its `data` becomes the given pointer. No server is needed.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `data` is NULL and `len` is not 0, or `out` is not set up; RR_ERR_VERSION: `out` is newer than
-/// the library and has something set.
+/// the library and has unknown fields set.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

@@ -1,4 +1,4 @@
-//! Group 6 of the C API: what an object is, and its counters.
+//! Group 6 of the C API: the facts of an object, and its counters.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_int, c_void};
@@ -14,14 +14,14 @@ thread_local! {
     static STRINGS: RefCell<Option<[CString; 7]>> = const { RefCell::new(None) };
 }
 
-/// What an object is, by its id; 0 is the server. `size` is the caller's sizeof.
+/// The facts of an object, by its id; 0 is the server. `size` is the caller's sizeof.
 ///
 /// # Valid
 /// The strings until the next rr_info_get on this thread, or the thread's end.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not that of a struct; RR_ERR_THREAD: the
-/// thread is ending and can keep no strings.
+/// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not the size of a struct; RR_ERR_THREAD:
+/// the thread is ending and can keep no strings.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn rr_info_get(s: *mut rr_server, id: rr_id, out: *mut rr_
 /// An object's counters, by its id; 0 is the server. `size` is the caller's sizeof.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not that of a struct.
+/// RR_OK; RR_ERR_NOT_FOUND: no such id, or it has ended; RR_ERR_ARG: `size` is not the size of a struct.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn rr_stats_get(s: *mut rr_server, id: rr_id, out: *mut rr
 /// The server's counters: rr_stats_get with id 0.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `size` is not that of a struct.
+/// RR_OK; RR_ERR_ARG: `size` is not the size of a struct.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.

@@ -9,14 +9,16 @@ use super::{Out, convert, guard, on_server, opt_bytes, slice, text};
 use crate::config::{ControllerConfig, HooksConfig};
 use crate::error::{Failure, RRError, Result};
 
-/// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
-/// loopback's, port 0 takes any free one. Requests carry `token` as "Authorization: Bearer TOKEN"; it has 8 to 256
-/// visible ASCII characters (rr_rest_token gives one). What can be asked is at /v1/openapi.json. `flags` are RR_REST_*. One thread an
-/// address serves its requests, apart from media. May be called several times, with other tokens.
+/// Serves control by HTTP on an address: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port without an address
+/// ("8080", ":8080") means loopback, port 0 takes any free one. Requests carry `token` as "Authorization: Bearer
+/// TOKEN"; it has 8 to 256 visible ASCII characters (rr_rest_token makes one). /v1/openapi.json lists the requests.
+/// `flags` are RR_REST_*. Each address has a thread of its own, separate from media. It may be called several times,
+/// with different tokens.
 ///
 /// # Returns
-/// The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no right);
-/// RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built without it.
+/// The port; RR_ERR_ARG: not an address, or no token; RR_ERR_IO: the system refused the address (in use, no
+/// permission); RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED: the library was built
+/// without it.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -38,16 +40,17 @@ pub unsafe extern "C" fn rr_rest_listen(
     unsafe { on_server(s, body) }
 }
 
-/// Gives a token for rr_rest_listen: the one in `file`, white space around it left out. Where there is no such file, a new
-/// token is written to one that its owner alone may read; without `file` (NULL) it is new each time and kept nowhere.
-/// `out` has `size` bytes, the NUL counted; RR_TOKEN_BYTES are always enough. No server is needed.
+/// Reads or makes a token for rr_rest_listen: the one in `file`, without surrounding white space. If there is no such
+/// file, a new token is written to one that only its owner may read; without `file` (NULL) each call makes a new token
+/// and stores it nowhere. `out` has `size` bytes, including the NUL; RR_TOKEN_BYTES are always enough. No server is
+/// needed.
 ///
 /// # Waits
-/// For the disk, where `file` is given.
+/// For the disk, if `file` is given.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: the file holds no token, or `out` is too small for it; RR_ERR_IO: the file can neither be read nor
-/// made; RR_ERR_UNSUPPORTED: the library was built without it.
+/// RR_OK; RR_ERR_ARG: the file holds no token, or `out` is too small for it; RR_ERR_IO: the file can neither be read
+/// nor created; RR_ERR_UNSUPPORTED: the library was built without it.
 ///
 /// # Safety
 /// The contract of all pointers; `size` bytes of `out` are writable.
@@ -73,10 +76,10 @@ pub unsafe extern "C" fn rr_rest_token(file: *const c_char, out: *mut c_char, si
 /// Ends control by HTTP on all addresses.
 ///
 /// # Waits
-/// For its threads; requests that are being answered have half a second.
+/// For its threads; requests in progress have half a second.
 ///
 /// # Returns
-/// RR_OK, also where nothing listens; RR_ERR_UNSUPPORTED: the library was built without it.
+/// RR_OK, also if nothing listens; RR_ERR_UNSUPPORTED: the library was built without it.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -86,15 +89,15 @@ pub unsafe extern "C" fn rr_rest_stop(s: *mut rr_server) -> c_int {
     unsafe { on_server(s, stop) }
 }
 
-/// Answers one request of a host that has a web server of its own; the host has checked who asks. `path` begins with a
-/// slash and may have a query; `body` may be NULL where `len` is 0. `*out` is the answer's body with a NUL behind it,
-/// `*out_len` its length without that. The request is carried out on the calling thread.
+/// Answers one request for a host that has its own web server; the host must have authorised it. `path` begins with a
+/// slash and may have a query; `body` may be NULL if `len` is 0. `*out` is the answer's body with a NUL after it,
+/// `*out_len` its length without the NUL. The request is carried out on the calling thread.
 ///
 /// # Waits
-/// As the calls do that the request stands for.
+/// As the calls that the request stands for.
 ///
 /// # Valid
-/// `*out` until rr_free; it is the caller's.
+/// `*out` until rr_free; the caller owns it.
 ///
 /// # Returns
 /// The HTTP status; RR_ERR_ARG: not a method or path; RR_ERR_LIMIT: the body is longer than 64 KiB; RR_ERR_NOMEM;
@@ -136,7 +139,7 @@ pub unsafe extern "C" fn rr_rest_handle(
     unsafe { on_server(s, answer) }
 }
 
-/// Frees what rr_rest_handle gave, once. NULL is fine; no server is needed.
+/// Frees an answer of rr_rest_handle. `p` may be NULL; no server is needed.
 ///
 /// # Safety
 /// `p` came from this library's rr_rest_handle and is freed once, or is NULL.
@@ -146,28 +149,30 @@ pub unsafe extern "C" fn rr_free(p: *mut c_void) {
     unsafe { libc::free(p) };
 }
 
-/// Asks back ends by HTTP whether peers may connect, publish or play, and tells them of what comes of it; from now on, or
-/// others from now on where there are some already (what has begun goes on with those that it began with). NULL: nobody any
-/// more; what is still to be told then has two seconds, as at rr_server_free.
+/// Sets the back ends that are asked by HTTP whether peers may connect, publish or play, and are notified of the
+/// outcome. It may be called again to replace them; publishes and plays that have begun keep the back ends with which
+/// they began. NULL removes all; notifications that are still waiting then have two seconds, as at rr_server_free.
 ///
-/// Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that hooks let
-/// in, with the name that they gave, and what the host allows then is added to it. Until then the session's state stays as it
-/// was (RR_STATE_HANDSHAKE, or RR_STATE_IDLE after an earlier publish or play), and answers of the host are RR_ERR_STATE. A session that is let in with targets has all of them or is
-/// refused; one that its stream has already, by url and key, is not added again.
+/// Hooks are asked before the host: RR_EV_CONNECT_ASK, RR_EV_PUBLISH_ASK and RR_EV_PLAY_ASK come for sessions that
+/// hooks allow, with the name that the hooks gave, and the host's decision is combined with theirs. Until then the
+/// session's state does not change (RR_STATE_HANDSHAKE, or RR_STATE_IDLE after an earlier publish or play), and answers
+/// of the host give RR_ERR_STATE. A session that is allowed with targets gets all of them or is refused; a target that
+/// its stream has already, with the same url and key, is not added again.
 ///
-/// For each publish and each play that began while hooks were set on_publish_done or on_play_done is told once, after its last
-/// update, unless its tries fail for retry_ms, the hooks are taken off before it is over, or 100000 others were followed when
-/// it began; 4096 tells at a time wait for another try. One thread of the library's own asks and tells; a slow back end keeps
-/// the sessions waiting that it was asked about, and no others.
+/// For each publish and play that began while hooks were set, on_publish_done or on_play_done is notified once, after
+/// the last update, unless its tries fail for retry_ms, the hooks are removed before it ends, or 100000 others were
+/// followed when it began. At most 4096 notifications wait for another try. One thread of the library sends all
+/// requests; a slow back end delays only the sessions that it was asked about.
 ///
 /// # Waits
-/// For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that thread: two seconds at
-/// most.
+/// For the disk, if an address is https: ca_file or the system's roots are read. With NULL, for that thread, two
+/// seconds at most.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_UNSUPPORTED: a setting that only RR_HOOKS_NGINX heeds, or
-/// the library was built without it; RR_ERR_CERT: with https, ca_file cannot be read or has no certificate, or the system has
-/// no roots; RR_ERR_LIMIT: the process has no thread or descriptor left. On failure all is as before.
+/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in `cfg`; RR_ERR_UNSUPPORTED: a setting that only
+/// RR_HOOKS_NGINX has, or the library was built without hooks; RR_ERR_CERT: with https, ca_file cannot be read or has
+/// no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left. On failure
+/// nothing changes.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -181,23 +186,24 @@ pub unsafe extern "C" fn rr_hooks_set(s: *mut rr_server, cfg: *const rr_hooks_co
     unsafe { on_server(s, body) }
 }
 
-/// Asks controllers by HTTP where streams go next, or other ones from now on; NULL: none any more. docs/controller.md has what
-/// goes over the wire. It is asked when a session is about to publish a stream that nobody publishes (after hooks and the
-/// host; the session waits), when one is to play a stream that nothing feeds (likewise), when a target or source that a
-/// controller has named is lost, and by rr_controller_ask. What it answers is done, and told by RR_EV_NEXT.
+/// Sets the controllers that are asked by HTTP where streams go next; NULL removes them. docs/controller.md has the
+/// protocol. A controller is asked when a session is about to publish a stream that has no publisher (after hooks and
+/// the host; the session waits), when a session wants to play a stream that nothing feeds (likewise), when a target or
+/// source that a controller has named is lost, and by rr_controller_ask. Its answer is carried out and reported by
+/// RR_EV_NEXT.
 ///
-/// Where no controller gives a good answer, its last one about the stream is taken, while that stands; else all goes on as if
-/// there were none, and it is asked again after ten seconds. What runs is left alone. One thread of the library's own asks,
-/// and sends heartbeats.
+/// If no controller gives a valid answer, the last answer about the stream is used while it is valid; otherwise
+/// everything goes on as if there were no controller, and the question is asked again after ten seconds. Running
+/// streams, targets and sources are not touched. One thread of the library asks, and sends heartbeats.
 ///
 /// # Waits
-/// For the disk, where an address is https: ca_file or the system's roots are read. With NULL, for that thread: two seconds at
-/// most.
+/// For the disk, if an address is https: ca_file or the system's roots are read. With NULL, for that thread, two
+/// seconds at most.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_CERT: with https, ca_file cannot be read or has no
-/// certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left; RR_ERR_UNSUPPORTED:
-/// the library was built without it. On failure all is as before.
+/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in `cfg`; RR_ERR_CERT: with https, ca_file cannot be read or
+/// has no certificate, or the system has no roots; RR_ERR_LIMIT: the process has no thread or descriptor left;
+/// RR_ERR_UNSUPPORTED: the library was built without it. On failure nothing changes.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -211,14 +217,14 @@ pub unsafe extern "C" fn rr_controller_set(s: *mut rr_server, cfg: *const rr_con
     unsafe { on_server(s, body) }
 }
 
-/// Asks the controller about a stream, with a word of the host's for why: 1 to 64 letters, digits or any of `_-.`. The answer
-/// is done as one to a question of the library's own is, but for RR_NEXT_REJECT, which the host alone hears of, and comes as
-/// RR_EV_NEXT. Where it is RR_NEXT_WAIT the question is asked again when its time has come.
+/// Asks the controller about a stream, with a word of the host as the reason: 1 to 64 letters, digits or any of `_-.`.
+/// The answer is carried out like one to the library's own questions and comes as RR_EV_NEXT; RR_NEXT_REJECT only comes
+/// as the event. After RR_NEXT_WAIT the question is asked again when the time has come.
 ///
 /// # Returns
-/// RR_OK: the question is on its way; RR_ERR_ARG: `why` is no such word; RR_ERR_NOT_FOUND: no such stream; RR_ERR_STATE: there
-/// is no controller; RR_ERR_AGAIN: an earlier question about the stream has no answer yet; RR_ERR_UNSUPPORTED: the library was
-/// built without it.
+/// RR_OK: the question has been sent; RR_ERR_ARG: `why` is not such a word; RR_ERR_NOT_FOUND: no such stream;
+/// RR_ERR_STATE: there is no controller; RR_ERR_AGAIN: an earlier question about the stream has no answer yet;
+/// RR_ERR_UNSUPPORTED: the library was built without it.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -232,7 +238,7 @@ pub unsafe extern "C" fn rr_controller_ask(s: *mut rr_server, stream: rr_stream,
     unsafe { on_server(s, body) }
 }
 
-/// Bytes in memory of C's allocator, with a NUL behind them.
+/// Bytes in memory of C's allocator, with a NUL after them.
 fn copied(bytes: &[u8]) -> Result<*mut c_char> {
     // SAFETY: malloc takes any size; its result is checked.
     let place = unsafe { libc::malloc(bytes.len() + 1) }.cast::<u8>();

@@ -1,4 +1,4 @@
-//! Group 1 of the C API: the server itself. The handle lives here; what it does is `crate::server`'s affair.
+//! Group 1 of the C API: the server itself. The handle is defined here; `crate::server` does the work.
 
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::log::{Level, level_filter};
 use crate::server::events::{EventFn, LogSink};
 use crate::server::{RRRestOut, RRServer};
 
-/// Listeners, streams and everything on them, events, log. Two servers in one process know nothing of each other.
+/// Listeners, streams and everything on them, events, log. Two servers in one process are independent of each other.
 pub struct rr_server {
     pub(super) core: Arc<RRServer>,
     #[cfg(feature = "rest")]
@@ -23,14 +23,14 @@ pub struct rr_server {
     pub(super) lent: Mutex<Option<Lent>>,
 }
 
-/// Makes a server; its threads run, it listens nowhere yet. `cfg` may be NULL.
+/// Makes a server. Its threads run, but it does not listen yet. `cfg` may be NULL.
 ///
 /// # Valid
 /// `*out` until rr_server_free.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says; RR_ERR_LIMIT: the process has no thread or descriptor left.
-/// On failure `*out` is NULL.
+/// RR_OK; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in `cfg`; RR_ERR_LIMIT: the process has no thread or descriptor
+/// left. On failure `*out` is NULL.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -58,16 +58,16 @@ pub unsafe extern "C" fn rr_server_new(cfg: *const rr_server_config, out: *mut *
     })
 }
 
-/// Stops the server at once, joins its threads and frees it, with the event that rr_event_next gave last. NULL is fine.
+/// Stops the server at once, joins its threads and frees it, with the last event of rr_event_next. `s` may be NULL.
 ///
 /// # Threads
-/// The last call on a server, made once and while no other call on it runs. Inside a callback it does nothing but set
-/// rr_last_error: the event thread cannot wait for itself.
+/// It must be the last call on a server, made once and while no other call on it runs. Inside a callback it only sets
+/// rr_last_error, because the event thread cannot wait for itself.
 ///
 /// # Waits
-/// For the server's threads; with hooks, two seconds at most for what back ends are still to be told; for a callback that
-/// runs, one second. A callback that has not returned then is left behind,
-/// as rr_last_error says, and none is called any more.
+/// For the server's threads; with hooks, two seconds at most for what back ends are still to be told; for a running
+/// callback, one second. A callback that has not returned by then is abandoned, which rr_last_error reports, and no
+/// callback is called any more.
 ///
 /// # Safety
 /// The contract of all pointers; no other call on this server runs or follows.
@@ -91,16 +91,16 @@ pub unsafe extern "C" fn rr_server_free(s: *mut rr_server) {
     });
 }
 
-/// Listens: "127.0.0.1:1935", `"[::1]:1935"`, "name:1935"; `"[::]:1935"`, ":1935" and "1935" take IPv4 and IPv6; port 0 takes
-/// any free one. A port must be there.
-/// `flags` are RR_LISTEN_*; rr_server_set_tls comes before RR_LISTEN_TLS. May be called several times.
+/// Listens: "127.0.0.1:1935", `"[::1]:1935"`, "name:1935"; `"[::]:1935"`, ":1935" and "1935" take IPv4 and IPv6; port 0
+/// takes any free one. A port must be given. `flags` are RR_LISTEN_*; RR_LISTEN_TLS needs an earlier rr_server_set_tls.
+/// It may be called several times.
 ///
 /// # Waits
-/// For the name service, where `addr` has a name.
+/// For the name service, if `addr` has a name.
 ///
 /// # Returns
 /// The port; RR_ERR_ARG: not an address, or unknown flags; RR_ERR_RESOLVE: the name has no address; RR_ERR_IO: the
-/// system refused it (in use, no right); RR_ERR_STATE: the server stops, or there is no certificate.
+/// system refused it (in use, no permission); RR_ERR_STATE: the server is stopping, or there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -115,12 +115,12 @@ pub unsafe extern "C" fn rr_server_listen(s: *mut rr_server, addr: *const c_char
     unsafe { on_server(s, body) }
 }
 
-/// Listens on a socket that is bound and listens already (inherited, or systemd's). It is the library's from here on,
+/// Listens on a socket that is bound and listens already (inherited, or systemd's). The library owns it from now on,
 /// also on failure. `flags`: RR_LISTEN_PROXY, RR_LISTEN_TLS, RR_LISTEN_HTTP or 0.
 ///
 /// # Returns
-/// The port, 0 for a unix socket; RR_ERR_ARG: no listening socket, or unknown flags; RR_ERR_STATE: the server stops, or
-/// there is no certificate.
+/// The port, 0 for a unix socket; RR_ERR_ARG: not a listening socket, or unknown flags; RR_ERR_STATE: the server is
+/// stopping, or there is no certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -136,13 +136,15 @@ pub unsafe extern "C" fn rr_server_listen_fd(s: *mut rr_server, fd: c_int, flags
     })
 }
 
-/// Takes a connection that the host accepted; a unix socket is fine. It is the library's from here on, also on failure.
-/// `peer` is the address to show, NULL asks the socket; with RR_LISTEN_PROXY in `flags` the header that comes first says
-/// it. With RR_LISTEN_TLS the peer speaks TLS (after that header), with RR_LISTEN_HTTP it is a player over HTTP.
+/// Takes a connection that the host accepted; unix sockets are accepted too. The library owns it from now on, also on
+/// failure. `peer` is the address to show, NULL takes the socket's; with RR_LISTEN_PROXY in `flags` the PROXY header,
+/// which comes first, has the address. With RR_LISTEN_TLS the peer speaks TLS (after that header), with RR_LISTEN_HTTP
+/// it is a player over HTTP.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: no connected stream socket, `peer` is not UTF-8, or unknown flags; RR_ERR_LIMIT: max_sessions, or
-/// connections come faster than they are taken; RR_ERR_STATE: the server stops, or there is no certificate.
+/// RR_OK; RR_ERR_ARG: not a connected stream socket, `peer` is not UTF-8, or unknown flags; RR_ERR_LIMIT: max_sessions,
+/// or connections come faster than the server takes them; RR_ERR_STATE: the server is stopping, or there is no
+/// certificate.
 ///
 /// # Safety
 /// The contract of all pointers; nobody else closes `fd`.
@@ -166,15 +168,15 @@ pub unsafe extern "C" fn rr_server_accept_fd(
     })
 }
 
-/// The certificate that RR_LISTEN_TLS shows: two PEM files, the certificate with the chain behind it, and its key. May be
-/// called again at any time, when the files have changed: connections from then on are shown what is in them.
+/// Sets the certificate that RR_LISTEN_TLS shows: two PEM files, the certificate followed by its chain, and its key. It
+/// may be called again at any time when the files have changed; later connections get the new certificate.
 ///
 /// # Waits
-/// For the disk: both files are read before it returns, and not again.
+/// For the disk: both files are read before it returns, and not later.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong together
-/// (what was shown before is shown on).
+/// RR_OK; RR_ERR_ARG: a path is NULL or not UTF-8; RR_ERR_CERT: a file cannot be read, or they do not belong together;
+/// then the previous certificate stays.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -194,27 +196,29 @@ pub unsafe extern "C" fn rr_server_set_tls(
     unsafe { on_server(s, body) }
 }
 
-/// Who may publish and play, from now on, or others from now on where there were some already; whoever runs then runs on.
-/// `rules` is a list that NULL ends, in the order in which they are looked at: the first that fits decides, and whom none
-/// fits may. A rule is "allow" or "deny", then "publish" or "play" or neither for both, then an address, a network or "all":
-/// "allow publish 10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an address (a unix socket) is
-/// in "all" alone. `publish_keys` is a file of the stream keys that may publish, one a line; empty lines and those that begin
-/// with # count nothing. A key is what a stream's path has behind its application; one with ?arguments ("show?pass=abc")
-/// is that of publishers who send the same, while players need "show" alone. With RR_ARGS_DROP nobody can send such a one, and a line in the log says so. NULL, for either: everybody may, any key may.
+/// Sets who may publish and play from now on; running sessions go on. It may be called again. `rules` is a list ended
+/// by NULL; the first rule that matches a peer decides, and a peer that no rule matches is allowed. A rule is "allow"
+/// or "deny", then "publish" or "play" or neither for both, then an address, a network or "all": "allow publish
+/// 10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an address (a unix socket) matches only
+/// "all". `publish_keys` is a file of the stream keys that may publish, one a line; empty lines and lines that begin
+/// with # are ignored. A key is the part of a stream's path after the application; a key with ?arguments
+/// ("show?pass=abc") is for publishers that send the same, while players need only "show". With RR_ARGS_DROP nobody can
+/// send such a one, and a line in the log says so. NULL, means no rules, or any key.
 ///
-/// Peers are judged before hooks and the host are asked, and a refused one is told why: by RTMP with
-/// NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with RR_ERR_REJECTED
-/// because of its address and RR_ERR_AUTH because of its key. Keys are compared in a time that does not depend on them.
+/// Peers are checked before hooks and the host are asked, and a refused peer is told why: by RTMP with
+/// NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with
+/// RR_ERR_REJECTED for its address or RR_ERR_AUTH for its key. Keys are compared in constant time.
 ///
 /// # Waits
-/// For the disk: the file is read before it returns, and not again.
+/// For the disk: the file is read before it returns, and not later.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: what is no rule, more than 4096 of them, a text that is not UTF-8, or a file that holds no key that
-/// could be sent, more than 10000 or more than a MiB; RR_ERR_IO: the file cannot be read. What was set before stays then.
+/// RR_OK; RR_ERR_ARG: a malformed rule, more than 4096 rules, a text that is not UTF-8, or a file without a key that
+/// could be sent, with more than 10000 keys or larger than a MiB; RR_ERR_IO: the file cannot be read. On failure the
+/// previous settings stay.
 ///
 /// # Safety
-/// The contract of all pointers; `rules` is NULL or a list that NULL ends.
+/// The contract of all pointers; `rules` is NULL or a list ended by NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rr_server_set_access(
     s: *mut rr_server,
@@ -230,10 +234,10 @@ pub unsafe extern "C" fn rr_server_set_access(
     unsafe { on_server(s, body) }
 }
 
-/// Stops in order: nobody new comes in, streams have `deadline_ms` to bring their last messages out, then all is closed
-/// and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
-/// With a `reconnect_url` streams go on until shortly before the deadline, or until everybody has left: peers that
-/// understand it (E-RTMP) are asked to connect again there. NULL: nobody is asked.
+/// Stops in order: no new peer is accepted, streams have `deadline_ms` to send their last messages, then everything is
+/// closed and the state is STOPPED, which comes as an event. Returns at once; a second call may shorten the deadline.
+/// With a `reconnect_url` streams go on until shortly before the deadline, or until all peers have left, and peers that
+/// understand Enhanced RTMP's reconnect request are asked to connect to that url. NULL: no peer is asked.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_ARG: `reconnect_url` is not UTF-8.
@@ -265,15 +269,16 @@ pub unsafe extern "C" fn rr_server_state(s: *mut rr_server) -> c_int {
     unsafe { on_server(s, |server| Ok(server.core.state() as c_int)) }
 }
 
-/// Where this server's log lines go, and up to which RR_LOG_* level; nowhere before the first call. NULL for `fn` means
-/// stderr, RR_LOG_OFF nowhere. When it returns RR_OK the sink before has returned and will not be called again;
-/// inside a callback it may be in its last call still. Stream keys and tokens are hidden in the lines.
+/// Sets where this server's log lines go, and up to which RR_LOG_* level; before the first call they are dropped. NULL
+/// for `fn` means stderr, RR_LOG_OFF means no lines. When it returns RR_OK, the previous sink has returned and will not
+/// be called again; if this is called inside a callback, the previous sink may still be in its last call. Stream keys
+/// and tokens are hidden in the lines.
 ///
 /// # Waits
-/// For the sink before, where that runs: two seconds at most, and inside a callback not at all.
+/// For the previous sink, if it is running, two seconds at most; inside a callback not at all.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the sink before has not returned yet, and the new one is set.
+/// RR_OK; RR_ERR_ARG: no such level; RR_ERR_TIMEOUT: the previous sink has not returned yet, and the new one is set.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -285,7 +290,7 @@ pub unsafe extern "C" fn rr_server_set_log(
     user: *mut c_void,
 ) -> c_int {
     let body = |server: &rr_server| {
-        let unknown = || Failure::ours(RRError::Arg, format!("level: {level} is no RR_LOG_*"));
+        let unknown = || Failure::ours(RRError::Arg, format!("level: {level} is not one of RR_LOG_*"));
         let filter = level_filter(level).ok_or_else(unknown)?;
         server.core.set_log(filter, log_sink(r#fn, user as usize))?;
         Ok(0)
@@ -294,21 +299,21 @@ pub unsafe extern "C" fn rr_server_set_log(
     unsafe { on_server(s, body) }
 }
 
-/// Whether what librtmp's interface logs in this process (RTMP_Log, and all it says itself) comes to this server's log:
-/// to the function, the stderr or the events that have the server's own lines, with the module "librtmp", from whatever
-/// thread. `on` is 1 or 0 (as at first). While it comes, RTMP_LogSetCallback and RTMP_LogSetOutput get nothing. The
-/// level of RTMP_LogSetLevel (at first: errors alone) and then the server's decide what comes: RTMP_LOGCRIT and ERROR as
-/// RR_LOG_ERROR, WARNING, INFO and DEBUG under these names, DEBUG2 and ALL as RR_LOG_TRACE; RTMP_LogPrintf as
-/// RR_LOG_INFO and RTMP_LogStatus as RR_LOG_DEBUG, a line for each line of theirs. Keys and tokens are not hidden in
-/// these. One server of the process has them, the last that asked, until it is freed.
+/// Sets whether the log lines of librtmp's interface in this process (RTMP_Log, and the library's own lines there) come
+/// to this server's log: to the same function, stderr or events as the server's own lines, with the module "librtmp",
+/// from any thread. `on` is 1 or 0 (the initial value). Meanwhile RTMP_LogSetCallback and RTMP_LogSetOutput get
+/// nothing. The level of RTMP_LogSetLevel (initially only errors) and then the server's level decide which lines come:
+/// RTMP_LOGCRIT and ERROR as RR_LOG_ERROR, WARNING, INFO and DEBUG under these names, DEBUG2 and ALL as RR_LOG_TRACE;
+/// RTMP_LogPrintf as RR_LOG_INFO and RTMP_LogStatus as RR_LOG_DEBUG, one line for each of their lines. Keys and tokens
+/// are not hidden in these lines. One server of the process gets them, the last that asked, until it is freed.
 ///
-/// What a log function itself logs by RTMP_Log goes where librtmp's own calls say. So one that does nothing but
-/// RTMP_Log(level, "%s: %s", module, line) brings the server's lines to librtmp's callback or output instead; levels
-/// have the same numbers there. (A host that takes RR_EV_LOG by rr_event_next must not log it by RTMP_Log: each line
-/// would make the next.)
+/// Lines that a log function itself logs by RTMP_Log go where librtmp's own calls say. So a log function that only
+/// calls RTMP_Log(level, "%s: %s", module, line) sends the server's lines to librtmp's callback or output instead; the
+/// levels have the same numbers there. (A host that takes RR_EV_LOG by rr_event_next must not log it by RTMP_Log: each
+/// line would cause the next.)
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `on` is neither; RR_ERR_UNSUPPORTED: the library was built without librtmp's interface.
+/// RR_OK; RR_ERR_ARG: `on` is neither 0 nor 1; RR_ERR_UNSUPPORTED: the library was built without librtmp's interface.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -328,11 +333,11 @@ pub unsafe extern "C" fn rr_server_log_librtmp(s: *mut rr_server, on: c_int) -> 
     unsafe { on_server(s, body) }
 }
 
-/// The ids of one `kind` (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server where `parent` is 0, else of that
-/// stream. The first `cap` are written to `out`, which may be NULL where `cap` is 0.
+/// The ids of one `kind` (RR_KIND_STREAM, _SESSION or _TARGET): of the whole server if `parent` is 0, otherwise of that
+/// stream. The first `cap` ids are written to `out`, which may be NULL if `cap` is 0.
 ///
 /// # Returns
-/// How many there are, also above `cap`; RR_ERR_ARG: no such kind; RR_ERR_NOT_FOUND: no such parent.
+/// How many there are, which may be more than `cap`; RR_ERR_ARG: no such kind; RR_ERR_NOT_FOUND: no such parent.
 ///
 /// # Safety
 /// The contract of all pointers; `cap` ids fit `out`.
@@ -349,7 +354,7 @@ pub unsafe extern "C" fn rr_server_list(
             return Err(is_null("out"));
         }
         let kinds = rr_kind::RR_KIND_STREAM as c_int..=rr_kind::RR_KIND_TARGET as c_int;
-        let unknown = || Failure::ours(RRError::Arg, format!("kind: {kind} is no RR_KIND_* that can be listed"));
+        let unknown = || Failure::ours(RRError::Arg, format!("kind: {kind} is not an RR_KIND_* that can be listed"));
         let kind = u8::try_from(kind).ok().filter(|&kind| kinds.contains(&c_int::from(kind))).ok_or_else(unknown)?;
         let ids = server.core.list(parent, kind)?;
         let fit = ids.len().min(cap);
@@ -361,7 +366,7 @@ pub unsafe extern "C" fn rr_server_list(
     unsafe { on_server(s, body) }
 }
 
-/// Makes the descriptor ours.
+/// Takes ownership of the descriptor.
 ///
 /// # Safety
 /// Nobody else closes it.

@@ -1,4 +1,4 @@
-//! Group 3 of the C API: the host's answers about sessions, closing them, and giving them to other processes.
+//! Group 3 of the C API: the host's answers about sessions, closing them, and exporting them to other processes.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::os::fd::IntoRawFd;
@@ -10,11 +10,12 @@ use super::{Out, convert, guard, is_null, on_server, opt_text, reference, slice,
 use crate::error::{Failure, RRError};
 use crate::server::{Export, RRRestOut};
 
-/// Lets in a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). `d` may be NULL: as asked.
+/// Allows a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK). `d` may be NULL: it is
+/// allowed as it asked.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing (the answer came too late, or twice);
-/// RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG or RR_ERR_VERSION for what `d` says.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it waits for no answer (this one came too late, or twice);
+/// RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG or RR_ERR_VERSION: a wrong setting in `d`.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -30,8 +31,8 @@ pub unsafe extern "C" fn rr_session_allow(s: *mut rr_server, id: rr_session, d: 
     unsafe { on_server(s, body) }
 }
 
-/// Refuses a session that asks. `code` is the RTMP status code the peer gets ("NetStream.Publish.Denied"), NULL the
-/// usual one; `text` is for people, NULL for none.
+/// Refuses a session that waits for an answer. `code` is the RTMP status code for the peer
+/// ("NetStream.Publish.Denied"), NULL means the usual one; `text` is for people, NULL for none.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: `code` or `text` is not
@@ -59,8 +60,8 @@ pub unsafe extern "C" fn rr_session_deny(
     unsafe { on_server(s, body) }
 }
 
-/// Sends a session that asks to another server: at CONNECT_ASK as a redirect in the refusal, at PUBLISH_ASK and
-/// PLAY_ASK as a refusal, followed by a reconnect request where the peer understands it.
+/// Redirects a session that waits for an answer to another server: at CONNECT_ASK as a redirect in the refusal, at
+/// PUBLISH_ASK and PLAY_ASK as a refusal, followed by a reconnect request if the peer understands it.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND, RR_ERR_STATE or RR_ERR_AGAIN as rr_session_allow; RR_ERR_ARG: `url` is NULL or not UTF-8.
@@ -79,12 +80,12 @@ pub unsafe extern "C" fn rr_session_redirect(s: *mut rr_server, id: rr_session, 
     unsafe { on_server(s, body) }
 }
 
-/// Asks a session's peer to connect again (E-RTMP), to `url`, or to where it is if that is NULL. It leaves when it has;
-/// until then all goes on. `text` is for people, NULL for none.
+/// Asks a session's peer to connect again (Enhanced RTMP), to `url`, or to the same server if that is NULL. The peer
+/// leaves when it has done so; until then the session goes on. `text` is for people, NULL for none.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not say that it understands; RR_ERR_AGAIN:
-/// eight calls about it wait for its thread; RR_ERR_ARG: `url` or `text` is not UTF-8.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_UNSUPPORTED: the peer did not announce that it understands this;
+/// RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: `url` or `text` is not UTF-8.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -109,13 +110,13 @@ pub unsafe extern "C" fn rr_session_reconnect(
 }
 
 /// Closes a session; its end comes as an event with RR_ERR_KICKED. `text` is for people and logs, NULL for none. With
-/// `ban_ms` above 0, whoever comes from its address may not do the same (publish or play) on the same stream for so long,
-/// and is told; 86400000 is the most. 4096 bans fit.
+/// `ban_ms` above 0, peers from its address may not do the same (publish or play) on the same stream for this long, and
+/// are told so; at most 86400000. There may be 4096 bans at a time.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_AGAIN: eight calls about it wait for its thread; RR_ERR_ARG: `text` is
-/// not UTF-8, or `ban_ms` is above a day; RR_ERR_STATE: there is to be a ban, and it neither publishes nor plays, or its
-/// address is not known; RR_ERR_LIMIT: so many bans stand already. It is not closed then.
+/// not UTF-8, or `ban_ms` is above a day; RR_ERR_STATE: with a ban, the session neither publishes nor plays, or its
+/// address is not known; RR_ERR_LIMIT: there are too many bans. On failure it is not closed.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -136,22 +137,23 @@ pub unsafe extern "C" fn rr_session_close(
     unsafe { on_server(s, body) }
 }
 
-/// Gives a session that asks (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK) away, for another process or another server of
-/// this one to go on with: `*fd` becomes its open connection, which is the host's, and `blob` gets its state, of `*len`
-/// bytes, both for rr_session_import. `*len` is the room at `blob` before; a few hundred bytes are usual, and `blob` may be
-/// NULL where it is 0. Here the session ends: in its last event the state is RR_STATE_STOPPED and the error RR_OK, as at no
-/// other end. Its peer notices nothing, unless all descriptors of the connection are closed before it is imported, as
-/// when a process ends that has them: then the connection is closed. The state may hold credentials (`?args`). Plain RTMP alone
-/// can go. On failure `*fd` is -1, and the session waits here as before.
+/// Exports a session that waits for an answer (RR_EV_CONNECT_ASK, _PUBLISH_ASK, _PLAY_ASK), to be continued by another
+/// process or by another server of this process: `*fd` becomes its open connection, which the host then owns, and
+/// `blob` gets its state, of `*len` bytes, both for rr_session_import. Before the call `*len` is the room at `blob`; a
+/// few hundred bytes are usual, and `blob` may be NULL if it is 0. The session ends here: its last event has the state
+/// RR_STATE_STOPPED and the error RR_OK, which no other end has. Its peer notices nothing, unless all descriptors of
+/// the connection are closed before it is imported, for example because the process that holds them ends: then the
+/// connection is closed. The state may contain credentials (`?args`). Only plain RTMP sessions can be exported. On
+/// failure `*fd` is -1, and the session waits here as before.
 ///
 /// # Waits
-/// For the thread that has the session, which answers between two turns of its peers: for a moment.
+/// Briefly, for the thread that owns the session.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it asks nothing, was answered before this call could be, or its server
-/// ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` is how much is enough now; RR_ERR_UNSUPPORTED: it is over
-/// TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN: eight calls about it wait for its
-/// thread.
+/// RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it waits for no answer, was answered before this call could be,
+/// or its server ends; RR_ERR_LIMIT: there is too little room at `blob`, and `*len` becomes the size that is needed;
+/// RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN:
+/// eight calls about it wait for its thread.
 ///
 /// # Safety
 /// The contract of all pointers; `*len` bytes fit `blob`.
@@ -195,17 +197,18 @@ pub unsafe extern "C" fn rr_session_export(
     })
 }
 
-/// Goes on with a session that rr_session_export gave: `fd` is its connection, which is the library's from here on, also on
-/// failure, and `blob` its state of `len` bytes. It asks here what it asked there: hooks of this server, then the host as
-/// `ask` says, with the whole of ask_ms; what hooks decided there holds (name, start, kinds of media). In all else it is
-/// as a session that was accepted here: its first event has this server's id, max_sessions, max_sessions_ip, bans and
-/// rr_server_set_access hold for it, and the peer's address is the one it had. User pointers do not travel. The state is checked like anything that
-/// comes from outside; its form has a version, so that processes of different versions of the library may exchange it.
+/// Continues a session that rr_session_export gave: `fd` is its connection, which the library owns from now on, also on
+/// failure, and `blob` its state of `len` bytes. Its question is asked here again: of this server's hooks, then of the
+/// host according to `ask`, with the whole of ask_ms; earlier decisions of hooks stay in force (name, start, kinds of
+/// media). In everything else it is like a session that was accepted here: it has an id of this server, and
+/// max_sessions, max_sessions_ip, bans and rr_server_set_access apply to it; its peer's address stays the same. User
+/// pointers are not transferred. The state is checked like any foreign input; its format has a version, so that
+/// processes with different versions of the library can exchange it.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_ARG: `fd` is no connected stream socket, or `blob` no session's state; RR_ERR_VERSION: the state is of a
-/// newer form than this library reads; RR_ERR_LIMIT: max_sessions or max_sessions_ip, a state larger than max_message
-/// allows, or connections come faster than they are taken; RR_ERR_STATE: the server stops.
+/// RR_OK; RR_ERR_ARG: `fd` is not a connected stream socket, or `blob` is not a session's state; RR_ERR_VERSION: the
+/// state has a newer format than this library reads; RR_ERR_LIMIT: max_sessions or max_sessions_ip, a state larger than
+/// max_message allows, or connections come faster than the server takes them; RR_ERR_STATE: the server is stopping.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes are readable at `blob`; nobody else closes `fd`.

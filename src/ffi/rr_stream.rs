@@ -8,13 +8,14 @@ use super::types::{rr_frame, rr_frame_flag, rr_id, rr_stream};
 use super::{Out, bytes, convert, is_null, on_server, read_struct, slice};
 use crate::server::RRRestOut;
 
-/// Makes a stream that exists with or without peers, for targets added before its publisher is there, or for
-/// rr_stream_write. One that is there already is kept from ending with its publisher, and given. `cfg` may be NULL: the
-/// server's.
+/// Makes a stream that exists with or without peers, so that targets can be added before its publisher comes, or for
+/// rr_stream_write. If the stream exists already, its id is returned and it no longer ends with its publisher. `cfg`
+/// may be NULL: the server's settings.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_EXISTS: it is there and `cfg` is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server stops;
-/// RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of `app/key` is "." or ".."; RR_ERR_ARG or RR_ERR_VERSION for what `cfg` says.
+/// RR_OK; RR_ERR_EXISTS: it exists and `cfg` is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server is stopping;
+/// RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of `app/key` is "." or ".."; RR_ERR_ARG or
+/// RR_ERR_VERSION: a wrong setting in `cfg`.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -44,7 +45,7 @@ pub unsafe extern "C" fn rr_stream_create(
     unsafe { on_server(s, body) }
 }
 
-/// The id of a stream by its names.
+/// Finds the id of a stream by application and key.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_ARG: a name is NULL or longer than 4096 bytes.
@@ -73,8 +74,8 @@ pub unsafe extern "C" fn rr_stream_find(
     unsafe { on_server(s, body) }
 }
 
-/// Ends a stream: its publisher is closed, players and targets have `deadline_ms` to take what is there. Returns at
-/// once; STOPPED comes as an event.
+/// Stops a stream: its publisher is closed, and players and targets have `deadline_ms` to take the remaining media.
+/// Returns at once; STOPPED comes as an event.
 ///
 /// # Returns
 /// RR_OK; RR_ERR_NOT_FOUND: it has ended.
@@ -91,12 +92,12 @@ pub unsafe extern "C" fn rr_stream_stop(s: *mut rr_server, id: rr_stream, deadli
     unsafe { on_server(s, body) }
 }
 
-/// Makes a publisher that stands by (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the one that was
-/// live stands by from there. `source` is its session, or a source of rr_stream_add_source.
+/// Makes a standby publisher (RR_PUBLISHER_STANDBY) the live one, from its next key frame on; the previous one stands
+/// by from then on. `source` is its session, or a source of rr_stream_add_source.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it;
-/// RR_ERR_STATE: the host publishes it, and whoever stands by follows when it ends.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream, or that session or source does not publish to it; RR_ERR_STATE: the host
+/// publishes it; a standby follows when the host ends.
 ///
 /// # Safety
 /// The contract of all pointers.
@@ -110,18 +111,18 @@ pub unsafe extern "C" fn rr_stream_switch(s: *mut rr_server, id: rr_stream, sour
     unsafe { on_server(s, body) }
 }
 
-/// Publishes a message: the host is the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not below 0), `data`, `len`
-/// and RR_FRAME_END of `flags` are looked at; the body is copied and passed on untouched. RR_FRAME_END, with or without
-/// a body, ends publishing.
+/// Publishes a message, with the host as the publisher. Only `type` (8, 9, 18 or 15), `ts_ms` (not negative), `data`,
+/// `len` and RR_FRAME_END in `flags` are used; the body is copied and passed on unchanged. RR_FRAME_END, with or
+/// without a body, ends the publish.
 ///
 /// # Threads
 /// Any; messages that several threads write at the same time come in either order.
 ///
 /// # Returns
-/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: the type, a ts_ms below 0,
-/// larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library; RR_ERR_LIMIT:
-/// mem_limit (the message may be written again later), or the process has no thread or descriptor left for the stream;
-/// RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream stops.
+/// RR_OK; RR_ERR_NOT_FOUND: no such stream; RR_ERR_EXISTS: a session publishes; RR_ERR_ARG: a wrong type, a negative
+/// ts_ms, a body larger than max_message, or `f` is not set up; RR_ERR_VERSION: `f` is newer than the library;
+/// RR_ERR_LIMIT: mem_limit (the message may be written again later), or the process has no thread or descriptor left
+/// for the stream; RR_ERR_NOMEM: the process has no memory left; RR_ERR_STATE: the stream is stopping.
 ///
 /// # Safety
 /// The contract of all pointers; `len` bytes of `data` are readable.

@@ -1,4 +1,4 @@
-//! Promises that all exports share: the guard, the growth rule, the defaults, the fields that are refused.
+//! Tests of what all exports share: the guard, the growth rule, the defaults, the fields that are refused.
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
@@ -407,7 +407,7 @@ fn a_setting_out_of_range_is_refused_by_its_name() {
     refused(convert::listen_flags(16), Arg, "flags");
 }
 
-/// The range in a field's comment, if there is one: "n to m", "to m" (from 1 on) or "from n".
+/// The range in a field's comment, if it has one: "n to m", "to m" (from 1 on) or "from n".
 fn documented_range(doc: &str) -> Option<(i128, Option<i128>)> {
     let words: Vec<&str> = doc.split("Default:").next()?.split([' ', ',', ';']).collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();

@@ -5,13 +5,13 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-/// The id of one object of a server: its kind, its server, a generation and its place (the low 32 bits, a small
-/// number). 0 is no object. An id that has ended, or is another server's, is an error (RR_ERR_NOT_FOUND), never a
+/// The id of one object of a server: its kind, its server, a generation and its slot (the low 32 bits, a small number).
+/// 0 means no object. An id that has ended, or belongs to another server, gives an error (RR_ERR_NOT_FOUND), never a
 /// crash, so ids may cross threads, logs and JSON.
 pub type rr_id = u64;
 /// A stream: one publisher in, any number of players and targets out.
 pub type rr_stream = rr_id;
-/// A session: a connection that others opened to us.
+/// A session: a connection that a peer opened to us.
 pub type rr_session = rr_id;
 /// A target: a connection that we open to push a stream on.
 pub type rr_target = rr_id;
@@ -28,26 +28,27 @@ pub enum rr_state {
     RR_STATE_ACCEPTING = 2,
     /// Target: resolving the name, connecting.
     RR_STATE_CONNECTING = 3,
-    /// RTMP handshake and commands run.
+    /// The RTMP handshake and commands are in progress.
     RR_STATE_HANDSHAKE = 4,
-    /// Session: an ASK waits for its answer, or a standby publisher waits. Target: connected, waits for media.
+    /// Session: a question to the host waits for its answer, or a standby publisher waits. Target: connected, waits for
+    /// media.
     RR_STATE_WAITING = 5,
     /// Media flows. Server: it has at least one session.
     RR_STATE_IN_PROGRESS = 6,
-    /// Stream: the publisher is lost, its grace time runs. Target: the connection is lost; rr_event's value = ms to the
-    /// next try.
+    /// Stream: the publisher is lost, and its grace window is running. Target: the connection is lost; rr_event's value
+    /// = ms to the next try.
     RR_STATE_RECOVERING = 7,
     /// Draining, flushing, closing.
     RR_STATE_STOPPING = 8,
     /// The object and its id have ended.
     RR_STATE_STOPPED = 9,
-    /// Server: the listener is lost. Stream: internal error. Session: an error of the protocol or a limit. Target: it
-    /// has given up, or was refused for good.
+    /// Server: the listener is lost. Stream: internal error. Session: a protocol error or a limit. Target: it has given
+    /// up, or was refused for good.
     RR_STATE_FAILED = 10,
 }
 
-/// Results. A call that succeeds gives 0 or more; one that fails gives one of these numbers below 0. rr_strerror gives
-/// the sentence, rr_last_error the detail. Numbers are never reused.
+/// Results. A call that succeeds returns 0 or more; one that fails returns one of these numbers below 0. rr_strerror
+/// gives a sentence, rr_last_error the detail. Numbers are never reused.
 #[repr(C)]
 pub enum rr_error {
     /// Success.
@@ -56,24 +57,24 @@ pub enum rr_error {
     RR_ERR_ARG = -1,
     /// A struct, or the state of a session, is newer than this library and uses fields that the library does not know.
     RR_ERR_VERSION = -2,
-    /// Not possible in the object's present state.
+    /// The call is not possible in the object's present state.
     RR_ERR_STATE = -3,
-    /// No such stream, session, target or server, or its id has ended.
+    /// There is no such stream, session, target or server, or its id has ended.
     RR_ERR_NOT_FOUND = -4,
     /// The object exists already.
     RR_ERR_EXISTS = -5,
-    /// Nothing to do now; try again later. Not a failure.
+    /// There is nothing to do now; try again later. This is not a failure.
     RR_ERR_AGAIN = -6,
     /// The system gave no memory.
     RR_ERR_NOMEM = -7,
     /// A limit was reached: a setting (max_sessions, mem_limit), or the process's own threads and descriptors.
     RR_ERR_LIMIT = -8,
-    /// Called from a thread that must not call it: a callback, or a second taker of events.
+    /// The call is not allowed in this thread: inside a callback, or by a second taker of events.
     RR_ERR_THREAD = -9,
     /// This build does not have that feature; rr_last_error names it.
     RR_ERR_UNSUPPORTED = -10,
-    /// A bug in this library: a panic, caught before it reached the host. The object concerned may be FAILED, no other
-    /// is.
+    /// A bug in this library: a panic, caught before it reached the host. The object concerned may be FAILED; others
+    /// are not affected.
     RR_ERR_PANIC = -11,
     /// The object or the connection is closed.
     RR_ERR_CLOSED = -12,
@@ -95,7 +96,7 @@ pub enum rr_error {
     RR_ERR_PROTOCOL = -31,
     /// Authentication was refused.
     RR_ERR_AUTH = -32,
-    /// The peer (or the host) refused it.
+    /// The peer (or the host) refused the request.
     RR_ERR_REJECTED = -33,
     /// Another publisher took over.
     RR_ERR_TAKEN_OVER = -34,
@@ -103,7 +104,7 @@ pub enum rr_error {
     RR_ERR_SLOW = -35,
     /// The peer was silent for too long.
     RR_ERR_IDLE = -36,
-    /// Closed by the host.
+    /// The host closed it.
     RR_ERR_KICKED = -37,
     /// Every configured try has failed.
     RR_ERR_GIVE_UP = -38,
@@ -125,7 +126,7 @@ pub enum rr_kind {
 /// Roles of sessions and targets in their streams.
 #[repr(C)]
 pub enum rr_role {
-    /// Not known yet.
+    /// The role is not known yet.
     RR_ROLE_NONE = 0,
     /// The session sends the stream to us.
     RR_ROLE_PUBLISHER = 1,
@@ -168,52 +169,54 @@ pub enum rr_feature {
 /// Bits for rr_rest_listen.
 #[repr(C)]
 pub enum rr_rest_flag {
-    /// /metrics, /stat and /noalbs need no token, for readers that cannot send one.
+    /// /metrics, /stat and /noalbs need no token, for clients that cannot send one.
     RR_REST_OPEN_READERS = 1,
-    /// /metrics tells streams and targets by application and key too. Metrics are stored for long, and keys are secrets.
+    /// /metrics also labels streams and targets with application and key. Metrics are stored for long, and keys are
+    /// secrets.
     RR_REST_KEY_LABELS = 2,
 }
 
-/// What back ends of hooks speak.
+/// The protocols of hooks' back ends.
 #[repr(C)]
 pub enum rr_hooks_dialect {
-    /// JSON. Each request is a POST with an object: "hook", "time_ms", "session", "client", "addr", "app", "key", "query" and
-    /// more; docs/hooks.md names all. A question is answered by 200 with {"action": "allow"}, to which "rename" (another
-    /// key; at connect another application), "targets" and "sources" (lists of settings as in rr_target_config), "media"
-    /// and "start" may be added; {"action": "deny", "text": "for the encoder", "code": "NetStream.Publish.Denied"};
-    /// {"action": "redirect", "url": "rtmp://..."}. 204 or no body allows, 4xx denies.
+    /// JSON. Each request is a POST with an object: "hook", "time_ms", "session", "client", "addr", "app", "key",
+    /// "query" and more; docs/hooks.md lists all. The answer to a question is 200 with one of these objects: {"action":
+    /// "allow"}, which may also have "rename" (another key; at connect another application), "targets" and "sources"
+    /// (lists of settings as in rr_target_config), "media" and "start"; {"action": "deny", "text": "for the encoder",
+    /// "code": "NetStream.Publish.Denied"}; {"action": "redirect", "url": "rtmp://..."}. 204 or no body allows, 4xx
+    /// denies.
     RR_HOOKS_JSON = 0,
-    /// nginx-rtmp's notify module: a form in its order, and an answer of which the first digit counts; 3xx with Location
-    /// gives another name, or another server that the stream is pushed to (publish) or pulled from (play).
+    /// nginx-rtmp's notify module: form fields in its order, and an answer whose first status digit decides; 3xx with
+    /// Location gives another name, or another server that the stream is pushed to (publish) or pulled from (play).
     RR_HOOKS_NGINX = 1,
 }
 
 /// Bits of rr_hooks_config.
 #[repr(C)]
 pub enum rr_hooks_flag {
-    /// A session is let in where its back end gives no good answer in time. Without it: it is refused.
+    /// A session is allowed if its back end gives no valid answer in time. Without this flag it is refused.
     RR_HOOKS_FLAG_FAIL_OPEN = 1,
     /// With RR_HOOKS_NGINX: by GET, with the fields in the address; without it by POST (notify_method).
     RR_HOOKS_FLAG_GET = 2,
     /// With RR_HOOKS_NGINX: an update that is answered by 3xx ends the session too (notify_update_strict).
     RR_HOOKS_FLAG_STRICT_UPDATE = 4,
-    /// With RR_HOOKS_NGINX: a stream that is redirected to another server has the MD5 of the address for a name
+    /// With RR_HOOKS_NGINX: a stream that is redirected to another server is named by the MD5 of the address
     /// (notify_relay_redirect).
     RR_HOOKS_FLAG_RELAY_REDIRECT = 8,
 }
 
-/// Levels of log lines; each includes those before it.
+/// Levels of log lines; each level includes those before it.
 #[repr(C)]
 pub enum rr_log_level {
     /// No lines.
     RR_LOG_OFF = 0,
-    /// Failures that need somebody.
+    /// Failures that need attention.
     RR_LOG_ERROR = 1,
-    /// Troubles that the library copes with.
+    /// Problems that the library handles.
     RR_LOG_WARN = 2,
-    /// Beginnings and ends of streams, sessions and targets.
+    /// Begin and end of streams, sessions and targets.
     RR_LOG_INFO = 3,
-    /// Peers' commands and the decisions on them; every move of a state. Keys are masked.
+    /// Peers' commands and the decisions on them; every change of a state. Keys are masked.
     RR_LOG_DEBUG = 4,
     /// Every published message.
     RR_LOG_TRACE = 5,
@@ -222,7 +225,7 @@ pub enum rr_log_level {
 /// Bits: questions to the host.
 #[repr(C)]
 pub enum rr_ask {
-    /// At connect, before the peer has said what it wants.
+    /// At connect, before the peer asks to publish or play.
     RR_ASK_CONNECT = 1,
     /// At publish.
     RR_ASK_PUBLISH = 2,
@@ -274,7 +277,7 @@ pub enum rr_message_type {
     RR_MSG_AUDIO = 8,
     /// Video.
     RR_MSG_VIDEO = 9,
-    /// Data, AMF3: an AMF0 body behind one byte.
+    /// Data, AMF3: an AMF0 body after one byte.
     RR_MSG_DATA_AMF3 = 15,
     /// Data, AMF0: metadata, cue points.
     RR_MSG_DATA = 18,
@@ -287,27 +290,27 @@ pub enum rr_clock {
     RR_CLOCK_PASS = 0,
     /// Timestamps begin at 0.
     RR_CLOCK_ZERO = 1,
-    /// Jumps are taken out.
+    /// Jumps are removed.
     RR_CLOCK_REPAIR = 2,
 }
 
-/// The treatment of `?args` behind the stream keys of publishers and players, which are usually tokens.
+/// The treatment of `?args` after the stream keys of publishers and players; they are usually tokens.
 #[repr(C)]
 pub enum rr_args {
-    /// The arguments are no part of the key: a key with and without them names the same stream. The host gets them as
-    /// `query`, in rr_event and rr_info; targets get them with RR_TARGET_ARGS alone.
+    /// The arguments are not part of the key: a key with and without them names the same stream. The host gets them as
+    /// `query`, in rr_event and rr_info; targets get them only with RR_TARGET_ARGS.
     RR_ARGS_APART = 0,
     /// The arguments are part of the key: shown, matched, and pushed on with it.
     RR_ARGS_KEY = 1,
-    /// The arguments are no part of the key, and not kept.
+    /// The arguments are not part of the key, and are not kept.
     RR_ARGS_DROP = 2,
 }
 
-/// How players get metadata that does not end as AMF0 prescribes (an object lacks its end mark, or more follows the one
-/// value): common readers refuse the whole stream for it. Targets always get metadata as it came.
+/// How players get metadata that does not end as AMF0 prescribes (an object lacks its end mark, or bytes follow the
+/// value). Common players refuse the whole stream because of it. Targets always get metadata as it came.
 #[repr(C)]
 pub enum rr_metadata {
-    /// With the missing end marks added, and the bytes behind the value left out.
+    /// With the missing end marks added, and the bytes after the value left out.
     RR_METADATA_MENDED = 0,
     /// As the publisher sends it, byte for byte.
     RR_METADATA_VERBATIM = 1,
@@ -334,20 +337,21 @@ pub enum rr_listen_flag {
     RR_LISTEN_PROXY = 2,
     /// Several processes share the port (SO_REUSEPORT).
     RR_LISTEN_REUSEPORT = 4,
-    /// Players come by HTTP, or https with RR_LISTEN_TLS, and nobody else does: GET /app/key.flv, and the same path as a
-    /// WebSocket, give the stream as FLV. With ?for=browser it is in the form that players in browsers take. They are
-    /// sessions as others, asked for as others; what does not exist is 404, what is denied 403.
+    /// The port is for players over HTTP, or https with RR_LISTEN_TLS, and not for RTMP: GET /app/key.flv, and the same
+    /// path as a WebSocket, give the stream as FLV. With ?for=browser it has the form that players in browsers accept.
+    /// These players are sessions like others, and the host is asked about them; a stream that does not exist is 404, a
+    /// denied one 403.
     RR_LISTEN_HTTP = 8,
 }
 
 /// Bits of rr_target_config's flags.
 #[repr(C)]
 pub enum rr_target_flag {
-    /// No certificate check: anybody on the way can read and change everything.
+    /// No certificate check: an attacker in between can read and change everything.
     RR_TARGET_INSECURE = 1,
-    /// Retry also after errors that are fatal by default (a refused key, for one).
+    /// Retry also after errors that are fatal by default (a refused key, for example).
     RR_TARGET_RETRY_FATAL = 2,
-    /// For rr_stream_add_source: connect while somebody plays, and for unwatched_ms after.
+    /// For rr_stream_add_source: connect while there are players, and for unwatched_ms after.
     RR_TARGET_ON_DEMAND = 4,
     /// For rr_stream_add_target: send the publisher's `?args` (rr_event's query) with the key, at each connection.
     RR_TARGET_ARGS = 8,
@@ -358,7 +362,7 @@ pub enum rr_target_flag {
 pub enum rr_frame_flag {
     /// A key frame: a decoder can begin here.
     RR_FRAME_KEY = 1,
-    /// A sequence header: codec configuration, no picture or sound.
+    /// A sequence header: codec configuration without picture or sound.
     RR_FRAME_SEQ = 2,
     /// The end of a sequence. In rr_stream_write: the host's publish ends, and `data` may be NULL.
     RR_FRAME_END = 4,
@@ -384,12 +388,12 @@ pub struct rr_frame {
     pub flags: u8,
     /// Zero.
     pub reserved0: u8,
-    /// FourCC, first character in the highest byte: 'avc1', 'hvc1', 'av01', 'mp4a', 'Opus' ... Older codec ids are
-    /// mapped to one. 0 = none or not known.
+    /// FourCC, first character in the highest byte: 'avc1', 'hvc1', 'av01', 'mp4a', 'Opus' and so on. Older codec ids
+    /// are mapped to a FourCC. 0 = none or not known.
     pub codec: u32,
     /// Composition time offset of a video frame in ms.
     pub cts_ms: i32,
-    /// Timestamp in ms. rr_frame_parse leaves it 0.
+    /// Timestamp in ms. rr_frame_parse leaves 0 here.
     pub ts_ms: i64,
     /// The message body.
     pub data: *const u8,
@@ -399,7 +403,7 @@ pub struct rr_frame {
 
 /// Counters and measurements, one struct for every kind of object; fields that do not apply are 0. Rates are those of
 /// the last two seconds, everything else counts from the object's start. Reading makes no system call: TCP's figures
-/// (rtt_us to unacked_bytes) are a second old at most for a host that reads once a second.
+/// (rtt_us to unacked_bytes) are at most a second old for a host that reads once a second.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct rr_stats {
@@ -423,8 +427,7 @@ pub struct rr_stats {
     pub dropped_bytes: u64,
     /// How often a consumer jumped forward.
     pub dropped_runs: u64,
-    /// Player or target: bytes of the stream not sent yet. Publisher or source: 0, nothing waits. Stream or server: the
-    /// memory in use.
+    /// Player or target: bytes of the stream not sent yet. Publisher or source: 0. Stream or server: the memory in use.
     pub queue_bytes: u64,
     /// Player or target: messages of the stream not sent yet.
     pub queue_msgs: u64,
@@ -432,8 +435,8 @@ pub struct rr_stats {
     pub started_us: i64,
     /// Wall clock at the last media message, us since 1970.
     pub last_media_us: i64,
-    /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; a
-    /// quarter of a second old at most.
+    /// The stream's timestamp of the last media message that came, ms. Player or target: of the last one sent; at most
+    /// a quarter of a second old.
     pub last_ts_ms: i64,
     /// Timestamp of the last key frame, ms.
     pub last_key_ts_ms: i64,
@@ -445,19 +448,19 @@ pub struct rr_stats {
     pub kbps_in: u32,
     /// kbit/s sent.
     pub kbps_out: u32,
-    /// kbit/s of audio that comes.
+    /// kbit/s of audio received.
     pub audio_kbps: u32,
-    /// kbit/s of video that comes.
+    /// kbit/s of video received.
     pub video_kbps: u32,
     /// Video frames per 1000 s; with several video tracks, those of the lowest.
     pub fps_milli: u32,
     /// Time between the last two key frames, ms.
     pub key_interval_ms: u32,
-    /// Round trip time, us: TCP's, or of the last ping where there is none.
+    /// Round trip time, us: TCP's, or that of the last ping without TCP.
     pub rtt_us: u32,
     /// Variation of the round trip time, us.
     pub rtt_var_us: u32,
-    /// TCP segments sent again.
+    /// TCP segments retransmitted.
     pub retransmits: u32,
     /// Bytes sent that the peer has not acknowledged.
     pub unacked_bytes: u32,
@@ -465,7 +468,7 @@ pub struct rr_stats {
     pub connects: u32,
     /// Target or source: connections that failed or were refused.
     pub failures: u32,
-    /// Messages of unknown type or codec; they are passed on all the same.
+    /// Messages of unknown type or codec; they are passed on as well.
     pub unknown_msgs: u32,
     /// Timestamp jumps.
     pub clock_jumps: u32,
@@ -505,7 +508,7 @@ pub struct rr_info {
     pub user: *mut c_void,
     /// RTMP application, as the peer sent it. Target: the stream's.
     pub app: *const c_char,
-    /// Stream key, as the peer sent it. Target: the stream's own, even where the push has another key.
+    /// Stream key, as the peer sent it. Target: the stream's own, even if the push has another key.
     pub key: *const c_char,
     /// The peer's address.
     pub addr: *const c_char,
@@ -515,9 +518,9 @@ pub struct rr_info {
     pub url: *const c_char,
     /// The program that the peer claims to be (flashVer).
     pub agent: *const c_char,
-    /// Stream: the name of its video codec, "H.264", that of the lowest track; "" while there is none. Static.
+    /// Stream: the name of its video codec, "H.264", of the lowest track; "" while there is none. The string is static.
     pub video_codec: *const c_char,
-    /// Stream: the name of its audio codec, "AAC". Static.
+    /// Stream: the name of its audio codec, "AAC". The string is static.
     pub audio_codec: *const c_char,
     /// Stream: width of its pictures in pixels, from the sequence header (AVC, HEVC, AV1) of the lowest video track; 0
     /// while the width is not known.
@@ -528,7 +531,7 @@ pub struct rr_info {
     pub sample_rate: u32,
     /// Stream: channels of its sound, or 0.
     pub channels: u32,
-    /// Session: the text behind a `?`, as in rr_event.
+    /// Session: the text after a `?`, as in rr_event.
     pub query: *const c_char,
 }
 
@@ -539,7 +542,7 @@ pub type rr_log_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, level: c_int, module: *const c_char, line: *const c_char)>;
 
 impl rr_frame {
-    /// A frame with its size and nothing else.
+    /// A frame with only its size set.
     pub fn empty() -> Self {
         Self {
             size: size_of::<Self>() as u16,

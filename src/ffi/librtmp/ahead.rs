@@ -1,8 +1,8 @@
-//! Reading bytes, ahead of need: from socket, TLS or tunnel, decrypted, into `m_sb` and into bodies. [`super::recv`]
+//! Reading ahead: bytes from the socket, TLS or tunnel go, decrypted, into `m_sb` and into bodies. [`super::recv`]
 //! reads the chunks in them.
 //!
-//! `m_sb.sb_size` counts the bytes read ahead, and programs look there before they wait for the socket. A program that
-//! waits without looking has an exact session ([`super::inner`]): there the kernel keeps bytes that are read ahead
+//! `m_sb.sb_size` counts the bytes read ahead, and programs check it before they wait for the socket. A program that
+//! waits without checking has an exact session ([`super::inner`]): there the kernel keeps bytes that are read ahead
 //! until all of them are taken, so that the socket stays readable while any are left.
 
 use std::ffi::{c_char, c_int};
@@ -13,8 +13,8 @@ use super::life::close_session;
 use super::types::*;
 use super::{log, mem};
 
-/// A buffer that one read has filled is replaced by one so many times as large, up to [`AHEAD_BYTES`]: that spares
-/// system calls for a fast download, and does not happen with a live stream.
+/// A buffer that one read has filled is replaced by one that is this many times larger, up to [`AHEAD_BYTES`]: this
+/// saves system calls for a fast download, and does not happen with a live stream.
 const AHEAD_STEP: usize = 4;
 const AHEAD_BYTES: usize = AHEAD_STEP * AHEAD_STEP * AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
 
@@ -22,15 +22,15 @@ const AHEAD_BYTES: usize = AHEAD_STEP * AHEAD_STEP * AHEAD_STEP * RTMP_BUFFER_CA
 /// first message.
 const AHEAD_ENCRYPTED_BYTES: usize = AHEAD_STEP * RTMP_BUFFER_CACHE_SIZE;
 
-/// After so many reads in a row that fit `sb_buf`, a larger buffer is given back: many streams need one only for the
-/// burst at their beginning.
+/// After this many reads in a row that fit `sb_buf`, a larger buffer is freed: many streams need one only for the burst
+/// at their beginning.
 const SMALL_READS: u32 = 256;
 
-/// A read that brings so much at once belongs to a stream that comes faster than it plays: the next read may gather
-/// more.
+/// A read of at least this size belongs to a stream that comes faster than it plays, so the next read may gather more.
 const MUCH_BYTES: usize = 2 * RTMP_BUFFER_CACHE_SIZE;
 
-/// A longer rest of a chunk is read straight into the body even where one read cannot fill body and `m_sb` both.
+/// If the rest of a chunk is longer than this, it is read directly into the body, even if one read cannot fill both the
+/// body and `m_sb`.
 const DIRECT_BYTES: usize = RTMP_BUFFER_CACHE_SIZE / 2;
 
 /// A read's result, for [`conclude`]: bytes, or `None` at the peer's end.
@@ -66,8 +66,8 @@ fn decrypt(r: Session, got: usize, first: &mut [u8], second: &mut [u8]) -> Came 
     Ok(Some(got))
 }
 
-/// Ends the session after an error or the peer's end; gives `None` then, and where nothing came in time. Ending frees
-/// the memory that was read into, so the caller has no reference to it.
+/// Ends the session after an error or the peer's end; returns `None` then, and if nothing came in time. The end frees
+/// the memory that was read into, so the caller must hold no reference to it.
 fn conclude(r: Session, came: Came) -> Option<usize> {
     match came {
         Ok(Some(got)) => Some(got),
@@ -95,11 +95,11 @@ fn conclude(r: Session, came: Came) -> Option<usize> {
 enum Way {
     /// Into the body and `m_sb` at once.
     Plain,
-    /// First into the one, then into the other: a TLS session or a tunnel fills one buffer at a time.
+    /// First into one, then into the other: a TLS session or a tunnel fills one buffer at a time.
     Wrapped,
     /// Exact, from the socket.
     Peek,
-    /// Exact, from a TLS session or a tunnel: no more than is needed.
+    /// Exact, from a TLS session or a tunnel: only as much as is needed.
     Sip,
 }
 
@@ -129,7 +129,7 @@ unsafe fn room<'a>(r: Session) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(start, len) }
 }
 
-/// Makes the buffer as large as wanted, and gives the old one.
+/// Makes the buffer as large as wanted, and returns the old one.
 fn resize(r: Session) -> Option<mem::Block> {
     let wanted = r.take_inner(|inner| &inner.ahead_wanted);
     if r.inner(|inner| &inner.small_reads) >= SMALL_READS && r.m_sb.buffered_len() == 0 {
@@ -139,14 +139,14 @@ fn resize(r: Session) -> Option<mem::Block> {
     if wanted <= ahead_len(r) {
         return None;
     }
-    // Without memory the old buffer stays.
+    // If there is no memory, the old buffer stays.
     let block = mem::Block::new(wanted)?;
     let old = r.take_inner(|inner| &inner.ahead);
     r.set_inner(|inner| &inner.ahead, Some(block));
     old
 }
 
-/// The larger buffer for reading ahead, where there is one: its start and its length.
+/// The larger buffer for reading ahead, if there is one: its start and length.
 fn larger(r: Session) -> Option<(*mut c_char, usize)> {
     let block = r.take_inner(|inner| &inner.ahead)?;
     let place = (block.start(), block.len());
@@ -159,8 +159,8 @@ fn ahead_len(r: Session) -> usize {
     larger(r).map_or(RTMP_BUFFER_CACHE_SIZE, |(_, len)| len)
 }
 
-/// Counts bytes that were read ahead. A read that fills its room makes the next buffer larger; many small reads give a
-/// larger buffer back.
+/// Counts bytes that were read ahead. A read that fills its room makes the next buffer larger; many small reads free a
+/// larger buffer.
 fn count_ahead(r: Session, got: usize, room: usize) {
     r.m_sb.sb_size.set(r.m_sb.sb_size.get() + got as c_int);
     let len = ahead_len(r);
@@ -172,11 +172,11 @@ fn count_ahead(r: Session, got: usize, room: usize) {
     }
 }
 
-/// Reads at least one byte more into `m_sb`; `need` bytes are wanted now. False as for [`conclude`]'s `None`.
+/// Reads at least one byte more into `m_sb`; `need` bytes are wanted now. False where [`conclude`] returns `None`.
 pub(super) fn fill(r: Session, need: usize) -> bool {
     let way = way(r);
     if way == Way::Peek {
-        // A peek would show the bytes again that are in `m_sb` already.
+        // A peek would return the bytes again that are in `m_sb` already.
         discard_peeked(r);
     }
     // SAFETY: used up before `conclude`, which may close the session.
@@ -200,15 +200,15 @@ pub(super) fn fill(r: Session, need: usize) -> bool {
     true
 }
 
-/// Has the kernel drop the bytes that were peeked at, when all of them are taken or belong to the message being read.
+/// Makes the kernel drop the bytes that were peeked at, once all of them are taken or belong to the message being read.
 /// Bytes for a later call stay with the kernel until then, so that the socket is readable.
 pub(super) fn discard_peeked(r: Session) {
     let len = r.take_inner(|inner| &inner.peeked);
     r.m_sb.discard(len);
 }
 
-/// Reads `len` bytes to `start`, those read ahead first; bytes beyond them go into `m_sb`. Gives fewer where the rest
-/// did not come; the session may be closed then, and that memory freed.
+/// Reads `len` bytes to `start`, those read ahead first; bytes beyond them go into `m_sb`. Returns fewer if the rest
+/// did not come; then the session may be closed, and that memory freed.
 ///
 /// # Safety
 /// `len` bytes at `start` are writable, no part of `m_sb`, and live until the session is closed.
@@ -251,8 +251,8 @@ pub(super) unsafe fn read_into(r: Session, start: *mut u8, len: usize) -> usize 
     done
 }
 
-/// Fills `buffer` and reads no byte more, for handshakes: the bytes behind them may be encrypted. False where the bytes
-/// do not come, or `late`, which is asked after each read, gives true.
+/// Fills `buffer` and reads no byte more, for handshakes: the bytes after them may be encrypted. False if the bytes do
+/// not come, or if `late`, which is called after each read, returns true.
 pub(super) fn read_exact(r: Session, buffer: &mut [u8], mut late: impl FnMut() -> bool) -> bool {
     // SAFETY: copied at once.
     let ahead = unsafe { r.m_sb.buffered() };

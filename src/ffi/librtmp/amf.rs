@@ -7,8 +7,8 @@ use super::types::{AMFObject, AMFObjectProperty};
 /// How deep objects may nest: real messages stay below ten. Each level costs stack in the host's thread.
 pub(super) const MAX_DEPTH: u32 = 128;
 
-/// Arrays grow by so many properties. Programs build arrays too, and an array's room follows from its count, so the
-/// step is part of the interface.
+/// Arrays grow by this many properties. Programs build arrays too, and an array's capacity follows from its count, so
+/// the step is part of the interface.
 pub(super) const STEP: usize = 16;
 
 impl AMFObject {
@@ -22,28 +22,28 @@ impl AMFObject {
         unsafe { std::slice::from_raw_parts(self.start(), len) }
     }
 
-    /// The property of this place.
+    /// The property at this index.
     pub fn at(&self, index: usize) -> Option<&AMFObjectProperty> {
         self.props().get(index)
     }
 
-    /// The first property of this name.
+    /// The first property with this name.
     pub fn named(&self, name: &[u8]) -> Option<&AMFObjectProperty> {
         self.props().iter().find(|prop| prop.p_name.bytes() == name)
     }
 
-    /// The string at this place; empty where there is none.
+    /// The string at this place; empty if there is none.
     pub fn string_at(&self, index: usize) -> &[u8] {
         // SAFETY: a string lives as long as the object that has it.
         self.at(index).map_or(&[], |prop| unsafe { prop.string().long_bytes() })
     }
 
-    /// The number at this place; 0 where there is none.
+    /// The number at this place; 0 if there is none.
     pub fn number_at(&self, index: usize) -> f64 {
         self.at(index).filter(|prop| prop.p_type <= 1).map_or(0.0, AMFObjectProperty::number)
     }
 
-    /// The first property of this name, at any depth.
+    /// The first property with a matching name, at any depth.
     pub fn find(&self, matches: &dyn Fn(&[u8]) -> bool, depth: u32) -> Option<&AMFObjectProperty> {
         for prop in self.props() {
             if matches(prop.p_name.bytes()) {
@@ -61,7 +61,7 @@ impl AMFObject {
         None
     }
 
-    /// Appends a property. False without memory, and nothing is changed.
+    /// Appends a property. False if there is no memory; then nothing is changed.
     pub fn add(&mut self, prop: &AMFObjectProperty) -> bool {
         let len = usize::try_from(self.count()).unwrap_or(0);
         let (mut props, prop) = (self.start(), *prop);

@@ -12,10 +12,10 @@ use crate::proto::amf::{Cursor, Header, Text, Token3};
 /// The name that an externalizable object's one value gets.
 const EXTERNAL_NAME: &[u8] = b"DEFAULT_ATTRIBUTE";
 
-/// Room of a class definition's name list grows by so many names.
+/// The capacity of a class definition's name list grows by this many names.
 const STEP: usize = 16;
 
-/// A string in place; a reference to an earlier one, which is not followed, gives none.
+/// A string in place; a reference to an earlier string is not followed and gives none.
 fn text_of(text: Text<'_>) -> AVal {
     match text {
         // SAFETY: strings of a decoded object lie in the message, and whoever has the object keeps that.
@@ -74,7 +74,7 @@ fn number(prop: &mut AMFObjectProperty, kind: u32, value: f64) {
     prop.p_type = kind;
 }
 
-/// Decodes an object, behind its type byte if `marked`.
+/// Decodes an object, after its type byte if `marked`.
 pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: bool, depth: u32) -> Result<(), Bad> {
     *object = AMFObject::EMPTY;
     if marked && decoder.input.byte()? != 10 {
@@ -86,7 +86,7 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
         return Ok(());
     }
     let (external, dynamic, sealed) = (head & 4 != 0, head & 8 != 0, head >> 4);
-    // The class's name is not used.
+    // The class name is not used.
     decoder.input.text3()?;
     let mut names = decoder.input;
     for _ in 0..sealed {
@@ -114,8 +114,8 @@ pub(super) fn object(decoder: &mut Decoder<'_>, object: &mut AMFObject, marked: 
         property(decoder, &mut last, true, depth)?;
         let end = last.p_name.is_empty();
         if end && last.object().count() > 0 {
-            // librtmp repeats the last value, nameless, at the end of a dynamic object. Here the copy becomes a null
-            // where it is an object, which would have two owners.
+            // librtmp repeats the last value, without a name, at the end of a dynamic object. Here the copy becomes a
+            // null if it is an object, because the object would have two owners.
             last.p_type = AMF_NULL;
         }
         decoder.keep(object, &last)?;
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn AMF3ReadInteger(data: *const c_char, value: *mut i32) -
     })
 }
 
-/// The bytes of one integer, whose top bits mark its end: no byte behind the last is read.
+/// The bytes of one integer, whose top bits mark its end: no byte after the last is read.
 ///
 /// # Safety
 /// `data` is NULL or such an integer.

@@ -1,8 +1,8 @@
 //! AMF0 as librtmp decodes it: strings stay where they are, in the message's body; only arrays of properties are
 //! allocated. Every read is bounded by the data, nesting by [`MAX_DEPTH`], and all values together by [`MAX_VALUES`].
 //!
-//! `proto::amf` reads the bytes, for the relay's reader (`proto::amf0`) too. The two readers differ, because programs
-//! see where librtmp stops, what it has collected by then and what it refuses (typed objects, references).
+//! `proto::amf` reads the bytes, also for the relay's reader (`proto::amf0`). The two readers differ, because programs
+//! can see where librtmp stops, what it has collected by then and what it refuses (typed objects, references).
 
 use std::ffi::c_int;
 
@@ -12,7 +12,7 @@ use super::{amf3, log};
 use crate::error::Failure;
 use crate::proto::amf::{Cursor, Token};
 
-/// Values in one message, counted by the room of their arrays: 14 MiB of properties. The largest real messages are
+/// Values in one message, counted by the capacity of their arrays: 14 MiB of properties. The largest real messages are
 /// metadata with a day's key frames.
 const MAX_VALUES: u32 = 1 << 18;
 
@@ -32,7 +32,7 @@ pub(super) struct Decoder<'a> {
     values_left: u32,
 }
 
-/// Decodes with `body` and gives the bytes taken.
+/// Decodes with `body` and returns the number of bytes taken.
 ///
 /// # Safety
 /// The data outlives every use of what is decoded: its strings lie there.
@@ -73,7 +73,7 @@ pub(super) fn be_f64(bytes: &[u8]) -> f64 {
     bytes.first_chunk().map_or(0.0, |&bytes| f64::from_be_bytes(bytes))
 }
 
-/// Decodes properties up to the end mark or the end of the data. Gives the bytes taken.
+/// Decodes properties up to the end mark or the end of the data. Returns the number of bytes taken.
 ///
 /// # Safety
 /// That of [`decode`].
@@ -104,7 +104,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Appends a decoded property, or frees it where it finds no place.
+    /// Appends a decoded property, or frees it if it finds no place.
     pub(super) fn keep(&mut self, object: &mut AMFObject, prop: &AMFObjectProperty) -> Result<(), Bad> {
         let room = if (object.count() as usize).is_multiple_of(STEP) { STEP as u32 } else { 0 };
         if let Some(left) = self.values_left.checked_sub(room)
@@ -143,11 +143,11 @@ impl Decoder<'_> {
                 prop.p_vu = AMFValue { p_number: ms };
                 prop.p_UTCoffset = zone;
             }
-            // The count of an ECMA array is a hint that encoders get wrong; the end mark counts.
+            // The count of an ECMA array is a hint that encoders get wrong; the end mark decides.
             Token::Object | Token::EcmaArray(_) => {
                 self.container(prop, kind, depth, |inside, inner, depth| inside.object(inner, true, depth))?;
             }
-            // librtmp's counts have a sign: from half of their range on there is nothing in the array.
+            // librtmp's counts are signed: a count in the upper half of the range means an empty array.
             Token::StrictArray(len) => {
                 self.container(prop, kind, depth, |inside, inner, depth| {
                     inside.array(inner, len as i32, false, depth)
@@ -164,7 +164,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Decodes the inside of an object or array. On failure nothing of it is kept.
+    /// Decodes the inside of an object or array. On failure no part of it is kept.
     pub(super) fn container(
         &mut self,
         prop: &mut AMFObjectProperty,

@@ -5,7 +5,7 @@ use super::amf::MAX_DEPTH;
 use super::log;
 use super::types::*;
 
-/// Writes from the front of a buffer. A method gives `None` where its value does not fit; earlier bytes stay.
+/// Writes from the front of a buffer. A method returns `None` if its value does not fit; earlier bytes stay.
 pub(super) struct Output<'a> {
     buffer: &'a mut [u8],
     at: usize,
@@ -149,7 +149,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// A property, its name first. A null has none: librtmp leaves it out.
+    /// A property, beginning with its name. A null has no name, because librtmp leaves it out.
     pub(super) fn property(&mut self, prop: &AMFObjectProperty) -> Option<()> {
         self.property_at(prop, 0)
     }

@@ -9,7 +9,7 @@ use super::ptr::{bytes, put};
 use super::types::*;
 use super::{guard, log};
 
-/// The result of a look-up that finds nothing. Functions that write recognise its address and leave it alone.
+/// The result of a look-up that finds nothing. Functions that write recognise its address and do not write to it.
 struct Invalid(AMFObjectProperty);
 
 // SAFETY: it is never written.
@@ -33,7 +33,7 @@ unsafe fn writable<'a>(prop: *mut AMFObjectProperty) -> Option<&'a mut AMFObject
     unsafe { prop.as_mut() }
 }
 
-/// Runs an encoder on the room between two pointers and gives the pointer after what it wrote, or NULL.
+/// Runs an encoder on the room between two pointers and returns the pointer after the bytes written, or NULL.
 ///
 /// # Safety
 /// The contract of all pointers: NULL, or the room between the two is this call's.
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn AMF_DecodeBoolean(data: *const c_char) -> c_int {
     (unsafe { first::<1>(data) } != [0]).into()
 }
 
-/// Points `out` at the `len` bytes behind a length of `head` bytes.
+/// Points `out` at the `len` bytes after a length of `head` bytes.
 ///
 /// # Safety
 /// The contract of all pointers: `data` is NULL or has so many bytes behind the head, `out` is NULL or may be written.
@@ -414,7 +414,7 @@ pub unsafe extern "C" fn AMFProp_SetObject(prop: *mut AMFObjectProperty, value: 
     }
 }
 
-/// Gives a property another value.
+/// Sets the value of a property.
 ///
 /// # Safety
 /// That of [`writable`]; the value is of this kind.
@@ -447,7 +447,7 @@ pub unsafe extern "C" fn AMFProp_Reset(prop: *mut AMFObjectProperty) {
     });
 }
 
-/// Logs an object, a property a record.
+/// Logs an object, one record for each property.
 pub(super) fn dump(object: &AMFObject, depth: u32) {
     log::debug("(object begin)");
     for prop in object.props() {
@@ -456,7 +456,7 @@ pub(super) fn dump(object: &AMFObject, depth: u32) {
     log::debug("(object end)");
 }
 
-/// Bytes of a name and of a value that a dump shows.
+/// Most bytes of a name and of a value that a dump shows.
 const NAME_BYTES: usize = 18;
 const VALUE_BYTES: usize = 254;
 

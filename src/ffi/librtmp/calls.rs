@@ -6,7 +6,7 @@ use super::inner::Session;
 use super::types::*;
 use super::{guard, mem};
 
-/// The table grows by so many calls, as programs see.
+/// The table grows by this many calls, which programs can see.
 const STEP: usize = 16;
 
 /// The calls that wait.
@@ -44,7 +44,7 @@ pub(super) fn queue(r: Session, method: &[u8], transaction: c_int) {
     r.m_numCalls.set(r.m_numCalls.get() + 1);
 }
 
-/// Takes out the call of this transaction and gives its name.
+/// Removes the call with this transaction and returns its name.
 pub(super) fn take(r: Session, transaction: f64) -> Option<Vec<u8>> {
     // SAFETY: not used after the next line but one.
     let table = unsafe { table(r) };
@@ -54,7 +54,7 @@ pub(super) fn take(r: Session, transaction: f64) -> Option<Vec<u8>> {
     Some(name)
 }
 
-/// Forgets the first call of this name.
+/// Removes the first call with this name.
 pub(super) fn forget(r: Session, name: &[u8]) {
     // SAFETY: looking for a name changes nothing.
     if let Some(index) = unsafe { table(r) }.iter().position(|call| call.name.bytes() == name) {
@@ -62,7 +62,7 @@ pub(super) fn forget(r: Session, name: &[u8]) {
     }
 }
 
-/// Takes out one call and frees its name.
+/// Removes one call and frees its name.
 pub(super) fn remove(r: Session, index: usize) {
     // SAFETY: copied at once.
     if let Some(call) = unsafe { table(r) }.get(index).copied() {

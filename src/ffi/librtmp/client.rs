@@ -67,7 +67,7 @@ fn on_media(r: Session, channel: c_int, time: u32) {
     }
 }
 
-/// Several FLV tags in one message.
+/// Handles several FLV tags in one message.
 fn on_tags(r: Session, packet: &RTMPPacket, body: &[u8]) {
     let mut time = packet.m_nTimeStamp;
     let mut rest = body;
@@ -95,7 +95,7 @@ fn on_tags(r: Session, packet: &RTMPPacket, body: &[u8]) {
 const TAG_HEAD: usize = 11;
 const TAG_TAIL: usize = 4;
 
-/// Reads a data message. True for the stream's metadata.
+/// Reads a data message. True if it is the stream's metadata.
 fn on_metadata(r: Session, body: &[u8]) -> bool {
     let mut object = Owned(AMFObject::EMPTY);
     // SAFETY: the body outlives the object.
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn RTMP_ClientPacket(r: *mut RTMP, packet: Option<&RTMPPac
     unsafe { on_session(r, 0, |r| packet.map_or(0, |packet| client_packet(r, packet) as c_int)) }
 }
 
-/// Gives a program the property that `find` finds.
+/// Writes the property that `find` finds to the program's pointer.
 ///
 /// # Safety
 /// `out` is NULL or may be written.
@@ -226,7 +226,7 @@ pub(super) fn next_media(r: Session, packet: &mut RTMPPacket) -> Outcome {
             free_packet_body(packet);
         } else if r.m_pausing.get() == 3 {
             if packet.m_nTimeStamp <= r.m_mediaStamp.get() {
-                // A message that the server repeats after a pause.
+                // This message was repeated by the server after a pause.
                 outcome = Outcome::Nothing;
                 free_packet_body(packet);
             } else {
@@ -304,7 +304,7 @@ pub unsafe extern "C" fn RTMP_ReconnectStream(r: *mut RTMP, seek_ms: c_int) -> c
     }
 }
 
-/// The time between pausing and going on.
+/// The time between pausing and resuming.
 const TOGGLE_PAUSE: Duration = Duration::from_secs(1);
 
 fn toggle_stream(r: Session) -> bool {
@@ -316,7 +316,7 @@ fn toggle_stream(r: Session) -> bool {
             return false;
         }
         r.m_pausing.set(1);
-        // An interruption is left to the next call, which ends by it.
+        // An interruption is left to the next call, which ends because of it.
         let _ = r.m_sb.rest(TOGGLE_PAUSE);
     }
     let good = commands::pause(r, false);

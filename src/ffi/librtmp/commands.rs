@@ -8,7 +8,7 @@ use super::life::on_session;
 use super::send::send_packet;
 use super::types::*;
 
-/// Chunk streams by what they carry.
+/// Chunk streams by their content.
 const COMMANDS: c_int = 3;
 const PUBLISH: c_int = 4;
 const PLAY: c_int = 8;
@@ -199,7 +199,7 @@ pub(super) fn send_pause(r: Session, on: bool, time: c_int) -> bool {
     })
 }
 
-/// Pauses at the media's current time, or goes on from there.
+/// Pauses at the media's current time, or resumes from there.
 pub(super) fn pause(r: Session, on: bool) -> bool {
     if on {
         r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
@@ -285,7 +285,7 @@ pub(super) fn connect(r: Session) -> bool {
     send_packet(r, &mut packet, true)
 }
 
-/// Bytes that extras may take.
+/// Most bytes that extras may take.
 fn extras_room(object: &AMFObject, depth: u32) -> usize {
     let inner = |prop: &AMFObjectProperty| if depth < 128 { extras_room(&prop.object(), depth + 1) } else { 0 };
     object

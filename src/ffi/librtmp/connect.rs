@@ -84,7 +84,7 @@ fn try_socket(r: Session, address: &SockAddr) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let timeout = u64::try_from(r.Link.timeout.get()).unwrap_or(0);
     let started = socket.connect(address);
-    // From here on another thread can end the attempt by closing the session.
+    // From now on another thread can end the attempt by closing the session.
     r.m_sb.put_socket(socket.into_raw_fd());
     r.set_inner(|inner| &inner.own_socket, true);
     match started {
@@ -106,7 +106,7 @@ fn try_socket(r: Session, address: &SockAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks a SOCKS4 proxy for the server. The protocol takes addresses only, so the name is resolved here.
+/// Asks a SOCKS4 proxy to connect to the server. The protocol takes only addresses, so the name is resolved here.
 fn through_proxy(r: Session) -> Result<(), String> {
     let address =
         resolve(r.Link.hostname.get().bytes(), r.Link.port.get()).into_iter().find_map(|address| match address.ip() {
@@ -164,7 +164,7 @@ fn connect(r: Session, given: Option<&mut RTMPPacket>) -> bool {
     negotiate(r, given)
 }
 
-/// Random bytes of the system or, where it has none, of the clock.
+/// Random bytes from the system or, if it has none, from the clock.
 fn random() -> [u8; RANDOM_BYTES] {
     let mut bytes = [0; RANDOM_BYTES];
     let mut done = 0;
@@ -181,7 +181,7 @@ fn random() -> [u8; RANDOM_BYTES] {
     bytes
 }
 
-/// A handshake may take so many times `Link.timeout` from its first byte on: a bound for a peer that sends a byte now
+/// A handshake may take this many times `Link.timeout` from its first byte on: a bound for a peer that sends a byte now
 /// and then.
 const HANDSHAKE_WAITS: u64 = 4;
 
@@ -192,7 +192,7 @@ pub(super) fn handshake_limit(r: Session) -> Duration {
     Duration::from_secs(timeout_s.map_or(YEAR_S, |timeout_s| timeout_s * HANDSHAKE_WAITS))
 }
 
-/// Does the handshake of either side, without reading ahead: the bytes behind it may be encrypted.
+/// Does the handshake of either side, without reading ahead, because the bytes after it may be encrypted.
 fn shake_hands(r: Session, client: bool) -> bool {
     let random = random();
     let uptime = super::life::RTMP_GetTime();
@@ -238,7 +238,7 @@ fn shake_hands(r: Session, client: bool) -> bool {
 fn finish(r: Session, done: crate::proto::rtmpe::Done, client: bool) {
     match done.signed {
         Signed::Invalid if client => log::warning("handshake: the server's signature is not genuine"),
-        // librtmp warns and refuses. Here the client is let in: ffmpeg is one that signs only in part.
+        // librtmp warns and refuses. This library accepts the client, because ffmpeg, for one, signs only in part.
         Signed::Invalid => log::debug("handshake: the client's signature is not genuine"),
         Signed::Valid | Signed::Plain => {}
     }
@@ -254,8 +254,8 @@ fn finish(r: Session, done: crate::proto::rtmpe::Done, client: bool) {
     r.set_inner(|inner| &inner.ciphers, done.ciphers.map(Box::new));
 }
 
-/// Acts on a publisher's refusal with this description: connects again with a login, or ends the session where the
-/// login is refused for good. False where the refusal is not about a login.
+/// Acts on a publisher's refusal with this description: connects again with a login, or ends the session if the login
+/// is refused for good. False if the refusal is not about a login.
 pub(super) fn log_in(r: Session, description: &[u8]) -> bool {
     let random = random();
     let nonce = [random[0], random[1], random[2], random[3]];
@@ -284,7 +284,7 @@ pub(super) fn log_in(r: Session, description: &[u8]) -> bool {
     true
 }
 
-/// Replaces a string of `Link` by a copy of `text`, and frees the old one where it was ours.
+/// Replaces a string of `Link` by a copy of `text`, and frees the old one if it was ours.
 fn replace(field: &Cell<AVal>, flags: &Cell<c_int>, bit: c_int, text: &[u8]) {
     let old = field.replace(mem::copy(text));
     if flags.get() & bit != 0 {

@@ -46,7 +46,7 @@ fn send(r: Session, mut message: Message, kind: u8, header: u8) -> bool {
     send_packet(r, &mut packet, false)
 }
 
-/// Sends the window after which we want an acknowledgement.
+/// Sends the window after which we expect an acknowledgement.
 pub(super) fn send_server_bandwidth(r: Session) -> bool {
     let mut message = Message::new();
     message.put(&r.m_nServerBW.get().to_be_bytes());
@@ -67,8 +67,8 @@ pub(super) fn is_report_due(r: Session, more: usize) -> bool {
     r.m_bSendCounter.get() != 0 && unreported > r.m_nClientBW.get() / 10
 }
 
-/// Sends a report of bytes read, every tenth of the window. Where the peer has gone the report fails and the session
-/// stays: messages may be read ahead, and the reader meets the connection's end behind them.
+/// Sends a report of bytes read, every tenth of the window. If the peer has gone, the report fails and the session
+/// stays open: there may be messages that were read ahead, and the reader finds the connection's end after them.
 pub(super) fn report_bytes_read(r: Session) {
     if !is_report_due(r, 0) || !r.is_connected() {
         return;
@@ -141,7 +141,7 @@ pub(super) fn on_ctrl(r: Session, body: &[u8]) {
     }
 }
 
-/// Pauses and goes on after a server's "buffer empty", which makes the server fill our buffer anew.
+/// Pauses and resumes after a server's "buffer empty", which makes the server fill our buffer again.
 fn on_buffer_empty(r: Session) {
     if r.m_pausing.get() == 0 {
         r.m_pauseStamp.set(r.channel_time(r.m_mediaChannel.get()));
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn RTMP_SendClientBW(r: *mut RTMP) -> c_int {
     unsafe { on_session(r, FALSE, |r| send_client_bandwidth(r).into()) }
 }
 
-/// Sends the server the time that it may send ahead.
+/// Tells the server how far it may send ahead.
 pub(super) fn send_buffer_length(r: Session) -> bool {
     let (stream, time) = (r.m_stream_id.get() as u32, r.m_nBufferMS.get() as u32);
     send_ctrl(r, BUFFER_LENGTH as c_short, stream, time)

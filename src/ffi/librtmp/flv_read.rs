@@ -27,10 +27,10 @@ const FILE_HEAD: [u8; 13] = [b'F', b'L', b'V', 1, 0, 0, 0, 0, 9, 0, 0, 0, 0];
 /// Most bytes kept back until audio and video are both seen, for the head's bits.
 const PROBE_BYTES: usize = 128 * 1024;
 
-/// Messages that a resumed download skips at most, looking for where it stopped.
+/// Most messages that a resumed download skips while it looks for the place where it stopped.
 const MAX_SKIPPED: u32 = 50;
 
-/// Reads FLV into `out`. Gives the bytes, or -1 with `errno` set.
+/// Reads FLV into `out`. Returns the number of bytes, or -1 with `errno` set.
 fn read(r: Session, out: &mut [u8]) -> c_int {
     match r.m_read.status.get() {
         RTMP_READ_EOF | RTMP_READ_COMPLETE => return 0,
@@ -89,7 +89,7 @@ fn probe(r: Session) -> Result<(), i8> {
     Ok(())
 }
 
-/// Keeps `bytes` for the next call, in place of those kept before.
+/// Keeps `bytes` for the next call, replacing those kept before.
 fn hold(r: Session, bytes: &[u8]) {
     let old = r.m_read.buf.get();
     let kept = if bytes.is_empty() { ptr::null_mut() } else { mem::copy(bytes).start() };
@@ -100,7 +100,7 @@ fn hold(r: Session, bytes: &[u8]) {
     unsafe { mem::free(old) };
 }
 
-/// Gives kept bytes.
+/// Copies kept bytes to `out`.
 fn take_kept(r: Session, out: &mut [u8]) -> usize {
     if r.m_read.buf.get().is_null() {
         return 0;
@@ -217,8 +217,8 @@ fn copy_tags(r: Session, packet: &RTMPPacket, body: &[u8], out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// Filters the messages of a resumed download; `None` skips one that the file has. After the seek a server begins at
-/// time 0 again, and must send the file's last frame there.
+/// Filters the messages of a resumed download; `None` skips a message that the file has. After the seek a server begins
+/// at time 0 again, and must send the file's last frame there.
 fn resume<'a>(r: Session, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<&'a [u8]>, i8> {
     if r.m_read.flags.get() & RTMP_READ_RESUME == 0 || r.m_read.flags.get() & RTMP_READ_NO_IGNORE != 0 {
         return Ok(Some(body));
@@ -253,7 +253,7 @@ fn resume<'a>(r: Session, packet: &RTMPPacket, body: &'a [u8]) -> Result<Option<
     Ok(Some(body))
 }
 
-/// The tags of one message behind the file's last frame; `None` skips the message.
+/// The tags of one message after the file's last frame; `None` skips the message.
 fn resume_tags<'a>(r: Session, body: &'a [u8], frame: &[u8]) -> Result<Option<&'a [u8]>, i8> {
     let mut rest = body;
     while rest.len() > TAG_HEAD {
@@ -286,7 +286,7 @@ fn differs(r: Session, body: &[u8]) -> bool {
     unsafe { decode::object(&mut object.0, body, false) }.is_ok() && object.0.string_at(0) == b"onMetaData"
 }
 
-/// The bytes of a buffer and length of the program's.
+/// The bytes of a program's buffer with this length.
 ///
 /// # Safety
 /// That of [`bytes`](fn@bytes).

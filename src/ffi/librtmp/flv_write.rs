@@ -16,27 +16,27 @@ const INFO: u8 = 18;
 /// Chunk stream of published messages.
 const CHANNEL: c_int = 4;
 
-/// Bytes before a file's first tag, of a tag's head, and after its data.
+/// Sizes in bytes: the part before a file's first tag, a tag's head, and the part after a tag's data.
 const FILE_HEAD: usize = 13;
 const TAG_HEAD: usize = 11;
 const TAG_TAIL: u8 = 4;
 
-/// The state between two slices: a half-written head, and the end of the tag before.
+/// The state between two slices: a half-written head, and the end of the previous tag.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Writing {
     head: [u8; FILE_HEAD],
     len: usize,
-    /// Bytes behind a tag's data that have not come.
+    /// Bytes after a tag's data that have not come.
     tail: u8,
     /// The slices are inside a tag's data.
     open: bool,
 }
 
 impl Writing {
-    /// Takes bytes of a head, and gives the head when it is complete.
+    /// Takes bytes of a head, and returns the head when it is complete.
     fn head(&mut self, input: &mut &[u8]) -> Option<[u8; FILE_HEAD]> {
         if self.head[..self.len].starts_with(b"FLV") && input.starts_with(b"FLV") {
-            // librtmp refuses a cut file head, so programs written for it offer the head again from its start.
+            // librtmp refuses a cut file head, so programs written for it pass the head again from its start.
             self.len = 0;
         }
         while let Some((&byte, rest)) = input.split_first() {
@@ -82,7 +82,7 @@ fn write(r: Session, mut input: &[u8]) -> bool {
     true
 }
 
-/// Makes a message of a tag's head.
+/// Begins a message from a tag's head.
 fn begin(r: Session, head: &[u8; FILE_HEAD]) -> bool {
     let kind = head[0];
     let prefix = if kind == INFO { &SET_DATA_FRAME[..] } else { &[] };
@@ -124,7 +124,7 @@ fn go_on(r: Session, input: &mut &[u8]) -> bool {
     packet.m_nBytesRead < packet.m_nBodySize || finish(r)
 }
 
-/// Sends the message and expects the end of its tag.
+/// Sends the message and then expects the end of its tag.
 fn finish(r: Session) -> bool {
     let mut packet = r.m_write.take();
     let sent = send_packet(r, &mut packet, false);
@@ -137,7 +137,7 @@ fn finish(r: Session) -> bool {
     sent
 }
 
-/// Sets whether the slices are inside a tag's data, and how many bytes behind it have not come.
+/// Sets whether the slices are inside a tag's data, and how many bytes after it have not come.
 fn set_open(r: Session, open: bool, tail: u8) {
     let writing = r.inner(|inner| &inner.writing);
     r.set_inner(|inner| &inner.writing, Writing { open, tail, ..writing });

@@ -1,5 +1,5 @@
 //! Fuzzing of librtmp's face through its exports, as programs use it: conversations with a peer made of the input, AMF,
-//! urls and options. Called by `fuzzing` alone; not in the library that ships.
+//! urls and options. Only `fuzzing` calls it; it is not in the released library.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::io::{Read, Write};
@@ -74,15 +74,15 @@ pub struct Seen {
 /// A session and the peer's end of its connection.
 struct Talk {
     r: *mut RTMP,
-    /// The session's descriptor once more, for its flags.
+    /// A second handle to the session's descriptor, for its flags.
     ours: UnixStream,
     peer: UnixStream,
-    /// One packet for the whole conversation, as programs have it: it keeps fields that later headers leave out.
+    /// One packet for the whole conversation, as in real programs: it keeps fields that later headers leave out.
     packet: RTMPPacket,
 }
 
 impl Talk {
-    /// A session on a descriptor of the program's, before its handshake.
+    /// A session on a descriptor of the program, before its handshake.
     fn new(role: Role) -> Self {
         let (ours, peer) = UnixStream::pair().expect("a pair of sockets");
         peer.set_nonblocking(true).expect("a socket's flag");
@@ -95,7 +95,7 @@ impl Talk {
         session.Link.timeout.set(1);
         if role != Role::Server {
             let link = &session.Link;
-            // There is no host, so a login's second connection finds nobody.
+            // There is no host, so a login's second connection fails.
             for (field, text) in [
                 (&link.app, &b"live"[..]),
                 (&link.tcUrl, b"rtmp://h/live"),
@@ -121,7 +121,7 @@ impl Talk {
         unsafe { Session::new(self.r) }.expect("memory for a session")
     }
 
-    /// Sends the peer's bytes. A session that has closed takes none.
+    /// Sends the peer's bytes. A closed session takes none.
     fn feed(&mut self, bytes: &[u8]) {
         let _ = self.peer.write_all(bytes);
     }
@@ -187,7 +187,7 @@ impl Talk {
         self.packet = packet;
     }
 
-    /// Answers a command, as servers on librtmp do: decodes it, and sends its transaction back.
+    /// Answers a command, as servers built on librtmp do: decodes it, and sends its transaction back.
     fn answer(&mut self, packet: &RTMPPacket) {
         let skipped = usize::from(packet.m_packetType == 17).min(packet.m_nBodySize as usize);
         // SAFETY: the packet is the caller's.
@@ -241,7 +241,7 @@ impl Talk {
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        // The goodbye may not fit the socket: without a reader sending fails instead of waiting.
+        // The closing commands may not fit the socket; without a reader, sending fails instead of waiting.
         let _ = self.peer.shutdown(Shutdown::Both);
         // SAFETY: contract.
         unsafe { RTMP_Close(self.r) };
@@ -250,8 +250,8 @@ impl Drop for Talk {
     }
 }
 
-/// A conversation by packets; the peer's bytes come in these pieces, and the session runs dry between them. Gives the
-/// packets, and whether the session was still connected before the peer closed.
+/// A conversation by packets; the peer's bytes come in these pieces, and the session reads all of each piece before the
+/// next. Returns the packets, and whether the session was still connected before the peer closed.
 pub fn packets(role: Role, pieces: &[&[u8]]) -> (Vec<Seen>, bool) {
     watched(|| {
         let (mut talk, mut seen) = (Talk::new(role), Vec::new());
@@ -269,7 +269,7 @@ pub fn packets(role: Role, pieces: &[&[u8]]) -> (Vec<Seen>, bool) {
     })
 }
 
-/// Plays to the end and gives the FLV file; some calls of players come between.
+/// Plays to the end and returns the FLV file, with some calls of players in between.
 pub fn play(wire: &[u8]) -> Vec<u8> {
     watched(|| {
         let mut talk = Talk::new(Role::Client);
@@ -327,7 +327,7 @@ impl Drop for Object {
     }
 }
 
-/// An object's encoding; `None` where it does not fit.
+/// An object's encoding; `None` if it does not fit.
 fn encoded(object: &mut Object) -> Option<Vec<u8>> {
     let mut room = vec![0_u8; ENCODED_BYTES];
     let start = room.as_mut_ptr().cast::<c_char>();
@@ -340,7 +340,7 @@ fn encoded(object: &mut Object) -> Option<Vec<u8>> {
     Some(room)
 }
 
-/// Reads every property by every function there is.
+/// Reads every property with every function.
 fn look(object: &mut Object) {
     // SAFETY: contract.
     unsafe { AMF_Dump(Some(&object.0)) };
@@ -371,7 +371,7 @@ fn look(object: &mut Object) {
     }
 }
 
-/// Decodes bytes by every AMF decoder: values lie within the bytes, and those that librtmp encodes fully are the same
+/// Decodes bytes by every AMF decoder: values are within the bytes, and those that librtmp encodes fully are the same
 /// after encoding and decoding.
 pub fn amf(data: &[u8]) {
     let (start, size) = (data.as_ptr().cast::<c_char>(), data.len() as c_int);
@@ -401,7 +401,7 @@ pub fn amf(data: &[u8]) {
     });
 }
 
-/// One property by itself: decoded, shown, encoded into little room and into much.
+/// Decodes one property, dumps it, and encodes it into little room and into enough.
 fn property(data: &[u8], names: c_int) {
     let mut prop = AMFObjectProperty::INVALID;
     // SAFETY: the data's start and length.
@@ -432,7 +432,7 @@ fn can_be_told(object: &AMFObject, names: bool) -> bool {
     })
 }
 
-/// Asserts that encoded bytes decode whole, and encode to the same bytes.
+/// Asserts that encoded bytes decode completely and encode to the same bytes.
 fn again(bytes: &[u8]) {
     let mut object = Object(AMFObject::EMPTY);
     // The first byte says that it is an object.
@@ -443,7 +443,7 @@ fn again(bytes: &[u8]) {
     assert_eq!(encoded(&mut object).as_deref(), Some(bytes), "decoded and encoded, it is the same");
 }
 
-/// A url with options, by both functions that take one, without those options that fetch a file.
+/// A url with options, by both functions that take one, without the options that fetch a file.
 pub fn url(text: &[u8]) {
     let mut text: Vec<u8> = text.iter().copied().take_while(|&byte| byte != 0).collect();
     let fetches = text.windows(6).any(|part| part.eq_ignore_ascii_case(b"swfVfy"));

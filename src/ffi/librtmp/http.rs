@@ -29,7 +29,7 @@ const WHOLE: Duration = Duration::from_secs(3600);
 /// Longest file that is fetched.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The buffer that programs give for a date has this length, end mark included.
+/// The length of a program's buffer for a date, including its NUL.
 const DATE_BYTES: usize = 64;
 
 const AGENT: &str = "Mozilla/5.0";
@@ -43,7 +43,7 @@ struct Answer {
     modified: Vec<u8>,
 }
 
-/// Fetches a file; `sink` gets its bytes, and ends the fetch by giving false.
+/// Fetches a file; `sink` gets its bytes, and ends the fetch by returning false.
 fn fetch(url: &HttpUrl, since: Option<&[u8]>, sink: &mut dyn FnMut(&[u8]) -> bool) -> Result<Answer> {
     let patience = Patience { each: TIMEOUT, all: WHOLE, stopped: &interrupted };
     let mut link = HttpLink::open(url, &Trust::default(), patience)?;

@@ -1,6 +1,6 @@
-//! The handle of a session, and the library's own part of one: fields that have no place in the public structure. That
-//! part hangs on `m_clientID`, which no program touches; it is made when first needed and freed by `RTMP_Close` and
-//! `RTMP_Free`.
+//! The handle of a session, and the library's own part of one: fields that have no place in the public structure.
+//! `m_clientID`, which no program touches, points to that part; it is made when first needed and freed by `RTMP_Close`
+//! and `RTMP_Free`.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -14,12 +14,12 @@ use super::types::{AVal, RTMP, RTMPPacket};
 use crate::proto::chunk_header::{HEADER_MAX_BYTES, Previous};
 use crate::proto::rtmpe::Ciphers;
 
-/// A chunk whose body has not wholly arrived.
+/// A chunk whose body has not completely arrived.
 #[derive(Clone, Copy)]
 pub(super) struct OpenChunk {
     /// Its chunk stream.
     pub(super) channel: u32,
-    /// Bytes of it that are missing.
+    /// Bytes of the chunk that are missing.
     pub(super) missing: u32,
     /// Its header, for programs that pass chunks on.
     pub(super) header: [u8; HEADER_MAX_BYTES],
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     pub(super) ciphers: Cell<Option<Box<Ciphers>>>,
     /// The tunnel of a session in HTTP.
     pub(super) tunnel: Cell<Option<Box<Tunnelled>>>,
-    /// The chunk that is being read.
+    /// The chunk that is being read, if any.
     pub(super) open_chunk: Cell<Option<OpenChunk>>,
     /// Bytes set aside for messages that are not complete.
     pub(super) open_bytes: Cell<u64>,
@@ -49,15 +49,15 @@ pub(super) struct Inner {
     /// Bytes of an exact session that were read ahead and that the kernel still keeps: those taken from `m_sb` since,
     /// and those left in it.
     pub(super) peeked: Cell<usize>,
-    /// The last read brought much at once.
+    /// The last read was a large one ([`super::ahead`]).
     pub(super) flows: Cell<bool>,
     /// The larger buffer for reading ahead, once `sb_buf` was too small.
     pub(super) ahead: Cell<Option<Block>>,
-    /// The length that this buffer has at least from the next read on.
+    /// The least length of this buffer from the next read on.
     pub(super) ahead_wanted: Cell<usize>,
     /// Reads in a row that fit `sb_buf`.
     pub(super) small_reads: Cell<u32>,
-    /// A report of bytes read is being sent: finding the peer gone does not end the session then.
+    /// A report of bytes read is being sent: meanwhile a lost peer does not end the session.
     pub(super) is_reporting: Cell<bool>,
     /// The state of `RTMP_Write` between two slices.
     pub(super) writing: Cell<Writing>,
@@ -68,7 +68,7 @@ pub(super) struct Inner {
 pub(super) struct ChannelIn {
     pub(super) packet: RTMPPacket,
     pub(super) previous: Previous,
-    /// Room of the half-read body, in bytes.
+    /// Capacity of the half-read body, in bytes.
     pub(super) room: u32,
     /// A header was seen.
     pub(super) used: bool,
@@ -79,16 +79,16 @@ pub(super) struct ChannelIn {
 pub(super) struct ChannelOut {
     /// The message that was sent last, without its body.
     pub(super) packet: RTMPPacket,
-    /// The milliseconds that every reader adds for a next message without a time in its header. `None` where readers
+    /// The milliseconds that every reader adds for a next message without a time in its header. `None` if readers
     /// differ: after a full header with a time other than 0 the specification (5.3.1.2.4) adds that time once more, and
     /// nginx-rtmp adds nothing.
     pub(super) repeats_ms: Option<u32>,
 }
 
-/// A session for the length of a call: the pointer that the program gave.
+/// A session during a call: the pointer that the program gave.
 ///
-/// A call hands copies of the handle to its functions. The handle leads to the session's fields, which are cells and
-/// atomics: no reference to a session has to be the only one, and none outlives an expression. Functions that give
+/// A call hands copies of the handle to its functions. The handle gives access to the session's fields, which are cells
+/// and atomics, so no reference to a session has to be exclusive, and none outlives an expression. Functions that give
 /// references to a session's tables, bodies and buffers are `unsafe` and state how long the references hold.
 #[derive(Clone, Copy)]
 pub(super) struct Session(NonNull<RTMP>);
@@ -97,8 +97,8 @@ impl Session {
     /// The session of an export; `None` for NULL.
     ///
     /// # Safety
-    /// The contract of all pointers: `r` is NULL or a session, which stands where it is as long as a copy of the handle
-    /// is used. Meanwhile no other thread touches anything of it but `m_sb.life`, and `m_sb.sb_socket` to read it.
+    /// The contract of all pointers: `r` is NULL or a session, which does not move as long as a copy of the handle
+    /// is used. Meanwhile other threads touch only `m_sb.life`, and read `m_sb.sb_socket`.
     #[inline]
     pub(super) unsafe fn new(r: *mut RTMP) -> Option<Self> {
         NonNull::new(r).map(Self)
@@ -109,7 +109,7 @@ impl Session {
         self.0.as_ptr()
     }
 
-    /// The library's own part, if it is there.
+    /// The library's own part, if it exists.
     ///
     /// # Safety
     /// The result is not used once the session may have been closed, which frees the part: no call is made meanwhile.
@@ -119,7 +119,7 @@ impl Session {
         unsafe { self.m_clientID.get().start().cast::<Inner>().as_ref() }
     }
 
-    /// The library's own part, made if it is not there.
+    /// The library's own part, made if it does not exist.
     ///
     /// # Safety
     /// That of [`part`](Self::part).
@@ -133,21 +133,21 @@ impl Session {
         unsafe { &*self.m_clientID.get().start().cast() }
     }
 
-    /// A field of the library's own part; its default where there is no such part.
+    /// A field of the library's own part; its default if there is no such part.
     #[inline]
     pub(super) fn inner<T: Copy + Default>(self, field: fn(&Inner) -> &Cell<T>) -> T {
         // SAFETY: `field` captures nothing, so it has no session to close.
         unsafe { self.part() }.map_or_else(T::default, |inner| field(inner).get())
     }
 
-    /// Takes a field's value out, and leaves the default.
+    /// Takes a field's value, and leaves the default.
     #[inline]
     pub(super) fn take_inner<T: Default>(self, field: fn(&Inner) -> &Cell<T>) -> T {
         // SAFETY: `field` captures nothing, so it has no session to close.
         unsafe { self.part() }.map_or_else(T::default, |inner| field(inner).take())
     }
 
-    /// Sets a field. The part is made if it is not there.
+    /// Sets a field. The part is made if it does not exist.
     #[inline]
     pub(super) fn set_inner<T>(self, field: fn(&Inner) -> &Cell<T>, value: T) {
         // SAFETY: `field` captures nothing, and what is dropped in its place knows no session.
@@ -168,7 +168,7 @@ impl Session {
     /// Frees the library's own part.
     pub(super) fn drop_inner(self) {
         let inner = self.m_clientID.replace(AVal::NULL).start();
-        // The bytes read ahead may lie in the part's buffer.
+        // The bytes read ahead may be in the part's buffer.
         self.m_sb.sb_start.set(self.m_sb.sb_buf.get().cast());
         self.m_sb.sb_size.set(0);
         if !inner.is_null() {
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    /// The time of the last message on a chunk stream, in milliseconds; 0 where there was none.
+    /// The time of the last message on a chunk stream, in milliseconds; 0 if there was none.
     pub(super) fn channel_time(self, channel: c_int) -> u32 {
         let times = self.m_channelTimestamp.get();
         match usize::try_from(channel) {

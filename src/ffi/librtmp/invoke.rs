@@ -9,7 +9,7 @@ use super::life::close_session;
 use super::types::*;
 use super::{calls, commands, connect, control, log, token};
 
-/// Acts on one command. True where the command ended the stream.
+/// Acts on one command. True if the command ended the stream.
 pub(super) fn on_invoke(r: Session, body: &[u8]) -> bool {
     if body.first() != Some(&(AMF_STRING as u8)) {
         log::warning("a command does not begin with its name");
@@ -59,7 +59,7 @@ pub(super) fn on_invoke(r: Session, body: &[u8]) -> bool {
 /// Acts on the answer to a call of ours.
 fn on_result(r: Session, object: &AMFObject, transaction: f64) {
     let Some(call) = calls::take(r, transaction) else {
-        // Servers answer calls that wait for no answer, too: releaseStream and FCPublish.
+        // Servers also answer calls for which no answer is expected: releaseStream and FCPublish.
         log::debug(&format!("received result id {transaction:.6} without matching request"));
         return;
     };

@@ -1,18 +1,18 @@
 //! From `RTMP_Alloc` to `RTMP_Free`, and the rule that lets another thread close a session.
 //!
-//! Every call on a session counts itself in [`Life`] (padding in C). `RTMP_Close` closes at once where no call is
-//! running, and calls that begin meanwhile wait; where one is running, `RTMP_Close` marks the session [`CLOSING`] and
-//! shuts the socket down, so that the running call fails soon, and the last call that leaves does the closing. The mark
-//! [`HANDS_ON_FD`] keeps the descriptor open while the foreign thread shuts it down: its number cannot belong to
-//! another file meanwhile.
+//! Every call on a session counts itself in [`Life`] (padding in C). If no call is running, `RTMP_Close` closes at
+//! once, and calls that begin meanwhile wait. If one is running, `RTMP_Close` marks the session [`CLOSING`] and shuts
+//! the socket down, so that the running call fails soon, and the last call that leaves does the closing. The mark
+//! [`HANDS_ON_FD`] keeps the descriptor open while the foreign thread shuts it down, so that its number cannot belong
+//! to another file meanwhile.
 //!
-//! Programs give a session to `RTMP_Init` or `RTMP_Free` when their own `RTMP_Close` has returned, even where another
-//! thread closes it too. So a close that meets another one returns when that is over, a closing thread's last access is
-//! one store, and `RTMP_Free` waits for closes that have not returned.
+//! Programs pass a session to `RTMP_Init` or `RTMP_Free` when their own `RTMP_Close` has returned, even if another
+//! thread closes it too. So a close that finds another one running returns when that is over, a closing thread's last
+//! access is one store, and `RTMP_Free` waits for closes that have not returned.
 //!
-//! A thread that closes a session while another thread's call is running uses the addresses of [`Life`] and of the
-//! descriptor, which are atomics, and nothing else of the session: only counted calls, and a close that has found none,
-//! make a [`Session`], which leads to all of it.
+//! A thread that closes a session while another thread's call is running uses only the addresses of [`Life`] and of the
+//! descriptor, which are atomics. Only counted calls, and a close that has found none running, make a [`Session`],
+//! which gives access to the rest.
 //!
 //! A call that only takes bytes from memory does not count itself: it raises [`Life::quick`], which costs half as much,
 //! and a close waits for that.
@@ -34,19 +34,19 @@ const CLOSING: u16 = 1 << 15;
 const HANDS_ON_FD: u16 = 1 << 14;
 /// A close is running, and other calls wait.
 const ENDING: u16 = 1 << 13;
-/// How often a call looks whether the close it waits for is done.
+/// How often a call checks whether the close that it waits for is done.
 const CLOSE_LOOK: Duration = Duration::from_millis(1);
 /// The count of running calls.
 const CALLS: u16 = ENDING - 1;
 
-/// The users of a session.
+/// The count of calls that use a session, and their marks.
 #[repr(C)]
 pub struct Life {
     /// Calls, and the marks above.
     running: AtomicU16,
-    /// A quick call is running: it makes no system call and calls nothing of the program's.
+    /// A quick call is running: it makes no system call and calls no function of the program.
     quick: AtomicBool,
-    /// Closes that wait for the one that is running. They do not count as calls, because they do nothing more.
+    /// Closes that wait for the one that is running. They do not count as calls, because they do nothing else.
     waiting: AtomicU8,
 }
 
@@ -82,7 +82,7 @@ fn closes_here(r: *const RTMP) -> bool {
 }
 
 impl Life {
-    /// Takes a close out of the count, unless the session was set up anew meanwhile.
+    /// Ends the count of a waiting close, unless the session was set up again meanwhile.
     fn wait_no_more(&self) {
         let _ = self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| count.checked_sub(1));
     }
@@ -103,7 +103,7 @@ impl Life {
     }
 }
 
-/// The first values of a session.
+/// The initial values of a session.
 const BUFFER_MS: c_int = 30_000;
 const BANDWIDTH_BYTES: c_int = 2_500_000;
 const TIMEOUT_S: c_int = 30;
@@ -111,25 +111,25 @@ const SWF_AGE_DAYS: c_int = 30;
 const AUDIO_CODECS: f64 = 3191.0;
 const VIDEO_CODECS: f64 = 252.0;
 
-/// Programs can see here whether TLS was set up; the library does not use this variable.
+/// Programs can check in this variable whether TLS was set up; the library does not use it.
 #[unsafe(no_mangle)]
 pub static RTMP_TLS_ctx: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// The users of a session. They are atomics, so a reference that is no longer used may outlive the session, which
-/// belongs to the program again as soon as the last call has left.
+/// The [`Life`] of a session. Its fields are atomics, so a reference that is no longer used may outlive the session,
+/// which belongs to the program again as soon as the last call has left.
 ///
 /// # Safety
 /// `r` is a session.
 #[inline]
 unsafe fn life<'a>(r: *mut RTMP) -> &'a Life {
-    // SAFETY: contract of this function; the place within the session alone is referred to.
+    // SAFETY: contract of this function; the reference is only to this field.
     unsafe { &(*r).m_sb.life }
 }
 
-/// Runs a call on a session. NULL gives `otherwise`.
+/// Runs a call on a session. For NULL it returns `otherwise`.
 ///
 /// # Safety
-/// The contract of all pointers: `r` is NULL or a session, on which no other thread makes a call but `RTMP_Close`.
+/// The contract of all pointers: `r` is NULL or a session, on which other threads call only `RTMP_Close`.
 pub(super) unsafe fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce(Session) -> T) -> T {
     // SAFETY: contract of this function. A foreign close touches atomics alone as long as the call is counted.
     let Some(session) = (unsafe { Session::new(r) }) else { return otherwise };
@@ -142,8 +142,8 @@ pub(super) unsafe fn on_session<T>(r: *mut RTMP, otherwise: T, body: impl FnOnce
     result
 }
 
-/// [`on_session`] for a call that mostly takes bytes from memory: `quick` tries that first, and must not panic, wait,
-/// or call the program.
+/// [`on_session`] for a call that mostly takes bytes from memory: `quick` tries that first; it must not panic, wait, or
+/// call the program.
 ///
 /// # Safety
 /// That of [`on_session`].
@@ -160,7 +160,7 @@ pub(super) unsafe fn on_session_quickly<T, A>(
     // SAFETY: as above.
     let life = unsafe { life(r) };
     life.quick.swap(true, Ordering::SeqCst);
-    // A close that begins after this waits for `quick` to fall.
+    // A close that begins after this waits until `quick` is cleared.
     let done = match life.running.load(Ordering::SeqCst) {
         0 => quick(session, argument),
         _ => None,
@@ -193,13 +193,13 @@ unsafe fn leave(r: Session, life: &Life) {
     }
 }
 
-/// The state with one call less. The count may be 0 already, where the program's log function has set the session up
-/// anew within the call.
+/// The state with one call less. The count may be 0 already, if the program's log function has set up the session again
+/// within the call.
 fn without_one(state: u16) -> u16 {
     if state & CALLS == 0 { state } else { state - 1 }
 }
 
-/// Closes the session, lets calls begin again, and ends the caller's.
+/// Closes the session, lets new calls begin, and ends the caller's call.
 ///
 /// # Safety
 /// The contract of all pointers; the caller is the only call that is counted, and has set [`ENDING`].
@@ -211,7 +211,8 @@ unsafe fn end(r: Session, life: &Life) {
     let outer = CLOSES.replace(r.pointer());
     guard((), || close_session(r, false));
     CLOSES.set(outer);
-    // Dropping `CLOSING` too: a close asked for meanwhile is done. From here on the session may be the program's again.
+    // This clears `CLOSING` too, because a close that was requested meanwhile is done. From now on the session may
+    // belong to the program again.
     let done = |state: u16| Some(without_one(state & !(ENDING | CLOSING)));
     let _ = life.running.fetch_update(Ordering::SeqCst, Ordering::Relaxed, done);
 }
@@ -246,7 +247,7 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
             break state;
         }
     };
-    // SAFETY: contract: a session; the place within it alone is referred to.
+    // SAFETY: contract: a session; the reference is only to this field.
     let fd = unsafe { &(*r).m_sb.sb_socket }.load(Ordering::SeqCst);
     if fd != -1 {
         // The descriptor stays open while HANDS_ON_FD is set.
@@ -261,12 +262,12 @@ pub unsafe extern "C" fn RTMP_Close(r: *mut RTMP) {
 }
 
 impl RTMPSockBuf {
-    /// Gives the session its descriptor.
+    /// Stores the descriptor in the session.
     pub(super) fn put_socket(&self, fd: c_int) {
         self.sb_socket.store(fd, Ordering::SeqCst);
     }
 
-    /// Takes the descriptor out of the session, once no other thread uses it.
+    /// Removes the descriptor from the session, once no other thread uses it.
     pub(super) fn take_socket(&self) -> c_int {
         let fd = self.sb_socket.swap(-1, Ordering::SeqCst);
         while self.life.running.load(Ordering::SeqCst) & HANDS_ON_FD != 0 {
@@ -277,7 +278,7 @@ impl RTMPSockBuf {
 }
 
 /// Ends the conversation, after telling the server, and frees its memory. Chunk sizes, bandwidths and the program's
-/// strings of `Link` stay; with `keep_url` those that a login made stay too.
+/// strings in `Link` stay; with `keep_url` the strings that a login made stay too.
 pub(super) fn close_session(r: Session, keep_url: bool) {
     if r.is_connected() {
         say_goodbye(r);
@@ -285,8 +286,8 @@ pub(super) fn close_session(r: Session, keep_url: bool) {
     forget(r, keep_url);
 }
 
-/// Ends the conversation without a goodbye, after a message that was not sent wholly: the other side would take the
-/// goodbye for the rest of that message, and sending it would wait for the time-out once more.
+/// Ends the conversation without closing commands, after a message that was only partly sent: the other side would take
+/// them for the rest of that message, and sending them would wait for the time-out again.
 pub(super) fn break_off(r: Session) {
     forget(r, false);
 }
@@ -300,7 +301,7 @@ fn say_goodbye(r: Session) {
         if !r.m_sb.wait_for_room() {
             return;
         }
-        // A send that fails closes the session, and those after it do nothing.
+        // A send that fails closes the session, and later sends do nothing.
         if published {
             commands::fc_unpublish(r);
         }

@@ -1,8 +1,8 @@
-//! librtmp's log: level, output, callback, and the exports of `log.h`. Where a server has asked for the lines of this
-//! face they go to that server's log (`crate::log`) in place of callback and output.
+//! librtmp's log: level, output, callback, and the exports of `log.h`. If a server has asked for the lines of this
+//! face, they go to that server's log (`crate::log`) instead of the callback and the output.
 //!
 //! The variadic exports jump into `shim.c`, which calls back with a `va_list`; that is passed on untouched. A text of
-//! our own is at most [`MAX_TEXT_BYTES`] long: callbacks in the field print into 2048 bytes without looking.
+//! our own is at most [`MAX_TEXT_BYTES`] long: existing callbacks print into 2048 bytes without a check.
 
 use std::ffi::{c_char, c_int, c_ulong, c_void};
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ pub(super) const DEBUG: c_int = 4;
 pub(super) const DEBUG2: c_int = 5;
 const ALL: c_int = 6;
 
-/// Longest text of one record, its end mark not counted.
+/// Longest text of one record, without its NUL.
 const MAX_TEXT_BYTES: usize = 2046;
 
 const NAMES: [&str; 6] = ["CRIT", "ERROR", "WARNING", "INFO", "DEBUG", "DEBUG2"];
@@ -35,7 +35,7 @@ type Sink = unsafe extern "C" fn(c_int, *const c_char, *mut c_void);
 
 static SINK: Mutex<Option<Sink>> = Mutex::new(None);
 static OUTPUT: AtomicPtr<libc::FILE> = AtomicPtr::new(std::ptr::null_mut());
-/// A status line has no line end yet: the next record begins on a new line.
+/// A status line has no line end yet, so the next record must begin on a new line.
 static STATUS_OPEN: AtomicBool = AtomicBool::new(false);
 
 unsafe extern "C" {
@@ -70,12 +70,12 @@ fn level_of(level: c_int) -> Level {
     }
 }
 
-/// Logs a text of the library's.
+/// Logs a text of the library.
 pub(super) fn record(level: c_int, text: &str) {
     record_bytes(level, text.as_bytes());
 }
 
-/// Logs a text of a peer's, in whatever encoding.
+/// Logs a text of a peer, in any encoding.
 pub(super) fn record_bytes(level: c_int, text: &[u8]) {
     if !wants(level) {
         return;
@@ -120,7 +120,7 @@ fn output() -> *mut libc::FILE {
     unsafe { stderr }
 }
 
-/// Formats into `text` and gives what was written.
+/// Formats into `text` and returns the part that was written.
 ///
 /// # Safety
 /// `format` and `arguments` belong together.
@@ -233,7 +233,9 @@ macro_rules! jump {
     };
 }
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("librtmp's face is there for x86_64 and aarch64; without the feature `librtmp` this builds elsewhere");
+compile_error!(
+    "the librtmp face needs x86_64 or aarch64; without the feature `librtmp` the crate builds elsewhere too"
+);
 
 /// Gives a function here a name for the C shim, which the shared library does not export.
 macro_rules! hidden {
@@ -316,7 +318,7 @@ pub unsafe extern "C" fn RTMP_LogHexString(level: c_int, data: *const u8, len: c
     });
 }
 
-/// Logs bytes in hexadecimal, sixteen a record.
+/// Logs bytes in hexadecimal, sixteen for each record.
 pub(super) fn hex(level: c_int, data: &[u8]) {
     for row in data.chunks(16) {
         let mut line: String = row.iter().map(|byte| format!("{byte:02x} ")).collect();
@@ -327,7 +329,7 @@ pub(super) fn hex(level: c_int, data: &[u8]) {
     }
 }
 
-/// Logs bytes, sixteen a record: place, hexadecimal in two groups, characters.
+/// Logs bytes, sixteen for each record: offset, hexadecimal in two groups, characters.
 pub(super) fn hex_and_text(level: c_int, data: &[u8]) {
     for (index, row) in data.chunks(16).enumerate() {
         let mut line = vec![b' '; 78];

@@ -1,5 +1,5 @@
-//! Memory shared with programs: from the C allocator, because programs free memory of the library, and the library that
-//! of programs.
+//! Memory shared with programs: it comes from the C allocator, because programs free memory of the library, and the
+//! library frees memory of programs.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -7,8 +7,8 @@ use std::ptr;
 use super::types::{AVal, RTMP_MAX_HEADER_SIZE};
 use crate::proto::chunk_header::CHUNK_SIZE_DEFAULT;
 
-/// Grows (or makes, from NULL) an array to `len` elements; the new ones are not set. `None`: no memory, and the old
-/// array stands.
+/// Grows (or makes, from NULL) an array to `len` elements; new elements are not initialised. `None`: no memory; then
+/// the old array stays.
 ///
 /// # Safety
 /// `old` is NULL or from the C allocator.
@@ -28,7 +28,7 @@ pub(super) unsafe fn free<T>(pointer: *mut T) {
     unsafe { libc::free(pointer.cast()) };
 }
 
-/// Zeroed memory of the library's own, freed on drop.
+/// Zeroed memory that the library owns, freed on drop.
 pub(super) struct Block {
     start: ptr::NonNull<c_char>,
     len: usize,
@@ -75,7 +75,7 @@ pub(super) fn body(len: u32) -> Option<*mut c_char> {
     (!block.is_null()).then(|| unsafe { block.add(RTMP_MAX_HEADER_SIZE) })
 }
 
-/// Grows a body to `len` bytes with a zero behind them; NULL makes a new one. New bytes are not initialised.
+/// Grows a body to `len` bytes with a zero after them; NULL makes a new one. New bytes are not initialised.
 ///
 /// # Safety
 /// `old` is NULL or from [`body`] or this function.
@@ -97,7 +97,7 @@ pub(super) unsafe fn grow_body(old: *mut c_char, len: u32) -> Option<*mut c_char
     Some(body)
 }
 
-/// Copies a chunk's payload into its place. The most frequent small size is copied without a call.
+/// Copies a chunk's payload into its place. The most frequent small size is copied inline.
 ///
 /// # Safety
 /// `place` has as many writable bytes, and they lie apart from `chunk`.

@@ -1,10 +1,10 @@
 //! The librtmp face: the symbols of `librtmp.so.1` over this crate's protocol code. The relay face and this one do not
 //! use each other.
 //!
-//! Each export converts its pointers once and makes one call. The functions behind work on values, on references that
-//! belong to this call alone, and on the handle of a session, whose fields are cells and atomics (`Session` in
-//! `inner.rs`). All state that programs see lies in the public structures; the rest hangs on a pointer that no program
-//! touches (`inner.rs`).
+//! Each export converts its pointers once and makes one call. The functions below the exports work on values, on
+//! references that belong only to this call, and on the handle of a session, whose fields are cells and atomics
+//! (`Session` in `inner.rs`). All state that programs see is in the public structures; the rest is reached by a pointer
+//! that no program touches (`inner.rs`).
 //!
 //! # The contract of all pointers
 //!
@@ -14,16 +14,16 @@
 //!   use, in `RTMP_LNK` the whole session.
 //! - An `RTMP` was given to `RTMP_Init` (or comes from `RTMP_Alloc`), and does not move while it is connected.
 //! - `m_body` of a packet to send has 18 writable bytes before it, which this face does not use.
-//! - Memory that the C allocator gave on one side may be freed on the other: bodies (18 bytes before them), property
+//! - Memory that one side has from the C allocator may be freed by the other: bodies (18 bytes before them), property
 //!   arrays, playpaths.
-//! - One call at a time per session, but for `RTMP_Close`: a close from another thread shuts the socket down, and the
-//!   running call then fails and finishes the closing.
+//! - There is one call at a time per session, except `RTMP_Close`: a close from another thread shuts the socket down,
+//!   and the running call then fails and finishes the closing.
 //!
 //! A comment `SAFETY: contract` refers to these.
 
 // The C names are used verbatim.
 #![allow(non_snake_case)]
-// Exports are reached through the symbol table alone.
+// Exports are reached only through the symbol table.
 #![allow(unreachable_pub)]
 #![allow(missing_docs)] // The headers include/librtmp/*.h document the functions, for their callers.
 #![allow(clippy::missing_safety_doc)] // The contract above is the whole of it.
@@ -69,7 +69,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::sync::panic_text;
 
-/// Runs the body of an export and lets no panic into the program: that gives `otherwise` and a log line.
+/// Runs the body of an export and lets no panic into the program: after a panic it logs a line and returns `otherwise`.
 fn guard<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => value,

@@ -1,5 +1,5 @@
-//! The settings of a session: urls with options, single options, and `RTMP_SetupStream`. Strings are not copied: they
-//! stay the program's.
+//! The settings of a session: urls with options, single options, and `RTMP_SetupStream`. Strings are not copied; they
+//! belong to the program.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_uint};
@@ -17,7 +17,7 @@ const SOCKS_PORT: u16 = 1080;
 
 const DEFAULT_FLASH_VERSION: &[u8; 14] = b"LNX 10,0,32,18";
 
-/// A string that never changes, in the shape programs copy it from.
+/// A constant string, in the form from which programs copy it.
 #[repr(transparent)]
 pub struct Constant(AVal);
 
@@ -59,7 +59,7 @@ const OPTIONS: [(&str, Kind, &str); 21] = [
     ("stop", Kind::Number(|r| &r.Link.stopTime), "where to end, in milliseconds"),
     ("buffer", Kind::Number(|r| &r.m_nBufferMS), "buffer time in milliseconds"),
     ("timeout", Kind::Number(|r| &r.Link.timeout), "time-out in seconds"),
-    ("tlsInsecure", Kind::OwnFlag(tls::INSECURE), "take any certificate"),
+    ("tlsInsecure", Kind::OwnFlag(tls::INSECURE), "accept any certificate"),
     ("pubUser", Kind::Text(|r| &r.Link.pubUser), "user name of the publisher"),
 ];
 
@@ -129,13 +129,13 @@ pub(super) fn set(r: Session, name: &[u8], value: AVal) -> bool {
     true
 }
 
-/// Appends one value to the connect command's extras, inside the object that stands open.
+/// Appends one value to the connect command's extras, inside the object that is open.
 ///
 /// # Safety
 /// The text outlives the session.
 unsafe fn connect_value(link: &RTMP_LNK, text: &[u8]) -> Option<()> {
-    // The depth is below zero where more objects were closed than opened. Values with names are taken there too, and go
-    // to the outermost level.
+    // The depth is negative if more objects were closed than opened. Values with names are accepted then too, and go to
+    // the outermost level.
     let depth = u32::try_from(link.edepth.get()).unwrap_or(0);
     let (kind, name, value) = match text {
         [kind, b':', value @ ..] => (*kind, AVal::NULL, value),
@@ -177,7 +177,7 @@ unsafe fn connect_value(link: &RTMP_LNK, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// The last property's object, so many levels down.
+/// The last property's object, `depth` levels down.
 fn innermost(object: &mut AMFObject, depth: u32) -> Option<&mut AMFObject> {
     let mut open = object;
     for _ in 0..depth {
@@ -199,7 +199,7 @@ fn leading_float(text: &[u8]) -> f64 {
     (0..=text.len()).rev().filter_map(|end| text.get(..end)?.parse().ok()).next().unwrap_or(0.0)
 }
 
-/// The port where none was given.
+/// The default port of a protocol.
 fn default_port(protocol: c_int) -> u16 {
     if protocol & RTMP_FEATURE_SSL != 0 {
         TLS_PORT
@@ -229,7 +229,7 @@ fn set_socks(link: &RTMP_LNK) {
     log::debug(&format!("Connecting via SOCKS proxy: {}:{port}", String::from_utf8_lossy(host)));
 }
 
-/// Cuts the url from its options and sets them.
+/// Separates the url from its options and sets both.
 ///
 /// # Safety
 /// The buffer outlives the session.
@@ -310,7 +310,7 @@ unsafe fn finish_url(r: Session, url: &[u8]) {
     }
 }
 
-/// The application's url, for where the program's url does not contain it.
+/// The application's url, if the program's url does not contain it.
 pub(super) fn own_tc_url(link: &RTMP_LNK) -> Vec<u8> {
     let scheme =
         usize::try_from(link.protocol.get() & 0xF).ok().and_then(|index| url::SCHEMES.get(index)).unwrap_or(&"rtmp");
@@ -321,7 +321,7 @@ pub(super) fn own_tc_url(link: &RTMP_LNK) -> Vec<u8> {
     [scheme.as_bytes(), b"://", open.as_bytes(), host, port.as_bytes(), link.app.get().bytes()].concat()
 }
 
-/// Decodes `\xx` in place and gives the new length. `None`: an escape is cut.
+/// Decodes `\xx` in place and returns the new length. `None`: an escape is cut off.
 fn unescape(text: &mut [u8]) -> Option<usize> {
     let (mut from, mut to) = (0, 0);
     while let Some(&byte) = text.get(from) {
@@ -370,7 +370,7 @@ pub unsafe extern "C" fn RTMP_SetupURL(r: *mut RTMP, url: *mut c_char) -> c_int 
     })
 }
 
-/// Sets a field to a given string; an empty string leaves the value of an earlier option.
+/// Sets a field to a given string; an empty string keeps the value of an earlier option.
 fn take(field: &Cell<AVal>, value: Option<&AVal>) {
     if let Some(value) = value.filter(|value| !value.is_empty()) {
         field.set(*value);
@@ -447,7 +447,7 @@ pub unsafe extern "C" fn RTMP_SetupStream(
     });
 }
 
-/// Logs the settings, for people whose stream does not play.
+/// Logs the settings, to help people whose stream does not play.
 fn log_setup(link: &RTMP_LNK) {
     if !log::wants(log::DEBUG) {
         return;
@@ -467,7 +467,7 @@ fn log_setup(link: &RTMP_LNK) {
         ("NetStream.Authenticate.UsherToken", &link.usherToken),
         ("flashVer", &link.flashVer),
     ] {
-        // The default version is not worth a line.
+        // The default version is not logged.
         let value = value.get();
         if !value.is_empty() && value.start() != RTMP_DefaultFlashVer.0.start() {
             log::debug(&format!("{name} : {}", value.shown()));

@@ -17,7 +17,7 @@ pub(super) unsafe fn put<T: Copy>(out: *mut T, value: T) {
     }
 }
 
-/// `len` bytes of the program's; `None` for NULL and for a length below zero.
+/// `len` bytes of the program; `None` for NULL and for a negative length.
 ///
 /// # Safety
 /// `start` is NULL or has so many bytes, which nobody writes as long as they are used.
@@ -30,7 +30,7 @@ pub(super) unsafe fn bytes<'a>(start: *const c_char, len: c_int) -> Option<&'a [
     Some(unsafe { std::slice::from_raw_parts(start.cast(), len) })
 }
 
-/// `len` bytes of the program's that are to be written; `None` for NULL and for a length below zero.
+/// `len` bytes of the program that are to be written; `None` for NULL and for a negative length.
 ///
 /// # Safety
 /// `start` is NULL or has so many bytes, which are the caller's alone as long as it uses them.

@@ -1,7 +1,7 @@
 //! Packets in: `RTMP_ReadPacket`, one chunk a call, over [`crate::proto::chunk_header`].
 //!
-//! A time-out loses nothing: a header is only taken when it is whole, and the next call goes on with a chunk that is
-//! cut off. The bytes come from [`super::ahead`]. Memory for a body follows the bytes that came.
+//! A time-out loses nothing: a header is taken only when it is complete, and the next call continues a chunk that is
+//! incomplete. The bytes come from [`super::ahead`]. Memory for a body grows with the bytes that come.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -14,10 +14,10 @@ use super::types::*;
 use super::{control, log, mem};
 use crate::proto::chunk_header::{ChunkHeader, HEADER_MAX_BYTES, Previous, Step, parse_header};
 
-/// First room for a body, doubled as bytes come.
+/// First capacity of a body, doubled as bytes come.
 const FIRST_ROOM_BYTES: u32 = 64 * 1024;
 
-/// Room of all half-read messages of a session together: four of the largest.
+/// Most memory of all half-read messages of a session together: four of the largest.
 const MAX_OPEN_BYTES: u64 = 4 * (MAX_BODY_BYTES as u64 + 1);
 
 impl Session {
@@ -39,7 +39,7 @@ impl Session {
         unsafe { channel.as_mut() }
     }
 
-    /// Makes the entry of an incoming chunk stream, where there is none. False: no memory.
+    /// Makes the entry of an incoming chunk stream, if there is none. False: no memory.
     fn make_channel_in(self, channel: u32) -> bool {
         // SAFETY: only looked whether it is there.
         if unsafe { self.channel_in(channel) }.is_some() {
@@ -71,7 +71,7 @@ impl Session {
     }
 }
 
-/// Reads the next header. Its bytes stay in `m_sb`, whole or not.
+/// Reads the next header. Its bytes stay in `m_sb`, complete or not.
 fn read_header(r: Session) -> Option<ChunkHeader> {
     loop {
         // SAFETY: parsing reads no more.
@@ -98,7 +98,7 @@ fn read_header(r: Session) -> Option<ChunkHeader> {
 }
 
 /// Counts a header's bytes as librtmp reads them, part by part: first byte, rest of the chunk stream's number, the
-/// fields, the extended time. Servers see in the reports at which part a window ended.
+/// fields, the extended time. The reports show servers at which part a window ended.
 fn count_header(r: Session, header: &ChunkHeader) {
     if r.m_bSendCounter.get() == 0 {
         return count(r, header.size);
@@ -116,7 +116,7 @@ fn count_header(r: Session, header: &ChunkHeader) {
     }
 }
 
-/// Takes a new header into its chunk stream.
+/// Applies a new header to its chunk stream.
 fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     let header = read_header(r)?;
     if !r.make_channel_in(header.chunk_stream) {
@@ -127,13 +127,13 @@ fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     let ahead = unsafe { r.m_sb.buffered() };
     let mut raw = [0; HEADER_MAX_BYTES];
     match ahead.first_chunk() {
-        // The copy takes bytes behind the header too: a constant length spares a call.
+        // The copy takes bytes after the header too, because a copy of constant length needs no call.
         Some(bytes) => raw = *bytes,
         None => raw[..header.size].copy_from_slice(&ahead[..header.size]),
     }
     r.m_sb.consume(header.size);
     count_header(r, &header);
-    // A report that cannot be sent has ended the session.
+    // A report that could not be sent may have ended the session.
     if !r.is_connected() {
         return None;
     }
@@ -141,7 +141,7 @@ fn begin(r: Session, given: &RTMPPacket) -> Option<OpenChunk> {
     let entry = unsafe { r.channel_in(header.chunk_stream) }?;
     let packet = &mut entry.packet;
     if header.starts {
-        // A new message voids a half-read one of the same chunk stream.
+        // A new message discards a half-read one of the same chunk stream.
         free_packet_body(packet);
         set_aside(r, std::mem::take(&mut entry.room), 0);
         let stream = if header.fmt == 1 && !entry.used { given.m_nInfoField2 as u32 } else { header.next.stream_id };
@@ -174,9 +174,9 @@ fn chunk_size(r: Session) -> u32 {
     u32::try_from(r.m_inChunkSize.get()).unwrap_or(0).max(1)
 }
 
-/// Takes the next chunk where it is of the most frequent kind: it continues a message, lies in `m_sb` wholly, and the
+/// Takes the next chunk if it is of the most frequent kind: it continues a message, is completely in `m_sb`, and the
 /// body has room for it. Sessions with small chunks spend most of their time here. False: nothing was taken, and
-/// [`read_packet`] has to look. This function does not panic, and logs nothing.
+/// [`read_packet`] has to handle it. This function does not panic, and logs nothing.
 #[inline]
 fn go_on(r: Session, given: &mut RTMPPacket) -> bool {
     try_go_on(r, given).is_some()
@@ -222,7 +222,7 @@ fn try_go_on(r: Session, given: &mut RTMPPacket) -> Option<()> {
     Some(())
 }
 
-/// Counts the room of an unfinished message: `new` bytes in place of `old`.
+/// Counts the capacity of an unfinished message: `new` bytes instead of `old`.
 #[inline]
 fn set_aside(r: Session, old: u32, new: u32) {
     if old != new {
@@ -231,7 +231,7 @@ fn set_aside(r: Session, old: u32, new: u32) {
     }
 }
 
-/// Makes room for `len` bytes of the body. False where the session's bound or memory does not allow that.
+/// Makes room for `len` bytes of the body. False if the session's bound or the memory does not allow that.
 fn reserve(r: Session, entry: &mut ChannelIn, len: u32) -> bool {
     // An empty body needs no memory either: both lengths are 0.
     if len <= entry.room {
@@ -271,7 +271,7 @@ pub(super) fn read_packet(r: Session, packet: &mut RTMPPacket) -> bool {
     true
 }
 
-/// Reads one chunk of any kind, or the rest of the one that was begun.
+/// Reads one chunk of any kind, or the rest of a chunk that was begun.
 ///
 /// # Safety
 /// The result is not used once the session may have been closed.
@@ -314,7 +314,7 @@ unsafe fn read_chunk<'a>(r: Session, packet: &mut RTMPPacket) -> Option<&'a mut 
     Some(entry)
 }
 
-/// Shows a program the chunk as it came.
+/// Gives a program the chunk as it came.
 fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
     raw.c_headerSize = chunk.header_len as c_int;
     for (place, &byte) in raw.c_header.iter_mut().zip(&chunk.header[..chunk.header_len]) {
@@ -329,7 +329,7 @@ fn show(message: &RTMPPacket, chunk: &OpenChunk, raw: &mut RTMPChunk) {
     };
 }
 
-/// Fills the caller's packet, with the body when that is whole, and gives whether it is. Does not panic.
+/// Fills the caller's packet, with the body if that is complete, and returns whether it is. It does not panic.
 #[inline]
 fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool {
     let whole = entry.packet.m_nBytesRead == entry.packet.m_nBodySize;
@@ -339,7 +339,7 @@ fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool
         return false;
     }
     if packet.m_body.is_null() && matches!(packet.m_packetType, 17 | 20) {
-        // Servers read the first byte of a command without a look at its length.
+        // Servers read the first byte of a command without checking its length.
         packet.m_body = mem::body(0).unwrap_or(ptr::null_mut());
     }
     if !packet.m_body.is_null() {
@@ -362,7 +362,7 @@ fn hand_over(r: Session, entry: &mut ChannelIn, packet: &mut RTMPPacket) -> bool
     true
 }
 
-/// Runs a reader on the program's packet or, where that is NULL, on one that is thrown away.
+/// Runs a reader on the program's packet or, if that is NULL, on one that is discarded.
 pub(super) fn with_packet<T>(packet: Option<&mut RTMPPacket>, read: impl FnOnce(&mut RTMPPacket) -> T) -> T {
     if let Some(packet) = packet {
         return read(packet);

@@ -1,4 +1,4 @@
-//! Packets out: `RTMP_SendPacket`, `RTMP_SendChunk`, and the last step of every send: encryption, tunnel, socket.
+//! Packets out: `RTMP_SendPacket`, `RTMP_SendChunk`, and the last steps of every send: encryption, tunnel, socket.
 //!
 //! A message is put together with all its chunk headers in one buffer of the session and leaves in one system call. The
 //! packet's body is only read, so one body can go to many sessions.
@@ -22,13 +22,13 @@ const MEDIUM: u8 = 1;
 const SMALL: u8 = 2;
 const MINIMUM: u8 = 3;
 
-/// Most of the send buffer that is kept for the next message.
+/// Largest send buffer that is kept for the next message.
 const KEPT_BYTES: usize = 256 * 1024;
 
-/// Tables of chunk streams grow to so many entries beyond the one that is needed.
+/// Tables of chunk streams grow to this many entries beyond the needed one.
 pub(super) const TABLE_STEP: usize = 10;
 
-/// The table entry for the last message of a chunk stream; the table grows where it is too short. `None`: no memory.
+/// The table entry for the last message of a chunk stream; the table grows if it is too short. `None`: no memory.
 fn last_sent(r: Session, channel: usize) -> Option<*mut *mut ChannelOut> {
     if channel >= usize::try_from(r.m_channelsAllocatedOut.get()).unwrap_or(0) {
         let len = channel + TABLE_STEP;
@@ -42,12 +42,12 @@ fn last_sent(r: Session, channel: usize) -> Option<*mut *mut ChannelOut> {
     Some(unsafe { r.m_vecChannelsOut.get().add(channel) }.cast())
 }
 
-/// Makes the header as short as the last message allows. Gives the time to write: the message's own, or the step from
+/// Makes the header as short as the last message allows. Returns the time to write: the message's own, or the step from
 /// the last message's time.
 ///
 /// A header without a time (type 3) makes readers add the last step once more. As in librtmp, a message with the last
-/// message's time gets one, but only where readers add 0; otherwise the step 0 is written. A type 3 that the program
-/// asks for stays where the step is the last one.
+/// message's time gets such a header, but only if readers add 0; otherwise the step 0 is written. A type 3 that the
+/// program asks for is kept if the step equals the last one.
 fn compress(packet: &mut RTMPPacket, last: Option<&ChannelOut>) -> u32 {
     let Some(ChannelOut { packet: before, repeats_ms }) = last.filter(|_| packet.m_headerType != LARGE) else {
         return packet.m_nTimeStamp;
@@ -66,7 +66,7 @@ fn compress(packet: &mut RTMPPacket, last: Option<&ChannelOut>) -> u32 {
     step
 }
 
-/// The memory of a message for its chunk stream; `time` is the time in its header.
+/// The record of a message for its chunk stream; `time` is the time in its header.
 fn remember(packet: &RTMPPacket, time: u32) -> ChannelOut {
     let repeats_ms = (packet.m_headerType != LARGE || time == 0).then_some(time);
     let packet = RTMPPacket { m_body: std::ptr::null_mut(), m_chunk: std::ptr::null_mut(), ..*packet };
@@ -123,7 +123,8 @@ pub(super) fn send_packet(r: Session, packet: &mut RTMPPacket, queue: bool) -> b
         note_call(r, body, queue);
     }
     let kept = remember(packet, time);
-    // `place` is still valid: sending does not move the table, and a send that closes the session has returned above.
+    // `place` is still valid: sending does not move the table, and the function has returned above if a send closed the
+    // session.
     if last.is_null() {
         // SAFETY: an entry of the table.
         unsafe { place.write(Box::into_raw(Box::new(kept))) };
@@ -134,7 +135,7 @@ pub(super) fn send_packet(r: Session, packet: &mut RTMPPacket, queue: bool) -> b
     true
 }
 
-/// Logs a command, and queues it where its answer is wanted.
+/// Logs a command, and queues it if its answer is expected.
 fn note_call(r: Session, body: &[u8], queue: bool) {
     let mut input = Cursor(body.get(1..).unwrap_or_default());
     let Ok(method) = input.short_string() else { return };
@@ -236,8 +237,8 @@ mod tests {
     use super::*;
     use crate::proto::chunk_header::{Previous, Step, parse_header};
 
-    /// Writes messages of one chunk stream, given by header type asked for and time. Gives the types that were written,
-    /// and the times as readers see them: by the specification, and nginx-rtmp's.
+    /// Writes messages of one chunk stream, given by the requested header type and time. Returns the types that were
+    /// written, and the times as readers see them: by the specification, and nginx-rtmp's.
     fn written(messages: &[(u8, u32)]) -> (Vec<u8>, Vec<u32>, Vec<u32>) {
         let (mut last, mut previous) = (None::<ChannelOut>, None::<Previous>);
         let (mut types, mut times, mut nginx_times, mut nginx) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
@@ -258,7 +259,7 @@ mod tests {
             previous = Some(header.next);
             types.push(header.fmt);
             times.push(header.next.timestamp_ms);
-            // nginx-rtmp remembers no step after a type 0.
+            // nginx-rtmp keeps no step after a type 0.
             nginx = match header.fmt {
                 0 => (header.next.field_ms, 0),
                 3 => (nginx.0 + nginx.1, nginx.1),

@@ -1,5 +1,5 @@
-//! The socket of a session: reads and writes that can be interrupted, end after the time-out, and go through TLS where
-//! there is any. Also the `RTMPSockBuf_*` exports.
+//! The socket of a session: reads and writes that can be interrupted, end after the time-out, and go through TLS if the
+//! session has it. Also the `RTMPSockBuf_*` exports.
 //!
 //! A call tries without waiting first, and waits in slices: `RTMP_ctrlC` and a close from another thread are seen
 //! within [`SLICE_MS`].
@@ -18,15 +18,15 @@ use crate::net::tls::TlsStream;
 /// Longest wait that cannot be interrupted, in milliseconds.
 const SLICE_MS: u64 = 200;
 
-/// While much comes at once, a read that would wait sleeps this long first: a wake-up for each piece costs more than
-/// reading the pieces.
+/// While much data comes, a read that would wait sleeps this long first, because a wake-up for each piece costs more
+/// than reading the pieces.
 const GATHER: Duration = Duration::from_micros(50);
 
 /// How often a resting call checks for an interruption.
 const REST_LOOK: Duration = Duration::from_millis(50);
 
-/// How often a closing session checks whether the peer has all bytes, in milliseconds; how long it waits while nothing
-/// moves; and how long in all, which is a session's default time-out.
+/// How often a closing session checks whether the peer has all bytes, in milliseconds; how long it waits without
+/// progress; and how long in all, which is a session's default time-out.
 const LINGER_LOOK_MS: u64 = 5;
 pub(super) const LINGER_STALL: Duration = Duration::from_secs(2);
 pub(super) const LINGER: Duration = Duration::from_secs(30);
@@ -35,11 +35,11 @@ pub(super) const LINGER: Duration = Duration::from_secs(30);
 pub(super) struct Wire<'a> {
     fd: c_int,
     life: &'a Life,
-    /// How long a write waits, in milliseconds; 0 is for ever.
+    /// How long a write waits, in milliseconds; 0 means for ever.
     send_timeout_ms: u64,
     /// The end of all waits.
     until: Option<Instant>,
-    /// The last read brought much at once, so more is on its way: the first wait is a sleep of [`GATHER`].
+    /// The last read was a large one, so more data is on its way: the first wait is a sleep of [`GATHER`].
     rests: Cell<bool>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Wire<'a> {
         interrupted() || self.life.is_closing()
     }
 
-    /// An error of kind `ConnectionAborted` when the program wants the call to end.
+    /// An error of kind `ConnectionAborted` if the program wants the call to end.
     fn go_on(&self) -> io::Result<()> {
         if self.stopped() { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
@@ -69,7 +69,7 @@ impl<'a> Wire<'a> {
         let begun = Instant::now();
         loop {
             self.go_on()?;
-            // The clock decides: the signals of a program's timers cut single waits short.
+            // The clock decides, because signals of a program's timers cut single waits short.
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let over = self.until.is_some_and(|until| Instant::now() >= until);
             if over || (timeout_ms != 0 && waited >= timeout_ms) {
@@ -145,7 +145,8 @@ impl Read for Wire<'_> {
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // No check for an interruption before the first try: an interrupted program's goodbye leaves if there is room.
+        // There is no check for an interruption before the first try, so that an interrupted program's closing commands
+        // go out if there is room.
         self.repeat(|| system::send(self.fd, bytes), || self.wait_writable())
     }
 
@@ -154,7 +155,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// The progress of a closing session: whether the unconfirmed bytes still become fewer.
+/// The progress of a closing session: whether the number of unacknowledged bytes still falls.
 struct Flow {
     begun: Instant,
     moved: Instant,
@@ -167,7 +168,8 @@ impl Flow {
         Self { begun: now, moved: now, least: c_int::MAX }
     }
 
-    /// Notes the bytes left. False where nothing has moved for [`LINGER_STALL`], or the wait is longer than [`LINGER`].
+    /// Notes the number of bytes left. False if there was no progress for [`LINGER_STALL`], or the wait is longer than
+    /// [`LINGER`].
     fn goes_on(&mut self, left: c_int) -> bool {
         if left < self.least {
             (self.least, self.moved) = (left, Instant::now());
@@ -186,8 +188,8 @@ impl RTMPSockBuf {
     /// The session's TLS, if there is any.
     ///
     /// # Safety
-    /// The result is the only reference to it: the caller's own call runs on the session, and calls nobody while it has
-    /// this.
+    /// The result is the only reference to it: it belongs to the caller's running call, which makes no other call while
+    /// it holds the result.
     unsafe fn tls<'a>(&self) -> Option<&'a mut TlsStream> {
         // SAFETY: contract of this function; from the Box of `set_tls`.
         unsafe { self.sb_ssl.get().cast::<TlsStream>().as_mut() }
@@ -206,7 +208,7 @@ impl RTMPSockBuf {
         self.gather(first, second, timeout_s, false)
     }
 
-    /// [`receive`](Self::receive) with the knowledge whether the last read brought much (`flows`).
+    /// [`receive`](Self::receive) with the information whether the last read was a large one (`flows`).
     pub(super) fn gather(
         &self,
         first: &mut [u8],
@@ -224,18 +226,18 @@ impl RTMPSockBuf {
         }
     }
 
-    /// Shows what can be read from the socket, without taking it.
+    /// Copies the bytes that can be read from the socket, without taking them.
     pub(super) fn peek(&self, buffer: &mut [u8], timeout_s: c_int) -> io::Result<usize> {
         Wire::new(self.socket(), &self.life, timeout_s).receive(buffer, libc::MSG_PEEK)
     }
 
-    /// Takes bytes from the socket that a peek has shown, and forgets them.
+    /// Takes bytes from the socket that a peek has copied, and drops them.
     pub(super) fn discard(&self, mut len: usize) {
         while len > 0 {
             match system::forget(self.socket(), len) {
                 Ok(got) if got > 0 => len -= got.min(len),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The connection has ended, as the next read finds.
+                // The connection has ended; the next read will find that.
                 _ => return,
             }
         }
@@ -259,7 +261,7 @@ impl RTMPSockBuf {
         Ok(())
     }
 
-    /// Does nothing for so long. An error where the program interrupts.
+    /// Waits for this time. An error if the program interrupts.
     pub(super) fn rest(&self, duration: Duration) -> io::Result<()> {
         let wire = Wire::new(self.socket(), &self.life, 0);
         let until = Instant::now() + duration;
@@ -273,11 +275,11 @@ impl RTMPSockBuf {
         }
     }
 
-    /// Waits until the socket takes more. False where the other side stops taking bytes, or the program interrupts.
+    /// Waits until the socket takes more. False if the other side stops taking bytes, or the program interrupts.
     pub(super) fn wait_for_room(&self) -> bool {
         let wire = Wire::new(self.socket(), &self.life, 0);
         let mut flow = Flow::new();
-        // A socket with room needs no wait, and so no check for an interruption.
+        // A socket with room needs no wait, and thus no check for an interruption.
         while !wire.is_ready(libc::POLLOUT) {
             let waited = wire.wait(libc::POLLOUT, LINGER_LOOK_MS);
             if waited.is_err_and(|error| !is_timeout(&error))
@@ -289,9 +291,9 @@ impl RTMPSockBuf {
         true
     }
 
-    /// Waits until the other side has all bytes sent, and drops the bytes that it sends meanwhile: a socket that is
-    /// closed with bytes unread, or that bytes arrive for afterwards, is reset, and its unsent bytes are lost. Ends
-    /// where nothing moves for [`LINGER_STALL`], and after [`LINGER`].
+    /// Waits until the other side has all bytes sent, and drops the bytes that it sends meanwhile: if a socket is
+    /// closed with bytes unread, or bytes arrive for it afterwards, it is reset, and its unsent bytes are lost. The
+    /// wait ends when there is no progress for [`LINGER_STALL`], and after [`LINGER`].
     pub(super) fn linger(&self) {
         let fd = self.socket();
         if fd == -1 {
@@ -319,7 +321,7 @@ impl RTMPSockBuf {
         if self.sb_start.get().is_null() { 0 } else { usize::try_from(self.sb_size.get()).unwrap_or(0) }
     }
 
-    /// The bytes that were read ahead. They lie in `sb_buf`, or in the larger buffer of a session ([`super::ahead`]).
+    /// The bytes that were read ahead. They are in `sb_buf`, or in the larger buffer of a session ([`super::ahead`]).
     ///
     /// # Safety
     /// The result is not used once more was read, which may move them, or the session closed.
@@ -333,7 +335,7 @@ impl RTMPSockBuf {
         unsafe { std::slice::from_raw_parts(self.sb_start.get().cast(), len) }
     }
 
-    /// Takes `len` bytes off the front of those read ahead.
+    /// Removes the first `len` bytes of those read ahead.
     #[inline]
     pub(super) fn consume(&self, len: usize) {
         let len = len.min(self.buffered_len());
@@ -342,7 +344,7 @@ impl RTMPSockBuf {
         self.sb_start.set(unsafe { self.sb_start.get().add(len) });
     }
 
-    /// The free part of `sb_buf`, behind what was read ahead; see [`free_part_of`](Self::free_part_of).
+    /// The free part of `sb_buf`, after the bytes that were read ahead; see [`free_part_of`](Self::free_part_of).
     pub(super) fn free_part(&self) -> (*mut u8, usize) {
         let base = self.sb_buf.get().cast();
         // SAFETY: a buffer of our own, of this size.
@@ -350,7 +352,7 @@ impl RTMPSockBuf {
     }
 
     /// The free part of a buffer for reading ahead: its start and its length. Bytes read ahead move to the buffer's
-    /// front where that is needed; where they do not fit the buffer, nothing is free.
+    /// front if needed; if they do not fit the buffer, nothing is free.
     ///
     /// # Safety
     /// The buffer has so many writable bytes; what was read ahead lies in it or wholly elsewhere.
@@ -375,7 +377,8 @@ impl RTMPSockBuf {
 
     /// Closes TLS and the socket.
     pub(super) fn close(&self) -> c_int {
-        // TLS's goodbye needs the descriptor, which stays in the session until then: another thread may shut it down.
+        // TLS's close notification needs the descriptor, which stays in the session until then, so that another thread
+        // can shut it down.
         let fd = self.socket();
         if fd != -1 {
             let mut wire = Wire::new(fd, &self.life, 1);
@@ -393,8 +396,8 @@ impl RTMPSockBuf {
     }
 }
 
-/// Room that is always left for the next header. Fewer bytes than this are moved to the front, so that the next read is
-/// not cut short.
+/// The least free room for the next header. If there is less, the bytes are moved to the front, so that the next read
+/// is not cut short.
 const HEADROOM: usize = 64;
 
 /// How long a send through a bare socket buffer waits, in seconds: a session's default time-out.
@@ -425,7 +428,7 @@ pub unsafe extern "C" fn RTMPSockBuf_Fill(sb: Option<&RTMPSockBuf>) -> c_int {
     })
 }
 
-/// Whether an error only says that nothing came in time, and the connection stands.
+/// Whether an error only means that nothing came in time, and the connection is still open.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }

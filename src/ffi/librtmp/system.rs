@@ -39,7 +39,7 @@ pub(super) fn receive_parts(fd: c_int, parts: &mut [IoSliceMut<'_>]) -> io::Resu
     done(unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) })
 }
 
-/// Drops up to `len` bytes that have come. TCP does so without copying them, other sockets copy.
+/// Drops up to `len` bytes that have come. TCP does this without a copy; other sockets copy.
 pub(super) fn forget(fd: c_int, len: usize) -> io::Result<usize> {
     let mut scrap = [std::mem::MaybeUninit::<u8>::uninit(); SCRAP_BYTES];
     let len = len.min(SCRAP_BYTES);
@@ -65,7 +65,7 @@ pub(super) fn send(fd: c_int, bytes: &[u8]) -> io::Result<usize> {
     done(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
-/// Waits for one of these events; gives whether one came in time.
+/// Waits for one of these events; returns whether one came in time.
 pub(super) fn wait(fd: c_int, events: i16, timeout_ms: c_int) -> io::Result<bool> {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {
@@ -77,7 +77,7 @@ pub(super) fn wait(fd: c_int, events: i16, timeout_ms: c_int) -> io::Result<bool
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
 }
 
-/// How long a read of this socket may wait, in milliseconds; 0 is for ever. `None`: not at all.
+/// How long a read of this socket may wait, in milliseconds; 0 means for ever. `None`: not at all.
 pub(super) fn receive_timeout_ms(fd: c_int) -> Option<u64> {
     #[cfg(test)]
     if memory::end(fd).is_some() {
@@ -99,7 +99,7 @@ pub(super) fn receive_timeout_ms(fd: c_int) -> Option<u64> {
     Some(time.tv_sec as u64 * 1000 + (time.tv_usec as u64).div_ceil(1000))
 }
 
-/// How many bytes the other side has not confirmed; `None` where the system does not know.
+/// How many bytes the other side has not acknowledged; `None` if the system does not know.
 pub(super) fn unconfirmed(fd: c_int) -> Option<c_int> {
     #[cfg(test)]
     if memory::end(fd).is_some() {
@@ -121,7 +121,7 @@ pub(super) fn shut_down(fd: c_int) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
-/// Closes a descriptor that its owner has forgotten.
+/// Closes a descriptor that its owner no longer refers to.
 pub(super) fn close(fd: c_int) -> c_int {
     #[cfg(test)]
     if let Some(end) = memory::end(fd) {

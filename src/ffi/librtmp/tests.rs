@@ -1,6 +1,6 @@
-//! Conversations of sessions by the exports, as programs have them, over pipes in memory: a player, a publisher,
-//! threads that close at any time. `make miri` runs them under Miri, which has neither sockets nor C: nothing here
-//! needs them, and logging, which does, is off there.
+//! Conversations through the exports, as programs use them, over pipes in memory: a player, a publisher, threads that
+//! close at any time. `make miri` runs them under Miri, which has neither sockets nor C. These tests need neither, and
+//! logging, which needs C, is off there.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ use crate::proto::chunk_read::{ChunkReader, ReadLimits};
 use crate::proto::chunk_write::encode;
 use crate::proto::message::MessageHead;
 
-/// Rounds of tests that depend on timing. Miri tries other orders by itself, and is slow.
+/// Rounds of tests that depend on timing. Miri tries other orders itself, and is slow.
 const ROUNDS: usize = if cfg!(miri) { 4 } else { 200 };
 
 /// A program's session, and the other side of its connection.
@@ -61,7 +61,7 @@ impl Talk {
         talk
     }
 
-    /// Sets the session up anew, on a new connection.
+    /// Sets up the session again, on a new connection.
     fn begin(&mut self) {
         // SAFETY: memory for a session.
         unsafe { RTMP_Init(self.r) };
@@ -77,7 +77,7 @@ impl Talk {
         unsafe { Session::new(self.r) }.expect("memory for a session")
     }
 
-    /// Reads packets to the end of the connection, and lets the client act on each. Gives the packets.
+    /// Reads packets to the end of the connection, and lets the client act on each. Returns the packets.
     fn packets(&self) -> Vec<(u8, u32, Vec<u8>)> {
         let mut seen = Vec::new();
         let mut packet = RTMPPacket::EMPTY;
@@ -252,7 +252,7 @@ fn calls_wait_for_their_answers_and_are_forgotten_with_them() {
         // SAFETY: contract.
         unsafe { RTMPPacket_Free(Some(&mut packet)) };
     }
-    // Each createStream is answered by a play, which waits in its place.
+    // Each answer to createStream is followed by a play, whose call takes its place in the table.
     assert_eq!(talk.session().m_numCalls.get(), 20);
     // SAFETY: contract.
     unsafe { super::calls::RTMP_DropRequest(talk.r, 3, TRUE) };

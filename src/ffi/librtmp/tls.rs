@@ -22,7 +22,7 @@ use super::{guard, log};
 use crate::error::{Failure, Result};
 use crate::net::tls::{ClientConfig, ServerConfig, TlsStream, Trust, failure};
 
-/// `Link.pFlags`: no certificate is verified.
+/// A flag in `Link.pFlags`: certificates are not verified.
 pub(super) const INSECURE: c_int = 1;
 
 /// A socket object over the session's descriptor, which the session closes.

@@ -5,8 +5,8 @@ use super::url::hex_pair;
 /// The constant that each round adds: the golden ratio, in 32 bits.
 const DELTA: u32 = 0x9E37_79B9;
 
-/// Decrypts a challenge of hex digits. `None` where the challenge is not a whole number of 32-bit words, or has fewer
-/// than the two that the cipher needs.
+/// Decrypts a challenge of hex digits. `None` if the challenge is not a whole number of 32-bit words, or has fewer than
+/// the two that the cipher needs.
 pub(super) fn decode(key: &[u8], challenge: &[u8]) -> Option<Vec<u8>> {
     let bytes: Option<Vec<u8>> = challenge.chunks(2).map(hex_pair).collect();
     let mut words: Vec<u32> = bytes?.chunks(4).map(word).collect();

@@ -12,15 +12,15 @@ use crate::proto::rtmpt::Tunnel;
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Waits between two questions with empty answers, in milliseconds: the first and the longest.
+/// The first and the longest wait between two polls with empty answers, in milliseconds.
 const FIRST_WAIT_MS: u64 = 10;
 const LONGEST_WAIT_MS: u64 = 500;
 
-/// Most posts without an answer. Beyond that even a program that only publishes reads answers: a server that cannot
-/// send them takes no more posts in the end.
+/// Most posts without an answer. Beyond that even a program that only publishes reads answers, because a server that
+/// cannot send its answers finally takes no more posts.
 const MAX_UNANSWERED: u32 = 16;
 
-/// Most bytes of RTMP kept that the program does not read. Beyond that answers stay in the socket.
+/// Most RTMP bytes that are kept while the program does not read them. Beyond that answers stay in the socket.
 const MAX_UNREAD: usize = 1 << 20;
 
 /// A tunnel with the RTMP that came through it and was not read yet.
@@ -28,7 +28,7 @@ pub(super) struct Tunnelled {
     tunnel: Tunnel,
     plain: Vec<u8>,
     taken: usize,
-    /// The session ends: posts no longer wait for answers, because [`close`] does.
+    /// The session is ending: posts no longer wait for answers, because [`close`] does that.
     hurried: bool,
 }
 
@@ -80,7 +80,7 @@ impl Tunnelled {
         }
         let mut input = &bytes[..got];
         while !input.is_empty() {
-            // A new buffer each time: the tunnel stops at one that is full.
+            // This uses a new buffer each time, because the tunnel stops when its buffer is full.
             let (mut at, mut plain) = (0, Vec::new());
             self.tunnel
                 .feed(input, &mut at, &mut plain)
@@ -91,7 +91,7 @@ impl Tunnelled {
         Ok(())
     }
 
-    /// Sends a post, and reads answers where many are due.
+    /// Sends a post, and reads answers if many are due.
     fn post(&mut self, r: Session, bytes: &[u8]) -> io::Result<()> {
         let timeout_s = r.Link.timeout.get();
         let mut request = Vec::new();
@@ -109,7 +109,7 @@ impl Tunnelled {
         Ok(())
     }
 
-    /// Reads RTMP that came through, and asks the server where no post is unanswered.
+    /// Reads RTMP that came through, and polls the server if no post is unanswered.
     fn receive(&mut self, r: Session, buffer: &mut [u8]) -> io::Result<usize> {
         let timeout_s = r.Link.timeout.get();
         let patience = Patience::new(timeout_s);
@@ -137,7 +137,7 @@ impl Tunnelled {
     }
 }
 
-/// Reads through the tunnel; `None` where there is none.
+/// Reads through the tunnel; `None` if there is no tunnel.
 pub(super) fn receive(r: Session, buffer: &mut [u8]) -> Option<io::Result<usize>> {
     let mut tunnelled = r.take_inner(|inner| &inner.tunnel)?;
     let result = tunnelled.receive(r, buffer);
@@ -146,7 +146,7 @@ pub(super) fn receive(r: Session, buffer: &mut [u8]) -> Option<io::Result<usize>
     Some(result)
 }
 
-/// Sends through the tunnel; `None` where there is none.
+/// Sends through the tunnel; `None` if there is no tunnel.
 pub(super) fn post(r: Session, bytes: &[u8]) -> Option<io::Result<()>> {
     let mut tunnelled = r.take_inner(|inner| &inner.tunnel)?;
     let result = tunnelled.post(r, bytes);
@@ -168,8 +168,8 @@ pub(super) fn close(r: Session) {
     let Some(mut tunnelled) = r.take_inner(|inner| &inner.tunnel) else { return };
     let mut request = Vec::new();
     tunnelled.tunnel.close(&mut request);
-    // Errors do not matter, the connection ends. The answers are awaited, because closing a socket with bytes unread
-    // resets the connection, and the server may lose posts that it has not read.
+    // Errors do not matter, because the connection ends. The answers are awaited, because a close with unread bytes
+    // resets the connection, and the server may then lose posts that it has not read.
     let (stall, all) = if r.is_publisher() { (LINGER_STALL, LINGER) } else { (CLOSE_TIMEOUT, CLOSE_TIMEOUT) };
     if r.m_sb.socket() >= 0 {
         let socket = tls::borrowed(r.m_sb.socket());
@@ -183,5 +183,5 @@ pub(super) fn close(r: Session) {
     }
 }
 
-/// How long the goodbye of a session that published nothing may take.
+/// How long the closing commands of a session that published nothing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

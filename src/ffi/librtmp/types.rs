@@ -1,10 +1,11 @@
-//! The structures of librtmp's headers, byte for byte, and their constants. No behaviour but reading their values.
+//! The structures of librtmp's headers, byte for byte, and their constants. They have no behaviour except reading their
+//! values.
 //!
-//! Field names are the interface and stay as they are. `types/layout.rs` holds the sizes and offsets.
+//! Field names are the interface and stay as they are. `types/layout.rs` asserts the sizes and offsets.
 //!
-//! A session ([`RTMP`]) is shared: the program reads and writes its fields between calls, log functions do so within
-//! one, and a close from another thread reads some while a call is running. So each field is a cell, and those that the
-//! other thread touches are atomics; no code makes a `&mut` to a session or to a field of one.
+//! A session ([`RTMP`]) is shared: the program reads and writes its fields between calls, log functions do so within a
+//! call, and a close from another thread reads some fields while a call is running. So each field is a cell, and those
+//! that the other thread touches are atomics; no code makes a `&mut` to a session or to a field of one.
 
 #![allow(non_snake_case, non_camel_case_types)]
 #![allow(missing_docs)] // The fields are librtmp's; include/librtmp/*.h says what they mean.
@@ -14,8 +15,8 @@ use std::ffi::{c_char, c_int, c_uint, c_ushort, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// A counted string that somebody else owns: `av_len` bytes are readable as long as the string is used. Programs that
-/// give one, and the functions here that make one, promise that.
+/// A counted string with another owner: `av_len` bytes are readable as long as the string is used. Programs that pass
+/// one, and the functions here that make one, guarantee that.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AVal {
@@ -88,8 +89,8 @@ impl AVal {
     }
 }
 
-/// An object: `o_num` properties lie at `o_props`, in the C allocator's memory, with room up to the next multiple of
-/// `STEP` in `amf.rs`. Programs that give one promise that.
+/// An object: `o_num` properties at `o_props`, in the C allocator's memory, with room up to the next multiple of `STEP`
+/// in `amf.rs`. Programs that pass one guarantee that.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AMFObject {
@@ -119,7 +120,7 @@ impl AMFObject {
         self.o_num
     }
 
-    /// The first property; NULL where there is none.
+    /// The first property; NULL if there is none.
     pub(super) fn start(&self) -> *mut AMFObjectProperty {
         self.o_props
     }
@@ -148,8 +149,8 @@ impl AMFObjectProperty {
     pub const INVALID: Self =
         Self { p_name: AVal::NULL, p_type: AMF_INVALID, p_vu: AMFValue { p_aval: AVal::NULL }, p_UTCoffset: 0 };
 
-    /// The number of a property, 0 for strings, objects and arrays: their bits are addresses, and servers send a peer's
-    /// numbers back.
+    /// The number of a property; 0 for strings, objects and arrays, because their bits are addresses and servers send a
+    /// peer's numbers back.
     pub fn number(&self) -> f64 {
         match self.p_type {
             AMF_STRING | AMF_LONG_STRING | AMF_XML_DOC | AMF_OBJECT | AMF_ECMA_ARRAY | AMF_STRICT_ARRAY => 0.0,
@@ -238,7 +239,7 @@ impl RTMPPacket {
         m_body: ptr::null_mut(),
     };
 
-    /// The body of a packet that is whole.
+    /// The body of a complete packet.
     ///
     /// # Safety
     /// `m_body` is NULL or has `m_nBodySize` bytes, which nobody writes or frees as long as the result is used.
@@ -259,7 +260,7 @@ pub struct RTMPSockBuf {
     pub sb_start: Cell<*mut c_char>,
     pub sb_buf: UnsafeCell<[c_char; RTMP_BUFFER_CACHE_SIZE]>,
     pub sb_timedout: Cell<c_int>,
-    /// Padding in C.
+    /// This is padding in C.
     pub(super) life: super::life::Life,
     pub sb_ssl: Cell<*mut c_void>,
 }
@@ -370,7 +371,7 @@ pub struct RTMP {
 }
 
 impl RTMPSockBuf {
-    /// The session's descriptor; -1 where it has none.
+    /// The session's descriptor; -1 if it has none.
     #[inline]
     pub(super) fn socket(&self) -> c_int {
         self.sb_socket.load(Ordering::Relaxed)
@@ -410,7 +411,7 @@ pub(super) fn interrupted() -> bool {
 
 pub const RTMP_LIB_VERSION: c_int = 0x02_0300;
 pub const RTMP_BUFFER_CACHE_SIZE: usize = 16 * 1024;
-/// Chunk stream ids a session may name.
+/// Number of chunk stream ids that a session may use.
 pub const RTMP_CHANNELS: usize = 65_600;
 pub const RTMP_MAX_HEADER_SIZE: usize = 18;
 pub const RTMP_SWF_HASHLEN: usize = 32;

@@ -1,6 +1,6 @@
-//! `RTMP_ParseURL` and `RTMP_ParsePlaypath`: librtmp's own reading of urls, on which programs rely to the letter.
+//! `RTMP_ParseURL` and `RTMP_ParsePlaypath`: they read urls exactly as librtmp does, because programs rely on that.
 //!
-//! `proto::url`, the relay's parser, refuses some urls that this one takes, and splits the path at other places.
+//! `proto::url`, the relay's parser, refuses some urls that this one accepts, and splits the path at other places.
 
 use std::ffi::{c_char, c_int, c_uint};
 
@@ -8,13 +8,13 @@ use super::ptr::{c_string, put};
 use super::types::*;
 use super::{guard, log, mem};
 
-/// Names of the protocols by number, as they stand in urls.
+/// Names of the protocols by number, as written in urls.
 pub(super) const SCHEMES: [&str; 9] = ["rtmp", "rtmpt", "rtmpe", "rtmpte", "rtmps", "rtmpts", "", "", "rtmfp"];
 
-/// The longest host name that is taken, in bytes.
+/// The longest host name that is accepted, in bytes.
 const MAX_HOST_BYTES: usize = 255;
 
-/// A table of seven bytes a name, end marks included.
+/// A table of seven bytes for each name, including its NUL.
 const fn table(upper: bool) -> [[u8; 7]; 9] {
     let mut rows = [[0; 7]; 9];
     let mut row = 0;
@@ -39,12 +39,12 @@ pub static RTMPProtocolStringsLower: [[u8; 7]; 9] = table(false);
 /// The parts of a url, which point into it.
 pub(super) struct Parsed<'a> {
     pub(super) protocol: c_int,
-    /// `None` where the name is too long; the program's value stays then.
+    /// `None` if the name is too long; then the program's value stays.
     pub(super) host: Option<&'a [u8]>,
-    /// 0 where the url has no port, or an impossible one.
+    /// 0 if the url has no port, or an invalid one.
     pub(super) port: u32,
     pub(super) app: Option<&'a [u8]>,
-    /// The path's rest, before [`playpath`].
+    /// The rest of the path, before [`playpath`] converts it.
     pub(super) playpath: &'a [u8],
 }
 
@@ -56,7 +56,7 @@ fn find_text(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window == part)
 }
 
-/// The number at the start, read as by `atoi`; 0 where there is none.
+/// The number at the start, read as by `atoi`; 0 if there is none.
 pub(super) fn leading_number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text {
@@ -82,7 +82,7 @@ fn protocol_of(scheme: &[u8]) -> c_int {
     )
 }
 
-/// Splits a url. One without `://`, or with nothing behind it, has a protocol at most, which is the `Err`.
+/// Splits a url. A url without `://`, or with nothing after it, has at most a protocol, which is the `Err`.
 pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
     log::debug("Parsing...");
     let mark = find_text(url, b"://");
@@ -97,7 +97,7 @@ pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
     let slash = find(rest, b'/');
     let authority = &rest[..slash.unwrap_or(rest.len())];
     let (host, after) = match (authority, find(authority, b']')) {
-        // An address in brackets is the host; a colon within it is not the port's.
+        // An address in brackets is the host; a colon within it does not begin a port.
         ([b'[', ..], Some(end)) => (&authority[1..end], &authority[end + 1..]),
         _ => authority.split_at(find(authority, b':').unwrap_or(authority.len())),
     };
@@ -121,7 +121,7 @@ pub(super) fn parse(url: &[u8]) -> Result<Parsed<'_>, c_int> {
         return Ok(parsed);
     };
     let path = &rest[slash + 1..];
-    // The question mark of `slist=` may stand before the path too.
+    // The question mark of `slist=` may come before the path too.
     let (app, playpath) = match (find(rest, b'?'), find_text(path, b"slist=")) {
         (Some(question), Some(_)) => (path, &rest[question..]),
         _ => {
@@ -144,8 +144,8 @@ fn app_len(path: &[u8]) -> usize {
     slashes.iter().take(3).next_back().copied().unwrap_or(path.len())
 }
 
-/// A playpath in the form that servers expect: `mp4:` or `mp3:` in front by its extension, which goes, and `%xx`
-/// decoded.
+/// A playpath in the form that servers expect: with `mp4:` or `mp3:` in front according to its extension, which is
+/// removed, and with `%xx` decoded.
 pub(super) fn playpath(text: &[u8]) -> Vec<u8> {
     let listed = if text.first() == Some(&b'?') { find_text(text, b"slist=") } else { None };
     let path = match listed {

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Bytes under way to one side.
+/// Bytes on their way to one side.
 #[derive(Default)]
 struct Way {
     bytes: VecDeque<u8>,
@@ -30,11 +30,11 @@ pub(in super::super) struct End {
 /// The ends that have a descriptor.
 static ENDS: Mutex<BTreeMap<c_int, End>> = Mutex::new(BTreeMap::new());
 
-/// A pipe: a descriptor for its first end, and the second end, whose drop takes the descriptor back.
+/// A pipe: a descriptor for its first end, and the second end, whose drop frees the descriptor.
 pub(in super::super) fn pipe() -> (c_int, Peer) {
     let pipe = Arc::<Pipe>::default();
     let mut ends = ENDS.lock().unwrap_or_else(PoisonError::into_inner);
-    // -1 is no descriptor.
+    // -1 means no descriptor.
     let fd = ends.keys().next().map_or(-2, |lowest| lowest - 1);
     ends.insert(fd, End { pipe: Arc::clone(&pipe), side: 0 });
     (fd, Peer { fd, end: End { pipe, side: 1 } })
@@ -104,7 +104,7 @@ impl End {
     }
 
     pub(super) fn wait(&self, events: i16, timeout_ms: c_int) -> bool {
-        // There is always room.
+        // A pipe always has room.
         if events & libc::POLLOUT != 0 {
             return true;
         }
