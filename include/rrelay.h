@@ -48,7 +48,7 @@
  * rr_last_error.
  *
  * The process. The library installs no signal handlers, causes no SIGPIPE and prints nothing unless asked; every
- * descriptor is close-on-exec. Fork before rr_server_new, not after. Once loaded, the library stays loaded (-z nodelete).
+ * descriptor is close-on-exec. Fork before rr_server_new, not after. A loaded library stays loaded (-z nodelete).
  */
 
 #ifndef RRELAY_H
@@ -640,8 +640,8 @@ typedef struct rr_target_config {
     uint32_t retry_total_ms;
     /* After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000. */
     uint32_t retry_reset_ms;
-    /* Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000. Default:
-       10000. */
+    /* Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000.
+       Default: 10000. */
     uint32_t connect_ms;
     /* A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms). */
     uint32_t send_ms;

@@ -150,8 +150,8 @@ pub struct rr_target_config {
     pub retry_total_ms: u32,
     /// After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000.
     pub retry_reset_ms: u32,
-    /// Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000. Default:
-    /// 10000.
+    /// Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000.
+    /// Default: 10000.
     pub connect_ms: u32,
     /// A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms).
     pub send_ms: u32,
