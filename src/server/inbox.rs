@@ -26,8 +26,8 @@ pub(super) enum ToListener {
     Connection(Socket, String, ListenOptions),
     /// A session whose publish or play is over, with its memory; the listener handles the event first.
     Back(Peer, Charge, Option<Said>),
-    /// A session of another process with its memory, the question open question and the decision that was made about it
-    /// there.
+    /// A session of another process with its memory, its open question, and the decision that was made about
+    /// it there.
     Imported(Peer, Charge, Said, Box<Decision>),
 }
 

@@ -96,7 +96,7 @@ impl Registry {
         self.expected = self.expected.saturating_sub(1);
     }
 
-    /// Puts a session, unless a limit is reached.
+    /// Adds a session, unless a limit is reached.
     pub(super) fn add_session(
         &mut self,
         ip: Option<IpAddr>,

@@ -21,8 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Failure, RRError, Result};
 
-/// Longest file of certificates. The system's is about a quarter of a MiB; requests by HTTP matters because back ends
-/// may name any file.
+/// Longest file of certificates. The system's is about a quarter of a MiB; requests by HTTP can name any file too.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// How a client decides whether a server is who it should be.
