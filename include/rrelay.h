@@ -640,8 +640,8 @@ typedef struct rr_target_config {
     uint32_t retry_total_ms;
     /* After a connection that ran this long, ms, the next wait is retry_min_ms again. Default: 30000. */
     uint32_t retry_reset_ms;
-    /* Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000.
-       Default: 10000. */
+    /* Time for the name look-up, connection and commands until the peer accepts media, ms, 100 to 600000. Default:
+       10000. */
     uint32_t connect_ms;
     /* A peer whose socket takes nothing for this long is lost, ms; RR_OFF = none. Default: 0 (the server's send_ms). */
     uint32_t send_ms;
@@ -895,18 +895,16 @@ RR_API int rr_server_set_tls(rr_server *s, const char *cert_pem, const char *key
    10.0.0.0/8", "allow publish fd00::/8", "deny publish all". A peer without an address (a unix socket) matches only
    "all". publish_keys is a file of the stream keys that may publish, one a line; empty lines and lines that begin
    with # are ignored. A key is the part of a stream's path after the application; a key with ?arguments
-   ("show?pass=abc") is for publishers that send the same, while players need only alone.
-   With RR_ARGS_DROP nobody can send such a one, and a line in the log says so. NULL, NULL means no rules, or
-   any
-   key may.
+   ("show?pass=abc") is for publishers that send the same, while players need only "show". With RR_ARGS_DROP nobody
+   can send such a key, and a log line says so. NULL means no rules, or any key.
 
    Peers are checked before hooks and the host are asked, and a refused peer is told why: by RTMP with
    NetStream.Publish.Denied or NetStream.Play.Failed, over HTTP with 403. Its end comes as an event, with
    RR_ERR_REJECTED for its address or RR_ERR_AUTH for its key. Keys are compared in constant time.
    Waits: For the disk: the file is read before it returns, and not later.
    Returns: RR_OK; RR_ERR_ARG: a malformed rule, more than 4096 rules, a text that is not UTF-8, or a file without a
-   holds no key that could be sent, with more than 10000 keys or larger than a MiB; RR_ERR_IO: the file cannot be read. What was
-   set the stays then. */
+   key that could be sent, with more than 10000 keys or larger than a MiB; RR_ERR_IO: the file cannot be read. On
+   failure the previous settings stay. */
 RR_API int rr_server_set_access(rr_server *s, const char *const *rules, const char *publish_keys);
 
 /* Stops in order: no new peer is accepted, streams have deadline_ms to send their last messages, then everything is
@@ -1023,10 +1021,10 @@ RR_API int rr_session_close(rr_server *s, rr_session id, const char *text, uint3
    connection is closed. The state may contain credentials (?args). Only plain RTMP sessions can be exported. On
    failure *fd is -1, and the session waits here as before.
    Waits: Briefly, for the thread that owns the session.
-   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it waits for no answer, was answered before this call could
-   be, or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that is now;
-   RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays other streams, or hooks gave its stream targets; RR_ERR_AGAIN:
-   eight calls about it wait for its thread. */
+   Returns: RR_OK; RR_ERR_NOT_FOUND: it has ended; RR_ERR_STATE: it waits for no answer, was answered before this
+   call could be, or its server ends; RR_ERR_LIMIT: there is too little room at blob, and *len becomes the size that
+   is needed; RR_ERR_UNSUPPORTED: it is over TLS or HTTP, plays other streams, or hooks gave its stream targets;
+   RR_ERR_AGAIN: eight calls about it wait for its thread. */
 RR_API int rr_session_export(rr_server *s, rr_session id, int *fd, void *blob, size_t *len);
 
 /* Continues a session that rr_session_export gave: fd is its connection, which the library owns from now on, also on
@@ -1049,8 +1047,7 @@ RR_API int rr_session_import(rr_server *s, int fd, const void *blob, size_t len)
    may be NULL: the server's settings.
    Returns: RR_OK; RR_ERR_EXISTS: it exists and cfg is given; RR_ERR_LIMIT: max_streams; RR_ERR_STATE: the server is
    stopping; RR_ERR_ARG: a name is NULL or longer than 4096 bytes, or a part of app/key is "." or ".."; RR_ERR_ARG or
-   RR_ERR_VERSION a wrong setting in
-   cfg. */
+   RR_ERR_VERSION: a wrong setting in cfg. */
 RR_API int rr_stream_create(
     rr_server *s, const char *app, const char *key, const rr_stream_config *cfg, rr_stream *out);
 
