@@ -1,16 +1,18 @@
-//! The event loop of a thread, and what a [`Task`] is: connections, or one stream's half of them, that a loop drives.
+//! The event loop of a thread, and [`Task`], the trait of what a loop drives: a group of connections, for example one
+//! stream's publishers or consumers.
 //!
-//! The loop owns the poller, every task's inbox, backlog and tick, and the buffer that its tasks read into. A task owns
-//! its connections and says what is to be done with them; it never waits and knows nothing of the thread it runs on.
-//! A loop drives any number of tasks: in a round each of them that has something to do has one bounded turn, one that
-//! panics ends alone, and one that is over leaves. Tasks can be added while the loop runs ([`LoopHandle`]).
+//! The loop owns the poller, every task's inbox, backlog and tick, and the buffer into which its tasks read. A task
+//! owns its connections and handles their bytes; it never waits and knows nothing of its thread. A loop drives any
+//! number of tasks: in a round each task that has something to do gets one bounded turn. A task that panics ends
+//! without harm to the others, and a task that is over leaves the loop. Tasks can be added while the loop runs
+//! ([`LoopHandle`]).
 //!
-//! A task has a turn where the poller tells of a connection of its, where somebody calls it ([`Wake`]), where its deadline
-//! has come, or where it has left something over from its last turn. Nobody else is looked at, however many tasks there
-//! are. Tasks that were called by those before them in a round have their turn in the same round: what passes from one task of a
-//! loop to another needs no system call.
+//! A task gets a turn when the poller reports one of its connections, when another task or thread calls it ([`Wake`]),
+//! when its deadline has come, or when it left work over from its last turn. The loop does not visit other tasks,
+//! however many there are. A task that another one calls in a round gets its turn in the same round, so passing work
+//! between tasks of a loop needs no system call.
 //!
-//! With one task a round makes the one wait of a loop written for that task, takes no lock and allocates nothing.
+//! With one task, a round costs as much as a loop written for that task: one wait, no lock and no allocation.
 
 mod deadlines;
 
@@ -31,41 +33,42 @@ use crate::net::poll::{Poller, Ready, Wake, Watch};
 use crate::net::socket::Socket;
 use crate::sync::panic_text;
 
-/// Messages that one task takes in a round.
+/// Most messages that one task takes in a round.
 const MESSAGES: usize = 256;
 
-/// Tasks of a thread that has its own few.
+/// Number of tasks for which a loop with few tasks reserves room.
 const FEW: usize = 64;
 
-/// Tasks that have a turn in a round because their deadline has come. Ticks of many streams come together; what comes from a
-/// socket meanwhile does not wait for all of them.
+/// Most tasks that get a turn in a round because their deadline has come. The ticks of many streams come at the same
+/// time, and ready sockets must not wait for all of them.
 const DEADLINES: usize = 16;
 
-/// Tasks that may wait to be taken in by a running loop.
+/// Most new tasks that may wait until a running loop takes them in.
 const NEWCOMERS: usize = 1024;
 
-/// Something that a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for what
-/// came, [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that has a turn,
-/// [`on_tick`](Self::on_tick) where there is reason to, and [`end_round`](Self::end_round).
+/// What a loop drives. In a round the loop calls, in this order: [`on_message`](Self::on_message) for each message,
+/// [`begin_round`](Self::begin_round), [`on_ready`](Self::on_ready) for each connection that gets a turn,
+/// [`on_tick`](Self::on_tick) if a tick is due or the task was woken, and [`end_round`](Self::end_round).
 pub(crate) trait Task: Send + 'static {
-    /// Deliveries from other threads to the task.
+    /// The type of the messages that other threads send to the task.
     type Message: Send + 'static;
 
     /// The time between two ticks.
     const TICK_MS: u64;
 
-    /// How much is read at once: the length of [`Io::scratch`].
+    /// Most bytes read at once: the length of [`Io::scratch`].
     const SCRATCH_BYTES: usize;
 
-    /// Whether there is anything for a tick to look after. A task without sleeps until it is told.
+    /// Whether the task needs ticks now. A task that needs none sleeps until it is called.
     fn wants_ticks(&self) -> bool;
 
-    /// When the task wants a round besides its ticks without being told, monotonic us; what is past means at once.
+    /// The time at which the task wants a round besides its ticks without being called, monotonic us; a time in the
+    /// past means at once.
     fn next_timeout(&self) -> Option<u64> {
         None
     }
 
-    /// Whether new media is no reason to wake the task, because it gathers some until its next timeout.
+    /// Whether new media need not wake the task, because it collects media until its next timeout.
     fn is_collecting(&self) -> bool {
         false
     }
@@ -73,25 +76,25 @@ pub(crate) trait Task: Send + 'static {
     /// A message came.
     fn on_message(&mut self, message: Self::Message, io: &mut Io<'_>);
 
-    /// A round begins, and the poller tells of these.
+    /// A round begins; the poller has reported these connections.
     fn begin_round(&mut self, _ready: &[Ready], _io: &mut Io<'_>) {}
 
-    /// A connection has its one turn of this round: the poller told of it, or the task did with [`Io::again`], which
-    /// counts as readable to the end.
+    /// A connection gets its one turn of this round, because the poller reported it or the task called [`Io::again`],
+    /// which counts as readable to the end.
     fn on_ready(&mut self, ready: Ready, io: &mut Io<'_>);
 
-    /// [`TICK_MS`](Self::TICK_MS) have passed since the last tick, or `nudged`: somebody has called [`Wake::wake`], as
-    /// an order waits somewhere.
+    /// [`TICK_MS`](Self::TICK_MS) have passed since the last tick, or `nudged` is true: another thread has called
+    /// [`Wake::wake`], because it left an order for the task.
     fn on_tick(&mut self, nudged: bool, io: &mut Io<'_>);
 
-    /// The last call of a round. What has come to the inbox meanwhile is of the next one.
+    /// The last call of a round. Messages that have come meanwhile belong to the next round.
     fn end_round(&mut self, _inbox: &Receiver<Self::Message>, _io: &mut Io<'_>) {}
 
-    /// Whether the task is to leave the loop; asked before and after each of its rounds.
+    /// Whether the task wants to leave the loop; the loop asks before and after each of its rounds.
     fn is_over(&self) -> bool;
 
-    /// The task leaves: everything it holds is closed. What is left in the inbox is the task's too; it has first to see
-    /// to it that no more is sent.
+    /// The task leaves and closes everything it holds, including what is left in the inbox; before that it must make
+    /// sure that nothing more is sent to it.
     fn on_end(&mut self, inbox: &Receiver<Self::Message>, io: &mut Io<'_>);
 }
 
@@ -101,19 +104,19 @@ pub(crate) struct Io<'a> {
     watch: Watch<'a>,
     backlog: &'a mut Backlog,
     next_tick_us: &'a mut u64,
-    /// The buffer to read into, shared by all tasks of the loop: nothing stays in it from one call to the next.
+    /// The buffer to read into. All tasks of the loop share it, so its contents are lost between calls.
     pub scratch: &'a mut [u8],
-    /// When the turn began, monotonic us.
+    /// The time at which the turn began, monotonic us.
     pub now_us: u64,
 }
 
 impl Io<'_> {
-    /// The poller, as far as this task's connections go.
+    /// The poller, limited to this task's connections.
     pub(crate) fn watch(&self) -> Watch<'_> {
         self.watch
     }
 
-    /// [`Watch::add`].
+    /// See [`Watch::add`].
     ///
     /// # Errors
     /// As there.
@@ -121,41 +124,41 @@ impl Io<'_> {
         self.watch.add(socket, slot)
     }
 
-    /// [`Watch::remove`].
+    /// See [`Watch::remove`].
     pub(crate) fn remove(&self, socket: &mut Socket) {
         self.watch.remove(socket);
     }
 
-    /// This slot has a turn in the next round, or still in this one where the call comes before the turns. The poller
-    /// tells only once of what a turn leaves unread.
+    /// Gives this slot a turn in the next round, or in this round if the turns have not begun. It is needed because the
+    /// poller does not report again what a turn leaves unread.
     pub(crate) fn again(&mut self, slot: usize) {
         self.backlog.push(slot);
     }
 
-    /// The next tick comes at this time, monotonic us, if none is due before.
+    /// Moves the next tick to this time, monotonic us, unless one is due earlier.
     pub(crate) fn tick_by(&mut self, at_us: u64) {
         *self.next_tick_us = at_us.min(*self.next_tick_us);
     }
 }
 
-/// Reports that a task has panicked, or that there was no memory to take it in, with what there is to say of it; called
-/// in the loop's thread before what the task holds is dropped.
+/// Reports, with a text, that a task has panicked or that there was no memory to add it. The loop's thread calls it
+/// before it drops what the task holds.
 pub(crate) type OnPanic = Box<dyn FnOnce(&str) + Send>;
 
-/// A task with what the loop keeps for it.
+/// A task, and the loop's data about it.
 struct Seat<T: Task> {
     task: T,
     inbox: Receiver<T::Message>,
     wake: Arc<Wake>,
     backlog: Backlog,
-    /// Of this round: what the poller told, and who has a turn without being told.
+    /// For this round: the connections that the poller reported, and those that get a turn without a report.
     ready: Vec<Ready>,
     turns: Vec<usize>,
     next_tick_us: u64,
-    /// What the wake was told last.
+    /// The last value given to the wake.
     is_collecting: bool,
     on_panic: OnPanic,
-    /// Dropped behind the task.
+    /// Dropped after the task, which ends [`Running::wait`].
     _ends: Option<Sender<Infallible>>,
 }
 
@@ -181,7 +184,7 @@ impl<T: Task> Seat<T> {
         })
     }
 
-    /// When the task is to have its next round without being called; what is past means at once.
+    /// The time of the task's next round if it is not called; a time in the past means at once.
     fn settle(&mut self) -> u64 {
         let is_collecting = self.task.is_collecting();
         let has_more = is_collecting != self.is_collecting && self.wake.set_collecting(is_collecting);
@@ -194,16 +197,17 @@ impl<T: Task> Seat<T> {
     }
 }
 
-/// A seat of any kind of task, as the loop holds it.
+/// A seat for any type of task.
 type BoxedSeat = Box<dyn AnySeat>;
 
-/// The loop's next step with a seat.
+/// What the loop does with a seat, whatever the type of its task.
 trait AnySeat: Send {
     /// The number of the task.
     fn number(&self) -> usize;
-    /// The poller tells of this before the next round.
+    /// Notes, before the next round, a connection that the poller reported.
     fn tell(&mut self, ready: Ready);
-    /// One round of the task. When the next is due without a reason from outside; `None` where the task is over.
+    /// Runs one round of the task. Returns the time at which the next one is due if the task is not called; `None` if
+    /// the task is over.
     fn round(&mut self, now_us: u64, watch: Watch<'_>, scratch: &mut [u8]) -> Option<u64>;
     fn end(&mut self, watch: Watch<'_>, scratch: &mut [u8]);
     fn scratch_bytes(&self) -> usize;
@@ -268,22 +272,21 @@ impl<T: Task> AnySeat for Seat<T> {
     }
 }
 
-/// A task that was added to a loop that runs, until it has left and all that it held is dropped.
+/// A task that was added to a running loop; it counts as running until it has left and all that it held is dropped.
 #[derive(Debug)]
 pub(crate) struct Running(Receiver<Infallible>);
 
 impl Running {
-    /// Waits for that.
+    /// Waits until the task has left and all that it held is dropped.
     pub(crate) fn wait(self) {
         // Nothing is ever sent: the other end is dropped with the task.
         let _ = self.0.recv();
     }
 }
 
-/// The way of other threads to a loop that runs: a stream comes to a loop that many share, and leaves it, while the loop
-/// drives others.
+/// The handle by which other threads add tasks to a running loop that many streams share.
 pub(crate) struct LoopHandle {
-    /// `None` only while it is dropped.
+    /// `None` only while the handle is being dropped.
     newcomers: Option<Sender<BoxedSeat>>,
     wake: Arc<Wake>,
 }
@@ -295,10 +298,10 @@ impl fmt::Debug for LoopHandle {
 }
 
 impl LoopHandle {
-    /// The means to call one task that is going to be added.
+    /// The wake of one task that will be added.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the loop has as many tasks as it can have.
+    /// [`RRError::Limit`] if the loop has as many tasks as it can have.
     pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
         self.wake.sibling()
     }
@@ -306,7 +309,7 @@ impl LoopHandle {
     /// [`EventLoop::add`], from any thread.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the loop has ended, or takes nobody in just now.
+    /// [`RRError::Limit`] if the loop has ended, or too many new tasks wait.
     pub(crate) fn add<T: Task>(
         &self,
         task: T,
@@ -327,7 +330,7 @@ impl LoopHandle {
 
 impl Drop for LoopHandle {
     fn drop(&mut self) {
-        // Before the wake: the loop is to see that no task comes any more.
+        // This is dropped before the wake, so that the loop, once woken, sees that no more tasks can come.
         self.newcomers = None;
         self.wake.wake();
     }
@@ -338,20 +341,20 @@ pub(crate) struct EventLoop {
     poller: Poller,
     seats: Seats,
     deadlines: Deadlines,
-    /// Tasks that have a turn without a reason from outside as soon as the poller has been asked.
+    /// Tasks that get a turn in the next round by their own wish, after the poller has been asked.
     again: Vec<usize>,
-    /// The tasks that have a turn now; a list that is kept, so that no round allocates.
+    /// The tasks that get a turn now. The list is kept between rounds, so that no round allocates.
     due: Vec<usize>,
-    /// Those that one of these has called; likewise.
+    /// The tasks that one of these has called; also kept between rounds.
     called: Vec<usize>,
-    /// Tasks that others add, and what tells of them; `None` as long as nobody can.
+    /// New tasks from other threads, and the wake for them; `None` as long as there is no handle.
     newcomers: Option<(Receiver<BoxedSeat>, Arc<Wake>)>,
     scratch: Vec<u8>,
     /// Read after each wait and each turn.
     now_us: u64,
 }
 
-/// The seats of a loop by the numbers of their tasks, and which of them are to have a turn.
+/// The seats of a loop by the numbers of their tasks, with the marks of those that get a turn.
 #[derive(Default)]
 struct Seats {
     places: Vec<Option<Place>>,
@@ -360,7 +363,7 @@ struct Seats {
 
 struct Place {
     seat: BoxedSeat,
-    /// It is in a list of those that have a turn.
+    /// The task is in a list of those that get a turn.
     is_due: bool,
 }
 
@@ -387,7 +390,7 @@ impl Seats {
         Some(place.seat)
     }
 
-    /// This task is to have a turn: it comes into the list, unless it is in one.
+    /// Adds this task to the list of those that get a turn, unless it is in one already.
     fn note(&mut self, number: usize, list: &mut Vec<usize>) {
         if let Some(place) = self.get(number).filter(|place| !place.is_due) {
             place.is_due = true;
@@ -406,12 +409,12 @@ impl EventLoop {
     /// A loop without tasks, for a few of them.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no fd left.
+    /// [`RRError::Limit`] if the process has no fd left.
     pub(crate) fn new() -> Result<Self> {
         Self::with_room(FEW)
     }
 
-    /// A loop without tasks, with room for this many at least.
+    /// A loop without tasks, with room for at least this many.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -429,15 +432,15 @@ impl EventLoop {
         })
     }
 
-    /// The means to call one task; each task has its own.
+    /// The wake by which one task is called; each task has its own.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the loop has as many tasks as it can have.
+    /// [`RRError::Limit`] if the loop has as many tasks as it can have.
     pub(crate) fn wake(&self) -> Result<Arc<Wake>> {
         self.poller.wake()
     }
 
-    /// The means to add tasks from other threads. The loop then runs until no handle and no task is left.
+    /// The handle to add tasks from other threads. The loop then runs until no handle and no task is left.
     ///
     /// # Errors
     /// As [`Self::wake`].
@@ -448,11 +451,10 @@ impl EventLoop {
         Ok(LoopHandle { newcomers: Some(newcomers), wake })
     }
 
-    /// Adds a task, which `wake` belongs to from here on. `on_panic` is called with a panic's text when the task has
-    /// panicked.
+    /// Adds a task, to which `wake` belongs from now on. `on_panic` is called with the panic's text if the task panics.
     ///
     /// # Errors
-    /// [`RRError::NoMem`] where there is none to read into.
+    /// [`RRError::NoMem`] if there is no memory for the read buffer.
     pub(crate) fn add<T: Task>(
         &mut self,
         task: T,
@@ -465,7 +467,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// A task comes in. Its first turn is at once: calls that came before it was there have told nobody.
+    /// Takes a new task in and gives it a turn at once, because calls before this moment reached no task.
     fn take_seat(&mut self, seat: BoxedSeat) {
         let number = self.seats.insert(seat);
         self.seats.note(number, &mut self.again);
@@ -480,7 +482,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Drives the tasks until the last of them has left.
+    /// Drives the tasks until the last one has left.
     pub(crate) fn run(mut self) {
         loop {
             self.take_in();
@@ -497,10 +499,10 @@ impl EventLoop {
         }
     }
 
-    /// Takes in what others have added.
+    /// Takes in the tasks that other threads have added.
     fn take_in(&mut self) {
         while let Some((newcomers, wake)) = &self.newcomers {
-            // Before the look: whoever adds one after it nudges anew.
+            // The nudge is cleared before the list is read: a thread that adds a task after this nudges again.
             wake.take_nudge();
             match newcomers.try_recv() {
                 Ok(seat) => match self.grow_scratch(seat.scratch_bytes()) {
@@ -534,7 +536,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// One turn for each task that there is reason for, and behind it one for each that it has called.
+    /// Gives one turn to each task that has a reason for one, and after it one to each task that it has called.
     fn round(&mut self) {
         let Self { poller, seats, due, .. } = self;
         poller.take_calls(|task| seats.note(task, due));
@@ -547,8 +549,8 @@ impl EventLoop {
         self.due.clear();
     }
 
-    /// One turn for each task that was called meanwhile. At once: what they were called for is still in the processor's
-    /// cache.
+    /// One turn for each task that was called meanwhile. The called tasks they were called for is still in the
+    /// processor's cache.
     fn turn_of_called(&mut self) {
         let Self { poller, seats, called, .. } = self;
         poller.take_calls(|task| seats.note(task, called));
@@ -573,7 +575,7 @@ impl EventLoop {
         self.now_us = clock::now_us();
     }
 
-    /// This task leaves in order.
+    /// Ends a task that leaves in order.
     fn end(&mut self, task: usize) {
         let Some(place) = self.seats.get(task) else { return };
         let (watch, scratch) = (self.poller.watch(task), &mut self.scratch);
@@ -599,11 +601,12 @@ impl EventLoop {
     }
 }
 
-/// A task has panicked, or finds no memory. Its report is made, and what it holds is dropped, which closes its sockets.
+/// Ends a task that has panicked or for which there is no memory: reports this, and then drops what the task holds,
+/// which closes its sockets.
 fn fall(mut seat: BoxedSeat, text: &str) {
     let on_panic = seat.take_on_panic();
     let _ = catch_unwind(AssertUnwindSafe(|| on_panic(text)));
-    // Dropping the half-done state that a panic has left may panic once more.
+    // Dropping the incomplete state after a panic may panic again.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(seat)));
 }
 

@@ -1,15 +1,15 @@
-//! When each task of a loop is to have its next round without being called, and the first of these times.
+//! The deadlines of a loop: the time of each task's next round if it is not called, and the earliest of these times.
 
 /// The deadline of a task that waits to be called.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// Deadlines by the numbers of tasks, monotonic us. A dense list: even of thousands the first is found in a microsecond,
-/// and that is needed only where the task that was first has got a later one.
+/// Deadlines by the numbers of tasks, monotonic us. This is a dense list: a search among thousands takes a microsecond,
+/// and is needed only when the task with the earliest deadline gets a later one.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     of: Vec<u64>,
     first: u64,
-    /// The task that is looked at first: the one that the last look came to and left.
+    /// The task at which the next search begins: the one at which the last search stopped.
     from: usize,
 }
 
@@ -20,12 +20,12 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
-    /// The first of all.
+    /// The earliest deadline.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// Sets that of one task.
+    /// Sets the deadline of one task.
     pub(super) fn set(&mut self, task: usize, at_us: u64) {
         if task >= self.of.len() {
             self.of.resize(task + 1, NEVER);
@@ -39,8 +39,8 @@ impl Deadlines {
         }
     }
 
-    /// Takes deadlines that have come, so many at `most`: `each` gets their tasks, which have none from then on. The others
-    /// are taken first the next time.
+    /// Takes deadlines that have come, at most `most`, and passes their tasks, which then have no deadline, to `each`.
+    /// Deadlines that are left over are taken first the next time.
     pub(super) fn take(&mut self, now_us: u64, most: usize, mut each: impl FnMut(usize)) {
         if now_us < self.first {
             return;

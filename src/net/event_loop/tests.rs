@@ -1,5 +1,5 @@
-//! Promises of the loop: turns are shared, tasks come and go, a panic stays with its task, and who sleeps is woken for
-//! what it sleeps for.
+//! Promises of the loop: turns are shared, tasks come and go, a panic stays with its task, and a sleeping task is woken
+//! by the right causes.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -31,12 +31,12 @@ enum Say {
     Number(u32),
     /// A socket to watch under slot 0.
     Watch(Socket),
-    /// The socket is to have a turn in every round, and then more rounds than anybody waits for.
+    /// The socket gets a turn in every round, for more rounds than the test waits for.
     Flood,
-    /// Media for another task, which is called for it.
+    /// Adds media for another task and calls that task.
     Bring(Arc<AtomicU64>, Arc<Wake>),
     Collect(u64),
-    /// From here on it wants ticks, and one by then.
+    /// From now on the task wants ticks, one of them by this time.
     Tick(u64),
     Panic,
     End,
@@ -132,7 +132,7 @@ impl Task for Probe {
     }
 }
 
-/// A task from outside.
+/// A task as the test sees it.
 struct Handle {
     seen: Arc<Seen>,
     media: Arc<AtomicU64>,
@@ -141,7 +141,7 @@ struct Handle {
 }
 
 impl Handle {
-    /// A probe and its handle, to be given to a loop by `add`.
+    /// Makes a probe and its handle; `add` gives the probe to a loop.
     fn new(wake: Arc<Wake>, add: impl FnOnce(Probe, Receiver<Say>, Arc<Wake>, OnPanic)) -> Self {
         let probe = Probe::default();
         let (seen, media) = (Arc::clone(&probe.seen), Arc::clone(&probe.media));
@@ -172,7 +172,7 @@ impl Handle {
         self.seen.ended.load(Ordering::Acquire)
     }
 
-    /// The task has a socket to watch; the other end of it.
+    /// Gives the task a socket to watch, and returns the other end.
     fn give_socket(&self) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -304,7 +304,7 @@ fn media_wakes_a_task_unless_it_collects_and_an_order_always_does() {
     task.say(Say::Collect(clock::now_us() + 3_600_000_000));
     task.say(Say::Number(1));
     until("both have come", || !locked(&task.seen.messages).is_empty());
-    // Whatever round is under way ends, and then it sleeps.
+    // The current round ends first; then the task sleeps.
     until("it sleeps", || {
         let before = rounds();
         std::thread::sleep(Duration::from_millis(20));
