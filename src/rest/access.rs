@@ -1,8 +1,8 @@
 //! Access to the REST side: the bearer token, and the refusal of requests that browsers send for other pages.
 //!
-//! A page of another origin can neither read answers nor send the token. Two ways around are closed here: the check of
-//! `Host` refuses a foreign name that resolves to this machine (DNS rebinding), that of `Origin` a form on another
-//! page.
+//! A page of another origin can neither read answers nor send the token. Two attacks remain and are refused here: the
+//! check of `Host` refuses a foreign name that resolves to this machine (DNS rebinding), and the check of `Origin` a
+//! form on another page.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
@@ -15,17 +15,17 @@ use crate::error::RRError;
 /// The access rules of one listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    /// SHA-256 of the token: comparing hashes tells nothing of the token's length.
+    /// SHA-256 of the token: comparing hashes reveals nothing about the token's length.
     token: [u8; 32],
     /// `/metrics` and `/stat` need no token.
     readers_open: bool,
-    /// The listener is bound to loopback, so no honest client uses another name than the machine's own.
+    /// The listener is bound to loopback, so honest clients use only the machine's own names.
     loopback: bool,
 }
 
 impl Access {
     /// # Errors
-    /// [`RRError::Arg`] for a malformed token.
+    /// [`RRError::Arg`] if the token is malformed.
     pub(crate) fn new(token: &str, readers_open: bool, loopback: bool) -> crate::error::Result<Self> {
         token::check(token)?;
         Ok(Self { token: digest(token), readers_open, loopback })
@@ -47,7 +47,7 @@ impl Access {
                 "this listener serves this machine alone: use 127.0.0.1, [::1] or localhost as the host",
             ));
         }
-        // What comes over a WebSocket a page of another origin could read.
+        // A page of another origin could read what comes over a WebSocket.
         let reads =
             matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !headers.contains_key(header::UPGRADE);
         if !reads && !same_origin(headers) {
@@ -69,8 +69,8 @@ impl Access {
     }
 }
 
-/// Tells browsers what they may do with an answer: nothing but what it says itself. They guess no type, run and show no part
-/// of it, send its address nowhere, and give it to no other page.
+/// Restricts what browsers do with an answer: they do not guess its type, do not run or frame it, do not send its
+/// address to others, and do not give it to other pages.
 pub(crate) fn harden(headers: &mut HeaderMap) {
     let policy = headers.entry(header::CONTENT_SECURITY_POLICY);
     policy.or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
@@ -87,7 +87,7 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Whether a path needs no token, because it shows nothing of streams.
+/// Whether a path needs no token, because it shows nothing about streams.
 fn is_public(path: &str) -> bool {
     matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/page/")
 }
@@ -103,7 +103,8 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
-/// The token of `?token=`, for `/metrics` and `/stat` alone: urls end in the logs of proxies.
+/// The token of `?token=`, accepted only for `/metrics`, `/stat` and `/noalbs`, because urls end up in the logs of
+/// proxies.
 fn query_token(uri: &Uri) -> Option<String> {
     if !is_reader(uri.path()) {
         return None;
@@ -132,8 +133,9 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether a browser sent the request from our own page, or no browser did. Browsers of today say it themselves, for no page
-/// can (Fetch Metadata), and that is true also where a web server before us has another name than the one in `Host`.
+/// Whether the request is not from a page of another origin: a browser sent it from our own page, or it is not from a
+/// browser. Current browsers say so in a header that pages cannot set (Fetch Metadata); that also works if a web server
+/// before us has another name than the one in `Host`.
 fn same_origin(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin" || site == "none";

@@ -34,7 +34,7 @@ use crate::session::State as ObjectState;
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
 
-/// Deadline of an orderly end where the request names none, in ms.
+/// Deadline of an orderly end if the request gives none, in ms.
 const DEADLINE_MS: u32 = 5_000;
 
 /// The OpenAPI document, made from the handlers and types here.
@@ -79,7 +79,7 @@ const DEADLINE_MS: u32 = 5_000;
 )]
 pub(crate) struct Document;
 
-/// The routes behind the token, for a listener.
+/// The routes with the check of the token, for a listener.
 pub(crate) fn guarded(server: Shared, access: Access, options: RestOptions) -> Router {
     let check = move |request: Request, next: Next| {
         let refused = access.check(request.method(), request.uri(), request.headers()).err();
@@ -128,7 +128,7 @@ pub(crate) fn routes(server: Shared) -> Router {
 
 // ---- what requests carry
 
-/// Which stream a path names, for the document; [`StreamPath`] finds it.
+/// The stream's names in a path, for the document; [`StreamPath`] finds the stream.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code, reason = "it describes them")]
@@ -141,21 +141,21 @@ struct Names {
     key: String,
 }
 
-/// How long an orderly end may take.
+/// The time that an orderly end may take.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Deadline {
-    /// In ms; 5000 where it is not given.
+    /// In ms; 5000 if it is not given.
     deadline_ms: Option<u32>,
 }
 
-/// Where a session is sent, and why.
+/// The url to which a session is sent, and the reason.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Reconnect {
     /// The url to connect to; without it, the same url again.
     url: Option<String>,
-    /// Words for people.
+    /// Text for people.
     #[serde(default)]
     text: String,
 }
@@ -172,7 +172,7 @@ struct StreamSettings(serde_json::Map<String, serde_json::Value>);
 #[schema(value_type = Object, example = json!({"url": "rtmp://127.0.0.1:1936/live", "key": "show"}))]
 struct TargetSettings(serde_json::Map<String, serde_json::Value>);
 
-/// Which publisher is to be live.
+/// The publisher that is to become the live one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Switch {
@@ -180,24 +180,24 @@ struct Switch {
     source: String,
 }
 
-/// How the server is to stop.
+/// The manner in which the server is to stop.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Drain {
     /// The url to which peers that understand E-RTMP are asked to connect.
     reconnect_url: Option<String>,
-    /// How long the stop may take, in ms; 5000 where it is not given.
+    /// The time that the stop may take, in ms; 5000 if it is not given.
     deadline_ms: Option<u32>,
 }
 
-/// How a session is ended.
+/// The manner in which a session is ended.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Kick {
     /// The reason, for people and logs.
     text: Option<String>,
-    /// For so long, in ms, whoever comes from its address may not do the same (publish or play) on the same stream; a day
-    /// at most. Without it, it may come back at once.
+    /// For this time, in ms, at most a day, peers from its address may not do the same (publish or play) on the same
+    /// stream. Without it, the peer may come back at once.
     ban_ms: Option<u32>,
 }
 
@@ -232,7 +232,7 @@ async fn get_stream(State(server): State<Shared>, StreamPath(id): StreamPath) ->
 }
 
 /// Makes a stream that exists with or without peers. The body has settings by the names of `rr_stream_config`; without
-/// a body the stream takes the server's. The request may be repeated.
+/// a body the stream takes the server's. The request can be repeated.
 #[utoipa::path(
     put, path = "/v1/streams/{app}/{key}",
     params(Names), request_body = StreamSettings,
@@ -289,7 +289,7 @@ fn added(server: &RRServer, request: RRRestOut) -> Answer<(StatusCode, Json<Targ
     Ok((StatusCode::CREATED, Json(model::target(server, id)?)))
 }
 
-/// Changes settings of a target or source; those that the body does not name stay. A new url or key makes a new
+/// Changes settings of a target or source; settings that the body does not name stay. A new url or key makes a new
 /// connection.
 #[utoipa::path(
     patch, path = "/v1/streams/{app}/{key}/targets/{id}",
@@ -306,8 +306,8 @@ async fn update_target(
     Ok(Json(model::target(&server, target)?))
 }
 
-/// Ends a stream: its publisher is closed, players and targets get the media that came before. A stream that is gone
-/// already is no error.
+/// Ends a stream: its publisher is closed, players and targets get the media that came before. If the stream is gone
+/// already, that is not an error.
 #[utoipa::path(
     delete, path = "/v1/streams/{app}/{key}",
     params(Names, Deadline),
@@ -340,7 +340,8 @@ async fn get_session(State(server): State<Shared>, SessionPath(id): SessionPath)
     Ok(Json(model::session(&server, id)?))
 }
 
-/// Closes a session, for a while if `ban_ms` is given. A session that is gone already is no error.
+/// Closes a session, and bans its address for a while if `ban_ms` is given. If the session is gone already, that is not
+/// an error.
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", params(("id" = String, Path), Kick),
     responses(
@@ -395,7 +396,7 @@ async fn get_target(State(server): State<Shared>, TargetPath(id): TargetPath) ->
     Ok(Json(model::target(&server, id)?))
 }
 
-/// Ends a target or source. A target that is gone already is no error.
+/// Ends a target or source. If the target is gone already, that is not an error.
 #[utoipa::path(
     delete, path = "/v1/streams/{app}/{key}/targets/{id}",
     params(Names, ("id" = String, Path), Deadline),
@@ -413,7 +414,7 @@ async fn delete_target(
     }))
 }
 
-/// Lets a target or source that waits, or has failed, connect now.
+/// Makes a target or source that waits, or has failed, connect now.
 #[utoipa::path(
     post, path = "/v1/streams/{app}/{key}/targets/{id}/retry",
     params(Names, ("id" = String, Path)),
@@ -440,7 +441,7 @@ async fn switch(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Stops the server in an orderly way.
+/// Stops the server in order.
 #[utoipa::path(
     post, path = "/v1/drain", request_body = Drain,
     responses((status = 202, description = "It stops"))
@@ -471,7 +472,7 @@ async fn get_stat(State(server): State<Shared>) -> Answer<impl IntoResponse> {
     Ok(([(header::CONTENT_TYPE, "text/xml")], xml))
 }
 
-/// What nginx-rtmp's control is to act on; without any of these, on all.
+/// The sessions on which nginx-rtmp's control acts; without any of these, on all.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "it describes them; they are read by their names")]
@@ -482,9 +483,9 @@ struct Matching {
     name: Option<String>,
     /// The peer's address, without a port.
     addr: Option<String>,
-    /// The number of `/stat` and of the callbacks.
+    /// The session's number in `/stat` and in the callbacks.
     clientid: Option<String>,
-    /// Where a redirect sends them.
+    /// The name to which a redirect sends them.
     newname: Option<String>,
 }
 
@@ -499,7 +500,7 @@ async fn control(State(server): State<Shared>, uri: Uri, Query(args): Query<Vec<
     Ok(nginx::control(&server, segment(&uri, 2), segment(&uri, 3), &args)?)
 }
 
-/// The same: nginx-rtmp takes any method.
+/// nginx-rtmp's control by GET, because nginx-rtmp accepts any method.
 #[utoipa::path(
     get, path = "/control/{section}/{method}",
     params(("section" = String, Path, example = "drop"), ("method" = String, Path, example = "publisher"), Matching),
@@ -513,13 +514,13 @@ async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())
 }
 
-/// Whether the process answers.
+/// Answers as long as the process runs.
 #[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, description = "It does")))]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether new peers are let in: the server listens and does not stop.
+/// Whether new peers are accepted: the server listens and is not stopping.
 #[utoipa::path(
     get, path = "/readyz", security(()),
     responses((status = 200, description = "They are"), (status = 503, description = "They are not"))

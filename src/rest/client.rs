@@ -1,9 +1,9 @@
-//! The wire of hooks and of the controller: one request, one answer, over HTTP or HTTPS, within a time and a size. Redirects
-//! are not followed.
+//! The HTTP client of hooks and of the controller: one request and one answer, over HTTP or HTTPS, within a time and a
+//! size. Redirects are not followed.
 //!
-//! Each request has a connection of its own: one that was kept might be closed by its server at the very moment of the
-//! next request, and a question is not asked twice. An answer is over at the end of its head, or of its body where that is
-//! wanted, whenever its server closes the connection.
+//! Each request has its own connection: the server might close a kept connection at the moment of the next request, and
+//! a question is not asked twice. An answer is complete at the end of its head, or of its body if the caller wants the
+//! body, whenever the server closes the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::error::{Failure, RRError, Result};
 use crate::net::tls::{ClientConfig, Trust};
 use crate::rest::names::Names;
 
-/// Longest answer: settings of some dozen targets take a few KiB.
+/// Longest answer; settings of some dozen targets take a few KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The signature's header.
@@ -36,26 +36,27 @@ const SIGNATURE: &str = "x-rrelay-signature";
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
-    /// `Location`, as far as it is text.
+    /// `Location`, if it is text.
     pub(super) location: Option<String>,
-    /// Empty where it was not read.
+    /// Empty if it was not read.
     pub(super) body: Bytes,
 }
 
 type Http = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>;
 
-/// What a client is for.
+/// The purpose of a client, and its limits.
 #[derive(Debug)]
 pub(super) struct Use<'a> {
-    /// The addresses that it will send to.
+    /// The addresses to which it will send.
     pub(super) urls: Vec<&'a str>,
     /// Roots that are trusted for https instead of the system's.
     pub(super) ca_file: Option<&'a str>,
-    /// What a request may take, until its answer is there.
+    /// Longest time of a request, until its answer has come.
     pub(super) timeout_ms: u32,
-    /// Kinds of requests: each has places of its own, so that one whose back end is slow takes none of another's.
+    /// Number of kinds of requests: each kind has its own places, so that a slow back end of one kind does not use up
+    /// those of another.
     pub(super) kinds: usize,
-    /// Requests of one kind at one time.
+    /// Most requests of one kind at a time.
     pub(super) max_requests: u32,
 }
 
@@ -64,13 +65,13 @@ pub(super) struct Use<'a> {
 pub(super) struct Client {
     http: Http,
     timeout: Duration,
-    /// The places of each kind of requests.
+    /// The free places of each kind of request.
     places: Vec<Arc<Semaphore>>,
 }
 
 impl Client {
     /// # Errors
-    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] where there is one of https and the roots cannot be read.
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Cert`] if there is an https url and the roots cannot be read.
     pub(super) fn new(of: &Use<'_>) -> Result<Self> {
         let (mut secure, mut hosts) = (false, Vec::new());
         for url in &of.urls {
@@ -78,7 +79,7 @@ impl Client {
             secure |= uri.scheme_str() == Some("https");
             hosts.extend(uri.host().map(str::to_owned));
         }
-        // Roots are read where they are needed alone.
+        // Roots are read only if they are needed.
         let insecure = !secure;
         let trust = Trust { ca_file: of.ca_file.map(Into::into), pin_sha256: None, insecure };
         let tls = (*ClientConfig::new(&trust)?.inner()).clone();
@@ -95,11 +96,11 @@ impl Client {
         Ok(Self { http, timeout: Duration::from_millis(of.timeout_ms.into()), places })
     }
 
-    /// Sends a request of this kind and takes the answer; the body only where the whole is wanted.
+    /// Sends a request of this kind and reads the answer; the body only if the caller wants it.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where its kind had no place for it in time, so that nothing was sent; [`RRError::Timeout`],
-    /// [`RRError::Connect`], [`RRError::Protocol`], also for too long an answer.
+    /// [`RRError::Limit`] if its kind had no free place in time, so that nothing was sent; [`RRError::Timeout`],
+    /// [`RRError::Connect`], [`RRError::Protocol`], the last also for an answer that is too long.
     pub(super) async fn send(
         &self,
         kind: usize,
@@ -115,7 +116,7 @@ impl Client {
         let places = self.places.get(kind).ok_or(RRError::Arg)?;
         let _place = tokio::time::timeout_at(by, places.acquire())
             .await
-            .map_err(|_| Failure::ours(RRError::Limit, "as many requests as may are on their way (max_requests)"))?;
+            .map_err(|_| Failure::ours(RRError::Limit, "too many requests are on their way (max_requests)"))?;
         let late = |_| Err(Failure::peers(RRError::Timeout, "the back end did not answer in time"));
         tokio::time::timeout_at(by, self.exchange(request.map(Full::new), whole)).await.unwrap_or_else(late)
     }
@@ -139,7 +140,7 @@ impl Client {
     }
 }
 
-/// The head of a request with an object of JSON.
+/// The head of a request with a JSON object.
 pub(super) fn post(url: &str) -> Builder {
     Request::post(url)
         .header(CONTENT_TYPE, "application/json")
@@ -147,7 +148,7 @@ pub(super) fn post(url: &str) -> Builder {
         .header(CONNECTION, "close")
 }
 
-/// The words of an error and of what lies behind it.
+/// The text of an error and of its causes.
 fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut behind = error.source();
@@ -159,13 +160,13 @@ fn words(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// HMAC-SHA256 of the body, or where there is none of the address's query.
+/// HMAC-SHA256 of the body, or if there is no body, of the address's query.
 fn signature(secret: &[u8], request: &Request<Bytes>) -> HeaderValue {
     let signed = match request.body() {
         body if body.is_empty() => request.uri().query().unwrap_or_default().as_bytes(),
         body => body,
     };
-    // Any length of key will do for HMAC.
+    // HMAC accepts keys of any length.
     let mac = Hmac::<Sha256>::new_from_slice(secret).map(|mac| mac.chain_update(signed).finalize().into_bytes());
     let hex: String = mac.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
     HeaderValue::from_str(&format!("sha256={hex}")).unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -180,7 +181,7 @@ mod tests {
         let of = |uri: &str, body: &'static str| {
             signature(b"key", &Request::post(uri).body(Bytes::from(body)).unwrap()).to_str().unwrap().to_owned()
         };
-        // A vector that everybody has.
+        // A well-known test vector.
         let fox = "sha256=f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
         assert_eq!(of("http://host/", "The quick brown fox jumps over the lazy dog"), fox);
         assert_eq!(of("http://host/?a=1&b=2", ""), of("http://other/", "a=1&b=2"));

@@ -1,17 +1,19 @@
-//! The controller: who is asked where a stream goes next and where it comes from, and what is done with the answers.
+//! The controller: asks where streams are pushed to and pulled from, and carries out the answers.
 //!
-//! DESIGN. `nextThread` has a runtime of its own for all questions of one server. Each open question is a task, which ends with
-//! an answer that leaves nothing to ask: it asks, has the answer carried out as an RRRestOut, and asks again where the answer is
-//! to wait, or where there is none. Sessions that wait for one question share it. A question is asked only while there is
-//! something to answer: the stream is still published, still waited for, the target still lost.
+//! DESIGN. `nextThread` has a runtime of its own for all questions of one server. Each open question is a task: it
+//! asks, has the answer carried out as an RRRestOut, and asks again if the answer is to wait or if there is none; it
+//! ends with an answer that leaves nothing to ask. Sessions that wait for the same question share it. A question is
+//! asked only while it applies: while the stream is still published or has waiting players, or the target is still
+//! lost.
 //!
-//! Whoever fails here changes nothing that runs: without an answer sessions are let in, targets go on trying by themselves.
+//! A failure here changes nothing that runs: without an answer, sessions are let in and targets go on trying by
+//! themselves.
 //!
-//! Bounds: one question a stream for each of publishing, playing and the host's word, and one a target; each session waits for
-//! one. The open ones are `matters`', what is done with answers is `deeds`', what is remembered `memory`'s, the wire `http`'s, the
-//! thread `worker`'s.
+//! Bounds: for each stream one question about publishing, one about playing and one of the host's, and one for each
+//! target; a session waits for at most one. `matters` has the open questions, `deeds` carries out answers, `memory`
+//! keeps them, `http` sends requests, `worker` has the thread.
 //!
-//! An answer belongs to the settings that it was asked under: what is remembered of it goes with them.
+//! An answer belongs to the settings under which it was asked; with these settings it is forgotten.
 
 mod deeds;
 mod heartbeat;
@@ -48,26 +50,27 @@ use crate::stream::StreamName;
 use crate::stream::event::{Event, EventKind, Id};
 use crate::sync::locked;
 
-/// The listener waits this much longer than a question may take, before it lets the session in itself.
+/// The listener waits this much longer than a question may take before it lets the session in itself.
 const MARGIN_MS: u64 = 1_000;
 
-/// The time to the next question, where there is no answer.
+/// The time to the next question if there was no answer.
 const AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// Where a relay of the stream was lost within this time before, a loss is asked about after it: a controller that names relays
-/// which are lost at once is not asked without end.
+/// If another relay of the stream was lost within this time, the question about a loss is asked only after it, so that
+/// a controller whose relays are lost at once is not asked in an endless loop.
 const LOSS_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
 
-/// Losses of targets that wait to be looked at.
+/// Most losses of targets that wait to be handled.
 const MAX_LOSSES: usize = 4_096;
 
-/// Longest word of the host's.
+/// Longest word that the host gives as the reason.
 const MAX_WORD_BYTES: usize = 64;
 
-/// Settings with what is made of them, and what was answered under them.
+/// The settings, the registry that is made from them, and the answers under them. A second kind of registry gets a
+/// constructor beside [`Self::by_http`].
 struct Setup {
     controller: Arc<dyn Controller>,
-    /// What a question may take.
+    /// Longest time of a question.
     longest_ms: u64,
     heartbeat_ms: Option<u32>,
     memory: Mutex<Memory>,
@@ -91,28 +94,28 @@ impl Setup {
     }
 }
 
-/// A connection of a target or source was lost, or a try of one failed.
+/// The loss of a target's or source's connection, or a failed try to connect.
 struct Loss {
     target: Id,
-    /// The url, as events show it.
+    /// The url in the form that events show.
     url: Vec<u8>,
 }
 
-/// What the server's threads call.
+/// The part that the server's threads call.
 struct Desk {
     server: Weak<RRServer>,
     setup: Mutex<Arc<Setup>>,
     matters: Matters,
     tasks: Tasks,
     losses: mpsc::Sender<Loss>,
-    /// Wakes the heartbeat: the settings are others.
+    /// Wakes the heartbeat, because the settings have changed.
     changed: Notify,
     itself: Weak<Self>,
 }
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Settings hold secrets.
+        // The settings hold secrets, so they are not printed.
         f.debug_struct("Desk").finish_non_exhaustive()
     }
 }
@@ -122,21 +125,22 @@ impl Desk {
         Arc::clone(&locked(&self.setup))
     }
 
-    /// Other settings for what is asked from now on. Who rests by the word of the controllers before is asked about at once.
+    /// Sets other settings for questions from now on. Matters that wait because the previous controllers said so are
+    /// asked at once.
     fn change(&self, setup: Setup) {
         *locked(&self.setup) = Arc::new(setup);
         self.matters.wake_all();
         self.changed.notify_one();
     }
 
-    /// Gives a matter that begins its task.
+    /// Starts the task of a new matter.
     fn see_to(&self, matter: Matter, name: StreamName) {
         if let Some(desk) = self.itself.upgrade() {
             self.tasks.spawn(|stopping| see_to(desk, matter, name, stopping));
         }
     }
 
-    /// Why a matter is asked about now; `None` where there is nothing left to ask.
+    /// The reason of a matter's question now; `None` if there is nothing left to ask.
     fn why(&self, server: &RRServer, matter: &Matter, name: &StreamName) -> Option<Why> {
         let (waited_for, word) = self.matters.asked(matter)?;
         match matter {
@@ -153,28 +157,28 @@ impl Desk {
         }
     }
 
-    /// The question that a matter is now, under these settings; `None` where there is nothing left to ask.
+    /// The question of a matter as it is now, under these settings; `None` if there is nothing left to ask.
     fn question(&self, server: &RRServer, setup: &Setup, matter: &Matter, name: &StreamName) -> Option<Question> {
         let why = self.why(server, matter, name)?;
         let tried = setup.memory().tried(name);
         Some(Question { why, name: name.clone(), load: Load::of(server), tried })
     }
 
-    /// Whether there is something to ask still.
+    /// Whether there is still something to ask.
     fn is_left(&self, matter: &Matter, name: &StreamName) -> bool {
         self.server.upgrade().is_some_and(|server| self.why(&server, matter, name).is_some())
     }
 
-    /// The matter rests. Where the settings are others than it was asked under, it is asked about at once.
+    /// Puts the matter to rest. If the settings have changed since it was asked, it is asked again at once.
     fn sleeps(&self, matter: &Matter, setup: &Arc<Setup>) {
         self.matters.sleeps(matter);
-        // Looked at after that: settings that come later find it resting.
+        // The settings are compared after the matter rests, so that a later change finds it resting.
         if !Arc::ptr_eq(setup, &self.setup()) {
             self.matters.ask_at_once(matter);
         }
     }
 
-    /// Does what was answered under these settings, and tells of it. Gives when to ask again.
+    /// Carries out an answer that was given under these settings, and reports it. Returns the time to ask again.
     fn answered(
         &self,
         server: &RRServer,
@@ -194,7 +198,7 @@ impl Desk {
             }
             Err(failure) => {
                 let stands = setup.memory().answer(question);
-                let instead = if stands.is_some() { "the answer before is taken" } else { "all goes on as it is" };
+                let instead = if stands.is_some() { "the last answer is used" } else { "nothing changes" };
                 log::warn!(target: told::STREAM, "controller, {}: {failure}; {instead}", shown());
                 (stands, Some(failure))
             }
@@ -206,7 +210,7 @@ impl Desk {
         }
         let deed = answer.as_ref().map(|answer| &answer.deed);
         if let Err(not_done) = deeds::carry_out(server, matter, question, deed, &waiting) {
-            log::warn!(target: told::STREAM, "controller, {}: what was answered cannot be done: {not_done}", shown());
+            log::warn!(target: told::STREAM, "controller, {}: the answer cannot be carried out: {not_done}", shown());
             failure = Some(not_done);
         }
         server.tell(deeds::event(server, matter, question, answer.as_ref(), failure.as_ref(), &waiting));
@@ -217,7 +221,7 @@ impl Desk {
         }
     }
 
-    /// A target or source was lost. Where a controller has named it, that is asked for another.
+    /// Handles the loss of a target or source. If a controller named it, the controller is asked for a replacement.
     fn lost(&self, server: &RRServer, Loss { target, url }: Loss) {
         let Ok(config) = server.target_config(target) else { return };
         let Some(info) = server.info(target).ok().filter(|_| config.of_controller) else { return };
@@ -231,7 +235,7 @@ impl Desk {
         }
     }
 
-    /// Asks by the host's word.
+    /// Asks because the host wants it.
     fn ask(&self, server: &RRServer, stream: Id, why: &str) -> Result<()> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if !(1..=MAX_WORD_BYTES).contains(&why.len()) || !why.bytes().all(good) {
@@ -248,7 +252,7 @@ impl Desk {
     }
 }
 
-/// Which of its urls a connection was to, as the controller has named it. Where a server has sent us elsewhere, the first.
+/// The url of a lost connection, in the form that the controller named. If a server redirected us, it is the first url.
 fn named_as(config: &TargetConfig, url: &[u8]) -> String {
     let place = |url: &str| url.split('?').next().unwrap_or_default().to_owned();
     let shown = place(&String::from_utf8_lossy(url));
@@ -279,12 +283,12 @@ impl Subscriber for Desk {
         let lost = event.kind == EventKind::Target && matches!(event.state, State::Recovering | State::Failed);
         let loss = || Loss { target: event.target, url: event.url.clone() };
         if lost && self.losses.try_send(loss()).is_err() {
-            log::warn!("controller: {MAX_LOSSES} lost targets wait to be asked about, one was passed over");
+            log::warn!("controller: {MAX_LOSSES} lost targets wait for a question, one was skipped");
         }
     }
 }
 
-/// Sees to a matter until there is nothing left to ask.
+/// Handles a matter until there is nothing left to ask.
 async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping: watch::Receiver<bool>) {
     let Some((wake, from)) = desk.matters.begun(&matter) else { return };
     tokio::select! {
@@ -300,7 +304,7 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
                 let answer = tokio::select! {
                     answer = setup.controller.next(&question) => answer,
                     _ = stopping.wait_for(|stopping| *stopping) => {
-                        Err(Failure::ours(RRError::State, "the controller was taken off"))
+                        Err(Failure::ours(RRError::State, "the controller was removed"))
                     }
                 };
                 let Some(server) = desk.server.upgrade() else { return };
@@ -320,11 +324,11 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
         desk.sleeps(&matter, &setup);
         let until = Instant::now() + pause;
         loop {
-            // What has ended meanwhile is not kept until then.
+            // A matter that ends meanwhile is not kept until that time.
             let look = until.min(Instant::now() + AGAIN);
             tokio::select! {
                 () = tokio::time::sleep_until(look) => if look == until || !desk.is_left(&matter, &name) { break },
-                // A wake may be that of a question that has been asked already.
+                // The wake may belong to a question that has been asked already.
                 () = wake.notified() => if desk.matters.is_wanted_at_once(&matter) { break },
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
@@ -332,7 +336,7 @@ async fn see_to(desk: Arc<Desk>, matter: Matter, name: StreamName, mut stopping:
     }
 }
 
-/// Looks at lost targets, one after another.
+/// Handles lost targets, one after another.
 async fn see_losses(desk: Arc<Desk>, mut losses: mpsc::Receiver<Loss>, mut stopping: watch::Receiver<bool>) {
     loop {
         let loss = tokio::select! {
@@ -352,7 +356,7 @@ async fn beat(desk: Arc<Desk>, mut stopping: watch::Receiver<bool>) {
             let Some(ms) = setup.heartbeat_ms else { return std::future::pending().await };
             let Some(beat) = desk.server.upgrade().map(|server| Heartbeat::of(&server)) else { return };
             if let Err(failure) = setup.controller.heartbeat(&beat).await {
-                log::warn!("the heartbeat was not heard: {failure}");
+                log::warn!("the heartbeat failed: {failure}");
             }
             tokio::time::sleep(Duration::from_millis(ms.into())).await;
         };
@@ -379,7 +383,7 @@ impl worker::Desk for Desk {
     }
 }
 
-/// The controller of one server, and the thread that it is asked on.
+/// The controller of one server, and the thread on which it is asked.
 #[derive(Debug)]
 pub(super) struct NextThread(Seated<Desk>);
 
@@ -387,7 +391,7 @@ impl NextThread {
     /// Starts asking.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where the
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] if the
     /// process has no thread or fd left.
     pub(super) fn start(server: &Arc<RRServer>, config: ControllerConfig) -> Result<Self> {
         Self::with(server, Setup::by_http(config)?)
@@ -412,19 +416,19 @@ impl NextThread {
         Ok(Self(seated?))
     }
 
-    /// Other settings for what is asked from now on.
+    /// Sets other settings for questions from now on.
     ///
     /// # Errors
-    /// As [`Self::start`]; the settings before stay.
+    /// As [`Self::start`]; the previous settings stay.
     pub(super) fn change(&self, config: ControllerConfig) -> Result<()> {
         self.0.desk().change(Setup::by_http(config)?);
         Ok(())
     }
 
-    /// Asks about a stream by the host's word.
+    /// Asks about a stream because the host wants it.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a word that is none, [`RRError::NotFound`], [`RRError::Again`] where an earlier question has no
+    /// [`RRError::Arg`] for an invalid word, [`RRError::NotFound`], [`RRError::Again`] if an earlier question has no
     /// answer yet.
     pub(super) fn ask(&self, server: &RRServer, stream: Id, why: &str) -> Result<()> {
         self.0.desk().ask(server, stream, why)

@@ -1,5 +1,5 @@
-//! What the OpenAPI document says of all routes alike: the token, refusals, and which bodies may be left out. What it says of
-//! one route stands with its handler.
+//! The parts of the OpenAPI document that hold for all routes: the token, refusals, and the bodies that may be left
+//! out. The parts about one route are at its handler.
 
 use utoipa::Modify;
 use utoipa::openapi::path::Operation;
@@ -16,7 +16,7 @@ impl Modify for Bearer {
     }
 }
 
-/// Where no handler says more, an answer is a problem: of the token, the host, the body's size and the like.
+/// Adds the answers that any route may give: problems with the token, the host, the body's size and so on.
 pub(crate) struct Problems;
 
 impl Modify for Problems {
@@ -32,7 +32,7 @@ impl Modify for Problems {
     }
 }
 
-/// A body of which nothing is required may be left out: it counts as `{}`.
+/// Marks bodies without required members as optional: a missing body counts as `{}`.
 pub(crate) struct Bodies;
 
 impl Modify for Bodies {

@@ -1,10 +1,10 @@
-//! `GET /v1/events`: what the server tells, as server-sent events. What was told lately is kept once for all readers of a
-//! listener, within bounds; a reader is a place in it. One that takes too little, or was away for too long, is told how much
-//! it has missed.
+//! `GET /v1/events`: the server's events as server-sent events. Recent events are kept once for all readers of a
+//! listener, within bounds; each reader has a position among them. A reader that is too slow, or was away for too long,
+//! is told how many events it has missed.
 //!
-//! DESIGN. Whichever thread makes an event puts a copy behind those that are kept and says so on a channel that blocks on
-//! nothing; `restThread` sleeps until then, makes JSON of what a reader has not had, and goes on as
-//! the reader's socket takes it.
+//! DESIGN. The thread that makes an event adds a copy to the kept events and signals this on a channel that never
+//! blocks. `restThread` wakes, makes JSON of the events that a reader has not had, and sends as fast as the reader's
+//! socket takes it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,22 +28,23 @@ use crate::server::events::Subscriber;
 use crate::stream::event::Event;
 use crate::sync::locked;
 
-/// Readers of one listener at a time: pages and programs that watch are few.
+/// Most readers of one listener at a time; few pages and programs watch.
 const MAX_READERS: usize = 32;
 
-/// Events that are kept: thousands of peers come or go within a reader's round trip, or while it connects anew.
+/// Most events that are kept: thousands of peers may come or go within a reader's round-trip time, or while it
+/// reconnects.
 const MAX_EVENTS: usize = 4096;
 
-/// Bytes of names, addresses and words that are kept.
+/// Most bytes of names, addresses and texts that are kept.
 const MAX_BYTES: usize = 512 * 1024;
 
-/// A silent line tells its reader this often that it is there, and finds out whether the reader is.
+/// A connection without events gets a comment this often, which also shows whether the reader is still there.
 const KEEP_ALIVE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
 
-/// A browser comes back after this time.
+/// A browser reconnects after this time.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The readers of one listener: room for them, what they are told, and the sign for their end.
+/// The readers of one listener: their places, the kept events, and the signal for their end.
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     room: Arc<Semaphore>,
@@ -56,15 +57,15 @@ impl Readers {
         Self { room: Arc::new(Semaphore::new(MAX_READERS)), told: Arc::new(Subscribed::new(server)), stopped }
     }
 
-    /// A place for a reader whose answer has no end, and the sign for its end; a refusal where there is no listener, or no room.
+    /// Takes a place for a reader with an endless answer, and the signal for its end. It refuses if there is no
+    /// listener or no free place.
     pub(crate) fn enter(readers: Option<Extension<Self>>) -> Result<(OwnedSemaphorePermit, Self), Problem> {
         let Some(Extension(readers)) = readers else {
-            let text =
-                "an answer without an end comes over a listener of ours alone: the host has events by its own calls";
+            let text = "an endless answer needs the library's own listener; the host gets events by its own calls";
             return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, RRError::Unsupported, text));
         };
         let room = Arc::clone(&readers.room).try_acquire_owned().map_err(|_| {
-            let text = format!("{MAX_READERS} others read events or rates already: close one");
+            let text = format!("{MAX_READERS} readers of events or rates are connected already: close one");
             Problem::new(StatusCode::TOO_MANY_REQUESTS, RRError::Limit, text)
         })?;
         Ok((room, readers))
@@ -74,7 +75,7 @@ impl Readers {
 /// In an id, instead of an event's number: the place before the first.
 const BEGIN: &str = "begin";
 
-/// The place of what is kept on the list of subscribers, as long as anybody may read it.
+/// The subscription that fills the kept events, as long as readers may come.
 #[derive(Debug)]
 struct Subscribed {
     server: Arc<RRServer>,
@@ -99,12 +100,12 @@ fn as_subscriber(recent: &Arc<Recent>) -> Arc<dyn Subscriber> {
     Arc::<Recent>::clone(recent)
 }
 
-/// What was told lately. Events have numbers from 0 on, and the ids that readers see name the run too.
+/// The recent events. Events have numbers from 0; the ids that readers see also contain the run.
 #[derive(Debug)]
 struct Recent {
     run: i64,
     kept: Mutex<Kept>,
-    /// Says that there is more.
+    /// Signals that there are new events.
     news: watch::Sender<()>,
 }
 
@@ -112,7 +113,7 @@ struct Recent {
 struct Kept {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
-    /// The number of the first of them.
+    /// The number of the first kept event.
     first: u64,
 }
 
@@ -123,11 +124,11 @@ impl Kept {
     }
 }
 
-/// What a reader gets next, with the number of the last event that it knows of then.
+/// What a reader gets next, with the number of the last event that it then knows.
 #[derive(Debug)]
 enum Next {
     Event(u64, Arc<Event>),
-    /// So many events before the next one are not kept.
+    /// This many events before the next one are no longer kept.
     Lost(u64, u64),
 }
 
@@ -136,7 +137,7 @@ impl Recent {
         Self { run, kept: Mutex::default(), news: watch::Sender::new(()) }
     }
 
-    /// What comes at a place, which moves on; `None`: nothing yet.
+    /// Returns what comes at a position, and moves the position on; `None`: nothing yet.
     fn at(&self, place: &mut u64) -> Option<Next> {
         let kept = locked(&self.kept);
         if *place < kept.first {
@@ -166,7 +167,7 @@ impl Recent {
         }
     }
 
-    /// The place behind the event of this id; `None` for an id of another run, or none at all.
+    /// The position after the event with this id; `None` for an id of another run, or a malformed one.
     fn behind(&self, id: &str) -> Option<u64> {
         let (run, number) = id.split_once('-')?;
         let place = if number == BEGIN { 0 } else { number.parse::<u64>().ok()?.checked_add(1)? };
@@ -176,7 +177,7 @@ impl Recent {
 
 impl Subscriber for Recent {
     fn tell(&self, event: &Event) {
-        // Copied before the lock. What a session said behind a `?` is for the host alone.
+        // The copy is made before the lock is taken. The `?args` of a session are only for the host.
         let event = Arc::new(Event { query: Vec::new(), ..event.clone() });
         let mut given_up = Vec::new();
         let mut kept = locked(&self.kept);
@@ -210,7 +211,7 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Option<Next> {
         loop {
-            // What is told from here on is seen now, or wakes.
+            // Events from now on are seen in the next lines, or wake this reader.
             self.news.borrow_and_update();
             if let Some(next) = self.told.recent.at(&mut self.place) {
                 return Some(next);
@@ -240,7 +241,7 @@ impl Reader {
         match next {
             Next::Event(number, event) => {
                 let told = model::told(event);
-                // Strings and numbers become JSON always.
+                // Making JSON of strings and numbers never fails.
                 Frame::default().id(recent.id(*number)).event(told.kind).json_data(told).unwrap_or_default()
             }
             Next::Lost(number, count) => lost(*count).id(recent.id(*number)),
@@ -252,11 +253,11 @@ fn lost(count: u64) -> Frame {
     Frame::default().event("lost").data(format!("{{\"count\":{count}}}"))
 }
 
-/// What happens from here on, as server-sent events: `event` is its kind in lower case, `data` a JSON object. A reader that
-/// comes back with `Last-Event-ID` goes on behind that event. What it has missed for good, being too slow or away for too
-/// long, it is told by `event: lost` with a `count`, and has to ask for what holds now; where the id is one of another run of
-/// the relay, `count` is 0, and what is kept of this run comes behind it. A line that is silent gets a comment every ten
-/// seconds.
+/// Events from now on, as server-sent events: `event` is the kind in lower case, `data` a JSON object. A reader that
+/// reconnects with `Last-Event-ID` continues after that event. A reader that was too slow or away for too long gets
+/// `event: lost` with the `count` of events that it missed, and should request the current state again. If the id is of
+/// another run of the relay, `count` is 0, and the kept events of this run follow. A connection without events gets a
+/// comment every ten seconds.
 #[utoipa::path(
     get, path = "/v1/events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has had")),
@@ -278,12 +279,12 @@ pub(crate) async fn get_events(
             None => (0, Some(lost(0).id(told.recent.id_at(0)))),
         },
     };
-    // Who leaves before the first event comes back to this place too.
+    // A reader that leaves before its first event comes back to this position too.
     let hello = Frame::default().comment("from here on").retry(RETRY).id(told.recent.id_at(place));
     let events = Reader { told, place, news, stopped, _room: room }.into_stream();
     let first = futures_util::stream::iter([Some(hello), first].into_iter().flatten().map(Ok));
     let events = futures_util::StreamExt::chain(first, events);
-    // Web servers before us must not collect what is told at once.
+    // Web servers before us must not buffer the events.
     let headers = [(header::CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-accel-buffering"), "no")];
     Ok((headers, Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
 }

@@ -1,14 +1,14 @@
-//! Hooks by HTTP: back ends that are asked whether a peer may connect, publish or play, and told of what comes of it.
+//! Hooks by HTTP: asks back ends whether a peer may connect, publish or play, and notifies them of updates and ends.
 //!
-//! DESIGN. `hooksThread` has a runtime of its own for all requests of one server. The listener asks and goes on; the answer
-//! is an RRRestOut, which the listener's thread carries out. A question has a deadline that includes its wait for a place
-//! among the requests of its hook; without an answer the default is done, by the listener itself should this thread hang.
-//! What a session publishes or plays has a task here from its beginning to its end: updates, then one done, in this
-//! order, and the done after the last update's answer. Tells of targets go one after another.
+//! DESIGN. `hooksThread` has a runtime of its own for all requests of one server. The listener asks and goes on; the
+//! answer becomes an RRRestOut, which the listener's thread carries out. The deadline of a question includes its wait
+//! for a free place among the requests of its hook; without an answer the default applies, and if this thread hangs,
+//! the listener applies it. Each publish and play has a task here from its beginning to its end: it sends updates, and
+//! after the last update's answer one `done`. Notifications about targets go one after another.
 //!
-//! Bounds: one question and some plays a session, [`MAX_ACTS`] tasks, [`MAX_RETRIES`] tells that wait for another try,
-//! [`MAX_TARGET_TELLS`] tells of targets that wait, the answer's length. What a back end does is checked by the dialects
-//! (`json`, `nginx`); the wire is `client`'s, the thread `worker`'s.
+//! Bounds: one question and some plays for each session, [`MAX_ACTS`] tasks, [`MAX_RETRIES`] notifications that wait
+//! for another try, [`MAX_TARGET_TELLS`] waiting notifications about targets, the answer's length. The dialects
+//! (`json`, `nginx`) check answers; `client` sends requests, `worker` has the thread.
 
 mod json;
 mod nginx;
@@ -37,21 +37,22 @@ use crate::stream::event::{Event, EventKind, Id};
 use crate::stream::record::{Names, RRSession};
 use crate::sync::locked;
 
-/// Publishes and plays that are followed at one time, until their end is told. More than this are not told of.
+/// Most publishes and plays that are followed at a time, until their end is reported. Further ones are not reported.
 const MAX_ACTS: usize = 100_000;
 
-/// Tells that wait for another try: peers that come and go while a back end is down must not fill the memory.
+/// Most notifications that wait for another try: peers that come and go while a back end is down must not fill the
+/// memory.
 const MAX_RETRIES: usize = 4_096;
 
-/// Tells of targets that wait for a back end.
+/// Most notifications about targets that wait for a back end.
 const MAX_TARGET_TELLS: usize = 4_096;
 
-/// The listener waits this much longer than a request may take, before it does the default itself.
+/// The listener waits this much longer than a request may take, before it applies the default itself.
 const MARGIN_MS: u64 = 1_000;
 
-/// First wait before a tell is tried again; it doubles.
+/// First wait before a notification is repeated; the wait doubles each time.
 const RETRY_FIRST: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 500 });
-/// Longest such wait.
+/// Longest wait before a notification is repeated.
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
 /// One of the hooks.
@@ -83,11 +84,11 @@ impl Hook {
     }
 }
 
-/// Whom a request is about.
+/// The session that a request is about.
 #[derive(Clone, Debug)]
 struct About {
     session: Arc<RRSession>,
-    /// The session's names, as they were when it asked or began.
+    /// The session's names, as they were when the session asked or began.
     names: Names,
 }
 
@@ -98,7 +99,7 @@ struct Act {
     stream: Id,
     publishes: bool,
     since: Instant,
-    /// The act's room among all, up to the end of the last tell.
+    /// The act's place among all, held until the last notification is sent.
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -108,12 +109,12 @@ impl Act {
     }
 }
 
-/// What a back end is asked or told.
+/// A question or notification for a back end.
 #[derive(Clone, Debug)]
 enum Call {
     Ask(About, Wanted),
     Update(Act),
-    /// A publish or play is over; why, where its session has ended with it.
+    /// A publish or play is over, with the cause if its session has ended too.
     Done(Act, Option<Failure>),
     Target(Box<Event>),
 }
@@ -132,7 +133,7 @@ impl Call {
     }
 }
 
-/// What a back end's answer to a question comes to.
+/// The meaning of a back end's answer to a question.
 #[derive(Debug, PartialEq)]
 enum Verdict {
     Allow(Box<Decision>),
@@ -145,7 +146,7 @@ impl Verdict {
         Self::Allow(Box::default())
     }
 
-    /// The answer for this session.
+    /// The request that carries this verdict out for a session.
     fn of(self, session: Id) -> RRRestOut {
         match self {
             Self::Allow(decision) => RRRestOut::Allow { session, decision },
@@ -155,12 +156,12 @@ impl Verdict {
     }
 }
 
-/// Settings with what is made of them.
+/// The settings, and what is made from them.
 #[derive(Debug)]
 struct Setup {
     config: HooksConfig,
     client: Client,
-    /// Room for those of [`MAX_RETRIES`].
+    /// The free places of [`MAX_RETRIES`].
     retries: Semaphore,
 }
 
@@ -173,7 +174,7 @@ impl Setup {
     /// The request of a call.
     ///
     /// # Errors
-    /// [`RRError::Arg`] where what the peer has sent is too long for an address.
+    /// [`RRError::Arg`] if the peer's values are too long for an address.
     fn request(&self, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
         let url = self.url(call.hook()).ok_or(RRError::NotFound)?;
         match self.config.dialect {
@@ -187,8 +188,8 @@ impl Setup {
         self.client.send(hook as usize, request, self.config.secret.as_deref(), whole).await
     }
 
-    /// Asks; a back end that does not answer as it should is a failure. Whoever makes the question impossible is denied: a
-    /// default that lets in is for back ends that fail.
+    /// Asks; an invalid answer of a back end is a failure. A peer whose values make the question impossible is denied,
+    /// because the default that lets in is only for failures of back ends.
     async fn ask(&self, call: &Call) -> Result<Verdict> {
         let request = match self.request(call, &delivery()) {
             Ok(request) => request,
@@ -196,7 +197,7 @@ impl Setup {
                 log::warn!("{} cannot be asked about this peer: {failure}", call.hook().name());
                 return Ok(Verdict::Deny {
                     code: String::new(),
-                    text: "what was sent is too long to be asked about".to_owned(),
+                    text: "the peer's values are too long for a question".to_owned(),
                 });
             }
         };
@@ -207,7 +208,8 @@ impl Setup {
         }
     }
 
-    /// Tells, and again where that fails, for the time that is set and while there is room to wait.
+    /// Sends a notification, and repeats it if it fails, for the configured time and as long as there is a free place
+    /// to wait.
     async fn tell(&self, call: &Call, stopping: &mut watch::Receiver<bool>) {
         let (name, delivery, until) =
             (call.hook().name(), delivery(), Instant::now() + Duration::from_millis(self.config.retry_ms.into()));
@@ -216,7 +218,7 @@ impl Setup {
             let request = match self.request(call, &delivery) {
                 Ok(request) => request,
                 Err(failure) => {
-                    log::warn!("{name} was told nobody: {failure}");
+                    log::warn!("{name} failed: {failure}");
                     return;
                 }
             };
@@ -228,14 +230,14 @@ impl Setup {
             place = place.or_else(|| self.retries.try_acquire().ok());
             let gives_up = place.is_none() || Instant::now() + wait > until;
             if gives_up || tokio::time::timeout(wait, stopping.wait_for(|stopping| *stopping)).await.is_ok() {
-                log::warn!("{name} was told nobody: {failure}");
+                log::warn!("{name} failed: {failure}");
                 return;
             }
             wait = (wait * 2).min(RETRY_LONGEST);
         }
     }
 
-    /// Tells that a session goes on; the words of a back end that wants it to end.
+    /// Notifies that a session goes on. Returns the text of a back end that wants it to end.
     async fn update(&self, call: &Call) -> Option<String> {
         let reply = match self.request(call, &delivery()) {
             Ok(request) => self.send(call.hook(), request).await,
@@ -244,28 +246,28 @@ impl Setup {
         match (self.config.dialect, reply) {
             (Dialect::Json, Ok(reply)) => json::ends(&reply),
             (Dialect::Nginx, Ok(reply)) => nginx::ends(&reply, self.config.strict_update),
-            // A request that found no place was never sent: that is no answer of the back end's.
+            // A request without a free place was never sent, so this is not an answer of the back end.
             (Dialect::Nginx, Err(failure)) if !self.config.fail_open && failure.kind != RRError::Limit => {
                 Some(format!("on_update was not answered: {failure}"))
             }
             (_, Err(failure)) => {
-                log::warn!("on_update was told nobody: {failure}");
+                log::warn!("on_update failed: {failure}");
                 None
             }
         }
     }
 
-    /// What becomes of a session whose back end failed.
+    /// The verdict about a session whose back end failed.
     fn default_of(&self, wanted: &Wanted, failure: &Failure) -> Verdict {
         if self.config.fail_open {
             return Verdict::allow();
         }
-        let text = format!("nobody could be asked: {}", failure.kind.sentence());
+        let text = format!("no back end could be asked: {}", failure.kind.sentence());
         Verdict::Deny { code: wanted.failed().to_owned(), text }
     }
 }
 
-/// A number for each thing that is told, the same at each try: by it a back end knows what it was told already.
+/// A number for each notification, the same at each try, by which a back end recognises repetitions.
 fn delivery() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -273,7 +275,7 @@ fn delivery() -> String {
     format!("{:016x}{number:08x}", RandomState::new().build_hasher().finish())
 }
 
-/// A publish or play, as the table has it.
+/// A publish or play in the table.
 struct Running {
     stream: Id,
     end: oneshot::Sender<Option<Failure>>,
@@ -282,16 +284,16 @@ struct Running {
 #[derive(Default)]
 struct Table {
     acts: HashMap<Id, Vec<Running>>,
-    /// How many were not followed.
+    /// The number of publishes and plays that were not followed.
     passed_over: u64,
 }
 
-/// What the server's threads call.
+/// The part that the server's threads call.
 struct Desk {
     server: Weak<RRServer>,
     setup: Mutex<Arc<Setup>>,
     table: Mutex<Table>,
-    /// Room for those of [`MAX_ACTS`].
+    /// The free places of [`MAX_ACTS`].
     acts: Arc<Semaphore>,
     tasks: Tasks,
     targets: mpsc::Sender<Box<Event>>,
@@ -299,7 +301,7 @@ struct Desk {
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Settings hold a secret.
+        // The settings hold a secret, so they are not printed.
         f.debug_struct("Desk").finish_non_exhaustive()
     }
 }
@@ -333,7 +335,7 @@ impl Hooks for Desk {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         let (server, number, session) = (Weak::clone(&self.server), question.number, question.session.id);
         self.tasks.spawn(|stopping| async move {
-            // Held to the end.
+            // Held until the task ends.
             let _stopping = stopping;
             let asked = tokio::time::timeout_at(deadline, setup.ask(&call)).await;
             let asked = asked.unwrap_or_else(|_| Err(Failure::peers(RRError::Timeout, "no answer in time")));
@@ -346,7 +348,7 @@ impl Hooks for Desk {
             if failure.kind == RRError::NotFound {
                 return;
             }
-            log::warn!("{}: what was answered cannot be done: {failure}", call.hook().name());
+            log::warn!("{}: the answer cannot be carried out: {failure}", call.hook().name());
             let _ = server.answer_question(number, setup.default_of(&wanted, &failure).of(session));
         });
         Some(patience)
@@ -363,7 +365,7 @@ impl Hooks for Desk {
             let mut table = locked(&self.table);
             table.passed_over += 1;
             if table.passed_over == 1 {
-                log::warn!("{MAX_ACTS} publishes and plays are followed for hooks; of others they hear nothing");
+                log::warn!("{MAX_ACTS} publishes and plays are followed for hooks; others are not reported");
             }
             return;
         };
@@ -400,12 +402,12 @@ impl Subscriber for Desk {
             && self.setup().url(Hook::TargetState).is_some()
             && self.targets.try_send(Box::new(event.clone())).is_err()
         {
-            log::warn!("on_target_state: {MAX_TARGET_TELLS} tells wait, one was dropped");
+            log::warn!("on_target_state: {MAX_TARGET_TELLS} notifications wait, one was dropped");
         }
     }
 }
 
-/// Follows a publish or play until it has ended, and tells of that.
+/// Follows a publish or play until it has ended, and reports its end.
 async fn follow(
     act: Act,
     setup: Arc<Setup>,
@@ -425,12 +427,12 @@ async fn follow(
             biased;
             cause = &mut ended => match cause {
                 Ok(cause) => break cause,
-                // The session goes on, and the hooks are taken off.
+                // The hooks were removed; the session goes on.
                 Err(_) => return,
             },
             () = pause => {}
         }
-        // An update is not given up for the end: the done comes after the update's answer.
+        // The end does not interrupt an update: the `done` comes after the update's answer.
         let Some(text) = setup.update(&Call::Update(act.clone())).await else { continue };
         let Some(server) = server.upgrade() else { continue };
         let close = RRRestOut::CloseSession { session: act.about.session.id, text, ban_ms: 0 };
@@ -446,7 +448,7 @@ async fn follow(
     }
 }
 
-/// Tells of targets, one after another, until the hooks are taken off and nothing waits.
+/// Sends notifications about targets, one after another, until the hooks are removed and nothing waits.
 async fn tell_of_targets(desk: Arc<Desk>, mut events: mpsc::Receiver<Box<Event>>, mut stopping: watch::Receiver<bool>) {
     loop {
         let stops = *stopping.borrow();
@@ -478,23 +480,23 @@ impl worker::Desk for Desk {
         server.remove_hooks(&hooks);
     }
 
-    /// Follows nothing from now on.
+    /// Stops following everything.
     fn left(&self) {
         let before = std::mem::take(&mut *locked(&self.table));
-        // The table's senders are dropped without the lock.
+        // The table's senders are dropped after the lock is released.
         drop(before);
     }
 }
 
-/// The hooks of one server, and the thread that they run on, whose end waits for what is still to be told.
+/// The hooks of one server, and their thread, whose end waits for the remaining notifications.
 #[derive(Debug)]
 pub(super) struct HooksThread(Seated<Desk>);
 
 impl HooksThread {
-    /// Starts asking and telling.
+    /// Starts to ask and notify back ends.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where the
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] if the
     /// process has no thread or fd left.
     pub(super) fn start(server: &Arc<RRServer>, config: HooksConfig) -> Result<Self> {
         let setup = Setup::new(config)?;
@@ -514,10 +516,11 @@ impl HooksThread {
         Ok(Self(seated?))
     }
 
-    /// Other settings for what begins from now on; what has begun goes on with those it began with.
+    /// Sets other settings for what begins from now on; publishes and plays that have begun keep the settings they
+    /// began with.
     ///
     /// # Errors
-    /// Those of [`Self::start`]; the settings before stay then.
+    /// Those of [`Self::start`]; then the previous settings stay.
     pub(super) fn change(&self, config: HooksConfig) -> Result<()> {
         let setup = Arc::new(Setup::new(config)?);
         *locked(&self.0.desk().setup) = setup;
@@ -544,7 +547,7 @@ mod tests {
 
     #[test]
     fn a_tell_that_finds_no_room_to_wait_is_given_up() {
-        // Nobody listens on a port that is bound only.
+        // A port that is only bound does not listen.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let port = socket.local_addr().unwrap().as_socket().unwrap().port();

@@ -2,9 +2,9 @@
 //!
 //! DESIGN. `restThread` accepts, reads requests and runs handlers, all on one runtime. A handler only calls the
 //! server's methods, which take a lock for a moment; no handler waits for a peer of the media side. [`Listener::stop`]
-//! ends the accept loop, gives open requests a moment, and joins the thread.
+//! ends the accept loop, waits briefly for open requests, and joins the thread.
 //!
-//! Bounds: connections at one time, the size of a head and of a body, and the time that either may take.
+//! Bounds: the number of connections, the size of a head and of a body, and the time for each.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use super::problem::Problem;
 use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 
-/// Connections at one time. Operators and scrapers are few; a page keeps three or four.
+/// Most connections at a time. Operators and scrapers are few; a page holds three or four.
 pub(crate) const MAX_CONNECTIONS: usize = 128;
 
 /// Largest body of a request: a stream with some targets takes a few KiB.
@@ -37,16 +37,17 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// A head, and then a body, may take this long to come.
+/// Longest time for a head, and then for a body, to arrive.
 const READ_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 
-/// The system closes a peer that takes nothing of an answer for this long, because it would keep its place for ever.
+/// The system closes a connection whose peer takes nothing of an answer for this long; otherwise it would keep its
+/// place for ever.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// How long open requests may take once the listener stops.
+/// Longest time for open requests after the listener stops.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Stack of the thread: handlers and JSON nest deeper than the media side's flat code.
+/// Stack of the thread, larger than on the media side, because handlers and JSON nest deeper.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// A running listener of the REST side.
@@ -61,8 +62,7 @@ impl Listener {
     /// Listens on `address` and serves `router` from then on.
     ///
     /// # Errors
-    /// [`RRError::Io`] where the address cannot be bound, [`RRError::Limit`] where the process has no thread or fd
-    /// left.
+    /// [`RRError::Io`] if the address cannot be bound, [`RRError::Limit`] if the process has no thread or fd left.
     pub(crate) fn start(address: SocketAddr, router: Router, server: Arc<RRServer>) -> Result<Self> {
         let io = |error: std::io::Error| Failure::ours(RRError::Io, format!("{address}: {error}"));
         let socket = std::net::TcpListener::bind(address).map_err(io)?;
@@ -77,7 +77,7 @@ impl Listener {
             .map_err(|error| Failure::ours(RRError::Limit, format!("no runtime could be started: {error}")))?;
         let body = move || {
             crate::net::thread::block_signals();
-            // Log records of handlers are the server's.
+            // Log records of handlers belong to the server.
             let _log = server.enter_log();
             runtime.block_on(async move {
                 match TcpListener::from_std(socket) {
@@ -134,7 +134,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
             let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
             tokio::pin!(connection);
             tokio::select! {
-                // An error needs no answer here: hyper has answered, or the peer has gone.
+                // Errors need no handling here: hyper has answered, or the peer has gone.
                 _ = connection.as_mut() => {}
                 () = until_true(&mut ending) => {
                     connection.as_mut().graceful_shutdown();
@@ -153,7 +153,7 @@ pub(crate) async fn until_true(flag: &mut watch::Receiver<bool>) {
 
 type Accepted = (tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit);
 
-/// The next connection, once there is room for one.
+/// Accepts the next connection, once there is a free place.
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
@@ -163,14 +163,14 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
         }
         Err(error) => {
             log::warn!("REST cannot accept: {error}");
-            // Mostly no fd is left, until a connection ends somewhere.
+            // The usual cause is that no fd is left; one becomes free when a connection ends.
             tokio::time::sleep(Duration::from_millis(100)).await;
             None
         }
     }
 }
 
-/// Reads the whole body, within its bounds of size and time, before the handler runs.
+/// Reads the whole body, within the bounds of size and time, before the handler runs.
 pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match tokio::time::timeout(READ_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await {

@@ -1,7 +1,7 @@
 //! `/metrics` for Prometheus: one snapshot of the server's figures for each scrape.
 //!
-//! Labels have the ids of streams and targets, and their names and keys where the host says so alone: metrics are stored for
-//! long and read by many.
+//! Labels have the ids of streams and targets; names and keys only if the host says so, because metrics are stored for
+//! a long time and read by many people.
 
 use std::fmt;
 
@@ -20,15 +20,15 @@ use crate::server::report::Info;
 use crate::server::slots::kind;
 use crate::session::State;
 
-/// The type of the answer.
+/// The content type of the answer.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A kind of metric, and how a value becomes one.
+/// A kind of metric, and the function that makes it from a value.
 type Metric<T, M> = (MetricType, fn(T) -> M);
 
 type Row = (Vec<(&'static str, String)>, Stats, Info);
 
-/// The figures of one moment.
+/// The figures at one moment.
 #[derive(Debug)]
 struct Snapshot {
     server: Stats,
@@ -77,7 +77,7 @@ const STREAM_GAUGES: [Figure<f64>; 2] = [
     }),
 ];
 
-/// Counters of targets.
+/// Counters of targets and sources.
 const TARGET_COUNTERS: [Figure<u64>; 4] = [
     figure("sent", "Bytes sent, protocol included", Some(Unit::Bytes), |s| s.bytes_out),
     figure("dropped_messages", "Messages it did not get because it is slow", None, |s| s.dropped_msgs),
@@ -95,7 +95,7 @@ const TARGET_GAUGES: [Figure<f64>; 3] = [
 /// The text of one scrape; with `names`, streams and targets have their application and key as labels.
 ///
 /// # Errors
-/// None while the server lives.
+/// None as long as the server lives.
 pub(crate) fn text(server: &RRServer, names: bool) -> Result<String> {
     let mut registry = Registry::with_prefix("rrelay");
     registry.register_collector(Box::new(snapshot(server, names)?));

@@ -1,8 +1,8 @@
 //! RRRest: control by HTTP. Requests about streams, and the pages that existing tools read.
 //!
-//! A thin layer over the calls that the C API has too: a handler converts, makes one call into `server`, and converts
-//! back. Media never passes here, and nothing listens until [`Rest::listen`]. Handlers run on one thread an address
-//! (`http`), or on the host's thread where the host has a web server and calls [`Rest::handle`].
+//! A thin layer over the calls that the C API also uses: a handler converts, makes one call into `server`, and converts
+//! back. No media passes here, and nothing listens until [`Rest::listen`]. Handlers run on one thread for each address
+//! (`http`), or on the host's thread if the host has a web server and calls [`Rest::handle`].
 
 mod access;
 mod api;
@@ -40,7 +40,7 @@ use crate::server::RRServer;
 use crate::stream::event::Id;
 use crate::sync::locked;
 
-/// Largest answer of [`Rest::handle`]: a list of ten thousand sessions.
+/// Largest answer of [`Rest::handle`], enough for a list of ten thousand sessions.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The parts of the REST side that are open without a token.
@@ -78,12 +78,12 @@ impl Rest {
         Self { server, listeners: Mutex::default(), hooks: Mutex::default(), controller: Mutex::default() }
     }
 
-    /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port alone ("8080", ":8080") is
-    /// loopback's. Gives the port. More calls add listeners, each with its own token.
+    /// Listens on `address`: "127.0.0.1:8080", `"[::1]:8080"`, "0.0.0.0:8080"; a port without an address ("8080",
+    /// ":8080") means loopback. Returns the port. More calls add listeners, each with its own token.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a malformed address or token, [`RRError::Io`] where the system refuses the address,
-    /// [`RRError::Limit`] where no thread or fd is left.
+    /// [`RRError::Arg`] for a malformed address or token, [`RRError::Io`] if the system refuses the address,
+    /// [`RRError::Limit`] if no thread or fd is left.
     pub fn listen(&self, address: &str, token: &str, options: RestOptions) -> Result<u16> {
         let address = parse_address(address)?;
         let access = access::Access::new(token, options.readers_open, address.ip().is_loopback())?;
@@ -94,12 +94,12 @@ impl Rest {
         Ok(port)
     }
 
-    /// Asks and tells the back ends of hooks, or other ones than before; `None`: nobody any more. What began under the settings
-    /// before is told by them.
+    /// Sets the hooks, or replaces them; `None` removes them. Publishes and plays that have begun are reported with the
+    /// previous settings.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where no
-    /// thread or fd is left; the hooks before stay.
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] if no
+    /// thread or fd is left; then the previous hooks stay.
     pub fn set_hooks(&self, config: Option<HooksConfig>) -> Result<()> {
         let mut place = locked(&self.hooks);
         match (config, place.as_ref()) {
@@ -107,7 +107,7 @@ impl Rest {
             (Some(config), None) => *place = Some(hooks::HooksThread::start(&self.server, config)?),
             (None, _) => {
                 let before = place.take();
-                // Its end waits for what is on its way.
+                // Its end waits for requests that are on their way.
                 drop(place);
                 drop(before);
             }
@@ -115,11 +115,12 @@ impl Rest {
         Ok(())
     }
 
-    /// Asks these controllers where streams go next, or other ones than before; `None`: none any more.
+    /// Sets the controllers that are asked where streams are pushed to and pulled from, or replaces them; `None`
+    /// removes them.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] where no
-    /// thread or fd is left; the controllers before stay.
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Cert`] for roots that cannot be read, [`RRError::Limit`] if no
+    /// thread or fd is left; then the previous controllers stay.
     pub fn set_controller(&self, config: Option<ControllerConfig>) -> Result<()> {
         let mut place = locked(&self.controller);
         match (config, place.as_ref()) {
@@ -127,7 +128,7 @@ impl Rest {
             (Some(config), None) => *place = Some(controller::NextThread::start(&self.server, config)?),
             (None, _) => {
                 let before = place.take();
-                // Its end waits for what is on its way.
+                // Its end waits for requests that are on their way.
                 drop(place);
                 drop(before);
             }
@@ -135,24 +136,24 @@ impl Rest {
         Ok(())
     }
 
-    /// Asks the controller about a stream, with a word of the host's for why. The answer comes as an event.
+    /// Asks the controller about a stream, with a word of the host as the reason. The answer comes as an event.
     ///
     /// # Errors
-    /// [`RRError::Arg`] for a word that is none, [`RRError::NotFound`], [`RRError::State`] without a controller,
-    /// [`RRError::Again`] where an earlier question has no answer yet.
+    /// [`RRError::Arg`] for an invalid word, [`RRError::NotFound`], [`RRError::State`] without a controller,
+    /// [`RRError::Again`] if an earlier question has no answer yet.
     pub fn ask_controller(&self, stream: Id, why: &str) -> Result<()> {
         let place = locked(&self.controller);
         let no_controller = || Failure::ours(RRError::State, "there is no controller");
         place.as_ref().ok_or_else(no_controller)?.ask(&self.server, stream, why)
     }
 
-    /// Ends all listeners; open requests have half a second.
+    /// Ends all listeners; open requests get half a second.
     pub fn stop(&self) {
         let listeners = std::mem::take(&mut *locked(&self.listeners));
         listeners.into_iter().for_each(http::Listener::stop);
     }
 
-    /// Answers one request of a host that has a web server of its own, and has checked the request's access itself.
+    /// Answers one request for a host that has its own web server and has checked the request's access itself.
     ///
     /// # Errors
     /// [`RRError::Arg`] for a malformed method or path, [`RRError::Limit`] for a body above 64 KiB or an answer above 64 MiB.
@@ -197,7 +198,7 @@ impl Drop for Rest {
     }
 }
 
-/// An address to listen on; a port alone is on loopback.
+/// Parses an address to listen on; a port without an address means loopback.
 fn parse_address(text: &str) -> Result<SocketAddr> {
     let port = text.strip_prefix(':').unwrap_or(text);
     if let Ok(port) = port.parse::<u16>() {

@@ -1,5 +1,5 @@
-//! Servers, streams, sessions and targets as JSON. The values come from `server::report`, and the C header explains the
-//! words. Keys are shown whole, because the token allows ending and changing the streams too.
+//! Servers, streams, sessions and targets as JSON. The values come from `server::report`, and the C header explains
+//! them. Keys are shown whole, because a client with the token may also end and change the streams.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -25,7 +25,7 @@ pub(crate) fn id_text(id: Id) -> String {
 pub(crate) struct Stream {
     /// Its id.
     pub(crate) id: String,
-    /// The stream's path below `/v1/streams/`: application and key, percent-coded. Exact also where they are no UTF-8.
+    /// The stream's path below `/v1/streams/`: application and key, percent-encoded. Exact even if they are not UTF-8.
     #[schema(example = "live/show")]
     pub(crate) path: String,
     /// Application.
@@ -40,13 +40,13 @@ pub(crate) struct Stream {
     /// FourCCs of its tracks, eight at most.
     #[schema(example = json!(["avc1", "mp4a"]))]
     pub(crate) codecs: Vec<String>,
-    /// Width of its pictures in pixels, 0 while the width is not known.
+    /// Width of its pictures in pixels, 0 while it is not known.
     pub(crate) width: u32,
-    /// Height of its pictures in pixels, 0 while the height is not known.
+    /// Height of its pictures in pixels, 0 while it is not known.
     pub(crate) height: u32,
-    /// Samples a second of its sound, 0 while the rate is not known.
+    /// Audio samples per second, 0 while the rate is not known.
     pub(crate) sample_rate: u32,
-    /// Channels of its sound.
+    /// Audio channels.
     pub(crate) channels: u8,
     /// Sessions on it.
     pub(crate) sessions: Vec<Session>,
@@ -56,7 +56,7 @@ pub(crate) struct Stream {
     pub(crate) stats: Stats,
 }
 
-/// A session: a connection that others opened.
+/// A session: a connection that a peer opened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Session {
     /// Its id.
@@ -112,12 +112,12 @@ pub(crate) struct Target {
     pub(crate) stats: Stats,
 }
 
-/// Something that has happened.
+/// An event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Told {
-    /// `server`, `stream`, `session` or `target`: its state moved. `connect_ask`, `publish_ask`, `play_ask`: a peer waits
-    /// for the host's word. `wanted`, `unwatched`: who watches a stream without a publisher. `tracks`, `slow`, `clock`,
-    /// `reconnect`, `next`: as RR_EV_TRACKS and its like.
+    /// `server`, `stream`, `session` or `target`: its state changed. `connect_ask`, `publish_ask`, `play_ask`: a peer
+    /// waits for the host's decision. `wanted`, `unwatched`: players have come to a stream without a publisher, or have
+    /// left it. `tracks`, `slow`, `clock`, `reconnect`, `next`: as RR_EV_TRACKS and so on.
     pub(crate) kind: &'static str,
     /// When, in microseconds since 1970.
     pub(crate) time_us: i64,
@@ -125,17 +125,17 @@ pub(crate) struct Told {
     pub(crate) state: &'static str,
     /// Its state before.
     pub(crate) prev: &'static str,
-    /// The cause, where something went wrong.
+    /// The error, if something failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'static str>,
-    /// The cause's sentence.
+    /// The error's sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error_text: Option<&'static str>,
-    /// Words for people.
+    /// Text for people.
     pub(crate) text: String,
-    /// The id ends with this event.
+    /// This is the last event of its object; the id ends with it.
     pub(crate) last: bool,
-    /// The peer caused it.
+    /// Whether the peer caused it.
     pub(crate) by_peer: bool,
     /// The stream's id, `0` for none.
     pub(crate) stream: String,
@@ -143,11 +143,12 @@ pub(crate) struct Told {
     pub(crate) session: String,
     /// The target's or source's id, `0` for none.
     pub(crate) target: String,
-    /// What the session or target is to the stream.
+    /// The role of the session or target at the stream.
     pub(crate) role: &'static str,
-    /// What the controller wants done (`next` alone): `relay`, `pull`, `reject`, `wait`, or `none` where it has not answered.
+    /// The action of the controller's answer (only `next`): `relay`, `pull`, `reject`, `wait`, or `none` if it has not
+    /// answered.
     pub(crate) action: &'static str,
-    /// Per kind: milliseconds to the next try, messages that were dropped, the clock's jump in ms ...
+    /// Depends on the kind: milliseconds to the next try, dropped messages, the clock's jump in ms ...
     pub(crate) value: i64,
     /// Application.
     pub(crate) app: String,
@@ -155,7 +156,7 @@ pub(crate) struct Told {
     pub(crate) key: String,
     /// The peer's address.
     pub(crate) addr: String,
-    /// Where a target goes, without key and login.
+    /// The url of a target, without key and login.
     pub(crate) url: String,
 }
 
@@ -168,13 +169,13 @@ pub(crate) struct Server {
     pub(crate) state: &'static str,
     /// Number of streams.
     pub(crate) streams: usize,
-    /// The sockets that listen for media, in the order in which they began.
+    /// The listening sockets for media, in the order in which they were opened.
     pub(crate) listeners: Vec<Listener>,
     /// Sums over all streams.
     pub(crate) stats: Stats,
 }
 
-/// A socket that listens for media.
+/// A listening socket for media.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Listener {
     /// `rtmp`, `rtmps`, or `http` and `https` for players over HTTP.
@@ -184,7 +185,7 @@ pub(crate) struct Listener {
     pub(crate) address: String,
     /// Its port.
     pub(crate) port: u16,
-    /// A balancer's PROXY header begins each connection, so nobody else connects.
+    /// Each connection must begin with a balancer's PROXY header, so only balancers can connect.
     pub(crate) proxy: bool,
 }
 
@@ -217,7 +218,7 @@ fn listener(listening: Listening) -> Listener {
     }
 }
 
-/// What addresses of such a listener begin with.
+/// The scheme of such a listener's urls.
 pub(crate) fn scheme(options: ListenOptions) -> &'static str {
     match (options.http, options.tls) {
         (false, false) => "rtmp",
@@ -227,8 +228,8 @@ pub(crate) fn scheme(options: ListenOptions) -> &'static str {
     }
 }
 
-/// All streams. Sessions and targets are listed once and told apart by their stream: to list those of each stream looks at
-/// all of them each time.
+/// All streams. Sessions and targets are listed once and grouped by stream, because listing those of one stream visits
+/// all of them.
 ///
 /// # Errors
 /// [`RRError::NoMem`].
@@ -246,13 +247,13 @@ pub(crate) fn streams(server: &RRServer) -> Result<Vec<Stream>> {
 /// One stream.
 ///
 /// # Errors
-/// [`RRError::NotFound`] where it has ended.
+/// [`RRError::NotFound`] if it has ended.
 pub(crate) fn stream(server: &RRServer, id: Id) -> Result<Stream> {
     let peers = (all(server, id, kind::SESSION, session)?, all(server, id, kind::TARGET, target)?);
     stream_of(server, id, peers)
 }
 
-/// What belongs to streams, by the id of each.
+/// Objects grouped by the id of their stream.
 pub(crate) fn by_stream<T, K: Clone + Eq + Hash>(all: Vec<T>, stream: impl Fn(&T) -> &K) -> HashMap<K, Vec<T>> {
     let mut found: HashMap<K, Vec<T>> = HashMap::new();
     for one in all {
@@ -340,7 +341,7 @@ pub(crate) fn told(event: &Event) -> Told {
     }
 }
 
-/// All objects of a kind below `parent` (0: of the server), but for those that end meanwhile.
+/// All objects of a kind below `parent` (0: of the server), except those that end meanwhile.
 pub(crate) fn all<T>(
     server: &RRServer,
     parent: Id,

@@ -1,5 +1,5 @@
-//! Looks names up for the client, each by one look-up at a time: a name whose DNS is dead holds one of the threads that do
-//! so, and no other name waits for it.
+//! Looks up names for the client, each name by one look-up at a time: a name whose DNS server does not answer blocks
+//! only one of the threads, and no other name waits for it.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,16 +12,16 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tokio::sync::Semaphore;
 use tower::Service;
 
-/// Looks up by another resolver, the system's outside of tests.
+/// Looks names up with a resolver; outside of tests it is the system's.
 #[derive(Clone, Debug)]
 pub(super) struct Names<R = GaiResolver> {
     resolver: R,
-    /// The turn of each name.
+    /// For each name, the permit of its look-up.
     turns: Arc<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl<R> Names<R> {
-    /// For these names.
+    /// A resolver for these names.
     pub(super) fn new<'a>(resolver: R, names: impl Iterator<Item = &'a str>) -> Self {
         let turns = names.map(|name| (name.to_owned(), Arc::new(Semaphore::new(1)))).collect();
         Self { resolver, turns: Arc::new(turns) }
@@ -50,7 +50,7 @@ where
                 Some(turn) => Some(turn.acquire_owned().await.map_err(io::Error::other)?),
                 None => None,
             };
-            // A task of its own: whoever asked may have gone, while a thread still looks the name up.
+            // The look-up is a task of its own, because the caller may be gone while a thread still looks the name up.
             let look_up = async move {
                 let found = resolver.call(name).await;
                 drop(turn);
@@ -70,7 +70,8 @@ mod tests {
     use super::*;
     use crate::sync::locked;
 
-    /// Never finds an address for names that begin with "dead", and notes what it is asked.
+    /// A resolver that never finds an address for names that begin with "dead", and records the names that it is asked
+    /// for.
     #[derive(Clone, Default)]
     struct Scripted(Arc<Mutex<Vec<String>>>);
 

@@ -1,8 +1,8 @@
 //! The pages of nginx-rtmp that tools read and call: `/stat` (XML) and `/control`.
 //!
-//! The form is that of nginx-rtmp-module 1.1.4 (`ngx_rtmp_stat_module.c`, `ngx_rtmp_control_module.c`). Readers go by
-//! element names and some by position, so the order is the same. One `server` has all applications, and `bw_*` are bits
-//! a second.
+//! The form is that of nginx-rtmp-module 1.1.4 (`ngx_rtmp_stat_module.c`, `ngx_rtmp_control_module.c`). Some readers
+//! use element names and some positions, so the order is the same. One `server` has all applications, and `bw_*` are
+//! bits per second.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,7 +33,7 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Elements, one behind the other.
+/// XML elements, one after another.
 #[derive(Debug, Default)]
 struct Xml(String);
 
@@ -67,7 +67,7 @@ impl Xml {
     }
 }
 
-/// Bits a second, within the 32 bits that readers have for it.
+/// Bits per second, limited to 32 bits because readers use no more.
 fn bits(kbps: u32) -> u32 {
     kbps.saturating_mul(1_000)
 }
@@ -79,10 +79,10 @@ fn age_ms(stats: &Stats, now_us: i64) -> i64 {
 /// `/stat`.
 ///
 /// # Errors
-/// None while the server lives.
+/// None as long as the server lives.
 pub(crate) fn stat(server: &RRServer, now_us: i64) -> Result<String> {
     let all = server.stats(0)?;
-    // Listed once: to list those of each stream looks at all of them each time.
+    // The clients are listed once, because listing those of one stream visits all of them.
     let client = |server: &RRServer, id| Ok((server.info(id)?, server.stats(id)?));
     let clients = by_stream(model::all(server, 0, kind::SESSION, client)?, |(info, _)| &info.stream);
     let mut applications: BTreeMap<Vec<u8>, Vec<(Info, Stats)>> = BTreeMap::new();
@@ -159,7 +159,7 @@ pub(crate) fn client_number(id: Id) -> u64 {
     id & 0xffff_ffff
 }
 
-/// The facts of video and audio, where both are known: readers expect both or neither.
+/// The facts of video and audio, if both are known, because readers expect both or neither.
 fn meta(xml: &mut Xml, info: &Info, stats: &Stats) {
     let (Some(video), Some(audio)) = (info.video, info.audio) else { return };
     xml.within("meta", |xml| {
@@ -226,10 +226,10 @@ fn audio_name(codec: u32) -> &'static str {
     }
 }
 
-/// Carries out `/control/drop/...` and `/control/redirect/...`; gives the number of matching connections as text.
+/// Carries out `/control/drop/...` and `/control/redirect/...`; returns the number of matching connections as text.
 ///
 /// # Errors
-/// [`RRError::NotFound`] for a section or method that nginx-rtmp does not have, [`RRError::Arg`] where an argument is
+/// [`RRError::NotFound`] for a section or method that nginx-rtmp does not have, [`RRError::Arg`] if an argument is
 /// missing.
 pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(String, String)]) -> Result<String> {
     let arg = |name: &str| args.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
@@ -239,7 +239,7 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
         _ => true,
     };
     if !matches!(method, "publisher" | "subscriber" | "client") || !matches!(section, "drop" | "redirect") {
-        return Err(Failure::ours(RRError::NotFound, format!("{section}/{method}: nothing is done by this name")));
+        return Err(Failure::ours(RRError::NotFound, format!("{section}/{method}: there is no such command")));
     }
     let newname = arg("newname");
     if section == "redirect" && newname.is_none() {
@@ -262,7 +262,8 @@ pub(crate) fn control(server: &RRServer, section: &str, method: &str, args: &[(S
 }
 
 /// Closes a session, or asks its peer to connect again under another name. nginx-rtmp renames a running session; here a
-/// peer with E-RTMP is asked to reconnect, and any other is closed, so that its next connect can be sent elsewhere.
+/// peer that understands reconnect requests is asked to reconnect, and any other peer is closed, so that its next
+/// connect can be redirected.
 fn act(server: &RRServer, session: Id, info: &Info, newname: Option<&str>) -> Result<Id> {
     let close = RRRestOut::CloseSession { session, text: "dropped by /control".to_owned(), ban_ms: 0 };
     let Some(newname) = newname else { return close.carry_out(server) };

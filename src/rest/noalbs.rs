@@ -2,7 +2,7 @@
 //! `WebSocket` reads: one object of `type` "stats" with `streams`, each with `streamId`, `feed`, `bitrate`, `rtt` and
 //! `connected`.
 //!
-//! A reader whose address has `?feed=` is told of that stream alone, and hears that there is none.
+//! A reader whose address has `?feed=` gets only that stream, and is also told if it does not exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,23 +29,23 @@ use crate::session::State as ObjectState;
 use crate::stream::event::Id;
 use crate::stream::{RRStream, StreamName};
 
-/// A stall shows within a second: it counts after half of one, and is told within the other half.
+/// A stall is reported within a second: it counts after half a second, and the report follows within another half.
 const INTERVAL: Duration = Duration::from_millis(500);
 const STALLED_US: i64 = 500_000;
 
-/// A publisher that is silent for so long is gone: another one would replace it by now (`silent_ms`).
+/// A publisher that is silent for this long counts as gone: a new one may replace it after this time (`silent_ms`).
 const GONE_US: i64 = 2_000_000;
 
-/// A reader says nothing but pings and its end.
+/// Largest message of a reader, which sends only pings and a close.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// A reader that takes nothing for this long is let go.
+/// A reader that takes nothing for this long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
-    /// A stream's key, or its path as in `live/show`; without it all streams are told of.
+    /// A stream's key, or its path as in `live/show`; without it, all streams are reported.
     feed: Option<String>,
 }
 
@@ -64,7 +64,7 @@ struct Feed {
     feed: String,
     /// Whole kbit/s of the last two seconds; 0 while nothing comes.
     bitrate: u32,
-    /// The publisher's round trip in ms, where it is known.
+    /// The publisher's round-trip time in ms, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     rtt: Option<f64>,
     connected: bool,
@@ -92,7 +92,7 @@ pub(crate) async fn get_noalbs(
     Ok(upgrade.on_upgrade(move |socket| push(socket, server, feed, readers.stopped, room)))
 }
 
-/// Tells the reader until it leaves or the listener stops.
+/// Sends rates to the reader until it leaves or the listener stops.
 async fn push(
     mut socket: WebSocket,
     server: Arc<RRServer>,
@@ -122,9 +122,9 @@ async fn push(
 fn told(server: &RRServer, wanted: Option<&str>) -> String {
     let now_us = clock::wall_us();
     let all = server.list(0, kind::STREAM).unwrap_or_default();
-    // One that has ended meanwhile is left out.
+    // A stream that has ended meanwhile is left out.
     let streams = all.into_iter().filter_map(|id| feed_of(server, id, wanted, now_us)).collect();
-    // Strings and numbers become JSON always.
+    // Making JSON of strings and numbers never fails.
     serde_json::to_string(&Told { kind: "stats", timestamp: now_us / 1_000, streams }).unwrap_or_default()
 }
 
@@ -147,7 +147,7 @@ fn feed_of(server: &RRServer, id: Id, wanted: Option<&str>, now_us: i64) -> Opti
     Some(Feed { stream_id, feed, bitrate, rtt, connected: silent_us < GONE_US })
 }
 
-/// The round trip of the stream's publisher.
+/// The round-trip time of the stream's publisher.
 fn rtt_us(server: &RRServer, stream: &RRStream) -> Option<u32> {
     let publisher = stream.book().publisher_id()?;
     server.stats(publisher).ok().map(|stats| stats.rtt_us).filter(|&rtt_us| rtt_us > 0)

@@ -1,5 +1,5 @@
-//! The page for people: its files are compiled into the library, so the page needs nothing but the relay. What it has of
-//! others is in `page/vendor`, which `make vendor` takes out of npm anew.
+//! The web page: its files are compiled into the library, so the page needs only the relay. Files of others are in
+//! `page/vendor`; `make vendor` fetches them from npm again.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::server::{Listening, RRServer};
 /// A browser asks for these anew whenever it shows the page.
 const ASK_ALWAYS: &str = "no-cache";
 
-/// The player is large, and one of an hour ago plays as well.
+/// The player is large, and a copy that is an hour old works as well.
 const ASK_HOURLY: &str = "max-age=3600";
 
-/// The routes of the page, which need no token: they show nothing of streams.
+/// The routes of the page. They need no token, because they show nothing about streams.
 pub(crate) fn routes() -> Router<Arc<RRServer>> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     Router::new()
@@ -38,13 +38,13 @@ async fn index(State(server): State<Arc<RRServer>>) -> impl IntoResponse {
     (policy, file("text/html; charset=utf-8", ASK_ALWAYS, include_str!("page/index.html")))
 }
 
-/// The answer that is a file.
+/// An answer with a file.
 fn file(kind: &'static str, cache: &'static str, text: &'static str) -> impl IntoResponse + Clone {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], text)
 }
 
-/// The page's content security policy: its own scripts and styles, requests to the relay alone, no frame around it.
-/// Players connect to the ports for media too, under whatever name the browser knows this machine by.
+/// The page's content security policy: its own scripts and styles, requests only to the relay, no frame around it. The
+/// players in it also connect to the ports for media, under any name that the browser uses for this machine.
 fn policy(listeners: &[Listening]) -> String {
     let media = listeners.iter().filter(|listening| listening.options.http);
     let media: String =

@@ -1,9 +1,9 @@
-//! Streams in paths: `/v1/streams/{app}/{key}`, percent-coded. An application or key may have any byte, slashes too;
-//! neither is dots alone (`StreamName`), which clients would take for a step upward.
+//! Streams in paths: `/v1/streams/{app}/{key}`, percent-encoded. An application or key may have any byte, also slashes.
+//! Neither consists only of dots (`StreamName`), which clients would read as a step upward.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-/// Bytes that are coded in a path segment: all but letters, digits and four signs.
+/// Bytes that are percent-encoded in a path segment: all except letters, digits and four signs.
 const CODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A stream's application and key as two segments.
@@ -11,7 +11,7 @@ pub(crate) fn of_stream(app: &[u8], key: &[u8]) -> String {
     format!("{}/{}", coded(app), coded(key))
 }
 
-/// A percent-coded segment.
+/// A percent-encoded segment.
 fn coded(bytes: &[u8]) -> String {
     percent_encode(bytes, CODED).to_string()
 }

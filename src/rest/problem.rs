@@ -20,12 +20,12 @@ pub(crate) struct Problem {
     pub(crate) error: &'static str,
     /// The error's sentence.
     pub(crate) title: String,
-    /// The fault of this request, and what to do about it.
+    /// The fault of this request, and how to correct it.
     pub(crate) detail: String,
 }
 
 impl Problem {
-    /// A problem of one of the library's kinds, with a status that differs from the kind's usual one.
+    /// A problem with one of the library's errors, and a status that differs from the error's usual one.
     pub(crate) fn new(status: StatusCode, kind: RRError, detail: impl Into<String>) -> Self {
         Self { status: status.as_u16(), error: kind.name(), title: kind.sentence().to_owned(), detail: detail.into() }
     }
@@ -47,7 +47,8 @@ fn status_of(kind: RRError) -> StatusCode {
         RRError::Again | RRError::NoMem | RRError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         RRError::Limit => StatusCode::TOO_MANY_REQUESTS,
         RRError::Auth | RRError::Rejected => StatusCode::FORBIDDEN,
-        // A peer does not understand what it would be asked, or a source would get what is a target's alone.
+        // A peer does not understand the request that it would get, or a source would get a setting that is only for
+        // targets.
         RRError::Unsupported | RRError::Cert => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

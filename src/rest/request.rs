@@ -1,5 +1,5 @@
-//! What requests carry: names and ids in their paths, arguments, JSON. What is malformed is a [`Problem`], and never axum's own
-//! answer.
+//! The contents of requests: names and ids in their paths, arguments, JSON. Malformed ones are answered with a
+//! [`Problem`], never with axum's own answer.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::stream::event::Id;
 type Answer<T> = Result<T, Problem>;
 type Shared = Arc<RRServer>;
 
-/// A segment of a path, counted from `v1` as 1. Names are found by their place, since a stream may have a route's name.
+/// A segment of a path, counted from `v1` as 1. Names are found by their position, since a stream may have a route's
+/// name.
 pub(crate) fn segment(uri: &Uri, place: usize) -> &str {
     uri.path().split('/').nth(place).unwrap_or_default()
 }
@@ -40,7 +41,7 @@ impl FromRequestParts<Shared> for StreamPath {
     }
 }
 
-/// The id at this place of a path.
+/// The id at this position of a path.
 fn id_at(uri: &Uri, place: usize, of: u8) -> Answer<Id> {
     let id = segment(uri, place).parse::<Id>().ok().filter(|&id| kind_of(id) == of);
     Ok(id.ok_or_else(|| Failure::ours(RRError::NotFound, format!("{}: not an id of that kind", uri.path())))?)
@@ -73,7 +74,7 @@ impl FromRequestParts<Shared> for TargetPath {
     }
 }
 
-/// The arguments behind `?`.
+/// The arguments after `?`.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
@@ -87,7 +88,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A JSON object as body; without one it is `{}`. An array is none, though serde would take its items for a struct's fields.
+/// A JSON object as body; without a body it is `{}`. An array is refused, although serde would read its items as a
+/// struct's fields.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -99,10 +101,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             .map_err(|rejection| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, RRError::Limit, rejection.body_text()))?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         let refused = |why: &dyn std::fmt::Display| {
-            Failure::ours(RRError::Arg, format!("the body is not what this route takes: {why}")).into()
+            Failure::ours(RRError::Arg, format!("this route does not accept the body: {why}")).into()
         };
         if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(refused(&"it is no JSON object"));
+            return Err(refused(&"it is not a JSON object"));
         }
         serde_json::from_slice(bytes).map(Self).map_err(|error| refused(&error))
     }

@@ -1,7 +1,7 @@
 //! Settings in JSON: an object whose members have the names of the C structs' fields. This module turns JSON into
 //! values, and `config` checks them.
 //!
-//! `null` is the default and `"off"` turns a setting off. Choices have names, kinds of media are a list of names.
+//! `null` is the default and `"off"` turns a setting off. Choices have names; media are a list of names.
 
 use serde_json::{Map, Value as Json};
 
@@ -18,7 +18,8 @@ const CHOICES: [(&str, &[(&str, i128)]); 6] = [
     ("slow_policy", &[("resync", 0), ("reconnect", 1), ("stop", 2)]),
 ];
 
-/// Longest words about wrong JSON, in characters: names in it are told, and they may be as long as the whole.
+/// Longest error text about wrong JSON, in characters: it contains names from the JSON, which may be as long as the
+/// whole.
 const MAX_WORDS: usize = 200;
 
 const MEDIA: [(&str, u32); 3] = [("audio", media::AUDIO), ("video", media::VIDEO), ("data", media::DATA)];
@@ -57,7 +58,7 @@ pub(crate) fn decision(decision: &mut Decision, name: &str, given: Json) -> Resu
     each(&Map::from_iter([(name.to_owned(), given)]), |name, value| decision.set(name, value))
 }
 
-/// What is wrong with an answer in JSON, without the values in it, which may be urls with keys in them.
+/// Describes what is wrong with an answer in JSON, without its values, which may be urls with keys.
 pub(crate) fn wrong(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let told = match text.rsplit_once(", expected ") {
@@ -95,7 +96,7 @@ fn each(object: &Map<String, Json>, mut set: impl FnMut(&str, Value<'_>) -> Resu
     Ok(())
 }
 
-/// The number of a choice by its name; `None` where the setting is no choice.
+/// The number of a choice by its name; `None` if the setting is not a choice.
 fn named(setting: &str, text: &str) -> Result<Option<i128>> {
     let Some((_, choices)) = CHOICES.iter().find(|(name, _)| *name == setting) else { return Ok(None) };
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);

@@ -11,7 +11,7 @@ use crate::error::{Failure, RRError, Result};
 /// Shortest token: shorter ones can be guessed.
 const MIN_BYTES: usize = 8;
 
-/// Longest token: far below the bound of a request's head.
+/// Longest token, far below the bound of a request's head.
 const MAX_BYTES: usize = 256;
 
 /// Random bytes of a new token.
@@ -20,7 +20,7 @@ const RANDOM_BYTES: usize = 16;
 /// Refuses a malformed token.
 ///
 /// # Errors
-/// [`RRError::Arg`] where the token is too short or long, or has anything but visible ASCII.
+/// [`RRError::Arg`] if the token is too short or too long, or contains anything but visible ASCII.
 pub(crate) fn check(token: &str) -> Result<()> {
     let fits = (MIN_BYTES..=MAX_BYTES).contains(&token.len());
     if fits && token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -30,11 +30,11 @@ pub(crate) fn check(token: &str) -> Result<()> {
     Err(Failure::ours(RRError::Arg, text))
 }
 
-/// The token in `file`, without white space around it. Where the file does not exist, it is made, readable by its owner
-/// alone, with a new token. Without `file` the token is new and kept nowhere.
+/// The token in `file`, without white space around it. If the file does not exist, it is created with a new token,
+/// readable only by its owner. Without `file` the token is new and is not stored.
 ///
 /// # Errors
-/// [`RRError::Io`] where the file can neither be read nor made, [`RRError::Arg`] where it holds no token.
+/// [`RRError::Io`] if the file can neither be read nor created, [`RRError::Arg`] if it holds no valid token.
 pub fn token(file: Option<&Path>) -> Result<String> {
     let Some(path) = file else { return random().map_err(|error| failure("/dev/urandom", &error)) };
     let name = path.display().to_string();
@@ -53,7 +53,7 @@ fn failure(name: &str, error: &io::Error) -> Failure {
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = Vec::new();
-    // More than any token with its line end, so that a longer text is refused and not cut.
+    // This reads more than any token with its line end, so that a longer text is refused and not cut.
     File::open(path)?.take(2 * MAX_BYTES as u64).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
@@ -65,7 +65,7 @@ fn make(path: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-/// A random token in hexadecimal digits, which need no quotes in a shell and no coding in an address.
+/// A random token in hexadecimal digits, which need no quotes in a shell and no encoding in an address.
 fn random() -> io::Result<String> {
     let mut bytes = [0; RANDOM_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! The thread of hooks, and that of a controller: a runtime for the requests of one server, and the tasks on it.
+//! The thread of hooks and the thread of a controller: a runtime for the requests of one server, and the tasks on it.
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -11,26 +11,26 @@ use crate::error::{Failure, RRError, Result};
 use crate::server::RRServer;
 use crate::server::events::Subscriber;
 
-/// What tasks may take at the end, when the server is freed.
+/// Longest time that tasks may take at the end, when the server is freed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Stack of the thread: TLS and JSON nest deeper than the media side's flat code.
+/// Stack of the thread, larger than on the media side, because TLS and JSON nest deeper.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Look-ups of names at one time; each takes a thread while it lasts. There are no more names: those of seven hooks or eight
-/// controllers, each looked up by one at a time (`names`).
+/// Most look-ups of names at a time; each uses a thread while it lasts. There are no more names than those of seven
+/// hooks or eight controllers, each looked up once at a time (`names`).
 const MAX_LOOKUPS: usize = 8;
 
-/// The way to the thread.
+/// The handle by which tasks are started on the thread.
 #[derive(Clone, Debug)]
 pub(super) struct Tasks {
     runtime: Handle,
-    /// True once the thread is to end. Each task holds a receiver, so that the end can wait for them.
+    /// True when the thread is to end. Each task holds a receiver, so that the end can wait for them.
     stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Tasks {
-    /// Runs something on the thread.
+    /// Runs a task on the thread.
     pub(super) fn spawn<T: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(watch::Receiver<bool>) -> T) {
         self.runtime.spawn(task(self.stopping.subscribe()));
     }
@@ -45,10 +45,10 @@ struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread of this name; those that look names up have the other.
+    /// Starts a thread with this name; the threads that look names up have the name `resolver`.
     ///
     /// # Errors
-    /// [`RRError::Limit`] where the process has no thread or fd left.
+    /// [`RRError::Limit`] if the process has no thread or fd left.
     fn start(server: &Arc<RRServer>, name: &'static str, resolver: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -63,7 +63,7 @@ impl Worker {
         let body = move || {
             crate::net::thread::block_signals();
             let _log = entered.enter_log();
-            // The thread does not keep the server.
+            // The thread does not keep the server alive.
             drop(entered);
             runtime.block_on(async {
                 let _ = stopped.await;
@@ -78,19 +78,19 @@ impl Worker {
     }
 }
 
-/// Whoever is asked and told by a server, with tasks on a thread of its own.
+/// The part of hooks and of a controller that a server asks and notifies, with tasks on a thread of its own.
 pub(super) trait Desk: Subscriber + Sized + 'static {
-    /// Its server.
+    /// The server that asks it.
     fn server(&self) -> &Weak<RRServer>;
-    /// The server is to ask it from now on.
+    /// Makes the server ask it from now on.
     fn take_place(self: Arc<Self>, server: &RRServer);
-    /// The server is to ask it no more.
+    /// Makes the server stop asking it.
     fn leave_place(self: Arc<Self>, server: &RRServer);
-    /// It is asked and told no more.
+    /// Called when the server no longer asks or notifies it.
     fn left(&self) {}
 }
 
-/// A desk that is at its place, with its thread. Its end waits for the tasks.
+/// A desk that the server asks, with its thread. Dropping it waits for the tasks.
 #[derive(Debug)]
 pub(super) struct Seated<D: Desk> {
     desk: Arc<D>,
@@ -98,7 +98,7 @@ pub(super) struct Seated<D: Desk> {
 }
 
 impl<D: Desk> Seated<D> {
-    /// Starts the thread and what it serves; its threads' names are as in [`Worker::start`].
+    /// Starts the thread and puts the desk at its place; the names of its threads are as in [`Worker::start`].
     ///
     /// # Errors
     /// Those of [`Worker::start`].
@@ -115,7 +115,7 @@ impl<D: Desk> Seated<D> {
         Ok(seated)
     }
 
-    /// What it serves.
+    /// The desk.
     pub(super) fn desk(&self) -> &Arc<D> {
         &self.desk
     }
@@ -136,7 +136,7 @@ impl<D: Desk> Drop for Seated<D> {
 }
 
 impl Drop for Worker {
-    /// Waits for the tasks, two seconds at most.
+    /// Waits for the tasks, at most two seconds.
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

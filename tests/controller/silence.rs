@@ -170,6 +170,6 @@ fn controllers_hear_how_much_there_is_to_do_and_of_every_stream() {
     assert_eq!((&body["load"]["streams"], &body["load"]["sessions"]), (&1.into(), &1.into()), "{body}");
     let stream = &body["streams"][0];
     assert_eq!((&stream["app"], &stream["key"], &stream["targets"]), (&"live".into(), &"show".into(), &0.into()));
-    live.line_with(&["the heartbeat was not heard", "answered 500"]);
+    live.line_with(&["the heartbeat failed", "answered 500"]);
     assert_eq!(live.server.list(0, rrelay::server::kind::STREAM).unwrap().len(), 1);
 }

@@ -77,7 +77,7 @@ fn a_denial_reaches_the_encoder_in_words() {
     let failure = begin(&hooked, "show", true).err().unwrap();
     assert!(failure.text.contains("NetStream.Publish.BadName") && failure.text.contains("has expired"), "{failure}");
     let failure = begin(&hooked, "show", false).err().unwrap();
-    assert!(failure.text.contains("on_play said no (403)"), "{failure}");
+    assert!(failure.text.contains("on_play denied it (403)"), "{failure}");
     hooked.rest.set_hooks(None).unwrap();
     let told = backend.asked().iter().filter(|asked| asked.path().ends_with("_done")).count();
     assert_eq!(told, 0, "who was not let in has not left");

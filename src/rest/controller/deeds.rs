@@ -1,4 +1,4 @@
-//! What is done with an answer, for those who wait for it and at the stream, and what the host is told of it.
+//! Carries out an answer, for the waiting sessions and for the stream, and makes the event for the host.
 
 use super::matters::{Matter, Waiting};
 use super::question::{Answer, Deed, Question};
@@ -11,7 +11,7 @@ use crate::session::{Role, State};
 use crate::stream::StreamName;
 use crate::stream::event::{Action, Event, EventKind, Id};
 
-/// Whether somebody plays this stream, and nothing feeds it nor is going to.
+/// Whether this stream has players, but neither a publisher nor a source, nor one that will come.
 pub(super) fn is_waited_for(server: &RRServer, name: &StreamName) -> bool {
     let Some(stream) = server.stream_named(name) else { return false };
     let sources = stream.sources();
@@ -19,17 +19,18 @@ pub(super) fn is_waited_for(server: &RRServer, name: &StreamName) -> bool {
     !stream.has_publisher() && !fed && sources.are_watched()
 }
 
-/// What is lost; `None` where it is not any more, or has ended.
+/// The role of what is lost; `None` if it is connected again or has ended.
 pub(super) fn lost(server: &RRServer, target: Id) -> Option<Role> {
     let info = server.info(target).ok()?;
     let tries = matches!(info.state, State::Recovering | State::Failed | State::Connecting | State::Handshake);
     tries.then_some(info.role)
 }
 
-/// Does what is to be done, for those who wait or for the stream that is there. Without an answer those who wait are let in.
+/// Carries out a deed, for the waiting sessions or for an existing stream. Without an answer the waiting sessions are
+/// let in.
 ///
 /// # Errors
-/// Why it cannot be done; nothing was then, and those who wait are let in all the same.
+/// The reason why it cannot be carried out; then nothing was done, and the waiting sessions are let in nevertheless.
 pub(super) fn carry_out(
     server: &RRServer,
     matter: &Matter,
@@ -52,13 +53,13 @@ pub(super) fn carry_out(
         match server.answer_question(number, order) {
             Err(failure) if failure.kind != RRError::NotFound => {
                 done = Err(failure);
-                // Who cannot be answered either has gone.
+                // A session that cannot be answered has gone.
                 let _ = server.answer_question(number, allow(Decision::default()));
             }
             _ => {}
         }
     }
-    // Those whom an answer before has let in wait on the stream.
+    // Players that an earlier answer has let in wait on the stream.
     match deed.filter(|_| matches!(matter, Matter::Play(_)) && is_waited_for(server, &question.name)) {
         Some(deed) => {
             let on_stream = carry_out_at_stream(server, matter, question, deed);
@@ -73,13 +74,13 @@ fn carry_out_at_stream(server: &RRServer, matter: &Matter, question: &Question, 
     let (stream, instead_of) = match matter {
         Matter::Publish(_) | Matter::Play(_) => (named(), None),
         Matter::Host(stream) => (Some(*stream), None),
-        // It may be back.
+        // The target may be connected again.
         Matter::Lost(target) => match lost(server, *target).and_then(|_| server.info(*target).ok()) {
             Some(info) => (Some(info.stream), Some(*target)),
             None => return Ok(()),
         },
     };
-    // The stream has ended, and nothing is to be done.
+    // The stream has ended, so nothing is to be done.
     let Some(stream) = stream else { return Ok(()) };
     let (targets, sources) = match (deed, matter) {
         (Deed::Relay(targets), _) => (targets.clone(), Vec::new()),
@@ -93,7 +94,7 @@ fn carry_out_at_stream(server: &RRServer, matter: &Matter, question: &Question, 
     RRRestOut::Open { stream, targets, sources, instead_of }.carry_out(server).map(drop)
 }
 
-/// The publisher that was let in to wait is refused after all.
+/// Refuses a publisher that was let in to wait.
 fn close_publisher(server: &RRServer, stream: Id, text: &str) -> Result<()> {
     for session in server.list(stream, kind::SESSION)? {
         if server.info(session).is_ok_and(|info| info.role == Role::Publisher) {
@@ -103,7 +104,7 @@ fn close_publisher(server: &RRServer, stream: Id, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the host is told.
+/// The event for the host.
 pub(super) fn event(
     server: &RRServer,
     matter: &Matter,

@@ -1,4 +1,4 @@
-//! Heartbeats: how much this server has to do and which streams it has, told again and again to whoever places streams.
+//! Heartbeats: regular reports of this server's load and streams to the controller.
 
 use serde::Serialize;
 
@@ -6,13 +6,14 @@ use super::question::Load;
 use crate::server::RRServer;
 use crate::server::slots::kind;
 
-/// Longest list of streams in one heartbeat, in bytes as they are at most in JSON. Who has more is told how many are left out.
+/// Longest list of streams in one heartbeat, as an upper bound of its bytes in JSON. The heartbeat says how many
+/// streams are left out.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What a stream takes beside its name.
+/// Bytes of a stream besides its name.
 const STREAM_BYTES: usize = 256;
 
-/// A byte of a name becomes so many at most.
+/// Most bytes that one byte of a name becomes in JSON.
 const ESCAPED_BYTES: usize = 6;
 
 /// A stream.
@@ -33,17 +34,17 @@ pub(super) struct StreamState {
 pub(super) struct Heartbeat {
     pub(super) load: Load,
     pub(super) streams: Vec<StreamState>,
-    /// So many streams more.
+    /// The number of streams that are not listed.
     pub(super) left_out: usize,
 }
 
 impl Heartbeat {
-    /// That of now.
+    /// The heartbeat of this moment.
     pub(super) fn of(server: &RRServer) -> Self {
         let mut beat = Self { load: Load::of(server), ..Self::default() };
         let mut bytes = 0;
         for id in server.list(0, kind::STREAM).unwrap_or_default() {
-            // One that ends meanwhile is not told of.
+            // A stream that ends meanwhile is left out.
             let (Ok(info), Ok(stats)) = (server.info(id), server.stats(id)) else { continue };
             bytes += STREAM_BYTES + ESCAPED_BYTES * (info.app.len() + info.key.len());
             if bytes > MAX_BYTES {

@@ -1,5 +1,6 @@
-//! Controllers by HTTP: `POST {url}/v1/next` with an object of JSON, which one comes back to. The first that gives a good answer
-//! is taken; an answer that is none is refused whole. `POST {url}/v1/heartbeat` goes to each of them.
+//! Controllers by HTTP: `POST {url}/v1/next` with a JSON object, and a JSON object as the answer. The first controller
+//! with a valid answer decides; an invalid answer is refused as a whole. `POST {url}/v1/heartbeat` goes to each
+//! controller.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -22,19 +23,19 @@ use crate::rest::settings;
 use crate::stream::remote::endpoint::Endpoint;
 use crate::sync::locked;
 
-/// A controller that gave no answer in time is not waited for again for so long: each session would wait as long.
+/// A controller that gave no answer in time is skipped for this long; otherwise each session would wait for it again.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// When to ask again, where the answer does not say it.
+/// Time to the next question, if the answer does not give it.
 const WAIT_MS: u64 = 5_000;
 
-/// Shortest such time: an answer must not make a storm.
+/// Shortest such time, so that an answer cannot cause a storm of questions.
 const MIN_WAIT_MS: u64 = 100;
 
-/// Longest time that an answer stands.
+/// Longest time that an answer is valid.
 const MAX_TTL_MS: u64 = 86_400_000;
 
-/// So much of an action that is none is told, in characters.
+/// Most characters of an unknown action that an error shows.
 const MAX_SHOWN_ACTION: usize = 32;
 
 /// Longest reason.
@@ -44,19 +45,19 @@ const MAX_TEXT_BYTES: usize = 1_024;
 pub(super) struct Http {
     config: ControllerConfig,
     client: Client,
-    /// Of each, until when it is not waited for.
+    /// For each controller, the time until which it is skipped.
     silent: Mutex<Vec<Option<Instant>>>,
 }
 
 impl Http {
     /// # Errors
-    /// [`RRError::Arg`] for a url that is none, [`RRError::Cert`] for roots that cannot be read.
+    /// [`RRError::Arg`] for a malformed url, [`RRError::Cert`] for roots that cannot be read.
     pub(super) fn new(config: ControllerConfig) -> Result<Self> {
         let client = Client::new(&Use {
             urls: config.urls.iter().map(String::as_str).collect(),
             ca_file: config.ca_file.as_deref(),
             timeout_ms: config.timeout_ms,
-            // Heartbeats have a place of their own.
+            // Heartbeats have their own places.
             kinds: 2 * config.urls.len(),
             max_requests: config.max_requests,
         })?;
@@ -71,7 +72,7 @@ impl Http {
 
     async fn ask(&self, place: usize, url: &str, question: &Question) -> Result<Answer> {
         if self.is_silent(place) {
-            return Err(Failure::peers(RRError::Timeout, "it gave no answer in time a moment ago"));
+            return Err(Failure::peers(RRError::Timeout, "it did not answer in time a moment ago"));
         }
         let request = self.request(&format!("{url}/v1/next"), &Body::of(question, &self.config))?;
         let reply =
@@ -152,7 +153,7 @@ struct Beat<'a> {
     #[serde(rename = "self")]
     own: &'a str,
     version: &'static str,
-    /// When the next one is to be expected.
+    /// The time to the next heartbeat.
     next_ms: u32,
     #[serde(flatten)]
     beat: &'a Heartbeat,
@@ -165,15 +166,15 @@ struct Body<'a> {
     why: &'a str,
     app: String,
     key: String,
-    /// Our address, as others are to dial it.
+    /// The address at which other servers reach this one.
     #[serde(rename = "self")]
     own: &'a str,
-    /// Of what is lost.
+    /// The role of what is lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     tried: &'a [String],
     load: Load,
-    /// Wall clock, ms: what is signed cannot be used again later.
+    /// Wall clock, ms, so that a signed request cannot be replayed later.
     time_ms: i64,
 }
 
@@ -212,10 +213,10 @@ struct Reply {
     text: String,
 }
 
-/// What an answer comes to.
+/// Reads an answer.
 ///
 /// # Errors
-/// [`RRError::Arg`] for one that cannot be carried out whole.
+/// [`RRError::Arg`] for an answer that cannot be carried out completely.
 fn answer(body: &[u8], question: &Question, cache_ms: u32) -> Result<Answer> {
     let wrong = |text: String| Failure::peers(RRError::Arg, text);
     let reply: Reply = serde_json::from_slice(body).map_err(|error| wrong(settings::wrong(&error)))?;
@@ -233,7 +234,7 @@ fn answer(body: &[u8], question: &Question, cache_ms: u32) -> Result<Answer> {
         "reject" | "wait" if !reply.urls.is_empty() || !reply.config.is_empty() => {
             return Err(wrong(format!("{} has neither urls nor config", reply.action)));
         }
-        "reject" if reply.text.is_empty() => Deed::Reject("the controller said no".to_owned()),
+        "reject" if reply.text.is_empty() => Deed::Reject("the controller refused".to_owned()),
         "reject" => Deed::Reject(reply.text),
         "wait" => Deed::Wait,
         other => {
@@ -269,9 +270,9 @@ fn pull(reply: &Reply, question: &Question) -> Result<Deed> {
     Ok(Deed::Pull(Box::new(settings_of(reply, usual, first, question)?)))
 }
 
-/// The settings of one url, which must be one.
+/// The settings for one url, which is checked.
 fn settings_of(reply: &Reply, usual: TargetConfig, url: &str, question: &Question) -> Result<TargetConfig> {
-    // Nothing but a source is.
+    // Only a source is on demand.
     let pulls = usual.on_demand;
     if let Some(name) = ["url", "backup_urls"].into_iter().find(|name| reply.config.contains_key(*name)) {
         return Err(Failure::peers(RRError::Arg, format!("config has {name}: urls are apart")));

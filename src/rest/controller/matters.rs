@@ -1,4 +1,4 @@
-//! The matters that are open: each has one task, and those who wait for its answer.
+//! The open matters: each has one task, and the sessions that wait for its answer.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,12 +12,12 @@ use crate::error::{Failure, RRError, Result};
 use crate::stream::event::Id;
 use crate::sync::locked;
 
-/// What a question is about.
+/// The subject of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Matter {
-    /// The stream of this path begins.
+    /// The stream with this path begins.
     Publish(Vec<u8>),
-    /// The stream of this path is to be played, and nothing feeds it.
+    /// A session wants to play the stream with this path, and nothing feeds it.
     Play(Vec<u8>),
     /// This target or source is lost.
     Lost(Id),
@@ -25,41 +25,41 @@ pub(super) enum Matter {
     Host(Id),
 }
 
-/// A session that waits, and the number of its question.
+/// A waiting session, and the number of its question.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) number: u64,
     pub(super) session: Id,
 }
 
-/// How far a matter is.
+/// The progress of a matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The question is on its way.
     Asks,
-    /// The answer is being carried out, for those who waited for it.
+    /// The answer is being carried out for the sessions that waited for it.
     Answers,
-    /// It waits until it is time to ask again.
+    /// The matter waits until it is time to ask again.
     Sleeps,
 }
 
-/// A matter that has a task.
+/// An open matter, which has a task.
 pub(super) struct Open {
     waiting: Vec<Waiting>,
     pub(super) step: Step,
-    /// The settings that it is asked under.
+    /// The settings under which it is asked.
     setup: Arc<Setup>,
-    /// The host's word.
+    /// The word that the host gave.
     word: String,
-    /// Somebody wants it asked at once, and wakes the task.
+    /// The question is wanted at once; whoever sets this wakes the task.
     at_once: bool,
     wake: Arc<Notify>,
-    /// When it is asked first.
+    /// The time of the first question.
     from: Instant,
 }
 
 impl Open {
-    /// One that is asked about first at `from`.
+    /// A new matter, whose first question is at `from`.
     pub(super) fn new(setup: Arc<Setup>, from: Instant) -> Self {
         Self {
             waiting: Vec::new(),
@@ -78,17 +78,17 @@ impl Open {
     }
 }
 
-/// What becomes of a session that comes to wait.
+/// What happens to a session that wants to wait for an answer.
 pub(super) enum Comes {
-    /// The matter is a new one, which a task is to see to.
+    /// The matter is new; the caller starts its task.
     Begins,
-    /// It waits for a question that is asked under these settings.
+    /// The session waits for a question that is asked under these settings.
     Waits(Arc<Setup>),
-    /// It need not wait: those before it do not either.
+    /// The session need not wait, because the matter has been answered.
     Passes,
 }
 
-/// The table of them.
+/// The table of open matters.
 #[derive(Default)]
 pub(super) struct Matters(Mutex<HashMap<Matter, Open>>);
 
@@ -105,7 +105,7 @@ impl Matters {
 
     // ---- who comes
 
-    /// A session comes to wait; `setup` is what a question is asked under from now on.
+    /// Adds a session that wants to wait; `setup` are the settings for a question from now on.
     pub(super) fn wait(&self, matter: Matter, waiting: Waiting, setup: Arc<Setup>) -> Comes {
         let publishes = matches!(matter, Matter::Publish(_));
         match self.table().entry(matter) {
@@ -118,7 +118,7 @@ impl Matters {
                     open.waiting.push(waiting);
                     Comes::Waits(Arc::clone(&open.setup))
                 }
-                // Another one publishes than the one that was asked about, or one plays whom the answer no longer reaches.
+                // The question was asked for another publisher, or its answer does not reach this player any more.
                 open if publishes || open.step == Step::Answers => {
                     open.waiting.push(waiting);
                     open.ask_at_once();
@@ -129,10 +129,10 @@ impl Matters {
         }
     }
 
-    /// The host has something to ask. True where the matter is a new one, which a task is to see to.
+    /// Notes a question of the host. True if the matter is new; then the caller starts its task.
     ///
     /// # Errors
-    /// [`RRError::Again`] where its question before has no answer yet.
+    /// [`RRError::Again`] if the host's earlier question has no answer yet.
     pub(super) fn host_asks(&self, matter: Matter, word: &str, setup: Arc<Setup>) -> Result<bool> {
         let mut table = self.table();
         let open = match table.entry(matter) {
@@ -150,7 +150,7 @@ impl Matters {
         Ok(false)
     }
 
-    /// Something is to be asked from then on. True where the matter is a new one, which a task is to see to.
+    /// Opens a matter whose question is asked from then on. True if the matter is new; then the caller starts its task.
     pub(super) fn begin(&self, matter: Matter, setup: Arc<Setup>, from: Instant) -> bool {
         match self.table().entry(matter) {
             Entry::Vacant(place) => {
@@ -161,31 +161,31 @@ impl Matters {
         }
     }
 
-    /// All that rest are asked about at once: whoever let them wait is asked no more.
+    /// All resting matters are asked at once, because the controller that let them wait has been replaced.
     pub(super) fn wake_all(&self) {
         self.table().values_mut().filter(|open| open.step == Step::Sleeps).for_each(Open::ask_at_once);
     }
 
     // ---- a matter's task
 
-    /// What wakes the task, and when it is to ask first.
+    /// The wake of the matter's task, and the time of its first question.
     pub(super) fn begun(&self, matter: &Matter) -> Option<(Arc<Notify>, Instant)> {
         self.table().get(matter).map(|open| (Arc::clone(&open.wake), open.from))
     }
 
-    /// Whether somebody waits, and the host's word.
+    /// Whether a session waits, and the host's word.
     pub(super) fn asked(&self, matter: &Matter) -> Option<(bool, String)> {
         self.table().get(matter).map(|open| (!open.waiting.is_empty(), open.word.clone()))
     }
 
-    /// The matter is asked about from here on, under these settings.
+    /// Marks the matter as being asked, under these settings.
     pub(super) fn asks(&self, matter: &Matter, setup: &Arc<Setup>) {
         self.change(matter, |open| {
             (open.step, open.at_once, open.setup) = (Step::Asks, false, Arc::clone(setup));
         });
     }
 
-    /// Those who wait for the answer that is there.
+    /// Takes the sessions that wait for the answer that has come.
     pub(super) fn take_waiting(&self, matter: &Matter) -> Vec<Waiting> {
         let mut taken = Vec::new();
         self.change(matter, |open| {
@@ -195,22 +195,22 @@ impl Matters {
         taken
     }
 
-    /// The matter rests until it is time to ask again.
+    /// Puts the matter to rest until it is time to ask again.
     pub(super) fn sleeps(&self, matter: &Matter) {
         self.change(matter, |open| open.step = Step::Sleeps);
     }
 
-    /// Has it asked at once.
+    /// Makes the task ask at once.
     pub(super) fn ask_at_once(&self, matter: &Matter) {
         self.change(matter, Open::ask_at_once);
     }
 
-    /// Whether somebody wants it asked at once.
+    /// Whether the question is wanted at once.
     pub(super) fn is_wanted_at_once(&self, matter: &Matter) -> bool {
         self.table().get(matter).is_some_and(|open| open.at_once)
     }
 
-    /// Closes a matter, unless somebody waits for it or wants it asked at once; false then.
+    /// Closes a matter. Returns false, and leaves it open, if a session waits for it or the question is wanted at once.
     pub(super) fn close(&self, matter: &Matter) -> bool {
         let mut table = self.table();
         let closes = table.get(matter).is_none_or(|open| !open.at_once && open.waiting.is_empty());

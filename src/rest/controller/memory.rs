@@ -1,4 +1,5 @@
-//! What is remembered of streams between questions: answers that still stand, and urls that have failed lately.
+//! What is remembered about streams between questions: answers that are still valid, and urls that have failed
+//! recently.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,10 +10,10 @@ use super::question::{Answer, Deed, Question, Why};
 use crate::config::{MAX_DECISION_TARGETS, TargetConfig};
 use crate::stream::StreamName;
 
-/// Streams of which something is remembered.
+/// Most streams about which something is remembered.
 const MAX_STREAMS: usize = 4_096;
 
-/// A url that has failed counts as tried for so long.
+/// A url that has failed counts as tried for this long.
 const TRIED: Duration = Duration::from_secs(60);
 
 /// Most urls of one stream that count as tried.
@@ -23,16 +24,17 @@ type Kept = HashMap<Vec<u8>, (Answer, Instant)>;
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Of streams that are published here.
+    /// Answers about streams that are published here.
     published: Kept,
-    /// Of streams that are played here. Whoever plays any name must not push out what publishers need.
+    /// Answers about streams that are played here. They are kept apart, so that players who ask for many names do not
+    /// push out the answers that publishers need.
     played: Kept,
     tried: HashMap<Vec<u8>, VecDeque<(String, Instant)>>,
 }
 
 impl Memory {
-    /// Notes an answer for the time that it stands. Relays that are named for a lost one take its place in the answer that
-    /// stands, which names others too, and lasts at least as long as it was to.
+    /// Keeps an answer for the time that it is valid. Relays that replace a lost one replace it in the stored answer,
+    /// which keeps its other relays and lasts at least as long as before.
     pub(super) fn keep(&mut self, question: &Question, answer: &Answer) {
         let answers = match (&answer.deed, &question.why) {
             (Deed::Relay(_), _) | (Deed::Reject(_), Why::Publish) => &mut self.published,
@@ -61,7 +63,8 @@ impl Memory {
         }
     }
 
-    /// The answer that stands. What is lost is what an answer before has named, so there is none for that.
+    /// The answer that is valid. There is none for the question about a loss, because the last answer named what is now
+    /// lost.
     pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
         let answers = match question.why {
             Why::Publish => &self.published,
@@ -72,7 +75,7 @@ impl Memory {
         (*until > Instant::now()).then(|| answer.clone())
     }
 
-    /// Notes a url that has failed. Gives when the one before has.
+    /// Notes a url that has failed. Returns the time of the failure before it.
     pub(super) fn note_tried(&mut self, name: &StreamName, url: String) -> Option<Instant> {
         let now = Instant::now();
         if self.tried.len() >= MAX_STREAMS {
@@ -92,7 +95,7 @@ impl Memory {
         before
     }
 
-    /// The urls that have failed lately, the newest last.
+    /// The urls that have failed recently, the newest last.
     pub(super) fn tried(&self, name: &StreamName) -> Vec<String> {
         let now = Instant::now();
         let urls = self.tried.get(&name.path()).into_iter().flatten();
@@ -100,7 +103,8 @@ impl Memory {
     }
 }
 
-/// `others`, with `relays` in the place of the lost one; none twice, and no more than an answer may have.
+/// `others`, with the lost one replaced by `relays`, without repetitions and with at most as many as an answer may
+/// have.
 fn in_its_place(lost: &TargetConfig, others: &[TargetConfig], relays: &[TargetConfig]) -> Vec<TargetConfig> {
     let at = others.iter().position(|other| other.same_place(lost)).unwrap_or(others.len());
     let (before, after) = others.split_at(at);

@@ -1,4 +1,5 @@
-//! What a controller is asked and answers, whatever stands behind it: where does this stream live, and who takes it next?
+//! The questions to a controller and its answers, independent of the protocol: where a stream is, and to which server
+//! it goes next.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -13,21 +14,21 @@ use crate::server::slots::kind;
 use crate::stream::StreamName;
 use crate::stream::event::Action;
 
-/// Why it is asked.
+/// The reason for a question.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Why {
     /// A stream begins.
     Publish,
-    /// Somebody plays a stream that nothing feeds.
+    /// A session wants to play a stream that nothing feeds.
     Play,
-    /// A target that a controller has named is lost, or a source.
+    /// A target or source that a controller has named is lost.
     Lost {
-        /// Whether it is a source.
+        /// Whether a source is lost.
         pulls: bool,
         /// Its settings.
         named: Box<TargetConfig>,
     },
-    /// The host's word.
+    /// The word that the host gave.
     Host(String),
 }
 
@@ -41,7 +42,7 @@ impl Why {
         }
     }
 
-    /// Whether an answer of this action means something.
+    /// Whether an answer with this action is valid for this question.
     pub(super) fn takes(&self, action: Action) -> bool {
         match (self, action) {
             (_, Action::None) => false,
@@ -52,7 +53,7 @@ impl Why {
     }
 }
 
-/// How much this server has to do.
+/// The load of this server.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Load {
     pub(super) streams: usize,
@@ -62,7 +63,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// That of now.
+    /// The load of this moment.
     pub(super) fn of(server: &RRServer) -> Self {
         let stats = server.stats(0).unwrap_or_default();
         let streams = server.list(0, kind::STREAM).map_or(0, |streams| streams.len());
@@ -80,16 +81,16 @@ pub(super) struct Question {
     pub(super) tried: Vec<String>,
 }
 
-/// What is to be done.
+/// What an answer asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Deed {
-    /// The stream is pushed on to these.
+    /// The stream is pushed to these.
     Relay(Vec<TargetConfig>),
-    /// It is pulled.
+    /// The stream is pulled.
     Pull(Box<TargetConfig>),
-    /// Whoever wants it is refused, with this reason.
+    /// The waiting sessions are refused, with this reason.
     Reject(String),
-    /// The question is to be asked again.
+    /// The question is asked again later.
     Wait,
 }
 
@@ -117,23 +118,23 @@ impl Deed {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) deed: Deed,
-    /// How long it stands; of [`Deed::Wait`], until the question is to be asked again.
+    /// The time for which it is valid; for [`Deed::Wait`], the time until the question is asked again.
     pub(super) ttl: Duration,
 }
 
-/// A result that takes its time.
+/// A result that comes later.
 pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Who knows where streams live. Asked on the thread of the controller alone.
+/// A registry that knows where streams are. It is asked only on the controller's thread.
 pub(super) trait Controller: Send + Sync {
     /// Answers a question, within a time that the implementation bounds.
     ///
     /// # Errors
-    /// Why there is no answer that can be used, and whose fault that is.
+    /// The reason why there is no usable answer, and whose fault that is.
     fn next<'a>(&'a self, question: &'a Question) -> Pending<'a, Result<Answer>>;
-    /// Hears how much this server has to do; within a bounded time too.
+    /// Takes a report of this server's load, also within a bounded time.
     ///
     /// # Errors
-    /// Why nobody heard it.
+    /// The reason why the report did not arrive.
     fn heartbeat<'a>(&'a self, beat: &'a Heartbeat) -> Pending<'a, Result<()>>;
 }

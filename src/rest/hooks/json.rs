@@ -1,8 +1,9 @@
-//! The dialect of our own: a JSON object goes by POST, and one comes back.
+//! Our own dialect: a JSON object goes by POST, and a JSON object comes back.
 //!
-//! A question is answered by 200 and an object with `action`: `allow` (also without a body, or by 204), `deny` with `text` and
-//! `code`, `redirect` with `url`. `allow` may rename, and add targets and sources by the settings' names of the C structs. 4xx
-//! denies too, with the `text` of its object. Anything else is a back end that failed.
+//! The answer to a question is 200 with an object that has an `action`: `allow` (also without a body, or by 204),
+//! `deny` with `text` and `code`, `redirect` with `url`. `allow` may rename, and may add targets and sources, whose
+//! settings have the names of the C structs. 4xx denies too, with the `text` of its object. Any other answer is a
+//! failure of the back end.
 
 use axum::body::Bytes;
 use axum::http::Request;
@@ -21,7 +22,7 @@ use crate::server::figures::Stats;
 use crate::server::hooks::Wanted;
 use crate::stream::event::Event;
 
-/// The number of what is told; the same at each try.
+/// The header with the number of a notification, which is the same at each try.
 const DELIVERY: &str = "x-rrelay-delivery";
 
 /// The body of a request.
@@ -29,7 +30,7 @@ const DELIVERY: &str = "x-rrelay-delivery";
 struct Body {
     /// `on_publish` ...
     hook: &'static str,
-    /// Wall clock, ms: what is signed cannot be used again later.
+    /// Wall clock, ms, so that a signed request cannot be replayed later.
     time_ms: i64,
     #[serde(flatten)]
     what: What,
@@ -42,20 +43,20 @@ enum What {
     Target(Box<Target>),
 }
 
-/// Whom a request is about.
+/// The session that a request is about.
 #[derive(Debug, Serialize)]
 struct Session {
     session: String,
-    /// The small number of the connection, as `/stat` and `/control` have it.
+    /// The small number of the connection, as in `/stat` and `/control`.
     client: u64,
     addr: String,
     local_addr: String,
     tls: bool,
     app: String,
-    /// Absent at connect.
+    /// The stream key; absent at connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// The `?args`: credentials.
+    /// The `?args`, which are credentials.
     query: String,
     agent: String,
     tc_url: String,
@@ -94,7 +95,7 @@ struct Running {
 /// The end of a publish or play.
 #[derive(Debug, Serialize)]
 struct Over {
-    /// Null where the session goes on, or left in order.
+    /// Null if the session goes on, or left in order.
     error: Option<&'static str>,
     reason: String,
 }
@@ -195,7 +196,7 @@ fn what(call: &Call) -> What {
 /// The request of a call.
 ///
 /// # Errors
-/// [`RRError::Arg`] where the url makes no address.
+/// [`RRError::Arg`] if the url is not a valid address.
 pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<Bytes>> {
     let body = Body { hook: call.hook().name(), time_ms: clock::wall_us() / 1_000, what: what(call) };
     let no_request = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
@@ -208,16 +209,16 @@ pub(super) fn request(url: &str, call: &Call, delivery: &str) -> Result<Request<
 #[serde(default, deny_unknown_fields)]
 struct Answer {
     action: Option<String>,
-    /// For the peer, of a denial.
+    /// The text of a denial, for the peer.
     text: String,
     code: String,
-    /// Of a redirect.
+    /// The target of a redirect.
     url: Option<String>,
     /// Another key; at connect another application.
     rename: Option<String>,
     targets: Vec<Map<String, Json>>,
     sources: Vec<Map<String, Json>>,
-    /// Where a player begins, and what it may have.
+    /// Where a player begins, and the media that it may have.
     start: Option<Json>,
     media: Option<Json>,
 }
@@ -228,12 +229,12 @@ fn answer(reply: &Reply) -> Result<Answer> {
     }
     let no_answer = |error| {
         let why = settings::wrong(&error);
-        Failure::peers(RRError::Protocol, format!("its answer is not what a hook answers: {why}"))
+        Failure::peers(RRError::Protocol, format!("its answer is not a valid answer of a hook: {why}"))
     };
     let given: Json = serde_json::from_slice(&reply.body).map_err(no_answer)?;
     let text = |name: &str| given.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
     if text("action") == "deny" {
-        // Whatever else it says: a denial with an unknown word must not let anybody in.
+        // The rest of the answer does not matter: a denial with an unknown member must not let a peer in.
         return Ok(Answer {
             action: Some("deny".to_owned()),
             text: text("text"),
@@ -244,16 +245,16 @@ fn answer(reply: &Reply) -> Result<Answer> {
     serde_json::from_value(given).map_err(no_answer)
 }
 
-/// What an answer to a question comes to.
+/// The meaning of an answer to a question.
 ///
 /// # Errors
-/// [`RRError::Rejected`] for a status that is no answer, [`RRError::Protocol`] and [`RRError::Arg`] for a body that is none.
+/// [`RRError::Rejected`] for an unexpected status, [`RRError::Protocol`] and [`RRError::Arg`] for an invalid body.
 pub(super) fn verdict(call: &Call, reply: &Reply) -> Result<Verdict> {
     match reply.status {
         200..300 => {}
         400..500 => {
             let given = answer(reply).unwrap_or_default();
-            let said_no = || format!("{} said no ({})", call.hook().name(), reply.status);
+            let said_no = || format!("{} denied it ({})", call.hook().name(), reply.status);
             let text = if given.text.is_empty() { said_no() } else { given.text };
             return Ok(Verdict::Deny { code: given.code, text });
         }
@@ -289,11 +290,11 @@ fn allowed(answer: Answer) -> Result<Verdict> {
     Ok(Verdict::Allow(Box::new(decision)))
 }
 
-/// Why an answer to an update ends the session: it denies.
+/// The reason why an answer to an update ends the session: it denies.
 pub(super) fn ends(reply: &Reply) -> Option<String> {
     let answer = answer(reply).inspect_err(|failure| log::warn!("on_update: {failure}")).ok()?;
     let denies = (200..300).contains(&reply.status) && answer.action.as_deref() == Some("deny");
-    denies.then(|| if answer.text.is_empty() { "on_update said no".to_owned() } else { answer.text })
+    denies.then(|| if answer.text.is_empty() { "on_update denied it".to_owned() } else { answer.text })
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! The dialect of nginx-rtmp's notify module (`ngx_rtmp_notify_module.c`, 1.1.4): fields of a form, in its order, and an
-//! answer of which the first digit of the status counts.
+//! The dialect of nginx-rtmp's notify module (`ngx_rtmp_notify_module.c`, 1.1.4): the fields of a form, in nginx-rtmp's
+//! order, and an answer whose status decides by its first digit.
 //!
-//! What differs, and why: a peer's `?args` cannot bring a field of ours in a second time, since back ends that take the
-//! last of two would believe the peer; what an address cannot hold is percent-coded in them. Where the url has a query
-//! already, GET goes on with `&`. The answer is judged when it is there and not when its connection closes. A redirect
-//! may name a host, also over TLS. Who is refused is told so. The start of a play that says none is RTMP's default, -2000, where
-//! nginx-rtmp says 0; and of the relay's own targets and sources nobody is asked, while nginx-rtmp asks about its relays.
+//! Differences, and their reasons: a peer's `?args` cannot repeat a field of ours, because back ends that use the last
+//! of two would believe the peer; bytes that an address cannot hold are percent-encoded in them. If the url already has
+//! a query, GET adds its fields with `&`. An answer counts as soon as it has arrived, not when its connection closes. A
+//! redirect may name a host, also over TLS. A refused peer is told so. The start of a play that says none is RTMP's
+//! default, -2000, where nginx-rtmp says 0; and of the relay's own targets and sources nobody is asked, while
+//! nginx-rtmp asks about its relays.
 
 use axum::body::Bytes;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
@@ -20,7 +21,7 @@ use crate::rest::nginx::{client_number, host_of};
 use crate::server::hooks::Wanted;
 use crate::stream::record::Names;
 
-/// What the form calls its fields: keys that `?args` may not have.
+/// The names of the form's fields, which `?args` may not use.
 const FIELDS: [&str; 18] = [
     "app",
     "flashver",
@@ -42,13 +43,13 @@ const FIELDS: [&str; 18] = [
     "path",
 ];
 
-/// The length of a play that says none.
+/// The length of a play whose command gives none.
 const WHOLE_MS: i64 = -1_000;
 
 /// The request of a call.
 ///
 /// # Errors
-/// [`RRError::Arg`] where the url and the fields make no address.
+/// [`RRError::Arg`] if the url and the fields do not make a valid address.
 pub(super) fn request(url: &str, call: &Call, get: bool) -> Result<Request<Bytes>> {
     let form = form(call);
     let no_address = |error: &dyn std::fmt::Display| Failure::ours(RRError::Arg, format!("{url}: {error}"));
@@ -83,8 +84,8 @@ fn form(call: &Call) -> String {
         }
         Call::Ask(about, Wanted::Play { start_ms, duration_ms, .. }) => {
             let (name, args) = asked(&about.names);
-            // nginx-rtmp prints signed numbers as unsigned ones, and 0 for what players leave out: nearly all of them the
-            // length and whether the play begins anew.
+            // nginx-rtmp prints signed numbers as unsigned ones, and 0 for what players leave out: nearly all of them
+            // leave out the length and the reset flag.
             let duration = if *duration_ms == WHOLE_MS { 0 } else { *duration_ms as u32 };
             let form = of_client(about, "play").text("name", name).number("start", *start_ms as u32);
             form.number("duration", duration).number("reset", 0).args(args)
@@ -112,7 +113,7 @@ fn form(call: &Call) -> String {
     }
 }
 
-/// What all requests begin with.
+/// The fields with which all requests begin.
 fn common(about: &About) -> Form {
     let names = &about.names;
     let tc_url = [&*names.tc_url, if names.tc_query.is_empty() { b"" } else { b"?" }, &*names.tc_query].concat();
@@ -125,15 +126,15 @@ fn common(about: &About) -> Form {
         .text("addr", host_of(&about.session.addr).as_bytes())
 }
 
-/// What those begin with that are about a stream.
+/// The fields with which requests about a stream begin.
 fn of_client(about: &About, call: &str) -> Form {
     common(about).number("clientid", client_number(about.session.id)).text("call", call.as_bytes())
 }
 
-/// The name that the peer asked for, and the args behind it.
+/// The name that the peer asked for, and the args after it.
 fn asked(names: &Names) -> (&[u8], &[u8]) {
     let key = if names.key_asked.is_empty() { &names.key } else { &names.key_asked };
-    // Where args are part of the key they are told apart here all the same.
+    // Even if args are part of the key, they are separated here.
     if let Some(mark) = key.iter().position(|&byte| byte == b'?') {
         return (&key[..mark], &key[mark + 1..]);
     }
@@ -144,7 +145,7 @@ fn asked(names: &Names) -> (&[u8], &[u8]) {
     (key, args)
 }
 
-/// A form as it is written.
+/// A form that is being written.
 struct Form(String);
 
 impl Form {
@@ -166,7 +167,7 @@ impl Form {
         self.text(name, number.to_string().as_bytes())
     }
 
-    /// The peer's own pairs, but for those that would bring one of our fields a second time.
+    /// Adds the peer's own pairs, except those that would repeat one of our fields.
     fn args(mut self, args: &[u8]) -> String {
         let own = args.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty() && !forges(pair));
         for pair in own {
@@ -179,7 +180,7 @@ impl Form {
     }
 }
 
-/// Writes bytes, with those percent-coded that are not visible ASCII or are said to be.
+/// Writes bytes; those that are not visible ASCII, and those that `also` names, are percent-encoded.
 fn escape(bytes: &[u8], also: impl Fn(u8) -> bool, out: &mut String) {
     for &byte in bytes {
         if byte.is_ascii_graphic() && !also(byte) {
@@ -190,8 +191,9 @@ fn escape(bytes: &[u8], also: impl Fn(u8) -> bool, out: &mut String) {
     }
 }
 
-/// Whether some back end would take a pair of a peer's for one of our fields: names are compared as PHP and others read
-/// them, decoded, without leading spaces, up to a bracket, with dots and spaces as `_`; some split at `;` too.
+/// Whether a back end could mistake a peer's pair for one of our fields. Names are compared as PHP and others read
+/// them: decoded, without leading spaces, up to a bracket, with dots and spaces as `_`; some back ends also split at
+/// `;`.
 fn forges(pair: &[u8]) -> bool {
     pair.split(|&byte| byte == b';').any(|part| {
         let name = part.split(|&byte| byte == b'=').next().unwrap_or_default();
@@ -202,10 +204,10 @@ fn forges(pair: &[u8]) -> bool {
     })
 }
 
-/// What an answer to a question comes to: the first digit of its status, and where it redirects.
+/// The meaning of an answer to a question: the first digit of its status, and the target of a redirect.
 ///
 /// # Errors
-/// [`RRError::Rejected`] for 5xx and other statuses that are no answer, [`RRError::Arg`] for a name that is none.
+/// [`RRError::Rejected`] for 5xx and other unexpected statuses, [`RRError::Arg`] for an invalid name.
 pub(super) fn verdict(call: &Call, reply: &Reply, relay_redirect: bool) -> Result<Verdict> {
     match reply.status / 100 {
         2 => Ok(Verdict::allow()),
@@ -214,7 +216,7 @@ pub(super) fn verdict(call: &Call, reply: &Reply, relay_redirect: bool) -> Resul
             None => Ok(Verdict::allow()),
         },
         4 => {
-            let text = format!("{} said no ({})", call.hook().name(), reply.status);
+            let text = format!("{} denied it ({})", call.hook().name(), reply.status);
             Ok(Verdict::Deny { code: String::new(), text })
         }
         _ => Err(Failure::peers(RRError::Rejected, format!("the back end answered {}", reply.status))),
@@ -243,19 +245,19 @@ fn redirected(call: &Call, location: &str, relay_redirect: bool) -> Result<Verdi
     if matches!(wanted, Wanted::Publish { .. }) {
         decision.targets.push(config.checked()?);
     } else {
-        // One pull for all who play it, and none when they have gone.
+        // All players share one pull, which ends when they have gone.
         config.on_demand = true;
         decision.sources.push(config.checked()?);
     }
     Ok(Verdict::Allow(Box::new(decision)))
 }
 
-/// Why an answer to an update ends the session; `None`: it goes on.
+/// The reason why an answer to an update ends the session; `None`: the session goes on.
 pub(super) fn ends(reply: &Reply, strict: bool) -> Option<String> {
     match reply.status / 100 {
         2 => None,
         3 if !strict => None,
-        _ => Some(format!("on_update said no ({})", reply.status)),
+        _ => Some(format!("on_update denied it ({})", reply.status)),
     }
 }
 
