@@ -1,16 +1,16 @@
 /*
- * basic_server: a server for one publisher at a time over librtmp's interface, in a main loop of its own. It answers a
- * publisher (ffmpeg, OBS), counts what comes and saves it as FLV if asked to, and shows the two bridges to rr_server.
+  * basic_server: a server for one publisher at a time with librtmp's interface and its own main loop. It answers a
+ * publisher (ffmpeg, OBS), counts messages and, on request, saves them as FLV, and shows the two bridges to the relay.
  *
  * main() reads argv, starts the control thread and the streaming, and sleeps until that has stopped. startStreaming()
  * makes the socket and gives it to serverThread(), which accepts; doServe() talks to one client: RTMP_Init(),
- * RTMP_Serve(), and ServePacket() for all that RTMP_ReadPacket() reads.
+  * RTMP_Serve(), and ServePacket() for every packet that RTMP_ReadPacket() reads.
  *
- *   --relay PORT   what ServePacket() reads is fed into a stream by rr_stream_write, and players get it from PORT
- *   --hand-over    nothing is read here: the accepted descriptor goes to rr_server_accept_fd, and the relay serves
- *                  publishers and players alike
+ *   --relay PORT   ServePacket() writes messages into a stream by rr_stream_write, and players get it from PORT
+ *   --hand-over    the accepted descriptor goes to rr_server_accept_fd without being read here, and the relay serves
+ *                  publishers and players
  *
- * In the tree `make examples` makes it; where the library is installed with LIBRTMP=1:
+ * In the source tree `make examples` builds it; with a library that was installed with LIBRTMP=1:
  *
  *   cc -pthread c-examples/basic_server*.c $(pkg-config --cflags --libs rrelay) -o basic_server
  */
@@ -31,7 +31,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* A client must begin to speak, and a publisher go on sending, within so many seconds. */
+/* A client must send its first bytes, and a publisher must send something, within this many seconds. */
 enum { FIRST_WORD_S = 5, SILENCE_S = 30 };
 
 static pthread_mutex_t stateLock = PTHREAD_MUTEX_INITIALIZER;
@@ -95,7 +95,7 @@ static void *serverThread(void *argument) {
     while (!IsStopping(server)) {
         int fd = accept(server->socket, NULL, NULL);
         if (fd < 0) {
-            /* Out of descriptors, perhaps, which passes: trying again at once would only cost time. */
+            /* The cause may be a lack of descriptors, which passes; trying again at once would only cost time. */
             if (errno != EINTR && errno != ECONNABORTED && !IsStopping(server)) sleep(1);
         } else if (server->hand_over) {
             HandOver(server, fd);
@@ -114,14 +114,14 @@ static int ThreadCreate(void *(*body)(void *), void *argument) {
     return TRUE;
 }
 
-/* Makes the running accept and read end, and serverThread() with them. */
+/* Ends the running accept and read, and with them serverThread(). */
 static void stopStreaming(STREAMING_SERVER *server) {
     SetState(server, STREAMING_STOPPING);
     RTMP_UserInterrupt();
     shutdown(server->socket, SHUT_RDWR);
 }
 
-/* Takes 'q' from the terminal; without one, signals stop the server. */
+/* Reads 'q' from the terminal; without a terminal, signals stop the server. */
 static void *controlServerThread(void *argument) {
     int key;
     while ((key = getchar()) != EOF && key != 'q') {
@@ -164,7 +164,7 @@ static void printPart(const char *text) {
     for (; *text; text++) putchar(*text >= 0x20 && *text < 0x7f ? *text : '?');
 }
 
-/* Two threads print lines: each line is written whole. */
+/* Two threads print lines, so each line is written in one piece. */
 void Say(const char *before, const char *app, const char *key, const char *format, ...) {
     va_list values;
 
@@ -192,8 +192,8 @@ static const char help[] =
     "usage: basic_server [--port PORT] [--save FILE.flv] [--relay PORT | --hand-over]\n"
     "\n"
     "  --port PORT      take publishers on this port, one at a time (default: 1935; 0: any free one)\n"
-    "  --save FILE.flv  save what is published\n"
-    "  --relay PORT     feed it into a relay as well, and serve players on this other port (0: any free one)\n"
+        "  --save FILE.flv  save published streams\n"
+    "  --relay PORT     also feed them into a relay, and serve players on this other port (0: any free one)\n"
     "  --hand-over      give accepted connections to the relay, which serves publishers and players; nothing is saved\n"
     "  --help           print this\n";
 
@@ -242,7 +242,7 @@ int main(int argc, char **argv) {
         }
         i++;
     }
-    /* Connections that are handed over are not read here, so their media can neither be saved nor fed. */
+    /* Connections that are handed over are not read here, so their media can neither be saved nor fed to a stream. */
     if (server.hand_over && (server.file_name || relay_port >= 0)) return usage();
     memset(&action, 0, sizeof action);
     action.sa_handler = onSignal;

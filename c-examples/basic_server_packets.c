@@ -5,10 +5,10 @@
 #include <librtmp/log.h>
 #include <string.h>
 
-/* Ping request and its answer, as RTMP_SendCtrl() and control messages number them. */
+/* Ping request and its answer, with the numbers of RTMP_SendCtrl() and control messages. */
 enum { CTRL_STREAM_BEGIN = 0, CTRL_PING = 6, CTRL_PONG = 7 };
 
-/* The message stream that createStream gives out; there is one publisher, so there is one stream. */
+/* The message stream that createStream returns; there is one publisher, so there is one message stream. */
 enum { STREAM_ID = 1 };
 
 static AVal text(const char *value) {
@@ -22,7 +22,7 @@ static int is(const AVal *method, const char *name) {
     return method->av_len == (int)strlen(name) && memcmp(method->av_val, name, strlen(name)) == 0;
 }
 
-/* Copies a peer's string as a C string; FALSE where it is empty or too long, or has a NUL, which AMF strings may. */
+/* Copies a peer's string as a C string; FALSE if it is empty or too long, or contains a NUL, which AMF strings may. */
 static int copyName(char name[NAME_BYTES], const AVal *value) {
     if (value->av_len <= 0 || value->av_len >= NAME_BYTES || memchr(value->av_val, '\0', (size_t)value->av_len)) {
         return FALSE;
@@ -32,7 +32,7 @@ static int copyName(char name[NAME_BYTES], const AVal *value) {
     return TRUE;
 }
 
-/* Sends a command: name, transaction, null, and then an object with a status code, a number, or null once more. */
+/* Sends a command: name, transaction, null, and then an object with a status code, a number, or null again. */
 static int Reply(RTMP *r, int stream, const char *name, double transaction, const char *code, const double *number) {
     char room[RTMP_MAX_HEADER_SIZE + 512], *start = room + RTMP_MAX_HEADER_SIZE, *end = room + sizeof room, *at;
     AVal method = text(name), level_name = text("level"), code_name = text("code"), level = text("status"), value;
@@ -104,7 +104,7 @@ static int ServeInvoke(STREAMING_SERVER *server, RTMP *r, const char *body, unsi
 
     if (size == 0) return FALSE;
     if (AMF_Decode(&command, body, (int)size, FALSE) < 0) {
-        AMF_Reset(&command); /* what was decoded before it went wrong */
+        AMF_Reset(&command); /* frees what was decoded before the error */
         return FALSE;
     }
     AMFProp_GetString(AMF_GetProp(&command, NULL, 0), &method);
@@ -150,7 +150,7 @@ int ServePacket(STREAMING_SERVER *server, RTMP *r, RTMPPacket *packet) {
         return TRUE;
     case RTMP_PACKET_TYPE_INVOKE:
         return ServeInvoke(server, r, body, size);
-    case RTMP_PACKET_TYPE_FLEX_MESSAGE: /* the same behind a byte that says which AMF: 0 */
+    case RTMP_PACKET_TYPE_FLEX_MESSAGE: /* the same after a byte with the AMF version, 0 */
         return size < 1 || ServeInvoke(server, r, body + 1, size - 1);
     case RTMP_PACKET_TYPE_AUDIO:
         return ServeMedia(server, packet, &server->audio);

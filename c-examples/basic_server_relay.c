@@ -1,12 +1,12 @@
-/* The two bridges from a host's own RTMP server to rr_server: messages it has read are written into a stream, or
- * connections it has accepted are handed over. The relay's events are taken in the host's main loop. */
+/* The two bridges from a host's own RTMP server to the relay: the host writes the messages that it has read into a
+ * stream, or hands over the connections that it has accepted. The host's main loop takes the relay's events. */
 #define _POSIX_C_SOURCE 200809L
 #include "basic_server.h"
 
 #include <librtmp/log.h>
 #include <string.h>
 
-/* How long the last players may take, and how long one step of the main loop takes. */
+/* Longest time for the last players, and the time of one step of the main loop. */
 enum { DRAIN_MS = 3000, STEP_MS = 1000 };
 
 static int failed(const char *what) {
@@ -18,7 +18,7 @@ int StartRelay(STREAMING_SERVER *server, int port) {
     char address[32];
 
     if (rr_server_new(NULL, &server->relay) < 0) return failed("the relay");
-    /* One log for both: the lines of librtmp's calls go to the relay's log, and that goes to stderr. */
+    /* One log for both: the lines of librtmp's calls go to the relay's log, which goes to stderr. */
     if (rr_server_set_log(server->relay, RR_LOG_WARN, NULL, NULL) < 0 || rr_server_log_librtmp(server->relay, 1) < 0) {
         return failed("the log");
     }
@@ -59,7 +59,7 @@ void StopRelay(STREAMING_SERVER *server) {
 
 int BeginStream(STREAMING_SERVER *server) {
     if (!server->relay) return TRUE;
-    /* A stream that exists already, with players that wait, is used as it is. */
+    /* If the stream exists already, with players that wait, it is used as it is. */
     return rr_stream_create(server->relay, server->app, server->key, NULL, &server->stream) == RR_OK ||
            failed("the stream");
 }
@@ -76,7 +76,7 @@ int FeedStream(STREAMING_SERVER *server, const RTMPPacket *packet) {
     return rr_stream_write(server->relay, server->stream, &frame) == RR_OK || failed("the stream");
 }
 
-/* Tells players that the stream has ended. The stream stays, so that a later publisher finds the players that wait. */
+/* Tells players that the stream has ended. The stream stays, so that the players wait for a later publisher. */
 void EndStream(STREAMING_SERVER *server) {
     rr_frame frame;
 
@@ -90,6 +90,6 @@ void EndStream(STREAMING_SERVER *server) {
 /* ---- the second bridge: connections ------------------------------------------------------------------------------- */
 
 void HandOver(STREAMING_SERVER *server, int fd) {
-    /* The descriptor belongs to the relay, even where the call fails. */
+    /* The descriptor belongs to the relay, even if the call fails. */
     if (rr_server_accept_fd(server->relay, fd, NULL, 0) < 0) failed("a connection");
 }

@@ -1,10 +1,10 @@
-/* Saving what is published as FLV: an RTMP message is an FLV tag but for its head. */
+/* Saves published streams as FLV: an RTMP message differs from an FLV tag only in its head. */
 #define _POSIX_C_SOURCE 200809L
 #include "basic_server.h"
 
 #include <string.h>
 
-/* Publishers put this before metadata, so that servers keep it for later joiners. A file has the metadata alone. */
+/* Publishers put this before metadata, so that servers keep it for players that join later. A file has only the metadata. */
 static const char setDataFrame[] = "\x02\x00\x0d@setDataFrame";
 
 int OpenFile(STREAMING_SERVER *server) {

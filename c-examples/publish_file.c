@@ -1,8 +1,8 @@
 /*
- * publish_file: publishes an FLV file over librtmp's interface alone: RTMP_SetupURL with its options, RTMP_Write in
- * slices cut anywhere, RTMP_ReadPacket for what the server says meanwhile, RTMP_Close.
+  * publish_file: publishes an FLV file with only librtmp's interface: RTMP_SetupURL with its options, RTMP_Write in
+ * slices of any size, RTMP_ReadPacket for the server's messages, RTMP_Close.
  *
- * In the tree `make examples` makes it; where the library is installed with LIBRTMP=1:
+ * In the source tree `make examples` builds it; with a library that was installed with LIBRTMP=1:
  *
  *   cc c-examples/publish_file.c $(pkg-config --cflags --libs rrelay) -o publish_file
  */
@@ -26,16 +26,16 @@ static const char help[] =
     "\n"
     "usage: publish_file [options] FILE|- URL [key=value ...]\n"
     "\n"
-    "  --pace X       X times as fast as the file plays (default: 1, real time; 0: as fast as the server takes it)\n"
-    "  --slice BYTES  read and hand over so many bytes at a time (default: 4096)\n"
+        "  --pace X       send X times as fast as the file plays (default: 1, real time; 0: as fast as the server takes it)\n"
+    "  --slice BYTES  read and pass this many bytes at a time (default: 4096)\n"
     "  --quiet        no progress line\n"
-    "  --verbose      what is said with the server\n"
+    "  --verbose      log the conversation with the server\n"
     "\n"
     "key=value are librtmp's options, e.g. timeout=5 pubUser=me pubPasswd=secret flashver=FMLE/3.0 tlsInsecure=1\n"
     "\n"
-    "Ctrl-C ends it in order. The exit code is 0 when all was published, 1 when the server could not be reached or\n"
-    "refused (it is said which), 2 for wrong options, 3 when the file cannot be read or is no FLV, 4 when the connection was lost, 130\n"
-    "after Ctrl-C.\n";
+        "Ctrl-C ends it in order. The exit code is 0 when all was published, 1 when the server could not be reached or\n"
+    "refused (a message says which), 2 for wrong options, 3 when the file cannot be read or is not FLV, 4 when the\n"
+    "connection was lost, 130 after Ctrl-C.\n";
 
 enum { DONE = 0, REFUSED = 1, USAGE = 2, BAD_FILE = 3, LOST = 4, INTERRUPTED = 130 };
 
@@ -46,17 +46,17 @@ struct options {
     long slice;
     int quiet, verbose;
     const char *file;
-    char url[4096]; /* with librtmp's options behind it; RTMP_SetupURL writes to it and goes on using it */
+    char url[4096]; /* followed by librtmp's options; RTMP_SetupURL writes to it and keeps using it */
 };
 
-/* Follows an FLV file through slices cut anywhere. */
+/* The position in an FLV file that is read in slices of any size. */
 struct scan {
     unsigned char head[FLV_HEAD];
-    unsigned have;      /* bytes of a head that have come */
+    unsigned have;      /* bytes of a head that have been read */
     unsigned long skip; /* bytes to go to the next head */
-    int began, bad;     /* the file's own head was there; what came is no FLV */
-    uint32_t ts_ms;     /* of the newest tag */
-    uint32_t first_ms;  /* of the first */
+    int began, bad;     /* the file's own head has been read; the data is not FLV */
+    uint32_t ts_ms;     /* time of the newest tag */
+    uint32_t first_ms;  /* time of the first tag */
     unsigned long tags;
 };
 
@@ -65,10 +65,10 @@ static volatile sig_atomic_t interrupted;
 static void on_signal(int number) {
     (void)number;
     interrupted = 1;
-    RTMP_UserInterrupt(); /* a call that waits for the server ends */
+    RTMP_UserInterrupt(); /* ends a call that waits for the server */
 }
 
-/* Takes bytes up to the end of the next tag's head; gives how many, and whether a head is complete with them. */
+/* Takes bytes up to the end of the next tag's head; returns how many, and whether the head is now complete. */
 static size_t scan_head(struct scan *s, const char *bytes, size_t len, int *complete) {
     size_t at = 0;
     unsigned whole = s->began ? TAG_HEAD : FLV_HEAD;
@@ -100,13 +100,13 @@ static size_t scan_head(struct scan *s, const char *bytes, size_t len, int *comp
     return at;
 }
 
-/* Whether the server's bytes are there, or come within this time. */
+/* Whether bytes of the server are available, or come within this time. */
 static int is_readable(RTMP *r, int wait_ms) {
     struct timeval wait;
     fd_set set;
     int fd = RTMP_Socket(r);
 
-    if (r->m_sb.sb_size > 0) return 1; /* it was read ahead */
+    if (r->m_sb.sb_size > 0) return 1; /* the library has read ahead */
     if (fd < 0 || fd >= FD_SETSIZE) return 0;
     wait.tv_sec = wait_ms / 1000;
     wait.tv_usec = wait_ms % 1000 * 1000;
@@ -115,11 +115,11 @@ static int is_readable(RTMP *r, int wait_ms) {
     return select(fd + 1, &set, NULL, NULL, &wait) == 1;
 }
 
-/* Takes the server's messages, and answers its pings; waits up to `wait_ms` for them. FALSE: the connection is gone. */
+/* Reads the server's messages and answers its pings; waits up to `wait_ms` for messages. FALSE: the connection is lost. */
 static int listen_to(RTMP *r, int wait_ms) {
     RTMPPacket packet;
 
-    /* In a tunnel of HTTP the server sends only in answers to posts, which RTMP_Write makes. */
+    /* In an HTTP tunnel the server sends only in answers to posts, which RTMP_Write makes. */
     if (r->Link.protocol & RTMP_FEATURE_HTTP) {
         struct timeval wait = {0, 0};
         wait.tv_usec = wait_ms * 1000;
@@ -131,7 +131,7 @@ static int listen_to(RTMP *r, int wait_ms) {
         if (!RTMP_ReadPacket(r, &packet)) {
             if (!RTMP_IsTimedout(r)) break;
         } else if (RTMPPacket_IsReady(&packet)) {
-            RTMP_ClientPacket(r, &packet); /* closes the session where the server ends it */
+            RTMP_ClientPacket(r, &packet); /* closes the session if the server ends it */
             RTMPPacket_Free(&packet);
         }
         wait_ms = 0;
@@ -164,7 +164,7 @@ static void show(const struct options *o, const struct scan *s, unsigned long lo
     if (last) RTMP_LogPrintf("%s", ""); /* ends the line */
 }
 
-/* One slice, in pieces where it is paced. */
+/* Publishes one slice, in pieces if it is paced. */
 static int publish_slice(RTMP *r, const struct options *o, struct scan *s, const char *slice, size_t len,
                          uint32_t began) {
     while (len > 0) {
@@ -176,7 +176,7 @@ static int publish_slice(RTMP *r, const struct options *o, struct scan *s, const
             while (piece < len && !s->bad) piece += scan_head(s, slice + piece, len - piece, &complete);
         }
         if (s->bad) {
-            RTMP_Log(RTMP_LOGERROR, "%s is no FLV file, or is damaged after tag %lu", o->file, s->tags);
+            RTMP_Log(RTMP_LOGERROR, "%s is not an FLV file, or is damaged after tag %lu", o->file, s->tags);
             return BAD_FILE;
         }
         if (RTMP_Write(r, slice, (int)piece) != (int)piece) return LOST;
@@ -224,10 +224,10 @@ static int publish(RTMP *r, const struct options *o, int file) {
     if (code == LOST) RTMP_Log(RTMP_LOGERROR, "the connection is lost");
     if (code != DONE) return code;
     if (!scan.began || scan.tags == 0) {
-        RTMP_Log(RTMP_LOGERROR, "%s is no FLV file, or an empty one", o->file);
+        RTMP_Log(RTMP_LOGERROR, "%s is not an FLV file, or an empty one", o->file);
         return BAD_FILE;
     }
-    if (scan.have > 0 || scan.skip > TAG_TAIL) RTMP_Log(RTMP_LOGERROR, "%s ends within a tag, which is left out", o->file);
+    if (scan.have > 0 || scan.skip > TAG_TAIL) RTMP_Log(RTMP_LOGERROR, "%s ends within a tag, which is not sent", o->file);
     flush(r);
     return DONE;
 }
@@ -237,21 +237,21 @@ static int wrong(const char *what) {
     return USAGE;
 }
 
-/* Publishing could not begin: says what went wrong, and how to see the library's log. */
+/* Prints why publishing could not begin, and how to see the library's log. */
 static int failed(const char *what, int verbose) {
     if (interrupted) return INTERRUPTED;
-    RTMP_Log(RTMP_LOGERROR, "%s%s", what, verbose ? "" : " (--verbose shows what was said)");
+    RTMP_Log(RTMP_LOGERROR, "%s%s", what, verbose ? "" : " (--verbose shows the conversation)");
     return REFUSED;
 }
 
-/* Checks a file's beginning before connecting; a pipe's is only seen later. */
+/* Checks the beginning of a file before connecting; the beginning of a pipe is checked later. */
 static int is_flv(int file) {
     char head[3];
     ssize_t got = pread(file, head, sizeof head, 0);
     return got < 0 ? errno == ESPIPE : got == sizeof head && memcmp(head, "FLV", sizeof head) == 0;
 }
 
-/* DONE, USAGE, or -1 where --help has been printed. */
+/* Returns DONE, USAGE, or -1 if --help has been printed. */
 static int parse_options(struct options *o, int argc, char **argv) {
     int i;
     char *end;
@@ -291,7 +291,7 @@ static int parse_options(struct options *o, int argc, char **argv) {
     return DONE;
 }
 
-/* The program may be started with stdin, stdout or stderr closed: a socket with such a number would be printed to. */
+/* If the program is started with stdin, stdout or stderr closed, a socket would get its number, and output would go there. */
 static int fill_descriptors(void) {
     int fd;
     for (fd = 0; fd <= 2; fd++) {
@@ -320,7 +320,7 @@ int main(int argc, char **argv) {
         return BAD_FILE;
     }
     if (!is_flv(file)) {
-        RTMP_Log(RTMP_LOGERROR, "%s is no FLV file", o.file);
+        RTMP_Log(RTMP_LOGERROR, "%s is not an FLV file", o.file);
         return BAD_FILE;
     }
     r = RTMP_Alloc();
@@ -330,11 +330,11 @@ int main(int argc, char **argv) {
         code = wrong("URL");
     } else {
         RTMP_EnableWrite(r);
-        /* The library gives the reason by RTMP_Log alone: no field of RTMP has it. */
+        /* The library gives the reason only by RTMP_Log: no field of RTMP has it. */
         if (!RTMP_Connect(r, NULL)) {
             code = failed("the server cannot be reached", o.verbose);
         } else if (!RTMP_ConnectStream(r, 0)) {
-            code = failed("the server was reached, and refused to be published to or did not answer", o.verbose);
+            code = failed("the server was reached, but it refused the publish or did not answer", o.verbose);
         } else {
             code = publish(r, &o, file);
         }

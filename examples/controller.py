@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An example controller for relays (docs/controller.md), on Python's standard library alone.
+"""An example controller for relays (docs/controller.md), using only Python's standard library.
 
 It places each stream on relays by what their heartbeats say: a stream that is published at one relay goes on to the one that has
 the least to do, and from there on to the next, --hops in all; a player at a relay without the stream has it pulled from one that
@@ -19,17 +19,17 @@ import time
 
 # A body is at most as long as the longest heartbeat.
 MAX_BODY = 2 << 20
-# A relay that has missed so many heartbeats is gone.
+# A relay that has missed this many heartbeats is gone.
 MISSED = 3
 
 
 class Places:
-    """Which relays there are, and through which of them each stream goes."""
+    """The known relays, and the relays through which each stream goes."""
 
     def __init__(self, hops, clock=time.monotonic):
         self.hops, self.clock = hops, clock
-        self.relays = {}  # address: its last heartbeat, and when to miss the next ones
-        self.routes = {}  # (app, key): the relays that the stream goes through, its publisher's first
+        self.relays = {}  # address: its last heartbeat, and the time when it counts as gone
+        self.routes = {}  # (app, key): the relays through which the stream goes, the publisher's relay first
 
     def heartbeat(self, beat):
         relay = beat["self"]
@@ -38,7 +38,7 @@ class Places:
             self.relays[relay] = {"until": until, "load": beat["load"], "streams": beat["streams"]}
         now = self.clock()
         self.relays = {relay: known for relay, known in self.relays.items() if known["until"] > now}
-        # A stream that none of its relays has any more is over.
+        # A stream is over when none of its relays has it any more.
         there = {(s["app"], s["key"]) for known in self.relays.values() for s in known["streams"]}
         self.routes = {
             stream: (route, at) for stream, (route, at) in self.routes.items() if stream in there or now - at < 60
@@ -56,7 +56,7 @@ class Places:
 
     def relay(self, app, key, relay, tried, begins):
         route, _ = self.routes.get((app, key), ([], 0))
-        # What lay behind this relay is chosen anew.
+        # The relays behind this one are chosen again.
         route = route[: route.index(relay) + 1] if relay in route else [relay]
         to = None
         if len(route) <= self.hops:
@@ -64,7 +64,7 @@ class Places:
         self.routes[app, key] = (route + [to] if to else route, self.clock())
         if to:
             return self.named("relay", [to], app, key)
-        # Where a relay is lost and there is no other, that one may be back.
+        # If a relay is lost and there is no other, the lost one may be back.
         return {"action": "relay"} if begins and len(route) > self.hops else {"action": "wait", "ttl_ms": 1000}
 
     def pull(self, app, key, relay, tried):
@@ -78,7 +78,7 @@ class Places:
         return self.named("pull", [origin], app, key) if origin else {"action": "wait", "ttl_ms": 1000}
 
     def least_busy(self, relays):
-        """Load comes late: how many streams a relay is to have counts first."""
+        """Load reports come late, so the number of streams planned for a relay counts first."""
 
         def busy(relay):
             load = self.relays[relay]["load"]
@@ -89,12 +89,12 @@ class Places:
 
     @staticmethod
     def named(action, relays, app, key):
-        # With the key apart, all of the address's path is the application.
+        # With a separate key, the whole path of the address is the application.
         return {"action": action, "urls": [f"{relay}/{app}" for relay in relays], "config": {"key": key}}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Takes requests of relays, one at a time."""
+    """Answers the requests of relays, one at a time."""
 
     places, token, lock = None, None, threading.Lock()
     timeout = 10
@@ -118,7 +118,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.answer(404, {"error": "no such path"})
 
     def do_GET(self):
-        """What is known, for people."""
+        """Answers with what is known, for people."""
         if not self.may_ask():
             return self.answer(401, {"error": "no such token"})
         with self.lock:
@@ -138,14 +138,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Requests hold stream keys: nothing is printed of them."""
+        """Requests contain stream keys, so they are not logged."""
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--listen", default="127.0.0.1:9000", metavar="ADDRESS:PORT")
-    options.add_argument("--token-file", metavar="FILE", help="what relays show (default: nothing)")
-    options.add_argument("--hops", type=int, default=1, help="relays that a stream goes on to, one behind the other")
+    options.add_argument("--token-file", metavar="FILE", help="the token that relays must send (default: none)")
+    options.add_argument("--hops", type=int, default=1, help="number of further relays in the chain of each stream")
     options = options.parse_args()
     host, port = options.listen.rsplit(":", 1)
     Handler.places = Places(options.hops)
